@@ -36,7 +36,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "on both backends",
     "storage/jobs/admission": "contract/jobs/test_queue_limits.py, test_dedupe.py and "
     "test_request_keys.py, on both backends",
-    "storage/jobs/holders": "contract/jobs/test_dedupe.py, on both backends, and "
+    "storage/jobs/holders": "contract/jobs/test_dedupe.py, on both backends",
+    "storage/jobs/keyed": "contract/jobs/test_dedupe.py, on both backends, and "
     "storage/postgres/test_locks.py",
     "storage/postgres/transaction": "test_database.py beside it, through its database",
     "storage/sqlite/connection": "test_database.py beside it, through its database",

@@ -43,6 +43,7 @@ from flask_forge_jobs.model.queues import (
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
+    Row,
     Transaction,
     encode_names,
     encode_rows,
@@ -281,10 +282,13 @@ class _ScheduleSync:
 
     def run(self, definitions: Sequence[ScheduleDefinition]) -> DeclarationReport:
         """Add, change and remove schedules; return what was done."""
-        # The same order everywhere, so that two processes cannot deadlock.
         wanted = {each.name: each for each in definitions}
-        for name in sorted(wanted):
-            self._declare(wanted[name])
+        rows = self._transaction.all("declared_names", declared_by=self._application)
+        # In one order, those to be removed too: another process may have older code.
+        for name in sorted(wanted.keys() | {name for (name,) in rows}):
+            found = self._transaction.all("lock_schedule", name=name)
+            if name in wanted:
+                self._declare(wanted[name], found)
         return DeclarationReport(
             tuple(self._added),
             tuple(self._changed),
@@ -292,8 +296,7 @@ class _ScheduleSync:
             tuple(self._refused),
         )
 
-    def _declare(self, definition: ScheduleDefinition) -> None:
-        rows = self._transaction.all("lock_schedule", name=definition.name)
+    def _declare(self, definition: ScheduleDefinition, rows: Sequence[Row]) -> None:
         try:
             if not rows:
                 self._add(definition)

@@ -79,6 +79,13 @@ class Transaction(Protocol):
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Insert rows in bulk, by a statement that takes a row's values in order."""
 
+    def brief_waits(self) -> AbstractContextManager[None]:
+        """Give up within the block when another transaction has a lock for a while.
+
+        Raises:
+            TransientError: It had the lock for too long.
+        """
+
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue after the commit."""
 

@@ -215,6 +215,7 @@ class QueueConfig:
         """
 
         def work(transaction: Transaction) -> None:
+            transaction.defer("lock_queue", name=name)  # first, as everywhere
             jobs = int(transaction.all("unfinished_of_queue", name=name)[0][0])
             if jobs:
                 raise QueueNotEmptyError(name, jobs)

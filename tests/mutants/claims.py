@@ -316,4 +316,41 @@ MUTANTS = (
         "AS $$\n#variable",
         (f"{_LOCKS}::test_a_claim_gives_up_before_the_server_looks_for_deadlocks",),
     ),
+    Mutant(
+        "a queue's jobs are deleted one by one as they are locked",
+        "storage/sql/common/queues.sql",
+        "\n    AND (SELECT COUNT(*) FROM locked) > 0\nRETURNING id\n\n-- name: delete_",
+        "\nRETURNING id\n\n-- name: delete_",
+        (f"{_LOCKS}::test_the_end_of_a_queue_and_those_who_take_keys",),
+    ),
+    Mutant(
+        "a retry takes keys in the order of the jobs",
+        "storage/sql/common/job_admin.sql",
+        "WHERE forge_job.id >= v.job_id AND forge_job.id <= v.job_id\n"
+        "    AND COALESCE(forge_job.status, '') IN ('failed', 'dead')",
+        "WHERE forge_job.id = v.job_id\n"
+        "    AND COALESCE(forge_job.status, '') IN ('failed', 'dead')",
+        (f"{_LOCKS}::test_a_retry_and_others_that_take_the_same_keys",),
+    ),
+    Mutant(
+        "schedules to be removed are locked behind all others",
+        "storage/cron.py",
+        "sorted(wanted.keys() | {name for (name,) in rows})",
+        "sorted(wanted)",
+        (f"{_LOCKS}::test_declarations_of_two_versions",),
+    ),
+    Mutant(
+        "a rate limit is locked before its queue",
+        "storage/queues.py",
+        'transaction.defer("lock_queue", name=name)  # first, as everywhere\n',
+        "pass\n",
+        (f"{_LOCKS}::test_two_ways_to_delete_a_queue",),
+    ),
+    Mutant(
+        "ids of the caller are taken as they come",
+        "storage/jobs/keyed.py",
+        'key=lambda pair: (pair[0].stored_key or "", pair[1])',
+        'key=lambda pair: pair[0].stored_key or ""',
+        (f"{_LOCKS}::test_bulk_enqueues_with_ids_of_the_caller",),
+    ),
 )

@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
 _ENQUEUEING = "storage/jobs/enqueue.py"
-_ENQUEUING = "storage/jobs/enqueue.py"
+_KEYED = "storage/jobs/keyed.py"
 _ADMISSION = "storage/jobs/admission.py"
 _HOLDERS = "storage/jobs/holders.py"
 _TEST = "contract/jobs/test_enqueue.py"
@@ -87,25 +87,28 @@ MUTANTS = (
         (f"{_TEST}::test_a_key_held_by_another_kind_is_a_conflict",),
     ),
     Mutant(
-        "a key that turned free is taken behind later ones",
-        _ENQUEUING,
-        "            elif is_joined:\n",
-        "            elif is_joined or not job.replace:\n",
-        (f"{_LOCKS}::test_bulk_enqueues_and_a_key_that_was_held_for_a_moment",),
+        "what is locked out of order is waited for as long as anything",
+        "storage/postgres/transaction.py",
+        "BRIEF_WAIT_MS = 20\n",
+        "BRIEF_WAIT_MS = 0\n",
+        (
+            f"{_LOCKS}::test_bulk_enqueues_and_a_key_that_was_held_for_a_moment",
+            f"{_LOCKS}::{_LATE}",
+        ),
     ),
     Mutant(
         "a job that others have locked is replaced",
-        _ENQUEUING,
-        " or result.id in ours)",
-        " or bool(ours))",
+        _KEYED,
+        "not may_replace(job, result) or result.id in ours",
+        "not may_replace(job, result) or bool(ours)",
         (f"{_LOCKS}::{_LATE}",),
     ),
     Mutant(
-        "a bulk enqueue with locks waits for a job to be replaced",
-        _ENQUEUING,
-        "lock_pending(transaction, late, is_late=True)",
-        "lock_pending(transaction, late)",
-        (f"{_LOCKS}::{_LATE}",),
+        "the second job of a key tells what the first has replaced",
+        _KEYED,
+        "        elif result.id in last:\n",
+        "        elif not result.id:\n",
+        (f"{_UNIQUE}::test_a_later_job_of_the_key_tells_the_new_start",),
     ),
     Mutant(
         "of several holders in a window the oldest counts",

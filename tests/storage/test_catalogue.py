@@ -105,7 +105,6 @@ SERVED_BY = {
     "get_summaries": BY_ID,
     "find_enqueued_many": "forge_job_dedupe",
     "lock_pending": "forge_job_dedupe",
-    "lock_pending_late": "forge_job_dedupe",
     "lock_jobs": BY_ID,
     "delete_jobs": BY_ID,
     "requeue_jobs": BY_ID,
@@ -386,6 +385,21 @@ def test_postgres_uses_the_named_index(
     seeded_postgres.execute("ROLLBACK")
     assert re.search(SERVED_BY[name], plan), plan
     assert not re.search(r"Seq Scan on forge_job\b", plan), plan
+
+
+@pytest.mark.parametrize(
+    "name", ["heartbeat", "delete_due", "delete_deferred", "cancel_running"]
+)
+def test_postgres_locks_all_jobs_before_it_writes_to_one(
+    seeded_postgres: psycopg2.extensions.cursor, name: str
+) -> None:
+    """The plan's condition has counted them before it begins."""
+    statement = load_statements("postgres")[name]
+
+    seeded_postgres.execute(f"EXPLAIN {statement.sql}", parameters_of(statement))
+
+    plan = "\n".join(row[0] for row in seeded_postgres.fetchall())
+    assert re.search(r"->  Result .*\n *One-Time Filter: \(\(InitPlan \d", plan), plan
 
 
 def test_postgres_overwrites_figures_by_their_key(postgres_server: str) -> None:

@@ -61,7 +61,7 @@ def admit(
     A queue without a bound takes any number. With ``is_exact``, producers of a queue
     wait for one another; otherwise concurrent ones do not see each other's jobs.
     """
-    if not bounds or _are_stored(transaction, ids):
+    if not bounds or _are_stored(transaction, jobs, ids):
         return store()
     if is_exact:
         for name in sorted(bounds):
@@ -78,11 +78,16 @@ def admit(
     return results
 
 
-def _are_stored(transaction: Transaction, ids: Sequence[str]) -> bool:
+def _are_stored(
+    transaction: Transaction, jobs: Sequence[NewJob], ids: Sequence[str]
+) -> bool:
     """Whether an earlier commit, whose answer was lost, has stored the jobs."""
     if not transaction.attempt:
         return False
-    return bool(transaction.all("statuses", rows=encode_names("job_id", ids)))
+    pairs = zip(jobs, ids, strict=True)
+    # An id that the caller has chosen may be that of a job from another call.
+    asked = [job_id for job, job_id in pairs if job.job_id is None] or ids
+    return bool(transaction.all("statuses", rows=encode_names("job_id", asked)))
 
 
 def _require_room(transaction: Transaction, queue_name: str, most: int) -> None:

@@ -5,10 +5,12 @@ The id is minted before the first attempt and reused by every further one.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import StorageBusyError, StorageOutcomeUnknownError
+from flask_forge_jobs.errors import (
+    StorageOutcomeUnknownError,
+)
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
@@ -17,15 +19,11 @@ from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
     Transaction,
-    TransientError,
-    encode_rows,
 )
 from flask_forge_jobs.storage.jobs.admission import KnownQueues, admit, once, tightened
 from flask_forge_jobs.storage.jobs.holders import (
-    BULK_ROWS,
     NewPair,
     find,
-    find_many,
     lock_pending,
     may_replace,
     new_result,
@@ -33,10 +31,14 @@ from flask_forge_jobs.storage.jobs.holders import (
     replaced,
     take_back,
 )
+from flask_forge_jobs.storage.jobs.keyed import (
+    ROUNDS,
+    changes_hands,
+    in_lock_order,
+    parameters_of,
+    store_keyed,
+)
 from flask_forge_jobs.storage.units import pinned, present, when_stored
-
-# The holder of a key may finish between the insert and the look-up.
-ROUNDS = 3
 
 
 class Enqueuer:
@@ -65,7 +67,7 @@ class Enqueuer:
             if is_simple and self.queues.is_open(queue_name):
                 if unit is not None and job.dedupe_key is None and job.job_id is None:
                     unit.add(job_id)
-                rows = self._database.execute("enqueue", **_parameters(job, job_id))
+                rows = self._database.execute("enqueue", **parameters_of(job, job_id))
                 due_us = rows[0][0] if rows else None
                 if due_us is not None:
                     self._database.wake(queue_name)
@@ -150,7 +152,7 @@ class Enqueuer:
 
         def store() -> list[EnqueueResult]:
             if len(jobs) == 1 and key is None:
-                values = _parameters(jobs[0], ids[0])
+                values = parameters_of(jobs[0], ids[0])
                 return [self._store(transaction, jobs[0], values, created)]
             return self._store_many(
                 transaction, jobs, ids, created, is_joined=is_joined
@@ -192,7 +194,7 @@ class Enqueuer:
             found = find(transaction, job, job_id)
             if found is not None and not may_replace(job, found):
                 return found
-        raise _changes_hands(job)
+        raise changes_hands(job)
 
     def _store_many(
         self,
@@ -228,74 +230,13 @@ class Enqueuer:
         *,
         is_joined: bool,
     ) -> dict[str, EnqueueResult]:
-        """Store jobs that may clash, in the order of their keys, without deadlocks.
-
-        What may be replaced is locked first and written to last. A key that turns free
-        meanwhile would be taken behind later ones, so the transaction begins anew;
-        within a caller's transaction that is not possible.
-
-        Raises:
-            TransientError: A key turned free, or has a new holder to be replaced.
-        """
-        ours = lock_pending(transaction, pairs)
-        if any(job.dedupe_for is not None for job, _ in pairs):
-            return {
-                job_id: self._store(transaction, job, _parameters(job, job_id), created)
-                for job, job_id in pairs
-            }
-        results = find_many(transaction, pairs)
-        left = [pair for pair in pairs if pair[1] not in results]
-        due = _store_unheld(transaction, left)
-        for job, job_id in left:
-            if job_id in due:
-                results[job_id] = new_result(job, job_id, due[job_id], created)
-        left = [pair for pair in left if pair[1] not in due]
-        results |= find_many(transaction, left)
-        ours |= due.keys()
-        late = [pair for pair in pairs if not _is_settled(pair, results, ours)]
-        ours |= lock_pending(transaction, late, is_late=True)
-        for pair in pairs:
-            job, job_id = pair
-            if _is_settled(pair, results, ours):
-                if may_replace(job, results[job_id]):
-                    found = replaced(transaction, job, job_id)
-                    results[job_id] = found or results[job_id]
-            elif is_joined:
-                values = _parameters(job, job_id)
-                results[job_id] = self._store(transaction, job, values, created)
-            else:
-                raise TransientError(_changes_hands(job))
-        return results
-
-
-def _is_settled(
-    pair: NewPair, results: Mapping[str, EnqueueResult], ours: Container[str]
-) -> bool:
-    """Whether a job is stored or held, and its holder not to be replaced or ours."""
-    job, job_id = pair
-    result = results.get(job_id)
-    return result is not None and (not may_replace(job, result) or result.id in ours)
-
-
-def _changes_hands(job: NewJob) -> StorageBusyError:
-    return StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
-
-
-def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
-    return {
-        "id": job_id,
-        "queue_name": job.queue_name or DEFAULT_QUEUE,
-        "kind": job.kind,
-        "payload": job.payload,
-        "priority": job.priority,
-        # A property costs a call, and most jobs start now.
-        "run_at": job.start_us if job.run_at or job.delay is not None else None,
-        "max_attempts": job.max_attempts,
-        "dedupe_key": None if job.dedupe_key is None else job.stored_key,
-        "timeout_s": job.timeout_s,
-        "schedule_name": job.schedule_name,
-        "carried": job.carried,
-    }
+        if all(job.dedupe_for is None for job, _ in pairs):
+            return store_keyed(transaction, pairs, created, is_joined=is_joined)
+        lock_pending(transaction, pairs)
+        return {
+            job_id: self._store(transaction, job, parameters_of(job, job_id), created)
+            for job, job_id in pairs
+        }
 
 
 def _sort_out(
@@ -310,8 +251,7 @@ def _sort_out(
     if len(plain) == len(pairs):
         return plain, []
     careful = [pair for pair in pairs if is_repeated or not _is_plain(pair[0])]
-    careful.sort(key=lambda pair: pair[0].stored_key or "")
-    return plain, careful
+    return plain, in_lock_order(careful)
 
 
 def _is_plain(job: NewJob) -> bool:
@@ -342,27 +282,3 @@ def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter,
         job_id, job.queue, job.kind, job.payload, job.priority, now_us, due_us,
         due_us > now_us, job.max_attempts, job.timeout_s, job.carried,
     )  # fmt: skip
-
-
-def _store_unheld(transaction: Transaction, pairs: Sequence[NewPair]) -> dict[str, int]:
-    """Store jobs that may clash; return when the stored ones are due."""
-    first = _first_of_each_key(pairs)
-    stored: dict[str, int] = {}
-    for start in range(0, len(first), BULK_ROWS):
-        rows = encode_rows(
-            _parameters(*pair) for pair in first[start : start + BULK_ROWS]
-        )
-        stored.update(transaction.all("enqueue_many", rows=rows))  # pairs
-    return stored
-
-
-def _first_of_each_key(pairs: Iterable[NewPair]) -> list[NewPair]:
-    seen: set[str] = set()
-    first = []
-    for pair in pairs:
-        key = pair[0].stored_key
-        if key is None or key not in seen:
-            first.append(pair)
-        if key is not None:
-            seen.add(key)
-    return first

@@ -67,19 +67,13 @@ def find_many(
     }
 
 
-def lock_pending(
-    transaction: Transaction, pairs: Iterable[NewPair], *, is_late: bool = False
-) -> set[str]:
-    """Lock what new jobs may replace, in the order of ids; return the ids.
-
-    ``is_late``, when the transaction has locks already, leaves out what others hold.
-    """
+def lock_pending(transaction: Transaction, pairs: Iterable[NewPair]) -> set[str]:
+    """Lock what new jobs may replace, in the order of ids; return the ids."""
     keys = {str(job.stored_key) for job, _ in pairs if job.replace}
     if not keys:
         return set()
-    name = "lock_pending_late" if is_late else "lock_pending"
     rows = encode_names("dedupe_key", sorted(keys))
-    return {row[0] for row in transaction.all(name, rows=rows)}
+    return {row[0] for row in transaction.all("lock_pending", rows=rows)}
 
 
 def recent(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:

@@ -17,6 +17,9 @@ from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageErr
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, TransientError
 
+# A circle of transactions is over before the server looks for a deadlock, by default
+# after 1 s.
+BRIEF_WAIT_MS = 20
 _COPY_ROWS = 500
 # A payload may be a megabyte, and several copies of a chunk exist at a time.
 _COPY_CHARACTERS = 1024 * 1024
@@ -125,6 +128,17 @@ class PostgresTransaction:
         if self._pending or not self._is_begun:
             self._cursor.execute(self._unsent())
         self._cursor.copy_expert(self._statements[name].sql, CopySource(rows))
+
+    @contextlib.contextmanager
+    def brief_waits(self) -> Iterator[None]:
+        """Give up within the block when another transaction has a lock for a while.
+
+        Raises:
+            TransientError: It had the lock for :data:`BRIEF_WAIT_MS`.
+        """
+        self.send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")
+        yield
+        self.send_ahead("SET LOCAL lock_timeout TO DEFAULT")
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue; the server notifies them at the commit."""

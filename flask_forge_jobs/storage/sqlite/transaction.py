@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,6 +63,10 @@ class SqliteTransaction:
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Insert rows one by one; there is no round trip to save."""
         self._connection.executemany(self._statements[name].sql, rows)
+
+    def brief_waits(self) -> AbstractContextManager[None]:
+        """Return an empty context: a file has one writer at a time."""
+        return contextlib.nullcontext()
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue after the commit."""

@@ -284,6 +284,17 @@ def test_a_job_is_brought_forward_and_its_workers_hear_of_it(
     assert (job.id, job.payload) == (first.id, "3")
 
 
+def test_a_later_job_of_the_key_tells_the_new_start(storage: Storage, sql: Sql) -> None:
+    one(storage, replacing())
+    put_off = replacing(("run_at",), in_s=300, sql=sql)
+
+    first, second = storage.jobs.enqueue_many([put_off, replacing(())])
+
+    assert (first.is_replaced, second.is_replaced) == (True, False)
+    assert second.scheduled_at == first.scheduled_at
+    assert storage.jobs.claim(QUEUE, "owner") == []
+
+
 @pytest.mark.parametrize("status", [JobStatus.IN_PROGRESS, JobStatus.FAILED])
 def test_a_job_that_has_begun_keeps_what_it_has(
     storage: Storage, store: Store, status: JobStatus

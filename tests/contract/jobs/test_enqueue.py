@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
@@ -411,6 +413,20 @@ def test_the_id_of_another_job_is_refused(storage: Storage) -> None:
 
     with pytest.raises(InvalidInputError, match="another kind"):
         storage.jobs.enqueue(NewJob("other", job_id=ULID))
+
+
+def test_an_id_that_comes_twice_is_stored_once(storage: Storage) -> None:
+    """It does not stand in the way of the other one's key."""
+    job = NewJob("noop", job_id=ULID)
+    other = NewJob("noop", dedupe_key="k")
+
+    results = storage.jobs.enqueue_many([job, replace(job, dedupe_key="k"), other])
+
+    assert [each.id for each in results[:2]] == [ULID, ULID]
+    assert results[2].id != ULID
+    assert not results[2].is_deduped
+    with pytest.raises(InvalidInputError, match="another kind"):
+        storage.jobs.enqueue_many([job, replace(job, kind="other")])
 
 
 ULID = "01JD8000000000000000000000"

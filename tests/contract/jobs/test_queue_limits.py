@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,6 +16,7 @@ from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Transaction
 from tests.support.callers import TABLE, Caller
 from tests.support.jobs import claim_one, run
 from tests.support.lossy import lossy_jobs
@@ -196,6 +198,27 @@ def test_an_unclear_commit_is_a_success_although_others_filled_the_queue(
     lossy_jobs(bounded.database, fill).enqueue_many([keyed("a"), JOB])
 
     assert waiting(bounded) == 3
+
+
+def test_a_job_of_an_earlier_call_is_no_sign_of_an_unclear_commit(
+    bounded: Storage,
+) -> None:
+    """Its id, which the caller has chosen, comes again with others."""
+    again = replace(keyed("again"), job_id="01J0000000000000000000000A")
+    bounded.jobs.enqueue(again)
+
+    def work(transaction: Transaction) -> None:
+        transaction.attempt = 1  # nothing of the first one was stored
+        jobs = [again, JOB, JOB, JOB]
+        bounded.jobs._enqueuer._store_all(
+            transaction, jobs, [str(again.job_id), *"bcd"], None, set(),
+            bounds={"mail": 3},
+        )  # fmt: skip
+
+    with pytest.raises(QueueFullError):
+        bounded.database.write(work)
+
+    assert waiting(bounded) == 1
 
 
 # -- in the caller's transaction -------------------------------------------------------

@@ -13,7 +13,8 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.jobs.admission import KNOWN_QUEUE_S
-from flask_forge_jobs.storage.jobs.enqueue import ROUNDS, Enqueuer
+from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
+from flask_forge_jobs.storage.jobs.keyed import ROUNDS
 from tests.support.clocks import MovingClock
 
 T = TypeVar("T")

@@ -14,9 +14,10 @@ import psycopg2
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageBusyError
+from flask_forge_jobs.errors import QueueNotFoundError, StorageBusyError
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import open_storage
@@ -29,6 +30,7 @@ WAITING = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
+EVERY_MINUTE = "* * * * *"
 HOLD_KEY = (
     "INSERT INTO forge_job (id, queue_name, kind, payload, enqueued_at, scheduled_at, "
     "dedupe_key) VALUES ('held', 'default', 'noop', '{}', 1, 1, %s)"
@@ -59,6 +61,26 @@ class Meeting:
         """Return a call that enqueues a job for each key."""
         jobs = [NewJob("noop", "1", dedupe_key=key, replace=replace) for key in keys]
         return partial(self.storage.jobs.enqueue_many, jobs)
+
+    def dead(self, keys: str) -> list[str]:
+        """Return the ids of jobs that had the keys and are dead."""
+        ids = [each.id for each in self.bulk(keys)()]
+        for job_id in ids:
+            self.sql.run(
+                "UPDATE forge_job SET status = 'dead', completed_at = 1 WHERE id = ?",
+                job_id,
+            )
+        return ids
+
+    def firing(self, keys: str) -> Callable[[], object]:
+        """Return a call that stores a job for each key, as schedules do."""
+        self.storage.queues.ensure(QUEUE)
+        for key in keys:
+            self.storage.cron.create(
+                ScheduleDefinition(key, "noop", EVERY_MINUTE, dedupe_key=key)
+            )
+        self.sql.run("UPDATE forge_cron SET next_fire_at = 1")
+        return partial(self.storage.cron.fire_due, lambda _kind: QUEUE)
 
     def deadlocks(
         self,
@@ -234,20 +256,93 @@ def test_the_end_of_a_queue_and_a_bulk_verb(meeting: Meeting) -> None:
     assert found == 0
 
 
+def test_the_end_of_a_queue_and_those_who_take_keys(meeting: Meeting) -> None:
+    """On a small table a join may delete one job before it locks the next."""
+    storage = meeting.storage
+    ids = [
+        storage.jobs.enqueue(NewJob("noop", queue_name="mail", dedupe_key=key)).id
+        for key in ("n", None)
+    ]
+    dead = meeting.dead("ma")
+    meeting.sql.run("ANALYZE forge_job")
+
+    found = meeting.deadlocks(
+        "a",
+        [
+            partial(storage.job_admin.change, JobAction.RETRY, dead),
+            partial(storage.job_admin.change, JobAction.RUN_NOW, [ids[1], dead[0]]),
+            partial(storage.queues.delete_with_jobs, "mail"),
+            meeting.firing("mn"),
+        ],
+        HOLD_KEY,
+    )
+
+    assert found == 0
+
+
+def test_two_ways_to_delete_a_queue(meeting: Meeting) -> None:
+    storage = meeting.storage
+    storage.queues.ensure("mail")
+    storage.rate_limits.put("mail", 5, 1.0)
+
+    def delete_again() -> None:
+        with contextlib.suppress(QueueNotFoundError):
+            storage.queues.delete("mail")
+
+    found = meeting.deadlocks(
+        "mail",
+        [partial(storage.queues.delete_with_jobs, "mail"), delete_again],
+        "SELECT 1 FROM forge_queue WHERE name = %s FOR UPDATE",
+    )
+
+    assert found == 0
+
+
+def test_declarations_of_two_versions(meeting: Meeting) -> None:
+    """The newer one removes a schedule that the older one still declares."""
+    cron = meeting.storage.cron
+    first, last = (ScheduleDefinition(name, "noop", EVERY_MINUTE) for name in "az")
+    cron.declare("app", [first, last])
+
+    found = meeting.deadlocks(
+        "z",
+        [
+            partial(cron.declare, "app", [last]),
+            partial(cron.declare, "app", [first, last]),
+        ],
+        "SELECT 1 FROM forge_cron WHERE name = %s FOR UPDATE",
+    )
+
+    assert found == 0
+
+
+def test_bulk_enqueues_with_ids_of_the_caller(meeting: Meeting) -> None:
+    """An id is a key, too."""
+    ids = [f"01J0000000000000000000000{end}" for end in "ABC"]
+
+    def bulk(*places: int) -> Callable[[], object]:
+        jobs = [NewJob("noop", job_id=ids[place]) for place in places]
+        return partial(meeting.storage.jobs.enqueue_many, jobs)
+
+    found = meeting.deadlocks(
+        ids[2],
+        [bulk(0, 2, 1), bulk(1, 2, 0)],
+        HOLD_KEY.replace("'held'", "%s").replace("1, 1, %s", "1, 1, NULL"),
+    )
+
+    assert found == 0
+
+
 @pytest.mark.parametrize("other", ["bulk enqueue", "retry"])
 def test_a_retry_and_others_that_take_the_same_keys(
     meeting: Meeting, other: str
 ) -> None:
     """C16: dead jobs take their keys again, in another order than that of their ids."""
     storage = meeting.storage
-
-    def dead(*in_order: str) -> list[str]:
-        jobs = [NewJob("noop", dedupe_key=key) for key in in_order]
-        ids = [each.id for each in storage.jobs.enqueue_many(jobs)]
-        meeting.sql.run("UPDATE forge_job SET status = 'dead', completed_at = 1")
-        return ids
-
-    first, second = dead(*"zma"), dead(*"amz")
+    storage.jobs.enqueue(NewJob("noop"))
+    # The planner believes that there is one job, so that it may begin with the jobs.
+    meeting.sql.run("ANALYZE forge_job")
+    first, second = meeting.dead("zma"), meeting.dead("amz")
     retry = partial(storage.job_admin.change, JobAction.RETRY)
     found = meeting.deadlocks(
         "m",
@@ -264,20 +359,11 @@ def test_a_retry_and_others_that_take_the_same_keys(
 def test_outcomes_between_a_bulk_verb_and_those_who_take_keys(
     meeting: Meeting,
 ) -> None:
-    """C16: a retry, a bulk verb, outcomes and a bulk enqueue wait for one another."""
+    """C16: a retry, a bulk verb, outcomes and schedules wait for one another."""
     storage = meeting.storage
-
-    def stored(*keys: str | None) -> list[str]:
-        jobs = [NewJob("noop", dedupe_key=key) for key in keys]
-        return [each.id for each in storage.jobs.enqueue_many(jobs)]
-
-    stored("n", None)
+    storage.jobs.enqueue_many([NewJob("noop", dedupe_key="n"), NewJob("noop")])
     keyed, plain = sorted(storage.jobs.claim(QUEUE, OWNER, 2), key=lambda job: job.id)
-    dead = stored("m", "a")
-    meeting.sql.run(
-        "UPDATE forge_job SET status = 'dead', completed_at = 1 "
-        "WHERE status = 'pending'"
-    )
+    dead = meeting.dead("ma")
 
     found = meeting.deadlocks(
         "a",
@@ -285,7 +371,7 @@ def test_outcomes_between_a_bulk_verb_and_those_who_take_keys(
             partial(storage.job_admin.change, JobAction.RETRY, dead),
             partial(storage.job_admin.change, JobAction.RUN_NOW, [plain.id, dead[0]]),
             partial(storage.jobs.finish, OWNER, [done(keyed), done(plain)]),
-            meeting.bulk("mn"),
+            meeting.firing("mn"),
         ],
         HOLD_KEY,
     )

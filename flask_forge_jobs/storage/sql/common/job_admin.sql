@@ -47,7 +47,8 @@ SET
     cancel_requested_at = NULL, result = NULL, progress = NULL, worker_id = NULL,
     heartbeat_at = NULL
 FROM /* rows v: job_id text */
-WHERE forge_job.id = v.job_id
+-- Not by equality, after which a join may go through the jobs instead of the rows.
+WHERE forge_job.id >= v.job_id AND forge_job.id <= v.job_id
     AND COALESCE(forge_job.status, '') IN ('failed', 'dead')
 RETURNING forge_job.id, forge_job.queue_name
 

@@ -59,22 +59,14 @@ SELECT
 FROM found
 INNER JOIN forge_job ON forge_job.id = found.job_id
 
--- fragment: pending_holders
+-- name: lock_pending
+-- Served by forge_job_dedupe.
 SELECT id
 FROM forge_job
 WHERE COALESCE(status, '') = 'pending'
     AND id IN (SELECT /* use holder */ FROM /* rows v: dedupe_key text */)
 ORDER BY id
-
--- name: lock_pending
--- Served by forge_job_dedupe.
-/* use pending_holders */
 /* for_update */
-
--- name: lock_pending_late
--- Does not wait, because it locks out of the order of ids.
-/* use pending_holders */
-/* skip_locked */
 
 -- fragment: claimed_columns
 -- In the order of ClaimedJob's fields.
@@ -202,7 +194,8 @@ WHERE name = :name
     AND (throttled_until IS NULL OR throttled_until < :now - :grace_us)
 
 -- name: heartbeat
--- Served by forge_job_running: renews all running jobs of a worker.
+-- Served by forge_job_running: renews all running jobs of a worker. The count has all of
+-- them locked before the first is written; a join might do it one by one.
 WITH mine AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -212,7 +205,7 @@ WITH mine AS MATERIALIZED (
 )
 UPDATE forge_job
 SET heartbeat_at = :now
-WHERE id IN (SELECT id FROM mine)
+WHERE id IN (SELECT id FROM mine) AND (SELECT COUNT(*) FROM mine) > 0
 RETURNING id, claims, cancel_requested_at
 
 -- name: set_progress

@@ -97,7 +97,8 @@ WHERE queue_name = :name AND status IN ('pending', 'failed')
 
 -- name: delete_due
 -- Served by forge_job_claim. Waits for concurrent claims; their jobs then run, and
--- cancel_running stops them.
+-- cancel_running stops them. The count has all jobs locked before the first is deleted; a
+-- join might do it one by one.
 WITH waiting AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -115,6 +116,7 @@ locked AS MATERIALIZED (
 )
 DELETE FROM forge_job
 WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM locked)
+    AND (SELECT COUNT(*) FROM locked) > 0
 RETURNING id
 
 -- name: delete_deferred
@@ -135,6 +137,7 @@ locked AS MATERIALIZED (
 )
 DELETE FROM forge_job
 WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM locked)
+    AND (SELECT COUNT(*) FROM locked) > 0
 RETURNING id
 
 -- name: cancel_running
@@ -150,6 +153,7 @@ WITH running AS MATERIALIZED (
 UPDATE forge_job
 SET cancel_requested_at = :now
 WHERE COALESCE(status, '') = 'in_progress' AND id IN (SELECT id FROM running)
+    AND (SELECT COUNT(*) FROM running) > 0
 RETURNING id
 
 -- name: delete_queue

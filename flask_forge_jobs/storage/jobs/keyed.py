@@ -1,0 +1,169 @@
+"""Stores many jobs that may clash with others, without deadlocks.
+
+Keys are taken in one order. What a job may replace is locked before, and written to
+after the last key. What turns up in between, a key that is free again or its new
+holder, is locked out of order, so it is waited for only briefly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from flask_forge_jobs.errors import InvalidInputError, StorageBusyError
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Transaction,
+    TransientError,
+    encode_rows,
+)
+from flask_forge_jobs.storage.jobs.holders import (
+    BULK_ROWS,
+    NewPair,
+    find_many,
+    lock_pending,
+    may_replace,
+    new_result,
+    replaced,
+)
+
+# The holder of a key may finish between the insert and the look-up.
+ROUNDS = 3
+
+
+def in_lock_order(pairs: Iterable[NewPair]) -> list[NewPair]:
+    """Return jobs in the order of their keys, of several with one id the first.
+
+    Raises:
+        InvalidInputError: Jobs of different kinds have one id.
+    """
+    first: dict[str, NewPair] = {}
+    for job, job_id in pairs:
+        before, _ = first.setdefault(job_id, (job, job_id))
+        if before.kind != job.kind:
+            raise InvalidInputError("job_id", "is the id of a job of another kind")
+    # An id is a key, too, if the caller has chosen it.
+    return sorted(first.values(), key=lambda pair: (pair[0].stored_key or "", pair[1]))
+
+
+def store_keyed(
+    transaction: Transaction,
+    pairs: Sequence[NewPair],
+    created: set[str],
+    *,
+    is_joined: bool,
+) -> dict[str, EnqueueResult]:
+    """Store jobs that come :func:`in_lock_order`; return the results by id.
+
+    A caller's transaction, which ``is_joined``, keeps its own limits, and cannot begin
+    anew.
+
+    Raises:
+        TransientError: The transaction has to begin anew.
+        StorageBusyError: It would have to.
+    """
+    ours = lock_pending(transaction, pairs)
+    results = _store_unheld(transaction, pairs, created)
+    left = _unsettled(pairs, results, ours)
+    if left:
+        limit = contextlib.nullcontext() if is_joined else transaction.brief_waits()
+        with limit:
+            for _ in range(ROUNDS):
+                ours |= lock_pending(transaction, left)
+                results |= _store_unheld(transaction, left, created)
+                left = _unsettled(left, results, ours)
+                if not left:
+                    break
+            else:
+                busy = changes_hands(left[0][0])
+                raise busy if is_joined else TransientError(busy)
+    return _replaced_all(transaction, pairs, results)
+
+
+def changes_hands(job: NewJob) -> StorageBusyError:
+    """Return the error for a key that is taken and given up again and again."""
+    return StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
+
+
+def parameters_of(job: NewJob, job_id: str) -> dict[str, Parameter]:
+    """Return the parameters of the statements that store a new job."""
+    return {
+        "id": job_id,
+        "queue_name": job.queue_name or DEFAULT_QUEUE,
+        "kind": job.kind,
+        "payload": job.payload,
+        "priority": job.priority,
+        # A property costs a call, and most jobs start now.
+        "run_at": job.start_us if job.run_at or job.delay is not None else None,
+        "max_attempts": job.max_attempts,
+        "dedupe_key": None if job.dedupe_key is None else job.stored_key,
+        "timeout_s": job.timeout_s,
+        "schedule_name": job.schedule_name,
+        "carried": job.carried,
+    }
+
+
+def _store_unheld(
+    transaction: Transaction, pairs: Sequence[NewPair], created: set[str]
+) -> dict[str, EnqueueResult]:
+    """Store the jobs whose key nobody holds; return the results, also for the others.
+
+    Those whose key is taken in between have none, nor has the second job of a key.
+    """
+    results = find_many(transaction, pairs)
+    first = _first_of_each_key(pair for pair in pairs if pair[1] not in results)
+    for start in range(0, len(first), BULK_ROWS):
+        piece = {job_id: job for job, job_id in first[start : start + BULK_ROWS]}
+        rows = encode_rows(parameters_of(job, job_id) for job_id, job in piece.items())
+        for job_id, due_us in transaction.all("enqueue_many", rows=rows):
+            results[job_id] = new_result(piece[job_id], job_id, due_us, created)
+    return results
+
+
+def _unsettled(
+    pairs: Iterable[NewPair],
+    results: Mapping[str, EnqueueResult],
+    ours: Container[str],
+) -> list[NewPair]:
+    """Return jobs that have no result, or a holder to be replaced that is not ours."""
+
+    def is_settled(job: NewJob, job_id: str) -> bool:
+        result = results.get(job_id)
+        return result is not None and (
+            not may_replace(job, result) or result.id in ours or result.id in results
+        )
+
+    return [pair for pair in pairs if not is_settled(*pair)]
+
+
+def _replaced_all(
+    transaction: Transaction,
+    pairs: Iterable[NewPair],
+    results: Mapping[str, EnqueueResult],
+) -> dict[str, EnqueueResult]:
+    """Replace what jobs replace; return the results for all."""
+    last: dict[str, EnqueueResult] = {}
+    final: dict[str, EnqueueResult] = {}
+    for job, job_id in pairs:
+        result = results[job_id]
+        if may_replace(job, result):
+            result = replaced(transaction, job, job_id) or result
+            last[result.id] = result
+        elif result.id in last:
+            result = last[result.id]._replace(is_replaced=False)
+        final[job_id] = result
+    return final
+
+
+def _first_of_each_key(pairs: Iterable[NewPair]) -> list[NewPair]:
+    seen: set[str] = set()
+    first = []
+    for pair in pairs:
+        key = pair[0].stored_key
+        if key is None or key not in seen:
+            first.append(pair)
+        if key is not None:
+            seen.add(key)
+    return first
