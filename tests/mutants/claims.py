@@ -349,8 +349,8 @@ MUTANTS = (
     Mutant(
         "ids of the caller are taken as they come",
         "storage/jobs/keyed.py",
-        'key=lambda pair: (pair[0].stored_key or "", pair[1])',
-        'key=lambda pair: pair[0].stored_key or ""',
+        'return (key, "") if key else ("", job_id)',
+        'return (key, "") if key else ("", "")',
         (f"{_LOCKS}::test_bulk_enqueues_with_ids_of_the_caller",),
     ),
 )

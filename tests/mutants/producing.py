@@ -106,7 +106,7 @@ MUTANTS = (
     Mutant(
         "the second job of a key tells what the first has replaced",
         _KEYED,
-        "        elif result.id in last:\n",
+        "        elif result.is_deduped and result.id in last:\n",
         "        elif not result.id:\n",
         (f"{_UNIQUE}::test_a_later_job_of_the_key_tells_the_new_start",),
     ),

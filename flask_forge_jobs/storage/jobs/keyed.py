@@ -44,8 +44,15 @@ def in_lock_order(pairs: Iterable[NewPair]) -> list[NewPair]:
         before, _ = first.setdefault(job_id, (job, job_id))
         if before.kind != job.kind:
             raise InvalidInputError("job_id", "is the id of a job of another kind")
-    # An id is a key, too, if the caller has chosen it.
-    return sorted(first.values(), key=lambda pair: (pair[0].stored_key or "", pair[1]))
+    return sorted(first.values(), key=_lock_order)
+
+
+def _lock_order(pair: NewPair) -> tuple[str, str]:
+    job, job_id = pair
+    key = job.stored_key
+    # The jobs of one key keep their order. Without a key the id is one, too: the caller
+    # may have chosen it.
+    return (key, "") if key else ("", job_id)
 
 
 def store_keyed(
@@ -65,14 +72,14 @@ def store_keyed(
         StorageBusyError: It would have to.
     """
     ours = lock_pending(transaction, pairs)
-    results = _store_unheld(transaction, pairs, created)
+    results = _store_unheld(transaction, pairs, created, ours)
     left = _unsettled(pairs, results, ours)
     if left:
         limit = contextlib.nullcontext() if is_joined else transaction.brief_waits()
         with limit:
             for _ in range(ROUNDS):
                 ours |= lock_pending(transaction, left)
-                results |= _store_unheld(transaction, left, created)
+                results |= _store_unheld(transaction, left, created, ours)
                 left = _unsettled(left, results, ours)
                 if not left:
                     break
@@ -106,11 +113,15 @@ def parameters_of(job: NewJob, job_id: str) -> dict[str, Parameter]:
 
 
 def _store_unheld(
-    transaction: Transaction, pairs: Sequence[NewPair], created: set[str]
+    transaction: Transaction,
+    pairs: Sequence[NewPair],
+    created: set[str],
+    ours: set[str],
 ) -> dict[str, EnqueueResult]:
     """Store the jobs whose key nobody holds; return the results, also for the others.
 
-    Those whose key is taken in between have none, nor has the second job of a key.
+    Those whose key is taken in between have none, nor has the second job of a key. Adds
+    the ids that were stored to ``ours``.
     """
     results = find_many(transaction, pairs)
     first = _first_of_each_key(pair for pair in pairs if pair[1] not in results)
@@ -119,6 +130,7 @@ def _store_unheld(
         rows = encode_rows(parameters_of(job, job_id) for job_id, job in piece.items())
         for job_id, due_us in transaction.all("enqueue_many", rows=rows):
             results[job_id] = new_result(piece[job_id], job_id, due_us, created)
+            ours.add(job_id)
     return results
 
 
@@ -132,7 +144,7 @@ def _unsettled(
     def is_settled(job: NewJob, job_id: str) -> bool:
         result = results.get(job_id)
         return result is not None and (
-            not may_replace(job, result) or result.id in ours or result.id in results
+            not may_replace(job, result) or result.id in ours
         )
 
     return [pair for pair in pairs if not is_settled(*pair)]
@@ -151,7 +163,7 @@ def _replaced_all(
         if may_replace(job, result):
             result = replaced(transaction, job, job_id) or result
             last[result.id] = result
-        elif result.id in last:
+        elif result.is_deduped and result.id in last:
             result = last[result.id]._replace(is_replaced=False)
         final[job_id] = result
     return final

@@ -236,7 +236,8 @@ def driver() -> str:
     return f"psycopg2 {release.split(maxsplit=1)[0]}"
 
 
-_SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
+_SERIALIZATION = frozenset({"40001", "40P01"})
+_LOCKED = "55P03"
 # These end the session; the last two because it was idle for too long.
 _ENDED = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
 # Out of disk, memory or connections; a system error.
@@ -291,6 +292,8 @@ class PostgresFaults(Faults):
     def _refusal(self, error: psycopg2.Error, code: str) -> Exception:
         if code in _SERIALIZATION:
             return TransientError(StorageBusyError("the transaction kept conflicting"))
+        if code == _LOCKED:
+            return TransientError(StorageBusyError("another session kept a lock"))
         if code == _UNIQUE:
             # Not transient: a retry would meet the same key.
             return DedupeKeyTakenError(

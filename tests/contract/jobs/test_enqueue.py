@@ -415,6 +415,33 @@ def test_the_id_of_another_job_is_refused(storage: Storage) -> None:
         storage.jobs.enqueue(NewJob("other", job_id=ULID))
 
 
+def test_the_jobs_of_one_key_keep_their_order(storage: Storage) -> None:
+    """Whatever ids the caller has chosen for some of them."""
+    first = NewJob("noop", "1", dedupe_key="k", replace=("payload",))
+    second = replace(first, payload="2", job_id=f"00{ULID[2:]}")
+
+    results = storage.jobs.enqueue_many([first, second])
+
+    assert [each.is_deduped for each in results] == [False, True]
+    assert storage.job_reader.get(results[0].id).payload == "2"
+
+
+def test_a_job_that_is_stored_is_not_another_ones_holder(storage: Storage) -> None:
+    """It comes again with its id, after one that replaces what it holds."""
+    storage.jobs.enqueue(NewJob("noop", job_id=ULID, dedupe_key="a"))
+
+    results = storage.jobs.enqueue_many(
+        [
+            NewJob("noop", "2", dedupe_key="a", replace=("payload",)),
+            NewJob("noop", job_id=ULID, dedupe_key="z"),
+        ]
+    )
+
+    assert [(each.id, each.is_deduped) for each in results] == [
+        (ULID, True), (ULID, False)
+    ]  # fmt: skip
+
+
 def test_an_id_that_comes_twice_is_stored_once(storage: Storage) -> None:
     """It does not stand in the way of the other one's key."""
     job = NewJob("noop", job_id=ULID)
