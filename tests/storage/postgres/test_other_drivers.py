@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -307,8 +308,13 @@ def test_a_connection_that_was_cut_is_unavailable(
 
     with pytest.raises(StorageUnavailableError, match="lost"):
         postgres.jobs.enqueue(NewJob("noop"), connection=connection)
+    lost = None
+    with contextlib.suppress(AttributeError):
+        lost = connection.connection.dbapi_connection._usock
     with contextlib.suppress(Exception):  # pg8000 cannot close a lost connection
         connection.invalidate()
+    if lost is not None:  # nor its socket
+        os.close(lost.detach())
 
 
 # -- psycopg 3 ---------------------------------------------------------------------

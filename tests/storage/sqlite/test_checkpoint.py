@@ -169,6 +169,7 @@ def test_looks_at_the_log_intern_no_name(
 
     with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+        look(gate, connection)  # a path's own parts are parsed once
         with monkeypatch.context() as patch:
             patch.setattr(sys, "intern", intern)
             look(gate, connection)
