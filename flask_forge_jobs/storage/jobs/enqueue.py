@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import (
-    StorageOutcomeUnknownError,
-)
+from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
@@ -230,6 +228,7 @@ class Enqueuer:
         *,
         is_joined: bool,
     ) -> dict[str, EnqueueResult]:
+        """Store jobs that may clash; if one has a window, one by one."""
         if all(job.dedupe_for is None for job, _ in pairs):
             return store_keyed(transaction, pairs, created, is_joined=is_joined)
         lock_pending(transaction, pairs)

@@ -114,7 +114,7 @@ def replaced(
 
 
 def may_replace(job: NewJob, found: EnqueueResult) -> bool:
-    """Whether the holder has become pending since the attempt to replace it."""
+    """Whether the job that was found is pending and has values to be replaced."""
     is_pending = found.is_deduped and found.status is JobStatus.PENDING
     return bool(job.replace) and is_pending
 
