@@ -21,6 +21,11 @@ from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.postgres.transaction import (
+    BRIEF_WAIT_MS,
+    PostgresTransaction,
+)
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OTHER, OWNER, QUEUE
 from tests.support.sql import Sql
@@ -419,6 +424,27 @@ def test_bulk_enqueues_and_a_key_that_was_held_for_a_moment(meeting: Meeting) ->
 
     assert found == 0
     assert [result.is_deduped for result in results] == [True, True, False]
+
+
+def test_the_limit_of_a_brief_wait_ends_with_its_block(meeting: Meeting) -> None:
+    """The commit, which waits for others that notify, is not under it."""
+
+    def limit(transaction: Transaction) -> str:
+        transaction.all("now")  # sends what is pending
+        assert isinstance(transaction, PostgresTransaction)
+        transaction._cursor.execute("SHOW lock_timeout")
+        return str(transaction._cursor.fetchall()[0][0])
+
+    def work(transaction: Transaction) -> list[str]:
+        limits = [limit(transaction)]
+        with transaction.brief_waits():
+            limits.append(limit(transaction))
+        return [*limits, limit(transaction)]
+
+    before, within, after = meeting.storage.database.write(work)
+
+    assert within == f"{BRIEF_WAIT_MS}ms"
+    assert before == after == "0"
 
 
 def test_a_bulk_enqueue_that_replaces_and_a_bulk_verb(meeting: Meeting) -> None:
