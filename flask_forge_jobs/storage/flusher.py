@@ -160,19 +160,12 @@ class Flusher(PerProcess):
         """
         self.stay_own()
         with self._flush_lock:
-            if self._uncommitted is not None:
-                self._uncommitted.count_committed()
-            taken_us = self._clock.now_us()
-            for key, tally in self._recorder.take().items():
-                self._taken.setdefault(key, Tally()).merge(tally)
-            # The clock went back, or the source will soon be folded.
-            if self._is_let_go() or self._is_over(taken_us):
-                self._begin_anew()
-            for key, tally in self._taken.items():
-                self._hold(*key, tally)
-            self._taken.clear()
-            written = self._store_held()
-            self._let_go(taken_us)
+            try:
+                if self._uncommitted is not None:
+                    self._uncommitted.count_committed()
+            finally:
+                # Even if that failed, or figures pile up in the recorder.
+                written = self._store_taken()
             if self._refusals is not None:
                 self._refusals.flush(is_last=is_last)
             return written
@@ -193,6 +186,21 @@ class Flusher(PerProcess):
                 self.flush(is_last=True)
 
     # -- the figures -----------------------------------------------------------------
+
+    def _store_taken(self) -> int:
+        """Take the recorder's figures and store them; return how many rows it were."""
+        taken_us = self._clock.now_us()
+        for key, tally in self._recorder.take().items():
+            self._taken.setdefault(key, Tally()).merge(tally)
+        # The clock went back, or the source will soon be folded.
+        if self._is_let_go() or self._is_over(taken_us):
+            self._begin_anew()
+        for key, tally in self._taken.items():
+            self._hold(*key, tally)
+        self._taken.clear()
+        written = self._store_held()
+        self._let_go(taken_us)
+        return written
 
     def _is_let_go(self) -> bool:
         return any(bucket_us < self._let_go_us for bucket_us, _, _ in self._taken)

@@ -18,7 +18,7 @@ from flask_forge_jobs.model.metrics import DAY, LEVELS, MetricKey, Tally
 from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, SOURCE_US, MetricStore
-from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.processes import fork_in_c, in_child
 from tests.support.runtimes import LIMIT_S, wait_until
@@ -81,8 +81,17 @@ class Store:
         return {host for host, _ in self.rows}
 
 
+class NoAnswer:
+    """Jobs in open transactions that nobody can ask for."""
+
+    is_waiting = True
+
+    def count_committed(self) -> None:
+        raise StorageUnavailableError("away")
+
+
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, uncommitted: NoAnswer | None = None) -> None:
         self.clock = MovingClock(MOMENT_US)
         self.recorder = Recorder(self.clock)
         self.store = Store()
@@ -92,6 +101,7 @@ class Rig:
             cast("MetricStore", self.store),
             self.clock,
             lambda: next(names),
+            cast("Uncommitted | None", uncommitted),
         )
 
 
@@ -144,6 +154,16 @@ def test_a_store_that_is_away_loses_nothing(rig: Rig) -> None:
     assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
         LEVELS, 50
     )
+
+
+def test_figures_do_not_wait_for_open_transactions() -> None:
+    rig = Rig(NoAnswer())
+    rig.recorder.on_activity = lambda: None
+    rig.recorder.enqueued("mail", "send")
+    with pytest.raises(StorageUnavailableError):
+        rig.flusher.flush()
+
+    assert (rig.store.total(DAY), rig.recorder.take()) == (1, {})
 
 
 def test_a_lost_answer_counts_nothing_twice(rig: Rig) -> None:
