@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from array import array
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import SHORT_SEED
-from tests.acceptance.soak.driver import Plan, Soak, slowness
+from tests.acceptance.soak.driver import Plan, Soak
+from tests.acceptance.soak.pace import Pulse, adjusted
 from tests.acceptance.soak.probes import Drift, Sample
+from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
 
 MINUTES = 0.5
 # A worker starts threads, which open connections, when it first has jobs for them.
@@ -18,7 +21,8 @@ ABOUT_TIME = (
     "more threads than at first",
     "more files than at first",
     "grows by",
-    "is slower than",
+    "slower than the first",
+    "a job costs",
     "was timed in window",
 )
 
@@ -72,26 +76,66 @@ def test_what_is_flat_is_let_pass() -> None:
     assert "+0.90 MiB/h" in drift.text()
 
 
-NONE_TIMED = (math.nan, math.nan)
+NONE_TIMED = Window(math.nan, math.nan)
+
+
+def timed(*most_ms: float) -> list[Window]:
+    return [Window(1, each) for each in most_ms]
+
+
+def paced(*rates: float, loop_ms: float = 1) -> list[Window]:
+    return [Window(1, 9, Pulse(0, rate, 0.7, loop_ms)) for rate in rates]
 
 
 @pytest.mark.parametrize(
     ("windows", "what"),
     [
-        ([(1, 9), (1, 10), (1, 12.1)], "slower than the second"),
-        ([(1, 9), (1, 10), NONE_TIMED], "no job was timed in window 3"),
-        ([(1, 9), NONE_TIMED, (1, 99)], "no job was timed in window 2"),
+        (timed(9, 10, 12.1), "slower than the first"),
+        (timed(9, 10, 10, 99, 10, 13, 5, 13), "slower than the first"),
+        ([*timed(9, 10), NONE_TIMED], "no job was timed in window 3"),
+        ([*timed(9), NONE_TIMED, *timed(99)], "no job was timed in window 2"),
         ([NONE_TIMED], "no job was timed in window 1"),
         ([], "no job was timed"),
+        (paced(500, 500, 400), "a job costs over 20 % more"),
     ],
 )
 def test_what_is_slow_or_was_not_timed_is_told(
-    windows: list[tuple[float, float]], what: str
+    windows: list[Window], what: str
 ) -> None:
-    (complaint,) = slowness(windows)
+    (complaint,) = complaints_of(windows)
 
     assert what in complaint
 
 
-def test_what_is_as_fast_as_before_is_let_pass() -> None:
-    assert slowness([(1, 99), (1, 10), (1, 12)]) == []
+@pytest.mark.parametrize(
+    "windows",
+    [
+        timed(99, 10, 12),
+        timed(9, 10, 10, 10, 10, 10, 10, 99, 10),
+        paced(900, 500, 420),
+        # The machine became slower, not the jobs.
+        [*paced(500, 500), *paced(400, loop_ms=1.25)],
+    ],
+)
+def test_what_is_as_fast_as_before_is_let_pass(windows: list[Window]) -> None:
+    assert complaints_of(windows) == []
+
+
+def test_each_window_has_its_own_looks() -> None:
+    looks = [(at, array("q", [1000 * ms])) for at, ms in [(5, 1), (64, 2), (66, 3)]]
+    pulses = [Pulse(30, 400, 0.5, 1), Pulse(60, 500, 1, 2), Pulse(90, 300, 0.7, 3)]
+
+    first, second, third = windows_of(looks, pulses, window_s=60, count=3)
+
+    assert first == Window(1, 2, Pulse(60, 450, 0.75, 1.5))
+    assert second == Window(3, 3, Pulse(90, 300, 0.7, 3))
+    assert (math.isnan(third.most_ms), third.pulse) == (True, None)
+    assert "450 75% 1.50; 300 70% 3.00" in text_of([first, second, third])
+
+
+@pytest.mark.parametrize(
+    ("busy", "load", "rate"),
+    [(0.7, 0.7, 500), (0.6, 0.7, 525), (0.8, 0.7, 475), (0.1, 0.7, 550), (0.1, 0, 500)],
+)
+def test_the_rate_follows_the_load(busy: float, load: float, rate: float) -> None:
+    assert adjusted(500, busy, load) == pytest.approx(rate)

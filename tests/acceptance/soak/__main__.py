@@ -13,6 +13,8 @@ from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import add_backend, chosen_backends, numbers_of
 from tests.acceptance.soak import __doc__ as about
 from tests.acceptance.soak.driver import Plan, Soak
+from tests.acceptance.soak.load import Loop
+from tests.acceptance.soak.pace import PERIOD_S, Pace
 from tests.support.threads import run_together
 
 # What comes after the load: the last jobs, and a stop.
@@ -31,16 +33,18 @@ def main() -> int:
     if given["seed"] is None:
         given["seed"] = secrets.randbelow(1_000_000)
     plan = Plan(**given)
+    pace = Pace(plan.rate, plan.load)
 
     def soak(backend: str) -> bool:
         folder = Path(tempfile.mkdtemp(prefix=f"soak-{backend}-"))
         with fresh_url(backend) as url:
-            text, holds = Soak(plan, url, folder).run()
+            text, holds = Soak(plan, url, folder, pace).run()
         sys.stdout.write(f"{text}\nlogs: {folder}\n\n")
         sys.stdout.flush()
         return holds
 
     limit_s = plan.minutes * 60 + _MORE_S
+    Loop("pace", PERIOD_S, pace.turn).start()
     held = run_together([partial(soak, each) for each in backends], limit_s=limit_s)
     return 0 if all(held) else 1
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import random
 import threading
 import time
-from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 
 from flask import Flask
@@ -26,21 +23,22 @@ from tests.acceptance.ledger import Kill
 from tests.acceptance.programs import serving, wait_until
 from tests.acceptance.soak.load import REQUESTS_A_S as REQUESTS
 from tests.acceptance.soak.load import TICK_S, Acks, Clients, Loop, Producer
+from tests.acceptance.soak.pace import Pace
 from tests.acceptance.soak.probes import Drift, MachineTime, Sample, look_at
-from tests.acceptance.soak.watch import STUCK_S, Watch, percentile_ms
+from tests.acceptance.soak.watch import STUCK_S, Watch
+from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
 from tests.support.sql import UNDER_TEST, Sql
 
 MINUTE_S = 60.0
 SAMPLE_EVERY_S = 10.0
 # Often, because a look deletes what has ended: the jobs of a minute hold SQLite up for
 # so long that p99 tells of little else.
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 1.0
 # Two workers that live long and two small ones that die. The mix keeps a sixth of the
 # slots busy: what a job waits for is the queue, not a slot.
 LASTING, LASTING_THREADS = 2, 24
 MORTAL, MORTAL_THREADS = 2, 8
 MOST_MIB_AN_HOUR = 1.0
-MOST_SLOWER = 1.2
 SERVER = ("--workers=1", "--worker-class=gthread", "--threads=4")
 # As docs/howto/deploy.rst asks: with a heap for each thread memory settles late.
 AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2"}
@@ -58,8 +56,9 @@ class Plan:
         minutes: How long the load lasts.
         warm_up: Minutes after which processes are measured.
         window: Minutes whose percentile is one number.
-        rate: Jobs a second. The default, on both backends side by side, keeps two
-            cores busy for about 70 % of the time; what it came to is in the report.
+        rate: Jobs a second to begin with, on each backend.
+        load: Share of all processors to keep busy, by everything on the machine; the
+            rate follows it. With 0 the rate stays.
         kill_every_s: Seconds between two kills.
         seed: Of everything random here.
     """
@@ -67,7 +66,8 @@ class Plan:
     minutes: float = 90.0
     warm_up: float = 10.0
     window: float = 10.0
-    rate: float = 150.0
+    rate: float = 300.0
+    load: float = 0.7
     kill_every_s: float = MINUTE_S
     seed: int = 0
 
@@ -79,10 +79,14 @@ class Soak:
         plan: What to do.
         url: The database.
         folder: For logs.
+        pace: The rate; that of the plan, if none is given.
     """
 
-    def __init__(self, plan: Plan, url: str, folder: Path) -> None:
+    def __init__(
+        self, plan: Plan, url: str, folder: Path, pace: Pace | None = None
+    ) -> None:
         self._plan = plan
+        self._pace = pace or Pace(plan.rate)
         self._url = url
         self._folder = folder
         self._settings = DatabaseSettings.from_url(url)
@@ -144,7 +148,7 @@ class Soak:
     @contextlib.contextmanager
     def _loaded(self, storage: Storage, clients: Clients) -> Iterator[None]:
         source = random.Random(self._plan.seed + 1)
-        producer = Producer(storage, self._plan.rate, self._acks, source)
+        producer = Producer(storage, self._pace, self._acks, source)
         loops = [
             Loop("producer", TICK_S, producer.turn),
             Loop("clients", 1 / REQUESTS, clients.turn),
@@ -235,14 +239,13 @@ class Soak:
             broken.update(drift.complaints(MOST_MIB_AN_HOUR))
         if self._largest["idle in transaction for 5 s"]:
             broken["a session was idle in a transaction for 5 s"] += 1
-        broken.update(slowness(windows))
+        broken.update(complaints_of(windows))
         sizes = ", ".join(f"{name} {most:,}" for name, most in self._largest.items())
         lines = [
             f"{self._settings.backend}: {asdict(self._plan)}",
             self._sum(watch),
             f"answers: {dict(clients.answers)}; at most: {sizes}",
-            "from stored to done, p50 and p99 in ms: "
-            + "; ".join(f"{half:.1f} {most:.1f}" for half, most in windows),
+            text_of(windows),
             *(drift.text() for drift in drifts),
             *(f"BROKEN: {what} ({times} x)" for what, times in (+broken).items()),
         ]
@@ -250,45 +253,19 @@ class Soak:
 
     def _sum(self, watch: Watch) -> str:
         return (
-            f"{self._acks.count:,} jobs acknowledged at {self._plan.rate:.0f}/s, "
+            f"{self._acks.count:,} jobs acknowledged, "
             f"{watch.ended:,} done as they should, {len(self._kills) // 2} kills, "
             f"{watch.crashed:,} jobs given back; the machine was "
             f"{self._busy_share:.0%} busy"
         )
 
-    def _windows(self, watch: Watch) -> list[tuple[float, float]]:
-        """Return p50 and p99 of each window that is whole, in milliseconds."""
-        if not watch.timed:
-            return []
-        began_at, window_s = watch.timed[0][0], self._plan.window * MINUTE_S
-        windows: dict[int, list[array[int]]] = {}
-        for at, timed in watch.timed:
-            windows.setdefault(int((at - began_at) / window_s), []).append(timed)
-        # Without a look in it a window has no numbers, which slowness() tells.
-        whole = range(max(int(self._plan.minutes / self._plan.window), 1))
-        return [_half_and_most(windows.get(number, [])) for number in whole]
-
-
-def slowness(windows: Sequence[tuple[float, float]]) -> list[str]:
-    """Return what p50 and p99 of the windows, in their order, say against the queue.
-
-    A comparison with what is not a number is false, so that is asked for first.
-    """
-    if not windows:
-        return ["no job was timed"]
-    found = [
-        f"no job was timed in window {number}"
-        for number, times in enumerate(windows, 1)
-        if any(map(math.isnan, times))
-    ]
-    if len(windows) > 2 and windows[-1][1] > MOST_SLOWER * windows[1][1]:
-        found.append("the last window is slower than the second by over 20 %")
-    return found
-
-
-def _half_and_most(looks: list[array[int]]) -> tuple[float, float]:
-    timed = sorted(chain.from_iterable(looks))
-    return percentile_ms(timed, 0.5), percentile_ms(timed, 0.99)
+    def _windows(self, watch: Watch) -> list[Window]:
+        """Return each window that is whole."""
+        plan = self._plan
+        # Without a look in it a window has no numbers, which is complained of.
+        whole = max(int(plan.minutes / plan.window), 1)
+        pulses = self._pace.pulses
+        return windows_of(watch.timed, pulses, plan.window * MINUTE_S, whole)
 
 
 def _only_child(pid: int) -> int:

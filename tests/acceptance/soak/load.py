@@ -19,6 +19,7 @@ from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.payloads import dump
 from tests.acceptance.application import KIND
 from tests.acceptance.client import Request, post_json, send
+from tests.acceptance.soak.pace import Pace
 
 TICK_S = 0.05
 # Milliseconds that a job takes, with its share of all jobs.
@@ -128,26 +129,25 @@ class Producer:
 
     Args:
         storage: Where to.
-        rate: Jobs a second.
+        pace: Has the rate, in jobs a second, which may change.
         acks: Notes what was stored.
         source: Chooses what a job does.
     """
 
     def __init__(
-        self, storage: Storage, rate: float, acks: Acks, source: random.Random
+        self, storage: Storage, pace: Pace, acks: Acks, source: random.Random
     ) -> None:
         self._storage = storage
-        self._rate = rate
+        self._pace = pace
         self._acks = acks
         self._random = source
+        self._due = 0.0
         self._stored = 0
 
-    def turn(self, number: int) -> None:
+    def turn(self, _number: int) -> None:
         """Store what is due by the end of a turn, in one statement or one by one."""
-        wanted = [
-            self._draw()
-            for _ in range(int((number + 1) * TICK_S * self._rate) - self._stored)
-        ]
+        self._due += TICK_S * self._pace.rate
+        wanted = [self._draw() for _ in range(int(self._due) - self._stored)]
         self._stored += len(wanted)
         jobs = [self._job(asked) for asked in wanted]
         if self._random.random() < SINGLE_SHARE:

@@ -1,4 +1,4 @@
-"""Looks every five seconds at what became of the jobs before."""
+"""Looks every second at what became of the jobs before."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from tests.support.sql import Sql
 # three times, and then for a retry.
 SETTLED_S = 15.0
 STUCK_S = 300.0
-DELETED_AT_ONCE = 1000
+# A writer waits for them on SQLite, and p99 should not tell of the test.
+DELETED_AT_ONCE = 100
 _NO_LIMITS = bulk.BulkLimits(max_rows=10 * DELETED_AT_ONCE, max_s=60)
 _ROWS = (
     "SELECT id, status, attempts, crashes, completed_at - enqueued_at FROM forge_job "
