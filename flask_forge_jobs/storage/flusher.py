@@ -164,7 +164,7 @@ class Flusher(PerProcess):
                 if self._uncommitted is not None:
                     self._uncommitted.count_committed()
             finally:
-                # Even if that failed, or figures pile up in the recorder.
+                # Even if that failed: the recorder holds all until it is taken.
                 written = self._store_taken()
             if self._refusals is not None:
                 self._refusals.flush(is_last=is_last)

@@ -44,9 +44,13 @@ def main() -> int:
         return holds
 
     limit_s = plan.minutes * 60 + _MORE_S
-    Loop("pace", PERIOD_S, pace.turn).start()
+    loop = Loop("pace", PERIOD_S, pace.turn)
+    loop.start()
     held = run_together([partial(soak, each) for each in backends], limit_s=limit_s)
-    return 0 if all(held) else 1
+    loop.stop()
+    for what, times in loop.errors.items():
+        sys.stdout.write(f"BROKEN: {what} ({times} x)\n")
+    return 0 if all(held) and not loop.errors else 1
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from tests.acceptance.soak.probes import MachineTime
 
-# Seconds between two looks: a kill and a restart are seen, a single look is no noise.
+# Seconds between two looks; in less, one restart of a worker would change the rate.
 PERIOD_S = 30.0
 _GAIN = 0.5
 _MOST_CHANGE = 0.1
