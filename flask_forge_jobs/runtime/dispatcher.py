@@ -161,6 +161,7 @@ class Dispatcher:
 
     def _note_success(self) -> None:
         self._watch.note_success()
+        self._state.unanswered_since = None
         if self._state.backoff.pause_s:
             self._state.backoff.reset()
         if self._is_failing:
@@ -210,6 +211,8 @@ class Dispatcher:
         self._time_limits.enforce(now)  # even while the storage fails
         if self._state.backoff.pause_s and now < self._rests_until():
             return False
+        if self._state.unanswered_since is None:
+            self._state.unanswered_since = now
         self._give_back_stale(now - GIVE_BACK_AFTER_S)
         writing = self._writer.collect()
         demand = self._demand(now)

@@ -139,7 +139,7 @@ class RuntimeHandle:
             self.storage.jobs,
             self.storage.workers,
             lease_s=self._plan.lease_s,
-            written_until=lambda: self._state.last_beat_at,
+            written_until=lambda: self._state.written_until,
         )
 
     def _make_upkeep(self) -> tuple[Duty, ...]:

@@ -165,9 +165,20 @@ class WorkerState:
         self.last_beat_at = self.shown_at = clock.monotonic()
         # When a beat came after the lease had run out; earlier claims are void.
         self.returned_at = self.last_beat_at
+        # The start of the dispatcher's round, or of the first that failed.
+        self.unanswered_since: float | None = None
         self.is_outdated = False
         self.is_pushing: Callable[[], bool] = lambda: False
         self.backoff = Backoff()
+
+    @property
+    def written_until(self) -> float:
+        """The monotonic time until which nothing that this worker wrote was refused.
+
+        A full disk may refuse the outcomes and still have room for a heartbeat.
+        """
+        since = self.unanswered_since
+        return self.last_beat_at if since is None else min(since, self.last_beat_at)
 
     def notify(self, queue_name: str | None = None) -> None:
         """Look for work in a queue, or in all of them.

@@ -76,9 +76,10 @@ class _Intervals:
     """The time between two looks at the heartbeats, as far as it counts as silence.
 
     It counts up to this process's last write, the monotonic time that ``written_until``
-    returns: a lock that blocks this process may block the others, too. Nothing counts
-    after an error, nor of an interval over ``longest_s`` seconds: a process that was
-    suspended or cut off itself has not been watching.
+    returns: a lock that blocks this process, or a full disk that refuses one of its
+    writes, may keep the others from beating, too. Nothing counts after an error, nor of
+    an interval over ``longest_s`` seconds: a process that was suspended or cut off
+    itself has not been watching.
     """
 
     def __init__(self, written_until: Callable[[], float], longest_s: float) -> None:

@@ -11,6 +11,8 @@ _COMMON = "storage/sql/common/job_queue.sql"
 _LEASES = "storage/sql/common/leases.sql"
 _BEATS = "runtime/test_heartbeat.py"
 _REAPS = "runtime/test_reaper.py"
+_LOST = "runtime/test_lost_answers.py"
+_TURNS = "runtime/test_dispatcher.py"
 _FENCING = "contract/test_fencing.py"
 
 MUTANTS = (
@@ -40,6 +42,20 @@ MUTANTS = (
         "        state.shown_at = now\n",
         "        state.shown_at = self._clock.monotonic()\n",
         ("runtime/test_heartbeat.py::test_a_beat_counts_from_its_begin",),
+    ),
+    Mutant(
+        "others are silent while a worker's own outcomes are refused",
+        "runtime/handle.py",
+        "written_until=lambda: self._state.written_until",
+        "written_until=lambda: self._state.last_beat_at",
+        (f"{_LOST}::test_nobody_is_silent_while_a_worker_is_refused_its_own_writes",),
+    ),
+    Mutant(
+        "a worker that was refused once never calls another silent again",
+        "runtime/dispatcher.py",
+        "        self._state.unanswered_since = None\n",
+        "",
+        (f"{_TURNS}::test_a_worker_whose_outcomes_are_refused_proves_nobody_silent",),
     ),
     Mutant(
         "a process is believed for two leases",

@@ -551,6 +551,43 @@ def test_outcomes_survive_a_storage_that_fails() -> None:
     assert known(rig) == set()
 
 
+def test_a_worker_whose_outcomes_are_refused_proves_nobody_silent() -> None:
+    """Its heartbeat may still find room on a full disk, where others find none."""
+    rig = Rig(QuickTask())
+    finished(rig, "a")
+    rig.jobs.error = StorageUnavailableError("no room")
+    began_at = rig.clock.monotonic()
+    for _ in range(3):
+        rig.round()
+        rig.clock.move(FIRST_S)
+        rig.state.last_beat_at = rig.clock.monotonic()
+    refused = rig.state.written_until
+    rig.jobs.error = None
+    rig.clock.move(LONGEST_S)
+    rig.round()
+
+    assert refused == began_at
+    assert rig.state.written_until == rig.state.last_beat_at == rig.clock.monotonic()
+
+
+def test_a_claim_that_takes_long_proves_nobody_silent() -> None:
+    """A refusal is tried again within one call, which may take seconds."""
+    rig = Rig()
+    began_at = rig.clock.monotonic()
+    seen = []
+
+    def wait() -> None:
+        rig.clock.move(5)
+        rig.state.last_beat_at = rig.clock.monotonic()
+        seen.append(rig.state.written_until)
+
+    rig.jobs.during_exchange = wait
+    rig.round()
+
+    assert seen == [began_at]
+    assert rig.state.written_until == began_at + 5
+
+
 def test_the_pause_grows_while_the_storage_fails() -> None:
     """From 1 s to 30 s, and it is not tried before."""
     rig = Rig()

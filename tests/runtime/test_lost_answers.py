@@ -13,6 +13,7 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, JobUpdate
+from flask_forge_jobs.runtime.heartbeat import BEATS_PER_LEASE
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.support.jobs import claim_one, finish
@@ -73,6 +74,19 @@ class Answers:
         return exchange
 
 
+class FullDisk(Answers):
+    """Has room for a heartbeat, but for no claim and no outcome at first."""
+
+    has_room = False
+
+    def exchange(
+        self, owner: str, updates: Sequence[JobUpdate], *more: Any, **options: Any
+    ) -> ClaimBatch:
+        if not self.has_room:
+            raise StorageUnavailableError("no room")
+        return super().exchange(owner, updates, *more, **options)
+
+
 class Loss:
     """Loses one answer, and tells when."""
 
@@ -120,6 +134,25 @@ def test_a_job_whose_claim_is_answered_late_runs_once(
 
     assert len(held.contexts) == 1
     assert (job.attempts, handle._writer.refused_count) == (1, 0)
+
+
+def test_nobody_is_silent_while_a_worker_is_refused_its_own_writes(
+    storage: Storage,
+) -> None:
+    """C17: what refuses them may have refused the beats of the others."""
+    job_id = add(storage, "quick")
+    claim_one(storage)
+    disk = FullDisk(storage.jobs)
+
+    with running(over(storage, disk), registry_of(QuickTask()), lease_s=LEASE_S):
+        two_leases = 2 * BEATS_PER_LEASE
+        wait_until(lambda: disk.beats > two_leases, "two leases have passed")
+        early = storage.job_reader.get(job_id).status
+        disk.has_room = True
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert early is JobStatus.IN_PROGRESS
+    assert job.crashes == 1
 
 
 def test_a_claim_that_nobody_heard_of_goes_back_at_a_stop(
