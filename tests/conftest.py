@@ -16,6 +16,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.postgres import listener
 from tests.support.backends import BACKENDS
 from tests.support.postgres import fresh_database, running_server
 from tests.support.rules import compile_builders_once
@@ -63,6 +64,14 @@ def _last_figures_are_waited_for() -> Iterator[None]:
     """What is stored late is missing, or reaches the next test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flusher, "LAST_WRITE_S", LIMIT_S)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _listeners_have_time_to_hear() -> Iterator[None]:
+    """One that is late for its self-test does not listen for a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listener, "SELF_TEST_LIMIT_S", 8.0)
         yield
 
 

@@ -46,9 +46,6 @@ from tests.acceptance.programs import wait_until
 from tests.support.sql import Sql
 
 PAUSE_RANGE_S = (0.2, 1.5)
-# For what a reaper needs beyond the lease: sweeps, a beat, the start of a process, and
-# a busy machine.
-RECOVERY_SLACK_S = 3.0
 DRAIN_LIMIT_S = 300.0
 # For how long a transaction may be left alone (I15).
 IDLE_LIMIT_S = 5.0
@@ -87,6 +84,15 @@ class Plan:
     def drain_limit_s(self) -> float:
         """How long the last job may take to end, in seconds: 50 a second are few."""
         return DRAIN_LIMIT_S + self.jobs / 50
+
+    @property
+    def recovery_limit_s(self) -> float:
+        """How long a dead worker's job may wait, in seconds (I12).
+
+        Beyond the lease there are sweeps, a beat, the start of a process, and a busy
+        machine.
+        """
+        return 1.5 * self.lease_s + 2.0
 
     @property
     def stall_s(self) -> float:
@@ -175,9 +181,7 @@ class Driver:
         return self._report(evidence, time.monotonic() - began_at)
 
     def _make_evidence(self, storage: Storage) -> Evidence:
-        self.evidence = evidence = Evidence(
-            recovery_limit_s=self.plan.lease_s + RECOVERY_SLACK_S
-        )
+        self.evidence = evidence = Evidence(recovery_limit_s=self.plan.recovery_limit_s)
         duplicates = Lookout(self.look_for_duplicates)
         idlers = Lookout(self.look_for_idlers)
         duplicates.start()

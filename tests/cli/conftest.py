@@ -17,4 +17,4 @@ def application(tmp_path: Path, database_url: str) -> Application:
     )
 
 
-LEASE_S = 2
+LEASE_S = 4

@@ -31,7 +31,7 @@ from tests.support.sql import Sql
 
 LIMIT_S = 60.0
 FAILED = JobFilter(statuses=(JobStatus.FAILED,))
-LEASE_S = 1
+LEASE_S = 4
 REASON = "upgrade flask-forge-jobs"
 WORKER = "-m", "flask", "--app", "tests.support.rolling_shop", "forge-jobs", "worker"
 Answer = tuple[int, str]

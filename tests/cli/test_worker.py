@@ -184,6 +184,7 @@ def test_sigterm_lets_the_running_job_finish(
         running, waiting = add(storage, "held"), add(storage, "held")
         worker.wait_for("STARTED")
         worker.signal(signal.SIGTERM)
+        worker.wait_for("stopping; ")
         wait_until(
             lambda: storage.job_reader.get(waiting).status is JobStatus.PENDING,
             "what had not started went back",
@@ -273,7 +274,10 @@ def test_a_process_that_was_stopped_past_its_lease_changes_nothing(
     with application.worker() as first:
         job_id = add(storage, "held")
         first.wait_for("STARTED")
-        # Not within a write: on SQLite that would stop everybody, as it must.
+        # Not within a beat, which would count as one that hangs, nor within a write: on
+        # SQLite that would stop everybody, as it must.
+        (before,) = storage.jobs.running()
+        wait_until(lambda: storage.jobs.running() != [before], "it has just beaten")
         storage.database.write(lambda _: suspend(first.process.pid))
         with application.worker() as second:
             second.wait_for("STARTED")

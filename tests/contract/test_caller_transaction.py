@@ -27,10 +27,12 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.database import Listener
 from flask_forge_jobs.storage.sqlite.wake import SLOW_LOOK_S
 from tests.support.callers import TABLE, Caller, sign_up
 from tests.support.jobs import QUEUE, claim_one, enqueue, enqueued
 from tests.support.processes import output_of, start_python
+from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import LIMIT_S, Heard, run_together
 
@@ -491,7 +493,7 @@ def test_workers_hear_of_a_commit(storage: Storage, caller: Caller) -> None:
     heard = Heard()
     listener = storage.database.listen(heard)
     try:
-        _settle(storage, heard)
+        _settle(listener, heard)
         with caller.connected() as connection:
             storage.jobs.enqueue(NewJob("noop"), connection=connection)
             connection.commit()
@@ -506,7 +508,7 @@ def test_workers_hear_of_a_commit_of_sqlalchemy(
     heard = Heard()
     listener = storage.database.listen(heard)
     try:
-        _settle(storage, heard)
+        _settle(listener, heard)
         with caller.engine().connect() as connection:
             storage.jobs.enqueue(
                 NewJob("noop", queue_name="lost"), connection=connection
@@ -524,10 +526,9 @@ def test_workers_hear_of_a_commit_of_sqlalchemy(
         listener.stop()
 
 
-def _settle(storage: Storage, heard: Heard) -> None:
+def _settle(listener: Listener, heard: Heard) -> None:
     """Wait until the listener is there for sure, and has heard all there was."""
-    while not heard.wait_for("ready", 0.1):
-        enqueue(storage, queue_name="ready")
+    wait_until(listener.is_pushing, "it listens")
     while heard.names:
         heard.clear()
         heard.wait_for(None, 2 * SLOW_LOOK_S)

@@ -276,7 +276,7 @@ def test_workers_are_the_live_ones_with_their_load(storage: Storage, sql: Sql) -
     assert first.worker.queues == ("mail", "extra")
     assert first.slots == [QueueSlots("extra", 1), QueueSlots("mail", 2)]
     assert (first.live_slot_count, first.in_flight_count) == (3, 1)
-    assert first.heartbeat_age_s == 0
+    assert first.heartbeat_age_s < second.heartbeat_age_s < 10
     assert (second.worker.worker_name, second.slots) == ("two", [])
     assert (second.live_slot_count, second.in_flight_count) == (0, 0)
     assert second.heartbeat_age_s >= 2

@@ -137,7 +137,7 @@ def test_tasks_run_within_an_application_context(program: Any) -> None:
 def test_an_exception_is_a_failure_and_is_tried_again(program: Any) -> None:
     forge: ForgeJobs = program.forge
 
-    @forge.task(retry=0.1)
+    @forge.task(retry=[0.1, 600])
     def breaks() -> None:
         raise LookupError("no such user")
 

@@ -62,11 +62,12 @@ def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> Non
     late = readiness(storage)
 
     assert (fresh.status, late.status) == (ReadyStatus.OK, ReadyStatus.DEGRADED)
-    assert late.checks[3] == ReadinessCheck(
-        "services", False, "no tick of cron for 46 s"
-    )
     (age,) = late.services
-    assert (age.name, age.whole_age_s, age.is_late) == ("cron", 46, True)
+    assert (age.name, age.is_late) == ("cron", True)
+    assert 46 <= age.whole_age_s < 60
+    assert late.checks[3] == ReadinessCheck(
+        "services", False, f"no tick of cron for {age.whole_age_s} s"
+    )
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_two_workers_spend_no_more_than_the_budget_and_all_of_it(
 
     elapsed_s = (sql.now_us() - began_us) / 1_000_000 + 0.002
     assert 5 + 25 * elapsed_s >= 55
-    assert len(task.job_ids) <= 55 * 3  # few came in vain twice
+    assert len(task.job_ids) <= 55 * 4  # few came in vain twice
     assert {storage.job_reader.get(each).attempts for each in ids} == {1}
 
 

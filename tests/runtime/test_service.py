@@ -162,9 +162,15 @@ def test_stop_does_not_wait_for_the_period() -> None:
 
 
 def test_join_tells_when_a_tick_hangs() -> None:
-    release = threading.Event()
-    service = Counting(lambda _: release.wait(LIMIT_S), LONG_S)
+    began, release = threading.Event(), threading.Event()
+
+    def hang(_: int) -> None:
+        began.set()
+        release.wait(LIMIT_S)
+
+    service = Counting(hang, LONG_S)
     service.start()
+    assert began.wait(LIMIT_S)
 
     service.stop()
     has_ended = service.join(0.01)

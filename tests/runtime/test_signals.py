@@ -12,7 +12,7 @@ import pytest
 from flask_forge_jobs.runtime.foreground import EXIT_AT_ONCE, HURRY, StopSignals
 from tests.support.clocks import MovingClock
 from tests.support.commands import ROOT
-from tests.support.descriptors import open_descriptors
+from tests.support.leaks import assert_leaks_nothing
 
 LIMIT_S = 30.0
 
@@ -73,12 +73,10 @@ def test_handlers_and_descriptors_are_restored() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     descriptor_before = signal.set_wakeup_fd(writer)
-    descriptors = open_descriptors()
     try:
         with StopSignals(watch_children=True):
             during = signal.getsignal(signal.SIGTERM)
         after = signal.getsignal(signal.SIGTERM)
-        left = open_descriptors()
     finally:
         signal.signal(signal.SIGTERM, before)
         descriptor_after = signal.set_wakeup_fd(descriptor_before)
@@ -89,7 +87,14 @@ def test_handlers_and_descriptors_are_restored() -> None:
     assert after is handler
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
     assert descriptor_after == writer
-    assert left <= descriptors
+
+
+def test_signals_that_are_not_watched_any_more_leave_nothing_open() -> None:
+    def watch() -> None:
+        with StopSignals(watch_children=True):
+            pass
+
+    assert_leaks_nothing(watch)
 
 
 def test_the_second_signal_ends_the_process() -> None:

@@ -208,7 +208,8 @@ def test_demand_gives_a_queue_without_work_no_share() -> None:
 
 
 def test_demand_prefetches_only_for_quick_tasks(held: HeldTask) -> None:
-    with rig_of(registry_of(held, QuickTask()), threads=1) as rig:
+    clock = MovingClock()  # a busy machine is not quick
+    with rig_of(registry_of(held, QuickTask()), threads=1, clock=clock) as rig:
         unknown = rig.pool.demand(QUEUES)
         rig.feed("a", kind="quick")
         rig.wait_for_ends(1)
@@ -222,7 +223,8 @@ def test_demand_prefetches_only_for_quick_tasks(held: HeldTask) -> None:
 def test_demand_shares_the_bytes_that_may_wait_between_the_queues(
     queues: tuple[str, ...],
 ) -> None:
-    with rig_of(registry_of(QuickTask()), threads=1, queues=queues) as rig:
+    tasks, clock = registry_of(QuickTask()), MovingClock()
+    with rig_of(tasks, threads=1, queues=queues, clock=clock) as rig:
         large = claimed("first", "quick", queue="a")
         rig.pool.feed([large._replace(payload="x" * MOST_BYTES_AHEAD)])
         rig.wait_for_ends(1)

@@ -15,7 +15,7 @@ import pytest
 from flask_forge_jobs.tasks import process_groups
 from flask_forge_jobs.tasks.process_groups import ProcessGroup, describe_status
 from tests.support.commands import ROOT, Program
-from tests.support.descriptors import open_descriptors
+from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import is_alive
 from tests.support.runtimes import LIMIT_S, wait_until
 
@@ -141,13 +141,11 @@ def test_the_group_dies_with_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
-    before = open_descriptors()
+    def start() -> None:
+        with pytest.raises(FileNotFoundError):
+            ProcessGroup([str(tmp_path / "missing")], environ={})
 
-    with pytest.raises(FileNotFoundError):
-        ProcessGroup([str(tmp_path / "missing")], environ={})
-
-    # What threads of other tests open for a moment is closed again.
-    wait_until(lambda: open_descriptors() <= before, "all is closed")
+    assert_leaks_nothing(start)
 
 
 def test_a_group_that_cannot_be_tied_to_us_is_not_left_alone(
@@ -158,12 +156,13 @@ def test_a_group_that_cannot_be_tied_to_us_is_not_left_alone(
 
     monkeypatch.setattr(process_groups, "_kill_at_hang_up", refuse)
     process = psutil.Process()
-    files, children = open_descriptors(), set(process.children())
+    children = set(process.children())
 
-    with pytest.raises(OSError, match="no"):
-        python(SLEEPS)
+    def start() -> None:
+        with pytest.raises(OSError, match="no"):
+            python(SLEEPS)
 
-    wait_until(lambda: open_descriptors() <= files, "all is closed")
+    assert_leaks_nothing(start)
     wait_until(
         lambda: (
             not any(is_alive(child.pid) for child in set(process.children()) - children)
@@ -187,12 +186,7 @@ def test_a_program_of_another_user_is_told_of(
 
 
 def test_close_closes_every_descriptor() -> None:
-    before = open_descriptors()
-    group = python(SLEEPS, stdout=subprocess.PIPE)
-
-    group.close()
-
-    wait_until(lambda: open_descriptors() <= before, "all is closed")
+    assert_leaks_nothing(lambda: python(SLEEPS, stdout=subprocess.PIPE).close())
 
 
 def test_other_systems_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

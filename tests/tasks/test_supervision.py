@@ -28,7 +28,7 @@ from flask_forge_jobs.tasks.supervision import (
     read_some,
 )
 from tests.support.costs import no_hang
-from tests.support.descriptors import open_descriptors
+from tests.support.leaks import assert_leaks_nothing
 from tests.support.runtimes import LIMIT_S
 
 CLOCK = SystemClock()
@@ -227,11 +227,12 @@ def test_a_kill_by_another_thread_ends_the_wait(programs: Programs) -> None:
 
 def test_a_wait_leaves_no_descriptor_open(programs: Programs) -> None:
     group = programs.start(ENDS)
-    before = open_descriptors()
-    with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
-        watch.run()
 
-    assert open_descriptors() <= before
+    def wait() -> None:
+        with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
+            assert not watch.run()
+
+    assert_leaks_nothing(wait)
 
 
 LONGEST = 100

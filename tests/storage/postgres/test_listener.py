@@ -34,12 +34,6 @@ LISTENING = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _time_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is late for its self-test does not listen for a minute."""
-    monkeypatch.setattr(postgres_listener, "SELF_TEST_LIMIT_S", 8.0)
-
-
 def nobody(_: int) -> bool:
     """Say that no server process is our own."""
     return False

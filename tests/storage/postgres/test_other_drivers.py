@@ -33,6 +33,7 @@ from flask_forge_jobs.storage.postgres.other_drivers import literal
 from tests.support.callers import TABLE
 from tests.support.jobs import QUEUE, claim_one
 from tests.support.later_steps import BREAKING, migrated
+from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import Heard
 
@@ -199,8 +200,7 @@ def test_workers_hear_of_the_commit(postgres: Storage, connection: Any) -> None:
     heard = Heard()
     listener = postgres.database.listen(heard)
     try:
-        while not heard.wait_for(QUEUE, 0.1):
-            postgres.jobs.enqueue(NewJob("noop"))  # until it listens
+        wait_until(listener.is_pushing, "it listens")
         postgres.jobs.enqueue(NewJob("noop", queue_name="mail"), connection=connection)
         assert "mail" not in heard.names
         connection.commit()

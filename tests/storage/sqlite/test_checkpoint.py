@@ -16,6 +16,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.sqlite import checkpoint
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     CHECKPOINT_BYTES,
     COMMITS_BETWEEN_LOOKS,
@@ -25,8 +26,8 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
-from tests.support.descriptors import open_descriptors
 from tests.support.jobs import QUEUE, enqueue
+from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
 
@@ -178,8 +179,9 @@ def test_looks_at_the_log_intern_no_name(
 
 
 def test_a_reader_that_pins_the_log_puts_the_checkpoint_off(
-    gate: CheckpointGate, tmp_path: Path
+    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(checkpoint, "PAUSE_AFTER_BUSY_S", 60.0)
     path = tmp_path / "queue.sqlite"
     with (
         contextlib.closing(large_log(path)) as connection,
@@ -307,12 +309,12 @@ def test_a_lock_file_that_cannot_be_opened_leaves_none_open(
     gate: CheckpointGate, tmp_path: Path
 ) -> None:
     (tmp_path / "queue.sqlite.ckpt-lock").symlink_to(tmp_path / "nowhere")
-    before = open_descriptors()
 
-    with pytest.raises(FileNotFoundError):
-        gate.enter(time.monotonic())
+    def enter() -> None:
+        with pytest.raises(FileNotFoundError):
+            gate.enter(time.monotonic())
 
-    assert open_descriptors() <= before
+    assert_leaks_nothing(enter)
 
 
 def test_a_database_in_memory_needs_no_gate() -> None:

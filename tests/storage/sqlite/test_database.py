@@ -33,8 +33,8 @@ from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.api.mounting import PREFIX, mount
 from tests.support.clocks import MovingClock
-from tests.support.descriptors import open_descriptors
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
+from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -633,16 +633,18 @@ def test_a_database_is_closed_with_whoever_had_it(
 ) -> None:
     """Tests make an application each; one that is not closed is warned of."""
     settings = sqlite_settings if is_file else DatabaseSettings()
-    before = open_descriptors()
-    database = SqliteDatabase(settings, SystemClock())
-    database.open()
-    connection = database._state.connection()
 
-    del database
-    gc.collect()
+    def let_go() -> None:
+        database = SqliteDatabase(settings, SystemClock())
+        database.open()
+        connection = database._state.connection()
 
-    assert connection.is_closed
-    assert open_descriptors() <= before
+        del database
+        gc.collect()
+
+        assert connection.is_closed
+
+    assert_leaks_nothing(let_go)
 
 
 def test_the_connections_of_other_threads_close_too(

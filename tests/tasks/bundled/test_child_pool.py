@@ -28,6 +28,7 @@ from flask_forge_jobs.tasks.bundled.child_pool import (
 )
 from flask_forge_jobs.tasks.context import CancelReason, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import is_alive
 from tests.support.runtimes import LIMIT_S, add, running, wait_for_status, wait_until
 
@@ -355,15 +356,8 @@ def test_a_damaged_payload_is_dead(pool: ChildPool, context: TaskContext) -> Non
 
 def test_nothing_leaks_over_many_deaths(pool: ChildPool, context: TaskContext) -> None:
     ask(pool, context, {"exit": 1})
-    me = psutil.Process()
-    before = (me.num_fds(), threading.active_count(), len(me.children()))
 
-    for _ in range(30):
-        ask(pool, context, {"exit": 1})
-
-    after = (me.num_fds(), threading.active_count(), len(me.children()))
-    # Threads that an earlier test has left may end meanwhile.
-    assert all(now <= then for now, then in zip(after, before, strict=True)), after
+    assert_leaks_nothing(lambda: ask(pool, context, {"exit": 1}), 30)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,14 +227,18 @@ def test_a_program_has_time_to_clean_up(
 ) -> None:
     text = (
         "import pathlib, signal, sys, time\n"
-        "def stop(*_): pathlib.Path(sys.argv[1]).touch(); sys.exit(0)\n"
+        "here = pathlib.Path(sys.argv[1])\n"
+        "def stop(*_): (here / 'left').touch(); sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, stop)\n"
+        "(here / 'ready').touch()\n"
         "time.sleep(600)"
     )
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(task.run, context, script(text, str(tmp_path)))
+        wait_until((tmp_path / "ready").exists, "the program runs")
+        context.cancel.cancel(CancelReason.USER)
 
-    outcome = task.run(context, script(text, str(tmp_path / "left"), timeout_secs=1))
-
-    assert outcome == Failed("timeout after 1s")
+    assert running.result() == Failed("cancelled by supervisor")
     assert (tmp_path / "left").exists()
 
 
