@@ -208,6 +208,8 @@ class EmbeddedWorker:
     # -- the server's thread ---------------------------------------------------------
 
     def _stop_with_server(self) -> None:
+        if self._pid != os.getpid():  # a child that was forked meanwhile
+            return
         self._over.set()
         with self._lock:
             handle = self._handle

@@ -9,6 +9,7 @@ worker leaves the registry last.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ class RuntimeHandle:
         self.storage = plan.storage
         self._plan = plan
         self._clock = plan.clock
+        self._pid = os.getpid()
         self._stopping = threading.Lock()
         self._is_hurried = False
         self._all_ended: bool | None = None
@@ -256,7 +258,8 @@ class RuntimeHandle:
         A second call waits for the first one and returns the same. If the first one
         failed, it does nothing and returns False; if KeyboardInterrupt or SystemExit
         interrupted it, as a handler of a signal does, it goes on. A task that calls
-        this outlives the stop, so its job is given back.
+        this outlives the stop, so its job is given back. In a child that was forked
+        from the worker's process, it leaves the worker alone and returns False.
 
         Args:
             timeout_s: Seconds before running tasks are asked to stop; default 5.
@@ -265,6 +268,8 @@ class RuntimeHandle:
         Returns:
             False if a task did not stop, so that its job was given back.
         """
+        if os.getpid() != self._pid:  # a copy, without the threads
+            return False
         with self._stopping:
             if self._all_ended is None:
                 try:

@@ -42,6 +42,7 @@ from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
 from tests.support.jobs import having, rescue_all
 from tests.support.leaks import assert_leaks_nothing
+from tests.support.processes import in_child
 from tests.support.runtimes import (
     LIMIT_S,
     HeldTask,
@@ -1141,6 +1142,26 @@ def test_shutdown_leaves_no_trace(storage: Storage, held: HeldTask) -> None:
     assert storage.workers.all() == []
     assert storage.workers.slots() == []
     wait_until(lambda: not new_threads(threads), "its threads have ended")
+
+
+def test_a_forked_child_cannot_stop_the_worker(
+    storage: Storage, held: HeldTask
+) -> None:
+    """As with ``try``/``finally`` around a fork: it would give back jobs that run."""
+    with running(storage, registry_of(held)) as handle:
+        job_id = add(storage, "held")
+        wait_for_status(storage, job_id, JobStatus.IN_PROGRESS)
+
+        def stop() -> None:
+            assert not handle.shutdown_graceful(0.0)
+
+        assert in_child(stop) == 0
+        assert status_of(storage, job_id) is JobStatus.IN_PROGRESS
+        assert storage.workers.all()
+        held.release.set()
+        wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert storage.job_reader.get(job_id).attempts == 1
 
 
 def test_shutdown_may_be_called_again_and_at_once(
