@@ -19,10 +19,11 @@ from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import Failed, JobUpdate
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.outcomes import NO_FAULT_OF_OUTCOMES, OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import OutcomeWriter
 from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S, Watch
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.state import WorkerState
+from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.context import CancelReason
 
@@ -264,7 +265,7 @@ class Dispatcher:
                 schedule.maybe_ready.update(demand)
             for update in writing:  # it may have been stored nevertheless
                 update.was_tried = True
-            if not isinstance(error, NO_FAULT_OF_OUTCOMES):
+            if not isinstance(error, NO_FAULT_OF_ROWS):
                 self._writer.write_singly(writing)
             raise
         if batch.claimed:

@@ -22,10 +22,15 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.outcomes import NO_FAULT_OF_OUTCOMES, OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import OutcomeWriter
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.storage.database import Database, StorageMovedError, within
+from flask_forge_jobs.storage.database import (
+    NO_FAULT_OF_ROWS,
+    Database,
+    StorageMovedError,
+    within,
+)
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.migrate import look_at_schema
 from flask_forge_jobs.storage.recorder import Recorder
@@ -146,6 +151,7 @@ class Heartbeat(Duty):
         elif self._state.running():
             self._cancel(self._jobs.cancelled(self._state.worker_id))
         self._strays.give_back()
+        # Last: who is seen to live keeps its jobs, so it must be able to renew them.
         self._show_process(now, is_due=is_due)
         if is_due:
             self._beat.done(now)
@@ -185,7 +191,7 @@ class Heartbeat(Duty):
         texts = {run.job_id: text for run, text in progress.items()}
         try:
             report = self._jobs.heartbeat(self._state.worker_id, texts)
-        except NO_FAULT_OF_OUTCOMES:  # nor of progress
+        except NO_FAULT_OF_ROWS:  # nor of progress
             self._unwritten = progress
             raise
         self._cancel(report.cancelled)

@@ -6,12 +6,7 @@ import logging
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
-from flask_forge_jobs.errors import (
-    SchemaTooNewError,
-    StorageBusyError,
-    StorageError,
-    StorageUnavailableError,
-)
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import SECOND_US
@@ -30,6 +25,7 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.state import WorkerState
+from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.context import CancelReason
@@ -56,8 +52,6 @@ _LEVELS = {
 }
 UNUSABLE_MESSAGE = "the task's outcome could not be used"
 UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
-# Errors that say nothing about the outcomes in the batch.
-NO_FAULT_OF_OUTCOMES = StorageUnavailableError, StorageBusyError, SchemaTooNewError
 
 
 class OutcomeMapper:
@@ -261,7 +255,7 @@ class OutcomeWriter:
             try:
                 refused = self._jobs.finish(self._state.worker_id, [update])
                 self._recorder.ended([update], refused)
-            except NO_FAULT_OF_OUTCOMES:
+            except NO_FAULT_OF_ROWS:
                 raise
             except Exception:
                 logger.exception("cannot store how job %s ended", update.job.id)

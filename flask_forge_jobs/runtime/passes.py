@@ -91,8 +91,8 @@ def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapRepo
 
     Args:
         storage: The stores.
-        lease_s: Seconds of silence, more than 0, default 60; at least
-            ``FORGE_JOBS_LEASE_S`` of the workers.
+        lease_s: Seconds of silence of a job and its worker, more than 0, default 60; at
+            least ``FORGE_JOBS_LEASE_S`` of the workers.
 
     Raises:
         InvalidInputError: ``lease_s`` is not more than 0.
@@ -100,13 +100,16 @@ def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapRepo
     """
     if not lease_s > 0:
         raise InvalidInputError("lease_s", f"{lease_s!r} is not more than 0")
+    running = storage.jobs.running()
+    ages_s = {
+        worker.worker_id: age_s for worker, age_s in storage.workers.heartbeat_ages()
+    }
+    silent = [worker_id for worker_id, age_s in ages_s.items() if age_s >= lease_s]
+    alive = ages_s.keys() - silent
     stale = [
-        job for job in storage.jobs.running() if job.silent_us >= lease_s * SECOND_US
-    ]
-    silent = [
-        worker.worker_id
-        for worker, age_s in storage.workers.heartbeat_ages()
-        if age_s >= lease_s
+        job
+        for job in running
+        if job.silent_us >= lease_s * SECOND_US and job.worker_id not in alive
     ]
     rescued = storage.jobs.rescue(stale)
     storage.workers.reap(silent)

@@ -9,6 +9,9 @@ keeps a dead one. A heartbeat that is many leases old by the database's clock is
 for a shorter time, so that jobs are rescued even if no worker lives for a whole lease.
 Every worker runs a reaper; the write is fenced, so each job is rescued once.
 
+A job is rescued if its own heartbeat is silent, too. Alone that would not do, because
+the jobs of a worker with a longer lease beat more rarely than it shows itself.
+
 Leadership saves work and guarantees nothing: a process that was suspended may still
 believe that it leads. The rows that a leader changes guard against that.
 """
@@ -211,12 +214,17 @@ class Reaper(Duty):
             elapsed_s,
             self._old({worker.worker_id: age_s for worker, age_s in workers}),
         )
-        stale = [running[key] for key in self._job_ages.older_than(self._lease_s)]
+        silent = self._worker_ages.older_than(self._lease_s)
+        alive = {worker.worker_id for worker, _ in workers}.difference(silent)
+        stale = [
+            running[key]
+            for key in self._job_ages.older_than(self._lease_s)
+            if running[key].worker_id not in alive
+        ]
         if stale:
             rescued = self._jobs.rescue(stale)
             if rescued:  # otherwise another reaper was faster
                 logger.warning("rescued %s jobs of silent workers", rescued)
-        silent = self._worker_ages.older_than(self._lease_s)
         if silent:
             self._workers.reap(silent)
             logger.warning("removed silent workers: %s", ", ".join(silent))

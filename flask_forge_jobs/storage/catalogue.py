@@ -3,7 +3,7 @@
 A file holds statements under ``-- name:`` lines and is valid SQL in any editor.
 Parameters are written ``:name``. Markers stand for what differs between the dialects:
 
-``/* skip_locked */``, ``/* for_update */``
+``/* skip_locked */``, ``/* for_update */`` and the like
     A row lock on PostgreSQL; nothing on SQLite, which has one writer at a time.
 ``/* rows v: id text, run integer */``
     A set of rows ``v``, passed as the JSON parameter ``:rows``, or another one that
@@ -51,6 +51,7 @@ _POSTGRES_LOCKS = {
     "skip_locked_of_job": "FOR UPDATE OF job SKIP LOCKED",
     "nowait_job": "FOR UPDATE OF forge_job NOWAIT",
     "for_update": "FOR UPDATE",
+    "for_no_key_update": "FOR NO KEY UPDATE",
 }
 # statement_timestamp() is stable, so an index can serve a comparison with it.
 _POSTGRES_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"

@@ -37,6 +37,8 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameter = str | int | float | None
 WakeCallback = Callable[[str | None], None]
+# Errors that say nothing about the rows that were to be written.
+NO_FAULT_OF_ROWS = StorageUnavailableError, StorageBusyError, SchemaTooNewError
 
 
 class SchemaVersions(NamedTuple):

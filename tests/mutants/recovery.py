@@ -137,6 +137,44 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "jobs of a worker that shows itself are rescued",
+        _WORKERS,
+        "            if running[key].worker_id not in alive\n",
+        "",
+        (f"{_REAPS}::test_workers_may_have_different_leases",),
+    ),
+    Mutant(
+        "a job that cannot be rescued holds up the others",
+        "storage/jobs/queue.py",
+        "                    failed += piece\n",
+        "                    raise\n",
+        (f"{_REAPS}::test_a_job_that_cannot_be_rescued_holds_up_no_other",),
+    ),
+    Mutant(
+        "a worker shows itself although it cannot renew its jobs",
+        _HEARTBEAT,
+        "            self._unwritten = progress\n            raise\n",
+        "            self._unwritten = progress\n            return\n",
+        (
+            (
+                f"{_BEATS}"
+                "::test_a_process_that_cannot_renew_its_jobs_does_not_show_itself"
+            ),
+        ),
+    ),
+    Mutant(
+        "a reference to a job keeps it from beating",
+        _COMMON,
+        "/* for_no_key_update */",
+        "/* for_update */",
+        (
+            (
+                "storage/postgres/test_locks.py"
+                "::test_a_reference_to_a_job_does_not_keep_it_from_beating"
+            ),
+        ),
+    ),
+    Mutant(
         "workers are reaped at half a lease",
         _WORKERS,
         "self._worker_ages.older_than(self._lease_s)",
@@ -189,7 +227,7 @@ MUTANTS = (
         "a job that has beaten since the look is rescued",
         _COMMON,
         "    AND forge_job.attempts = v.run\n"
-        "    AND forge_job.heartbeat_at = v.seen_at\n",
+        "    AND COALESCE(forge_job.heartbeat_at, 0) = v.seen_at\n",
         "    AND forge_job.attempts = v.run\n",
         (f"{_FENCING}::test_rescue_leaves_a_run_that_has_moved_since",),
     ),

@@ -58,7 +58,7 @@ MUTANTS = (
     Mutant(
         "outcomes are blamed while the database is away",
         _OUTCOMES_OF_RUNS,
-        "            except NO_FAULT_OF_OUTCOMES:\n                raise\n",
+        "            except NO_FAULT_OF_ROWS:\n                raise\n",
         "",
         (f"{_WRITES}::test_nothing_is_blamed_on_a_storage_that_is_away",),
     ),

@@ -112,6 +112,25 @@ def test_a_process_shows_itself_between_its_beats(rig: Rig, sql: Sql) -> None:
     assert ages == {"cron": [shown[-1] - rig.began_at, 5.0]}
 
 
+def test_a_process_that_cannot_renew_its_jobs_does_not_show_itself(
+    rig: Rig, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others take its share of the work, and rescue its jobs when both are silent."""
+    rig.start_job()
+    rig.tick()
+    before = sql.value("SELECT heartbeat_at FROM forge_worker")
+
+    def refuse(*_: object) -> None:
+        raise StorageUnavailableError("statement took longer than 10 s")
+
+    monkeypatch.setattr(type(rig.storage.jobs), "heartbeat", refuse)
+    for _ in range(3):
+        with pytest.raises(StorageUnavailableError):
+            rig.tick(BEAT_S)
+
+    assert sql.value("SELECT heartbeat_at FROM forge_worker") == before
+
+
 def test_with_a_short_lease_it_shows_itself_as_often_as_it_beats(
     storage: Storage,
 ) -> None:

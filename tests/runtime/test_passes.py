@@ -93,6 +93,16 @@ def test_the_jobs_of_silent_processes_are_given_back(
     assert storage.workers.slots() == []
 
 
+def test_a_worker_that_shows_itself_keeps_its_jobs(storage: Storage, sql: Sql) -> None:
+    """As with a longer lease than this one, whose jobs beat more rarely."""
+    enqueue(storage)
+    claim_one(storage, owner="here")
+    sql.age(61)
+    storage.workers.show("here", None, ["default"])
+
+    assert reap_once(storage) == ReapReport(jobs=0, workers=0)
+
+
 @pytest.mark.parametrize("lease_s", [0, -1.0, float("nan")])
 def test_a_lease_is_more_than_nothing(storage: Storage, lease_s: float) -> None:
     with pytest.raises(InvalidInputError) as caught:

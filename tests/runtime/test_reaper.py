@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs import queue as job_queue
+from flask_forge_jobs.storage.jobs.finish import rescue_jobs
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, claim_one, enqueue, finish
 from tests.support.sql import Sql
@@ -89,6 +93,58 @@ def test_leaves_fresh_in_progress_jobs_alone(rig: Rig) -> None:
     )
 
     assert status_of(rig, job_id) is JobStatus.IN_PROGRESS
+
+
+def test_workers_may_have_different_leases(rig: Rig) -> None:
+    """With a long one, jobs beat more rarely than a short one ends."""
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+
+    def show() -> None:
+        rig.storage.workers.show(OWNER, None, ["default"])
+
+    show()
+    reaper = rig.reaper()
+    rig.sweep(reaper, seconds=3 * LEASE_S, between=show)
+    meanwhile = status_of(rig, job_id)
+    rig.sweep(reaper, seconds=LEASE_S - SWEEP_S)
+    early = status_of(rig, job_id)
+    rig.sweep(reaper, seconds=SWEEP_S)
+
+    assert (meanwhile, early) == (JobStatus.IN_PROGRESS, JobStatus.IN_PROGRESS)
+    assert status_of(rig, job_id) is JobStatus.FAILED
+
+
+def test_a_job_that_was_claimed_by_hand_is_rescued_too(rig: Rig, sql: Sql) -> None:
+    """Its row has neither a worker nor a heartbeat."""
+    by_hand, silent = enqueue(rig.storage), enqueue(rig.storage)
+    sql.run("UPDATE forge_job SET status = 'in_progress' WHERE id = ?", by_hand)
+    claim_one(rig.storage)
+
+    rig.sweep(rig.reaper())
+
+    assert status_of(rig, by_hand) is JobStatus.FAILED
+    assert status_of(rig, silent) is JobStatus.FAILED
+
+
+def test_a_job_that_cannot_be_rescued_holds_up_no_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D40"""
+    bad, good = enqueue(rig.storage), enqueue(rig.storage)
+    rig.storage.jobs.claim("default", OWNER, 2)
+
+    def refuse(_: object, jobs: Sequence[RunningJob], *rest: Any) -> Any:
+        if bad in {job.id for job in jobs}:
+            raise ValueError("damaged")
+        return rescue_jobs(_, jobs, *rest)  # type: ignore[arg-type]  # any transaction
+
+    monkeypatch.setattr(job_queue, "rescue_jobs", refuse)
+    rig.sweep(rig.reaper())
+
+    assert status_of(rig, bad) is JobStatus.IN_PROGRESS
+    assert status_of(rig, good) is JobStatus.FAILED
+    assert f"cannot rescue jobs {bad}\n" in caplog.text
 
 
 def test_reap_stale_jobs_wrapper_runs_without_panicking(rig: Rig) -> None:

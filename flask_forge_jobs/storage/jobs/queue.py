@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import (
     ClaimBatch,
     ClaimedJob,
@@ -24,12 +25,20 @@ from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
-from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.database import (
+    NO_FAULT_OF_ROWS,
+    Executor,
+    Row,
+    Transaction,
+    encode_rows,
+)
 from flask_forge_jobs.storage.jobs.ends import FollowUpStore, JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import RunFinisher, rescue_jobs
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from flask_forge_jobs.storage.units import present, when_stored
+
+logger = get_logger(__name__)
 
 RESCUE_BATCH = 200
 
@@ -305,18 +314,43 @@ class JobQueue:
 
         A job goes to ``failed`` with its queue's failure delay, or to ``dead`` when its
         attempts are used up, a user asked it to stop, or its worker died under it for
-        the third time (the poison-pill limit).
+        the third time (the poison-pill limit). One that cannot be rescued is logged and
+        holds up no other.
 
         Args:
             observed: The jobs as last seen; those that have changed since are left.
+
+        Raises:
+            StorageError: The database stores nothing now.
         """
         jobs = {job.id: job for job in observed}
         ids = list(jobs)
-        return sum(
-            self._rescue_together([jobs[job_id] for job_id in piece])
-            for start in range(0, len(ids), RESCUE_BATCH)
-            for piece in self.follow_ups.in_pieces(ids[start : start + RESCUE_BATCH])
-        )
+        rescued = 0
+        failed: list[str] = []
+        for start in range(0, len(ids), RESCUE_BATCH):
+            for piece in self.follow_ups.in_pieces(ids[start : start + RESCUE_BATCH]):
+                try:
+                    rescued += self._rescue_together([jobs[job_id] for job_id in piece])
+                except NO_FAULT_OF_ROWS:
+                    raise
+                except Exception:  # noqa: BLE001  # perhaps of one of them
+                    failed += piece
+        return rescued + self._rescue_singly([jobs[job_id] for job_id in failed])
+
+    def _rescue_singly(self, jobs: Sequence[RunningJob]) -> int:
+        rescued = 0
+        failed: dict[str, Exception] = {}
+        for job in jobs:
+            try:
+                rescued += self._rescue_together([job])
+            except NO_FAULT_OF_ROWS:
+                raise
+            except Exception as error:  # noqa: BLE001  # must not block the others
+                failed[job.id] = error
+        if failed:  # one line, however many
+            first = next(iter(failed.values()))
+            logger.error("cannot rescue jobs %s", ", ".join(failed), exc_info=first)
+        return rescued
 
     def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
         rescued, followed = self._database.write(

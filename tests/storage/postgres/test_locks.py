@@ -141,6 +141,19 @@ def done(job: ClaimedJob) -> JobUpdate:
     return JobUpdate(job, JobStatus.DONE)
 
 
+def test_a_reference_to_a_job_does_not_keep_it_from_beating(meeting: Meeting) -> None:
+    """A task may write one in a transaction of its own, and go on for long."""
+    (job,) = meeting.claim(1)
+    meeting.sql.run("CREATE TABLE mine (job_id text REFERENCES forge_job (id))")
+
+    with contextlib.closing(meeting.sql.connect()) as other:
+        other.autocommit = False
+        other.cursor().execute("INSERT INTO mine VALUES (%s)", [job.id])
+        report = meeting.storage.jobs.heartbeat(OWNER, {})
+
+    assert report.owned == {job.run_id}
+
+
 def test_outcomes_and_a_heartbeat(meeting: Meeting) -> None:
     """C16: the outcomes come in the order of the ends."""
     one, two, three = meeting.claim(3)

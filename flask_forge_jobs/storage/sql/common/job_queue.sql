@@ -195,13 +195,14 @@ WHERE name = :name
 
 -- name: heartbeat
 -- Served by forge_job_running: renews all running jobs of a worker. The count has all of
--- them locked before the first is written; a join might do it one by one.
+-- them locked before the first is written; a join might do it one by one. Who refers to
+-- a job from a table of the application's holds nothing up.
 WITH mine AS MATERIALIZED (
     SELECT id
     FROM forge_job
     WHERE status = 'in_progress' AND worker_id = :worker_id
     ORDER BY id
-    /* for_update */
+    /* for_no_key_update */
 )
 UPDATE forge_job
 SET heartbeat_at = :now
@@ -223,7 +224,9 @@ WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL
     AND worker_id = :worker_id
 
 -- name: running
-SELECT id, attempts, heartbeat_at, worker_id, :now - heartbeat_at
+-- A row that was claimed by hand has no heartbeat.
+SELECT
+    id, attempts, COALESCE(heartbeat_at, 0), worker_id, :now - COALESCE(heartbeat_at, 0)
 FROM forge_job
 WHERE status = 'in_progress'
 ORDER BY worker_id, id
@@ -239,7 +242,7 @@ INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
     ON forge_job.id = v.job_id
 WHERE COALESCE(forge_job.status, '') = 'in_progress'
     AND forge_job.attempts = v.run
-    AND forge_job.heartbeat_at = v.seen_at
+    AND COALESCE(forge_job.heartbeat_at, 0) = v.seen_at
 ORDER BY forge_job.id
 /* skip_locked_job */
 
