@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.soak.driver import Plan, Soak
-from tests.acceptance.soak.pace import Pulse, adjusted
+from tests.acceptance.soak.pace import Pace, Pulse, adjusted
 from tests.acceptance.soak.probes import Drift, Sample
 from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
 
@@ -121,6 +121,19 @@ def test_what_is_as_fast_as_before_is_let_pass(windows: list[Window]) -> None:
     assert complaints_of(windows) == []
 
 
+def test_windows_that_warm_up_are_not_compared() -> None:
+    assert complaints_of(timed(1, 2, 9, 9, 10), warm_up=2) == []
+    assert complaints_of(timed(1, 2, 9, 9, 11), warm_up=2) != []
+
+
+def test_the_first_look_of_a_pace_tells_nothing() -> None:
+    pace = Pace(500, 0.7)
+
+    pace.turn(0)
+
+    assert (pace.rate, pace.pulses) == (500, [])
+
+
 def test_each_window_has_its_own_looks() -> None:
     looks = [(at, array("q", [1000 * ms])) for at, ms in [(5, 1), (64, 2), (66, 3)]]
     pulses = [Pulse(30, 400, 0.5, 1), Pulse(60, 500, 1, 2), Pulse(90, 300, 0.7, 3)]
@@ -131,6 +144,7 @@ def test_each_window_has_its_own_looks() -> None:
     assert second == Window(3, 3, Pulse(90, 300, 0.7, 3))
     assert (math.isnan(third.most_ms), third.pulse) == (True, None)
     assert "450 75% 1.50; 300 70% 3.00" in text_of([first, second, third])
+    assert "of the last: 2.0 3.0" in text_of([first, second], warm_up=0)
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ class Plan:
 
     Args:
         minutes: How long the load lasts.
-        warm_up: Minutes after which processes are measured.
-        window: Minutes whose percentile is one number.
+        warm_up: Minutes after which processes are measured and times compared.
+        window: Minutes whose percentile is one number; each has as many kills.
         rate: Jobs a second to begin with, on each backend.
         load: Share of all processors to keep busy, by everything on the machine; the
             rate follows it. With 0 the rate stays.
@@ -65,7 +65,7 @@ class Plan:
 
     minutes: float = 90.0
     warm_up: float = 10.0
-    window: float = 10.0
+    window: float = 1.0
     rate: float = 300.0
     load: float = 0.7
     kill_every_s: float = MINUTE_S
@@ -239,13 +239,14 @@ class Soak:
             broken.update(drift.complaints(MOST_MIB_AN_HOUR))
         if self._largest["idle in transaction for 5 s"]:
             broken["a session was idle in a transaction for 5 s"] += 1
-        broken.update(complaints_of(windows))
+        warm_up = round(self._plan.warm_up / self._plan.window)
+        broken.update(complaints_of(windows, warm_up))
         sizes = ", ".join(f"{name} {most:,}" for name, most in self._largest.items())
         lines = [
             f"{self._settings.backend}: {asdict(self._plan)}",
             self._sum(watch),
             f"answers: {dict(clients.answers)}; at most: {sizes}",
-            text_of(windows),
+            text_of(windows, warm_up),
             *(drift.text() for drift in drifts),
             *(f"BROKEN: {what} ({times} x)" for what, times in (+broken).items()),
         ]

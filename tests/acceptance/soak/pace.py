@@ -58,10 +58,10 @@ class Pace:
 
     def turn(self, number: int) -> None:
         """Look at the last half minute and adjust the rate."""
-        busy = self._machine.busy_share()
-        self._machine = MachineTime()
+        before, self._machine = self._machine, MachineTime()
         if not number:  # nothing has happened yet
             return
+        busy = before.busy_share()
         self.pulses.append(Pulse(time.monotonic(), self.rate, busy, loop_ms()))
         self.rate = adjusted(self.rate, busy, self._load)
 

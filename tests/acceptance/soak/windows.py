@@ -63,11 +63,13 @@ def windows_of(
     return found
 
 
-def text_of(windows: Sequence[Window]) -> str:
-    """Return the windows as lines of the report."""
+def text_of(windows: Sequence[Window], warm_up: int = 1) -> str:
+    """Return the windows as lines of the report; arguments as for the complaints."""
+    before, after = _medians(windows[warm_up:], lambda each: each.most_ms)
     lines = [
         "from stored to done, p50 and p99 in ms: "
-        + "; ".join(f"{each.half_ms:.1f} {each.most_ms:.1f}" for each in windows)
+        + "; ".join(f"{each.half_ms:.1f} {each.most_ms:.1f}" for each in windows),
+        f"p99, median of the first third and of the last: {before:.1f} {after:.1f}",
     ]
     pulses = [each.pulse for each in windows if each.pulse is not None]
     if pulses:
@@ -80,12 +82,16 @@ def text_of(windows: Sequence[Window]) -> str:
     return "\n".join(lines)
 
 
-def complaints_of(windows: Sequence[Window]) -> list[str]:
+def complaints_of(windows: Sequence[Window], warm_up: int = 1) -> list[str]:
     """Return what is not flat.
 
-    The first window warms up. Of the others the first third is compared with the last,
-    each by its median: one window in which the machine had something else to do says
-    nothing, in either of them.
+    The first third is compared with the last, each by its median: windows in which the
+    machine had something else to do say nothing, in either of them.
+
+    Args:
+        windows: In order of time; many short ones say more than a few long ones, since
+            the slowest hundredth of ten minutes may all be in one second of them.
+        warm_up: How many of them warm up and are not compared.
     """
     if not windows:
         return ["no job was timed"]
@@ -95,10 +101,10 @@ def complaints_of(windows: Sequence[Window]) -> list[str]:
         if math.isnan(each.half_ms)
     ]
     # A comparison with what is not a number is false.
-    before, after = _medians(windows[1:], lambda each: each.most_ms)
+    before, after = _medians(windows[warm_up:], lambda each: each.most_ms)
     if after > MOST_CHANGE * before:
         found.append("the last windows are slower than the first by over 20 %")
-    paced = [each for each in windows[1:] if each.pulse is not None]
+    paced = [each for each in windows[warm_up:] if each.pulse is not None]
     # The rate follows the load: what costs more and more shows as fewer jobs.
     before, after = _medians(paced, _efficiency)
     if before > MOST_CHANGE * after:
