@@ -255,7 +255,12 @@ class Checker:
         """Return when a worker that lived long enough must have noticed."""
         limit_ns = int(self._evidence.recovery_limit_s * SECOND_NS)
         # A process that was stopped in a transaction keeps its locks until it goes on.
+        # On SQLite nobody can write meanwhile, so silence proves nothing.
         from_ns = kill.resumed_ns or kill.at_ns
+        for each in sorted(self._evidence.kills, key=lambda each: each.at_ns):
+            resumed_ns = each.resumed_ns or 0
+            if each.at_ns <= from_ns + limit_ns and resumed_ns > from_ns:
+                from_ns = resumed_ns
         deadlines = [
             max(from_ns, life.from_ns) + limit_ns
             for life in self._evidence.lives

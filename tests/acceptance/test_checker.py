@@ -21,7 +21,7 @@ from tests.acceptance.ledger import (
 )
 
 DEAD_HOST, HOST = "host-dead", "host-alive"
-DEAD_PID, PID = 100, 200
+DEAD_PID, PID, STALLED_PID = 100, 200, 300
 SEED = 20_260
 RANDOM = random.Random(SEED)
 Damage = Callable[[Evidence], None]
@@ -252,6 +252,20 @@ def test_checker_waits_for_a_process_that_can_notice() -> None:
     verdicts = {verdict.name: verdict for verdict in Checker(evidence).check()}
 
     assert not verdicts["I12"].violations
+
+
+@pytest.mark.parametrize(("from_s", "to_s", "excused"), [(33, 36, 1), (38, 42, 0)])
+def test_checker_waits_for_a_stopped_process_that_may_have_locks(
+    from_s: int, to_s: int, excused: int
+) -> None:
+    evidence = sound()
+    recover_too_late(evidence)
+    stall = Kill(STALLED_PID, "host-3", from_s * SECOND_NS, resumed_ns=to_s * SECOND_NS)
+    evidence.kills.append(stall)
+
+    verdicts = {verdict.name: verdict for verdict in Checker(evidence).check()}
+
+    assert len(verdicts["I12"].violations) == 1 - excused
 
 
 def stalled() -> Evidence:
