@@ -115,7 +115,7 @@ def test_each_reload_begins_anew(storage: Storage, application: Application) -> 
 
     assert first.result != second.result
     assert f'"by {program.process.pid}"' not in {first.result, second.result}
-    assert len(program.lines_with("RAN ")) == 2
+    assert len(program.lines_with("RUN ")) == 2
 
 
 @pytest.mark.long

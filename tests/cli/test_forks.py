@@ -45,7 +45,7 @@ def fork(how: str) -> str:
 
 @forge.task
 def quick() -> None:
-    say("RAN", current_job.job_id)
+    say("RUN", current_job.job_id)
 
 @signals.job_succeeded.connect
 @signals.job_failed.connect
@@ -85,6 +85,6 @@ def test_a_forked_child_that_comes_back_does_nothing_more(
     assert status == 0
     assert worker.lines_with("TOLD") == [f"TOLD {worker.process.pid}"]
     assert set(worker.lines_with("TORN")) == {f"TORN {worker.process.pid}"}
-    ran = Counter(line.split()[1] for line in worker.lines_with("RAN "))
+    ran = Counter(line.split()[1] for line in worker.lines_with("RUN "))
     assert ran == dict.fromkeys(quick, 1)
     assert worker.lines_with(f"job {forking} forked came back")

@@ -121,7 +121,7 @@ def test_a_quiet_worker_says_nothing_of_jobs_that_are_done(
     with application.start("worker", "--burst", "--quiet", "--json-logs") as worker:
         assert worker.wait() == 0
 
-    lines = [line for line in worker.lines_with("") if not line.startswith("RAN ")]
+    lines = [line for line in worker.lines_with("") if not line.startswith("RUN ")]
     entries = [json.loads(line) for line in lines]
     jobs = [entry for entry in entries if entry["logger"] == "flask_forge_jobs.jobs"]
     assert entries[-1]["message"].endswith("has stopped")
@@ -143,12 +143,12 @@ def test_a_worker_that_reloads_runs_the_code_that_was_saved_last(
         worker.wait_for("shop.py has changed; restarting")
         application.release()
         worker.wait_for("waiting for a source file to change")
-        file.write_text(text.replace('"RAN"', '"RAN ANEW"') + "\n\n")
+        file.write_text(text.replace('"RUN"', '"RUN ANEW"') + "\n\n")
         wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
         status = worker.stop()
 
     assert status == 0
-    assert worker.lines_with("RAN ANEW")
+    assert worker.lines_with("RUN ANEW")
     assert storage.job_reader.get(held).attempts == 1
 
 

@@ -41,7 +41,7 @@ def say(*words: object) -> None:
 
 @forge.task
 def quick() -> str:
-    say("RAN", time.monotonic(), os.getpid())
+    say("RUN", time.monotonic(), os.getpid())
     return f"by {os.getpid()}"
 
 
@@ -113,7 +113,10 @@ class Program:
             return "\n".join(self._lines)
 
     def lines_with(self, part: str) -> list[str]:
-        """Return the lines so far that hold a text."""
+        """Return the lines so far that hold a text.
+
+        A short one in capitals should have an I, L, O or U, which ids of jobs do not.
+        """
         with self._changed:
             return [line for line in self._lines if part in line]
 
