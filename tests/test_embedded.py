@@ -29,6 +29,7 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application, Program
+from tests.support.processes import in_child
 from tests.support.runtimes import (
     LIMIT_S,
     add,
@@ -421,6 +422,14 @@ def test_it_serves_the_queues_of_the_tasks_once_the_server_serves(
     assert before == []
     assert known.queues == ("default", "mail")
     assert storage.workers.all() == []
+
+
+def test_a_forked_child_that_ends_leaves_the_worker_alone(app: Flask) -> None:
+    """The thread of its parent may have had the lock at the fork."""
+    worker = EmbeddedWorker(app, state_of(app))
+    with worker.while_served(), worker._lock:
+        assert in_child(worker._stop_with_server) == 0
+    state_of(app).storage.close()
 
 
 def test_nobody_is_warned_of_a_queue_that_it_will_serve(
