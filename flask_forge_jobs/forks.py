@@ -17,7 +17,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 # How long a fork waits for the database work of other threads.
 LONGEST_WAIT_S = 5.0
@@ -143,18 +143,17 @@ def watch(item: Forkable) -> None:
     _forks.watch(item)
 
 
-def end_child(parent: int, job_id: str) -> None:
-    """End this process if it is not ``parent`` but a child that a task has forked.
+def end_child(job_id: str) -> NoReturn:
+    """End this process, which is a child that a task has forked.
 
     A child that comes back from the task would go on as a second worker, with the jobs
     and connections of the first. It ends with status 1 and does nothing else, because
     other threads of its parent may have held the lock of a log or a file.
     """
-    if os.getpid() != parent:
-        line = f"a child that the task of job {job_id} forked came back; it ends\n"
-        with contextlib.suppress(OSError):
-            os.write(2, line.encode())
-        os._exit(1)
+    line = f"a child that the task of job {job_id} forked came back; it ends\n"
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
+    os._exit(1)
 
 
 def at_end_of_child(owner: object, work: Callable[[], object]) -> None:

@@ -127,7 +127,8 @@ class SignalObserver(Observer):
         watched = replace(context, dispose=raised.append)
         process = os.getpid()
         outcome = task.run(watched, job.payload)
-        forks.end_child(process, job.id)
+        if os.getpid() != process:
+            forks.end_child(job.id)
         try:
             self._tell_end(task, context, job, outcome, raised)
         except Exception:  # must not change the outcome

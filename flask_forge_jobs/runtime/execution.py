@@ -166,7 +166,8 @@ class Runner:
                 try:
                     outcome = self.observer.run(task, self._context(execution), job)
                 finally:
-                    forks.end_child(process, job.id)
+                    if os.getpid() != process:
+                        forks.end_child(job.id)
         except BaseException as error:  # noqa: BLE001  # from the scope, not the task
             trace = trace_of(error, self.mask)
             logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400

@@ -117,7 +117,8 @@ class CancelToken:
             raise CancelledError(self._reason)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, because each run makes one, and that would take three times as long.
+@dataclass(slots=True, eq=False)
 class TaskContext:
     """The running job; also available as :data:`current_job`.
 

@@ -28,11 +28,13 @@ from flask_forge_jobs.tasks.retries import RetryPolicy
 
 logger = get_logger(__name__)
 
+_DONE = Done()  # frozen, so that all runs can share it
+
 
 def of_value(context: TaskContext, value: object) -> Outcome:
     """Return the outcome that a returned value stands for."""
     if value is None:
-        return Done()
+        return _DONE
     if isinstance(value, Throttled | Dead | Failed):
         return _storable(value)
     try:

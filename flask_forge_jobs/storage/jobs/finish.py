@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from flask_forge_jobs.model.claims import (
@@ -68,7 +69,7 @@ class RunFinisher:
         """Write how runs ended; return the refused ids."""
         transaction = self._transaction
         # All transactions lock in the order of ids, so that none deadlock.
-        updates = sorted(updates, key=lambda each: each.job.id)
+        updates = sorted(updates, key=_job_id)
         throttled = self._plan_cooldowns(updates)
         self._lock_first(updates)
         rows = encode_rows(_finish_row(each, self._at_us) for each in updates)
@@ -105,9 +106,9 @@ class RunFinisher:
         that one must not wait for another job, which a retry may hold that itself
         waits for the enqueue.
         """
-        if len(updates) > 1 and any(each.job.has_key for each in updates):
-            ids = (each.job.id for each in updates)
-            self._transaction.defer("lock_jobs", rows=encode_names("job_id", ids))
+        if len(updates) > 1 and any(map(_has_key, updates)):
+            rows = encode_names("job_id", map(_job_id, updates))
+            self._transaction.defer("lock_jobs", rows=rows)
 
     def _plan_cooldowns(
         self, updates: Sequence[JobUpdate]
@@ -116,19 +117,23 @@ class RunFinisher:
 
         A success may shorten the cool-down that remains.
         """
-        names = {each.job.queue_name for each in updates if _may_cool(each)}
+        throttled: dict[str, list[JobUpdate]] = {}
+        done = set()
+        for each in updates:
+            if each.cool_down_s is not None:
+                throttled.setdefault(each.job.queue_name, []).append(each)
+            if each.status is JobStatus.DONE:
+                done.add(each.job.queue_name)
         planned = []
-        for name in sorted(names):
-            here = [each for each in updates if each.job.queue_name == name]
-            throttled = [each for each in here if each.cool_down_s is not None]
-            if throttled:
+        for name in sorted(done | throttled.keys()):
+            if name in throttled:
                 rows = self._transaction.all("lock_cooling_queue", name=name)
                 queue = _before_window(rows[0]) if rows else QueueSettings(name)
-                for update in throttled:
+                for update in throttled[name]:
                     delay_s = throttle_delay_s(queue, update.cool_down_s or 0.0)
                     update.delay_s = delay_s
                     planned.append((update, delay_s))
-            if any(each.status is JobStatus.DONE for each in here):
+            if name in done:
                 self._transaction.defer(
                     "decay_cooldown",
                     name=name,
@@ -203,12 +208,13 @@ def _stored_row(
     }
 
 
+# Asked of each job that ends; a function of ours would cost twice as much.
+_job_id = attrgetter("job.id")
+_has_key = attrgetter("job.has_key")
+
+
 def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
     return {row[0] for row in rows}
-
-
-def _may_cool(update: JobUpdate) -> bool:
-    return update.cool_down_s is not None or update.status is JobStatus.DONE
 
 
 def _queues_with_returns(updates: Iterable[JobUpdate]) -> list[str]:
