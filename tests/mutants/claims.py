@@ -298,8 +298,8 @@ MUTANTS = (
     Mutant(
         "outcomes write to one job before they wait for another",
         _FINISHING,
-        "if len(updates) > 1 and any(map(_has_key, updates)):",
-        "if len(updates) > 1 and all(map(_has_key, updates)):",
+        "if len(updates) > 1 and any(each.job.has_key for each in updates):",
+        "if len(updates) > 1 and all(each.job.has_key for each in updates):",
         (f"{_LOCKS}::test_outcomes_between_a_bulk_verb_and_those_who_take_keys",),
     ),
     Mutant(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from operator import attrgetter
 from typing import NamedTuple
 
 from flask_forge_jobs.model.claims import (
@@ -69,7 +68,7 @@ class RunFinisher:
         """Write how runs ended; return the refused ids."""
         transaction = self._transaction
         # All transactions lock in the order of ids, so that none deadlock.
-        updates = sorted(updates, key=_job_id)
+        updates = sorted(updates, key=lambda each: each.job.id)
         throttled = self._plan_cooldowns(updates)
         self._lock_first(updates)
         rows = encode_rows(_finish_row(each, self._at_us) for each in updates)
@@ -106,9 +105,9 @@ class RunFinisher:
         that one must not wait for another job, which a retry may hold that itself
         waits for the enqueue.
         """
-        if len(updates) > 1 and any(map(_has_key, updates)):
-            rows = encode_names("job_id", map(_job_id, updates))
-            self._transaction.defer("lock_jobs", rows=rows)
+        if len(updates) > 1 and any(each.job.has_key for each in updates):
+            ids = (each.job.id for each in updates)
+            self._transaction.defer("lock_jobs", rows=encode_names("job_id", ids))
 
     def _plan_cooldowns(
         self, updates: Sequence[JobUpdate]
@@ -206,11 +205,6 @@ def _stored_row(
         "new_status": status.value,
         "error": error,
     }
-
-
-# Asked of each job that ends; a function of ours would cost twice as much.
-_job_id = attrgetter("job.id")
-_has_key = attrgetter("job.has_key")
 
 
 def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
