@@ -26,4 +26,6 @@ def write_files(page: str, folder: Path) -> dict[str, str]:
     for name, content in whole.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
+        if content.startswith("#!"):
+            (folder / name).chmod(0o755)
     return whole

@@ -15,6 +15,7 @@ _REDACTION = "handlers/redaction.py"
 _MASKING = "model/masking.py"
 _AUDITOR = "api/auditor.py"
 _UNITS = "storage/units.py"
+_PROGRAMS = "tasks/bundled/programs.py"
 
 MUTANTS = (
     # -- tokens ------------------------------------------------------------------------
@@ -401,5 +402,27 @@ MUTANTS = (
         "if response.status_code >= ERROR or is_dry or is_deduped:",
         "if is_dry or is_deduped:",
         ("api/test_auditor.py::test_sec_S42_refused_mutation_leaves_one_entry_too",),
+    ),
+    # -- programs ----------------------------------------------------------------------
+    Mutant(
+        "an argument of a program need only begin as its pattern says",
+        _PROGRAMS,
+        "if not pattern.fullmatch(text):",
+        "if not pattern.match(text):",
+        ("tasks/bundled/test_programs.py",),
+    ),
+    Mutant(
+        "arguments past the last pattern are not looked at",
+        _PROGRAMS,
+        "chain(self.patterns, repeat(self.patterns[-1]))",
+        "self.patterns",
+        ("tasks/bundled/test_programs.py",),
+    ),
+    Mutant(
+        "a program that runs others is known by its own name only",
+        _PROGRAMS,
+        "(Path(path).name, _target_name(path))",
+        "(Path(path).name,)",
+        ("tasks/bundled/test_programs.py",),
     ),
 )

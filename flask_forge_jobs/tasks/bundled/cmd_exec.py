@@ -1,9 +1,10 @@
-"""cmd_exec: a task that runs programs from a fixed list, without a shell."""
+"""cmd_exec: a task that runs programs of an allow-list, without a shell."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_kind, shown
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, clip
 from flask_forge_jobs.model.payloads import load_text
+from flask_forge_jobs.tasks.bundled.programs import AllowedPrograms, Programs
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.process_groups import (
     KILL_LIMIT_S,
@@ -29,6 +31,10 @@ GRACE_S = 5.0  # between SIGTERM and SIGKILL
 TAIL_BYTES = 256
 # What most programs need, and no secret.
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TZ")
+_LOADS_CODE = re.compile(
+    r"(DYLD|GIT|LD)_\w+|PERL5\w+|PYTHON(BREAKPOINT|HOME|PATH|STARTUP|WARNINGS)"
+    r"|RUBY\w+|(JAVA_TOOL|NODE)_OPTIONS|BASH_ENV|CLASSPATH|ENV|IFS|PATH"
+)
 _KEYS = frozenset({"argv", "env", "cwd", "stdin", "timeout_secs"})
 # Errors of a lack of resources, after which a retry makes sense.
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
@@ -70,9 +76,18 @@ class Tail:
 
 
 class CmdExec:
-    """Runs a program for each job.
+    r"""Runs a program for each job.
 
-    For example, ``forge.registry.add(CmdExec(["/usr/bin/rsync"], root="/srv"))``.
+    For example, ``forge.registry.add(CmdExec({"/srv/report": [r"\d{4}", "pdf|csv"]}))``
+    lets jobs run ``/srv/report`` with a year and one of two words.
+
+    Anybody who may enqueue chooses among the arguments that fit. Name scripts of your
+    own. Do not name a program that can run others, run code or write files as its
+    arguments say: shells, interpreters (``python``, ``perl``, ``awk``, ``sed``),
+    launchers (``env``, ``xargs``, ``find``, ``nice``, ``timeout``, ``sudo``),
+    ``ssh``, ``git``, ``tar``, ``zip``, ``sort``, ``rsync``, ``curl``, editors and
+    pagers, ``make`` and package managers. The best known of them are refused unless
+    patterns narrow their arguments.
 
     Payload: ``argv`` (the program, by path or name, and its arguments), ``env``
     (variables), ``cwd``, ``stdin`` (text), ``timeout_secs`` (at least 1, default 600).
@@ -81,18 +96,23 @@ class CmdExec:
     :class:`Dead`.
 
     Args:
-        programs: Absolute paths of the files that may be run.
+        programs: Absolute paths of the files that may be run, each with a list of
+            regular expressions, one for each argument, which it must match in full. A
+            final ``...`` lets the last one match any number of arguments. A program
+            without patterns, or a list of paths, gets no arguments.
         root: The directory of the programs; ``cwd`` must lie inside it. None runs them
             in the worker's directory and refuses every ``cwd``.
         inherit: Variables that a program gets from the worker's environment; by default
             ``HOME``, ``LANG``, ``LC_ALL``, ``PATH`` and ``TZ``.
-        settable: Variables that a payload may set; none by default.
+        settable: Variables that a payload may set; none by default. Those that make
+            programs load code, such as ``LD_PRELOAD`` and ``PATH``, are refused.
         kind: The kind of its jobs; default ``cmd_exec``.
         environ: The environment to inherit from; that of the process by default.
 
     Raises:
         InvalidInputError: There is no program, a path is not absolute, two programs
-            have the same name, or the root is not a directory.
+            have the same name, a program may run others, a variable may load code, or
+            the root is not a directory.
     """
 
     timeout_s: float | None = None
@@ -101,7 +121,7 @@ class CmdExec:
 
     def __init__(
         self,
-        programs: Iterable[str | Path],
+        programs: Programs,
         *,
         root: str | Path | None = None,
         inherit: Iterable[str] = INHERITED,
@@ -110,10 +130,10 @@ class CmdExec:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.kind = check_kind(kind)
-        self._programs = _by_name(programs)
+        self._programs = AllowedPrograms(programs)
         self._root = None if root is None else _directory(root)
         self._environ = clean_environment(inherit, environ)
-        self._settable = frozenset(settable)
+        self._settable = frozenset(map(_harmless, settable))
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run the program of a job, which is stopped when the job is."""
@@ -150,14 +170,11 @@ class CmdExec:
                 unknown[0], f"is not one of {', '.join(sorted(_KEYS))}"
             )
         argv = _argv(wanted.get("argv"))
-        program = self._programs.get(argv[0])
-        if program is None:
-            raise InvalidInputError("argv", f"{shown(argv[0])} is not allowed")
         timeout_s = wanted.get("timeout_secs")
         stdin = wanted.get("stdin")
         return _Command(
             argv=argv,
-            program=program,
+            program=self._programs.path_of(argv),
             environ=self._environ | self._chosen(wanted.get("env")),
             folder=self._folder(wanted.get("cwd")),
             stdin=b"" if stdin is None else _text("stdin", stdin).encode(),
@@ -253,21 +270,10 @@ def clean_environment(
     return {name: environ[name] for name in inherit if name in environ}
 
 
-def _by_name(programs: Iterable[str | Path]) -> dict[str, str]:
-    """Return the path of each program, by path and by file name."""
-    found: dict[str, str] = {}
-    for program in programs:
-        path, name = str(program), Path(program).name
-        if not Path(program).is_absolute():
-            raise InvalidInputError(
-                "programs", f"{shown(path)} is not an absolute path"
-            )
-        if found.setdefault(name, path) != path:
-            raise InvalidInputError("programs", f"two programs are named {shown(name)}")
-        found[path] = path
-    if not found:
-        raise InvalidInputError("programs", "name at least one")
-    return found
+def _harmless(name: str) -> str:
+    if _LOADS_CODE.fullmatch(name):
+        raise InvalidInputError("settable", f"{shown(name)} makes programs load code")
+    return name
 
 
 def _directory(root: str | Path) -> Path:

@@ -37,6 +37,9 @@ from tests.support.runtimes import (
 )
 
 PYTHON = sys.executable
+# Any code, but none of the arguments that make CmdExec refuse an interpreter.
+CODE = r"(?s)(?!sh|/bin/sh|--run).*"
+PROGRAMS = {PYTHON: ["-S", "-c", CODE, CODE, ...]}
 TEN_MIB = 10 * 1024 * 1024
 # Tells its id and that of a child, is deaf to SIGTERM, and so is the child.
 DEAF = """
@@ -58,7 +61,7 @@ def context(context: TaskContext) -> TaskContext:
 
 @pytest.fixture
 def task() -> CmdExec:
-    return CmdExec([PYTHON], environ={})
+    return CmdExec(PROGRAMS, environ={})
 
 
 def payload(*argv: str, **more: object) -> str:
@@ -256,7 +259,7 @@ def test_the_limit_of_the_job_holds_too(task: CmdExec, context: TaskContext) -> 
 
 def test_no_secret_is_inherited(context: TaskContext) -> None:
     environ = {"PATH": "/usr/bin", "FORGE_JOBS_DATABASE_URL": "secret", "LANG": "C"}
-    task = CmdExec([PYTHON], environ=environ, settable=["COLOR"])
+    task = CmdExec(PROGRAMS, environ=environ, settable=["COLOR"])
     text = "import json, os, sys; sys.exit(json.dumps(sorted(os.environ.items())))"
 
     outcome = task.run(context, script(text, env={"COLOR": "green"}))
@@ -290,7 +293,7 @@ def test_no_descriptor_is_inherited_but_the_lifeline(
 
 def test_a_program_starts_in_the_root(context: TaskContext, tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
-    task = CmdExec([PYTHON], root=tmp_path, environ={})
+    task = CmdExec(PROGRAMS, root=tmp_path, environ={})
     text = "import os, sys; sys.exit(os.getcwd())"
 
     default = task.run(context, script(text))
@@ -316,7 +319,7 @@ def test_another_folder_is_refused(
     root = tmp_path / "root"
     root.mkdir()
     (root / "link").symlink_to(tmp_path)
-    task = CmdExec([PYTHON], root=root, environ={})
+    task = CmdExec(PROGRAMS, root=root, environ={})
 
     outcome = task.run(context, script("pass", cwd=cwd))
 
@@ -351,6 +354,18 @@ def test_other_programs_are_refused(
     message = dead_message(task.run(context, payload(*argv)))
 
     assert message == f"payload: argv: {argv[0]!r} is not allowed"
+
+
+def test_an_argument_that_fits_no_pattern_is_dead(
+    context: TaskContext, tmp_path: Path
+) -> None:
+    """Sorting with --compress-program runs a shell for anybody who may enqueue."""
+    task = CmdExec({"/usr/bin/sort": ["-u|-r"]}, root=tmp_path)
+    argv = ["sort", "--compress-program=/bin/sh"]
+
+    message = dead_message(task.run(context, payload(*argv, stdin="touch here\n")))
+
+    assert message == "payload: argv: argument 1 of 'sort' is not allowed"
 
 
 @pytest.mark.parametrize(
@@ -392,7 +407,7 @@ def test_a_bad_payload_is_dead(
 def test_bad_options_are_dead(
     context: TaskContext, more: dict[str, object], message: str
 ) -> None:
-    task = CmdExec([PYTHON], settable=["COLOR"], environ={})
+    task = CmdExec(PROGRAMS, settable=["COLOR"], environ={})
 
     assert dead_message(task.run(context, script("pass", **more))) == (
         f"payload: {message}"
@@ -401,7 +416,7 @@ def test_bad_options_are_dead(
 
 def test_half_of_a_surrogate_pair_is_dead(task: CmdExec, context: TaskContext) -> None:
     name = json.dumps(PYTHON)
-    for more in (f'[{name},"\\ud800"]', f'[{name}],"stdin":"\\ud800"'):
+    for more in (f'[{name},"\\ud800"]', f'[{name},"-S","-c",""],"stdin":"\\ud800"'):
         message = dead_message(task.run(context, f'{{"argv":{more}}}'))
 
         assert message.endswith("contains half of a surrogate pair")
@@ -435,24 +450,15 @@ def test_a_machine_that_is_full_fails_the_attempt(
     assert outcome == Failed(f"spawn {PYTHON}: [Errno 11] no more processes")
 
 
-@pytest.mark.parametrize(
-    ("programs", "root", "message"),
-    [
-        ([], None, "programs: name at least one"),
-        (["python"], None, "programs: 'python' is not an absolute path"),
-        (["/bin/x", "/usr/bin/x"], None, "programs: two programs are named 'x'"),
-        (["/bin/x"], "/missing", "root: '/missing' is not a directory"),
-    ],
-)
-def test_a_wrong_registration_is_refused(
-    programs: list[str], root: str | None, message: str
-) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        CmdExec(programs, root=root)
+def test_a_root_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="root: '/missing' is not a directory"):
+        CmdExec(["/srv/report"], root="/missing")
 
 
-def test_a_program_may_be_named_twice() -> None:
-    CmdExec([PYTHON, Path(PYTHON)])
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "PATH", "GIT_SSH"])
+def test_a_variable_that_loads_code_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"settable: '{name}' makes programs"):
+        CmdExec(["/srv/report"], settable=["COLOR", name])
 
 
 # -- in a worker, on both backends ---------------------------------------------------
@@ -472,7 +478,7 @@ def test_a_shutdown_ends_the_program_before_the_job_goes_back(
     storage: Storage, tmp_path: Path
 ) -> None:
     registry = TaskRegistry()
-    registry.add(CmdExec([PYTHON]))
+    registry.add(CmdExec(PROGRAMS))
     path = tmp_path / "pids"
     with running(storage, registry) as handle:
         done = add(storage, "cmd_exec", payload=script("pass"))
@@ -496,7 +502,7 @@ def test_a_limit_of_the_worker_does_not_give_the_slot_up_too_soon(
     """The program is gone before the job may run again."""
     monkeypatch.setattr(cmd_exec, "GRACE_S", 0.5)
     registry = TaskRegistry()
-    registry.add(CmdExec([PYTHON]))
+    registry.add(CmdExec(PROGRAMS))
     path = tmp_path / "pids"
     with running(storage, registry, cancel_grace_s=0.0) as handle:
         job_id = add(
