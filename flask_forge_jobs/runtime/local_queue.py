@@ -14,9 +14,9 @@ MOST_AHEAD = 128
 MOST_BYTES_AHEAD = 16 * 1024 * 1024  # payloads of the prefetched jobs of a process
 # Weight of the newest job in the means: about the last ten count.
 _WEIGHT = 0.2
-# A shorter run counts for less, so that the quick jobs between two slow ones, say one
-# in twenty, do not hide that slow ones exist.
-_SHORTER_WEIGHT = 0.02
+# A shorter run and a smaller payload count for less, so that the quick jobs between two
+# slow ones, say one in twenty, do not hide that slow ones exist.
+_LESSER_WEIGHT = 0.02
 
 
 class Prefetch:
@@ -35,30 +35,37 @@ class Prefetch:
 
     def learn(self, run_s: float) -> None:
         """Add a run time in seconds to the mean."""
-        if self._mean_s is None:
-            self._mean_s = run_s
-        else:
-            weight = _WEIGHT if run_s > self._mean_s else _SHORTER_WEIGHT
-            self._mean_s += weight * (run_s - self._mean_s)
+        self._mean_s = _mean(self._mean_s, run_s)
 
     def learn_size(self, payload_bytes: int) -> None:
         """Add the size of a claimed payload to the mean."""
-        if self._mean_bytes is None:
-            self._mean_bytes = float(payload_bytes)
-        else:
-            self._mean_bytes += _WEIGHT * (payload_bytes - self._mean_bytes)
+        self._mean_bytes = _mean(self._mean_bytes, payload_bytes)
 
     def reset(self) -> None:
         """Forget the mean, because prefetched jobs waited longer than it promised."""
         self._mean_s = None
 
-    def jobs(self, slots: int) -> int:
-        """Return how many jobs to prefetch for these slots, 0 to 128."""
+    def jobs(self, slots: int, waiting: int = 0, waiting_bytes: int = 0) -> int:
+        """Return how many jobs to prefetch for these slots, 0 to 128.
+
+        Args:
+            slots: How many jobs may run at once.
+            waiting: Jobs that have been prefetched already.
+            waiting_bytes: The size of their payloads.
+        """
         if self._mean_s is None or self._mean_s >= HORIZON_S:
             return 0
         start = int(slots * HORIZON_S / max(self._mean_s, 1e-6))
-        fit = int(self._most_bytes / max(self._mean_bytes or 1.0, 1.0))
-        return min(start, fit, MOST_AHEAD)
+        room_bytes = self._most_bytes - waiting_bytes
+        fit = int(room_bytes / max(self._mean_bytes or 1.0, 1.0))
+        return max(min(min(start, MOST_AHEAD) - waiting, fit), 0)
+
+
+def _mean(mean: float | None, newest: float) -> float:
+    if mean is None:
+        return float(newest)
+    weight = _WEIGHT if newest > mean else _LESSER_WEIGHT
+    return mean + weight * (newest - mean)
 
 
 def may_wait(job: ClaimedJob) -> bool:
@@ -96,11 +103,12 @@ class LocalQueue:
         """Return how many more jobs to claim than can start at once."""
         if not self.limit:
             return 0
-        room = self.room
-        held = len(self.running) + len(self.buffer)
-        likely = self.prefetch.jobs(min(self.limit, threads))
-        wanted = max(likely, min(room, share - held))
-        return max(wanted - max(len(self.buffer) - room, 0), 0)
+        waiting = len(self.buffer)
+        waiting_bytes = sum([len(each.job.payload) for each in self.buffer])
+        slots = min(self.limit, threads)
+        likely = self.prefetch.jobs(slots, waiting, waiting_bytes)
+        missing = min(self.room, share - len(self.running) - waiting)
+        return max(likely, missing, 0)
 
     def start_next(self) -> Execution:
         """Move the oldest waiting job into the lowest free slot."""

@@ -161,6 +161,20 @@ MUTANTS = (
         ("runtime/test_local_queue.py::test_who_may_wait",),
     ),
     Mutant(
+        "jobs that wait already are claimed ahead once more",
+        _QUEUE,
+        "min(start, MOST_AHEAD) - waiting, fit",
+        "min(start, MOST_AHEAD), fit",
+        ("runtime/test_local_queue.py::test_how_many_are_claimed_ahead",),
+    ),
+    Mutant(
+        "payloads that wait already are claimed ahead once more",
+        _QUEUE,
+        "self._most_bytes - waiting_bytes",
+        "self._most_bytes",
+        ("runtime/test_local_queue.py::test_how_many_are_claimed_ahead",),
+    ),
+    Mutant(
         "slow jobs are claimed ahead",
         _QUEUE,
         "if self._mean_s is None or self._mean_s >= HORIZON_S:",

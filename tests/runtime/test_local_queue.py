@@ -4,7 +4,11 @@ import pytest
 
 from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob, append_entry
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait
+from flask_forge_jobs.runtime.local_queue import (
+    MOST_BYTES_AHEAD,
+    LocalQueue,
+    may_wait,
+)
 from tests.support.runtimes import claimed
 
 QUICK_S = 0.01
@@ -17,6 +21,15 @@ def local_queue(*, limit: int, waiting: int, mean_s: float | None = None) -> Loc
     )
     if mean_s is not None:
         found.prefetch.learn(mean_s)
+    return found
+
+
+def large_ones_wait() -> LocalQueue:
+    """Two jobs that fill the memory for prefetched jobs, among small ones."""
+    found = local_queue(limit=4, waiting=2, mean_s=QUICK_S)
+    for execution in found.buffer:
+        execution.job = execution.job._replace(payload="x" * (MOST_BYTES_AHEAD // 2))
+    found.prefetch.learn_size(100)
     return found
 
 
@@ -98,9 +111,21 @@ def test_room_is_what_neither_runs_nor_waits(
         (local_queue(limit=4, waiting=2), 2, 0),
         (local_queue(limit=4, waiting=0, mean_s=QUICK_S), 0, 20),
         (local_queue(limit=4, waiting=24, mean_s=QUICK_S), 0, 0),
+        (local_queue(limit=64, waiting=24, mean_s=QUICK_S), 0, 0),
+        (large_ones_wait(), 0, 0),
         (local_queue(limit=0, waiting=0, mean_s=QUICK_S), 2, 0),
     ],
-    ids=["unknown", "share", "limit", "has its share", "quick", "full", "stopped"],
+    ids=[
+        "unknown",
+        "share",
+        "limit",
+        "has its share",
+        "quick",
+        "full",
+        "slots of other workers",
+        "bytes",
+        "stopped",
+    ],
 )
 def test_how_many_are_claimed_ahead(found: LocalQueue, share: int, ahead: int) -> None:
     assert found.ahead(4, share) == ahead

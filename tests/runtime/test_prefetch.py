@@ -75,10 +75,39 @@ def test_prefetch_follows_payloads_that_become_smaller() -> None:
     prefetch = learned(1e-5)
     prefetch.learn_size(MOST_BYTES_AHEAD)
     before = prefetch.jobs(8)
-    for _ in range(100):
+    for _ in range(300):
         prefetch.learn_size(100)
 
     assert (before, prefetch.jobs(8)) == (1, MOST_AHEAD)
+
+
+def test_a_small_payload_hides_no_large_ones() -> None:
+    prefetch = learned(1e-5)
+    for _ in range(8):
+        prefetch.learn_size(MOST_BYTES_AHEAD // 16)
+    prefetch.learn_size(2)
+
+    assert prefetch.jobs(8) == 16
+
+
+@pytest.mark.parametrize(
+    ("waiting", "waiting_bytes", "more"),
+    [
+        (0, 0, 50),
+        (30, 3000, 20),
+        (60, 6000, 0),
+        (5, MOST_BYTES_AHEAD - 1000, 10),
+        (5, MOST_BYTES_AHEAD + 1000, 0),
+    ],
+    ids=["none waits", "some wait", "enough wait", "large wait", "too large wait"],
+)
+def test_jobs_that_wait_already_are_not_prefetched_again(
+    waiting: int, waiting_bytes: int, more: int
+) -> None:
+    prefetch = learned(0.001)
+    prefetch.learn_size(100)
+
+    assert prefetch.jobs(1, waiting, waiting_bytes) == more
 
 
 def test_reset_forgets_the_mean() -> None:

@@ -587,7 +587,10 @@ def test_large_payloads_are_claimed_ahead_in_part(
         )
         storage.jobs.enqueue_many([NewJob("held"), *large])
         held.wait_for_start()
-        wait_until(lambda: buffered(handle), "jobs are claimed ahead")
+        wait_until(
+            lambda: buffered(handle) and not handle._pool.demand({"default"}),
+            "no more jobs are claimed ahead",
+        )
         count = buffered(handle)
 
     assert count * len(payload) <= MOST_BYTES_AHEAD
