@@ -24,7 +24,8 @@ class ClaimedJob(NamedTuple):
 
     ``payload``, ``error_history`` and ``carried`` are stored JSON texts. All instants
     are of one clock, on PostgreSQL the database's. ``claim`` numbers the job's claims,
-    and ``has_key`` tells whether it has a dedupe key.
+    ``has_key`` tells whether it has a dedupe key, and ``crashes`` counts the workers
+    that died while they held it.
     """
 
     id: str
@@ -43,6 +44,7 @@ class ClaimedJob(NamedTuple):
     claim: int = 0
     carried: str | None = None
     has_key: bool = False
+    crashes: int = 0
 
     @property
     def run_id(self) -> RunId:
@@ -125,11 +127,3 @@ def append_error(
         message=message,
         traceback=traceback,
     )
-
-
-def tells_of_a_crash(history: str) -> bool:
-    """Return whether the job may have lost a worker.
-
-    Every claim asks this, so the text is searched, not parsed; it misses no crash.
-    """
-    return REAPED_MESSAGE in history

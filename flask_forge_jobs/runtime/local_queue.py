@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flask_forge_jobs.model.claims import ClaimedJob, tells_of_a_crash
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.runtime.execution import Execution
 
 HORIZON_S = 0.05
@@ -71,10 +71,10 @@ def _mean(mean: float | None, newest: float) -> float:
 def may_wait(job: ClaimedJob) -> bool:
     """Whether a job may be prefetched, which counts as an attempt.
 
-    If this process died, a job that may run only once would be lost unstarted, and a
-    job that has seen a crash would be blamed for another.
+    If this process died, a job in its last attempt would end unstarted, and a job that
+    has seen a crash would be blamed for another.
     """
-    return job.max_attempts > 1 and not tells_of_a_crash(job.error_history)
+    return job.attempts < job.max_attempts and not job.crashes
 
 
 @dataclass(slots=True)

@@ -6,10 +6,10 @@ import pytest
 
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import (
+    MAX_ERROR_HISTORY,
     REAPED_MESSAGE,
     ClaimedJob,
     RunningJob,
-    tells_of_a_crash,
 )
 from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import (
@@ -480,8 +480,24 @@ def test_a_claim_tells_that_a_worker_has_died_under_the_job(
     still = claim_one(storage)
 
     claims = (fresh, failed, suspect, still)
-    told = [tells_of_a_crash(job.error_history) for job in claims]
-    assert told == [False, False, True, True]
+    assert [job.crashes for job in claims] == [0, 0, 1, 1]
+
+
+def test_a_claim_tells_of_a_crash_that_the_history_has_forgotten(
+    storage: Storage, sql: Sql
+) -> None:
+    enqueue(storage, max_attempts=1000)
+    claim_one(storage)
+    rescue_all(storage)
+    for _ in range(MAX_ERROR_HISTORY):
+        sql.age(RETRY_DELAY_S)
+        run(storage, Failed("no"))
+    sql.age(RETRY_DELAY_S)
+
+    job = claim_one(storage)
+
+    assert REAPED_MESSAGE not in job.error_history
+    assert job.crashes == 1
 
 
 def test_requeue_forgives_the_crashes(storage: Storage, sql: Sql) -> None:

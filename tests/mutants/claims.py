@@ -305,8 +305,8 @@ MUTANTS = (
     Mutant(
         "no claim on PostgreSQL tells of a key",
         _POSTGRES,
-        "        job.dedupe_key IS NOT NULL;",
-        "        FALSE;",
+        "        job.dedupe_key IS NOT NULL, job.crashes;",
+        "        FALSE, job.crashes;",
         (f"{_JOBS}::test_claim_tells_which_jobs_have_a_dedupe_key",),
     ),
     Mutant(

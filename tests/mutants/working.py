@@ -156,8 +156,22 @@ MUTANTS = (
     Mutant(
         "a job that may run once waits for a slot",
         _QUEUE,
-        "return job.max_attempts > 1 and not tells_of_a_crash(job.error_history)",
-        "return not tells_of_a_crash(job.error_history)",
+        "return job.attempts < job.max_attempts and",
+        "return",
+        ("runtime/test_local_queue.py::test_who_may_wait",),
+    ),
+    Mutant(
+        "a job in its last attempt waits for a slot",
+        _QUEUE,
+        "return job.attempts < job.max_attempts and",
+        "return job.max_attempts > 1 and",
+        ("runtime/test_local_queue.py::test_who_may_wait",),
+    ),
+    Mutant(
+        "a job that a worker died under waits for a slot",
+        _QUEUE,
+        " and not job.crashes",
+        "",
         ("runtime/test_local_queue.py::test_who_may_wait",),
     ),
     Mutant(

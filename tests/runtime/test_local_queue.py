@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob, append_entry
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.local_queue import (
     MOST_BYTES_AHEAD,
@@ -38,20 +38,11 @@ def large_ones_wait() -> LocalQueue:
     [
         (claimed(), True),
         (claimed(max_attempts=1), False),
-        (
-            claimed(
-                error_history=append_entry(
-                    "[]", at_us=0, attempt=1, message=REAPED_MESSAGE
-                )
-            ),
-            False,
-        ),
-        (
-            claimed(error_history=append_entry("[]", at_us=0, attempt=1, message="no")),
-            True,
-        ),
+        (claimed(attempts=4, max_attempts=5), True),
+        (claimed(attempts=5, max_attempts=5), False),
+        (claimed()._replace(crashes=1), False),
     ],
-    ids=["fresh", "only run", "crashed", "failed"],
+    ids=["fresh", "only run", "last but one", "last run", "crashed"],
 )
 def test_who_may_wait(job: ClaimedJob, *, waits: bool) -> None:
     assert may_wait(job) is waits

@@ -25,7 +25,13 @@ from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Done, Failed, Throttled
+from flask_forge_jobs.model.outcomes import (
+    CANCELLED_MESSAGE,
+    Done,
+    Failed,
+    JobUpdate,
+    Throttled,
+)
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S
@@ -831,13 +837,20 @@ def test_a_crash_counts_again_only_against_what_really_ran(
     assert sorted(job.attempts for job in jobs) == [1, 1, 1, 1, 2]
 
 
-def test_no_job_dies_without_having_run(
-    storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failures", [0, 2])
+def test_no_job_dies_without_its_last_run(
+    storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
-    """A job that may run only once is not claimed before it can start."""
+    """In its last attempt, perhaps its only one, it waits in the queue for a slot."""
     monkeypatch.setattr(dispatcher, "GIVE_BACK_AFTER_S", 3600.0)
+    ids = [add(storage, "held", max_attempts=failures + 1) for _ in range(5)]
+    for _ in range(failures):
+        failed = [
+            JobUpdate(job, JobStatus.FAILED, delay_s=0.0, error="no")
+            for job in storage.jobs.claim("default", "before", len(ids))
+        ]
+        storage.jobs.finish("before", failed)
     add(storage, "quick", priority=-1)
-    ids = [add(storage, "held", max_attempts=1) for _ in range(5)]
     with running(storage, registry_of(held, QuickTask()), threads=1, lease_s=LEASE_S):
         running_id = held.wait_for_start().job_id
         wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")

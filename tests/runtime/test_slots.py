@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob, append_entry
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed
 from flask_forge_jobs.runtime.execution import Runner
@@ -260,15 +260,21 @@ def test_demand_of_a_queue_is_not_lost_to_what_another_has_claimed_ahead(
         held.release.set()
 
 
-# -- jobs that may not wait: under some a worker died, others may run only once -------
+# -- jobs that may not wait: under some a worker died, for others it is the last run --
 
 
 def suspect(job_id: str, *, queue: str = "default") -> ClaimedJob:
-    history = append_entry("[]", at_us=0, attempt=1, message=REAPED_MESSAGE)
-    return claimed(job_id, attempts=2, queue=queue, error_history=history)
+    return claimed(job_id, attempts=2, queue=queue)._replace(crashes=1)
 
 
-@pytest.mark.parametrize("third", [suspect("c"), claimed("c", max_attempts=1)])
+@pytest.mark.parametrize(
+    "third",
+    [
+        suspect("c"),
+        claimed("c", max_attempts=1),
+        claimed("c", attempts=5, max_attempts=5),
+    ],
+)
 def test_some_jobs_never_wait_for_a_slot(held: HeldTask, third: ClaimedJob) -> None:
     with rig_of(registry_of(held), threads=2) as rig:
         jobs = [suspect("a"), claimed("b"), third, claimed("d")]

@@ -72,7 +72,7 @@ ORDER BY id
 -- In the order of ClaimedJob's fields.
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
     throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
-    carried, dedupe_key IS NOT NULL
+    carried, dedupe_key IS NOT NULL, crashes
 
 -- name: held
 -- Served by forge_job_running: the jobs that a worker has claimed and not finished.

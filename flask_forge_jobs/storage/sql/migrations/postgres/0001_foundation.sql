@@ -264,7 +264,8 @@ RETURNS TABLE (
     started_at        BIGINT,
     claims            INTEGER,
     carried           TEXT,
-    has_key           BOOLEAN
+    has_key           BOOLEAN,
+    crashes           INTEGER
 )
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -307,7 +308,7 @@ BEGIN
         job.id, job.queue_name, job.kind, job.payload, job.priority, job.scheduled_at,
         job.attempts, job.max_attempts, job.throttle_attempts, job.error_history,
         job.timeout_s, job.enqueued_at, job.started_at, job.claims, job.carried,
-        job.dedupe_key IS NOT NULL;
+        job.dedupe_key IS NOT NULL, job.crashes;
 END
 $$;
 
