@@ -6,8 +6,8 @@ each. A refusal is written after the request, and repeated refusals are counted;
 :mod:`flask_forge_jobs.storage.audit`.
 
 Requests of unknown callers are logged instead, so that strangers cannot fill the table;
-so are requests whose database failed. Wrong credentials and missing permissions are
-logged on every route.
+so are requests whose database failed, once a minute for each status. Wrong credentials
+and missing permissions are logged on every route.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Auditor:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._log_throttle = LogThrottle(most=LINES_A_MINUTE)
+        # While the database is away every change fails.
+        self._failure_throttle = LogThrottle()
 
     def view(self, route: Route) -> Callable[..., Response]:
         """Return the view of a mutating route that stores change and entry together."""
@@ -102,7 +104,10 @@ class Auditor:
         status = response.status_code
         # Refusals are logged even if they are kept.
         is_for_log = not is_kept or status in REFUSED
-        is_told = is_for_log and self._log_throttle.is_time_for(str(status))
+        throttle = self._log_throttle
+        if state.has_storage_failed:
+            throttle = self._failure_throttle
+        is_told = is_for_log and throttle.is_time_for(str(status))
         if not (is_told or (is_owed and is_kept)):
             return
         record = self._record(state, response)
@@ -110,7 +115,7 @@ class Auditor:
             record = replace(record, changed=0)
         if is_told:
             what = "refused" if status in REFUSED else "not in the audit trail"
-            more = self._log_throttle.more(str(status))
+            more = throttle.more(str(status))
             logger.warning("%s: %s%s", what, _line(record), more)
         if is_owed and is_kept:
             self._keep(record)

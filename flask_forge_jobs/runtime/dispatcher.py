@@ -306,6 +306,9 @@ class Dispatcher:
         state = self._state
         with state.lock:
             names = state.schedule.to_ask(now) if state.is_claiming else set()
+        if not names and self._is_failing:
+            # Nobody knows that the storage works again unless it is asked.
+            names = set(state.queue_names)
         if not names:
             return
         wait_s = self._jobs.next_due_in_s(sorted(names))

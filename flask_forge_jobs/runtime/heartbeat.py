@@ -114,13 +114,13 @@ class Heartbeat(Duty):
             return True
         return self._is_broken and now - self._state.last_beat_at >= longest_s
 
-    def tick(self) -> None:
+    def tick(self) -> bool:
         """Beat when it is due; otherwise only look for cancelled jobs."""
         self._ticks_since = self._clock.monotonic()
         is_broken = True
         try:
             with within(TICK_PART * self._state.lease_s):
-                self._tick(self._ticks_since)
+                has_reached = self._tick(self._ticks_since)
             is_broken = False
         except StorageError as error:
             is_broken = isinstance(error, StorageMovedError)
@@ -131,34 +131,38 @@ class Heartbeat(Duty):
         finally:
             self._is_broken = is_broken
             self._ticks_since = None
-        if self._is_cut_off:
+        if self._is_cut_off and has_reached:
             self._is_cut_off = False
             self._state.notify()
+        return has_reached
 
     def _note_outdated(self, error: SchemaTooNewError) -> None:
         if not self._state.is_outdated:
             logger.error("claiming no more jobs: %s", error)
         self._state.is_outdated = True
 
-    def _tick(self, now: float) -> None:
+    def _tick(self, now: float) -> bool:
+        """Do what is due; return whether the database was asked."""
         for execution in self._state.take_uncounted_starts(now - LONG_RUN_S):
             job = execution.job
             self._recorder.started(job.queue_name, job.kind, execution.wait_us)
         is_due = self._beat.is_due(now)
         progress = self._take_progress()
+        is_running = bool(self._state.running())
         if is_due or progress:
             self._beat_jobs(progress)
-        elif self._state.running():
+        elif is_running:
             self._cancel(self._jobs.cancelled(self._state.worker_id))
-        self._strays.give_back()
+        has_looked = self._strays.give_back()
         # Last: who is seen to live keeps its jobs, so it must be able to renew them.
-        self._show_process(now, is_due=is_due)
+        is_shown = self._show_process(now, is_due=is_due)
         if is_due:
             self._beat.done(now)
             self._state.note_beat(now)
             look_at_schema(self._database).require_readable()
+        return is_due or bool(progress) or is_running or has_looked or is_shown
 
-    def _show_process(self, now: float, *, is_due: bool) -> None:
+    def _show_process(self, now: float, *, is_due: bool) -> bool:
         state = self._state
         report = state.slot_reports()
         has_changed = report != self._reported
@@ -171,9 +175,10 @@ class Heartbeat(Duty):
         elif self._show.is_due(now):
             self._workers.show(*who, ages)
         else:
-            return
+            return False
         self._show.done(now)
         state.shown_at = now
+        return True
 
     def _take_progress(self) -> dict[RunId, str]:
         found = {}
@@ -228,8 +233,11 @@ class Strays:
             run: self._found.get(run, newest) for run in owned if run not in known
         }
 
-    def give_back(self) -> None:
-        """Give back the runs that no claim in progress can deliver any more."""
+    def give_back(self) -> bool:
+        """Give back the runs that no claim in progress can deliver any more.
+
+        Return whether there were any.
+        """
         with self._state.lock:
             due = {
                 run
@@ -237,7 +245,7 @@ class Strays:
                 if self._state.claims.have_ended(newest)
             }
         if not due:
-            return
+            return False
         for run in due:
             del self._found[run]
         # In this order: a run that ends in between is no longer held.
@@ -251,6 +259,7 @@ class Strays:
         for stray in strays:
             logger.warning(_TOLD, stray.job.id)
         self._state.give_back(strays)
+        return True
 
 
 def release_strays(jobs: JobQueue, state: WorkerState, writer: OutcomeWriter) -> None:

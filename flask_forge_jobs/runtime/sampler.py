@@ -78,12 +78,12 @@ class Sampler(Duty):
         self._meter: ResourceMeter | None = None
         self._held: dict[tuple[int, int], SampleSums] = {}
 
-    def tick(self) -> None:
+    def tick(self) -> bool:
         """Take one sample; the first call only starts the measurement."""
         if self._meter is None:
             self._meter = ResourceMeter(self._directory)
             self._recorder.take_operations()
-            return
+            return False
         use = self._meter.use()
         operations = self._recorder.take_operations()
         now_us = self._clock.now_us()
@@ -100,3 +100,4 @@ class Sampler(Duty):
         for level, bucket_us in list(self._held):
             if bucket_us + level * SECOND_US <= now_us:
                 del self._held[level, bucket_us]
+        return True

@@ -69,8 +69,8 @@ class Duty(ABC):
         self._due_at = 0.0
 
     @abstractmethod
-    def tick(self) -> None:
-        """Do the work of one period."""
+    def tick(self) -> bool | None:
+        """Do the work of one period; return False if the storage was not needed."""
 
     def pause_s(self) -> float:
         """Return the seconds to wait after a successful tick."""
@@ -107,7 +107,7 @@ class Duty(ABC):
 
     def _tick_and_pause_s(self) -> float:
         try:
-            self.tick()
+            has_reached = self.tick() is not False
             pause_s = self.pause_s()
         except StorageError as error:
             if not self._is_failing:
@@ -118,9 +118,9 @@ class Duty(ABC):
             pause_s = self._backoff.fail()
             logger.exception("%s failed; retrying in %g s", self.name, pause_s)
             return pause_s
-        if self._is_failing:
+        if self._is_failing and has_reached:
             logger.info("%s: storage works again", self.name)
-        self._is_failing = False
+            self._is_failing = False
         self._backoff.reset()
         self._succeeded_at = self._clock.monotonic()
         return pause_s

@@ -81,20 +81,21 @@ class Sweeper(Duty):
         self._deleted = 0
         self._goes_on = False
 
-    def tick(self) -> None:
+    def tick(self) -> bool:
         """Sweep, if this process leads, until all is deleted or it has to yield."""
         self._goes_on = False
         if not self._leader.is_leader:
-            return
+            return False
         try:
             report = self._retention.sweep(is_over=self._has_to_end, gently=True)
         except AlreadyRunningError:
-            return  # an operator runs one
+            return True  # an operator runs one
         self._deleted += report.done_deleted + report.dead_deleted
         self._goes_on = not report.is_complete
         if self._deleted and not self._goes_on:
             logger.info("retention: deleted %s finished jobs", self._deleted)
             self._deleted = 0
+        return True
 
     def _has_to_end(self) -> bool:
         if self.is_stopping or not self._leader.is_leader:

@@ -255,6 +255,19 @@ def test_refusals_do_not_fill_the_log(
     assert len(caplog.records) == LINES_A_MINUTE
 
 
+def test_requests_that_the_database_fails_do_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """While it is away every change fails, and all for one reason."""
+    client = mount(faulty_storage(StorageUnavailableError("down")))
+
+    for _ in range(3):
+        answer = client.post(f"{PREFIX}/jobs/delete", json={"ids": ["a"]})
+        assert answer.status_code == 503
+
+    assert caplog.text.count("not in the audit trail") == 1
+
+
 # -- S34: who changes what will run --------------------------------------------------
 
 EDITS = {

@@ -106,6 +106,8 @@ class ScriptedJobs:
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
         names = list(queue_names)
         self.asked.append(names)
+        if self.error is not None:
+            raise self.error
         waits = [self.due_in_s[name] for name in names if name in self.due_in_s]
         return min(waits) if waits else None
 
@@ -644,6 +646,30 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     rig.state.notify("default")
     rig.round()
     assert rig.dispatcher._rests_until() == rig.clock.monotonic() + FIRST_S
+
+
+@pytest.mark.parametrize("has_more_to_ask", [True, False])
+def test_storage_works_again_once_it_was_asked(
+    caplog: pytest.LogCaptureFixture, *, has_more_to_ask: bool
+) -> None:
+    """A round that asks it nothing proves nothing."""
+    rig = Rig()
+    rig.settle_down()
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.state.notify("default")
+    rig.round()
+    rig.state.is_claiming = has_more_to_ask
+    for _ in range(3):
+        rig.clock.move(LONGEST_S)
+        rig.round()
+    told = [record.message for record in caplog.records]
+    rig.jobs.error = None
+    rig.clock.move(LONGEST_S)
+    rig.round()
+
+    assert told == ["storage failed, retrying in 1.0 s: gone"]
+    assert caplog.records[-1].message == "storage works again"
+    assert not rig.state.backoff.pause_s
 
 
 def test_a_claim_that_failed_is_made_again() -> None:

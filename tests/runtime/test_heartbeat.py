@@ -91,6 +91,23 @@ def rig(storage: Storage) -> Rig:
     return Rig(storage)
 
 
+def test_a_tick_tells_whether_it_asked_the_database(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise one that had nothing to ask would call it reachable."""
+    notified: list[str | None] = []
+    monkeypatch.setattr(rig.state, "notify", lambda name=None: notified.append(name))
+    rig.tick()
+    rig.heartbeat._is_cut_off = True
+
+    rig.clock.move(TICK_S)
+    assert rig.heartbeat.tick() is False
+    assert notified == []
+    rig.start_job()
+    assert rig.heartbeat.tick() is True
+    assert notified == [None]
+
+
 # -- what others see -----------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ class Counting(Duty):
     """Counts its ticks and does what a function says in each."""
 
     def __init__(
-        self, work: Callable[[int], object], period_s: float, **options: Any
+        self, work: Callable[[int], bool | None], period_s: float, **options: Any
     ) -> None:
         super().__init__("counting", period_s, **options)
         self.count = 0
@@ -37,10 +37,10 @@ class Counting(Duty):
         self.start, self.stop = self._service.start, self._service.stop
         self.join = self._service.join
 
-    def tick(self) -> None:
+    def tick(self) -> bool | None:
         self.count += 1
         try:
-            self._work(self.count)
+            return self._work(self.count)
         finally:
             self._ticked.release()
 
@@ -148,6 +148,27 @@ def test_service_tells_of_a_failing_storage_once(
 
     told = ["counting: storage failed, retrying: gone", "counting: storage works again"]
     assert [record.getMessage() for record in caplog.records] == told * 2
+
+
+def test_a_tick_without_the_storage_does_not_say_that_it_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def work(count: int) -> bool:
+        if count == 1:
+            raise StorageUnavailableError("gone")
+        return count > 2
+
+    duty = Counting(work, LONG_S)
+
+    duty.attempt()
+    duty.attempt()
+    told = [record.getMessage() for record in caplog.records]
+    duty.attempt()
+
+    assert told == ["counting: storage failed, retrying: gone"]
+    assert caplog.records[-1].getMessage() == "counting: storage works again"
     assert not any(record.exc_info for record in caplog.records)
 
 

@@ -24,6 +24,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import Faults, TransientError, left_s
 from flask_forge_jobs.storage.migrate import OLDEST_POSTGRES, refuse_older
+from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 
 logger = get_logger(__name__)
 
@@ -44,6 +45,13 @@ _PLAN_BY_INDEX = {
 
 class NoFurtherConnectionError(StorageUnavailableError):
     """The server refused a connection while it may well serve those we hold."""
+
+
+class NotTriedError(StorageUnavailableError):
+    """A call was refused before anything was sent, because others have failed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not tried, so nothing is stored: {reason}")
 
 
 class Session(Connection):
@@ -128,7 +136,7 @@ def _joined(*texts: str) -> str:
     return ";\n".join(filter(None, texts))
 
 
-def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
+def _keywords(settings: DatabaseSettings, order: ServerOrder) -> dict[str, Any]:
     """Return libpq's keywords, with time-outs for peers that vanish silently."""
     return {
         "tcp_user_timeout": 10_000,
@@ -136,37 +144,43 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "client_encoding": "UTF8",
-        **settings.connect_parameters(),
+        **order.applied_to(settings.connect_parameters()),
         # 2 s is libpq's minimum.
         "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
     }
 
 
 def _reason(error: psycopg2.OperationalError | UnicodeDecodeError) -> str:
-    """Return why a server refused.
+    """Return why no server took the connection.
 
-    libpq reports a line for each address, some with an indented hint below.
+    libpq reports a line for each host and address, some with an indented hint below.
+    All of them matter: of several hosts, the last one may just be a standby.
     """
     text = str(error)
     if isinstance(error, UnicodeDecodeError):
         # A server does not know our encoding yet and writes in that of its locale.
         text = error.object.decode("utf-8", "replace")
     lines = text.strip().splitlines()
-    told = [line for line in lines if not line.startswith(_ASIDES)]
-    return told[-1] if told else "it gave no reason"
+    reasons = dict.fromkeys(line for line in lines if not line.startswith(_ASIDES))
+    return "; ".join(reasons) or "it gave no reason"
 
 
-def connect(settings: DatabaseSettings) -> Session:
+def connect(settings: DatabaseSettings, order: ServerOrder | None = None) -> Session:
     """Open a connection in autocommit mode.
+
+    Args:
+        settings: The address and the time-outs.
+        order: Which of several hosts to try first; it learns which one was reached.
 
     Raises:
         StorageUnavailableError: The server could not be reached or refused the
             connection; the message hides the password.
         StorageError: The server is too old.
     """
+    order = order or ServerOrder()
     try:
         connection: Session = psycopg2.connect(
-            connection_factory=Session, **_keywords(settings)
+            connection_factory=Session, **_keywords(settings, order)
         )
     except (psycopg2.OperationalError, UnicodeDecodeError) as error:
         reason = _reason(error)
@@ -184,6 +198,7 @@ def connect(settings: DatabaseSettings) -> Session:
         connection.close()
         raise
     connection.autocommit = True
+    order.note_reached(connection)
     return connection
 
 
@@ -273,6 +288,8 @@ class PostgresFaults(Faults):
     limit_s: float
 
     def _meaning(self, error: BaseException) -> Exception | None:
+        if isinstance(error, NotTriedError):
+            return None
         if isinstance(error, StorageUnavailableError):
             is_away = not isinstance(error, NoFurtherConnectionError)
             return TransientError(error, is_away=is_away)

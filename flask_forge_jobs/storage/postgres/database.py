@@ -16,6 +16,8 @@ from collections.abc import Callable
 from operator import methodcaller
 from typing import TypeVar
 
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
+
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.randomness import fraction
@@ -54,6 +56,7 @@ from flask_forge_jobs.storage.postgres.process import (
     TransactionBlock,
     require_working,
 )
+from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 from flask_forge_jobs.storage.postgres.transaction import (
     PostgresSchema,
     PostgresTransaction,
@@ -85,6 +88,7 @@ class PostgresDatabase:
     ) -> None:
         self._settings = settings
         self._choice = ChoiceLog(settings)
+        self._order = ServerOrder()
         self._may_migrate = may_migrate
         self._steps = load_migrations("postgres")
         self.known_version = self._steps[-1].version
@@ -137,7 +141,7 @@ class PostgresDatabase:
         return state
 
     def _connect(self) -> Session:
-        return connect(self._settings)
+        return connect(self._settings, self._order)
 
     def _prepare(self, session: Session) -> None:
         require_utf8(session, self._settings)
@@ -162,6 +166,7 @@ class PostgresDatabase:
                 if behind:
                     self._migrate()
                 warn_of_unchecked_server(connection)
+                self._learn_identity(state, connection)
         except TransientError as fault:
             state.availability.take_in(fault, attempt, since)
             raise
@@ -169,6 +174,12 @@ class PostgresDatabase:
             state.availability.note_late(error, since)
             raise
         state.is_open = True
+
+    def _learn_identity(self, state: PostgresProcess, connection: Connection) -> None:
+        """Note whose tables these are, to know them on callers' connections."""
+        look = PostgresTransaction(connection, "", self.known_version)
+        state.tables = look.all("whose_tables")[0]
+        state.cluster = look.all("which_cluster")
 
     def _migrate(self) -> None:
         # A session of its own has no statement time-out.
@@ -241,12 +252,19 @@ class PostgresDatabase:
                 is_quiet=self._state.quiet.is_on,
             )
 
-    def _is_ours(self, found: Row) -> bool:
+    def _is_ours(self, joined: PostgresTransaction, found: Row) -> bool:
         """Return whether a connection with this ``whose_tables`` sees our tables."""
         state = self._state
         if state.tables != found:
             # The cached row may be from before the server's last start.
-            state.tables = self.read_one("whose_tables")[0]
+            try:
+                with within(_PROBE_LIMIT_S):
+                    state.tables = self.read_one("whose_tables")[0]
+            except StorageUnavailableError:
+                if not state.tables or state.tables[1:] != found[1:]:
+                    raise
+                # The caller may have reached the server that takes over before us.
+                return state.cluster == joined.all("which_cluster")
         return state.tables == found
 
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # its only argument
@@ -264,7 +282,11 @@ class PostgresDatabase:
                 self._session_settings.look.of(connection),
                 self.known_version,
             )
-            require_working(connection, transaction, writes=writes)
+            try:
+                require_working(connection, transaction, writes=writes)
+            except StorageUnavailableError:
+                self._order.forget()  # another host may take writes
+                raise
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -278,10 +300,11 @@ class PostgresDatabase:
         callbacks = self._state.callbacks
         callbacks.append(callback)
         settings = self._settings.listener()
+        order = self._order if settings is self._settings else ServerOrder()
         return PostgresListener(
             callback,
             forget=lambda: callbacks.remove(callback),
-            connect=lambda: connect(settings),
+            connect=lambda: connect(settings, order),
             notify=lambda payload: self.execute("notify", queue_name=payload),
             watching=self._state.pool.watchdog.watching,
             may_be_pooled=bool(self._settings.listen_url),

@@ -126,7 +126,7 @@ def require_at_rest(status: int) -> None:
 
 def run_joined(
     begin: Callable[..., JoinedTransaction],
-    is_ours: Callable[[Row], bool],
+    is_ours: Callable[[PostgresTransaction, Row], bool],
     known_version: int,
     work: Callable[[PostgresTransaction], T],
     *,
@@ -135,7 +135,7 @@ def run_joined(
     """Run a unit of work in a savepoint of the caller's transaction.
 
     If no transaction is open, one begins. If ``work`` raises, only its own changes are
-    undone. ``begin`` opens the savepoint; ``is_ours`` compares a row of
+    undone. ``begin`` opens the savepoint; ``is_ours`` compares its row of
     ``whose_tables`` with that of our connections.
 
     Raises:
@@ -156,7 +156,9 @@ def run_joined(
     return result
 
 
-def _require_ours(opened: PostgresTransaction, is_ours: Callable[[Row], bool]) -> None:
+def _require_ours(
+    opened: PostgresTransaction, is_ours: Callable[[PostgresTransaction, Row], bool]
+) -> None:
     try:
         found = opened.all("whose_tables")[0]  # sends the SAVEPOINT along
     except psycopg2.Error as error:
@@ -165,5 +167,5 @@ def _require_ours(opened: PostgresTransaction, is_ours: Callable[[Row], bool]) -
         if error.pgcode == _FAILED_TRANSACTION:
             raise has_failed() from error
         raise
-    if not is_ours(found):
+    if not is_ours(opened, found):
         raise refuse("is to another database or schema than that of the jobs")

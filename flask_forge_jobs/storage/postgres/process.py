@@ -38,6 +38,7 @@ from flask_forge_jobs.storage.database import (
     left_s,
 )
 from flask_forge_jobs.storage.postgres.connection import (
+    NotTriedError,
     OpeningSql,
     PostgresFaults,
     is_of_no_use,
@@ -88,6 +89,7 @@ PROBE_PERIOD_S = 1.0
 RELAPSE_S = 60.0
 # A call that fails this late has timed out; a refused one fails sooner.
 _TIMED_OUT_S = 2.0
+_NO_ANSWER = "it did not answer a commit"
 
 
 class Availability:
@@ -110,12 +112,10 @@ class Availability:
         self._returned_at = -math.inf
 
     def check(self) -> None:
-        """Raise StorageUnavailableError if the server is away."""
+        """Raise NotTriedError if the server is away."""
         reason = self._reason
         if reason is not None:
-            raise StorageUnavailableError(
-                f"not tried because the last call failed: {reason}"
-            )
+            raise NotTriedError(f"the database is away: {reason}")
 
     def note_away(self, reason: str) -> None:
         """Fail calls from now on and start to probe the server."""
@@ -141,7 +141,9 @@ class Availability:
         """
         is_last = attempt == len(RETRY_DELAYS_S)
         if fault.is_away and (is_last or time.monotonic() - since >= _TIMED_OUT_S):
-            self.note_away(str(fault))
+            # The outcome of that call says nothing about later ones.
+            is_unknown = isinstance(fault.surfaced, StorageOutcomeUnknownError)
+            self.note_away(_NO_ANSWER if is_unknown else str(fault))
         if left_s(1.0) <= 0:
             raise fault.surfaced from fault.__cause__
 
@@ -239,6 +241,7 @@ class PostgresProcess:
         self.quiet = NotifyPause()
         self.is_open = False
         self.tables: Row = ()
+        self.cluster: list[Row] = []
         self.callbacks: list[WakeCallback] = []
 
     def wake(self, queue_name: str | None) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import re
 import socket
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
+    InvalidInputError,
     StorageError,
     StorageOutcomeUnknownError,
     StorageUnavailableError,
@@ -22,6 +24,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import within
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import process
+from flask_forge_jobs.storage.postgres.connection import connect
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.acceptance.failover.ways import without_its_standby
 from tests.acceptance.faults.cluster import cluster
@@ -75,8 +78,11 @@ def test_after_the_first_time_out_calls_fail_at_once_until_it_answers(
         enqueue(far)
 
     for call in (lambda: enqueue(far), far.queues.all, far.takes_writes):
-        with pytest.raises(StorageUnavailableError, match="not tried"):
+        with pytest.raises(StorageUnavailableError, match="not tried") as caught:
             call()
+        # The outcome of the first call is not theirs.
+        assert not isinstance(caught.value, StorageOutcomeUnknownError)
+        assert "may be" not in str(caught.value)
     proxy.weather.is_silent = False
 
     # Workers are woken, as when a listener is back.
@@ -99,6 +105,29 @@ def test_a_process_that_starts_while_it_hangs_fails_at_once_too(
 
             with pytest.raises(StorageUnavailableError, match="not tried"):
                 database.read_one("all_queues")
+
+
+def test_a_callers_connection_that_works_is_enough(
+    far: Storage, proxy: Proxy, postgres_settings: DatabaseSettings
+) -> None:
+    """After a failover it may reach the new primary before our own does."""
+    sql = Sql(postgres_settings)
+    proxy.weather.is_silent = True
+    with pytest.raises(StorageOutcomeUnknownError):
+        enqueue(far)
+    state = database_of(far)._state
+    # As it was on the server before.
+    state.tables = ("0", *state.tables[1:])
+    with contextlib.closing(sql.connect()) as connection:
+        connection.autocommit = False
+
+        stored = far.jobs.enqueue(NewJob("noop"), connection=connection)
+        connection.commit()
+
+        assert (stored.id,) in sql.run(STORED)
+        state.cluster = [("another",)]
+        with pytest.raises(InvalidInputError, match="another database"):
+            far.jobs.enqueue(NewJob("noop"), connection=connection)
 
 
 def test_a_job_whose_answer_was_lost_is_stored_once_under_its_id(
@@ -220,3 +249,47 @@ def test_of_several_servers_none_without_writes_is_used(
             pytest.raises(StorageUnavailableError, match="read-only"),
         ):
             database.open()
+
+
+def test_of_several_servers_the_one_that_was_reached_is_tried_first(
+    proxy: Proxy, postgres_settings: DatabaseSettings
+) -> None:
+    """A host that hangs would cost each new connection its time-out."""
+    with socket.socket() as lost:
+        lost.bind(("127.0.0.1", 0))
+        there = proxy.url_of(postgres_settings)
+        ports = f"127.0.0.1:{lost.getsockname()[1]},127.0.0.1:"
+        url = there.replace("127.0.0.1:", ports, 1)
+        settings = DatabaseSettings.from_url(url)
+        with contextlib.closing(PostgresDatabase(settings)) as database:
+            database.open()
+            # From now on it hangs instead of refusing.
+            lost.listen()
+            lost.setblocking(False)
+
+            database._state.pool.discard_idle()
+            database.read_one("all_queues")
+            database._probe(writes=False)
+
+            with pytest.raises(BlockingIOError):
+                lost.accept()
+
+
+def test_every_server_is_named_that_took_no_connection() -> None:
+    """The last one refuses; the first one has cost the time."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in (silent, refusing)]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        settings = DatabaseSettings.from_url(
+            f"postgresql://forge@{hosts}/forge?connect_timeout=2"
+        )
+
+        with pytest.raises(StorageUnavailableError) as caught:
+            connect(settings)
+
+    reason = str(caught.value).partition("/forge: ")[2]
+    assert re.findall(r"port (\d+) failed: ([a-zC]+)", reason) == [
+        (str(ports[0]), "timeout"),
+        (str(ports[1]), "Connection"),
+    ]

@@ -429,7 +429,7 @@ def test_a_listening_url_takes_nothing_from_the_databases_own(
     """Else one without a port would lead to the pooler's."""
     asked = Heard()
 
-    def connect(settings: DatabaseSettings) -> object:
+    def connect(settings: DatabaseSettings, _: object = None) -> object:
         if settings.host == "/nowhere":
             asked(f"{settings.port} {settings.username}")
         return open_connection(settings)

@@ -22,6 +22,7 @@ from flask_forge_jobs.storage.postgres.connection import (
     connect,
 )
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool, Watchdog
+from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -426,7 +427,7 @@ def test_the_keywords_say_what_the_settings_say() -> None:
         connect_timeout_s=1,
     )  # fmt: skip
 
-    keywords = _keywords(settings)
+    keywords = _keywords(settings, ServerOrder())
 
     assert keywords["sslmode"] == "verify-full"
     assert (keywords["host"], keywords["port"]) == ("db", 6432)

@@ -60,6 +60,11 @@ SELECT
     (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
     to_regclass('forge_job')::oid::bigint
 
+-- name: which_cluster
+-- The same on a primary and on its standbys, and after a restart. Copies that were
+-- restored from a backup have it too.
+SELECT system_identifier::text FROM pg_control_system()
+
 -- name: takes_writes
 -- 0 on a standby and on a server set to read-only.
 SELECT CASE WHEN current_setting('transaction_read_only') = 'off' THEN 1 ELSE 0 END
