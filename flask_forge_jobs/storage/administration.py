@@ -21,6 +21,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.sqlite.wake import remove_sockets
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
@@ -143,13 +144,9 @@ def live_workers(settings: DatabaseSettings, lease_s: float) -> int:
 
 def _remove_file(path: Path) -> None:
     try:
+        remove_sockets(path)  # first: whose folder it may be, the file says
         for suffix in _COMPANIONS:
             Path(f"{path}{suffix}").unlink(missing_ok=True)
-        sockets = Path(f"{path}-wake")
-        if sockets.is_dir():
-            for socket in sockets.iterdir():
-                socket.unlink(missing_ok=True)  # its process may have removed it
-            sockets.rmdir()
     except OSError as error:
         raise StorageUnavailableError(f"{path}: {error.strerror}") from error
 

@@ -15,6 +15,8 @@ _REDACTION = "handlers/redaction.py"
 _MASKING = "model/masking.py"
 _AUDITOR = "api/auditor.py"
 _UNITS = "storage/units.py"
+_WAKE = "storage/sqlite/wake.py"
+_BESIDE = "storage/sqlite/files.py"
 _PROGRAMS = "tasks/bundled/programs.py"
 
 MUTANTS = (
@@ -424,5 +426,34 @@ MUTANTS = (
         "(Path(path).name, _target_name(path))",
         "(Path(path).name,)",
         ("tasks/bundled/test_programs.py",),
+    ),
+    # -- files -------------------------------------------------------------------------
+    Mutant(
+        "a file that answers no datagram is removed",
+        _WAKE,
+        "        if self._is_socket(name):\n            with",
+        "        if name:\n            with",
+        ("storage/sqlite/test_wake.py",),
+    ),
+    Mutant(
+        "a folder that was exchanged is taken for the one that was listed",
+        _WAKE,
+        "if folder is None or folder.stamp != stamp:",
+        "if folder is None:",
+        ("storage/sqlite/test_wake.py",),
+    ),
+    Mutant(
+        "a link leads to the folder of the sockets",
+        _BESIDE,
+        "_ITSELF = os.O_NOFOLLOW | os.O_CLOEXEC",
+        "_ITSELF = os.O_CLOEXEC",
+        ("storage/sqlite/test_wake.py", "storage/sqlite/test_files.py"),
+    ),
+    Mutant(
+        "a folder of anybody holds the sockets",
+        _BESIDE,
+        "    raise PermissionError(errno.EPERM, why, name)\n",
+        "    del why, name\n",
+        ("storage/sqlite/test_wake.py",),
     ),
 )

@@ -21,6 +21,7 @@ from flask_forge_jobs.storage.administration import (
     live_workers,
 )
 from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.sqlite.wake import WakeSockets
 from tests.support.threads import run_together
 
 LEASE_S = 60.0
@@ -94,13 +95,31 @@ def test_drop_removes_what_lies_beside_the_file(
     """Log, locks, and the sockets of workers that were killed."""
     create_database(missing)
     folder = tmp_path / "data"
-    (folder / "queue.sqlite-wake").mkdir()
-    for name in ("queue.sqlite-wal", "queue.sqlite-shm", "queue.sqlite-wake/dead"):
+    for name in ("queue.sqlite-wal", "queue.sqlite-shm"):
         (folder / name).touch()
+    assert missing.path is not None
+    receiver, _ = WakeSockets(missing.path).bind()
+    receiver.close()
 
     drop_database(missing)
 
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_drop_removes_a_link_beside_the_file_and_nothing_behind_it(
+    missing: DatabaseSettings, tmp_path: Path
+) -> None:
+    create_database(missing)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "notes").touch()
+    Path(f"{missing.path}-wake").symlink_to(victim)
+
+    drop_database(missing)
+
+    assert list((tmp_path / "data").iterdir()) == []
+    assert (victim / "notes").exists()
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

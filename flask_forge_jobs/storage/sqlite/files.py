@@ -8,7 +8,10 @@ the mode of the file and the rest follows.
 from __future__ import annotations
 
 import contextlib
+import errno
+import grp
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -20,6 +23,9 @@ MOUNTS = Path("/proc/self/mountinfo")
 PRIVATE = 0o600
 _READABLE = 0o444
 _BY_EVERYBODY = 0o002
+_BY_GROUP = 0o020
+# Of a link we take nothing: others may have put it there.
+_ITSELF = os.O_NOFOLLOW | os.O_CLOEXEC
 # Not 9p: by that sandboxes and WSL reach the disk of their host.
 _NETWORK_FILE_SYSTEMS = {
     "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs",
@@ -62,7 +68,7 @@ def make_folder_beside(path: Path, suffix: str) -> None:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _ITSELF)
     try:
         mode = mode_beside(path)
         # fchmod() would drop a set-group-ID bit inherited from the parent folder.
@@ -73,6 +79,41 @@ def make_folder_beside(path: Path, suffix: str) -> None:
         os.close(descriptor)
 
 
+def open_folder_beside(path: Path, suffix: str) -> int:
+    """Open the folder named ``path`` plus ``suffix``.
+
+    Raises:
+        OSError: It is missing, is a link, or belongs to a user who could put a folder
+            beside the database, but may not write to the database.
+    """
+    name = f"{path}{suffix}"
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _ITSELF)
+    try:
+        _check_owner(os.fstat(descriptor), path, name)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_owner(folder: os.stat_result, path: Path, name: str) -> None:
+    """Raise PermissionError unless the owner of a folder may write to a database."""
+    if folder.st_uid in (0, os.geteuid()):
+        return
+    with contextlib.suppress(FileNotFoundError):
+        database = path.stat()
+        if folder.st_uid == database.st_uid or _is_shared(database, folder.st_gid):
+            return
+    why = f"user {folder.st_uid} owns it and may not write to the database; remove it"
+    raise PermissionError(errno.EPERM, why, name)
+
+
+def _is_shared(database: os.stat_result, gid: int) -> bool:
+    """Return whether the members of a group may write to a database."""
+    mode = database.st_mode
+    return bool(mode & _BY_EVERYBODY or (mode & _BY_GROUP and database.st_gid == gid))
+
+
 def open_beside(path: Path, suffix: str) -> int:
     """Open the file named ``path`` plus ``suffix``, creating it if it is missing.
 
@@ -80,14 +121,14 @@ def open_beside(path: Path, suffix: str) -> int:
     exclusive lock needs a descriptor that may write.
     """
     name = f"{path}{suffix}"
-    flags = os.O_RDWR | os.O_CLOEXEC
+    flags = os.O_RDWR | _ITSELF
     try:
         descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
     except FileExistsError:
         try:
             return os.open(name, flags)
         except OSError:
-            return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(name, os.O_RDONLY | _ITSELF)
     os.fchmod(descriptor, mode_beside(path))
     _give(descriptor, path)
     return descriptor
@@ -108,12 +149,35 @@ def warn_of_place(path: Path) -> None:
     """Log a warning if the database's folder is not fit for it."""
     _warn_of_network(path)
     folder = path.parent
-    if folder.stat().st_mode & _BY_EVERYBODY:
-        logger.warning(
-            "everybody can write to %s, which holds the database; use a folder that "
-            "only its owner can write to",
-            folder,
-        )
+    facts = folder.stat()
+    if facts.st_mode & _BY_EVERYBODY:
+        others = "everybody"
+    elif (
+        facts.st_mode & _BY_GROUP
+        and not _is_shared(path.stat(), facts.st_gid)
+        and not _is_private_group(facts)
+    ):
+        others = f"group {facts.st_gid}"
+    else:
+        return
+    logger.warning(
+        "%s can write to %s, which holds the database; use a folder that only its "
+        "owner can write to",
+        others,
+        folder,
+    )
+
+
+def _is_private_group(facts: os.stat_result) -> bool:
+    """Return whether a file's owner is the only member of its group.
+
+    Many systems give each user a group of the same name, and let it write.
+    """
+    try:
+        owner, group = pwd.getpwuid(facts.st_uid), grp.getgrgid(facts.st_gid)
+    except KeyError:
+        return False
+    return owner.pw_name == group.gr_name and set(group.gr_mem) <= {owner.pw_name}
 
 
 def _warn_of_network(path: Path) -> None:

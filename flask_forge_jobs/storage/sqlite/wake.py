@@ -4,6 +4,9 @@ Each listening process binds a datagram socket in a folder beside the database. 
 its commit a producer sends the queue's name to each socket. Listeners also poll
 ``PRAGMA data_version``, less often the longer the file stays quiet, to notice lost
 datagrams and writes by other programs.
+
+Others may be able to put something in the place of that folder. So it is opened once, a
+link is refused, and files in it are removed by its descriptor.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import os
 import secrets
 import selectors
 import socket
+import stat
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -24,12 +28,18 @@ from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import WakeCallback
-from flask_forge_jobs.storage.sqlite.files import make_folder_beside, mode_beside
+from flask_forge_jobs.storage.sqlite.files import (
+    make_folder_beside,
+    mode_beside,
+    open_folder_beside,
+)
 
 logger = get_logger(__name__)
 
 _SUFFIX = "-wake"
-_SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
+_NAME_BYTES = 8
+# An address has 108 bytes on Linux and 104 on macOS, with a slash and a closing NUL.
+_PREFIX_BYTES = 100 - 2 * _NAME_BYTES
 _DATAGRAM_BYTES = 1024
 # Modification times are only exact to a few milliseconds.
 _STAMP_TICK_US = 100_000
@@ -39,18 +49,83 @@ SLOW_LOOK_S = 0.5
 _SLOWER = 1.25
 
 
+class _Folder:
+    """The folder of the sockets, open until this object goes, and their names.
+
+    ``stamp`` tells this folder, and this state of it, from others.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = open_folder_beside(path, _SUFFIX)
+        self.close = weakref.finalize(self, os.close, self._descriptor)
+        self._prefix = f"{path}{_SUFFIX}"
+        if len(os.fsencode(self._prefix)) > _PREFIX_BYTES:
+            self._prefix = f"/proc/self/fd/{self._descriptor}"
+        self.stamp = _stamp_of(os.fstat(self._descriptor))
+        with os.scandir(self._descriptor) as entries:
+            self.names = [each.name for each in entries if self._is_socket(each.name)]
+
+    def _is_socket(self, name: str) -> bool:
+        try:
+            facts = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError:
+            return False
+        return stat.S_ISSOCK(facts.st_mode)
+
+    def address(self, name: str) -> str:
+        """Return the address of a socket.
+
+        Only Linux can connect by descriptor, and it is slow. Between the look at the
+        stamp and the use of a path somebody may divert one datagram, a queue's name.
+        """
+        return f"{self._prefix}/{name}"
+
+    def share(self, name: str, mode: int) -> None:
+        """Set the mode of a socket."""
+        # Of what is no socket any more, or with a C library older than 2021, nothing
+        # is changed: others poll then.
+        with contextlib.suppress(OSError, ValueError, NotImplementedError):
+            os.chmod(name, mode, dir_fd=self._descriptor, follow_symlinks=False)
+
+    def remove(self, name: str) -> None:
+        """Remove a socket, and nothing else of that name."""
+        if self._is_socket(name):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self._descriptor)
+
+
+def _stamp_of(folder: os.stat_result) -> tuple[int, int]:
+    """Return what differs between two folders, and between two states of one."""
+    return folder.st_ino, folder.st_mtime_ns
+
+
+def remove_sockets(path: Path) -> None:
+    """Remove the sockets beside a database, and their folder.
+
+    Raises:
+        OSError: The folder cannot be removed, or holds something else.
+    """
+    name = f"{path}{_SUFFIX}"
+    if Path(name).is_symlink():
+        Path(name).unlink()
+        return
+    with contextlib.suppress(FileNotFoundError):
+        folder = _Folder(path)
+        for socket_name in folder.names:
+            folder.remove(socket_name)
+        Path(name).rmdir()
+
+
 class WakeSockets(PerProcess):
     """The sockets beside one database file, in a folder named ``<file>-wake``."""
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._path = path
-        self._folder = Path(f"{path}{_SUFFIX}")
-        self._folder_text = str(self._folder)
+        self._folder_text = f"{path}{_SUFFIX}"
         self._clock = clock or SystemClock()
         self._sender: socket.socket | None = None
         self._end_sender: Callable[[], object] = lambda: None
-        self._listed_at_ns = -1
-        self._names: list[str] = []
+        self._listed: _Folder | None = None
         self.stay_own()
 
     def _begin(self) -> None:
@@ -62,24 +137,26 @@ class WakeSockets(PerProcess):
         if self._pid != os.getpid():
             self.stay_own()
         try:
-            # Path.stat() takes three calls more.
-            changed_at_ns = os.stat(self._folder_text).st_mtime_ns  # noqa: PTH116
-            if changed_at_ns != self._listed_at_ns:
-                self._list(changed_at_ns)
+            # Path.lstat() takes three calls more.
+            stamp = _stamp_of(os.lstat(self._folder_text))
+            folder = self._listed  # close() may take it away meanwhile
+            if folder is None or folder.stamp != stamp:
+                folder = self._list()
         except OSError:
-            return  # nobody has listened yet
-        for name in self._names:
+            return  # nobody has listened yet, or it is not ours
+        for name in folder.names:
             if name not in self._own:
-                self._send_to(name, queue_name.encode("utf-8"))
+                self._send_to(folder, name, queue_name.encode("utf-8"))
 
-    def _list(self, changed_at_ns: int) -> None:
-        age_us = self._clock.now_us() - changed_at_ns // 1000
-        self._names = [entry.name for entry in self._folder.iterdir()]
+    def _list(self) -> _Folder:
+        folder = _Folder(self._path)
+        _, changed_at_ns = folder.stamp
         # A later change may get the same time stamp, so list it again.
-        is_settled = age_us > _STAMP_TICK_US
-        self._listed_at_ns = changed_at_ns if is_settled else -1
+        is_settled = self._clock.now_us() - changed_at_ns // 1000 > _STAMP_TICK_US
+        self._listed = folder if is_settled else None
+        return folder
 
-    def _send_to(self, name: str, message: bytes) -> None:
+    def _send_to(self, folder: _Folder, name: str, message: bytes) -> None:
         sender = self._sender  # close() may take it away meanwhile
         if sender is None:
             self._sender = sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -87,13 +164,11 @@ class WakeSockets(PerProcess):
             # Python warns of sockets that are open at exit.
             self._end_sender = weakref.finalize(self, sender.close)
         try:
-            with _short_path(self._folder, name) as address:
-                sender.sendto(message, address)
+            sender.sendto(message, folder.address(name))
         except OSError as error:
             # A full socket belongs to a process that is awake; a refused one is dead.
             if error.errno == errno.ECONNREFUSED:
-                with contextlib.suppress(OSError):
-                    (self._folder / name).unlink()
+                folder.remove(name)
 
     def close(self) -> None:
         """Close the sending socket; a later wake-up opens a new one."""
@@ -104,44 +179,32 @@ class WakeSockets(PerProcess):
         if self._sender is not None:
             self._end_sender()
             self._sender = None
+        self._listed = None
 
     def bind(self) -> tuple[socket.socket, Callable[[], None]]:
         """Return a bound socket and a function that removes it."""
         self.stay_own()
         make_folder_beside(self._path, _SUFFIX)
-        name = secrets.token_hex(8)
+        folder = _Folder(self._path)
+        name = secrets.token_hex(_NAME_BYTES)
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             receiver.setblocking(False)
-            with _short_path(self._folder, name) as address:
-                receiver.bind(address)
-            (self._folder / name).chmod(mode_beside(self._path))
+            receiver.bind(folder.address(name))
+            folder.share(name, mode_beside(self._path))
         except BaseException:
             receiver.close()
+            folder.close()
             raise
         self._own.add(name)
 
         def unbind() -> None:
             self._own.discard(name)
             receiver.close()
-            with contextlib.suppress(OSError):
-                (self._folder / name).unlink()
+            folder.remove(name)
+            folder.close()
 
         return receiver, unbind
-
-
-@contextlib.contextmanager
-def _short_path(folder: Path, name: str) -> Iterator[str]:
-    """Yield a socket address that fits the kernel's limit on its length."""
-    address = str(folder / name)
-    if len(os.fsencode(address)) <= _SUN_PATH_BYTES:
-        yield address
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{name}"
-    finally:
-        os.close(descriptor)
 
 
 class SqliteListener:

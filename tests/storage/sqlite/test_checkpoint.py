@@ -311,7 +311,7 @@ def test_a_lock_file_that_cannot_be_opened_leaves_none_open(
     (tmp_path / "queue.sqlite.ckpt-lock").symlink_to(tmp_path / "nowhere")
 
     def enter() -> None:
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(OSError, match="symbolic links"):
             gate.enter(time.monotonic())
 
     assert_leaks_nothing(enter)

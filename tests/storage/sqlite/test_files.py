@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import grp
 import os
+import pwd
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -83,10 +85,60 @@ def test_sec_S43_folder_that_everybody_can_write_to_is_warned_of(
     [warned] = [text for text in caplog.messages if "everybody can write to" in text]
     assert str(tmp_path) in warned
 
-    caplog.clear()
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "members", "is_warned_of"),
+    [
+        (0o600, "deploy", [], True),
+        (0o600, "somebody", ["other"], True),
+        (0o600, "somebody", ["somebody"], False),  # each user has such a group
+        (0o660, "deploy", ["other"], False),  # may write to the file, too
+    ],
+)
+def test_sec_S43_folder_that_a_group_can_write_to_is_warned_of(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    mode: int,
+    owner: str,
+    members: list[str],
+    is_warned_of: bool,
+) -> None:
+    group = grp.struct_group(("somebody", "x", tmp_path.stat().st_gid, members))
+    user = pwd.struct_passwd((owner, "x", os.geteuid(), group.gr_gid, "", "/", ""))
+    monkeypatch.setattr(grp, "getgrgid", {group.gr_gid: group}.__getitem__)
+    monkeypatch.setattr(pwd, "getpwuid", {user.pw_uid: user}.__getitem__)
+    path = tmp_path / "queue.sqlite"
+    path.touch()
+    path.chmod(mode)
     tmp_path.chmod(0o775)
+
+    _modes_while_in_use(path)
+
+    warned = [text for text in caplog.messages if "can write to" in text]
+    expected = f"group {group.gr_gid} can write to {tmp_path}, which holds the database"
+    assert [text.split(";")[0] for text in warned] == [expected] * is_warned_of
+
+
+def test_sec_S43_group_that_nobody_knows_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grp, "getgrgid", {}.__getitem__)
+    tmp_path.chmod(0o770)
+
     _modes_while_in_use(tmp_path / "queue.sqlite")
-    assert caplog.messages == []
+
+    assert "can write to" in caplog.text
+
+
+def test_sec_S43_lock_is_taken_of_no_link(tmp_path: Path) -> None:
+    path, victim = tmp_path / "queue.sqlite", tmp_path / "victim"
+    victim.touch()
+    Path(f"{path}.lock").symlink_to(victim)
+
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        open_beside(path, ".lock")
 
 
 MOUNTS = """\

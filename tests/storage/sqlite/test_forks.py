@@ -490,10 +490,10 @@ def test_another_program_closes_nothing_and_inherits_nothing(
     program = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, close_fds=False)
     inherited = descriptors(sqlite_settings.path, program.pid)
     program.communicate()
-    listener.stop()
 
     assert inherited == []
     assert set(before) <= set(descriptors(sqlite_settings.path))
+    listener.stop()
 
 
 def test_a_program_started_with_preexec_fn_inherits_nothing(

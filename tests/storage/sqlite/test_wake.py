@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import selectors
+import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.sqlite import wake as sqlite_wake
 from flask_forge_jobs.storage.sqlite.wake import (
     QUICK_LOOK_S,
     SLOW_LOOK_S,
@@ -36,6 +37,7 @@ sys.stdin.readline()
 storage.jobs.enqueue(NewJob("noop", queue_name="from outside"))
 storage.close()
 """
+NOBODY = 65534
 
 
 def listen(
@@ -248,6 +250,123 @@ def test_the_socket_of_a_dead_process_is_removed(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A folder of files that are not ours."""
+    folder = tmp_path / "victim"
+    folder.mkdir()
+    (folder / "notes").touch()
+    (folder / "link").symlink_to(folder / "notes")
+    return folder
+
+
+def test_sec_S43_link_in_the_place_of_the_folder_is_refused(
+    tmp_path: Path, victim: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Put there by somebody who may write to the folder of the database."""
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    Path(f"{settings.path}-wake").symlink_to(victim)
+
+    with contextlib.closing(open_storage(settings)) as storage:
+        enqueue(storage)
+        listener = storage.database.listen(Heard())
+        assert not listener.is_pushing()
+        listener.stop()
+
+    assert {each.name for each in victim.iterdir()} == {"notes", "link"}
+    assert "no wake-up socket" in caplog.text
+
+
+def test_sec_S43_folder_that_is_exchanged_later_is_noticed(
+    tmp_path: Path, victim: Path
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    folder = Path(f"{path}-wake")
+    receiver, unbind = WakeSockets(path).bind()
+    os.utime(folder, (1, 1))  # so that the list is kept
+    with contextlib.closing(WakeSockets(path)) as sender:
+        sender.send("before")
+        (victim / next(folder.iterdir()).name).touch()
+        folder.rename(tmp_path / "away")
+        folder.symlink_to(victim)
+
+        sender.send("after")
+
+    assert receiver.recv(100) == b"before"
+    assert len(list((tmp_path / "away").iterdir())) == 1
+    assert len(list(victim.iterdir())) == 3
+    unbind()
+    assert list((tmp_path / "away").iterdir()) == []
+    assert len(list(victim.iterdir())) == 3
+
+
+def test_sec_S43_only_sockets_are_used_and_removed(
+    tmp_path: Path, victim: Path
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    victim.rename(f"{path}-wake")
+    other, unbind = WakeSockets(tmp_path / "other").bind()
+    (name,) = Path(f"{tmp_path / 'other'}-wake").iterdir()
+    Path(f"{path}-wake", "diverted").symlink_to(name)
+
+    with contextlib.closing(WakeSockets(path)) as sender:
+        sender.send("mail")
+
+    left = {each.name for each in Path(f"{path}-wake").iterdir()}
+    assert left == {"notes", "link", "diverted"}
+    with pytest.raises(BlockingIOError):
+        other.recv(100)
+    unbind()
+
+
+def test_a_file_that_takes_the_place_of_a_socket_stays(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    folder = Path(f"{path}-wake")
+    receiver, unbind = WakeSockets(path).bind()
+    (name,) = folder.iterdir()
+    os.utime(folder, (1, 1))  # so that the list is kept
+    with contextlib.closing(WakeSockets(path)) as sender:
+        sender.send("mail")
+        name.unlink()
+        name.touch()
+        os.utime(folder, (1, 1))
+
+        sender.send("mail")
+
+    assert name.exists()
+    unbind()
+    assert receiver.fileno() == -1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "is_used"),
+    [(0, 0, 0o600, False), (0, 0, 0o660, False), (NOBODY, 0, 0o600, True),
+     (0, NOBODY, 0o660, True), (0, NOBODY, 0o640, False), (0, 0, 0o666, True)],
+)  # fmt: skip
+def test_sec_S43_folder_of_another_user_is_used_if_he_may_write_to_the_file(
+    tmp_path: Path, owner: int, group: int, mode: int, *, is_used: bool
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    path.touch()
+    path.chmod(mode)
+    os.chown(path, owner, group)
+    receiver, unbind = WakeSockets(path).bind()
+    os.chown(f"{path}-wake", NOBODY, NOBODY)
+
+    with contextlib.closing(WakeSockets(path)) as sender:
+        sender.send("mail")
+        heard = False
+        with contextlib.suppress(BlockingIOError):
+            heard = receiver.recv(100) == b"mail"
+
+    assert heard is is_used
+    unbind()
+    if not is_used:
+        with pytest.raises(PermissionError, match="may not write to the database"):
+            WakeSockets(path).bind()
+
+
 def test_a_full_socket_holds_nobody_up(tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
     receiver, unbind = WakeSockets(path).bind()
@@ -268,12 +387,12 @@ def test_a_sender_that_is_closed_meanwhile_fails_no_commit(
     _, unbind = WakeSockets(path).bind()
     sender = WakeSockets(path)
 
-    @contextlib.contextmanager
-    def closed_meanwhile(folder: Path, name: str) -> Iterator[str]:
-        sender.close()
-        yield str(folder / name)
+    class ClosedMeanwhile(socket.socket):
+        def sendto(self, *arguments: Any) -> int:
+            sender.close()
+            return super().sendto(*arguments)
 
-    monkeypatch.setattr(sqlite_wake, "_short_path", closed_meanwhile)
+    monkeypatch.setattr(socket, "socket", ClosedMeanwhile)
 
     sender.send("mail")
 
