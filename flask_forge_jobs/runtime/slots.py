@@ -329,7 +329,8 @@ class Supervisor(Duty):
         """Read the settings and apply them."""
         stored = {queue.name: queue for queue in self._queues.all()}
         settings = self._state.settings
-        settings |= {n: q for n, q in stored.items() if n in settings}
+        # A deleted queue gets jobs from producers that remember it: as if it were new.
+        settings |= {name: stored.get(name) or QueueSettings(name) for name in settings}
         known = stored | settings
         totals = {name: queue.max_workers for name, queue in known.items()}
         found = shares(totals, self._membership.look())

@@ -5,6 +5,11 @@ from typing import cast
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.queues import (
+    DEFAULT_MAX_WORKERS,
+    QueueChanges,
+    QueueSettings,
+)
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.slots import SlotPool, Supervisor
 from flask_forge_jobs.runtime.workers import Membership
@@ -160,14 +165,18 @@ def test_supervisor_leaves_everything_when_it_cannot_read(
     assert rig.limits == []
 
 
-def test_supervisor_keeps_what_it_knows_of_a_queue_that_is_gone(
-    storage: Storage,
+@pytest.mark.parametrize("changes", [{"paused": True}, {"max_workers": 3}])
+def test_supervisor_forgets_the_settings_of_a_queue_that_is_gone(
+    storage: Storage, changes: QueueChanges
 ) -> None:
+    """A producer that remembers the queue may still add jobs to it."""
     rig = Rig(storage, "default")
-    rig.queues.change("default", {"max_workers": 3})
+    rig.queues.change("default", changes)
     rig.tick()
+    rig.woken()
 
     rig.queues.delete("default")
 
-    assert rig.tick() == []
-    assert rig.state.settings_of("default").max_workers == 3
+    assert rig.tick() == [("default", DEFAULT_MAX_WORKERS)]
+    assert rig.state.settings_of("default") == QueueSettings("default")
+    assert rig.woken() == {"default"}
