@@ -113,12 +113,15 @@ class _Forks:
         self._begin()
         PerProcess.forget_beginning()
         if self._watched:
-            self.inherited |= set(_open_databases())
+            self.inherited |= set(open_databases())
 
 
-def _open_databases() -> Iterator[tuple[int, int]]:
-    """Yield device and inode of each SQLite file that this process has open."""
-    with contextlib.suppress(OSError):  # a system without /dev/fd
+def open_databases() -> Iterator[tuple[int, int]]:
+    """Yield device and inode of each SQLite file that this process has open.
+
+    None on a system without ``/dev/fd``.
+    """
+    with contextlib.suppress(OSError):
         for entry in Path("/dev/fd").iterdir():
             with contextlib.suppress(OSError):  # unreadable, or closed meanwhile
                 descriptor = int(entry.name)

@@ -223,6 +223,30 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a caller's transaction in a file that was replaced is joined",
+        "storage/sqlite/database.py",
+        "            state.check_in_place()\n        joined",
+        "            pass\n        joined",
+        (
+            (
+                "storage/sqlite/test_replaced.py::test_nothing_is_stored_in"
+                "_a_callers_transaction_that_nobody_will_find"
+            ),
+        ),
+    ),
+    Mutant(
+        "a caller's connection to a file that was replaced before is joined",
+        "storage/sqlite/process.py",
+        "        if not self._has_others:\n",
+        "        if self._has_others:\n",
+        (
+            (
+                "storage/sqlite/test_replaced.py"
+                "::test_a_callers_connection_to_a_replaced_file_is_refused"
+            ),
+        ),
+    ),
+    Mutant(
         "an interrupt as a transaction begins to end leaves it open",
         "storage/sqlite/database.py",
         "                write.abandon(error)\n",

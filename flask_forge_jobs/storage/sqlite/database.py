@@ -248,13 +248,16 @@ class SqliteDatabase(PerProcess):
         """Run a unit of work inside the caller's transaction."""
         given = look_below(connection)
         state = self._placed()
+        if state.is_open:
+            state.check_in_place()
         joined = require_same_file(given.driver, self._path)
         with self._surfaced:
             warn_of_autocheckpoint(joined, self._path)
             if not state.is_open:
                 self._open_beside(joined)
+            now_us, version = self._clock.now_us(), self.known_version
             transaction, result = run_joined(
-                joined, self._clock.now_us(), self.known_version, work
+                joined, now_us, version, work, state.check_joined
             )
         if given.wrapper is not None:
             self._wakes.add(given.wrapper, transaction.woken)
@@ -282,26 +285,19 @@ class SqliteDatabase(PerProcess):
         self, work: Callable[[SqliteTransaction], T], *, is_single: bool = False
     ) -> T:
         state = self._opened()
-        return run_with_retries(
-            lambda _: self._read_once(state, work, is_single=is_single), self._wait
-        )
 
-    def _read_once(
-        self,
-        state: SqliteProcess,
-        work: Callable[[SqliteTransaction], T],
-        *,
-        is_single: bool,
-    ) -> T:
-        guard = state.turn if self._path is None else contextlib.nullcontext()
-        with guard, self._retried:
-            state.check_in_place()
-            connection = state.borrow()
-            try:
-                return self._read_from(connection, work, is_single=is_single)
-            finally:
-                connection.is_reading = False
-                connection.in_use.release()
+        def once(_attempt: int) -> T:
+            guard = state.turn if self._path is None else contextlib.nullcontext()
+            with guard, self._retried:
+                state.check_in_place()
+                connection = state.borrow()
+                try:
+                    return self._read_from(connection, work, is_single=is_single)
+                finally:
+                    connection.is_reading = False
+                    connection.in_use.release()
+
+        return run_with_retries(once, self._wait)
 
     def _read_from(
         self,

@@ -76,11 +76,12 @@ def run_joined(
     now_us: int,
     known_version: int,
     work: Callable[[SqliteTransaction], T],
+    check: Callable[[sqlite3.Cursor], object],
 ) -> tuple[SqliteTransaction, T]:
     """Run a unit of work in a savepoint of the caller's transaction.
 
     If no transaction is open, one begins, as with any writing statement. If ``work``
-    raises, only its own changes are undone.
+    raises, or ``check`` after it, only its own changes are undone.
 
     Raises:
         InvalidInputError: The connection is in autocommit mode without a transaction.
@@ -99,6 +100,7 @@ def run_joined(
         with _text_as_text(connection):
             transaction.check_version()
             result = work(transaction)
+            check(cursor)
         # Fails if an error that ``work`` swallowed has ended the transaction.
         cursor.execute(f"RELEASE {SAVEPOINT}")
     except BaseException:

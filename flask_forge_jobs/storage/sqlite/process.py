@@ -30,7 +30,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.connection import BUSY, SqliteConnection
 from flask_forge_jobs.storage.sqlite.files import create_privately
 from flask_forge_jobs.storage.sqlite.turn import CountingLock, WriterLock
 
@@ -82,6 +82,7 @@ class SqliteProcess:
         self._memory: SqliteConnection | None = None
         self._held: list[CountingLock] = []
         self._file: tuple[int, int] | None = None
+        self._has_others: bool | None = None
         # Not at exit: threads may still be using them.
         weakref.finalize(self, self.gate.close).atexit = False
         forks.watch(self)
@@ -126,6 +127,38 @@ class SqliteProcess:
         raise StorageMovedError(
             f"{self._name} was moved, deleted or replaced while this process had it "
             "open; restart the process"
+        )
+
+    def check_joined(self, joined: sqlite3.Cursor) -> None:
+        """Check that a caller's transaction is in the file that is open here.
+
+        Its connection tells a path, which may have led to another file when it was
+        opened. Two connections to one file cannot both have the write lock.
+
+        Raises:
+            StorageMovedError: It is not; what is written would be lost.
+        """
+        if self._file is None or not self.is_open:
+            return
+        if self._has_others is None:
+            self._has_others = any(
+                each != self._file for each in forks.open_databases()
+            )
+        if not self._has_others:
+            return
+        joined.execute("DELETE FROM forge_schema WHERE FALSE")  # takes the lock
+        with self.borrowed() as connection:
+            connection.wait_at_most(0)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF == BUSY:
+                    return
+                raise
+            connection.execute("ROLLBACK")
+        raise StorageMovedError(
+            f"the connection to {self._name} was opened before that file was moved, "
+            "deleted or replaced; open a new one"
         )
 
     def borrow(self) -> SqliteConnection:
@@ -258,6 +291,7 @@ class SqliteProcess:
             if self._path is not None and not self._connections:
                 facts = self._path.stat()
                 self._file = facts.st_dev, facts.st_ino
+                self._has_others = None
         except BaseException:
             connection.close()
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -88,6 +88,52 @@ def test_a_file_is_missed_while_no_thread_has_it_open(
             thread.submit(storage.queues.ensure, "news").result()
 
         assert path.exists() == is_there
+
+
+@contextlib.contextmanager
+def callers_connection(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path, timeout=0)
+    with contextlib.closing(connection):
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        yield connection
+
+
+@pytest.mark.parametrize("harm", [delete, move, restore, move_the_folder])
+def test_nothing_is_stored_in_a_callers_transaction_that_nobody_will_find(
+    sqlite: Storage, path: Path, harm: Callable[[Path], None]
+) -> None:
+    enqueue(sqlite)
+    with callers_connection(path) as before:
+        before.execute("SELECT * FROM forge_job").fetchall()  # opens the file
+        harm(path)
+
+        with refused:
+            sqlite.jobs.enqueue(NewJob("noop"), connection=before)
+        assert not before.in_transaction
+        if path.exists():  # the storage, too, is still open on the other file
+            with callers_connection(path) as after, refused:
+                sqlite.jobs.enqueue(NewJob("noop"), connection=after)
+
+
+def test_a_callers_connection_to_a_replaced_file_is_refused(
+    sqlite: Storage, path: Path
+) -> None:
+    """As one of a pool that was there before the storage opened the new file."""
+    enqueue(sqlite)
+    with callers_connection(path) as before:
+        before.execute("SELECT * FROM forge_job").fetchall()
+        sqlite.close()
+        restore(path)
+        enqueue(sqlite)
+
+        with pytest.raises(StorageUnavailableError, match=r"connection to .* replaced"):
+            sqlite.jobs.enqueue(NewJob("noop"), connection=before)
+        assert not before.in_transaction
+        with callers_connection(path) as after:
+            sqlite.jobs.enqueue(NewJob("noop"), connection=after)
+            after.commit()
+
+    assert sqlite.job_reader.statistics()[QUEUE].counts.pending == 3
 
 
 def test_a_file_that_is_put_back_is_used_again(sqlite: Storage, path: Path) -> None:
