@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant(
         "a child does not know which files were open",
         "forks.py",
-        "            self.inherited |= set(_open_databases())\n",
+        "            self.inherited |= set(open_databases())\n",
         "            pass\n",
         ("test_forks.py::test_files_that_were_open_are_known_to_a_child",),
     ),
@@ -219,6 +219,18 @@ MUTANTS = (
             (
                 "storage/sqlite/test_replaced.py"
                 "::test_nothing_is_acknowledged_that_nobody_will_find"
+            ),
+        ),
+    ),
+    Mutant(
+        "a server may end a listener that is idle",
+        "storage/postgres/listener.py",
+        ";\\n{lift_limits(connection)}",
+        "",
+        (
+            (
+                "storage/postgres/test_defaults.py"
+                "::test_a_listener_that_hears_nothing_keeps_its_session"
             ),
         ),
     ),

@@ -6,6 +6,7 @@ session of our own is configured once, which saves up to seven statements a call
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -41,6 +42,14 @@ _PLAN_BY_INDEX = {
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
 }
+# Limits of time that a database or a role may have as defaults, with the first version
+# that knows them. Those of a session would end ours while it is idle or at work.
+_STATEMENT_LIMITS = {
+    "statement_timeout": 0,
+    "lock_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+}
+_SESSION_LIMITS = {"idle_session_timeout": 140_000, "transaction_timeout": 170_000}
 
 
 class NoFurtherConnectionError(StorageUnavailableError):
@@ -69,18 +78,26 @@ class OpeningSql:
 
     untold: str
     told: str
+    untold_17: str
+    """As ``untold``, for PostgreSQL 17 and newer."""
     ends_itself: bool = False
     stores: bool = True
 
     def of(self, connection: Connection) -> str:
         """Return the text for a connection."""
-        is_told = isinstance(connection, Session) and connection.is_told
-        return self.told if is_told else self.untold
+        if isinstance(connection, Session) and connection.is_told:
+            return self.told
+        is_older = connection.server_version < _SESSION_LIMITS["transaction_timeout"]
+        return self.untold if is_older else self.untold_17
 
     def then(self, text: str) -> OpeningSql:
         """Return this opening with more SQL at its end."""
-        untold, told = (_joined(each, text) for each in (self.untold, self.told))
-        return replace(self, untold=untold, told=told)
+        return replace(
+            self,
+            untold=_joined(self.untold, text),
+            told=_joined(self.told, text),
+            untold_17=_joined(self.untold_17, text),
+        )
 
 
 class SessionSettings:
@@ -92,28 +109,23 @@ class SessionSettings:
     """
 
     def __init__(self, statement_timeout_ms: int, idle_timeout_ms: int) -> None:
-        limit = {"statement_timeout": str(statement_timeout_ms)}
+        limit = {
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": "0",  # the time limit of the statement ends the wait
+        }
         idle = {"idle_in_transaction_session_timeout": str(idle_timeout_ms)}
         committed = "ISOLATION LEVEL READ COMMITTED"
-        local = _set("SET LOCAL", limit | idle | _PLAN_BY_INDEX)
-        self._session = _set(
-            "SET",
-            limit
-            | idle
-            | _PLAN_BY_INDEX
-            | {"default_transaction_isolation": "'read committed'"},
-        )
+        level = {"default_transaction_isolation": "'read committed'"}
+        local = limit | idle | _PLAN_BY_INDEX | {"extra_float_digits": "1"}
+        self._session = _set("SET", local | level)
         #: For the statements of one message, which are a transaction of their own.
-        self.alone = OpeningSql(
-            _joined(f"SET TRANSACTION {committed}", _set("SET LOCAL", limit)),
-            "",
-            ends_itself=True,
-        )
+        self.alone = _opening(f"SET TRANSACTION {committed}", limit, "")
+        self.alone = replace(self.alone, ends_itself=True)
         self.look = replace(self.alone, stores=False)
         begin = f"BEGIN {committed}"
-        self.write = OpeningSql(_joined(begin, local), begin)
+        self.write = _opening(begin, local, begin)
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self.read = OpeningSql(_joined(begin, local), begin, stores=False)
+        self.read = replace(_opening(begin, local, begin), stores=False)
 
     def tell(self, connection: Session) -> None:
         """Configure a new session if it is ours alone.
@@ -124,8 +136,30 @@ class SessionSettings:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
             if cursor.fetchone() == (connection.info.backend_pid,):
-                cursor.execute(self._session)
+                unlimited = _unlimited(connection, _SESSION_LIMITS)
+                cursor.execute(_joined(self._session, _set("SET", unlimited)))
                 connection.is_told = True
+
+
+def _opening(begin: str, local: dict[str, str], told: str) -> OpeningSql:
+    untold, untold_17 = (
+        _joined(begin, _set("SET LOCAL", settings))
+        for settings in (local, local | {"transaction_timeout": "0"})
+    )
+    return OpeningSql(untold, told, untold_17)
+
+
+def lift_limits(connection: Connection, verb: str = "SET") -> str:
+    """Return SQL that frees a session, or with ``SET LOCAL`` a transaction, of limits.
+
+    The limits of time are meant, which an administrator may have set as defaults.
+    """
+    return _set(verb, _unlimited(connection, _STATEMENT_LIMITS | _SESSION_LIMITS))
+
+
+def _unlimited(connection: Connection, since: Mapping[str, int]) -> dict[str, str]:
+    version = connection.server_version
+    return {name: "0" for name, first in since.items() if version >= first}
 
 
 def _set(verb: str, settings: dict[str, str]) -> str:
@@ -253,8 +287,9 @@ def driver() -> str:
 
 _SERIALIZATION = frozenset({"40001", "40P01"})
 _LOCKED = "55P03"
-# These end the session; the last two because it was idle for too long.
-_ENDED = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
+# These end the session; the last three because it was idle, or in one transaction, for
+# too long.
+_ENDED = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05", "25P04"})
 # Out of disk, memory or connections; a system error.
 _FAILING = ("53", "58")
 # A standby, or a server that is set to read-only.

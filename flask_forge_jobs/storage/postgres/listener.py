@@ -24,6 +24,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import Row, WakeCallback
+from flask_forge_jobs.storage.postgres.connection import lift_limits
 
 logger = get_logger(__name__)
 
@@ -131,6 +132,9 @@ class PostgresListener:
             if self._is_down:
                 logger.info("wake-ups arrive again")
             self._is_down = False
+            # The session is ours, and idle most of the time. pg_stat_activity shows the
+            # beginning of this text.
+            self._ask(connection, f"LISTEN {CHANNEL};\n{lift_limits(connection)}")
             self._serve(connection)
         return None
 

@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageError
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, TransientError
+from flask_forge_jobs.storage.postgres.connection import lift_limits
 
 # A circle of transactions is over before the server looks for a deadlock, by default
 # after 1 s.
@@ -138,7 +139,7 @@ class PostgresTransaction:
         """
         self.send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")
         yield
-        self.send_ahead("SET LOCAL lock_timeout TO DEFAULT")
+        self.send_ahead("SET LOCAL lock_timeout = 0")
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue; the server notifies them at the commit."""
@@ -264,6 +265,7 @@ class PostgresSchema:
         # At this level the steps that another migrator applied meanwhile are visible.
         self._cursor.execute(
             "BEGIN ISOLATION LEVEL READ COMMITTED; "
+            f"{lift_limits(self._cursor.connection, 'SET LOCAL')}; "
             f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
         )
         try:

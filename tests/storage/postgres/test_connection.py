@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import socket
 import struct
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import psycopg2
 import pytest
@@ -22,6 +23,7 @@ from flask_forge_jobs.storage.postgres.connection import (
     Session,
     SessionSettings,
     connect,
+    lift_limits,
 )
 from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
 from tests.support.jobs import enqueue
@@ -37,6 +39,8 @@ SAID = {
     "enable_mergejoin": "off",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
+    "lock_timeout": "0",
+    "transaction_timeout": "0",
 }
 
 
@@ -65,6 +69,9 @@ def session(
             ("default_transaction_isolation", "'serializable'"),
             ("statement_timeout", "3000"),
             ("jit", "on"),
+            ("lock_timeout", "20"),
+            ("transaction_timeout", "4000"),
+            ("idle_session_timeout", "60000"),
         ):
             database = own_settings.database
             cursor.execute(f"ALTER DATABASE {database} SET {name} = {value}")
@@ -100,6 +107,30 @@ def test_only_a_session_of_our_own_keeps_them(session: Session) -> None:
     assert (kept["statement_timeout"] == "7s") == session.is_told
     assert (kept["enable_seqscan"] == "off") == session.is_told
     assert (kept["transaction_isolation"] == "read committed") == session.is_told
+
+
+def test_a_session_of_our_own_may_be_idle(session: Session) -> None:
+    """A pooler looks after its sessions itself."""
+    with session.cursor() as cursor:
+        cursor.execute("SHOW idle_session_timeout")
+        assert cursor.fetchone() == ("0" if session.is_told else "1min",)
+
+
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [
+        (120_000, {"lock_timeout"}),
+        (140_000, {"lock_timeout", "idle_session_timeout"}),
+        (170_000, {"lock_timeout", "idle_session_timeout", "transaction_timeout"}),
+    ],
+)
+def test_a_server_is_told_no_setting_that_it_does_not_know(
+    version: int, names: set[str]
+) -> None:
+    said = lift_limits(cast("Session", SimpleNamespace(server_version=version)))
+
+    always = {"statement_timeout", "idle_in_transaction_session_timeout"}
+    assert set(re.findall(r"SET (\w+) = 0", said)) == always | names
 
 
 def test_a_statement_on_its_own_says_nothing_twice(session: Session) -> None:

@@ -1,0 +1,147 @@
+"""Defaults of a database or a role that an administrator may have set."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.postgres.listener import CHANNEL
+from tests.support.jobs import OWNER, QUEUE
+from tests.support.runtimes import wait_until
+from tests.support.sql import UNDER_TEST, Sql
+from tests.support.threads import Heard, run_together
+
+IDLE_MS = 150
+WAIT = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+# Each would end, slow down or garble something if it were in force.
+HARSH = {
+    "idle_session_timeout": f"{IDLE_MS}",
+    "idle_in_transaction_session_timeout": "1",
+    "transaction_timeout": "1000",
+    "statement_timeout": "1000",
+    "lock_timeout": "1",
+    "default_transaction_isolation": "'serializable'",
+    "default_transaction_deferrable": "on",
+    "client_encoding": "'LATIN1'",
+    "DateStyle": "'SQL, DMY'",
+    "IntervalStyle": "'iso_8601'",
+    "TimeZone": "'Asia/Kathmandu'",
+    "bytea_output": "'escape'",
+    "extra_float_digits": "-15",
+    "standard_conforming_strings": "off",
+    "transform_null_equals": "on",
+    "quote_all_identifiers": "on",
+    "enable_nestloop": "off",
+    "enable_indexscan": "off",
+    "plan_cache_mode": "'force_custom_plan'",
+    "debug_parallel_query": "on",
+    "jit": "on",
+    "jit_above_cost": "0",
+}
+LISTENERS = (
+    "SELECT pid, extract(epoch FROM clock_timestamp() - state_change) * 1000 "
+    "FROM pg_stat_activity WHERE datname = current_database() "
+    "AND query LIKE 'LISTEN %' AND state = 'idle' AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+def beside(own_settings: DatabaseSettings) -> Sql:
+    """A session with the usual defaults in a database whose new ones have others."""
+    own = Sql(own_settings)
+    known = {name for (name,) in own.run("SELECT name FROM pg_settings")}
+    for name, value in HARSH.items():
+        if name in known:  # by the version of the server
+            own.run(f"ALTER DATABASE {own_settings.database} SET {name} = {value}")
+    return own
+
+
+@pytest.fixture
+def harsh(own_settings: DatabaseSettings, beside: Sql) -> Iterator[Storage]:
+    """A storage on that database, which has created its tables."""
+    beside.run("SELECT 1")
+    with contextlib.closing(open_storage(own_settings, jitter=None)) as opened:
+        opened.open()
+        yield opened
+
+
+def test_jobs_are_stored_claimed_finished_and_read_as_ever(harsh: Storage) -> None:
+    payload = '{"text":"\\u00e4 \\\\ \\u20ac","ratio":0.1}'
+    job = NewJob("noop", payload, timeout_s=1 / 3, dedupe_key="it's \\ a key")
+
+    (stored,) = harsh.jobs.enqueue_many([job])
+    again = harsh.jobs.enqueue(job)
+    (claimed,) = harsh.jobs.claim(QUEUE, OWNER)
+    harsh.jobs.exchange(OWNER, [JobUpdate(claimed, JobStatus.DONE)], {})
+
+    assert again.is_deduped
+    assert claimed.payload == payload
+    ended = harsh.job_reader.get(stored.id)
+    assert ended.status is JobStatus.DONE
+    assert ended.timeout_s == 1 / 3
+    assert ended.completed_at is not None
+    assert ended.completed_at >= ended.enqueued_at
+    assert harsh.job_reader.statistics()[QUEUE].counts.done == 1
+
+
+def test_a_lock_is_waited_for(harsh: Storage, beside: Sql) -> None:
+    harsh.queues.ensure(QUEUE)
+    with contextlib.closing(beside.connect()) as other:
+        cursor = other.cursor()
+        cursor.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.execute("SELECT 1 FROM forge_queue FOR UPDATE")
+
+        def let_go() -> None:
+            wait_until(lambda: beside.value(WAIT), "the change waits")
+            cursor.execute("ROLLBACK")
+
+        run_together(
+            [lambda: harsh.queues.change(QUEUE, {"max_workers": 3}), let_go],
+        )
+
+    assert harsh.queues.get(QUEUE).max_workers == 3
+
+
+def test_a_listener_that_hears_nothing_keeps_its_session(
+    harsh: Storage, beside: Sql
+) -> None:
+    heard = Heard()
+    listener = harsh.database.listen(heard)
+    assert heard.wait_for(None)
+    beside.run("SELECT pg_notify(?, 'mail')", CHANNEL)
+    assert heard.wait_for("mail")
+    ((first, _),) = beside.run(LISTENERS)
+
+    wait_until(
+        lambda: any(idle_ms > 3 * IDLE_MS for _, idle_ms in beside.run(LISTENERS)),
+        "the listener was idle for long",
+    )
+
+    assert [pid for pid, _ in beside.run(LISTENERS)] == [first]
+    listener.stop()
+
+
+def test_a_session_of_the_pool_may_be_idle(harsh: Storage, beside: Sql) -> None:
+    sessions = "SELECT pid FROM pg_stat_activity WHERE " + UNDER_TEST
+    harsh.queues.all()
+    before = beside.run(sessions)
+
+    wait_until(
+        lambda: beside.value(
+            "SELECT bool_and(clock_timestamp() - state_change > "
+            f"{3 * IDLE_MS} * interval '1 ms') FROM pg_stat_activity WHERE {UNDER_TEST}"
+        ),
+        "the sessions were idle for long",
+    )
+
+    assert before
+    assert beside.run(sessions) == before
