@@ -343,9 +343,12 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close the idle connections of this process."""
-        self._state.availability.close()
-        self._state.pool.close()
-        self._current = self._new_process()
+        closing = self._state
+        closing.availability.close()
+        closing.pool.close()
+        current = self._new_process()
+        current.callbacks = closing.callbacks  # a running worker still listens
+        self._current = current
 
 
 def _ms(seconds: float) -> int:

@@ -377,6 +377,21 @@ def test_enqueue_wakes_the_workers_of_its_queue(storage: Storage) -> None:
         listener.stop()
 
 
+def test_enqueue_wakes_the_workers_that_listened_before_a_close(
+    storage: Storage,
+) -> None:
+    heard = Heard()
+    listener = storage.database.listen(heard)
+    try:
+        storage.close()
+
+        enqueue(storage, queue_name="mail")
+
+        assert "mail" in heard.names  # the same process needs no listener for it
+    finally:
+        listener.stop()
+
+
 def test_a_deduped_request_wakes_nobody(storage: Storage) -> None:
     """deduped_enqueue_emits_no_extra_event, wait_for_work_times_out_when_idle"""
     heard = Heard()
