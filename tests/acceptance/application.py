@@ -25,11 +25,14 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import HeartbeatReport
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.signals import worker_started
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 PATH = Path(__file__)
 LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
+# Beside the ledger: each worker process that has started, and when.
+STARTS_SUFFIX = "-starts"
 # Makes the factory use its storage; under --preload that is before the server forks.
 EAGER_VARIABLE = "ACCEPTANCE_EAGER"
 # Makes every request come from an address of its own, as if there were many clients.
@@ -166,6 +169,7 @@ def create_app() -> Flask:
     forge = ForgeJobs(app, open_to_loopback=True, clock=clock_of_the_process())
     path = os.environ.get(LEDGER_VARIABLE)
     if path:
+        _note_starts(app, f"{path}{STARTS_SUFFIX}")
         ledger = LedgerWriter(path)
         _register_work(forge, ledger)
         _register_forking(forge, app, ledger)
@@ -194,6 +198,15 @@ def create_app() -> Flask:
         return response
 
     return app
+
+
+def _note_starts(app: Flask, path: str) -> None:
+    def note(_: Flask, **__: object) -> None:
+        """Append one line: the process, and the monotonic time in nanoseconds."""
+        with Path(path).open("a", encoding="ascii") as file:
+            file.write(f"{os.getpid()} {time.monotonic_ns()}\n")
+
+    worker_started.connect(note, app, weak=False)
 
 
 def _embed_a_worker(app: Flask) -> None:

@@ -242,6 +242,8 @@ class Checker:
 
     def recovery_time(self) -> Iterator[str]:
         """I12."""
+        if not self._evidence.lives:
+            yield "no worker is known to have started"
         for row, failure in self._reaped():
             kill = self._kill_of_run.get((row.job_id, failure.attempt))
             if kill is None:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
-from tests.acceptance.application import LEDGER_VARIABLE
+from tests.acceptance.application import LEDGER_VARIABLE, STARTS_SUFFIX
 from tests.acceptance.ledger import Kill, Life, Run
 from tests.acceptance.programs import FACTORY, environment, script
 from tests.support.sql import Sql
@@ -37,11 +37,10 @@ GATE_LOOKS = 20
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process: its name in the registry, and when it was started."""
+    """One worker process, and its name in the registry."""
 
     name: str
     process: subprocess.Popen[bytes]
-    from_ns: int
 
 
 class Fleet:
@@ -103,7 +102,6 @@ class Fleet:
         command = [script("flask"), "--app", FACTORY, "forge-jobs", "worker"]
         command += ["--quiet", "--threads", str(self._threads), "--name", name]
         command += options
-        from_ns = time.monotonic_ns()
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -113,7 +111,7 @@ class Fleet:
                 stdout=log,
                 stderr=log,
             )
-        return Worker(name, process, from_ns)
+        return Worker(name, process)
 
     def replace_ended(self) -> None:
         """Replace the workers that ended by themselves, as a supervisor does."""
@@ -127,7 +125,7 @@ class Fleet:
             if status is None:
                 continue
             self.workers.remove(worker)
-            self._end(worker, time.monotonic_ns())
+            self.note_end(worker, time.monotonic_ns())
             if status == EXIT_TAINTED:
                 self.replaced.append(worker)
             else:
@@ -153,7 +151,7 @@ class Fleet:
         # Taken when it is surely dead, so it wrote nothing later than this.
         at_ns = time.monotonic_ns()
         self.workers.remove(worker)
-        self._end(worker, at_ns)
+        self.note_end(worker, at_ns)
         worker_id = self._host_of(worker)
         return Kill(worker.process.pid, worker_id, at_ns, self.held_by(worker_id))
 
@@ -245,11 +243,20 @@ class Fleet:
                 continue
             if status != 0:
                 complaints.append(f"worker {worker.name} ended with status {status}")
-            self._end(worker, time.monotonic_ns())
+            self.note_end(worker, time.monotonic_ns())
         return complaints
 
-    def _end(self, worker: Worker, at_ns: int) -> None:
-        self.lives.append(Life(worker.process.pid, worker.from_ns, at_ns))
+    def note_end(self, worker: Worker, at_ns: int) -> None:
+        """Note how long a worker could rescue jobs, if it had started at all.
+
+        On a busy machine that takes longer than a lease.
+        """
+        pid = worker.process.pid
+        starts = _starts(Path(f"{self.ledger}{STARTS_SUFFIX}"))
+        # The kernel may give the id of a process to a later one.
+        from_ns = max((ns for each, ns in starts if each == pid), default=None)
+        if from_ns is not None:
+            self.lives.append(Life(pid, from_ns, at_ns))
 
     def destroy(self) -> None:
         """Leave no process behind, whatever happened."""
@@ -257,6 +264,13 @@ class Fleet:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.kill()
             worker.process.wait()
+
+
+def _starts(path: Path) -> list[tuple[int, int]]:
+    if not path.exists():
+        return []
+    lines = (line.split() for line in path.read_text("ascii").splitlines())
+    return [(int(pid), int(at_ns)) for pid, at_ns in lines]
 
 
 def _has_free_lock(path: Path) -> bool:

@@ -83,7 +83,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """How long one worker process ran, in monotonic nanoseconds."""
+    """From when one worker process had started until it ended, in monotonic ns."""
 
     pid: int
     from_ns: int

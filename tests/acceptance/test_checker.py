@@ -179,6 +179,10 @@ def answer_with_a_stranger(evidence: Evidence) -> None:
     evidence.acks[-1] = Ack(_any_plain(), "key", is_deduped=True)
 
 
+def know_of_no_worker(evidence: Evidence) -> None:
+    evidence.lives.clear()
+
+
 def recover_too_late(evidence: Evidence) -> None:
     late = Failure(1, 38 * SECOND_NS, is_reaped=True)
     _change(evidence, "crashed", failures=(late,))
@@ -213,6 +217,7 @@ DAMAGES: tuple[tuple[Damage, str], ...] = (
     (store_a_key_twice, "I9"),
     (answer_with_a_stranger, "I9"),
     (recover_too_late, "I12"),
+    (know_of_no_worker, "I12"),
     (damage_the_database, "I14"),
     (leave_a_slot, "I15"),
 )

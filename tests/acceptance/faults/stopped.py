@@ -12,7 +12,7 @@ from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.fleet import STOP_LIMIT_S, Worker
 from tests.acceptance.kill_workers import Driver
-from tests.acceptance.ledger import Life, Run
+from tests.acceptance.ledger import Run
 from tests.acceptance.programs import wait_until
 
 # Of the matrix.
@@ -97,8 +97,7 @@ class _Stopping:
         assert status == 0, f"worker {worker.name} ended with status {status}"
         self.slowest_s = max(self.slowest_s, time.monotonic() - began_at)
         driver.fleet.workers.remove(worker)
-        life = Life(worker.process.pid, worker.from_ns, time.monotonic_ns())
-        driver.fleet.lives.append(life)
+        driver.fleet.note_end(worker, time.monotonic_ns())
 
     def _count(self, driver: UnderFault, worker_id: str, held: frozenset[Run]) -> None:
         """Tell by the ledger which of the jobs that it held it had begun."""
