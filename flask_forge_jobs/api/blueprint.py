@@ -76,10 +76,11 @@ def create_blueprint(
     cors = Cors(chosen.cors_origins)
     _add_hooks(blueprint, api, routes, cors, auditor)
 
-    blueprint.register_error_handler(Exception, error_response)
+    handler = partial(error_response, mask=api.masking_redactor.text)
+    blueprint.register_error_handler(Exception, handler)
     # The application's handler for a status would precede ours for all exceptions.
     for status in default_exceptions:
-        blueprint.register_error_handler(status, error_response)
+        blueprint.register_error_handler(status, handler)
     blueprint.record(partial(_answer_unmatched_urls, cors))
     blueprint.record(add_index_of)
     return blueprint

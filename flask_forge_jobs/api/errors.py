@@ -32,9 +32,13 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
+from flask_forge_jobs.tasks.failures import Mask, fit, mask_known
+from flask_forge_jobs.tasks.scalars import FailedCheckError
 
 LOGGER = logging.getLogger(__name__)
 _AWAY = LogThrottle()
+# Clients choose how often the checks of an application's class fail.
+_CHECKS = LogThrottle(most=10)
 # A message may quote a long value of the request.
 MAX_MESSAGE_LENGTH = 500
 BUSY_RETRY_AFTER_S = 1
@@ -100,8 +104,8 @@ class Problem:
         return document
 
 
-def error_response(error: Exception) -> Response:
-    """Return the response to an exception; log it if the server is at fault."""
+def error_response(error: Exception, *, mask: Mask = mask_known) -> Response:
+    """Return the response to an exception; log what clients are not told."""
     if isinstance(error, HTTPException):
         if error.response is not None or (error.code or SERVER_ERROR) < 400:  # noqa: PLR2004  # a redirect, or a response that the application made
             return cast("Response", error.get_response())
@@ -111,7 +115,7 @@ def error_response(error: Exception) -> Response:
     if isinstance(error, StorageError):
         # Later steps of this request need not wait for the database again.
         present_state().has_storage_failed = True
-    _log(error, problem)
+    _log(error, problem, mask)
     response = json_response(problem.body(), problem.status)
     response.headers.update(dict(problem.headers))
     if problem.retry_after_s is not None:
@@ -165,8 +169,13 @@ def allow_header(methods: Iterable[str]) -> str:
     return ", ".join(sorted({*methods, "OPTIONS"}))
 
 
-def _log(error: Exception, problem: Problem) -> None:
+def _log(error: Exception, problem: Problem, mask: Mask) -> None:
     asked = present_state().id
+    # In a bulk request the cause is the error of an item.
+    for check in (error, error.__cause__):
+        if isinstance(check, FailedCheckError) and _CHECKS.is_time_for("check"):
+            text = fit(str(check), mask) + _CHECKS.more("check")
+            LOGGER.warning("request %s: %s", asked, text)
     if isinstance(error, AuthenticatorError):
         LOGGER.error(
             "request %s: FORGE_JOBS_AUTH failed: %s",

@@ -28,6 +28,7 @@ from flask_forge_jobs.tasks.scalars import (
     SCALARS,
     Conversion,
     Convert,
+    FailedCheckError,
     UnsupportedError,
     enumeration,
     literal,
@@ -226,7 +227,7 @@ class _Object:
             return self.make(members)
         except Exception as error:  # the checks of the class
             why = describe_failure(error)
-            raise InvalidInputError(path, f"is not {self.wants}: {why}") from error
+            raise FailedCheckError(path, self.wants, why) from error
 
     def _converted(
         self,
@@ -375,6 +376,7 @@ def _first(
         try:
             return verb(each)(value, path)
         except InvalidInputError as error:
-            if error.field != path:
-                deeper = error  # the type fits, but something inside it is wrong
+            # The type fits, but something inside it is wrong.
+            if error.field != path or isinstance(error, FailedCheckError):
+                deeper = error
     raise deeper or InvalidInputError(path, f"{shown(value)} is not {wants}")

@@ -44,6 +44,18 @@ class UnsupportedError(Exception):
     """An annotation is not supported."""
 
 
+class FailedCheckError(InvalidInputError):
+    """The checks of an application's class refuse an argument.
+
+    Clients read the message, which names field and class only. The text of the error
+    has the reason, too: it may quote files, statements or secrets.
+    """
+
+    def __init__(self, field: str, wants: str, reason: str) -> None:
+        super().__init__(field, f"is not {wants}; the log has the reason")
+        self.args = (f"{field}: is not {wants}: {reason}",)
+
+
 def refuse(value: object, path: str, wants: str) -> NoReturn:
     """Raise the error for a value of the wrong type."""
     raise InvalidInputError(path, f"{shown(value)} is not {wants}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from flask import abort
+from flask import Flask, abort
 from flask.testing import FlaskClient
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import TooManyRequests, Unauthorized
 
+from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.api import errors as errors_module
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.errors import MAX_MESSAGE_LENGTH
@@ -211,6 +215,60 @@ def test_fault_of_the_caller_is_not_logged(caplog: pytest.LogCaptureFixture) -> 
     _failing(JobNotFoundError("x")).get(f"{PREFIX}/jobs/inspect/x")
 
     assert not caplog.records
+
+
+@dataclass
+class Account:
+    """What its check raises quotes what nobody else may see."""
+
+    iban: str
+
+    def __post_init__(self) -> None:
+        raise RuntimeError(f"{SECRET}\npassword=hunter2 iban: {self.iban}")
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "wrap"),
+    [
+        ("/v1/jobs", "payload.account", lambda job: job),
+        ("/jobs/enqueue", "payload.account", lambda job: job),
+        ("/v1/jobs/bulk", "items[0].payload.account", lambda job: {"items": [job]}),
+        (
+            "/v1/cron",
+            "payload.account",
+            lambda job: {**job, "name": "pay", "cron_expr": "0 3 * * *"},
+        ),
+    ],
+)
+def test_sec_S39_what_the_checks_of_a_class_raise_reaches_the_log_only(
+    path: str,
+    field: str,
+    wrap: Callable[[dict[str, Any]], dict[str, Any]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(errors_module, "_CHECKS", LogThrottle(MovingClock().monotonic))
+    app = Flask("host")
+    app.config |= {"TESTING": True, "FORGE_JOBS_REDACT_KEYS": ["iban"]}
+    forge = ForgeJobs(app)
+
+    @forge.task
+    def pay(account: Account) -> None: ...
+
+    body = wrap({"kind": "pay", "payload": {"account": {"iban": "DE02120300"}}})
+    answers = [app.test_client().post(f"/forge-jobs{path}", json=body) for _ in "ab"]
+
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert answers[0].json == {
+        "kind": "validation",
+        "field": field,
+        "msg": "is not a Account; the log has the reason",
+    }
+    [line] = [text for text in caplog.messages if "Account" in text]
+    assert line.partition(": ")[2] == (
+        "payload.account: is not a Account: "
+        f"RuntimeError: {SECRET}\\npassword=[redacted] iban: [redacted]"
+    )
 
 
 def test_long_message_is_cut() -> None:

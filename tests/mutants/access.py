@@ -456,4 +456,19 @@ MUTANTS = (
         "    del why, name\n",
         ("storage/sqlite/test_wake.py",),
     ),
+    # -- checks of classes -------------------------------------------------------------
+    Mutant(
+        "what the checks of a class raise is shown to clients",
+        "tasks/scalars.py",
+        'f"is not {wants}; the log has the reason"',
+        'f"is not {wants}: {reason}"',
+        ("api/test_errors.py",),
+    ),
+    Mutant(
+        "what the checks of a class raise is logged as it is",
+        "api/errors.py",
+        "text = fit(str(check), mask)",
+        "text = str(check)",
+        ("api/test_errors.py",),
+    ),
 )

@@ -252,6 +252,17 @@ def test_a_payload_that_does_not_fit_is_refused(annotation: Any, value: Any) -> 
         conversion_of(annotation).decode(value, "payload.x")
 
 
+def test_the_reason_of_a_check_is_for_the_caller_and_not_for_his_clients() -> None:
+    wrong = {"lines": [], "placed": "2026-06-01T12:00:00Z"}
+
+    with pytest.raises(InvalidInputError) as caught:
+        conversion_of(Order | None).decode(wrong, "payload.x")
+
+    reason = "payload.x: is not a Order: ValueError: an order has lines"
+    assert str(caught.value) == reason
+    assert caught.value.message == "is not a Order; the log has the reason"
+
+
 @pytest.mark.parametrize(
     ("annotation", "fault"),
     [
