@@ -7,7 +7,9 @@ to HTTP statuses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Self
 
 
 class ForgeJobsError(Exception):
@@ -26,6 +28,15 @@ class InvalidInputError(ForgeJobsError, ValueError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+    def in_task(self, kind: str) -> Self:
+        """Name the task in the text, if a part of its payload is wrong; return it."""
+        first, *rest = re.split(r"(?=[.\[])", self.field, maxsplit=1)
+        if first in ("arguments", "payload"):
+            path = "".join(rest).lstrip(".")
+            place = f"argument `{path}`" if path else "arguments"
+            self.args = (f"{place} of `{kind}`: {self.message}",)
+        return self
 
 
 class NotFoundError(ForgeJobsError, LookupError):

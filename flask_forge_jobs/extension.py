@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -35,7 +35,9 @@ from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.handles import JobHandle
+from flask_forge_jobs.tasks.misfits import check_jobs, kind_error, options_error
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
+from flask_forge_jobs.tasks.other_words import OF_FORGE, teach
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
@@ -88,6 +90,7 @@ class ForgeJobs(Declarations):
             registry,
             router=router,
             store=_store,
+            store_many=_store_many,
             call_context=direct_calls(self._clock, router).context,
         )
         self._paths = paths
@@ -204,10 +207,15 @@ class ForgeJobs(Declarations):
                 transaction of the ``connection`` has failed.
             TypeError: There is no such option.
         """
+        if not isinstance(kind, str):
+            raise kind_error(kind)
         task = self.registry.get(kind)
         defaults = task.defaults if isinstance(task, Task) else JobOptions()
         connection = options.pop("connection", None)
-        chosen = defaults.changed(**options)
+        try:
+            chosen = defaults.changed(**options)
+        except TypeError:
+            raise options_error(task, kind, options) from None
         value = {} if payload is None else payload
         if isinstance(task, Task):
             job = task.job_for(value, chosen)
@@ -241,9 +249,7 @@ class ForgeJobs(Declarations):
             StorageOutcomeUnknownError: All may be stored; the error has their ids.
             StorageError: No job was stored.
         """
-        state = current()
-        results = state.enqueue_many(list(jobs), connection=connection)
-        return [JobHandle(state, result.id, result) for result in results]
+        return _store_many(check_jobs(jobs), connection=connection)
 
     @staticmethod
     def job(job_id: str) -> JobHandle:
@@ -252,6 +258,10 @@ class ForgeJobs(Declarations):
         If there is no such job, ``forge.job(id).exists`` is False and every other
         property raises :class:`.JobNotFoundError`.
         """
+        if callable(job_id):
+            raise TypeError(
+                "a job's id is text; to make a function a task, write @forge.task"
+            )
         return JobHandle(current(), job_id)
 
     def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:
@@ -276,6 +286,17 @@ def _store(job: NewJob, *, connection: object | None = None) -> JobHandle:
     state = current()
     result = state.enqueue(job, connection=connection)
     return JobHandle(state, result.id, result)
+
+
+def _store_many(
+    jobs: Sequence[NewJob], *, connection: object | None = None
+) -> list[JobHandle]:
+    state = current()
+    results = state.enqueue_many(jobs, connection=connection)
+    return [JobHandle(state, result.id, result) for result in results]
+
+
+teach(ForgeJobs, OF_FORGE)
 
 
 def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:

@@ -434,6 +434,36 @@ def test_enqueue_many_stores_all_or_none(forge: ForgeJobs) -> None:
     assert forge.storage.job_reader.statistics()["default"].counts.pending == 500
 
 
+@pytest.mark.usefixtures("app")
+def test_a_task_enqueues_many_calls_all_or_none(forge: ForgeJobs) -> None:
+    @forge.task(queue="mail", priority=3)
+    def send(user_id: int, name: str = "Ann") -> None: ...
+
+    first, second = send.enqueue_many([{"user_id": 1, "name": "Bob"}, (2,)])
+    (third,) = send.options(priority=7).enqueue_many((n,) for n in [3])
+    with pytest.raises(InvalidInputError, match="argument `user_id` of `send`"):
+        send.enqueue_many([(4,), ("5",)])
+
+    reader = forge.storage.job_reader
+    stored = [reader.get(job.id) for job in (first, second, third)]
+    assert [each.payload for each in stored] == [
+        '{"user_id":1,"name":"Bob"}', '{"user_id":2}', '{"user_id":3}',
+    ]  # fmt: skip
+    assert [each.priority for each in stored] == [3, 3, 7]
+    assert reader.statistics()["mail"].counts.pending == 3
+
+
+@pytest.mark.usefixtures("app")
+def test_the_connection_of_many_calls_is_joined(forge: ForgeJobs) -> None:
+    @forge.task
+    def send(user_id: int) -> None: ...
+
+    with pytest.raises(InvalidInputError) as caught:
+        send.options(connection=object()).enqueue_many([(1,)])
+
+    assert caught.value.field == "connection"
+
+
 def test_router_chooses_for_both_ways_of_enqueueing(tmp_path: Path) -> None:
     app = make_app(tmp_path)
     forge = ForgeJobs(app, router=KindPrefixRouter())

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 from flask import current_app
-from flask.cli import with_appcontext
+from flask.cli import NoAppException, with_appcontext
 
 from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError
 from flask_forge_jobs.state import state_of
@@ -17,6 +17,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # From sysexits.h; tell a service manager not to restart on this status.
 EX_CONFIG = 78
+_CIRCULAR = """
+The application and a module with tasks import each other. Put `forge = ForgeJobs()`
+into a module of its own, such as extensions.py, let the tasks import it from there, and
+call `forge.init_app(app)` where you make the application; import the tasks there."""
 
 
 class WrongSetting(click.ClickException):
@@ -47,14 +51,23 @@ def within_application(command: Callable[P, R]) -> Callable[P, R]:
     traceback.
     """
 
-    @fails_clearly
     @with_appcontext
     @functools.wraps(command)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             state_of(current_app)
         except RuntimeError as error:
             raise click.UsageError(str(error)) from error
         return command(*args, **kwargs)
+
+    @fails_clearly
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return inner(*args, **kwargs)
+        except NoAppException as error:
+            if "partially initialized module" not in error.message:
+                raise
+            raise NoAppException(error.message + _CIRCULAR, error.ctx) from error
 
     return wrapper

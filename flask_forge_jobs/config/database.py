@@ -193,7 +193,9 @@ class DatabaseSettings(Tuning):
         """What an error adds to the address, to name the setting."""
         if self.source is None:
             return ""
-        return " (by default)" if self.is_unnamed else f" (from {self.source})"
+        if self.is_unnamed:
+            return " (by default; FORGE_JOBS_DATABASE_URL names another)"
+        return f" (from {self.source})"
 
     def listener(self) -> DatabaseSettings:
         """Return the settings for ``LISTEN``: ``listen_url`` if set, else these."""

@@ -32,6 +32,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _JOB_ID = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN_LENGTH = 80
+_VOWELS = frozenset("aeio")
 # Python refuses to print integers of thousands of digits.
 _SHOWN_BITS = 256
 DEFAULT_MAX_ATTEMPTS = 5
@@ -58,7 +59,12 @@ def shown(value: object) -> str:
         return "a number of over 77 digits"
     if type(value) in (int, float, bool, type(None)):
         return repr(value)
-    return f"a {type(value).__qualname__}"
+    return with_article(type(value).__qualname__)
+
+
+def with_article(noun: str) -> str:
+    """Return a noun, such as the name of a type, with "a" or "an"."""
+    return f"{'an' if noun[:1].lower() in _VOWELS else 'a'} {noun}"
 
 
 def check_integer(field: str, value: object, low: int, high: int) -> int:

@@ -19,6 +19,7 @@ from itertools import accumulate
 from typing import Any, NoReturn
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import with_article
 
 MAX_DEPTH = 64
 # Python refuses to parse longer integers; printing one takes quadratic time.
@@ -259,7 +260,9 @@ class _Walk:
             self._enter(value, path, depth + 1)
         elif kind not in _SCALARS:
             # Not its repr, which is foreign code and may hold a secret.
-            raise InvalidInputError(path, f"a {kind.__qualname__} is not JSON")
+            raise InvalidInputError(
+                path, f"{with_article(kind.__qualname__)} is not JSON"
+            )
 
     def _enter(self, value: Any, path: str, depth: int) -> None:
         if id(value) in self._above:
@@ -274,7 +277,8 @@ class _Walk:
             for key, item in value.items():
                 if type(key) is not str:
                     raise InvalidInputError(
-                        path, f"a key is a {type(key).__qualname__}, not text"
+                        path,
+                        f"a key is {with_article(type(key).__qualname__)}, not text",
                     )
                 _check_text(key, path, "a key ")
                 self.visit(item, f"{path}{_step(key)}", depth)

@@ -30,6 +30,7 @@ from flask_forge_jobs.tasks.context import (
     TaskContext,
 )
 from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.failures import below_ours
 from flask_forge_jobs.tasks.routing import Router
 
 # Each level takes about twenty of Python's thousand stack frames.
@@ -67,7 +68,7 @@ class InlineRun:
         if not isinstance(self.outcome, Failed | Dead):
             return
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(below_ours(self.error))
         if isinstance(self.outcome, Dead):
             raise self.outcome
         raise RuntimeError(f"{self.job.kind} failed: {self.outcome.message}")

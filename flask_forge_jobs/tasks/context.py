@@ -21,6 +21,7 @@ from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
+from flask_forge_jobs.tasks.other_words import OF_CONTEXTS, teach
 
 EnqueueJob = Callable[[NewJob], EnqueueResult]
 ProgressSink = Callable[[str], None]
@@ -269,6 +270,9 @@ class TaskContext:
             StorageError: The database could not be used.
         """
         self.rate_limits.drain(scope, pause_s)
+
+
+teach(TaskContext, OF_CONTEXTS)
 
 
 def enter(context: TaskContext) -> Callable[[], None]:

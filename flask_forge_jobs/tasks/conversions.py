@@ -21,7 +21,7 @@ from operator import attrgetter
 from typing import Any, ForwardRef, Literal, TypeVar, get_args, get_origin
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.bounds import shown, with_article
 from flask_forge_jobs.tasks.failures import describe_failure
 from flask_forge_jobs.tasks.scalars import (
     FORMS,
@@ -62,7 +62,7 @@ def conversion_of(annotation: Any) -> Conversion:
         return literal(get_args(annotation))
     base = origin or annotation
     if base in _LISTS:
-        return _listed(base, get_args(annotation))
+        return _listed(get_args(annotation))
     if base is tuple:
         return _tuple(get_args(annotation))
     if base in _DICTS:
@@ -119,15 +119,17 @@ ANYTHING = Conversion(
 
 # -- containers ------------------------------------------------------------------------
 
+# The same in JSON, so that each is taken for the other.
+_ARRAYS = (list, tuple)
 
-def _listed(base: Any, args: Sequence[Any]) -> Conversion:
+
+def _listed(args: Sequence[Any]) -> Conversion:
     item = conversion_of(args[0]) if args else ANYTHING
-    accepted = (list,) if base is list else (list, tuple)
     if item is ANYTHING:
-        return _container("a list", accepted)
+        return _container("a list", _ARRAYS)
 
     def encode(value: Any, path: str) -> Any:
-        if type(value) not in accepted:
+        if type(value) not in _ARRAYS:
             refuse(value, path, "a list")
         return _each(value, item, item.encode, path)
 
@@ -159,19 +161,19 @@ def _tuple(args: Sequence[Any]) -> Conversion:
     wants = "a tuple" if is_open else f"a tuple of {len(items)}"
 
     def pairs(
-        value: Any, kind: type[Sequence[Any]], path: str
+        value: Any, kinds: tuple[type[Sequence[Any]], ...], path: str
     ) -> Iterator[tuple[Any, ...]]:
-        if not isinstance(value, kind) or not (is_open or len(value) == len(items)):
+        if not isinstance(value, kinds) or not (is_open or len(value) == len(items)):
             refuse(value, path, wants)
         for n, each in enumerate(value):
             yield items[0 if is_open else n], each, f"{path}[{n}]"
 
     def encode(value: Any, path: str) -> Any:
-        found = pairs(value, tuple, path)
+        found = pairs(value, _ARRAYS, path)
         return [item.encode(each, place) for item, each, place in found]
 
     def decode(value: Any, path: str) -> Any:
-        found = pairs(value, list, path)
+        found = pairs(value, (list,), path)
         return tuple(item.decode(each, place) for item, each, place in found)
 
     return Conversion(wants, frozenset({"array"}), frozenset(), encode, decode)
@@ -260,7 +262,9 @@ def _of_class(kind: type) -> Conversion:
         return _dataclass(kind)
     if hasattr(kind, "__required_keys__"):
         return _typed_dict(kind)
-    raise UnsupportedError(f"a {kind.__name__} is not JSON; pass {_instead(kind)}")
+    raise UnsupportedError(
+        f"{with_article(kind.__name__)} is not JSON; pass {_instead(kind)}"
+    )
 
 
 def _dataclass(kind: Any) -> Conversion:

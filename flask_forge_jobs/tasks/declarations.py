@@ -18,7 +18,14 @@ from flask_forge_jobs.model.cron_times import (
 from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
 from flask_forge_jobs.model.outcomes import Ending
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
+from flask_forge_jobs.tasks.decorator import (
+    Isolation,
+    MakeContext,
+    StoreJob,
+    StoreJobs,
+    Task,
+)
+from flask_forge_jobs.tasks.misfits import task_options_error
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.retries import RetryPolicy
@@ -53,10 +60,13 @@ class TaskDecorator:
         *,
         router: Router,
         store: StoreJob,
+        store_many: StoreJobs,
         call_context: MakeContext,
         options: TaskOptions,
     ) -> None:
         self._registry = registry
+        for name in options.keys() - TaskOptions.__annotations__.keys():
+            raise task_options_error(name)
         most, key = options.pop("max_concurrent", None), options.pop("key", None)
         if key is not None and most is None:
             raise InvalidInputError("key", "needs max_concurrent")
@@ -64,6 +74,7 @@ class TaskDecorator:
             Task[..., Any],
             router=router,
             store=store,
+            store_many=store_many,
             call_context=call_context,
             concurrency=None if most is None else ConcurrencyLimit(most, key),
             kind=options.pop("kind", None),
@@ -118,7 +129,14 @@ class CronDecorator:
     def __call__(self, function: Any) -> Any:
         """Register the schedule; a plain function becomes a task first."""
         task = function if isinstance(function, Task) else self.make_task(function)
-        job = task.job(**self.arguments)
+        try:
+            job = task.job(**self.arguments)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                error.field,
+                f"{error.message}; @forge.cron passes what its arguments= holds, such "
+                f"as arguments={{{task.parameters.first or 'name'!r}: ...}}",
+            ).in_task(task.kind) from None
         chosen = replace(
             self.definition,
             name=self.definition.name if self.has_name else task.kind,
@@ -141,11 +159,13 @@ class Declarations:
         *,
         router: TaskRouter,
         store: StoreJob,
+        store_many: StoreJobs,
         call_context: MakeContext,
     ) -> None:
         self.registry = registry
         self._router = router
         self._store = store
+        self._store_many = store_many
         self._call_context = call_context
 
     @overload
@@ -188,6 +208,7 @@ class Declarations:
             self.registry,
             router=self._router.others,
             store=self._store,
+            store_many=self._store_many,
             call_context=self._call_context,
             options=options,
         )

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from enum import StrEnum
 from types import MappingProxyType
@@ -39,15 +38,20 @@ from flask_forge_jobs.tasks.context import (
     entered_context,
     running_context,
 )
+from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.endings import of_error, of_value
 from flask_forge_jobs.tasks.handles import JobHandle
+from flask_forge_jobs.tasks.misfits import call_error, jobs_of
 from flask_forge_jobs.tasks.options import EnqueueOptions, FollowUpTask, JobOptions
+from flask_forge_jobs.tasks.other_words import OF_TASKS, teach
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
 from flask_forge_jobs.tasks.routing import DefaultRouter
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Of one call: by name, or by position.
+Arguments = Mapping[str, Any] | tuple[Any, ...]
 
 
 class Isolation(StrEnum):
@@ -62,6 +66,15 @@ class StoreJob(Protocol):
 
     def __call__(self, job: NewJob, *, connection: object | None = None) -> JobHandle:
         """Store a job; see :meth:`.JobQueue.enqueue`."""
+
+
+class StoreJobs(Protocol):
+    """Stores several jobs of a task, all or none."""
+
+    def __call__(
+        self, jobs: Sequence[NewJob], *, connection: object | None = None
+    ) -> list[JobHandle]:
+        """Store the jobs; see :meth:`.JobQueue.enqueue_many`."""
 
 
 _NOBODY: Mapping[Ending, FollowUpTask] = MappingProxyType({})
@@ -89,6 +102,7 @@ class Task(Generic[P, R]):
         *,
         router: Callable[[str], str],
         store: StoreJob,
+        store_many: StoreJobs,
         kind: str | None = None,
         aliases: Collection[str] = (),
         options: JobOptions = JobOptions(),  # noqa: B008  # it cannot be changed
@@ -99,10 +113,9 @@ class Task(Generic[P, R]):
         call_context: MakeContext = lambda _: running_context(),
     ) -> None:
         # To register a task under a second kind, wrap its function, not the task.
-        self.function: Callable[..., R] = (
-            function.function if isinstance(function, Task) else function
-        )
-        function = self.function
+        if isinstance(function, Task):
+            function = function.function
+        self.function: Callable[..., R] = function
         self.kind = _name_of(function) if kind is None else kind
         self.aliases = (aliases,) if isinstance(aliases, str) else tuple(aliases)
         for alias in self.aliases:
@@ -116,7 +129,8 @@ class Task(Generic[P, R]):
             None if concurrency is None else self.parameters.concurrency(concurrency)
         )
         self._router = router
-        self._store = store
+        self.store = store
+        self.store_many = store_many
         self._call_context = call_context
         # A wrong option fails here, when the module is imported.
         self._template = options.new_job(self.kind, EMPTY_PAYLOAD, DefaultRouter())
@@ -125,6 +139,12 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.kind}>"
+
+    @property
+    def python_name(self) -> str:
+        """The function's name, for messages."""
+        name = str(getattr(self, "__name__", ""))
+        return name if name.isidentifier() else "task"
 
     @property
     def timeout_s(self) -> float | None:
@@ -188,11 +208,27 @@ class Task(Generic[P, R]):
             StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored.
         """
-        return self._store(self._new_job(self.defaults, args, kwargs))
+        return self.store(self.new_job(self.defaults, args, kwargs))
+
+    def enqueue_many(self, calls: Iterable[Arguments]) -> list[JobHandle]:
+        """Store up to 10,000 jobs of this task, all or none.
+
+        For example::
+
+            send_welcome.enqueue_many({"user_id": each.id} for each in users)
+
+        Args:
+            calls: The arguments of each job: a dict by name, or a tuple by position.
+
+        Returns:
+            A handle on each job, in order; see :meth:`ForgeJobs.enqueue_many`, which
+            also lists the errors and takes jobs of several tasks.
+        """
+        return self.options().enqueue_many(calls)
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Return the job that :meth:`enqueue` would store, for ``enqueue_many``."""
-        return self._new_job(self.defaults, args, kwargs)
+        return self.new_job(self.defaults, args, kwargs)
 
     def options(self, **options: Unpack[EnqueueOptions]) -> BoundTask[P]:
         """Return the task with other options, to enqueue jobs with.
@@ -207,14 +243,7 @@ class Task(Generic[P, R]):
             TypeError: There is no such option.
         """
         connection = options.pop("connection", None)
-        chosen = self.defaults.changed(**options)
-        store = self._store
-        return BoundTask(
-            lambda args, kwargs: self._new_job(chosen, args, kwargs),
-            store
-            if connection is None
-            else functools.partial(store, connection=connection),
-        )
+        return BoundTask(self, self.defaults.changed(**options), connection)
 
     def job_for(self, arguments: object, options: JobOptions) -> NewJob:
         """Return a job for a JSON object of arguments by name.
@@ -227,39 +256,47 @@ class Task(Generic[P, R]):
             raise InvalidInputError(
                 "payload", f"{self.kind} takes a JSON object of parameter name to value"
             )
-        payload = dump(arguments)
         try:
+            payload = dump(arguments)
             self.parameters.loaded(arguments)
         except TypeError as error:
-            raise InvalidInputError("payload", f"{self.kind}: {error}") from None
+            raise InvalidInputError("payload", str(error)).in_task(self.kind) from None
+        except InvalidInputError as error:
+            raise error.in_task(self.kind) from None
         return options.new_job(self.kind, payload, self._router)
 
-    def _new_job(
+    def new_job(
         self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> NewJob:
+        """Return a job for a call; errors as for :meth:`enqueue`."""
         try:
             # Most calls are by name, and a comparison is cheaper than binding.
             if not args and self.parameters.are_ready(kwargs):
                 arguments = kwargs
             else:
-                arguments = self.parameters.bind(args, kwargs)
-        except TypeError as error:
-            hint = "; pass it to options()" if "connection" in kwargs else ""
-            raise InvalidInputError(
-                "arguments", f"{self.kind}: {error}{hint}"
-            ) from None
-        if options is not self.defaults or options.dedupe_by_args:
-            return options.new_job(self.kind, dump(arguments), self._router)
-        queue_name = options.queue or self._router(self.kind)
-        # Read once: another thread may replace it for a queue of its own.
-        template = self._template
-        if template.queue_name != queue_name:
-            template = options.new_job(self.kind, EMPTY_PAYLOAD, self._router)
-            self._template = template
-        if not arguments:
-            return template
-        payload = dump(arguments, max_bytes=MAX_PAYLOAD_BYTES)
+                arguments = self._bound(args, kwargs)
+            if options is not self.defaults or options.dedupe_by_args:
+                return options.new_job(self.kind, dump(arguments), self._router)
+            queue_name = options.queue or self._router(self.kind)
+            # Read once: another thread may replace it for a queue of its own.
+            template = self._template
+            if template.queue_name != queue_name:
+                template = options.new_job(self.kind, EMPTY_PAYLOAD, self._router)
+                self._template = template
+            if not arguments:
+                return template
+            payload = dump(arguments, max_bytes=MAX_PAYLOAD_BYTES)
+        except InvalidInputError as error:
+            raise error.in_task(self.kind) from None
         return template.with_checked(payload=payload)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.parameters.bind(args, kwargs)
+        except TypeError as error:
+            raise call_error(
+                self.python_name, self.parameters, args, kwargs, str(error)
+            ) from None
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once with a stored payload; never raises.
@@ -275,8 +312,10 @@ class Task(Generic[P, R]):
             return Dead("bad arguments: the payload is not a JSON object")
         try:
             arguments = self.parameters.loaded(arguments)
-        except (TypeError, InvalidInputError) as error:
+        except TypeError as error:
             return Dead(clip(f"bad arguments: {error}"))
+        except InvalidInputError as error:
+            return Dead(clip(f"bad arguments: {error.in_task(self.kind)}"))
         # In a copy, so that changes to context variables, such as decimal's precision,
         # do not leak into the next job.
         return copy_context().run(self._call, context, arguments)
@@ -306,20 +345,36 @@ class BoundTask(Generic[P]):
     """A task with chosen options, returned by :meth:`Task.options`."""
 
     def __init__(
-        self,
-        new_job: Callable[[tuple[Any, ...], dict[str, Any]], NewJob],
-        store: StoreJob,
+        self, task: Task[P, Any], options: JobOptions, connection: object | None
     ) -> None:
-        self._new_job = new_job
-        self._store = store
+        self._task = task
+        self._options = options
+        self._connection = connection
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """Store a job with these options; see :meth:`Task.enqueue`."""
-        return self._store(self._new_job(args, kwargs))
+        task = self._task
+        job = task.new_job(self._options, args, kwargs)
+        return task.store(job, connection=self._connection)
+
+    def enqueue_many(self, calls: Iterable[Arguments]) -> list[JobHandle]:
+        """Store jobs with these options; see :meth:`Task.enqueue_many`."""
+        task = self._task
+        jobs = jobs_of(
+            task.python_name,
+            task.parameters.first,
+            calls,
+            functools.partial(task.new_job, self._options),
+        )
+        return task.store_many(jobs, connection=self._connection)
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Return a job with these options; see :meth:`Task.job`."""
-        return self._new_job(args, kwargs)
+        return self._task.new_job(self._options, args, kwargs)
+
+
+teach(Task, OF_TASKS)
+teach(BoundTask, OF_TASKS)
 
 
 def policy_of(task: object) -> RetryPolicy:
@@ -342,24 +397,3 @@ def _name_of(function: Callable[..., Any]) -> str:
     if not isinstance(name, str) or name == "<lambda>":
         raise TypeError(f"{function!r} has no name; give the task a kind")
     return name
-
-
-def run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
-    """Run a coroutine in its own event loop and return its result."""
-    import asyncio  # here, because it loads slowly
-
-    if not _is_in_a_loop():
-        return asyncio.run(coroutine)
-    # In a coroutine, such as an async view: a second loop needs another thread.
-    with ThreadPoolExecutor(1, "forge-jobs-loop") as pool:
-        return pool.submit(copy_context().run, asyncio.run, coroutine).result()
-
-
-def _is_in_a_loop() -> bool:
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -6,6 +6,7 @@ characters escaped.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,10 @@ _LONGEST_TRACE = 4000
 MOST_FRAMES = 20
 MAX_TRACEBACK_BYTES = 8192
 _LONGEST_LINE = 500
-_OURS = str(Path(__file__).parents[1])
+_OURS = f"{Path(__file__).parents[1]}{os.sep}"
+_STANDARD = Path(traceback.__file__).parent
+# What runs a task, and what is between us and a coroutine.
+_ABOVE = (_OURS, *(f"{_STANDARD / name}{os.sep}" for name in ("asyncio", "concurrent")))
 Mask = Callable[[str], str]
 mask_known: Mask = Masking().text
 
@@ -46,12 +50,14 @@ def trace_of(error: BaseException, mask: Mask) -> str:
 def traceback_of(error: BaseException, mask: Mask) -> str:
     """Return the masked traceback of an exception, for storage and log.
 
-    It has the last 20 frames of the exception and of each cause, and at most 8 KiB.
+    It has the last 20 frames of the exception and of each cause, without those of this
+    package, and at most 8 KiB.
     """
     try:
         found = traceback.TracebackException(
-            type(error), error, _below_ours(error), limit=-MOST_FRAMES, compact=True
+            type(error), error, below_ours(error), limit=-2 * MOST_FRAMES, compact=True
         )
+        _leave_out_ours(found)
         text = "".join(found.format()).rstrip()
     except BaseException:  # noqa: BLE001  # a foreign __str__ may raise anything
         text = type(error).__name__
@@ -68,16 +74,24 @@ def _end_of(text: str) -> str:
     return lines[-_LOOKED_AT:].partition("\n")[2]
 
 
-def _below_ours(error: BaseException) -> TracebackType | None:
-    """Return the traceback without our own frames above the task."""
+def below_ours(error: BaseException) -> TracebackType | None:
+    """Return the traceback from the task on; all of it if no frame is the task's."""
     found = error.__traceback__
-    while (
-        found is not None
-        and found.tb_next is not None
-        and found.tb_frame.f_code.co_filename.startswith(_OURS)
-    ):
+    while found is not None and found.tb_frame.f_code.co_filename.startswith(_ABOVE):
         found = found.tb_next
-    return found
+    return error.__traceback__ if found is None else found
+
+
+def _leave_out_ours(found: traceback.TracebackException) -> None:
+    """Drop our own frames and all but the last 20, also of causes and members."""
+    waiting: list[traceback.TracebackException | None] = [found]
+    while waiting:
+        each = waiting.pop()
+        if each is None:
+            continue
+        theirs = [line for line in each.stack if not line.filename.startswith(_OURS)]
+        each.stack[:] = (theirs or each.stack)[-MOST_FRAMES:]
+        waiting += (each.__cause__, each.__context__, *(each.exceptions or ()))
 
 
 def describe_failure(error: BaseException) -> str:

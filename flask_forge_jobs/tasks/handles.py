@@ -13,6 +13,7 @@ from flask_forge_jobs.model.jobs import CancelOutcome, EnqueueResult, Job, JobSt
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.other_words import OF_JOBS, teach
 
 _LONGEST_ID = 64
 
@@ -220,6 +221,9 @@ class JobHandle:
             return check_text("id", self.id, _LONGEST_ID)
         except InvalidInputError:
             raise JobNotFoundError(str(self.id)[:_LONGEST_ID]) from None
+
+
+teach(JobHandle, OF_JOBS)
 
 
 def _decoded(text: str | None) -> Any:

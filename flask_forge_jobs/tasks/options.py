@@ -16,6 +16,7 @@ from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.payloads import fingerprint
+from flask_forge_jobs.tasks.other_words import unknown_option
 from flask_forge_jobs.tasks.retries import Errors, Retry
 
 
@@ -138,8 +139,7 @@ class JobOptions:
         A dedupe key overrides ``dedupe_by_args``. An unknown option raises TypeError.
         """
         for name in given.keys() - _NAMES:
-            known = ", ".join(sorted(_NAMES))
-            raise TypeError(f"there is no option {name!r}; there are {known}")
+            raise TypeError(unknown_option(name, _NAMES))
         chosen = {name: value for name, value in given.items() if value is not None}
         if "dedupe_key" in chosen:
             chosen.setdefault("dedupe_by_args", False)

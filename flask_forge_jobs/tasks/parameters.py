@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import operator
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,9 @@ _NAMELESS = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.VAR_POSITIONAL,
 )
+# Of unknown names, which a client may invent.
+_MOST_NAMED = 3
+_LONGEST_NAME = 60
 
 
 class Parameters:
@@ -42,19 +46,23 @@ class Parameters:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         name = getattr(function, "__qualname__", repr(function))
+        given: object = function
+        if isinstance(given, classmethod):
+            function = given.__func__
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
             function
         ):
             raise TypeError(f"{name} is a generator; calling it would run nothing")
         parameters = list(_signature_of(function, name).parameters.values())
-        self._context_name: str | None = None
+        _refuse_method(function, name, [each.name for each in parameters])
+        self.context_name: str | None = None
         self.takes_context = bool(parameters) and _is_context(parameters[0], function)
         if self.takes_context:
             first = parameters.pop(0)
             if first.kind not in _POSITIONAL:
                 raise TypeError(f"{name}: the context must be an ordinary parameter")
             if first.kind is not inspect.Parameter.POSITIONAL_ONLY:
-                self._context_name = first.name
+                self.context_name = first.name
         for parameter in parameters:
             if parameter.kind in _NAMELESS:
                 raise TypeError(
@@ -89,7 +97,10 @@ class Parameters:
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call by name, as JSON."""
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError:
+            raise TypeError(self.misfit(len(args), kwargs)) from None
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             if _takes_any_name(self._signature.parameters[name]):
@@ -137,9 +148,56 @@ class Parameters:
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise TypeError if the function does not take these arguments by name."""
         names = arguments.keys()
-        if self._takes_more or not self._required <= names <= self._names:
-            self._signature.bind(**arguments)
-            self._refuse_context(arguments)
+        if not (self._required <= names and (self._takes_more or names <= self._names)):
+            raise TypeError(self.misfit(0, arguments))
+        self._refuse_context(arguments)
+
+    def takes(self, name: str) -> bool:
+        """Whether there is a parameter of this name."""
+        return self._takes_more or name in self._names
+
+    @property
+    def first(self) -> str | None:
+        """The name of the first parameter, or None."""
+        return next(iter(self._signature.parameters), None)
+
+    def misfit(self, count: int, named: Iterable[str]) -> str:
+        """Return everything that is wrong with arguments by position and by name."""
+        ordered = [
+            each.name
+            for each in self._signature.parameters.values()
+            if each.kind in _POSITIONAL
+        ]
+        given = ordered[:count]
+        unknown = [name for name in named if not self.takes(name)]
+        faults = [f"`{name}` is given twice" for name in named if name in given]
+        faults += [
+            f"`{name}` is missing"
+            for name in self._signature.parameters
+            if name in self._required.difference(given, named)
+        ]
+        faults += [
+            f"there is no `{name[:_LONGEST_NAME]}`{self._similar(name)}"
+            for name in unknown[:_MOST_NAMED]
+        ]
+        if len(unknown) > _MOST_NAMED:
+            faults.append(f"nor {len(unknown) - _MOST_NAMED} more")
+        if count > len(ordered):
+            faults.append(f"{count} by position are more than {len(ordered)}")
+        return f"{', '.join(faults)}; it takes {self._listed()}"
+
+    def _similar(self, name: str) -> str:
+        if name == self.context_name:
+            return ", which is the task's context"
+        similar = difflib.get_close_matches(name[:_LONGEST_NAME], self._names, 1)
+        return f" (did you mean `{similar[0]}`?)" if similar else ""
+
+    def _listed(self) -> str:
+        names = [
+            f"`{name}`" if name in self._required else f"`{name}` (optional)"
+            for name in self._signature.parameters
+        ]
+        return ", ".join(names) or "none"
 
     def concurrency(self, limit: ConcurrencyLimit) -> ConcurrencyLimit:
         """Return a concurrency limit, checked, with the default of its key."""
@@ -157,8 +215,21 @@ class Parameters:
 
     def _refuse_context(self, arguments: Mapping[str, Any]) -> None:
         # With **kwargs the name would bind here and then clash in the call.
-        if self._context_name in arguments:
-            raise TypeError(f"argument {self._context_name!r} is the task's context")
+        if self.context_name in arguments:
+            raise TypeError(f"argument {self.context_name!r} is the task's context")
+
+
+def _refuse_method(function: object, name: str, parameters: Sequence[str]) -> None:
+    """Raise TypeError for a function that is defined in a class and takes ``self``."""
+    owner = name.rpartition(".")[0]
+    is_member = bool(owner) and not owner.endswith("<locals>")
+    is_method = is_member and parameters[:1] in (["self"], ["cls"])
+    if is_method or isinstance(function, classmethod):
+        shown_name = name.rpartition("<locals>.")[2]
+        raise TypeError(
+            f"{shown_name} is a method, and a job has no object to call it on; make it "
+            "a function that takes what identifies the object, such as its id"
+        )
 
 
 def _takes_any_name(parameter: inspect.Parameter) -> bool:

@@ -125,6 +125,12 @@ def _delays(retry: Any) -> exponential | tuple[float, ...]:
 def _seconds(field: str, value: object) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInputError(
+            field,
+            f"{shown(value)} is no delay; give seconds (30), a timedelta, a list of "
+            "them ([10, 60]), exponential(30), or a function of attempt and exception",
+        )
     return float(check_seconds(field, value, 0.0, MAX_DELAY_S))
 
 

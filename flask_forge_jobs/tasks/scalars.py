@@ -115,6 +115,8 @@ def enumeration(kind: type[Enum]) -> Conversion:
             "pass their names"
         )
     wants = f"one of {kind.__name__}"
+    # JavaScript, for one, writes 1.0 as 1.
+    readable = types_of_values | ({int} if float in types_of_values else set())
 
     def encode(value: Any, path: str) -> Any:
         if not isinstance(value, kind):
@@ -122,7 +124,7 @@ def enumeration(kind: type[Enum]) -> Conversion:
         return value.value
 
     def decode(value: Any, path: str) -> Any:
-        if type(value) in types_of_values:
+        if type(value) in readable:
             # A custom _missing_() may raise anything.
             with contextlib.suppress(Exception):
                 return kind(value)

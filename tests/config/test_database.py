@@ -367,7 +367,10 @@ def test_an_error_says_where_the_address_comes_from() -> None:
 
     assert settings.named == ""
     assert dataclasses.replace(settings, source="X").named == " (from X)"
-    assert dataclasses.replace(settings, source="default").named == " (by default)"
+    assert (
+        dataclasses.replace(settings, source="default").named
+        == " (by default; FORGE_JOBS_DATABASE_URL names another)"
+    )
     assert dataclasses.replace(settings, source="X") == settings
 
 

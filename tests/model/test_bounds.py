@@ -25,7 +25,7 @@ class Evil:
         (7, "7"),
         (None, "None"),
         (10**5000, "a number of over 77 digits"),
-        (Evil(), "a Evil"),
+        (Evil(), "an Evil"),
         (["secret"], "a list"),
     ],
     ids=lambda value: type(value).__name__,

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model import payloads
+from flask_forge_jobs.model.bounds import with_article
 
 MIB = 1_048_576
 
@@ -254,7 +255,7 @@ UNSERIALISABLE: list[tuple[object, str]] = [
     (Hostile(), "a Hostile is not JSON"),
     (Text("text"), "a Text is not JSON"),
     (Number(1), "a Number is not JSON"),
-    (Items(), "a Items is not JSON"),
+    (Items(), "an Items is not JSON"),
     (Mapping(), "a Mapping is not JSON"),
     (Colour.RED, "a Colour is not JSON"),
     (Level.LOW, "a Level is not JSON"),
@@ -298,7 +299,7 @@ def test_dump_refuses_a_key_that_json_would_rename(key: object, name: str) -> No
         payloads.dump([{"a": {key: 1}}])
 
     assert caught.value.field == "payload[0].a"
-    assert caught.value.message == f"a key is a {name}, not text"
+    assert caught.value.message == f"a key is {with_article(name)}, not text"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_jitter_spreads_the_retries(jitter: object, delay_s: float) -> None:
         ("DATABASE_URL", " (from DATABASE_URL): "),
         ("FORGE_JOBS_DATABASE_URL", " (from FORGE_JOBS_DATABASE_URL): "),
         ("/etc/queue_database.toml", " (from /etc/queue_database.toml): "),
-        ("default", " (by default): "),
+        ("default", " (by default; FORGE_JOBS_DATABASE_URL names another): "),
     ],
 )
 def test_a_database_that_cannot_be_opened_is_named_with_its_setting(

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
@@ -25,7 +25,6 @@ from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.tasks.context import CancelledError, TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task
-from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.support.commands import ROOT
@@ -160,13 +159,18 @@ def _isolated(
         function,
         router=DefaultRouter(),
         store=_no_store,
+        store_many=_no_store_many,
         concurrency=concurrency,
         isolation=Isolation.PROCESS,
     )
 
 
-def _no_store(job: NewJob, *, connection: object = None) -> JobHandle:
+def _no_store(job: object, *, connection: object = None) -> Never:
     raise AssertionError(job, connection)
+
+
+def _no_store_many(jobs: object, *, connection: object = None) -> Never:
+    raise AssertionError(jobs, connection)
 
 
 def main() -> int:

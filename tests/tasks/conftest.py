@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -36,6 +36,11 @@ class Outbox:
         self.connections.append(connection)
         result = self.enqueue(job)
         return JobHandle(NOWHERE, result.id, result)
+
+    def store_many(
+        self, jobs: Sequence[NewJob], *, connection: object | None = None
+    ) -> list[JobHandle]:
+        return [self.store(job, connection=connection) for job in jobs]
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
         self.jobs.append(job)

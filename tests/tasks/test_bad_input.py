@@ -78,7 +78,7 @@ def run_one(app: Flask, job_id: str) -> Job:
         ({1, 2}, "a set is not JSON"),
         (b"x", "a bytes is not JSON"),
         (datetime(2030, 1, 1, tzinfo=UTC), "a datetime is not JSON"),
-        ({1: "one"}, "a key is a int, not text"),
+        ({1: "one"}, "a key is an int, not text"),
         (math.nan, "nan is not a JSON number"),
         ("\x00", "contains a NUL character"),
         ("\ud800", "contains half of a surrogate pair"),
@@ -134,8 +134,8 @@ def test_the_stored_text_is_that_of_the_call(forge: ForgeJobs) -> None:
 @pytest.mark.parametrize(
     ("payload", "why"),
     [
-        ({}, "missing a required argument: 'user_id'"),
-        ({"user_id": 1, "age": 2}, "got an unexpected keyword argument 'age'"),
+        ({}, "`user_id` is missing; it takes `user_id`"),
+        ({"user_id": 1, "age": 2}, "there is no `age`; it takes `user_id`"),
         ([1], "the payload is not a JSON object"),
     ],
     ids=["missing", "unexpected", "no object"],

@@ -178,6 +178,39 @@ def test_a_value_comes_back_as_it_was(
     assert type(back(annotation, value)) is type(value)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value", "comes_back"),
+    [
+        (list[int], (1, 2), [1, 2]),
+        (list, (1, 2), [1, 2]),
+        (list[date], (date(2026, 6, 1),), [date(2026, 6, 1)]),
+        (list[list[int]], ((1,),), [[1]]),
+        (list[int] | None, (1,), [1]),
+        (dict[str, list[int]], {"a": (1,)}, {"a": [1]}),
+        (tuple[int, int], [1, 2], (1, 2)),
+        (tuple, [1], (1,)),
+        (list[tuple[int, int]], [[1, 2]], [(1, 2)]),
+        (list[float], (1, 0.5), [1, 0.5]),
+    ],
+    ids=repr,
+)
+def test_what_json_makes_equal_is_taken(
+    annotation: Any, value: Any, comes_back: Any
+) -> None:
+    assert back(annotation, value) == comes_back
+
+
+def test_a_whole_number_is_a_member_of_an_enumeration_of_floats() -> None:
+    """JavaScript writes 1.0 as 1."""
+
+    class Ratio(enum.Enum):
+        ONE = 1.0
+
+    assert conversion_of(Ratio).decode(1, "payload.x") is Ratio.ONE
+    with pytest.raises(InvalidInputError):
+        conversion_of(Ratio).decode(True, "payload.x")
+
+
 def test_classes_may_hold_others_and_themselves() -> None:
     inner = Order([Line(ID, Decimal("0.5"), 2)], NOON)
     order = Order(inner.lines, NOON, inner)
@@ -207,7 +240,8 @@ def test_a_member_of_a_subclass_becomes_what_it_is_one_of() -> None:
         (Colour, "red", "'red' is not one of Colour"),
         (Colour, Size.SMALL, "a Size is not one of Colour"),
         (Literal["a", 1], True, "True is not one of 'a', 1"),
-        (list[int], (1,), "a tuple is not a list"),
+        (list[int], {1: 1}, "a dict is not a list"),
+        (list[int], {1}, "a set is not a list"),
         (list[int], [1, "x"], r"payload\.x\[1\]: 'x' is not a whole number"),
         (dict[str, int], {"a": "x"}, r"payload\.x\.a: 'x' is not a whole number"),
         (dict[str, int], {1: 1}, "1 is not a key"),

@@ -26,8 +26,10 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
     ThrottleScope,
 )
+from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.tasks.context import CancelReason, TaskContext, current_job
-from flask_forge_jobs.tasks.decorator import Task, run_coroutine
+from flask_forge_jobs.tasks.coroutines import run_coroutine
+from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter, KindPrefixRouter, Router
 from tests.tasks.conftest import Outbox
@@ -53,6 +55,7 @@ def make_task(outbox: Outbox) -> MakeTask:
             options=JobOptions(**options),
             router=router or DefaultRouter(),
             store=outbox.store,
+            store_many=outbox.store_many,
         )
 
     return make
@@ -258,13 +261,21 @@ def test_job_is_what_enqueue_would_store(make_task: MakeTask, outbox: Outbox) ->
 @pytest.mark.parametrize(
     ("args", "kwargs", "fault"),
     [
-        ((), {}, "arguments: send: missing a required argument: 'user_id'"),
-        ((1,), {"age": 2}, "arguments: send: got an unexpected keyword argument"),
-        (({1},), {}, "payload.user_id: a set is not a whole number"),
-        ((NOON,), {}, "payload.user_id: a datetime is not a whole number"),
-        ((1,), {"name": "\x00"}, "payload.name: contains a NUL"),
-        ((float("nan"),), {}, "payload.user_id: nan is not a whole number"),
-        ((1,), {"name": "x" * MAX_PAYLOAD_BYTES}, "payload: 1048599 bytes"),
+        ((), {}, "arguments of `send`: `user_id` is missing; it takes"),
+        (
+            (1,),
+            {"age": 2},
+            "arguments of `send`: there is no `age`; it takes `user_id`",
+        ),
+        (({1},), {}, "argument `user_id` of `send`: a set is not a whole number"),
+        ((NOON,), {}, "argument `user_id` of `send`: a datetime is not a whole number"),
+        ((1,), {"name": "\x00"}, "argument `name` of `send`: contains a NUL"),
+        (
+            (float("nan"),),
+            {},
+            "argument `user_id` of `send`: nan is not a whole number",
+        ),
+        ((1,), {"name": "x" * MAX_PAYLOAD_BYTES}, "arguments of `send`: 1048599 bytes"),
     ],
 )
 def test_wrong_arguments_are_refused_in_the_caller(
@@ -570,6 +581,30 @@ def test_a_throttle_keeps_what_it_was_raised_from(run: Run) -> None:
     assert isinstance(chosen, Throttled)
     assert (ended.reason, chosen.reason) == ("ConnectionError: HTTP 429", "try later")
     assert run(lambda: Throttled(5)).reason is None  # type: ignore[union-attr]
+
+
+def frames(outcome: Outcome) -> list[str]:
+    """Return the functions of a traceback, the files of which are all of this test."""
+    assert isinstance(outcome, Failed)
+    lines = [each for each in str(outcome.traceback).split("\n") if "  File " in each]
+    assert {line.split(",")[0] for line in lines} == {f'  File "{__file__}"'}
+    return [line.rpartition(" ")[2] for line in lines]
+
+
+def test_a_traceback_begins_with_the_task_and_has_no_frames_of_ours(run: Run) -> None:
+    """Neither above the task nor below it, nor in a cause."""
+
+    def fails() -> None:
+        try:
+            load_text("{")
+        except InvalidInputError as error:
+            raise KeyError("id") from error
+
+    async def fails_later() -> None:
+        load_text("{")
+
+    assert frames(run(fails)) == ["fails", "fails"]
+    assert frames(run(fails_later)) == ["fails_later"]
 
 
 @pytest.mark.parametrize("payload", ["", "{", '{"user_id":NaN}', "[" * 100_000])

@@ -19,7 +19,13 @@ from tests.tasks.conftest import Outbox
 
 
 def task(kind: str) -> Task[[], None]:
-    return Task(lambda: None, kind=kind, router=DefaultRouter(), store=Outbox().store)
+    return Task(
+        lambda: None,
+        kind=kind,
+        router=DefaultRouter(),
+        store=Outbox().store,
+        store_many=Outbox().store_many,
+    )
 
 
 def test_registry_finds_a_task_by_its_kind() -> None:
@@ -49,6 +55,7 @@ def test_a_task_is_found_by_its_aliases() -> None:
         aliases=["mail", "post"],
         router=DefaultRouter(),
         store=Outbox().store,
+        store_many=Outbox().store_many,
     )
     registry.add(send)
 

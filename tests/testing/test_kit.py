@@ -290,7 +290,7 @@ def test_perform_raises_what_the_task_raises(jobs: JobsKit, forge: ForgeJobs) ->
         jobs.perform(fails, "at once")
     with pytest.raises(InvalidInputError, match="how"):
         jobs.perform(fails, object())  # type: ignore[call-overload]  # what is tested
-    with pytest.raises(InvalidInputError, match="missing a required argument"):
+    with pytest.raises(InvalidInputError, match="`how` is missing"):
         jobs.perform(fails)  # type: ignore[call-overload]  # what is tested
 
 

@@ -116,6 +116,21 @@ def test_wrong_arguments_are_refused_by_the_checker_and_at_run_time() -> None:
         plain.options(priorty=1)  # type: ignore[call-arg]  # misspelt
 
 
+def test_many_calls_are_dicts_or_tuples(app: Flask) -> None:
+    calls: list[dict[str, int]] = [{"user_id": 7}]
+    with app.app_context():
+        assert_type(plain.enqueue_many([{"user_id": 7}, (8,)]), list[JobHandle])
+        assert_type(
+            plain.options(priority=1).enqueue_many((n,) for n in range(2)),
+            list[JobHandle],
+        )
+        assert_type(plain.enqueue_many(calls), list[JobHandle])
+    with pytest.raises(InvalidInputError):
+        plain.enqueue_many([7])  # type: ignore[list-item]  # not the arguments of a call
+    with pytest.raises(InvalidInputError):
+        forge.enqueue_many([plain])  # type: ignore[list-item]  # a task is no job
+
+
 def test_wrong_types_are_refused_by_the_checker() -> None:
     with pytest.raises(InvalidInputError):
         plain.enqueue(b"7")  # type: ignore[arg-type]  # not an int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import sqlite3
@@ -25,6 +26,9 @@ _LOCKED, _INTERRUPT, _CORRUPT, _NOT_A_DATABASE = 6, 9, 11, 26
 _RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
 # Permission, I/O error, read-only, full, cannot open.
 _UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
+_NOT_PERMITTED = frozenset({3, 8, 14})
+_NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_WRITABLE = "; the database needs a folder that this user can write to"
 
 
 @dataclass(eq=False)
@@ -53,7 +57,8 @@ class SqliteFaults(Faults):
                 f"a read took longer than {self.read_limit_s} s"
             )
         if primary in _UNAVAILABLE:
-            return StorageUnavailableError(f"{self.where}: {error}")
+            advice = _WRITABLE if primary in _NOT_PERMITTED else ""
+            return StorageUnavailableError(f"{self.where}: {error}{advice}")
         return StorageError(f"{self.where}: {error}")
 
     def _unsound(self, reason: object) -> StorageCorruptError:
@@ -64,7 +69,9 @@ class SqliteFaults(Faults):
         """Name the file too if it is another one, such as a lock beside it."""
         text = f"{self.where}: {error.strerror}"
         name = error.filename
-        return text if name is None or str(name) in text else f"{text} ({name})"
+        if name is not None and str(name) not in text:
+            text += f" ({name})"
+        return text + _WRITABLE if error.errno in _NO_ACCESS else text
 
 
 T = TypeVar("T")

@@ -1,0 +1,166 @@
+"""Words of RQ, Celery, Huey and Dramatiq, and ours in their place.
+
+A user who comes from another queue, or guesses, learns our word from the error. The
+words cost nothing where they are not used: they are attributes of classes that raise.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import NoReturn
+
+# Options that only have another name here.
+RENAMED = {
+    "countdown": "delay", "eta": "run_at", "run_after": "delay", "in_": "delay",
+    "schedule_at": "run_at", "schedule_in": "delay", "scheduled_at": "run_at",
+    "queue_name": "queue", "task_id": "job_id", "id": "job_id",
+    "timeout": "timeout_s", "job_timeout": "timeout_s", "time_limit": "timeout_s",
+    "soft_time_limit": "timeout_s", "unique_key": "dedupe_key", "lock": "dedupe_key",
+    "queueing_lock": "dedupe_key", "deduplication_key": "dedupe_key",
+    "autoretry_for": "retry_on", "throws": "dead_on", "on_failure": "on_dead",
+    "link_error": "on_dead", "name": "kind", "task_name": "kind", "actor_name": "kind",
+}  # fmt: skip
+_ATTEMPTS = "write max_attempts=, which counts the first run, too"
+_WAITS = "write retry=, such as retry=60 or retry=exponential(30)"
+_NEXT = "let the task enqueue the next job as its last step"
+_KEPT = "the queue decides how long a job is kept; see its retention"
+_ADVICE = {
+    "max_retries": _ATTEMPTS, "retries": _ATTEMPTS,
+    "retry_delay": _WAITS, "default_retry_delay": _WAITS, "retry_backoff": _WAITS,
+    "retry_backoff_max": _WAITS, "retry_jitter": _WAITS, "retry_kwargs": _WAITS,
+    "min_backoff": _WAITS, "max_backoff": _WAITS, "backoff": _WAITS,
+    "acks_late": "leave it out: a job always stays stored until its run has ended",
+    "task_acks_late": "leave it out: a job always stays stored until its run has ended",
+    "bind": "annotate the task's first parameter with TaskContext",
+    "context": "annotate the task's first parameter with TaskContext",
+    "link": _NEXT, "on_success": _NEXT, "depends_on": _NEXT, "pipe_target": _NEXT,
+    "expires": "there is no expiry; compare times at the start of the task",
+    "at_front": "write priority=, where lower numbers run first",
+    "ttl": _KEPT, "result_ttl": _KEPT, "failure_ttl": _KEPT, "ignore_result": _KEPT,
+    "store_results": _KEPT,
+    "rate_limit": "write forge.rate_limit() and, in the task, context.rate_limit()",
+    "serializer": "leave it out: arguments are JSON",
+    "args": "give the arguments to enqueue()",
+    "kwargs": "give the arguments to enqueue()",
+    "schedule": "write delay= or run_at=; @forge.cron puts a task on a schedule",
+    "crontab": "put the task on a schedule with @forge.cron",
+}  # fmt: skip
+
+_LATER = "{name}.options(delay=60).enqueue(...)"
+_ENQUEUE = "{name}.enqueue(...)"
+_WITH_OPTIONS = f"{_ENQUEUE}, with options {_LATER}"
+_BATCH = "{name}.enqueue_many([...])"
+OF_TASKS = {
+    "delay": _ENQUEUE, "send": _ENQUEUE, "defer": _ENQUEUE, "queue": _ENQUEUE,
+    "submit": _ENQUEUE, "perform_async": _ENQUEUE, "enqueue_call": _ENQUEUE,
+    "apply_async": _WITH_OPTIONS, "send_with_options": _WITH_OPTIONS,
+    "configure": _WITH_OPTIONS, "schedule": _LATER, "enqueue_in": _LATER,
+    "perform_in": _LATER, "enqueue_at": "{name}.options(run_at=...).enqueue(...)",
+    "call_local": "{name}(...)",
+    "fn": "{name}.function", "run_async": _ENQUEUE,
+    "s": "{name}.job(...)", "si": "{name}.job(...)", "signature": "{name}.job(...)",
+    "subtask": "{name}.job(...)", "message": "{name}.job(...)",
+    "map": _BATCH, "starmap": _BATCH, "chunks": _BATCH, "batch_defer": _BATCH,
+    "name": "{name}.kind", "actor_name": "{name}.kind", "queue_name": "{name}.defaults",
+    "request": "the TaskContext that the task's first parameter takes",
+    "AsyncResult": "forge.job(id)", "cron": "@forge.cron",
+}  # fmt: skip
+_WAIT = "job.wait(timeout_s=10) and then job.result"
+OF_JOBS = {
+    "get": _WAIT, "get_result": _WAIT, "join": _WAIT, "collect": _WAIT,
+    "return_value": "job.result", "latest_result": "job.result", "value": "job.result",
+    "get_status": "job.status", "state": "job.status", "get_state": "job.status",
+    "ready": "job.is_ready", "done": "job.is_ready", "is_finished": "job.is_successful",
+    "successful": "job.is_successful", "is_failed": "job.status and job.error",
+    "failed": "job.status and job.error", "exc_info": "job.traceback",
+    "exception": "job.error", "info": "job.progress, job.result or job.error",
+    "meta": "job.progress", "get_meta": "job.progress", "revoke": "job.cancel()",
+    "abort": "job.cancel()", "delete": "job.cancel()", "requeue": "job.retry()",
+    "get_id": "job.id", "job_id": "job.id", "task_id": "job.id", "message_id": "job.id",
+    "func_name": "job.kind", "task_name": "job.kind", "origin": "job.queue_name",
+    "queue": "job.queue_name", "forget": "nothing: jobs are deleted after some days",
+    "reset": "nothing: jobs are deleted after some days",
+}  # fmt: skip
+OF_FORGE = {
+    "AsyncResult": "forge.job(id)", "fetch_job": "forge.job(id)",
+    "get_job": "forge.job(id)", "result": "forge.job(id)",
+    "send_task": "forge.enqueue(kind, {{...}})", "send": "forge.enqueue(kind, {{...}})",
+    "delay": "task.enqueue(...)", "submit": "task.enqueue(...)",
+    "enqueue_in": "forge.enqueue(kind, {{...}}, delay=60)",
+    "enqueue_at": "forge.enqueue(kind, {{...}}, run_at=...)",
+    "actor": "@forge.task", "shared_task": "@forge.task",
+    "periodic_task": "@forge.cron", "scheduled_job": "@forge.cron",
+    "add_periodic_task": "@forge.cron", "schedule": "@forge.cron",
+    "get_queue": "task.options(queue=...)", "queue": "task.options(queue=...)",
+    "get_worker": "flask forge-jobs worker", "start": "flask forge-jobs worker",
+    "worker": "flask forge-jobs worker", "control": "forge.cancel(id)",
+    "conf": "app.config['FORGE_JOBS_...']",
+    "config_from_object": "app.config['FORGE_JOBS_...']",
+}  # fmt: skip
+OF_CONTEXTS = {
+    "request": "the context itself, such as context.job_id",
+    "retry": "raise the exception: the task's retry= decides when it runs again",
+    "update_state": "context.progress(done, total)",
+    "save_meta": "context.set_progress(...)", "meta": "context.set_progress(...)",
+    "id": "context.job_id", "retries": "context.attempt, from 1",
+    "is_aborted": "context.check(), which stops the task",
+    "replace": "task.enqueue(...) as the last step of the task",
+}  # fmt: skip
+
+
+class OtherWord:
+    """A missing attribute whose error names the one to use."""
+
+    def __init__(self, advice: str) -> None:
+        self._advice = advice
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        """Raise AttributeError, so that hasattr() is False."""
+        task = getattr(instance, "__name__", "task")
+        raise AttributeError(
+            f"{owner.__name__} has no {self._name!r}; use "
+            f"{self._advice.format(name=task)}",
+            name=self._name,
+            obj=instance,
+        )
+
+
+def teach(owner: type, words: Mapping[str, str]) -> None:
+    """Let a class answer the words of other queues, except those that it has itself."""
+    for name, advice in words.items():
+        if not hasattr(owner, name):
+            word = OtherWord(advice)
+            word.__set_name__(owner, name)
+            setattr(owner, name, word)
+
+
+def unknown_option(name: str, known: Collection[str]) -> str:
+    """Return the message for an option that does not exist."""
+    return f"there is no option {name!r}; {_instead(name, known)}"
+
+
+def _instead(name: str, known: Collection[str]) -> str:
+    renamed = RENAMED.get(name)
+    if renamed in known:
+        return f"write {renamed}="
+    if name in _ADVICE:
+        return _ADVICE[name]
+    similar = difflib.get_close_matches(name, known, 1)
+    if similar:
+        return f"did you mean {similar[0]}=?"
+    return f"there are {', '.join(sorted(known))}"
+
+
+def option_meant(name: str, known: Collection[str]) -> str | None:
+    """Return our name of an option of jobs; None if it is none."""
+    renamed = RENAMED.get(name, name)
+    return renamed if renamed in known else None
+
+
+def advice_on(name: str) -> str | None:
+    """Return what to write instead of another queue's option, or None."""
+    return _ADVICE.get(name)

@@ -1,0 +1,447 @@
+"""What a stranger gets wrong in the first week, and the message that answers it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_forge_jobs import ForgeJobs, InvalidInputError, TaskContext, current_job
+
+
+@dataclass
+class User:
+    name: str
+
+
+class Stranger:
+    """Somebody with an application and a habit from elsewhere, untyped."""
+
+    def __init__(self, forge: ForgeJobs) -> None:
+        self.forge: Any = forge
+
+        @forge.task
+        def add(a: int, b: int = 0) -> int:
+            return a + b
+
+        @forge.task
+        def greet(user: User) -> None: ...
+
+        @forge.task
+        def tag(items: list[object]) -> None: ...
+
+        @forge.task
+        def look(context: TaskContext) -> str:
+            return context.job_id
+
+        @forge.task
+        def free(row): ...  # type: ignore[no-untyped-def]  # as many are
+
+        self.add: Any = add
+        self.free: Any = free
+        self.greet: Any = greet
+        self.tag: Any = tag
+        self.look: Any = look
+
+    @property
+    def job(self) -> Any:
+        return self.forge.job("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+    def task(self, **options: Any) -> None:
+        self.forge.task(**options)
+
+    def cron(self) -> None:
+        def report(region: str) -> None: ...
+
+        self.forge.cron("@daily")(report)
+
+    def method(self) -> None:
+        class Basket:
+            def send(self, user_id: int) -> None: ...
+
+        self.forge.task(Basket.send)
+
+    def class_method(self) -> None:
+        class Basket:
+            @classmethod
+            def send(cls, user_id: int) -> None: ...
+
+        self.forge.task(vars(Basket)["send"])
+
+
+def plain() -> None: ...
+
+
+# -- calls -----------------------------------------------------------------------------
+
+NOT_A_DELAY = (
+    "is no delay; give seconds (30), a timedelta, a list of them ([10, 60]), "
+    "exponential(30), or a function of attempt and exception"
+)
+ATTEMPTS = "write max_attempts=, which counts the first run, too"
+TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
+    # Options among the arguments.
+    (
+        "delay",
+        lambda its: its.add.enqueue(1, delay=5),
+        (
+            "arguments of `add`: `delay` is an option; "
+            "write add.options(delay=5).enqueue(1)"
+        ),
+    ),
+    (
+        "queue",
+        lambda its: its.add.enqueue(a=1, queue="mail", priority=3),
+        (
+            "arguments of `add`: `queue`, `priority` are options; "
+            "write add.options(queue=..., priority=3).enqueue(a=1)"
+        ),
+    ),
+    (
+        "countdown",
+        lambda its: its.add.enqueue(1, countdown=5),
+        (
+            "arguments of `add`: `delay` is an option; "
+            "write add.options(delay=5).enqueue(1)"
+        ),
+    ),
+    (
+        "connection",
+        lambda its: its.add.job(1, connection=object()),
+        (
+            "arguments of `add`: `connection` is an option; "
+            "write add.options(connection=...).enqueue(1)"
+        ),
+    ),
+    (
+        "an option and a misfit",
+        lambda its: its.add.enqueue(c=1, delay=5),
+        (
+            "arguments of `add`: `delay` is an option; write "
+            "add.options(delay=5).enqueue(c=1); `a` is missing, there is no `c`; "
+            "it takes `a`, `b` (optional)"
+        ),
+    ),
+    (
+        "retries at the call",
+        lambda its: its.add.enqueue(1, max_retries=3),
+        f"arguments of `add`: there is no `max_retries`; {ATTEMPTS}",
+    ),
+    # Arguments.
+    (
+        "missing and unknown",
+        lambda its: its.add.enqueue(c=1),
+        (
+            "arguments of `add`: `a` is missing, there is no `c`; "
+            "it takes `a`, `b` (optional)"
+        ),
+    ),
+    (
+        "misspelt",
+        lambda its: its.greet.enqueue(usr="Ann"),
+        (
+            "arguments of `greet`: `user` is missing, there is no `usr` (did you mean "
+            "`user`?); it takes `user`"
+        ),
+    ),
+    (
+        "too many",
+        lambda its: its.add.enqueue(1, 2, 3),
+        (
+            "arguments of `add`: 3 by position are more than 2; "
+            "it takes `a`, `b` (optional)"
+        ),
+    ),
+    (
+        "twice",
+        lambda its: its.add.enqueue(1, a=2),
+        "arguments of `add`: `a` is given twice; it takes `a`, `b` (optional)",
+    ),
+    (
+        "the context as an argument",
+        lambda its: its.look.enqueue(context=current_job),
+        (
+            "arguments of `look`: there is no `context`, which is the task's context; "
+            "it takes none"
+        ),
+    ),
+    (
+        "wrong type",
+        lambda its: its.add.enqueue("7"),
+        "argument `a` of `add`: '7' is not a whole number",
+    ),
+    (
+        "wrong type within",
+        lambda its: its.greet.enqueue(User(7)),  # type: ignore[arg-type]
+        "argument `user.name` of `greet`: 7 is not text",
+    ),
+    (
+        "an object",
+        lambda its: its.tag.enqueue([{"at": object()}]),
+        "argument `items[0].at` of `tag`: an object is not JSON",
+    ),
+    (
+        "an object by name",
+        lambda its: its.forge.enqueue("tag", {"items": [{1}]}),
+        "argument `items[0]` of `tag`: a set is not JSON",
+    ),
+    (
+        "arguments by name",
+        lambda its: its.forge.enqueue("add", {"b": 1, "c": 2}),
+        (
+            "arguments of `add`: `a` is missing, there is no `c`; "
+            "it takes `a`, `b` (optional)"
+        ),
+    ),
+    (
+        "a payload that is no object",
+        lambda its: its.forge.enqueue("add", [1, 2]),
+        "payload: add takes a JSON object of parameter name to value",
+    ),
+    (
+        "a row",
+        lambda its: its.free.enqueue(its),
+        (
+            "argument `row` of `free`: a Stranger is not JSON; pass what "
+            "identifies it, such as its id"
+        ),
+    ),
+    # Other ways to enqueue.
+    (
+        "enqueue a task",
+        lambda its: its.forge.enqueue(its.add, 1),
+        "kind: is a task; write add.enqueue(...)",
+    ),
+    (
+        "enqueue a function",
+        lambda its: its.forge.enqueue(plain),
+        "kind: is a function; put @forge.task above it and write plain.enqueue(...)",
+    ),
+    (
+        "arguments as options",
+        lambda its: its.forge.enqueue("add", a=1),
+        (
+            "there is no option 'a'; arguments go into the payload: "
+            "forge.enqueue('add', {'a': ...})"
+        ),
+    ),
+    (
+        "many jobs that are none",
+        lambda its: its.forge.enqueue_many([its.add.job(1), {"a": 1}]),
+        (
+            "jobs[1]: a dict is not a job; make one with task.job(...), or pass the "
+            "arguments to task.enqueue_many()"
+        ),
+    ),
+    (
+        "many tasks",
+        lambda its: its.forge.enqueue_many([its.add]),
+        (
+            "jobs[0]: a Task is not a job; make one with add.job(...), or pass the "
+            "arguments to add.enqueue_many()"
+        ),
+    ),
+    (
+        "one job as many",
+        lambda its: its.forge.enqueue_many(its.add.job(1)),
+        "jobs: is one job; put it into a list, or enqueue it with add.enqueue(...)",
+    ),
+    (
+        "many arguments",
+        lambda its: its.add.enqueue_many([1, 2]),
+        (
+            "calls[0]: 1 is neither a dict nor a tuple of arguments; write "
+            "add.enqueue_many([{'a': ...}, ...])"
+        ),
+    ),
+    (
+        "many jobs of a task",
+        lambda its: its.add.enqueue_many([its.add.job(1)]),
+        "calls[0]: is a job; pass jobs to forge.enqueue_many()",
+    ),
+    # Options.
+    (
+        "an option of another queue",
+        lambda its: its.add.options(countdown=5),
+        "there is no option 'countdown'; write delay=",
+    ),
+    (
+        "a misspelt option",
+        lambda its: its.add.options(priorty=5),
+        "there is no option 'priorty'; did you mean priority=?",
+    ),
+    (
+        "an option that we lack",
+        lambda its: its.add.options(expires=5),
+        (
+            "there is no option 'expires'; there is no expiry; compare times at the "
+            "start of the task"
+        ),
+    ),
+    (
+        "retries of a task",
+        lambda its: its.task(max_retries=3),
+        f"there is no option 'max_retries'; {ATTEMPTS}",
+    ),
+    (
+        "bind",
+        lambda its: its.task(bind=True),
+        (
+            "there is no option 'bind'; annotate the task's first parameter with "
+            "TaskContext"
+        ),
+    ),
+    (
+        "acks_late",
+        lambda its: its.task(acks_late=True),
+        (
+            "there is no option 'acks_late'; leave it out: a job always stays stored "
+            "until its run has ended"
+        ),
+    ),
+    (
+        "a delay of a task",
+        lambda its: its.task(delay=5),
+        (
+            "there is no option 'delay' of a task; write it where the job is enqueued: "
+            "task.options(delay=...).enqueue(...)"
+        ),
+    ),
+    (
+        "retry",
+        lambda its: its.task(retry="fast"),
+        f"retry: 'fast' {NOT_A_DELAY}",
+    ),
+    (
+        "retry with a switch",
+        lambda its: its.task(retry=True),
+        f"retry: True {NOT_A_DELAY}",
+    ),
+    (
+        "retry in a list",
+        lambda its: its.task(retry=[10, "slow"]),
+        f"retry[1]: 'slow' {NOT_A_DELAY}",
+    ),
+    # Declarations.
+    (
+        "cron without arguments",
+        lambda its: its.cron(),
+        (
+            "arguments of `report`: `region` is missing; it takes `region`; "
+            "@forge.cron passes what its arguments= holds, "
+            "such as arguments={'region': ...}"
+        ),
+    ),
+    (
+        "a method",
+        lambda its: its.method(),
+        (
+            "Basket.send is a method, and a job has no object to call it on; make it a "
+            "function that takes what identifies the object, such as its id"
+        ),
+    ),
+    (
+        "a class method",
+        lambda its: its.class_method(),
+        (
+            "Basket.send is a method, and a job has no object to call it on; make it a "
+            "function that takes what identifies the object, such as its id"
+        ),
+    ),
+    (
+        "forge.job as a decorator",
+        lambda its: its.forge.job(plain),
+        "a job's id is text; to make a function a task, write @forge.task",
+    ),
+    # Words of other queues.
+    (
+        "Celery's delay",
+        lambda its: its.add.delay(1),
+        "Task has no 'delay'; use add.enqueue(...)",
+    ),
+    (
+        "Celery's apply_async",
+        lambda its: its.add.apply_async((1,), countdown=5),
+        (
+            "Task has no 'apply_async'; use add.enqueue(...), with options "
+            "add.options(delay=60).enqueue(...)"
+        ),
+    ),
+    (
+        "Dramatiq's send",
+        lambda its: its.add.send(1),
+        "Task has no 'send'; use add.enqueue(...)",
+    ),
+    (
+        "Huey's schedule",
+        lambda its: its.add.schedule((1,), delay=5),
+        "Task has no 'schedule'; use add.options(delay=60).enqueue(...)",
+    ),
+    (
+        "AsyncResult",
+        lambda its: its.forge.AsyncResult("x"),
+        "ForgeJobs has no 'AsyncResult'; use forge.job(id)",
+    ),
+    (
+        "send_task",
+        lambda its: its.forge.send_task("add", [1]),
+        "ForgeJobs has no 'send_task'; use forge.enqueue(kind, {...})",
+    ),
+    (
+        "Celery's get",
+        lambda its: its.job.get(timeout=5),
+        "JobHandle has no 'get'; use job.wait(timeout_s=10) and then job.result",
+    ),
+    (
+        "RQ's return_value",
+        lambda its: its.job.return_value(),
+        "JobHandle has no 'return_value'; use job.result",
+    ),
+    (
+        "RQ's get_status",
+        lambda its: its.job.get_status(),
+        "JobHandle has no 'get_status'; use job.status",
+    ),
+]
+
+
+@pytest.fixture
+def its() -> Iterator[Stranger]:
+    app = Flask(__name__)
+    app.config["FORGE_JOBS_DATABASE_URL"] = "sqlite:///:memory:"
+    forge = ForgeJobs(app)
+    with app.app_context(), contextlib.closing(forge.storage):
+        yield Stranger(forge)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [pytest.param(mistake, message, id=name) for name, mistake, message in TABLE],
+)
+def test_a_mistake_is_answered(
+    its: Stranger, mistake: Callable[[Stranger], object], message: str
+) -> None:
+    with pytest.raises((TypeError, AttributeError, InvalidInputError)) as caught:
+        mistake(its)
+
+    assert str(caught.value) == message
+    assert its.forge.storage.job_reader.statistics() == {}
+
+
+def test_a_word_of_another_queue_is_no_attribute(its: Stranger) -> None:
+    for thing in (its.add, its.add.options(), its.forge, its.job):
+        assert not hasattr(thing, "AsyncResult")
+        assert not hasattr(thing, "get_status")
+        assert not hasattr(thing, "delay")
+
+
+def test_an_argument_that_is_named_like_an_option_is_an_argument(its: Stranger) -> None:
+    def move(queue: str, delay: int = 0) -> None: ...
+
+    job = its.forge.task(move).job(queue="x", delay=5)
+
+    assert job.payload == '{"queue":"x","delay":5}'
