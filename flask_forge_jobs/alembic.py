@@ -1,15 +1,23 @@
-"""Filters that hide the tables of the jobs from Alembic and Flask-Migrate.
+"""Keeps Alembic and Flask-Migrate off the tables of the jobs.
 
 Autogenerate drops every table that no model of the application describes, such as ours,
-which the package creates and migrates itself. Pass :func:`include_name` to
-``Migrate()`` or ``context.configure()``. This module does not import Alembic.
+which the package creates and migrates itself. Alembic 1.18 and newer load
+:data:`PLUGIN` by its entry point, whatever the application does; into an older one
+:func:`protect_tables` puts the same filters once an application with jobs is loaded.
+This module does not import Alembic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import Any
 
+# Alembic uses the plug-ins in this namespace unless its env.py names others.
+PLUGIN_NAME = "alembic.autogenerate.forge_jobs"
+_PLUGINS_SINCE = (1, 18)
 # By name, not by prefix: an application may have a table forge_customer.
 TABLES = frozenset(
     {
@@ -74,3 +82,62 @@ def include_object(
     if type_ != "table":
         name = getattr(getattr(object, "table", None), "name", None)
     return name not in TABLES
+
+
+def use_filters(autogen_context: Any, *_: object) -> None:
+    """Make a run of autogenerate use both filters, beside those of its ``env.py``."""
+    # Neither list has a public name. Without them this must fail: the alternative is a
+    # migration that drops the jobs.
+    autogen_context._name_filters.append(include_name)  # noqa: SLF001
+    autogen_context._object_filters.append(include_object)  # noqa: SLF001
+
+
+class _Plugin(ModuleType):
+    """A plug-in of Alembic, which asks for a module with ``setup()``."""
+
+    def __iter__(self) -> Iterator[ModuleType]:
+        """Yield itself: Alembic before 1.20 iterates over an entry point."""
+        yield self
+
+    @staticmethod
+    def setup(plugin: Any) -> None:
+        """Run before the comparison of the tables."""
+        from alembic.util import DispatchPriority
+
+        plugin.add_autogenerate_comparator(
+            use_filters, "autogenerate", priority=DispatchPriority.FIRST
+        )
+
+
+PLUGIN = _Plugin(PLUGIN_NAME)
+
+
+def protect_tables() -> bool:
+    """Install the filters in this process, if it has imported Alembic.
+
+    A second call does nothing.
+
+    Returns:
+        Whether Alembic has been imported.
+    """
+    if plugins := sys.modules.get("alembic.runtime.plugins"):
+        if PLUGIN_NAME not in plugins._all_plugins:  # noqa: SLF001  # no entry point
+            plugins.Plugin.setup_plugin_from_module(PLUGIN, PLUGIN_NAME)
+        return True
+    if compare := sys.modules.get("alembic.autogenerate.compare"):
+        # Alembic before 1.18, which runs its functions in the order of registration.
+        functions = compare.comparators._registry["schema", "default"]  # noqa: SLF001
+        if use_filters not in functions:
+            functions.insert(0, use_filters)
+        return True
+    return False
+
+
+def old_version() -> str | None:
+    """Return the version of an installed Alembic that loads no plug-ins, or None."""
+    try:
+        installed = version("alembic")
+    except PackageNotFoundError:
+        return None
+    numbers = tuple(int(part) for part in installed.split(".")[:2] if part.isdecimal())
+    return installed if numbers < _PLUGINS_SINCE else None

@@ -42,6 +42,7 @@ from flask_forge_jobs.server_detection import (
     is_gunicorn_worker,
     is_served,
 )
+from flask_forge_jobs.sharing import warn_of_old_alembic
 from flask_forge_jobs.state import ApplicationState
 from flask_forge_jobs.tasks.routing import queues_from_env
 
@@ -157,6 +158,7 @@ class EmbeddedWorker:
                 # Before the first job, whose output would run into the greeting.
                 self._state.storage.open()
                 self._greet()
+                warn_of_old_alembic(self._app, self._state.database.settings)
                 with self._lock:
                     if over.is_set():
                         return None

@@ -9,6 +9,7 @@ from typing import Unpack
 
 from flask import Flask, current_app, url_for
 
+from flask_forge_jobs.alembic import protect_tables
 from flask_forge_jobs.api.blueprint import BLUEPRINT_NAME, create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.v1.jobs import STATUS_ENDPOINT
@@ -22,6 +23,7 @@ from flask_forge_jobs.embedded import embed_worker
 from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime.hints import Hints
+from flask_forge_jobs.sharing import FlaskSQLAlchemy, share
 from flask_forge_jobs.signals import SignalObserver
 from flask_forge_jobs.state import (
     EXTENSION_NAME,
@@ -68,6 +70,8 @@ class ForgeJobs(Declarations):
             the application's instance folder for both.
         database: The database; by default the application's settings and
             ``queue_database.toml`` choose it.
+        db: The ``SQLAlchemy`` object of Flask-SQLAlchemy, initialised or not, if the
+            jobs are to live in its default database; see :doc:`/howto/transactions`.
         open_to_loopback: Let clients on this machine in without authentication, also
             outside debug mode. Only for a server that listens on loopback and has no
             proxy in front: a proxy on the same machine looks like a local client.
@@ -81,6 +85,7 @@ class ForgeJobs(Declarations):
         clock: Clock | None = None,
         paths: QueuePaths | None = None,
         database: ChosenDatabase | None = None,
+        db: FlaskSQLAlchemy | None = None,
         open_to_loopback: bool = False,
     ) -> None:
         registry = TaskRegistry()
@@ -95,11 +100,13 @@ class ForgeJobs(Declarations):
         )
         self._paths = paths
         self._database = database
+        self._db = db
         self._open_to_loopback = open_to_loopback
+        protect_tables()  # an env.py of Alembic may load no more than this
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Flask) -> None:
+    def init_app(self, app: Flask, *, db: FlaskSQLAlchemy | None = None) -> None:
         """Add jobs to an application.
 
         Reads the ``FORGE_JOBS_`` settings and registers the blueprint ``forge_jobs``
@@ -107,15 +114,23 @@ class ForgeJobs(Declarations):
         afterwards. With ``TESTING``, jobs are kept in memory unless a setting or a file
         names a database.
 
+        Args:
+            app: The application.
+            db: As for the class, which supplies the default.
+
         Raises:
-            ConfigurationError: A setting is unknown or its value is wrong.
+            ConfigurationError: A setting is unknown or its value is wrong, the jobs
+                cannot use the database of ``db``, or a setting names another one.
             RuntimeError: The application has been initialised already.
+            TypeError: ``db`` is not of Flask-SQLAlchemy, or came with ``database``.
         """
         if EXTENSION_NAME in app.extensions:
             raise RuntimeError(
                 "ForgeJobs.init_app was called twice for one application"
             )
-        state = self._state(app, Settings.from_mapping(app.config))
+        state = self._state(
+            app, Settings.from_mapping(app.config), self._db if db is None else db
+        )
         settings = state.settings
         embed_worker(app, state)
         app.register_blueprint(
@@ -138,8 +153,17 @@ class ForgeJobs(Declarations):
         app.cli.add_command(forge_jobs_group)
         app.shell_context_processor(lambda: {"forge": self})
 
-    def _state(self, app: Flask, settings: Settings) -> ApplicationState:
-        database = self._database or _choose_database(app, settings, self._paths)
+    def _state(
+        self, app: Flask, settings: Settings, db: FlaskSQLAlchemy | None
+    ) -> ApplicationState:
+        if self._database is not None and db is not None:
+            raise TypeError("database= and db= both name the database; leave one out")
+        database = share(
+            app,
+            settings,
+            db,
+            lambda: self._database or _choose_database(app, settings, self._paths),
+        )
         storage = open_storage(
             database.settings,
             clock=self._clock,

@@ -1,8 +1,13 @@
-"""Autogenerate leaves the tables of the jobs alone, with Flask-Migrate and without."""
+"""Autogenerate leaves the tables of the jobs alone, with Flask-Migrate and without.
+
+The installed version is asked, and for older ones there are stand-ins;
+``tests.acceptance.migrations`` runs several versions in environments of their own.
+"""
 
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -14,10 +19,9 @@ import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from flask import Flask
-from flask_migrate import Migrate
+from flask import Flask, appcontext_pushed
 
-from flask_forge_jobs import alembic
+from flask_forge_jobs import ForgeJobs, alembic
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.administration import contents
@@ -40,7 +44,7 @@ def python_blocks() -> Iterator[str]:
         )
 
 
-PROGRAM, FACTORY, ENVIRONMENT, OWN_FILTER, MAPPED = python_blocks()
+PROGRAM, ENVIRONMENT = python_blocks()
 
 
 def for_sqlalchemy(url: str) -> str:
@@ -75,6 +79,16 @@ def connection(database_url: str, jobs: str) -> Iterator[sqlalchemy.Connection]:
     engine.dispose()
 
 
+@pytest.fixture(autouse=True)
+def _alembic_has_the_filters() -> None:
+    """As in each program with jobs; versions that load plug-ins have them anyway."""
+    alembic.protect_tables()
+
+
+needs_plugins = pytest.mark.skipif(
+    alembic.old_version() is not None, reason="this Alembic loads no plug-ins"
+)
+
 # -- the filters -------------------------------------------------------------------
 
 
@@ -99,14 +113,15 @@ def test_the_names_are_those_that_the_migrations_make(
 
 
 FILTERS: list[dict[str, Any]] = [
+    {},
     {"include_name": alembic.include_name},
     {"include_object": alembic.include_object},
     {"include_name": alembic.include_name, "include_object": alembic.include_object},
 ]
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=["name", "object", "both"])
-def test_a_filter_leaves_out_our_tables_and_no_other(
+@pytest.mark.parametrize("filters", FILTERS, ids=["none", "name", "object", "both"])
+def test_our_tables_are_left_out_and_no_other(
     connection: sqlalchemy.Connection, filters: dict[str, Any]
 ) -> None:
     """A table of the application may begin with our prefix and refer to a job."""
@@ -125,14 +140,26 @@ def test_a_filter_leaves_out_our_tables_and_no_other(
     }
 
 
-def test_without_a_filter_they_would_be_dropped(
-    connection: sqlalchemy.Connection,
+def test_without_the_filters_they_would_be_dropped(
+    connection: sqlalchemy.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("include_name", "include_object"):
+        monkeypatch.setattr(alembic, name, lambda *_: True)
+
     found = differences(connection, sqlalchemy.MetaData())
 
     dropped = {name for deed, name in found if deed == "remove_table"}
     assert dropped == alembic.TABLES
     assert ("remove_index", "forge_job_claim") in found
+
+
+@pytest.mark.parametrize("schema", [True, False], ids=["schemas", "default"])
+def test_they_are_left_out_in_every_schema(
+    connection: sqlalchemy.Connection, *, schema: bool
+) -> None:
+    assert (
+        differences(connection, sqlalchemy.MetaData(), include_schemas=schema) == set()
+    )
 
 
 def test_a_model_may_map_a_table_of_ours(connection: sqlalchemy.Connection) -> None:
@@ -142,9 +169,25 @@ def test_a_model_may_map_a_table_of_ours(connection: sqlalchemy.Connection) -> N
         "forge_job", metadata, sqlalchemy.Column("id", sqlalchemy.Text, index=True)
     )
 
-    for filters in FILTERS[1:]:
+    for filters in FILTERS:
         assert differences(connection, metadata, **filters) == set()
-    assert differences(connection, metadata, **FILTERS[0]) != set()
+
+
+def test_filters_of_the_application_stay_in_force(
+    connection: sqlalchemy.Connection,
+) -> None:
+    for name in ("receipt", "spatial_ref_sys", "bill"):
+        connection.execute(sqlalchemy.text(f"CREATE TABLE {name} (id INTEGER)"))
+    connection.commit()
+
+    found = differences(
+        connection,
+        sqlalchemy.MetaData(),
+        include_name=lambda name, *_: name != "spatial_ref_sys",
+        include_object=lambda _object, name, *_: name != "receipt",
+    )
+
+    assert found == {("remove_table", "bill")}
 
 
 def test_parts_of_our_tables_are_left_out_too() -> None:
@@ -162,33 +205,104 @@ def test_parts_of_our_tables_are_left_out_too() -> None:
     assert alembic.include_name(None, "schema", {}) is True
 
 
-def test_the_page_composes_filters(connection: sqlalchemy.Connection) -> None:
-    connection.execute(sqlalchemy.text("CREATE TABLE receipt (id INTEGER)"))
-    connection.commit()
-    given: dict[str, Any] = {}
-    exec(OWN_FILTER.replace("spatial_ref_sys", "receipt"), given)
-
-    found = differences(
-        connection, sqlalchemy.MetaData(), include_name=given["include_name"]
-    )
-
-    assert found == set()
-
-
-def test_the_page_passes_the_filters() -> None:
+def test_the_page_passes_the_filter() -> None:
     passed: list[dict[str, Any]] = []
     names = {
         "context": SimpleNamespace(configure=lambda **given: passed.append(given)),
-        "Migrate": lambda *_args, **given: passed.append(given),
-        **dict.fromkeys(("app", "connection", "db", "metadata")),
-        "alembic": alembic,
+        **dict.fromkeys(("connection", "metadata")),
     }
 
     exec(ENVIRONMENT, dict(names))
-    exec(MAPPED, dict(names))
 
     assert passed[0]["include_name"] is alembic.include_name
-    assert passed[1] == {"include_object": alembic.include_object}
+
+
+# -- how Alembic comes to the filters ------------------------------------------------
+
+
+@needs_plugins
+def test_alembic_loads_the_plug_in_by_itself() -> None:
+    """From 1.18 on by iteration over the entry point, from 1.20 on as a module."""
+    script = (
+        "import sys, alembic.autogenerate\n"
+        "from alembic.runtime import plugins\n"
+        f"sys.exit({alembic.PLUGIN_NAME!r} not in plugins._all_plugins)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    assert list(alembic.PLUGIN) == [alembic.PLUGIN]
+
+
+def test_the_plug_in_costs_no_import() -> None:
+    script = (
+        "import sys\n"
+        "from flask_forge_jobs import alembic\n"
+        "assert not alembic.protect_tables()\n"
+        "heavy = {'alembic', 'sqlalchemy', 'flask', 'flask_forge_jobs.exports'}\n"
+        "sys.exit(bool(heavy.intersection(sys.modules)))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@needs_plugins
+def test_an_application_installs_the_plug_in_where_no_entry_point_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed = sys.modules["alembic.runtime.plugins"]._all_plugins
+    monkeypatch.delitem(installed, alembic.PLUGIN_NAME)
+
+    ForgeJobs()
+    ForgeJobs()
+
+    assert alembic.PLUGIN_NAME in installed
+
+
+class OldComparators:
+    """``comparators`` of Alembic 1.17, which calls functions in this order."""
+
+    def __init__(self) -> None:
+        self._registry = {("schema", "default"): ["compare the tables"]}
+
+
+@pytest.fixture
+def old_alembic(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The functions that an old Alembic would call, which is not imported yet."""
+    monkeypatch.delitem(sys.modules, "alembic.runtime.plugins", raising=False)
+    monkeypatch.delitem(sys.modules, "alembic.autogenerate.compare")
+    return OldComparators()._registry["schema", "default"]
+
+
+def import_old(monkeypatch: pytest.MonkeyPatch, functions: list[Any]) -> None:
+    comparators = OldComparators()
+    comparators._registry["schema", "default"] = functions
+    module = SimpleNamespace(comparators=comparators)
+    monkeypatch.setitem(sys.modules, "alembic.autogenerate.compare", module)
+
+
+def test_an_old_alembic_gets_the_filters_before_it_compares(
+    old_alembic: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_old(monkeypatch, old_alembic)
+
+    ForgeJobs()
+    ForgeJobs()
+
+    assert old_alembic == [alembic.use_filters, "compare the tables"]
+
+
+def test_an_old_alembic_may_be_imported_after_the_application(
+    old_alembic: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Flask("shop")
+    ForgeJobs(app)
+    import_old(monkeypatch, old_alembic)
+
+    with app.app_context():
+        pass
+
+    assert old_alembic == [alembic.use_filters, "compare the tables"]
+    assert not list(appcontext_pushed.receivers_for(app))  # later contexts are free
 
 
 # -- Flask-Migrate -----------------------------------------------------------------
@@ -201,9 +315,9 @@ def app(
     """The application of the page, on the database of the test."""
     del jobs
     program = PROGRAM
-    for address in (str, for_sqlalchemy):
-        assert f'"{address(URL)}"' in program
-        program = program.replace(f'"{address(URL)}"', repr(address(database_url)))
+    address = for_sqlalchemy(URL)
+    assert f'"{address}"' in program
+    program = program.replace(f'"{address}"', repr(for_sqlalchemy(database_url)))
     (tmp_path / f"{MODULE}.py").write_text(program)
     monkeypatch.syspath_prepend(tmp_path)
     # It would turn off the logs of the tests that come after.
@@ -214,15 +328,6 @@ def app(
         module.db.engine.dispose()
     state_of(module.app).storage.close()
     del sys.modules[MODULE]
-
-
-def test_the_filter_reaches_flask_migrate_from_a_factory() -> None:
-    app = Flask("shop")
-
-    exec(FACTORY, {"app": app, "db": None, "alembic": alembic, "Migrate": Migrate})
-
-    passed = app.extensions["migrate"].configure_args
-    assert passed["include_name"] is alembic.include_name
 
 
 # Flask-Migrate asks for the engine in the way of old versions first.

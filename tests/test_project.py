@@ -33,8 +33,14 @@ IMPORTED_AS = {
 OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server", "pytest": "pytest_plugin.py"}
 # The application's own: used only where it has been imported already.
 FOREIGN = {
+    "alembic": ("alembic.py",),
     "psycopg": ("storage/postgres/other_drivers.py",),
-    "sqlalchemy": ("storage/caller_transaction.py", "storage/sqlite/join.py"),
+    "sqlalchemy": (
+        "config/engine_urls.py",
+        "sharing.py",
+        "storage/caller_transaction.py",
+        "storage/sqlite/join.py",
+    ),
 }
 # They come with Flask, which promises them, and with newer versions of Python.
 COME_ALONG = {"blinker", "click", "itsdangerous", "jinja2", "annotationlib"}

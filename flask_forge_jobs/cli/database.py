@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 import click
+from flask import current_app
 
 from flask_forge_jobs.cli.audit import actor
 from flask_forge_jobs.cli.errors import within_application
@@ -14,6 +15,7 @@ from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.sharing import warn_of_old_alembic
 from flask_forge_jobs.state import current
 from flask_forge_jobs.storage.administration import (
     Contents,
@@ -64,6 +66,7 @@ def migrate() -> None:
     storage = open_storage(_settings(), migrate=True)
     storage.open()
     storage.close()
+    warn_of_old_alembic(current_app, _settings())
     _ok("migrate")
 
 

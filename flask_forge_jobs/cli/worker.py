@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from flask import current_app
 
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.errors import ConfigurationError
@@ -31,6 +32,7 @@ from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.server_detection import green_threads
+from flask_forge_jobs.sharing import warn_of_old_alembic
 from flask_forge_jobs.state import ApplicationState, current
 from flask_forge_jobs.storage.database import logger as database_logger
 from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
@@ -143,7 +145,7 @@ def _work(
         _leave(serve_tasks(state.runtime(1), channel))
     grace_s = state.settings.shutdown_grace_s if grace is None else grace
     if child is None:
-        _warn_of_a_small_pool(state, threads)
+        _warn(state, threads)
     if processes > 1 and child is None:
         # Fail once, here, if a setting, database or queue is wrong, not in every child.
         _check(state, queues)
@@ -202,8 +204,10 @@ def _flush() -> None:
             stream.flush()
 
 
-def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
+def _warn(state: ApplicationState, threads: int) -> None:
+    """Warn of what works now and will hurt later."""
     database = state.database.settings
+    warn_of_old_alembic(current_app, database)
     needed = threads + SPARE_CONNECTIONS
     if database.backend == "postgres" and database.pool_size < needed:
         LOGGER.warning(

@@ -138,10 +138,12 @@ class DatabaseSettings(Tuning):
         ``postgresql://user:password@host:5432/name`` takes the parameters ``host`` (for
         instance the directory of a Unix socket), ``port``, ``user``, ``password``,
         ``sslmode``, ``sslrootcert``, ``sslcert``, ``sslkey``, ``connect_timeout`` (in
-        seconds), ``application_name``, ``target_session_attrs``, ``options``,
-        ``keepalives``, ``keepalives_idle``, ``keepalives_interval``,
-        ``keepalives_count`` and ``tcp_user_timeout``. Separate several hosts by commas.
-        Write reserved characters as ``%`` and two hexadecimal digits.
+        seconds), ``application_name``, ``target_session_attrs``,
+        ``channel_binding``, ``gssencmode``, ``options``, ``keepalives``,
+        ``keepalives_idle``, ``keepalives_interval``, ``keepalives_count`` and
+        ``tcp_user_timeout``. Separate several hosts by commas.
+        Write reserved characters as ``%`` and two hexadecimal digits. Drivers and
+        parameters of SQLAlchemy, as in ``postgresql+psycopg://``, are accepted.
 
         Args:
             url: The URL.

@@ -1,5 +1,8 @@
 """Database URLs, and the connection parameters of libpq that they may hold.
 
+The spellings of SQLAlchemy are accepted, too: a driver after ``+``, parameters that
+concern only a driver, and several hosts as ``host=a:5432&host=b:5432``.
+
 A password with an unescaped character can look like a host, a port or a parameter. So
 no message repeats a part of the URL that may be a password, and causes are dropped,
 since ``urllib`` quotes what it could not parse.
@@ -8,7 +11,7 @@ since ``urllib`` quotes what it could not parse.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -31,6 +34,8 @@ DEFAULT_PORT = "5432"
 PORT_RANGE = (1, 65_535)
 CONNECT_TIMEOUT_RANGE_S = (1, 600)
 
+# A driver of SQLAlchemy; urlsplit() refuses the underscore of psycopg_async.
+_DRIVER = re.compile(r"(sqlite|postgresql|postgres)\+(\w+):")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -83,6 +88,8 @@ PARAMETERS = {
     "sslrootcert": LibpqParameter(TEXT, "sslrootcert"),
     "sslcert": LibpqParameter(TEXT, "sslcert"),
     "sslkey": LibpqParameter(TEXT, "sslkey"),
+    "channel_binding": LibpqParameter(one_of("disable", "prefer", "require")),
+    "gssencmode": LibpqParameter(one_of("disable", "prefer", "require")),
     "options": LibpqParameter(TEXT),
     # No value for standbys, which take no writes.
     "target_session_attrs": LibpqParameter(one_of("any", "primary", "read-write")),
@@ -96,6 +103,22 @@ PARAMETERS = {
 ADDRESS = ("host", "port", "dbname", "user", "password")
 # Those of a URL; the name of the database is in the path.
 _PARAMETERS = [name for name in PARAMETERS if name != "dbname"]
+# Parameters of SQLAlchemy and its drivers. They concern connections of the application.
+_POSTGRES_DRIVERS_OWN = frozenset(
+    {
+        "async_fallback", "client_encoding", "executemany_batch_page_size",
+        "executemany_mode", "prepared_statement_cache_size", "use_native_hstore",
+    }
+)  # fmt: skip
+_SQLITE_DRIVERS_OWN = frozenset(
+    {
+        "autocommit", "cache", "cached_statements", "check_same_thread",
+        "detect_types", "isolation_level", "timeout",
+    }
+)  # fmt: skip
+_TRUE = frozenset({"1", "on", "t", "true", "y", "yes"})  # as SQLAlchemy reads it
+_SOCKET = re.compile(r"(/.*)/\.s\.PGSQL\.([0-9]+)")
+_HOST_WITH_PORT = re.compile(r"[^/:]*:[0-9]*")
 
 
 def put(location: Location, name: str, value: str | int) -> None:
@@ -134,6 +157,10 @@ def parse_url(url: object, base_dir: Path) -> Location:
         raise _refused("has a control character, or a space at its start or end")
     if _BROKEN_ESCAPE.search(url):
         raise _refused("has a % without two hexadecimal digits; write % itself as %25")
+    driver = ""
+    if match := _DRIVER.match(url):
+        driver = match[2]
+        url = f"{match[1]}{url[match.end() - 1 :]}"
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -143,12 +170,12 @@ def parse_url(url: object, base_dir: Path) -> Location:
         ) from None
     if "#" in url:
         raise _refused("has a #; write it as %23")
+    if url == "sqlite://":
+        return {"backend": "sqlite", "path": None}
     if parts.scheme == "sqlite":
-        return _parse_sqlite(parts, base_dir)
+        return _parse_sqlite(parts, base_dir, driver)
     if parts.scheme in POSTGRES_SCHEMES:
         return _parse_postgres(parts)
-    if parts.scheme.partition("+")[0] in ("sqlite", *POSTGRES_SCHEMES):
-        raise _refused("names a driver; leave out the + and what follows it")
     raise _refused("must start with sqlite:/// or postgresql://")
 
 
@@ -157,19 +184,50 @@ def sqlite_path(text: str, base_dir: Path) -> Path | None:
     return None if text == MEMORY else base_dir.absolute() / text
 
 
-def _parse_sqlite(parts: SplitResult, base_dir: Path) -> Location:
-    if parts.query:
-        raise _refused("has parameters; a SQLite URL takes none (write ? as %3F)")
-    if parts.netloc == MEMORY and not parts.path:
-        return {"backend": "sqlite", "path": None}
-    if parts.netloc:
+def sqlite_location(
+    name: str, query: Mapping[str, str], base_dir: Path, driver: str = ""
+) -> Location:
+    """Return the location of a SQLite file, given the parameters of its URL.
+
+    ``name`` is the path, or a ``file:`` URI if there is a parameter ``uri=true``.
+
+    Raises:
+        InvalidInputError: The file is encrypted or read-only, or a parameter unknown.
+    """
+    _refuse_sqlcipher(driver)
+    query = {key: each for key, each in query.items() if key not in _SQLITE_DRIVERS_OWN}
+    if query.pop("uri", "").lower() in _TRUE:
+        name = unquote(name.removeprefix("file:").removeprefix("//"))
+        mode = query.pop("mode", "rwc")
+        if mode == "memory":
+            name = MEMORY
+        elif mode not in ("rw", "rwc"):
+            raise _refused("opens the file read-only")
+    for unknown in query:
+        raise _refused(
+            f"has the parameter {unknown!r}; a SQLite URL takes those of Python's "
+            "driver only (write a ? of the path as %3F)"
+        )
+    return {"backend": "sqlite", "path": sqlite_path(name, base_dir)}
+
+
+def _refuse_sqlcipher(driver: str) -> None:
+    if "sqlcipher" in driver:
+        raise _refused("names an encrypted database, which the jobs cannot use")
+
+
+def _parse_sqlite(parts: SplitResult, base_dir: Path, driver: str) -> Location:
+    _refuse_sqlcipher(driver)  # before its password is taken for a host
+    is_memory = parts.netloc == MEMORY and not parts.path
+    if parts.netloc and not is_memory:
         raise _refused(
             "needs three slashes before a relative path and four before an absolute one"
         )
     text = _decode("path", parts.path.removeprefix("/"))
-    if not text:
+    if not (text or is_memory):
         raise _refused("names no file; for memory use sqlite:///:memory:")
-    return {"backend": "sqlite", "path": sqlite_path(text, base_dir)}
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return sqlite_location(MEMORY if is_memory else text, query, base_dir, driver)
 
 
 def _parse_postgres(parts: SplitResult) -> Location:
@@ -190,10 +248,7 @@ def _parse_postgres(parts: SplitResult) -> Location:
     if not database or "/" in parts.path.removeprefix("/"):
         raise _refused("must name one database after the host, such as /jobs")
     location["database"] = database
-    _read_parameters(location, parts.query)
-    hosts = (location.get("host") or "").count(",") + 1
-    if location.get("ports", "").count(",") + 1 not in (1, hosts):
-        raise _refused("needs one port, or one for each host")
+    read_parameters(location, parse_qsl(parts.query, keep_blank_values=True))
     return location
 
 
@@ -224,19 +279,58 @@ def _take_ports(location: Location, texts: Sequence[str]) -> None:
         location["ports"] = ",".join(map(str, ports))
 
 
-def _read_parameters(location: Location, query: str) -> None:
+def read_parameters(location: Location, query: Iterable[tuple[str, str]]) -> None:
+    """Write the parameters of a PostgreSQL URL, in pairs, into its location.
+
+    Raises:
+        InvalidInputError: A parameter is unknown or repeated, or its value is wrong.
+    """
     seen: set[str] = set()
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    hosts: list[str] = []
+    for name, value in _in_words_of_libpq(query):
         if name not in _PARAMETERS:
             hint = near_match(name, _PARAMETERS)
             raise _refused(f"has the unknown parameter {name!r}{hint}")
-        if name in seen:
+        if name == "host":
+            hosts.append(value)
+        elif name in seen:
             raise _refused(f"has the parameter {name!r} twice")
         seen.add(name)
         if name == "port":
             _take_ports(location, value.split(","))
-        else:
+        elif name != "host":
             put(location, name, _checked(name, value))
+    _take_hosts(location, hosts)
+    count = (location.get("host") or "").count(",") + 1
+    if location.get("ports", "").count(",") + 1 not in (1, count):
+        raise _refused("needs one port, or one for each host")
+
+
+def _in_words_of_libpq(
+    query: Iterable[tuple[str, str]],
+) -> Iterator[tuple[str, str]]:
+    """Yield parameters without those of a driver alone, and under libpq's names."""
+    for name, value in query:
+        if name in _POSTGRES_DRIVERS_OWN:
+            continue
+        if name == "ssl":  # asyncpg
+            yield "sslmode", value
+        elif name == "unix_sock" and (match := _SOCKET.fullmatch(value)):  # pg8000
+            yield "host", match[1]
+            yield "port", match[2]
+        else:
+            yield name, value
+
+
+def _take_hosts(location: Location, hosts: Sequence[str]) -> None:
+    """Read the parameters ``host``, each with one or several hosts."""
+    if not hosts:
+        return
+    places = [place for host in hosts for place in host.split(",")]
+    if any(_HOST_WITH_PORT.fullmatch(place) for place in places):
+        _read_address(location, ",".join(places))
+        return
+    put(location, "host", _checked("host", ",".join(places)))
 
 
 def _checked(name: str, text: str) -> str | int:

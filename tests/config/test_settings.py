@@ -214,7 +214,7 @@ def test_from_mapping_refuses_an_unknown_key(key: str, hint: str) -> None:
 
 # Empty, wrong type, wrong unit, negative, out of range: one row each (Q12).
 WRONG: list[tuple[str, list[object]]] = [
-    ("DATABASE_URL", ["", 1, b"sqlite:///a", "mysql://h/d", "sqlite://", "jobs.db"]),
+    ("DATABASE_URL", ["", 1, b"sqlite:///a", "mysql://h/d", "sqlite:///", "jobs.db"]),
     ("DATABASE_FILE", ["", 1, ["a"]]),
     ("LISTEN_URL", ["", 1, "sqlite:///a.db"]),
     ("URL_PREFIX", ["jobs", "/jobs/", None, 1, "/<name>"]),

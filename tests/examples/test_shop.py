@@ -98,7 +98,6 @@ def serving(shop_url: str, folder: Path) -> Iterator[Program]:
         "PYTHONUNBUFFERED": "1",
         "FLASK_APP": f"tests.examples.shop:create_app(instance_path={str(folder)!r})",
         "FLASK_SQLALCHEMY_DATABASE_URI": shop_url.replace("sql:", "sql+psycopg2:"),
-        "FLASK_FORGE_JOBS_DATABASE_URL": shop_url,
         "FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on",
     }
     python = (sys.executable, "-m")

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import current_app
+from flask import Flask, current_app
 from flask import request as flask_request
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import text as sql_text
 
@@ -25,7 +24,6 @@ from flask_forge_jobs import (
     JobStatus,
     TaskContext,
     Throttled,
-    alembic,
 )
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.state import state_of
@@ -60,7 +58,7 @@ def _indented(text: str) -> str:
     return "\n".join(lines)
 
 
-PROGRAM, OPTIONS, TRANSACTION, SHARING, TEST, POSTGRES_KEY = python_blocks()
+PROGRAM, OPTIONS, SHARED, TEST, POSTGRES_KEY = python_blocks()
 
 
 @pytest.fixture
@@ -196,20 +194,23 @@ def test_options_are_as_the_readme_says(program: Any) -> None:
 
 
 def test_a_job_is_part_of_the_transaction_of_its_order(
-    program: Any, backend: str, request: pytest.FixtureRequest
+    backend: str, database_url: str, tmp_path: Path
 ) -> None:
-    """The third block and the fourth, with a table and a task as a reader has them."""
-    url = "sqlite:///queue.sqlite"
-    if backend == "postgres":
-        shared = request.getfixturevalue("database_url")
-        url = shared.replace("postgresql:", "postgresql+psycopg2:")
-    app = program.app
+    """The third block, with a table and a task as a reader has them."""
+    app = Flask("shop", instance_path=str(tmp_path))
+    url = database_url.replace("postgresql:", "postgresql+psycopg2:")
     app.config["SQLALCHEMY_DATABASE_URI"] = url
-    db = SQLAlchemy(app)
-    names = vars(program) | {"db": db, "request": flask_request, "Migrate": Migrate}
-    exec(SHARING, names)
+    names: dict[str, Any] = {
+        "app": app,
+        "SQLAlchemy": SQLAlchemy,
+        "ForgeJobs": ForgeJobs,
+        "request": flask_request,
+    }
+    setup, at, view = SHARED.partition("@app.post")
+    exec(setup, names)
     exec(ORDERS, names)
-    exec(TRANSACTION, names)
+    exec(f"{at}{view}", names)
+    db = names["db"]
     with app.app_context():
         db.create_all()
 
@@ -217,13 +218,13 @@ def test_a_job_is_part_of_the_transaction_of_its_order(
 
     reader = state_of(app).storage.job_reader
     (found,) = reader.page(JobFilter(kinds=["send_receipt"]), 2).rows
-    assert reader.get(found.id).payload == f'{{"order_id":{answer.json["order"]}}}'
+    order = answer.get_json()["order"]
+    assert reader.get(found.id).payload == f'{{"order_id":{order}}}'
     with app.app_context():
         if backend == "sqlite" and has_wal_reset_bug():
             limit = db.session.execute(sql_text("PRAGMA wal_autocheckpoint")).scalar()
             assert limit == 0
             db.session.remove()
-        options = app.extensions["migrate"].configure_args
-        assert options["include_name"] is alembic.include_name
         db.drop_all()
         db.engine.dispose()
+    state_of(app).storage.close()

@@ -419,4 +419,48 @@ MUTANTS = (
         "if numbers and found < oldest:",
         ("storage/test_versions.py::test_a_version_that_is_new_enough_passes",),
     ),
+    # -- a database shared with the application ----------------------------------------
+    Mutant(
+        "Alembic looks at the models' side of the tables of the jobs",
+        "alembic.py",
+        "    autogen_context._object_filters.append(include_object)",
+        "    autogen_context._object_filters.append(lambda *_: True)",
+        ("test_alembic.py::test_a_model_may_map_a_table_of_ours",),
+    ),
+    Mutant(
+        "an old Alembic filters after it has compared",
+        "alembic.py",
+        "functions.insert(0, use_filters)",
+        "functions.append(use_filters)",
+        (("test_alembic.py::test_an_old_alembic_gets_the_filters_before_it_compares"),),
+    ),
+    Mutant(
+        "connections from before go on with checkpoints of their own",
+        "sharing.py",
+        "        engine.dispose()  # connections that were opened before",
+        "        pass",
+        (
+            (
+                "test_sharing.py"
+                "::test_connections_that_were_open_before_leave_them_to_the_jobs_too"
+            ),
+        ),
+    ),
+    Mutant(
+        "every later context pays for a database that came late",
+        "sharing.py",
+        "            appcontext_pushed.disconnect(receive, sender)",
+        "            pass",
+        (
+            "test_sharing.py::test_the_engine_leaves_checkpoints_to_the_jobs",
+            "test_alembic.py::test_an_old_alembic_may_be_imported_after_the_application",
+        ),
+    ),
+    Mutant(
+        "the setting may name another file than db=",
+        "sharing.py",
+        "    return os.path.realpath(first.path) == os.path.realpath(second.path)",
+        "    return True",
+        ("test_sharing.py::test_a_database_that_jobs_cannot_share_is_refused",),
+    ),
 )

@@ -31,7 +31,8 @@ def test_every_example_runs(tmp_path: Path, page: str) -> None:
         assert caption is not None, text
         files[caption[1]].append(textwrap.dedent(text))
     assert len(blocks) == whole.count(".. code-block:: python")
-    files["app.py"], files["test_app.py"] = [PROGRAM], [TEST]
+    if "app.py" not in files:
+        files["app.py"], files["test_app.py"] = [PROGRAM], [TEST]
     for name, texts in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("\n\n".join(texts), encoding="utf-8")

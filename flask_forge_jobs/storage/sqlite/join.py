@@ -44,8 +44,9 @@ def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
         raise not_a(_ACCEPTED, given)
     if path is None:
         raise refuse(
-            "cannot be joined because the jobs are stored in memory; set "
-            "FORGE_JOBS_DATABASE_URL to the database of the connection"
+            "cannot be joined because the jobs are stored in memory; name a file in "
+            "FORGE_JOBS_DATABASE_URL, or in SQLALCHEMY_DATABASE_URI with db=, that "
+            "both have open"
         )
     try:
         cursor = plain_cursor(given)

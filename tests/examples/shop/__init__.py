@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flask import Flask
-from sqlalchemy import event
-
-from flask_forge_jobs.sqlite import disable_autocheckpoint
 
 from .exports import exports
 from .extensions import db, forge, migrate
@@ -27,7 +24,6 @@ def create_app(
     app.config.from_mapping(
         SECRET_KEY="dev",
         SQLALCHEMY_DATABASE_URI="sqlite:///shop.sqlite",
-        FORGE_JOBS_DATABASE_URL="sqlite:///shop.sqlite",
     )
     app.config.from_prefixed_env()
     app.config.update(config or {})
@@ -35,8 +31,6 @@ def create_app(
     db.init_app(app)
     migrate.init_app(app, db)
     forge.init_app(app)
-    with app.app_context():
-        event.listen(db.engine, "connect", disable_autocheckpoint)
 
     app.register_blueprint(orders)
     app.register_blueprint(exports)

@@ -8,7 +8,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
 
-from flask_forge_jobs import ForgeJobs, alembic
+from flask_forge_jobs import ForgeJobs
 
 
 class Model(DeclarativeBase):
@@ -16,8 +16,5 @@ class Model(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Model)
-migrate = Migrate(
-    directory=str(Path(__file__).with_name("migrations")),
-    include_name=alembic.include_name,  # the tables of the jobs are not Alembic's
-)
-forge = ForgeJobs()
+migrate = Migrate(directory=str(Path(__file__).with_name("migrations")))
+forge = ForgeJobs(db=db)  # in one database with the orders
