@@ -235,7 +235,8 @@ class Leases:
     def take(self, name: str, holder: str, lease_s: float) -> bool:
         """Take a lease for some seconds, or renew the holder's own.
 
-        Returns False while another holder has it.
+        Returns False while another holder has it. All who take a lease take it for the
+        same time.
         """
         return self._database.write(lambda tx: renewed(tx, name, holder, lease_s))
 
@@ -247,6 +248,5 @@ class Leases:
 def renewed(transaction: Transaction, name: str, holder: str, lease_s: float) -> bool:
     """Take or renew a lease within a transaction; see :meth:`Leases.take`."""
     lease_us = int(lease_s * SECOND_US)
-    return bool(
-        transaction.all("take_lease", name=name, holder=holder, lease_us=lease_us)
-    )
+    rows = transaction.all("take_lease", name=name, holder=holder, lease_us=lease_us)
+    return [(holder,)] == [tuple(row) for row in rows]

@@ -39,6 +39,33 @@ def test_an_expired_lease_is_anybodys(storage: Storage, sql: Sql) -> None:
     assert not storage.leases.release("work", "a")
 
 
+def test_a_clock_that_steps_back_prolongs_no_lease_of_a_dead_holder(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.leases.take("work", "a", 60)
+    sql.age(-86_400)
+
+    assert not storage.leases.take("work", "b", 60)
+
+    sql.age(61)
+    assert storage.leases.take("work", "b", 60)
+
+
+def test_a_clock_that_steps_back_takes_no_lease_from_a_live_holder(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.leases.take("work", "a", 60)
+    sql.age(-86_400)
+    taken = [storage.leases.take("work", "b", 60)]
+    sql.age(50)
+
+    assert storage.leases.take("work", "a", 60)
+
+    sql.age(50)
+    taken.append(storage.leases.take("work", "b", 60))
+    assert taken == [False, False]
+
+
 def test_of_many_takers_at_once_one_wins(storage: Storage) -> None:
     for round_number in range(5):
         name = f"work {round_number}"
