@@ -116,11 +116,12 @@ class Heartbeat(Duty):
 
     def tick(self) -> bool:
         """Beat when it is due; otherwise only look for cancelled jobs."""
+        leased_from = self._clock.since_boot()  # before all that it renews
         self._ticks_since = self._clock.monotonic()
         is_broken = True
         try:
             with within(TICK_PART * self._state.lease_s):
-                has_reached = self._tick(self._ticks_since)
+                has_reached = self._tick(self._ticks_since, leased_from)
             is_broken = False
         except StorageError as error:
             is_broken = isinstance(error, StorageMovedError)
@@ -141,12 +142,12 @@ class Heartbeat(Duty):
             logger.error("claiming no more jobs: %s", error)
         self._state.is_outdated = True
 
-    def _tick(self, now: float) -> bool:
+    def _tick(self, now: float, leased_from: float) -> bool:
         """Do what is due; return whether the database was asked."""
         for execution in self._state.take_uncounted_starts(now - LONG_RUN_S):
             job = execution.job
             self._recorder.started(job.queue_name, job.kind, execution.wait_us)
-        is_due = self._beat.is_due(now)
+        is_due = self._beat.is_due(now) or not self._state.is_fresh
         progress = self._take_progress()
         is_running = bool(self._state.running())
         if is_due or progress:
@@ -158,7 +159,7 @@ class Heartbeat(Duty):
         is_shown = self._show_process(now, is_due=is_due)
         if is_due:
             self._beat.done(now)
-            self._state.note_beat(now)
+            self._state.note_beat(now, leased_from)
             look_at_schema(self._database).require_readable()
         return is_due or bool(progress) or is_running or has_looked or is_shown
 

@@ -279,12 +279,11 @@ class SlotPool:
         for name in self._order:
             queue = self._state.queues[name]
             if queue.startable:
-                now = self._clock.monotonic()
-                if not self._state.is_fresh_at(now):
+                if not self._state.is_fresh:
                     return None  # other workers may have these jobs; they go back
                 execution = queue.start_next()
                 execution.thread_id = threading.get_ident()
-                execution.started_at = now
+                execution.started_at = self._clock.monotonic()
                 if execution.timeout_s is not None:
                     execution.stops_at = execution.started_at + execution.timeout_s
                 self._running += 1

@@ -162,9 +162,9 @@ class WorkerState:
         self.is_claiming = True
         # Each is set by one thread and read by others.
         self.settings = {name: QueueSettings(name) for name in self.queue_names}
-        self.last_beat_at = self.shown_at = clock.monotonic()
-        # When a beat came after the lease had run out; earlier claims are void.
-        self.returned_at = self.last_beat_at
+        self.leased_from = clock.since_boot()
+        # returned_at: a beat came after the lease had run out; earlier claims are void.
+        self.last_beat_at = self.shown_at = self.returned_at = clock.monotonic()
         # The start of the dispatcher's round, or of the first that failed.
         self.unanswered_since: float | None = None
         self.is_outdated = False
@@ -267,8 +267,8 @@ class WorkerState:
         """Return a queue's settings as last read, or the defaults."""
         return self.settings.get(queue_name) or QueueSettings(queue_name)
 
-    def note_beat(self, began_at: float) -> None:
-        """Start a new lease at a monotonic time.
+    def note_beat(self, began_at: float, leased_from: float) -> None:
+        """Start a new lease at a monotonic time, and as many seconds after the boot.
 
         If the last one has run out, other workers may have taken the jobs that wait
         here. They go back first, so that no slot starts one.
@@ -276,16 +276,12 @@ class WorkerState:
         if not self.is_fresh:
             self.returned_at = self.clock.monotonic()
             self.give_back_waiting()
-        self.last_beat_at = began_at
+        self.last_beat_at, self.leased_from = began_at, leased_from
 
     @property
     def is_fresh(self) -> bool:
         """Whether its lease has not run out."""
-        return self.is_fresh_at(self.clock.monotonic())
-
-    def is_fresh_at(self, now: float) -> bool:
-        """Whether its lease has not run out at a monotonic time."""
-        return now - self.last_beat_at < self.lease_s
+        return self.clock.since_boot() - self.leased_from < self.lease_s
 
     def may_claim(self) -> bool:
         """Whether this worker may claim jobs."""

@@ -157,12 +157,12 @@ class Leader(Duty):
     def is_leader(self) -> bool:
         """Whether this process leads, as of its last renewal."""
         until = self._leads_until
-        return until is not None and self._clock.monotonic() < until
+        return until is not None and self._clock.since_boot() < until
 
     def tick(self) -> None:
         """Take or renew the lease."""
         led_before = self.is_leader
-        asked_at = self._clock.monotonic()  # first, so that our lease never ends late
+        asked_at = self._clock.since_boot()  # first, so that our lease never ends late
         has_lease = self._leases.take(LEADER_LEASE, self._worker_id, LEADER_LEASE_S)
         self._leads_until = asked_at + LEADER_LEASE_S if has_lease else None
         if has_lease and not led_before:

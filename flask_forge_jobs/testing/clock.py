@@ -32,6 +32,10 @@ class FrozenClock:
         """Return seconds for durations."""
         return self._monotonic_s
 
+    def since_boot(self) -> float:
+        """Return the same: the host never sleeps."""
+        return self._monotonic_s
+
     def now(self) -> datetime:
         """Return the time in UTC."""
         return from_micros(self._now_us)

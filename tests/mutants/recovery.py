@@ -32,8 +32,8 @@ MUTANTS = (
     Mutant(
         "a beat is counted at its end",
         _HEARTBEAT,
-        "            self._state.note_beat(now)\n",
-        "            self._state.note_beat(self._clock.monotonic())\n",
+        "            self._state.note_beat(now, leased_from)\n",
+        "            self._state.note_beat(now, self._clock.since_boot())\n",
         ("runtime/test_heartbeat.py::test_a_beat_counts_from_its_begin",),
     ),
     Mutant(
@@ -58,10 +58,46 @@ MUTANTS = (
         (f"{_TURNS}::test_a_worker_whose_outcomes_are_refused_proves_nobody_silent",),
     ),
     Mutant(
+        "a process believes in its lease after its host has slept",
+        _STATE,
+        "return self.clock.since_boot() - self.leased_from <",
+        "return self.clock.monotonic() - self.last_beat_at <",
+        (
+            (
+                "runtime/test_state.py"
+                "::test_a_host_that_slept_for_a_lease_starts_nothing_that_waited"
+            ),
+        ),
+    ),
+    Mutant(
+        "a clock that steps back prolongs the lease of a dead holder",
+        "storage/sql/common/leases.sql",
+        "    OR forge_lease.expires_at > excluded.expires_at\n",
+        "",
+        (
+            (
+                "contract/test_leases.py"
+                "::test_a_clock_that_steps_back_prolongs_no_lease_of_a_dead_holder"
+            ),
+        ),
+    ),
+    Mutant(
+        "a clock that steps back takes the lease from its holder",
+        "storage/sql/common/leases.sql",
+        "WHEN forge_lease.expires_at <= :now THEN excluded.holder",
+        "WHEN TRUE THEN excluded.holder",
+        (
+            (
+                "contract/test_leases.py"
+                "::test_a_clock_that_steps_back_takes_no_lease_from_a_live_holder"
+            ),
+        ),
+    ),
+    Mutant(
         "a process is believed for two leases",
         _STATE,
-        "now - self.last_beat_at < self.lease_s",
-        "now - self.last_beat_at < 2 * self.lease_s",
+        "since_boot() - self.leased_from < self.lease_s",
+        "since_boot() - self.leased_from < 2 * self.lease_s",
         (f"{_BEATS}::test_freshness_ends_a_lease_after_the_last_beat",),
     ),
     Mutant(
@@ -339,11 +375,11 @@ MUTANTS = (
     Mutant(
         "a leader believes a clock that can be set back",
         _WORKERS,
-        "        return until is not None and self._clock.monotonic() < until\n\n"
+        "        return until is not None and self._clock.since_boot() < until\n\n"
         "    def tick(self) -> None:\n"
         '        """Take or renew the lease."""\n'
         "        led_before = self.is_leader\n"
-        "        asked_at = self._clock.monotonic()  #",
+        "        asked_at = self._clock.since_boot()  #",
         "        return until is not None and self._clock.now_us() / 1e6 < until\n\n"
         "    def tick(self) -> None:\n"
         '        """Take or renew the lease."""\n'

@@ -37,8 +37,8 @@ MUTANTS = (
     Mutant(
         "jobs claimed ahead start after the lease",
         _SLOTS,
-        "if not self._state.is_fresh_at(now):",
-        "if not now:",
+        "if not self._state.is_fresh:",
+        "if self._closing:",
         (f"{_DISPATCH}::test_jobs_claimed_ahead_do_not_start_after_the_lease",),
     ),
     Mutant(

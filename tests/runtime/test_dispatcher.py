@@ -159,6 +159,7 @@ class Rig:
         """Go round once, as the thread does."""
         dispatcher = self.dispatcher
         self.state.last_beat_at = self.clock.monotonic() - self.silent_s
+        self.state.leased_from = self.clock.since_boot() - self.silent_s
         self.state.signal.clear()
         try:
             if dispatcher._round():
@@ -478,7 +479,7 @@ def test_a_claim_in_which_a_lease_ran_out_goes_back_although_it_beats_again() ->
 
     def stand_still() -> None:
         rig.clock.move(LEASE_S)
-        rig.state.note_beat(rig.clock.monotonic())
+        rig.state.note_beat(rig.clock.monotonic(), rig.clock.since_boot())
 
     rig.jobs.during_exchange = stand_still
 

@@ -388,9 +388,11 @@ def test_a_beat_counts_from_its_begin(
 
     monkeypatch.setattr(jobs, "heartbeat", ask_slowly)
     began_at = rig.clock.monotonic()
+    leased_from = rig.clock.since_boot()
     rig.tick()
 
     assert rig.state.last_beat_at == began_at
+    assert rig.state.leased_from == leased_from
     assert rig.state.shown_at == began_at
 
 
@@ -410,6 +412,16 @@ def test_only_a_beat_that_was_stored_counts(
     rig.tick(TICK_S)
 
     assert not stale
+    assert rig.state.is_fresh
+
+
+def test_it_beats_at_once_after_a_sleep_of_the_host(rig: Rig) -> None:
+    rig.tick()
+    rig.clock.sleep(LEASE_S)
+    woken = rig.state.is_fresh
+    rig.tick()
+
+    assert not woken
     assert rig.state.is_fresh
 
 

@@ -130,6 +130,16 @@ def test_a_leader_counts_its_lease_from_before_it_asks(
     assert not leader.is_leader
 
 
+def test_a_leader_whose_host_slept_leads_no_more(storage: Storage, sql: Sql) -> None:
+    rig = Rig(storage, sql, "a")
+    (leader,) = rig.leaders
+    leader.tick()
+
+    rig.clock.sleep(LEADER_LEASE_S)
+
+    assert not leader.is_leader
+
+
 def test_a_clock_that_is_set_back_prolongs_no_lease(storage: Storage, sql: Sql) -> None:
     rig = Rig(storage, sql, "a")
     (leader,) = rig.leaders

@@ -177,6 +177,21 @@ def test_it_may_claim_for_a_lease_after_the_last_beat() -> None:
     assert (state.is_fresh, state.may_claim()) == (False, False)
 
 
+def test_a_host_that_slept_for_a_lease_starts_nothing_that_waited() -> None:
+    """B2: its monotonic clock stood still, those of the other hosts did not."""
+    clock = MovingClock()
+    state = worker_state(clock=clock, lease_s=LEASE_S)
+    state.queues["default"].buffer.append(Execution(claimed("waits"), 0.0))
+    clock.sleep(LEASE_S)
+    woken = state.is_fresh, state.may_claim()
+
+    state.note_beat(clock.monotonic(), clock.since_boot())
+
+    assert woken == (False, False)
+    assert not state.queues["default"].buffer
+    assert state.is_fresh
+
+
 def test_it_claims_nothing_beyond_its_schema() -> None:
     state = worker_state()
     state.is_outdated = True
