@@ -56,7 +56,9 @@ class RuntimeHandle:
         self._plan = plan
         self._clock = plan.clock
         self._pid = os.getpid()
-        self._stopping = threading.Lock()
+        # Reentrant: a handler of a signal may call within the call that it interrupts.
+        self._stopping = threading.RLock()
+        self._is_stopping = False
         self._is_hurried = False
         self._all_ended: bool | None = None
         self._stop_listening: Callable[[], None] = lambda: None
@@ -255,11 +257,16 @@ class RuntimeHandle:
     ) -> bool:
         """Let running tasks finish, give the other jobs back, and stop.
 
-        A second call waits for the first one and returns the same. If the first one
-        failed, it does nothing and returns False; if KeyboardInterrupt or SystemExit
-        interrupted it, as a handler of a signal does, it goes on. A task that calls
+        A second call waits for the first one and returns the same; within the first
+        one, from a handler of a signal, it returns False at once and the first one goes
+        on. If the first one failed, it does nothing and returns False; if
+        KeyboardInterrupt or SystemExit interrupted it, it goes on. A task that calls
         this outlives the stop, so its job is given back. In a child that was forked
         from the worker's process, it leaves the worker alone and returns False.
+
+        A handler had better set an event that the main program waits for: if the
+        program was just storing a job, a call from the handler keeps the outcomes of
+        jobs from being stored, and these jobs run again.
 
         Args:
             timeout_s: Seconds before running tasks are asked to stop; default 5.
@@ -271,12 +278,17 @@ class RuntimeHandle:
         if os.getpid() != self._pid:  # a copy, without the threads
             return False
         with self._stopping:
+            if self._is_stopping:
+                return False
             if self._all_ended is None:
                 try:
+                    self._is_stopping = True
                     self._all_ended = self._stop(timeout_s, last_call_s)
                 except Exception:
                     self._all_ended = False
                     raise
+                finally:
+                    self._is_stopping = False
             return self._all_ended
 
     def hurry(self) -> None:

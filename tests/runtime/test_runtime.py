@@ -46,6 +46,7 @@ from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
+from tests.support.costs import no_hang
 from tests.support.jobs import having, rescue_all
 from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import in_child
@@ -1294,3 +1295,29 @@ def test_shutdown_ends_although_the_storage_is_gone(
     wait_until(
         lambda: not threads_named("forge-jobs-dispatcher"), "its thread has ended"
     )
+
+
+def test_a_handler_that_stops_what_is_stopping_does_not_wait_for_itself(
+    storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a second SIGTERM, for instance; the first one goes on."""
+    wait = SlotPool.wait_until_quiet
+    answers: list[bool] = []
+
+    def interrupted(pool: SlotPool, timeout_s: float) -> bool:
+        if not answers:
+            answers.append(handle.shutdown_graceful(LIMIT_S))
+            held.release.set()
+        return wait(pool, timeout_s)
+
+    handle = QueueRuntime(storage, registry_of(held)).with_queues(["default"]).start()
+    job_id = add(storage, "held")
+    held.wait_for_start()
+    monkeypatch.setattr(SlotPool, "wait_until_quiet", interrupted)
+    with no_hang():
+        answers.append(handle.shutdown_graceful(LIMIT_S))
+    answers.append(handle.shutdown_graceful(0.0))
+
+    assert answers == [False, True, True]
+    assert status_of(storage, job_id) is JobStatus.DONE
+    assert storage.workers.all() == []
