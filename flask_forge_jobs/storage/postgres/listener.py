@@ -81,6 +81,7 @@ class PostgresListener:
         self._pushing = False
         self._has_warned = False
         self._is_down = False
+        self._pid = os.getpid()
         self._stop_reader, self._stop_writer = os.pipe()
         self._thread = threading.Thread(
             target=self._run, name="forge-jobs-wake", daemon=True
@@ -198,7 +199,9 @@ class PostgresListener:
                 self._callback(name)
 
     def stop(self) -> None:
-        """End the subscription and the thread."""
+        """End the subscription and the thread; nothing in a forked child."""
+        if os.getpid() != self._pid:  # the pipe leads to the parent's thread
+            return
         with contextlib.suppress(ValueError):
             self._forget()
         os.write(self._stop_writer, b"x")

@@ -229,6 +229,7 @@ class SqliteListener:
         self._thread: threading.Thread | None = None
         self._receiver: socket.socket | None = None
         self._unbind: Callable[[], None] = lambda: None
+        self._pid = os.getpid()
         self._stop_reader, self._stop_writer = os.pipe()
         if sockets is None:
             return
@@ -297,7 +298,9 @@ class SqliteListener:
             self._callback(name)
 
     def stop(self) -> None:
-        """End the subscription and the thread."""
+        """End the subscription and the thread; nothing in a forked child."""
+        if os.getpid() != self._pid:  # pipe and socket are the parent's
+            return
         with contextlib.suppress(ValueError):
             self._forget()
         os.write(self._stop_writer, b"x")

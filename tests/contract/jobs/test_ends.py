@@ -14,6 +14,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.jobs import ends as job_ends
 from flask_forge_jobs.tasks.handles import JobHandle
 from tests.support.jobs import claim_one, enqueue, finish
+from tests.support.processes import in_child
 from tests.support.runtimes import wait_until
 from tests.support.threads import Heard
 
@@ -119,3 +120,18 @@ def test_a_closed_storage_listens_no_more_and_waits_again(storage: Storage) -> N
     assert not job.wait(0.01)
     finish(storage, claim_one(storage), Done())
     assert job.wait(0)
+
+
+def test_a_child_that_ends_leaves_its_parents_listener_alone(storage: Storage) -> None:
+    """A forked child that ends by sys.exit() runs what its parent registered."""
+    heard = Heard()
+    listener = storage.database.listen(heard)
+    wait_until(listener.is_pushing, "it listens")
+
+    assert in_child(listener.stop) == 0
+
+    # From another process: its own workers are told without the listener.
+    assert in_child(lambda: enqueue(storage, queue_name="mail")) == 0
+    assert heard.wait_for("mail")
+    assert listener.is_pushing()
+    listener.stop()
