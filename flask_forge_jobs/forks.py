@@ -16,6 +16,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -73,6 +74,7 @@ class _Forks:
 
     def __init__(self) -> None:
         self._watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
+        self._private: weakref.WeakSet[FileIO] = weakref.WeakSet()
         self.inherited: frozenset[tuple[int, int]] = frozenset()
         self._begin()
 
@@ -86,6 +88,14 @@ class _Forks:
         """Close the item around each fork for as long as it lives."""
         with self._lock:
             self._watched.add(item)
+
+    def private_pipe(self) -> tuple[int, FileIO]:
+        """Make a pipe between two forks; see :func:`private_pipe`."""
+        with self._lock:
+            reader, writer = os.pipe()
+            end = FileIO(writer, "wb")
+            self._private.add(end)
+        return reader, end
 
     def before(self) -> None:
         """Close everything; the fork follows even if this fails."""
@@ -110,6 +120,8 @@ class _Forks:
 
     def after_in_child(self) -> None:
         """Start with new locks, and remember which files the parent had open."""
+        for end in list(self._private):
+            end.close()
         self._begin()
         PerProcess.forget_beginning()
         if self._watched:
@@ -144,6 +156,18 @@ os.register_at_fork(
 def watch(item: Forkable) -> None:
     """Close the item around each fork for as long as it lives."""
     _forks.watch(item)
+
+
+def private_pipe() -> tuple[int, FileIO]:
+    """Make a pipe that tells its reader when this process closes it or ends.
+
+    A forked child would keep the writing end, so the child closes its copy at once. A
+    fork in C keeps it.
+
+    Returns:
+        The descriptor to read, and the writing end.
+    """
+    return _forks.private_pipe()
 
 
 def end_child(job_id: str) -> NoReturn:

@@ -38,6 +38,7 @@ from flask_forge_jobs.config.environment import WORKER_RANGE, ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX, options
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
+from flask_forge_jobs.forks import private_pipe
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.state import state_of
@@ -324,7 +325,7 @@ class _DemoCompanion:
 
     def start(self) -> None:
         """Start once the server listens."""
-        reader, self._writer = os.pipe()
+        reader, self._writer = private_pipe()
         command: Sequence[str] = (
             sys.executable, "-m", DEMO_MODULE, str(self._folder)
         )  # fmt: skip
@@ -346,7 +347,7 @@ class _DemoCompanion:
         """Stop it and wait for its last writes."""
         del server
         if self._process is not None:
-            os.close(self._writer)  # a signal could be its second one
+            self._writer.close()  # a signal could be its second one
             try:
                 self._process.wait(COMPANION_LIMIT_S)
             except subprocess.TimeoutExpired:

@@ -13,7 +13,7 @@ import pytest
 
 from flask_forge_jobs import forks
 from flask_forge_jobs.forks import PerProcess
-from tests.support.processes import fork_in_c, in_child
+from tests.support.processes import Child, fork_in_c, in_child
 from tests.support.threads import run_together
 
 
@@ -190,3 +190,35 @@ def test_files_that_were_open_are_known_to_a_child(tmp_path: Path) -> None:
     with database.open("rb") as file, text.open():
         assert in_child(look) == 0
     assert not forks.was_inherited(database)
+
+
+def test_a_child_keeps_no_private_pipe_open() -> None:
+    reader, writer = forks.private_pipe()
+    child = Child(lambda parent: parent.hear())
+
+    writer.close()
+
+    with os.fdopen(reader, "rb") as end:
+        assert end.read() == b""
+    child.say()
+    assert child.end() == 0
+
+
+def test_no_child_is_forked_while_a_private_pipe_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its child would keep a pipe that is not noted yet."""
+    pipe, lock = os.pipe, forks._forks._lock
+    may_fork: list[bool] = []
+
+    def pipe_and_look() -> tuple[int, int]:
+        monkeypatch.undo()
+        run_together([lambda: may_fork.append(lock.acquire(blocking=False))])
+        return pipe()
+
+    monkeypatch.setattr(os, "pipe", pipe_and_look)
+    reader, writer = forks.private_pipe()
+    writer.close()
+    os.close(reader)
+
+    assert may_fork == [False]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.forks import private_pipe
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.foreground import (
     EXIT_AT_ONCE,
@@ -89,14 +90,14 @@ class Children:
         ``leave`` is called with it at the end, while a further signal still ends the
         process at once.
         """
-        self._reader, self._writer = os.pipe()
+        self._reader, writer = private_pipe()
         try:
             with StopSignals(watch_children=True, at_once=self._kill_all) as signals:
                 signals.at_second = self._hurry
                 try:
                     status = self._watch(signals)
                 finally:
-                    os.close(self._writer)  # tells every child to stop
+                    writer.close()  # tells every child to stop
                 self._wait_for_ends(signals)
                 signals.at_second = None  # no child is left
                 if signals.is_hurried:

@@ -50,6 +50,9 @@ _HURRY_LOOK_S = 0.1
 class RuntimeHandle:
     """A running worker process, returned by :meth:`QueueRuntime.start`."""
 
+    _is_stopping = False
+    _all_ended: bool | None = None
+
     def __init__(self, plan: RuntimePlan) -> None:
         self.worker_id = plan.ids.new()
         self.storage = plan.storage
@@ -58,9 +61,7 @@ class RuntimeHandle:
         self._pid = os.getpid()
         # Reentrant: a handler of a signal may call within the call that it interrupts.
         self._stopping = threading.RLock()
-        self._is_stopping = False
         self._is_hurried = False
-        self._all_ended: bool | None = None
         self._stop_listening: Callable[[], None] = lambda: None
         self._processes: TaskProcesses | None = None
         self._state = WorkerState(

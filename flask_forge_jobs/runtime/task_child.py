@@ -28,6 +28,7 @@ from flask_forge_jobs.tasks.context import (
     CancelReason,
     CancelToken,
 )
+from flask_forge_jobs.tasks.process_groups import end_with_parent
 
 
 def take_channel(environ: MutableMapping[str, str]) -> socket.socket | None:
@@ -73,6 +74,7 @@ class _TaskServer:
         # A service manager may send SIGTERM to this process, too, but the worker
         # decides whether it may finish.
         signal.signal(signal.SIGTERM, self._interrupt)
+        end_with_parent()
         listener = threading.Thread(
             target=self._listen, name="forge-jobs-channel", daemon=True
         )

@@ -2,8 +2,9 @@
 
 Signals go to the whole group, so processes that the program has started end with it.
 When the worker dies, even by SIGKILL, the kernel closes a pipe and kills the group,
-also if the program hangs. Processes that leave the group, such as daemons, are out of
-reach.
+also if the program hangs. Children that the worker has forked do not keep the pipe
+open, unless C code forked them. Processes that leave the group, such as daemons, are
+out of reach.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from flask_forge_jobs.forks import private_pipe
 from flask_forge_jobs.logs import get_logger
 
 logger = get_logger(__name__)
@@ -55,8 +57,8 @@ class ProcessGroup:
         self._lock = threading.Lock()
         self._has_ended = False
         with contextlib.ExitStack() as undo:
-            theirs, self._lifeline = os.pipe()
-            undo.callback(os.close, self._lifeline)
+            theirs, self._lifeline = private_pipe()
+            undo.callback(self._lifeline.close)
             try:
                 self.process = subprocess.Popen(  # noqa: S603  # never through a shell
                     list(command),
@@ -116,7 +118,7 @@ class ProcessGroup:
         """End the group and close every descriptor; return as :meth:`end` does."""
         status = self.end()
         os.close(self.end_descriptor)
-        os.close(self._lifeline)
+        self._lifeline.close()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # unwritten data
@@ -130,6 +132,24 @@ class ProcessGroup:
             return  # it was reaped elsewhere
         except PermissionError:  # a set-user-ID program
             logger.warning("process %s belongs to another user; ignored", self.pid)
+
+
+def end_with_parent() -> None:
+    """Kill the group of this process when its parent ends, by a thread that watches it.
+
+    For a program of ours that :class:`ProcessGroup` has started: this works even if a
+    child that C code forked keeps the worker's pipe open, but not if the program hangs
+    in C.
+    """
+    parent = os.pidfd_open(os.getppid())
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(parent, select.POLLIN)
+        poll.poll()
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="forge-jobs-parent", daemon=True).start()
 
 
 def describe_status(status: int) -> str:

@@ -145,6 +145,62 @@ MUTANTS = (
         ("test_forks.py::test_a_child_begins_although_another_thread_was_about_to",),
     ),
     Mutant(
+        "a forked child keeps the pipe that ties programs to the worker",
+        "forks.py",
+        "            end.close()\n",
+        "            pass\n",
+        (
+            "test_forks.py::test_a_child_keeps_no_private_pipe_open",
+            (
+                "tasks/test_process_groups.py"
+                "::test_a_child_that_its_owner_forked_does_not_keep_it_alive"
+            ),
+        ),
+    ),
+    Mutant(
+        "a child is forked before that pipe is noted",
+        "forks.py",
+        "        with self._lock:\n            reader",
+        "        if self:\n            reader",
+        ("test_forks.py::test_no_child_is_forked_while_a_private_pipe_is_made",),
+    ),
+    Mutant(
+        "a child's end stops its parent's listener",
+        "storage/sqlite/wake.py",
+        "        if os.getpid() != self._pid:  # pipe",
+        "        if not self._pid:  # pipe",
+        (
+            (
+                "contract/jobs/test_ends.py"
+                "::test_a_child_that_ends_leaves_its_parents_listener_alone"
+            ),
+        ),
+    ),
+    Mutant(
+        "a stop within a stop of the same thread begins anew",
+        "runtime/handle.py",
+        "            if self._is_stopping:\n                return False\n",
+        "",
+        (
+            (
+                "runtime/test_runtime.py::test_a_handler_that_stops"
+                "_what_is_stopping_does_not_wait_for_itself"
+            ),
+        ),
+    ),
+    Mutant(
+        "a queue that was deleted stays paused",
+        "runtime/slots.py",
+        "stored.get(name) or QueueSettings(name) for name in settings}",
+        "stored.get(name) or settings[name] for name in settings}",
+        (
+            (
+                "runtime/test_supervisor.py"
+                "::test_supervisor_forgets_the_settings_of_a_queue_that_is_gone"
+            ),
+        ),
+    ),
+    Mutant(
         "a child does not know which files were open",
         "forks.py",
         "            self.inherited |= set(open_databases())\n",

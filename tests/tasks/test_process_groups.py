@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,6 +38,41 @@ group = ProcessGroup(
 )
 print("GROUP", group.pid, group.process.stdout.readline().decode(), flush=True)
 time.sleep(600)
+"""
+
+
+# Starts a group, forks a child that outlives it, and says who they are.
+FORKS = """
+import multiprocessing, os, subprocess, sys, threading, time
+from flask_forge_jobs.tasks.process_groups import ProcessGroup
+from tests.support.processes import fork_in_c
+
+def fork_for_multiprocessing():
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=time.sleep, args=(600,))
+    child.start()
+    return child.pid
+
+LEADER = {leader!r}
+group = ProcessGroup(
+    [sys.executable, "-c", LEADER], environ=os.environ, stdout=subprocess.PIPE
+)
+assert group.process.stdout.readline()
+def fork():
+    child = {fork}()
+    if child == 0:
+        time.sleep(600)
+    print("FORKED", group.pid, child, flush=True)
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+time.sleep(600)
+"""
+HANGS = "import time; print('there', flush=True); time.sleep(600)"
+WATCHES = f"""
+from flask_forge_jobs.tasks.process_groups import end_with_parent
+end_with_parent()
+{HANGS}
 """
 
 
@@ -138,6 +174,39 @@ def test_the_group_dies_with_its_owner(tmp_path: Path) -> None:
         owner.end()
 
     assert were_alive == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("fork", "leader"),
+    [
+        ("os.fork", HANGS),
+        ("fork_for_multiprocessing", HANGS),
+        ("fork_in_c", WATCHES),
+    ],
+    ids=["fork", "multiprocessing", "fork in C"],
+)
+def test_a_child_that_its_owner_forked_does_not_keep_it_alive(
+    tmp_path: Path, fork: str, leader: str
+) -> None:
+    """An isolated task would go on beside its next run."""
+    owner = Program(
+        [sys.executable, "-c", FORKS.format(fork=fork, leader=leader)],
+        environ=os.environ | {"PYTHONPATH": str(ROOT)},
+        folder=tmp_path,
+    )
+    leader_pid, child = map(int, owner.wait_for("FORKED").split()[1:])
+    try:
+        owner.signal(signal.SIGKILL)
+        owner.process.wait()
+        wait_until(lambda: not is_alive(leader_pid), "the group has ended")
+        outlived = is_alive(child)
+    finally:
+        for pid in (leader_pid, child):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        owner.end()
+
+    assert outlived
 
 
 def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
