@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from flask import Response, request
 from flask.blueprints import BlueprintSetupState
@@ -23,30 +24,36 @@ _LINKS: Mapping[str, str] = {
     "metrics": "metrics",
     "description": "v1/openapi.json",
 }
-_ITEMS = "".join(
-    f'<li><a href="{path}">{name}</a></li>\n' for name, path in _LINKS.items()
-)
 _PAGE = (
     '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
     f"<title>{NAME}</title>\n<h1>{NAME}</h1>\n"
     "<p>The background jobs of this application. All but its health needs a token, "
     "sent as <code>Authorization: Bearer</code>.</p>\n"
-    f"<ul>\n{_ITEMS}</ul>\n</html>\n"
+    "<ul>\n{items}</ul>\n</html>\n"
 )
 
 
 def index() -> Response:
     """Return the page, as HTML to clients that prefer it and else as JSON.
 
-    It needs no credentials and shows only paths.
+    It needs no credentials and shows only paths. It answers with and without a slash at
+    the end, because a redirect would go to whatever host the client has named.
     """
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == (
         "text/html"
     ):
-        response = Response(_PAGE, content_type="text/html; charset=utf-8")
+        # Links are relative to the last slash.
+        last = quote(request.path.rpartition("/")[2])
+        base = f"./{last}/" if last else ""
+        items = "".join(
+            f'<li><a href="{base}{path}">{name}</a></li>\n'
+            for name, path in _LINKS.items()
+        )
+        page = _PAGE.replace("{items}", items)
+        response = Response(page, content_type="text/html; charset=utf-8")
     else:
-        here = f"{request.script_root}{request.path}"
-        links = {name: f"{here}{path}" for name, path in _LINKS.items()}
+        here = f"{request.script_root}{request.path}".rstrip("/")
+        links = {name: f"{here}/{path}" for name, path in _LINKS.items()}
         response = json_response({"name": NAME, "links": links})
     response.vary.add("Accept")
     return add_headers(response)
@@ -54,13 +61,11 @@ def index() -> Response:
 
 def add_index(app: App, url_prefix: str, endpoint: str) -> None:
     """Serve the page at the mount point, outside the blueprint's access checks."""
-    app.add_url_rule(
-        f"{url_prefix}/",
-        endpoint,
-        index,
-        methods=["GET"],
-        provide_automatic_options=False,
-    )
+    # Not strict_slashes=False, which answers other methods with 404.
+    for path in dict.fromkeys((f"{url_prefix}/", url_prefix or "/")):
+        app.add_url_rule(
+            path, endpoint, index, methods=["GET"], provide_automatic_options=False
+        )
 
 
 def add_index_of(state: BlueprintSetupState) -> None:
@@ -91,7 +96,7 @@ class Unmatched:
         if error is None or not self._is_ours(error):
             return None
         if "//" in request.path:
-            # Routing would merge the slashes; our routes have none.
+            # Routing would merge the slashes, and redirect; our routes have none.
             error = NotFound()
         elif isinstance(error, RequestRedirect):
             # The application's own page with a trailing slash.
@@ -104,7 +109,7 @@ class Unmatched:
 
     def _is_ours(self, error: HTTPException) -> bool:
         if self._prefix:
-            return request.path.startswith(f"{self._prefix}/")
+            return f"{request.path}/".startswith(f"{self._prefix}/")
         own = self._app.error_handler_spec[None]
         return not any(
             isinstance(error, handled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urljoin
 
 import pytest
 from flask import Blueprint, Flask
@@ -173,19 +174,38 @@ def test_programs_get_links() -> None:
 @pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/"])
 def test_people_get_a_page_whose_links_lead_somewhere(path: str) -> None:
     client = mounted(PREFIX)
-    page = client.get(
-        path, headers={"Accept": "text/html,*/*;q=0.8"}, follow_redirects=True
-    )
+    page = client.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
 
-    links = re.findall(r'<a href="([^"]+)">', page.text)
-    found = [client.get(f"{PREFIX}/{link}").status_code for link in links]
+    links = [urljoin(path, link) for link in re.findall(r'href="([^"]+)"', page.text)]
+    found = [client.get(link).status_code for link in links]
     assert page.mimetype == "text/html"
-    assert links[0] == "health"
+    assert links[0] == f"{PREFIX}/health"
     assert found == [200, *[403] * (len(links) - 1)]
 
 
-def test_what_is_not_there_is_refused_as_elsewhere() -> None:
-    answer = mounted(PREFIX).post(f"{PREFIX}/")
+@pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/", f"/{PREFIX}", f"{PREFIX}//"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+def test_sec_S21_nothing_redirects_to_a_host_that_the_client_names(
+    path: str, method: str
+) -> None:
+    client = mounted(PREFIX)
+
+    # Not open(path): the client would take //name for a host.
+    answer = client.open(
+        environ_overrides={"PATH_INFO": path, "HTTP_HOST": "evil.test"}, method=method
+    )
+
+    assert "Location" not in answer.headers
+    assert "evil.test" not in answer.text
+    plain = {"POST": 405, "OPTIONS": 204}.get(method, 200)
+    assert answer.status_code == (404 if path.endswith("//") else plain)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/"])
+def test_what_is_not_there_is_refused_as_elsewhere(path: str) -> None:
+    answer = mounted(PREFIX).post(path)
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
