@@ -14,10 +14,12 @@ from flask import Flask
 from itsdangerous import BadData, URLSafeSerializer
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.config.checks import SECRETS, RefusedError
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.bounds import check_seconds
 from flask_forge_jobs.model.instants import SECOND_US
 
+_KEY = "FORGE_JOBS_LINK_SECRETS"
 # Keeps other texts that the application signs from passing as a link.
 _SALT = "flask_forge_jobs.status-link"
 # Far longer than any of our tokens; longer texts are refused unread.
@@ -30,9 +32,16 @@ class StatusLinks:
 
     ``secrets`` are the signing secrets, the newest first; an empty list means the
     application's ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``.
+
+    Raises:
+        ConfigurationError: A secret is short.
     """
 
     def __init__(self, secrets: Sequence[str], clock: Clock) -> None:
+        try:
+            SECRETS.read(secrets)
+        except RefusedError as error:
+            raise ConfigurationError(_KEY, str(error)) from None
         self._secrets = tuple(secrets)
         self._clock = clock
 

@@ -162,6 +162,23 @@ NAMES = _accept(
     "a list of texts",
     tuple,
 )
+# As long as a random token; a short or even text can be guessed without a request.
+MIN_SECRET_CHARACTERS = 32
+_MIN_DIFFERENT = 8
+SECRETS = _accept(
+    lambda value: _holds(
+        value,
+        lambda each: (
+            isinstance(each, str)
+            and len(each) >= MIN_SECRET_CHARACTERS
+            and len(set(each)) >= _MIN_DIFFERENT
+        ),
+    ),
+    f"must be a list of random texts of at least {MIN_SECRET_CHARACTERS} characters; "
+    "make one with `python -c 'import secrets; print(secrets.token_urlsafe())'`",
+    f"a list of texts of at least {MIN_SECRET_CHARACTERS} characters",
+    tuple,
+)
 # Web origins, but neither * nor null.
 ORIGINS = _accept(
     lambda value: _holds(

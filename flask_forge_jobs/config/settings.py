@@ -165,7 +165,7 @@ class Settings:
     )
     link_secrets: tuple[str, ...] = _option(
         (),
-        checks.NAMES,
+        checks.SECRETS,
         "Secrets that sign status links, the newest first. An empty list uses "
         "``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``.",
         secret=True,

@@ -14,7 +14,7 @@ from tests.api.faulty import faulty_storage
 
 PREFIX = "/api/queue"
 # Sign the status links of a shared application.
-LINK_SECRETS = ("a secret of the tests",)
+LINK_SECRETS = ("a secret of the tests, long enough",)
 
 
 def mount(

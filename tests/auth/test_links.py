@@ -13,6 +13,7 @@ from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 from tests.support.clocks import MovingClock
 
 JOB_ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+NEW, OLD = "new secret, thirty-two characters", "old secret, thirty-two characters"
 
 
 @pytest.fixture
@@ -97,13 +98,19 @@ def test_a_secret_of_before_still_counts_and_a_forgotten_one_does_not(
 def test_secrets_of_our_own_take_the_place_of_the_applications(
     links: StatusLinks, app: Flask, clock: MovingClock
 ) -> None:
-    own = StatusLinks(("new", "old"), clock)
+    own = StatusLinks((NEW, OLD), clock)
 
-    assert own.job_id(app, StatusLinks(("old",), clock).token(app, JOB_ID, 60))
+    assert own.job_id(app, StatusLinks((OLD,), clock).token(app, JOB_ID, 60))
     assert own.job_id(app, links.token(app, JOB_ID, 60)) is None
     # Signed with the newest.
     token = own.token(app, JOB_ID, 60)
-    assert StatusLinks(("new",), clock).job_id(app, token) == JOB_ID
+    assert StatusLinks((NEW,), clock).job_id(app, token) == JOB_ID
+
+
+def test_a_short_secret_is_refused(clock: MovingClock) -> None:
+    """Also that of a blueprint, which has no settings."""
+    with pytest.raises(ConfigurationError, match="FORGE_JOBS_LINK_SECRETS: must be a"):
+        StatusLinks((NEW, OLD[:31]), clock)
 
 
 def test_without_a_secret_nothing_is_signed_and_nothing_counts(

@@ -240,7 +240,7 @@ _AS_TEXT = {
     "REDACT_DEFAULT_KEYS": "[]",
     "ALLOWED_HOSTS": '["jobs.example"]',
     "CORS_ORIGINS": '["https://ops.example"]',
-    "LINK_SECRETS": '["newest"]',
+    "LINK_SECRETS": '["0123456789abcdef0123456789abcdef"]',
     "INLINE": "off",
     "EMBEDDED_WORKER": "off",
 }

@@ -15,6 +15,7 @@ from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from tests.config.services import service_links
 
 SECRET = "hunter2"
+LINK_SECRET = "0123456789abcdef0123456789abcdef"
 SECRET_URL = f"postgresql://jobs:{SECRET}@db.example/jobs"
 
 
@@ -100,7 +101,7 @@ def test_from_mapping_takes_every_key() -> None:
             "FORGE_JOBS_REDACT_KEYS": ["iban"],
             "FORGE_JOBS_REDACT_DEFAULT_KEYS": [],
             "FORGE_JOBS_REDACT": authenticate,
-            "FORGE_JOBS_LINK_SECRETS": ["newest"],
+            "FORGE_JOBS_LINK_SECRETS": [LINK_SECRET],
             "FORGE_JOBS_METRICS_AUTH": "token",
             "FORGE_JOBS_READ_ONLY": True,
             "FORGE_JOBS_ALLOWED_HOSTS": ["jobs.example.org"],
@@ -136,7 +137,7 @@ def test_from_mapping_takes_every_key() -> None:
         ("iban",),
         (),
         authenticate,
-        ("newest",),
+        (LINK_SECRET,),
         "token",
         True,
         ("jobs.example.org",),
@@ -229,7 +230,23 @@ WRONG: list[tuple[str, list[object]]] = [
     ("REDACT_KEYS", ["", "token", None, [1], [""], {"a": 1}]),
     ("REDACT_DEFAULT_KEYS", ["", "token", None, [1], [""], {"a": 1}]),
     ("REDACT", ["x", 1, []]),
-    ("LINK_SECRETS", ["newest", [""], [1], None]),
+    (
+        "LINK_SECRETS",
+        [
+            LINK_SECRET,
+            [""],
+            [1],
+            None,
+            [None],
+            ["a"],
+            ("kkk",),
+            [LINK_SECRET.encode()],
+            f'["{LINK_SECRET}"]',
+            [LINK_SECRET[:31]],
+            ["changeme" * 8],
+            [LINK_SECRET, "old"],
+        ],
+    ),
     ("METRICS_AUTH", ["", "all", None, True]),
     ("READ_ONLY", ["yes", 1, None]),
     ("ALLOWED_HOSTS", ["a.example", None, [""], [1]]),

@@ -22,7 +22,7 @@ from tests.api.mounting import PREFIX, mount
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, claim_one, enqueue, finish
 
-SECRET = "of the links"
+SECRET = "of the links, and long enough to stay secret"
 LinkTo = Callable[[str], str]
 
 
