@@ -156,6 +156,46 @@ def test_sec_S42_database_refuses_every_change(
     assert [entry.record for entry in _page(storage)] == [RECORD]
 
 
+_COLUMNS = "at, actor, action, target, address, request_id, status, changed, arguments"
+_FACTS = "1, 'eve', 'a', NULL, '', '', 200, 0, '{}'"
+_COPY = f"SELECT id, {_FACTS} FROM forge_audit"
+_INTO = f"INTO forge_audit (id, {_COLUMNS})"
+_UPSERT = "ON CONFLICT (id) DO UPDATE SET actor = 'eve'"
+# A replacement and a truncation delete without a trigger for deletions.
+CHANGES_IN_PASSING = {
+    "sqlite": (
+        f"INSERT OR REPLACE {_INTO} {_COPY}",
+        f"REPLACE {_INTO.replace('(id', '(_rowid_')} {_COPY}",
+        f"INSERT OR IGNORE {_INTO} {_COPY}",
+        f"INSERT {_INTO} {_COPY} WHERE 1 {_UPSERT}",
+        f"REPLACE {_INTO} VALUES (7, {_FACTS}), (7, {_FACTS})",
+        f"INSERT {_INTO} VALUES (-1, {_FACTS})",  # would pass for an id to be made
+        "UPDATE OR REPLACE forge_audit SET id = id + 1",
+    ),
+    "postgres": (
+        f"INSERT {_INTO} OVERRIDING SYSTEM VALUE {_COPY} {_UPSERT}",
+        "WITH gone AS (DELETE FROM forge_audit RETURNING id) SELECT id FROM gone",
+        "TRUNCATE forge_audit",
+        "TRUNCATE forge_job, forge_audit RESTART IDENTITY CASCADE",
+    ),
+}
+
+
+def test_sec_S42_database_refuses_what_changes_in_passing(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.audit.append(RECORD)
+    for statement in CHANGES_IN_PASSING[storage.backend]:
+        with pytest.raises(
+            (sqlite3.IntegrityError, psycopg2.Error),
+            match=r"is append-only|CHECK constraint failed: id",
+        ):
+            sql.run(statement)
+
+    storage.audit.append(RECORD)
+    assert [entry.record for entry in _page(storage)] == [RECORD, RECORD]
+
+
 def test_prune_deletes_what_is_old_in_batches_and_nothing_else(
     storage: Storage, sql: Sql
 ) -> None:

@@ -471,4 +471,34 @@ MUTANTS = (
         "text = str(check)",
         ("api/test_errors.py",),
     ),
+    # -- secrets, and what redirects ---------------------------------------------------
+    Mutant(
+        "a short secret signs status links",
+        "config/checks.py",
+        "and len(each) >= MIN_SECRET_CHARACTERS",
+        "and each",
+        ("config/test_settings.py",),
+    ),
+    Mutant(
+        "the mount point redirects to whatever host the client names",
+        "api/mount_point.py",
+        '(f"{url_prefix}/", url_prefix or "/")',
+        '(f"{url_prefix}/",)',
+        ("api/test_mount_point.py",),
+    ),
+    Mutant(
+        "an entry of the trail is replaced",
+        "storage/sql/migrations/sqlite/0001_foundation.sql",
+        "WHEN EXISTS (SELECT 1 FROM forge_audit WHERE id = new.id)",
+        "WHEN false",
+        ("contract/test_audit.py",),
+    ),
+    Mutant(
+        "the trail is truncated",
+        "storage/sql/migrations/postgres/0001_foundation.sql",
+        "CREATE TRIGGER forge_audit_no_truncate BEFORE TRUNCATE ON forge_audit\n"
+        "    FOR EACH STATEMENT EXECUTE FUNCTION forge_refuse_change();\n",
+        "",
+        ("contract/test_audit.py",),
+    ),
 )

@@ -563,7 +563,7 @@ CREATE TABLE forge_sample (
     PRIMARY KEY (level, bucket_start, worker_id)
 );
 
--- The audit trail. A trigger refuses updates, and deletions within 90 days.
+-- The audit trail. Triggers refuse updates, and deletions within 90 days.
 CREATE TABLE forge_audit (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at         BIGINT  NOT NULL,
@@ -599,6 +599,8 @@ $$;
 
 CREATE TRIGGER forge_audit_no_change BEFORE UPDATE OR DELETE ON forge_audit
     FOR EACH ROW EXECUTE FUNCTION forge_refuse_change();
+CREATE TRIGGER forge_audit_no_truncate BEFORE TRUNCATE ON forge_audit
+    FOR EACH STATEMENT EXECUTE FUNCTION forge_refuse_change();
 
 -- Cron schedules.
 CREATE TABLE forge_cron (

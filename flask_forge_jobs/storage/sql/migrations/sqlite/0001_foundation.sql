@@ -197,9 +197,10 @@ CREATE TABLE forge_sample (
     PRIMARY KEY (level, bucket_start, worker_id)
 ) WITHOUT ROWID;
 
--- The audit trail. Triggers refuse updates, and deletions within 90 days.
+-- The audit trail. Triggers refuse updates, replacements, and deletions within 90 days.
 CREATE TABLE forge_audit (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- A trigger sees -1 in the place of an id that is yet to be made.
+    id         INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     at         INTEGER NOT NULL,
     actor      TEXT    NOT NULL,
     action     TEXT    NOT NULL,
@@ -220,6 +221,13 @@ CREATE INDEX forge_audit_target ON forge_audit (target, at, id)
     WHERE target IS NOT NULL;
 
 CREATE TRIGGER forge_audit_no_update BEFORE UPDATE ON forge_audit BEGIN
+    SELECT RAISE(ABORT, 'forge_audit is append-only');
+END;
+
+-- INSERT OR REPLACE deletes without the triggers of a deletion.
+CREATE TRIGGER forge_audit_no_replace BEFORE INSERT ON forge_audit
+WHEN EXISTS (SELECT 1 FROM forge_audit WHERE id = new.id)
+BEGIN
     SELECT RAISE(ABORT, 'forge_audit is append-only');
 END;
 
