@@ -21,6 +21,7 @@ from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.embedded import embed_worker
 from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
+from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.sharing import FlaskSQLAlchemy, share
@@ -169,9 +170,11 @@ class ForgeJobs(Declarations):
             clock=self._clock,
             migrate=settings.migrate,
             in_memory=lambda: app.testing and database.settings.is_unnamed,
+            masking=Masking(settings.masked_keys),
         )
         # Every enqueue reads it, and app.testing costs two calls.
         is_testing = partial(app.config.__getitem__, "TESTING")
+        links = StatusLinks(settings.link_secrets, self._clock)
         return ApplicationState(
             name=app.name,
             settings=settings,
@@ -182,9 +185,7 @@ class ForgeJobs(Declarations):
             clock=self._clock,
             observer=SignalObserver(app),
             task_scope=app.app_context,
-            status_url=partial(
-                _status_url, StatusLinks(settings.link_secrets, self._clock)
-            ),
+            status_url=partial(_status_url, links),
             is_inline=inline_rule(settings, is_testing),
             hints=Hints(
                 storage,

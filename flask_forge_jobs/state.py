@@ -18,7 +18,6 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.runtime.execution import NOBODY, Observer
 from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker, one_deeper
@@ -112,7 +111,6 @@ class ApplicationState:
             cancel_grace_s=self.settings.cancel_grace_s,
             clock=self.clock,
             router=self.router,
-            mask=Masking(self.settings.masked_keys).text,
         )
         runtime.plan.observer = self.observer
         return runtime.with_schedules_of(self.name)

@@ -1,4 +1,4 @@
-"""What an enqueue costs besides its statement: how many functions of ours it calls."""
+"""What requests cost besides their statements: how many functions of ours they call."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.state import state_of
 from tests.benchmarks.calls import Calls
 
 MOST_CALLS = 45
+MOST_CALLS_OF_A_CHANGE = 200
 
 
 def test_an_enqueue_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
@@ -29,3 +31,30 @@ def test_an_enqueue_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
         calls = Calls().during(lambda: note.enqueue(number=1))
 
     assert len(calls) <= MOST_CALLS, calls
+
+
+def test_a_change_of_a_queue_makes_few_calls(tmp_path: Path) -> None:
+    """Most of them masked the keys of its body for the audit trail, one by one"""
+    token, digest = new_token("calls")
+    app = Flask(__name__)
+    app.config["FORGE_JOBS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'jobs.db'}"
+    app.config["FORGE_JOBS_TOKENS"] = [
+        {"id": "calls", "sha256": digest, "role": "admin"}
+    ]
+    forge = ForgeJobs(app)
+    client = app.test_client()
+
+    def change() -> None:
+        answer = client.post(
+            "/forge-jobs/queue/default/backoff",
+            headers={"Authorization": f"Bearer {token}"},
+            json={"enabled": True, "base_seconds": 60, "max_seconds": 1800},
+        )
+        assert answer.status_code == 200, answer.text
+
+    with app.app_context(), contextlib.closing(state_of(app).storage):
+        forge.enqueue("noop")  # makes the queue
+        change()
+        calls = Calls().during(change)
+
+    assert len(calls) <= MOST_CALLS_OF_A_CHANGE, calls

@@ -32,7 +32,8 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
-from flask_forge_jobs.tasks.failures import Mask, fit, mask_known
+from flask_forge_jobs.model.masking import Mask
+from flask_forge_jobs.tasks.failures import fit, mask_known
 from flask_forge_jobs.tasks.scalars import FailedCheckError
 
 LOGGER = logging.getLogger(__name__)

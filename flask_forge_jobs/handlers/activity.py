@@ -9,7 +9,6 @@ from functools import cache
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
-from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.activity import EventType, signature
 from flask_forge_jobs.model.bounds import check_integer, shown
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
@@ -30,7 +29,7 @@ _DAY_S = 86_400.0
 class ErrorGroup:
     """Failed and dead jobs whose errors differ only in numbers and ids.
 
-    ``sample_id`` is the youngest of them; secrets in ``signature`` are masked.
+    ``sample_id`` is the youngest of them.
     """
 
     signature: str
@@ -92,23 +91,19 @@ def list_errors(
     *,
     queue_names: Sequence[str] | None = None,
     kinds: Sequence[str] = (),
-    redactor: Redactor,
 ) -> tuple[list[ErrorGroup], int]:
     """Return the errors of the youngest 10,000 failed and dead jobs, grouped.
 
-    The result is at most 500 groups, the largest first, and the number of all groups.
-    No queues (None) and no kinds mean all.
+    These are jobs of the given queues and kinds; no queues (None) and no kinds mean
+    all. The result is at most 500 groups, the largest first, and the number of all
+    groups.
     """
     wanted = JobFilter(queues=queue_names, kinds=tuple(kinds))
     wanted = checked_filter(wanted, IN_QUERY)
     groups: dict[str, ErrorGroup] = {}
-    # Mask first: a secret without its numbers, or cut, is not recognised. The cache
-    # helps because most errors are repeated.
-    masked = cache(lambda text: signature(redactor.text(text)))
-    for failure in storage.activity.failures(MAX_FAILURES):
-        if not wanted.covers(failure.queue_name, failure.kind):
-            continue
-        shared = masked(failure.text)
+    signature_of = cache(signature)  # most errors are repeated
+    for failure in storage.activity.failures(MAX_FAILURES, wanted):
+        shared = signature_of(failure.text)
         if shared not in groups:
             groups[shared] = ErrorGroup(
                 shared, failure.job_id, failure.at, first_seen=failure.at

@@ -188,9 +188,7 @@ def preview(
 
 
 def detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
-    """Return a schedule with its secrets masked."""
-    if schedule.last_error is not None:
-        schedule = replace(schedule, last_error=redactor.text(schedule.last_error))
+    """Return a schedule with the secrets in its payload masked."""
     payload = payload_value(schedule.definition.payload, redactor, None)
     return ScheduleDetail(schedule, payload)
 

@@ -8,12 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.jobs import (
-    MAX_JOB_ID_LENGTH,
-    masked,
-    require_possible_id,
-)
-from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, require_possible_id
 from flask_forge_jobs.model.bounds import (
     PRIORITY_RANGE,
     check_integer,
@@ -234,7 +229,6 @@ def reschedule(
     storage: Storage,
     job_id: str,
     *,
-    redactor: Redactor,
     run_at: datetime | None = None,
     priority: int | None = None,
     queue_name: str | None = None,
@@ -256,7 +250,7 @@ def reschedule(
     storage.job_admin.reschedule(
         job_id, run_at=run_at, priority=priority, queue_name=queue_name
     )
-    return masked(storage.job_reader.get(job_id), redactor)
+    return storage.job_reader.get(job_id)
 
 
 def distinct_ids(job_ids: Sequence[str]) -> list[str]:

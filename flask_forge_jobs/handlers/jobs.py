@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
@@ -24,7 +23,6 @@ from flask_forge_jobs.model.jobs import (
 from flask_forge_jobs.model.ordering import JobOrder, SortColumn
 from flask_forge_jobs.storage.base import Storage
 
-Shown = TypeVar("Shown", bound=JobSummary)
 MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 100_000
 MAX_JOB_ID_LENGTH = 64
@@ -49,9 +47,9 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
     return JobDetail(
-        row=masked(job, redactor),
+        row=job,
         payload=payload_value(job.payload, redactor, job),
-        error_history=_masked_history(job, redactor),
+        error_history=job.error_history,
     )
 
 
@@ -70,7 +68,7 @@ class JobRecord(JobDetail):
     wait_ms: int | None
     # From the last start to the end; None before that.
     run_ms: int | None
-    # Whether a secret is masked.
+    # Whether a secret is masked that is stored as it is.
     redacted: bool
     # The last 20 frames of the task's last exception.
     traceback: str | None
@@ -114,9 +112,9 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
 def _record(job: Job, redactor: Redactor) -> JobRecord:
     started, ended = job.started_at, job.completed_at
     return JobRecord(
-        row=masked(job, redactor),
+        row=job,
         payload=payload_value(job.payload, redactor, job),
-        error_history=_masked_history(job, redactor),
+        error_history=job.error_history,
         throttle_attempts=job.throttle_attempts,
         cancel_requested_at=job.cancel_requested_at,
         progress=_progress(job.progress, redactor),
@@ -125,7 +123,7 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
         wait_ms=_milliseconds(job.scheduled_at, started),
         run_ms=_milliseconds(started, ended),
         redacted=False,
-        traceback=None if job.traceback is None else redactor.text(job.traceback),
+        traceback=job.traceback,
     )
 
 
@@ -147,7 +145,6 @@ def list_jobs(
     *,
     limit: int,
     offset: int,
-    redactor: Redactor,
 ) -> JobsPage:
     """Return one page of jobs, the newest first, and the number of matches.
 
@@ -155,22 +152,19 @@ def list_jobs(
     """
     check_integer("limit", limit, 0, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
-    page = storage.job_reader.page(checked_filter(wanted, IN_LISTING), limit, offset)
-    return replace(page, rows=[masked(job, redactor) for job in page.rows])
+    return storage.job_reader.page(checked_filter(wanted, IN_LISTING), limit, offset)
 
 
 def failed_jobs(
     storage: Storage,
     *,
     limit: int,
-    redactor: Redactor,
     queues: Sequence[str] | None = None,
 ) -> JobsPage:
     """Return the newest failed jobs, 1 to 1,000, and the number of all."""
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     wanted = JobFilter(queues=queues, statuses=(JobStatus.FAILED,))
-    page = storage.job_reader.page(wanted, limit)
-    return replace(page, rows=[masked(job, redactor) for job in page.rows])
+    return storage.job_reader.page(wanted, limit)
 
 
 def scheduled_jobs(
@@ -179,7 +173,6 @@ def scheduled_jobs(
     *,
     limit: int,
     offset: int,
-    redactor: Redactor,
 ) -> JobsPage:
     """Return pending jobs that start later, the earliest first, and the number of all.
 
@@ -190,8 +183,7 @@ def scheduled_jobs(
     check_integer("offset", offset, 0, MAX_OFFSET)
     queues = None if queue_name is None else [queue_name]
     wanted = JobFilter(queues=queues, scheduled=True)
-    page = storage.job_reader.page(wanted, limit, offset, _SOONEST_FIRST)
-    return replace(page, rows=[masked(job, redactor) for job in page.rows])
+    return storage.job_reader.page(wanted, limit, offset, _SOONEST_FIRST)
 
 
 def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int]:
@@ -220,7 +212,6 @@ def find_jobs(
     limit: int,
     cursor: str | None,
     count: str,
-    redactor: Redactor,
 ) -> JobsFound:
     """Return one page of jobs, the next cursor and the number of matches.
 
@@ -241,7 +232,7 @@ def find_jobs(
         wanted, order, limit, after, with_total=count == "exact"
     )
     return JobsFound(
-        rows=[masked(job, redactor) for job in found.rows],
+        rows=found.rows,
         next_cursor=None if found.end is None else to_cursor(found.end, wanted, order),
         total=found.total,
     )
@@ -263,20 +254,6 @@ def require_possible_id(job_id: str) -> None:
         check_text("id", job_id, MAX_JOB_ID_LENGTH)
     except InvalidInputError as error:
         raise JobNotFoundError(job_id[:MAX_JOB_ID_LENGTH]) from error
-
-
-def masked(job: Shown, redactor: Redactor) -> Shown:
-    """Return a job with the secrets in its last error masked."""
-    if job.last_error is None:
-        return job
-    return replace(job, last_error=redactor.text(job.last_error))
-
-
-def _masked_history(job: Job, redactor: Redactor) -> list[ErrorEntry]:
-    return [
-        replace(entry, message=redactor.text(entry.message))
-        for entry in job.error_history
-    ]
 
 
 def payload_value(text: str, redactor: Redactor, job: Job | None) -> object:

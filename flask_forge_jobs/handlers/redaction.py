@@ -1,4 +1,4 @@
-"""Masks secrets in payloads and error texts.
+"""Masks secrets in payloads, results and requests; errors are masked when stored.
 
 :mod:`flask_forge_jobs.model.masking` says what is recognised. Configure other keys, or
 a hook that knows your payloads.
@@ -11,7 +11,12 @@ import logging
 from collections.abc import Callable, Iterable
 
 from flask_forge_jobs.model.jobs import Job
-from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS, REDACTED, Masking
+from flask_forge_jobs.model.masking import (
+    DEFAULT_REDACT_KEYS,
+    REDACTED,
+    Masked,
+    Masking,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +97,6 @@ class Unmasked(Redactor):
         """Return a JSON value unchanged."""
         return value
 
-    def text(self, text: str) -> str:
+    def text(self, text: str) -> Masked:
         """Return text unchanged."""
-        return text
+        return Masked(text)

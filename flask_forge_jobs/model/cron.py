@@ -235,6 +235,12 @@ class Schedule:
             last_error=last_error,
         )
 
+    def masked(self, mask: Callable[[str], str]) -> Schedule:
+        """Return the schedule with the secrets in its last error masked."""
+        if self.last_error is None:
+            return self
+        return replace(self, last_error=str(mask(self.last_error)))
+
     def fired(self, now: datetime) -> tuple[list[datetime], Schedule]:
         """Return the firings to make now, and the schedule after them.
 

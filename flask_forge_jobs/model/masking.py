@@ -5,8 +5,10 @@ a row, singular or plural: ``token`` matches ``tokens``, ``accessToken`` and
 ``x-api-token``; ``api_key`` also matches ``apikey``. From five letters on it matches a
 word that ends with it (``authtoken``, not ``tokenizer``), from six on any key that
 contains it (``dbpassword``, ``passwordHash``). With ``*`` or ``?``, it must match the
-whole key. By form, it finds tokens of well-known services, private keys, our own tokens
-and credentials in URLs. Any other secret under a harmless key stays readable.
+whole key. With ``=`` in front it is the whole key, and only a text under it is masked:
+``=key`` matches ``{"key": "x"}``, not ``{"key": 7}`` and not ``primary_key``. By form,
+it finds tokens of well-known services, private keys, our own tokens and credentials in
+URLs. Any other secret under a harmless key stays readable.
 """
 
 from __future__ import annotations
@@ -14,52 +16,75 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatchcase
+from itertools import islice, pairwise
+
+from flask_forge_jobs.model.secret_keys import SecretKeys
+from flask_forge_jobs.model.secret_values import Form
 
 DEFAULT_REDACT_KEYS = (
-    "password", "passwd", "passphrase", "pass", "pwd",
-    "secret", "token", "credential", "authorization", "auth", "jwt",
+    "password", "passwd", "passphrase", "passcode", "pass", "pwd", "pw",
+    "secret", "token", "credential", "cred", "authorization", "auth", "oauth",
+    "bearer", "jwt", "otp", "totp",
     "api_key", "access_key", "private_key", "signing_key", "encryption_key",
+    "=key", "=private",
     "cookie", "session", "signature", "dsn", "database_url", "connection_string",
-    "card_number", "credit_card", "cvv", "cvc", "ssn",
+    "card_number", "credit_card", "=card", "cvv", "cvc", "ssn",
 )  # fmt: skip
 REDACTED = "[redacted]"
-# From this many letters on, a word may end with a pattern, and a key may contain one.
-_ENDS_A_WORD = 5
-_IS_CONTAINED = 6
-# Most places in a text to try to read JSON from.
-_MOST_DOCUMENTS = 32
-_LONGEST_KEY = 80
-_CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SEPARATORS = re.compile(r"[\W_]+")
-_OPENING = re.compile(r"[\[{](?=\s{0,8}[\"\[{])")
+# A text with more secrets or flags is masked whole, so that no text takes long.
+MAX_SECRETS = 256
+_PAIR = 2
+_TOO_MANY = f"{REDACTED} (more than {MAX_SECRETS} secrets)"
 _URL_CREDENTIALS = re.compile(
-    r"(?P<user>://[^/\s:@]{0,256}:)[^/\s]{1,256}@|(?P<scheme>://)[^/\s:@]{16,256}@"
+    r"//(?:[^/\s:@]{0,256}:(?P<password>[^/\s]{1,256})|(?P<user>[^/\s:@]{16,256}))@"
 )
 # A match cannot start within a word, so that each character is visited only a few times
 # in any text.
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9_-])(?:"
-    r"fj_[A-Za-z0-9.-]{1,64}_[A-Za-z0-9_-]{43,86}"
-    r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"
-    r"|glpat-[A-Za-z0-9_-]{20,255}|xox[abeprs]-[A-Za-z0-9-]{10,255}"
-    r"|sk-[A-Za-z0-9_-]{20,255}|[prs]k_(?:live|test)_[A-Za-z0-9]{16,255}"
-    r"|A(?:KIA|SIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}"
-    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
-    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8192}"
+    r"[fgxsprAehSnwdyB-](?=[jhilokKISapfGye-])(?<![A-Za-z0-9_-].)(?:"
+    r"j(?<=fj)_[A-Za-z0-9.-]{1,64}_[A-Za-z0-9_-]{43,86}"
+    r"|h(?<=gh)[pousr]_[A-Za-z0-9]{36,255}|i(?<=gi)thub_pat_[A-Za-z0-9_]{22,255}"
+    r"|l(?<=gl)pat-[A-Za-z0-9_-]{20,255}"
+    r"|o(?<=xo)x[abeprs]-[A-Za-z0-9-]{10,255}|o(?<=do)p_v1_[a-f0-9]{64}"
+    r"|k(?:(?<=sk)-[A-Za-z0-9_-]{20,255}"
+    r"|(?<=[prs]k)_(?:live|test)_[A-Za-z0-9]{16,255})"
+    r"|h(?<=wh)sec_[A-Za-z0-9+/=]{16,255}"
+    r"|[KS](?<=A[KS])IA[A-Z0-9]{16}|I(?<=AI)za[A-Za-z0-9_-]{35}"
+    r"|a(?<=ya)29\.[A-Za-z0-9_-]{20,1024}|p(?<=np)m_[A-Za-z0-9]{36}"
+    r"|f(?<=hf)_[A-Za-z0-9]{34}"
+    r"|G(?<=SG)\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,64}"
+    r"|y(?<=ey)J[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+"
+    r"|e(?<=Be)arer[ ]{1,4}(?=[A-Za-z]*[0-9._~+/-])[\w.~+/=-]{8,4096}"
+    r"|-(?<=--)---BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8192}"
     r")"
 )
-# A value after a key in prose. Gaps and tails are bounded so that no text makes the
-# search quadratic; a value cut off within quotes reaches to the end of its line.
-_VALUE = (
-    r"(?!\\{0,4}[\"']?\[redacted)(?:"
-    r'"(?:[^"\\]|\\.)*"'
-    r"|'(?:[^'\\]|\\.)*'"
-    r"|(?P<escaped>\\{1,4}[\"']).{0,1024}?(?P=escaped)"
-    r"|\[[^\]]{0,1024}\]|\{[^}]{0,1024}\}"
-    r"|\\{0,4}[\"'][^\r\n]{1,1024}"
-    r"|(?:(?:bearer|basic)\s{1,8})?[^\s,;&\"'}\])]+)"
+_SLACK = "hooks.slack.com/"
+_SLACK_HOOK = re.compile(r"(?<=hooks\.slack\.com/)[\w/]{8,255}")
+_FLAG = re.compile(r"(?<![\w-])--?(\w[\w-]{0,64}+)(?:[\"'],?\s{1,4}(?=[\"'])|\s{1,4})")
+# What follows, backwards, the key of a parameter of a URL.
+_IN_QUERY = re.compile(r"[\w.-]{0,64}+[?&]")
+_BLANK = re.compile(r"\s")
+# Longer texts are no names.
+_LONGEST_NAME = 80
+# What is secret without a separator, or without a key: PostgreSQL's rows, and the
+# parameters of SQLAlchemy that have no names.
+_SPOKEN = re.compile(
+    r"[pPF\[](?:ass(?:w(?:or)?d|phrase) (?=[bu]?[\"'])"
+    r"|(?P<row>ailing row contains (?=\()|parameters: (?=\[?\()))"
 )
+
+
+Mask = Callable[[str], str]
+
+
+class Masked(str):
+    """Prose whose secrets are masked, which no masking reads again.
+
+    So a text may be masked where it is made, for the log, and again where it is stored,
+    where nobody can forget it.
+    """
+
+    __slots__ = ()
 
 
 class Masking:
@@ -69,132 +94,158 @@ class Masking:
     """
 
     def __init__(self, patterns: Iterable[str] = DEFAULT_REDACT_KEYS) -> None:
-        lowered = [pattern.casefold() for pattern in patterns if pattern.strip()]
-        self._wildcards = [text for text in lowered if "*" in text or "?" in text]
-        plain = [text for text in lowered if text not in self._wildcards]
-        self._words = [f"_{_words(text)}" for text in plain]
-        squashed = {_squashed(text) for text in plain} - {""}
-        self._squashed = squashed
-        self._contained = [each for each in squashed if len(each) >= _IS_CONTAINED]
-        self._endings = tuple(
-            ending
-            for each in squashed
-            if len(each) >= _ENDS_A_WORD
-            for ending in (each, f"{each}s")
-        )
-        # Without patterns, one that never matches.
-        key = _key_pattern(plain) or r"(?!)"
-        self._assignment = re.compile(f"(?P<key>{key}){_VALUE}", re.IGNORECASE)
-        self._key_before = re.compile(rf"{key}\Z", re.IGNORECASE)
-        self._query = re.compile(
-            rf"(?P<key>[?&][\w.-]{{0,64}}?{key})[^&#\s\"']+", re.IGNORECASE
-        )
+        self._keys = SecretKeys(patterns)
+        self._speaks = self._keys.hides("password")
 
     def hides(self, key: str) -> bool:
-        """Tell whether the value under a key is masked."""
-        words = _words(key)
-        squashed = words.replace("_", "")
-        if squashed in self._squashed:
-            return True
-        framed = f"_{words}_"
-        if any(f"{each}_" in framed or f"{each}s_" in framed for each in self._words):
-            return True
-        if any(each in squashed for each in self._contained):
-            return True
-        if any(word.endswith(self._endings) for word in words.split("_")):
-            return True
-        folded = key.casefold()
-        return any(fnmatchcase(folded, pattern) for pattern in self._wildcards)
+        """Tell whether any value under a key is masked."""
+        return self._keys.hides(key)
 
     def masked(self, value: object, mask: Callable[[str], str]) -> object:
         """Return a JSON value with masked members; ``mask`` masks the other texts."""
         if isinstance(value, dict):
-            return {
-                key: REDACTED if self.hides(key) else self.masked(member, mask)
-                for key, member in value.items()
-            }
+            shown: dict[str, object] = {}
+            for key, member in value.items():
+                is_text = isinstance(member, str)
+                if self.hides(key) or (is_text and self._keys.hides_text(key)):
+                    shown[key] = REDACTED
+                else:
+                    shown[key] = self.masked(member, mask)
+            if "value" in value and self._names_a_secret(value.get("name")):
+                shown["value"] = REDACTED  # a header
+            return shown
         if isinstance(value, list):
-            return [self.masked(member, mask) for member in value]
+            return self._masked_list(value, mask)
         return mask(value) if isinstance(value, str) else value
 
+    def _masked_list(
+        self, values: list[object], mask: Callable[[str], str]
+    ) -> list[object]:
+        """Mask what follows a secret's name in a pair, or its flag in a command."""
+        shown = [self.masked(value, mask) for value in values]
+        for index, (value, following) in enumerate(pairwise(values)):
+            is_flag = isinstance(value, str) and value.startswith("-")
+            if not isinstance(following, str) or not (is_flag or len(values) == _PAIR):
+                continue
+            if self._names_a_secret(value):
+                shown[index + 1] = REDACTED
+        return shown
+
+    def _names_a_secret(self, name: object) -> bool:
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME or "=" in name:
+            return False
+        return self._keys.hides(name)
+
     def datum(self, text: str) -> str:
-        """Return a text value with tokens and credentials in URLs masked."""
-        if "://" in text:
-            text = _without_credentials(text)
-            text = self._query.sub(rf"\g<key>{REDACTED}", text)
+        """Return a text of a payload, which is data and not prose, with secrets masked.
+
+        These are tokens, credentials and parameters in URLs, and what has keys: JSON, a
+        form, a flag of a command.
+        """
+        if _is_json(text) or _is_line_of_pairs(text):
+            return str(self.text(text))
+        if "://" in text and "=" in text:
+            text = self._replaced(text, self._in_queries(text))
+        return self._by_form(text)
+
+    def text(self, text: str) -> Masked:
+        """Return prose with ``key=value``, ``key: value``, JSON and URLs masked."""
+        if isinstance(text, Masked):
+            return text
+        return Masked(self._by_form(self._replaced(text, self._values(text))))
+
+    @staticmethod
+    def _replaced(text: str, values: Iterator[tuple[int, Form]]) -> str:
+        found = list(islice(values, MAX_SECRETS + 1))
+        if len(found) > MAX_SECRETS:
+            return _TOO_MANY
+        parts, end = [], 0
+        for start, form in sorted(found, key=lambda each: each[0]):
+            span = form.secret(text, start) if start >= end else None
+            if span is not None:
+                parts += [text[end : span[0]], REDACTED]
+                end = span[1]
+        return "".join([*parts, text[end:]]) if parts else text
+
+    def _values(self, text: str) -> Iterator[tuple[int, Form]]:
+        """Yield where values of secrets start, in any order."""
+        size = len(text)
+        for found in self._keys.before_value.finditer(text[::-1]):
+            yield size - found.start(), _form_of(found)
+        if "--" in text:
+            for flag in _FLAG.finditer(text):
+                if self._keys.hides(flag[1]):
+                    yield flag.end(), Form.ANY
+        if self._speaks:
+            for spoken in _SPOKEN.finditer(text):
+                yield spoken.end(), Form.ROW if spoken["row"] else Form.TEXT
+
+    def json_text(self, text: str) -> str:
+        """Return a JSON text with secrets masked by key, and in its texts as in prose.
+
+        A text that is no JSON is masked as prose.
+        """
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return self.text(text)
+        shown = self.masked(value, self.text)
+        return text if shown == value else json.dumps(shown, separators=(",", ":"))
+
+    def _in_queries(self, text: str) -> Iterator[tuple[int, Form]]:
+        backwards = text[::-1]
+        for found in self._keys.before_value.finditer(backwards):
+            if _IN_QUERY.match(backwards, found.end()):
+                yield len(text) - found.start(), Form.PARAMETER
+
+    @staticmethod
+    def _by_form(text: str) -> str:
+        if "@" in text and "//" in text:
+            text, count = _URL_CREDENTIALS.subn(
+                _without_credentials, text, MAX_SECRETS + 1
+            )
+            if count > MAX_SECRETS:
+                return _TOO_MANY
+        if _SLACK in text:
+            text = _SLACK_HOOK.sub(REDACTED, text)
         return _TOKEN.sub(REDACTED, text)
 
-    def text(self, text: str) -> str:
-        """Return prose with ``key=value``, ``key: value``, JSON and URLs masked."""
-        parts, end = [], 0
-        for start, after, value in _documents(text):
-            shown = text[start:after]
-            if self._ends_with_key(text, start):
-                shown = REDACTED
-            else:
-                masked = self.masked(value, self._prose)
-                if masked != value:
-                    shown = json.dumps(masked, ensure_ascii=False)
-            parts += [text[end:start], shown]
-            end = after
-        return self._prose("".join([*parts, text[end:]]))
 
-    def _prose(self, text: str) -> str:
-        text = self._assignment.sub(rf"\g<key>{REDACTED}", text)
-        return _TOKEN.sub(REDACTED, _without_credentials(text))
-
-    def _ends_with_key(self, text: str, end: int) -> bool:
-        before = text[max(0, end - _LONGEST_KEY) : end]
-        return bool(self._key_before.search(before))
+def _is_json(text: str) -> bool:
+    trimmed = text.strip()
+    return trimmed[:1] in ("{", "[") and trimmed[-1:] in ("}", "]")
 
 
-def _documents(text: str) -> Iterator[tuple[int, int, object]]:
-    """Yield the start, end and value of each JSON object or array in a text."""
-    decoder, position = json.JSONDecoder(), 0
-    for _ in range(_MOST_DOCUMENTS):
-        found = _OPENING.search(text, position)
-        if found is None:
-            return
-        try:
-            value, position = decoder.raw_decode(text, found.start())
-        except (ValueError, RecursionError):
-            position = found.end()
-        else:
-            yield found.start(), position, value
+def _is_line_of_pairs(text: str) -> bool:
+    """Tell whether a text is a form, a path with a query, or a flag of a command."""
+    if "=" not in text or "://" in text or _BLANK.search(text):
+        return False
+    return text.startswith("-") or "&" in text or "?" in text
 
 
-def _without_credentials(text: str) -> str:
-    return _URL_CREDENTIALS.sub(
-        lambda found: f"{found['user'] or found['scheme']}{REDACTED}@", text
-    )
+def _form_of(found: re.Match[str]) -> Form:
+    """Return the form of the value before which a key was found, backwards."""
+    match found.lastgroup:
+        case "pair":
+            return Form.PAIR
+        case "exact":
+            return Form.TEXT
+        case "detail":
+            return Form.DETAIL
+        case "tag":
+            return Form.ELEMENT
+    key = found[0].casefold()
+    if "eikooc" in key:
+        return Form.COOKIE
+    return Form.AUTHORIZATION if "noitaziroht" in key else Form.ANY
 
 
-def _words(key: str) -> str:
-    humps = _CAMEL_HUMP.sub("_", key).casefold()
-    return _SEPARATORS.sub("_", humps).strip("_")
+def _without_credentials(found: re.Match[str]) -> str:
+    start, end = found.span("password" if found["password"] else "user")
+    offset = found.start()
+    whole = found[0]
+    return f"{whole[: start - offset]}{REDACTED}{whole[end - offset :]}"
 
 
-def _squashed(key: str) -> str:
-    return _words(key).replace("_", "")
-
-
-def _key_pattern(names: Iterable[str]) -> str | None:
-    """Return a pattern for keys in prose and what precedes their values."""
-    longer: list[str] = []
-    shorter: list[str] = []
-    shortest: list[str] = []
-    for name in filter(_squashed, names):
-        size = len(_squashed(name))
-        spelling = r"[_\s-]?".join(map(re.escape, _words(name).split("_")))
-        if size >= _IS_CONTAINED:
-            longer.append(spelling)
-        else:
-            (shorter if size >= _ENDS_A_WORD else shortest).append(spelling)
-    tail = r"s?(?:[_-][\w-]{0,32})?"
-    kinds = [
-        rf"(?:{'|'.join(longer)})[\w-]{{0,32}}" if longer else "",
-        rf"(?:{'|'.join(shorter)}){tail}" if shorter else "",
-        rf"(?<![^\W_])(?:{'|'.join(shortest)}){tail}" if shortest else "",
-    ]
-    found = "|".join(filter(None, kinds))
-    return rf"(?:{found})\\{{0,4}}[\"']?\s{{0,8}}[=:]>?\s{{0,8}}" if found else None
+KNOWN = Masking()
+"""Masks the values of :data:`DEFAULT_REDACT_KEYS`."""

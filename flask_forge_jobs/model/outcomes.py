@@ -259,7 +259,7 @@ class JobUpdate:
                 queue_name=job.queue_name,
                 arguments=None,
                 attempts=job.attempts,
-                error=error,
+                error=str(error),  # a plain one, as JSON has it
                 ending=ending.value,
             ),
             job.payload,

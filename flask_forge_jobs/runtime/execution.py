@@ -17,6 +17,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.limits import ConcurrencyLimit, concurrency_wait_s
 from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
@@ -28,7 +29,6 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.context import CancelToken, Dispose, TaskContext
 from flask_forge_jobs.tasks.failures import (
-    Mask,
     describe_failure,
     fit,
     forget_frames,
@@ -244,13 +244,14 @@ def _checked(outcome: object, mask: Mask) -> Outcome:
             outcome.result.encode()
         return outcome
     if isinstance(outcome, Failed):
-        return replace(outcome, message=fit(str(outcome.message), mask))
+        trace = outcome.traceback and mask(outcome.traceback)
+        return replace(outcome, message=fit(outcome.message, mask), traceback=trace)
     if isinstance(outcome, Dead):
         trace = getattr(outcome, "traceback", None)  # a subclass may not set it
-        return Dead(fit(str(outcome.message), mask), trace)
+        return Dead(fit(outcome.message, mask), trace and mask(trace))
     if isinstance(outcome, Throttled):  # a subclass may not call our __init__
         reason = getattr(outcome, "reason", None)
-        reason = None if reason is None else fit(str(reason), mask)
+        reason = None if reason is None else fit(reason, mask)
         if isinstance(outcome, Snooze):
             return Snooze(outcome.retry_after_s, reason)
         return Throttled(outcome.retry_after_s, scope=outcome.scope, reason=reason)

@@ -12,6 +12,7 @@ from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
@@ -32,7 +33,6 @@ from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.decorator import Task, policy_of
 from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.failures import (
-    Mask,
     describe_failure,
     fit,
     mask_known,

@@ -10,6 +10,7 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.runtime.execution import (
     NOBODY,
     Observer,
@@ -22,7 +23,7 @@ from flask_forge_jobs.runtime.isolation import check_isolation
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
-from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
+from flask_forge_jobs.tasks.failures import forget_frames
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
@@ -54,8 +55,12 @@ class RuntimePlan:
     parent_pid: int | None = None
     application: str | None = None
     task_command: tuple[str, ...] = ()
-    mask: Mask = mask_known
     observer: Observer = NOBODY
+
+    @property
+    def mask(self) -> Mask:
+        """Masks secrets in texts to log, as the storage masks them."""
+        return self.storage.masking.text
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
         """Store a job; the router names the queue if the job does not."""

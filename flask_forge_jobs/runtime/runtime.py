@@ -23,7 +23,6 @@ from flask_forge_jobs.runtime.plan import (
 )
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.decorator import Task
-from flask_forge_jobs.tasks.failures import Mask, mask_known
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
@@ -53,8 +52,6 @@ class QueueRuntime:
         jitter: Returns a number in [0, 1) that spreads retries; None for no jitter.
         router: Names the queue of jobs and schedules that name none; by default
             ``default``.
-        mask: Masks secrets in error texts before they are stored and logged; by default
-            the keys of ``FORGE_JOBS_REDACT_DEFAULT_KEYS``.
     """
 
     def __init__(
@@ -70,7 +67,6 @@ class QueueRuntime:
         ids: UlidGenerator | None = None,
         jitter: Callable[[], float] | None = fraction,
         router: Router | None = None,
-        mask: Mask = mask_known,
     ) -> None:
         clock = clock or SystemClock()
         self.plan = RuntimePlan(
@@ -84,7 +80,6 @@ class QueueRuntime:
             ids=ids or UlidGenerator(clock),
             jitter=jitter,
             router=DefaultRouter() if router is None else router,
-            mask=mask,
         )
         self._has_started = False
 

@@ -25,7 +25,7 @@ from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.runtime.workers import Membership
 from flask_forge_jobs.storage.queues import QueueConfig
-from flask_forge_jobs.tasks.failures import describe_failure, fit, mask_known
+from flask_forge_jobs.tasks.failures import describe_failure, fit
 
 logger = get_logger(__name__)
 
@@ -218,7 +218,7 @@ class SlotPool:
                 execution = self._next(execution, outcome)
         except BaseException as error:
             logger.exception("a slot thread died; starting another one")
-            text = fit(describe_failure(error), mask_known)
+            text = fit(describe_failure(error), self._runner.mask)
             self._replace_thread(Failed(text))
 
     def _replace_thread(self, outcome: Outcome) -> None:

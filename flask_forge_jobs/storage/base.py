@@ -8,12 +8,14 @@ import platform
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import ChosenDatabase, DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError, StorageError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.audit import AuditLog, Refusals
 from flask_forge_jobs.storage.catalogue import load_migrations
@@ -104,6 +106,11 @@ class Storage:
         """``sqlite`` or ``postgres``."""
         return self.database.backend
 
+    @property
+    def masking(self) -> Masking:
+        """Masks every error, reason and report of progress before it is stored."""
+        return self.jobs.masking
+
     def open(self) -> None:
         """Connect and migrate now; see :meth:`Database.open`."""
         self.database.open()
@@ -152,9 +159,11 @@ class Storage:
 class DatabaseConfig(ChosenDatabase):
     """The chosen database, the setting that chose it, and its stores."""
 
-    def open_storage(self, *, clock: Clock | None = None) -> Storage:
+    def open_storage(
+        self, *, clock: Clock | None = None, masking: Masking = KNOWN
+    ) -> Storage:
         """Return the stores of the chosen database; see :func:`open_storage`."""
-        return open_storage(self.settings, clock=clock)
+        return open_storage(self.settings, clock=clock, masking=masking)
 
 
 def open_storage(
@@ -165,6 +174,7 @@ def open_storage(
     jitter: Callable[[], float] | None = fraction,
     migrate: bool = True,
     in_memory: Callable[[], bool] = lambda: False,
+    masking: Masking = KNOWN,
 ) -> Storage:
     """Return the stores of a database, which opens at the first use.
 
@@ -178,6 +188,9 @@ def open_storage(
             if the schema is not current.
         in_memory: Called before a SQLite file is opened; True opens a database in
             memory instead.
+        masking: Masks secrets in errors, reasons and progress before they are stored,
+            by default the keys of ``FORGE_JOBS_REDACT_DEFAULT_KEYS``; a
+            :class:`.Redactor` is one.
 
     Raises:
         ConfigurationError: The database is PostgreSQL but psycopg2 is not installed.
@@ -185,7 +198,8 @@ def open_storage(
     clock = clock or SystemClock()
     database = _open_database(settings, clock, may_migrate=migrate, in_memory=in_memory)
     ids = ids or UlidGenerator(clock)
-    return _stores(database, clock, ids, jitter, settings.max_queues)
+    most = settings.max_queues
+    return _stores(database, clock, ids, jitter, most=most, masking=masking)
 
 
 def _stores(
@@ -193,16 +207,17 @@ def _stores(
     clock: Clock,
     ids: UlidGenerator,
     jitter: Callable[[], float] | None,
+    *,
     most: int,
+    masking: Masking,
 ) -> Storage:
     recorder = Recorder(clock)
     joined, timed = UnitExecutor(database), UnitExecutor(database, recorder)
     leases, metrics = Leases(joined), MetricStore(database, clock)
     refusals = Refusals(database, recorder, clock)
     uncommitted = Uncommitted(database, recorder, clock)
-    jobs = JobQueue(
-        timed, ids, clock, jitter, recorder, uncommitted=uncommitted, most_queues=most
-    )
+    queue_of = partial(JobQueue, timed, ids, clock, jitter, recorder)
+    jobs = queue_of(uncommitted=uncommitted, most_queues=most, masking=masking)
     # Bulk verbs share one, because together they could starve other writers.
     pace, gentle_pace = Pace(timed, clock), Pace(timed, clock, pauses=GENTLE_PAUSES)
     flusher = Flusher(recorder, metrics, clock, ids.new, uncommitted, refusals=refusals)
@@ -211,13 +226,13 @@ def _stores(
         jobs=jobs,
         job_reader=JobReader(timed),
         activity=JobActivity(timed),
-        job_admin=JobAdmin(timed, clock, pace, jobs.follow_ups),
+        job_admin=JobAdmin(timed, clock, pace, jobs.follow_ups, masking),
         queues=QueueConfig(joined, pace, most),
         workers=WorkerRegistry(joined),
         audit=AuditLog(joined),
         refusals=refusals,
         follow_ups=jobs.follow_ups,
-        cron=CronStorage(joined, ids, recorder, most),
+        cron=CronStorage(joined, ids, recorder, most, masking),
         rate_limits=RateLimits(joined),
         concurrency=ConcurrencyLimits(joined),
         leases=leases,

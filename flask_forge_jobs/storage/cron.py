@@ -35,6 +35,7 @@ from flask_forge_jobs.model.cron import (
 )
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.masking import KNOWN, Mask, Masking
 from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_QUEUES,
     DEFAULT_MAX_WORKERS,
@@ -84,7 +85,9 @@ class CronStorage:
         ids: UlidGenerator,
         recorder: Recorder,
         most_queues: int = DEFAULT_MAX_QUEUES,
+        masking: Masking = KNOWN,
     ) -> None:
+        self._mask = masking.text
         self._database = database
         self._ids = ids
         self._recorder = recorder
@@ -211,19 +214,16 @@ class CronStorage:
         Raises:
             ScheduleNotFoundError: No schedule has this name.
         """
-        rows = self._database.execute("delete_schedule", name=name)
-        if not rows:
+        if not self._database.execute("delete_schedule", name=name):
             raise ScheduleNotFoundError(name)
 
     def _page(
         self, transaction: Transaction, job_of: _JobOf, overdue_s: float, after: str
     ) -> tuple[FiringReport, _Made, str | None]:
         """Return what one transaction did, and its last schedule if others are left."""
+        overdue_us = int(overdue_s * SECOND_US)
         rows = transaction.all(
-            "due_schedules",
-            overdue_us=int(overdue_s * SECOND_US),
-            after=after,
-            limit=SCHEDULES,
+            "due_schedules", overdue_us=overdue_us, after=after, limit=SCHEDULES
         )
         if not rows:
             return FiringReport(), [], None
@@ -236,7 +236,7 @@ class CronStorage:
             if planned >= JOBS:
                 break
         is_last = len(rows) < SCHEDULES and len(plans) == len(rows)
-        report, made = _carry_out(transaction, plans, self._most_queues)
+        report, made = _carry_out(transaction, plans, self._most_queues, self._mask)
         return report, made, None if is_last else plans[-1].before.definition.name
 
     def _plan(self, schedule: Schedule, now: datetime, job_of: _JobOf) -> _Plan:
@@ -337,7 +337,7 @@ class _ScheduleSync:
 
 
 def _carry_out(
-    transaction: Transaction, plans: Sequence[_Plan], most_queues: int
+    transaction: Transaction, plans: Sequence[_Plan], most_queues: int, mask: Mask
 ) -> tuple[FiringReport, _Made]:
     planned = [job for plan in plans for job in plan.jobs]
     stored = _store(transaction, planned, most_queues)
@@ -354,6 +354,7 @@ def _carry_out(
             if error is not None:
                 plan.failed(error)
         skipped += max(len(plan.jobs) - len(done), 0)
+        plan.after = plan.after.masked(mask)
         errors += plan.after.last_error is not None
         if plan.after != plan.before:
             transaction.run("advance_schedule", **schedule_parameters(plan.after))

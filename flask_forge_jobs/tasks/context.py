@@ -17,10 +17,11 @@ from typing import Any
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
+from flask_forge_jobs.tasks.failures import forget_frames, mask_known
 from flask_forge_jobs.tasks.other_words import OF_CONTEXTS, teach
 
 EnqueueJob = Callable[[NewJob], EnqueueResult]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.masking import Masking
+from flask_forge_jobs.model.masking import KNOWN, Mask, Masked
 from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES, clip
 
 _LONGEST_CHAIN = 20
@@ -28,13 +28,15 @@ _OURS = f"{Path(__file__).parents[1]}{os.sep}"
 _STANDARD = Path(traceback.__file__).parent
 # What runs a task, and what is between us and a coroutine.
 _ABOVE = (_OURS, *(f"{_STANDARD / name}{os.sep}" for name in ("asyncio", "concurrent")))
-Mask = Callable[[str], str]
-mask_known: Mask = Masking().text
+mask_known: Mask = KNOWN.text
 
 
-def fit(text: str, mask: Mask) -> str:
+def fit(text: object, mask: Mask) -> Masked:
     """Return an error's text for storage: masked, one line, at most 8 KiB."""
-    return clip(one_line(mask(text[:_LOOKED_AT]), MAX_ERROR_BYTES))
+    if isinstance(text, Masked):
+        return text
+    shown = mask(str(text)[:_LOOKED_AT])
+    return Masked(clip(one_line(shown, MAX_ERROR_BYTES)))
 
 
 def trace_of(error: BaseException, mask: Mask) -> str:
@@ -63,7 +65,7 @@ def traceback_of(error: BaseException, mask: Mask) -> str:
         text = type(error).__name__
     lines = mask(_end_of(text)).split("\n")
     shown = "\n".join(one_line(line, _LONGEST_LINE) for line in lines).encode()
-    return shown[-MAX_TRACEBACK_BYTES:].decode("utf-8", "ignore")
+    return Masked(shown[-MAX_TRACEBACK_BYTES:].decode("utf-8", "ignore"))
 
 
 def _end_of(text: str) -> str:

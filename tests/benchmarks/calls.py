@@ -1,10 +1,10 @@
-"""``python -m tests.benchmarks.calls``: count the Python calls of three hot paths.
+"""``python -m tests.benchmarks.calls``: count the Python calls of four paths.
 
 Each is done over and over on a SQLite file: a task's ``.enqueue()``, one job that comes
 alone, from the round of the dispatcher that claims it to the end of the one that stores
-its outcome, and ``GET /queue/timeline`` with 60 buckets. What counts are functions of
-this package, generators each time they go on. It prints the median, asserts nothing,
-and with ``--list`` names what was called how often.
+its outcome, ``GET /queue/timeline`` with 60 buckets, and a change of a queue over HTTP.
+What counts are functions of this package, generators each time they go on. It prints
+the median, asserts nothing, and with ``--list`` names what was called how often.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ TIMELINE = (
     "/forge-jobs/queue/timeline"
     "?from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z&bucket_secs=60"
 )
+BACKOFF = "/forge-jobs/queue/default/backoff"
+CURVE = {"enabled": True, "base_seconds": 60, "max_seconds": 1800}
 # Soon after its last write an idle dispatcher asks when the next job is due.
 _REST_S = 0.1
 _LIMIT_S = 30.0
@@ -116,7 +118,7 @@ def measure(folder: Path) -> dict[str, list[list[str]]]:
     app = Flask("calls")
     app.config["FORGE_JOBS_DATABASE_URL"] = f"sqlite:///{folder / 'jobs.db'}"
     app.config["FORGE_JOBS_TOKENS"] = [
-        {"id": "calls", "sha256": digest, "role": "viewer"}
+        {"id": "calls", "sha256": digest, "role": "admin"}
     ]
     forge = ForgeJobs(app)
     calls = Calls()
@@ -127,13 +129,20 @@ def measure(folder: Path) -> dict[str, list[list[str]]]:
 
     client = app.test_client()
 
+    headers = {"Authorization": f"Bearer {token}"}
+
     def ask() -> None:
-        answer = client.get(TIMELINE, headers={"Authorization": f"Bearer {token}"})
+        answer = client.get(TIMELINE, headers=headers)
         assert len(answer.get_json()) == 60, answer.text  # a benchmark
+
+    def change() -> None:
+        answer = client.post(BACKOFF, headers=headers, json=CURVE)
+        assert answer.status_code == 200, answer.text
 
     with app.app_context():
         note.enqueue(number=0)  # opens the file
         ask()
+        change()
         return {
             "one .enqueue()": [
                 calls.during(lambda: note.enqueue(number=1)) for _ in range(REPEATS)
@@ -141,6 +150,9 @@ def measure(folder: Path) -> dict[str, list[list[str]]]:
             "claim to finish of one job": _runs(app, calls, note.enqueue),
             "GET /queue/timeline, 60 buckets": [
                 calls.during(ask) for _ in range(REPEATS)
+            ],
+            "POST /queue/{name}/backoff": [
+                calls.during(change) for _ in range(REPEATS)
             ],
         }
 

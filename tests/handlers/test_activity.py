@@ -8,7 +8,6 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import activity
 from flask_forge_jobs.handlers.activity import list_errors, list_events, stats
-from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled
@@ -74,7 +73,7 @@ def test_errors_are_grouped_by_what_they_have_in_common(storage: Storage) -> Non
     fail(storage, "no such user 7", "a")
     last = fail(storage, "timeout after 25 s", "b")
 
-    groups, total = list_errors(storage, redactor=Redactor())
+    groups, total = list_errors(storage)
 
     assert total == len(groups) == 2
     first = groups[0]
@@ -89,7 +88,7 @@ def test_jobs_that_wait_for_a_retry_count_too(storage: Storage) -> None:
     enqueue(storage)
     run(storage, Failed("no"))
 
-    [group], _ = list_errors(storage, redactor=Redactor())
+    [group], _ = list_errors(storage)
 
     assert (group.signature, group.count) == ("no", 1)
 
@@ -98,21 +97,21 @@ def test_errors_are_those_of_some_queues_and_kinds(storage: Storage) -> None:
     for queue_name in ("a", "b", "c"):
         fail(storage, "no", queue_name)
 
-    [group], _ = list_errors(storage, queue_names=["a", "b"], redactor=Redactor())
-    [other], _ = list_errors(storage, kinds=["in-c"], redactor=Redactor())
+    [group], _ = list_errors(storage, queue_names=["a", "b"])
+    [other], _ = list_errors(storage, kinds=["in-c"])
 
     assert group.queues == ["a", "b"]
     assert other.queues == ["c"]
-    assert list_errors(storage, queue_names=["d"], redactor=Redactor()) == ([], 0)
+    assert list_errors(storage, queue_names=["d"]) == ([], 0)
     with pytest.raises(InvalidInputError, match="queue"):
-        list_errors(storage, queue_names=[""], redactor=Redactor())
+        list_errors(storage, queue_names=[""])
 
 
 def test_secrets_are_masked_in_what_errors_have_in_common(storage: Storage) -> None:
     fail(storage, "password=c4n4ry1 was wrong")
     fail(storage, "password=other2 was wrong")
 
-    [group], _ = list_errors(storage, redactor=Redactor())
+    [group], _ = list_errors(storage)
 
     assert (group.signature, group.count) == ("password=[redacted] was wrong", 2)
 
@@ -123,7 +122,7 @@ def test_the_work_is_bounded(storage: Storage, monkeypatch: pytest.MonkeyPatch) 
     for word in ("a", "b", "c", "d"):
         fail(storage, word)
 
-    groups, total = list_errors(storage, redactor=Redactor())
+    groups, total = list_errors(storage)
 
     assert [group.signature for group in groups] == ["d", "c"]
     assert total == 3

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from functools import partial
 from typing import cast
 
 import pytest
@@ -14,7 +13,6 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.handlers.job_actions import Admission
-from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
@@ -122,7 +120,7 @@ def test_acting_on_an_unknown_job_raises(storage: Storage, job_id: str) -> None:
     for act in (
         job_actions.delete,
         job_actions.cancel,
-        partial(job_actions.reschedule, redactor=Redactor(())),
+        job_actions.reschedule,
     ):
         with pytest.raises(JobNotFoundError):
             act(storage, job_id)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.handlers.activity import list_errors
 from flask_forge_jobs.handlers.jobs import (
     MAX_KINDS,
     SORTS,
@@ -16,10 +17,12 @@ from flask_forge_jobs.handlers.jobs import (
     inspect_job,
     list_jobs,
     list_kinds,
+    read_job,
     scheduled_jobs,
 )
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import enqueue, run
@@ -46,7 +49,7 @@ def test_inspect_job_shows_a_damaged_payload_as_text(storage: Storage) -> None:
 
     detail = inspect_job(storage, job.id, redactor=REDACTOR)
 
-    assert detail.payload == '{"password":[redacted],'
+    assert detail.payload == '{"password":"[redacted]",'
 
 
 @pytest.mark.parametrize("job_id", ["", "none", "a\x00b", "\ud800", "x" * 65])
@@ -59,7 +62,7 @@ def test_list_jobs_takes_states_as_text(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("k"))
     wanted = JobFilter(statuses=json.loads('["pending", "pending"]'))
 
-    page = list_jobs(storage, wanted, limit=5, offset=0, redactor=REDACTOR)
+    page = list_jobs(storage, wanted, limit=5, offset=0)
 
     assert [job.status for job in page.rows] == [JobStatus.PENDING]
 
@@ -81,7 +84,7 @@ def test_list_jobs_names_the_fault_in_a_filter(
     storage: Storage, wanted: JobFilter, field: str
 ) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        list_jobs(storage, wanted, limit=5, offset=0, redactor=REDACTOR)
+        list_jobs(storage, wanted, limit=5, offset=0)
 
     assert caught.value.field == field
 
@@ -94,7 +97,7 @@ def test_list_jobs_bounds_a_page(
     storage: Storage, limit: int, offset: int, field: str
 ) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        list_jobs(storage, JobFilter(), limit=limit, offset=offset, redactor=REDACTOR)
+        list_jobs(storage, JobFilter(), limit=limit, offset=offset)
 
     assert caught.value.field == field
 
@@ -110,15 +113,13 @@ def test_list_kinds_is_capped_and_tells_how_many_there_are(storage: Storage) -> 
 @pytest.mark.parametrize("limit", [0, 1001])
 def test_failed_and_scheduled_bound_their_page(storage: Storage, limit: int) -> None:
     with pytest.raises(InvalidInputError, match="limit"):
-        failed_jobs(storage, limit=limit, redactor=REDACTOR)
+        failed_jobs(storage, limit=limit)
     with pytest.raises(InvalidInputError, match="limit"):
-        scheduled_jobs(storage, None, limit=limit, offset=0, redactor=REDACTOR)
+        scheduled_jobs(storage, None, limit=limit, offset=0)
 
 
 def find(storage: Storage, wanted: JobFilter | None = None, **asked: Any) -> JobsFound:
-    return find_jobs(
-        storage, wanted or JobFilter(), redactor=Redactor(), **(ASKED | asked)
-    )
+    return find_jobs(storage, wanted or JobFilter(), **(ASKED | asked))
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -145,13 +146,23 @@ def test_a_count_that_nobody_wants_is_not_made(storage: Storage) -> None:
     assert find(storage, count="none").total is None
 
 
-def test_error_texts_are_masked(storage: Storage) -> None:
-    storage.jobs.enqueue(NewJob("k"))
-    run(storage, Dead("password=c4n4ry"))
+def test_no_error_is_masked_when_it_is_read(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of them would take seconds: they are masked when they are stored."""
+    job_id = enqueue(storage)
+    run(storage, Dead("password=c4n4ry", "Traceback"))
+    monkeypatch.delattr(Masking, "text")
 
     [job] = find(storage).rows
+    [listed] = list_jobs(storage, JobFilter(), limit=5, offset=0).rows
+    record = read_job(storage, job_id, redactor=Redactor())
+    [group], _ = list_errors(storage)
 
-    assert job.last_error == "password=[redacted]"
+    assert job.last_error == listed.last_error == "password=[redacted]"
+    assert record.error_history[0].message == group.signature == job.last_error
+    assert record.traceback == "Traceback"
+    assert not record.redacted
 
 
 @pytest.mark.parametrize(

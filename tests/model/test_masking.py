@@ -6,8 +6,10 @@ import pytest
 
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS, REDACTED, Masking
 
+WORDS = [name for name in DEFAULT_REDACT_KEYS if not name.startswith("=")]
 
-@pytest.mark.parametrize("name", DEFAULT_REDACT_KEYS)
+
+@pytest.mark.parametrize("name", WORDS)
 def test_every_default_name_is_found_in_keys_and_in_prose(name: str) -> None:
     masking = Masking()
 

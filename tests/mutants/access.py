@@ -13,6 +13,7 @@ _GUARD = "api/guard.py"
 _SCOPE = "api/scope.py"
 _REDACTION = "handlers/redaction.py"
 _MASKING = "model/masking.py"
+_SECRET_KEYS = "model/secret_keys.py"
 _AUDITOR = "api/auditor.py"
 _UNITS = "storage/units.py"
 _WAKE = "storage/sqlite/wake.py"
@@ -277,8 +278,8 @@ MUTANTS = (
     Mutant(
         "secrets in a list are shown",
         _MASKING,
-        "return [self.masked(member, mask) for member in value]",
-        "return list(value)",
+        "shown = [self.masked(value, mask) for value in values]",
+        "shown = list(values)",
         (
             (
                 "handlers/test_redaction.py"
@@ -288,7 +289,7 @@ MUTANTS = (
     ),
     Mutant(
         "a key in camel case is shown",
-        _MASKING,
+        _SECRET_KEYS,
         'humps = _CAMEL_HUMP.sub("_", key).casefold()',
         "humps = key.casefold()",
         ("handlers/test_redaction.py::test_redactor_hides_secret_keys",),
@@ -308,21 +309,71 @@ MUTANTS = (
     Mutant(
         "passwords in addresses are shown",
         _MASKING,
-        "return _TOKEN.sub(REDACTED, _without_credentials(text))",
-        "return _TOKEN.sub(REDACTED, text)",
+        'if "@" in text and "//" in text:',
+        'if "@" in text and "//@" in text:',
         ("handlers/test_redaction.py::test_redactor_masks_text",),
     ),
     Mutant(
-        "secrets in the history of errors are shown",
-        "handlers/jobs.py",
-        "        replace(entry, message=redactor.text(entry.message))\n",
-        "        replace(entry, message=entry.message)\n",
+        "errors are stored as the caller gives them",
+        "storage/jobs/finish.py",
+        "error = update.error = mask(error)",
+        "error",
         (
             (
-                "api/unversioned/test_jobs.py"
-                "::test_inspect_masks_secrets_in_payload_and_errors"
+                "contract/jobs/test_masking.py"
+                "::test_no_way_into_the_database_shows_a_secret"
             ),
         ),
+    ),
+    Mutant(
+        "a repeat looks for the error before it was masked",
+        "storage/jobs/finish.py",
+        "error = update.error = mask(error)",
+        "error = mask(error)",
+        (
+            (
+                "contract/jobs/test_masking.py"
+                "::test_the_error_of_an_outcome_that_was_stored_twice_is_masked"
+            ),
+        ),
+    ),
+    Mutant(
+        "a reason is stored as the operator gives it",
+        "storage/jobs/admin.py",
+        "self._masking.text(reason)",
+        "reason",
+        ("contract/jobs/test_masking.py::test_a_reason_is_searched_as_it_is_stored",),
+    ),
+    Mutant(
+        "progress is stored as the task reports it",
+        "storage/jobs/queue.py",
+        "self.masking.json_text(text)",
+        "text",
+        (
+            (
+                "contract/jobs/test_masking.py"
+                "::test_no_way_into_the_database_shows_a_secret"
+            ),
+        ),
+    ),
+    Mutant(
+        "a text may hold as many secrets as it likes",
+        _MASKING,
+        "        if len(found) > MAX_SECRETS:\n            return _TOO_MANY\n",
+        "",
+        (
+            (
+                "model/test_secret_values.py"
+                "::test_a_text_with_very_many_secrets_is_masked_whole"
+            ),
+        ),
+    ),
+    Mutant(
+        "a key that hides texts hides its relatives",
+        _SECRET_KEYS,
+        r"(?![\w.-]))",
+        ")",
+        (("model/test_secret_values.py::test_a_text_without_secrets_is_left_alone"),),
     ),
     # -- what is noted of it -----------------------------------------------------------
     Mutant(

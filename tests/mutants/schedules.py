@@ -133,8 +133,8 @@ MUTANTS = (
     Mutant(
         "a follower fires what is hardly due",
         _STORE,
-        "overdue_us=int(overdue_s * SECOND_US),",
-        "overdue_us=0,",
+        "overdue_us = int(overdue_s * SECOND_US)",
+        "overdue_us = 0",
         (f"{_FIRES}::test_a_follower_leaves_what_is_hardly_due",),
     ),
     Mutant(

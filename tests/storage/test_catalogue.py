@@ -91,7 +91,6 @@ SERVED_BY = {
     "count_schedule": "forge_job_schedule",
     "count_few": "forge_job_list",
     "count_overdue": "forge_job_deferred",
-    "unsuccessful_lately": "forge_job_unsuccessful",
     "ended_lately": "forge_job_finished",
     "count_inside": "forge_job_list",
     "count_outside": "forge_job_list",

@@ -43,18 +43,14 @@ def list_jobs(api: Api) -> Response:
     arguments = api.body(present_state().route.body or _LIST)
     arguments["wanted"] = api.scope.limit(arguments["wanted"])
     with api.searching(arguments["wanted"]):
-        page = jobs.list_jobs(api.storage, redactor=api.redactor, **arguments)
+        page = jobs.list_jobs(api.storage, **arguments)
     return json_response(_DUMP_PAGE(page))
 
 
 def failed_jobs(api: Api) -> Response:
     """Return the newest failed jobs, which wait for a retry."""
-    page = jobs.failed_jobs(
-        api.storage,
-        queues=api.scope.names(),
-        redactor=api.redactor,
-        **api.query(_FAILED_QUERY),
-    )
+    query = api.query(_FAILED_QUERY)
+    page = jobs.failed_jobs(api.storage, queues=api.scope.names(), **query)
     return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
 
 
@@ -69,7 +65,7 @@ def scheduled_jobs(api: Api) -> Response:
     """Return the pending jobs that start later, the earliest first."""
     query = api.query(_SCHEDULED_QUERY)
     query["queue_name"] = api.scope.one(query["queue_name"])
-    page = jobs.scheduled_jobs(api.storage, redactor=api.redactor, **query)
+    page = jobs.scheduled_jobs(api.storage, **query)
     return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
 
 

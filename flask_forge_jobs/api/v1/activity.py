@@ -32,7 +32,7 @@ def list_errors(api: Api) -> Response:
     """Return the errors of failed and dead jobs, grouped by text."""
     query = api.query(_ERRORS_QUERY)
     query["queue_names"] = api.scope.names(query["queue_names"])
-    groups, total = activity.list_errors(api.storage, redactor=api.redactor, **query)
+    groups, total = activity.list_errors(api.storage, **query)
     return array_response([_DUMP_ERROR(group) for group in groups], total)
 
 

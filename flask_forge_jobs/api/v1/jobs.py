@@ -40,7 +40,7 @@ def find_jobs(api: Api) -> Response:
     query = api.query(_QUERY)
     query["wanted"] = api.scope.limit(query["wanted"])
     with api.searching(query["wanted"]):
-        found = jobs.find_jobs(api.storage, redactor=api.redactor, **query)
+        found = jobs.find_jobs(api.storage, **query)
     response = json_response(_DUMP_FOUND(found))
     if found.total is not None:
         response.headers["X-Total-Count"] = str(found.total)
@@ -86,9 +86,7 @@ def reschedule(api: Api, job_id: str) -> Response:
     arguments = api.body(_RESCHEDULE)
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
-    job = job_actions.reschedule(
-        api.storage, job_id, redactor=api.redactor, **arguments
-    )
+    job = job_actions.reschedule(api.storage, job_id, **arguments)
     return json_response(_DUMP_ROW(job))
 
 

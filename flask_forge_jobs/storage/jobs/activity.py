@@ -7,11 +7,9 @@ only while the job runs.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 
 from flask_forge_jobs.model.activity import (
     Event,
@@ -22,7 +20,12 @@ from flask_forge_jobs.model.activity import (
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
-from flask_forge_jobs.storage.database import Executor, Transaction, encode_rows
+from flask_forge_jobs.storage.database import (
+    Executor,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
 from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.jobs.streams import Place
 from flask_forge_jobs.storage.rows import load_summaries
@@ -31,6 +34,9 @@ from flask_forge_jobs.storage.rows import load_summaries
 SETTLED_AFTER_US = SECOND_US
 # Most places to read per kind of event while looking past one millisecond.
 MAX_PLACES = 50_000
+# How many failed and dead jobs one page of a listing has.
+FAILURES_AT_ONCE = 2500
+_UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.DEAD)
 _BY_AGE = JobOrder(SortColumn.ENQUEUED_AT, descending=False)
 _BY_END = JobOrder(SortColumn.COMPLETED_AT, descending=False)
 _ENDS = {JobStatus.DONE: EventType.COMPLETED, JobStatus.DEAD: EventType.DEAD}
@@ -103,19 +109,22 @@ class JobActivity:
 
         return self._database.read(work)
 
-    def failures(self, limit: int) -> list[Failure]:
-        """Return the most recent failed and dead jobs, newest first."""
+    def failures(self, limit: int, wanted: JobFilter | None = None) -> list[Failure]:
+        """Return the youngest failed and dead jobs that match, the youngest first."""
+        unsuccessful = replace(wanted or JobFilter(), statuses=_UNSUCCESSFUL)
 
         def work(transaction: Transaction) -> list[Failure]:
-            streams = [
-                transaction.all("unsuccessful_lately", status=str(status), limit=limit)
-                for status in (JobStatus.FAILED, JobStatus.DEAD)
-            ]
-            rows = islice(heapq.merge(*streams, reverse=True), limit)
-            return [
-                Failure(job_id, queue_name, kind, text or "", from_micros(at))
-                for job_id, queue_name, kind, text, at in rows
-            ]
+            listing = Listing(transaction, unsuccessful)
+            found: list[Failure] = []
+            after: Position | None = None
+            while len(found) < limit:
+                size = min(limit - len(found), FAILURES_AT_ONCE)
+                places = listing.page(JobOrder(), size, after)
+                found += _failures(transaction, [place.id for place in places])
+                if len(places) < size:
+                    break
+                after = places[-1]
+            return found
 
         return self._database.read(work)
 
@@ -132,6 +141,16 @@ class JobActivity:
             )
         )
         return {name: int(jobs) for name, jobs in rows}
+
+
+def _failures(transaction: Transaction, ids: Sequence[str]) -> list[Failure]:
+    """Return failed and dead jobs in the order of their ids in the argument."""
+    rows = transaction.all("failures", rows=encode_names("job_id", ids)) if ids else ()
+    found = {
+        job_id: Failure(job_id, queue_name, kind, text or "", from_micros(at))
+        for job_id, queue_name, kind, text, at in rows
+    }
+    return [found[job_id] for job_id in ids]
 
 
 class _Tail:

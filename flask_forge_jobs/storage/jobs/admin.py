@@ -33,6 +33,7 @@ from flask_forge_jobs.model.jobs import (
     JobFilter,
     JobStatus,
 )
+from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Ending, cancelled_message
 from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.jobs import bulk
@@ -51,8 +52,14 @@ class JobAdmin:
     """Changes jobs on behalf of an operator."""
 
     def __init__(
-        self, database: Executor, clock: Clock, pace: Pace, follow_ups: FollowUpStore
+        self,
+        database: Executor,
+        clock: Clock,
+        pace: Pace,
+        follow_ups: FollowUpStore,
+        masking: Masking = KNOWN,
     ) -> None:
+        self._masking = masking
         self._database = database
         self._clock = clock
         self._pace = pace
@@ -70,13 +77,14 @@ class JobAdmin:
     def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:
         """End a waiting job, or ask a running one to stop.
 
-        ``reason`` becomes part of a waiting job's last error.
+        ``reason`` becomes part of a waiting job's last error; its secrets are masked.
 
         Raises:
             JobNotFoundError: No job has this id.
             JobStateError: The job has ended.
         """
         made: list[tuple[str, str]] = []
+        message = cancelled_message(None if not reason else self._masking.text(reason))
 
         def work(transaction: Transaction) -> CancelOutcome:
             made.clear()
@@ -84,7 +92,7 @@ class JobAdmin:
             if status is JobStatus.IN_PROGRESS:
                 bulk.request_stop(transaction, [job_id])
                 return CancelOutcome.CANCEL_REQUESTED
-            self._cancel_waiting(transaction, [job_id], cancelled_message(reason), made)
+            self._cancel_waiting(transaction, [job_id], message, made)
             return CancelOutcome.CANCELLED
 
         outcome = self._database.write(work)

@@ -19,6 +19,7 @@ from flask_forge_jobs.model.claims import (
 )
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     MAX_CRASHES,
@@ -48,7 +49,8 @@ _FINAL = (JobStatus.DONE, JobStatus.DEAD)
 class RunFinisher:
     """Writes a worker's outcomes in one transaction, stamped ``at_us`` in the history.
 
-    ``followed`` collects queue and kind of the follow-up jobs that it stores.
+    ``mask`` masks secrets in every text of an outcome but the result. ``followed``
+    collects queue and kind of the follow-up jobs that it stores.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class RunFinisher:
         worker_id: str,
         at_us: int,
         follow_ups: FollowUpStore,
+        mask: Mask,
     ) -> None:
+        self._mask = mask
         self._transaction = transaction
         self._worker_id = worker_id
         self._at_us = at_us
@@ -71,7 +75,9 @@ class RunFinisher:
         updates = sorted(updates, key=lambda each: each.job.id)
         throttled = self._plan_cooldowns(updates)
         self._lock_first(updates)
-        rows = encode_rows(_finish_row(each, self._at_us) for each in updates)
+        rows = encode_rows(
+            _finish_row(each, self._at_us, self._mask) for each in updates
+        )
         finished = _ids(transaction.all("finish", worker_id=self._worker_id, rows=rows))
         missing = [each for each in updates if each.job.id not in finished]
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
@@ -222,7 +228,8 @@ def _queues_with_returns(updates: Iterable[JobUpdate]) -> list[str]:
     )
 
 
-def _finish_row(update: JobUpdate, at_us: int) -> dict[str, Parameter]:
+def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Parameter]:
+    """Return an outcome as a row; from here on, its error is masked."""
     job, error = update.job, update.error
     row: dict[str, Parameter] = {
         "job_id": job.id,
@@ -236,11 +243,13 @@ def _finish_row(update: JobUpdate, at_us: int) -> dict[str, Parameter]:
     if update.result is not None:
         row["new_result"] = update.result
     if update.result_error is not None:
-        row["result_error"] = update.result_error
+        row["result_error"] = mask(update.result_error)
     if error is not None:
-        row["error"] = error
+        # Kept, because a follow-up quotes it and a repeat looks for it.
+        row["error"] = error = update.error = mask(error)
         if not update.is_throttle:  # there may be many, and they are no attempts
-            row["history"] = append_error(job, error, at_us, update.traceback)
+            trace = None if update.traceback is None else mask(update.traceback)
+            row["history"] = append_error(job, error, at_us, trace)
     return row
 
 

@@ -22,6 +22,7 @@ from flask_forge_jobs.model.claims import (
 )
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
+from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
@@ -56,9 +57,11 @@ class JobQueue:
         *,
         uncommitted: Uncommitted | None = None,
         most_queues: int = DEFAULT_MAX_QUEUES,
+        masking: Masking = KNOWN,
     ) -> None:
         self._database = database
         self._clock = clock
+        self.masking = masking
         self._jitter = jitter
         self._recorder = recorder
         self._uncommitted = uncommitted
@@ -234,7 +237,11 @@ class JobQueue:
             batch = ClaimBatch()
             if updates:
                 finisher = RunFinisher(
-                    transaction, worker_id, self._clock.now_us(), self.follow_ups
+                    transaction,
+                    worker_id,
+                    self._clock.now_us(),
+                    self.follow_ups,
+                    self.masking.text,
                 )
                 refused = finisher.write(updates)
                 batch.refused.extend(refused)
@@ -267,7 +274,8 @@ class JobQueue:
     def heartbeat(self, worker_id: str, progress: Mapping[str, str]) -> HeartbeatReport:
         """Renew every running job of a worker with one statement.
 
-        ``progress`` maps ids of jobs that reported progress to canonical JSON text.
+        ``progress`` maps ids of jobs that reported progress to canonical JSON text,
+        whose secrets are masked.
 
         Returns:
             The runs that the worker still holds, and the jobs it is asked to stop.
@@ -279,7 +287,7 @@ class JobQueue:
             rows_found = transaction.all("heartbeat", worker_id=worker_id)
             locked = {row[0] for row in rows_found}
             rows = [
-                {"job_id": job_id, "new_progress": text}
+                {"job_id": job_id, "new_progress": self.masking.json_text(text)}
                 for job_id, text in progress.items()
                 if job_id in locked
             ]

@@ -248,7 +248,7 @@ def test_a_record_has_the_traceback_of_the_last_error(
     record = read(client, job_id)
 
     assert record["row"]["last_error"] == "KeyError: 'id'"
-    assert record["traceback"] == trace.replace('"hunter2"', "[redacted]")
+    assert record["traceback"] == trace.replace("hunter2", "[redacted]")
     assert list(record["error_history"][0]) == ["at", "attempt", "message"]
 
 
@@ -276,23 +276,14 @@ def test_a_record_shows_that_a_stop_was_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("payload", "result", "error"),
-    [
-        ('{"password":"c4n4ry"}', None, None),
-        ("{}", '{"token":"c4n4ry"}', None),
-        ("{}", None, "at postgresql://ada:c4n4ry@db"),
-    ],
+    ("payload", "result"),
+    [('{"password":"c4n4ry"}', None), ("{}", '{"token":"c4n4ry"}')],
 )
-def test_a_record_says_that_something_is_masked(
-    client: FlaskClient,
-    storage: Storage,
-    payload: str,
-    result: str | None,
-    error: str | None,
+def test_a_record_says_that_revealing_it_shows_more(
+    client: FlaskClient, storage: Storage, payload: str, result: str | None
 ) -> None:
     job_id = storage.jobs.enqueue(NewJob("k", payload)).id
-    status = JobStatus.DONE if error is None else JobStatus.DEAD
-    update = JobUpdate(claim_one(storage), status, result=result, error=error)
+    update = JobUpdate(claim_one(storage), JobStatus.DONE, result=result)
     assert storage.jobs.finish(OWNER, [update]) == []
 
     answer = client.get(f"{PREFIX}/v1/jobs/{job_id}")

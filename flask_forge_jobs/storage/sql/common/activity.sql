@@ -5,16 +5,14 @@ FROM forge_job
 WHERE status = 'in_progress' AND started_at >= :from_at AND started_at < :to_at
 ORDER BY started_at, id
 
--- name: unsuccessful_lately
--- Served by forge_job_unsuccessful: the newest jobs with a status. A summary needs only
--- the beginning of the error.
+-- name: failures
+-- A summary needs only the beginning of the error.
 SELECT
     id, queue_name, kind, SUBSTR(last_error, 1, 500),
     COALESCE(completed_at, started_at, enqueued_at)
 FROM forge_job
-WHERE status = :status AND status IN ('failed', 'dead')
-ORDER BY id DESC
-LIMIT :limit
+INNER JOIN /* rows v: job_id text */
+    ON forge_job.id = v.job_id
 
 -- name: ended_lately
 -- Served by forge_job_finished, a range of each queue.

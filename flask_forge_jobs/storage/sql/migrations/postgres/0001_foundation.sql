@@ -67,8 +67,6 @@ CREATE INDEX forge_job_cancelled ON forge_job (worker_id)
     WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL;
 CREATE INDEX forge_job_finished ON forge_job (queue_name, status, completed_at)
     WHERE completed_at IS NOT NULL;
-CREATE INDEX forge_job_unsuccessful ON forge_job (status, id)
-    WHERE status IN ('failed', 'dead');
 -- Without the id, the tie-breaker, which would be a third of each entry.
 CREATE INDEX forge_job_list ON forge_job (queue_name, kind, status, enqueued_at);
 CREATE INDEX forge_job_key ON forge_job (dedupe_key, enqueued_at, id)
