@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 from flask import Flask, request
@@ -56,6 +56,7 @@ HURRIED_CALL_S = 0.1  # of the 0.25 s that Werkzeug's reloader leaves its child
 LONGEST_LOOK_S = 0.25
 _WATCH_PERIOD_S = 1.0
 _RETRY_S = 5.0
+_SERVER_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
 _RELOAD = 3  # exit status with which the reloader's child asks to be started again
 
 
@@ -195,8 +196,11 @@ class EmbeddedWorker:
                 f" * Jobs run in this process: queues {queues} in {place} "
                 "(in production, run `flask forge-jobs worker`)"
             )
-            _show_ends_of_jobs()
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter(" * %(message)s"))
+            _show(JOB_LOGGER, [handler])
         else:
+            _show_as_the_server_does()
             logger.info("jobs run in this process: queues %s in %s", queues, place)
 
     @staticmethod
@@ -333,14 +337,29 @@ def _refusal(library: str) -> str:
     )
 
 
-def _show_ends_of_jobs() -> None:
-    """Log a line per job, as Werkzeug does per request, unless logging is set up."""
-    jobs = logging.getLogger(JOB_LOGGER)
-    if jobs.level == logging.NOTSET and not jobs.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(" * %(message)s"))
-        jobs.addHandler(handler)
-        jobs.setLevel(logging.INFO)
+def _show_as_the_server_does() -> None:
+    """Log the start, and a line per job, where gunicorn logs its own lines.
+
+    Other servers have no such place, so there it is standard error.
+    """
+    server = logging.getLogger("gunicorn.error")
+    handlers = server.handlers
+    if not handlers:
+        handlers = [logging.StreamHandler()]
+        handlers[0].setFormatter(logging.Formatter(_SERVER_FORMAT))
+    for name in (__name__, JOB_LOGGER):
+        _show(name, handlers, max(logging.INFO, server.level))
+
+
+def _show(
+    name: str, handlers: Sequence[logging.Handler], level: int = logging.INFO
+) -> None:
+    """Give a logger handlers, unless the application has set up logging."""
+    shown = logging.getLogger(name)
+    if shown.level == logging.NOTSET and not shown.hasHandlers():
+        for handler in handlers:
+            shown.addHandler(handler)
+        shown.setLevel(level)
 
 
 def _main_thread_ends_within(seconds: float) -> bool:

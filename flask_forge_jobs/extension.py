@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 from flask import Flask, current_app, url_for
+from werkzeug.serving import is_running_from_reloader
 
 from flask_forge_jobs.alembic import protect_tables
 from flask_forge_jobs.api.blueprint import BLUEPRINT_NAME, create_blueprint
@@ -19,11 +21,14 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
+from flask_forge_jobs.config.variables import warn_of_ignored_variables
 from flask_forge_jobs.embedded import embed_worker
 from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
 from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.runtime.children import CHILD_VARIABLE
 from flask_forge_jobs.runtime.hints import Hints
+from flask_forge_jobs.runtime.isolation import CHANNEL_VARIABLE
 from flask_forge_jobs.sharing import FlaskSQLAlchemy, share
 from flask_forge_jobs.signals import SignalObserver
 from flask_forge_jobs.state import (
@@ -44,11 +49,17 @@ from flask_forge_jobs.tasks.other_words import OF_FORGE, teach
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
+# Variables that only a child process of a worker has.
+_OF_CHILDREN = frozenset({CHILD_VARIABLE, CHANNEL_VARIABLE})
+
 
 class ForgeJobs(Declarations):
     """Background jobs for a Flask application.
 
     A complete program::
+
+        from flask import Flask
+        from flask_forge_jobs import ForgeJobs
 
         app = Flask(__name__)
         forge = ForgeJobs(app)
@@ -56,7 +67,11 @@ class ForgeJobs(Declarations):
         @forge.task
         def send_welcome(user_id: int) -> None: ...
 
-        send_welcome.enqueue(user_id=7)
+        @app.post("/signup")
+        def signup():
+            return {"job": send_welcome.enqueue(user_id=7).id}
+
+    Outside a view, a command or a task, enqueue within ``with app.app_context():``.
 
     In an application factory, write ``forge = ForgeJobs()`` and
     ``forge.init_app(app)``. Applications that use one instance share its tasks and
@@ -129,6 +144,7 @@ class ForgeJobs(Declarations):
             raise RuntimeError(
                 "ForgeJobs.init_app was called twice for one application"
             )
+        _warn_of_variables(app.config)
         state = self._state(
             app, Settings.from_mapping(app.config), self._db if db is None else db
         )
@@ -305,6 +321,12 @@ class ForgeJobs(Declarations):
             JobStateError: The job has ended.
         """
         return self.job(job_id).cancel(reason)
+
+
+def _warn_of_variables(config: Mapping[str, object]) -> None:
+    # A process whose parent has loaded the same application repeats nothing.
+    if not (is_running_from_reloader() or _OF_CHILDREN & os.environ.keys()):
+        warn_of_ignored_variables(config, os.environ)
 
 
 def _store(job: NewJob, *, connection: object | None = None) -> JobHandle:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import signal
 import sys
@@ -25,6 +27,7 @@ from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.runtime.foreground import MOST_ABANDONED
 from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
@@ -301,8 +304,10 @@ def test_each_process_of_gunicorn_runs_jobs_where_it_is_told_to(
     with running(application, *GUNICORN, "-w2", *options, **environ) as program:
         wait_until(lambda: len(storage.workers.all()) == 2, "two workers")
         job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        program.wait_for("[INFO] job done: id=")  # as gunicorn writes its own
         status = program.stop()
 
+    assert program.text.count("[INFO] jobs run in this process: queues default") == 2
     assert job.result != f'"by {program.process.pid}"'
     assert (status, storage.workers.all()) == (0, [])
     assert "Traceback" not in program.text
@@ -458,7 +463,7 @@ def test_the_ends_of_jobs_are_shown_from_the_first_on(
 
     monkeypatch.setattr(QueueRuntime, "start", started)
     monkeypatch.setattr(
-        "flask_forge_jobs.embedded._show_ends_of_jobs", lambda: order.append("show")
+        "flask_forge_jobs.embedded._show", lambda *_: order.append("show")
     )
     with EmbeddedWorker(app, state_of(app)).while_served(), served(app):
         wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
@@ -466,6 +471,73 @@ def test_the_ends_of_jobs_are_shown_from_the_first_on(
     state_of(app).storage.close()
 
     assert order == ["show", "start"]
+
+
+@pytest.fixture
+def loggers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[logging.Logger]]:
+    """Those of the start and of jobs, and gunicorn's."""
+    names = ("flask_forge_jobs.embedded", JOB_LOGGER, "gunicorn.error")
+    found = [logging.getLogger(name) for name in names]
+    for each in found:
+        monkeypatch.setattr(each, "handlers", [])
+        monkeypatch.setattr(each, "level", logging.NOTSET)
+    yield found
+    for each in found:
+        each.setLevel(logging.NOTSET)  # forgets what it has worked out from the level
+
+
+def greet(app: Flask, *set_up: logging.Handler) -> None:
+    """Start where the application has set up these handlers; pytest's are hidden."""
+    package = logging.getLogger("flask_forge_jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package, "propagate", False)
+        patch.setattr(package, "handlers", list(set_up))
+        EmbeddedWorker(app, state_of(app))._greet()
+
+
+def test_under_gunicorn_it_logs_as_gunicorn_does(
+    app: Flask, loggers: list[logging.Logger]
+) -> None:
+    start, jobs, server = loggers
+    handler = logging.StreamHandler(io.StringIO())
+    server.addHandler(handler)
+    server.setLevel(logging.INFO)
+
+    greet(app)
+
+    assert "jobs run in this process" in handler.stream.getvalue()
+    for logger in (start, jobs):
+        assert (logger.handlers, logger.level) == ([handler], logging.INFO)
+
+
+def test_gunicorn_may_log_less(app: Flask, loggers: list[logging.Logger]) -> None:
+    *own, server = loggers
+    server.addHandler(logging.NullHandler())
+    server.setLevel(logging.WARNING)
+
+    greet(app)
+
+    assert [logger.level for logger in own] == [logging.WARNING] * 2
+
+
+def test_under_other_servers_it_logs_to_standard_error(
+    app: Flask, loggers: list[logging.Logger], capsys: pytest.CaptureFixture[str]
+) -> None:
+    greet(app)
+    loggers[1].info("job done")
+
+    assert "INFO] jobs run in this process" in capsys.readouterr().err
+
+
+def test_logging_of_the_application_is_left_alone(
+    app: Flask, loggers: list[logging.Logger]
+) -> None:
+    *own, server = loggers
+    server.addHandler(logging.NullHandler())
+
+    greet(app, logging.NullHandler())
+
+    assert [(each.handlers, each.level) for each in own] == [([], logging.NOTSET)] * 2
 
 
 def test_it_starts_again_with_another_server(app: Flask, storage: Storage) -> None:

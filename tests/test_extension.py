@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
 import json
 import subprocess
 import sys
+import textwrap
 import threading
 import weakref
 from collections.abc import Iterator
@@ -138,6 +140,21 @@ def test_constructor_and_init_app_do_the_same(tmp_path: Path) -> None:
         assert "forge_jobs" in app.extensions
         assert "forge_jobs" in app.blueprints
         assert "forge-jobs" in app.cli.commands
+
+
+def test_the_program_of_the_reference_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, _, rest = (inspect.getdoc(ForgeJobs) or "").partition("A complete program::\n")
+    program = [line for line in rest.split("\nOutside")[0].splitlines() if line]
+    names: dict[str, Any] = {"__name__": "app"}
+
+    exec(textwrap.dedent("\n".join(program)), names)
+    names["app"].testing = True
+    answer = names["app"].test_client().post("/signup")
+
+    assert len(answer.get_json()["job"]) == 26
 
 
 def test_init_app_opens_nothing(tmp_path: Path) -> None:

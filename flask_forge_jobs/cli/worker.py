@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 from flask import current_app
+from flask.helpers import get_debug_flag
 
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.errors import ConfigurationError
@@ -206,6 +208,8 @@ def _flush() -> None:
 
 def _warn(state: ApplicationState, threads: int) -> None:
     """Warn of what works now and will hurt later."""
+    if reason := debug_reason():
+        LOGGER.warning("debug mode is on: %s; turn it off in production", reason)
     database = state.database.settings
     warn_of_old_alembic(current_app, database)
     needed = threads + SPARE_CONNECTIONS
@@ -217,6 +221,24 @@ def _warn(state: ApplicationState, threads: int) -> None:
             threads,
             needed,
         )
+
+
+def debug_reason() -> str | None:
+    """Return what turned on the debug mode of the application, None if it is off."""
+    if not current_app.debug:
+        return None
+    context = click.get_current_context().find_root()
+    if context.get_parameter_source("debug") is ParameterSource.COMMANDLINE:
+        return "the option --debug"
+    if not get_debug_flag():
+        return "the application sets app.debug"
+    # Flask has loaded these files, and written 1 for whatever stands there.
+    dotenv: Any = sys.modules.get("dotenv")
+    for name in (".env", ".flaskenv") if dotenv else ():
+        path = dotenv.find_dotenv(name, usecwd=True)
+        if path and dotenv.dotenv_values(path).get("FLASK_DEBUG"):
+            return f"FLASK_DEBUG in {path}"
+    return "FLASK_DEBUG in the environment"
 
 
 def _require_threads() -> None:

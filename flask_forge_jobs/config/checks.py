@@ -1,7 +1,7 @@
 """Checks for settings, environment variables and parts of a URL.
 
-Each function returns a check, with its accepted values in words for the reference page.
-No message repeats a value, which may be a secret.
+Each function returns a check, with its accepted values in words, as reStructuredText,
+for the reference page. No message repeats a value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def one_of(*known: str) -> Check:
             raise RefusedError(f"must be one of {', '.join(known)}{hint}")
         return value
 
-    return Check(read, " or ".join(map(repr, known)))
+    return Check(read, " or ".join(f"``{word!r}``" for word in known))
 
 
 BOOLEAN = _accept(
@@ -137,7 +137,7 @@ URL_PREFIX = _accept(
         and (value == "/" or _URL_PREFIX.fullmatch(value) is not None)
     ),
     "must be '' or segments that each start with a slash",
-    "a path such as /forge-jobs, or '' for the root",
+    "a path such as ``/forge-jobs``, or ``''`` for the root",
     lambda value: "" if value == "/" else value,
 )
 AUTHENTICATOR = _accept(

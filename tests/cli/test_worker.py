@@ -11,9 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from flask import Flask
+from flask.cli import FlaskGroup, with_appcontext
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.cli.worker import debug_reason
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application
@@ -152,15 +155,74 @@ def test_a_worker_that_reloads_runs_the_code_that_was_saved_last(
     assert storage.job_reader.get(held).attempts == 1
 
 
+@pytest.fixture
+def reasons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str | None]:
+    """Collects why each application that is loaded is in debug mode."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLASK_DEBUG", "")  # restores it: Flask sets the variable
+    monkeypatch.delenv("FLASK_DEBUG")
+    return []
+
+
+def load(reasons: list[str | None], *options: str, debug: bool | None = None) -> None:
+    def create_app() -> Flask:
+        app = Flask("shop")
+        app.debug = app.debug if debug is None else debug
+        return app
+
+    # Otherwise Flask overrides what the application sets.
+    group = FlaskGroup(create_app=create_app, set_debug_flag=debug is None)
+
+    @group.command("probe")
+    @with_appcontext
+    def probe() -> None:
+        reasons.append(debug_reason())
+
+    result = CliRunner().invoke(group, [*options, "probe"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+def test_debug_mode_has_a_reason(
+    reasons: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(reasons)
+    load(reasons, debug=True)
+    load(reasons, "--debug")
+    monkeypatch.setenv("FLASK_DEBUG", "true")
+    load(reasons)
+    load(reasons, "--no-debug")
+
+    assert reasons == [
+        None,
+        "the application sets app.debug",
+        "the option --debug",
+        "FLASK_DEBUG in the environment",
+        None,
+    ]
+
+
+@pytest.mark.parametrize("name", [".env", ".flaskenv"])
+def test_the_reason_may_be_a_file(
+    reasons: list[str | None], tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("dotenv", reason="Flask reads these files if it is installed")
+    (tmp_path / name).write_text("FLASK_DEBUG=true\n")
+
+    load(reasons)
+
+    assert reasons == [f"FLASK_DEBUG in {tmp_path / name}"]
+
+
 @pytest.mark.parametrize(("threads", "warned"), [("4", False), ("5", True)])
 def test_a_pool_that_is_small_for_its_threads_is_warned_of(
     tmp_path: Path, database_url: str, backend: str, threads: str, *, warned: bool
 ) -> None:
     application = Application(tmp_path, database_url, pool_size=9)
 
-    with application.worker("--threads", threads) as worker:
+    with application.worker("--threads", threads, FLASK_DEBUG="1") as worker:
         worker.stop()
 
+    assert worker.lines_with("debug mode is on: FLASK_DEBUG in the environment; turn")
     told = "FORGE_JOBS_POOL_SIZE is 9" in worker.text
     assert told is (warned and backend == "postgres")
 

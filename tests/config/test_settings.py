@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import traceback
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def test_every_option_is_explained() -> None:
     for option in options():
         assert option.meaning.endswith("."), option.key
         assert option.accepts, option.key
+        prose = re.sub("``[^`]+``", "", option.accepts)
+        assert not set("'\"") & set(prose), option.key  # Sphinx would make them smart
 
 
 def test_options_in_a_unit_say_so_in_their_name() -> None:

@@ -1,0 +1,62 @@
+"""Environment variables that do not reach the configuration of an application.
+
+Flask reads none by itself: ``FORGE_JOBS_DATABASE_URL=…`` looks right and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from flask_forge_jobs.config.checks import is_service_link, near_match
+from flask_forge_jobs.config.environment import LOG_LEVEL_KEY
+from flask_forge_jobs.config.settings import PREFIX, Settings
+from flask_forge_jobs.logs import get_logger
+
+logger = get_logger(__name__)
+
+FLASK_PREFIX = "FLASK_"
+# Of other programs: forge-jobs-server, and the tests of this package.
+_NOT_OF_APPLICATIONS = frozenset({LOG_LEVEL_KEY, "FORGE_JOBS_TEST_DATABASE_URL"})
+
+
+def ignored_variables(
+    config: Mapping[str, object], environ: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the name of each ignored variable, and a warning that says what to do.
+
+    Args:
+        config: The configuration of the application. What it holds may come from a
+            variable.
+        environ: The environment.
+    """
+    known = [f"{PREFIX}{each.name.upper()}" for each in fields(Settings)]
+    for name, value in environ.items():
+        variable = name.removeprefix(FLASK_PREFIX)
+        key = variable.partition("__")[0]  # how from_prefixed_env() nests
+        if (
+            not key.startswith(PREFIX)
+            or key in config
+            or key in _NOT_OF_APPLICATIONS
+            or is_service_link(key, value)
+        ):
+            continue
+        advice = "call app.config.from_prefixed_env() before ForgeJobs"
+        if name == variable:
+            advice += f" and name it {FLASK_PREFIX}{variable}"
+        hint = "" if key in known else near_match(key, known)
+        message = f"is set in the environment, but {key} is not in app.config, so it "
+        yield name, f"{name} {message}has no effect; {advice}{hint}"
+
+
+_warned: set[str] = set()
+
+
+def warn_of_ignored_variables(
+    config: Mapping[str, object], environ: Mapping[str, str]
+) -> None:
+    """Warn of each ignored variable, once per process."""
+    for name, warning in ignored_variables(config, environ):
+        if name not in _warned:
+            _warned.add(name)
+            logger.warning("%s", warning)
