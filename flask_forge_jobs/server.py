@@ -278,7 +278,8 @@ def _options(
         "bind": f"{host}:{environment.port}",
         "workers": environment.workers,
         "worker_class": WORKER_CLASS,
-        "threads": environment.threads,
+        # One more, to answer /health while the others wait for the database.
+        "threads": environment.threads + 1,
         "worker_connections": CONNECTIONS,
         "loglevel": environment.log_level.lower(),
         "when_ready": when_ready,

@@ -14,6 +14,7 @@ from werkzeug.routing import RequestRedirect
 from flask_forge_jobs.api.errors import allow_header, error_response
 from flask_forge_jobs.api.headers import Cors, add_headers
 from flask_forge_jobs.api.response import empty_response, json_response
+from flask_forge_jobs.request_threads import present
 
 NAME = "flask-forge-jobs"
 _LINKS: Mapping[str, str] = {
@@ -83,6 +84,8 @@ class Unmatched:
     looks at the routing result and ignores everything outside the mount point. At the
     root of an application every URL is below it; there the application's own error
     handlers come first.
+
+    It also marks the thread: a second hook would slow down every request.
     """
 
     def __init__(self, app: App, url_prefix: str, cors: Cors) -> None:
@@ -92,6 +95,7 @@ class Unmatched:
 
     def __call__(self) -> Response | None:
         """Return the response, or None to go on with the request."""
+        present.answers_requests = True
         error = request.routing_exception
         if error is None or not self._is_ours(error):
             return None

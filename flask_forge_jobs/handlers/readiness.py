@@ -11,7 +11,7 @@ from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageEr
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, ServiceAge, unserved_queues
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage
-from flask_forge_jobs.storage.database import SchemaVersions
+from flask_forge_jobs.storage.database import SchemaVersions, within
 from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ _LOG_THROTTLE = LogThrottle()  # load balancers ask every few seconds
 # Transactions that are open for longer slow claims down.
 OLD_SNAPSHOT_S = 60.0
 MOST_SHOWN = 10
+# For all reads together, once a commit has come back.
+READ_LIMIT_S = 2.0
 _AFTER_SCHEMA = ("workers", "services", "snapshots", "queues")
 
 
@@ -62,33 +64,25 @@ def readiness(
 ) -> Readiness:
     """Return whether the database takes writes, its schema fits, and workers are live.
 
-    A newer schema is fine unless it excludes this code. Nothing is raised: a fault is a
-    failed check. Details name no address and quote no driver, and only queues in
-    ``queue_names``; None means all.
+    Takes three seconds at most. A newer schema is fine unless it excludes this code.
+    Nothing is raised: a fault is a failed check. Details name no address and quote no
+    driver, and only queues in ``queue_names``; None means all.
     """
     try:
-        versions = look_at_schema(storage.database)
-        versions.require_readable()
-        workers = storage.workers.live(LIVE_WITHIN_S)
-        known = [queue.name for queue in storage.queues.all()]
-        queues = [name for name in known if queue_names is None or name in queue_names]
-        services = storage.workers.services()
-        takes_writes = storage.takes_writes()
-        snapshot = storage.oldest_snapshot()
+        with within(READ_LIMIT_S):
+            takes_writes = storage.takes_writes()
+            versions = look_at_schema(storage.database)
+            versions.require_readable()
+            workers = storage.workers.live(LIVE_WITHIN_S)
+            known = [queue.name for queue in storage.queues.all()]
+            services = storage.workers.services()
+            snapshot = storage.oldest_snapshot()
     except StorageError as error:
         kind = type(error).__name__
         if _LOG_THROTTLE.is_time_for(kind):
             logger.warning("not ready: %s%s", error, _LOG_THROTTLE.more(kind))
-        is_schema = isinstance(error, MigrationError)
-        return Readiness(
-            (
-                ReadinessCheck(
-                    "storage", is_schema, None if is_schema else "does not answer"
-                ),
-                ReadinessCheck("schema", False, _what_is_wrong_with_schema(error)),
-                *(ReadinessCheck(name, False, "unknown") for name in _AFTER_SCHEMA),
-            )
-        )
+        return _unavailable(error)
+    queues = [name for name in known if queue_names is None or name in queue_names]
     waits = _what_waits(unserved_queues(queues, workers))
     return Readiness(
         (
@@ -102,6 +96,19 @@ def readiness(
             ReadinessCheck("queues", True, waits),
         ),
         services,
+    )
+
+
+def _unavailable(error: StorageError) -> Readiness:
+    is_schema = isinstance(error, MigrationError)
+    return Readiness(
+        (
+            ReadinessCheck(
+                "storage", is_schema, None if is_schema else "does not answer"
+            ),
+            ReadinessCheck("schema", False, _what_is_wrong_with_schema(error)),
+            *(ReadinessCheck(name, False, "unknown") for name in _AFTER_SCHEMA),
+        )
     )
 
 

@@ -116,12 +116,8 @@ class Storage:
         self.database.open()
 
     def takes_writes(self) -> bool:
-        """Return whether the database takes writes, as a standby does not.
-
-        Raises:
-            StorageError: It does not answer.
-        """
-        return bool(self.database.read_one("takes_writes")[0][0])
+        """Return what :meth:`Database.takes_writes` does."""
+        return self.database.takes_writes()
 
     def oldest_snapshot(self) -> OpenSnapshot | None:
         """Return the oldest transaction that keeps PostgreSQL from cleaning up.

@@ -208,6 +208,15 @@ class Database(Executor, Protocol):
             StorageError: As for :meth:`write`.
         """
 
+    def takes_writes(self) -> bool:
+        """Return whether the database takes writes, as a standby does not.
+
+        On PostgreSQL a commit has just come back. Takes about a second at most.
+
+        Raises:
+            StorageError: It does not answer.
+        """
+
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions of the schema without changing it.
 

@@ -6,6 +6,7 @@ from tests.mutants import (
     access,
     claims,
     edges,
+    failover,
     limits,
     operating,
     processes,
@@ -31,4 +32,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *requests.MUTANTS,
     *access.MUTANTS,
     *edges.MUTANTS,
+    *failover.MUTANTS,
 )

@@ -86,6 +86,10 @@ class LossyDatabase:
         """Subscribe to wake-ups."""
         return self._inner.listen(callback)
 
+    def takes_writes(self) -> bool:
+        """Return whether the database takes writes."""
+        return self._inner.takes_writes()
+
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions of the schema."""
         return self._inner.schema_versions()

@@ -61,6 +61,7 @@ class NotTriedError(StorageUnavailableError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"not tried, so nothing is stored: {reason}")
+        self.reason = reason
 
 
 class Session(Connection):

@@ -55,6 +55,7 @@ from flask_forge_jobs.storage.postgres.process import (
     PostgresProcess,
     TransactionBlock,
     require_working,
+    try_commit,
 )
 from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 from flask_forge_jobs.storage.postgres.transaction import (
@@ -62,12 +63,15 @@ from flask_forge_jobs.storage.postgres.transaction import (
     PostgresTransaction,
     version_check,
 )
+from flask_forge_jobs.storage.postgres.trial import FRESH_S
 
 T = TypeVar("T")
 
 # Time beyond the server's own limit before the watchdog cuts the socket.
 _DEADLINE_SLACK_S = 2.0
 _PROBE_LIMIT_S = 2.0
+# How long a question for readiness may take.
+_TRIAL_LIMIT_S = 1.0
 
 # Connections inherited by a fork. Never released: closing one would end the parent's.
 _inherited: list[object] = []
@@ -120,6 +124,7 @@ class PostgresDatabase:
         return PostgresProcess(
             self._make_pool,
             self._probe,
+            self._try_commit,
             self._retried,
             known_version=self.known_version,
             limit_s=self._limit_s,
@@ -157,6 +162,7 @@ class PostgresDatabase:
 
     def _open(self, state: PostgresProcess, attempt: int) -> None:
         state.availability.check()
+        has_turn = state.gate.enter()
         since = time.monotonic()
         try:
             # Outside self._retried: a failure to connect at the start is final.
@@ -173,6 +179,9 @@ class PostgresDatabase:
         except StorageUnavailableError as error:
             state.availability.note_late(error, since)
             raise
+        finally:
+            if has_turn:
+                state.gate.leave()
         state.is_open = True
 
     def _learn_identity(self, state: PostgresProcess, connection: Connection) -> None:
@@ -288,6 +297,41 @@ class PostgresDatabase:
                 self._order.forget()  # another host may take writes
                 raise
 
+    def _try_commit(self) -> bool:
+        """Commit nothing; return False if the server takes no writes."""
+        process, since = self._opened(), time.monotonic()
+        try:
+            # Twice: the idle connection may have been lost long ago.
+            return run_with_retries(
+                lambda _: self._try_commit_once(process.pool), self._wait, (0.0,)
+            )
+        except StorageUnavailableError as error:
+            process.availability.note_late(error, since)
+            raise
+
+    def _try_commit_once(self, pool: ConnectionPool) -> bool:
+        with self._retried:
+            pooled = pool.check_out()
+            connection = pooled.connection
+            look = self._session_settings.look.of(connection)
+            try:
+                with pool.watchdog.watching(connection, self._limit_s):
+                    return try_commit(
+                        connection,
+                        PostgresTransaction(connection, look, self.known_version),
+                    )
+            finally:
+                pool.check_in(pooled)
+
+    def takes_writes(self) -> bool:
+        """Return whether the server takes writes and commits come back."""
+        process = self._state
+        process.availability.check()
+        since = time.monotonic() - FRESH_S
+        return process.trial.takes_writes(since, _TRIAL_LIMIT_S) and bool(
+            self.read_one("takes_writes")[0][0]
+        )
+
     # -- wake-ups ------------------------------------------------------------------
 
     def wake(self, queue_name: str) -> None:
@@ -345,6 +389,7 @@ class PostgresDatabase:
         """Close the idle connections of this process."""
         closing = self._state
         closing.availability.close()
+        closing.trial.close()
         closing.pool.close()
         current = self._new_process()
         current.callbacks = closing.callbacks  # a running worker still listens

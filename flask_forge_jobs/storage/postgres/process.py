@@ -45,7 +45,9 @@ from flask_forge_jobs.storage.postgres.connection import (
     is_unheard,
 )
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool
+from flask_forge_jobs.storage.postgres.request_gate import RequestGate
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
+from flask_forge_jobs.storage.postgres.trial import Trial
 
 logger = get_logger(__name__)
 _LOG_THROTTLE = LogThrottle()
@@ -75,6 +77,22 @@ def require_working(
     ((takes_writes,),) = transaction.all("takes_writes")
     if not takes_writes:
         raise StorageUnavailableError("the server takes no writes at present")
+    _require_commits(connection, writes=writes)
+
+
+def try_commit(connection: Connection, transaction: PostgresTransaction) -> bool:
+    """Commit nothing; return False if the server takes no writes.
+
+    Raises:
+        StorageUnavailableError: Commits are waiting for a standby.
+    """
+    ((takes_writes,),) = transaction.all("takes_writes")
+    if takes_writes:
+        _require_commits(connection, writes=True)
+    return bool(takes_writes)
+
+
+def _require_commits(connection: Connection, *, writes: bool) -> None:
     cursor = connection.cursor()
     cursor.execute(_COMMITS_WAIT, [LONG_WAIT_S])
     ((commits_wait,),) = cursor.fetchall()
@@ -226,6 +244,7 @@ class PostgresProcess:
         self,
         make_pool: Callable[[Availability], ConnectionPool],
         probe: Callable[[bool], object],
+        try_commit: Callable[[], bool],
         faults: PostgresFaults,
         *,
         known_version: int,
@@ -238,6 +257,8 @@ class PostgresProcess:
         # Something may have changed while the server was away.
         self.availability = Availability(probe, partial(self.wake, None))
         self.pool = make_pool(self.availability)
+        self.trial = Trial(try_commit)
+        self.gate = RequestGate(self.trial)
         self.quiet = NotifyPause()
         self.is_open = False
         self.tables: Row = ()
@@ -268,11 +289,13 @@ class TransactionBlock:
         self._process = process
         self._opening = opening
         self._attempt = attempt
+        self._has_turn = False
         self._loan = process.pool.connection(urgent=urgent, limit_s=process.limit_s)
 
     def __enter__(self) -> PostgresTransaction:
         process, opening = self._process, self._opening
         process.availability.check()
+        self._has_turn = process.gate.enter()
         self._since = time.monotonic()
         try:
             self._connection = connection = self._loan.__enter__()
@@ -306,6 +329,7 @@ class TransactionBlock:
             self._loan.__exit__()
         if error is not None:
             self._surface(error)
+        self._end_turn()
         for queue_name in self._opened.woken:
             self._process.wake(queue_name)
 
@@ -317,6 +341,12 @@ class TransactionBlock:
         if self._loan.is_out:
             self._connection.close()
             self._loan.__exit__()
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._process.gate.leave()
 
     def _undo(self, error: BaseException) -> None:
         """Roll back; raise a TransientError if the answer to a commit was lost."""
@@ -340,4 +370,9 @@ class TransactionBlock:
                 raise error
         except TransientError as fault:
             self._process.availability.take_in(fault, self._attempt, self._since)
+            if self._has_turn and self._attempt < len(RETRY_DELAYS_S):
+                self._has_turn = False
+                self._process.gate.pause()
             raise
+        finally:
+            self._end_turn()

@@ -59,6 +59,7 @@ from flask_forge_jobs.storage.sqlite.transaction import (
 from flask_forge_jobs.storage.sqlite.wake import SqliteListener, WakeSockets
 
 T = TypeVar("T")
+Work = Callable[[SqliteTransaction], T]
 
 # Virtual-machine steps between two checks of a read's deadline; about 1 ms.
 _STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
@@ -281,9 +282,7 @@ class SqliteDatabase(PerProcess):
         """Run one reading statement on its own."""
         return self._read(lambda tx: tx.all(name, **parameters), is_single=True)
 
-    def _read(
-        self, work: Callable[[SqliteTransaction], T], *, is_single: bool = False
-    ) -> T:
+    def _read(self, work: Work[T], *, is_single: bool = False) -> T:
         state = self._opened()
 
         def once(_attempt: int) -> T:
@@ -300,11 +299,7 @@ class SqliteDatabase(PerProcess):
         return run_with_retries(once, self._wait)
 
     def _read_from(
-        self,
-        connection: SqliteConnection,
-        work: Callable[[SqliteTransaction], T],
-        *,
-        is_single: bool,
+        self, connection: SqliteConnection, work: Work[T], *, is_single: bool
     ) -> T:
         if connection.in_transaction:
             raise StorageError("a read cannot start inside a transaction")
@@ -356,6 +351,10 @@ class SqliteDatabase(PerProcess):
             return connection.number, row[0]
 
     # -- facts ---------------------------------------------------------------------
+
+    def takes_writes(self) -> bool:
+        """Return True; a file that is not writable cannot be opened."""
+        return bool(self.read_one("takes_writes"))
 
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions without touching the file, or None."""

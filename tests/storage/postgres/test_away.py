@@ -8,7 +8,9 @@ import itertools
 import math
 import re
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -19,18 +21,21 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.request_threads import present
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.database import within
+from flask_forge_jobs.storage.database import Transaction, within
 from flask_forge_jobs.storage.postgres import database as postgres_module
-from flask_forge_jobs.storage.postgres import process
+from flask_forge_jobs.storage.postgres import pool as pool_module
+from flask_forge_jobs.storage.postgres import process, request_gate
 from flask_forge_jobs.storage.postgres.connection import connect
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.acceptance.failover.ways import without_its_standby
 from tests.acceptance.faults.cluster import cluster
 from tests.acceptance.faults.proxy import Proxy, proxied
 from tests.support.jobs import OWNER, enqueue
-from tests.support.runtimes import wait_until
+from tests.support.runtimes import LIMIT_S, wait_until
 from tests.support.sql import Sql
 from tests.support.threads import Heard
 
@@ -88,6 +93,80 @@ def test_after_the_first_time_out_calls_fail_at_once_until_it_answers(
     # Workers are woken, as when a listener is back.
     assert heard.wait_for(None)
     assert enqueue(far)
+
+
+def _mark() -> None:
+    present.answers_requests = True
+
+
+def test_one_thread_of_a_server_does_not_wait_for_it(
+    far: Storage, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise health checks would have to wait, too."""
+    monkeypatch.setattr(request_gate, "YOUNG_S", 0.0)
+    monkeypatch.setattr(request_gate, "SILENCE_S", 0.1)
+    state = database_of(far)._state
+    state.limit_s = LIMIT_S
+    together = threading.Barrier(3)
+
+    def connect_all(transaction: Transaction) -> None:
+        transaction.all("all_queues")
+        together.wait(LIMIT_S)
+
+    with ThreadPoolExecutor(3, initializer=_mark) as server:
+        known = [server.submit(database_of(far).read, connect_all) for _ in range(3)]
+        wait(known, LIMIT_S)
+        proxy.weather.is_silent = True
+        hanging = [server.submit(enqueue, far) for _ in range(2)]
+        wait_until(lambda: len(state.gate._turns) == 2, "two wait for it")
+
+        for _ in range(3):
+            with pytest.raises(StorageUnavailableError, match="nothing is stored"):
+                server.submit(enqueue, far).result(LIMIT_S)
+        assert not any(each.done() for each in hanging)
+        proxy.weather.is_silent = False
+
+        assert all(each.result(LIMIT_S) for each in hanging)
+
+
+def test_a_call_keeps_its_turn_between_its_tries(far: Storage, proxy: Proxy) -> None:
+    """Threads that sleep while a server refuses answer nobody either."""
+    database = database_of(far)
+    seen: list[int] = []
+    database._wait = lambda _: seen.append(len(database._state.gate._turns))
+    proxy.close()
+
+    with ThreadPoolExecutor(1, initializer=_mark) as server:
+        error = server.submit(enqueue, far).exception(LIMIT_S)
+
+    assert isinstance(error, StorageUnavailableError)
+    assert seen
+    assert set(seen) == {1}
+    assert not database._state.gate._turns
+
+
+@pytest.mark.parametrize("hangs", ["everything", "commits"])
+def test_readiness_waits_for_nothing_that_hangs(
+    far: Storage, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    """Without its standby a server answers reads, and ends no commit."""
+    monkeypatch.setattr(postgres_module, "_TRIAL_LIMIT_S", 0.1)
+    monkeypatch.setattr(postgres_module, "FRESH_S", 0.0)
+    before = readiness(far).status
+    if hangs == "commits":
+        monkeypatch.setattr(process, "_EMPTY_COMMIT", "SELECT pg_sleep(60)")
+    else:
+        proxy.weather.is_silent = True
+    with ThreadPoolExecutor(1) as pool:
+        # The watchdog would end it, later.
+        monkeypatch.setattr(pool_module, "_cut", lambda _: None)
+        found = pool.submit(readiness, far).result(LIMIT_S)
+        monkeypatch.undo()
+
+    assert before is ReadyStatus.DEGRADED  # there are no workers
+    assert found.status is ReadyStatus.UNAVAILABLE
+    assert found.checks[0].detail == "does not answer"
+    proxy.weather.is_silent = False
 
 
 def test_a_process_that_starts_while_it_hangs_fails_at_once_too(

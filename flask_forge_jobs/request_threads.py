@@ -1,0 +1,18 @@
+"""Which threads answer requests: a server has only so many of them.
+
+The web layer marks each thread; the storage lets one of them never wait for a database
+that hangs.
+"""
+
+from __future__ import annotations
+
+import threading
+
+
+class _Present(threading.local):
+    """What this thread does."""
+
+    answers_requests = False
+
+
+present = _Present()
