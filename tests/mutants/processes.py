@@ -8,6 +8,14 @@ _HANDLE = "runtime/handle.py"
 _STATE = "runtime/state.py"
 _SIGNALS = "runtime/foreground.py"
 _RUNTIME = "runtime/test_runtime.py"
+_ISOLATION = "runtime/test_isolation.py"
+_FAULTS = "storage/postgres/test_faults.py"
+_BEFORE_THE_JOBS = (
+    "        if self._processes is not None:\n"
+    "            # Before other workers may run their jobs.\n"
+    "            self._processes.close(min(FAREWELL_S, last_call_s))\n"
+)
+_JOBS_GO_BACK = "        if not all_ended:\n            self._release_rest()\n"
 
 MUTANTS = (
     # -- the stop ----------------------------------------------------------------------
@@ -17,6 +25,51 @@ MUTANTS = (
         "        self._state.stop_claiming()\n",
         "",
         (f"{_RUNTIME}::test_no_worker_claims_after_the_stop",),
+    ),
+    Mutant(
+        "the processes of tasks end after their jobs have gone back",
+        _HANDLE,
+        _BEFORE_THE_JOBS + _JOBS_GO_BACK,
+        _JOBS_GO_BACK + _BEFORE_THE_JOBS,
+        ((f"{_ISOLATION}::test_a_shutdown_ends_the_process_before_the_job_goes_back"),),
+    ),
+    Mutant(
+        "a process is kept after all have been closed",
+        "runtime/isolation.py",
+        "            if not self._is_closed:\n                self._busy.discard",
+        "            if True:\n                self._busy.discard",
+        (f"{_ISOLATION}::test_a_process_whose_job_ends_after_the_close_is_not_kept",),
+    ),
+    Mutant(
+        "a session of a server without writes is used again",
+        "storage/postgres/process.py",
+        "        if is_of_no_use(error):\n            connection.close()\n",
+        "",
+        (
+            (
+                f"{_FAULTS}::test_a_call_that_reached_a_server_without_writes"
+                "_tries_on_another_session"
+            ),
+        ),
+    ),
+    Mutant(
+        "a session that ended while idle in a transaction is not lost",
+        "storage/postgres/connection.py",
+        '"57P03", "25P03", ',
+        '"57P03", ',
+        (f"{_FAULTS}::test_a_session_that_the_server_ended_is_lost",),
+    ),
+    Mutant(
+        "a child closes the connections of threads that it has lost",
+        "storage/sqlite/process.py",
+        "    if pid == os.getpid():\n        # Does not wait",
+        "    if pid:\n        # Does not wait",
+        (
+            (
+                "storage/sqlite/test_forks.py"
+                "::test_a_child_closes_nothing_of_the_threads_that_it_has_lost"
+            ),
+        ),
     ),
     Mutant(
         "a claim that nobody heard of stays at the stop",

@@ -23,6 +23,7 @@ from flask_forge_jobs.runtime import isolation
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.isolation import (
     IsolatingRegistry,
+    TaskProcess,
     TaskProcesses,
     check_isolation,
     has_ended,
@@ -501,6 +502,26 @@ def test_close_ends_idle_and_busy_processes(tmp_path: Path) -> None:
         )
 
 
+def test_a_process_whose_job_ends_after_the_close_is_not_kept(
+    processes: TaskProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = TaskProcess.run
+    used: list[TaskProcess] = []
+
+    def run_until_closed(process: TaskProcess, *arguments: Any) -> Outcome | None:
+        outcome = run(process, *arguments)
+        used.append(process)
+        processes.close()
+        return outcome
+
+    monkeypatch.setattr(TaskProcess, "run", run_until_closed)
+
+    assert result_of(Run("describe").of(processes, text=""))
+
+    (process,) = used
+    assert process._socket.fileno() == -1  # it has been closed
+
+
 @pytest.mark.long
 def test_nothing_leaks_over_two_hundred_kills() -> None:
     """5.2: neither descriptors nor threads nor zombies."""
@@ -620,17 +641,28 @@ def test_a_time_limit_ends_a_deaf_job_and_keeps_its_slot(
 
 
 def test_a_shutdown_ends_the_process_before_the_job_goes_back(
-    storage: Storage, database_url: str, tmp_path: Path
+    storage: Storage,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nobody else may start it while it still runs here."""
     payload = json.dumps({"folder": str(tmp_path), "deaf": True})
+    close = TaskProcesses.close
+    held: list[str] = []
     with working(storage, database_url) as handle:
         job_id = add(storage, "hold", payload=payload)
         pid = pid_in(tmp_path / "started")
 
-        handle.shutdown_graceful(0.0)
+        def note_and_close(processes: TaskProcesses, farewell_s: float) -> None:
+            held.extend(run.job.id for run in handle.running())
+            close(processes, farewell_s)
+
+        monkeypatch.setattr(TaskProcesses, "close", note_and_close)
+        handle.shutdown_graceful(0.0, last_call_s=0.0)  # else the job ends by itself
 
         job = storage.job_reader.get(job_id)
+        assert held == [job_id]
         assert not is_alive(pid)
         assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
 

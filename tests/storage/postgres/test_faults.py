@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import psycopg2.errors
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -13,6 +14,8 @@ from flask_forge_jobs.handlers.readiness import ReadinessCheck, ReadyStatus, rea
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.database import TransientError
+from flask_forge_jobs.storage.postgres.connection import PostgresFaults
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, claim_one, enqueue
@@ -96,6 +99,33 @@ def test_no_session_of_a_server_without_writes_is_kept(
 
     assert own.jobs.finish(OWNER, [JobUpdate(job, JobStatus.DONE)]) == []
     assert enqueue(own)
+
+
+def test_a_call_that_reached_a_server_without_writes_tries_on_another_session(
+    own: Storage, own_sql: Sql
+) -> None:
+    """C13: of one that takes them again by then."""
+    own.close()
+    route_to(own_sql, read_only=True)
+    assert isinstance(own.database, PostgresDatabase)
+    own.database._wait = lambda _: route_to(own_sql, read_only=False)
+
+    assert enqueue(own)
+
+
+@pytest.mark.parametrize(
+    "code", ["08006", "25P03", "25P04", "57P01", "57P02", "57P03", "57P05"]
+)
+def test_a_session_that_the_server_ended_is_lost(code: str) -> None:
+    """Over TCP the goodbye has its code; a Unix socket is just closed."""
+    error = psycopg2.errors.lookup(code)("the server has ended the session")
+    # As for an error that was pickled; the stubs do not type it.
+    error.__setstate__({"pgcode": code})  # type: ignore[no-untyped-call]
+
+    with pytest.raises(TransientError) as caught, PostgresFaults(1.0, is_retried=True):
+        raise error
+
+    assert caught.value.is_away
 
 
 def test_a_server_that_takes_no_writes_is_not_ready(own: Storage, own_sql: Sql) -> None:

@@ -8,6 +8,7 @@ closes.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sqlite3
 import subprocess
@@ -25,6 +26,8 @@ from flask_forge_jobs.errors import StorageBusyError, StorageError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.support.jobs import QUEUE, enqueue
 from tests.support.processes import (
     Child,
@@ -329,6 +332,36 @@ def test_a_fork_within_a_transaction_waits_for_nothing_and_refuses_the_child(
         verb == "write"
     )
     assert in_child(lambda: enqueue(sqlite)) == 0
+
+
+def test_a_child_closes_nothing_of_the_threads_that_it_has_lost(
+    sqlite: Storage,
+) -> None:
+    """Each has an idle connection that a transaction kept open across the fork."""
+    database = sqlite.database
+    assert isinstance(database, SqliteDatabase)
+    ready, leave = threading.Event(), threading.Event()
+    idle: list[SqliteConnection] = []
+
+    def read() -> None:
+        sqlite.queues.all()
+        idle.append(database._state.connection())
+        ready.set()
+        assert leave.wait(30)
+
+    def expect_open() -> None:
+        gc.collect()
+        assert not idle[0].is_closed
+        idle[0].execute("SELECT COUNT(*) FROM forge_job")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert ready.wait(30)
+    try:
+        assert database.write(lambda _: in_child(expect_open)) == 0
+    finally:
+        leave.set()
+        reader.join()
 
 
 def test_a_listener_goes_on_in_the_parent(
