@@ -90,10 +90,9 @@ class OutcomeMapper:
             job,
             Failed(fit(text, self._mask)),
             failure_delay_s=DEFAULT_RETRY.delay_s(job.attempts, self._jitter),
-            user_cancelled=False,
+            user_cancelled=execution.token.reason is CancelReason.USER,
         )
-        update.concurrency_key = execution.concurrency_key
-        return update
+        return self._complete(update, execution)
 
     def _update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
         job, reason = execution.job, execution.token.reason
@@ -115,12 +114,21 @@ class OutcomeMapper:
             failure_delay_s=delay_s,
             user_cancelled=reason is CancelReason.USER,
         )
+        return self._complete(
+            update, execution, was_snoozed=isinstance(outcome, Snooze)
+        )
+
+    def _complete(
+        self, update: JobUpdate, execution: Execution, *, was_snoozed: bool = False
+    ) -> JobUpdate:
+        """Add what follows the run and how long it took, and log it."""
+        job = execution.job
         update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
         # A snooze is not a run, unless its start has been counted.
-        was_snoozed = isinstance(outcome, Snooze) and not execution.is_start_counted
-        if execution.started_at and not was_snoozed:
+        is_run = execution.is_start_counted or not was_snoozed
+        if execution.started_at and is_run:
             held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)
             update.run_us = int((execution.ended_at - execution.started_at) * SECOND_US)
             if not execution.is_start_counted:
@@ -135,7 +143,14 @@ class OutcomeMapper:
 
     def _follow_ups_of(self, kind: str) -> FollowUps | None:
         task = self._task_of(kind)
-        return task.follow_ups if isinstance(task, Task) else None
+        if not isinstance(task, Task):
+            return None
+        try:
+            return task.follow_ups
+        except Exception as error:  # noqa: BLE001  # of the application's router
+            trace = trace_of(error, self._mask)
+            logger.error("cannot tell what follows %s: %s", one_line(kind), trace)  # noqa: TRY400
+            return None
 
     def _delay_s(self, job: ClaimedJob, outcome: Outcome) -> float:
         """Return the seconds until the next attempt, if there is one."""
@@ -165,6 +180,7 @@ class OutcomeMapper:
         replacement.follow_ups = self._follow_ups_of(job.kind)
         replacement.run_us = update.run_us
         replacement.wait_us = update.wait_us
+        replacement.total_us = update.total_us
         return [replacement]
 
     @staticmethod

@@ -216,6 +216,14 @@ MUTANTS = (
         (f"{_MAPS}::test_it_writes_nothing_for_a_lost_job",),
     ),
     Mutant(
+        "nothing follows a job whose last outcome cannot be used",
+        _OUTCOMES_OF_RUNS,
+        "        if update.status is not JobStatus.DONE:\n            update.follow",
+        "        if update.status is not JobStatus.DONE and not str(update.error)"
+        ".startswith(UNUSABLE_MESSAGE):\n            update.follow",
+        ((f"{_MAPS}::test_what_cannot_be_used_in_the_last_attempt_has_its_follow_up"),),
+    ),
+    Mutant(
         "work that was done at the stop is done again",
         _OUTCOMES_OF_RUNS,
         "        if not isinstance(outcome, Done):\n",

@@ -12,6 +12,8 @@ from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     Dead,
     Done,
+    EndedJob,
+    Ending,
     Failed,
     JobUpdate,
     Outcome,
@@ -29,6 +31,7 @@ from flask_forge_jobs.runtime.outcomes import (
 )
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import CancelReason
+from flask_forge_jobs.tasks.decorator import Task
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
 from tests.support.runtimes import claimed, worker_state
 
@@ -75,6 +78,51 @@ def test_what_cannot_be_used_is_a_failure(attempts: int, status: JobStatus) -> N
     assert update is not None
     assert (update.status, update.concurrency_key) == (status, "its key")
     assert str(update.error).startswith(f"{UNUSABLE_MESSAGE}: ")
+
+
+@pytest.mark.parametrize(
+    ("reason", "ending"), [(None, Ending.DEAD), (CancelReason.USER, Ending.CANCELLED)]
+)
+def test_what_cannot_be_used_in_the_last_attempt_has_its_follow_up(
+    reason: CancelReason | None, ending: Ending
+) -> None:
+    forge = ForgeJobs()
+
+    @forge.task
+    def mourn(job: EndedJob) -> None: ...
+
+    forge.task(kind="held", on_dead=mourn, on_cancelled=mourn)(lambda: None)
+    own = OutcomeMapper(QueueSettings, None, task_of=forge.registry.get)
+    execution = Execution(claimed(attempts=5), 0.0)
+    if reason is not None:
+        execution.token.cancel(reason)
+
+    update = own.update(execution, Bare())
+
+    assert update is not None
+    follow_up = update.follow_up(was_cancelled=False)
+    assert follow_up is not None
+    assert (follow_up.kind, ending.value in follow_up.payload) == ("mourn", True)
+
+
+def test_a_follow_up_that_cannot_be_made_changes_no_outcome(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge = ForgeJobs()
+    forge.task(kind="held")(lambda: None)
+
+    def fail(_: object) -> object:
+        raise LookupError("the router has a bug")
+
+    monkeypatch.setattr(Task, "follow_ups", property(fail))
+    own = OutcomeMapper(QueueSettings, None, task_of=forge.registry.get)
+
+    update = own.update(Execution(claimed(), 0.0), Dead("no use"))
+
+    assert update is not None
+    assert (update.status, update.error) == (JobStatus.DEAD, "no use")
+    assert "cannot tell what follows held: " in caplog.text
+    assert "the router has a bug" in caplog.text
 
 
 class Telling(Throttled):
