@@ -25,14 +25,14 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import HeartbeatReport
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
-from flask_forge_jobs.signals import worker_started
+from flask_forge_jobs.runtime.workers import Reaper
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 PATH = Path(__file__)
 LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
-# Beside the ledger: each worker process that has started, and when.
-STARTS_SUFFIX = "-starts"
+# Beside the ledger: when a worker process has looked for silent ones.
+SWEEPS_SUFFIX = "-sweeps"
 # Makes the factory use its storage; under --preload that is before the server forks.
 EAGER_VARIABLE = "ACCEPTANCE_EAGER"
 # Makes every request come from an address of its own, as if there were many clients.
@@ -169,7 +169,7 @@ def create_app() -> Flask:
     forge = ForgeJobs(app, open_to_loopback=True, clock=clock_of_the_process())
     path = os.environ.get(LEDGER_VARIABLE)
     if path:
-        _note_starts(app, f"{path}{STARTS_SUFFIX}")
+        _note_sweeps(Path(f"{path}{SWEEPS_SUFFIX}"))
         ledger = LedgerWriter(path)
         _register_work(forge, ledger)
         _register_forking(forge, app, ledger)
@@ -200,13 +200,17 @@ def create_app() -> Flask:
     return app
 
 
-def _note_starts(app: Flask, path: str) -> None:
-    def note(_: Flask, **__: object) -> None:
-        """Append one line: the process, and the monotonic time in nanoseconds."""
-        with Path(path).open("a", encoding="ascii") as file:
-            file.write(f"{os.getpid()} {time.monotonic_ns()}\n")
+def _note_sweeps(path: Path) -> None:
+    tick = Reaper.tick
 
-    worker_started.connect(note, app, weak=False)
+    def noted(reaper: Reaper) -> None:
+        """Append one line: the process, and until when it has counted silence."""
+        tick(reaper)
+        until_s = reaper._intervals._counted_until or 0.0
+        with path.open("a", encoding="ascii") as file:
+            file.write(f"{os.getpid()} {int(until_s * 1e9)}\n")
+
+    Reaper.tick = noted  # type: ignore[assignment,method-assign]
 
 
 def _embed_a_worker(app: Flask) -> None:

@@ -254,7 +254,7 @@ class Checker:
                 yield f"job {row.job_id} was given back {late_s:.1f} s too late"
 
     def _recovery_deadline_ns(self, kill: Kill) -> int | None:
-        """Return when a worker that lived long enough must have noticed."""
+        """Return when a worker that watched for long enough must have noticed."""
         limit_ns = int(self._evidence.recovery_limit_s * SECOND_NS)
         # A process that was stopped in a transaction keeps its locks until it goes on.
         # On SQLite nobody can write meanwhile, so silence proves nothing.
@@ -263,13 +263,12 @@ class Checker:
             resumed_ns = each.resumed_ns or 0
             if each.at_ns <= from_ns + limit_ns and resumed_ns > from_ns:
                 from_ns = resumed_ns
-        deadlines = [
-            max(from_ns, life.from_ns) + limit_ns
+        deadlines = (
+            life.has_watched_ns(from_ns, limit_ns)
             for life in self._evidence.lives
             if life.pid != kill.pid
-            and life.to_ns >= max(from_ns, life.from_ns) + limit_ns
-        ]
-        return min(deadlines, default=None)
+        )
+        return min((each for each in deadlines if each is not None), default=None)
 
     def integrity(self) -> Iterator[str]:
         """I14."""

@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
-from tests.acceptance.application import LEDGER_VARIABLE, STARTS_SUFFIX
+from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE
+from tests.acceptance.application import LEDGER_VARIABLE, SWEEPS_SUFFIX
 from tests.acceptance.ledger import Kill, Life, Run
 from tests.acceptance.programs import FACTORY, environment, script
 from tests.support.sql import Sql
@@ -37,10 +39,11 @@ GATE_LOOKS = 20
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process, and its name in the registry."""
+    """One worker process: its name in the registry, and when it was started."""
 
     name: str
     process: subprocess.Popen[bytes]
+    from_ns: int
 
 
 class Fleet:
@@ -76,6 +79,7 @@ class Fleet:
         self._sql = sql
         self._settings = DatabaseSettings.from_url(database_url)
         self._threads = threads
+        self._longest_ns = int(2e9 * lease_s / SWEEPS_PER_LEASE)
         self._count = 0
         self._environ = environment(
             database_url,
@@ -102,6 +106,7 @@ class Fleet:
         command = [script("flask"), "--app", FACTORY, "forge-jobs", "worker"]
         command += ["--quiet", "--threads", str(self._threads), "--name", name]
         command += options
+        from_ns = time.monotonic_ns()
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -111,7 +116,7 @@ class Fleet:
                 stdout=log,
                 stderr=log,
             )
-        return Worker(name, process)
+        return Worker(name, process, from_ns)
 
     def replace_ended(self) -> None:
         """Replace the workers that ended by themselves, as a supervisor does."""
@@ -247,16 +252,20 @@ class Fleet:
         return complaints
 
     def note_end(self, worker: Worker, at_ns: int) -> None:
-        """Note how long a worker could rescue jobs, if it had started at all.
+        """Note when a worker watched the others, if it had started at all.
 
-        On a busy machine that takes longer than a lease.
+        On a busy machine a start takes longer than a lease, and a sweep that comes too
+        late counts nobody's silence.
         """
         pid = worker.process.pid
-        starts = _starts(Path(f"{self.ledger}{STARTS_SUFFIX}"))
-        # The kernel may give the id of a process to a later one.
-        from_ns = max((ns for each, ns in starts if each == pid), default=None)
-        if from_ns is not None:
-            self.lives.append(Life(pid, from_ns, at_ns))
+        sweeps = _sweeps(Path(f"{self.ledger}{SWEEPS_SUFFIX}"), pid, worker.from_ns)
+        if sweeps:
+            gaps = tuple(
+                (before, after)
+                for before, after in pairwise((*sweeps, at_ns))
+                if after - before > self._longest_ns
+            )
+            self.lives.append(Life(pid, sweeps[0], at_ns, gaps))
 
     def destroy(self) -> None:
         """Leave no process behind, whatever happened."""
@@ -266,11 +275,12 @@ class Fleet:
             worker.process.wait()
 
 
-def _starts(path: Path) -> list[tuple[int, int]]:
+def _sweeps(path: Path, pid: int, from_ns: int) -> list[int]:
+    """Return when a process has swept; an earlier one may have had its id."""
     if not path.exists():
         return []
-    lines = (line.split() for line in path.read_text("ascii").splitlines())
-    return [(int(pid), int(at_ns)) for pid, at_ns in lines]
+    lines = (map(int, line.split()) for line in path.read_text("ascii").splitlines())
+    return [at_ns for each, at_ns in lines if each == pid and at_ns >= from_ns]
 
 
 def _has_free_lock(path: Path) -> bool:

@@ -89,8 +89,8 @@ class Plan:
     def recovery_limit_s(self) -> float:
         """How long a dead worker's job may wait, in seconds (I12).
 
-        Beyond the lease there are sweeps, a beat, and a busy machine. The start of the
-        process that rescues it does not count.
+        Beyond the lease there are sweeps, a beat, and a busy machine. Only the time
+        counts in which a worker that rescues it could watch the others.
         """
         return 1.5 * self.lease_s + 2.0
 

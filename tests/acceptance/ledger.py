@@ -83,11 +83,27 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """From when one worker process had started until it ended, in monotonic ns."""
+    """From when one worker process watched the others until it ended.
+
+    Args:
+        pid: The process.
+        from_ns: Its first sweep, in monotonic nanoseconds.
+        to_ns: Its end.
+        gaps: From one sweep to the next, where that came too late to count.
+    """
 
     pid: int
     from_ns: int
     to_ns: int
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    def has_watched_ns(self, from_ns: int, duration_ns: int) -> int | None:
+        """Return when it had watched for so long; None if it ended before."""
+        until_ns = max(from_ns, self.from_ns) + duration_ns
+        for begin_ns, end_ns in self.gaps:
+            if end_ns > from_ns and begin_ns < until_ns:
+                until_ns += end_ns - max(begin_ns, from_ns)
+        return until_ns if until_ns <= self.to_ns else None
 
 
 @dataclass(frozen=True, slots=True)
