@@ -258,12 +258,14 @@ def warn_of_unchecked_server(connection: Connection) -> None:
     """
     info = connection.info
     mode = info.dsn_parameters.get("sslmode", "unset")
-    if mode == SAFE_MODE or is_here(info.host or ""):
+    # PGHOSTADDR leads a name such as localhost to other machines.
+    place = info.dsn_parameters.get("hostaddr") or info.host or ""
+    if mode == SAFE_MODE or all(map(is_here, place.split(","))):
         return
     logger.warning(
         "PostgreSQL on %s uses sslmode=%s; only %s protects against eavesdropping and "
         "impersonation",
-        info.host,
+        place,
         mode,
         SAFE_MODE,
     )

@@ -14,9 +14,9 @@ from flask_forge_jobs.storage.postgres import connection as postgres_connection
 from flask_forge_jobs.storage.postgres.connection import warn_of_unchecked_server
 
 
-def _connection(host: str | None, mode: str) -> Any:
+def _connection(host: str | None, mode: str, **parameters: str) -> Any:
     return SimpleNamespace(
-        info=SimpleNamespace(host=host, dsn_parameters={"sslmode": mode})
+        info=SimpleNamespace(host=host, dsn_parameters={"sslmode": mode, **parameters})
     )
 
 
@@ -32,6 +32,16 @@ def test_sec_S45_other_machine_without_a_checked_name_is_warned_of(
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert f"PostgreSQL on {host} uses sslmode={mode}" in caplog.text
+
+
+@pytest.mark.parametrize("addresses", ["10.0.0.7", "127.0.0.1,10.0.0.7"])
+def test_sec_S45_name_of_this_machine_with_another_address_is_warned_of(
+    addresses: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As PGHOSTADDR makes it."""
+    warn_of_unchecked_server(_connection("localhost", "prefer", hostaddr=addresses))
+
+    assert f"PostgreSQL on {addresses} uses sslmode=prefer" in caplog.text
 
 
 @pytest.mark.parametrize(
