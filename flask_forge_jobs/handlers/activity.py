@@ -19,8 +19,8 @@ from flask_forge_jobs.storage.jobs.activity import EventsPage, Failure
 MAX_EVENTS = 500
 # Larger than any id up to the year 9999.
 MAX_EVENT_ID = 2**63 - 1
-# Only the youngest failed and dead jobs are read.
-MAX_FAILURES = 10_000
+# Only the youngest failed and dead jobs are read: about as many as two pages have.
+MAX_FAILURES = 2500
 MAX_ERROR_GROUPS = 500
 _DAY_S = 86_400.0
 
@@ -92,7 +92,7 @@ def list_errors(
     queue_names: Sequence[str] | None = None,
     kinds: Sequence[str] = (),
 ) -> tuple[list[ErrorGroup], int]:
-    """Return the errors of the youngest 10,000 failed and dead jobs, grouped.
+    """Return the errors of the youngest 2,500 failed and dead jobs, grouped.
 
     These are jobs of the given queues and kinds; no queues (None) and no kinds mean
     all. The result is at most 500 groups, the largest first, and the number of all

@@ -8,16 +8,16 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
 
-from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.instants import MILLISECOND_US, to_micros
 
 _LOW_BITS = 20
 _HASH_BITS = 18
-_MILLISECOND_US = 1000
 MAX_SIGNATURE_LENGTH = 200
 _UUID = r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
 _ULID = r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b"
 _HEX = r"\b0[xX][0-9a-fA-F]+\b|\b(?=[a-f]*[0-9])[0-9a-f]{12,}\b"
-_VARIABLE = re.compile(rf"(?P<id>{_UUID}|{_ULID}|{_HEX})|[0-9]+")
+_ID = re.compile(rf"{_UUID}|{_ULID}|{_HEX}")
+_NUMBER = re.compile(r"[0-9]+")
 _BLANKS = re.compile(r"\s+")
 
 
@@ -57,18 +57,18 @@ class Event:
         """
         digest = blake2b(self.job_id.encode(), digest_size=4).digest()
         low = int.from_bytes(digest, "big") >> (32 - _HASH_BITS)
-        millisecond = to_micros(self.at) // _MILLISECOND_US
+        millisecond = to_micros(self.at) // MILLISECOND_US
         return millisecond << _LOW_BITS | _STEPS[self.type] << _HASH_BITS | low
 
 
 def first_id_at(micros: int) -> int:
     """Return the smallest event id in the millisecond of an instant."""
-    return micros // _MILLISECOND_US << _LOW_BITS
+    return micros // MILLISECOND_US << _LOW_BITS
 
 
 def millisecond_of(event_id: int) -> int:
     """Return the first microsecond of an id's millisecond."""
-    return (event_id >> _LOW_BITS) * _MILLISECOND_US
+    return (event_id >> _LOW_BITS) * MILLISECOND_US
 
 
 def signature(text: str) -> str:
@@ -76,5 +76,6 @@ def signature(text: str) -> str:
 
     Whitespace becomes one blank; at most 200 characters are kept.
     """
-    shown = _VARIABLE.sub(lambda match: "<id>" if match["id"] else "<n>", text)
+    # Ids first, because they contain numbers.
+    shown = _NUMBER.sub("<n>", _ID.sub("<id>", text))
     return _BLANKS.sub(" ", shown).strip()[:MAX_SIGNATURE_LENGTH]

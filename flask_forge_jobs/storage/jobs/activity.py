@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from flask_forge_jobs.model.activity import (
     Event,
@@ -17,35 +18,28 @@ from flask_forge_jobs.model.activity import (
     first_id_at,
     millisecond_of,
 )
-from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
-from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
+from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US, from_micros
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import (
     Executor,
+    Parameter,
+    Row,
     Transaction,
     encode_names,
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.listing import Listing
-from flask_forge_jobs.storage.jobs.streams import Place
-from flask_forge_jobs.storage.rows import load_summaries
 
 # A commit may come a little after its timestamp, so the newest events are held back.
 SETTLED_AFTER_US = SECOND_US
-# Most places to read per kind of event while looking past one millisecond.
-MAX_PLACES = 50_000
-# How many failed and dead jobs one page of a listing has.
-FAILURES_AT_ONCE = 2500
+# Most rows to read per kind of event: as many as one call enqueues in an instant.
+MAX_ROWS = 10_000
+# How many times the limit is read before looking for a smaller window.
+ROOM = 4
+GROWTH = 4
 _UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.DEAD)
-_BY_AGE = JobOrder(SortColumn.ENQUEUED_AT, descending=False)
-_BY_END = JobOrder(SortColumn.COMPLETED_AT, descending=False)
 _ENDS = {JobStatus.DONE: EventType.COMPLETED, JobStatus.DEAD: EventType.DEAD}
-_INSTANTS: dict[EventType, Callable[[JobSummary], datetime | None]] = {
-    EventType.ENQUEUED: lambda job: job.enqueued_at,
-    EventType.STARTED: lambda job: job.started_at,
-    EventType.COMPLETED: lambda job: job.completed_at,
-    EventType.DEAD: lambda job: job.completed_at,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +108,8 @@ class JobActivity:
         unsuccessful = replace(wanted or JobFilter(), statuses=_UNSUCCESSFUL)
 
         def work(transaction: Transaction) -> list[Failure]:
-            listing = Listing(transaction, unsuccessful)
-            found: list[Failure] = []
-            after: Position | None = None
-            while len(found) < limit:
-                size = min(limit - len(found), FAILURES_AT_ONCE)
-                places = listing.page(JobOrder(), size, after)
-                found += _failures(transaction, [place.id for place in places])
-                if len(places) < size:
-                    break
-                after = places[-1]
-            return found
+            places = Listing(transaction, unsuccessful).page(JobOrder(), limit)
+            return _failures(transaction, [place.id for place in places])
 
         return self._database.read(work)
 
@@ -154,7 +139,12 @@ def _failures(transaction: Transaction, ids: Sequence[str]) -> list[Failure]:
 
 
 class _Tail:
-    """Events of some types in one snapshot."""
+    """Events of some types in one snapshot.
+
+    It reads windows of time. A window with too many events is read again, smaller, but
+    not below a millisecond: of one that has more than ``MAX_ROWS`` events of a kind,
+    some are left out, always the same as long as its jobs stay as they are.
+    """
 
     def __init__(
         self,
@@ -163,18 +153,9 @@ class _Tail:
         wanted: JobFilter,
     ) -> None:
         self._transaction = transaction
-        self._types = types
-        self._wanted = wanted
         now_us = int(transaction.all("now")[0][0])
         self._until = millisecond_of(first_id_at(now_us - SETTLED_AFTER_US))
-        ends = tuple(status for status, kind in _ENDS.items() if kind in types)
-        self._listings = []
-        counts = transaction.all("counts")
-        if EventType.ENQUEUED in types:
-            self._listings.append((_BY_AGE, Listing(transaction, wanted, counts)))
-        if ends:
-            ended = replace(wanted, statuses=ends)
-            self._listings.append((_BY_END, Listing(transaction, ended, counts)))
+        self._sources = _sources(transaction, types, wanted)
 
     @property
     def last_id(self) -> int:
@@ -182,65 +163,134 @@ class _Tail:
         return first_id_at(self._until) - 1
 
     def after(self, event_id: int, limit: int) -> list[Event]:
-        """Return events in order: at least ``limit`` of them if there are as many."""
-        most = limit + 1
-        while True:
-            events, is_all = self._read(event_id, most)
-            if events or is_all or most > MAX_PLACES:
-                return events
-            most *= 4
+        """Return the next events in order: one at least, if there is one."""
+        start = millisecond_of(event_id)
+        events, is_all = self._read(start, self._until, ROOM * limit)
+        if not is_all:
+            events, _ = self._read(start, start + MILLISECOND_US, MAX_ROWS)
+        later = [event for event in _sorted(events) if event.id > event_id]
+        if is_all or later:
+            return later
+        return _sorted(self._next(start + MILLISECOND_US, limit))
 
     def latest(self, limit: int) -> list[Event]:
         """Return the last events in order."""
-        start = 0
-        for order, listing in self._listings:
-            newest_first = replace(order, descending=True)
-            page = listing.page(newest_first, limit, Position(self._until, ""))
-            if len(page) == limit:
-                # This kind alone has that many newer events.
-                start = max(start, page[-1].key)
-        most = limit + 1
-        while True:
-            events, is_all = self._read(first_id_at(start) - 1, most)
-            if is_all or most > MAX_PLACES:
-                return events[-limit:]
-            most *= 4
+        events, is_all = self._read(0, self._until, ROOM * limit)
+        if not is_all:
+            _, last = self._between(0, self._until)
+            end = last // MILLISECOND_US * MILLISECOND_US + MILLISECOND_US
+            events = self._grown(lambda width: (max(end - width, 0), end), limit)
+        return _sorted(events)[-limit:]
 
-    def _read(self, event_id: int, most: int) -> tuple[list[Event], bool]:
-        """Return the events after an id, and whether these are all.
-
-        Reads ``most`` places of each kind, and leaves out the millisecond of the last
-        of them and everything later.
-        """
-        start, until = millisecond_of(event_id), self._until
-        found = self._events(None, self._begun(start))
-        for order, listing in self._listings:
-            page = listing.page(order, most, Position(start, ""))
-            if len(page) == most and page[-1].key < until:
-                until = millisecond_of(first_id_at(page[-1].key))
-            found |= self._events(order, [(place.key, place.id) for place in page])
-        told = [event for event in found if event_id < event.id < first_id_at(until)]
-        return sorted(told, key=lambda event: event.id), until == self._until
-
-    def _begun(self, start: int) -> list[Place]:
-        if EventType.STARTED not in self._types:
+    def _next(self, start: int, limit: int) -> list[Event]:
+        """Return events from an instant on, past the time without any."""
+        if start >= self._until:
             return []
-        rows = self._transaction.all("begun", from_at=start, to_at=self._until)
-        return [(int(at), job_id) for at, job_id in rows]
+        first, _ = self._between(start, self._until)
+        begin = first // MILLISECOND_US * MILLISECOND_US
+        until = self._until
+        return self._grown(lambda width: (begin, min(begin + width, until)), limit)
 
-    def _events(self, order: JobOrder | None, places: Sequence[Place]) -> set[Event]:
-        """Return the events at some places; an order of None means starts."""
-        jobs = load_summaries(self._transaction, [job_id for _, job_id in places])
-        found = set()
-        for job in jobs:
-            kind = EventType.STARTED
-            if order is not None:
-                is_end = order.column is SortColumn.COMPLETED_AT
-                kind = _ENDS[job.status] if is_end else EventType.ENQUEUED
-            at = _INSTANTS[kind](job)
-            if at is not None and self._wanted.covers(job.queue_name, job.kind):
-                found.add(Event(at, kind, job.queue_name, job.kind, job.id))
-        return found
+    def _grown(
+        self, window: Callable[[int], tuple[int, int]], limit: int
+    ) -> list[Event]:
+        """Return the events of the smallest window that has ``limit`` of them.
+
+        If it has too many, return those of the largest one that does not.
+        """
+        kept: list[Event] = []
+        width, last = MILLISECOND_US, None
+        while len(kept) < limit and window(width) != last:
+            last = window(width)
+            events, is_all = self._read(*last, MAX_ROWS)
+            if not is_all:
+                return kept or events
+            kept = events
+            width *= GROWTH
+        return kept
+
+    def _read(self, start: int, end: int, most: int) -> tuple[list[Event], bool]:
+        """Return events of a window, and whether these are all."""
+        found: list[Event] = []
+        is_all = True
+        for source in self._sources:
+            window: dict[str, Parameter] = {
+                "from_at": start,
+                "to_at": end,
+                "limit": most,
+            }
+            rows = self._transaction.all(source.within, **window, **source.parameters)
+            is_all = is_all and len(rows) < most
+            found += [_event(source, row) for row in rows]
+        return found, is_all
+
+    def _between(self, start: int, end: int) -> tuple[int, int]:
+        """Return the first and the last instant with an event; the end without one."""
+        window: dict[str, Parameter] = {"from_at": start, "to_at": end}
+        rows = [
+            row
+            for source in self._sources
+            for row in self._transaction.all(
+                source.between, **window, **source.parameters
+            )
+        ]
+        instants = [int(each) for row in rows for each in row if each is not None]
+        return min(instants, default=end), max(instants, default=end)
+
+
+class _Source(NamedTuple):
+    """Events of one type, or of ends (None), and the statements that read them."""
+
+    type: EventType | None
+    within: str
+    between: str
+    parameters: dict[str, Parameter]
+
+
+def _sources(
+    transaction: Transaction, types: frozenset[EventType], wanted: JobFilter
+) -> list[_Source]:
+    known = [
+        (queue, kind, status)
+        for queue, kind, status, _, _ in transaction.all("counts")
+        if wanted.covers(queue, kind)
+    ]
+    kinds: dict[str, Parameter] = {
+        "any_kind": not wanted.kinds,
+        "kinds": encode_names("name", wanted.kinds),
+    }
+    found = []
+    if EventType.STARTED in types:
+        queues: dict[str, Parameter] = {
+            "any_queue": wanted.queues is None,
+            "queues": encode_names("name", wanted.queues or ()),
+        }
+        names = "started_within", "started_between"
+        found.append(_Source(EventType.STARTED, *names, kinds | queues))
+    if EventType.ENQUEUED in types:
+        rows = encode_rows(
+            {"of_queue": queue, "of_kind": kind, "of_status": status}
+            for queue, kind, status in sorted(set(known))
+        )
+        names = "enqueued_within", "enqueued_between"
+        found.append(_Source(EventType.ENQUEUED, *names, {"rows": rows}))
+    ends = [status for status, kind in _ENDS.items() if kind in types]
+    if ends:
+        ended = sorted({(queue, state) for queue, _, state in known if state in ends})
+        rows = encode_rows({"of_queue": name, "of_status": s} for name, s in ended)
+        names = "ended_within", "ended_between"
+        found.append(_Source(None, *names, kinds | {"rows": rows}))
+    return found
+
+
+def _event(source: _Source, row: Row) -> Event:
+    at, job_id, queue_name, kind, status = row
+    what = source.type or _ENDS[JobStatus(status)]
+    return Event(from_micros(at), what, queue_name, kind, job_id)
+
+
+def _sorted(events: Iterable[Event]) -> list[Event]:
+    return sorted(events, key=lambda event: event.id)
 
 
 def _cut(events: list[Event], limit: int) -> list[Event]:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.model.activity import Event, EventType
+from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs import activity
 from tests.support.jobs import QUEUE, claim_one, enqueue, finish, run
 from tests.support.sql import Sql
 
@@ -158,6 +160,67 @@ def test_events_are_told_by_type_queue_and_kind(storage: Storage, busy: int) -> 
     assert len(events) == busy
 
 
+@pytest.fixture
+def crowded(storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Make jobs of one instant, more than are read at once; return the instant."""
+    monkeypatch.setattr(activity, "MAX_ROWS", 20)
+    monkeypatch.setattr(activity, "ROOM", 1)
+    sql.seed(100, due_in_s=60)
+    instant = sql.now_us() - 3_600_000_000
+    sql.run("UPDATE forge_job SET enqueued_at = ?", instant)
+    for later_us in (1_000, 5_000_000, 900_000_000):
+        job_id = enqueue(storage)
+        sql.run(
+            "UPDATE forge_job SET enqueued_at = ? WHERE id = ?",
+            instant + later_us, job_id,
+        )  # fmt: skip
+    return instant
+
+
+def test_a_crowded_millisecond_is_passed(
+    storage: Storage, crowded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = count_rows(monkeypatch)
+
+    first = storage.activity.events_after(0, 10)
+    events = walked(storage, 10)
+
+    # Of the crowd as many as one read has, then whatever comes later.
+    assert len(first.events) == 10
+    assert len(events) == 20 + 3
+    assert [event.id for event in events] == sorted({event.id for event in events})
+    assert [to_micros(event.at) - crowded for event in events[20:]] == [
+        1_000, 5_000_000, 900_000_000,
+    ]  # fmt: skip
+    assert max(read) <= 20
+
+
+def test_the_latest_events_stop_at_a_crowd(
+    storage: Storage, crowded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = count_rows(monkeypatch)
+
+    latest = storage.activity.latest_events(10)
+
+    assert to_micros(latest.events[-1].at) == crowded + 900_000_000
+    assert latest.next == latest.events[-1].id
+    assert max(read) <= 20
+
+
+def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list of how many rows each read of events has brought."""
+    counts: list[int] = []
+    whole = activity._Tail._read
+
+    def read(tail: Any, start: int, end: int, most: int) -> Any:
+        events, is_all = whole(tail, start, end, most)
+        counts.append(len(events))
+        return events, is_all
+
+    monkeypatch.setattr(activity._Tail, "_read", read)
+    return counts
+
+
 # -- failures ----------------------------------------------------------------------
 
 
@@ -193,3 +256,19 @@ def test_ends_are_counted_within_a_time(storage: Storage, sql: Sql) -> None:
     assert ended(JobStatus.DEAD, 900, ["a", "b"]) == {"a": 2, "b": 1}
     assert ended(JobStatus.DONE, 900, ["a"]) == {"a": 1}
     assert ended(JobStatus.DEAD, 900, []) == {}
+
+
+def test_failures_of_some_queues_are_found_behind_those_of_others(
+    storage: Storage,
+) -> None:
+    own = enqueue(storage, queue_name="low")
+    run(storage, Dead("of mine"), queue_name="low")
+    for _ in range(5):
+        enqueue(storage, "loud")
+        run(storage, Failed("of others"))
+
+    found = storage.activity.failures(2, JobFilter(queues=["low"]))
+    loud = storage.activity.failures(2, JobFilter(kinds=["loud"]))
+
+    assert [failure.job_id for failure in found] == [own]
+    assert [failure.text for failure in loud] == ["of others"] * 2

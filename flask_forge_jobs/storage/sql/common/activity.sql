@@ -1,9 +1,79 @@
--- name: begun
+-- Events come in no order, so that a read ends at its limit: an order by time and id
+-- would sort all jobs of an instant, which may be very many.
+
+-- name: started_within
 -- Served by forge_job_running, which holds only running jobs.
-SELECT started_at, id
+SELECT started_at, id, queue_name, kind, status
 FROM forge_job
 WHERE status = 'in_progress' AND started_at >= :from_at AND started_at < :to_at
-ORDER BY started_at, id
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+LIMIT :limit
+
+-- name: enqueued_within
+-- Served by forge_job_list, a range of each combination.
+SELECT job.enqueued_at, job.id, job.queue_name, job.kind, job.status
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN forge_job AS job
+WHERE job.queue_name = c.of_queue AND job.kind = c.of_kind AND job.status = c.of_status
+    AND job.enqueued_at >= :from_at AND job.enqueued_at < :to_at
+LIMIT :limit
+
+-- name: ended_within
+-- Served by forge_job_finished, a range of each queue and state.
+SELECT job.completed_at, job.id, job.queue_name, job.kind, job.status
+FROM /* rows c: of_queue text, of_status text */
+CROSS JOIN forge_job AS job
+WHERE job.queue_name = c.of_queue AND job.status = c.of_status
+    AND job.completed_at IS NOT NULL
+    AND job.completed_at >= :from_at AND job.completed_at < :to_at
+    AND (:any_kind OR job.kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+LIMIT :limit
+
+-- name: started_between
+SELECT MIN(started_at), MAX(started_at)
+FROM forge_job
+WHERE status = 'in_progress' AND started_at >= :from_at AND started_at < :to_at
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+
+-- name: enqueued_between
+-- Served by forge_job_list: the first and the last instant of each combination.
+SELECT
+    (
+        SELECT MIN(enqueued_at)
+        FROM forge_job
+        WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
+            AND enqueued_at >= :from_at AND enqueued_at < :to_at
+    ),
+    (
+        SELECT MAX(enqueued_at)
+        FROM forge_job
+        WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
+            AND enqueued_at >= :from_at AND enqueued_at < :to_at
+    )
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+
+-- name: ended_between
+-- Served by forge_job_finished: likewise of each queue and state.
+SELECT
+    (
+        SELECT MIN(completed_at)
+        FROM forge_job
+        WHERE queue_name = c.of_queue AND status = c.of_status
+            AND completed_at IS NOT NULL
+            AND completed_at >= :from_at AND completed_at < :to_at
+            AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    ),
+    (
+        SELECT MAX(completed_at)
+        FROM forge_job
+        WHERE queue_name = c.of_queue AND status = c.of_status
+            AND completed_at IS NOT NULL
+            AND completed_at >= :from_at AND completed_at < :to_at
+            AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    )
+FROM /* rows c: of_queue text, of_status text */
 
 -- name: failures
 -- A summary needs only the beginning of the error.
