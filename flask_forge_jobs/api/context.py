@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -21,11 +22,12 @@ from flask_forge_jobs.api.request import (
 from flask_forge_jobs.api.response import LastBody
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Scope
-from flask_forge_jobs.auth.limits import Searches
+from flask_forge_jobs.auth.limits import ExpensiveReads
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.job_actions import Admission
+from flask_forge_jobs.handlers.jobs import is_expensive
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros
@@ -57,7 +59,7 @@ class Api:
         self._storage = storage
         self.options = options
         self._routes = routes
-        self._searches = Searches()
+        self._expensive_reads = ExpensiveReads()
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}
         self.last_overview = LastBody()
@@ -155,17 +157,28 @@ class Api:
         if isinstance(state, ApplicationState):
             when_stored(state.observer.enqueued, results)
 
-    def searching(self, wanted: JobFilter | None) -> AbstractContextManager[None]:
+    def reading(
+        self, wanted: JobFilter | None, **page: Any
+    ) -> AbstractContextManager[None]:
         """Return the lock that a view holds while it uses a filter.
+
+        ``page`` is passed to :func:`.is_expensive`.
 
         Raises:
             Forbidden: A search in payloads, which are searched unmasked, needs
                 ``payload.reveal``.
-            RateLimitedError: On entry: the caller is already searching.
+            RateLimitedError: On entry: the read is expensive, and the caller has
+                another such read under way.
         """
         if wanted is not None and (wanted.payload_search or "").strip():
             self.principal.require(Permission.PAYLOAD_REVEAL)
-        return self._searches.alone(self.principal.id, wanted)
+        if wanted is None or not is_expensive(wanted, **page):
+            return contextlib.nullcontext()
+        return self.reading_much()
+
+    def reading_much(self) -> AbstractContextManager[None]:
+        """Return the lock of an expensive read; raises as :meth:`reading`."""
+        return self._expensive_reads.alone(self.principal.id)
 
     def request_key(self, operation: str) -> RequestKey | None:
         """Return the request's idempotency key for an operation, if it has one.

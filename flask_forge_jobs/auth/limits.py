@@ -1,4 +1,4 @@
-"""Limits of a caller: request rates, wrong credentials, one text search at a time.
+"""Limits of a caller: request rates, wrong credentials, one expensive read.
 
 All of it is counted per process, so a service with four processes allows four times as
 much. Rates count in fixed windows. They do not use the package ``limits``, because that
@@ -17,7 +17,6 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError, RateLimitedError
-from flask_forge_jobs.model.jobs import JobFilter
 
 MAX_KEYS = 10_000
 # Wrong credentials within a window, of one client and of all.
@@ -30,7 +29,7 @@ _UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _RATE = re.compile(
     rf"\s*([0-9]{{1,9}})\s*(?:/|per)\s*([0-9]{{1,9}})?\s*({'|'.join(_UNITS_S)})s?\s*"
 )
-_SEARCH_RETRY_AFTER_S = 1
+_RETRY_AFTER_S = 1
 
 
 class FixedWindows:
@@ -141,11 +140,12 @@ def _parsed(name: str, rates: str) -> list[FixedWindows]:
     return windows
 
 
-class Searches:
-    """Allows each caller one text search at a time.
+class ExpensiveReads:
+    """Allows each caller one expensive read at a time.
 
-    A search may read every job, up to the statement time limit. Many searches of one
-    caller must not hold all threads of a process, and the database with them.
+    Such a read may visit every job, up to the statement time limit, or fill megabytes.
+    Many of one caller must not hold all threads of a process, and the database with
+    them.
     """
 
     def __init__(self) -> None:
@@ -153,18 +153,15 @@ class Searches:
         self._callers: set[str] = set()
 
     @contextlib.contextmanager
-    def alone(self, caller: str, wanted: JobFilter | None) -> Iterator[None]:
-        """Hold the caller's one place, if the filter searches texts.
+    def alone(self, caller: str) -> Iterator[None]:
+        """Hold the caller's one place.
 
         Raises:
-            RateLimitedError: The caller is already searching.
+            RateLimitedError: The caller has an expensive read under way.
         """
-        if wanted is None or not wanted.searches_texts:
-            yield
-            return
         with self._changing:
             if caller in self._callers:
-                raise RateLimitedError(_SEARCH_RETRY_AFTER_S)
+                raise RateLimitedError(_RETRY_AFTER_S)
             self._callers.add(caller)
         try:
             yield

@@ -25,11 +25,15 @@ from flask_forge_jobs.storage.base import Storage
 
 MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 100_000
+# A page with more jobs or behind more is expensive.
+MAX_CHEAP_LIMIT = 200
+MAX_CHEAP_OFFSET = 5000
 MAX_JOB_ID_LENGTH = 64
 MAX_KINDS = 1000
 DEFAULT_SORT = "-enqueued_at"
 SORTS = tuple(f"{sign}{column}" for column in SortColumn for sign in ("", "-"))
 COUNTS = ("exact", "none")
+_SORTED_WITHOUT_INDEX = (SortColumn.PRIORITY, SortColumn.ATTEMPTS)
 _SOONEST_FIRST = JobOrder(SortColumn.SCHEDULED_AT, descending=False)
 
 
@@ -235,6 +239,22 @@ def find_jobs(
         rows=found.rows,
         next_cursor=None if found.end is None else to_cursor(found.end, wanted, order),
         total=found.total,
+    )
+
+
+def is_expensive(
+    wanted: JobFilter, *, limit: int = 0, offset: int = 0, sort: str = DEFAULT_SORT
+) -> bool:
+    """Tell whether a read may walk or sort very many jobs, or fills megabytes.
+
+    A caller may have one of them under way at a time.
+    """
+    return (
+        limit > MAX_CHEAP_LIMIT
+        or offset > MAX_CHEAP_OFFSET
+        or wanted.searches_texts
+        or wanted.min_attempts > 0
+        or sort.removeprefix("-") in _SORTED_WITHOUT_INDEX
     )
 
 

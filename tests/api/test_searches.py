@@ -1,4 +1,4 @@
-"""One search in texts at a time for each caller."""
+"""One expensive read at a time for each caller."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.auth.limits import Searches
+from flask_forge_jobs.auth.limits import ExpensiveReads
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.errors import RateLimitedError
+from flask_forge_jobs.handlers.jobs import is_expensive
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -43,7 +44,27 @@ def _act(client: FlaskClient, text: str) -> TestResponse:
     return client.post(f"{PREFIX}/v1/jobs/actions", json=wanted)
 
 
+def _get(path: str) -> Send:
+    return lambda client, _: client.get(PREFIX + path)
+
+
+def _list_deep(client: FlaskClient, _: str) -> TestResponse:
+    return client.post(f"{PREFIX}/jobs/list", json={"limit": 1, "offset": 5001})
+
+
 SENDS: list[Send] = [_list, _find, _find_error, _act]
+OTHERS: list[Send] = [
+    _list_deep,
+    _get("/v1/errors"),
+    _get("/v1/jobs?limit=201"),
+    _get("/v1/jobs?sort=-priority"),
+    _get("/v1/jobs?min_attempts=1"),
+    _get("/v1/events?limit=201"),
+    _get("/jobs/failed?limit=201"),
+    _get("/jobs/scheduled?limit=1&offset=5001"),
+]
+PAIRS: list[tuple[Send, Send]] = [(_find, send) for send in (*SENDS, *OTHERS)]
+PAIRS += [(send, _find) for send in (*SENDS[2:], *OTHERS)]
 
 
 class _SlowSearch:
@@ -89,9 +110,8 @@ def _client(storage: Storage) -> FlaskClient:
     )
 
 
-@pytest.mark.parametrize("first", SENDS)
-@pytest.mark.parametrize("second", SENDS)
-def test_sec_S30_second_search_of_a_caller_is_429_at_once(
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_sec_S30_second_expensive_read_of_a_caller_is_429_at_once(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, first: Send, second: Send
 ) -> None:
     client = client_with_token(storage, "admin")
@@ -134,19 +154,28 @@ def test_sec_S30_others_and_other_reads_do_not_wait_for_it(
     assert [answer.status_code for answer in answers] == [200, 200, 200]
 
 
-def test_a_search_that_fails_gives_its_place_back() -> None:
-    searches = Searches()
-    wanted = JobFilter(payload_search="x")
+def test_a_read_that_fails_gives_its_place_back() -> None:
+    reads = ExpensiveReads()
 
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), searches.alone("ada", wanted):
+        with pytest.raises(ZeroDivisionError), reads.alone("ada"):
             raise ZeroDivisionError
     with (
-        searches.alone("ada", wanted),
-        searches.alone("bob", wanted),
-        searches.alone("ada", JobFilter(kinds=("k",))),
-        searches.alone("ada", None),
+        reads.alone("ada"),
+        reads.alone("bob"),
         pytest.raises(RateLimitedError),
-        searches.alone("ada", JobFilter(error_search="y")),
+        reads.alone("ada"),
     ):
         raise AssertionError("let in twice")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "page"),
+    [
+        (JobFilter(), {}),
+        (JobFilter(kinds=("k",), dedupe_key="x"), {"limit": 200, "offset": 5000}),
+        (JobFilter(error_search=" "), {"sort": "-completed_at"}),
+    ],
+)
+def test_other_reads_are_not_expensive(wanted: JobFilter, page: dict[str, Any]) -> None:
+    assert not is_expensive(wanted, **page)

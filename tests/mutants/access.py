@@ -314,6 +314,37 @@ MUTANTS = (
         ("handlers/test_redaction.py::test_redactor_masks_text",),
     ),
     Mutant(
+        "a page of a thousand is as cheap as one of ten",
+        "handlers/jobs.py",
+        "        limit > MAX_CHEAP_LIMIT\n        or offset",
+        "        offset",
+        (
+            (
+                "api/test_searches.py"
+                "::test_sec_S30_second_expensive_read_of_a_caller_is_429_at_once"
+            ),
+        ),
+    ),
+    Mutant(
+        "errors of others come before a limited caller's own",
+        "storage/jobs/activity.py",
+        "replace(wanted or JobFilter(), statuses=_UNSUCCESSFUL)",
+        "JobFilter(statuses=_UNSUCCESSFUL)",
+        (
+            (
+                "contract/jobs/test_activity.py"
+                "::test_failures_of_some_queues_are_found_behind_those_of_others"
+            ),
+        ),
+    ),
+    Mutant(
+        "a crowded millisecond is read whole",
+        "storage/jobs/activity.py",
+        "events, is_all = self._read(*last, MAX_ROWS)",
+        "events, is_all = self._read(*last, 1000 * MAX_ROWS)",
+        ("contract/jobs/test_activity.py::test_a_crowded_millisecond_is_passed",),
+    ),
+    Mutant(
         "errors are stored as the caller gives them",
         "storage/jobs/finish.py",
         "error = update.error = mask(error)",

@@ -20,6 +20,7 @@ from flask_forge_jobs.api.schemas.fields import Flag, Text
 from flask_forge_jobs.api.v1.enqueue import enqueue_one
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
+from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 
@@ -41,17 +42,18 @@ _REVEAL = shapes.RevealQuery()
 def list_jobs(api: Api) -> Response:
     """Return one page of jobs, the newest first."""
     arguments = api.body(present_state().route.body or _LIST)
-    arguments["wanted"] = api.scope.limit(arguments["wanted"])
-    with api.searching(arguments["wanted"]):
-        page = jobs.list_jobs(api.storage, **arguments)
-    return json_response(_DUMP_PAGE(page))
+    wanted = arguments.pop("wanted")
+    with api.reading(wanted, **arguments):
+        page = jobs.list_jobs(api.storage, api.scope.limit(wanted), **arguments)
+        return json_response(_DUMP_PAGE(page))
 
 
 def failed_jobs(api: Api) -> Response:
     """Return the newest failed jobs, which wait for a retry."""
     query = api.query(_FAILED_QUERY)
-    page = jobs.failed_jobs(api.storage, queues=api.scope.names(), **query)
-    return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
+    with api.reading(JobFilter(), **query):
+        page = jobs.failed_jobs(api.storage, queues=api.scope.names(), **query)
+        return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
 
 
 def list_kinds(api: Api) -> Response:
@@ -64,9 +66,10 @@ def list_kinds(api: Api) -> Response:
 def scheduled_jobs(api: Api) -> Response:
     """Return the pending jobs that start later, the earliest first."""
     query = api.query(_SCHEDULED_QUERY)
-    query["queue_name"] = api.scope.one(query["queue_name"])
-    page = jobs.scheduled_jobs(api.storage, **query)
-    return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
+    name = api.scope.one(query.pop("queue_name"))
+    with api.reading(JobFilter(), **query):
+        page = jobs.scheduled_jobs(api.storage, name, **query)
+        return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
 
 
 def inspect_job(api: Api, job_id: str) -> Response:

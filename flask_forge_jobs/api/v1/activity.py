@@ -24,15 +24,18 @@ _DUMP_STATS = dumper(_STATS)
 def list_events(api: Api) -> Response:
     """Return the events after a given event, or the latest ones."""
     query = api.query(_EVENTS_QUERY)
-    query["wanted"] = api.scope.limit(query["wanted"])
-    return json_response(_DUMP_EVENTS(activity.list_events(api.storage, **query)))
+    wanted = api.scope.limit(query.pop("wanted"))
+    with api.reading(wanted, limit=query["limit"]):
+        page = activity.list_events(api.storage, wanted, **query)
+    return json_response(_DUMP_EVENTS(page))
 
 
 def list_errors(api: Api) -> Response:
     """Return the errors of failed and dead jobs, grouped by text."""
     query = api.query(_ERRORS_QUERY)
     query["queue_names"] = api.scope.names(query["queue_names"])
-    groups, total = activity.list_errors(api.storage, **query)
+    with api.reading_much():
+        groups, total = activity.list_errors(api.storage, **query)
     return array_response([_DUMP_ERROR(group) for group in groups], total)
 
 

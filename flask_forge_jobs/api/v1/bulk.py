@@ -42,7 +42,7 @@ def act(api: Api) -> Response:
     else:
         wanted = instruction.wanted
         within = api.scope.names(() if wanted is None else wanted.queues)
-    with api.searching(instruction.wanted):
+    with api.reading(instruction.wanted):
         report = bulk_actions.act(
             api.storage, instruction, limits=api.bulk_limits, within=within
         )

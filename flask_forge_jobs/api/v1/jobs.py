@@ -39,9 +39,9 @@ def find_jobs(api: Api) -> Response:
     """Return one page of matching jobs and the cursor of the next page."""
     query = api.query(_QUERY)
     query["wanted"] = api.scope.limit(query["wanted"])
-    with api.searching(query["wanted"]):
+    with api.reading(query["wanted"], limit=query["limit"], sort=query["sort"]):
         found = jobs.find_jobs(api.storage, **query)
-    response = json_response(_DUMP_FOUND(found))
+        response = json_response(_DUMP_FOUND(found))
     if found.total is not None:
         response.headers["X-Total-Count"] = str(found.total)
     if found.next_cursor is not None:
