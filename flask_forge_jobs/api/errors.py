@@ -42,6 +42,8 @@ _AWAY = LogThrottle()
 _CHECKS = LogThrottle(most=10)
 # A message may quote a long value of the request.
 MAX_MESSAGE_LENGTH = 500
+# A field may be an unknown key of the client's, which fills a body.
+MAX_FIELD_LENGTH = 500
 BUSY_RETRY_AFTER_S = 1
 UNAVAILABLE_RETRY_AFTER_S = 5
 SERVER_ERROR = 500
@@ -97,7 +99,7 @@ class Problem:
         """Return the tagged error; the order of its keys is part of the contract."""
         document: dict[str, object] = {"kind": self.kind}
         if self.field is not None:
-            document["field"] = self.field
+            document["field"] = self.field[:MAX_FIELD_LENGTH]
         if self.kind != "rate_limited":
             document["msg"] = self.message[:MAX_MESSAGE_LENGTH]
         if self.kind in {"rate_limited", "unavailable"}:

@@ -34,6 +34,8 @@ class Check(NamedTuple):
             raise InvalidInputError(field, str(error)) from None
 
 
+# A longer name is no slip of the pen, and comparing it takes long.
+_LONGEST_TYPO = 64
 # A prefix becomes part of URLs and routes; other characters would change their meaning.
 _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 # As browsers write it, because an origin is compared as text.
@@ -97,6 +99,8 @@ def seconds(low: float, high: float) -> Check:
 
 def near_match(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …`` with the closest known name, or an empty text."""
+    if len(name) > _LONGEST_TYPO:
+        return ""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}" if close else ""
 

@@ -79,15 +79,21 @@ _parse = json.JSONDecoder(
 _parse_stored = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
-def load(data: bytes, field: str = "json", *, max_depth: int = MAX_DEPTH) -> object:
+def load(
+    data: bytes,
+    field: str = "json",
+    *,
+    max_depth: int = MAX_DEPTH,
+    max_containers: int | None = None,
+) -> object:
     """Parse a JSON document strictly; objects keep the order of their keys.
 
     Refuses what is not UTF-8 without a byte order mark, not one document, nested too
     deep, or has a repeated key, a number that is not finite or longer than 4,300
-    digits, a NUL character, or half of a surrogate pair.
+    digits, a NUL character, half of a surrogate pair, or more than ``max_containers``
+    objects and arrays; None allows any number.
     """
-    if _is_deep(data, max_depth):
-        raise InvalidInputError(field, f"is nested deeper than {max_depth}")
+    _check_brackets(data, field, max_depth, max_containers)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -123,13 +129,20 @@ def _parsed(parse: Any, text: str, field: str) -> object:
     return value
 
 
-def _is_deep(data: bytes, max_depth: int) -> bool:
-    """Whether a document nests too deep; checked before the recursive parser runs."""
+def _check_brackets(
+    data: bytes, field: str, max_depth: int, max_containers: int | None
+) -> None:
+    """Check depth and number of containers before the recursive parser makes them."""
     if data.count(b"[") + data.count(b"{") <= max_depth:
-        return False
+        return
     steps = _STRING.sub(b"", data).translate(_STEPS, _NOT_A_BRACKET)
     # An opening bracket is the byte 1; a closing one 255, which is -1 if signed.
-    return max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth
+    if max_containers is not None and steps.count(1) > max_containers:
+        raise InvalidInputError(
+            field, f"has more than {max_containers} objects and arrays"
+        )
+    if max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth:
+        raise InvalidInputError(field, f"is nested deeper than {max_depth}")
 
 
 # -- from Python -----------------------------------------------------------------------

@@ -396,6 +396,21 @@ def test_payload_may_be_as_deep_as_in_python(client: FlaskClient) -> None:
     _assert_refused(enqueue(65), 400, "json")
 
 
+def test_a_body_has_a_number_of_objects_and_arrays(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes up to 200 bytes of memory for three that are sent."""
+    monkeypatch.setattr("flask_forge_jobs.api.request.MAX_CONTAINERS", 99)
+
+    def enqueue(count: int) -> TestResponse:
+        # One more is the body, and one the payload.
+        body = b'{"kind":"k","payload":[%b1]}' % (b"[]," * (count - 2))
+        return client.post(ENQUEUE, data=body, content_type="application/json")
+
+    assert enqueue(99).status_code == 200
+    _assert_refused(enqueue(100), 400, "json")
+
+
 @pytest.mark.parametrize("length", [str(LIMIT + 100), None])
 def test_rest_of_a_long_body_is_read_so_that_the_answer_arrives(
     small: FlaskClient, length: str | None

@@ -120,6 +120,20 @@ def test_load_refuses(data: bytes, why: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("container", "count"),
+    [(b"{}", 99), (b"[]", 99), (b'{"[":"{{{"}', 99), (b"[[1,2]]", 49)],
+)
+def test_load_counts_objects_and_arrays(container: bytes, count: int) -> None:
+    def load(number: int) -> object:
+        data = b"[" + b",".join([container] * number) + b"]"
+        return payloads.load(data, max_containers=100)
+
+    assert load(count) == [json.loads(container)] * count
+    with pytest.raises(InvalidInputError, match="more than 100 objects and arrays"):
+        load(count + 1)
+
+
+@pytest.mark.parametrize(
     ("data", "value"),
     [
         (b"null", None),

@@ -57,9 +57,30 @@ MUTANTS = (
     Mutant(
         "a body is not as deep as a payload in Python",
         _REQUEST,
-        "max_depth=MAX_DEPTH + 1)",
-        "max_depth=MAX_DEPTH)",
+        "max_depth=MAX_DEPTH + 1,",
+        "max_depth=MAX_DEPTH,",
         (f"{_BODIES}::test_payload_may_be_as_deep_as_in_python",),
+    ),
+    Mutant(
+        "a body may hold any number of objects",
+        _PAYLOADS,
+        "steps.count(1) > max_containers",
+        "steps.count(1) < 0",
+        (_GATE,),
+    ),
+    Mutant(
+        "the items of a list are looked at before its length",
+        "api/schemas/fields.py",
+        "        if not self._low <= len(value) <= self._high:",
+        "        if not self._low <= len(value) < 10**6:",
+        ("api/schemas/test_fields.py",),
+    ),
+    Mutant(
+        "a list goes on after its first wrong item",
+        "api/schemas/fields.py",
+        "                raise ValidationError({index: error.messages}) from error",
+        "                found.append(error.messages)",
+        ("api/schemas/test_fields.py",),
     ),
     Mutant(
         "an object may repeat a key",

@@ -9,6 +9,7 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
+    Array,
     Digits,
     Instant,
     LargeNumber,
@@ -29,10 +30,11 @@ class EventsQuery(V1Schema):
     after = Digits(most=MAX_EVENT_ID, load_default=None)
     queues = names_of(bounds.FILTER_NAME, data_key="queue")
     kinds = names_of(bounds.FILTER_NAME, data_key="kind")
-    types = List(
+    types = Array(
         Text(metadata={"enum": list(map(str, EventType))}),
         data_key="type",
         load_default=(),
+        metadata=bounds.FILTER_NAMES,
     )
     limit = Digits(load_default=100, metadata=bounds.EVENTS)
 

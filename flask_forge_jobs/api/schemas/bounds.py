@@ -1,7 +1,8 @@
 """Bounds that a handler checks, as the ``metadata`` of a field.
 
-The fields ignore them; the OpenAPI document shows them. Each is made from the constant
-that the check uses.
+The OpenAPI document shows them. The fields ignore them, except for the length of an
+array, which :class:`.fields.Array` checks first. Each is made from the constant that
+the handler's check uses.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
+STATUSES = items(MAX_FILTER_VALUES)
 CAPACITY = whole(*CAPACITY_RANGE)
 REFILL_PER_SEC: Metadata = {
     "minimum": MIN_REFILL_PER_SEC,

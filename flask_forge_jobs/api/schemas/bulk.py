@@ -9,13 +9,14 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
+    Array,
     Flag,
     Instant,
     Text,
     V1Schema,
     WholeNumber,
 )
-from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES, Filter, names_of
+from flask_forge_jobs.api.schemas.jobs import Filter, names_of
 from flask_forge_jobs.api.schemas.queues import NamesQueue
 from flask_forge_jobs.model.jobs import JobFilter
 
@@ -23,11 +24,10 @@ from flask_forge_jobs.model.jobs import JobFilter
 class JobIdsRequest(V1Schema):
     """The jobs to act on."""
 
-    job_ids = List(
+    job_ids = Array(
         Text(metadata=bounds.JOB_ID),
         data_key="ids",
         required=True,
-        error_messages=LIST_MESSAGES,
         metadata=bounds.JOB_IDS,
     )
 
@@ -80,11 +80,10 @@ class ActionRequest(V1Schema):
     """Arguments of :class:`flask_forge_jobs.handlers.bulk_actions.Instruction`."""
 
     action = Text(required=True, metadata=bounds.JOB_ACTION)
-    job_ids = List(
+    job_ids = Array(
         Text(metadata=bounds.JOB_ID),
         data_key="ids",
         load_default=None,
-        error_messages=LIST_MESSAGES,
         metadata=bounds.JOB_IDS,
     )
     wanted = Nested(

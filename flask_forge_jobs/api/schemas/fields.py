@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import MAXYEAR, UTC, datetime, timedelta, timezone
+from functools import cached_property
 from typing import Any, TypeVar
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError
-from marshmallow.fields import Field
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, pre_load
+from marshmallow.fields import Field, List
 
 from flask_forge_jobs.config.checks import near_match
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, format_instant, to_micros
@@ -65,23 +66,34 @@ class V1Schema(WireSchema):
 
     error_messages = {"unknown": UNKNOWN_MESSAGE}  # noqa: RUF012  # marshmallow's way
 
-    def handle_error(
-        self, error: ValidationError, data: object, *, many: bool, **kwargs: Any
-    ) -> None:
-        """Keep the first unknown key only, with the one that it may stand for.
+    @cached_property
+    def known_keys(self) -> frozenset[str]:
+        """The keys on the wire."""
+        return frozenset(field.data_key or name for name, field in self.fields.items())
 
-        Clients are told one fault, and a body may have a hundred thousand such keys.
+    @pre_load
+    def keep_one_unknown_key(self, data: object, **_: Any) -> object:
+        """Drop all unknown keys but the first.
+
+        The answer names one fault, and a body may have a hundred thousand such keys.
         """
-        del many, kwargs
+        if not isinstance(data, Mapping):
+            return data
+        unknown = [key for key in data if key not in self.known_keys]
+        if len(unknown) < 2:  # noqa: PLR2004  # nothing to drop
+            return data
+        kept = self.known_keys | {unknown[0]}
+        return {key: value for key, value in data.items() if key in kept}
+
+    def handle_error(self, error: ValidationError, data: object, **_: Any) -> None:
+        """Add the known key that an unknown one may stand for."""
+        del data
         faults = error.messages
-        if not isinstance(faults, dict) or not isinstance(data, Mapping):
+        if not isinstance(faults, dict):
             return
-        unknown = [key for key in data if faults.get(key) == [UNKNOWN_MESSAGE]]
-        for key in unknown[1:]:
-            del faults[key]
-        for key in unknown[:1]:
-            known = [field.data_key or name for name, field in self.fields.items()]
-            faults[key][0] += near_match(str(key), known)
+        for key, messages in faults.items():
+            if messages == [UNKNOWN_MESSAGE]:
+                messages[0] += near_match(str(key), sorted(self.known_keys))
 
 
 class StrictField(Field[T]):
@@ -285,6 +297,53 @@ class AnyJson(StrictField[object]):
     def write(self, value: object) -> object:
         """Return the value with sorted keys."""
         return with_sorted_keys(value)
+
+
+class Array(List[T]):
+    """A JSON array in a request.
+
+    Its length is checked before its items, and the first wrong item ends the check:
+    a body has room for a million items, and the answer names one fault.
+
+    Args:
+        item: The field of each item.
+        metadata: The bounds of the length, as :func:`.bounds.items` makes them.
+    """
+
+    default_error_messages = {  # noqa: RUF012
+        "required": "is required",
+        "null": "must not be null",
+        "invalid": "must be an array",
+        "length": "has {count} entries, not {low} to {high}",
+    }
+
+    def __init__(
+        self, item: Field[T], *, metadata: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        super().__init__(item, metadata=metadata, **kwargs)
+        self._low: int = metadata["minItems"]
+        self._high: int = metadata["maxItems"]
+
+    def _deserialize(
+        self,
+        value: object,
+        attr: str | None,  # noqa: ARG002  # marshmallow's signature
+        data: Mapping[str, Any] | None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> list[T | None]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        if not self._low <= len(value) <= self._high:
+            raise self.make_error(
+                "length", count=len(value), low=self._low, high=self._high
+            )
+        found = []
+        for index, each in enumerate(value):
+            try:
+                found.append(self.inner.deserialize(each, **kwargs))
+            except ValidationError as error:
+                raise ValidationError({index: error.messages}) from error
+        return found
 
 
 def with_sorted_keys(value: object) -> object:

@@ -11,6 +11,7 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
+    Array,
     Digits,
     Flag,
     Fraction,
@@ -24,11 +25,6 @@ from flask_forge_jobs.api.schemas.queues import AsksQueue, NamesQueue
 from flask_forge_jobs.handlers.jobs import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 
-LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
-    "required": "is required",
-    "null": "must not be null",
-    "invalid": "must be an array",
-}
 _FILTER_KEYS = frozenset(each.name for each in fields(JobFilter))
 
 
@@ -89,13 +85,12 @@ class JobsPage(WireSchema):
     offset = WholeNumber()
 
 
-def names_of(each: bounds.Metadata, data_key: str | None = None) -> List[str]:
+def names_of(each: bounds.Metadata, data_key: str | None = None) -> Array[str]:
     """Return a filter's list of exact names; ``each`` are the bounds of a name."""
-    return List(
+    return Array(
         Text(metadata=each),
         data_key=data_key,
         load_default=(),
-        error_messages=LIST_MESSAGES,
         metadata=bounds.FILTER_NAMES,
     )
 
@@ -105,8 +100,8 @@ class Filter(WireSchema):
 
     queues = names_of(bounds.LISTED_NAME)
     kinds = names_of(bounds.LISTED_NAME)
-    statuses = List(
-        Text(metadata=bounds.STATUS), load_default=(), error_messages=LIST_MESSAGES
+    statuses = Array(
+        Text(metadata=bounds.STATUS), load_default=(), metadata=bounds.STATUSES
     )
     enqueued_from = Instant(data_key="from", load_default=None)
     enqueued_to = Instant(data_key="to", load_default=None)
@@ -189,7 +184,12 @@ class JobQuery(V1Schema):
 class JobsQuery(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.find_jobs`."""
 
-    statuses = List(Text(metadata=bounds.STATUS), data_key="status", load_default=())
+    statuses = Array(
+        Text(metadata=bounds.STATUS),
+        data_key="status",
+        load_default=(),
+        metadata=bounds.STATUSES,
+    )
     queues = names_of(bounds.FILTER_NAME, data_key="queue")
     kinds = names_of(bounds.FILTER_NAME, data_key="kind")
     payload_search = Text(data_key="q", load_default=None, metadata=bounds.SEARCH)
@@ -260,12 +260,7 @@ class NewJobRequest(EnqueueRequest):
 class NewJobsRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_jobs`."""
 
-    items = List(
-        Nested(NewJobRequest),
-        required=True,
-        error_messages=LIST_MESSAGES,
-        metadata=bounds.NEW_JOBS,
-    )
+    items = Array(Nested(NewJobRequest), required=True, metadata=bounds.NEW_JOBS)
 
 
 class EnqueuedJob(V1Schema):

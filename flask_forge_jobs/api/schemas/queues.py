@@ -11,6 +11,7 @@ from marshmallow.validate import NoneOf
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     IS_ALIAS,
+    Array,
     Flag,
     Instant,
     Switch,
@@ -246,10 +247,9 @@ class QueueActionRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.act`."""
 
     action = Text(required=True, metadata=bounds.QUEUE_ACTION)
-    queues = List(
+    queues = Array(
         Text(metadata=bounds.QUEUE_NAME),
         load_default=None,
-        error_messages={"invalid": "must be an array"},
         metadata=bounds.QUEUE_NAMES,
     )
 

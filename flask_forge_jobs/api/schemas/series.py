@@ -7,6 +7,7 @@ from marshmallow.validate import OneOf
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
+    Array,
     Digits,
     Fraction,
     Instant,
@@ -112,7 +113,7 @@ class SeriesQuery(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.series.series`."""
 
     by = Text(required=True, validate=OneOf(["queue", "kind"]))
-    names = List(
+    names = Array(
         Text(), data_key="name", load_default=(), metadata=bounds.items(MAX_NAMES)
     )
     start = Instant(data_key="from", required=True)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
+from marshmallow import Schema
+from marshmallow.fields import Field, List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.api.schemas.fields import Array, StrictField
+from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_kind, check_queue_name
 
@@ -63,3 +68,36 @@ def test_numbers_and_lengths() -> None:
     assert bounds.whole(1, 2) == {"minimum": 1, "maximum": 2}
     assert bounds.text(1, 2) == {"minLength": 1, "maxLength": 2}
     assert bounds.items(2) == {"minItems": 0, "maxItems": 2}
+
+
+def request_schemas() -> dict[str, Schema]:
+    """Return the shape of every body and query, by name."""
+    found = {
+        type(schema).__name__: schema
+        for route in all_routes(enable_demo=True)
+        for schema in (route.body, route.v1_body, route.query)
+        if schema is not None
+    }
+    assert {"NewJobsRequest", "ListRequest", "EventsQuery"} <= found.keys()
+    return found
+
+
+def fields_of(schema: Schema) -> Iterator[Field[object]]:
+    """Yield every field of a schema, those of its items and nested objects too."""
+    below = list(schema.fields.values())
+    while below:
+        field = below.pop()
+        yield field
+        if isinstance(field, List):
+            below.append(field.inner)
+        elif isinstance(field, Nested):
+            below += field.schema.fields.values()
+
+
+@pytest.mark.parametrize("schema", request_schemas().values(), ids=type)
+def test_every_list_of_a_request_is_bounded(schema: Schema) -> None:
+    """Anything but our own fields may look at a million items before it counts."""
+    for field in fields_of(schema):
+        assert isinstance(field, Array | Nested | StrictField), field.name
+        if isinstance(field, Array):
+            assert 0 < field.metadata["maxItems"] <= 10_000, field.name
