@@ -181,7 +181,14 @@ def main(
             storage.queues.ensure(DEFAULT_QUEUE)
         storage.close()
         body_limit = DISCARDED_BODIES * environment.settings.max_body_bytes
-        _serve(app, body_limit, _options(environment, demo=folder, welcome=welcome))
+        # Followed by the version, so that nothing else begins like it.
+        health = f"GET {environment.settings.url_prefix}/health HTTP/".encode()
+        _serve(
+            app,
+            body_limit,
+            health,
+            _options(environment, demo=folder, welcome=welcome),
+        )
 
 
 def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -> None:
@@ -291,11 +298,14 @@ def _options(
     return options
 
 
-def _serve(app: Flask, body_limit: int, options: Mapping[str, object]) -> None:
+def _serve(
+    app: Flask, body_limit: int, health: bytes, options: Mapping[str, object]
+) -> None:
     from gunicorn.app.base import BaseApplication
 
     class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         longest_body = body_limit
+        quick_requests = (health,)
 
         def load_config(self) -> None:
             for name, value in options.items():

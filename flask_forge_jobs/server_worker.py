@@ -3,203 +3,78 @@
 gunicorn's threads wait for their clients, so a few connections that send or read a byte
 now and then block all of them. Here the main thread collects each request and passes
 only complete ones to a thread, and sends what a client is slow to read. Waiting
-connections are bounded in time, number and size.
+connections are bounded in time and number, and all buffers together in size.
+Large requests are answered one after the other, and ``/health`` by a thread of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import selectors
-import socket
+import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from flask_forge_jobs.server_connections import AT_ONCE, BufferBudget, ClientSocket
+
 # How long a client may take to send a request, and again to read its answer.
 PATIENCE_S = 30.0
-# Connections and bytes of one process that wait for clients. Beyond the first limit the
-# oldest connection is closed, beyond the second the one that holds most.
+# Connections of one process that wait for clients; beyond it the oldest is closed.
 MOST_WAITING = 256
+# Bytes of requests and answers that one process buffers. Beyond it, those waiting
+# connections are closed that have kept most for longest.
 MOST_BYTES = 67_108_864
 LONGEST_BODY = 8_388_608
-AT_ONCE = 65_536
+# Python's default, 5 ms, is longer than most requests take.
+SWITCH_INTERVAL_S = 0.001
+# All at once would leave none to the other processes.
+ACCEPTED_AT_ONCE = 16
+# A request of more bytes is large.
+LARGE = 262_144
+# While as many wait for a thread, no further ones are read; then so many are.
+MOST_LARGE = 1
+READ_ON = 4
 TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# These match a head in lower case.
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*)")
-_EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)")
-_LENGTH = re.compile(rb"[0-9]{1,18}[ \t]*")
-_CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,15}", re.IGNORECASE)
-_LINE_END = b"\r\n"
-_BLANK_LINE = b"\r\n\r\n"
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
 
 
-class RequestBuffer:
-    """The bytes of one request that have arrived.
+class RequestThreads(ThreadPoolExecutor):
+    """Threads that answer requests, and one more for quick requests.
 
-    It only finds the end. gunicorn's parser validates the request and decides where the
-    next one starts.
+    Args:
+        threads: How many answer the others.
+        quick_requests: How quick requests begin.
     """
 
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.expects_continue = False
-        self._start = 0
-        # Where to search on: for the end of the head, then for the next chunk.
-        self._at = 0
-        self._is_chunked = False
-        self._end: int | None = None
+    def __init__(self, threads: int, quick_requests: tuple[bytes, ...]) -> None:
+        super().__init__(threads)
+        self._quick_requests = quick_requests
+        self._quick = ThreadPoolExecutor(1)
 
-    def begin(self, taken: int) -> None:
-        """Start the next request, after the bytes that the parser has taken."""
-        del self.data[:taken]
-        self.expects_continue = False
-        self._start = self._at = len(self.data)
-        self._is_chunked = False
-        self._end = None
+    def submit(  # type: ignore[override]  # gunicorn passes the connection
+        self, handle: Callable[[Any], Any], conn: Any
+    ) -> Future[Any]:
+        """Handle a connection in a thread."""
+        if conn.sock.starts_with(self._quick_requests):
+            return self._quick.submit(handle, conn)
+        return super().submit(handle, conn)
 
-    def add(self, arrived: bytes) -> int:
-        """Take the bytes that belong to this request; return how many."""
-        self.data += arrived
-        if self._end is None and not self._is_chunked:
-            self._find_end_of_head()
-        if self._end is None and self._is_chunked:
-            self._find_end_of_chunks()
-        if self._end is None or self._end >= len(self.data):
-            return len(arrived)
-        surplus = len(self.data) - self._end
-        del self.data[self._end :]
-        return len(arrived) - surplus
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the request has arrived to its end."""
-        return self._end is not None and len(self.data) >= self._end
-
-    def _find_end_of_head(self) -> None:
-        start = max(self._at - len(_BLANK_LINE), self._start)
-        blank = self.data.find(_BLANK_LINE, start)
-        self._at = len(self.data)
-        if blank < 0:
-            return
-        end = blank + len(_BLANK_LINE)
-        head = self.data[self._start : end].lower()
-        if expectation := _EXPECT.search(head):
-            # Answered here; gunicorn would answer again after the body.
-            first = self._start + expectation.start()
-            del self.data[first : first + len(expectation[0])]
-            end -= len(expectation[0])
-            self.expects_continue = True
-        self._at = end
-        framing = _FRAMING.findall(head)
-        # Where several headers contradict each other, the parser refuses the request.
-        name, value = framing[0] if len(framing) == 1 else (b"", b"")
-        if name == b"transfer-encoding" and b"chunked" in value:
-            self._is_chunked = True
-        elif name == b"content-length" and _LENGTH.fullmatch(value):
-            self._end = end + int(value)
-        else:
-            self._end = end
-
-    def _find_end_of_chunks(self) -> None:
-        while (line_end := self.data.find(_LINE_END, self._at)) >= 0:
-            size = self.data[self._at : line_end].partition(b";")[0].strip()
-            if not _CHUNK_SIZE.fullmatch(size):
-                self._end = len(self.data)  # the parser refuses it
-                return
-            if not int(size, 16):
-                blank = self.data.find(_BLANK_LINE, line_end)
-                if blank >= 0:
-                    self._end = blank + len(_BLANK_LINE)
-                    return
-                break
-            self._at = line_end + int(size, 16) + 2 * len(_LINE_END)
-        # Bounds the line that each call searches again.
-        if len(self.data) - self._at > AT_ONCE:
-            self._end = len(self.data)
-
-
-class ClientSocket(socket.socket):
-    """A connection that never blocks: gunicorn reads and writes its buffers."""
-
-    def __init__(self, accepted: socket.socket, longest: int) -> None:
-        kind = accepted.family, accepted.type, accepted.proto
-        super().__init__(*kind, fileno=accepted.detach())
-        self._longest = longest
-        self._request = RequestBuffer()
-        self._taken = 0
-        self._was_cut = False
-        self._unsent = bytearray()
-
-    @property
-    def held(self) -> int:
-        """How many bytes it buffers."""
-        return len(self._request.data) + len(self._unsent)
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether the connection is open and a part of the answer is unsent."""
-        return bool(self._unsent) and self.fileno() >= 0
-
-    def begin(self) -> bool:
-        """Expect the next request; return False if the last one was cut short."""
-        self._request.begin(self._taken)
-        self._taken = 0
-        return not self._was_cut
-
-    def gather(self) -> bool:
-        """Read what has arrived; tell whether to pass the request to a thread."""
-        try:
-            arrived = super().recv(AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        # Bytes after the request stay in the socket, where a selector sees them.
-        super().recv(self._request.add(arrived), socket.MSG_DONTWAIT)
-        is_over = not arrived or len(self._request.data) >= self._longest
-        if self._request.is_whole or is_over:
-            return True
-        if self._request.expects_continue:
-            self._request.expects_continue = False
-            self.sendall(CONTINUE)
-        return False
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return the next buffered bytes; none at the end."""
-        del flags
-        chunk = bytes(self._request.data[self._taken : self._taken + size])
-        self._taken += len(chunk)
-        self._was_cut |= not chunk
-        return chunk
-
-    def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
-        """Send or buffer ``data``; return its length."""
-        self.sendall(data, flags)
-        return len(data)
-
-    def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
-        """Send what the client takes now, and buffer the rest."""
-        del flags
-        sent = 0
-        if not self._unsent:
-            with contextlib.suppress(BlockingIOError):
-                sent = super().send(data, socket.MSG_DONTWAIT)
-        self._unsent += data[sent:]
-
-    def flush(self) -> bool:
-        """Send what the client takes now; tell whether all is sent."""
-        while self._unsent:
-            try:
-                sent = super().send(bytes(self._unsent[:AT_ONCE]), socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            del self._unsent[:sent]
-        return True
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the base's signature
+        """Stop all of them."""
+        self._quick.shutdown(wait, cancel_futures=cancel_futures)
+        super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -215,14 +90,34 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         # A longer body reaches the application truncated, and ends its connection.
         body = getattr(self.app, "longest_body", LONGEST_BODY)
         self._longest = self.cfg.limit_request_line + fields + body
-        self._most_bytes = max(MOST_BYTES, 2 * self._longest)
+        self._budget = BufferBudget(max(MOST_BYTES, 2 * self._longest))
         # Connection to the time at which it is closed; the oldest first.
         self._waiting: dict[Any, float] = {}
+        # Large requests compute, and threads that compute at once are no faster, but
+        # all others wait for each: the one that a thread has, those that wait for it,
+        # and connections with more of them that are not read meanwhile, by when that
+        # began.
+        self._large: set[Any] = set()
+        self._next_large: deque[Any] = deque()
+        self._paused: dict[Any, float] = {}
+
+    def init_process(self) -> None:
+        """Serve; the main thread waits for busy ones at each call to a socket."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        super().init_process()
+
+    def accept(self, *args: Any) -> None:
+        """Accept some connections; gunicorn accepts one each time around its loop."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            before = self.nr_conns
+            super().accept(*args)
+            if self.nr_conns == before or before + 1 >= self.worker_connections:
+                return
 
     def enqueue_req(self, conn: Any) -> None:
         """Take a connection on which data may have arrived."""
         if not isinstance(conn.sock, ClientSocket):
-            conn.sock = ClientSocket(conn.sock, self._longest)
+            conn.sock = ClientSocket(conn.sock, self._longest, self._budget)
         conn.data_ready = True  # else a thread of newer gunicorn releases waits for it
         if not conn.sock.begin():
             self._drop(conn)
@@ -233,7 +128,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._drop(conn)
             return
         if is_complete:
-            super().enqueue_req(conn)
+            self._serve(conn)
         else:
             self._wait(conn, selectors.EVENT_READ, self._gather)
 
@@ -248,22 +143,55 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def finish_request(self, *args: Any) -> None:
         """Go on with a connection once its answer is sent."""
         conn = args[0] if len(args) > 1 else args[0].conn  # depends on the release
+        if conn in self._large:
+            self._large.remove(conn)
+            self._serve_large()
+        conn.sock.rest()
         if conn.sock.is_sending:
             # An older gunicorn that is stopping has no selector any more.
             with contextlib.suppress(ValueError):
                 self._wait(conn, selectors.EVENT_WRITE, partial(self._flush, args))
+                self._tidy()
                 return
         super().finish_request(*args)
+        self._tidy()
 
     def murder_keepalived(self, *args: Any, **kwargs: Any) -> None:
         """Close connections that waited too long; gunicorn calls this every second."""
         super().murder_keepalived(*args, **kwargs)
+        self._tidy()
+        if not self.alive:
+            for conn in list(self._paused):
+                self._refuse(conn, BUSY)
         now = time.monotonic()
         for conn, until in list(self._waiting.items()):
             if now < until and self.alive:
                 break
             if now >= until or not conn.sock.is_sending:
                 self._give_up(conn)
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return the threads that answer requests, one of them for ``/health`` only."""
+        beginnings = getattr(self.app, "quick_requests", ())
+        return RequestThreads(self.cfg.threads, beginnings)
+
+    def _serve(self, conn: Any) -> None:
+        """Pass a whole request to a thread, unless too much is buffered already."""
+        self._bound_bytes()
+        if self._budget.is_exceeded and conn.sock.held > AT_ONCE:
+            self._refuse(conn, BUSY)
+            return
+        if conn.sock.held > LARGE:
+            self._next_large.append(conn)
+            self._serve_large()
+        else:
+            super().enqueue_req(conn)
+
+    def _serve_large(self) -> None:
+        if self._next_large and not self._large:
+            conn = self._next_large.popleft()
+            self._large.add(conn)
+            super().enqueue_req(conn)
 
     def _wait(self, conn: Any, event: int, go_on: Callable[[Any], None]) -> None:
         conn.sock.setblocking(False)
@@ -281,10 +209,14 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._drop(conn)
 
     def _gather(self, conn: Any) -> None:
-        if conn.sock.gather():
+        if conn.sock.held >= AT_ONCE and len(self._next_large) >= MOST_LARGE:
+            # What it sends waits in the system's buffers, and costs nothing.
             self._leave(conn)
-            super().enqueue_req(conn)
-        elif conn.sock.held > AT_ONCE:
+            self._paused[conn] = time.monotonic()
+        elif conn.sock.gather():
+            self._leave(conn)
+            self._serve(conn)
+        else:
             self._bound_bytes()
 
     def _flush(self, args: tuple[Any, ...], conn: Any) -> None:
@@ -292,23 +224,54 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._leave(conn)
             super().finish_request(*args)
 
+    def _tidy(self) -> None:
+        """Close what holds too much, and read on where there is room for it."""
+        # Threads of an older gunicorn come here, too.
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._bound_bytes()
+        # One may be slow, so more are read on than have room.
+        more = READ_ON if self._large else len(self._paused)
+        if len(self._next_large) < MOST_LARGE:
+            for conn in list(self._paused)[:more]:
+                del self._paused[conn]
+                self._wait(conn, selectors.EVENT_READ, self._gather)
+
     def _bound_bytes(self) -> None:
-        held = {conn: conn.sock.held for conn in list(self._waiting)}
-        if sum(held.values()) > self._most_bytes:
-            self._drop(max(held, key=held.__getitem__))
+        """Close those that have kept most bytes for longest, until the rest fits.
+
+        A client that reads or sends at once has kept nothing for long.
+        """
+        while self._budget.is_exceeded:
+            now = time.monotonic()
+            since = {conn: until - PATIENCE_S for conn, until in self._waiting.items()}
+            costs = {
+                conn: (conn.sock.held * (now - start), conn.sock.held)
+                for conn, start in (since | self._paused).items()
+                if conn.sock.held
+            }
+            if not costs:
+                return
+            self._give_up(max(costs, key=costs.__getitem__), BUSY)
 
     def _leave(self, conn: Any) -> None:
         del self._waiting[conn]
         self.poller.unregister(conn.sock)
 
-    def _give_up(self, conn: Any) -> None:
+    def _give_up(self, conn: Any, answer: bytes = TIMED_OUT) -> None:
         if conn.sock.held and not conn.sock.is_sending:
-            with contextlib.suppress(OSError):
-                conn.sock.sendall(TIMED_OUT)
+            self._refuse(conn, answer)
+        else:
+            self._drop(conn)
+
+    def _refuse(self, conn: Any, answer: bytes) -> None:
+        with contextlib.suppress(OSError):
+            conn.sock.sendall(answer)
         self._drop(conn)
 
     def _drop(self, conn: Any) -> None:
         if conn in self._waiting:
             self._leave(conn)
+        self._paused.pop(conn, None)
         self.nr_conns -= 1
         conn.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import inspect
 import logging
 import selectors
 import socket
@@ -11,81 +11,30 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from gunicorn.config import Config
-from gunicorn.workers.gthread import TConn
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from flask_forge_jobs import server_worker
-from flask_forge_jobs.server_worker import GatheringWorker, RequestBuffer
+from flask_forge_jobs.server_connections import ClientSocket
+from flask_forge_jobs.server_worker import GatheringWorker, RequestThreads
 from tests.support.runtimes import LIMIT_S
-from tests.test_server import server, variables
+from tests.test_server import call, server, variables
+from tests.test_server_connections import BODY, CHUNKED, HEAD, POST, SIZED
 
 CROWD = 64
-HEAD = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-POST = (
-    b"POST /jobs/enqueue HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    b"Content-Type: application/json\r\n"
-)
-BODY = json.dumps({"kind": "k", "payload": {}}).encode()
-SIZED = POST + b"Content-Length: %d\r\n\r\n" % len(BODY)
-CHUNKS = b"5;x=y\r\n" + BODY[:5] + b"\r\n%x\r\n" % len(BODY[5:]) + BODY[5:] + b"\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS
 HALVES = {
     "nothing": b"",
     "head": HEAD[:-2],
     "body": SIZED + BODY[:-1],
     "chunks": CHUNKED,
 }
-
-
-# -- where a request ends ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
-        HEAD + b"\r\n",
-        b"GET / HTTP/1.0\r\n\r\n",
-        SIZED + BODY,
-        CHUNKED + b"0\r\n\r\n",
-        CHUNKED + b"0\r\nX-Sum: 1\r\n\r\n",
-        POST + b"content-length:\t4 \r\n\r\nfour",
-    ],
-)
-@pytest.mark.parametrize("size", [1, 7, 1000])
-def test_a_request_is_whole_at_its_last_byte(request_bytes: bytes, size: int) -> None:
-    buffer = RequestBuffer()
-    arriving = request_bytes + b"GET /next"
-    taken = 0
-    while not buffer.is_whole:
-        taken += buffer.add(arriving[taken : taken + size])
-
-    assert taken == len(request_bytes)
-    assert bytes(buffer.data) == request_bytes
-
-
-def test_the_next_request_stands_behind_what_is_left_of_the_last_body() -> None:
-    buffer = RequestBuffer()
-    buffer.add(SIZED + BODY)
-
-    buffer.begin(len(SIZED))
-    found = [(buffer.add(part), buffer.is_whole) for part in (HEAD, b"\r\n")]
-
-    assert found == [(len(HEAD), False), (2, True)]
-    assert bytes(buffer.data) == BODY + HEAD + b"\r\n"
-
-
-@pytest.mark.parametrize("chunk", [b"nonsense\r\n", b"1;" + b"x" * 70_000])
-def test_damaged_chunks_are_left_to_the_parser(chunk: bytes) -> None:
-    buffer = RequestBuffer()
-
-    buffer.add(POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
-
-    assert buffer.is_whole
 
 
 # -- a crowd of slow clients ---------------------------------------------------------
@@ -142,6 +91,26 @@ def test_sec_L08_answers_that_nobody_reads_hold_no_thread(address: str) -> None:
     with crowd(address, ask * 40, size=4):
         for _ in range(40):
             assert health(address, limit_s=4.5) == b"ok"
+
+
+@pytest.mark.long
+def test_answers_that_nobody_reads_take_little_memory(tmp_path: Path) -> None:
+    """60 answers of 6 MiB; who reads its own gets it whole meanwhile."""
+    few = ("--open", "--workers", "1", "--threads", "2")
+    with server(variables(tmp_path), tmp_path, *few) as (started, url):
+        schedule = {"kind": "k", "cron_expr": "0 0 1 1 *", "enabled": False}
+        schedule |= {"payload": {"text": "x" * 1_048_000}}
+        for name in "abcdef":
+            assert call(f"{url}/v1/cron", schedule | {"name": name})[0] == 201
+        (process,) = psutil.Process(started.process.pid).children()
+        assert len(call(f"{url}/cron")[1]) == 6
+        before = process.memory_info().rss
+        ask = b"GET /cron HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        with crowd(url, ask, size=60):
+            for _ in range(3):
+                assert len(call(f"{url}/cron")[1]) == 6
+            more = process.memory_info().rss - before
+    assert more < server_worker.MOST_BYTES * 1.5
 
 
 def exchange(url: str, *parts: bytes) -> bytes:
@@ -236,6 +205,8 @@ def worker() -> Iterator[GatheringWorker]:
         yield made
         made.alive = False
         made.murder_keepalived()
+        for conn in list(made._waiting):
+            made._drop(conn)  # the rest sends on
 
 
 def connected(worker: GatheringWorker, first: bytes) -> socket.socket:
@@ -277,7 +248,7 @@ def test_of_too_many_the_one_that_has_waited_longest_is_closed(
 def test_beyond_the_bytes_the_one_that_holds_most_is_closed(
     worker: GatheringWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "_most_bytes", 100_000)
+    monkeypatch.setattr(worker._budget, "limit", 100_000)
     head = POST + b"Content-Length: 150000\r\n\r\n"
 
     with connected(worker, head) as large, connected(worker, HEAD) as small:
@@ -287,8 +258,159 @@ def test_beyond_the_bytes_the_one_that_holds_most_is_closed(
                 key.data(key.fileobj)
 
         with contextlib.suppress(ConnectionResetError):
-            assert large.recv(1) == b""
+            assert large.recv(4096).startswith(b"HTTP/1.1 503 ")
         small.setblocking(False)
         with pytest.raises(BlockingIOError):
             small.recv(1)
     assert worker.nr_conns == 1
+
+
+# Of gunicorn's own methods; older releases have other arguments.
+IS_OLDER = "conn" not in inspect.signature(ThreadWorker.finish_request).parameters
+
+
+def answered(
+    worker: GatheringWorker, size: int, *, stays: bool = False
+) -> tuple[socket.socket, TConn]:
+    """Return the client's end of a connection with an answer, and the connection."""
+    client, accepted = socket.socketpair()
+    client.settimeout(LIMIT_S)
+    conn = TConn(worker.cfg, accepted, ("127.0.0.1", 1), ("", 0))
+    conn.sock = ClientSocket(conn.sock, 200_000, worker._budget)
+    worker.nr_conns += 1
+    conn.sock.sendall(b"x" * size)
+    finish(worker, conn, stays=stays)
+    return client, conn
+
+
+def finish(worker: GatheringWorker, conn: TConn, *, stays: bool = False) -> None:
+    """Do what gunicorn does when a thread has answered."""
+    ended: Future[bool] = Future()
+    ended.set_result(stays)
+    ended.conn = conn  # type: ignore[attr-defined]  # an older gunicorn looks there
+    worker.finish_request(*((ended,) if IS_OLDER else (conn, ended)))
+
+
+def read_on(worker: GatheringWorker, client: socket.socket, size: int) -> int:
+    """Read an answer while the worker sends it; return how many bytes came."""
+    count = 0
+    while count < size:
+        for key, _ in worker.poller.select(0):
+            key.data(key.fileobj)
+        count += len(client.recv(65_536))
+    return count
+
+
+def test_answers_that_nobody_reads_count(worker: GatheringWorker) -> None:
+    """Who reads is served; who has kept most for longest is closed."""
+    worker._budget.limit = 2_000_000
+    size = 1_000_000
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(answered(worker, size)[0])
+            assert worker._budget.used <= worker._budget.limit
+        last = stack.enter_context(answered(worker, size)[0])
+
+        assert read_on(worker, last, size) == size
+        assert 0 < worker._budget.used <= worker._budget.limit
+        assert 0 < worker.nr_conns < 6
+
+
+def whole(worker: GatheringWorker, size: int) -> socket.socket:
+    """Connect with a whole request of a size."""
+    client = connected(worker, POST + b"Content-Length: %d\r\n\r\n" % size)
+    client.sendall(b"x" * size)
+    while any(not conn.sock._request.is_whole for conn in worker._waiting):
+        for key, _ in worker.poller.select(LIMIT_S):
+            key.data(key.fileobj)
+    return client
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[TConn]:
+    """The connections whose requests have been passed to a thread."""
+    passed: list[TConn] = []
+    monkeypatch.setattr(
+        ThreadWorker, "enqueue_req", lambda _worker, conn: passed.append(conn)
+    )
+    return passed
+
+
+def test_large_requests_that_wait_for_a_thread_count(
+    worker: GatheringWorker, served: list[TConn]
+) -> None:
+    worker._budget.limit = 150_000
+
+    with whole(worker, 100_000), whole(worker, 100_000) as late, whole(worker, 9):
+        assert late.recv(4096).startswith(b"HTTP/1.1 503 ")
+        assert [conn.sock.held > 1000 for conn in served] == [True, False]
+        for conn in served:
+            conn.close()
+    assert worker._budget.used == 0
+
+
+def dispatch(worker: GatheringWorker) -> None:
+    """Do what the selector reports until it reports nothing."""
+    while events := worker.poller.select(0):
+        for key, _ in events:
+            key.data(key.fileobj)
+
+
+def test_no_further_large_request_is_read_while_there_are_some(
+    worker: GatheringWorker, served: list[TConn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_worker, "LARGE", 90_000)
+    with (
+        whole(worker, 100_000),
+        whole(worker, 100_000),
+        connected(worker, POST + b"Content-Length: 100000\r\n\r\n") as late,
+        connected(worker, HEAD) as small,
+    ):
+        for _ in range(2):
+            late.sendall(b"x" * 40_000)
+            dispatch(worker)
+        late.sendall(b"x" * 20_000)
+        small.sendall(b"\r\n")
+        dispatch(worker)
+
+        # The first large one and the small one; the second waits for its turn.
+        assert len(served) == 2
+        assert worker._paused
+        finish(worker, served[0])
+        assert len(served) == 3
+        dispatch(worker)
+        assert not worker._paused
+        finish(worker, served[2])
+        assert len(served) == 4
+        for conn in (served[1], served[3]):
+            finish(worker, conn)
+
+
+def test_health_has_a_thread_of_its_own() -> None:
+    is_over = threading.Event()
+
+    def conn(first: bytes) -> SimpleNamespace:
+        return SimpleNamespace(sock=SimpleNamespace(starts_with=first.startswith))
+
+    pool = RequestThreads(1, (b"GET /health HTTP/",))
+    try:
+        pool.submit(lambda _: is_over.wait(LIMIT_S), conn(b"GET /jobs HTTP/"))
+        asked = conn(b"GET /health HTTP/1.1")
+        assert pool.submit(lambda given: given, asked).result(LIMIT_S) is asked
+        similar = pool.submit(lambda given: given, conn(b"GET /health/ready HTTP/1.1"))
+        assert not similar.done()
+    finally:
+        is_over.set()
+        pool.shutdown()
+
+
+def test_connections_are_accepted_several_at_a_time(worker: GatheringWorker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        address = listener.getsockname()
+        with contextlib.ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(socket.create_connection(address))
+            worker.accept(*((address, listener) if IS_OLDER else (listener,)))
+
+            assert worker.nr_conns == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -113,7 +113,7 @@ def new_job(
         queue=queue_name,
         **options,
     )
-    return replace(job, is_key_of_queue=True) if is_key_of_queue else job
+    return job.with_checked(is_key_of_queue=True) if is_key_of_queue else job
 
 
 def enqueue(

@@ -35,6 +35,8 @@ _PLAIN_KEY = re.compile(r"[^\W\d]\w{0,63}", re.ASCII)
 # A string left open at the end counts as one; otherwise the pattern would start again
 # at every escaped quote, in quadratic time.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# Removing 300,000 strings at once makes as many fragments; a piece has at most 4,096.
+_PIECE = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+"?){1,4096}+', re.DOTALL)
 _NOT_A_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
@@ -70,12 +72,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_parse = json.JSONDecoder(
-    parse_constant=_refuse_constant,
-    parse_float=_finite,
-    parse_int=_short_integer,
-    object_pairs_hook=_unique,
-).decode
+_HOOKS: Any = {
+    "parse_constant": _refuse_constant,
+    "parse_float": _finite,
+    "object_pairs_hook": _unique,
+}
+_parse = json.JSONDecoder(**_HOOKS).decode
+_parse_short = json.JSONDecoder(**_HOOKS, parse_int=_short_integer).decode
 _parse_stored = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
@@ -88,10 +91,9 @@ def load(
 ) -> object:
     """Parse a JSON document strictly; objects keep the order of their keys.
 
-    Refuses what is not UTF-8 without a byte order mark, not one document, nested too
-    deep, or has a repeated key, a number that is not finite or longer than 4,300
-    digits, a NUL character, half of a surrogate pair, or more than ``max_containers``
-    objects and arrays; None allows any number.
+    Refuses what is not UTF-8 without a byte order mark, not one document, too deep, or
+    has a repeated key, a number that is not finite or longer than 4,300 digits, a NUL
+    character, half of a surrogate pair, or too many objects and arrays.
     """
     _check_brackets(data, field, max_depth, max_containers)
     try:
@@ -100,7 +102,8 @@ def load(
         raise InvalidInputError(field, "is not UTF-8") from None
     if text.startswith("\ufeff"):
         raise InvalidInputError(field, "starts with a byte order mark")
-    value = _parsed(_parse, text, field)
+    is_ours = sys.get_int_max_str_digits() == MAX_INTEGER_DIGITS
+    value = _parsed(_parse if is_ours else _parse_short, text, field)
     if "\\u" in text:
         # Only escapes can express what UTF-8 itself cannot.
         _explain(value, field, max_depth)
@@ -122,8 +125,8 @@ def _parsed(parse: Any, text: str, field: str) -> object:
     except _RefusedError as error:
         raise InvalidInputError(field, str(error)) from None
     except ValueError:
-        # The application has lowered sys.set_int_max_str_digits().
-        raise InvalidInputError(field, "an integer has too many digits") from None
+        message = f"an integer has more than {sys.get_int_max_str_digits()} digits"
+        raise InvalidInputError(field, message) from None
     except RecursionError:
         raise InvalidInputError(field, "is nested too deep") from None
     return value
@@ -135,12 +138,13 @@ def _check_brackets(
     """Check depth and number of containers before the recursive parser makes them."""
     if data.count(b"[") + data.count(b"{") <= max_depth:
         return
-    steps = _STRING.sub(b"", data).translate(_STEPS, _NOT_A_BRACKET)
+    steps = b"".join(
+        _STRING.sub(b"", piece[0]).translate(_STEPS, _NOT_A_BRACKET)
+        for piece in _PIECE.finditer(data)
+    )
     # An opening bracket is the byte 1; a closing one 255, which is -1 if signed.
     if max_containers is not None and steps.count(1) > max_containers:
-        raise InvalidInputError(
-            field, f"has more than {max_containers} objects and arrays"
-        )
+        raise InvalidInputError(field, f"has over {max_containers} objects and arrays")
     if max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth:
         raise InvalidInputError(field, f"is nested deeper than {max_depth}")
 

@@ -129,7 +129,7 @@ def test_load_counts_objects_and_arrays(container: bytes, count: int) -> None:
         return payloads.load(data, max_containers=100)
 
     assert load(count) == [json.loads(container)] * count
-    with pytest.raises(InvalidInputError, match="more than 100 objects and arrays"):
+    with pytest.raises(InvalidInputError, match="has over 100 objects and arrays"):
         load(count + 1)
 
 
@@ -183,7 +183,7 @@ def test_load_survives_an_application_that_lowers_the_limit() -> None:
     before = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(700)
     try:
-        with pytest.raises(InvalidInputError, match="too many digits"):
+        with pytest.raises(InvalidInputError, match="more than 700 digits"):
             payloads.load(b"1" * 1000)
     finally:
         sys.set_int_max_str_digits(before)

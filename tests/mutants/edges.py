@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _WORKER = "server_worker.py"
+_CONNECTIONS = "server_connections.py"
 _SLOW = "test_server_worker.py"
 _BOUNDS = "model/bounds.py"
 _ADMISSION = "storage/jobs/admission.py"
@@ -14,14 +15,14 @@ _FILES = "config/files.py"
 MUTANTS = (
     Mutant(
         "half a request is handed over",
-        _WORKER,
+        _CONNECTIONS,
         "        if self._request.is_whole or is_over:\n",
         "        if self._request.data:\n",
         (f"{_SLOW}::test_a_client_that_waits_for_the_word_sends_its_body_then",),
     ),
     Mutant(
         "who reads no answer holds a thread",
-        _WORKER,
+        _CONNECTIONS,
         "                sent = super().send(data, socket.MSG_DONTWAIT)\n",
         "                sent = super().sendall(data) or len(data)\n",
         (f"{_SLOW}::test_sec_L08_answers_that_nobody_reads_hold_no_thread",),
@@ -39,6 +40,27 @@ MUTANTS = (
         "        if len(self._waiting) > MOST_WAITING:\n",
         "        if not self._waiting:\n",
         (f"{_SLOW}::test_of_too_many_the_one_that_has_waited_longest_is_closed",),
+    ),
+    Mutant(
+        "answers that nobody reads do not count",
+        _CONNECTIONS,
+        "        held = len(self._request.data) + len(self._unsent)\n",
+        "        held = len(self._request.data)\n",
+        (f"{_SLOW}::test_answers_that_nobody_reads_count",),
+    ),
+    Mutant(
+        "any number of large requests is read",
+        _WORKER,
+        "len(self._next_large) >= MOST_LARGE:",
+        "len(self._next_large) < 0:",
+        (f"{_SLOW}::test_no_further_large_request_is_read_while_there_are_some",),
+    ),
+    Mutant(
+        "health waits for other requests",
+        _WORKER,
+        "            return self._quick.submit(handle, conn)",
+        "            return super().submit(handle, conn)",
+        (f"{_SLOW}::test_health_has_a_thread_of_its_own",),
     ),
     Mutant(
         "a name holds what nobody sees",
