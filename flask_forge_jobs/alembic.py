@@ -5,13 +5,15 @@ which the package creates and migrates itself. Alembic 1.18 and newer load
 :data:`PLUGIN` by its entry point, whatever the application does; into an older one
 :func:`protect_tables` puts the same filters once an application with jobs is loaded.
 This module does not import Alembic.
+
+``configure_args`` of Flask-Migrate would not do: an ``env.py`` that passes a filter of
+its own beside them would pass it twice, which is an error.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +39,26 @@ TABLES = frozenset(
         "forge_schema",
     }
 )
+# Functions and triggers on PostgreSQL, which the package alembic_utils compares.
+ROUTINES = frozenset(
+    {
+        "forge_acquire_concurrency",
+        "forge_check_version",
+        "forge_claim",
+        "forge_count_jobs",
+        "forge_enqueue",
+        "forge_finish",
+        "forge_promote",
+        "forge_refuse_change",
+        "forge_snapshot",
+        "forge_waiting",
+        "forge_audit_no_change",
+        "forge_audit_no_truncate",
+        "forge_job_count_delete",
+        "forge_job_count_insert",
+        "forge_job_count_update",
+    }
+)
 
 
 def include_name(
@@ -50,8 +72,11 @@ def include_name(
         parent_names: Its schema and, unless it is a table, its table.
 
     Returns:
-        False for the tables of the jobs and their columns, indexes and constraints.
+        False for the tables of the jobs, their columns, indexes, constraints and
+        triggers, and the functions of the jobs.
     """
+    if _is_routine(name, type_):
+        return False
     table = name if type_ == "table" else parent_names.get("table_name")
     return table not in TABLES
 
@@ -76,12 +101,22 @@ def include_object(
         compare_to: Its counterpart on the other side, if there is one.
 
     Returns:
-        False for the tables of the jobs and their columns, indexes and constraints.
+        False for the tables of the jobs, their columns, indexes, constraints and
+        triggers, and the functions of the jobs.
     """
     del reflected, compare_to
+    if _is_routine(name, type_):
+        return False
     if type_ != "table":
         name = getattr(getattr(object, "table", None), "name", None)
     return name not in TABLES
+
+
+def _is_routine(name: str | None, type_: str) -> bool:
+    if type_ not in ("function", "trigger") or name is None:
+        return False
+    # As alembic_utils has it: schema.name, and the parameters of a function.
+    return name.partition("(")[0].rpartition(".")[2] in ROUTINES
 
 
 def use_filters(autogen_context: Any, *_: object) -> None:
@@ -96,7 +131,7 @@ class _Plugin(ModuleType):
     """A plug-in of Alembic, which asks for a module with ``setup()``."""
 
     def __iter__(self) -> Iterator[ModuleType]:
-        """Yield itself: Alembic before 1.20 iterates over an entry point."""
+        """Yield itself: Alembic before 1.20.1 iterates over an entry point."""
         yield self
 
     @staticmethod
@@ -135,6 +170,8 @@ def protect_tables() -> bool:
 
 def old_version() -> str | None:
     """Return the version of an installed Alembic that loads no plug-ins, or None."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         installed = version("alembic")
     except PackageNotFoundError:

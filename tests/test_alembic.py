@@ -205,6 +205,34 @@ def test_parts_of_our_tables_are_left_out_too() -> None:
     assert alembic.include_name(None, "schema", {}) is True
 
 
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_routines_are_those_that_the_migrations_make(sql: Sql) -> None:
+    found = sql.run(
+        "SELECT proname FROM pg_proc WHERE starts_with(proname, 'forge_') UNION "
+        "SELECT tgname FROM pg_trigger WHERE starts_with(tgname, 'forge_')"
+    )
+
+    assert {name for (name,) in found} == alembic.ROUTINES
+
+
+@pytest.mark.parametrize(
+    ("name", "type_", "expected"),
+    [
+        ("public.forge_claim(from_queue text, most integer)", "function", False),
+        ("public.forge_job_count_insert", "trigger", False),
+        ("public.forge_claim_refund(id integer)", "function", True),
+        ("public.forge_job", "view", True),
+    ],
+)
+def test_routines_are_left_out_as_alembic_utils_names_them(
+    name: str, type_: str, *, expected: bool
+) -> None:
+    parents = {"schema_name": "public", "table_name": "Not applicable"}
+
+    assert alembic.include_name(name, type_, parents) is expected
+    assert alembic.include_object(object(), name, type_, True, None) is expected
+
+
 def test_the_page_passes_the_filter() -> None:
     passed: list[dict[str, Any]] = []
     names = {
@@ -222,7 +250,7 @@ def test_the_page_passes_the_filter() -> None:
 
 @needs_plugins
 def test_alembic_loads_the_plug_in_by_itself() -> None:
-    """From 1.18 on by iteration over the entry point, from 1.20 on as a module."""
+    """From 1.18 on by iteration over the entry point, from 1.20.1 on as a module."""
     script = (
         "import sys, alembic.autogenerate\n"
         "from alembic.runtime import plugins\n"

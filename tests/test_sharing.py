@@ -16,7 +16,6 @@ from flask_forge_jobs import (
     ConfigurationError,
     ForgeJobs,
     InvalidInputError,
-    alembic,
     sharing,
 )
 from flask_forge_jobs.config.database import ChosenDatabase, DatabaseSettings
@@ -422,7 +421,7 @@ def test_an_alembic_that_may_drop_the_tables_is_warned_of(
     with shop.app.app_context(), shop.db.engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE TABLE {table} (id INTEGER)")
     shop.app.extensions |= extensions
-    monkeypatch.setattr(alembic, "version", version)
+    monkeypatch.setattr("importlib.metadata.version", version)
 
     sharing.warn_of_old_alembic(shop.app, settings)
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from flask_forge_jobs.config.checks import is_service_link, near_match
-from flask_forge_jobs.config.environment import LOG_LEVEL_KEY
 from flask_forge_jobs.config.settings import PREFIX, Settings
 from flask_forge_jobs.logs import get_logger
 
@@ -17,7 +16,9 @@ logger = get_logger(__name__)
 
 FLASK_PREFIX = "FLASK_"
 # Of other programs: forge-jobs-server, and the tests of this package.
-_NOT_OF_APPLICATIONS = frozenset({LOG_LEVEL_KEY, "FORGE_JOBS_TEST_DATABASE_URL"})
+_NOT_OF_APPLICATIONS = frozenset(
+    {"FORGE_JOBS_LOG_LEVEL", "FORGE_JOBS_TEST_DATABASE_URL"}
+)
 
 
 def ignored_variables(
@@ -45,8 +46,9 @@ def ignored_variables(
         if name == variable:
             advice += f" and name it {FLASK_PREFIX}{variable}"
         hint = "" if key in known else near_match(key, known)
-        message = f"is set in the environment, but {key} is not in app.config, so it "
-        yield name, f"{name} {message}has no effect; {advice}{hint}"
+        missing = "not in app.config" if name == key else f"app.config has no {key}"
+        state = f"is set in the environment, but {missing}"
+        yield name, f"{name} {state}, so it has no effect; {advice}{hint}"
 
 
 _warned: set[str] = set()

@@ -30,13 +30,20 @@ from tests.examples.pages import write_files
 from tests.support.commands import ROOT
 from tests.support.postgres import fresh_database, running_server
 
-# Alembic, Flask-Migrate, SQLAlchemy: the lowest, the last without plug-ins, the first
-# with them, the first that takes an entry point for a module, the newest.
+# The lowest, the last Alembic without plug-ins, the first with them, the last that
+# iterates over an entry point, the newest.
 VERSIONS = (
-    ("alembic==1.13.0", "Flask-Migrate==4.0.2", "SQLAlchemy==2.0.30"),
+    (
+        "alembic==1.13.0",
+        "Flask-Migrate==4.0.2",
+        "SQLAlchemy==2.0.30",
+        "Flask-SQLAlchemy==3.1.0",
+        "Flask==3.0.0",
+        "Werkzeug==3.0.0",
+    ),
     ("alembic==1.17.2", "Flask-Migrate==4.0.7", "SQLAlchemy<2.1"),
     ("alembic==1.18.0", "Flask-Migrate==4.0.2", "SQLAlchemy<2.1"),
-    ("alembic==1.19.0", "Flask-Migrate==4.1.0", "SQLAlchemy"),
+    ("alembic==1.20.0", "Flask-Migrate==4.1.0", "SQLAlchemy"),
     ("alembic", "Flask-Migrate", "SQLAlchemy"),
 )
 WITHOUT_PLUGINS = ("alembic==1.13.0", "alembic==1.17.2")

@@ -13,19 +13,22 @@ from flask_forge_jobs.config.variables import ignored_variables
         (
             "FORGE_JOBS_POOL_SIZE",
             [
-                "FORGE_JOBS_POOL_SIZE is set in the environment, but",
+                "FORGE_JOBS_POOL_SIZE is set in the environment, but not in app.config",
                 "from_prefixed_env()",
                 "name it FLASK_FORGE_JOBS_POOL_SIZE",
             ],
         ),
         (
             "FLASK_FORGE_JOBS_POOL_SIZE",
-            ["but FORGE_JOBS_POOL_SIZE is not in app.config", "before ForgeJobs"],
+            ["but app.config has no FORGE_JOBS_POOL_SIZE", "before ForgeJobs"],
         ),
         ("FORGE_JOBS_POOLSIZE", ["did you mean 'FORGE_JOBS_POOL_SIZE'"]),
         (
             "FORGE_JOBS_RATE_LIMITS__write",
-            ["FORGE_JOBS_RATE_LIMITS is not", "FLASK_FORGE_JOBS_RATE_LIMITS__write"],
+            [
+                "app.config has no FORGE_JOBS_RATE_LIMITS,",
+                "FLASK_FORGE_JOBS_RATE_LIMITS__write",
+            ],
         ),
     ],
 )
