@@ -22,7 +22,6 @@ from flask_forge_jobs.storage.jobs.admission import KnownQueues, admit, once, ti
 from flask_forge_jobs.storage.jobs.holders import (
     NewPair,
     find,
-    lock_pending,
     may_replace,
     new_result,
     recent,
@@ -210,32 +209,13 @@ class Enqueuer:
         due = _append(transaction, plain) if plain else {}
         stored = {}
         if careful:
-            stored = self._store_careful(
-                transaction, careful, created, is_joined=is_joined
-            )
+            stored = store_keyed(transaction, careful, created, is_joined=is_joined)
         return [
             new_result(job, job_id, due[job_id], created)
             if job_id in due
             else stored[job_id]
             for job, job_id in pairs
         ]
-
-    def _store_careful(
-        self,
-        transaction: Transaction,
-        pairs: list[NewPair],
-        created: set[str],
-        *,
-        is_joined: bool,
-    ) -> dict[str, EnqueueResult]:
-        """Store jobs that may clash; if one has a window, one by one."""
-        if all(job.dedupe_for is None for job, _ in pairs):
-            return store_keyed(transaction, pairs, created, is_joined=is_joined)
-        lock_pending(transaction, pairs)
-        return {
-            job_id: self._store(transaction, job, parameters_of(job, job_id), created)
-            for job, job_id in pairs
-        }
 
 
 def _sort_out(

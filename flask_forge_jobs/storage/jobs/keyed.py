@@ -26,7 +26,9 @@ from flask_forge_jobs.storage.jobs.holders import (
     lock_pending,
     may_replace,
     new_result,
+    recent,
     replaced,
+    take_back,
 )
 
 # The holder of a key may finish between the insert and the look-up.
@@ -124,13 +126,22 @@ def _store_unheld(
     the ids that were stored to ``ours``.
     """
     results = find_many(transaction, pairs)
-    first = _first_of_each_key(pair for pair in pairs if pair[1] not in results)
+    first = _first_of_each_key(transaction, pairs, results)
     for start in range(0, len(first), BULK_ROWS):
         piece = {job_id: job for job, job_id in first[start : start + BULK_ROWS]}
         rows = encode_rows(parameters_of(job, job_id) for job_id, job in piece.items())
         for job_id, due_us in transaction.all("enqueue_many", rows=rows):
             results[job_id] = new_result(piece[job_id], job_id, due_us, created)
             ours.add(job_id)
+    for job, job_id in first:
+        if job.dedupe_for is not None and job_id in ours:
+            # Another job may have come and ended since the look-up; now that our row
+            # is in place, no further one can.
+            found = recent(transaction, job, job_id)
+            if found is not None:
+                take_back(transaction, job_id)
+                ours.discard(job_id)
+                results[job_id] = found
     return results
 
 
@@ -169,13 +180,27 @@ def _replaced_all(
     return final
 
 
-def _first_of_each_key(pairs: Iterable[NewPair]) -> list[NewPair]:
+def _first_of_each_key(
+    transaction: Transaction,
+    pairs: Iterable[NewPair],
+    results: dict[str, EnqueueResult],
+) -> list[NewPair]:
+    """Return the jobs without a result that are the first of their key.
+
+    One whose window has a job already gets that as its result instead.
+    """
     seen: set[str] = set()
     first = []
-    for pair in pairs:
-        key = pair[0].stored_key
-        if key is None or key not in seen:
-            first.append(pair)
+    for job, job_id in pairs:
+        key = job.stored_key
+        if job_id in results or key in seen:
+            continue
+        if job.dedupe_for is not None:
+            found = recent(transaction, job, job_id)
+            if found is not None:
+                results[job_id] = found
+                continue
+        first.append((job, job_id))
         if key is not None:
             seen.add(key)
     return first

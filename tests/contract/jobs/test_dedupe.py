@@ -355,6 +355,41 @@ def test_a_finished_job_of_the_window_keeps_what_it_has(storage: Storage) -> Non
     assert storage.job_reader.get(first.id).payload == "2"
 
 
+def test_windows_and_replacements_of_one_call_are_as_one_by_one(
+    storage: Storage, sql: Sql
+) -> None:
+    """Of each key its jobs meet what the ones before them have left."""
+    run_all = [NewJob("noop", dedupe_key=key) for key in ("old", "older")]
+    old, older = storage.jobs.enqueue_many(run_all)
+    for job in storage.jobs.claim(QUEUE, "owner", 2):
+        finish(storage, job, Done(), owner="owner")
+    plain = NewJob("noop", dedupe_key="old")
+    jobs = [
+        windowed("older"),  # five, more than there are rounds
+        *[windowed("older") for _ in range(4)],
+        windowed("old"),
+        plain,
+        windowed("old"),
+        windowed("new"),
+        NewJob("noop", "2", dedupe_key="new", replace=REPLACEABLE),
+        windowed("new", payload="3"),
+    ]
+
+    results = storage.jobs.enqueue_many(jobs)
+
+    new, last = results[6], results[8]
+    assert {each.id for each in results[:5]} == {older.id}
+    assert results[5].id == old.id
+    assert not new.is_deduped
+    assert results[7].id == new.id
+    assert not last.is_deduped
+    assert [(each.id, each.is_replaced) for each in results[9:]] == [
+        (last.id, True), (last.id, False),
+    ]  # fmt: skip
+    assert storage.job_reader.get(last.id).payload == "2"
+    assert sql.value(JOBS) == 4
+
+
 def test_a_replacement_in_a_callers_transaction(
     storage: Storage, database_settings: DatabaseSettings
 ) -> None:

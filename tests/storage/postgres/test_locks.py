@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 
 import psycopg2
@@ -491,11 +492,13 @@ def test_a_bulk_enqueue_that_replaces_and_another(meeting: Meeting) -> None:
     assert found == 0
 
 
+@pytest.mark.parametrize("window", [None, timedelta(hours=1)])
 def test_a_job_to_be_replaced_that_turns_up_late_and_a_bulk_verb(
-    meeting: Meeting,
+    meeting: Meeting, window: timedelta | None
 ) -> None:
     """It could only be locked out of the order of ids; the call begins anew."""
     storage = meeting.storage
+    other = NewJob("noop", dedupe_key="other", dedupe_for=window)
     ids = [each.id for each in meeting.bulk("az")()]
     meeting.sql.run(
         "UPDATE forge_job SET status = 'dead', completed_at = 1 WHERE id = ?", ids[0]
@@ -503,7 +506,10 @@ def test_a_job_to_be_replaced_that_turns_up_late_and_a_bulk_verb(
     results = []
 
     def replace() -> None:
-        results.extend(meeting.bulk("az", replace=("payload",))())
+        replacing = [
+            NewJob("noop", "1", dedupe_key=key, replace=["payload"]) for key in "az"
+        ]
+        results.extend(storage.jobs.enqueue_many([*replacing, other])[:2])
 
     def retry_and_change() -> None:
         assert storage.job_admin.requeue(ids[0])
