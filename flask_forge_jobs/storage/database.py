@@ -364,7 +364,8 @@ class Faults(ABC):
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if error is None:
             return
-        fault = self._meaning(error)
+        is_ours = isinstance(error, TransientError)
+        fault = error if is_ours else self._meaning(error)
         if isinstance(fault, TransientError) and not self.is_retried:
             fault = fault.surfaced
         if fault is not None and fault is not error:

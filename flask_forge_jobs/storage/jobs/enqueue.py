@@ -151,9 +151,7 @@ class Enqueuer:
             if len(jobs) == 1 and key is None:
                 values = parameters_of(jobs[0], ids[0])
                 return [self._store(transaction, jobs[0], values, created)]
-            return self._store_many(
-                transaction, jobs, ids, created, is_joined=is_joined
-            )
+            return self._store_many(transaction, jobs, ids, created)
 
         def store_if_admitted() -> list[EnqueueResult]:
             # A caller's transaction may last long, and no producer waits for it.
@@ -199,17 +197,13 @@ class Enqueuer:
         jobs: Sequence[NewJob],
         ids: Sequence[str],
         created: set[str],
-        *,
-        is_joined: bool,
     ) -> list[EnqueueResult]:
         pairs = list(zip(jobs, ids, strict=True))
         for queue_name in {job.queue for job in jobs}:
             transaction.wake(queue_name)
         plain, careful = _sort_out(pairs, is_repeated=transaction.attempt > 0)
         due = _append(transaction, plain) if plain else {}
-        stored = {}
-        if careful:
-            stored = store_keyed(transaction, careful, created, is_joined=is_joined)
+        stored = store_keyed(transaction, careful, created) if careful else {}
         return [
             new_result(job, job_id, due[job_id], created)
             if job_id in due

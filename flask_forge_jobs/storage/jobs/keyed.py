@@ -7,7 +7,6 @@ holder, is locked out of order, so it is waited for only briefly.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from flask_forge_jobs.errors import InvalidInputError, StorageBusyError
@@ -58,27 +57,19 @@ def _lock_order(pair: NewPair) -> tuple[str, str]:
 
 
 def store_keyed(
-    transaction: Transaction,
-    pairs: Sequence[NewPair],
-    created: set[str],
-    *,
-    is_joined: bool,
+    transaction: Transaction, pairs: Sequence[NewPair], created: set[str]
 ) -> dict[str, EnqueueResult]:
     """Store jobs that come :func:`in_lock_order`; return the results by id.
 
-    A caller's transaction, which ``is_joined``, keeps its own limits, and cannot begin
-    anew.
-
     Raises:
-        TransientError: The transaction has to begin anew.
-        StorageBusyError: It would have to.
+        TransientError: The transaction has to begin anew; one of the caller, from the
+            savepoint.
     """
     ours = lock_pending(transaction, pairs)
     results = _store_unheld(transaction, pairs, created, ours)
     left = _unsettled(pairs, results, ours)
     if left:
-        limit = contextlib.nullcontext() if is_joined else transaction.brief_waits()
-        with limit:
+        with transaction.brief_waits():
             for _ in range(ROUNDS):
                 ours |= lock_pending(transaction, left)
                 results |= _store_unheld(transaction, left, created, ours)
@@ -86,8 +77,7 @@ def store_keyed(
                 if not left:
                     break
             else:
-                busy = changes_hands(left[0][0])
-                raise busy if is_joined else TransientError(busy)
+                raise TransientError(changes_hands(left[0][0]))
     return _replaced_all(transaction, pairs, results)
 
 

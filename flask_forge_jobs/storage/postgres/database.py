@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from operator import methodcaller
 from typing import TypeVar
 
@@ -252,14 +253,9 @@ class PostgresDatabase:
         """Run a unit of work inside the caller's transaction."""
         begin = joinable(look_below(connection))
         self.open()
+        begin = partial(begin, self.known_version, is_quiet=self._state.quiet.is_on)
         with self._surfaced:
-            return run_joined(
-                begin,
-                self._is_ours,
-                self.known_version,
-                work,
-                is_quiet=self._state.quiet.is_on,
-            )
+            return run_joined(begin, self._is_ours, work, self._wait)
 
     def _is_ours(self, joined: PostgresTransaction, found: Row) -> bool:
         """Return whether a connection with this ``whose_tables`` sees our tables."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import psycopg2
@@ -15,6 +15,7 @@ from psycopg2.extensions import (
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # likewise
 
+from flask_forge_jobs.errors import StorageBusyError
 from flask_forge_jobs.storage.caller_transaction import (
     SAVEPOINT,
     has_failed,
@@ -22,8 +23,9 @@ from flask_forge_jobs.storage.caller_transaction import (
     is_asynchronous,
     refuse,
 )
-from flask_forge_jobs.storage.database import Row
+from flask_forge_jobs.storage.database import Row, TransientError, run_with_retries
 from flask_forge_jobs.storage.postgres.transaction import (
+    BRIEF_WAIT_MS,
     PostgresTransaction,
     version_check,
 )
@@ -32,6 +34,7 @@ T = TypeVar("T")
 
 _ENCODING = "UTF8"
 _NO_TRANSACTION, _FAILED_TRANSACTION = "25P01", "25P02"
+_DEADLOCK, _LOCKED = "40P01", "55P03"
 
 
 class JoinedTransaction(PostgresTransaction):
@@ -43,6 +46,7 @@ class JoinedTransaction(PostgresTransaction):
         super().__init__(
             connection, f"SAVEPOINT {SAVEPOINT}", known_version, is_quiet=is_quiet
         )
+        self._is_brief = False
         self._began_here = self._status() == TRANSACTION_STATUS_IDLE
         self._cursor = self._open_cursor()
 
@@ -63,6 +67,27 @@ class JoinedTransaction(PostgresTransaction):
     def check_version(self) -> None:
         """Check, with the next statement, that this code may write to the schema."""
         self.send_ahead(version_check(self._known_version))
+
+    @contextlib.contextmanager
+    def brief_waits(self) -> Iterator[None]:
+        """Wait only briefly within the block; the caller's own limit comes back."""
+        self._run(*self._texts_unsent("SELECT current_setting('lock_timeout')"))
+        ((before,),) = self._cursor.fetchall()
+        self._is_brief = True
+        self.send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")
+        yield
+        self.send_ahead(f"SET LOCAL lock_timeout = '{before}'")
+        self._is_brief = False
+
+    def may_begin_anew(self, error: BaseException) -> bool:
+        """Whether the same work may succeed once its own locks are released.
+
+        So not after a conflict with the snapshot, which is the caller's.
+        """
+        if isinstance(error, TransientError):
+            return True
+        code = error.pgcode if isinstance(error, psycopg2.Error) else None
+        return code == _DEADLOCK or (code == _LOCKED and self._is_brief)
 
     def end(self) -> None:
         """Send what is pending and release the savepoint.
@@ -125,18 +150,17 @@ def require_at_rest(status: int) -> None:
 
 
 def run_joined(
-    begin: Callable[..., JoinedTransaction],
+    begin: Callable[[], JoinedTransaction],
     is_ours: Callable[[PostgresTransaction, Row], bool],
-    known_version: int,
     work: Callable[[PostgresTransaction], T],
-    *,
-    is_quiet: bool,
+    wait: Callable[[float], object],
 ) -> T:
     """Run a unit of work in a savepoint of the caller's transaction.
 
     If no transaction is open, one begins. If ``work`` raises, only its own changes are
-    undone. ``begin`` opens the savepoint; ``is_ours`` compares its row of
-    ``whose_tables`` with that of our connections.
+    undone; after a conflict that this may resolve, it is repeated. ``begin`` opens the
+    savepoint; ``is_ours`` compares its row of ``whose_tables`` with that of our
+    connections; ``wait`` sleeps before a retry.
 
     Raises:
         InvalidInputError: The connection is in autocommit mode without a transaction,
@@ -144,14 +168,24 @@ def run_joined(
         SchemaTooNewError: The schema is too new for this code.
         StorageError: The transaction has failed.
     """
-    opened = begin(known_version, is_quiet=is_quiet)
+    return run_with_retries(lambda _: _run_once(begin(), is_ours, work), wait)
+
+
+def _run_once(
+    opened: JoinedTransaction,
+    is_ours: Callable[[PostgresTransaction, Row], bool],
+    work: Callable[[PostgresTransaction], T],
+) -> T:
     try:
         _require_ours(opened, is_ours)
         opened.check_version()
         result = work(opened)
         opened.end()
-    except BaseException:
+    except BaseException as error:
         opened.undo()
+        if opened.may_begin_anew(error) and not isinstance(error, TransientError):
+            busy = StorageBusyError("the transaction kept conflicting")
+            raise TransientError(busy) from error
         raise
     return result
 

@@ -11,13 +11,12 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.postgres.listener import CHANNEL
 from tests.support.jobs import OWNER, QUEUE
 from tests.support.runtimes import wait_until
 from tests.support.sql import UNDER_TEST, Sql
 from tests.support.threads import Heard, run_together
 
-IDLE_MS = 150
+IDLE_MS = 600
 WAIT = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -50,7 +49,8 @@ HARSH = {
 LISTENERS = (
     "SELECT pid, extract(epoch FROM clock_timestamp() - state_change) * 1000 "
     "FROM pg_stat_activity WHERE datname = current_database() "
-    "AND query LIKE 'LISTEN %' AND state = 'idle' AND pid <> pg_backend_pid()"
+    "AND query LIKE 'LISTEN %idle_session_timeout%' AND state = 'idle' "
+    "AND pid <> pg_backend_pid()"
 )
 
 
@@ -117,12 +117,11 @@ def test_a_listener_that_hears_nothing_keeps_its_session(
     heard = Heard()
     listener = harsh.database.listen(heard)
     assert heard.wait_for(None)
-    beside.run("SELECT pg_notify(?, 'mail')", CHANNEL)
-    assert heard.wait_for("mail")
+    wait_until(lambda: beside.run(LISTENERS), "its session has our limits")
     ((first, _),) = beside.run(LISTENERS)
 
     wait_until(
-        lambda: any(idle_ms > 3 * IDLE_MS for _, idle_ms in beside.run(LISTENERS)),
+        lambda: any(idle_ms > 2 * IDLE_MS for _, idle_ms in beside.run(LISTENERS)),
         "the listener was idle for long",
     )
 
@@ -138,7 +137,7 @@ def test_a_session_of_the_pool_may_be_idle(harsh: Storage, beside: Sql) -> None:
     wait_until(
         lambda: beside.value(
             "SELECT bool_and(clock_timestamp() - state_change > "
-            f"{3 * IDLE_MS} * interval '1 ms') FROM pg_stat_activity WHERE {UNDER_TEST}"
+            f"{2 * IDLE_MS} * interval '1 ms') FROM pg_stat_activity WHERE {UNDER_TEST}"
         ),
         "the sessions were idle for long",
     )

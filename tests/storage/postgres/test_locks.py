@@ -461,6 +461,28 @@ def test_the_limit_of_a_brief_wait_ends_with_its_block(meeting: Meeting) -> None
     assert before == after == "0"
 
 
+def test_a_callers_transaction_gets_its_own_limit_back(meeting: Meeting) -> None:
+    limits: list[str] = []
+
+    def look(transaction: Transaction) -> None:
+        transaction.all("now")  # sends what is pending
+        cursor.execute("SHOW lock_timeout")
+        limits.append(str(cursor.fetchall()[0][0]))
+
+    def work(transaction: Transaction) -> None:
+        with transaction.brief_waits():
+            look(transaction)
+        look(transaction)
+
+    with contextlib.closing(meeting.sql.connect()) as caller:
+        caller.autocommit = False
+        cursor = caller.cursor()
+        cursor.execute("SET lock_timeout = '7s'")
+        meeting.storage.database.join(caller, work)
+
+    assert limits == [f"{BRIEF_WAIT_MS}ms", "7s"]
+
+
 def test_a_bulk_enqueue_that_replaces_and_a_bulk_verb(meeting: Meeting) -> None:
     """The keys are in another order than the ids."""
     storage = meeting.storage
@@ -492,11 +514,15 @@ def test_a_bulk_enqueue_that_replaces_and_another(meeting: Meeting) -> None:
     assert found == 0
 
 
+@pytest.mark.parametrize("is_joined", [False, True])
 @pytest.mark.parametrize("window", [None, timedelta(hours=1)])
 def test_a_job_to_be_replaced_that_turns_up_late_and_a_bulk_verb(
-    meeting: Meeting, window: timedelta | None
+    meeting: Meeting, window: timedelta | None, *, is_joined: bool
 ) -> None:
-    """It could only be locked out of the order of ids; the call begins anew."""
+    """It could only be locked out of the order of ids; the call begins anew.
+
+    In a caller's transaction it begins anew from the savepoint.
+    """
     storage = meeting.storage
     other = NewJob("noop", dedupe_key="other", dedupe_for=window)
     ids = [each.id for each in meeting.bulk("az")()]
@@ -509,7 +535,15 @@ def test_a_job_to_be_replaced_that_turns_up_late_and_a_bulk_verb(
         replacing = [
             NewJob("noop", "1", dedupe_key=key, replace=["payload"]) for key in "az"
         ]
-        results.extend(storage.jobs.enqueue_many([*replacing, other])[:2])
+        jobs = [*replacing, other]
+        if not is_joined:
+            results.extend(storage.jobs.enqueue_many(jobs)[:2])
+            return
+        with contextlib.closing(meeting.sql.connect()) as caller:
+            caller.autocommit = False
+            stored = storage.jobs.enqueue_many(jobs, connection=caller)
+            caller.commit()
+        results.extend(stored[:2])
 
     def retry_and_change() -> None:
         assert storage.job_admin.requeue(ids[0])
