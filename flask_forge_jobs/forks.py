@@ -29,7 +29,7 @@ class PerProcess(ABC):
     """State that belongs to one process; a child starts with its own."""
 
     _pid = 0
-    _beginning = threading.Lock()  # taken by the first use in a process only
+    _beginning = threading.RLock()  # taken by the first use in a process only
 
     def stay_own(self) -> None:
         """Start afresh in a forked child.
@@ -50,7 +50,7 @@ class PerProcess(ABC):
     @staticmethod
     def forget_beginning() -> None:
         """Replace the lock in a child, because a thread of the parent may hold it."""
-        PerProcess._beginning = threading.Lock()
+        PerProcess._beginning = threading.RLock()
 
 
 class Forkable(Protocol):

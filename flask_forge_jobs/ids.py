@@ -56,7 +56,7 @@ class UlidGenerator(PerProcess):
 
     def _begin(self) -> None:
         # A child that continued from its parent's state would make the same ids.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._last = 0
         self._head = (-1, "")
 
@@ -78,10 +78,13 @@ class UlidGenerator(PerProcess):
         if self._pid != os.getpid():
             self.stay_own()
         with self._lock:
-            if now_ms > self._last >> _RANDOM_BITS:
-                first = now_ms << _RANDOM_BITS | self._random_bits(_RANDOM_BITS)
-            else:  # the same millisecond, or the clock stepped back
-                first = self._last + 1
+            before = None
+            while before != self._last:  # a handler of a signal may mint some meanwhile
+                before = self._last
+                if now_ms > before >> _RANDOM_BITS:
+                    first = now_ms << _RANDOM_BITS | self._random_bits(_RANDOM_BITS)
+                else:  # the same millisecond, or the clock stepped back
+                    first = before + 1
             last = first + count - 1
             if last > _MAX_ULID:
                 raise OverflowError("the ULID space is used up")

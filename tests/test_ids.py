@@ -52,6 +52,23 @@ def test_the_least_id_of_an_instant_parts_those_before_from_those_after() -> Non
     assert least_at(-1) == "0" * 26
 
 
+def test_ids_of_a_handler_within_the_minting_of_others_are_new() -> None:
+    """A handler of a signal runs between two steps of its thread."""
+    ids: list[str] = []
+
+    def interrupted(bits: int) -> int:
+        if not ids:
+            ids.append("")
+            ids[:] = generator.new_many(3)
+        return 1 << bits - 1
+
+    generator = UlidGenerator(MovingClock(), interrupted)
+
+    outer = generator.new_many(3)
+
+    assert len({*ids, *outer}) == 6
+
+
 def test_threads_never_get_the_same_id() -> None:
     generator = UlidGenerator(MovingClock())
     ids: list[list[str]] = [[] for _ in range(8)]

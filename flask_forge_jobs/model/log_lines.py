@@ -25,7 +25,7 @@ class LogThrottle:
     ) -> None:
         self._monotonic = monotonic
         self._most = most
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         # By kind: when its minute ends, and how often it was logged in it.
         self._minutes: dict[str, tuple[float, int]] = {}
         self._held: dict[str, int] = {}

@@ -15,6 +15,7 @@ from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.outcomes import JobUpdate, Outcome, Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.reentry import Flag
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD, LocalQueue, Prefetch
 from flask_forge_jobs.runtime.service import Backoff
@@ -147,8 +148,8 @@ class WorkerState:
         self.lease_s = lease_s
         self.clock = clock
         self._parent_pid = parent_pid
-        self.signal = threading.Event()  # wakes the dispatcher
-        self.lock = threading.Lock()
+        self.signal = Flag()  # wakes the dispatcher
+        self.lock = threading.RLock()
         # Guarded by the lock. Only the dispatcher removes from ended and updates.
         share = MOST_BYTES_AHEAD // max(len(queue_names), 1)
         self.queues = {

@@ -24,6 +24,7 @@ from flask_forge_jobs.forks import PerProcess, at_end_of_child
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
+from flask_forge_jobs.reentry import Flag
 from flask_forge_jobs.storage.audit import Refusals
 from flask_forge_jobs.storage.metrics import (
     FOLD_AFTER_US,
@@ -130,12 +131,12 @@ class Flusher(PerProcess):
         recorder.on_activity = self._activity
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._flush_lock = threading.Lock()
-        self._work = threading.Event()
+        self._work = Flag()
         # Wake the thread when the flusher is garbage-collected.
         weakref.finalize(self, self._work.set).atexit = False
-        self._stopping = threading.Event()
+        self._stopping = Flag()
         self._thread: threading.Thread | None = None
         self._taken: dict[tuple[int, str, str], Tally] = {}
         self._held: dict[MetricKey, _Bucket] = {}
@@ -364,7 +365,7 @@ class Flusher(PerProcess):
             return False
 
 
-def _run(found: weakref.ref[Flusher], work: threading.Event) -> None:
+def _run(found: weakref.ref[Flusher], work: Flag) -> None:
     """Store until nothing has come for 30 seconds or the flusher is gone."""
     while True:
         work.wait(IDLE_S)

@@ -14,6 +14,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -78,7 +79,7 @@ class Times(PerProcess):
         self.stay_own()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._histogram = Histogram()
         self._listed_us: list[int] = []
 
@@ -89,8 +90,8 @@ class Times(PerProcess):
         with self._lock:
             self._listed_us.append(int(seconds * SECOND_US))
             if len(self._listed_us) > MOST_LISTED:
-                self._histogram.record_many(self._listed_us)
-                self._listed_us.clear()
+                listed_us, self._listed_us = self._listed_us, []
+                self._histogram.record_many(listed_us)
 
     def take(self) -> Histogram:
         """Return the times recorded since the last call of this method."""
@@ -114,7 +115,7 @@ class Recorder(PerProcess):
 
     def _begin(self) -> None:
         # A forked child must not count its parent's figures again.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._tallies: dict[tuple[int, str, str], _Open] = {}
         self._combinations: set[tuple[str, str]] = set()
 
@@ -223,7 +224,7 @@ class Recorder(PerProcess):
         """Return the times recorded since the last call."""
         return Operations(self.reads.take(), self.writes.take())
 
-    def _own_lock(self) -> threading.Lock:
+    def _own_lock(self) -> AbstractContextManager[object]:
         if self._pid != os.getpid():
             self.stay_own()
         return self._lock
@@ -240,8 +241,8 @@ class Recorder(PerProcess):
                 key = (bucket_us, queue_name, OTHER_KINDS)
                 return self._tallies.setdefault(key, _Open())
             self._combinations.add(combination)
-        found = self._tallies[bucket_us, queue_name, kind] = _Open()
-        return found
+        # A handler of a signal may have done the same just now.
+        return self._tallies.setdefault((bucket_us, queue_name, kind), _Open())
 
 
 logger = get_logger(__name__)
@@ -272,7 +273,7 @@ class Uncommitted(PerProcess):
 
     def _begin(self) -> None:
         # A forked child leaves its parent's jobs to the parent.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting: dict[str, _Waiting] = {}
 
     @property

@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
     Database,
     Listener,
@@ -106,9 +107,11 @@ class Unit:
         self._begin_anew(attempt)
         failure: Exception | None = None
         with contextlib.suppress(_UndoneError), contextlib.ExitStack() as self._stack:
+            self._stack.callback(setattr, calls, "is_busy", False)
             try:
                 result = work()
             except Exception as error:
+                calls.is_busy = True
                 if error is self._fault:
                     raise
                 # Not the database's error, so do not let it translate it.
@@ -116,6 +119,7 @@ class Unit:
                 raise _UndoneError from None
             if self._fault is not None:
                 raise StorageError("a change failed, so nothing is stored")
+            calls.is_busy = True  # the end of the transaction is a call, too
             return result
         assert failure is not None  # noqa: S101  # for the type checker
         raise failure
@@ -284,54 +288,74 @@ class UnitExecutor:
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run it in the present unit, or pass on."""
+        if calls.is_busy:
+            raise within_another()
         since = perf_counter()
         try:
+            calls.is_busy = True
             unit = present.unit
             if unit is None:
                 return self._database.write(work, urgent=urgent)
             return unit.within(self._database, work)
         finally:
+            calls.is_busy = False
             self._wrote(perf_counter() - since)
 
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the present unit, or pass on."""
+        if calls.is_busy:
+            raise within_another()
         since = perf_counter()
         try:
+            calls.is_busy = True
             unit = present.unit
             if unit is None:
                 return self._database.execute(name, **parameters)
             return unit.pipeline(self._database, lambda tx: tx.all(name, **parameters))
         finally:
+            calls.is_busy = False
             self._wrote(perf_counter() - since)
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Pass on: the caller owns the transaction."""
+        if calls.is_busy:
+            raise within_another()
         since = perf_counter()
         try:
+            calls.is_busy = True
             return self._database.join(connection, work)
         finally:
+            calls.is_busy = False
             self._wrote(perf_counter() - since)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run it in the present unit if it has begun, or pass on."""
+        if calls.is_busy:
+            raise within_another()
         since = perf_counter()
         try:
+            calls.is_busy = True
             unit = present.unit
             if unit is None or not unit.has_begun(self._database):
                 return self._database.read(work)
             return unit.within(self._database, work)
         finally:
+            calls.is_busy = False
             self._read(perf_counter() - since)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the present unit if it has begun, or pass on."""
+        if calls.is_busy:
+            raise within_another()
         since = perf_counter()
         try:
+            calls.is_busy = True
             unit = present.unit
             if unit is None or not unit.has_begun(self._database):
                 return self._database.read_one(name, **parameters)
             return unit.within(self._database, lambda tx: tx.all(name, **parameters))
         finally:
+            calls.is_busy = False
             self._read(perf_counter() - since)
 
     def wake(self, queue_name: str) -> None:

@@ -242,6 +242,63 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a caller's transaction waits on for a job that turns up late",
+        "storage/postgres/join.py",
+        '        self.send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")\n',
+        "",
+        (
+            (
+                "storage/postgres/test_locks.py"
+                "::test_a_job_to_be_replaced_that_turns_up_late_and_a_bulk_verb"
+            ),
+        ),
+    ),
+    Mutant(
+        "a caller's transaction keeps our limit",
+        "storage/postgres/join.py",
+        """        self.send_ahead(f"SET LOCAL lock_timeout = '{before}'")\n""",
+        "",
+        (
+            (
+                "storage/postgres/test_locks.py"
+                "::test_a_callers_transaction_gets_its_own_limit_back"
+            ),
+        ),
+    ),
+    Mutant(
+        "a handler of a signal calls the storage amid a call of its thread",
+        "storage/units.py",
+        """pass on.\"\"\"
+        if calls.is_busy:
+            raise within_another()
+        since = perf_counter()
+        try:
+            calls.is_busy = True
+            unit = present.unit
+            if unit is None:
+                return self._database.execute(""",
+        """pass on.\"\"\"
+        since = perf_counter()
+        try:
+            calls.is_busy = True
+            unit = present.unit
+            if unit is None:
+                return self._database.execute(""",
+        (
+            (
+                "storage/test_interrupts.py::test_a_handler_that_enqueues"
+                "_at_any_place_is_served_or_refused"
+            ),
+        ),
+    ),
+    Mutant(
+        "ids that a handler of a signal has minted come again",
+        "ids.py",
+        "while before != self._last:",
+        "while before is None:",
+        ("test_ids.py::test_ids_of_a_handler_within_the_minting_of_others_are_new",),
+    ),
+    Mutant(
         "a queue that was deleted stays paused",
         "runtime/slots.py",
         "stored.get(name) or QueueSettings(name) for name in settings}",

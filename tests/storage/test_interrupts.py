@@ -1,4 +1,4 @@
-"""An exception from a signal handler leaves no transaction open and nothing taken.
+"""A signal handler may raise, and enqueue: nothing stays open or taken, nothing hangs.
 
 Python runs a handler where a function begins and where a call into C returns. A
 profiler is called at nearly all of these places, so one that raises tries each.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -19,12 +20,15 @@ import pytest
 
 import flask_forge_jobs
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.errors import StorageBusyError, StorageError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from tests.support.backends import on_sqlite
-from tests.support.jobs import enqueue
+from tests.support.costs import no_hang
+from tests.support.jobs import QUEUE, enqueue
+from tests.support.runtimes import worker_state
+from tests.support.sql import Sql
 
 OURS = flask_forge_jobs.__path__[0]
 CALLS: dict[str, Callable[[Storage], object]] = {
@@ -179,3 +183,54 @@ def test_an_interrupt_just_after_a_transaction_began_rolls_it_back(
 
     with ThreadPoolExecutor(1) as thread:
         assert what_is_held(storage, database_settings, thread) == []
+
+
+# -- a handler that enqueues -------------------------------------------------------
+
+
+def wait_for_a_job(storage: Storage) -> None:
+    storage.jobs.ends.wait("none", lambda: False, 0.001)
+
+
+INTERRUPTED = CALLS | {
+    "figures": lambda s: s.flusher.flush(),
+    "a wait": wait_for_a_job,
+}
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_a_handler_that_enqueues_at_any_place_is_served_or_refused(
+    storage: Storage, database_settings: DatabaseSettings, name: str
+) -> None:
+    """It never waits for what its own thread has locked."""
+    answers: Counter[str] = Counter()
+    stored: set[str] = set()
+
+    def handle() -> None:
+        try:
+            stored.add(storage.jobs.enqueue(NewJob("handler")).id)
+        except StorageBusyError as error:
+            answers["refused"] += "signal handler" in str(error)
+
+    def call() -> object:
+        return INTERRUPTED[name](storage)
+
+    state = worker_state(QUEUE)
+    listener = storage.jobs.ends.listen(state.notify)
+    call()
+    for place in places_of(call):
+        met: list[int] = []
+
+        def interrupt(now: Place, place: Place = place, met: list[int] = met) -> None:
+            if now == place and not met:
+                met.append(1)
+                handle()
+
+        with no_hang(), at_each_place(interrupt):
+            call()
+    listener.stop()
+
+    rows = Sql(database_settings).run("SELECT id FROM forge_job WHERE kind = 'handler'")
+    assert {job_id for (job_id,) in rows} == stored
+    assert len(stored) + answers["refused"] > 20
+    assert stored

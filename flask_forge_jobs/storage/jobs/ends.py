@@ -31,6 +31,7 @@ from flask_forge_jobs.model.outcomes import (
     JobUpdate,
 )
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
+from flask_forge_jobs.reentry import one_call
 from flask_forge_jobs.storage.database import (
     Executor,
     Listener,
@@ -59,7 +60,7 @@ class JobEnds(PerProcess):
         self.stay_own()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._starting = threading.Lock()
         self._asked: dict[str, float] = {}
         self._waiting: dict[str, list[threading.Event]] = {}
@@ -139,7 +140,7 @@ class JobEnds(PerProcess):
         self.hear(question)  # a worker of this process
         listener = self._listener
         if listener is not None:
-            with contextlib.suppress(StorageError):  # polling finds the end
+            with contextlib.suppress(StorageError), one_call():  # polling finds the end
                 listener.tell(question)
 
     @contextlib.contextmanager

@@ -50,7 +50,7 @@ class Watchdog:
         self._numbers = itertools.count()
         self._watched: dict[int, tuple[float, Connection]] = {}
         self._thread: threading.Thread | None = None
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self._closing = threading.Event()
 
     def watching(self, connection: Connection, limit_s: float) -> _Watch:

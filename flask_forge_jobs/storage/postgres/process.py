@@ -124,7 +124,7 @@ class Availability:
     ) -> None:
         self._probe = probe
         self._on_return = on_return
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self._reason: str | None = None
         self._closing = threading.Event()
         self._returned_at = -math.inf
