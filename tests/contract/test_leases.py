@@ -32,7 +32,9 @@ def test_a_holder_renews_its_lease(storage: Storage, sql: Sql) -> None:
 
 def test_an_expired_lease_is_anybodys(storage: Storage, sql: Sql) -> None:
     storage.leases.take("work", "a", 60)
-    sql.age(61)
+    sql.age(30)
+    assert not storage.leases.take("work", "b", 60)  # which does not prolong it
+    sql.age(31)
 
     assert storage.leases.take("work", "b", 60)
     assert not storage.leases.take("work", "a", 60)

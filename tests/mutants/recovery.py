@@ -330,16 +330,11 @@ MUTANTS = (
     ),
     # -- leases ------------------------------------------------------------------------
     Mutant(
-        "a lease is taken before it has expired",
+        "a lease that is asked for in vain runs longer",
         _LEASES,
         "OR forge_lease.expires_at <= :now",
         "OR forge_lease.expires_at > :now",
-        (
-            (
-                "contract/test_leases.py"
-                "::test_a_lease_is_one_holders_until_it_is_released"
-            ),
-        ),
+        ("contract/test_leases.py::test_an_expired_lease_is_anybodys",),
     ),
     Mutant(
         "a holder cannot renew its lease",
