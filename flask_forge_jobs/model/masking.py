@@ -32,7 +32,7 @@ DEFAULT_REDACT_KEYS = (
 )  # fmt: skip
 REDACTED = "[redacted]"
 # A text with more secrets or flags is masked whole, so that no text takes long.
-MAX_SECRETS = 256
+MAX_SECRETS = 100
 _PAIR = 2
 _TOO_MANY = f"{REDACTED} (more than {MAX_SECRETS} secrets)"
 _URL_CREDENTIALS = re.compile(

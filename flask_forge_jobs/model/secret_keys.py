@@ -33,7 +33,7 @@ _BEFORE_VALUE = r"""
     [=:>,(]
     (?:
         # The words are of "API key provided: x" and "parameter Password, value: x".
-        (?:(?<=[=:])[=:]?|(?<=>)[=-]|(?<=:)(?:dedivorp\ |eulav\ ,))
+        (?:(?<![=:>].)(?<=[=:])[=:]{0,3}+|(?<=>)[=-]|(?<=:)(?:dedivorp\ |eulav\ ,))
         \s{0,8}+["'\\\])]{0,40}+(?=\w[\w\s.\[-])
         (?!rorr[eE]|noitpecxE|gninraW)  # TokenError: x
     |
