@@ -160,6 +160,11 @@ class OutcomeMapper:
         queue = self._settings_of(job.queue_name)
         return failure_delay_s(job.attempts, queue, self._jitter, otherwise_s=delay_s)
 
+    def log_unstorable(self, update: JobUpdate, error: Exception) -> None:
+        """Log why an outcome cannot be stored; a database may quote its texts."""
+        trace = trace_of(error, self._mask)
+        logger.error("cannot store how job %s ended: %s", update.job.id, trace)
+
     def replacements(self, update: JobUpdate) -> list[JobUpdate]:
         """Return what to write instead of an outcome that the database refuses.
 
@@ -273,8 +278,8 @@ class OutcomeWriter:
                 self._recorder.ended([update], refused)
             except NO_FAULT_OF_ROWS:
                 raise
-            except Exception:
-                logger.exception("cannot store how job %s ended", update.job.id)
+            except Exception as error:  # noqa: BLE001  # whatever the driver refuses
+                self._mapper.log_unstorable(update, error)
                 replacements = self._mapper.replacements(update)
             with self._state.lock:
                 self._state.updates.remove(update)

@@ -516,6 +516,18 @@ def test_all_but_the_bad_one_are_stored(
     assert f"cannot store how job {bad} ended" in caplog.text
 
 
+def test_the_log_of_an_outcome_that_cannot_be_stored_shows_no_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    update = JobUpdate(claimed(), JobStatus.DONE)
+    error = ValueError("DETAIL:  Failing row contains (1, c4n4ry).")
+
+    OutcomeMapper(QueueSettings, None).log_unstorable(update, error)
+
+    assert "Failing row contains [redacted]" in caplog.text
+    assert "c4n4ry" not in caplog.text
+
+
 def test_a_replacement_that_is_refused_as_well_is_given_up(rig: Rig) -> None:
     rig.end_claimed(BAD)
     rig.writer.write_singly(rig.writer.collect())
