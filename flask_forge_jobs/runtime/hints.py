@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable
 
-from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.config.database import URL_KEY, DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
@@ -18,6 +18,8 @@ from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.storage.base import Storage
 
 logger = get_logger(__name__)
+# What keeps the jobs of tests in memory, if not a URL of None.
+_IN_MEMORY = {"SQLALCHEMY_DATABASE_URI": "SQLALCHEMY_DATABASE_URI = 'sqlite://'"}
 
 
 class Hints:
@@ -57,11 +59,11 @@ class Hints:
         if jobs := sum(queue.counts.total for queue in found):
             logger.warning(
                 "these tests use %s, set by %s, which already holds %s jobs; give them "
-                "a database of their own, or set FORGE_JOBS_DATABASE_URL = None to "
-                "keep their jobs in memory",
+                "a database of their own, or set %s to keep their jobs in memory",
                 self._settings.dsn_for_display,
                 self._settings.source,
                 jobs,
+                _IN_MEMORY.get(self._settings.source or "", f"{URL_KEY} = None"),
             )
 
     def _warn_of_unserved(self, queue_names: set[str]) -> None:

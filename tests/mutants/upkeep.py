@@ -463,4 +463,25 @@ MUTANTS = (
         "    return True",
         ("test_sharing.py::test_a_database_that_jobs_cannot_share_is_refused",),
     ),
+    Mutant(
+        "the embedded worker says more than gunicorn is told to",
+        "embedded.py",
+        "_show(name, handlers, max(logging.INFO, server.level))",
+        "_show(name, handlers, logging.INFO)",
+        ("test_embedded.py::test_gunicorn_may_log_less",),
+    ),
+    Mutant(
+        "the embedded worker adds to the application's logging",
+        "embedded.py",
+        "if shown.level == logging.NOTSET and not shown.hasHandlers():",
+        "if shown.level == logging.NOTSET:",
+        ("test_embedded.py::test_logging_of_the_application_is_left_alone",),
+    ),
+    Mutant(
+        "variables that reach the configuration are warned of",
+        "config/variables.py",
+        "            or key in config\n",
+        "",
+        ("config/test_variables.py::test_any_other_variable_is_left_alone",),
+    ),
 )

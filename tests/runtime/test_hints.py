@@ -44,17 +44,30 @@ def test_a_queue_that_nobody_serves_is_told_once_a_minute_in_debug_mode(
     assert caplog.messages == ["no worker serves queue mail, its jobs wait"]
 
 
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        ("FORGE_JOBS_DATABASE_URL", "set FORGE_JOBS_DATABASE_URL = None"),
+        ("SQLALCHEMY_DATABASE_URI", "set SQLALCHEMY_DATABASE_URI = 'sqlite://'"),
+    ],
+)
 def test_tests_in_a_database_with_other_jobs_are_warned_once(
-    storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
+    storage: Storage,
+    named: DatabaseSettings,
+    caplog: pytest.LogCaptureFixture,
+    source: str,
+    advice: str,
 ) -> None:
     add(storage, "quick")
+    named = replace(named, source=source)
     given = hints(storage, named, testing=True, debug=True)
 
     for _ in range(2):
         given.give(["default"])
 
     (message,) = caplog.messages
-    assert "set by FORGE_JOBS_DATABASE_URL, which already holds 1 jobs" in message
+    assert f"set by {source}, which already holds 1 jobs" in message
+    assert advice in message
 
 
 @pytest.mark.parametrize("is_empty", [True, False])
