@@ -157,6 +157,7 @@ HARMLESS = (
     'Key (tenant, id)=(1, 7) is not present in table "orders".',
     "key 'name' missing",
     "sort key: 'name'",
+    "primary_key='id', {'foreign_key': 'orders', 'scorecard': 'x'}, order.key='y'",
     "keyboard: us, card_id=7, primary_key=7, key_id: 3",
     '{"private": false, "key": 7, "card": {"brand": "visa"}}',
     'foreign key constraint "fk" of table "orders"',
