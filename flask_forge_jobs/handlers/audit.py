@@ -24,6 +24,8 @@ MAX_FILTER_LENGTH = 512
 MAX_ARGUMENTS_LENGTH = 4000
 _SHOWN_LENGTH = 200
 _MASKED_LENGTH = 2000
+# Of all texts of a request, far more than the trail keeps; the others are left out.
+_MASKED_IN_ALL = 32_000
 _MAX_MEMBERS = 20
 _MAX_DEPTH = 8
 _CURSOR = re.compile(r"(?P<at>[0-9]{1,18})-(?P<id>[0-9]{1,18})")
@@ -105,17 +107,21 @@ def arguments_text(document: object, redactor: Redactor) -> str:
     """
     # Cut first, because masking is slow; but keep more text than is shown, so that no
     # token is cut in half before it is masked.
-    masked = redactor.request(_trimmed(document))
+    masked = redactor.request(_trimmed(document, [_MASKED_IN_ALL]))
     text = json.dumps(_shortened(masked), separators=(",", ":"))
     if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
     return json.dumps({"omitted_characters": len(text)})
 
 
-def _trimmed(value: object, depth: int = 0) -> object:
-    """Return the first members of arrays and objects, and how many are left out."""
+def _trimmed(value: object, room: list[int], depth: int = 0) -> object:
+    """Return the first members of arrays and objects, and how many are left out.
+
+    ``room`` holds how many more characters of texts there may be.
+    """
     if isinstance(value, str):
-        return value[:_MASKED_LENGTH]
+        room[0] -= min(len(value), _MASKED_LENGTH)
+        return value[:_MASKED_LENGTH] if room[0] >= 0 else "..."
     if not isinstance(value, dict | list):
         return value
     if depth >= _MAX_DEPTH:
@@ -123,10 +129,10 @@ def _trimmed(value: object, depth: int = 0) -> object:
     rest = len(value) - _MAX_MEMBERS
     note = f"... ({rest} more)"
     if isinstance(value, list):
-        shown = [_trimmed(member, depth + 1) for member in value[:_MAX_MEMBERS]]
+        shown = [_trimmed(member, room, depth + 1) for member in value[:_MAX_MEMBERS]]
         return [*shown, note] if rest > 0 else shown
     kept = {
-        key[:_SHOWN_LENGTH]: _trimmed(member, depth + 1)
+        key[:_SHOWN_LENGTH]: _trimmed(member, room, depth + 1)
         for key, member in islice(value.items(), _MAX_MEMBERS)
     }
     return kept | {"...": note} if rest > 0 else kept

@@ -123,6 +123,18 @@ def test_wide_and_deep_documents_are_cut() -> None:
     assert _text(wide)["..."] == "... (980 more)"
 
 
+def test_of_very_many_texts_the_last_are_left_out() -> None:
+    """Masking all of them would take longer than the request itself."""
+    text = f"{'x' * 1990} ghp_{'a1' * 18}"
+
+    shown = _text({"notes": [{"n": text}] * 20})
+
+    assert [each["n"] for each in shown["notes"]][14:18] == [
+        "x" * 200 + "...", "x" * 200 + "...", "...", "...",
+    ]  # fmt: skip
+    assert "ghp_" not in json.dumps(shown)
+
+
 def test_sec_S37_token_at_the_cut_is_masked_whole() -> None:
     token = "ghp_" + "a1" * 18
 
