@@ -24,6 +24,9 @@ class InvalidInputError(ForgeJobsError, ValueError):
         message: What is wrong, with the bound.
     """
 
+    # In place of the message, in a text that clients do not read.
+    _detail: str | None = None
+
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
@@ -35,7 +38,7 @@ class InvalidInputError(ForgeJobsError, ValueError):
         if first in ("arguments", "payload"):
             path = "".join(rest).lstrip(".")
             place = f"argument `{path}`" if path else "arguments"
-            self.args = (f"{place} of `{kind}`: {self.message}",)
+            self.args = (f"{place} of `{kind}`: {self._detail or self.message}",)
         return self
 
 

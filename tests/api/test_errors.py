@@ -266,7 +266,7 @@ def test_sec_S39_what_the_checks_of_a_class_raise_reaches_the_log_only(
     }
     [line] = [text for text in caplog.messages if "Account" in text]
     assert line.partition(": ")[2] == (
-        "payload.account: is not a Account: "
+        "argument `account` of `pay`: is not a Account: "
         f"RuntimeError: {SECRET}\\npassword=[redacted] iban: [redacted]"
     )
 
