@@ -12,6 +12,9 @@ from flask_forge_jobs.runtime.execution import Execution
 HORIZON_S = 0.05
 MOST_AHEAD = 128
 MOST_BYTES_AHEAD = 16 * 1024 * 1024  # payloads of the prefetched jobs of a process
+# No more are claimed while this part of them waits: a claim of many costs little more
+# than a claim of one.
+_ENOUGH = 0.75
 # Weight of the newest job in the means: about the last ten count.
 _WEIGHT = 0.2
 # A shorter run and a smaller payload count for less, so that the quick jobs between two
@@ -55,10 +58,12 @@ class Prefetch:
         """
         if self._mean_s is None or self._mean_s >= HORIZON_S:
             return 0
-        start = int(slots * HORIZON_S / max(self._mean_s, 1e-6))
+        start = min(int(slots * HORIZON_S / max(self._mean_s, 1e-6)), MOST_AHEAD)
+        if waiting > _ENOUGH * start:
+            return 0
         room_bytes = self._most_bytes - waiting_bytes
         fit = int(room_bytes / max(self._mean_bytes or 1.0, 1.0))
-        return max(min(min(start, MOST_AHEAD) - waiting, fit), 0)
+        return max(min(start - waiting, fit), 0)
 
 
 def _mean(mean: float | None, newest: float) -> float:

@@ -177,9 +177,26 @@ MUTANTS = (
     Mutant(
         "jobs that wait already are claimed ahead once more",
         _QUEUE,
-        "min(start, MOST_AHEAD) - waiting, fit",
-        "min(start, MOST_AHEAD), fit",
-        ("runtime/test_local_queue.py::test_how_many_are_claimed_ahead",),
+        "min(start - waiting, fit)",
+        "min(start, fit)",
+        (
+            (
+                "runtime/test_prefetch.py"
+                "::test_jobs_that_wait_already_are_not_prefetched_again"
+            ),
+        ),
+    ),
+    Mutant(
+        "jobs are claimed ahead one by one",
+        _QUEUE,
+        "        if waiting > _ENOUGH * start:\n            return 0\n",
+        "",
+        (
+            (
+                "runtime/test_prefetch.py"
+                "::test_jobs_that_wait_already_are_not_prefetched_again"
+            ),
+        ),
     ),
     Mutant(
         "payloads that wait already are claimed ahead once more",

@@ -95,11 +95,21 @@ def test_a_small_payload_hides_no_large_ones() -> None:
     [
         (0, 0, 50),
         (30, 3000, 20),
+        (37, 3700, 13),
+        (38, 3800, 0),
         (60, 6000, 0),
         (5, MOST_BYTES_AHEAD - 1000, 10),
         (5, MOST_BYTES_AHEAD + 1000, 0),
     ],
-    ids=["none waits", "some wait", "enough wait", "large wait", "too large wait"],
+    ids=[
+        "none waits",
+        "some wait",
+        "many wait",
+        "enough wait",
+        "more wait",
+        "large wait",
+        "too large wait",
+    ],
 )
 def test_jobs_that_wait_already_are_not_prefetched_again(
     waiting: int, waiting_bytes: int, more: int
