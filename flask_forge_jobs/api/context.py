@@ -28,6 +28,7 @@ from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.job_actions import Admission
 from flask_forge_jobs.handlers.jobs import is_expensive
+from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros
@@ -148,7 +149,9 @@ class Api:
     @cached_property
     def admission(self) -> Admission:
         """Which jobs the queues take."""
-        return Admission(self.options.strict_queues, self.options.max_queue_depth)
+        options = self.options
+        kinds = KindLimit(options.max_kinds, options.registry, options.clock)
+        return Admission(options.strict_queues, options.max_queue_depth, kinds)
 
     @staticmethod
     def tell_enqueued(results: Sequence[EnqueueResult]) -> None:

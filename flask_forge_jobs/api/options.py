@@ -14,6 +14,7 @@ from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS
 from flask_forge_jobs.handlers.redaction import RedactionHook
+from flask_forge_jobs.model.jobs import DEFAULT_MAX_KINDS
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
@@ -32,6 +33,8 @@ class BlueprintOptions:
             False, which registers them.
         max_queue_depth: Most jobs that may wait in a queue for a request to add more;
             default 0, no limit.
+        max_kinds: Most kinds of stored jobs for a request to add one that no known task
+            has; default 1000.
         enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
         redact_keys: Key names whose values are masked; see
             :mod:`flask_forge_jobs.model.masking`.
@@ -67,6 +70,7 @@ class BlueprintOptions:
     bulk_max: int = DEFAULT_MAX_ROWS
     strict_queues: bool = False
     max_queue_depth: int = 0
+    max_kinds: int = DEFAULT_MAX_KINDS
     enable_demo: bool = False
     redact_keys: Sequence[str] = ()
     redact_default_keys: Sequence[str] = DEFAULT_REDACT_KEYS

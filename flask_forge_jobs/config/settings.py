@@ -18,6 +18,7 @@ from flask_forge_jobs.config import checks
 from flask_forge_jobs.config.checks import is_service_link, near_match
 from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.model.jobs import DEFAULT_MAX_KINDS
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 
@@ -140,6 +141,14 @@ class Settings:
         "Most queues. Enqueueing to or creating one more is refused, over HTTP with "
         "400. Each queue adds gauges to ``/metrics``.",
         unit="queues",
+    )
+    max_kinds: int = _option(
+        DEFAULT_MAX_KINDS,
+        checks.integer(1, 1_000_000),
+        "Most kinds of stored jobs. A request to enqueue one more gets 400, unless the "
+        "application has a task of that kind. A kind is free again once it has no "
+        "jobs. It does not apply to Python code.",
+        unit="kinds",
     )
     enable_demo: bool = _option(
         False,

@@ -30,6 +30,11 @@ from flask_forge_jobs.tasks.routing import Router
 
 PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5
+MAX_LISTED = 1000
+MAX_LISTED_BYTES = 8_388_608
+# Of schedules read at once, each of which may have 1 MiB; doubled as long as they are
+# small.
+FIRST_PAGE = 16
 # Changes are checked on this before the schedule is looked up.
 _SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
 
@@ -63,9 +68,33 @@ class Preview:
     next: Sequence[datetime]
 
 
-def list_schedules(storage: Storage, *, redactor: Redactor) -> list[ScheduleDetail]:
-    """Return every schedule, by name; secrets are masked."""
-    return [detail(schedule, redactor) for schedule in storage.cron.all()]
+@dataclass(frozen=True, slots=True)
+class ScheduleList:
+    """The first schedules, and how many there are in all."""
+
+    schedules: Sequence[ScheduleDetail]
+    total: int
+
+
+def list_schedules(storage: Storage, *, redactor: Redactor) -> ScheduleList:
+    """Return the first schedules, by name; secrets are masked.
+
+    They are at most 1,000, and no more follow once their payloads have 8 MiB.
+    """
+    found: list[Schedule] = []
+    room, page_size, name = MAX_LISTED_BYTES, FIRST_PAGE, ""
+    while room > 0 and len(found) < MAX_LISTED:
+        page = storage.cron.all(name, min(page_size, MAX_LISTED - len(found)))
+        for schedule in page:
+            if room > 0:
+                found.append(schedule)
+            room -= len(schedule.definition.payload)
+        if len(page) < page_size:
+            break
+        name, page_size = page[-1].definition.name, 2 * page_size
+    is_whole = room > 0 and len(found) < MAX_LISTED
+    total = len(found) if is_whole else storage.cron.count()
+    return ScheduleList([detail(each, redactor) for each in found], total)
 
 
 def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, require_possible_id
+from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.model.bounds import (
     PRIORITY_RANGE,
     check_integer,
@@ -45,20 +46,24 @@ class Admission:
 
     ``strict_queues`` refuses unregistered queues. ``max_queue_depth`` is how many jobs
     may wait in one queue, scheduled and failed ones included; 0 means no limit.
+    ``kinds`` bounds the kinds of jobs; None allows any number.
     """
 
     strict_queues: bool = False
     max_queue_depth: int = 0
+    kinds: KindLimit | None = None
 
     @property
     def most_waiting(self) -> int | None:
         """How many jobs may wait in one queue; None means the queue's own limit."""
         return self.max_queue_depth or None
 
-    def check(self, storage: Storage, queue_names: Iterable[str]) -> None:
-        """Check that the queues of new jobs are registered, if queues are strict."""
+    def check(self, storage: Storage, jobs: Sequence[NewJob]) -> None:
+        """Check that queues are registered, if they are strict, and bound kinds."""
         if self.strict_queues:
-            storage.queues.require(sorted(set(queue_names)))
+            storage.queues.require(sorted({job.queue for job in jobs}))
+        if self.kinds is not None:
+            self.kinds.check(storage, [job.kind for job in jobs])
 
 
 NO_LIMITS = Admission()
@@ -133,7 +138,7 @@ def enqueue(
         QueueNotFoundError: The queue is not registered, and queues are strict.
         QueueFullError: Too many jobs wait in the queue.
     """
-    admission.check(storage, [job.queue])
+    admission.check(storage, [job])
     return storage.jobs.enqueue(job, key, most_waiting=admission.most_waiting)
 
 
@@ -176,7 +181,7 @@ def enqueue_many(
     key: RequestKey | None = None,
 ) -> EnqueueReport:
     """Enqueue jobs like :func:`enqueue`, in one transaction."""
-    admission.check(storage, [job.queue for job in jobs])
+    admission.check(storage, jobs)
     results = storage.jobs.enqueue_many(jobs, key, most_waiting=admission.most_waiting)
     return EnqueueReport(results)
 

@@ -6,6 +6,15 @@ from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
 from flask_forge_jobs.model.limits import RateLimit, check_scope
 from flask_forge_jobs.storage.base import Storage
 
+MAX_LISTED = 1000
+
+
+def list_all(storage: Storage) -> tuple[list[RateLimit], int]:
+    """Return the first 1,000 buckets, by scope, and the number of all."""
+    found = storage.rate_limits.all(MAX_LISTED)
+    is_whole = len(found) < MAX_LISTED
+    return found, len(found) if is_whole else storage.rate_limits.count()
+
 
 def get(storage: Storage, scope: str) -> RateLimit:
     """Return one bucket with its current tokens."""

@@ -38,6 +38,8 @@ from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 EMPTY_PAYLOAD = "{}"
 MAX_BULK_JOBS = 10_000
+# Of stored jobs; only requests are held to it.
+DEFAULT_MAX_KINDS = 1000
 
 
 class JobStatus(StrEnum):

@@ -93,17 +93,18 @@ class CronStorage:
         self._recorder = recorder
         self._most_queues = most_queues
 
-    def all(self) -> list[Schedule]:
-        """Return every schedule, by name."""
-        rows = self._database.read(lambda transaction: transaction.all("all_schedules"))
+    def all(self, after: str = "", limit: int = 2**31) -> list[Schedule]:
+        """Return the first schedules behind a name, by name; by default every one."""
+        values: dict[str, Parameter] = {"name": after, "limit": limit}
+        rows = self._database.read(lambda tx: tx.all("all_schedules", **values))
         return [schedule_from_row(row) for row in rows]
 
-    def get(self, name: str) -> Schedule:
-        """Return one schedule.
+    def count(self) -> int:
+        """Return how many schedules there are."""
+        return int(self._database.read_one("count_schedules")[0][0])
 
-        Raises:
-            ScheduleNotFoundError: No schedule has this name.
-        """
+    def get(self, name: str) -> Schedule:
+        """Return one schedule; raise ScheduleNotFoundError if none has the name."""
         rows = self._database.read(lambda tx: tx.all("get_schedule", name=name))
         if not rows:
             raise ScheduleNotFoundError(name)

@@ -109,10 +109,14 @@ class RateLimits:
         rows = self._database.read(lambda tx: tx.all("get_rate_limit", scope=scope))
         return _only(scope, rows)
 
-    def all(self) -> list[RateLimit]:
-        """Return every bucket, by scope."""
+    def count(self) -> int:
+        """Return how many buckets there are."""
+        return int(self._database.read_one("count_rate_limits")[0][0])
+
+    def all(self, limit: int = 2**31) -> list[RateLimit]:
+        """Return the first buckets, by scope; by default every one."""
         rows = self._database.read(
-            lambda transaction: transaction.all("all_rate_limits")
+            lambda transaction: transaction.all("all_rate_limits", limit=limit)
         )
         return [rate_limit_from_row(row) for row in rows]
 

@@ -1,6 +1,36 @@
 from __future__ import annotations
 
+from marshmallow import Schema
+from marshmallow.fields import List
+
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import UNVERSIONED, V1, all_routes
+
+# Lists without a limit in the query and without X-Result-Truncated, each with what
+# bounds it.
+BOUNDED = {
+    "storage_info": "the facts of a backend",
+    "queue_overview": "FORGE_JOBS_MAX_QUEUES",
+    "v1_queues": "FORGE_JOBS_MAX_QUEUES",
+    "v1_stats": "FORGE_JOBS_MAX_QUEUES",
+    "v1_queue": "the workers, 1,024 slots",
+    "queue_workers": "the workers",
+    "queue_timeline": "2,000 buckets",
+    "queue_metric_series": "2,000 buckets",
+    "queue_resource_series": "2,000 buckets of each worker",
+    "queue_db_series": "2,000 buckets of each worker",
+    "jobs_kinds": "1,000 kinds; X-Total-Count tells of more",
+    "job_inspect": "32 errors",
+    "v1_job_read": "32 errors",
+    "v1_errors": "the newest errors, see handlers/activity",
+    "v1_ready": "the checks and services of this package",
+}
+
+
+def has_lists(route: Route) -> bool:
+    answer = route.answer
+    fields = answer.fields.values() if isinstance(answer, Schema) else [answer]
+    return route.method == "GET" and any(isinstance(each, List) for each in fields)
 
 
 def test_no_two_routes_share_an_endpoint_or_a_place() -> None:
@@ -16,6 +46,18 @@ def test_every_route_of_the_reference_stands_below_v1_too() -> None:
     for method, path in places:
         if not path.startswith("/v1/"):
             assert (method, f"/v1{path}") in places
+
+
+def test_sec_S29_no_list_is_endless() -> None:
+    endless = {
+        route.endpoint
+        for route in (*UNVERSIONED, *V1)
+        if has_lists(route)
+        and (route.query is None or "limit" not in route.query.fields)
+        and "X-Result-Truncated" not in route.gives
+    }
+
+    assert endless == BOUNDED.keys()
 
 
 def test_our_own_routes_stand_below_v1_only() -> None:

@@ -39,7 +39,7 @@ def test_secrets_are_masked_in_the_payload(storage: Storage) -> None:
         payload={"token": "s3cret", "plain": 1},
     )  # fmt: skip
 
-    (listed,) = cron.list_schedules(storage, redactor=REDACTOR)
+    (listed,) = cron.list_schedules(storage, redactor=REDACTOR).schedules
 
     for detail in (created, listed):
         assert detail.payload == {"token": "[redacted]", "plain": 1}
@@ -52,9 +52,43 @@ def test_a_damaged_payload_does_not_hide_the_schedules(
     create(storage)
     sql.run("UPDATE forge_cron SET payload = '{'")
 
-    (listed,) = cron.list_schedules(storage, redactor=REDACTOR)
+    (listed,) = cron.list_schedules(storage, redactor=REDACTOR).schedules
 
     assert listed.payload == "{"
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 48, 49])
+def test_all_schedules_are_listed_while_they_are_few(
+    storage: Storage, count: int
+) -> None:
+    names = [f"n{number:02}" for number in range(count)]
+    for name in names:
+        create(storage, name)
+
+    found = cron.list_schedules(storage, redactor=REDACTOR)
+
+    assert [each.schedule.definition.name for each in found.schedules] == names
+    assert found.total == count
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "shown"),
+    [("MAX_LISTED", 3, 3), ("MAX_LISTED", 20, 20), ("MAX_LISTED_BYTES", 4, 2)],
+)
+def test_a_list_of_schedules_has_an_end(
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    value: int,
+    shown: int,
+) -> None:
+    for number in range(21):
+        create(storage, f"n{number:02}")
+    monkeypatch.setattr(cron, limit, value)
+
+    found = cron.list_schedules(storage, redactor=REDACTOR)
+
+    assert (len(found.schedules), found.total) == (shown, 21)
 
 
 def test_dedupe_keeps_a_custom_key(storage: Storage, sql: Sql) -> None:

@@ -160,7 +160,7 @@ def _fill(storage: Storage, queue_name: str, jobs: int) -> None:
 
 
 def test_without_limits_the_database_is_not_asked() -> None:
-    Admission().check(None, ["none"])  # type: ignore[arg-type]  # never touched
+    Admission().check(None, [NewJob("k")])  # type: ignore[arg-type]  # never touched
 
 
 @pytest.mark.parametrize(("more", "passes"), [(0, True), (1, False)])
@@ -198,6 +198,7 @@ def test_a_queue_may_have_to_be_known(storage: Storage) -> None:
     storage.queues.ensure("mail")
     admission = Admission(strict_queues=True)
 
-    admission.check(storage, ["mail"])
+    known, unknown = NewJob("k", queue_name="mail"), NewJob("k", queue_name="none")
+    admission.check(storage, [known])
     with pytest.raises(QueueNotFoundError):
-        admission.check(storage, ["mail", "none"])
+        admission.check(storage, [known, unknown])

@@ -83,6 +83,20 @@ MUTANTS = (
         ("api/schemas/test_fields.py",),
     ),
     Mutant(
+        "a request may invent any number of kinds",
+        "handlers/kinds.py",
+        "if len(asked | stored) > self._limit and",
+        "if len(stored) > self._limit and",
+        ("handlers/test_kinds.py",),
+    ),
+    Mutant(
+        "a list of schedules goes on after 8 MiB",
+        "handlers/cron.py",
+        "    while room > 0 and len(found) < MAX_LISTED:",
+        "    while len(found) < MAX_LISTED:",
+        ("handlers/test_cron.py",),
+    ),
+    Mutant(
         "an object may repeat a key",
         _PAYLOADS,
         "    if len(found) != len(pairs):\n",

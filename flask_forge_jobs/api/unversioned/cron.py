@@ -14,6 +14,7 @@ from flask_forge_jobs.api.response import (
     dumper,
     empty_response,
     enqueued_response,
+    truncated,
 )
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas import cron as shapes
@@ -28,9 +29,11 @@ _DEDUPE = shapes.DedupeRequest()
 
 
 def list_schedules(api: Api) -> Response:
-    """Return every cron schedule, by name."""
+    """Return the cron schedules, by name, up to 1,000 or 8 MiB of payloads."""
     found = cron.list_schedules(api.storage, redactor=api.redactor)
-    return array_response([_DUMP(schedule) for schedule in found])
+    schedules = [_DUMP(schedule) for schedule in found.schedules]
+    response = array_response(schedules, found.total)
+    return truncated(response, len(schedules), found.total)
 
 
 def set_enabled(api: Api, name: str) -> Response:
@@ -69,6 +72,7 @@ ROUTES = (
     Route(
         method="GET", path="/cron", endpoint="cron_list", view=list_schedules,
         permission=Permission.READ, answer=List(Nested(shapes.CronSchedule)),
+        gives=("X-Result-Truncated",),
     ),
     Route(
         method="POST", path="/cron/<name>/enabled", endpoint="cron_set_enabled",

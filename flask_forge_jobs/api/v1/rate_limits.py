@@ -11,6 +11,7 @@ from flask_forge_jobs.api.response import (
     dumper,
     empty_response,
     json_response,
+    truncated,
 )
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.rate_limits import RateLimit, RateLimitRequest
@@ -24,8 +25,10 @@ _REQUEST = RateLimitRequest()
 
 
 def list_all(api: Api) -> Response:
-    """Return every rate limit with its current tokens."""
-    return array_response([_DUMP(each) for each in api.storage.rate_limits.all()])
+    """Return the rate limits, up to 1,000, with their current tokens."""
+    found, total = rate_limits.list_all(api.storage)
+    response = array_response([_DUMP(each) for each in found], total)
+    return truncated(response, len(found), total)
 
 
 def get(api: Api, scope: str) -> Response:
@@ -54,6 +57,7 @@ ROUTES = (
     Route(
         method="GET", path=PATH, endpoint="v1_rate_limits", view=list_all,
         permission=Permission.READ, answer=List(Nested(RateLimit)),
+        gives=("X-Result-Truncated",),
     ),
     Route(
         method="GET", path=f"{PATH}/<scope>", endpoint="v1_rate_limit", view=get,

@@ -11,6 +11,7 @@ from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import series as shapes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
+from flask_forge_jobs.handlers.jobs import MAX_KINDS
 
 _DUMP_SERIES = dumper(shapes.NamedSeries())
 _DUMP_KIND = dumper(shapes.KindRow())
@@ -35,7 +36,8 @@ def list_kinds(api: Api) -> Response:
     queue = query.pop("queue")
     query["queue_names"] = api.scope.names([queue] if queue else [])
     found = series.kinds(api.storage, now=api.now, **query)
-    return array_response([_DUMP_KIND(each) for each in found])
+    shown = [_DUMP_KIND(each) for each in found[:MAX_KINDS]]
+    return truncated(array_response(shown, len(found)), len(shown), len(found))
 
 
 ROUTES = (
@@ -47,6 +49,6 @@ ROUTES = (
     Route(
         method="GET", path="/v1/kinds", endpoint="v1_kinds", view=list_kinds,
         permission=Permission.READ, reach=Reach.VIEW, query=_KINDS_QUERY,
-        answer=List(Nested(shapes.KindRow)),
+        answer=List(Nested(shapes.KindRow)), gives=("X-Result-Truncated",),
     ),
 )  # fmt: skip

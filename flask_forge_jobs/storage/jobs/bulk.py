@@ -12,7 +12,7 @@ does not depend on the size of the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flask_forge_jobs.model.bulk import (
@@ -33,6 +33,9 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.conditions import Conditions
+
+# Queues and kinds that are read at once.
+COMBINATIONS = 500
 
 
 def delete(
@@ -216,13 +219,35 @@ def _combinations(
     wanted: JobFilter,
     statuses: frozenset[str],
     after: WalkPosition | None,
-) -> list[tuple[JobStatus, str, str]]:
-    found = {
-        (JobStatus(status), queue_name, kind)
-        for queue_name, kind, status, _, _ in transaction.all("counts")
-        if status in statuses and wanted.covers(queue_name, kind)
-    }
-    return sorted(each for each in found if after is None or each >= after[:3])
+) -> Iterator[tuple[JobStatus, str, str]]:
+    """Yield combinations with jobs from that of ``after`` on, a page at a time.
+
+    There may be tens of thousands of kinds, and a step needs the first few.
+    """
+    queues = None if wanted.queues is None else encode_names("name", wanted.queues)
+    kinds = encode_names("name", wanted.kinds) if wanted.kinds else None
+    for status in sorted(map(JobStatus, statuses)):
+        last = ("", "")
+        if after is not None and status <= after.status:
+            if status < after.status:
+                continue
+            last = (after.queue_name, after.kind)
+            yield status, *last
+        page_size = 1
+        rows = [last]
+        while len(rows) == page_size:
+            page_size = COMBINATIONS
+            rows = transaction.all(
+                "combinations",
+                status=status.value,
+                queue_name=rows[-1][0],
+                kind=rows[-1][1],
+                queues=queues,
+                kinds=kinds,
+                limit=page_size,
+            )
+            for queue_name, kind in rows:
+                yield status, queue_name, kind
 
 
 def _candidates(

@@ -252,6 +252,22 @@ def test_sec_S32_a_queue_too_many_is_400(
     assert "FORGE_JOBS_MAX_QUEUES" in answer.json["msg"]
 
 
+@pytest.mark.parametrize("route", KEYED)
+def test_sec_S32_a_kind_too_many_is_400(storage: Storage, route: str) -> None:
+    url, body = KEYED[route]
+    storage.jobs.enqueue_many([NewJob("known"), NewJob("send")])
+    client = mount(storage, BlueprintOptions(max_kinds=2))
+
+    assert client.post(url, json=body({**JOB, "kind": "known"})).status_code < 300
+    answer = client.post(url, json=body({**JOB, "kind": "invented"}))
+
+    assert storage.job_reader.kinds() == ["known", "send"]
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["field"].endswith("kind")
+    assert "FORGE_JOBS_MAX_KINDS" in answer.json["msg"]
+
+
 def test_sec_S31_the_demo_is_no_way_around(storage: Storage, sql: Sql) -> None:
     client = mount(storage, BlueprintOptions(max_queue_depth=1, enable_demo=True))
 

@@ -81,6 +81,21 @@ def test_a_bad_bucket_is_400(
     assert storage.rate_limits.all() == []
 
 
+def test_sec_S29_the_list_of_buckets_has_an_end(
+    client: FlaskClient, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_forge_jobs.handlers.rate_limits.MAX_LISTED", 2)
+    for scope in "abc":
+        storage.rate_limits.put(scope, capacity=1, refill_per_sec=1.0)
+        answer = client.get(URL)
+        is_cut = scope == "c"
+
+        assert answer.json is not None
+        assert [each["scope"] for each in answer.json] == ["a", "b"][: len(answer.json)]
+        assert answer.headers["X-Total-Count"] == str("abc".index(scope) + 1)
+        assert ("X-Result-Truncated" in answer.headers) is is_cut
+
+
 def test_a_bad_scope_is_400(client: FlaskClient) -> None:
     answer = client.put(f"{URL}/a,b", json=BUCKET)
 

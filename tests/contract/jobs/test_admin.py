@@ -398,6 +398,16 @@ def test_fold_counts_changes_no_sum(storage: Storage, sql: Sql) -> None:
     assert len(rows) == len(before)
 
 
+def test_no_count_stays_of_a_kind_without_jobs(storage: Storage, sql: Sql) -> None:
+    jobs = storage.jobs.enqueue_many([NewJob(f"k{n}") for n in range(5)])
+    for job in jobs[1:]:
+        storage.job_admin.delete(job.id)
+
+    storage.job_admin.fold_counts(0)
+
+    assert sql.run("SELECT kind, jobs FROM forge_job_count") == [("k0", 1)]
+
+
 def test_counts_follow_any_sql(storage: Storage, sql: Sql) -> None:
     """I8: the database itself counts, whatever statement changed the rows"""
     storage.jobs.enqueue_many(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.pace import BATCH
 from tests.support.jobs import (
     OWNER,
@@ -56,10 +59,12 @@ def test_a_walk_goes_in_batches(
     )
 
 
+@pytest.mark.parametrize("read_at_once", [1, 2, 6, 500])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 500])
 def test_each_job_is_visited_once_over_many_combinations(
-    storage: Storage, limit: int
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, limit: int, read_at_once: int
 ) -> None:
+    monkeypatch.setattr(bulk, "COMBINATIONS", read_at_once)
     jobs = [
         NewJob(f"kind-{n % 3}", queue_name=f"queue-{n % 2}", priority=n)
         for n in range(23)
@@ -72,6 +77,32 @@ def test_each_job_is_visited_once_over_many_combinations(
     assert max(step.matched for step in steps) <= limit
     positions = [step.position for step in steps[:-1]]
     assert positions == sorted(set(positions), key=lambda each: each or ())
+
+
+def test_a_step_reads_few_of_very_many_kinds(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "COMBINATIONS", 3)
+    storage.jobs.enqueue_many(
+        [NewJob(f"k{n}", queue_name=f"q{n % 2}") for n in range(50)]
+    )
+    read: list[int] = []
+    page = bulk._combinations
+
+    def counted(*arguments: Any) -> Iterator[tuple[JobStatus, str, str]]:
+        read.append(0)
+        for each in page(*arguments):
+            read[-1] += 1
+            yield each
+
+    monkeypatch.setattr(bulk, "_combinations", counted)
+    wanted = JobFilter(queues=("q1",), kinds=tuple(f"k{n}" for n in range(30)))
+
+    steps = walk(storage, JobAction.DELETE, wanted, limit=5)
+
+    assert sum(step.matched for step in steps) == 15
+    assert max(read) <= 7
+    assert len(storage.job_reader.kinds()) == 35
 
 
 def test_a_walk_of_nothing_but_conflicts_ends(storage: Storage) -> None:

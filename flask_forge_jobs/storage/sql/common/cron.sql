@@ -8,7 +8,13 @@
 -- name: all_schedules
 SELECT /* use schedule_columns */
 FROM forge_cron
+WHERE name > :name
 ORDER BY name
+LIMIT :limit
+
+-- name: count_schedules
+SELECT COUNT(*)
+FROM forge_cron
 
 -- name: get_schedule
 SELECT /* use schedule_columns */

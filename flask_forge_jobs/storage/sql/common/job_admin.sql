@@ -79,6 +79,26 @@ FROM forge_job
 WHERE COALESCE(dedupe_key, '') <> ''
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
+-- name: combinations
+-- A page of the queues and kinds that have jobs of a status; SQLite reads no more than
+-- that by the primary key.
+SELECT queue_name, kind
+FROM forge_job_count
+WHERE status = :status
+    AND (queue_name, kind) > (:queue_name, :kind)
+    AND (
+        :queues IS NULL
+        OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */)
+    )
+    AND (
+        :kinds IS NULL
+        OR kind IN (SELECT w.name FROM /* rows w: name text = :kinds */)
+    )
+GROUP BY queue_name, kind
+HAVING SUM(jobs) > 0
+ORDER BY queue_name, kind
+LIMIT :limit
+
 -- name: walk
 -- Served by forge_job_list: the next jobs of one status, queue and kind, matching or not,
 -- so a rare match does not make a step long.
@@ -174,5 +194,8 @@ FROM forge_job
 WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
 -- name: fold_counts
--- SQLite counts in place, so there is nothing to fold.
-SELECT 0
+-- SQLite counts in place, so only what has fallen to 0 goes.
+DELETE FROM forge_job_count
+WHERE jobs = 0
+    AND (SELECT COUNT(*) > :worthwhile FROM forge_job_count WHERE jobs = 0)
+RETURNING jobs

@@ -4,6 +4,11 @@
 SELECT scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
 FROM forge_rate_limit
 ORDER BY scope
+LIMIT :limit
+
+-- name: count_rate_limits
+SELECT COUNT(*)
+FROM forge_rate_limit
 
 -- name: get_rate_limit
 SELECT scope, capacity, refill_per_sec, tokens, last_refilled_at, :now

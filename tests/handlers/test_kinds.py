@@ -1,0 +1,82 @@
+"""How many kinds requests may invent."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.kinds import KNOWN_KIND_S, KindLimit
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.clocks import MovingClock
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+def limit(clock: MovingClock) -> KindLimit:
+    registry = TaskRegistry()
+    registry.add(NoopEcho())
+    return KindLimit(2, registry, clock)
+
+
+def store(storage: Storage, *kinds: str) -> list[str]:
+    jobs = storage.jobs.enqueue_many([NewJob(kind) for kind in kinds])
+    return [job.id for job in jobs]
+
+
+def test_one_kind_too_many_is_refused(storage: Storage, limit: KindLimit) -> None:
+    store(storage, "a")
+    limit.check(storage, ["a", "b"])
+    store(storage, "b")
+
+    limit.check(storage, ["b", "a"])
+    with pytest.raises(InvalidInputError, match="FORGE_JOBS_MAX_KINDS allows 2") as one:
+        limit.check(storage, ["c"])
+    with pytest.raises(InvalidInputError) as many:
+        limit.check(storage, ["a", "c"])
+    assert (one.value.field, many.value.field) == ("kind", "items[1].kind")
+
+
+def test_a_kind_of_a_task_is_never_refused(storage: Storage, limit: KindLimit) -> None:
+    store(storage, "a", "b", "c")
+
+    limit.check(storage, [NoopEcho.kind, "a"])
+
+
+def test_a_kind_without_jobs_is_free_again(
+    storage: Storage, limit: KindLimit, clock: MovingClock
+) -> None:
+    first, _ = store(storage, "a", "b")
+    limit.check(storage, ["a", "b"])
+    storage.job_admin.delete(first)
+
+    limit.check(storage, ["c"])
+    store(storage, "c")
+    clock.move(KNOWN_KIND_S)
+    with pytest.raises(InvalidInputError):
+        limit.check(storage, ["a"])
+
+
+def test_a_kind_is_looked_up_once_in_a_while(
+    storage: Storage, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = KindLimit(2, None, clock)
+    asked: list[str | None] = []
+
+    def kinds(queue_name: str | None = None) -> list[str]:
+        asked.append(queue_name)
+        return ["a"]
+
+    monkeypatch.setattr(storage.job_reader, "kinds", kinds)
+    for _ in range(3):
+        limit.check(storage, ["a", "b"])
+    assert len(asked) == 1
+    clock.move(KNOWN_KIND_S)
+    limit.check(storage, ["a"])
+    assert len(asked) == 2
