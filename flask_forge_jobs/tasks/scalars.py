@@ -52,11 +52,9 @@ class FailedCheckError(InvalidInputError):
     """
 
     def __init__(self, field: str, wants: str, reason: str) -> None:
-        super().__init__(
-            field,
-            f"is not {wants}; the log has the reason",
-            f"is not {wants}: {reason}",
-        )
+        super().__init__(field, f"is not {wants}; the log has the reason")
+        self._detail = f"is not {wants}: {reason}"
+        self.args = (f"{field}: {self._detail}",)
 
 
 def refuse(value: object, path: str, wants: str) -> NoReturn:
