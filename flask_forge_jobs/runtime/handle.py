@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from flask_forge_jobs.errors import StorageError
@@ -19,6 +20,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import Released
+from flask_forge_jobs.reentry import calls
 from flask_forge_jobs.runtime.cron import Scheduler
 from flask_forge_jobs.runtime.dispatcher import Dispatcher, TimeLimits
 from flask_forge_jobs.runtime.execution import Execution, Runner
@@ -265,9 +267,9 @@ class RuntimeHandle:
         this outlives the stop, so its job is given back. In a child that was forked
         from the worker's process, it leaves the worker alone and returns False.
 
-        A handler had better set an event that the main program waits for: if the
-        program was just storing a job, a call from the handler keeps the outcomes of
-        jobs from being stored, and these jobs run again.
+        If the handler has interrupted a call of the storage, that has to end first: the
+        stop goes on in a thread of its own, for which the program's end waits, and this
+        returns False at once.
 
         Args:
             timeout_s: Seconds before running tasks are asked to stop; default 5.
@@ -277,6 +279,10 @@ class RuntimeHandle:
             False if a task did not stop, so that its job was given back.
         """
         if os.getpid() != self._pid:  # a copy, without the threads
+            return False
+        if calls.is_busy:
+            stop = partial(self.shutdown_graceful, timeout_s, last_call_s=last_call_s)
+            threading.Thread(target=stop, name="forge-jobs-stop").start()
             return False
         with self._stopping:
             if self._is_stopping:

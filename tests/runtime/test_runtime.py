@@ -33,6 +33,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.reentry import one_call
 from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S
 from flask_forge_jobs.runtime.handle import RuntimeHandle
@@ -1321,3 +1322,20 @@ def test_a_handler_that_stops_what_is_stopping_does_not_wait_for_itself(
     assert answers == [False, True, True]
     assert status_of(storage, job_id) is JobStatus.DONE
     assert storage.workers.all() == []
+
+
+def test_a_handler_amid_a_call_of_the_storage_leaves_the_stop_to_a_thread(
+    storage: Storage, held: HeldTask
+) -> None:
+    """The outcomes could not be stored before that call has ended."""
+    handle = QueueRuntime(storage, registry_of(held)).with_queues(["default"]).start()
+    job_id = add(storage, "held")
+    held.wait_for_start()
+
+    with one_call():
+        answer = handle.shutdown_graceful(LIMIT_S)
+    held.release.set()
+
+    assert answer is False
+    assert handle.shutdown_graceful(LIMIT_S)  # waits for the other one
+    assert status_of(storage, job_id) is JobStatus.DONE
