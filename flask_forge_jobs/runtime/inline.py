@@ -63,11 +63,14 @@ class InlineRun:
     outcome: Outcome
     error: BaseException | None
 
-    def raise_error(self) -> None:
-        """If the run failed, raise what the task raised."""
+    def raise_error(self, advice: str | None = None) -> None:
+        """If the run failed, raise what the task raised, with advice as a note."""
+        __tracebackhide__ = True
         if not isinstance(self.outcome, Failed | Dead):
             return
         if self.error is not None:
+            if advice is not None:
+                self.error.add_note(f"raised by a job of {self.job.kind}; {advice}")
             raise self.error.with_traceback(below_ours(self.error))
         if isinstance(self.outcome, Dead):
             raise self.outcome

@@ -33,6 +33,7 @@ Mode = Literal["inline", "queued", "drain"]
 MODES = get_args(Mode)
 MOST_AT_ONCE = 1000  # more jobs in one drain look like a task that enqueues itself
 _PAGE = 1000
+_ADVICE = "drain(raise_errors=False) leaves it to the outcome of the job"
 _OLDEST_FIRST = JobOrder(descending=False)
 
 
@@ -58,12 +59,15 @@ class JobsKit:
             enqueued, as with ``TESTING`` and no kit.
 
     Attributes:
+        raise_errors: Whether :meth:`drain`, and mode ``"drain"`` after a request, raise
+            what a task raises; default True.
         progress: Progress reports of tasks under :meth:`perform`, the latest last.
     """
 
     def __init__(self, app: Flask, mode: Mode = "queued") -> None:
         self.app = app
         self.progress: list[Any] = []
+        self.raise_errors = True
         self._stack = contextlib.ExitStack()
         self._clock: FrozenClock | None = None
         self.mode = mode
@@ -158,20 +162,25 @@ class JobsKit:
         self.app.wsgi_app = outer  # type: ignore[method-assign]  # as Flask's manual does
         self._stack.callback(setattr, self.app, "wsgi_app", inner)
 
-    def drain(self, *queues: str) -> list[RanJob]:
+    def drain(self, *queues: str, raise_errors: bool | None = None) -> list[RanJob]:
         """Fire due schedules and run due jobs until none is left; return the runs.
 
         This includes jobs that these enqueue, and retries that become due meanwhile,
-        unless :attr:`clock` stands still. Each job has its own application context. As
-        in a worker, an exception of a task ends its job and is not raised here; check
-        the outcomes.
+        unless :attr:`clock` stands still. Each job has its own application context.
+
+        The first exception of a task is raised here, once its outcome is stored; jobs
+        behind it wait. With ``raise_errors=False`` an exception ends its job only, as
+        in a worker, and is the ``error`` of the run.
 
         Args:
             queues: Only these queues; all by default.
+            raise_errors: Whether to raise; by default :attr:`raise_errors` decides.
 
         Raises:
             RuntimeError: More than a thousand jobs have run.
         """
+        __tracebackhide__ = True
+        may_raise = self.raise_errors if raise_errors is None else raise_errors
         self._runtime.declare()
         storage = self._state.storage
         attempts_of = partial(attempts_of_kind, self._state.registry)
@@ -183,6 +192,8 @@ class JobsKit:
             ran.append(RanJob(reader.get(run.job.id), run.outcome, run.error))
             if not isinstance(run.error, Exception | None):
                 raise run.error  # such as that of pytest.fail() or Ctrl-C
+            if may_raise:
+                run.raise_error(_ADVICE)
             if len(ran) > MOST_AT_ONCE:
                 raise RuntimeError(
                     f"{len(ran)} jobs have run and more may be due; does "

@@ -175,6 +175,58 @@ def test_a_task_that_enqueues_itself_without_end_is_stopped(
         jobs.drain()
 
 
+def test_drain_raises_what_a_task_raises(jobs: JobsKit, forge: ForgeJobs) -> None:
+    """With its own frames first, after the outcome is stored; others wait."""
+    more: list[int] = []
+
+    @forge.task
+    def fails(number: int) -> None:
+        raise KeyError(number)
+
+    @forge.task
+    def work() -> None:
+        more.append(1)
+
+    failed = fails.enqueue(7)
+    work.enqueue()
+
+    with pytest.raises(KeyError) as caught:
+        jobs.drain()
+
+    assert [entry.name for entry in caught.traceback][-1] == "fails"
+    (note,) = caught.value.__notes__
+    assert note.startswith("raised by a job of fails; drain(raise_errors=False) ")
+    assert (failed.status, failed.error, more) == ("failed", "KeyError: 7", [])
+    assert [each.status for each in jobs.drain()] == [JobStatus.DONE]
+
+
+def test_drain_leaves_errors_to_the_runs_if_told_so(
+    jobs: JobsKit, forge: ForgeJobs
+) -> None:
+    @forge.task
+    def fails() -> None:
+        raise KeyError("id")
+
+    @forge.task
+    def gives_up() -> Dead:
+        return Dead("no such user")
+
+    fails.enqueue()
+    gives_up.enqueue()
+    with pytest.raises(KeyError):
+        jobs.drain()
+    with pytest.raises(Dead, match="no such user"):
+        jobs.drain()
+
+    fails.enqueue()
+    gives_up.enqueue()
+    jobs.raise_errors = False
+    failed, dead = jobs.drain()
+    assert repr(failed.error) == "KeyError('id')"
+    assert "KeyError('id')" in repr(failed)
+    assert (dead.status, dead.error) == (JobStatus.DEAD, None)
+
+
 def test_a_drain_of_a_thousand_jobs_is_not_endless(
     jobs: JobsKit, forge: ForgeJobs
 ) -> None:
@@ -347,7 +399,7 @@ def test_a_retry_is_due_after_exactly_its_back_off(
     fails.enqueue()
 
     for wait_s in (60, 120, 240):
-        (failed,) = jobs.drain()
+        (failed,) = jobs.drain(raise_errors=False)
         assert failed.job.scheduled_at - jobs.clock.now() == timedelta(seconds=wait_s)
         jobs.clock.move(wait_s - 0.1)
         assert jobs.drain() == []

@@ -12,7 +12,7 @@ def test_a_day_is_closed_every_night(client: FlaskClient, forge_jobs: JobsKit) -
     client.post("/orders/", data={"card": "fine", "cents": 500})
     client.post("/orders/", data={"card": "fine", "cents": 700})
     client.post("/orders/", data={"card": "stolen", "cents": 900})
-    forge_jobs.drain()
+    forge_jobs.drain(raise_errors=False)
 
     forge_jobs.clock.move(timedelta(days=1))
     forge_jobs.drain()
