@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -190,7 +190,6 @@ class ForgeJobs(Declarations):
         )
         # Every enqueue reads it, and app.testing costs two calls.
         is_testing = partial(app.config.__getitem__, "TESTING")
-        links = StatusLinks(settings.link_secrets, self._clock)
         return ApplicationState(
             name=app.name,
             settings=settings,
@@ -201,11 +200,12 @@ class ForgeJobs(Declarations):
             clock=self._clock,
             observer=SignalObserver(app),
             task_scope=app.app_context,
-            status_url=partial(_status_url, links),
+            status_url=_status_url_of(settings, self._clock),
             is_inline=inline_rule(settings, is_testing),
             hints=Hints(
                 storage,
                 database.settings,
+                self.registry.kinds,
                 are_wanted=lambda: app.config["DEBUG"] or app.config["TESTING"],
                 is_testing=is_testing,
             ),
@@ -310,7 +310,7 @@ class ForgeJobs(Declarations):
 
         Args:
             job_id: The job.
-            reason: Becomes the last error of a waiting job, up to 1,000 characters.
+            reason: Becomes part of the last error, up to 1,000 characters.
 
         Returns:
             ``cancelled``, or ``cancel_requested`` for a running job.
@@ -349,6 +349,10 @@ teach(ForgeJobs, OF_FORGE)
 def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:
     token = links.token(current_app, job_id, expires_in_s)
     return url_for(f"{BLUEPRINT_NAME}.{STATUS_ENDPOINT}", token=token)
+
+
+def _status_url_of(settings: Settings, clock: Clock) -> Callable[[str, float], str]:
+    return partial(_status_url, StatusLinks(settings.link_secrets, clock))
 
 
 def _choose_database(

@@ -105,7 +105,8 @@ class JobCollector(_Collector):
         found = self._read()
         yield _counter("enqueued", "Jobs stored.", found.jobs)
         yield _counter("completed", "Jobs that ended with success.", found.jobs)
-        yield _counter("dead", "Jobs that ended without success.", found.jobs)
+        yield _counter("dead", "Jobs that were given up.", found.jobs)
+        yield _counter("cancelled", "Jobs that a user cancelled.", found.jobs)
         yield _counter(
             "refused", "Runs that ended after they had lost their job.", found.jobs
         )

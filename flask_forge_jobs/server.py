@@ -265,7 +265,7 @@ class _Welcome:
                 f"FORGE_JOBS_TOKENS is not set. Use this admin token until the server "
                 f"stops:\n\n    {self._token}\n\n"
                 f"    curl -H 'Authorization: Bearer {self._token}' "
-                f"{address}{self._prefix}/queue/overview\n",
+                f"{address}{self._prefix}/v1/queues\n",
                 err=True,
             )
 

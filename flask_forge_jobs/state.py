@@ -66,6 +66,10 @@ class ApplicationState:
         if connection is None and self.hints is not None and self.hints.are_wanted():
             self.hints.give([str(job.queue_name)])
         result = self.storage.jobs.enqueue(job, connection=connection)
+        if self.hints is not None and (job.queue_name, job.kind) not in self.hints.seen:
+            self.hints.look_at(
+                str(job.queue_name), job.kind, may_read=connection is None
+            )
         self.observer.enqueued((result,))
         if connection is None and self.is_inline():
             self.run_inline([result])
@@ -80,6 +84,10 @@ class ApplicationState:
         if connection is None and self.hints is not None and self.hints.are_wanted():
             self.hints.give([str(job.queue_name) for job in routed])
         results = self.storage.jobs.enqueue_many(routed, connection=connection)
+        if self.hints is not None:
+            pairs = {(str(job.queue_name), job.kind) for job in routed}
+            for pair in pairs - self.hints.seen:
+                self.hints.look_at(*pair, may_read=connection is None)
         self.observer.enqueued(results)
         if connection is None and self.is_inline():
             self.run_inline(results)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from flask import Flask
+from flask.cli import FlaskGroup
 
-from flask_forge_jobs import ForgeJobs, InvalidInputError, TaskContext, current_job
+from flask_forge_jobs import (
+    ForgeJobs,
+    InvalidInputError,
+    StorageUnavailableError,
+    TaskContext,
+    current_job,
+)
+from flask_forge_jobs.storage.sqlite import process
 
 
 @dataclass
@@ -445,3 +456,88 @@ def test_an_argument_that_is_named_like_an_option_is_an_argument(its: Stranger) 
     job = its.forge.task(move).job(queue="x", delay=5)
 
     assert job.payload == '{"queue":"x","delay":5}'
+
+
+# -- where the application lives -------------------------------------------------------
+
+
+def test_a_circular_import_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "circular_shop.py").write_text(
+        "import circular_tasks\n"
+        "from flask import Flask\n"
+        "from flask_forge_jobs import ForgeJobs\n"
+        "forge = ForgeJobs(Flask(__name__))\n"
+    )
+    (tmp_path / "circular_tasks.py").write_text("from circular_shop import forge\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    arguments = ["--app", "circular_shop", "forge-jobs", "worker", "--burst"]
+    result = CliRunner().invoke(FlaskGroup(), arguments)
+
+    assert result.exit_code != 0
+    last = result.output.split("\n\n")[-1].replace("\n", " ")
+    assert last == (
+        "The application and a module with tasks import each other. Put "
+        "`forge = ForgeJobs()` into a module of its own, such as extensions.py, let "
+        "the tasks import it from there, and call `forge.init_app(app)` where you make "
+        "the application; import the tasks there. "
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        (None, "by default; FORGE_JOBS_DATABASE_URL names another"),
+        ("sqlite:///jobs.sqlite", "from FORGE_JOBS_DATABASE_URL"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_names_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, source: str
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(process, "create_privately", refuse)
+    app = Flask(__name__, instance_path=str(tmp_path))
+    app.config["FORGE_JOBS_DATABASE_URL"] = url
+    forge = ForgeJobs(app)
+    name = "queue.sqlite" if url is None else "jobs.sqlite"
+
+    with app.app_context(), pytest.raises(StorageUnavailableError) as caught:
+        forge.enqueue("send")
+
+    assert str(caught.value) == (
+        f"{tmp_path / name} ({source}): Permission denied; the database needs a folder "
+        "that this user can write to"
+    )
+
+
+# -- jobs that would wait --------------------------------------------------------------
+
+
+def test_a_misspelt_kind_and_a_queue_without_a_worker_are_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Flask(__name__, instance_path=str(tmp_path))
+    forge = ForgeJobs(app)
+
+    @forge.task
+    def send_welcome() -> None: ...
+
+    with app.app_context(), contextlib.closing(forge.storage):
+        for _ in range(3):
+            forge.enqueue("send_wellcome")
+            send_welcome.enqueue()
+
+    assert [each for each in caplog.messages if not each.startswith("database ")] == [
+        (
+            "no task of this application has the kind send_wellcome (did you mean "
+            "send_welcome?); its jobs wait for a worker that has one"
+        ),
+        (
+            "no worker has ever served queue default, its jobs wait; start one with "
+            "`flask forge-jobs worker --queues default`"
+        ),
+    ]

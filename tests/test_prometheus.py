@@ -172,7 +172,7 @@ def _found() -> JobCounters:
     times = QueueTimes()
     for run_ms in (1, 1, 40, 7_200_000):
         times.run.record(run_ms * 1000)
-    jobs = {("mail", "send"): Tally(3_000_000, 3, 1, 2, 0, 5), ("a", "b"): Tally(1)}
+    jobs = {("mail", "send"): Tally(3_000_000, 3, 1, 2, 0, 5, 4), ("a", "b"): Tally(1)}
     return JobCounters(jobs, {"mail": times})
 
 
@@ -186,6 +186,7 @@ def test_counters_stand_by_queue_and_kind() -> None:
     assert "# TYPE forge_jobs_enqueued_total counter" in lines
     assert 'forge_jobs_completed_total{kind="send",queue="mail"} 2' in lines
     assert 'forge_jobs_dead_total{kind="send",queue="mail"} 0' in lines
+    assert 'forge_jobs_cancelled_total{kind="send",queue="mail"} 4' in lines
     assert 'forge_jobs_refused_total{kind="send",queue="mail"} 5' in lines
 
 

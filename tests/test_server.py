@@ -315,7 +315,7 @@ def test_sec_nobody_is_let_in_for_coming_from_this_machine(tmp_path: Path) -> No
             with urllib.request.urlopen(request, timeout=30) as answer:
                 answers.append(answer.status)
 
-    assert (option, name, address) == ("-H", "Authorization", f"{url}/queue/overview")
+    assert (option, name, address) == ("-H", "Authorization", f"{url}/v1/queues")
     assert answers == [200] * 8
     token = value.removeprefix("Bearer ")
     assert [path for path in tmp_path.rglob("*") if _holds(path, token)] == []

@@ -70,8 +70,8 @@ def list_events(
     """Return events that are at least one second old.
 
     ``after`` is ``next`` of the previous page; None returns the latest events.
-    ``types`` are ``enqueued``, ``started``, ``completed`` and ``dead``; none means
-    all. ``limit`` is 1 to 500.
+    ``types`` are ``enqueued``, ``started``, ``completed``, ``dead`` and ``cancelled``;
+    none means all. ``limit`` is 1 to 500.
     """
     check_integer("limit", limit, 1, MAX_EVENTS)
     wanted = checked_filter(wanted, IN_QUERY)

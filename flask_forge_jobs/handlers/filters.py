@@ -13,6 +13,7 @@ from flask_forge_jobs.model.bounds import (
     check_text,
     shown,
 )
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 
@@ -81,8 +82,12 @@ def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
     if wanted.min_attempts:
         most = MAX_ATTEMPTS_RANGE[1]
         check_integer(names.of("min_attempts"), wanted.min_attempts, 0, most)
+    ending = wanted.ending
+    if ending is not None:
+        ending = Ending.parse(ending, names.of("ending"))
     return replace(
         wanted,
+        ending=ending,
         queues=None if wanted.queues is None else tuple(dict.fromkeys(wanted.queues)),
         kinds=tuple(dict.fromkeys(wanted.kinds)),
         statuses=statuses,

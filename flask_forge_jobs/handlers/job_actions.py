@@ -1,4 +1,4 @@
-"""Enqueue jobs; run now, cancel, delete or reschedule one."""
+"""Enqueue jobs; run now, cancel, delete, retry or reschedule one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.errors import (
+    ConflictError,
+    InvalidInputError,
+    JobNotFoundError,
+    JobStateError,
+)
 from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, require_possible_id
 from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.model.bounds import (
@@ -18,6 +23,7 @@ from flask_forge_jobs.model.bounds import (
     check_run_at,
     check_text,
 )
+from flask_forge_jobs.model.bulk import JobAction, SkipReason
 from flask_forge_jobs.model.jobs import (
     EMPTY_PAYLOAD,
     MAX_BULK_JOBS,
@@ -219,7 +225,7 @@ def cancel(
 ) -> CancelOutcome:
     """End a waiting job, or ask a running one to stop.
 
-    The reason, up to 1,000 characters, becomes part of a waiting job's last error.
+    The reason, up to 1,000 characters, becomes part of the job's last error.
 
     Raises:
         JobStateError: The job has ended.
@@ -228,6 +234,26 @@ def cancel(
     if reason:
         check_text("reason", reason, MAX_REASON_LENGTH)
     return storage.job_admin.cancel(job_id, reason)
+
+
+def retry(storage: Storage, job_id: str) -> Job:
+    """Give a failed or dead job all its attempts again, due now; return the job.
+
+    Raises:
+        JobStateError: The job waits, runs or is done.
+        ConflictError: Another unfinished job holds its dedupe key.
+    """
+    require_possible_id(job_id)
+    change = storage.job_admin.change(JobAction.RETRY, [job_id])
+    reasons = {skip.reason for skip in change.skipped}
+    job = storage.job_reader.get(job_id)
+    if SkipReason.WRONG_STATUS in reasons:
+        raise JobStateError(job_id, job.status)
+    if SkipReason.DEDUPE_CONFLICT in reasons:
+        raise ConflictError(
+            f"another unfinished job holds the dedupe key of job {job_id}"
+        )
+    return job
 
 
 def reschedule(

@@ -12,6 +12,7 @@ from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
 from flask_forge_jobs.handlers.filters import IN_LISTING, IN_QUERY, checked_filter
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import (
     ErrorEntry,
     Job,
@@ -97,6 +98,7 @@ class JobState:
     result: object
     # Why the result is not stored.
     result_error: str | None
+    ending: Ending | None
 
 
 def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
@@ -110,6 +112,7 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
         progress=_progress(job.progress, redactor),
         result=_json_value(job.result, redactor),
         result_error=job.result_error,
+        ending=job.ending,
     )
 
 

@@ -23,7 +23,7 @@ MAX_NAMES = 100
 # Per answer.
 MAX_BUCKETS_IN_ALL = 20_000
 DEFAULT_KINDS_WINDOW = timedelta(days=1)
-_NO_FIGURES = (0,) * 11
+_NO_FIGURES = (0,) * 12
 
 
 class Bucket(NamedTuple):
@@ -35,12 +35,18 @@ class Bucket(NamedTuple):
     retried: int
     completed: int
     dead: int
+    cancelled: int
     run_p50_ms: int
     run_p95_ms: int
     run_p99_ms: int
     total_p50_ms: int
     total_p95_ms: int
     total_p99_ms: int
+
+    @property
+    def failed(self) -> int:
+        """The reference's figure, to which a cancelled job has failed."""
+        return self.dead + self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class KindRow:
     kind: str
     completed: int
     dead: int
+    cancelled: int
     retried: int
     total_run_ms: int
     p50_ms: int
@@ -224,6 +231,7 @@ def _buckets(cut: Window, tallies: Sequence[Tally]) -> list[Bucket]:
             tally.retried,
             tally.completed,
             tally.dead,
+            tally.cancelled,
             *_milliseconds(tally.run),
             *_milliseconds(tally.total),
         )
@@ -240,6 +248,7 @@ def _kind_row(kind: str, tally: Tally) -> KindRow:
         kind,
         tally.completed,
         tally.dead,
+        tally.cancelled,
         tally.retried,
         round(tally.run.sum_us / 1000),
         *_milliseconds(tally.run),

@@ -28,6 +28,7 @@ class EventType(StrEnum):
     STARTED = "started"
     COMPLETED = "completed"
     DEAD = "dead"
+    CANCELLED = "cancelled"
 
 
 _STEPS = {
@@ -35,6 +36,7 @@ _STEPS = {
     EventType.STARTED: 1,
     EventType.COMPLETED: 2,
     EventType.DEAD: 2,
+    EventType.CANCELLED: 2,
 }
 
 

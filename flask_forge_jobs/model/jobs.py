@@ -1,7 +1,7 @@
 """Jobs: their states, new ones and their bounds, and stored ones as readers see them.
 
-``pending`` and ``failed`` jobs wait (``failed`` means *waiting for a retry*), an
-``in_progress`` job is owned by one worker, ``done`` and ``dead`` are final.
+``pending`` and ``failed`` jobs wait, the latter for a retry. An ``in_progress`` job is
+owned by one worker, ``done`` and ``dead`` are final.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from flask_forge_jobs.model.bounds import (
     shown,
 )
 from flask_forge_jobs.model.dedupe_keys import stored_key
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
@@ -267,6 +268,13 @@ class JobSummary:
     slot_id: str | None = None
     dedupe_key: str | None = None
     heartbeat_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+
+    @property
+    def ending(self) -> Ending | None:
+        """Whether a ``dead`` job was given up or cancelled; None for other jobs."""
+        found = Ending.DEAD if self.cancel_requested_at is None else Ending.CANCELLED
+        return found if self.status is JobStatus.DEAD else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +316,6 @@ class Job(JobSummary):
 
     payload: str
     error_history: tuple[ErrorEntry, ...] = ()
-    cancel_requested_at: datetime | None = None
     throttle_attempts: int = 0
     crashes: int = 0
     timeout_s: float | None = None
@@ -341,6 +348,7 @@ class JobFilter:
         slot_id: Being run by this slot or worker.
         schedule_name: Made by this cron schedule.
         min_attempts: Started at least this often.
+        ending: How a ``dead`` job ended.
     """
 
     queues: Sequence[str] | None = None
@@ -355,6 +363,7 @@ class JobFilter:
     slot_id: str | None = None
     schedule_name: str | None = None
     min_attempts: int = 0
+    ending: Ending | None = None
 
     def covers(self, queue_name: str, kind: str) -> bool:
         """Whether jobs of a queue and kind can match."""

@@ -46,6 +46,7 @@ class MetricKey(NamedTuple):
 class Tally:
     """What happened to jobs of one queue and kind within one bucket.
 
+    ``cancelled`` jobs ended because a user asked for it; ``dead`` ones were given up.
     ``retried`` runs ended with the job waiting again. ``refused`` runs ended when the
     job was no longer theirs, which charts do not show. ``wait`` is from due to started,
     of every run; ``run`` and ``total`` are from started and from enqueued to finished,
@@ -58,6 +59,7 @@ class Tally:
     completed: int = 0
     dead: int = 0
     refused: int = 0
+    cancelled: int = 0
     wait: Histogram = field(default_factory=Histogram)
     run: Histogram = field(default_factory=Histogram)
     total: Histogram = field(default_factory=Histogram)
@@ -70,6 +72,7 @@ class Tally:
         self.completed += other.completed
         self.dead += other.dead
         self.refused += other.refused
+        self.cancelled += other.cancelled
         self.wait.merge(other.wait)
         self.run.merge(other.run)
         self.total.merge(other.total)
@@ -91,6 +94,7 @@ class Tally:
         self.retried += part(other.retried)
         self.completed += completed
         self.dead += part(other.dead)
+        self.cancelled += part(other.cancelled)
         if completed:
             self.wait.merge_times(other.wait, end - begin)
             self.run.merge_times(other.run, end - begin)

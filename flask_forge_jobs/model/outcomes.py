@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypedDict
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES, shown
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 
@@ -146,13 +147,6 @@ class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an er
 Outcome = Done | Failed | Released | Throttled | Dead
 
 
-class Ending(StrEnum):
-    """How a job ends without being done."""
-
-    DEAD = "dead"
-    CANCELLED = "cancelled"
-
-
 class EndedJob(TypedDict):
     """What a task of ``on_dead=`` or ``on_cancelled=`` receives.
 
@@ -215,6 +209,7 @@ class JobUpdate:
         total_us: From enqueued to ended.
         concurrency_key: Under which a concurrency limit admitted the run, or None.
         was_tried: A write has failed, but may have been stored.
+        is_cancelled: The job ends as cancelled by a user, ``error`` says so.
     """
 
     job: ClaimedJob
@@ -233,21 +228,19 @@ class JobUpdate:
     total_us: int = 0
     concurrency_key: str | None = None
     was_tried: bool = False
+    is_cancelled: bool = False
     follow_ups: FollowUps | None = None
 
-    def follow_up(self, *, was_cancelled: bool) -> NewJob | None:
-        """Return the job that follows this one's end, if one does.
+    def cancel(self, message: str) -> None:
+        """Make it the end of a job that a user has cancelled."""
+        self.status, self.error, self.delay_s = JobStatus.DEAD, message, None
+        self.is_cancelled = True
 
-        With ``was_cancelled`` it was stored as cancelled, whatever the run said.
-        """
-        if was_cancelled or (
-            self.status is JobStatus.DEAD and self.error == CANCELLED_MESSAGE
-        ):
-            ending, error = Ending.CANCELLED, CANCELLED_MESSAGE
-        elif self.status is JobStatus.DEAD:
-            ending, error = Ending.DEAD, self.error or ""
-        else:
+    def follow_up(self) -> NewJob | None:
+        """Return the job that follows this one's end, if one does."""
+        if self.status is not JobStatus.DEAD:
             return None
+        ending = Ending.CANCELLED if self.is_cancelled else Ending.DEAD
         chosen = (self.follow_ups or {}).get(ending)
         if chosen is None:
             return None
@@ -259,7 +252,7 @@ class JobUpdate:
                 queue_name=job.queue_name,
                 arguments=None,
                 attempts=job.attempts,
-                error=str(error),  # a plain one, as JSON has it
+                error=str(self.error or ""),  # a plain one, as JSON has it
                 ending=ending.value,
             ),
             job.payload,
@@ -277,7 +270,9 @@ def update_for(
         case Done(result, unkept):
             return JobUpdate(job, JobStatus.DONE, result=result, result_error=unkept)
         case _ if user_cancelled:
-            return JobUpdate(job, JobStatus.DEAD, error=CANCELLED_MESSAGE)
+            cancelled = JobUpdate(job, JobStatus.DEAD)
+            cancelled.cancel(CANCELLED_MESSAGE)
+            return cancelled
         case Released():
             return JobUpdate(job, JobStatus.PENDING, delay_s=0.0, uncount=True)
         case Dead(message=message):

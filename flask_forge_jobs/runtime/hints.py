@@ -1,14 +1,17 @@
-"""Hints for developers, logged when a job is enqueued; never in production.
+"""Hints for developers, logged when a job is enqueued.
 
-In debug mode: no worker serves the queue. In tests: the database holds jobs already, so
-it may be that of development.
+Once for each kind and process: no task here has it. In debug mode, at most once a
+minute: no worker serves the queue. Outside of it, once for each queue and process: no
+worker has ever served it. In tests: the database holds jobs already, so it may be that
+of development.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from flask_forge_jobs.config.database import URL_KEY, DatabaseSettings
 from flask_forge_jobs.errors import StorageError
@@ -20,6 +23,7 @@ from flask_forge_jobs.storage.base import Storage
 logger = get_logger(__name__)
 # What keeps the jobs of tests in memory, if not a URL of None.
 _IN_MEMORY = {"SQLALCHEMY_DATABASE_URI": "SQLALCHEMY_DATABASE_URI = 'sqlite://'"}
+MOST_SEEN = 1000  # callers may invent kinds
 
 
 class Hints:
@@ -29,6 +33,7 @@ class Hints:
         self,
         storage: Storage,
         settings: DatabaseSettings,
+        known_kinds: Callable[[], Collection[str]] = tuple,
         *,
         are_wanted: Callable[[], bool],
         is_testing: Callable[[], bool],
@@ -37,10 +42,40 @@ class Hints:
         self._settings = settings
         self.are_wanted = are_wanted
         self._is_testing = is_testing
+        self._known_kinds = known_kinds
+        # Pairs of queue and kind of which there is no more to say.
+        self.seen: set[tuple[str | None, str]] = set()
+        self._queues: dict[str, object] = {}
+        self._kinds: dict[str, object] = {}
         # The queues of the embedded worker, which may be about to start.
         self.served_here: Callable[[], Iterable[str]] = tuple
         self._unlooked = threading.Lock()
         self._log_throttle = LogThrottle()
+
+    def look_at(self, queue_name: str, kind: str, *, may_read: bool) -> None:
+        """Warn, once, of a kind without a task and a queue that was never served.
+
+        Call it for new jobs whose pair is not in :attr:`seen`, after they are stored.
+
+        Args:
+            queue_name: The queue.
+            kind: The kind.
+            may_read: Whether the database may be read; not while a transaction of the
+                caller may lock it.
+        """
+        if len(self.seen) >= MOST_SEEN or len(self._kinds) >= MOST_SEEN:
+            return
+        mine = object()  # so that of several threads one gives the hint
+        if self._kinds.setdefault(kind, mine) is mine:
+            self._warn_of_unknown(kind)
+        if not may_read:
+            return
+        self.seen.add((queue_name, kind))
+        if self.are_wanted():
+            return
+        if self._queues.setdefault(queue_name, mine) is mine:
+            with contextlib.suppress(StorageError):
+                self._warn_of_never_served(queue_name)
 
     def give(self, queue_names: Iterable[str]) -> None:
         """Warn if jobs in these queues would wait, or meet jobs of before."""
@@ -74,3 +109,31 @@ class Hints:
         workers = self._storage.workers.live(LIVE_WITHIN_S)
         for name in unserved_queues(asked, workers):
             logger.warning("no worker serves queue %s, its jobs wait", one_line(name))
+
+    def _warn_of_never_served(self, queue_name: str) -> None:
+        if queue_name in self.served_here():
+            return
+        workers = self._storage.workers.live(LIVE_WITHIN_S)
+        if not unserved_queues([queue_name], workers):
+            return
+        if not self._storage.metrics.has_started(queue_name):
+            name = one_line(queue_name)
+            logger.warning(
+                "no worker has ever served queue %s, its jobs wait; start one with "
+                "`flask forge-jobs worker --queues %s`",
+                name,
+                name,
+            )
+
+    def _warn_of_unknown(self, kind: str) -> None:
+        known = self._known_kinds()
+        # A program without tasks enqueues for others.
+        if not known or kind in known:
+            return
+        similar = difflib.get_close_matches(kind, known, 1)
+        logger.warning(
+            "no task of this application has the kind %s%s; its jobs wait for a worker "
+            "that has one",
+            one_line(kind),
+            f" (did you mean {one_line(similar[0])}?)" if similar else "",
+        )

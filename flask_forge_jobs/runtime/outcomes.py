@@ -193,6 +193,8 @@ class OutcomeMapper:
         level, word = _LEVELS.get(update.status), str(update.status)
         if update.is_throttle and update.error is not None:
             level, word = logging.INFO, "throttled"
+        elif update.is_cancelled:
+            level, word = logging.INFO, "cancelled"
         if level is None:
             return
         job = update.job

@@ -226,6 +226,14 @@ class MetricStore:
             of_queue.run.merge_text(run)
         return Counters(jobs, times, shown)
 
+    def has_started(self, queue_name: str) -> bool:
+        """Return whether any job of a queue has ever started."""
+        return bool(
+            self._database.read(
+                lambda tx: tx.all("has_started", level=DAY, queue_name=queue_name)
+            )
+        )
+
     # -- upkeep --------------------------------------------------------------------
 
     def now_us(self) -> int:
@@ -351,6 +359,7 @@ def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
         "completed": tally.completed,
         "dead": tally.dead,
         "refused": tally.refused,
+        "cancelled": tally.cancelled,
         "wait_times": tally.wait.encode(),
         "run_times": tally.run.encode(),
         "total_times": tally.total.encode(),
@@ -359,11 +368,12 @@ def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
 
 def _add(tally: Tally, figures: Sequence[Any]) -> None:
     """Add a row's counts and times."""
-    enqueued, started, retried, completed, dead, run, total = figures
+    enqueued, started, retried, completed, dead, cancelled, run, total = figures
     tally.enqueued += enqueued
     tally.started += started
     tally.retried += retried
     tally.completed += completed
     tally.dead += dead
+    tally.cancelled += cancelled
     tally.run.merge_text(run)
     tally.total.merge_text(total)

@@ -21,6 +21,7 @@ from itertools import islice
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
@@ -182,6 +183,8 @@ class Recorder(PerProcess):
                 if each.status is JobStatus.DONE:
                     found.runs_us.append(run_us)
                     found.totals_us.append(each.total_us)
+                elif each.is_cancelled:
+                    found.tally.cancelled += 1
                 elif each.status is JobStatus.DEAD:
                     found.tally.dead += 1
                 else:
@@ -199,16 +202,29 @@ class Recorder(PerProcess):
         if was_idle:
             self.on_activity()
 
-    def rescued(self, queue_name: str, kind: str, status: JobStatus) -> None:
-        """Count a run whose process died or lost its job."""
+    def rescued(self, queue_name: str, kind: str, ending: Ending | None) -> None:
+        """Count a run whose process died or lost its job; None means a retry."""
         now_us = self._clock.now_us()
         with self._own_lock():
             was_idle = not self._tallies
             tally = self._open(now_us, queue_name, kind).tally
-            if status is JobStatus.DEAD:
+            if ending is Ending.CANCELLED:
+                tally.cancelled += 1
+            elif ending is Ending.DEAD:
                 tally.dead += 1
             else:
                 tally.retried += 1
+        if was_idle:
+            self.on_activity()
+
+    def cancelled_many(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Count jobs by queue and kind that a user cancelled while they waited."""
+        counts = Counter(jobs)
+        now_us = self._clock.now_us()
+        with self._own_lock():
+            was_idle = not self._tallies
+            for names, count in counts.items():
+                self._open(now_us, *names).tally.cancelled += count
         if was_idle:
             self.on_activity()
 

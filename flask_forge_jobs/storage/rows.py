@@ -98,7 +98,7 @@ def summary_from_row(row: Row) -> JobSummary:
     (
         job_id, queue_name, kind, status, priority, attempts, max_attempts,
         enqueued_at, scheduled_at, started_at, completed_at, last_error, slot_id,
-        dedupe_key, heartbeat_at,
+        dedupe_key, heartbeat_at, cancel_requested_at,
     ) = row  # fmt: skip
     return JobSummary(
         id=job_id,
@@ -116,6 +116,7 @@ def summary_from_row(row: Row) -> JobSummary:
         slot_id=slot_id,
         dedupe_key=shown_key(dedupe_key),
         heartbeat_at=optional_from_micros(heartbeat_at),
+        cancel_requested_at=optional_from_micros(cancel_requested_at),
     )
 
 

@@ -15,8 +15,8 @@ from flask_forge_jobs.model.cron_times import (
     DEFAULT_TIME_ZONE,
     CatchUp,
 )
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
-from flask_forge_jobs.model.outcomes import Ending
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import (
     Isolation,

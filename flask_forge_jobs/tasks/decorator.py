@@ -21,11 +21,11 @@ from flask_forge_jobs.model.bounds import (
     check_queue_name,
     shown,
 )
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
 from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import (
     Dead,
-    Ending,
     FollowUp,
     FollowUps,
     Outcome,

@@ -9,7 +9,13 @@ from typing import Any, Protocol, Self
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.model.bounds import check_seconds, check_text
-from flask_forge_jobs.model.jobs import CancelOutcome, EnqueueResult, Job, JobStatus
+from flask_forge_jobs.model.endings import Ending
+from flask_forge_jobs.model.jobs import (
+    CancelOutcome,
+    EnqueueResult,
+    Job,
+    JobStatus,
+)
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.storage.base import Storage
@@ -114,6 +120,11 @@ class JobHandle:
         return self._row().status is JobStatus.DONE
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether it has ended because a user cancelled it; it is ``dead`` then."""
+        return self._row().ending is Ending.CANCELLED
+
+    @property
     def result(self) -> Any:
         """What the task returned, after a round trip through JSON; None before."""
         return _decoded(self._row().result)
@@ -182,7 +193,7 @@ class JobHandle:
         """Cancel the job if it waits, or ask it to stop if it runs.
 
         Args:
-            reason: Becomes the last error of a waiting job, up to 1,000 characters.
+            reason: Becomes part of the last error, up to 1,000 characters.
 
         Returns:
             ``cancelled``, or ``cancel_requested`` for a running job, which ends

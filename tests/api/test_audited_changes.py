@@ -49,6 +49,7 @@ CHANGES: dict[str, Call] = {
     "run now": ("POST", "/jobs/run-now/{later}", {}),
     "delete one": ("DELETE", "/v1/jobs/{later}", None),
     "cancel": ("POST", "/v1/jobs/{later}/cancel", {}),
+    "retry one": ("POST", "/v1/jobs/{dead}/retry", None),
     "reschedule": ("POST", "/v1/jobs/{later}/reschedule", {"priority": 3}),
     "retry": ("POST", "/jobs/retry", {"ids": ["{dead}"]}),
     "retry all": ("POST", "/jobs/retry-all-by-status", {"status": "dead"}),

@@ -156,6 +156,7 @@ def test_the_new_families_come_after_the_ten(storage: Storage) -> None:
         "forge_jobs_enqueued_total",
         "forge_jobs_completed_total",
         "forge_jobs_dead_total",
+        "forge_jobs_cancelled_total",
         "forge_jobs_refused_total",
         "forge_jobs_run_seconds",
         "forge_jobs_wait_seconds",

@@ -28,17 +28,24 @@ _OF_SCHEDULES: Mapping[str, object] = {
     "catch_up_limit": {"type": "integer"},
     "declared_by": {"type": ["string", "null"]},
 }
+_ENDING = {"type": ["string", "null"], "enum": ["dead", "cancelled", None]}
+# A path leads to a schema within the schema.
 APPENDED: Mapping[str, Mapping[str, object]] = {
     "N-01": _OF_QUEUES,
     "N-02": _OF_QUEUES,
     "N-03": _OF_QUEUES,
+    "N-06": {"rows.[].ending": _ENDING},
+    "N-12": {"ending": _ENDING},
     "N-07": {
+        "row.ending": _ENDING,
         "result_error": {"type": ["string", "null"]},
         "traceback": {"type": ["string", "null"]},
     },
     "N-13": _OF_SCHEDULES,
     "N-14": _OF_SCHEDULES,
+    "N-17": {"[].buckets.[].cancelled": {"type": "integer"}},
     "N-20": {"services": {"type": "array"}},
+    "N-26": {"[].cancelled": {"type": "integer"}},
 }
 # The glossary's words for keys of the contract, which stay as they are in the routes of
 # the reference. A run that failed for good is a dead job, and its time is a run time.
@@ -87,11 +94,26 @@ def extended(entry: Entry) -> Entry:
     added = APPENDED.get(entry.id)
     if added is None or entry.schema is None:
         return entry
-    schema = dict(entry.schema)
-    schema["properties"] = {**schema["properties"], **added}
-    for names in ("required", "x-key-order"):
-        schema[names] = [*schema[names], *added]
+    schema: Any = entry.schema
+    for path, shape in added.items():
+        schema = _appended(schema, path.split("."), shape)
     return replace(entry, schema=schema)
+
+
+def _appended(schema: Any, path: list[str], shape: object) -> Any:
+    """Return a schema with one more key at a path; ``[]`` are the items of an array."""
+    step, *rest = path
+    schema = dict(schema)
+    if step == "[]":
+        schema["items"] = _appended(schema["items"], rest, shape)
+        return schema
+    members = dict(schema["properties"])
+    members[step] = _appended(members[step], rest, shape) if rest else shape
+    schema["properties"] = members
+    if not rest:
+        for names in ("required", "x-key-order"):
+            schema[names] = [*schema[names], step]
+    return schema
 
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:

@@ -183,6 +183,7 @@ class Model:
                     queue.exponent, queue.gate_until = 0, None
             case Dead(message=message):
                 job.fail("dead", message)
+                job.is_cancelled = False  # it ended by itself
             case Released():
                 job.fail("pending", None)
                 job.attempts -= 1
@@ -249,6 +250,7 @@ class Model:
         if job.status not in ("pending", "failed"):
             return "refused"
         job.fail("dead", "cancelled by user")
+        job.is_cancelled = True
         return "cancelled"
 
     def reschedule(self, job_id: str, wait_s: float, queue: str) -> bool:

@@ -147,19 +147,16 @@ MUTANTS = (
     Mutant(
         "finish_cancelled without the fence of the claim",
         _COMMON,
-        "    AND forge_job.claims = v.run\n"
-        "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
-        "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
+        "    AND forge_job.claims = v.run\n    AND (forge_job.cancel_requested_at",
+        "    AND (forge_job.cancel_requested_at",
         (f"{_FENCING}::test_a_cancelled_run_can_only_be_ended_by_its_worker",),
     ),
     Mutant(
         "finish_cancelled for anybody",
         _COMMON,
         "    AND COALESCE(forge_job.worker_id, '') = :worker_id\n"
-        "    AND forge_job.claims = v.run\n"
-        "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
-        "    AND forge_job.claims = v.run\n"
-        "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
+        "    AND forge_job.claims = v.run\n    AND (forge_job.cancel_requested_at",
+        "    AND forge_job.claims = v.run\n    AND (forge_job.cancel_requested_at",
         (f"{_FENCING}::test_a_cancelled_run_can_only_be_ended_by_its_worker",),
     ),
     Mutant(
@@ -177,8 +174,8 @@ MUTANTS = (
     Mutant(
         "settled takes the error of a reaper for its own",
         _COMMON,
-        "\n    AND (v.error IS NULL OR forge_job.last_error = v.error)",
-        "",
+        "\n        OR SUBSTR(forge_job.last_error, 1, LENGTH(v.error)) = v.error",
+        "\n        OR v.error <> ''",
         (
             (
                 f"{_FENCING}"

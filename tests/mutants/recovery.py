@@ -291,8 +291,8 @@ MUTANTS = (
     Mutant(
         "a cancelled job whose process died is tried again",
         "storage/jobs/finish.py",
-        "if cancel_requested_at is not None:",
-        "if cancel_requested_at is not None and attempts >= max_attempts:",
+        "if asked_at is not None:",
+        "if asked_at is not None and attempts >= max_attempts:",
         (f"{_FENCING}::test_a_cancel_outlives_the_worker",),
     ),
     Mutant(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseSettings
-from flask_forge_jobs.runtime.hints import Hints
+from flask_forge_jobs.model.metrics import DAY, MetricKey, Tally
+from flask_forge_jobs.runtime.hints import MOST_SEEN, Hints
 from flask_forge_jobs.storage.base import Storage
 from tests.support.runtimes import add
 
@@ -18,12 +20,14 @@ def hints(
     *,
     testing: bool = False,
     debug: bool = False,
+    known: Sequence[str] = (),
 ) -> Hints:
     return Hints(
         storage,
         settings,
         are_wanted=lambda: testing or debug,
         is_testing=lambda: testing,
+        known_kinds=lambda: known,
     )
 
 
@@ -85,3 +89,95 @@ def test_tests_in_a_database_of_their_own_hear_nothing(
     hints(storage, settings, testing=True).give(["a"])
 
     assert caplog.messages == []
+
+
+NEVER_SERVED = (
+    "no worker has ever served queue mail, its jobs wait; start one with "
+    "`flask forge-jobs worker --queues mail`"
+)
+
+
+def test_a_queue_that_was_never_served_is_told_once_outside_debug_mode(
+    storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.workers.beat("H", None, ["default"], [])
+    given = hints(storage, named)
+
+    for queue_name in ("mail", "default", "mail"):
+        given.look_at(queue_name, "quick", may_read=True)
+        given.look_at(queue_name, "other", may_read=True)
+
+    assert caplog.messages == [NEVER_SERVED]
+    assert ("mail", "quick") in given.seen
+
+
+def test_a_queue_whose_jobs_have_started_is_not_told(
+    storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its worker may be about to come back, as in a deploy."""
+    storage.metrics.put("source", {MetricKey(DAY, 0, "mail", ""): Tally(started=1)})
+    given = hints(storage, named)
+    given.served_here = lambda: ["here"]
+
+    given.look_at("mail", "quick", may_read=True)
+    given.look_at("here", "quick", may_read=True)
+
+    assert caplog.messages == []
+
+
+def test_within_a_transaction_of_the_caller_nothing_is_read(
+    storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = hints(storage, named)
+
+    given.look_at("mail", "quick", may_read=False)
+    assert caplog.messages == []
+    given.look_at("mail", "quick", may_read=True)
+
+    assert caplog.messages == [NEVER_SERVED]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("send_wellcome", " (did you mean send_welcome?)"),
+        ("qqq\n", ""),
+        ("send_welcome", None),
+    ],
+)
+def test_a_kind_without_a_task_is_told_once(
+    storage: Storage,
+    named: DatabaseSettings,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+    message: str | None,
+) -> None:
+    given = hints(storage, named, testing=True, known=["send_welcome", "tidy"])
+
+    for may_read in (False, True):
+        given.look_at("mail", kind, may_read=may_read)
+
+    shown = kind.replace("\n", "\\n")
+    told = f"no task of this application has the kind {shown}{message}; its jobs wait "
+    assert caplog.messages == (
+        [] if message is None else [f"{told}for a worker that has one"]
+    )
+
+
+def test_a_program_without_tasks_enqueues_any_kind(
+    storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    hints(storage, named, testing=True).look_at("mail", "any", may_read=True)
+
+    assert caplog.messages == []
+
+
+def test_invented_kinds_fill_no_memory(
+    storage: Storage, named: DatabaseSettings
+) -> None:
+    given = hints(storage, named, testing=True)
+
+    for number in range(MOST_SEEN + 10):
+        given.look_at("mail", f"kind{number}", may_read=True)
+
+    assert len(given.seen) == MOST_SEEN

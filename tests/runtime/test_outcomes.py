@@ -7,13 +7,13 @@ import pytest
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     Dead,
     Done,
     EndedJob,
-    Ending,
     Failed,
     JobUpdate,
     Outcome,
@@ -100,7 +100,7 @@ def test_what_cannot_be_used_in_the_last_attempt_has_its_follow_up(
     update = own.update(execution, Bare())
 
     assert update is not None
-    follow_up = update.follow_up(was_cancelled=False)
+    follow_up = update.follow_up()
     assert follow_up is not None
     assert (follow_up.kind, ending.value in follow_up.payload) == ("mourn", True)
 
@@ -305,6 +305,19 @@ def test_it_ends_a_job_that_a_user_cancelled(outcome: Outcome) -> None:
     update = updated(outcome, CancelReason.USER)
 
     assert (update.status, update.error) == (JobStatus.DEAD, CANCELLED_MESSAGE)
+    assert update.is_cancelled
+
+
+def test_it_logs_that_a_user_cancelled_a_job_for_information(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    updated(Failed("stopped"), CancelReason.USER)
+
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage().startswith("job cancelled: id=job-1 kind=held ")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from flask_forge_jobs.model.cron_times import (
     MAX_TIME_ZONE_LENGTH,
     CatchUp,
 )
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, REQUEUEABLE, JobStatus
 from flask_forge_jobs.model.limits import (
     CAPACITY_RANGE,
@@ -101,6 +102,7 @@ JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
 STATUSES = items(MAX_FILTER_VALUES)
+ENDING: Metadata = {"enum": [str(ending) for ending in Ending]}
 CAPACITY = whole(*CAPACITY_RANGE)
 REFILL_PER_SEC: Metadata = {
     "minimum": MIN_REFILL_PER_SEC,

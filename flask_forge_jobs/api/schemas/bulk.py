@@ -65,6 +65,7 @@ class ActionFilter(V1Schema, Filter):
     kinds = names_of(bounds.FILTER_NAME)
     error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
     min_attempts = WholeNumber(load_default=None, metadata=bounds.MIN_ATTEMPTS)
+    ending = Text(load_default=None, metadata=bounds.ENDING)
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:

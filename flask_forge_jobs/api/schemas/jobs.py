@@ -48,6 +48,12 @@ class JobLine(WireSchema):
     heartbeat_at = Instant(allow_none=True)
 
 
+class EndedJobLine(JobLine):
+    """One job in a listing below ``/v1``."""
+
+    ending = Text(allow_none=True, metadata=bounds.ENDING)
+
+
 class JobRow(JobLine):
     """One line of a listing, in the reference's words."""
 
@@ -202,6 +208,7 @@ class JobsQuery(V1Schema):
         data_key="cron", load_default=None, metadata=bounds.FILTER_NAME
     )
     min_attempts = Digits(load_default=0, metadata=bounds.MIN_ATTEMPTS)
+    ending = Text(load_default=None, metadata=bounds.ENDING)
     sort = Text(load_default=DEFAULT_SORT, metadata={"enum": list(SORTS)})
     limit = Digits(load_default=50, metadata=bounds.LIMIT)
     cursor = Text(load_default=None)
@@ -218,7 +225,7 @@ class JobsQuery(V1Schema):
 class JobsFound(V1Schema):
     """One page of a cursor listing."""
 
-    rows = List(Nested(JobLine))
+    rows = List(Nested(EndedJobLine))
     next_cursor = Text(allow_none=True)
     total = WholeNumber(allow_none=True)
 
@@ -232,12 +239,13 @@ class JobState(V1Schema):
     progress = AnyJson(allow_none=True)
     result = AnyJson(allow_none=True)
     result_error = Text(allow_none=True)
+    ending = Text(allow_none=True, metadata=bounds.ENDING)
 
 
 class JobRecord(V1Schema):
     """One job with everything that is known of it."""
 
-    row = Nested(JobLine)
+    row = Nested(EndedJobLine)
     payload = AnyJson(allow_none=True)
     error_history = List(Nested(ErrorEntry))
     throttle_attempts = WholeNumber()

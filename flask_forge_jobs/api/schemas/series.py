@@ -29,7 +29,7 @@ class TimelineBucket(WireSchema):
     started = WholeNumber()
     retried = WholeNumber()
     completed = WholeNumber()
-    failed = WholeNumber(attribute="dead")
+    failed = WholeNumber()
     processing_p50_ms = WholeNumber(attribute="run_p50_ms")
     processing_p95_ms = WholeNumber(attribute="run_p95_ms")
     processing_p99_ms = WholeNumber(attribute="run_p99_ms")
@@ -44,7 +44,7 @@ class MetricSeriesBucket(WireSchema):
     at = Instant()
     enqueued = WholeNumber()
     completed = WholeNumber()
-    failed = WholeNumber(attribute="dead")
+    failed = WholeNumber()
     proc_p50_ms = WholeNumber(attribute="run_p50_ms")
     proc_p95_ms = WholeNumber(attribute="run_p95_ms")
     proc_p99_ms = WholeNumber(attribute="run_p99_ms")
@@ -66,6 +66,7 @@ class SeriesBucket(WireSchema):
     total_p50_ms = WholeNumber()
     total_p95_ms = WholeNumber()
     total_p99_ms = WholeNumber()
+    cancelled = WholeNumber()
 
 
 class NamedSeries(WireSchema):
@@ -86,6 +87,7 @@ class KindRow(WireSchema):
     p50_ms = WholeNumber()
     p95_ms = WholeNumber()
     p99_ms = WholeNumber()
+    cancelled = WholeNumber()
 
 
 class WindowQuery(WireSchema):

@@ -1,4 +1,4 @@
-"""Jobs: find, read, delete, cancel, reschedule, and the state behind a signed link."""
+"""Jobs: find, read, delete, cancel, retry, reschedule; the state behind a link."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RESCHEDULE = shapes.RescheduleRequest()
 _FOUND = shapes.JobsFound()
 _RECORD = shapes.JobRecord()
 _STATE = shapes.JobState()
-_ROW = shapes.JobLine()
+_ROW = shapes.EndedJobLine()
 _CANCEL_OUTCOME = shapes.CancelOutcome()
 _DELETE_OUTCOME = shapes.DeleteOutcome()
 _DUMP_FOUND = dumper(_FOUND)
@@ -81,6 +81,12 @@ def cancel(api: Api, job_id: str) -> Response:
     return json_response({"id": job_id, "outcome": outcome}, 202 if is_asked else 200)
 
 
+def retry(api: Api, job_id: str) -> Response:
+    """Give a failed or dead job all its attempts again, due now; return the job."""
+    job = job_actions.retry(api.storage, job_id)
+    return json_response(_DUMP_ROW(job))
+
+
 def reschedule(api: Api, job_id: str) -> Response:
     """Change start, priority or queue of a waiting job; return the job."""
     arguments = api.body(_RESCHEDULE)
@@ -115,6 +121,11 @@ ROUTES = (
         view=cancel, permission=Permission.JOBS_DELETE, reach=Reach.JOB, body=_CANCEL,
         is_body_optional=True, answer=_CANCEL_OUTCOME, status=202,
         other_answers={200: _CANCEL_OUTCOME}, errors=(404, 409), tag="job_actions",
+    ),
+    Route(
+        method="POST", path=f"{JOB_PATH}/retry", endpoint="v1_job_retry",
+        view=retry, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
+        answer=_ROW, errors=(404, 409), tag="job_actions",
     ),
     Route(
         method="POST", path=f"{JOB_PATH}/reschedule", endpoint="v1_job_reschedule",

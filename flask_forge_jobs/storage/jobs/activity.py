@@ -39,7 +39,11 @@ MAX_ROWS = 10_000
 ROOM = 4
 GROWTH = 4
 _UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.DEAD)
-_ENDS = {JobStatus.DONE: EventType.COMPLETED, JobStatus.DEAD: EventType.DEAD}
+_ENDS = {
+    "done": EventType.COMPLETED,
+    "dead": EventType.DEAD,
+    "cancelled": EventType.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,10 @@ class JobActivity:
         return self._database.read(work)
 
     def failures(self, limit: int, wanted: JobFilter | None = None) -> list[Failure]:
-        """Return the youngest failed and dead jobs that match, the youngest first."""
+        """Return the youngest failed and dead jobs that match, the youngest first.
+
+        Of those that are looked at, up to ``limit``, cancelled ones are left out.
+        """
         unsuccessful = replace(wanted or JobFilter(), statuses=_UNSUCCESSFUL)
 
         def work(transaction: Transaction) -> list[Failure]:
@@ -135,7 +142,7 @@ def _failures(transaction: Transaction, ids: Sequence[str]) -> list[Failure]:
         job_id: Failure(job_id, queue_name, kind, text or "", from_micros(at))
         for job_id, queue_name, kind, text, at in rows
     }
-    return [found[job_id] for job_id in ids]
+    return [found[job_id] for job_id in ids if job_id in found]
 
 
 class _Tail:
@@ -274,18 +281,33 @@ def _sources(
         )
         names = "enqueued_within", "enqueued_between"
         found.append(_Source(EventType.ENQUEUED, *names, {"rows": rows}))
-    ends = [status for status, kind in _ENDS.items() if kind in types]
-    if ends:
-        ended = sorted({(queue, state) for queue, _, state in known if state in ends})
-        rows = encode_rows({"of_queue": name, "of_status": s} for name, s in ended)
-        names = "ended_within", "ended_between"
-        found.append(_Source(None, *names, kinds | {"rows": rows}))
+    if types & set(_ENDS.values()):
+        found.append(_source_of_ends(types, known, kinds))
     return found
 
 
+def _source_of_ends(
+    types: frozenset[EventType],
+    known: Iterable[tuple[str, str, str]],
+    kinds: dict[str, Parameter],
+) -> _Source:
+    deaths = types & {EventType.DEAD, EventType.CANCELLED}
+    states = {str(JobStatus.DEAD)} if deaths else set()
+    if EventType.COMPLETED in types:
+        states.add(str(JobStatus.DONE))
+    ended = sorted({(queue, state) for queue, _, state in known if state in states})
+    rows = encode_rows({"of_queue": name, "of_status": state} for name, state in ended)
+    parameters: dict[str, Parameter] = {
+        "rows": rows,
+        "any_death": len(deaths) != 1,
+        "was_cancelled": EventType.CANCELLED in deaths,
+    }
+    return _Source(None, "ended_within", "ended_between", kinds | parameters)
+
+
 def _event(source: _Source, row: Row) -> Event:
-    at, job_id, queue_name, kind, status = row
-    what = source.type or _ENDS[JobStatus(status)]
+    at, job_id, queue_name, kind, end = row
+    what = source.type or _ENDS[end]
     return Event(from_micros(at), what, queue_name, kind, job_id)
 
 

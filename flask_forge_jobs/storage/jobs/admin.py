@@ -7,6 +7,7 @@ run in small transactions, so that writers get through between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -26,6 +27,7 @@ from flask_forge_jobs.model.bulk import (
     SkipReason,
     WalkPosition,
 )
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import (
     CancelOutcome,
@@ -34,7 +36,7 @@ from flask_forge_jobs.model.jobs import (
     JobStatus,
 )
 from flask_forge_jobs.model.masking import KNOWN, Masking
-from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Ending, cancelled_message
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.ends import FollowUpStore
@@ -46,6 +48,19 @@ FOLD_LOCK = 7_022_013_337_002
 FOLD_ROWS = 500
 # These ask a running job to stop.
 _STOPPING = (JobAction.DELETE, JobAction.CANCEL)
+
+
+@dataclass(slots=True)
+class _Effects:
+    """Queue and kind of the jobs that one transaction has cancelled or stored."""
+
+    cancelled: list[tuple[str, str]] = field(default_factory=list)
+    followed: list[tuple[str, str]] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget what a transaction did that is tried again."""
+        self.cancelled.clear()
+        self.followed.clear()
 
 
 class JobAdmin:
@@ -77,26 +92,29 @@ class JobAdmin:
     def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:
         """End a waiting job, or ask a running one to stop.
 
-        ``reason`` becomes part of a waiting job's last error; its secrets are masked.
+        ``reason`` becomes part of its last error, unless it is done after all; its
+        secrets are masked.
 
         Raises:
             JobNotFoundError: No job has this id.
             JobStateError: The job has ended.
         """
-        made: list[tuple[str, str]] = []
-        message = cancelled_message(None if not reason else self._masking.text(reason))
+        effects = _Effects()
+        if reason:
+            reason = str(self._masking.text(reason))
 
         def work(transaction: Transaction) -> CancelOutcome:
-            made.clear()
+            effects.clear()
             status = _require(transaction, job_id, JobAction.CANCEL)
             if status is JobStatus.IN_PROGRESS:
-                bulk.request_stop(transaction, [job_id])
+                bulk.request_stop(transaction, [job_id], reason)
                 return CancelOutcome.CANCEL_REQUESTED
-            self._cancel_waiting(transaction, [job_id], message, made)
+            message = cancelled_message(reason)
+            self._cancel_waiting(transaction, [job_id], message, effects)
             return CancelOutcome.CANCELLED
 
         outcome = self._database.write(work)
-        self._follow_ups.count(made)
+        self._follow_ups.count(effects.followed, effects.cancelled)
         return outcome
 
     def _cancel_waiting(
@@ -104,13 +122,16 @@ class JobAdmin:
         transaction: Transaction,
         ids: Sequence[str],
         message: str,
-        made: list[tuple[str, str]],
+        effects: _Effects,
     ) -> list[str]:
         rows = bulk.cancel_waiting(
             transaction, ids, message=message, at_us=self._clock.now_us()
         )
-        followed = [job_id for job_id, is_followed in rows if is_followed]
-        made += self._follow_ups.store_declared(transaction, followed, Ending.CANCELLED)
+        followed = [job_id for job_id, is_followed, *_ in rows if is_followed]
+        effects.followed += self._follow_ups.store_declared(
+            transaction, followed, Ending.CANCELLED
+        )
+        effects.cancelled += [tuple(row[2:]) for row in rows]
         return [row[0] for row in rows]
 
     def requeue(self, job_id: str) -> bool:
@@ -199,11 +220,11 @@ class JobAdmin:
             if len(pieces) > 1:
                 done = (self.change(action, piece, status=status) for piece in pieces)
                 return sum(done, BulkChange())
-        made: list[tuple[str, str]] = []
-        change_resting = self._change_resting(action, status, run_at, made)
+        effects = _Effects()
+        change_resting = self._change_resting(action, status, run_at, effects)
 
         def work(transaction: Transaction) -> BulkChange:
-            made.clear()
+            effects.clear()
             stopped: list[str] = []
             changed: list[str] = []
             if action in _STOPPING and status in (None, JobStatus.IN_PROGRESS):
@@ -222,7 +243,7 @@ class JobAdmin:
             change = write_batch(self._pace.write, work, lambda done: done.changed)
         except DedupeKeyTakenError:
             return self._change_halves(action, job_ids, status)
-        self._follow_ups.count(made)
+        self._follow_ups.count(effects.followed, effects.cancelled)
         return change
 
     def _change_halves(
@@ -242,7 +263,7 @@ class JobAdmin:
         action: JobAction,
         status: JobStatus | None,
         run_at: datetime | None,
-        made: list[tuple[str, str]],
+        effects: _Effects,
     ) -> Callable[[Transaction, Sequence[str]], list[str]]:
         """Return the function that acts on jobs that are not running."""
         run_at_us = None if run_at is None else to_micros(run_at)
@@ -251,7 +272,7 @@ class JobAdmin:
                 return partial(bulk.delete, status=status)
             case JobAction.CANCEL:
                 return partial(
-                    self._cancel_waiting, message=CANCELLED_MESSAGE, made=made
+                    self._cancel_waiting, message=CANCELLED_MESSAGE, effects=effects
                 )
             case JobAction.RETRY:
                 return bulk.requeue

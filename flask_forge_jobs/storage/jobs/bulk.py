@@ -48,10 +48,12 @@ def delete(
     return _ids(transaction.all("delete_with_status", rows=rows, status=status.value))
 
 
-def request_stop(transaction: Transaction, ids: Sequence[str]) -> list[str]:
-    """Ask running jobs to stop; the first request's time stays."""
+def request_stop(
+    transaction: Transaction, ids: Sequence[str], reason: str | None = None
+) -> list[str]:
+    """Ask running jobs to stop; time and reason of the first request stay."""
     rows = _locked(transaction, ids)
-    return _ids(transaction.all("request_cancel", rows=rows))
+    return _ids(transaction.all("request_cancel", rows=rows, reason=reason))
 
 
 def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
@@ -72,12 +74,17 @@ def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
 
 
 def cancel_waiting(
-    transaction: Transaction, ids: Sequence[str], *, message: str, at_us: int
+    transaction: Transaction,
+    ids: Sequence[str],
+    *,
+    message: str,
+    at_us: int,
+    by_user: bool = True,
 ) -> list[Row]:
     """End jobs that wait for their start or for a retry.
 
     The message becomes the last error and an entry of the history, stamped ``at_us``.
-    Returns rows of the id, and whether a follow-up is declared.
+    Returns rows of the id, whether a follow-up is declared, the queue and the kind.
     """
     found = transaction.all("lock_waiting", rows=encode_names("job_id", ids))
     rows = encode_rows(
@@ -90,14 +97,16 @@ def cancel_waiting(
         }
         for job_id, attempts, history in found
     )
-    return transaction.all("cancel_waiting", rows=rows)
+    return transaction.all("cancel_waiting", rows=rows, by_user=by_user)
 
 
 def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> list[str]:
     """End up to ``limit`` failed jobs whose dedupe key another unfinished job holds."""
     ids = _ids(transaction.all("superseded", limit=limit))
     return _ids(
-        cancel_waiting(transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us)
+        cancel_waiting(
+            transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us, by_user=False
+        )
     )
 
 

@@ -6,6 +6,7 @@ import string
 from datetime import datetime
 
 from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.payloads import escapes_open, payload_expression
@@ -49,6 +50,7 @@ class Conditions:
                 wanted.dedupe_key,
                 wanted.slot_id,
                 wanted.schedule_name,
+                wanted.ending,
             )
         )
 
@@ -81,6 +83,8 @@ class Conditions:
             "schedule_name": wanted.schedule_name,
             "any_attempts": wanted.min_attempts == 0,
             "min_attempts": wanted.min_attempts,
+            "any_ending": wanted.ending is None,
+            "was_cancelled": wanted.ending is Ending.CANCELLED,
         }
 
     def of_combinations(self) -> dict[str, Parameter]:
@@ -101,6 +105,8 @@ def _possible_statuses(wanted: JobFilter) -> frozenset[str]:
         found.add(JobStatus.PENDING)
     if wanted.slot_id is not None:
         found &= {JobStatus.IN_PROGRESS}  # only a running job has a worker
+    if wanted.ending is not None:
+        found &= {JobStatus.DEAD}
     return frozenset(map(str, found))
 
 

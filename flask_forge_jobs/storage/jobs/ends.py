@@ -22,10 +22,10 @@ from itertools import chain
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import (
     EndedJob,
-    Ending,
     FollowUp,
     FollowUps,
     JobUpdate,
@@ -294,10 +294,14 @@ class FollowUpStore:
         transaction.copy_rows("append_jobs", rows)
         return [(job.queue, job.kind) for job in jobs]
 
-    def count(self, made: Made) -> None:
-        """Count jobs that were stored."""
-        if made and self._recorder is not None:
+    def count(self, made: Made, cancelled: Made = ()) -> None:
+        """Count jobs that were stored, and waiting ones that a user cancelled."""
+        if self._recorder is None:
+            return
+        if made:
             when_stored(self._recorder.enqueued_many, made)
+        if cancelled:
+            when_stored(self._recorder.cancelled_many, cancelled)
 
 
 def _row(job: NewJob, job_id: str, now_us: int) -> tuple[Parameter, ...]:

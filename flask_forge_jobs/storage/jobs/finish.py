@@ -17,14 +17,15 @@ from flask_forge_jobs.model.claims import (
     append_entry,
     append_error,
 )
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     MAX_CRASHES,
-    Ending,
     JobUpdate,
+    cancelled_message,
 )
 from flask_forge_jobs.model.queues import (
     COOLDOWN_DECAY_GRACE_S,
@@ -75,16 +76,15 @@ class RunFinisher:
         updates = sorted(updates, key=lambda each: each.job.id)
         throttled = self._plan_cooldowns(updates)
         self._lock_first(updates)
-        rows = encode_rows(
-            _finish_row(each, self._at_us, self._mask) for each in updates
-        )
-        finished = _ids(transaction.all("finish", worker_id=self._worker_id, rows=rows))
+        # Those that a user has cancelled need the reason, which the row has.
+        plain = [each for each in updates if not each.is_cancelled]
+        finished = self._finish(plain) if plain else set()
         missing = [each for each in updates if each.job.id not in finished]
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
         finished |= cancelled
         ended = [e for e in updates if e.follow_ups and e.job.id in finished]
         if ended:
-            self._follow(ended, cancelled)
+            self._follow(ended)
         finished |= stored  # an earlier commit also stored what follows them
         for update, delay_s in throttled:
             if update.job.id in finished:
@@ -103,6 +103,14 @@ class RunFinisher:
         for queue_name in _queues_with_returns(updates):
             transaction.wake(queue_name)
         return [each.job.id for each in missing if each.job.id not in finished]
+
+    def _finish(self, updates: Sequence[JobUpdate]) -> set[str]:
+        rows = encode_rows(
+            _finish_row(each, self._at_us, self._mask) for each in updates
+        )
+        return _ids(
+            self._transaction.all("finish", worker_id=self._worker_id, rows=rows)
+        )
 
     def _lock_first(self, updates: Sequence[JobUpdate]) -> None:
         """Lock all jobs if one has a dedupe key.
@@ -146,37 +154,51 @@ class RunFinisher:
                 )
         return planned
 
-    def _follow(self, ended: Sequence[JobUpdate], cancelled: Collection[str]) -> None:
-        jobs = [
-            each.follow_up(was_cancelled=each.job.id in cancelled) for each in ended
-        ]
+    def _follow(self, ended: Sequence[JobUpdate]) -> None:
+        jobs = [each.follow_up() for each in ended]
         self.followed = self._follow_ups.store(
             self._transaction, [job for job in jobs if job is not None]
         )
 
     def _finish_rest(self, missing: Sequence[JobUpdate]) -> tuple[set[str], set[str]]:
         """Handle what the fence held back; return the cancelled and the stored ids."""
-        cancelled: list[dict[str, Parameter]] = [
-            {
-                "job_id": each.job.id,
-                "run": each.job.claim,
-                "error": CANCELLED_MESSAGE,
-                "history": append_error(each.job, CANCELLED_MESSAGE, self._at_us),
-            }
-            for each in missing
-            if each.status not in _FINAL
-        ]
-        found: set[str] = set()
-        if cancelled:
-            whose: dict[str, Parameter] = {
-                "worker_id": self._worker_id,
-                "rows": encode_rows(cancelled),
-            }
-            self._transaction.defer("lock_cancelled", **whose)
-            found |= _ids(self._transaction.all("finish_cancelled", **whose))
         is_again = self._transaction.attempt > 0
         tried = [each for each in missing if is_again or each.was_tried]
+        stopped = [e for e in missing if e.is_cancelled or e.status not in _FINAL]
+        found = self._finish_cancelled(stopped) if stopped else set()
         return found, self._stored_before(tried) if tried else set()
+
+    def _finish_cancelled(self, updates: Sequence[JobUpdate]) -> set[str]:
+        """End the jobs that a user has cancelled, with the reason given."""
+        asked = self._transaction.all(
+            "lock_cancelled",
+            worker_id=self._worker_id,
+            rows=encode_rows(
+                {
+                    "job_id": each.job.id,
+                    "run": each.job.claim,
+                    "knows": int(each.is_cancelled),
+                }
+                for each in updates
+            ),
+        )
+        if not asked:
+            return set()
+        messages = {job_id: cancelled_message(reason) for job_id, reason in asked}
+        rows: list[dict[str, Parameter]] = [
+            {
+                "job_id": each.job.id,
+                "error": messages[each.job.id],
+                "history": append_error(each.job, messages[each.job.id], self._at_us),
+            }
+            for each in updates
+            if each.job.id in messages
+        ]
+        found = _ids(self._transaction.all("finish_cancelled", rows=encode_rows(rows)))
+        for each in updates:
+            if each.job.id in found:
+                each.cancel(messages[each.job.id])
+        return found
 
     def _stored_before(self, tried: Sequence[JobUpdate]) -> set[str]:
         """Return what an earlier commit, whose answer was lost, has stored."""
@@ -259,11 +281,11 @@ SUSPECT_SPACING_S = 1.0
 
 
 class Rescued(NamedTuple):
-    """A job that waits again, or that ended."""
+    """A job that waits again, if ``ending`` is None, or that ended."""
 
     queue_name: str
     kind: str
-    status: JobStatus
+    ending: Ending | None
 
 
 def rescue_jobs(
@@ -297,21 +319,21 @@ def rescue_jobs(
         suspects += is_suspect
         rescued.append(_rescued(row, queues[row[1]], at_us, jitter, wait_s))
     kinds = {row[0]: (row[1], row[7]) for row in stale}
-    statuses = {row["job_id"]: JobStatus(str(row["new_status"])) for row in rescued}
+    asked = {row[0] for row in stale if row[6] is not None}
+    endings = {row["job_id"]: _ending_of(row, asked) for row in rescued}
     changed = transaction.all("rescue", rows=encode_rows(rescued))
     release_waiters(transaction, [key for _, key in changed if key])
     made: list[tuple[str, str]] = []
     for ending in Ending:
-        ended = {row["job_id"] for row in rescued if _ending_of(row) is ending}
-        ids = [job_id for job_id, _ in changed if job_id in ended]
+        ids = [job_id for job_id, _ in changed if endings[job_id] is ending]
         made += follow_ups.store_declared(transaction, ids, ending)
-    return [Rescued(*kinds[job_id], statuses[job_id]) for job_id, _ in changed], made
+    return [Rescued(*kinds[job_id], endings[job_id]) for job_id, _ in changed], made
 
 
-def _ending_of(row: dict[str, Parameter]) -> Ending | None:
+def _ending_of(row: dict[str, Parameter], asked: Collection[str]) -> Ending | None:
     if row["new_status"] != JobStatus.DEAD:
         return None
-    return Ending.CANCELLED if row["error"] == CANCELLED_MESSAGE else Ending.DEAD
+    return Ending.CANCELLED if row["job_id"] in asked else Ending.DEAD
 
 
 def _rescued(
@@ -321,9 +343,9 @@ def _rescued(
     jitter: Callable[[], float] | None,
     wait_s: float,
 ) -> dict[str, Parameter]:
-    job_id, _, attempts, max_attempts, crashes, history, cancel_requested_at, _ = row
-    if cancel_requested_at is not None:
-        status, message = JobStatus.DEAD, CANCELLED_MESSAGE
+    job_id, _, attempts, max_attempts, crashes, history, asked_at, _, reason = row
+    if asked_at is not None:
+        status, message = JobStatus.DEAD, cancelled_message(reason)
     elif crashes + 1 >= MAX_CRASHES:
         status = JobStatus.DEAD
         message = f"{REAPED_MESSAGE}: its worker process died {crashes + 1} times"

@@ -368,8 +368,8 @@ class JobQueue:
         )
         self.follow_ups.count(followed)
         if self._recorder is not None:
-            for queue_name, kind, status in rescued:
-                self._recorder.rescued(queue_name, kind, status)
+            for queue_name, kind, ending in rescued:
+                self._recorder.rescued(queue_name, kind, ending)
         return len(rescued)
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:

@@ -20,10 +20,11 @@ from unittest import mock
 from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.model.metrics import MetricKey, Tally
-from flask_forge_jobs.model.outcomes import Ending, FollowUp
+from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.request_keys import RequestKey
 from tests.acceptance.faults.fault import Bench
 from tests.storage.sqlite.test_database import WRITES

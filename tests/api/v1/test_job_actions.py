@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.instants import format_instant
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -61,7 +61,7 @@ def test_delete_asks_a_running_job_to_stop(
 @pytest.mark.parametrize("job_id", ["none", "a%00b", "x" * 8000])
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("DELETE", ""), ("POST", "/cancel"), ("POST", "/reschedule")],
+    [("DELETE", ""), ("POST", "/cancel"), ("POST", "/retry"), ("POST", "/reschedule")],
 )
 def test_an_unknown_id_is_404(
     client: FlaskClient, job_id: str, method: str, path: str
@@ -151,6 +151,53 @@ def test_cancel_with_a_bad_reason_is_400(
 
 
 # -- reschedule ------------------------------------------------------------------------
+
+
+# -- retry -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.DEAD])
+def test_retry_gives_a_job_all_its_attempts_again(
+    client: FlaskClient, storage: Storage, status: JobStatus
+) -> None:
+    job_id = job_with(storage, status)
+
+    answer = client.post(f"{JOBS}/{job_id}/retry")
+
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert (answer.json["id"], answer.json["status"]) == (job_id, "pending")
+    assert answer.json["attempts"] == 0
+    assert claim_one(storage).id == job_id
+
+
+@pytest.mark.parametrize(
+    "status", [JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.DONE]
+)
+def test_retry_of_a_job_that_has_not_failed_is_409(
+    client: FlaskClient, storage: Storage, status: JobStatus
+) -> None:
+    job_id = job_with(storage, status)
+
+    answer = client.post(f"{JOBS}/{job_id}/retry")
+
+    assert (answer.status_code, kind_of(answer)) == (409, "conflict")
+    assert answer.json is not None
+    assert answer.json["msg"] == f"job {job_id} is {status}"
+
+
+def test_retry_of_a_job_whose_key_is_held_is_409(
+    client: FlaskClient, storage: Storage
+) -> None:
+    keyed = NewJob("noop", queue_name=QUEUE, dedupe_key="once")
+    job_id = storage.jobs.enqueue(keyed).id
+    storage.job_admin.cancel(job_id)
+    storage.jobs.enqueue(keyed)
+
+    answer = client.post(f"{JOBS}/{job_id}/retry")
+
+    assert (answer.status_code, kind_of(answer)) == (409, "conflict")
+    assert storage.job_reader.get(job_id).status is JobStatus.DEAD
 
 
 @pytest.mark.parametrize("status", WAITING)
@@ -267,7 +314,7 @@ def test_reschedule_out_of_bounds_is_400(
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("DELETE", ""), ("POST", "/cancel"), ("POST", "/reschedule")],
+    [("DELETE", ""), ("POST", "/cancel"), ("POST", "/retry"), ("POST", "/reschedule")],
 )
 def test_a_job_elsewhere_answers_like_a_job_nowhere(
     storage: Storage, method: str, path: str

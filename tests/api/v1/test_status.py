@@ -75,6 +75,7 @@ def test_a_link_shows_state_progress_and_result_and_nothing_else(
         "progress": None,
         "result": None,
         "result_error": None,
+        "ending": None,
     }
     assert running["status"] == "in_progress"
     assert running["progress"] == {"done": 3, "password": "[redacted]"}

@@ -143,7 +143,13 @@ def test_no_page_ends_between_two_events_of_one_id(storage: Storage, sql: Sql) -
     assert set().union(*pages) == {a_job_id(n) for n in numbers}
 
 
-def test_events_are_told_by_type_queue_and_kind(storage: Storage, busy: int) -> None:
+def test_events_are_told_by_type_queue_and_kind(
+    storage: Storage, sql: Sql, busy: int
+) -> None:
+    sql.run(
+        "UPDATE forge_job SET cancel_requested_at = 1"
+        " WHERE status = 'dead' AND kind = 'kind-1'"
+    )
     events = walked(storage, 500)
     wanted = JobFilter(queues=["q1"], kinds=["kind-1", "kind-2"])
 

@@ -10,11 +10,11 @@ import pytest
 
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
-    Ending,
     Failed,
     FollowUp,
     JobUpdate,

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
-    Ending,
     Failed,
     FollowUp,
     JobUpdate,

@@ -50,8 +50,11 @@ def row(
     max_attempts: int = 5,
     crashes: int = 0,
     cancel_at: int | None = None,
+    reason: str | None = None,
 ) -> Row:
-    return ("job", "mail", attempts, max_attempts, crashes, "[]", cancel_at, "send")
+    return (
+        "job", "mail", attempts, max_attempts, crashes, "[]", cancel_at, "send", reason,
+    )  # fmt: skip
 
 
 def rescue(transaction: ScriptedTransaction, jitter: float | None = None) -> int:
@@ -74,6 +77,7 @@ def rescue(transaction: ScriptedTransaction, jitter: float | None = None) -> int
         (row(crashes=1), "failed", REAPED_MESSAGE),
         (row(crashes=2), "dead", DIED),
         (row(cancel_at=1), "dead", CANCELLED_MESSAGE),
+        (row(cancel_at=1, reason="why"), "dead", f"{CANCELLED_MESSAGE}: why"),
         (row(attempts=5, crashes=2, cancel_at=1), "dead", CANCELLED_MESSAGE),
     ],
 )

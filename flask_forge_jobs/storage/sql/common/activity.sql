@@ -21,12 +21,21 @@ LIMIT :limit
 
 -- name: ended_within
 -- Served by forge_job_finished, a range of each queue and state.
-SELECT job.completed_at, job.id, job.queue_name, job.kind, job.status
+SELECT
+    job.completed_at, job.id, job.queue_name, job.kind,
+    CASE
+        WHEN job.status = 'dead' AND job.cancel_requested_at IS NOT NULL THEN 'cancelled'
+        ELSE job.status
+    END
 FROM /* rows c: of_queue text, of_status text */
 CROSS JOIN forge_job AS job
 WHERE job.queue_name = c.of_queue AND job.status = c.of_status
     AND job.completed_at IS NOT NULL
     AND job.completed_at >= :from_at AND job.completed_at < :to_at
+    AND (
+        :any_death OR job.status = 'done'
+        OR (job.cancel_requested_at IS NOT NULL) = :was_cancelled
+    )
     AND (:any_kind OR job.kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
 LIMIT :limit
 
@@ -63,6 +72,10 @@ SELECT
         WHERE queue_name = c.of_queue AND status = c.of_status
             AND completed_at IS NOT NULL
             AND completed_at >= :from_at AND completed_at < :to_at
+            AND (
+                :any_death OR status = 'done'
+                OR (cancel_requested_at IS NOT NULL) = :was_cancelled
+            )
             AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
     ),
     (
@@ -71,25 +84,31 @@ SELECT
         WHERE queue_name = c.of_queue AND status = c.of_status
             AND completed_at IS NOT NULL
             AND completed_at >= :from_at AND completed_at < :to_at
+            AND (
+                :any_death OR status = 'done'
+                OR (cancel_requested_at IS NOT NULL) = :was_cancelled
+            )
             AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
     )
 FROM /* rows c: of_queue text, of_status text */
 
 -- name: failures
--- A summary needs only the beginning of the error.
+-- A summary needs only the beginning of the error. A cancelled job is no failure.
 SELECT
     id, queue_name, kind, SUBSTR(last_error, 1, 500),
     COALESCE(completed_at, started_at, enqueued_at)
 FROM forge_job
 INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id
+WHERE forge_job.status = 'failed' OR forge_job.cancel_requested_at IS NULL
 
 -- name: ended_lately
--- Served by forge_job_finished, a range of each queue.
+-- Served by forge_job_finished, a range of each queue. Without cancelled jobs.
 SELECT c.of_queue, (
     SELECT COUNT(*)
     FROM forge_job
     WHERE queue_name = c.of_queue AND status = :status
         AND completed_at IS NOT NULL AND completed_at >= :now - :age_us
+        AND (status = 'done' OR cancel_requested_at IS NULL)
 )
 FROM /* rows c: of_queue text */

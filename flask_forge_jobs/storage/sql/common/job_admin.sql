@@ -30,9 +30,11 @@ WHERE COALESCE(status, '') = :status
 RETURNING id
 
 -- name: request_cancel
--- Asks running jobs to stop; keeps the time of the first request.
+-- Asks running jobs to stop; keeps time and reason of the first request.
 UPDATE forge_job
-SET cancel_requested_at = COALESCE(cancel_requested_at, :now)
+SET
+    cancel_requested_at = COALESCE(cancel_requested_at, :now),
+    cancel_reason = COALESCE(cancel_reason, :reason)
 WHERE COALESCE(status, '') = 'in_progress'
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
@@ -44,8 +46,8 @@ UPDATE forge_job
 SET
     status = 'pending', attempts = 0, throttle_attempts = 0, crashes = 0,
     scheduled_at = :now, deferred = FALSE, started_at = NULL, completed_at = NULL,
-    cancel_requested_at = NULL, result = NULL, progress = NULL, worker_id = NULL,
-    heartbeat_at = NULL
+    cancel_requested_at = NULL, cancel_reason = NULL, result = NULL, progress = NULL,
+    worker_id = NULL, heartbeat_at = NULL
 FROM /* rows v: job_id text */
 -- Not by equality, after which a join may go through the jobs instead of the rows.
 WHERE forge_job.id >= v.job_id AND forge_job.id <= v.job_id
@@ -157,7 +159,8 @@ ORDER BY id
 UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, deferred = FALSE, last_error = v.error,
-    error_history = v.history
+    error_history = v.history,
+    cancel_requested_at = CASE WHEN :by_user THEN :now END
 FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') IN ('pending', 'failed')
@@ -167,7 +170,8 @@ RETURNING
         SELECT 1
         FROM forge_follow_up AS f
         WHERE f.of_kind = forge_job.kind AND f.ending = 'cancelled'
-    )
+    ),
+    forge_job.queue_name, forge_job.kind
 
 -- name: superseded
 -- Repairs imported rows; with forge_job_dedupe there are none.

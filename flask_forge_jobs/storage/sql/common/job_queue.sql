@@ -135,40 +135,42 @@ WHERE id = :id AND status IN ('pending', 'failed') AND scheduled_at <= :now
 RETURNING /* use claimed_columns */
 
 -- name: lock_cancelled
--- For finish_cancelled. Does not wait, because it locks out of the order of ids.
-SELECT forge_job.id
+-- The fence of finish_cancelled: the job was asked to stop, or its worker was, and still
+-- runs in this very claim. Does not wait, because it locks out of the order of ids.
+SELECT forge_job.id, forge_job.cancel_reason
 FROM forge_job
-INNER JOIN /* rows v: job_id text, run integer, error text, history text */
+INNER JOIN /* rows v: job_id text, run integer, knows integer */
     ON forge_job.id = v.job_id
 WHERE COALESCE(forge_job.status, '') = 'in_progress'
     AND COALESCE(forge_job.worker_id, '') = :worker_id
     AND forge_job.claims = v.run
-    AND forge_job.cancel_requested_at IS NOT NULL
+    AND (forge_job.cancel_requested_at IS NOT NULL OR v.knows = 1)
 /* nowait_job */
 
 -- name: finish_cancelled
--- A job that was asked to stop ends, even if its run failed, was throttled or released.
+-- Ends jobs that lock_cancelled has locked, even if the run failed, was throttled or
+-- released.
 UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, last_error = v.error,
-    error_history = v.history, deferred = FALSE, worker_id = NULL, heartbeat_at = NULL
-FROM /* rows v: job_id text, run integer, error text, history text */
+    error_history = v.history, deferred = FALSE, worker_id = NULL, heartbeat_at = NULL,
+    cancel_requested_at = COALESCE(forge_job.cancel_requested_at, :now)
+FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
-    AND COALESCE(forge_job.status, '') = 'in_progress'
-    AND COALESCE(forge_job.worker_id, '') = :worker_id
-    AND forge_job.claims = v.run
-    AND forge_job.cancel_requested_at IS NOT NULL
 RETURNING forge_job.id
 
 -- name: stored_before
 -- The outcomes that a commit with an unknown result has stored. The error text tells our
--- own failure from that of a process that rescued the job.
+-- own failure from that of a process that rescued the job. A reason may follow it.
 SELECT forge_job.id
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, new_status text, error text */
     ON forge_job.id = v.job_id
 WHERE forge_job.status = v.new_status AND forge_job.claims = v.run
-    AND (v.error IS NULL OR forge_job.last_error = v.error)
+    AND (
+        v.error IS NULL
+        OR SUBSTR(forge_job.last_error, 1, LENGTH(v.error)) = v.error
+    )
 
 -- name: open_cooldown
 -- A longer delay extends an open window; throttle_attempts counts windows, not workers.
@@ -236,7 +238,7 @@ ORDER BY worker_id, id
 SELECT
     forge_job.id, forge_job.queue_name, forge_job.attempts, forge_job.max_attempts,
     forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at,
-    forge_job.kind
+    forge_job.kind, forge_job.cancel_reason
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
     ON forge_job.id = v.job_id

@@ -30,7 +30,7 @@ WHERE id = :id
 SELECT
     id, queue_name, kind, status, priority, attempts, max_attempts, enqueued_at,
     scheduled_at, started_at, completed_at, last_error, /* use runner */,
-    dedupe_key, heartbeat_at
+    dedupe_key, heartbeat_at, cancel_requested_at
 FROM forge_job
 INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id

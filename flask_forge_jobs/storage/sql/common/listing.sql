@@ -25,6 +25,10 @@
     )
     AND (:any_schedule OR schedule_name = :schedule_name)
     AND (:any_attempts OR attempts >= :min_attempts)
+    AND (
+        :any_ending
+        OR (status = 'dead' AND (cancel_requested_at IS NOT NULL) = :was_cancelled)
+    )
 
 -- fragment: kind_and_age
 (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))

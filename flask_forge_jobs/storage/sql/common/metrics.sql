@@ -1,14 +1,15 @@
 -- name: put_metrics
 INSERT INTO forge_metric (
     level, queue_name, kind, bucket_start, source,
-    enqueued, started, retried, completed, dead, refused,
+    enqueued, started, retried, completed, dead, refused, cancelled,
     wait_times, run_times, total_times
 )
 SELECT
     v.level, v.queue_name, v.kind, v.bucket_start, :source,
     v.enqueued, v.started, v.retried, v.completed, v.dead, v.refused,
+    v.cancelled,
     v.wait_times, v.run_times, v.total_times
-FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, wait_times text, run_times text, total_times text */
+FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, cancelled bigint, wait_times text, run_times text, total_times text */
 WHERE TRUE
 ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     enqueued = excluded.enqueued,
@@ -17,6 +18,7 @@ ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     completed = excluded.completed,
     dead = excluded.dead,
     refused = excluded.refused,
+    cancelled = excluded.cancelled,
     wait_times = excluded.wait_times,
     run_times = excluded.run_times,
     total_times = excluded.total_times
@@ -33,10 +35,11 @@ SET
     completed = v.completed,
     dead = v.dead,
     refused = v.refused,
+    cancelled = v.cancelled,
     wait_times = v.wait_times,
     run_times = v.run_times,
     total_times = v.total_times
-FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, wait_times text, run_times text, total_times text */
+FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, cancelled bigint, wait_times text, run_times text, total_times text */
 WHERE forge_metric.level = v.level
     AND forge_metric.queue_name = v.queue_name
     AND forge_metric.kind = v.kind
@@ -49,7 +52,7 @@ RETURNING
 -- name: timeline
 -- Served by the primary key: one range for each name.
 SELECT
-    queue_name, bucket_start, enqueued, started, retried, completed, dead,
+    queue_name, bucket_start, enqueued, started, retried, completed, dead, cancelled,
     run_times, total_times
 FROM forge_metric
 WHERE level = :level AND kind = :kind
@@ -75,7 +78,7 @@ RECURSIVE queue (name) AS (
 WITH /* use queues_with_figures */
 SELECT
     m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
-    m.run_times, m.total_times
+    m.cancelled, m.run_times, m.total_times
 FROM queue
 CROSS JOIN /* rows v: name text */
 CROSS JOIN forge_metric AS m
@@ -85,7 +88,7 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
 
 -- name: kinds_within
 -- Served by forge_metric_time. No total times: the table of kinds does not show them.
-SELECT kind, enqueued, started, retried, completed, dead, run_times, ''
+SELECT kind, enqueued, started, retried, completed, dead, cancelled, run_times, ''
 FROM forge_metric
 WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
@@ -97,7 +100,8 @@ WHERE level = :level AND queue_name <> '' AND kind <> ''
 SELECT
     queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
     CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
-    CAST(SUM(dead) AS BIGINT), CAST(SUM(refused) AS BIGINT)
+    CAST(SUM(dead) AS BIGINT), CAST(SUM(refused) AS BIGINT),
+    CAST(SUM(cancelled) AS BIGINT)
 FROM forge_metric
 WHERE level IN (0, :level) AND kind <> ''
 GROUP BY queue_name, kind
@@ -111,10 +115,10 @@ SELECT queue_name, kind FROM forge_metric WHERE level = :level
 -- name: add_names
 INSERT INTO forge_metric (
     level, queue_name, kind, bucket_start, source,
-    enqueued, started, retried, completed, dead, refused,
+    enqueued, started, retried, completed, dead, refused, cancelled,
     wait_times, run_times, total_times
 )
-SELECT :level, v.queue_name, v.kind, 0, '', 0, 0, 0, 0, 0, 0, '', '', ''
+SELECT :level, v.queue_name, v.kind, 0, '', 0, 0, 0, 0, 0, 0, 0, '', '', ''
 FROM /* rows v: queue_name text, kind text */
 WHERE TRUE
 ON CONFLICT (level, queue_name, kind, bucket_start, source) DO NOTHING
@@ -125,6 +129,13 @@ FROM forge_metric
 WHERE level IN (0, :level) AND kind = '' AND queue_name <> ''
     AND (wait_times <> '' OR run_times <> '')
 ORDER BY queue_name
+
+-- name: has_started
+-- Served by the primary key: the rows of a whole queue.
+SELECT 1
+FROM forge_metric
+WHERE level IN (0, :level) AND queue_name = :queue_name AND kind = '' AND started > 0
+LIMIT 1
 
 -- name: take_unfolded
 -- Removes the rows of single sources, to merge them into rows without one: of buckets that
@@ -144,7 +155,7 @@ WHERE (level, queue_name, kind, bucket_start, source) IN (
 )
 RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
-    dead, refused, wait_times, run_times, total_times
+    dead, refused, cancelled, wait_times, run_times, total_times
 
 -- name: take_old
 -- Removes rows that are too old for their level.
@@ -158,12 +169,13 @@ WHERE (level, queue_name, kind, bucket_start, source) IN (
 )
 RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
-    dead, refused, wait_times, run_times, total_times
+    dead, refused, cancelled, wait_times, run_times, total_times
 
 -- name: folded_metrics
 SELECT
     m.level, m.queue_name, m.kind, m.bucket_start, m.enqueued, m.started, m.retried,
-    m.completed, m.dead, m.refused, m.wait_times, m.run_times, m.total_times
+    m.completed, m.dead, m.refused, m.cancelled, m.wait_times, m.run_times,
+    m.total_times
 FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint */
 CROSS JOIN forge_metric AS m
 WHERE m.level = v.level AND m.queue_name = v.queue_name AND m.kind = v.kind

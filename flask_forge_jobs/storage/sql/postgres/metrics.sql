@@ -11,7 +11,7 @@ SELECT pg_advisory_xact_lock(:lock_key)
 -- these ranges for an array, but for a join with the names reads all queues and kinds of
 -- the window.
 SELECT
-    queue_name, bucket_start, enqueued, started, retried, completed, dead,
+    queue_name, bucket_start, enqueued, started, retried, completed, dead, cancelled,
     run_times, total_times
 FROM forge_metric
 WHERE level = :level AND kind = :kind
@@ -24,7 +24,7 @@ WHERE level = :level AND kind = :kind
 WITH /* use queues_with_figures */
 SELECT
     m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
-    m.run_times, m.total_times
+    m.cancelled, m.run_times, m.total_times
 FROM queue
 CROSS JOIN LATERAL (
     SELECT *

@@ -104,6 +104,10 @@ SET
         ELSE COALESCE(json_extract(run_end, '$.delay_us') > 0, FALSE)
     END,
     completed_at = CASE WHEN v.new_status IN ('done', 'dead') THEN :now END,
+    -- The run ended dead by itself, so the request had no effect.
+    cancel_requested_at = CASE
+        WHEN v.new_status <> 'dead' THEN cancel_requested_at
+    END,
     last_error = CASE
         WHEN v.new_status = 'done' THEN last_error
         ELSE COALESCE(json_extract(run_end, '$.error'), last_error)

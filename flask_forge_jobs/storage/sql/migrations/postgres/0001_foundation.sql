@@ -26,6 +26,8 @@ CREATE TABLE forge_job (
     heartbeat_at        BIGINT,
     dedupe_key          TEXT COLLATE "C",
     cancel_requested_at BIGINT,
+    -- Of the user who cancelled it; a cancelled job that is dead has a request.
+    cancel_reason       TEXT,
     timeout_s           DOUBLE PRECISION,
     result              TEXT,
     -- Why the task's return value is not stored.
@@ -337,6 +339,10 @@ BEGIN
         END,
         deferred = coalesce(v.delay_us > 0, FALSE),
         completed_at = CASE WHEN v.new_status IN ('done', 'dead') THEN now_us END,
+        -- The run ended dead by itself, so the request had no effect.
+        cancel_requested_at = CASE
+            WHEN v.new_status <> 'dead' THEN job.cancel_requested_at
+        END,
         last_error = coalesce(v.error, job.last_error),
         error_history = coalesce(v.history, job.error_history),
         result = v.new_result,
@@ -525,6 +531,7 @@ CREATE TABLE forge_metric (
     completed    BIGINT  NOT NULL,
     dead         BIGINT  NOT NULL,
     refused      BIGINT  NOT NULL,
+    cancelled    BIGINT  NOT NULL,
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,

@@ -25,6 +25,8 @@ CREATE TABLE forge_job (
     heartbeat_at        INTEGER,
     dedupe_key          TEXT,
     cancel_requested_at INTEGER,
+    -- Of the user who cancelled it; a cancelled job that is dead has a request.
+    cancel_reason       TEXT,
     timeout_s           REAL,
     result              TEXT,
     -- Why the task's return value is not stored.
@@ -165,6 +167,7 @@ CREATE TABLE forge_metric (
     completed    INTEGER NOT NULL,
     dead         INTEGER NOT NULL,
     refused      INTEGER NOT NULL,
+    cancelled    INTEGER NOT NULL,
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,
