@@ -198,6 +198,7 @@ def test_both_dialects_say_the_same_things() -> None:
         "notify",
         "enqueue_quietly",
         "whose_tables",
+        "which_cluster",
         "replace_version_check",
     }
     assert set(sqlite) - set(postgres) == set()
