@@ -1,8 +1,4 @@
-"""Jobs: their states, new ones and their bounds, and stored ones as readers see them.
-
-``pending`` and ``failed`` jobs wait, the latter for a retry. An ``in_progress`` job is
-owned by one worker, ``done`` and ``dead`` are final.
-"""
+"""Jobs: their states, new ones and their bounds, and stored ones as readers see them."""
 
 from __future__ import annotations
 
@@ -44,7 +40,7 @@ DEFAULT_MAX_KINDS = 1000
 
 
 class JobStatus(StrEnum):
-    """The five states of a job."""
+    """The five states of a job; a ``failed`` one waits for a retry."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
