@@ -1,4 +1,4 @@
-"""Jobs: their states, new ones and their bounds, and stored ones as readers see them."""
+"""Jobs: their states, new ones with their bounds, and stored ones as they are read."""
 
 from __future__ import annotations
 

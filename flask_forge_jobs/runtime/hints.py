@@ -71,7 +71,8 @@ class Hints:
         if not may_read:
             return
         self.seen.add((queue_name, kind))
-        if self.are_wanted():
+        # No other process could serve a database in memory.
+        if self.are_wanted() or self._settings.is_memory:
             return
         if self._queues.setdefault(queue_name, mine) is mine:
             with contextlib.suppress(StorageError):
