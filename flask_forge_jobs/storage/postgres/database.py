@@ -58,6 +58,7 @@ from flask_forge_jobs.storage.postgres.process import (
     require_working,
     try_commit,
 )
+from flask_forge_jobs.storage.postgres.request_gate import SILENCE_S
 from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 from flask_forge_jobs.storage.postgres.transaction import (
     PostgresSchema,
@@ -71,8 +72,7 @@ T = TypeVar("T")
 # Time beyond the server's own limit before the watchdog cuts the socket.
 _DEADLINE_SLACK_S = 2.0
 _PROBE_LIMIT_S = 2.0
-# How long a question for readiness may take.
-_TRIAL_LIMIT_S = 1.0
+_TRIAL_LIMIT_S = 1.0  # of a question for readiness
 
 # Connections inherited by a fork. Never released: closing one would end the parent's.
 _inherited: list[object] = []
@@ -323,10 +323,10 @@ class PostgresDatabase:
         """Return whether the server takes writes and commits come back."""
         process = self._state
         process.availability.check()
-        since = time.monotonic() - FRESH_S
-        return process.trial.takes_writes(since, _TRIAL_LIMIT_S) and bool(
-            self.read_one("takes_writes")[0][0]
-        )
+        limit_s = SILENCE_S if process.gate.is_last() else _TRIAL_LIMIT_S
+        if not process.trial.takes_writes(time.monotonic() - FRESH_S, limit_s):
+            return False
+        return bool(self.read_one("takes_writes")[0][0])
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -355,9 +355,9 @@ class PostgresDatabase:
 
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions, or None if the database has no schema of ours."""
-        pool = self._state.pool
-        self._state.availability.check()
-        with self._surfaced, pool.connection(limit_s=self._limit_s) as connection:
+        state = self._state
+        state.availability.check()
+        with self._surfaced, state.pool.connection(limit_s=self._limit_s) as connection:
             applied = PostgresSchema(connection).applied()
         return SchemaVersions.of(applied, self.known_version) if applied else None
 

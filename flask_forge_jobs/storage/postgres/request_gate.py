@@ -73,7 +73,7 @@ class RequestGate:
         if turn is not None:
             was_trying, turn.is_trying = turn.is_trying, True
             return not was_trying
-        if self._is_last():
+        if self.is_last():
             self._doubt()
         self._turns[me] = _Turn(time.monotonic())
         return True
@@ -89,7 +89,7 @@ class RequestGate:
             with self._changed:
                 self._changed.notify_all()
 
-    def _is_last(self) -> bool:
+    def is_last(self) -> bool:
         """Whether all other threads wait for the database, and the first one long."""
         if not 0 < self._threads - 1 <= len(self._turns):
             return False

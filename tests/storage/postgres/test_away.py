@@ -21,6 +21,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.handlers import readiness as readiness_module
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.request_threads import present
@@ -150,9 +151,11 @@ def test_readiness_waits_for_nothing_that_hangs(
     far: Storage, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, hangs: str
 ) -> None:
     """Without its standby a server answers reads, and ends no commit."""
+    monkeypatch.setattr(postgres_module, "_TRIAL_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr(readiness_module, "READ_LIMIT_S", LIMIT_S)
+    before = readiness(far).status
     monkeypatch.setattr(postgres_module, "_TRIAL_LIMIT_S", 0.1)
     monkeypatch.setattr(postgres_module, "FRESH_S", 0.0)
-    before = readiness(far).status
     if hangs == "commits":
         monkeypatch.setattr(process, "_EMPTY_COMMIT", "SELECT pg_sleep(60)")
     else:
