@@ -116,7 +116,7 @@ class _Scene:
         assert isinstance(driver, UnderFault)
         with self._asking(driver):
             self._before = _store_some(driver)
-            api = _children(self._api)
+            api = children_of(self._api)
             with self._trial.away(self._server):
                 threading.Event().wait(self._trial.down_s)
             self._returned_ns = time.monotonic_ns()
@@ -128,13 +128,13 @@ class _Scene:
             )
             self._after = _store_some(driver)
             lives = [each.process.poll() is None for each in driver.fleet.workers]
-            self._outcome.ended = lives.count(False) + len(api - _children(self._api))
+            self._outcome.ended = lives.count(False) + len(api - children_of(self._api))
 
     @contextlib.contextmanager
     def _asking(self, driver: UnderFault) -> Iterator[None]:
         port = self._api.port()
         wait_until(
-            lambda: len(_children(self._api)) == SERVER_PROCESSES, "the API is there"
+            lambda: len(children_of(self._api)) == SERVER_PROCESSES, "the API is there"
         )
         self._clients = [
             HttpClient(
@@ -218,7 +218,8 @@ def _median_wait_ms(stored: Stored, lines: list[Line]) -> float:
     return statistics.median(waits_ns) / 1e6 if waits_ns else math.inf
 
 
-def _children(program: Program) -> set[int]:
+def children_of(program: Program) -> set[int]:
+    """Return the processes that a program has started."""
     return {each.pid for each in psutil.Process(program.process.pid).children()}
 
 

@@ -1,0 +1,1 @@
+"""Breaks a real PostgreSQL cluster under load: Patroni, etcd, HAProxy, PgBouncer."""
