@@ -52,6 +52,7 @@ NUMBERS |= {
     "max_pending",
 }
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
+BOOLEANS |= {"was_cancelled", "by_user"}
 JSON = {"rows", "queues", "kinds", "statuses"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 
@@ -427,7 +428,7 @@ def seed_figures(sql: Sql) -> None:
             "INSERT INTO forge_metric WITH RECURSIVE numbers (n) AS (VALUES (0) "
             f"UNION ALL SELECT n + 1 FROM numbers WHERE n < {count - 1}) "
             f"SELECT 10, 'default', 'kind-' || CAST(n % 5 AS TEXT), {bucket_us}, {of}, "
-            "1, 1, 0, 1, 0, 0, '', '', '' FROM numbers"
+            "1, 1, 0, 1, 0, 0, 0, '', '', '' FROM numbers"
         )
 
 
