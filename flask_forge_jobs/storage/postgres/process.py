@@ -30,6 +30,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle
+from flask_forge_jobs.request_threads import present
 from flask_forge_jobs.storage.database import (
     RETRY_DELAYS_S,
     Row,
@@ -295,7 +296,8 @@ class TransactionBlock:
     def __enter__(self) -> PostgresTransaction:
         process, opening = self._process, self._opening
         process.availability.check()
-        self._has_turn = process.gate.enter()
+        if present.answers_requests:
+            self._has_turn = process.gate.enter()
         self._since = time.monotonic()
         try:
             self._connection = connection = self._loan.__enter__()
@@ -329,7 +331,8 @@ class TransactionBlock:
             self._loan.__exit__()
         if error is not None:
             self._surface(error)
-        self._end_turn()
+        if self._has_turn:
+            self._end_turn()
         for queue_name in self._opened.woken:
             self._process.wake(queue_name)
 
