@@ -11,18 +11,13 @@ import re
 from enum import Enum
 from functools import cache
 
-# Of brackets within each other; a value with more of them reaches to the text's end.
-_DEEPEST = 5
-_QUOTED = r'"(?:[^"\\]++|\\.)*+"|\'(?:[^\'\\]++|\\.)*+\''
+_QUOTED = {
+    quote: re.compile(rf"{quote}(?:[^{quote}\\]++|\\.)*+{quote}", re.DOTALL)
+    for quote in "\"'"
+}
+_OPENING = "([{"
+_MARK = re.compile(r"[()\[\]{}\"']")
 _PREFIX = r"[bBuUrRfF]{0,2}"
-
-
-def _nested(depth: int) -> str:
-    inside = rf"[^()\[\]{{}}\"']++|{_QUOTED}|[\"']"
-    if depth:
-        inside += f"|{_nested(depth - 1)}"
-    return rf"[(\[{{](?:{inside})*+[)\]}}]"
-
 
 # A letter of a plain word, or a mark within it, as in pa,ss"w}rd&x. After a comma, an
 # ampersand or a semicolon, another key may begin.
@@ -40,7 +35,8 @@ _CLOSED_QUOTES = (
     r"|(?P<escape>\\{1,40}[\"'])([^\r\n]*?)(?P=escape)"
 )
 _QUOTES = rf"{_CLOSED_QUOTES}|{_PREFIX}\\{{0,40}}[\"']([^\r\n]+)"
-_BRACKETS = rf"((?:[A-Za-z_][\w.]{{0,64}})?(?=[(\[{{])(?:{_nested(_DEEPEST)}|.*))"
+# A secret that begins with this group ends with its brackets.
+_BRACKETS = r"(?P<name>(?:[A-Za-z_][\w.]{0,64})?(?=[(\[{]))"
 _SCHEME = r"(?:(?:bearer|basic|digest|token|apikey)[ \t]{1,8}(?=\S))?"
 _PARAMETER = r"(?:\"[^\"\n]*+\"|[^\s,\"'}\])]|['}\])](?=\w))++"
 
@@ -84,7 +80,37 @@ class Form(Enum):
     def secret(self, text: str, start: int) -> tuple[int, int] | None:
         """Return start and end of the secret that begins at ``start``, if one does."""
         found = _compiled(self.value).match(text, start)
-        return None if found is None else found.span(found.lastindex or 0)
+        if found is None:
+            return None
+        if found.lastgroup == "name":
+            return found.start("name"), _end_of_brackets(text, found.end("name"))
+        return found.span(found.lastindex or 0)
+
+
+def _end_of_brackets(text: str, start: int) -> int:
+    """Return where the brackets that open at ``start`` are closed, or the text's end.
+
+    Brackets within quotes do not count. After a quote that is not closed, no other of
+    its kind is, so the rest of the text is searched for one only once.
+    """
+    depth, position = 0, start
+    unclosed = set()
+    while (mark := _MARK.search(text, position)) is not None:
+        position = mark.end()
+        sign = mark[0]
+        if sign in unclosed:
+            continue
+        if sign in _QUOTED:
+            quoted = _QUOTED[sign].match(text, mark.start())
+            if quoted is None:
+                unclosed.add(sign)
+            else:
+                position = quoted.end()
+        else:
+            depth += 1 if sign in _OPENING else -1
+            if not depth:
+                return position
+    return len(text)
 
 
 # At the first use, because most processes see no secret.

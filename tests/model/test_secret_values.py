@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -255,3 +256,29 @@ def test_a_text_with_very_many_secrets_is_masked_whole() -> None:
 def test_a_form_says_where_its_secret_lies() -> None:
     assert Form.TEXT.secret("x = 'ab' c", 3) == (5, 7)
     assert Form.TEXT.secret("x = ab", 3) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ('(it\'s "a)b", 1) c', '(it\'s "a)b", 1)'),
+        ("f(x=[1, {'b': (2)}]) c", "f(x=[1, {'b': (2)}])"),
+        ("(1, (2) c", "(1, (2) c"),
+        ("('a)b, 1) c", "('a)"),
+    ],
+)
+def test_a_secret_in_brackets_ends_with_them(text: str, secret: str) -> None:
+    start, end = Form.ANY.secret(text, 0) or (0, 0)
+
+    assert text[start:end] == secret
+
+
+def test_quotes_that_are_not_closed_cost_no_quadratic_time() -> None:
+    """Each of them would look for its end in the rest of the text."""
+    text = "Failing row contains (" + ' \\"x' * 16_000
+    began = time.thread_time()
+
+    shown = Masking().text(text)
+
+    assert time.thread_time() - began < 1.0  # 13 s if it were quadratic
+    assert shown == f"Failing row contains {REDACTED}"
