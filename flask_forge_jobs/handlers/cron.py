@@ -31,10 +31,9 @@ from flask_forge_jobs.tasks.routing import Router
 PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5
 MAX_LISTED = 1000
-MAX_LISTED_BYTES = 8_388_608
-# Of schedules read at once, each of which may have 1 MiB; doubled as long as they are
-# small.
-FIRST_PAGE = 16
+MAX_LISTED_BYTES = 4_194_304
+# Schedules that are read at once; each may have 1 MiB, however small those before are.
+PAGE_SIZE = 8
 # Changes are checked on this before the schedule is looked up.
 _SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
 
@@ -79,22 +78,27 @@ class ScheduleList:
 def list_schedules(storage: Storage, *, redactor: Redactor) -> ScheduleList:
     """Return the first schedules, by name; secrets are masked.
 
-    They are at most 1,000, and no more follow once their payloads have 8 MiB.
+    They are at most 1,000, and no more follow once their payloads have 4 MiB.
     """
+    found, is_whole = _first_schedules(storage)
+    total = len(found) if is_whole else storage.cron.count()
+    return ScheduleList([detail(each, redactor) for each in found], total)
+
+
+def _first_schedules(storage: Storage) -> tuple[list[Schedule], bool]:
+    """Return the first schedules, and whether these are all."""
     found: list[Schedule] = []
-    room, page_size, name = MAX_LISTED_BYTES, FIRST_PAGE, ""
+    room, name = MAX_LISTED_BYTES, ""
     while room > 0 and len(found) < MAX_LISTED:
-        page = storage.cron.all(name, min(page_size, MAX_LISTED - len(found)))
+        page = storage.cron.all(name, min(PAGE_SIZE, MAX_LISTED - len(found)))
         for schedule in page:
             if room > 0:
                 found.append(schedule)
             room -= len(schedule.definition.payload)
-        if len(page) < page_size:
+        if len(page) < PAGE_SIZE:
             break
-        name, page_size = page[-1].definition.name, 2 * page_size
-    is_whole = room > 0 and len(found) < MAX_LISTED
-    total = len(found) if is_whole else storage.cron.count()
-    return ScheduleList([detail(each, redactor) for each in found], total)
+        name = page[-1].definition.name
+    return found, room > 0 and len(found) < MAX_LISTED
 
 
 def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:

@@ -8,9 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlencode
 
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.model.instants import from_micros
+
 BODY_BYTES = 2_097_152
+ROWS = 100_000
 KINDS = 40
 QUEUES = 20
 # Of tokens, by the names that the server knows them by.
@@ -40,6 +45,10 @@ class Wish:
     token: str
     body: bytes = b""
 
+    def is_answered_by(self, status: int) -> bool:
+        """Return whether it is measured; a bad body may be refused, a read not."""
+        return 0 < status < (300 if self.group == "reads" else 500)
+
     def message(self, secret: str) -> bytes:
         """Return the bytes to send; the connection is closed after the answer."""
         lines = [
@@ -68,6 +77,16 @@ def _keys(start: str, value: str, end: str = "}") -> bytes:
 _FILTER = '{"limit":1,"offset":0,"filter":{"%s":['
 _BULK = '{"items":['
 _PAYLOAD = '{"kind":"k","queue":"q0","payload":'
+
+
+def _window(days: int, buckets: int) -> list[tuple[str, str]]:
+    """Return the query of a chart that ends in an hour, after all that happened."""
+    end = from_micros(SystemClock().now_us()) + timedelta(hours=1)
+    return [
+        ("from", (end - timedelta(days)).isoformat()),
+        ("to", end.isoformat()),
+        ("bucket_secs", str(days * 86_400 // buckets)),
+    ]
 
 
 def _bodies() -> Iterator[Wish]:
@@ -126,10 +145,10 @@ def _reads() -> Iterator[Wish]:
     yield get("/v1/jobs?error=" + "%25" * 50)
     yield get("/v1/jobs?error=" + "a" * 255)
     yield get("/v1/jobs?q=zzzzz", ADMIN)
-    deep: dict[str, object] = {"limit": 1000, "offset": 100_000, "filter": {}}
-    yield post("a page at 100,000", "/jobs/list", VIEWER, deep)
-    deep |= {"filter": {"kinds": ["k1"]}}
-    yield post("a page at 100,000 of a kind", "/jobs/list", VIEWER, deep)
+    last: dict[str, object] = {"limit": 1000, "offset": ROWS - 1000, "filter": {}}
+    yield post("the last page", "/jobs/list", VIEWER, last)
+    last |= {"offset": ROWS // KINDS - 1000, "filter": {"kinds": ["k1"]}}
+    yield post("the last page of a kind", "/jobs/list", VIEWER, last)
     for sort in ("priority", "attempts", "completed_at"):
         yield get(f"/v1/jobs?sort={sort}&limit=1000&min_attempts=1")
     yield get("/v1/events?after=0&limit=500")
@@ -141,13 +160,10 @@ def _reads() -> Iterator[Wish]:
     ):  # fmt: skip
         yield get(path)
     names = [("name", f"k{number}") for number in range(KINDS)]
-    month = [("from", "2026-11-01T00:00:00Z"), ("to", "2026-11-30T00:00:00Z")]
-    query = [("by", "kind"), *month, ("bucket_secs", "1300"), *names]
+    # As many buckets as an answer may have: 40 series of 500, and one of 2,000.
+    query = [("by", "kind"), *_window(30, 500), *names]
     yield get(f"/v1/series?{urlencode(query)}")
-    yield get(
-        "/queue/timeline?from=2000-01-01T00:00:00Z&to=2026-11-30T00:00:00Z"
-        "&bucket_secs=500000"
-    )
+    yield get(f"/queue/timeline?{urlencode(_window(10_000, 2000))}")
     queues = [("queue", f"q{number}") for number in range(350)]
     yield get(f"/v1/jobs?{urlencode(queues)}")
     kinds = [("kind", f"k{number}") for number in range(100)]

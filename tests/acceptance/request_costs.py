@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,6 +41,7 @@ from tests.acceptance.costly_requests import (
     OPERATOR,
     QUEUES,
     REQUESTS,
+    ROWS,
     VIEWER,
     Wish,
 )
@@ -54,7 +55,6 @@ CPU_LIMIT_S = 0.3
 MEMORY_LIMIT_MIB = 50.0
 HEALTH_LIMIT_S = 0.5
 MIB = 1 << 20
-ROWS = 100_000
 DEAD = 12_000
 # Of schedules and of rate limits.
 LISTED = 1_000
@@ -67,8 +67,8 @@ HEALTH_PERIOD_S = 0.05
 REST_S = 0.5
 SLOW_READERS = 60
 SLOW_S = 10.0
-# What the server allows all of them, and what a thread may be writing meanwhile.
-SLOW_LIMIT_MIB = 64.0 + 64.0
+# What the server buffers, and the answers that its four threads make meanwhile.
+SLOW_LIMIT_MIB = 64.0 + 4 * 32.0
 LARGEST = ("/v1/jobs?limit=1000&status=dead&count=none", "/cron", "/v1/openapi.json")
 _ROLES: Mapping[str, tuple[str, list[str] | None]] = {
     VIEWER: ("viewer", None),
@@ -110,6 +110,7 @@ class Figure:
         memory_mib: More than before at the peak.
         health_s: The longest wait of ``/health`` beside a crowd of them; None if there
             was no crowd.
+        is_answered: Whether the answer is one that shows the costs.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Figure:
     cpu_s: float
     memory_mib: float
     health_s: float | None = None
+    is_answered: bool = True
 
     @property
     def missed(self) -> list[str]:
@@ -124,6 +126,7 @@ class Figure:
         return [
             name
             for name, is_missed in (
+                ("answer", not self.is_answered),
                 ("CPU", self.cpu_s > CPU_LIMIT_S),
                 ("memory", self.memory_mib > MEMORY_LIMIT_MIB),
                 ("/health", (self.health_s or 0.0) > HEALTH_LIMIT_S),
@@ -156,7 +159,9 @@ class Served:
         memory, cpu_s = self.memory_mib(), self._cpu_s()
         status = self.exchange(message, PATIENCE_S)
         cpu_s = self._cpu_s() - cpu_s
-        return Figure(wish.name, status, cpu_s, self.memory_mib("VmHWM") - memory)
+        memory = self.memory_mib("VmHWM") - memory
+        is_answered = wish.is_answered_by(status)
+        return Figure(wish.name, status, cpu_s, memory, is_answered=is_answered)
 
     def exchange(self, message: bytes, limit_s: float) -> int:
         """Send a message and read the whole answer; return its status, or 0."""
@@ -239,8 +244,24 @@ class Served:
         )  # fmt: skip
 
 
-def fill(storage: Storage, sql: Sql, rows: int = ROWS, dead: int = DEAD) -> None:
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """How much a database holds.
+
+    Args:
+        rows: Jobs in all.
+        dead: Jobs that are dead.
+        listed: Schedules, and rate limits.
+    """
+
+    rows: int = ROWS
+    dead: int = DEAD
+    listed: int = LISTED
+
+
+def fill(storage: Storage, sql: Sql, filling: Filling) -> None:
     """Fill an empty database with what the requests ask for."""
+    rows = filling.rows
     for first in range(0, rows, AT_ONCE):
         storage.jobs.enqueue_many(
             [
@@ -256,10 +277,10 @@ def fill(storage: Storage, sql: Sql, rows: int = ROWS, dead: int = DEAD) -> None
     sql.run(
         "UPDATE forge_job SET status = 'dead', attempts = 5, completed_at = "
         "enqueued_at, last_error = 'Boom: ' || id || ' ' || CAST(? AS TEXT) WHERE id "
-        f"IN (SELECT id FROM forge_job ORDER BY id LIMIT {dead})",
+        f"IN (SELECT id FROM forge_job ORDER BY id LIMIT {filling.dead})",
         (words * 200)[:8_100],
     )
-    for number in range(LISTED):
+    for number in range(filling.listed):
         name = f"listed-{number}"
         storage.rate_limits.put(name, capacity=1, refill_per_sec=1.0)
         payload = json.dumps({"x": "y" * (1_000_000 if number < 20 else 100)})
@@ -327,11 +348,17 @@ def table(title: str, figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-def measure(url: str, folder: Path, wishes: Sequence[Wish], crowd: int) -> list[Figure]:
+def measure(
+    url: str,
+    folder: Path,
+    wishes: Sequence[Wish],
+    crowd: int,
+    filling: Filling = Filling(),
+) -> list[Figure]:
     """Fill a database and measure requests on it; a crowd of 0 is left out."""
     settings = DatabaseSettings.from_url(url)
     storage = open_storage(settings)
-    fill(storage, Sql(settings))
+    fill(storage, Sql(settings), filling)
     storage.close()
     figures = []
     with serving(url, folder) as served:
@@ -339,9 +366,7 @@ def measure(url: str, folder: Path, wishes: Sequence[Wish], crowd: int) -> list[
             found = served.cost(wish)
             if crowd:
                 longest = served.crowd_health_s(wish, crowd, CROWD_S)
-                found = Figure(
-                    found.name, found.status, found.cpu_s, found.memory_mib, longest
-                )
+                found = replace(found, health_s=longest)
             figures.append(found)
             sys.stderr.write(f"{table('', [found]).splitlines()[-1]}\n")
     return figures

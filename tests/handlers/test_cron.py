@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
 from flask_forge_jobs.handlers import cron
 from flask_forge_jobs.handlers.redaction import Redactor
-from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -89,6 +90,25 @@ def test_a_list_of_schedules_has_an_end(
     found = cron.list_schedules(storage, redactor=REDACTOR)
 
     assert (len(found.schedules), found.total) == (shown, 21)
+
+
+def test_small_schedules_do_not_let_many_large_ones_be_read_at_once(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5 * cron.PAGE_SIZE):
+        create(storage, f"n{number:02}")
+    read = storage.cron.all
+    sizes: list[int] = []
+
+    def noted(after: str, limit: int) -> Sequence[Schedule]:
+        sizes.append(limit)
+        return read(after, limit)
+
+    monkeypatch.setattr(storage.cron, "all", noted)
+    cron.list_schedules(storage, redactor=REDACTOR)
+
+    assert len(sizes) > 5
+    assert max(sizes) == cron.PAGE_SIZE
 
 
 def test_dedupe_keeps_a_custom_key(storage: Storage, sql: Sql) -> None:

@@ -90,7 +90,7 @@ MUTANTS = (
         ("handlers/test_kinds.py",),
     ),
     Mutant(
-        "a list of schedules goes on after 8 MiB",
+        "a list of schedules goes on after 4 MiB",
         "handlers/cron.py",
         "    while room > 0 and len(found) < MAX_LISTED:",
         "    while len(found) < MAX_LISTED:",

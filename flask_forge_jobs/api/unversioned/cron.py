@@ -29,7 +29,7 @@ _DEDUPE = shapes.DedupeRequest()
 
 
 def list_schedules(api: Api) -> Response:
-    """Return the cron schedules, by name, up to 1,000 or 8 MiB of payloads."""
+    """Return the cron schedules, by name, up to 1,000 or 4 MiB of payloads."""
     found = cron.list_schedules(api.storage, redactor=api.redactor)
     schedules = [_DUMP(schedule) for schedule in found.schedules]
     response = array_response(schedules, found.total)
