@@ -216,6 +216,13 @@ MUTANTS = (
         ("contract/jobs/test_listing.py::test_pages_keep_to_a_range_of_instants",),
     ),
     Mutant(
+        "a page of one queue reads the counts of all",
+        "storage/jobs/listing.py",
+        "    if queues is None:\n",
+        "    if queues is None or len(queues) == 1:\n",
+        ("contract/jobs/test_reader.py",),
+    ),
+    Mutant(
         "a range of instants leaves out its end",
         "storage/sql/common/listing.sql",
         "(enqueued_at >= :from_at AND enqueued_at <= :to_at))",

@@ -29,7 +29,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.listing import Listing
+from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 
 # A commit may come a little after its timestamp, so the newest events are held back.
 SETTLED_AFTER_US = SECOND_US
@@ -259,7 +259,7 @@ def _sources(
 ) -> list[_Source]:
     known = [
         (queue, kind, status)
-        for queue, kind, status, _, _ in transaction.all("counts")
+        for queue, kind, status, _, _ in counts_of(transaction, wanted.queues)
         if wanted.covers(queue, kind)
     ]
     kinds: dict[str, Parameter] = {

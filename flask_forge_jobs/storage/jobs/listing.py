@@ -15,13 +15,19 @@ counted, whichever are fewer; with any other condition, the jobs that match.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
-from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Row,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.streams import (
     COMBINATION,
@@ -56,10 +62,21 @@ _UNFINISHED = frozenset(JobStatus) - _FINISHED
 _NO_KEY: tuple[Combination, ...] = (("", "", ""),)
 
 
+def counts_of(transaction: Transaction, queues: Sequence[str] | None) -> Sequence[Row]:
+    """Return queue, kind, status, whether deferred, and number of the stored jobs.
+
+    None means all queues.
+    """
+    if queues is None:
+        return transaction.all("counts")
+    return transaction.all("counts_within", queues=encode_names("name", queues))
+
+
 class Listing:
     """One filter in one snapshot.
 
-    ``counts`` are rows of the statement of that name; None reads them.
+    ``counts`` are what :func:`counts_of` returns for the filter's queues; None reads
+    them.
     """
 
     def __init__(
@@ -72,17 +89,17 @@ class Listing:
         self._wanted = wanted
         self._conditions = Conditions(wanted)
         self._streams_of = JobStreams(transaction, self._conditions)
-        self._all_counts = list(transaction.all("counts") if counts is None else counts)
+        self._all_counts = list(
+            counts_of(transaction, wanted.queues) if counts is None else counts
+        )
         self._counts: dict[Combination, int] = {}
         self._deferred = 0
-        self._stored = 0
         self._total: int | None = None
         self._count_matching()
 
     def _count_matching(self) -> None:
         wanted, statuses = self._wanted, self._conditions.statuses
         for name, kind, status, deferred, jobs in self._all_counts:
-            self._stored += int(jobs)
             if self._conditions.scheduled_only and not deferred:
                 continue
             if status in statuses and wanted.covers(name, kind):
@@ -98,7 +115,8 @@ class Listing:
 
     @property
     def _are_few(self) -> bool:
-        return self._matching * WALKED_PER_LOOK_UP <= self._stored
+        stored = int(self._transaction.all("stored_jobs")[0][0])
+        return self._matching * WALKED_PER_LOOK_UP <= stored
 
     @property
     def _queues(self) -> list[str]:

@@ -17,7 +17,7 @@ from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
-from flask_forge_jobs.storage.jobs.listing import Listing
+from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.rows import (
     job_from_row,
     load_summaries,
@@ -121,22 +121,19 @@ class JobReader:
 
     def kinds(self, queue_name: str | None = None) -> list[str]:
         """Return the kinds of the stored jobs, sorted; None means of all queues."""
-        rows = self._database.read(lambda transaction: transaction.all("counts"))
-        return sorted(
-            {
-                kind
-                for name, kind, _, _, _ in rows
-                if queue_name is None or name == queue_name
-            }
-        )
+        if queue_name is None:
+            rows = self._database.read(lambda tx: tx.all("stored_kinds"))
+            return sorted(kind for (kind,) in rows)
+        return sorted({kind for _, kind, _, _, _ in self._counts_of(queue_name)})
 
     def waiting_kinds(self, queue_name: str) -> list[str]:
         """Return the kinds of a queue's pending and failed jobs, sorted."""
-        rows = self._database.read(lambda transaction: transaction.all("counts"))
         waiting = {JobStatus.PENDING, JobStatus.FAILED}
-        return sorted(
-            {row[1] for row in rows if row[0] == queue_name and row[2] in waiting}
-        )
+        rows = self._counts_of(queue_name)
+        return sorted({kind for _, kind, status, _, _ in rows if status in waiting})
+
+    def _counts_of(self, queue_name: str) -> Sequence[Row]:
+        return self._database.read(lambda tx: counts_of(tx, [queue_name]))
 
     def total(self, wanted: JobFilter) -> int:
         """Return the exact number of matching jobs.

@@ -36,6 +36,24 @@ def _count(sql: Sql) -> int:
     return int(sql.value("SELECT COUNT(*) FROM forge_job"))
 
 
+def test_a_kind_is_looked_up_for_the_first_of_its_jobs_only(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mount(storage)
+    look_up = storage.job_reader.kinds
+    asked: list[str | None] = []
+
+    def kinds(queue_name: str | None = None) -> list[str]:
+        asked.append(queue_name)
+        return look_up(queue_name)
+
+    monkeypatch.setattr(storage.job_reader, "kinds", kinds)
+    for _ in range(3):
+        assert client.post(URL, json=JOB).status_code == 201
+
+    assert asked == [None]
+
+
 def test_a_new_job_is_answered_in_full(client: FlaskClient, storage: Storage) -> None:
     body = {**JOB, "queue_name": "mail", "run_at": FAR_OFF, "priority": -5}
 

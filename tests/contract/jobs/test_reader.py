@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttl
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.jobs import listing
 from flask_forge_jobs.storage.jobs.listing import (
     MAX_COMBINATIONS,
@@ -36,7 +38,21 @@ from tests.support.jobs import (
 )
 from tests.support.sql import Sql
 
+OF_MAIL = JobFilter(queues=["mail"])
 SOONEST_FIRST = JobOrder(SortColumn.SCHEDULED_AT, descending=False)
+
+
+READS_OF_ONE_QUEUE: dict[str, Callable[[Storage], object]] = {
+    "find": lambda storage: storage.job_reader.find(OF_MAIL, JobOrder(), 10),
+    "page": lambda storage: storage.job_reader.page(OF_MAIL, 10),
+    "sorted": lambda storage: storage.job_reader.page(
+        OF_MAIL, 10, 0, JobOrder(SortColumn.PRIORITY)
+    ),
+    "kinds": lambda storage: storage.job_reader.kinds("mail"),
+    "waiting kinds": lambda storage: storage.job_reader.waiting_kinds("mail"),
+    "events": lambda storage: storage.activity.latest_events(10, wanted=OF_MAIL),
+    "failures": lambda storage: storage.activity.failures(10, OF_MAIL),
+}
 
 
 def mixed_jobs(storage: Storage, sql: Sql) -> list[Job]:
@@ -183,6 +199,30 @@ def test_running_and_finished_jobs_have_no_lag(storage: Storage, sql: Sql) -> No
     sql.age(500)
 
     assert storage.job_reader.statistics()[QUEUE].oldest_due_age_s == 0
+
+
+@pytest.mark.parametrize("name", READS_OF_ONE_QUEUE)
+def test_kinds_of_other_queues_are_not_read(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    storage.jobs.enqueue_many(
+        [NewJob("k", queue_name="mail")]
+        + [NewJob(f"invented-{n}", queue_name="other") for n in range(20)]
+    )
+    transaction: Any = storage.database.read(type)
+    real = transaction.all
+    sizes: list[int] = []
+
+    def noted(self: Transaction, *args: Any, **parameters: Any) -> Sequence[Row]:
+        rows: Sequence[Row] = real(self, *args, **parameters)
+        sizes.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(transaction, "all", noted)
+    READS_OF_ONE_QUEUE[name](storage)
+
+    assert sizes
+    assert max(sizes) == 1
 
 
 # -- kinds -------------------------------------------------------------------------

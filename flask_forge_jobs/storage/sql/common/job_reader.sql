@@ -49,6 +49,25 @@ GROUP BY queue_name, kind, status, deferred
 HAVING SUM(jobs) > 0
 ORDER BY queue_name, kind, status, deferred
 
+-- name: counts_within
+-- The same of some queues, so that the kinds of others do not slow down the reader.
+SELECT queue_name, kind, status, deferred, SUM(jobs)
+FROM forge_job_count
+WHERE queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */)
+GROUP BY queue_name, kind, status, deferred
+HAVING SUM(jobs) > 0
+ORDER BY queue_name, kind, status, deferred
+
+-- name: stored_kinds
+SELECT kind
+FROM forge_job_count
+GROUP BY kind
+HAVING SUM(jobs) > 0
+
+-- name: stored_jobs
+SELECT COALESCE(SUM(jobs), 0)
+FROM forge_job_count
+
 -- fragment: counts_of_queues
 SELECT queue_name, status, deferred, SUM(jobs) AS jobs
 FROM forge_job_count
