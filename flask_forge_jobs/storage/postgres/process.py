@@ -295,7 +295,11 @@ class TransactionBlock:
 
     def __enter__(self) -> PostgresTransaction:
         process, opening = self._process, self._opening
-        process.availability.check()
+        try:
+            process.availability.check()
+        except NotTriedError:
+            process.gate.give_up()
+            raise
         if present.answers_requests:
             self._has_turn = process.gate.enter()
         self._since = time.monotonic()

@@ -82,6 +82,12 @@ class RequestGate:
         """Note that the call waits for its next try, and goes on to hold its thread."""
         self._turns[threading.get_ident()].is_trying = False
 
+    def give_up(self) -> None:
+        """End a call of this thread whose next try is not made, if there is one."""
+        turn = self._turns.get(threading.get_ident())
+        if turn is not None and not turn.is_trying:
+            self.leave()
+
     def leave(self) -> None:
         """End the call."""
         del self._turns[threading.get_ident()]

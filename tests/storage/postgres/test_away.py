@@ -154,6 +154,21 @@ def test_a_call_keeps_its_turn_between_its_tries(far: Storage, proxy: Proxy) -> 
     assert not database._state.gate._turns
 
 
+def test_a_call_whose_next_try_is_not_made_leaves_no_turn(
+    far: Storage, proxy: Proxy
+) -> None:
+    """Once the server is back, it would count as one that hangs."""
+    database = database_of(far)
+    database._wait = lambda _: database._state.availability.note_away("time-out")
+    proxy.close()
+
+    with ThreadPoolExecutor(1, initializer=_mark) as server:
+        error = server.submit(enqueue, far).exception(LIMIT_S)
+
+    assert isinstance(error, StorageUnavailableError)
+    assert not database._state.gate._turns
+
+
 @pytest.mark.parametrize("hangs", ["everything", "commits"])
 def test_readiness_waits_for_nothing_that_hangs(
     far: Storage, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, hangs: str
