@@ -160,8 +160,9 @@ class Recorder(PerProcess):
     ) -> None:
         """Count runs whose end is stored.
 
-        A job that never started went back to its queue, so it does not count. Of the
-        jobs in ``refused`` the runs were no longer the owners.
+        A job that never started went back to its queue, so it does not count, unless it
+        was cancelled there. Of the jobs in ``refused`` the runs were no longer the
+        owners.
         """
         now_us = self._clock.now_us()
         with self._own_lock():
@@ -170,7 +171,9 @@ class Recorder(PerProcess):
             for each in updates:
                 run_us, job = each.run_us, each.job
                 if run_us is None:
-                    continue
+                    if not each.is_cancelled or job.id in refused:
+                        continue
+                    run_us = 0
                 if names is None or job.kind != names[1] or job.queue_name != names[0]:
                     names = (job.queue_name, job.kind)
                     found = self._open(now_us, *names)

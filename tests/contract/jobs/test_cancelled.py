@@ -82,6 +82,23 @@ def test_a_running_job_keeps_the_first_reason_and_counts_as_cancelled(
     assert (tally.cancelled, tally.dead, tally.retried) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_prefetched_job_that_goes_back_cancelled_counts(
+    storage: Storage, *, knows: bool
+) -> None:
+    """As on a shutdown: it never started."""
+    job_id = enqueue(storage)
+    counted(storage)
+    job = claim_one(storage)
+    storage.job_admin.cancel(job_id)
+    update = update_for(job, Released(), failure_delay_s=0.0, user_cancelled=knows)
+
+    storage.recorder.ended([update], storage.jobs.finish(OWNER, [update]))
+
+    assert storage.job_reader.get(job_id).ending is Ending.CANCELLED
+    assert counted(storage).cancelled == 1
+
+
 def test_a_job_that_is_done_before_it_stops_was_not_cancelled(storage: Storage) -> None:
     job_id = enqueue(storage)
     counted(storage)
