@@ -280,6 +280,8 @@ class JobQueue:
         Returns:
             The runs that the worker still holds, and the jobs it is asked to stop.
         """
+        # First, because it takes a while, and writers of SQLite wait for one another.
+        shown = {key: self.masking.json_text(text) for key, text in progress.items()}
 
         def work(transaction: Transaction) -> HeartbeatReport:
             # Locks all of them in the order of their ids. Only those get progress: a
@@ -287,8 +289,8 @@ class JobQueue:
             rows_found = transaction.all("heartbeat", worker_id=worker_id)
             locked = {row[0] for row in rows_found}
             rows = [
-                {"job_id": job_id, "new_progress": self.masking.json_text(text)}
-                for job_id, text in progress.items()
+                {"job_id": job_id, "new_progress": text}
+                for job_id, text in shown.items()
                 if job_id in locked
             ]
             if rows:

@@ -11,6 +11,7 @@ import pytest
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
@@ -22,6 +23,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
     update_for,
 )
+from flask_forge_jobs.reentry import calls
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish
 from tests.support.lossy import lossy_jobs
@@ -79,6 +81,28 @@ def test_a_reason_is_searched_as_it_is_stored(storage: Storage) -> None:
     job = storage.job_reader.get(job_id)
     assert job.last_error == f"cancelled by user: {SHOWN}"
     assert [found(CANARY), found("c4n"), found("was wrong")] == [0, 0, 1]
+
+
+class Outside(Masking):
+    """Notes whether it masks within a call of the storage."""
+
+    was_within = False
+
+    def json_text(self, text: str) -> str:
+        self.was_within = self.was_within or calls.is_busy
+        return super().json_text(text)
+
+
+def test_progress_is_masked_before_the_transaction(storage: Storage) -> None:
+    """It takes a while, in which other writers of a SQLite file would wait."""
+    enqueue(storage)
+    job = claim_one(storage)
+    storage.jobs.masking = masking = Outside()
+
+    storage.jobs.heartbeat(OWNER, {job.id: '{"token":"x"}'})
+
+    assert storage.job_reader.get(job.id).progress == '{"token":"[redacted]"}'
+    assert not masking.was_within
 
 
 def test_the_error_of_an_outcome_that_was_stored_twice_is_masked(
