@@ -19,8 +19,13 @@ class ServerOrder:
         self._reached: tuple[str, str] | None = None
 
     def note_reached(self, connection: Connection) -> None:
-        """Begin with the host of a connection from now on."""
+        """Begin with the host of a connection from now on.
+
+        Not if PGHOSTADDR lists addresses, which libpq pairs with the hosts by place.
+        """
         info = connection.info
+        if info.dsn_parameters.get("hostaddr"):
+            return
         self._reached = info.host or "", str(info.port)
 
     def forget(self) -> None:

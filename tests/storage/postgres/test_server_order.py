@@ -13,8 +13,8 @@ from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 GIVEN = {"host": "a,b,c", "port": "1,2,3", "user": "me"}
 
 
-def reached(host: str | None, port: int) -> Connection:
-    info = SimpleNamespace(host=host, port=port)
+def reached(host: str | None, port: int, **parameters: str) -> Connection:
+    info = SimpleNamespace(host=host, port=port, dsn_parameters=parameters)
     return cast("Connection", SimpleNamespace(info=info))
 
 
@@ -41,6 +41,14 @@ def test_the_host_that_was_reached_comes_first(
     applied = order.applied_to(given)
     assert (applied.get("host"), applied["port"]) == (host, port)
     assert applied.get("user") == given.get("user")
+
+
+def test_hosts_stay_with_the_addresses_of_the_environment() -> None:
+    order = ServerOrder()
+
+    order.note_reached(reached("b", 2, hostaddr="192.0.2.1,192.0.2.2,192.0.2.3"))
+
+    assert order.applied_to(GIVEN) == GIVEN
 
 
 def test_what_was_reached_can_be_forgotten() -> None:
