@@ -19,6 +19,8 @@ ENDS_A_WORD = 5
 IS_CONTAINED = 6
 EXACT_MARK = "="
 _REMEMBERED_KEYS = 4096
+# Longer ones, which may have a mebibyte each, are looked up each time.
+_LONGEST_REMEMBERED = 256
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _NEVER = "(?!)"
@@ -79,11 +81,15 @@ class SecretKeys:
 
     def hides(self, key: str) -> bool:
         """Tell whether any value under a key is a secret."""
-        return self._hides(key)[0]
+        return self._found(key)[0]
 
     def hides_text(self, key: str) -> bool:
         """Tell whether a text under a key is a secret."""
-        return any(self._hides(key))
+        return any(self._found(key))
+
+    def _found(self, key: str) -> tuple[bool, bool]:
+        is_short = len(key) <= _LONGEST_REMEMBERED
+        return self._hides(key) if is_short else self._look_up(key)
 
     def _look_up(self, key: str) -> tuple[bool, bool]:
         words = _words(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -120,3 +121,19 @@ def test_no_pattern_finds_nothing() -> None:
 
     assert not keys.hides("password")
     assert not keys.before_value.search("password="[::-1])
+
+
+def test_long_keys_are_not_remembered() -> None:
+    """A client could fill the memory with them, a mebibyte each."""
+    keys = SecretKeys(["token"])
+    long = "x" * 1_000_000
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            assert not keys.hides(f"{number}{long}")
+            assert keys.hides_text(f"{number}_token_{long[:500]}")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held < 1_000_000
