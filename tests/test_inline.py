@@ -318,6 +318,8 @@ def test_whoever_joins_jobs_in_memory_is_told_what_to_set(
     usual = Path(app.instance_path) / "queue.sqlite"
     with (
         contextlib.closing(sqlite3.connect(usual)) as connection,
-        pytest.raises(InvalidInputError, match="set FORGE_JOBS_DATABASE_URL to"),
+        pytest.raises(
+            InvalidInputError, match="name a file in FORGE_JOBS_DATABASE_URL"
+        ),
     ):
         greet.options(connection=connection).enqueue()

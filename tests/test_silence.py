@@ -18,6 +18,7 @@ from tests.support.commands import ROOT, Program
 
 STRICT = ("-W", "error", "-X", "dev")
 APPLICATION = """
+import logging
 import os
 import threading
 
@@ -25,7 +26,10 @@ import click
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.runtime import hints
 from flask_forge_jobs.storage import flusher
+
+hints.logger.setLevel(logging.ERROR)  # there is no worker, and it says so
 
 flusher.LAST_WRITE_S = 30.0  # a busy machine is no reason to lose figures
 forge = ForgeJobs()

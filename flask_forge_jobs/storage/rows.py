@@ -52,6 +52,17 @@ def _naming_damage(make: Callable[[Row], M]) -> Callable[[Row], M]:
     return wrapper
 
 
+def place_from_row(at: object, job_id: object) -> tuple[int, str]:
+    """Return the place of a job in a listing: an instant in microseconds and the id.
+
+    Raises:
+        StorageCorruptError: The index holds something else.
+    """
+    if not isinstance(at, int):
+        raise StorageCorruptError(f"the row of job {job_id} is damaged: no instant")
+    return at, str(job_id)
+
+
 @_naming_damage
 def job_from_row(row: Row) -> Job:
     """Return the job of a row of ``get_job``."""

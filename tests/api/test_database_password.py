@@ -21,6 +21,7 @@ CANARY = "unter2canar"
 WORD = f"h{CANARY}y"
 HERE = "127.0.0.1:1"
 READ = [
+    "postgresql+psycopg2://ada:{}@127.0.0.1:1/d",
     "postgresql://ada:{}@127.0.0.1:1/d",
     "postgres://ada:{}@127.0.0.1:1/d",
     "postgresql://:{}@127.0.0.1:1/d",
@@ -61,7 +62,6 @@ REFUSED = [
     "postgresql://ada@127.0.0.1:1/d?passwd={}",
     "postgresql://ada@127.0.0.1:1/d?password={}&password={}",
     "postgresql://ada:{}@127.0.0.1:1/d?sslmode={}",
-    "postgresql+psycopg2://ada:{}@127.0.0.1:1/d",
     "mysql://ada:{}@127.0.0.1:1/d",
     " postgresql://ada:{}@127.0.0.1:1/d",
     "host=127.0.0.1 port=1 user=ada password={} dbname=d",

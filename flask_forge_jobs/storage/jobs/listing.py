@@ -39,6 +39,7 @@ from flask_forge_jobs.storage.jobs.streams import (
     seek,
     way,
 )
+from flask_forge_jobs.storage.rows import place_from_row
 
 # With more, the combinations that hold the first jobs are picked before reading.
 MAX_COMBINATIONS = 64
@@ -333,7 +334,7 @@ class Listing:
         else:
             name, known = "listed_all", self._conditions.parameters()
         rows = self._transaction.all(way(name, order), **(known | parameters))
-        return [(int(key), job_id) for key, job_id in rows]
+        return [place_from_row(*row) for row in rows]
 
     def _rows(self, columns: tuple[str, str, str]) -> str:
         return encode_rows(dict(zip(columns, key, strict=True)) for key in self._counts)

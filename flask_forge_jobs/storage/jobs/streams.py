@@ -15,6 +15,7 @@ from functools import partial
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.jobs.conditions import Conditions
+from flask_forge_jobs.storage.rows import place_from_row
 
 # This many jobs may be left to skip one by one.
 NEAR = 500
@@ -96,7 +97,7 @@ class JobStreams:
             )
 
         def places(rows: Iterable[Row]) -> list[Place]:
-            found = [(int(row[3]), str(row[4])) for row in rows]
+            found = [place_from_row(row[3], row[4]) for row in rows]
             return sorted(found, reverse=order.descending)
 
         def read_one(key: Combination, start: Place, size: int) -> list[Place]:
@@ -136,7 +137,7 @@ class JobStreams:
                 limit=size,
                 offset=0,
             )
-            return [(int(at), str(job_id)) for at, job_id in rows]
+            return [place_from_row(*row) for row in rows]
 
         return [
             _chained(read(key, start, size), size, partial(read, key)) for key in keys

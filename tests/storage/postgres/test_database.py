@@ -401,7 +401,8 @@ def test_a_change_over_http_and_its_entry_are_one_commit(
     messages: int,
 ) -> None:
     client = mount(postgres)
-    enqueue(postgres)  # registers the queue
+    # Registers the queue, and the kind is looked up.
+    client.post(f"{PREFIX}/v1/jobs", json={"kind": "k", "payload": {}})
     sent.clear()
 
     assert client.post(PREFIX + path, json=body).status_code < 300

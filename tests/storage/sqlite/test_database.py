@@ -136,7 +136,8 @@ def test_a_change_over_http_and_its_entry_are_one_commit(
     sqlite: Storage, path: str, body: dict[str, object]
 ) -> None:
     client = mount(sqlite)
-    enqueue(sqlite)  # registers the queue
+    # Registers the queue, and the kind is looked up.
+    client.post(f"{PREFIX}/v1/jobs", json={"kind": "k", "payload": {}})
 
     seen = traced(sqlite, lambda _: client.post(PREFIX + path, json=body))
 
