@@ -83,10 +83,12 @@ _READING = {
         "all", "count_slots", "heartbeat_ages", "live", "overview", "services", "slots",
     },
     "AuditLog": {"page"},
-    "CronStorage": {"all", "get", "ahead"},
-    "RateLimits": {"get", "all"},
+    "CronStorage": {"all", "count", "get", "ahead"},
+    "RateLimits": {"get", "all", "count"},
     "Retention": {"expired"},
-    "MetricStore": {"timelines", "timelines_of_kinds", "kinds", "counters", "now_us"},
+    "MetricStore": {
+        "timelines", "timelines_of_kinds", "kinds", "counters", "has_started", "now_us",
+    },
     "SampleStore": {"within", "health"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},
