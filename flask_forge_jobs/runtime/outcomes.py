@@ -295,7 +295,8 @@ class OutcomeWriter:
         if not updates:
             return
         try:
-            self._jobs.finish(self._state.worker_id, updates)
+            refused = self._jobs.finish(self._state.worker_id, updates)
+            self._recorder.ended(updates, refused)  # some may end cancelled
         except StorageError as error:
             ids = ", ".join(update.job.id for update in updates)
             logger.warning(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.model.queues import QueueSettings
@@ -123,7 +124,8 @@ def test_a_job_that_was_given_back_and_claimed_again_is_another_run(rig: Rig) ->
 
 def test_release_gives_back_whatever_is_ours(rig: Rig) -> None:
     rig.claims.begin()
-    job, _ = rig.claim(), rig.claim(OTHER)
+    job, _, cancelled = rig.claim(), rig.claim(OTHER), rig.claim()
+    rig.storage.job_admin.cancel(cancelled.id)
 
     writer = OutcomeWriter(
         rig.storage.jobs,
@@ -135,3 +137,7 @@ def test_release_gives_back_whatever_is_ours(rig: Rig) -> None:
 
     released = rig.storage.job_reader.get(job.id)
     assert (released.status, released.attempts) == (JobStatus.PENDING, 0)
+    ended = rig.storage.job_reader.get(cancelled.id)
+    assert ended.ending is Ending.CANCELLED
+    taken = rig.storage.recorder.take().values()
+    assert sum(tally.cancelled for tally in taken) == 1
