@@ -391,8 +391,8 @@ def main() -> int:
     arguments = parser.parse_args()
     are_met = True
     for backend in chosen_backends(arguments.backend):
-        folder = Path(tempfile.mkdtemp(prefix=f"request-costs-{backend}-"))
-        with fresh_url(backend) as url:
+        with tempfile.TemporaryDirectory() as name, fresh_url(backend) as url:
+            folder = Path(name)
             figures = measure(url, folder, chosen(arguments.only), arguments.crowd)
             if not arguments.only:
                 figures += measure_readers(url, folder)
