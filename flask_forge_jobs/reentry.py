@@ -1,9 +1,9 @@
-"""What a signal handler may do while its own thread is in the midst of the same.
+"""Guards against signal handlers that interrupt a call and make the same one again.
 
-Python runs a handler between two steps of the main thread. What the thread has locked
-stays locked until the handler has returned, so a handler that waited for it would wait
-for ever. Calls of the storage are refused within one another; the short locks around
-them are reentrant. Those within :class:`threading.Event` are not.
+Python runs a handler between two steps of the main thread. The locks of that thread
+stay locked until the handler has returned, so a handler that waits for one hangs. Calls
+of the storage are refused within one another; the short locks around them are
+reentrant. Those within :class:`threading.Event` are not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flask_forge_jobs.errors import StorageBusyError
 
 
 class _Calls(threading.local):
-    """What a thread is doing."""
+    """State of one thread."""
 
     is_busy = False
     """Whether a call of the storage is under way."""
@@ -43,10 +43,11 @@ def one_call() -> Iterator[None]:
 
 
 def within_another() -> StorageBusyError:
-    """Return the error for a call that a handler makes amid another one."""
+    """Return the error for a call within another one of its thread."""
     return StorageBusyError(
-        "a signal handler has interrupted a call of the storage, so it cannot make one "
-        "itself; let it set a flag, and store the job once it has returned"
+        "this thread is within a call of the storage, so it cannot make another one; "
+        "if a signal handler has interrupted that call, let it set a flag, and store "
+        "the job once it has returned"
     )
 
 
@@ -62,13 +63,13 @@ class Flag:
         return self._is_set
 
     def set(self) -> None:
-        """Set it, and let those who wait go on."""
+        """Set it and wake all waiters."""
         with self._changed:
             self._is_set = True
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Let those who come next wait again."""
+        """Reset it, so that later waiters block."""
         self._is_set = False
 
     def wait(self, timeout_s: float | None = None) -> bool:

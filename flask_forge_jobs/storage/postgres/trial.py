@@ -1,7 +1,7 @@
 """Whether commits come back at present, asked by a small one on a thread of its own.
 
 A server that hangs, or whose commits wait for a lost standby, says nothing at all. So
-whoever asks waits for a moment only, and one trial at a time waits for the server.
+callers wait for a moment only, and one trial at a time waits for the server.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ PRIVATE = 0o600
 _READABLE = 0o444
 _BY_EVERYBODY = 0o002
 _BY_GROUP = 0o020
-# Of a link we take nothing: others may have put it there.
+# Links are not followed, because others may have planted them.
 _ITSELF = os.O_NOFOLLOW | os.O_CLOEXEC
 # Not 9p: by that sandboxes and WSL reach the disk of their host.
 _NETWORK_FILE_SYSTEMS = {

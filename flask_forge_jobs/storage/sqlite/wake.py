@@ -82,8 +82,8 @@ class _Folder:
 
     def share(self, name: str, mode: int) -> None:
         """Set the mode of a socket."""
-        # Of what is no socket any more, or with a C library older than 2021, nothing
-        # is changed: others poll then.
+        # Fails if it is no socket any more, or with a C library older than 2021; other
+        # users poll then.
         with contextlib.suppress(OSError, ValueError, NotImplementedError):
             os.chmod(name, mode, dir_fd=self._descriptor, follow_symlinks=False)
 
