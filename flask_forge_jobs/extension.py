@@ -27,6 +27,7 @@ from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
 from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE
+from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.runtime.isolation import CHANNEL_VARIABLE
 from flask_forge_jobs.sharing import FlaskSQLAlchemy, share
@@ -49,8 +50,8 @@ from flask_forge_jobs.tasks.other_words import OF_FORGE, teach
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
-# Variables that only a child process of a worker has.
-_OF_CHILDREN = frozenset({CHILD_VARIABLE, CHANNEL_VARIABLE})
+# Variables that only a child process of a worker or of the demo server has.
+_OF_CHILDREN = frozenset({CHILD_VARIABLE, CHANNEL_VARIABLE, PARENT_PIPE_VARIABLE})
 
 
 class ForgeJobs(Declarations):

@@ -67,6 +67,7 @@ def test_any_other_variable_is_left_alone(name: str, value: str) -> None:
         ({}, 1),
         ({"WERKZEUG_RUN_MAIN": "true"}, 0),  # the reloader's parent has warned
         ({"FORGE_JOBS_CHILD": "1"}, 0),
+        ({"FORGE_JOBS_PARENT_PIPE": "7"}, 0),  # of forge-jobs-server --demo
     ],
 )
 def test_an_application_warns_once(
