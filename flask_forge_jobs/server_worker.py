@@ -244,7 +244,9 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         """
         while self._budget.is_exceeded:
             now = time.monotonic()
-            since = {conn: until - PATIENCE_S for conn, until in self._waiting.items()}
+            # A copy: threads of an older gunicorn add connections meanwhile.
+            waiting = list(self._waiting.items())
+            since = {conn: until - PATIENCE_S for conn, until in waiting}
             costs = {
                 conn: (conn.sock.held * (now - start), conn.sock.held)
                 for conn, start in (since | self._paused).items()

@@ -265,6 +265,29 @@ def test_beyond_the_bytes_the_one_that_holds_most_is_closed(
     assert worker.nr_conns == 1
 
 
+def test_a_thread_may_add_a_connection_while_the_others_are_weighed(
+    worker: GatheringWorker,
+) -> None:
+    """Threads of an older gunicorn do, when a client is slow to read."""
+    other = object()
+
+    class Meanwhile(float):
+        def __sub__(self, patience: float) -> float:
+            worker._waiting[other] = float(self)
+            return float(self) - patience
+
+    with connected(worker, HEAD) as client:
+        (conn,) = worker._waiting
+        worker._waiting[conn] = Meanwhile(worker._waiting[conn])
+        worker._budget.limit = 1
+
+        worker._bound_bytes()
+
+        assert client.recv(4096).startswith(b"HTTP/1.1 503 ")
+    assert list(worker._waiting) == [other]
+    worker._waiting.clear()
+
+
 # Of gunicorn's own methods; older releases have other arguments.
 IS_OLDER = "conn" not in inspect.signature(ThreadWorker.finish_request).parameters
 
