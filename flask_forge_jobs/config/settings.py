@@ -147,7 +147,7 @@ class Settings:
         checks.integer(1, 1_000_000),
         "Most kinds of stored jobs. A request to enqueue one more gets 400, unless the "
         "application has a task of that kind. A kind is free again once it has no "
-        "jobs. It does not apply to Python code.",
+        "jobs. It applies neither to Python code nor to the jobs of schedules.",
         unit="kinds",
     )
     enable_demo: bool = _option(
