@@ -237,17 +237,26 @@ def _engines(db: FlaskSQLAlchemy) -> Mapping[Any, Any] | None:
 def _prepare_engines(db: FlaskSQLAlchemy, database: ChosenDatabase) -> bool:
     """Leave checkpoints to the jobs; return False if there is no engine yet."""
     engines = _engines(db)
+    path = database.settings.path
     for engine in (engines or {}).values():
-        file = engine.url.database
-        path = database.settings.path
+        file = _sqlite_file(engine)
         if (
-            engine.dialect.name == "sqlite"
-            and path is not None
-            and file
+            path is not None
+            and file is not None
             and os.path.realpath(file) == os.path.realpath(path)
         ):
             _leave_checkpoints(engine)
     return engines is not None
+
+
+def _sqlite_file(engine: Any) -> Path | None:
+    """Return the file of an engine, whose URL may hold a ``file:`` URI."""
+    if engine.dialect.name != "sqlite":
+        return None
+    try:
+        return engine_location(engine.url, {}, Path()).get("path")
+    except InvalidInputError:  # encrypted or read-only
+        return None
 
 
 def _leave_checkpoints(engine: Any) -> None:

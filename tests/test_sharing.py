@@ -353,9 +353,14 @@ def _sqlite_has_the_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_file, "has_wal_reset_bug", lambda: True)
 
 
+@pytest.mark.parametrize(
+    "url", ["sqlite:///shop.sqlite", "sqlite:///file:shop.sqlite?uri=true"]
+)
 @either_order
-def test_the_engine_leaves_checkpoints_to_the_jobs(shop: Shop, start: Start) -> None:
-    settings = shop.start(start, SQLALCHEMY_DATABASE_URI="sqlite:///shop.sqlite")
+def test_the_engine_leaves_checkpoints_to_the_jobs(
+    shop: Shop, start: Start, url: str
+) -> None:
+    settings = shop.start(start, SQLALCHEMY_DATABASE_URI=url)
 
     with shop.app.app_context():
         assert not checkpoints(shop.db.engine)
