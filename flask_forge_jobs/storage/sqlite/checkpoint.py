@@ -63,7 +63,8 @@ def check_not_emptied(path: Path) -> None:
     SQLite would treat it as a new database and delete the log, the last trace of the
     data.
     """
-    if path.exists() and path.stat().st_size == 0 and log_bytes(path) > 0:
+    # The log first: another process may be making the database, file before log.
+    if log_bytes(path) > 0 and path.exists() and path.stat().st_size == 0:
         raise StorageCorruptError(
             f"{path} is empty but {path.name}-wal is not; restore the file, or move "
             "both away to start over"

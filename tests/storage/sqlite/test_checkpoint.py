@@ -334,6 +334,22 @@ def test_a_child_has_locks_of_its_own(sqlite: Storage) -> None:
     assert enqueue(sqlite)
 
 
+def test_a_database_that_is_being_made_is_not_emptied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its maker writes the file, then the log: here between the two looks."""
+    path = tmp_path / "queue.sqlite"
+    path.touch()
+
+    def make(of: Path) -> int:
+        of.write_bytes(b"a header")
+        return 4152
+
+    monkeypatch.setattr(checkpoint, "log_bytes", make)
+
+    check_not_emptied(path)
+
+
 def test_an_emptied_file_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
     check_not_emptied(path)
