@@ -61,8 +61,9 @@ class KindLimit:
             prefix = f"items[{index}]." if len(kinds) > 1 else ""
             raise InvalidInputError(
                 f"{prefix}kind",
-                f"{kinds[index]!r} has no task here and no jobs, and there are jobs of "
-                f"{len(stored)} kinds; FORGE_JOBS_MAX_KINDS allows {self._limit}",
+                # No count: it would tell of queues that the caller may not see.
+                f"{kinds[index]!r} has no task here and no jobs, and jobs of too many "
+                f"kinds are stored; FORGE_JOBS_MAX_KINDS allows {self._limit}",
             )
         fresh = {kind: until for kind, until in self._known.items() if until > now}
         self._known = fresh | dict.fromkeys(asked, now + KNOWN_KIND_S)

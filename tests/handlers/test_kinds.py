@@ -43,6 +43,17 @@ def test_one_kind_too_many_is_refused(storage: Storage, limit: KindLimit) -> Non
     assert (one.value.field, many.value.field) == ("kind", "items[1].kind")
 
 
+def test_a_refusal_does_not_count_the_kinds_of_all_queues(
+    storage: Storage, limit: KindLimit
+) -> None:
+    store(storage, *(f"kind-{number}" for number in range(77)))
+
+    with pytest.raises(InvalidInputError) as refused:
+        limit.check(storage, ["one more"])
+
+    assert "77" not in str(refused.value)
+
+
 def test_a_kind_of_a_task_is_never_refused(storage: Storage, limit: KindLimit) -> None:
     store(storage, "a", "b", "c")
 
