@@ -21,18 +21,23 @@ from flask_forge_jobs.api.response import (
     writer,
     written_array_response,
 )
-from flask_forge_jobs.api.schemas.jobs import JobInspect, JobRow, JobsPage
-from flask_forge_jobs.api.schemas.queues import QueueOverview, QueueProcess
-from flask_forge_jobs.api.schemas.series import MetricSeriesBucket, TimelineBucket
-from flask_forge_jobs.api.schemas.system import StorageInfo
+from flask_forge_jobs.api.schemas.jobs import (
+    JobInspectSchema,
+    JobRowSchema,
+    JobsPageSchema,
+)
+from flask_forge_jobs.api.schemas.queues import QueueOverviewSchema, QueueProcessSchema
+from flask_forge_jobs.api.schemas.series import (
+    MetricSeriesBucketSchema,
+    TimelineBucketSchema,
+)
+from flask_forge_jobs.api.schemas.system import StorageInfoSchema
 from flask_forge_jobs.handlers.jobs import JobDetail
 from flask_forge_jobs.handlers.series import Bucket
-from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus
-from flask_forge_jobs.model.jobs import JobsPage as Page
-from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
-from flask_forge_jobs.model.queues import QueueOverview as Overview
+from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobsPage, JobStatus
+from flask_forge_jobs.model.queues import QueueCounts, QueueOverview, QueueSettings
 from flask_forge_jobs.model.workers import Slot
-from flask_forge_jobs.storage.base import StorageInfo as Info
+from flask_forge_jobs.storage.base import StorageInfo
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
 EXACT = AT.replace(microsecond=0)
@@ -54,26 +59,26 @@ JOB = Job(
     last_error='a "quoted"\nline',
 )
 OBJECTS: list[tuple[Schema, object]] = [
-    (QueueProcess(), PROCESS),
-    (QueueProcess(), IDLE),
-    (JobRow(), JOB),
+    (QueueProcessSchema(), PROCESS),
+    (QueueProcessSchema(), IDLE),
+    (JobRowSchema(), JOB),
     (
-        JobInspect(),
+        JobInspectSchema(),
         JobDetail(JOB, {"b": [{"z": 1, "y": None}], "a": 1}, [ErrorEntry("t", 1, "m")]),
     ),
-    (JobInspect(), JobDetail(JOB, None, [])),
-    (JobsPage(), Page([JOB, JOB], total=2, limit=50, offset=0)),
-    (StorageInfo(), Info("sqlite", (("a", "1"), ("b", "2")))),
+    (JobInspectSchema(), JobDetail(JOB, None, [])),
+    (JobsPageSchema(), JobsPage([JOB, JOB], total=2, limit=50, offset=0)),
+    (StorageInfoSchema(), StorageInfo("sqlite", (("a", "1"), ("b", "2")))),
     (
-        QueueOverview(),
-        Overview(
+        QueueOverviewSchema(),
+        QueueOverview(
             QueueSettings("mail", throttled_until=AT),
             QueueCounts(1, 2, 3, 4, 5, 6),
             [PROCESS, IDLE],
             14,
         ),
     ),
-    (QueueOverview(), Overview(QueueSettings("mail"), QueueCounts(), [], 0)),
+    (QueueOverviewSchema(), QueueOverview(QueueSettings("mail"), QueueCounts(), [], 0)),
 ]
 
 
@@ -148,7 +153,7 @@ def test_a_body_is_made_once_for_the_same_thing() -> None:
     assert last.of((), make) == b"[]"
 
 
-@pytest.mark.parametrize("schema", [TimelineBucket(), MetricSeriesBucket()])
+@pytest.mark.parametrize("schema", [TimelineBucketSchema(), MetricSeriesBucketSchema()])
 @pytest.mark.parametrize("at", [AT, EXACT, MICROS])
 def test_writer_writes_what_is_dumped_and_encoded(schema: Schema, at: datetime) -> None:
     bucket = Bucket(at, 0, 1, 20, 300, 2**53, 0, 5, 6, 7, 8, 9, 10)
@@ -158,7 +163,7 @@ def test_writer_writes_what_is_dumped_and_encoded(schema: Schema, at: datetime) 
 
 def test_writer_refuses_what_it_cannot_write() -> None:
     with pytest.raises(TypeError, match="neither an instant nor a whole number"):
-        writer(QueueProcess())
+        writer(QueueProcessSchema())
 
 
 @pytest.mark.parametrize("numbers", [[], [1], [1, 2]])

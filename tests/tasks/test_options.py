@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flask_forge_jobs.api.schemas.jobs import NewJobRequest
+from flask_forge_jobs.api.schemas.jobs import NewJobRequestSchema
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import DEDUPE_KEY_LENGTH
 from flask_forge_jobs.model.jobs import NewJob
@@ -21,7 +21,7 @@ def new_job(options: JobOptions, payload: str = "{}", *, kind: str = "send") -> 
 def test_the_options_of_a_job_are_those_that_can_be_asked_for() -> None:
     """In Python, and over HTTP with the field's own name for the queue."""
     asked = set(EnqueueOptions.__annotations__)
-    over_http = set(NewJobRequest().fields) - {"kind", "payload"}
+    over_http = set(NewJobRequestSchema().fields) - {"kind", "payload"}
 
     assert {each.name for each in fields(JobOptions)} == asked - {"connection"}
     assert over_http - asked == {"queue_name"}

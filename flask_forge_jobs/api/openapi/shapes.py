@@ -199,7 +199,8 @@ class _Side:
 
 
 def _name(schema: Schema | type[Schema]) -> str:
-    return schema.__name__ if isinstance(schema, type) else type(schema).__name__
+    kind = schema if isinstance(schema, type) else type(schema)
+    return kind.__name__.removesuffix("Schema")
 
 
 def _request_name(schema: Schema | type[Schema]) -> str:

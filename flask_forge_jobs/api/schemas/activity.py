@@ -18,13 +18,13 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
 )
 from flask_forge_jobs.api.schemas.jobs import names_of
-from flask_forge_jobs.api.schemas.queues import StatusCounts
+from flask_forge_jobs.api.schemas.queues import StatusCountsSchema
 from flask_forge_jobs.handlers.activity import MAX_EVENT_ID
 from flask_forge_jobs.model.activity import EventType
 from flask_forge_jobs.model.jobs import JobFilter
 
 
-class EventsQuery(V1Schema):
+class EventsQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.activity.list_events`."""
 
     after = Digits(most=MAX_EVENT_ID, load_default=None)
@@ -45,7 +45,7 @@ class EventsQuery(V1Schema):
         return values | {"wanted": JobFilter(queues=queues, kinds=kinds)}
 
 
-class Event(V1Schema):
+class EventSchema(V1Schema):
     """One event of one job."""
 
     id = LargeNumber()
@@ -56,21 +56,21 @@ class Event(V1Schema):
     job_id = Text(allow_none=True)
 
 
-class EventsPage(V1Schema):
+class EventsPageSchema(V1Schema):
     """Events, the oldest first."""
 
-    events = List(Nested(Event))
+    events = List(Nested(EventSchema))
     next = LargeNumber()
 
 
-class ErrorsQuery(V1Schema):
+class ErrorsQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.activity.list_errors`."""
 
     queue_names = names_of(bounds.FILTER_NAME, data_key="queue")
     kinds = names_of(bounds.FILTER_NAME, data_key="kind")
 
 
-class ErrorGroup(V1Schema):
+class ErrorGroupSchema(V1Schema):
     """Failed and dead jobs with the same error."""
 
     signature = Text()
@@ -82,10 +82,10 @@ class ErrorGroup(V1Schema):
     sample_id = Text()
 
 
-class Stats(V1Schema):
+class StatsSchema(V1Schema):
     """Totals over all queues."""
 
-    counts = Nested(StatusCounts)
+    counts = Nested(StatusCountsSchema)
     queues = WholeNumber()
     paused_queues = List(Text())
     throttled_queues = List(Text())

@@ -21,7 +21,7 @@ from flask_forge_jobs.model.audit import AuditFilter
 DEFAULT_LIMIT = 100
 
 
-class AuditRow(WireSchema):
+class AuditRowSchema(WireSchema):
     """One entry; ``detail`` holds address, arguments, status and counts."""
 
     id = WholeNumber()
@@ -33,14 +33,14 @@ class AuditRow(WireSchema):
     request_id = Text(attribute="record.request_id")
 
 
-class AuditPage(WireSchema):
+class AuditPageSchema(WireSchema):
     """One page of the trail."""
 
-    rows = List(Nested(AuditRow))
+    rows = List(Nested(AuditRowSchema))
     next_cursor = Text()
 
 
-class AuditQuery(V1Schema):
+class AuditQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.audit.list_entries`."""
 
     actor = Text(load_default=None)

@@ -16,12 +16,12 @@ from flask_forge_jobs.api.schemas.fields import (
     V1Schema,
     WholeNumber,
 )
-from flask_forge_jobs.api.schemas.jobs import Filter, names_of
-from flask_forge_jobs.api.schemas.queues import NamesQueue
+from flask_forge_jobs.api.schemas.jobs import FilterSchema, names_of
+from flask_forge_jobs.api.schemas.queues import NamesQueueSchema
 from flask_forge_jobs.model.jobs import JobFilter
 
 
-class JobIdsRequest(V1Schema):
+class JobIdsRequestSchema(V1Schema):
     """The jobs to act on."""
 
     job_ids = Array(
@@ -32,19 +32,19 @@ class JobIdsRequest(V1Schema):
     )
 
 
-class RetryAllFailedRequest(NamesQueue, V1Schema):
+class RetryAllFailedRequestSchema(NamesQueueSchema, V1Schema):
     """The failed jobs to retry; all by default."""
 
     kind = Text(load_default=None, metadata=bounds.KIND)
 
 
-class RetryByStatusRequest(RetryAllFailedRequest):
+class RetryByStatusRequestSchema(RetryAllFailedRequestSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.bulk.retry_by_status`."""
 
     status = Text(required=True, metadata=bounds.REQUEUEABLE_STATUS)
 
 
-class DeleteByStatusRequest(RetryAllFailedRequest):
+class DeleteByStatusRequestSchema(RetryAllFailedRequestSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.bulk.delete_by_status`."""
 
     status = Text(required=True, metadata=bounds.STORED_STATUS)
@@ -52,13 +52,13 @@ class DeleteByStatusRequest(RetryAllFailedRequest):
     expected = WholeNumber(is_signed=False, load_default=None)
 
 
-class DeleteDoneRequest(NamesQueue, V1Schema):
+class DeleteDoneRequestSchema(NamesQueueSchema, V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.bulk.delete_done_older_than`."""
 
     days = WholeNumber(required=True, is_signed=False, metadata=bounds.DAYS)
 
 
-class ActionFilter(V1Schema, Filter):
+class ActionFilterSchema(V1Schema, FilterSchema):
     """The jobs to act on; loads as the model's filter."""
 
     queues = names_of(bounds.FILTER_NAME)
@@ -77,7 +77,7 @@ class ActionFilter(V1Schema, Filter):
         return JobFilter(**values | defaults)
 
 
-class ActionRequest(V1Schema):
+class ActionRequestSchema(V1Schema):
     """Arguments of :class:`flask_forge_jobs.handlers.bulk_actions.Instruction`."""
 
     action = Text(required=True, metadata=bounds.JOB_ACTION)
@@ -88,7 +88,7 @@ class ActionRequest(V1Schema):
         metadata=bounds.JOB_IDS,
     )
     wanted = Nested(
-        ActionFilter,
+        ActionFilterSchema,
         data_key="filter",
         load_default=None,
         error_messages={"type": "must be an object"},
@@ -101,18 +101,18 @@ class ActionRequest(V1Schema):
     cursor = Text(load_default=None, metadata=bounds.CURSOR)
 
 
-class SkippedJob(V1Schema):
+class SkippedJobSchema(V1Schema):
     """A job that was not changed."""
 
     id = Text()
     reason = Text()
 
 
-class ActionReport(V1Schema):
+class ActionReportSchema(V1Schema):
     """What a bulk action did."""
 
     matched = WholeNumber()
     changed = WholeNumber()
-    skipped = List(Nested(SkippedJob))
+    skipped = List(Nested(SkippedJobSchema))
     complete = Flag(attribute="is_complete")
     next_cursor = Text(allow_none=True)

@@ -23,7 +23,7 @@ from flask_forge_jobs.model.cron_times import (
 )
 
 
-class CronSchedule(WireSchema):
+class CronScheduleSchema(WireSchema):
     """One schedule, from the handlers' ``ScheduleDetail``."""
 
     name = Text(attribute="schedule.definition.name")
@@ -43,7 +43,7 @@ class CronSchedule(WireSchema):
     updated_at = Instant(attribute="schedule.updated_at")
 
 
-class CronScheduleInZone(CronSchedule):
+class CronScheduleInZoneSchema(CronScheduleSchema):
     """One schedule with the fields that the reference does not have."""
 
     timezone = Text(attribute="schedule.definition.timezone")
@@ -52,25 +52,25 @@ class CronScheduleInZone(CronSchedule):
     declared_by = Text(attribute="schedule.declared_by", allow_none=True)
 
 
-class EnabledRequest(V1Schema):
+class EnabledRequestSchema(V1Schema):
     """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
 
     enabled = Flag(required=True)
 
 
-class ExpressionRequest(V1Schema):
+class ExpressionRequestSchema(V1Schema):
     """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
 
     cron_expr = Text(data_key="expr", required=True, metadata=bounds.CRON_EXPRESSION)
 
 
-class DedupeRequest(V1Schema):
+class DedupeRequestSchema(V1Schema):
     """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
 
     dedupe = Flag(required=True)
 
 
-class CreateScheduleRequest(V1Schema):
+class CreateScheduleRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron.create_schedule`."""
 
     # A schedule with the name of a route would be unreachable.
@@ -93,7 +93,7 @@ class CreateScheduleRequest(V1Schema):
     )
 
 
-class ChangeScheduleRequest(V1Schema):
+class ChangeScheduleRequestSchema(V1Schema):
     """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
 
     kind = Text(metadata=bounds.KIND)
@@ -108,7 +108,7 @@ class ChangeScheduleRequest(V1Schema):
     catch_up_limit = WholeNumber(metadata=bounds.CATCH_UP_LIMIT)
 
 
-class PreviewRequest(V1Schema):
+class PreviewRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron.preview`."""
 
     cron_expr = Text(required=True, metadata=bounds.CRON_EXPRESSION)
@@ -116,7 +116,7 @@ class PreviewRequest(V1Schema):
     count = WholeNumber(load_default=DEFAULT_PREVIEW, metadata=bounds.PREVIEW_COUNT)
 
 
-class CronPreview(WireSchema):
+class CronPreviewSchema(WireSchema):
     """The meaning of an expression and its next firings, in UTC."""
 
     description = Text()

@@ -21,14 +21,14 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
     WireSchema,
 )
-from flask_forge_jobs.api.schemas.queues import AsksQueue, NamesQueue
+from flask_forge_jobs.api.schemas.queues import AsksQueueSchema, NamesQueueSchema
 from flask_forge_jobs.handlers.jobs import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 
 _FILTER_KEYS = frozenset(each.name for each in fields(JobFilter))
 
 
-class JobLine(WireSchema):
+class JobLineSchema(WireSchema):
     """One job in a listing."""
 
     id = Text()
@@ -48,19 +48,19 @@ class JobLine(WireSchema):
     heartbeat_at = Instant(allow_none=True)
 
 
-class EndedJobLine(JobLine):
+class EndedJobLineSchema(JobLineSchema):
     """One job in a listing below ``/v1``."""
 
     ending = Text(allow_none=True, metadata=bounds.ENDING)
 
 
-class JobRow(JobLine):
+class JobRowSchema(JobLineSchema):
     """One line of a listing, in the reference's words."""
 
     slot_id = Text(data_key="process_id", allow_none=True)
 
 
-class ErrorEntry(WireSchema):
+class ErrorEntrySchema(WireSchema):
     """One error of a job; ``at`` is stored as text."""
 
     at = Text()
@@ -68,24 +68,24 @@ class ErrorEntry(WireSchema):
     message = Text()
 
 
-class JobInspect(WireSchema):
+class JobInspectSchema(WireSchema):
     """One job in full."""
 
-    row = Nested(JobRow)
+    row = Nested(JobRowSchema)
     payload = AnyJson()
-    error_history = List(Nested(ErrorEntry))
+    error_history = List(Nested(ErrorEntrySchema))
 
 
-class RevealQuery(WireSchema):
+class RevealQuerySchema(WireSchema):
     """How to show one job; ``reveal=1`` needs the permission ``payload.reveal``."""
 
     reveal = Text(load_default=None)
 
 
-class JobsPage(WireSchema):
+class JobsPageSchema(WireSchema):
     """One page of a listing."""
 
-    rows = List(Nested(JobRow))
+    rows = List(Nested(JobRowSchema))
     total = WholeNumber()
     limit = WholeNumber()
     offset = WholeNumber()
@@ -101,7 +101,7 @@ def names_of(each: bounds.Metadata, data_key: str | None = None) -> Array[str]:
     )
 
 
-class Filter(WireSchema):
+class FilterSchema(WireSchema):
     """The jobs to list; loads as the model's filter."""
 
     queues = names_of(bounds.LISTED_NAME)
@@ -119,11 +119,11 @@ class Filter(WireSchema):
         return JobFilter(**values | {"queues": values["queues"] or None})
 
 
-class ListRequest(WireSchema):
+class ListRequestSchema(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.list_jobs`."""
 
     wanted = Nested(
-        Filter,
+        FilterSchema,
         data_key="filter",
         load_default=JobFilter,
         error_messages={"null": "must not be null", "type": "must be an object"},
@@ -132,39 +132,39 @@ class ListRequest(WireSchema):
     offset = WholeNumber(required=True, is_signed=False, metadata=bounds.OFFSET)
 
 
-class ExactFilter(V1Schema, Filter):
+class ExactFilterSchema(V1Schema, FilterSchema):
     """The jobs to list; an unknown key is an error."""
 
 
-class ExactListRequest(V1Schema, ListRequest):
+class ExactListRequestSchema(V1Schema, ListRequestSchema):
     """The same below ``/v1``, where unknown keys are errors."""
 
     wanted = Nested(
-        ExactFilter,
+        ExactFilterSchema,
         data_key="filter",
         load_default=JobFilter,
         error_messages={"null": "must not be null", "type": "must be an object"},
     )
 
 
-class FailedQuery(WireSchema):
+class FailedQuerySchema(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.failed_jobs`."""
 
     limit = Digits(load_default=100, metadata=bounds.LIMIT)
 
 
-class KindsQuery(AsksQueue, WireSchema):
+class KindsQuerySchema(AsksQueueSchema, WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.list_kinds`."""
 
 
-class ScheduledQuery(AsksQueue, WireSchema):
+class ScheduledQuerySchema(AsksQueueSchema, WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.scheduled_jobs`."""
 
     limit = Digits(load_default=500, metadata=bounds.LIMIT)
     offset = Digits(load_default=0, metadata=bounds.OFFSET)
 
 
-class EnqueueRequest(NamesQueue, V1Schema):
+class EnqueueRequestSchema(NamesQueueSchema, V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue`."""
 
     kind = Text(required=True, metadata=bounds.KIND)
@@ -175,19 +175,19 @@ class EnqueueRequest(NamesQueue, V1Schema):
     max_attempts = WholeNumber(load_default=None, metadata=bounds.MAX_ATTEMPTS)
 
 
-class EnqueueDemoRequest(V1Schema):
+class EnqueueDemoRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue_demo`."""
 
     payload = AnyJson(load_default=None)
 
 
-class JobQuery(V1Schema):
+class JobQuerySchema(V1Schema):
     """How to show one job; ``reveal=1`` needs the permission ``payload.reveal``."""
 
     reveal = Text(load_default=None)
 
 
-class JobsQuery(V1Schema):
+class JobsQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.find_jobs`."""
 
     statuses = Array(
@@ -222,15 +222,15 @@ class JobsQuery(V1Schema):
         return values | {"wanted": JobFilter(**parts)}
 
 
-class JobsFound(V1Schema):
+class JobsFoundSchema(V1Schema):
     """One page of a cursor listing."""
 
-    rows = List(Nested(EndedJobLine))
+    rows = List(Nested(EndedJobLineSchema))
     next_cursor = Text(allow_none=True)
     total = WholeNumber(allow_none=True)
 
 
-class JobState(V1Schema):
+class JobStateSchema(V1Schema):
     """The state of a job for whoever waits for it."""
 
     status = Text(metadata=bounds.STATUS)
@@ -242,12 +242,12 @@ class JobState(V1Schema):
     ending = Text(allow_none=True, metadata=bounds.ENDING)
 
 
-class JobRecord(V1Schema):
+class JobRecordSchema(V1Schema):
     """One job with everything that is known of it."""
 
-    row = Nested(EndedJobLine)
+    row = Nested(EndedJobLineSchema)
     payload = AnyJson(allow_none=True)
-    error_history = List(Nested(ErrorEntry))
+    error_history = List(Nested(ErrorEntrySchema))
     throttle_attempts = WholeNumber()
     cancel_requested_at = Instant(allow_none=True)
     progress = AnyJson(allow_none=True)
@@ -259,19 +259,19 @@ class JobRecord(V1Schema):
     traceback = Text(allow_none=True)
 
 
-class NewJobRequest(EnqueueRequest):
+class NewJobRequestSchema(EnqueueRequestSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_job`."""
 
     delay = Fraction(load_default=None, metadata=bounds.DELAY)
 
 
-class NewJobsRequest(V1Schema):
+class NewJobsRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_jobs`."""
 
-    items = Array(Nested(NewJobRequest), required=True, metadata=bounds.NEW_JOBS)
+    items = Array(Nested(NewJobRequestSchema), required=True, metadata=bounds.NEW_JOBS)
 
 
-class EnqueuedJob(V1Schema):
+class EnqueuedJobSchema(V1Schema):
     """The new job, or the unfinished one that holds the dedupe key."""
 
     id = Text()
@@ -281,21 +281,21 @@ class EnqueuedJob(V1Schema):
     scheduled_at = Instant()
 
 
-class EnqueuedJobs(V1Schema):
+class EnqueuedJobsSchema(V1Schema):
     """The jobs of a bulk enqueue, in order."""
 
-    results = List(Nested(EnqueuedJob))
+    results = List(Nested(EnqueuedJobSchema))
     enqueued = WholeNumber()
     deduped = WholeNumber()
 
 
-class CancelRequest(V1Schema):
+class CancelRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.cancel`."""
 
     reason = Text(load_default=None, metadata=bounds.REASON)
 
 
-class RescheduleRequest(V1Schema):
+class RescheduleRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.reschedule`."""
 
     run_at = Instant(load_default=None)
@@ -303,13 +303,13 @@ class RescheduleRequest(V1Schema):
     queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
 
 
-class DeleteOutcome(V1Schema):
+class DeleteOutcomeSchema(V1Schema):
     """What became of a running job that was to be deleted."""
 
     outcome = Text()
 
 
-class CancelOutcome(V1Schema):
+class CancelOutcomeSchema(V1Schema):
     """What became of a job that was to be cancelled."""
 
     id = Text()

@@ -28,7 +28,7 @@ from flask_forge_jobs.model.queues import (
 )
 
 
-class NamesQueue(Schema):
+class NamesQueueSchema(Schema):
     """A shape with ``queue_name`` and its second name ``queue``."""
 
     queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
@@ -45,14 +45,14 @@ class NamesQueue(Schema):
         return values
 
 
-class AsksQueue(NamesQueue):
+class AsksQueueSchema(NamesQueueSchema):
     """The same in a query, where an invalid name means a queue without jobs."""
 
     queue_name = Text(load_default=None)
     queue = Text(load_default=None, metadata={IS_ALIAS: True})
 
 
-class Slot(WireSchema):
+class SlotSchema(WireSchema):
     """One slot of a worker."""
 
     slot_id = Text()
@@ -63,45 +63,45 @@ class Slot(WireSchema):
     current_job_id = Text(allow_none=True)
 
 
-class QueueProcess(Slot):
+class QueueProcessSchema(SlotSchema):
     """One slot of a worker, in the reference's words."""
 
     slot_id = Text(data_key="process_id")
     worker_id = Text(data_key="host_id")
 
 
-class ProcessesQuery(AsksQueue, WireSchema):
+class ProcessesQuerySchema(AsksQueueSchema, WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.list_slots`."""
 
 
-class WorkerSlot(WireSchema):
+class WorkerSlotSchema(WireSchema):
     """How many slots a worker has for one queue."""
 
     queue_name = Text()
     slots = WholeNumber()
 
 
-class Worker(WireSchema):
+class WorkerSchema(WireSchema):
     """One live worker with its load, in the reference's words."""
 
     worker_id = Text(attribute="worker.worker_id", data_key="host_id")
     worker_name = Text(attribute="worker.worker_name", allow_none=True)
     queues = List(Text(), attribute="worker.queues")
-    slots = List(Nested(WorkerSlot))
+    slots = List(Nested(WorkerSlotSchema))
     workers_live = WholeNumber(attribute="live_slot_count")
     in_flight = WholeNumber(attribute="in_flight_count")
     heartbeat_at = Instant(attribute="worker.heartbeat_at")
     heartbeat_age_seconds = WholeNumber(attribute="heartbeat_age_s")
 
 
-class WorkersOverview(WireSchema):
+class WorkersOverviewSchema(WireSchema):
     """The live workers, and the queues that none of them serves."""
 
-    workers = List(Nested(Worker))
+    workers = List(Nested(WorkerSchema))
     unassigned_queues = List(Text())
 
 
-class StatusCounts(WireSchema):
+class StatusCountsSchema(WireSchema):
     """How many jobs of a queue are in each state."""
 
     pending = WholeNumber()
@@ -112,14 +112,14 @@ class StatusCounts(WireSchema):
     dead = WholeNumber()
 
 
-class QueueOverview(WireSchema):
+class QueueOverviewSchema(WireSchema):
     """One registered queue."""
 
     name = Text(attribute="settings.name")
     paused = Flag(attribute="settings.paused")
     max_workers = WholeNumber(attribute="settings.max_workers")
-    counts = Nested(StatusCounts)
-    slots = List(Nested(QueueProcess), data_key="processes")
+    counts = Nested(StatusCountsSchema)
+    slots = List(Nested(QueueProcessSchema), data_key="processes")
     retain_done_days = WholeNumber(attribute="settings.retain_done_for_days")
     retain_dead_days = WholeNumber(attribute="settings.retain_dead_for_days")
     backoff_enabled = Flag(attribute="settings.backoff_enabled")
@@ -129,20 +129,20 @@ class QueueOverview(WireSchema):
     oldest_pending_age_seconds = WholeNumber(attribute="oldest_due_age_s")
 
 
-class QueueDetails(QueueOverview):
+class QueueDetailsSchema(QueueOverviewSchema):
     """One queue with the settings that the reference does not have."""
 
-    slots = List(Nested(Slot))
+    slots = List(Nested(SlotSchema))
     max_pending = WholeNumber(attribute="settings.max_pending", allow_none=True)
 
 
-class OverviewQuery(WireSchema):
+class OverviewQuerySchema(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.overview`."""
 
     only_live = Switch(data_key="live", load_default=False)
 
 
-class MaxWorkersRequest(V1Schema):
+class MaxWorkersRequestSchema(V1Schema):
     """A change of a queue in the reference's terms, which its errors use too."""
 
     max_workers = WholeNumber(data_key="n", required=True, metadata=bounds.MAX_WORKERS)
@@ -154,26 +154,26 @@ class MaxWorkersRequest(V1Schema):
         return changes
 
 
-class PausedRequest(V1Schema):
+class PausedRequestSchema(V1Schema):
     """A change of a queue in the reference's terms."""
 
     paused = Flag(required=True)
 
 
-class CleanupRequest(AsksQueue, V1Schema):
+class CleanupRequestSchema(AsksQueueSchema, V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.cleanup`."""
 
     dry_run = Flag(load_default=None)
 
 
-class CleanupReport(WireSchema):
+class CleanupReportSchema(WireSchema):
     """How many finished jobs were deleted."""
 
     done_deleted = WholeNumber()
     dead_deleted = WholeNumber()
 
 
-class RetentionRequest(V1Schema):
+class RetentionRequestSchema(V1Schema):
     """A change of a queue in the reference's terms."""
 
     retain_done_for_days = WholeNumber(
@@ -191,7 +191,7 @@ class RetentionRequest(V1Schema):
         return changes
 
 
-class BackoffRequest(V1Schema):
+class BackoffRequestSchema(V1Schema):
     """A change of a queue in the reference's terms."""
 
     backoff_enabled = Flag(data_key="enabled", required=True)
@@ -209,7 +209,7 @@ class BackoffRequest(V1Schema):
         return changes
 
 
-class QueueChangesRequest(V1Schema):
+class QueueChangesRequestSchema(V1Schema):
     """The settings of a queue; loads as the model's changes."""
 
     max_workers = WholeNumber(metadata=bounds.MAX_WORKERS)
@@ -226,7 +226,7 @@ class QueueChangesRequest(V1Schema):
     max_pending = WholeNumber(allow_none=True, metadata=bounds.MAX_PENDING)
 
 
-class NewQueueRequest(QueueChangesRequest):
+class NewQueueRequestSchema(QueueChangesRequestSchema):
     """The name of a new queue, and settings other than the defaults."""
 
     # A queue with the name of a route would be unreachable.
@@ -237,13 +237,13 @@ class NewQueueRequest(QueueChangesRequest):
     )
 
 
-class DeleteQueueQuery(V1Schema):
+class DeleteQueueQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.delete`."""
 
     force = Switch(load_default=False)
 
 
-class QueueActionRequest(V1Schema):
+class QueueActionRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.act`."""
 
     action = Text(required=True, metadata=bounds.QUEUE_ACTION)
@@ -254,7 +254,7 @@ class QueueActionRequest(V1Schema):
     )
 
 
-class QueueActionReport(V1Schema):
+class QueueActionReportSchema(V1Schema):
     """How many queues were changed."""
 
     changed = WholeNumber()

@@ -12,7 +12,7 @@ from flask_forge_jobs.api.schemas.fields import (
 )
 
 
-class RateLimit(V1Schema):
+class RateLimitSchema(V1Schema):
     """One bucket with its current tokens."""
 
     scope = Text()
@@ -22,7 +22,7 @@ class RateLimit(V1Schema):
     last_refilled_at = Instant()
 
 
-class RateLimitRequest(V1Schema):
+class RateLimitRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.rate_limits.put`."""
 
     capacity = WholeNumber(required=True, metadata=bounds.CAPACITY)

@@ -21,7 +21,7 @@ from flask_forge_jobs.handlers.series import MAX_NAMES
 MOST_SECONDS = 2**32 - 1
 
 
-class TimelineBucket(WireSchema):
+class TimelineBucketSchema(WireSchema):
     """One bucket of the timeline, in the reference's words."""
 
     at = Instant()
@@ -38,7 +38,7 @@ class TimelineBucket(WireSchema):
     total_p99_ms = WholeNumber()
 
 
-class MetricSeriesBucket(WireSchema):
+class MetricSeriesBucketSchema(WireSchema):
     """One bucket of a queue, in the reference's words."""
 
     at = Instant()
@@ -53,7 +53,7 @@ class MetricSeriesBucket(WireSchema):
     total_p99_ms = WholeNumber()
 
 
-class SeriesBucket(WireSchema):
+class SeriesBucketSchema(WireSchema):
     """One bucket of a queue or kind."""
 
     at = Instant()
@@ -69,14 +69,14 @@ class SeriesBucket(WireSchema):
     cancelled = WholeNumber()
 
 
-class NamedSeries(WireSchema):
+class NamedSeriesSchema(WireSchema):
     """The buckets of one queue or kind."""
 
     name = Text()
-    buckets = List(Nested(SeriesBucket))
+    buckets = List(Nested(SeriesBucketSchema))
 
 
-class KindRow(WireSchema):
+class KindRowSchema(WireSchema):
     """The totals of one kind within a window."""
 
     kind = Text()
@@ -90,7 +90,7 @@ class KindRow(WireSchema):
     cancelled = WholeNumber()
 
 
-class WindowQuery(WireSchema):
+class WindowQuerySchema(WireSchema):
     """A window and the width of its buckets."""
 
     start = Instant(data_key="from", required=True)
@@ -98,20 +98,20 @@ class WindowQuery(WireSchema):
     bucket_secs = Digits(most=MOST_SECONDS, required=True)
 
 
-class TimelineQuery(WindowQuery):
+class TimelineQuerySchema(WindowQuerySchema):
     """Arguments of :func:`flask_forge_jobs.handlers.series.timeline`."""
 
     queue = Text(load_default=None)
     kind = Text(load_default=None)
 
 
-class MetricSeriesQuery(WindowQuery):
+class MetricSeriesQuerySchema(WindowQuerySchema):
     """Arguments of :func:`flask_forge_jobs.handlers.series.metric_series`."""
 
     queue = Text(required=True)
 
 
-class SeriesQuery(V1Schema):
+class SeriesQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.series.series`."""
 
     by = Text(required=True, validate=OneOf(["queue", "kind"]))
@@ -123,7 +123,7 @@ class SeriesQuery(V1Schema):
     bucket_secs = Digits(most=MOST_SECONDS, required=True)
 
 
-class KindTotalsQuery(V1Schema):
+class KindTotalsQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.series.kinds`."""
 
     start = Instant(data_key="from", load_default=None)
@@ -131,7 +131,7 @@ class KindTotalsQuery(V1Schema):
     queue = Text(load_default=None)
 
 
-class ResourceBucket(WireSchema):
+class ResourceBucketSchema(WireSchema):
     """What a worker used within one bucket."""
 
     at = Instant()
@@ -142,14 +142,14 @@ class ResourceBucket(WireSchema):
     disk_used_pct = Fraction(allow_none=True)
 
 
-class ResourceSeries(WireSchema):
+class ResourceSeriesSchema(WireSchema):
     """What one worker used."""
 
     worker_id = Text(data_key="host")
-    buckets = List(Nested(ResourceBucket))
+    buckets = List(Nested(ResourceBucketSchema))
 
 
-class DbHealthBucket(WireSchema):
+class DbHealthBucketSchema(WireSchema):
     """How the database performed within one bucket."""
 
     at = Instant()
@@ -169,14 +169,14 @@ class DbHealthBucket(WireSchema):
     wal_bytes = WholeNumber(allow_none=True)
 
 
-class DbHealthSeries(WireSchema):
+class DbHealthSeriesSchema(WireSchema):
     """How the database performed for one worker."""
 
     worker_id = Text(data_key="host")
-    buckets = List(Nested(DbHealthBucket))
+    buckets = List(Nested(DbHealthBucketSchema))
 
 
-class SamplesQuery(WindowQuery):
+class SamplesQuerySchema(WindowQuerySchema):
     """Arguments of the handlers in :mod:`flask_forge_jobs.handlers.samples`."""
 
     worker_id = Text(data_key="host", load_default=None)

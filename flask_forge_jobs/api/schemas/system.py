@@ -13,7 +13,7 @@ from flask_forge_jobs.api.schemas.fields import (
 )
 
 
-class StorageInfo(WireSchema):
+class StorageInfoSchema(WireSchema):
     """The backend and its facts, pairs of strings in order."""
 
     backend = Text()
@@ -21,7 +21,7 @@ class StorageInfo(WireSchema):
     pairs = List(List(Text()), attribute="fields", data_key="fields")
 
 
-class ReadinessCheck(V1Schema):
+class ReadinessCheckSchema(V1Schema):
     """The result of one check."""
 
     name = Text()
@@ -29,7 +29,7 @@ class ReadinessCheck(V1Schema):
     detail = Text(allow_none=True)
 
 
-class ServiceTick(V1Schema):
+class ServiceTickSchema(V1Schema):
     """The time since the last tick of a worker service."""
 
     name = Text()
@@ -37,9 +37,9 @@ class ServiceTick(V1Schema):
     late = Flag(attribute="is_late")
 
 
-class Readiness(V1Schema):
+class ReadinessSchema(V1Schema):
     """Whether the service is ready."""
 
     status = Text()
-    checks = List(Nested(ReadinessCheck))
-    services = List(Nested(ServiceTick))
+    checks = List(Nested(ReadinessCheckSchema))
+    services = List(Nested(ServiceTickSchema))

@@ -9,7 +9,7 @@ from flask import Response
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import bulk as shapes
+from flask_forge_jobs.api.schemas import bulk as schemas
 from flask_forge_jobs.api.schemas.fields import WholeNumber
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import bulk
@@ -17,11 +17,11 @@ from flask_forge_jobs.handlers.bulk import BulkReport
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobStatus
 
-_JOB_IDS = shapes.JobIdsRequest()
-_RETRY_ALL_FAILED = shapes.RetryAllFailedRequest()
-_RETRY_BY_STATUS = shapes.RetryByStatusRequest()
-_DELETE_BY_STATUS = shapes.DeleteByStatusRequest()
-_DELETE_DONE = shapes.DeleteDoneRequest()
+_JOB_IDS = schemas.JobIdsRequestSchema()
+_RETRY_ALL_FAILED = schemas.RetryAllFailedRequestSchema()
+_RETRY_BY_STATUS = schemas.RetryByStatusRequestSchema()
+_DELETE_BY_STATUS = schemas.DeleteByStatusRequestSchema()
+_DELETE_DONE = schemas.DeleteDoneRequestSchema()
 
 
 def retry(api: Api) -> Response:

@@ -17,15 +17,15 @@ from flask_forge_jobs.api.response import (
     truncated,
 )
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas import cron as shapes
+from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.api.schemas.fields import Text
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 
-_DUMP = dumper(shapes.CronSchedule())
-_ENABLED = shapes.EnabledRequest()
-_EXPRESSION = shapes.ExpressionRequest()
-_DEDUPE = shapes.DedupeRequest()
+_DUMP = dumper(schemas.CronScheduleSchema())
+_ENABLED = schemas.EnabledRequestSchema()
+_EXPRESSION = schemas.ExpressionRequestSchema()
+_DEDUPE = schemas.DedupeRequestSchema()
 
 
 def list_schedules(api: Api) -> Response:
@@ -71,7 +71,7 @@ def trigger(api: Api, name: str) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/cron", endpoint="cron_list", view=list_schedules,
-        permission=Permission.READ, answer=List(Nested(shapes.CronSchedule)),
+        permission=Permission.READ, answer=List(Nested(schemas.CronScheduleSchema)),
         gives=("X-Result-Truncated",),
     ),
     Route(

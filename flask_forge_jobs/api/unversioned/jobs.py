@@ -15,7 +15,7 @@ from flask_forge_jobs.api.response import (
     json_response,
 )
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import jobs as shapes
+from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.api.schemas.fields import Flag, Text
 from flask_forge_jobs.api.v1.enqueue import enqueue_one
 from flask_forge_jobs.auth.permissions import Permission
@@ -24,19 +24,19 @@ from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 
-_INSPECT = shapes.JobInspect()
-_PAGE = shapes.JobsPage()
+_INSPECT = schemas.JobInspectSchema()
+_PAGE = schemas.JobsPageSchema()
 _DUMP_INSPECT = dumper(_INSPECT)
 _DUMP_PAGE = dumper(_PAGE)
-_DUMP_ROW = dumper(shapes.JobRow())
-_FAILED_QUERY = shapes.FailedQuery()
-_KINDS_QUERY = shapes.KindsQuery()
-_SCHEDULED_QUERY = shapes.ScheduledQuery()
-_LIST = shapes.ListRequest()
-_EXACT_LIST = shapes.ExactListRequest()
-_ENQUEUE = shapes.EnqueueRequest()
-_ENQUEUE_DEMO = shapes.EnqueueDemoRequest()
-_REVEAL = shapes.RevealQuery()
+_DUMP_ROW = dumper(schemas.JobRowSchema())
+_FAILED_QUERY = schemas.FailedQuerySchema()
+_KINDS_QUERY = schemas.KindsQuerySchema()
+_SCHEDULED_QUERY = schemas.ScheduledQuerySchema()
+_LIST = schemas.ListRequestSchema()
+_EXACT_LIST = schemas.ExactListRequestSchema()
+_ENQUEUE = schemas.EnqueueRequestSchema()
+_ENQUEUE_DEMO = schemas.EnqueueDemoRequestSchema()
+_REVEAL = schemas.RevealQuerySchema()
 
 
 def list_jobs(api: Api) -> Response:
@@ -106,7 +106,7 @@ ROUTES = (
     Route(
         method="GET", path="/jobs/failed", endpoint="jobs_failed", view=failed_jobs,
         permission=Permission.READ, reach=Reach.VIEW,
-        query=_FAILED_QUERY, answer=List(Nested(shapes.JobRow)),
+        query=_FAILED_QUERY, answer=List(Nested(schemas.JobRowSchema)),
     ),
     Route(
         method="GET", path="/jobs/kinds", endpoint="jobs_kinds", view=list_kinds,
@@ -117,7 +117,7 @@ ROUTES = (
         method="GET", path="/jobs/scheduled", endpoint="jobs_scheduled",
         view=scheduled_jobs, permission=Permission.READ, reach=Reach.VIEW,
         query=_SCHEDULED_QUERY,
-        answer=List(Nested(shapes.JobRow)),
+        answer=List(Nested(schemas.JobRowSchema)),
     ),
     Route(
         method="GET", path="/jobs/inspect/<job_id>", endpoint="job_inspect",

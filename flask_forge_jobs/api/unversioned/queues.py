@@ -20,24 +20,24 @@ from flask_forge_jobs.api.response import (
     truncated,
 )
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import queues as shapes
+from flask_forge_jobs.api.schemas import queues as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.queues import QueueChanges
 
-_DUMP_QUEUE = dumper(shapes.QueueOverview())
-_DUMP_PROCESS = dumper(shapes.QueueProcess())
-_WORKERS = shapes.WorkersOverview()
+_DUMP_QUEUE = dumper(schemas.QueueOverviewSchema())
+_DUMP_PROCESS = dumper(schemas.QueueProcessSchema())
+_WORKERS = schemas.WorkersOverviewSchema()
 _DUMP_WORKERS = dumper(_WORKERS)
-_OVERVIEW_QUERY = shapes.OverviewQuery()
-_PROCESSES_QUERY = shapes.ProcessesQuery()
-_CLEANUP = shapes.CleanupRequest()
-_CLEANUP_REPORT = shapes.CleanupReport()
+_OVERVIEW_QUERY = schemas.OverviewQuerySchema()
+_PROCESSES_QUERY = schemas.ProcessesQuerySchema()
+_CLEANUP = schemas.CleanupRequestSchema()
+_CLEANUP_REPORT = schemas.CleanupReportSchema()
 _DUMP_CLEANUP = dumper(_CLEANUP_REPORT)
-_MAX_WORKERS = shapes.MaxWorkersRequest()
-_PAUSED = shapes.PausedRequest()
-_RETENTION = shapes.RetentionRequest()
-_BACKOFF = shapes.BackoffRequest()
+_MAX_WORKERS = schemas.MaxWorkersRequestSchema()
+_PAUSED = schemas.PausedRequestSchema()
+_RETENTION = schemas.RetentionRequestSchema()
+_BACKOFF = schemas.BackoffRequestSchema()
 
 
 def overview(api: Api) -> Response:
@@ -109,12 +109,12 @@ ROUTES = (
     Route(
         method="GET", path="/queue/overview", endpoint="queue_overview", view=overview,
         permission=Permission.READ, reach=Reach.VIEW, query=_OVERVIEW_QUERY,
-        answer=List(Nested(shapes.QueueOverview)),
+        answer=List(Nested(schemas.QueueOverviewSchema)),
     ),
     Route(
         method="GET", path="/queue/processes", endpoint="queue_processes",
         view=list_slots, permission=Permission.READ, reach=Reach.VIEW,
-        query=_PROCESSES_QUERY, answer=List(Nested(shapes.QueueProcess)),
+        query=_PROCESSES_QUERY, answer=List(Nested(schemas.QueueProcessSchema)),
         gives=("X-Result-Truncated",),
     ),
     Route(

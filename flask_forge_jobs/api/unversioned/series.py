@@ -13,17 +13,17 @@ from flask_forge_jobs.api.response import (
     written_array_response,
 )
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import series as shapes
+from flask_forge_jobs.api.schemas import series as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import samples, series
 
-_WRITE_BUCKET = writer(shapes.TimelineBucket())
-_WRITE_SERIES_BUCKET = writer(shapes.MetricSeriesBucket())
-_TIMELINE_QUERY = shapes.TimelineQuery()
-_METRIC_SERIES_QUERY = shapes.MetricSeriesQuery()
-_DUMP_RESOURCES = dumper(shapes.ResourceSeries())
-_DUMP_DB_HEALTH = dumper(shapes.DbHealthSeries())
-_SAMPLES_QUERY = shapes.SamplesQuery()
+_WRITE_BUCKET = writer(schemas.TimelineBucketSchema())
+_WRITE_SERIES_BUCKET = writer(schemas.MetricSeriesBucketSchema())
+_TIMELINE_QUERY = schemas.TimelineQuerySchema()
+_METRIC_SERIES_QUERY = schemas.MetricSeriesQuerySchema()
+_DUMP_RESOURCES = dumper(schemas.ResourceSeriesSchema())
+_DUMP_DB_HEALTH = dumper(schemas.DbHealthSeriesSchema())
+_SAMPLES_QUERY = schemas.SamplesQuerySchema()
 
 
 def timeline(api: Api) -> Response:
@@ -61,22 +61,23 @@ ROUTES = (
     Route(
         method="GET", path="/queue/timeline", endpoint="queue_timeline", view=timeline,
         permission=Permission.READ, reach=Reach.VIEW, query=_TIMELINE_QUERY,
-        answer=List(Nested(shapes.TimelineBucket)),
+        answer=List(Nested(schemas.TimelineBucketSchema)),
     ),
     Route(
         method="GET", path="/queue/metric-series", endpoint="queue_metric_series",
         view=metric_series, permission=Permission.READ, reach=Reach.VIEW,
-        query=_METRIC_SERIES_QUERY, answer=List(Nested(shapes.MetricSeriesBucket)),
+        query=_METRIC_SERIES_QUERY,
+        answer=List(Nested(schemas.MetricSeriesBucketSchema)),
         errors=(404,),
     ),
     Route(
         method="GET", path="/queue/resource-series", endpoint="queue_resource_series",
         view=resource_series, permission=Permission.READ, query=_SAMPLES_QUERY,
-        answer=List(Nested(shapes.ResourceSeries)), tag="samples",
+        answer=List(Nested(schemas.ResourceSeriesSchema)), tag="samples",
     ),
     Route(
         method="GET", path="/queue/db-series", endpoint="queue_db_series",
         view=db_series, permission=Permission.READ, query=_SAMPLES_QUERY,
-        answer=List(Nested(shapes.DbHealthSeries)), tag="samples",
+        answer=List(Nested(schemas.DbHealthSeriesSchema)), tag="samples",
     ),
 )  # fmt: skip

@@ -8,11 +8,11 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.fields import Text
-from flask_forge_jobs.api.schemas.system import StorageInfo
+from flask_forge_jobs.api.schemas.system import StorageInfoSchema
 from flask_forge_jobs.auth.permissions import Permission
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_STORAGE_INFO = StorageInfo()
+_STORAGE_INFO = StorageInfoSchema()
 _DUMP_STORAGE_INFO = dumper(_STORAGE_INFO)
 
 

@@ -8,16 +8,16 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response, dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import activity as shapes
+from flask_forge_jobs.api.schemas import activity as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import activity
 
-_EVENTS = shapes.EventsPage()
-_STATS = shapes.Stats()
-_EVENTS_QUERY = shapes.EventsQuery()
-_ERRORS_QUERY = shapes.ErrorsQuery()
+_EVENTS = schemas.EventsPageSchema()
+_STATS = schemas.StatsSchema()
+_EVENTS_QUERY = schemas.EventsQuerySchema()
+_ERRORS_QUERY = schemas.ErrorsQuerySchema()
 _DUMP_EVENTS = dumper(_EVENTS)
-_DUMP_ERROR = dumper(shapes.ErrorGroup())
+_DUMP_ERROR = dumper(schemas.ErrorGroupSchema())
 _DUMP_STATS = dumper(_STATS)
 
 
@@ -58,6 +58,6 @@ ROUTES = (
     Route(
         method="GET", path="/v1/errors", endpoint="v1_errors", view=list_errors,
         permission=Permission.READ, reach=Reach.VIEW, query=_ERRORS_QUERY,
-        answer=List(Nested(shapes.ErrorGroup)),
+        answer=List(Nested(schemas.ErrorGroupSchema)),
     ),
 )  # fmt: skip

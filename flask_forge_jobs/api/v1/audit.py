@@ -7,13 +7,13 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response, next_link
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.audit import AuditPage, AuditQuery
+from flask_forge_jobs.api.schemas.audit import AuditPageSchema, AuditQuerySchema
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import audit
 
-_PAGE = AuditPage()
+_PAGE = AuditPageSchema()
 _DUMP_PAGE = dumper(_PAGE)
-_QUERY = AuditQuery()
+_QUERY = AuditQuerySchema()
 
 
 def list_audit(api: Api) -> Response:

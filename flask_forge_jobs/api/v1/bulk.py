@@ -9,14 +9,14 @@ from flask import Response
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.bulk import ActionReport, ActionRequest
+from flask_forge_jobs.api.schemas.bulk import ActionReportSchema, ActionRequestSchema
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import bulk_actions
 from flask_forge_jobs.handlers.bulk_actions import Instruction
 from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
 
-_ACTION = ActionRequest()
-_REPORT = ActionReport()
+_ACTION = ActionRequestSchema()
+_REPORT = ActionReportSchema()
 _DUMP = dumper(_REPORT)
 # These also need the permission to delete.
 _ENDING = frozenset({JobAction.DELETE, JobAction.CANCEL})

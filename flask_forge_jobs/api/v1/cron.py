@@ -8,16 +8,16 @@ from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
 from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
-from flask_forge_jobs.api.schemas import cron as shapes
+from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 
-_SCHEDULE = shapes.CronScheduleInZone()
+_SCHEDULE = schemas.CronScheduleInZoneSchema()
 _DUMP_SCHEDULE = dumper(_SCHEDULE)
-_CREATE = shapes.CreateScheduleRequest()
-_CHANGE = shapes.ChangeScheduleRequest()
-_PREVIEW_REQUEST = shapes.PreviewRequest()
-_PREVIEW = shapes.CronPreview()
+_CREATE = schemas.CreateScheduleRequestSchema()
+_CHANGE = schemas.ChangeScheduleRequestSchema()
+_PREVIEW_REQUEST = schemas.PreviewRequestSchema()
+_PREVIEW = schemas.CronPreviewSchema()
 _DUMP_PREVIEW = dumper(_PREVIEW)
 
 

@@ -16,17 +16,17 @@ from flask_forge_jobs.api.response import (
     json_response,
 )
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import jobs as shapes
+from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 from flask_forge_jobs.tracing import carried
 
-_NEW_JOB = shapes.NewJobRequest()
-_NEW_JOBS = shapes.NewJobsRequest()
-_ENQUEUED = shapes.EnqueuedJob()
-_ENQUEUED_MANY = shapes.EnqueuedJobs()
+_NEW_JOB = schemas.NewJobRequestSchema()
+_NEW_JOBS = schemas.NewJobsRequestSchema()
+_ENQUEUED = schemas.EnqueuedJobSchema()
+_ENQUEUED_MANY = schemas.EnqueuedJobsSchema()
 _DUMP = dumper(_ENQUEUED)
 _DUMP_MANY = dumper(_ENQUEUED_MANY)
 

@@ -8,11 +8,11 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import UNAVAILABLE_RETRY_AFTER_S
 from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.system import Readiness
+from flask_forge_jobs.api.schemas.system import ReadinessSchema
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 
-_READINESS = Readiness()
+_READINESS = ReadinessSchema()
 _DUMP = dumper(_READINESS)
 
 

@@ -13,22 +13,22 @@ from flask_forge_jobs.api.response import (
     next_link,
 )
 from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
-from flask_forge_jobs.api.schemas import jobs as shapes
+from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.jobs import CancelOutcome, DeleteOutcome
 
 STATUS_ENDPOINT = "v1_job_status"
-_QUERY = shapes.JobsQuery()
-_REVEAL = shapes.JobQuery()
-_CANCEL = shapes.CancelRequest()
-_RESCHEDULE = shapes.RescheduleRequest()
-_FOUND = shapes.JobsFound()
-_RECORD = shapes.JobRecord()
-_STATE = shapes.JobState()
-_ROW = shapes.EndedJobLine()
-_CANCEL_OUTCOME = shapes.CancelOutcome()
-_DELETE_OUTCOME = shapes.DeleteOutcome()
+_QUERY = schemas.JobsQuerySchema()
+_REVEAL = schemas.JobQuerySchema()
+_CANCEL = schemas.CancelRequestSchema()
+_RESCHEDULE = schemas.RescheduleRequestSchema()
+_FOUND = schemas.JobsFoundSchema()
+_RECORD = schemas.JobRecordSchema()
+_STATE = schemas.JobStateSchema()
+_ROW = schemas.EndedJobLineSchema()
+_CANCEL_OUTCOME = schemas.CancelOutcomeSchema()
+_DELETE_OUTCOME = schemas.DeleteOutcomeSchema()
 _DUMP_FOUND = dumper(_FOUND)
 _DUMP_RECORD = dumper(_RECORD)
 _DUMP_STATE = dumper(_STATE)

@@ -23,19 +23,19 @@ from flask_forge_jobs.api.response import (
     json_response,
 )
 from flask_forge_jobs.api.routes import QUEUE_PATH, Reach, Route
-from flask_forge_jobs.api.schemas import queues as shapes
+from flask_forge_jobs.api.schemas import queues as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.queues import QueueChanges, QueueOverview, QueueSettings
 
 PATH = "/v1/queues"
-_QUEUE = shapes.QueueDetails()
+_QUEUE = schemas.QueueDetailsSchema()
 _DUMP = dumper(_QUEUE)
-_NEW = shapes.NewQueueRequest()
-_CHANGES = shapes.QueueChangesRequest()
-_DELETE = shapes.DeleteQueueQuery()
-_ACTION = shapes.QueueActionRequest()
-_ACTION_REPORT = shapes.QueueActionReport()
+_NEW = schemas.NewQueueRequestSchema()
+_CHANGES = schemas.QueueChangesRequestSchema()
+_DELETE = schemas.DeleteQueueQuerySchema()
+_ACTION = schemas.QueueActionRequestSchema()
+_ACTION_REPORT = schemas.QueueActionReportSchema()
 _CHOSEN = ("name", *_CHANGES.fields)
 
 
@@ -121,7 +121,7 @@ ROUTES = (
     Route(
         method="GET", path=PATH, endpoint="v1_queues", view=list_all,
         permission=Permission.READ, reach=Reach.VIEW,
-        answer=List(Nested(shapes.QueueDetails)),
+        answer=List(Nested(schemas.QueueDetailsSchema)),
     ),
     Route(
         method="GET", path=QUEUE_PATH, endpoint="v1_queue", view=get,

@@ -14,14 +14,17 @@ from flask_forge_jobs.api.response import (
     truncated,
 )
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.rate_limits import RateLimit, RateLimitRequest
+from flask_forge_jobs.api.schemas.rate_limits import (
+    RateLimitRequestSchema,
+    RateLimitSchema,
+)
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import rate_limits
 
 PATH = "/v1/rate-limits"
-_RATE_LIMIT = RateLimit()
+_RATE_LIMIT = RateLimitSchema()
 _DUMP = dumper(_RATE_LIMIT)
-_REQUEST = RateLimitRequest()
+_REQUEST = RateLimitRequestSchema()
 
 
 def list_all(api: Api) -> Response:
@@ -56,7 +59,7 @@ def delete(api: Api, scope: str) -> Response:
 ROUTES = (
     Route(
         method="GET", path=PATH, endpoint="v1_rate_limits", view=list_all,
-        permission=Permission.READ, answer=List(Nested(RateLimit)),
+        permission=Permission.READ, answer=List(Nested(RateLimitSchema)),
         gives=("X-Result-Truncated",),
     ),
     Route(

@@ -8,15 +8,15 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response, dumper, truncated
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import series as shapes
+from flask_forge_jobs.api.schemas import series as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
 from flask_forge_jobs.handlers.jobs import MAX_KINDS
 
-_DUMP_SERIES = dumper(shapes.NamedSeries())
-_DUMP_KIND = dumper(shapes.KindRow())
-_SERIES_QUERY = shapes.SeriesQuery()
-_KINDS_QUERY = shapes.KindTotalsQuery()
+_DUMP_SERIES = dumper(schemas.NamedSeriesSchema())
+_DUMP_KIND = dumper(schemas.KindRowSchema())
+_SERIES_QUERY = schemas.SeriesQuerySchema()
+_KINDS_QUERY = schemas.KindTotalsQuerySchema()
 
 
 def list_series(api: Api) -> Response:
@@ -44,11 +44,11 @@ ROUTES = (
     Route(
         method="GET", path="/v1/series", endpoint="v1_series", view=list_series,
         permission=Permission.READ, reach=Reach.VIEW, query=_SERIES_QUERY,
-        answer=List(Nested(shapes.NamedSeries)), gives=("X-Result-Truncated",),
+        answer=List(Nested(schemas.NamedSeriesSchema)), gives=("X-Result-Truncated",),
     ),
     Route(
         method="GET", path="/v1/kinds", endpoint="v1_kinds", view=list_kinds,
         permission=Permission.READ, reach=Reach.VIEW, query=_KINDS_QUERY,
-        answer=List(Nested(shapes.KindRow)), gives=("X-Result-Truncated",),
+        answer=List(Nested(schemas.KindRowSchema)), gives=("X-Result-Truncated",),
     ),
 )  # fmt: skip

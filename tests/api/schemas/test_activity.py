@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from marshmallow import ValidationError
 
-from flask_forge_jobs.api.schemas.activity import EventsQuery
+from flask_forge_jobs.api.schemas.activity import EventsQuerySchema
 from flask_forge_jobs.model.jobs import JobFilter
 
 
 def test_an_event_id_has_up_to_nineteen_digits() -> None:
-    loaded = EventsQuery().load({"after": str(2**63 - 1), "queue": ["mail"]})
+    loaded = EventsQuerySchema().load({"after": str(2**63 - 1), "queue": ["mail"]})
 
     assert loaded == {
         "after": 2**63 - 1,
@@ -17,4 +17,4 @@ def test_an_event_id_has_up_to_nineteen_digits() -> None:
         "limit": 100,
     }
     with pytest.raises(ValidationError):
-        EventsQuery().load({"after": str(2**63)})
+        EventsQuerySchema().load({"after": str(2**63)})

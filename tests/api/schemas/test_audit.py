@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 import pytest
 from marshmallow import ValidationError
 
-from flask_forge_jobs.api.schemas.audit import AuditQuery
+from flask_forge_jobs.api.schemas.audit import AuditQuerySchema
 from flask_forge_jobs.model.audit import AuditFilter
 
 
 def test_query_loads_as_the_arguments_of_the_handler() -> None:
-    assert AuditQuery().load({"actor": "ada", "from": "2027-01-01T00:00:00Z"}) == {
+    assert AuditQuerySchema().load(
+        {"actor": "ada", "from": "2027-01-01T00:00:00Z"}
+    ) == {
         "wanted": AuditFilter(actor="ada", start=datetime(2027, 1, 1, tzinfo=UTC)),
         "limit": 100,
         "cursor": None,
@@ -19,4 +21,4 @@ def test_query_loads_as_the_arguments_of_the_handler() -> None:
 
 def test_unknown_key_is_refused() -> None:
     with pytest.raises(ValidationError):
-        AuditQuery().load({"actro": "ada"})
+        AuditQuerySchema().load({"actro": "ada"})

@@ -78,7 +78,11 @@ def request_schemas() -> dict[str, Schema]:
         for schema in (route.body, route.v1_body, route.query)
         if schema is not None
     }
-    assert {"NewJobsRequest", "ListRequest", "EventsQuery"} <= found.keys()
+    assert {
+        "NewJobsRequestSchema",
+        "ListRequestSchema",
+        "EventsQuerySchema",
+    } <= found.keys()
     return found
 
 

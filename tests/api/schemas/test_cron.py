@@ -8,10 +8,10 @@ import pytest
 
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.cron import (
-    ChangeScheduleRequest,
-    CreateScheduleRequest,
-    CronSchedule,
-    CronScheduleInZone,
+    ChangeScheduleRequestSchema,
+    CreateScheduleRequestSchema,
+    CronScheduleInZoneSchema,
+    CronScheduleSchema,
 )
 from flask_forge_jobs.handlers.cron import ScheduleDetail
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
@@ -40,18 +40,18 @@ DETAIL = ScheduleDetail(
 
 
 def test_a_schedule_has_exactly_the_references_bytes() -> None:
-    assert encode(dumper(CronSchedule())(DETAIL)).decode() == REFERENCE
+    assert encode(dumper(CronScheduleSchema())(DETAIL)).decode() == REFERENCE
 
 
 def test_our_schedule_ends_with_what_the_reference_does_not_know() -> None:
-    assert encode(dumper(CronScheduleInZone())(DETAIL)).decode() == (
+    assert encode(dumper(CronScheduleInZoneSchema())(DETAIL)).decode() == (
         REFERENCE.removesuffix("}") + ',"timezone":"Europe/Berlin",'
         '"catch_up":"once","catch_up_limit":100,"declared_by":null}'
     )
 
 
 def test_what_a_new_schedule_leaves_out_has_a_default() -> None:
-    loaded = CreateScheduleRequest().load(
+    loaded = CreateScheduleRequestSchema().load(
         {"name": "n", "kind": "k", "cron_expr": "@daily"}
     )
 
@@ -66,4 +66,4 @@ def test_what_a_new_schedule_leaves_out_has_a_default() -> None:
     "document", [{}, {"queue_name": None}, {"payload": None}, {"max_attempts": None}]
 )
 def test_a_change_holds_what_was_named_and_no_more(document: dict[str, None]) -> None:
-    assert ChangeScheduleRequest().load(document) == document
+    assert ChangeScheduleRequestSchema().load(document) == document

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
 
 from flask_forge_jobs.api.schemas import fields
 from flask_forge_jobs.api.schemas.bounds import items
@@ -290,3 +290,13 @@ def test_of_unknown_keys_the_first_of_the_document_is_told(
             document[0]: ["is not a known key; did you mean 'queue'"],
         }
     assert asked == [names[0], names[-1]]
+
+
+def test_names_of_schemas_end_in_schema() -> None:
+    """As in marshmallow's own guide, so that a schema and its record differ in name."""
+    pending: list[type[Schema]] = [fields.WireSchema]
+    while pending:
+        schema = pending.pop()
+        if schema.__module__.startswith("flask_forge_jobs."):
+            assert schema.__name__.endswith("Schema")
+        pending += schema.__subclasses__()

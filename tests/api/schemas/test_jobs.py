@@ -9,15 +9,15 @@ from marshmallow import ValidationError
 
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.jobs import (
-    CancelRequest,
-    EnqueuedJobs,
-    EnqueueRequest,
-    JobRow,
-    JobsQuery,
-    ListRequest,
-    NewJobRequest,
-    NewJobsRequest,
-    RescheduleRequest,
+    CancelRequestSchema,
+    EnqueuedJobsSchema,
+    EnqueueRequestSchema,
+    JobRowSchema,
+    JobsQuerySchema,
+    ListRequestSchema,
+    NewJobRequestSchema,
+    NewJobsRequestSchema,
+    RescheduleRequestSchema,
 )
 from flask_forge_jobs.handlers.job_actions import EnqueueReport
 from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobFilter, JobStatus
@@ -42,7 +42,7 @@ JOB = Job(
 
 
 def test_job_row_has_exactly_the_references_bytes() -> None:
-    assert encode(dumper(JobRow())(JOB)).decode() == (
+    assert encode(dumper(JobRowSchema())(JOB)).decode() == (
         '{"id":"J","queue_name":"mail","kind":"send","status":"failed","priority":-3,'
         '"attempts":2,"max_attempts":5,"enqueued_at":"2026-09-16T09:30:11.402Z",'
         '"scheduled_at":"2026-09-16T09:30:11Z","started_at":'
@@ -59,20 +59,20 @@ def test_list_request_makes_the_models_filter() -> None:
         "offset": 0,
     }
 
-    loaded = ListRequest().load(body)
+    loaded = ListRequestSchema().load(body)
 
     wanted = JobFilter(queues=["mail"], enqueued_from=EXACT)
     assert loaded == {"wanted": wanted, "limit": 50, "offset": 0}
 
 
 def test_list_request_without_a_filter_wants_everything() -> None:
-    loaded = ListRequest().load({"limit": 1, "offset": 2})
+    loaded = ListRequestSchema().load({"limit": 1, "offset": 2})
 
     assert loaded == {"wanted": JobFilter(), "limit": 1, "offset": 2}
 
 
 def test_enqueue_request_fills_in_what_is_absent() -> None:
-    loaded = EnqueueRequest().load({"kind": "k", "payload": None})
+    loaded = EnqueueRequestSchema().load({"kind": "k", "payload": None})
 
     assert loaded == {
         "kind": "k",
@@ -89,7 +89,9 @@ def test_enqueued_jobs_have_their_keys_in_order() -> None:
     new = EnqueueResult("A", False, "mail", "k", JobStatus.PENDING, 120_000)
     held = EnqueueResult("B", True, "bank", "k", JobStatus.FAILED, 0)
 
-    assert encode(dumper(EnqueuedJobs())(EnqueueReport([new, held]))).decode() == (
+    assert encode(
+        dumper(EnqueuedJobsSchema())(EnqueueReport([new, held]))
+    ).decode() == (
         '{"results":[{"id":"A","deduped":false,"queue_name":"mail","status":"pending",'
         '"scheduled_at":"1970-01-01T00:00:00.120Z"},{"id":"B","deduped":true,'
         '"queue_name":"bank","status":"failed","scheduled_at":"1970-01-01T00:00:00Z"}],'
@@ -99,10 +101,10 @@ def test_enqueued_jobs_have_their_keys_in_order() -> None:
 
 def test_an_unknown_key_of_a_new_job_is_refused_at_its_place() -> None:
     job = {"kind": "k", "payload": None}
-    assert NewJobRequest().load(job)["payload"] is None
+    assert NewJobRequestSchema().load(job)["payload"] is None
 
     with pytest.raises(ValidationError) as caught:
-        NewJobsRequest().load({"items": [job, {**job, "prio": 1}]})
+        NewJobsRequestSchema().load({"items": [job, {**job, "prio": 1}]})
 
     assert caught.value.messages == {
         "items": {1: {"prio": ["is not a known key; did you mean 'priority'"]}}
@@ -110,7 +112,7 @@ def test_an_unknown_key_of_a_new_job_is_refused_at_its_place() -> None:
 
 
 def test_jobs_query_makes_the_models_filter() -> None:
-    loaded = JobsQuery().load(
+    loaded = JobsQuerySchema().load(
         {"status": ["done"], "q": "x", "cron": "nightly", "min_attempts": "2"}
     )
 
@@ -129,8 +131,8 @@ def test_jobs_query_makes_the_models_filter() -> None:
 
 
 def test_a_change_may_leave_everything_out() -> None:
-    assert CancelRequest().load({}) == {"reason": None}
-    assert RescheduleRequest().load({"run_at": None}) == {
+    assert CancelRequestSchema().load({}) == {"reason": None}
+    assert RescheduleRequestSchema().load({"run_at": None}) == {
         "run_at": None,
         "priority": None,
         "queue_name": None,
@@ -139,4 +141,4 @@ def test_a_change_may_leave_everything_out() -> None:
 
 def test_unknown_keys_of_a_change_are_refused() -> None:
     with pytest.raises(ValidationError):
-        CancelRequest().load({"because": "x"})
+        CancelRequestSchema().load({"because": "x"})

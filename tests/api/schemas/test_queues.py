@@ -8,26 +8,25 @@ import pytest
 from marshmallow import ValidationError
 
 from flask_forge_jobs.api.response import dumper, encode
-from flask_forge_jobs.api.schemas.bulk import DeleteDoneRequest
+from flask_forge_jobs.api.schemas.bulk import DeleteDoneRequestSchema
 from flask_forge_jobs.api.schemas.jobs import (
-    EnqueueRequest,
-    KindsQuery,
-    NewJobRequest,
-    ScheduledQuery,
+    EnqueueRequestSchema,
+    KindsQuerySchema,
+    NewJobRequestSchema,
+    ScheduledQuerySchema,
 )
 from flask_forge_jobs.api.schemas.queues import (
-    BackoffRequest,
-    CleanupRequest,
-    NamesQueue,
-    NewQueueRequest,
-    ProcessesQuery,
-    QueueOverview,
-    QueueProcess,
-    WorkersOverview,
+    BackoffRequestSchema,
+    CleanupRequestSchema,
+    NamesQueueSchema,
+    NewQueueRequestSchema,
+    ProcessesQuerySchema,
+    QueueOverviewSchema,
+    QueueProcessSchema,
+    WorkersOverviewSchema,
 )
 from flask_forge_jobs.model import workers
-from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
-from flask_forge_jobs.model.queues import QueueOverview as Overview
+from flask_forge_jobs.model.queues import QueueCounts, QueueOverview, QueueSettings
 from flask_forge_jobs.model.workers import QueueSlots, Slot, Worker, WorkerLoad
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
@@ -38,14 +37,14 @@ IDLE = Slot("mail-1-H-1", "mail", "H", AT, MICROS)
 
 
 def test_overview_has_exactly_the_references_bytes() -> None:
-    item = Overview(
+    item = QueueOverview(
         QueueSettings("mail", throttled_until=AT),
         QueueCounts(1, 2, 3, 4, 5, 6),
         [PROCESS, IDLE],
         14,
     )
 
-    assert encode(dumper(QueueOverview())(item)).decode() == (
+    assert encode(dumper(QueueOverviewSchema())(item)).decode() == (
         '{"name":"mail","paused":false,"max_workers":64,"counts":{"pending":1,'
         '"scheduled":2,"in_progress":3,"done":4,"failed":5,"dead":6},"processes":['
         '{"process_id":"mail-0-H-1","queue_name":"mail","host_id":"H","started_at":'
@@ -62,7 +61,7 @@ def test_overview_has_exactly_the_references_bytes() -> None:
 def test_backoff_request_is_a_change_of_the_settings() -> None:
     body = {"enabled": True, "base_seconds": 1, "max_seconds": 2}
 
-    loaded = BackoffRequest().load(body)
+    loaded = BackoffRequestSchema().load(body)
 
     assert loaded == {
         "backoff_enabled": True, "backoff_base_seconds": 1, "backoff_max_seconds": 2,
@@ -72,7 +71,7 @@ def test_backoff_request_is_a_change_of_the_settings() -> None:
 def test_a_new_queue_is_loaded_as_the_models_settings() -> None:
     body = {"name": "mail", "retain_done_days": 1, "retain_dead_days": 2}
 
-    loaded = NewQueueRequest().load(body)
+    loaded = NewQueueRequestSchema().load(body)
 
     assert loaded == {
         "name": "mail",
@@ -88,18 +87,18 @@ ENQUEUE = {"kind": "k", "payload": {}}
 @pytest.mark.parametrize(
     ("schema", "body"),
     [
-        (EnqueueRequest(), ENQUEUE),
-        (NewJobRequest(), ENQUEUE),
-        (DeleteDoneRequest(), {"days": 1}),
-        (CleanupRequest(), {}),
-        (KindsQuery(), {}),
-        (ScheduledQuery(), {}),
-        (ProcessesQuery(), {}),
+        (EnqueueRequestSchema(), ENQUEUE),
+        (NewJobRequestSchema(), ENQUEUE),
+        (DeleteDoneRequestSchema(), {"days": 1}),
+        (CleanupRequestSchema(), {}),
+        (KindsQuerySchema(), {}),
+        (ScheduledQuerySchema(), {}),
+        (ProcessesQuerySchema(), {}),
     ],
     ids=lambda part: type(part).__name__,
 )
 def test_queue_stands_wherever_queue_name_does(
-    schema: NamesQueue, body: dict[str, object]
+    schema: NamesQueueSchema, body: dict[str, object]
 ) -> None:
     for name in ("queue", "queue_name"):
         loaded = schema.load({**body, name: "mail"})
@@ -114,7 +113,7 @@ def test_queue_stands_wherever_queue_name_does(
 def test_process_has_exactly_the_references_bytes() -> None:
     process = Slot("mail-0-H-1", "mail", "H", AT, AT.replace(microsecond=0))
 
-    assert encode(dumper(QueueProcess())(process)).decode() == (
+    assert encode(dumper(QueueProcessSchema())(process)).decode() == (
         '{"process_id":"mail-0-H-1","queue_name":"mail","host_id":"H","started_at":'
         '"2026-09-16T09:30:11.402Z","heartbeat_at":"2026-09-16T09:30:11Z",'
         '"current_job_id":null}'
@@ -132,7 +131,7 @@ def test_workers_have_exactly_the_references_bytes() -> None:
     )
     found = workers.WorkersOverview([worker], ["default"])
 
-    assert encode(dumper(WorkersOverview())(found)).decode() == (
+    assert encode(dumper(WorkersOverviewSchema())(found)).decode() == (
         '{"workers":[{"host_id":"H","worker_name":"mailer-1","queues":["mail",'
         '"default"],"slots":[{"queue_name":"mail","slots":2}],"workers_live":2,'
         '"in_flight":1,"heartbeat_at":"2026-09-16T09:30:11.402Z",'

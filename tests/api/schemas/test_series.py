@@ -5,20 +5,20 @@ from marshmallow import ValidationError
 
 from flask_forge_jobs.api.schemas.series import (
     MOST_SECONDS,
-    DbHealthBucket,
-    MetricSeriesBucket,
-    ResourceBucket,
-    SamplesQuery,
-    SeriesQuery,
-    TimelineBucket,
-    TimelineQuery,
+    DbHealthBucketSchema,
+    MetricSeriesBucketSchema,
+    ResourceBucketSchema,
+    SamplesQuerySchema,
+    SeriesQuerySchema,
+    TimelineBucketSchema,
+    TimelineQuerySchema,
 )
 
 WINDOW = {"from": "2026-09-16T09:00:00Z", "to": "2026-09-16T10:00:00Z"}
 
 
 def test_the_keys_of_a_bucket_come_in_the_order_of_the_contract() -> None:
-    assert list(TimelineBucket().dump_fields) == [
+    assert list(TimelineBucketSchema().dump_fields) == [
         "at",
         "enqueued",
         "started",
@@ -32,7 +32,7 @@ def test_the_keys_of_a_bucket_come_in_the_order_of_the_contract() -> None:
         "total_p95_ms",
         "total_p99_ms",
     ]
-    assert list(MetricSeriesBucket().dump_fields) == [
+    assert list(MetricSeriesBucketSchema().dump_fields) == [
         "at",
         "enqueued",
         "completed",
@@ -48,27 +48,27 @@ def test_the_keys_of_a_bucket_come_in_the_order_of_the_contract() -> None:
 
 @pytest.mark.parametrize("secs", ["0", "60", str(MOST_SECONDS)])
 def test_a_width_has_thirty_two_bits(secs: str) -> None:
-    assert TimelineQuery().load({**WINDOW, "bucket_secs": secs})["bucket_secs"] == int(
-        secs
-    )
+    assert TimelineQuerySchema().load({**WINDOW, "bucket_secs": secs})[
+        "bucket_secs"
+    ] == int(secs)
 
 
 @pytest.mark.parametrize("secs", ["-1", "1.5", "", str(MOST_SECONDS + 1), "9" * 30])
 def test_another_width_is_refused(secs: str) -> None:
     with pytest.raises(ValidationError, match="from 0 to 4294967295"):
-        TimelineQuery().load({**WINDOW, "bucket_secs": secs})
+        TimelineQuerySchema().load({**WINDOW, "bucket_secs": secs})
 
 
 def test_a_series_is_by_queue_or_by_kind() -> None:
     with pytest.raises(ValidationError, match="by"):
-        SeriesQuery().load({**WINDOW, "bucket_secs": "60", "by": "status"})
+        SeriesQuerySchema().load({**WINDOW, "bucket_secs": "60", "by": "status"})
 
 
 def test_the_keys_of_a_sample_come_in_the_order_of_the_contract() -> None:
-    assert ",".join(ResourceBucket().dump_fields) == (
+    assert ",".join(ResourceBucketSchema().dump_fields) == (
         "at,cpu_pct,rss_bytes,disk_read_bytes,disk_write_bytes,disk_used_pct"
     )
-    assert ",".join(DbHealthBucket().dump_fields) == (
+    assert ",".join(DbHealthBucketSchema().dump_fields) == (
         "at,read_p50_ms,read_p95_ms,read_p99_ms,reads_per_min,write_p50_ms,"
         "write_p95_ms,write_p99_ms,writes_per_min,pool_active,pool_idle,pool_max,"
         "pool_used_pct,db_size_bytes,wal_bytes"
@@ -82,6 +82,6 @@ def test_gaps_may_only_be_null() -> None:
         "bucket_secs": "60",
     }
 
-    assert SamplesQuery().load({**window, "gaps": "null"})["gaps"] == "null"
+    assert SamplesQuerySchema().load({**window, "gaps": "null"})["gaps"] == "null"
     with pytest.raises(ValidationError, match="gaps"):
-        SamplesQuery().load({**window, "gaps": "0"})
+        SamplesQuerySchema().load({**window, "gaps": "0"})
