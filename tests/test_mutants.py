@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import guard
-from tests.mutants.catalogue import MUTANTS
+from tests.mutants.catalogue import MUTANTS, load
 from tests.mutants.copies import Copy
 from tests.mutants.mutant import PACKAGE, Mutant
 from tests.mutants.runner import Result, Runner, Verdict, is_good_enough, judged
@@ -53,6 +53,33 @@ def test_there_are_enough_mutants_each_with_a_name_of_its_own() -> None:
 
     assert len(names) >= 100
     assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ('old = "a"', "'tests'"),
+        ('old = "a"\ntests = ["x.py"]\nnews = "b"', "unknown keys: ['news']"),
+        ('["nobody counts"."b.py"]\nold = "a"', "is no mutant: too many values"),
+    ],
+)
+def test_a_table_that_is_no_mutant_is_named(
+    tmp_path: Path, edit: str, message: str
+) -> None:
+    path = tmp_path / "area.toml"
+    path.write_text(f'["nobody counts"."a.py"]\n{edit}\n', "utf-8")
+
+    with pytest.raises(ValueError, match=r"^area\.toml: 'nobody counts' ") as refused:
+        list(load(path))
+
+    assert message in str(refused.value)
+
+
+def test_a_mutant_without_a_new_text_takes_the_old_one_away(tmp_path: Path) -> None:
+    path = tmp_path / "area.toml"
+    path.write_text('["no fence"."a.py"]\nold = "a"\ntests = ["x.py"]\n', "utf-8")
+
+    assert list(load(path)) == [Mutant("no fence", "a.py", "a", "", ("x.py",))]
 
 
 @pytest.fixture

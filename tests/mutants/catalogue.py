@@ -1,36 +1,38 @@
-"""All mutants."""
+"""All mutants: they are data, in the TOML files of this folder, one an area.
+
+A table is one mutant: its header says what it breaks, and the file below the package.
+``old`` is the text that stands there, ``new`` takes its place (nothing if it is left
+out), and ``tests`` are the nearest ones.
+"""
 
 from __future__ import annotations
 
-from tests.mutants import (
-    access,
-    claims,
-    edges,
-    failover,
-    limits,
-    operating,
-    processes,
-    producing,
-    recovery,
-    requests,
-    schedules,
-    upkeep,
-    working,
-)
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
 from tests.mutants.mutant import Mutant
 
-MUTANTS: tuple[Mutant, ...] = (
-    *claims.MUTANTS,
-    *producing.MUTANTS,
-    *recovery.MUTANTS,
-    *limits.MUTANTS,
-    *schedules.MUTANTS,
-    *upkeep.MUTANTS,
-    *operating.MUTANTS,
-    *working.MUTANTS,
-    *processes.MUTANTS,
-    *requests.MUTANTS,
-    *access.MUTANTS,
-    *edges.MUTANTS,
-    *failover.MUTANTS,
+
+def load(path: Path) -> Iterator[Mutant]:
+    """Yield the mutants of one file.
+
+    Raises:
+        ValueError: A table is no mutant; the message names both.
+    """
+    for name, places in tomllib.loads(path.read_text("utf-8")).items():
+        try:
+            ((file, edit),) = places.items()
+            tests = tuple(edit.pop("tests"))
+            yield Mutant(name, file, edit.pop("old"), edit.pop("new", ""), tests)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path.name}: {name!r} is no mutant: {error}") from error
+        if edit:
+            raise ValueError(f"{path.name}: {name!r} has unknown keys: {sorted(edit)}")
+
+
+MUTANTS: tuple[Mutant, ...] = tuple(
+    mutant
+    for path in sorted(Path(__file__).parent.glob("*.toml"))
+    for mutant in load(path)
 )
