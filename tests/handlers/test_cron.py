@@ -92,9 +92,11 @@ def test_a_list_of_schedules_has_an_end(
     assert (len(found.schedules), found.total) == (shown, 21)
 
 
-def test_small_schedules_do_not_let_many_large_ones_be_read_at_once(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("limit", "pages"), [(cron.MAX_LISTED_BYTES, 6), (4, 1)])
+def test_schedules_are_read_a_page_at_a_time_until_there_is_no_room(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, limit: int, pages: int
 ) -> None:
+    """Small schedules do not let many large ones be read at once."""
     for number in range(5 * cron.PAGE_SIZE):
         create(storage, f"n{number:02}")
     read = storage.cron.all
@@ -105,10 +107,10 @@ def test_small_schedules_do_not_let_many_large_ones_be_read_at_once(
         return read(after, limit)
 
     monkeypatch.setattr(storage.cron, "all", noted)
+    monkeypatch.setattr(cron, "MAX_LISTED_BYTES", limit)
     cron.list_schedules(storage, redactor=REDACTOR)
 
-    assert len(sizes) > 5
-    assert max(sizes) == cron.PAGE_SIZE
+    assert sizes == [cron.PAGE_SIZE] * pages
 
 
 def test_dedupe_keeps_a_custom_key(storage: Storage, sql: Sql) -> None:

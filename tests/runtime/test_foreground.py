@@ -25,6 +25,7 @@ from flask_forge_jobs.runtime.foreground import (
     parent_pipe,
     run_in_foreground,
 )
+from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.base import Storage
@@ -168,15 +169,23 @@ def test_a_stuck_heartbeat_ends_it_without_a_grace(
             release.wait(60)
         beat(*arguments)
 
+    graces: list[float] = []
+    shut_down = RuntimeHandle.shutdown_graceful
+
+    def note(handle: RuntimeHandle, grace_s: float) -> object:
+        graces.append(grace_s)
+        return shut_down(handle, 0.0)
+
     held = HeldTask()
     add(storage, "held")
     monkeypatch.setattr(type(storage.workers), "beat", hang)
+    monkeypatch.setattr(RuntimeHandle, "shutdown_graceful", note)
     runtime = runtime_of(storage, registry_of(held), lease_s=1.0)
 
     status = run_in_foreground(runtime, grace_s=600.0, environ={})
     release.set()
 
-    assert status == EXIT_TAINTED
+    assert (status, graces) == (EXIT_TAINTED, [0.0])
 
 
 def test_a_dispatcher_that_is_gone_ends_it(

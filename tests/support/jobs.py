@@ -132,10 +132,11 @@ def having(
 def walk(
     storage: Storage, action: JobAction, wanted: JobFilter, *, limit: int = BATCH
 ) -> list[BulkStep]:
-    """Act on everything that matches, step by step."""
+    """Act on everything that matches, step by step; each must get further."""
     steps = [storage.job_admin.step(action, wanted, limit=limit)]
     while (position := steps[-1].position) is not None:
         steps.append(
             storage.job_admin.step(action, wanted, after=position, limit=limit)
         )
+        assert steps[-1].position != position, "the walk would never end"
     return steps
