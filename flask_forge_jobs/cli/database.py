@@ -122,7 +122,7 @@ def drop(*, force: bool, as_a_whole: bool) -> None:
         logger.warning(
             "db drop by %s removed %s from %s",
             one_line(actor()),
-            _what_goes(gone),
+            _drop_summary(gone),
             _settings().dsn_for_display,
         )
     _ok("drop")
@@ -161,7 +161,7 @@ def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
         note = f" while {workers} workers are live" if workers else ""
         whole = ", and the database itself" if as_a_whole else ""
         click.echo(
-            f"Error: {command} would remove {_what_goes(found)} from "
+            f"Error: {command} would remove {_drop_summary(found)} from "
             f"{settings.dsn_for_display}{whole}{note}; add --force to do it",
             err=True,
         )
@@ -173,7 +173,7 @@ def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
     return found
 
 
-def _what_goes(found: Contents | None) -> str:
+def _drop_summary(found: Contents | None) -> str:
     if found is None or not found.tables:
         return "nothing, as there are no tables of the jobs,"
     states = ", ".join(f"{number} {state}" for state, number in found.jobs.items())

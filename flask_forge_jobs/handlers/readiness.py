@@ -92,7 +92,7 @@ def readiness(
             _check_schema(versions),
             ReadinessCheck("workers", bool(workers), f"{len(workers)} live"),
             _check_services(services),
-            ReadinessCheck("snapshots", True, _what_a_snapshot_does(snapshot)),
+            ReadinessCheck("snapshots", True, _snapshot_detail(snapshot)),
             ReadinessCheck("queues", True, waits),
         ),
         services,
@@ -142,7 +142,7 @@ def _check_services(services: Sequence[ServiceAge]) -> ReadinessCheck:
     return ReadinessCheck("services", not late, detail)
 
 
-def _what_a_snapshot_does(snapshot: OpenSnapshot | None) -> str | None:
+def _snapshot_detail(snapshot: OpenSnapshot | None) -> str | None:
     if snapshot is None or snapshot.age_s < OLD_SNAPSHOT_S:
         return None
     return (

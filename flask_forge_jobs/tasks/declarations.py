@@ -35,9 +35,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _told(on_dead: object, on_cancelled: object) -> dict[Ending, Task[..., Any]]:
+def _follow_up_tasks(
+    on_dead: object, on_cancelled: object
+) -> dict[Ending, Task[..., Any]]:
     given = {Ending.DEAD: on_dead, Ending.CANCELLED: on_cancelled}
-    told = {}
+    tasks = {}
     for ending, task in given.items():
         if task is None:
             continue
@@ -47,8 +49,8 @@ def _told(on_dead: object, on_cancelled: object) -> dict[Ending, Task[..., Any]]
             task.as_follow_up()
         except InvalidInputError as error:
             raise InvalidInputError(f"on_{ending}", error.message) from None
-        told[ending] = task
-    return told
+        tasks[ending] = task
+    return tasks
 
 
 class TaskDecorator:
@@ -80,7 +82,9 @@ class TaskDecorator:
             kind=options.pop("kind", None),
             aliases=options.pop("aliases", None) or (),
             isolation=options.pop("isolation", Isolation.THREAD),
-            told=_told(options.pop("on_dead", None), options.pop("on_cancelled", None)),
+            follow_up_tasks=_follow_up_tasks(
+                options.pop("on_dead", None), options.pop("on_cancelled", None)
+            ),
             retry=RetryPolicy.of(
                 options.pop("retry", None),
                 options.pop("retry_on", None),

@@ -109,7 +109,7 @@ class Task(Generic[P, R]):
         concurrency: ConcurrencyLimit | None = None,
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
-        told: Mapping[Ending, FollowUpTask] = _NOBODY,
+        follow_up_tasks: Mapping[Ending, FollowUpTask] = _NOBODY,
         call_context: MakeContext = lambda _: running_context(),
     ) -> None:
         # To register a task under a second kind, wrap its function, not the task.
@@ -122,7 +122,7 @@ class Task(Generic[P, R]):
             check_kind(alias, "aliases")
         self.isolation = _isolation(isolation)
         self.retry = retry
-        self._told = told
+        self._follow_up_tasks = follow_up_tasks
         self.parameters = Parameters(function)
         self.defaults = options
         self.concurrency = (
@@ -154,7 +154,8 @@ class Task(Generic[P, R]):
     @property
     def follow_ups(self) -> FollowUps:
         """The tasks to enqueue when a job of it ends without success."""
-        return {ending: task.as_follow_up() for ending, task in self._told.items()}
+        tasks = self._follow_up_tasks
+        return {ending: task.as_follow_up() for ending, task in tasks.items()}
 
     def as_follow_up(self) -> FollowUp:
         """Return this task as a follow-up of jobs that end.

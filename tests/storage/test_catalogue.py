@@ -26,7 +26,7 @@ from tests.support.sql import SECOND_US, Sql
 
 FOLDER = Path(flask_forge_jobs.storage.__file__).parent
 ROWS = 20_000
-BEGIN = SessionSettings(10_000, 12_000).write.untold
+BEGIN = SessionSettings(10_000, 12_000).write.unconfigured
 # Parameters that are neither text nor NULL.
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"most", "age_us", "lease_us", "min_attempts", "at", "edge", "after_at"}

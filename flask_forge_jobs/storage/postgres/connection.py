@@ -67,7 +67,7 @@ class NotTriedError(StorageUnavailableError):
 class Session(Connection):
     """A connection that knows whether its session has our settings."""
 
-    is_told = False
+    is_configured = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +77,27 @@ class OpeningSql:
     One that ``ends_itself`` ends with the message that holds its statements.
     """
 
-    untold: str
-    told: str
-    untold_17: str
-    """As ``untold``, for PostgreSQL 17 and newer."""
+    unconfigured: str
+    configured: str
+    unconfigured_17: str
+    """As ``unconfigured``, for PostgreSQL 17 and newer."""
     ends_itself: bool = False
     stores: bool = True
 
     def of(self, connection: Connection) -> str:
         """Return the text for a connection."""
-        if isinstance(connection, Session) and connection.is_told:
-            return self.told
+        if isinstance(connection, Session) and connection.is_configured:
+            return self.configured
         is_older = connection.server_version < _SESSION_LIMITS["transaction_timeout"]
-        return self.untold if is_older else self.untold_17
+        return self.unconfigured if is_older else self.unconfigured_17
 
     def then(self, text: str) -> OpeningSql:
         """Return this opening with more SQL at its end."""
         return replace(
             self,
-            untold=_joined(self.untold, text),
-            told=_joined(self.told, text),
-            untold_17=_joined(self.untold_17, text),
+            unconfigured=_joined(self.unconfigured, text),
+            configured=_joined(self.configured, text),
+            unconfigured_17=_joined(self.unconfigured_17, text),
         )
 
 
@@ -128,7 +128,7 @@ class SessionSettings:
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         self.read = replace(_opening(begin, local, begin), stores=False)
 
-    def tell(self, connection: Session) -> None:
+    def configure(self, connection: Session) -> None:
         """Configure a new session if it is ours alone.
 
         A pooler invents the process id that its clients see at the start; without one
@@ -139,15 +139,15 @@ class SessionSettings:
             if cursor.fetchone() == (connection.info.backend_pid,):
                 unlimited = _unlimited(connection, _SESSION_LIMITS)
                 cursor.execute(_joined(self._session, _set("SET", unlimited)))
-                connection.is_told = True
+                connection.is_configured = True
 
 
-def _opening(begin: str, local: dict[str, str], told: str) -> OpeningSql:
-    untold, untold_17 = (
+def _opening(begin: str, local: dict[str, str], configured: str) -> OpeningSql:
+    unconfigured, unconfigured_17 = (
         _joined(begin, _set("SET LOCAL", settings))
         for settings in (local, local | {"transaction_timeout": "0"})
     )
-    return OpeningSql(untold, told, untold_17)
+    return OpeningSql(unconfigured, configured, unconfigured_17)
 
 
 def lift_limits(connection: Connection, verb: str = "SET") -> str:
@@ -305,7 +305,7 @@ _PROGRAM_LIMIT = "54000"
 _SOURCE_FILE = "async.c"
 
 
-def is_unheard(error: BaseException) -> bool:
+def is_notify_queue_full(error: BaseException) -> bool:
     """Return whether a commit failed because the notification queue was full."""
     return (
         isinstance(error, psycopg2.Error)
@@ -338,7 +338,7 @@ class PostgresFaults(Faults):
                 StorageUnavailableError("the connection to PostgreSQL was lost"),
                 is_away=True,
             )
-        if is_unheard(error):
+        if is_notify_queue_full(error):
             return TransientError(
                 StorageUnavailableError("the notification queue is full")
             )

@@ -151,7 +151,7 @@ class PostgresDatabase:
 
     def _prepare(self, session: Session) -> None:
         require_utf8(session, self._settings)
-        self._session_settings.tell(session)
+        self._session_settings.configure(session)
 
     def open(self) -> None:
         """Connect and bring the schema up to date."""

@@ -42,8 +42,8 @@ from flask_forge_jobs.storage.postgres.connection import (
     NotTriedError,
     OpeningSql,
     PostgresFaults,
+    is_notify_queue_full,
     is_of_no_use,
-    is_unheard,
 )
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool
 from flask_forge_jobs.storage.postgres.request_gate import RequestGate
@@ -365,7 +365,7 @@ class TransactionBlock:
         if is_of_no_use(error):
             connection.close()
         opened.undo()
-        if is_unheard(error):
+        if is_notify_queue_full(error):
             self._process.quiet.note_unheard(_look_how_full(connection))
         if is_lost and may_be_stored and isinstance(error, psycopg2.Error):
             raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error

@@ -189,7 +189,7 @@ def test_sec_S29_a_search_that_takes_too_long_is_503(
     database_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     # As behind a pooler: the limit is that of the search, not of the opening before.
-    monkeypatch.setattr(SessionSettings, "tell", lambda *_: None)
+    monkeypatch.setattr(SessionSettings, "configure", lambda *_: None)
     with contextlib.closing(open_storage(database_settings)) as storage:
         storage.open()
         Sql(database_settings).seed(20_000)

@@ -33,7 +33,7 @@ LIMIT_LOCK = (
 def _sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a session is configured once or, behind a pooler, in each transaction."""
     if request.param == "pooled":
-        monkeypatch.setattr(SessionSettings, "tell", lambda *_: None)
+        monkeypatch.setattr(SessionSettings, "configure", lambda *_: None)
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])

@@ -80,8 +80,8 @@ def session(
             # A pooler makes up the ids that it gives its clients.
             made_up = SimpleNamespace(backend_pid=-opened.info.backend_pid)
             monkeypatch.setattr(Session, "info", made_up, raising=False)
-        SETTINGS.tell(opened)
-        assert opened.is_told == (request.param == "own")
+        SETTINGS.configure(opened)
+        assert opened.is_configured == (request.param == "own")
         yield opened
 
 
@@ -104,16 +104,16 @@ def test_only_a_session_of_our_own_keeps_them(session: Session) -> None:
     told(session, SETTINGS.write.of(session))
 
     kept = told(session, "")
-    assert (kept["statement_timeout"] == "7s") == session.is_told
-    assert (kept["enable_seqscan"] == "off") == session.is_told
-    assert (kept["transaction_isolation"] == "read committed") == session.is_told
+    assert (kept["statement_timeout"] == "7s") == session.is_configured
+    assert (kept["enable_seqscan"] == "off") == session.is_configured
+    assert (kept["transaction_isolation"] == "read committed") == session.is_configured
 
 
 def test_a_session_of_our_own_may_be_idle(session: Session) -> None:
     """A pooler looks after its sessions itself."""
     with session.cursor() as cursor:
         cursor.execute("SHOW idle_session_timeout")
-        assert cursor.fetchone() == ("0" if session.is_told else "1min",)
+        assert cursor.fetchone() == ("0" if session.is_configured else "1min",)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_server_is_told_no_setting_that_it_does_not_know(
 
 
 def test_a_statement_on_its_own_says_nothing_twice(session: Session) -> None:
-    assert (SETTINGS.alone.of(session) == "") == session.is_told
+    assert (SETTINGS.alone.of(session) == "") == session.is_configured
     assert SETTINGS.alone.then("SELECT 1").of(session).endswith("SELECT 1")
 
 
@@ -142,17 +142,17 @@ def test_the_pool_tells_its_sessions(
     postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Session] = []
-    tell = SessionSettings.tell
+    tell = SessionSettings.configure
 
     def tell_and_note(settings: SessionSettings, opened: Session) -> None:
         tell(settings, opened)
         seen.append(opened)
 
-    monkeypatch.setattr(SessionSettings, "tell", tell_and_note)
+    monkeypatch.setattr(SessionSettings, "configure", tell_and_note)
     with contextlib.closing(open_storage(postgres_settings)) as storage:
         assert storage.takes_writes()
 
-    assert [opened.is_told for opened in seen] == [True]
+    assert [opened.is_configured for opened in seen] == [True]
 
 
 def test_a_session_that_cannot_be_told_is_closed(
@@ -164,7 +164,7 @@ def test_a_session_that_cannot_be_told_is_closed(
         seen.append(opened)
         raise psycopg2.errors.InsufficientPrivilege("not today")
 
-    monkeypatch.setattr(SessionSettings, "tell", fail)
+    monkeypatch.setattr(SessionSettings, "configure", fail)
     with (
         contextlib.closing(open_storage(postgres_settings)) as storage,
         pytest.raises(psycopg2.Error),
