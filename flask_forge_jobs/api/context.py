@@ -146,12 +146,22 @@ class Api:
         """How much one bulk call may do."""
         return BulkLimits(max_rows=self.options.bulk_max, clock=self.options.clock)
 
-    @cached_property
+    @property
     def admission(self) -> Admission:
-        """Which jobs the queues take."""
+        """Which jobs the queues take from the caller."""
         options = self.options
-        kinds = KindLimit(options.max_kinds, options.registry, options.clock)
-        return Admission(options.strict_queues, options.max_queue_depth, kinds)
+        return Admission(
+            options.strict_queues,
+            options.max_queue_depth,
+            self.kind_limit,
+            self.principal.queues,
+        )
+
+    @cached_property
+    def kind_limit(self) -> KindLimit:
+        """How many kinds requests may invent."""
+        options = self.options
+        return KindLimit(options.max_kinds, options.registry, options.clock)
 
     @staticmethod
     def tell_enqueued(results: Sequence[EnqueueResult]) -> None:

@@ -33,8 +33,9 @@ class BlueprintOptions:
             False, which registers them.
         max_queue_depth: Most jobs that may wait in a queue for a request to add more;
             default 0, no limit.
-        max_kinds: Most kinds of stored jobs for a request to add one that no known task
-            has; default 1000.
+        max_kinds: Most kinds of stored jobs and schedules for a request to add one that
+            no known task has; default 1000. For a limited caller, only the jobs in its
+            queues count.
         enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
         redact_keys: Key names whose values are masked; see
             :mod:`flask_forge_jobs.model.masking`.

@@ -145,9 +145,10 @@ class Settings:
     max_kinds: int = _option(
         DEFAULT_MAX_KINDS,
         checks.integer(1, 1_000_000),
-        "Most kinds of stored jobs. A request to enqueue one more gets 400, unless the "
-        "application has a task of that kind. A kind is free again once it has no "
-        "jobs. It applies neither to Python code nor to the jobs of schedules.",
+        "Most kinds of stored jobs and schedules. A request that names one more gets "
+        "400, unless the application has a task of that kind. A kind is free again "
+        "once it has no job and no schedule. For a credential with ``queues``, only "
+        "jobs in these count. It does not apply to Python code.",
         unit="kinds",
     )
     enable_demo: bool = _option(

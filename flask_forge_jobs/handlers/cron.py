@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
 from flask_forge_jobs.handlers.jobs import payload_value
+from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
@@ -114,13 +115,15 @@ def create_schedule(
     payload: object,
     dedupe: bool = False,
     registry: TaskRegistry | None = None,
+    kinds: KindLimit | None = None,
     **values: Any,
 ) -> ScheduleDetail:
     """Store a new schedule; ``values`` are fields of :class:`.ScheduleDefinition`.
 
     ``payload`` is any JSON value. ``dedupe`` skips a firing while a job of an earlier
-    one is unfinished. A task in ``registry`` checks the payload. A queue and attempts
-    that ``values`` do not name stay open: each job takes its task's.
+    one is unfinished. A task in ``registry`` checks the payload. ``kinds`` bounds the
+    kinds of schedules and jobs; None allows any number. A queue and attempts that
+    ``values`` do not name stay open: each job takes its task's.
 
     Raises:
         ScheduleExistsError: The name is taken.
@@ -128,6 +131,8 @@ def create_schedule(
     definition = ScheduleDefinition(payload=dump(payload), **values).deduped(dedupe)
     definition.check()
     check_payload_of_kind(registry, definition.kind, payload)
+    if kinds is not None:
+        kinds.check(storage, [definition.kind])
     return detail(storage.cron.create(definition), redactor)
 
 
@@ -137,12 +142,13 @@ def change_schedule(
     changes: Mapping[str, Any],
     *,
     registry: TaskRegistry | None = None,
+    kinds: KindLimit | None = None,
 ) -> ScheduleEdit:
     """Change some fields of a schedule.
 
     ``changes`` are arguments of :func:`create_schedule` except the name. ``dedupe``
     keeps an existing key. A new expression enables a schedule that a bad one had
-    disabled. ``registry`` as for :func:`create_schedule`.
+    disabled. ``registry`` and ``kinds`` as for :func:`create_schedule`.
     """
     values = dict(changes)
     if "payload" in values:
@@ -150,6 +156,8 @@ def change_schedule(
     dedupe = values.pop("dedupe", None)
     replace(_SOME_SCHEDULE, **values).check()
     _require_possible_name(name)
+    if kinds is not None and "kind" in values:
+        kinds.check(storage, [values["kind"]])
     found: list[ScheduleDefinition] = []
 
     def decide(schedule: Schedule) -> ScheduleDefinition:

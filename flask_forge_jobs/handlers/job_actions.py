@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -52,12 +52,14 @@ class Admission:
 
     ``strict_queues`` refuses unregistered queues. ``max_queue_depth`` is how many jobs
     may wait in one queue, scheduled and failed ones included; 0 means no limit.
-    ``kinds`` bounds the kinds of jobs; None allows any number.
+    ``kinds`` bounds the kinds of jobs; None allows any number. ``queues`` are all that
+    the caller may know; None means every queue.
     """
 
     strict_queues: bool = False
     max_queue_depth: int = 0
     kinds: KindLimit | None = None
+    queues: Collection[str] | None = None
 
     @property
     def most_waiting(self) -> int | None:
@@ -69,7 +71,7 @@ class Admission:
         if self.strict_queues:
             storage.queues.require(sorted({job.queue for job in jobs}))
         if self.kinds is not None:
-            self.kinds.check(storage, [job.kind for job in jobs])
+            self.kinds.check(storage, [job.kind for job in jobs], self.queues)
 
 
 NO_LIMITS = Admission()

@@ -1,12 +1,16 @@
 """How many kinds of jobs requests may invent.
 
 Kinds have counts, figures and a place in lists, so invented ones must not fill those.
-A kind of a task that is known here is never refused, nor is one that has jobs.
+A kind of a task that is known here is never refused, nor is one that has jobs or a
+schedule.
+
+For a caller that is limited to some queues, only the jobs of these count. Its answers
+therefore say nothing of the kinds of other queues, and it cannot use up their room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import InvalidInputError
@@ -25,7 +29,7 @@ class KindLimit:
     exceeded by as many.
 
     Args:
-        limit: Most kinds that stored jobs may have.
+        limit: Most kinds that stored jobs and schedules may have.
         registry: The known tasks; None knows none.
         clock: Says when to look again.
     """
@@ -39,31 +43,43 @@ class KindLimit:
         self._limit = limit
         self._registry = registry or TaskRegistry()
         self._clock = clock or SystemClock()
-        self._known: dict[str, float] = {}
+        # When to look a kind up again, for each set of queues that a caller may have.
+        self._known: dict[tuple[frozenset[str] | None, str], float] = {}
 
-    def check(self, storage: Storage, kinds: Sequence[str]) -> None:
+    def check(
+        self,
+        storage: Storage,
+        kinds: Sequence[str],
+        queues: Collection[str] | None = None,
+    ) -> None:
         """Check that jobs of all kinds may be stored.
+
+        Args:
+            storage: Has the kinds so far.
+            kinds: Those of the new jobs.
+            queues: All that the caller may know; None means every queue.
 
         Raises:
             InvalidInputError: One is new, and there are too many already.
         """
         now = self._clock.monotonic()
+        known, scope = self._known, None if queues is None else frozenset(queues)
         asked = {
             kind
             for kind in kinds
-            if self._known.get(kind, now) <= now and self._registry.get(kind) is None
+            if known.get((scope, kind), now) <= now and self._registry.get(kind) is None
         }
         if not asked:
             return
-        stored = set(storage.job_reader.kinds())
+        stored = storage.job_reader.named_kinds(scope)
         if len(asked | stored) > self._limit and not asked <= stored:
             index = next(n for n, kind in enumerate(kinds) if kind in asked - stored)
             prefix = f"items[{index}]." if len(kinds) > 1 else ""
             raise InvalidInputError(
                 f"{prefix}kind",
-                # No count: it would tell of queues that the caller may not see.
                 f"{kinds[index]!r} has no task here and no jobs, and jobs of too many "
                 f"kinds are stored; FORGE_JOBS_MAX_KINDS allows {self._limit}",
             )
-        fresh = {kind: until for kind, until in self._known.items() if until > now}
-        self._known = fresh | dict.fromkeys(asked, now + KNOWN_KIND_S)
+        fresh = {key: until for key, until in known.items() if until > now}
+        found = ((scope, kind) for kind in asked)
+        self._known = fresh | dict.fromkeys(found, now + KNOWN_KIND_S)

@@ -6,6 +6,7 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.kinds import KNOWN_KIND_S, KindLimit
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
@@ -43,15 +44,33 @@ def test_one_kind_too_many_is_refused(storage: Storage, limit: KindLimit) -> Non
     assert (one.value.field, many.value.field) == ("kind", "items[1].kind")
 
 
-def test_a_refusal_does_not_count_the_kinds_of_all_queues(
+def test_a_limited_caller_learns_nothing_of_the_kinds_of_other_queues(
     storage: Storage, limit: KindLimit
 ) -> None:
+    """Nor does it lose its room to them"""
     store(storage, *(f"kind-{number}" for number in range(77)))
+    limit.check(storage, ["kind-1"])
+    storage.jobs.enqueue(NewJob("mine", queue_name="mine"))
 
-    with pytest.raises(InvalidInputError) as refused:
-        limit.check(storage, ["one more"])
+    limit.check(storage, ["kind-1"], {"mine", "empty"})
+    storage.jobs.enqueue(NewJob("other", queue_name="mine"))
+    refusals = []
+    for guess in ("kind-2", "kind-x"):
+        with pytest.raises(InvalidInputError) as refused:
+            limit.check(storage, [guess], {"mine", "empty"})
+        refusals.append(str(refused.value).replace(guess, ""))
 
-    assert "77" not in str(refused.value)
+    assert refusals[0] == refusals[1]
+    assert "7" not in refusals[0]
+
+
+def test_a_kind_of_a_schedule_counts(storage: Storage, limit: KindLimit) -> None:
+    store(storage, "a")
+    storage.cron.create(ScheduleDefinition("nightly", "b", "0 6 * * *"))
+
+    limit.check(storage, ["b"])
+    with pytest.raises(InvalidInputError):
+        limit.check(storage, ["c"])
 
 
 def test_a_kind_of_a_task_is_never_refused(storage: Storage, limit: KindLimit) -> None:
@@ -78,13 +97,13 @@ def test_a_kind_is_looked_up_once_in_a_while(
     storage: Storage, clock: MovingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = KindLimit(2, None, clock)
-    asked: list[str | None] = []
+    asked: list[object] = []
 
-    def kinds(queue_name: str | None = None) -> list[str]:
-        asked.append(queue_name)
-        return ["a"]
+    def named_kinds(queue_names: object = None) -> set[str]:
+        asked.append(queue_names)
+        return {"a"}
 
-    monkeypatch.setattr(storage.job_reader, "kinds", kinds)
+    monkeypatch.setattr(storage.job_reader, "named_kinds", named_kinds)
     for _ in range(3):
         limit.check(storage, ["a", "b"])
     assert len(asked) == 1

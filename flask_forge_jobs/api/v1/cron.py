@@ -27,6 +27,7 @@ def create(api: Api) -> Response:
         api.storage,
         redactor=api.redactor,
         registry=api.options.registry,
+        kinds=api.kind_limit,
         **api.body(_CREATE),
     )
     return json_response(_DUMP_SCHEDULE(created), 201)
@@ -41,7 +42,11 @@ def get(api: Api, name: str) -> Response:
 def change(api: Api, name: str) -> Response:
     """Change some fields of a schedule."""
     edit = cron.change_schedule(
-        api.storage, name, api.body(_CHANGE), registry=api.options.registry
+        api.storage,
+        name,
+        api.body(_CHANGE),
+        registry=api.options.registry,
+        kinds=api.kind_limit,
     )
     note_edit(*edit.digests)
     return json_response(_DUMP_SCHEDULE(cron.detail(edit.after, api.redactor)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -126,14 +126,24 @@ class JobReader:
             return sorted(kind for (kind,) in rows)
         return sorted({kind for _, kind, _, _, _ in self._counts_of(queue_name)})
 
+    def named_kinds(self, queue_names: Collection[str] | None = None) -> set[str]:
+        """Return the kinds of the jobs in some queues; None means all, and schedules'.
+
+        A schedule may have no queue, so those of some queues are not told apart.
+        """
+        if queue_names is not None:
+            return {kind for _, kind, _, _, _ in self._counts_of(*queue_names)}
+        rows = self._database.read(lambda tx: tx.all("named_kinds"))
+        return {kind for (kind,) in rows}
+
     def waiting_kinds(self, queue_name: str) -> list[str]:
         """Return the kinds of a queue's pending and failed jobs, sorted."""
         waiting = {JobStatus.PENDING, JobStatus.FAILED}
         rows = self._counts_of(queue_name)
         return sorted({kind for _, kind, status, _, _ in rows if status in waiting})
 
-    def _counts_of(self, queue_name: str) -> Sequence[Row]:
-        return self._database.read(lambda tx: counts_of(tx, [queue_name]))
+    def _counts_of(self, *queue_names: str) -> Sequence[Row]:
+        return self._database.read(lambda tx: counts_of(tx, queue_names))
 
     def total(self, wanted: JobFilter) -> int:
         """Return the exact number of matching jobs.

@@ -8,8 +8,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
 from tests.support.costs import lines_run, no_hang
 from tests.support.sql import Sql
 
@@ -137,6 +139,28 @@ def test_255_characters_of_expression_are_taken(client: FlaskClient) -> None:
 
     assert len(text) == 255
     assert create(client, cron_expr=text).status_code == 201
+
+
+def test_sec_S32_a_schedule_is_no_way_around_the_bound_of_kinds(
+    storage: Storage,
+) -> None:
+    storage.jobs.enqueue(NewJob("known"))
+    client = client_with_token(storage, "admin", max_kinds=2)
+    own = {"name": "own", "kind": "own"}
+
+    assert call(client, "POST", "", BODY | own).status_code == 201
+    refused = [
+        create(client, kind="invented"),
+        call(client, "PATCH", "/own", {"kind": "invented"}),
+    ]
+
+    for answer in refused:
+        assert fault(answer) == (400, "validation", "kind")
+        assert "FORGE_JOBS_MAX_KINDS" in answer.text
+    assert create(client, kind="known").status_code == 201
+    fired = client.post(f"{PREFIX}/cron/own/trigger")
+    assert fired.status_code == 200
+    assert storage.job_reader.kinds() == ["known", "own"]
 
 
 # -- read --------------------------------------------------------------------------

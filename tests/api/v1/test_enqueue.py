@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -40,14 +40,14 @@ def test_a_kind_is_looked_up_for_the_first_of_its_jobs_only(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = mount(storage)
-    look_up = storage.job_reader.kinds
-    asked: list[str | None] = []
+    look_up = storage.job_reader.named_kinds
+    asked: list[object] = []
 
-    def kinds(queue_name: str | None = None) -> list[str]:
-        asked.append(queue_name)
-        return look_up(queue_name)
+    def named_kinds(queue_names: Collection[str] | None = None) -> set[str]:
+        asked.append(queue_names)
+        return look_up(queue_names)
 
-    monkeypatch.setattr(storage.job_reader, "kinds", kinds)
+    monkeypatch.setattr(storage.job_reader, "named_kinds", named_kinds)
     for _ in range(3):
         assert client.post(URL, json=JOB).status_code == 201
 
@@ -284,6 +284,20 @@ def test_sec_S32_a_kind_too_many_is_400(storage: Storage, route: str) -> None:
     assert answer.json is not None
     assert answer.json["field"].endswith("kind")
     assert "FORGE_JOBS_MAX_KINDS" in answer.json["msg"]
+
+
+def test_sec_S32_a_kind_of_another_queue_is_like_any_other(storage: Storage) -> None:
+    """Else its refusal would tell a limited caller which kinds other queues have"""
+    storage.jobs.enqueue_many([NewJob("guess"), NewJob("mine", queue_name="own")])
+    client = client_with_token(storage, "operator", ["own"], max_kinds=1)
+
+    answers = []
+    for kind in ("mine", "guess", "other"):
+        answer = client.post(URL, json={**JOB, "kind": kind, "queue_name": "own"})
+        answers.append((answer.status_code, answer.text.replace(kind, "")))
+
+    assert [status for status, _ in answers] == [201, 400, 400]
+    assert answers[1] == answers[2]
 
 
 def test_sec_S31_the_demo_is_no_way_around(storage: Storage, sql: Sql) -> None:

@@ -64,6 +64,16 @@ FROM forge_job_count
 GROUP BY kind
 HAVING SUM(jobs) > 0
 
+-- name: named_kinds
+-- Those of schedules, too: each of them may have jobs at any time.
+SELECT kind
+FROM forge_job_count
+GROUP BY kind
+HAVING SUM(jobs) > 0
+UNION
+SELECT kind
+FROM forge_cron
+
 -- name: stored_jobs
 SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
