@@ -10,7 +10,7 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.state import state_of
-from tests.benchmarks.calls import Calls
+from tests.support.calls import Calls
 
 MOST_CALLS = 45
 MOST_CALLS_OF_A_CHANGE = 200

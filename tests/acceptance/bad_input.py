@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES
 from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from tests.acceptance import gate
-from tests.acceptance.client import Answer, Request, post_json, send, send_chunked
+from tests.support.client import Answer, Request, post_json, send, send_chunked
 
 JSON = {"Content-Type": "application/json"}
 SYNTAX = ("validation", "json")

@@ -25,8 +25,8 @@ from flask_forge_jobs import ForgeJobs, NewJob, Storage
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import SECOND_US
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import add_backend, chosen_backends
+from tests.support.databases import fresh_url
 from tests.support.processes import start_python
 from tests.support.sql import Sql
 

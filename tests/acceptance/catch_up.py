@@ -16,7 +16,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from tests.acceptance.fleet import Fleet, started
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 MINUTES = 10

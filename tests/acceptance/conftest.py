@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.acceptance.databases import sqlite_url
+from tests.support.databases import sqlite_url
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
 

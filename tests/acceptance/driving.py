@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.databases import fresh_url
 from tests.support.backends import BACKENDS
+from tests.support.databases import fresh_url
 
 # What the short forms among the tests draw from, so that they say the same of the same
 # code; a command draws another one each time.

@@ -19,8 +19,8 @@ import psutil
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE
 from tests.acceptance.fleet import STOP_LIMIT_S, Fleet, Worker
 from tests.acceptance.ledger import Kill
-from tests.acceptance.programs import wait_until
 from tests.support.processes import is_alive
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 CHILDREN = 2

@@ -35,7 +35,7 @@ from tests.acceptance.driving import drive, numbers_of
 from tests.acceptance.evidence import final_rows
 from tests.acceptance.fleet import Fleet, started
 from tests.acceptance.ledger import Kill, Run, read_ledger
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 BULK = 5000

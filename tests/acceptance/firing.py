@@ -30,7 +30,7 @@ from flask_forge_jobs.runtime.workers import LEADER_LEASE, LEADER_LEASE_S
 from tests.acceptance.application import SKEW_VARIABLE
 from tests.acceptance.driving import drive, numbers_of
 from tests.acceptance.fleet import Fleet, Worker, started
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 # Nobody serves it: what is checked is which jobs there are.

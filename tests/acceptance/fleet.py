@@ -21,7 +21,8 @@ from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
 from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE
 from tests.acceptance.application import LEDGER_VARIABLE, SWEEPS_SUFFIX
 from tests.acceptance.ledger import Kill, Life, Run
-from tests.acceptance.programs import FACTORY, environment, script
+from tests.acceptance.serving import FACTORY
+from tests.support.programs import environment, script
 from tests.support.sql import Sql
 
 STOP_LIMIT_S = 90.0

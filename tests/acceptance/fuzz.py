@@ -27,12 +27,12 @@ from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import MANY_CLIENTS_VARIABLE
-from tests.acceptance.client import HOST, PREFIX, Request, send
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import add_backend, chosen_backends
-from tests.acceptance.programs import serving
+from tests.acceptance.serving import serving
 from tests.conformance.seeding import seed
+from tests.support.client import HOST, PREFIX, Request, send
 from tests.support.commands import ROOT
+from tests.support.databases import fresh_url
 from tests.support.sql import Sql
 
 # Who asks: nobody, or a token of a role.

@@ -15,8 +15,8 @@ import time
 import traceback
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.acceptance.databases import fresh_url
 from tests.contract.test_state_machine import compare_histories
+from tests.support.databases import fresh_url
 
 EXAMPLES, STEPS = 200, 50
 

@@ -42,7 +42,7 @@ from tests.acceptance.fleet import SETTLE_S, Fleet, started
 from tests.acceptance.forking import ForkingProducer
 from tests.acceptance.ledger import Ack, Evidence, Kill
 from tests.acceptance.producer import Lookout, Producer
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 PAUSE_RANGE_S = (0.2, 1.5)

@@ -37,7 +37,7 @@ from tests.acceptance.limit_checks import (
     sittings,
     used_share,
 )
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 PROCESSES = 8

@@ -25,9 +25,9 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs import ForgeJobs, Storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import format_instant, from_micros
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import add_backend, chosen_backends
 from tests.acceptance.filling import DUE_PERCENT, QUEUES, fill
+from tests.support.databases import fresh_url
 from tests.support.sql import Sql
 
 FEW_ROWS = 1_000

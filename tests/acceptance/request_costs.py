@@ -45,8 +45,8 @@ from tests.acceptance.costly_requests import (
     VIEWER,
     Wish,
 )
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import add_backend, chosen_backends
+from tests.support.databases import fresh_url
 from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.test_server import server, variables

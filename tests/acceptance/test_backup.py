@@ -18,16 +18,16 @@ import pytest
 
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import ENDED
-from tests.acceptance.databases import sqlite_url
 from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.evidence import damage
 from tests.acceptance.faults.fault import Bench, Scale
 from tests.acceptance.faults.scene import Scene, staged
-from tests.acceptance.programs import wait_until
 from tests.support.commands import ROOT
+from tests.support.databases import sqlite_url
 from tests.support.jobs import enqueue
 from tests.support.postgres import SERVER_VARIABLE
 from tests.support.processes import in_child
+from tests.support.programs import wait_until
 
 PAGE = (ROOT / "docs" / "howto" / "backup.rst").read_text("utf-8")
 TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}

@@ -17,7 +17,9 @@ from flask_forge_jobs import ForgeJobs, InvalidInputError
 from flask_forge_jobs.config.database import DatabaseSettings
 from tests.acceptance import gate
 from tests.acceptance.bad_input import CASES, JSON, Case
-from tests.acceptance.client import (
+from tests.acceptance.serving import serving
+from tests.support.backends import BACKENDS
+from tests.support.client import (
     HOST,
     PREFIX,
     Answer,
@@ -26,9 +28,7 @@ from tests.acceptance.client import (
     send,
     send_bytes,
 )
-from tests.acceptance.databases import sqlite_url
-from tests.acceptance.programs import serving
-from tests.support.backends import BACKENDS
+from tests.support.databases import sqlite_url
 from tests.support.parsers import strict_only
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.charts import fill_figures, paths
-from tests.acceptance.databases import sqlite_url
 from tests.acceptance.million import FEW_ROWS, Subject
-from tests.acceptance.work import VirtualMachine
+from tests.support.databases import sqlite_url
+from tests.support.work import VirtualMachine
 
 MORE = 20
 DAYS = 8
@@ -22,7 +22,7 @@ def steps(machine: VirtualMachine, path: Path, rows: int, days: int) -> dict[str
         now_us = subject.sql.now_us()
         fill_figures(subject.storage, now_us, days)
         return {
-            name: machine.count(subject, subject.getter(path))
+            name: machine.steps(subject.getter(path))
             for name, path in paths(now_us).items()
             if "week" in name
         }

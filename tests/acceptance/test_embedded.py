@@ -21,7 +21,8 @@ from tests.acceptance.application import (
     STARTED,
 )
 from tests.acceptance.ledger import read_ledger
-from tests.acceptance.programs import serving, wait_until
+from tests.acceptance.serving import serving
+from tests.support.programs import wait_until
 
 JOBS, SERVER_WORKERS, LEASE_S = 1_000, 4, 2
 PAYLOAD = '{"number":0,"sleep_ms":50}'

@@ -14,12 +14,12 @@ import pytest
 
 from flask_forge_jobs import Storage
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
-from tests.acceptance.client import Answer
 from tests.acceptance.failover.answers import Answers
 from tests.acceptance.failover.clients import NUMBERS_A_CLIENT, HttpClient, twice
 from tests.acceptance.failover.outcome import Outcome, table
 from tests.acceptance.failover.trial import Trial
-from tests.acceptance.failover.ways import routed_to_a_standby
+from tests.support.client import Answer
+from tests.support.outages import routed_to_a_standby
 
 GOOD = Outcome(
     "frozen for 20 s", 60.0, jobs=500, producers_s=0.1, api_s=0.2, workers_s=0.3,

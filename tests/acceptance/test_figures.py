@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.client import post_json, send
 from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.figures import Driver, Percentile, Plan, Report
-from tests.acceptance.programs import serving
+from tests.acceptance.serving import serving
+from tests.support.client import post_json, send
 from tests.support.sql import Sql
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.application import PROCESS_HEADER
-from tests.acceptance.client import Request, post_json, send
-from tests.acceptance.programs import serving
+from tests.acceptance.serving import serving
 from tests.support.backends import long
+from tests.support.client import Request, post_json, send
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.databases import sqlite_url
 from tests.acceptance.million import FEW_ROWS, Figure, Subject, table
-from tests.acceptance.work import Call, VirtualMachine, blocks_of, calls
+from tests.acceptance.work import Call, blocks_of, calls
+from tests.support.databases import sqlite_url
 from tests.support.postgres import fresh_database
+from tests.support.work import VirtualMachine
 
 ROWS = 20_000
 # Twenty times the jobs. A listing reads up to 50 rows of each combination, each perhaps
@@ -35,6 +36,10 @@ Counter = Callable[[Subject, Call], int]
 Growth = dict[str, float]
 
 
+def steps_of(machine: VirtualMachine) -> Counter:
+    return lambda _subject, call: machine.steps(call)
+
+
 @pytest.fixture
 def growth(
     backend: str,
@@ -45,7 +50,7 @@ def growth(
     """Measure by how much the work of each call grows, with an index dropped or not."""
     count: Counter = blocks_of
     if backend == "sqlite":
-        count = VirtualMachine(monkeypatch).count
+        count = steps_of(VirtualMachine(monkeypatch))
 
     def work(rows: int, dropped: str | None) -> dict[str, int]:
         with ExitStack() as stack:

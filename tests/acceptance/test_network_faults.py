@@ -17,9 +17,9 @@ from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.faults import pooler
 from tests.acceptance.faults.fault import Bench, Scale
 from tests.acceptance.faults.matrix import FAULTS
-from tests.acceptance.faults.proxy import Proxy, proxied
-from tests.acceptance.faults.wire import QUERY, MessageStream
+from tests.support.proxy import Proxy, proxied
 from tests.support.sql import Sql
+from tests.support.wire import QUERY, MessageStream
 
 # The others wait for time-outs, or need PgBouncer; the command runs all of them.
 IN_THE_GATE = ("C1", "C3", "C4")

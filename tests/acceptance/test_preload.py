@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.acceptance.application import EAGER_VARIABLE, PROCESS_HEADER
-from tests.acceptance.client import Request, post_json, send
 from tests.acceptance.driving import SHORT_SEED
-from tests.acceptance.programs import serving
+from tests.acceptance.serving import serving
 from tests.support.backends import long
+from tests.support.client import Request, post_json, send
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 

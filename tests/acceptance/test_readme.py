@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.acceptance.client import Answer, Request, send
-from tests.acceptance.programs import Program, running, script, wait_until
+from tests.support.client import Answer, Request, send
+from tests.support.programs import Program, running, script, wait_until
 
 README = Path(__file__).parents[2] / "README.rst"
 TEXT = README.read_text("utf-8")

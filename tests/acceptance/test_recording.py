@@ -14,10 +14,10 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.recorder import Recorder
-from tests.acceptance.databases import sqlite_url
 from tests.acceptance.recording import LARGEST_COST, Comparison, compare, drain
 from tests.benchmarks.contender import OURS, UNCOUNTED, make_contender
 from tests.benchmarks.measure import Watch
+from tests.support.databases import sqlite_url
 from tests.support.runtimes import claimed
 from tests.support.sql import Sql
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.costly_requests import REQUESTS
-from tests.acceptance.databases import sqlite_url
 from tests.acceptance.request_costs import Figure, Filling, chosen, measure, table
+from tests.support.databases import sqlite_url
 
 MET = Figure("a request", 200, cpu_s=0.3, memory_mib=50.0, health_s=0.5)
 

@@ -26,9 +26,10 @@ from tests.acceptance.application import (
     STARTED,
 )
 from tests.acceptance.checker import Checker, table
-from tests.acceptance.client import Request, post_json, send
 from tests.acceptance.ledger import Ack, Evidence, Kill, Life, Line, read_ledger
-from tests.acceptance.programs import Program, serving, wait_until
+from tests.acceptance.serving import serving
+from tests.support.client import Request, post_json, send
+from tests.support.programs import Program, wait_until
 from tests.support.sql import Sql
 
 HANGS = 2

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.soak.driver import Plan, Soak
 from tests.acceptance.soak.pace import Pace, Pulse, adjusted
 from tests.acceptance.soak.probes import Drift, Sample
 from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
+from tests.support.databases import fresh_url
 
 MINUTES = 0.5
 # A worker starts threads, which open connections, when it first has jobs for them.

@@ -10,17 +10,12 @@ the median, asserts nothing, and with ``--list`` names what was called how often
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median_low
-from types import FrameType
-from typing import Any
 
 import click
 from flask import Flask
@@ -28,11 +23,9 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.state import state_of
+from tests.support.calls import DISPATCHER, Calls
 
-PACKAGE = "flask_forge_jobs"
 REPEATS = 25
-# The threads on which a job is claimed, run and finished.
-DISPATCHER, SLOT = "forge-jobs-dispatcher", "forge-jobs-slot"
 # What begins and ends a round of the dispatcher, and what asks the database.
 ROUND, REST = "Dispatcher._round", "Dispatcher._pause_s"
 EXCHANGE = "JobQueue.exchange"
@@ -45,55 +38,6 @@ CURVE = {"enabled": True, "base_seconds": 60, "max_seconds": 1800}
 # Soon after its last write an idle dispatcher asks when the next job is due.
 _REST_S = 0.1
 _LIMIT_S = 30.0
-
-
-class Calls:
-    """Notes what is called on the threads that it is installed on."""
-
-    def __init__(self) -> None:
-        self.by_thread: dict[str, list[str]] = {}
-        self.is_on = False
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Take an event of the interpreter."""
-        del argument
-        if self.is_on and event == "call":
-            module = str(frame.f_globals.get("__name__"))
-            if module.partition(".")[0] == PACKAGE:
-                place = module.removeprefix(f"{PACKAGE}.")
-                names = self.by_thread.setdefault(threading.current_thread().name, [])
-                names.append(f"{place}: {frame.f_code.co_qualname}")
-
-    def take(self) -> dict[str, list[str]]:
-        """Return what was noted on each thread, and begin anew."""
-        noted, self.by_thread = self.by_thread, {}
-        return noted
-
-    def during(self, call: Callable[[], object]) -> list[str]:
-        """Return what a call calls on this thread."""
-        sys.setprofile(self)
-        self.is_on = True
-        try:
-            call()
-        finally:
-            self.is_on = False
-            sys.setprofile(None)
-        (names,) = self.take().values()
-        return names
-
-    @contextmanager
-    def on_new_threads(self) -> Iterator[None]:
-        """Note the calls of threads of a worker that start within the block."""
-        threading.setprofile(self._on_thread)
-        try:
-            yield
-        finally:
-            threading.setprofile(None)
-
-    def _on_thread(self, frame: FrameType, event: str, argument: Any) -> None:
-        del frame, event, argument
-        is_running = threading.current_thread().name.startswith((DISPATCHER, SLOT))
-        sys.setprofile(self if is_running else None)
 
 
 def main() -> None:

@@ -25,12 +25,12 @@ from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import open_storage
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import chosen_backends
-from tests.acceptance.programs import environment, running, script
 from tests.benchmarks import edge_application
 from tests.benchmarks.edge_application import BARE
 from tests.support.commands import ROOT
+from tests.support.databases import fresh_url
+from tests.support.programs import environment, running, script
 
 QUEUES = 10
 JOBS_A_QUEUE = 20

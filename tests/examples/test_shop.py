@@ -26,7 +26,6 @@ from flask_forge_jobs.handlers.cron import change_schedule
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage, open_storage
-from tests.acceptance.programs import Program, running, wait_until
 from tests.examples.shop import create_app
 from tests.examples.shop.extensions import db
 from tests.examples.shop.orders import charge
@@ -34,6 +33,7 @@ from tests.examples.shop.reports import close_day
 from tests.support.applications import worker
 from tests.support.commands import ROOT
 from tests.support.postgres import fresh_database
+from tests.support.programs import Program, running, wait_until
 
 ORDERS, SERVER_WORKERS = 60, 3
 REFUSED = range(0, ORDERS, 5)

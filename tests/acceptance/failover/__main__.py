@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.acceptance.failover.outcome import Outcome, table
 from tests.acceptance.failover.trial import Trial
-from tests.acceptance.failover.ways import (
+from tests.support.outages import (
     Away,
     frozen,
     killed,

@@ -13,10 +13,10 @@ from dataclasses import replace
 from flask_forge_jobs import NewJob, Storage
 from flask_forge_jobs.model.payloads import dump
 from tests.acceptance.application import KIND, MAX_ATTEMPTS
-from tests.acceptance.client import Answer, Request, post_json, send
 from tests.acceptance.failover.answers import ASK_AGAIN_S, Answers, store_by_id
 from tests.acceptance.ledger import Ack
 from tests.acceptance.producer import LONGEST_RUN_MS
+from tests.support.client import Answer, Request, post_json, send
 
 PAUSE_S = 0.2
 STOP_LIMIT_S = 120.0

@@ -23,12 +23,13 @@ from tests.acceptance.checker import FINAL, SECOND_NS, Checker, table
 from tests.acceptance.failover.answers import SteadyProducer, store_by_id
 from tests.acceptance.failover.clients import HttpClient, twice
 from tests.acceptance.failover.outcome import Outcome
-from tests.acceptance.failover.ways import Away
-from tests.acceptance.faults.cluster import Cluster, cluster
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.kill_workers import Driver, Plan
 from tests.acceptance.ledger import Ack, Line
-from tests.acceptance.programs import Program, serving, wait_until
+from tests.acceptance.serving import serving
+from tests.support.cluster import Cluster, cluster
+from tests.support.outages import Away
+from tests.support.programs import Program, wait_until
 
 PROCESSES = 3
 JOBS_A_SECOND = 20

@@ -13,14 +13,15 @@ import psycopg2
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import KIND
-from tests.acceptance.client import Answer, post_json, send
-from tests.acceptance.faults.cluster import ROLE, Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import LEASE_S, require_sound
 from tests.acceptance.kill_workers import Driver, Plan
 from tests.acceptance.ledger import Ack
-from tests.acceptance.programs import Program, serving, wait_until
+from tests.acceptance.serving import serving
+from tests.support.client import Answer, post_json, send
+from tests.support.cluster import ROLE, Cluster, cluster
+from tests.support.programs import Program, wait_until
 from tests.support.threads import run_together
 
 THREADS = 16

@@ -12,8 +12,8 @@ from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.faults.fault import Bench
-from tests.acceptance.faults.proxy import Proxy, proxied
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
+from tests.support.proxy import Proxy, proxied
 from tests.support.sql import Sql
 
 BATCH = 3

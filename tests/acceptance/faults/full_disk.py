@@ -23,14 +23,14 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import KIND, STARTED
-from tests.acceptance.databases import sqlite_url
-from tests.acceptance.faults.cluster import ROLE, Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.kill_workers import Driver
 from tests.acceptance.ledger import Ack
-from tests.acceptance.programs import wait_until
+from tests.support.cluster import ROLE, Cluster, cluster
+from tests.support.databases import sqlite_url
+from tests.support.programs import wait_until
 
 DISK_BYTES = 16 * 1024 * 1024
 # What workers say of it.

@@ -7,8 +7,8 @@ from statistics import median
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import LEASE_S, plan_of, require_sound
-from tests.acceptance.faults.proxy import proxied
 from tests.acceptance.kill_workers import Driver
+from tests.support.proxy import proxied
 
 # By which each piece of data comes later, either way. A round trip takes twice that.
 DELAYS_MS = (0, 2, 50, 100)

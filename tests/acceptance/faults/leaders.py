@@ -13,7 +13,7 @@ from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.firing import faults_of
 from tests.acceptance.ledger import Kill
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
 from tests.support.runtimes import wait_for_status
 
 WORKERS = 3

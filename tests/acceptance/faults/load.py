@@ -23,7 +23,7 @@ from tests.acceptance.application import KIND, STARTED
 from tests.acceptance.kill_workers import DRAIN_LIMIT_S, Driver, Plan
 from tests.acceptance.ledger import Ack, Kill
 from tests.acceptance.producer import Producer, as_ack
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
 from tests.support.threads import run_together
 
 # After which somebody who got no answer asks again.

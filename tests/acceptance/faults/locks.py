@@ -17,11 +17,12 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs, NewJob, open_storage
 from flask_forge_jobs.errors import StorageBusyError
 from tests.acceptance.application import KIND, STARTED
-from tests.acceptance.client import PREFIX, post_json, send
-from tests.acceptance.databases import sqlite_url
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.scene import Scene, staged
-from tests.acceptance.programs import serving, wait_until
+from tests.acceptance.serving import serving
+from tests.support.client import PREFIX, post_json, send
+from tests.support.databases import sqlite_url
+from tests.support.programs import wait_until
 from tests.support.threads import run_together
 
 LEASE_S = 3.0

@@ -19,7 +19,7 @@ from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.log_texts import STRAY, pattern
 from tests.acceptance.faults.outages import plan_of, require_sound
-from tests.acceptance.faults.proxy import Proxy, proxied
+from tests.support.proxy import Proxy, proxied
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.acceptance.faults.cluster import Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.kill_workers import Driver, Plan, Report
-from tests.acceptance.programs import wait_until
+from tests.support.cluster import Cluster, cluster
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 LEASE_S = 3.0

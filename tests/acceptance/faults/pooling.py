@@ -9,13 +9,13 @@ import psycopg2
 from flask_forge_jobs import NewJob
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import open_storage
-from tests.acceptance.faults.cluster import Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.log_texts import UNHEARD
 from tests.acceptance.faults.outages import LEASE_S, Outages, plan_of, require_sound
 from tests.acceptance.faults.pooler import Pooler, pooled
 from tests.acceptance.kill_workers import Driver, Plan
+from tests.support.cluster import Cluster, cluster
 
 POOL_SIZE = 8
 # How often workers look that are not woken, and some for a busy machine.

@@ -22,10 +22,10 @@ from flask_forge_jobs.model.outcomes import (
     Released,
     Throttled,
 )
-from tests.acceptance.client import PREFIX
 from tests.acceptance.faults.edges import FINAL, edges_of, ends, illegal, watch_edges
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.reaping import opened
+from tests.support.client import PREFIX
 from tests.support.jobs import QUEUE, finish, rescue_all
 from tests.support.runtimes import LIMIT_S, QuickTask, registry_of, running, wait_until
 from tests.support.threads import run_together

@@ -7,18 +7,17 @@ nobody finds.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle, islice
-from pathlib import Path
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
-from tests.acceptance.databases import sqlite_url
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.scene import staged
+from tests.support.databases import sqlite_url
+from tests.support.file_harms import HARMS, restore
 from tests.support.processes import start_python
 
 ASKED = 3
@@ -34,29 +33,6 @@ for line in sys.stdin:
 storage.close()
 """
 _REASON = "was moved, deleted or replaced"
-
-
-def delete(path: Path) -> None:
-    """Remove the file and those beside it, as ``rm instance/*`` does."""
-    for each in path.parent.glob(f"{path.name}*"):
-        if each.is_file():
-            each.unlink()
-
-
-def move(path: Path) -> None:
-    """Give the file another name."""
-    path.rename(path.with_name("moved.sqlite"))
-
-
-def restore(path: Path) -> None:
-    """Put a backup in its place."""
-    backup = path.with_name("backup.sqlite")
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("VACUUM INTO ?", [str(backup)])
-    backup.replace(path)
-
-
-HARMS: tuple[Callable[[Path], None], ...] = (delete, move, restore)
 
 
 def replaced_file(bench: Bench) -> str:

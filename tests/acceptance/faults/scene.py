@@ -15,13 +15,13 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.payloads import dump
 from tests.acceptance.application import KIND, STARTED
 from tests.acceptance.checker import Checker, table
-from tests.acceptance.client import PREFIX
 from tests.acceptance.evidence import complete
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.fleet import SETTLE_S, Fleet, Worker, started
 from tests.acceptance.ledger import Ack, Evidence, Kill, Line, Run, read_ledger
-from tests.acceptance.programs import wait_until
+from tests.support.client import PREFIX
 from tests.support.jobs import QUEUE
+from tests.support.programs import wait_until
 
 # For what a reaper needs beyond the lease, on a busy machine.
 RECOVERY_SLACK_S = 3.0

@@ -14,11 +14,10 @@ from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.migrate import apply_migrations
 from tests.acceptance.application import ENDED
 from tests.acceptance.evidence import damage
-from tests.acceptance.faults.cluster import cluster
 from tests.acceptance.faults.fault import Bench, Scale
 from tests.acceptance.faults.pooler import pooled
 from tests.acceptance.faults.scene import Scene, staged
-from tests.acceptance.programs import wait_until
+from tests.support.cluster import cluster
 from tests.support.jobs import QUEUE, enqueue
 from tests.support.later_steps import (
     ADDITIVE,
@@ -28,6 +27,7 @@ from tests.support.later_steps import (
     migrated,
 )
 from tests.support.processes import start_python
+from tests.support.programs import wait_until
 
 PROCESSES = 16
 LEASE_S = 3.0

@@ -7,9 +7,9 @@ import threading
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import PROCESSES, plan_of, require_sound
-from tests.acceptance.faults.proxy import Proxy, proxied
 from tests.acceptance.kill_workers import Driver
-from tests.acceptance.programs import wait_until
+from tests.support.programs import wait_until
+from tests.support.proxy import Proxy, proxied
 
 # Beyond what the matrix allows a stall to last.
 LEASE_S = 12.0

@@ -16,9 +16,9 @@ from flask_forge_jobs.handlers.readiness import OLD_SNAPSHOT_S
 from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.acceptance.bulk_interference import MS, percentile
-from tests.acceptance.client import PREFIX
 from tests.acceptance.faults.fault import Bench, Scale
 from tests.acceptance.faults.reaping import opened
+from tests.support.client import PREFIX
 from tests.support.runtimes import QuickTask, registry_of, running, wait_until
 
 JOBS_A_SECOND = 100

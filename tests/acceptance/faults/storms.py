@@ -34,8 +34,8 @@ from flask_forge_jobs.model.outcomes import (
 from tests.acceptance.evidence import duplicate_keys
 from tests.acceptance.faults.edges import Edge, illegal, watch_edges
 from tests.acceptance.faults.fault import Bench
-from tests.acceptance.programs import wait_until
 from tests.support.jobs import QUEUE
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 

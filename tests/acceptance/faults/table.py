@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.faults.fault import Bench, Fault, Scale
+from tests.support.databases import fresh_url
 
 _TITLES = ("fault", "backend", "figure", "seen", "seconds", "")
 _LONGEST_ERROR = 100

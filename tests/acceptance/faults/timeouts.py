@@ -14,12 +14,12 @@ from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.storage.database import Transaction
-from tests.acceptance.faults.cluster import DATABASE, ROLE, Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.kill_workers import Driver
-from tests.acceptance.programs import wait_until
+from tests.support.cluster import DATABASE, ROLE, Cluster, cluster
+from tests.support.programs import wait_until
 
 LIMIT_MS = 50
 # Ours is set by each transaction and comes before the role's; the least that it may be.

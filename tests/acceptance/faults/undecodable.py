@@ -13,12 +13,12 @@ from flask_forge_jobs import ForgeJobs, NewJob, Storage
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus
 from tests.acceptance.application import KIND
-from tests.acceptance.client import PREFIX
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.reaping import Watch, opened
 from tests.acceptance.fleet import Fleet, started
-from tests.acceptance.programs import wait_until
+from tests.support.client import PREFIX
 from tests.support.jobs import OWNER, QUEUE
+from tests.support.programs import wait_until
 
 JOBS = 100
 LEASE_S = 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import psycopg2
 
@@ -12,17 +11,15 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.postgres.process import QUIET_S
 from tests.acceptance.application import KIND
-from tests.acceptance.faults.cluster import DATABASE, Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.kill_workers import Driver
 from tests.acceptance.producer import as_ack
-from tests.acceptance.programs import wait_until
+from tests.support.cluster import Cluster, cluster
+from tests.support.notify_queue import PAGES, full_queue, is_full
+from tests.support.programs import wait_until
 
-# The least that the server takes, in pages of 8 KiB; only since version 17 can it be
-# set, before that the queue has 8 GiB.
-PAGES = "64"
 # How often a worker that waits for wake-ups looks all the same, and some for a machine
 # that is busy.
 POLL_S = 5.0 + 1.0
@@ -83,40 +80,3 @@ def _store_in_every_way(server: Cluster, driver: UnderFault) -> None:
             found += storage.jobs.enqueue_many(jobs, connection=connection)
     for job, each in zip(3 * jobs, found, strict=True):
         driver.note(as_ack(job, each))
-
-
-@contextlib.contextmanager
-def full_queue(server: Cluster) -> Iterator[None]:
-    """Let somebody listen who never hears, and tell him things until it is full."""
-    with contextlib.closing(_connect(server)) as deaf:
-        cursor = deaf.cursor()
-        cursor.execute("LISTEN forge_jobs_wake")
-        # What earlier ones have left goes with the question.
-        cursor.execute("SELECT pg_notification_queue_usage()")
-        cursor.execute("BEGIN; SELECT 1")
-        with contextlib.closing(_connect(server)) as teller:
-            while _could_tell(teller):
-                pass
-        yield
-        pid = deaf.info.backend_pid
-    wait_until(lambda: pid not in server.backends(), "whoever did not hear is gone")
-
-
-def is_full(server: Cluster) -> bool:
-    """Tell somebody something; return whether that is refused."""
-    with contextlib.closing(_connect(server)) as teller:
-        return not _could_tell(teller)
-
-
-def _could_tell(teller: psycopg2.extensions.connection) -> bool:
-    try:
-        teller.cursor().execute("SELECT pg_notify('nobody', repeat('x', 7000))")
-    except psycopg2.errors.ProgramLimitExceeded:
-        return False
-    return True
-
-
-def _connect(server: Cluster) -> psycopg2.extensions.connection:
-    connection = psycopg2.connect(host=server.host, user="postgres", dbname=DATABASE)
-    connection.autocommit = True
-    return connection

@@ -46,7 +46,8 @@ from tests.acceptance.patroni.watching import (
     NodeWatch,
     WayWatch,
 )
-from tests.acceptance.programs import Program, serving, wait_until
+from tests.acceptance.serving import serving
+from tests.support.programs import Program, wait_until
 
 PROCESSES = 2
 JOBS_A_SECOND = 5

@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg2
 
 from tests.acceptance.checker import SECOND_NS
-from tests.acceptance.client import Request, send
 from tests.acceptance.patroni.cluster import PatroniCluster
 from tests.acceptance.patroni.settings import NODES
+from tests.support.client import Request, send
 
 PERIOD_S = 0.5
 NODE_PERIOD_S = 0.1

@@ -9,12 +9,12 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import add_backend, chosen_backends, numbers_of
 from tests.acceptance.soak import __doc__ as about
 from tests.acceptance.soak.driver import Plan, Soak
 from tests.acceptance.soak.load import Loop
 from tests.acceptance.soak.pace import PERIOD_S, Pace
+from tests.support.databases import fresh_url
 from tests.support.threads import run_together
 
 # What comes after the load: the last jobs, and a stop.

@@ -20,13 +20,14 @@ from flask_forge_jobs.runtime.plan import DEFAULT_LEASE_S
 from tests.acceptance.application import LEDGER_VARIABLE
 from tests.acceptance.fleet import SETTLE_S, Fleet, Worker
 from tests.acceptance.ledger import Kill
-from tests.acceptance.programs import serving, wait_until
+from tests.acceptance.serving import serving
 from tests.acceptance.soak.load import REQUESTS_A_S as REQUESTS
 from tests.acceptance.soak.load import TICK_S, Acks, Clients, Loop, Producer
 from tests.acceptance.soak.pace import Pace
 from tests.acceptance.soak.probes import Drift, MachineTime, Sample, look_at
 from tests.acceptance.soak.watch import STUCK_S, Watch
 from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
+from tests.support.programs import wait_until
 from tests.support.sql import UNDER_TEST, Sql
 
 MINUTE_S = 60.0

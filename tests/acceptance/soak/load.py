@@ -18,8 +18,8 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.payloads import dump
 from tests.acceptance.application import KIND
-from tests.acceptance.client import Request, post_json, send
 from tests.acceptance.soak.pace import Pace
+from tests.support.client import Request, post_json, send
 
 TICK_S = 0.05
 # Milliseconds that a job takes, with its share of all jobs.

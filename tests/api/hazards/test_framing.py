@@ -10,16 +10,25 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.acceptance.client import HOST, PREFIX, Answer, send_bytes
-from tests.acceptance.databases import sqlite_url
-from tests.acceptance.programs import serving
+from tests.support.client import HOST, PREFIX, Answer, send_bytes
+from tests.support.databases import sqlite_url
 from tests.support.parsers import strict_only
+from tests.support.programs import gunicorn
 
 LIMIT = 2_097_152
 BODY = b'{"kind":"k","payload":{}}'
 JSON = "Content-Type: application/json"
 PATH = f"{PREFIX}/jobs/enqueue"
+APPLICATION = """
+from flask import Flask
+from flask_forge_jobs import ForgeJobs
 
+def create_app():
+    app = Flask("framing")
+    app.config.from_prefixed_env()
+    ForgeJobs(app, open_to_loopback=True)
+    return app
+"""
 
 # Of an application's server, and of forge-jobs-server.
 WORKERS = ("gthread", "flask_forge_jobs.server_worker.GatheringWorker")
@@ -32,9 +41,11 @@ def port(
     """The port of a server that is open to this machine."""
     folder = tmp_path_factory.mktemp("framing")
     with ExitStack() as stack:
+        application = folder / "framing.py"
+        application.write_text(APPLICATION, "utf-8")
         url = sqlite_url(folder / "queue.sqlite")
         options = (f"--worker-class={request.param}", "--threads=4")
-        yield stack.enter_context(serving(url, folder, *options)).port()
+        yield stack.enter_context(gunicorn(application, url, folder, *options)).port()
 
 
 def request(

@@ -25,7 +25,6 @@ from flask_forge_jobs.storage.jobs.listing import (
     MAX_MERGED_SCHEDULED,
 )
 from flask_forge_jobs.storage.jobs.reader import QueueStatistics
-from tests.acceptance.work import VirtualMachine, blocks_read
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -37,6 +36,7 @@ from tests.support.jobs import (
     run,
 )
 from tests.support.sql import Sql
+from tests.support.work import VirtualMachine, blocks_read
 
 OF_MAIL = JobFilter(queues=["mail"])
 SOONEST_FIRST = JobOrder(SortColumn.SCHEDULED_AT, descending=False)

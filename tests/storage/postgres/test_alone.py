@@ -15,8 +15,8 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
-from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, enqueue
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 

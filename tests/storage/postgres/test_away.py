@@ -32,10 +32,10 @@ from flask_forge_jobs.storage.postgres import pool as pool_module
 from flask_forge_jobs.storage.postgres import process, request_gate
 from flask_forge_jobs.storage.postgres.connection import connect
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
-from tests.acceptance.failover.ways import without_its_standby
-from tests.acceptance.faults.cluster import cluster
-from tests.acceptance.faults.proxy import Proxy, proxied
+from tests.support.cluster import cluster
 from tests.support.jobs import OWNER, enqueue
+from tests.support.outages import without_its_standby
+from tests.support.proxy import Proxy, proxied
 from tests.support.runtimes import LIMIT_S, wait_until
 from tests.support.sql import Sql
 from tests.support.threads import Heard

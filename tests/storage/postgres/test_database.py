@@ -30,10 +30,10 @@ from flask_forge_jobs.storage.postgres import process as process_module
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
 from flask_forge_jobs.storage.workers import WorkerRegistry
-from tests.acceptance.programs import wait_until
 from tests.api.mounting import PREFIX, mount
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
+from tests.support.programs import wait_until
 from tests.support.sql import UNDER_TEST, Sql
 
 OURS = f"SELECT pid FROM pg_stat_activity WHERE {UNDER_TEST}"

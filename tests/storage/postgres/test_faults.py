@@ -17,8 +17,8 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import TransientError
 from flask_forge_jobs.storage.postgres.connection import PostgresFaults
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
-from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, claim_one, enqueue
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 
 FULL = (

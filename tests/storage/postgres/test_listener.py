@@ -22,9 +22,9 @@ from flask_forge_jobs.storage.postgres import listener as postgres_listener
 from flask_forge_jobs.storage.postgres.connection import connect as open_connection
 from flask_forge_jobs.storage.postgres.listener import CHANNEL, PostgresListener
 from flask_forge_jobs.storage.postgres.pool import Watchdog
-from tests.acceptance.programs import wait_until
 from tests.support.jobs import enqueue
 from tests.support.processes import output_of, start_python
+from tests.support.programs import wait_until
 from tests.support.sql import UNDER_TEST, Sql
 from tests.support.threads import Heard
 

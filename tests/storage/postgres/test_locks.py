@@ -27,8 +27,8 @@ from flask_forge_jobs.storage.postgres.transaction import (
     BRIEF_WAIT_MS,
     PostgresTransaction,
 )
-from tests.acceptance.programs import wait_until
 from tests.support.jobs import OTHER, OWNER, QUEUE
+from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 

@@ -13,10 +13,10 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.process import QUIET_S, NotifyPause
-from tests.acceptance.faults.cluster import Cluster, cluster
-from tests.acceptance.faults.unheard import PAGES, full_queue, is_full
 from tests.support.clocks import MovingClock
+from tests.support.cluster import Cluster, cluster
 from tests.support.jobs import QUEUE, claim_one, finish
+from tests.support.notify_queue import PAGES, full_queue, is_full
 from tests.support.threads import Heard
 
 

@@ -23,7 +23,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     CheckpointGate,
     has_wal_reset_bug,
 )
-from tests.acceptance.faults.replaced import delete, move, restore
+from tests.support.file_harms import delete, move, restore
 from tests.support.jobs import QUEUE, enqueue
 
 

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import psutil
 import psycopg2
 
-from tests.acceptance.programs import wait_until
 from tests.support.postgres import turn_to_start
+from tests.support.programs import wait_until
 
 ROLE = "app"
 DATABASE = "app"

@@ -12,13 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.acceptance import application
-
 # This machine may be slow and busy; nothing should ever take as long.
 LIMIT_S = 60.0
 _LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 _LOOK_PERIOD_S = 0.05
-FACTORY = f"{application.PATH}:create_app"
 
 
 def script(name: str) -> str:
@@ -52,7 +49,7 @@ def wait_until(
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
-    """Return the environment of a program that runs the acceptance application."""
+    """Return the environment of a program whose application uses a database."""
     own = {"FLASK_FORGE_JOBS_DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **own, **more}
 
@@ -152,12 +149,13 @@ def running(
 
 
 @contextmanager
-def serving(
-    database_url: str, folder: Path, *options: str, **environ: str
+def gunicorn(
+    application: Path, database_url: str, folder: Path, *options: str, **environ: str
 ) -> Iterator[Program]:
-    """Serve the acceptance application under gunicorn on a free port of loopback.
+    """Serve an application under gunicorn on a free port of loopback.
 
     Args:
+        application: A file with ``create_app``, configured by ``FLASK_`` variables.
         database_url: Its database.
         folder: Its current directory.
         options: Further options of gunicorn.
@@ -166,9 +164,9 @@ def serving(
     command = [
         script("gunicorn"),
         "--bind=127.0.0.1:0",
-        f"--pythonpath={application.PATH.parent}",
+        f"--pythonpath={application.parent}",
         *options,
-        f"{application.PATH.stem}:create_app()",
+        f"{application.stem}:create_app()",
     ]
     variables = environment(database_url, **environ)
     with running(command, environ=variables, folder=folder) as program:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from tests.acceptance.faults.cluster import DATABASE, Cluster
+from tests.support.cluster import DATABASE, Cluster
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.acceptance.faults.wire import QUERY, READY, MessageStream
+from tests.support.wire import QUERY, READY, MessageStream
 
 _CHUNK = 65_536
 # How soon a silence or its end is noticed by a connection that is quiet.
