@@ -25,7 +25,11 @@ MADE = {"PKG-INFO", "setup.cfg", *(
         "requires.txt", "top_level.txt",
     )
 )}  # fmt: skip
+# What only maintainers run.
+LEFT_OUT = ("tests/acceptance/", "tests/benchmarks/", "tests/mutants/")
+LEFT_OUT_TEST = "tests/test_mutants.py"
 FOLDERS = (".ci", ".github", "docs", "flask_forge_jobs", "tests")
+IMPORTED = re.compile(r"^ *(?:from|import) (tests\.[.\w]+)", re.MULTILINE)
 LINK = re.compile(r"`[^`<]*<([^>]+)>`_")
 
 
@@ -83,9 +87,30 @@ def test_source_distribution_made_without_git_lacks_nothing(unpacked: Path) -> N
         if path.is_file()
     }
 
-    assert set(packed) - MADE == project_files() - MADE
+    expected = {
+        name
+        for name in project_files() - MADE
+        if not name.startswith(LEFT_OUT) and name != LEFT_OUT_TEST
+    }
+    assert set(packed) - MADE == expected
     for name in set(packed) - MADE:
         assert packed[name] == (ROOT / name).read_bytes(), name
+
+
+def test_tests_of_the_source_distribution_need_nothing_that_it_lacks(
+    unpacked: Path,
+) -> None:
+    """A packager runs the tests, not the drivers"""
+    imported = {
+        module.replace(".", "/")
+        for path in unpacked.glob("tests/**/*.py")
+        for module in IMPORTED.findall(path.read_text("utf-8"))
+    }
+
+    assert len(imported) > 20
+    assert "tests/support/jobs" in imported
+    for name in imported:
+        assert (unpacked / name).is_dir() or (unpacked / f"{name}.py").is_file(), name
 
 
 def test_wheel_of_the_source_distribution_is_that_of_the_checkout(
