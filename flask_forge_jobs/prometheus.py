@@ -102,18 +102,20 @@ class JobCollector(_Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield every family, with one read."""
-        found = self._read()
-        yield _counter("enqueued", "Jobs stored.", found.jobs)
-        yield _counter("completed", "Jobs that ended with success.", found.jobs)
-        yield _counter("dead", "Jobs that were given up.", found.jobs)
-        yield _counter("cancelled", "Jobs that a user cancelled.", found.jobs)
+        figures = self._read()
+        yield _counter("enqueued", "Jobs stored.", figures.jobs)
+        yield _counter("completed", "Jobs that ended with success.", figures.jobs)
+        yield _counter("dead", "Jobs that were given up.", figures.jobs)
+        yield _counter("cancelled", "Jobs that a user cancelled.", figures.jobs)
         yield _counter(
-            "refused", "Runs that ended after they had lost their job.", found.jobs
+            "refused", "Runs that ended after they had lost their job.", figures.jobs
         )
         yield _histogram(
-            "run", "Run time of jobs that ended with success.", found.times
+            "run", "Run time of jobs that ended with success.", figures.times
         )
-        yield _histogram("wait", "Time from due to the start of the run.", found.times)
+        yield _histogram(
+            "wait", "Time from due to the start of the run.", figures.times
+        )
         build = GaugeMetricFamily(
             "forge_jobs_build_info",
             "What is running; always 1.",
@@ -155,8 +157,8 @@ class SnapshotCollector(_Collector):
             "forge_jobs_oldest_snapshot_age_seconds",
             "Age of the oldest open transaction; 0 if there is none.",
         )
-        found = self._read()
-        family.add_metric([], 0.0 if found is None else round(found.age_s, 3))
+        figures = self._read()
+        family.add_metric([], 0.0 if figures is None else round(figures.age_s, 3))
         yield family
 
 

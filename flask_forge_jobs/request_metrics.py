@@ -66,14 +66,14 @@ class RequestMetrics(Collector):
         """Yield both families without their ``_created`` samples."""
         if is_multiprocess():
             shared = MultiProcessCollector(CollectorRegistry())  # type: ignore[no-untyped-call]
-            found: list[Metric] = [
+            families: list[Metric] = [
                 family
                 for family in shared.collect()  # type: ignore[no-untyped-call]
                 if family.name in (_REQUESTS, _REQUEST_SECONDS)
             ]
         else:
-            found = [*self._requests.collect(), *self._seconds.collect()]
-        for family in found:
+            families = [*self._requests.collect(), *self._seconds.collect()]
+        for family in families:
             family.samples = [
                 sample
                 for sample in family.samples

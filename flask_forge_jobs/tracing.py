@@ -32,23 +32,23 @@ def carried() -> str | None:
     Inside a task that is what its own job carries, else the headers of the request. An
     open OpenTelemetry span overrides the trace context.
     """
-    found: dict[str, str] = {}
+    context_entries: dict[str, str] = {}
     context = entered_context()
     if context is not None:
-        found.update(context.carried)
+        context_entries.update(context.carried)
     elif has_request_context():
         environ = request.environ
         for key, name in _HEADERS:
             if name in environ:
-                found[key] = environ[name]
+                context_entries[key] = environ[name]
     propagate = sys.modules.get("opentelemetry.propagate")
     if propagate is not None:
-        propagate.inject(found)
-    if not found:
+        propagate.inject(context_entries)
+    if not context_entries:
         return None
     kept = {
         key: value
-        for key, value in found.items()
+        for key, value in context_entries.items()
         if key in _FORMS and _FORMS[key].fullmatch(value)
     }
     return dump(kept) if kept else None

@@ -88,13 +88,13 @@ def present_state() -> RequestState:
     """
     # The type stubs declare the proxy as a request.
     asked = cast("Request", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
-    found: RequestState | None = g.get("forge_jobs_request")
+    state: RequestState | None = g.get("forge_jobs_request")
     # An application context may outlive a request.
-    if found is None or found.request is not asked:
+    if state is None or state.request is not asked:
         offered = asked.headers.get(ID_HEADER, "")
-        found = RequestState(asked, offered if _ID.fullmatch(offered) else uuid4().hex)
-        g.forge_jobs_request = found
-    return found
+        state = RequestState(asked, offered if _ID.fullmatch(offered) else uuid4().hex)
+        g.forge_jobs_request = state
+    return state
 
 
 def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any]:

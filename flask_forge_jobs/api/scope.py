@@ -107,5 +107,5 @@ class Scope:
         if self.queues is None:
             return list(job_ids)
         asked = distinct_ids(job_ids)
-        found = set(self._storage.job_reader.ids_in(asked, sorted(self.queues)))
-        return [job_id for job_id in asked if job_id in found]
+        visible = set(self._storage.job_reader.ids_in(asked, sorted(self.queues)))
+        return [job_id for job_id in asked if job_id in visible]

@@ -97,17 +97,17 @@ class Access:
 
     def _vouched_for(self, authenticator: Authenticator, request: Request) -> Principal:
         try:
-            found = _ask(authenticator, request)
+            principal = _ask(authenticator, request)
         except HTTPException as error:
             # A redirect to a sign-in page is not a failure.
             if error.get_response().status_code in _REFUSALS:
                 self._count(request)
             raise
-        if found is None:
+        if principal is None:
             # Only the callable knows what a credential is, so every refusal counts.
             self._count(request)
             raise _nobody()
-        return found
+        return principal
 
     def refuse(self, request: Request) -> NoReturn:
         """Refuse a request whose sender is unknown.

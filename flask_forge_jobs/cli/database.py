@@ -150,18 +150,18 @@ def reset(*, force: bool, as_a_whole: bool) -> None:
 def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
     """Drop the tables or the database; return what was there, if anything."""
     settings = _settings()
-    found = contents(settings)
-    if as_a_whole and found is not None and found.others:
+    existing = contents(settings)
+    if as_a_whole and existing is not None and existing.others:
         raise click.UsageError(
             f"{settings.dsn_for_display} contains more than the jobs: "
-            f"{_listed(found.others)}; leave out --database"
+            f"{_listed(existing.others)}; leave out --database"
         )
     if not force:
         workers = live_workers(settings, current().settings.lease_s)
         note = f" while {workers} workers are live" if workers else ""
         whole = ", and the database itself" if as_a_whole else ""
         click.echo(
-            f"Error: {command} would remove {_drop_summary(found)} from "
+            f"Error: {command} would remove {_drop_summary(existing)} from "
             f"{settings.dsn_for_display}{whole}{note}; add --force to do it",
             err=True,
         )
@@ -170,16 +170,17 @@ def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
         drop_database(settings)
     else:
         remove_tables(settings)
-    return found
+    return existing
 
 
-def _drop_summary(found: Contents | None) -> str:
-    if found is None or not found.tables:
+def _drop_summary(existing: Contents | None) -> str:
+    if existing is None or not existing.tables:
         return "nothing, as there are no tables of the jobs,"
-    states = ", ".join(f"{number} {state}" for state, number in found.jobs.items())
-    total = sum(found.jobs.values())
+    states = ", ".join(f"{number} {state}" for state, number in existing.jobs.items())
+    total = sum(existing.jobs.values())
     return (
-        f"{len(found.tables)} tables ({', '.join(found.tables)}) with {total} jobs"
+        f"{len(existing.tables)} tables ({', '.join(existing.tables)}) "
+        f"with {total} jobs"
         f"{f' ({states})' if states else ''}"
     )
 

@@ -81,25 +81,25 @@ def list_schedules(storage: Storage, *, redactor: Redactor) -> ScheduleList:
 
     They are at most 1,000, and no more follow once their payloads have 4 MiB.
     """
-    found, is_whole = _first_schedules(storage)
-    total = len(found) if is_whole else storage.cron.count()
-    return ScheduleList([detail(each, redactor) for each in found], total)
+    schedules, is_whole = _first_schedules(storage)
+    total = len(schedules) if is_whole else storage.cron.count()
+    return ScheduleList([detail(each, redactor) for each in schedules], total)
 
 
 def _first_schedules(storage: Storage) -> tuple[list[Schedule], bool]:
     """Return the first schedules, and whether these are all."""
-    found: list[Schedule] = []
+    schedules: list[Schedule] = []
     room, name = MAX_LISTED_BYTES, ""
-    while room > 0 and len(found) < MAX_LISTED:
-        page = storage.cron.all(name, min(PAGE_SIZE, MAX_LISTED - len(found)))
+    while room > 0 and len(schedules) < MAX_LISTED:
+        page = storage.cron.all(name, min(PAGE_SIZE, MAX_LISTED - len(schedules)))
         for schedule in page:
             if room > 0:
-                found.append(schedule)
+                schedules.append(schedule)
             room -= len(schedule.definition.payload)
         if len(page) < PAGE_SIZE:
             break
         name = page[-1].definition.name
-    return found, room > 0 and len(found) < MAX_LISTED
+    return schedules, room > 0 and len(schedules) < MAX_LISTED
 
 
 def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:
@@ -158,11 +158,11 @@ def change_schedule(
     _require_possible_name(name)
     if kinds is not None and "kind" in values:
         kinds.check(storage, [values["kind"]])
-    found: list[ScheduleDefinition] = []
+    before: list[ScheduleDefinition] = []
 
     def decide(schedule: Schedule) -> ScheduleDefinition:
         wanted = schedule.definition
-        found.append(wanted)
+        before.append(wanted)
         if "cron_expr" in values:
             wanted = schedule.with_expression(values["cron_expr"])
         wanted = replace(wanted, **values)
@@ -173,7 +173,7 @@ def change_schedule(
         return wanted if dedupe is None else wanted.deduped(dedupe)
 
     after = storage.cron.change(name, decide)
-    return ScheduleEdit(found[-1], after)
+    return ScheduleEdit(before[-1], after)
 
 
 def delete_schedule(storage: Storage, name: str) -> None:

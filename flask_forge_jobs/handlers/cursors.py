@@ -124,12 +124,12 @@ def _checksum(raw: bytes, binding: Sequence[object]) -> bytes:
 
 def _parts(wanted: JobFilter) -> list[object]:
     """Return the values of a filter; lists are sorted, as their order is irrelevant."""
-    found: list[object] = []
+    values: list[object] = []
     for each in fields(wanted):
         value = getattr(wanted, each.name)
         if isinstance(value, (tuple, list)):
             value = sorted(map(str, value))
         elif each.name.startswith("enqueued_") and value is not None:
             value = to_micros(value)
-        found.append(value)
-    return found
+        values.append(value)
+    return values

@@ -110,20 +110,20 @@ def _check_names(values: Sequence[str], attribute: str, names: FilterNames) -> N
 def _checked_statuses(
     wanted: JobFilter, names: FilterNames
 ) -> tuple[tuple[JobStatus, ...], bool]:
-    found: dict[JobStatus, None] = {}
+    statuses: dict[JobStatus, None] = {}
     scheduled = wanted.scheduled
     for word in map(str, wanted.statuses):
         if word == SCHEDULED:
             scheduled = True
         elif word in STATUS_WORDS:
-            found[JobStatus(word)] = None
+            statuses[JobStatus(word)] = None
         else:
             raise InvalidInputError(
                 names.of("statuses"),
                 f"{shown(word)} is not one of {', '.join(STATUS_WORDS)}",
             )
     # Scheduled jobs are pending ones.
-    return tuple(found), scheduled and JobStatus.PENDING not in found
+    return tuple(statuses), scheduled and JobStatus.PENDING not in statuses
 
 
 def _check_window(wanted: JobFilter, names: FilterNames) -> None:

@@ -235,13 +235,13 @@ def find_jobs(
         raise InvalidInputError("count", f"{shown(count)} is neither exact nor none")
     wanted = checked_filter(wanted, IN_QUERY)
     after = None if cursor is None else from_cursor(cursor, wanted, order)
-    found = storage.job_reader.find(
+    page = storage.job_reader.find(
         wanted, order, limit, after, with_total=count == "exact"
     )
     return JobsFound(
-        rows=found.rows,
-        next_cursor=None if found.end is None else to_cursor(found.end, wanted, order),
-        total=found.total,
+        rows=page.rows,
+        next_cursor=None if page.end is None else to_cursor(page.end, wanted, order),
+        total=page.total,
     )
 
 

@@ -156,10 +156,10 @@ def list_slots(storage: Storage, queue_name: str | None = None) -> SlotList:
             check_queue_name(queue_name)
         except InvalidInputError:
             return SlotList()
-    found = storage.workers.slots(queue_name, limit=MAX_LISTED_SLOTS)
-    is_whole = len(found) < MAX_LISTED_SLOTS
-    total = len(found) if is_whole else storage.workers.count_slots(queue_name)
-    return SlotList(found, total)
+    slots = storage.workers.slots(queue_name, limit=MAX_LISTED_SLOTS)
+    is_whole = len(slots) < MAX_LISTED_SLOTS
+    total = len(slots) if is_whole else storage.workers.count_slots(queue_name)
+    return SlotList(slots, total)
 
 
 def require_possible_name(queue_name: str) -> None:

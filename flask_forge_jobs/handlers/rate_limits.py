@@ -11,9 +11,9 @@ MAX_LISTED = 1000
 
 def list_all(storage: Storage) -> tuple[list[RateLimit], int]:
     """Return the first 1,000 buckets, by scope, and the number of all."""
-    found = storage.rate_limits.all(MAX_LISTED)
-    is_whole = len(found) < MAX_LISTED
-    return found, len(found) if is_whole else storage.rate_limits.count()
+    buckets = storage.rate_limits.all(MAX_LISTED)
+    is_whole = len(buckets) < MAX_LISTED
+    return buckets, len(buckets) if is_whole else storage.rate_limits.count()
 
 
 def get(storage: Storage, scope: str) -> RateLimit:

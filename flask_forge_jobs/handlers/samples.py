@@ -123,10 +123,10 @@ def _samples(
     if not cut.count:
         return {}
     level = cut.level(to_micros(now), SAMPLE_LEVELS)
-    found = storage.samples.within(cut, level, worker_id)
+    by_worker = storage.samples.within(cut, level, worker_id)
     # Worker ids sort by start, so the oldest workers are left out.
-    names = sorted(found)[-max(MAX_BUCKETS_IN_ALL // cut.count, 1) :]
-    return {name: found[name] for name in names}
+    names = sorted(by_worker)[-max(MAX_BUCKETS_IN_ALL // cut.count, 1) :]
+    return {name: by_worker[name] for name in names}
 
 
 def _resources(sums: SampleSums, _cut: Window) -> Iterable[float]:

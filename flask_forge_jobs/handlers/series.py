@@ -100,12 +100,12 @@ def timeline(
     stored = cut.stored(level)
     metrics = storage.metrics
     if kind:
-        found = metrics.timelines_of_kinds(stored, level, [kind], queue_names)
+        timelines = metrics.timelines_of_kinds(stored, level, [kind], queue_names)
     else:
-        found = metrics.timelines(
+        timelines = metrics.timelines(
             stored, level, [""] if queue_names is None else queue_names
         )
-    whole = _added_up(stored.count, found.values())
+    whole = _added_up(stored.count, timelines.values())
     return _buckets(cut, cut.share_out(stored, whole, now_us))
 
 
@@ -128,8 +128,8 @@ def metric_series(
     now_us = to_micros(now)
     level = cut.level(now_us)
     stored = cut.stored(level)
-    found = storage.metrics.timelines(stored, level, [queue])
-    return _buckets(cut, cut.share_out(stored, found[queue], now_us))
+    timelines = storage.metrics.timelines(stored, level, [queue])
+    return _buckets(cut, cut.share_out(stored, timelines[queue], now_us))
 
 
 def series(
@@ -163,12 +163,13 @@ def series(
     now_us = to_micros(now)
     level = cut.level(now_us)
     stored = cut.stored(level)
+    metrics = storage.metrics
     if by == "kind":
-        found = storage.metrics.timelines_of_kinds(stored, level, wanted, queue_names)
+        timelines = metrics.timelines_of_kinds(stored, level, wanted, queue_names)
     else:
-        found = storage.metrics.timelines(stored, level, wanted)
+        timelines = metrics.timelines(stored, level, wanted)
     shown = [
-        Series(name, _buckets(cut, cut.share_out(stored, found[name], now_us)))
+        Series(name, _buckets(cut, cut.share_out(stored, timelines[name], now_us)))
         for name in wanted
     ]
     return SeriesList(shown, len(known))
@@ -186,8 +187,8 @@ def kinds(
     end_us = to_micros(now if end is None else end)
     day_before_us = end_us - DEFAULT_KINDS_WINDOW // timedelta(microseconds=1)
     start_us = day_before_us if start is None else to_micros(start)
-    found = storage.metrics.kinds(start_us, end_us, to_micros(now), queue_names)
-    return [_kind_row(kind, tally) for kind, tally in found.items()]
+    tallies = storage.metrics.kinds(start_us, end_us, to_micros(now), queue_names)
+    return [_kind_row(kind, tally) for kind, tally in tallies.items()]
 
 
 def _known_names(

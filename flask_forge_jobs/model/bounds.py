@@ -127,9 +127,9 @@ def _queue_name(value: str, field: str) -> str:
     name = check_text(field, value, NAME_LENGTH)
     if name != name.strip():
         raise InvalidInputError(field, f"{name!r} has a space at its start or end")
-    found = _FORBIDDEN_IN_QUEUE_NAME.search(name)
-    if found:
-        raise InvalidInputError(field, f"{name!r} contains {found[0]!r}")
+    forbidden = _FORBIDDEN_IN_QUEUE_NAME.search(name)
+    if forbidden:
+        raise InvalidInputError(field, f"{name!r} contains {forbidden[0]!r}")
     if name == "." or ".." in name:
         # Clients and proxies resolve them before they send a path.
         raise InvalidInputError(field, f"{name!r} is '.' or contains '..'")
@@ -137,10 +137,10 @@ def _queue_name(value: str, field: str) -> str:
 
 
 def _distinct(name: str, field: str) -> str:
-    """Refuse names that cannot be told from another one by sight."""
-    found = _UNSEEN.search(name)
-    if found:
-        raise InvalidInputError(field, f"{name!a} contains the invisible {found[0]!a}")
+    """Refuse a name that looks like another one."""
+    unseen = _UNSEEN.search(name)
+    if unseen:
+        raise InvalidInputError(field, f"{name!a} contains the invisible {unseen[0]!a}")
     if not unicodedata.is_normalized("NFC", name):
         raise InvalidInputError(field, f"{name!a} is not in Unicode's form NFC")
     return name

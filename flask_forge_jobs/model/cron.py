@@ -109,10 +109,10 @@ class ScheduleDefinition:
 
     def next_firing(self, now: datetime) -> datetime:
         """Return the next firing in UTC, or raise :class:`InvalidInputError`."""
-        found = self._series()(now)
-        if found is None:
+        firing = self._series()(now)
+        if firing is None:
             raise InvalidInputError("cron_expr", _NEVER)
-        return found
+        return firing
 
     def due(self, first: datetime, now: datetime) -> list[datetime]:
         """Return the firings to make now, oldest first, from the first one not made."""
@@ -311,7 +311,7 @@ def followed(stored: Schedule, declared: ScheduleDefinition) -> ScheduleDefiniti
 def _values(text: str | None) -> dict[str, Any]:
     """Return the declared values; none if the stored text is not ours."""
     try:
-        found = json.loads(text or "{}")
+        values = json.loads(text or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}

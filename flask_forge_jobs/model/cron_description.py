@@ -111,7 +111,7 @@ def _weekday_names(weekdays: Sequence[int]) -> list[str]:
 
 def _runs(values: Sequence[int], name: Callable[[int], str]) -> list[str]:
     """Return names, with three or more neighbours as a range."""
-    found: list[str] = []
+    names: list[str] = []
     start = 0
     for index, value in enumerate(values):
         if index + 1 < len(values) and values[index + 1] == value + 1:
@@ -119,10 +119,10 @@ def _runs(values: Sequence[int], name: Callable[[int], str]) -> list[str]:
         run = values[start : index + 1]
         start = index + 1
         if len(run) >= _SHORTEST_RANGE:
-            found.append(f"{name(run[0])} to {name(run[-1])}")
+            names.append(f"{name(run[0])} to {name(run[-1])}")
         else:
-            found.extend(map(name, run))
-    return found
+            names.extend(map(name, run))
+    return names
 
 
 def _list(words: Sequence[str], conjunction: str = "and") -> str:

@@ -130,10 +130,10 @@ class _Field:
 
     def parse(self, text: str) -> tuple[int, ...]:
         """Return the matching values, in order."""
-        found: set[int] = set()
+        values: set[int] = set()
         for item in text.split(","):
-            found.update(self._item(item))
-        return tuple(sorted(found))
+            values.update(self._item(item))
+        return tuple(sorted(values))
 
     def _item(self, item: str) -> range:
         match = _ITEM.fullmatch(item)

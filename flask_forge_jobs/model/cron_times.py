@@ -69,8 +69,8 @@ def next_after(
     if start.year > LAST_YEAR:
         return None
     find = _next_real if expression.is_interval else _next_fixed
-    found = find(expression, start, zone)
-    return None if found is None else found.replace(tzinfo=UTC)
+    firing = find(expression, start, zone)
+    return None if firing is None else firing.replace(tzinfo=UTC)
 
 
 def _next_fixed(
@@ -82,13 +82,13 @@ def _next_fixed(
     first = reading + _SECOND
     if local.fold and (shift := _shift_at(reading, zone)):
         first = shift.ends  # this hour's readings have fired in its first run
-    found = _reading_from(expression, first)
-    if found is None:
+    reading_due = _reading_from(expression, first)
+    if reading_due is None:
         return None
-    shift = _shift_at(found, zone)
+    shift = _shift_at(reading_due, zone)
     if shift is None:
-        return found - _offset(found, zone)
-    return shift.instant if shift.is_gap else found - shift.before
+        return reading_due - _offset(reading_due, zone)
+    return shift.instant if shift.is_gap else reading_due - shift.before
 
 
 def _next_real(
@@ -98,20 +98,20 @@ def _next_real(
     local = start.astimezone(zone)
     reading = local.replace(tzinfo=None, fold=0)
     after = start.replace(tzinfo=None)
-    found = _reading_from(expression, reading + _SECOND)
+    reading_due = _reading_from(expression, reading + _SECOND)
     shift = _shift_at(reading, zone)
     if shift and not local.fold:
-        if found is not None and found < shift.ends:
-            return found - shift.before
-        found = _reading_from(expression, shift.begins)  # the hour's second run
-    while found is not None:
-        shift = _shift_at(found, zone)
+        if reading_due is not None and reading_due < shift.ends:
+            return reading_due - shift.before
+        reading_due = _reading_from(expression, shift.begins)  # the hour's second run
+    while reading_due is not None:
+        shift = _shift_at(reading_due, zone)
         if shift is None:
-            return found - _offset(found, zone)
+            return reading_due - _offset(reading_due, zone)
         if not shift.is_gap:
-            first, second = found - shift.before, found - shift.after
+            first, second = reading_due - shift.before, reading_due - shift.after
             return first if first > after else second
-        found = _reading_from(expression, shift.ends)
+        reading_due = _reading_from(expression, shift.ends)
     return None
 
 
@@ -122,9 +122,9 @@ def _reading_from(expression: CronExpression, first: datetime) -> datetime | Non
     """Return the first matching clock reading at or after ``first``."""
     day = _day_from(expression, first.date())
     if day == first.date():
-        found = _time_from(expression, first.time())
-        if found is not None:
-            return datetime.combine(day, found)
+        moment = _time_from(expression, first.time())
+        if moment is not None:
+            return datetime.combine(day, moment)
         day = _day_from(expression, day + timedelta(days=1))
     if day is None:
         return None
@@ -274,9 +274,9 @@ def due_instants(
     if catch_up is CatchUp.SKIP:
         return []
     most = 1 if catch_up is CatchUp.ONCE else limit
-    found = _firings_from(next_after, first, now, most + 1)
-    if len(found) <= most:
-        return found
+    firings = _firings_from(next_after, first, now, most + 1)
+    if len(firings) <= most:
+        return firings
     # There may be millions more: find the latest ones backwards.
     latest = [_last_firing(next_after, first, now)]
     while len(latest) < most:
@@ -288,22 +288,22 @@ def _firings_from(
     next_after: NextAfter, first: datetime, until: datetime, most: int
 ) -> list[datetime]:
     """Return the first instants from ``first`` to ``until``."""
-    found: list[datetime] = []
+    firings: list[datetime] = []
     instant: datetime | None = first
-    while instant is not None and instant <= until and len(found) < most:
-        found.append(instant)
+    while instant is not None and instant <= until and len(firings) < most:
+        firings.append(instant)
         instant = next_after(instant)
-    return found
+    return firings
 
 
 def _last_firing(next_after: NextAfter, first: datetime, until: datetime) -> datetime:
     """Return the last instant of the series up to ``until``."""
-    found, none_after = first, until
-    while none_after - found >= _SECOND:
-        middle = found + (none_after - found) / 2
+    last, none_after = first, until
+    while none_after - last >= _SECOND:
+        middle = last + (none_after - last) / 2
         later = next_after(middle)
         if later is None or later > until:
             none_after = middle
         else:
-            found = later
-    return found
+            last = later
+    return last

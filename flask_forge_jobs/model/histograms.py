@@ -65,8 +65,8 @@ class Histogram:
         if self._texts:
             texts, sum_us, self._texts = self._texts, self.sum_us, None
             counts = self._counts
-            first, found = _added_up(texts)
-            for index, count in enumerate(found, first):
+            first, sums = _added_up(texts)
+            for index, count in enumerate(sums, first):
                 if count:
                     counts[index] = counts.get(index, 0) + count
             self._sum_us = sum_us
@@ -137,13 +137,13 @@ class Histogram:
     def counts_up_to(self, limits_us: Sequence[int]) -> list[int]:
         """Return how many values are at most each ascending limit, within 2 percent."""
         pairs = sorted(self.counts.items())
-        found, seen, position = [], 0, 0
+        counts, seen, position = [], 0, 0
         for limit_us in limits_us:
             while position < len(pairs) and _middle(pairs[position][0]) <= limit_us:
                 seen += pairs[position][1]
                 position += 1
-            found.append(seen)
-        return found
+            counts.append(seen)
+        return counts
 
     def encode(self) -> str:
         """Return the histogram as text, equal for equal ones, "" for an empty one."""
@@ -230,10 +230,10 @@ def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:
         lanes = body[_HEAD.size :] if bits == _BYTE else _spread(body, size, bits)
         total += int.from_bytes(lanes, "little") << bits * (first - least)
     length = -(-total.bit_length() // bits)
-    found = total.to_bytes(length * bits // _BYTE, "little")
+    summed = total.to_bytes(length * bits // _BYTE, "little")
     if bits == _BYTE:
-        return least + _ZERO, found
-    return least + _ZERO, struct.unpack(f"<{length}{_LANES[bits]}", found)
+        return least + _ZERO, summed
+    return least + _ZERO, struct.unpack(f"<{length}{_LANES[bits]}", summed)
 
 
 def _spread(body: bytes, size: int, bits: int) -> bytearray:

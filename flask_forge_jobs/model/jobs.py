@@ -269,8 +269,8 @@ class JobSummary:
     @property
     def ending(self) -> Ending | None:
         """Whether a ``dead`` job was given up or cancelled; None for other jobs."""
-        found = Ending.DEAD if self.cancel_requested_at is None else Ending.CANCELLED
-        return found if self.status is JobStatus.DEAD else None
+        if_dead = Ending.DEAD if self.cancel_requested_at is None else Ending.CANCELLED
+        return if_dead if self.status is JobStatus.DEAD else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,11 +156,11 @@ class Masking:
 
     @staticmethod
     def _replaced(text: str, values: Iterator[tuple[int, Form]]) -> str:
-        found = list(islice(values, MAX_SECRETS + 1))
-        if len(found) > MAX_SECRETS:
+        secrets = list(islice(values, MAX_SECRETS + 1))
+        if len(secrets) > MAX_SECRETS:
             return _TOO_MANY
         parts, end = [], 0
-        for start, form in sorted(found, key=lambda each: each[0]):
+        for start, form in sorted(secrets, key=lambda each: each[0]):
             span = form.secret(text, start) if start >= end else None
             if span is not None:
                 parts += [text[end : span[0]], REDACTED]
@@ -170,8 +170,8 @@ class Masking:
     def _values(self, text: str) -> Iterator[tuple[int, Form]]:
         """Yield where values of secrets start, in any order."""
         size = len(text)
-        for found in self._keys.before_value.finditer(text[::-1]):
-            yield size - found.start(), _form_of(found)
+        for key in self._keys.before_value.finditer(text[::-1]):
+            yield size - key.start(), _form_of(key)
         if "--" in text:
             for flag in _FLAG.finditer(text):
                 if self._keys.hides(flag[1]):
@@ -194,9 +194,9 @@ class Masking:
 
     def _in_queries(self, text: str) -> Iterator[tuple[int, Form]]:
         backwards = text[::-1]
-        for found in self._keys.before_value.finditer(backwards):
-            if _IN_QUERY.match(backwards, found.end()):
-                yield len(text) - found.start(), Form.PARAMETER
+        for key in self._keys.before_value.finditer(backwards):
+            if _IN_QUERY.match(backwards, key.end()):
+                yield len(text) - key.start(), Form.PARAMETER
 
     @staticmethod
     def _by_form(text: str) -> str:
@@ -223,9 +223,9 @@ def _is_line_of_pairs(text: str) -> bool:
     return text.startswith("-") or "&" in text or "?" in text
 
 
-def _form_of(found: re.Match[str]) -> Form:
-    """Return the form of the value before which a key was found, backwards."""
-    match found.lastgroup:
+def _form_of(key_match: re.Match[str]) -> Form:
+    """Return the form of the value that follows a key of the reversed text."""
+    match key_match.lastgroup:
         case "pair":
             return Form.PAIR
         case "exact":
@@ -234,16 +234,16 @@ def _form_of(found: re.Match[str]) -> Form:
             return Form.DETAIL
         case "tag":
             return Form.ELEMENT
-    key = found[0].casefold()
+    key = key_match[0].casefold()
     if "eikooc" in key:
         return Form.COOKIE
     return Form.AUTHORIZATION if "noitaziroht" in key else Form.ANY
 
 
-def _without_credentials(found: re.Match[str]) -> str:
-    start, end = found.span("password" if found["password"] else "user")
-    offset = found.start()
-    whole = found[0]
+def _without_credentials(url: re.Match[str]) -> str:
+    start, end = url.span("password" if url["password"] else "user")
+    offset = url.start()
+    whole = url[0]
     return f"{whole[: start - offset]}{REDACTED}{whole[end - offset :]}"
 
 

@@ -159,7 +159,7 @@ class Window:
         """Return a tally per bucket, from the tallies of :meth:`stored`, until now."""
         if stored == self:
             return tallies
-        found = [NOTHING] * self.count
+        shares = [NOTHING] * self.count
         for begin_us, tally in zip(stored.starts(), tallies, strict=True):
             if tally is NOTHING:
                 continue
@@ -169,16 +169,16 @@ class Window:
             first = max(self.index_of(begin_us), 0)
             last = min(self.index_of(end_us - 1), self.count - 1)
             for number in range(first, last + 1):
-                if found[number] is NOTHING:
-                    found[number] = Tally()
+                if shares[number] is NOTHING:
+                    shares[number] = Tally()
                 start_us = self.start_us + number * self.width_us
-                found[number].merge_part(
+                shares[number].merge_part(
                     tally,
                     max(start_us - begin_us, 0),
                     min(start_us + self.width_us, end_us) - begin_us,
                     end_us - begin_us,
                 )
-        return found
+        return shares
 
 
 def window(

@@ -66,10 +66,10 @@ def _short_integer(text: str) -> int:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise _RefusedError("an object repeats a key")
-    return found
+    return members
 
 
 _HOOKS: Any = {
@@ -388,11 +388,11 @@ def _expression_of(character: str) -> str:
 
 def _cases(character: str) -> list[str]:
     """Return the upper and lower cases of a non-ASCII character."""
-    found = {character}
+    cases = {character}
     for _ in range(2):
-        found |= {each.lower() for each in found} | {each.upper() for each in found}
-    found |= {also for letter, also in _NO_CASE_LEADS_TO.items() if letter in found}
-    single = {each for each in found if len(each) == 1 and not each.isascii()}
+        cases |= {each.lower() for each in cases} | {each.upper() for each in cases}
+    cases |= {also for letter, also in _NO_CASE_LEADS_TO.items() if letter in cases}
+    single = {each for each in cases if len(each) == 1 and not each.isascii()}
     return sorted(single | {character})
 
 

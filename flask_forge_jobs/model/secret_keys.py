@@ -120,8 +120,8 @@ def _squashed(words: str) -> str:
 
 
 def _any_of(names: Iterable[str]) -> re.Pattern[str]:
-    found = "|".join(map(re.escape, names))
-    return re.compile(f"(?:{found})" if found else _NEVER)
+    alternatives = "|".join(map(re.escape, names))
+    return re.compile(f"(?:{alternatives})" if alternatives else _NEVER)
 
 
 def _backwards(sizes: Mapping[str, int], exact: Iterable[str]) -> re.Pattern[str]:

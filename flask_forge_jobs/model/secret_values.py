@@ -79,12 +79,12 @@ class Form(Enum):
 
     def secret(self, text: str, start: int) -> tuple[int, int] | None:
         """Return start and end of the secret that begins at ``start``, if one does."""
-        found = _compiled(self.value).match(text, start)
-        if found is None:
+        match = _compiled(self.value).match(text, start)
+        if match is None:
             return None
-        if found.lastgroup == "name":
-            return found.start("name"), _end_of_brackets(text, found.end("name"))
-        return found.span(found.lastindex or 0)
+        if match.lastgroup == "name":
+            return match.start("name"), _end_of_brackets(text, match.end("name"))
+        return match.span(match.lastindex or 0)
 
 
 def _end_of_brackets(text: str, start: int) -> int:

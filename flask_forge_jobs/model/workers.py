@@ -124,7 +124,7 @@ def shares(
     end up in one worker.
     """
     load: Counter[str] = Counter()
-    found: dict[tuple[str, str], int] = {}
+    by_worker: dict[tuple[str, str], int] = {}
     for queue in sorted(totals):
         serving = [
             worker for worker, names in workers.items() if not names or queue in names
@@ -135,9 +135,9 @@ def shares(
         serving.sort(key=lambda worker: (load[worker], _turn(queue, worker), worker))
         for place, worker in enumerate(serving):
             share = min(quotient + (place < remainder), MAX_SLOTS_PER_WORKER)
-            found[queue, worker] = share
+            by_worker[queue, worker] = share
             load[worker] += share
-    return found
+    return by_worker
 
 
 def _turn(queue: str, worker: str) -> int:

@@ -169,12 +169,12 @@ def _tuple(args: Sequence[Any]) -> Conversion:
             yield items[0 if is_open else n], each, f"{path}[{n}]"
 
     def encode(value: Any, path: str) -> Any:
-        found = pairs(value, _ARRAYS, path)
-        return [item.encode(each, place) for item, each, place in found]
+        triples = pairs(value, _ARRAYS, path)
+        return [item.encode(each, place) for item, each, place in triples]
 
     def decode(value: Any, path: str) -> Any:
-        found = pairs(value, (list,), path)
-        return tuple(item.decode(each, place) for item, each, place in found)
+        triples = pairs(value, (list,), path)
+        return tuple(item.decode(each, place) for item, each, place in triples)
 
     return Conversion(wants, frozenset({"array"}), frozenset(), encode, decode)
 
@@ -239,12 +239,12 @@ class _Object:
     ) -> dict[str, Any]:
         converted = {}
         for name, value in items:
-            found = self.member(name) if type(name) is str else None
-            if found is None:
+            conversion = self.member(name) if type(name) is str else None
+            if conversion is None:
                 raise InvalidInputError(
                     path, f"{shown(name)} is not a key of {self.wants}"
                 )
-            converted[name] = verb(found)(value, f"{path}.{name}")
+            converted[name] = verb(conversion)(value, f"{path}.{name}")
         for name in self.required():
             if name not in converted:
                 raise InvalidInputError(f"{path}.{name}", "is missing")
@@ -325,8 +325,8 @@ def _members(
 
     @lru_cache(1)
     def conversions() -> Mapping[str, Conversion]:
-        found = hints()
-        return {name: unless_unsupported(found.get(name, Any)) for name in known}
+        annotations = hints()
+        return {name: unless_unsupported(annotations.get(name, Any)) for name in known}
 
     return lambda name: conversions().get(name)
 

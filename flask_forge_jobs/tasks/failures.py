@@ -56,11 +56,11 @@ def traceback_of(error: BaseException, mask: Mask) -> str:
     package, and at most 8 KiB.
     """
     try:
-        found = traceback.TracebackException(
+        shown_error = traceback.TracebackException(
             type(error), error, below_ours(error), limit=-2 * MOST_FRAMES, compact=True
         )
-        _leave_out_ours(found)
-        text = "".join(found.format()).rstrip()
+        _leave_out_ours(shown_error)
+        text = "".join(shown_error.format()).rstrip()
     except BaseException:  # noqa: BLE001  # a foreign __str__ may raise anything
         text = type(error).__name__
     lines = mask(_end_of(text)).split("\n")
@@ -78,15 +78,15 @@ def _end_of(text: str) -> str:
 
 def below_ours(error: BaseException) -> TracebackType | None:
     """Return the traceback from the task on; all of it if no frame is the task's."""
-    found = error.__traceback__
-    while found is not None and found.tb_frame.f_code.co_filename.startswith(_ABOVE):
-        found = found.tb_next
-    return error.__traceback__ if found is None else found
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_ABOVE):
+        frame = frame.tb_next
+    return error.__traceback__ if frame is None else frame
 
 
-def _leave_out_ours(found: traceback.TracebackException) -> None:
+def _leave_out_ours(outermost: traceback.TracebackException) -> None:
     """Drop our own frames and all but the last 20, also of causes and members."""
-    waiting: list[traceback.TracebackException | None] = [found]
+    waiting: list[traceback.TracebackException | None] = [outermost]
     while waiting:
         each = waiting.pop()
         if each is None:

@@ -280,7 +280,7 @@ def _is_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> b
         return True
     # An alias, such as ``import ... as``.
     unwrapped = inspect.unwrap(function)
-    found = getattr(unwrapped, "__globals__", {}).get(first)
+    value = getattr(unwrapped, "__globals__", {}).get(first)
     for name in rest:
-        found = getattr(found, name, None)
-    return found is TaskContext
+        value = getattr(value, name, None)
+    return value is TaskContext

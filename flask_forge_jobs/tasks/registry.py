@@ -59,11 +59,11 @@ class TaskRegistry:
         # A custom class may have no aliases.
         kinds = (task.kind, *getattr(task, "aliases", ()))
         for kind in kinds:
-            found = self._tasks.get(kind)
-            if found is not None and not is_same(found, task):
+            other = self._tasks.get(kind)
+            if other is not None and not is_same(other, task):
                 raise InvalidInputError(
                     "kind",
-                    f"two tasks have the kind {shown(kind)}: {place_of(found)} and "
+                    f"two tasks have the kind {shown(kind)}: {place_of(other)} and "
                     f"{place_of(task)}; pass kind= to one of them",
                 )
         self._tasks.update(dict.fromkeys(kinds, task))
@@ -78,8 +78,8 @@ class TaskRegistry:
         Raises:
             InvalidInputError: Another schedule has the name.
         """
-        found = self._schedules.setdefault(definition.name, definition)
-        if found != definition:
+        registered = self._schedules.setdefault(definition.name, definition)
+        if registered != definition:
             raise InvalidInputError(
                 "name",
                 f"two schedules are named {shown(definition.name)}; pass name= to one",
@@ -175,8 +175,8 @@ def _is_same(one: object, other: object, depth: int) -> bool:
     if code is None or second is None:
         return code is second and _names_of(one) == _names_of(other)
     places = [
-        (_names_of(function), found.co_filename, found.co_firstlineno)
-        for function, found in ((one, code), (other, second))
+        (_names_of(function), body.co_filename, body.co_firstlineno)
+        for function, body in ((one, code), (other, second))
     ]
     if places[0] != places[1]:
         return False
@@ -200,12 +200,12 @@ def _code_of(function: object) -> CodeType | None:
 
 
 def _functions_in(function: object) -> list[object]:
-    found = []
+    functions = []
     for cell in getattr(function, "__closure__", None) or ():
         try:
             content = cell.cell_contents
         except ValueError:  # not bound yet
             continue
         if _code_of(content) is not None:
-            found.append(inspect.unwrap(content))
-    return found
+            functions.append(inspect.unwrap(content))
+    return functions

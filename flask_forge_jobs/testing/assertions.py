@@ -31,11 +31,11 @@ class JobMatch:
 
     def _differences(self, job: Job) -> Iterator[str]:
         stored = load_text(job.payload)
-        found = stored if isinstance(stored, dict) else {}
+        arguments = stored if isinstance(stored, dict) else {}
         for name, value in (self.args or {}).items():
             # As stored, where a tuple is a list.
             wanted = load_text(dump(value, name))
-            is_there = found.get(name, _NOTHING)
+            is_there = arguments.get(name, _NOTHING)
             if is_there is _NOTHING:
                 yield f"args[{name!r}]: wanted {wanted!r}, is not there"
             elif not _is_same(is_there, wanted):
@@ -97,6 +97,6 @@ def shown(job: Job) -> str:
     )
 
 
-def _is_same(found: Any, wanted: Any) -> bool:
+def _is_same(value: Any, wanted: Any) -> bool:
     """Compare JSON values; ``True`` is not 1."""
-    return dump(found) == dump(wanted)
+    return dump(value) == dump(wanted)

@@ -316,9 +316,9 @@ class JobsKit:
         """
         __tracebackhide__ = True
         wanted = JobMatch(_kind_of(task), _named(task, args), queue, at)
-        found = [job for job in self.enqueued(task) if not wanted.differences(job)]
-        if found:
-            raise AssertionError(unwanted_text(wanted, found))
+        matches = [job for job in self.enqueued(task) if not wanted.differences(job)]
+        if matches:
+            raise AssertionError(unwanted_text(wanted, matches))
 
 
 def _kind_of(task: Task[..., Any] | str) -> str:

@@ -127,7 +127,7 @@ def _path_parameters(path: str) -> list[Document]:
 
 def _responses(route: Route, shapes: Shapes) -> Document:
     answers: Mapping[int, Answer] = {route.status: route.answer, **route.other_answers}
-    found: Document = {}
+    responses: Document = {}
     for status, answer in sorted(answers.items()):
         response: Document = {
             "description": HTTPStatus(status).phrase,
@@ -136,15 +136,15 @@ def _responses(route: Route, shapes: Shapes) -> Document:
         if answer is not None:
             schema = shapes.answer(answer)
             response["content"] = {route.content_type: {"schema": schema}}
-        found[str(status)] = response
+        responses[str(status)] = response
     if headers.is_compared(route):
-        found[str(NOT_MODIFIED)] = {
+        responses[str(NOT_MODIFIED)] = {
             "description": HTTPStatus(NOT_MODIFIED).phrase,
             "headers": headers.references(headers.given(route)),
         }
     for status in refusals_of(route):
-        found[str(status)] = {"$ref": f"#/components/responses/{status}"}
-    return found
+        responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return responses
 
 
 def _add_examples(paths: Mapping[str, Document], examples: Examples) -> None:

@@ -85,14 +85,14 @@ def taken(route: Route) -> tuple[str, ...]:
 
 def given(route: Route) -> tuple[str, ...]:
     """Return the headers that a successful response of a route may have."""
-    found = list(route.gives)
+    names = list(route.gives)
     if is_compared(route):
-        found.append("ETag")
+        names.append("ETag")
     if isinstance(route.answer, List):
-        found.append("X-Total-Count")
+        names.append("X-Total-Count")
     if route.is_deprecated:
-        found.append("Deprecation")
-    return tuple(dict.fromkeys(found))
+        names.append("Deprecation")
+    return tuple(dict.fromkeys(names))
 
 
 def is_compared(route: Route) -> bool:

@@ -106,11 +106,11 @@ class RequestConverter(OpenAPIConverter):
 
     def schema2jsonschema(self, schema: type[Schema] | Schema) -> JsonSchema:
         """Describe ignored unknown keys as what the JSON parser accepts."""
-        found: JsonSchema = super().schema2jsonschema(schema)
-        if "additionalProperties" not in found:
-            found["propertyNames"] = {"pattern": WITHOUT_NUL}
-            found["additionalProperties"] = {"$ref": ANY_JSON_REF}
-        return found
+        described: JsonSchema = super().schema2jsonschema(schema)
+        if "additionalProperties" not in described:
+            described["propertyNames"] = {"pattern": WITHOUT_NUL}
+            described["additionalProperties"] = {"$ref": ANY_JSON_REF}
+        return described
 
 
 def _aliases(fields: Mapping[str, Field[Any]]) -> set[str]:
@@ -133,10 +133,10 @@ class AnswerConverter(OpenAPIConverter):
         self, fields: Mapping[str, Field[Any]], **kwargs: Any
     ) -> JsonSchema:
         """Require every key."""
-        found: JsonSchema = super().fields2jsonschema(fields, **kwargs)
-        found["required"] = list(found["properties"])
-        found["additionalProperties"] = False
-        return found
+        described: JsonSchema = super().fields2jsonschema(fields, **kwargs)
+        described["required"] = list(described["properties"])
+        described["additionalProperties"] = False
+        return described
 
 
 class Shapes:
@@ -176,8 +176,8 @@ class Shapes:
         twice = requests.keys() & answers.keys()
         if twice:
             raise ValueError(f"both requests and answers are named {', '.join(twice)}")
-        found = requests | answers | {_ANY_JSON_NAME: _ANY_JSON}
-        return {name: found[name] for name in sorted(found)}
+        named = requests | answers | {_ANY_JSON_NAME: _ANY_JSON}
+        return {name: named[name] for name in sorted(named)}
 
 
 class _Side:
@@ -256,8 +256,8 @@ class Examples:
                 if not properties.keys() & set(each.get("x-excludes", ()))
             }
         if kind == "array":
-            found = VALUES.get(key)
-            return found if isinstance(found, list) else [self.of(schema["items"], key)]
+            items = VALUES.get(key)
+            return items if isinstance(items, list) else [self.of(schema["items"], key)]
         if schema.get("format") == "date-time":
             return VALUES.get(key, _INSTANT)
         if isinstance(VALUES.get(key), int if kind == "integer" else str):

@@ -337,13 +337,13 @@ class Array(List[T]):
             raise self.make_error(
                 "length", count=len(value), low=self._low, high=self._high
             )
-        found = []
+        items = []
         for index, each in enumerate(value):
             try:
-                found.append(self.inner.deserialize(each, **kwargs))
+                items.append(self.inner.deserialize(each, **kwargs))
             except ValidationError as error:
                 raise ValidationError({index: error.messages}) from error
-        return found
+        return items
 
 
 def with_sorted_keys(value: object) -> object:

@@ -30,10 +30,10 @@ _DEDUPE = schemas.DedupeRequestSchema()
 
 def list_schedules(api: Api) -> Response:
     """Return the cron schedules, by name, up to 1,000 or 4 MiB of payloads."""
-    found = cron.list_schedules(api.storage, redactor=api.redactor)
-    schedules = [_DUMP(schedule) for schedule in found.schedules]
-    response = array_response(schedules, found.total)
-    return truncated(response, len(schedules), found.total)
+    listing = cron.list_schedules(api.storage, redactor=api.redactor)
+    schedules = [_DUMP(schedule) for schedule in listing.schedules]
+    response = array_response(schedules, listing.total)
+    return truncated(response, len(schedules), listing.total)
 
 
 def set_enabled(api: Api, name: str) -> Response:

@@ -42,25 +42,25 @@ _BACKOFF = schemas.BackoffRequestSchema()
 
 def overview(api: Api) -> Response:
     """Return every registered queue."""
-    found = queues.overview(api.storage, **api.query(_OVERVIEW_QUERY))
+    listed = queues.overview(api.storage, **api.query(_OVERVIEW_QUERY))
     scope = api.scope
     if scope.queues is None:
-        body = api.last_overview.of(found, _dump_overview)
-        return counted(encoded_response(body), len(found))
-    own = [queue for queue in found if scope.allows(queue.settings.name)]
+        body = api.last_overview.of(listed, _dump_overview)
+        return counted(encoded_response(body), len(listed))
+    own = [queue for queue in listed if scope.allows(queue.settings.name)]
     return array_response(_dump_overview(own))
 
 
-def _dump_overview(found: Sequence[object]) -> list[object]:
-    return [_DUMP_QUEUE(queue) for queue in found]
+def _dump_overview(listed: Sequence[object]) -> list[object]:
+    return [_DUMP_QUEUE(queue) for queue in listed]
 
 
 def list_slots(api: Api) -> Response:
     """Return the slots of the workers, of all queues or of one."""
     queue_name = api.scope.one(api.query(_PROCESSES_QUERY)["queue_name"])
-    found = queues.list_slots(api.storage, queue_name)
-    slots = [_DUMP_PROCESS(each) for each in found.slots]
-    return truncated(array_response(slots, found.total), len(slots), found.total)
+    listing = queues.list_slots(api.storage, queue_name)
+    slots = [_DUMP_PROCESS(each) for each in listing.slots]
+    return truncated(array_response(slots, listing.total), len(slots), listing.total)
 
 
 def list_workers(api: Api) -> Response:

@@ -46,15 +46,15 @@ def metric_series(api: Api) -> Response:
 def resource_series(api: Api) -> Response:
     """Return CPU, memory and disk use of each worker over time."""
     asked = samples.SampleRange(**api.query(_SAMPLES_QUERY))
-    found = samples.resource_series(api.storage, asked, now=api.now)
-    return array_response([_DUMP_RESOURCES(each) for each in found])
+    buckets = samples.resource_series(api.storage, asked, now=api.now)
+    return array_response([_DUMP_RESOURCES(each) for each in buckets])
 
 
 def db_series(api: Api) -> Response:
     """Return latency, throughput and size of the database, per worker."""
     asked = samples.SampleRange(**api.query(_SAMPLES_QUERY))
-    found = samples.db_series(api.storage, asked, now=api.now)
-    return array_response([_DUMP_DB_HEALTH(each) for each in found])
+    buckets = samples.db_series(api.storage, asked, now=api.now)
+    return array_response([_DUMP_DB_HEALTH(each) for each in buckets])
 
 
 ROUTES = (

@@ -41,8 +41,8 @@ def list_errors(api: Api) -> Response:
 
 def stats(api: Api) -> Response:
     """Return totals over all queues."""
-    found = activity.stats(api.storage, api.now, api.scope.names())
-    return json_response(_DUMP_STATS(found))
+    totals = activity.stats(api.storage, api.now, api.scope.names())
+    return json_response(_DUMP_STATS(totals))
 
 
 ROUTES = (

@@ -35,8 +35,8 @@ def create(api: Api) -> Response:
 
 def get(api: Api, name: str) -> Response:
     """Return one cron schedule."""
-    found = cron.get_schedule(api.storage, name, redactor=api.redactor)
-    return json_response(_DUMP_SCHEDULE(found))
+    schedule = cron.get_schedule(api.storage, name, redactor=api.redactor)
+    return json_response(_DUMP_SCHEDULE(schedule))
 
 
 def change(api: Api, name: str) -> Response:
@@ -60,8 +60,8 @@ def delete(api: Api, name: str) -> Response:
 
 def preview(api: Api) -> Response:
     """Return the description of an expression and its next firings."""
-    found = cron.preview(api.now, **api.body(_PREVIEW_REQUEST))
-    return json_response(_DUMP_PREVIEW(found))
+    described = cron.preview(api.now, **api.body(_PREVIEW_REQUEST))
+    return json_response(_DUMP_PREVIEW(described))
 
 
 ROUTES = (

@@ -18,10 +18,10 @@ _DUMP = dumper(_READINESS)
 
 def ready(api: Api) -> Response:
     """Return whether the database answers, is up to date and has live workers."""
-    found = readiness(api.storage, api.scope.queues)
-    if found.status is not ReadyStatus.UNAVAILABLE:
-        return json_response(_DUMP(found))
-    response = json_response(_DUMP(found), 503)
+    report = readiness(api.storage, api.scope.queues)
+    if report.status is not ReadyStatus.UNAVAILABLE:
+        return json_response(_DUMP(report))
+    response = json_response(_DUMP(report), 503)
     response.headers["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_S)
     return response
 

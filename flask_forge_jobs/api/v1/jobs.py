@@ -40,12 +40,12 @@ def find_jobs(api: Api) -> Response:
     query = api.query(_QUERY)
     query["wanted"] = api.scope.limit(query["wanted"])
     with api.reading(query["wanted"], limit=query["limit"], sort=query["sort"]):
-        found = jobs.find_jobs(api.storage, **query)
-        response = json_response(_DUMP_FOUND(found))
-    if found.total is not None:
-        response.headers["X-Total-Count"] = str(found.total)
-    if found.next_cursor is not None:
-        response.headers["Link"] = next_link(request, found.next_cursor)
+        page = jobs.find_jobs(api.storage, **query)
+        response = json_response(_DUMP_FOUND(page))
+    if page.total is not None:
+        response.headers["X-Total-Count"] = str(page.total)
+    if page.next_cursor is not None:
+        response.headers["Link"] = next_link(request, page.next_cursor)
     return response
 
 

@@ -52,9 +52,9 @@ def create(api: Api) -> Response:
 
 def list_all(api: Api) -> Response:
     """Return every registered queue."""
-    found = queues.overview(api.storage)
+    listed = queues.overview(api.storage)
     return array_response(
-        [_DUMP(queue) for queue in found if api.scope.allows(queue.settings.name)]
+        [_DUMP(queue) for queue in listed if api.scope.allows(queue.settings.name)]
     )
 
 

@@ -29,9 +29,9 @@ _REQUEST = RateLimitRequestSchema()
 
 def list_all(api: Api) -> Response:
     """Return the rate limits, up to 1,000, with their current tokens."""
-    found, total = rate_limits.list_all(api.storage)
-    response = array_response([_DUMP(each) for each in found], total)
-    return truncated(response, len(found), total)
+    buckets, total = rate_limits.list_all(api.storage)
+    response = array_response([_DUMP(each) for each in buckets], total)
+    return truncated(response, len(buckets), total)
 
 
 def get(api: Api, scope: str) -> Response:
@@ -41,8 +41,8 @@ def get(api: Api, scope: str) -> Response:
 
 def put(api: Api, scope: str) -> Response:
     """Create or change a rate limit; its tokens are cut to the new capacity."""
-    found = rate_limits.put(api.storage, scope, **api.body(_REQUEST))
-    return json_response(_DUMP(found))
+    bucket = rate_limits.put(api.storage, scope, **api.body(_REQUEST))
+    return json_response(_DUMP(bucket))
 
 
 def drain(api: Api, scope: str) -> Response:

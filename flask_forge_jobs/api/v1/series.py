@@ -25,9 +25,9 @@ def list_series(api: Api) -> Response:
     if query["by"] == "queue":
         api.scope.names(query["names"])
     query["queue_names"] = api.scope.names()
-    found = series.series(api.storage, now=api.now, **query)
-    shown = [_DUMP_SERIES(each) for each in found.series]
-    return truncated(array_response(shown, found.total), len(shown), found.total)
+    listing = series.series(api.storage, now=api.now, **query)
+    shown = [_DUMP_SERIES(each) for each in listing.series]
+    return truncated(array_response(shown, listing.total), len(shown), listing.total)
 
 
 def list_kinds(api: Api) -> Response:
@@ -35,9 +35,9 @@ def list_kinds(api: Api) -> Response:
     query = api.query(_KINDS_QUERY)
     queue = query.pop("queue")
     query["queue_names"] = api.scope.names([queue] if queue else [])
-    found = series.kinds(api.storage, now=api.now, **query)
-    shown = [_DUMP_KIND(each) for each in found[:MAX_KINDS]]
-    return truncated(array_response(shown, len(found)), len(shown), len(found))
+    totals = series.kinds(api.storage, now=api.now, **query)
+    shown = [_DUMP_KIND(each) for each in totals[:MAX_KINDS]]
+    return truncated(array_response(shown, len(totals)), len(shown), len(totals))
 
 
 ROUTES = (

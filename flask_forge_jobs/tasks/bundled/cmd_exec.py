@@ -277,10 +277,10 @@ def _harmless(name: str) -> str:
 
 
 def _directory(root: str | Path) -> Path:
-    found = Path(root).resolve()
-    if not found.is_dir():
+    directory = Path(root).resolve()
+    if not directory.is_dir():
         raise InvalidInputError("root", f"{shown(str(root))} is not a directory")
-    return found
+    return directory
 
 
 def _argv(value: Any) -> list[str]:
