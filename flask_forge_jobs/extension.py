@@ -29,7 +29,7 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.runtime.hints import Hints
-from flask_forge_jobs.runtime.isolation import CHANNEL_VARIABLE
+from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
 from flask_forge_jobs.sharing import FlaskSQLAlchemy, share
 from flask_forge_jobs.signals import SignalObserver
 from flask_forge_jobs.state import (

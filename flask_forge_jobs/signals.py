@@ -23,7 +23,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
 from flask_forge_jobs.model.outcomes import Done, Outcome, update_for
-from flask_forge_jobs.runtime.execution import Observer
+from flask_forge_jobs.runtime.run.execution import Observer
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.tasks.context import CancelReason, TaskContext
 from flask_forge_jobs.tasks.decorator import policy_of

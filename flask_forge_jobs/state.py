@@ -18,9 +18,9 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.runtime.execution import NOBODY, Observer
 from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker, one_deeper
+from flask_forge_jobs.runtime.run.execution import NOBODY, Observer
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits

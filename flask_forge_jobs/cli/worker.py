@@ -32,7 +32,7 @@ from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_comm
 from flask_forge_jobs.runtime.foreground import EXIT_CHANGED, run_in_foreground
 from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
-from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
+from flask_forge_jobs.runtime.run.task_child import serve_tasks, take_channel
 from flask_forge_jobs.server_detection import green_threads
 from flask_forge_jobs.sharing import warn_of_old_alembic
 from flask_forge_jobs.state import ApplicationState, current

@@ -18,8 +18,8 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import Failed, JobUpdate
-from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcomes import OutcomeWriter
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S, Watch
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.state import WorkerState

@@ -21,24 +21,30 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.reentry import calls
-from flask_forge_jobs.runtime.cron import Scheduler
 from flask_forge_jobs.runtime.dispatcher import Dispatcher, TimeLimits
-from flask_forge_jobs.runtime.execution import Execution, Runner
-from flask_forge_jobs.runtime.heartbeat import Heartbeat, release_strays
-from flask_forge_jobs.runtime.isolation import (
+from flask_forge_jobs.runtime.duties.counts import Upkeep
+from flask_forge_jobs.runtime.duties.cron import Scheduler
+from flask_forge_jobs.runtime.duties.heartbeat import Heartbeat
+from flask_forge_jobs.runtime.duties.leader import Leader
+from flask_forge_jobs.runtime.duties.membership import Membership
+from flask_forge_jobs.runtime.duties.metrics import MetricsUpkeep
+from flask_forge_jobs.runtime.duties.reaper import Reaper
+from flask_forge_jobs.runtime.duties.retention import Sweeper
+from flask_forge_jobs.runtime.duties.sampler import Sampler
+from flask_forge_jobs.runtime.duties.strays import release_strays
+from flask_forge_jobs.runtime.duties.supervisor import Supervisor
+from flask_forge_jobs.runtime.outcomes import OutcomeMapper, OutcomeWriter
+from flask_forge_jobs.runtime.plan import RuntimePlan
+from flask_forge_jobs.runtime.run.execution import Execution, Runner
+from flask_forge_jobs.runtime.run.isolation import (
     FAREWELL_S,
     IsolatingRegistry,
     TaskProcesses,
     isolated_kinds,
 )
-from flask_forge_jobs.runtime.outcomes import OutcomeMapper, OutcomeWriter
-from flask_forge_jobs.runtime.plan import RuntimePlan
-from flask_forge_jobs.runtime.sampler import Sampler
 from flask_forge_jobs.runtime.service import Duty, Service
-from flask_forge_jobs.runtime.slots import SlotPool, Supervisor
+from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.runtime.upkeep import MetricsUpkeep, Sweeper, Upkeep
-from flask_forge_jobs.runtime.workers import Leader, Membership, Reaper
 from flask_forge_jobs.tasks.context import CancelReason
 
 logger = get_logger(__name__)

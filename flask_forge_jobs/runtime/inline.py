@@ -19,9 +19,9 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcomes import OutcomeMapper
 from flask_forge_jobs.runtime.plan import RuntimePlan
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.context import (
     CancelToken,

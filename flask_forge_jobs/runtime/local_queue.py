@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.run.execution import Execution
 
 HORIZON_S = 0.05
 MOST_AHEAD = 128

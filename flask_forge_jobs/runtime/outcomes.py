@@ -24,7 +24,7 @@ from flask_forge_jobs.model.outcomes import (
     update_for,
 )
 from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
-from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue

@@ -17,10 +17,10 @@ from flask_forge_jobs.model.cron import FiringReport
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.workers import shares
-from flask_forge_jobs.runtime.cron import without_failures
+from flask_forge_jobs.runtime.duties.cron import without_failures
+from flask_forge_jobs.runtime.duties.membership import SILENT_S
+from flask_forge_jobs.runtime.duties.metrics import fold_metrics
 from flask_forge_jobs.runtime.plan import DEFAULT_LEASE_S
-from flask_forge_jobs.runtime.upkeep import fold_metrics
-from flask_forge_jobs.runtime.workers import SILENT_S
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter, attempts_of_kind
 from flask_forge_jobs.tasks.routing import DefaultRouter

@@ -11,7 +11,7 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Mask
-from flask_forge_jobs.runtime.execution import (
+from flask_forge_jobs.runtime.run.execution import (
     NOBODY,
     Observer,
     Report,
@@ -19,7 +19,7 @@ from flask_forge_jobs.runtime.execution import (
     TaskScope,
     keep_progress,
 )
-from flask_forge_jobs.runtime.isolation import check_isolation
+from flask_forge_jobs.runtime.run.isolation import check_isolation
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob

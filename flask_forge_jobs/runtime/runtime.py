@@ -12,7 +12,6 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.randomness import fraction
-from flask_forge_jobs.runtime.execution import TaskScope
 from flask_forge_jobs.runtime.greeting import greet
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.plan import (
@@ -21,6 +20,7 @@ from flask_forge_jobs.runtime.plan import (
     DEFAULT_THREADS,
     RuntimePlan,
 )
+from flask_forge_jobs.runtime.run.execution import TaskScope
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.registry import TaskRegistry

@@ -3,10 +3,6 @@
 A slot thread delivers its outcome and takes the next job under one lock, without a
 database call. Threads start when they are first needed. A run that does not stop in
 time is *abandoned*: a new thread takes its slot, and its outcome is dropped.
-
-Once a second the supervisor reads ``max_workers`` and ``paused`` and sets how many jobs
-of each queue may run here, this process's share of the total. When a share shrinks,
-running jobs finish.
 """
 
 from __future__ import annotations
@@ -17,21 +13,15 @@ from collections.abc import Callable, Container, Iterable
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Snooze
-from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.model.workers import shares
-from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait
-from flask_forge_jobs.runtime.service import Duty
+from flask_forge_jobs.runtime.run.execution import Execution, Runner
 from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.runtime.workers import Membership
-from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.tasks.failures import describe_failure, fit
 
 logger = get_logger(__name__)
 
 # How long prefetching pauses after a job that may not wait had to go back.
 DIRECT_S = 1.0
-SETTINGS_PERIOD_S = 1.0
 
 
 class SlotThreads:
@@ -305,47 +295,3 @@ class SlotPool:
         for thread in threads:
             thread.join(max(ends_at - self._clock.monotonic(), 0.0))
         return not any(thread.is_alive() for thread in threads)
-
-
-class Supervisor(Duty):
-    """Applies the settings of the queues while the worker runs."""
-
-    def __init__(
-        self,
-        queues: QueueConfig,
-        membership: Membership,
-        state: WorkerState,
-        pool: SlotPool,
-    ) -> None:
-        super().__init__("supervisor", SETTINGS_PERIOD_S, clock=state.clock)
-        self._queues = queues
-        self._membership = membership
-        self._state = state
-        self._pool = pool
-        self._limits: dict[str, int] = {}
-
-    def tick(self) -> None:
-        """Read the settings and apply them."""
-        stored = {queue.name: queue for queue in self._queues.all()}
-        settings = self._state.settings
-        # A deleted queue gets jobs from producers that remember it: as if it were new.
-        settings |= {name: stored.get(name) or QueueSettings(name) for name in settings}
-        known = stored | settings
-        totals = {name: queue.max_workers for name, queue in known.items()}
-        found = shares(totals, self._membership.look())
-        for name in self._state.queue_names:
-            self._apply(settings[name], found[name, self._state.worker_id])
-
-    def _apply(self, queue: QueueSettings, limit: int) -> None:
-        name = queue.name
-        if queue.paused:
-            limit = 0
-        before = self._limits.get(name)
-        if limit == before:
-            return
-        self._limits[name] = limit
-        self._pool.set_limit(name, limit)
-        if limit == 0:
-            self._state.give_back_waiting(name)
-        elif before is None or limit > before:
-            self._state.notify(name)

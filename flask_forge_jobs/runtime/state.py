@@ -16,8 +16,8 @@ from flask_forge_jobs.model.outcomes import JobUpdate, Outcome, Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.reentry import Flag
-from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD, LocalQueue, Prefetch
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.service import Backoff
 
 Ended = tuple[Execution, Outcome]

@@ -26,7 +26,7 @@ from flask_forge_jobs import Storage, open_storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, to_micros
-from flask_forge_jobs.runtime.workers import LEADER_LEASE, LEADER_LEASE_S
+from flask_forge_jobs.runtime.duties.leader import LEADER_LEASE, LEADER_LEASE_S
 from tests.acceptance.application import SKEW_VARIABLE
 from tests.acceptance.driving import drive, numbers_of
 from tests.acceptance.fleet import Fleet, Worker, started

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.runtime.duties.reaper import SWEEPS_PER_LEASE
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
-from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE
 from tests.acceptance.application import LEDGER_VARIABLE, SWEEPS_SUFFIX
 from tests.acceptance.ledger import Kill, Life, Run
 from tests.acceptance.serving import FACTORY

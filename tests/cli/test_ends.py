@@ -29,7 +29,7 @@ def pooled() -> int:
     return pool.submit(os.getpid).result()
 """
 PATIENT = """
-from flask_forge_jobs.runtime.isolation import TaskProcesses
+from flask_forge_jobs.runtime.run.isolation import TaskProcesses
 close = TaskProcesses.close
 TaskProcesses.close = lambda processes, _: close(processes, 20.0)
 """

@@ -15,7 +15,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Done, Snooze
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.runtime.execution import Execution, Runner
+from flask_forge_jobs.runtime.run.execution import Execution, Runner
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from tests.support.clocks import MovingClock

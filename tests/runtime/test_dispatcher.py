@@ -24,12 +24,12 @@ from flask_forge_jobs.runtime.dispatcher import (
     Dispatcher,
     TimeLimits,
 )
-from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.outcomes import (
     UNSTORABLE_MESSAGE,
     OutcomeMapper,
     OutcomeWriter,
 )
+from flask_forge_jobs.runtime.run.execution import Execution, Runner
 from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.jobs.queue import JobQueue

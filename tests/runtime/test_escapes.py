@@ -12,7 +12,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Throttled
-from flask_forge_jobs.runtime.execution import Runner
+from flask_forge_jobs.runtime.run.execution import Runner
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import TaskContext
 from tests.support.runtimes import (

@@ -3,12 +3,8 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.local_queue import (
-    MOST_BYTES_AHEAD,
-    LocalQueue,
-    may_wait,
-)
+from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD, LocalQueue, may_wait
+from flask_forge_jobs.runtime.run.execution import Execution
 from tests.support.runtimes import claimed
 
 QUICK_S = 0.01

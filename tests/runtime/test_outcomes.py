@@ -22,13 +22,13 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcomes import (
     UNSTORABLE_MESSAGE,
     UNUSABLE_MESSAGE,
     OutcomeMapper,
     OutcomeWriter,
 )
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.decorator import Task

@@ -10,8 +10,8 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed
-from flask_forge_jobs.runtime.execution import Runner
 from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime.run.execution import Runner
 from flask_forge_jobs.runtime.slots import DIRECT_S, SlotPool
 from flask_forge_jobs.runtime.state import Ended, WorkerState
 from flask_forge_jobs.tasks.registry import TaskRegistry

@@ -10,7 +10,7 @@ import pytest
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, JobUpdate, Released
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.state import (
     IDLE_AFTER_S,
     PROMOTE_PERIOD_S,

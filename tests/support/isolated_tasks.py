@@ -20,8 +20,8 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Dead, Throttled
+from flask_forge_jobs.runtime.run.task_child import serve_tasks, take_channel
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.tasks.context import CancelledError, TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task

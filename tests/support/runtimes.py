@@ -13,8 +13,8 @@ from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Throttled
-from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.base import Storage

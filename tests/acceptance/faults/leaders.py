@@ -8,7 +8,7 @@ import time
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, to_micros
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.runtime.workers import LEADER_LEASE, LEADER_LEASE_S
+from flask_forge_jobs.runtime.duties.leader import LEADER_LEASE, LEADER_LEASE_S
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.firing import faults_of

@@ -15,7 +15,7 @@ from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import MAX_CRASHES, Done, Failed
-from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
+from flask_forge_jobs.runtime.duties.reaper import SWEEPS_PER_LEASE, Reaper
 from tests.acceptance import evidence
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.log_texts import RESCUED, pattern
@@ -44,7 +44,7 @@ for line in sys.stdin:
 # Watches a whole lease on a clock of its own, and sweeps when it is told to.
 _PATIENT_REAPER = """
 import logging
-from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
+from flask_forge_jobs.runtime.duties.reaper import (SWEEPS_PER_LEASE, Reaper)
 now = 0.0
 reaper = Reaper(
     storage.jobs, storage.workers, lease_s=1.0, written_until=lambda: now

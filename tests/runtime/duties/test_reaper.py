@@ -12,7 +12,7 @@ from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.workers import SlotReport
-from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
+from flask_forge_jobs.runtime.duties.reaper import SWEEPS_PER_LEASE, Reaper
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import queue as job_queue
 from flask_forge_jobs.storage.jobs.finish import rescue_jobs

@@ -9,7 +9,7 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.heartbeat import Strays, release_strays
+from flask_forge_jobs.runtime.duties.strays import Strays, release_strays
 from flask_forge_jobs.runtime.outcomes import OutcomeMapper, OutcomeWriter
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from flask_forge_jobs.runtime.isolation import CHANNEL_VARIABLE
-from flask_forge_jobs.runtime.task_child import take_channel
+from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
+from flask_forge_jobs.runtime.run.task_child import take_channel
 
 
 def test_the_channel_is_taken_once() -> None:

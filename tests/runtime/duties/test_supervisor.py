@@ -10,9 +10,10 @@ from flask_forge_jobs.model.queues import (
     QueueChanges,
     QueueSettings,
 )
-from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.slots import SlotPool, Supervisor
-from flask_forge_jobs.runtime.workers import Membership
+from flask_forge_jobs.runtime.duties.membership import Membership
+from flask_forge_jobs.runtime.duties.supervisor import Supervisor
+from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import claimed, worker_state

@@ -12,7 +12,7 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.metrics import DatabaseHealth, SampleSums, Window, window
-from flask_forge_jobs.runtime.sampler import ResourceMeter, Sampler
+from flask_forge_jobs.runtime.duties.sampler import ResourceMeter, Sampler
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.samples import SampleStore

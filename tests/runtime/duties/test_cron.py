@@ -10,15 +10,15 @@ import pytest
 
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.runtime.cron import (
+from flask_forge_jobs.runtime.duties.cron import (
     LEADERS_TURN_S,
     LONGEST_PAUSE_S,
     SHORTEST_PAUSE_S,
     Scheduler,
     pause_until,
 )
+from flask_forge_jobs.runtime.duties.leader import Leader
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.workers import Leader
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import QuickTask, registry_of, running, wait_until

@@ -18,7 +18,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
-from flask_forge_jobs.runtime import task_messages as messages
+from flask_forge_jobs.runtime.run import task_messages as messages
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task
 from flask_forge_jobs.tasks.process_groups import (

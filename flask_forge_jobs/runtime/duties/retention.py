@@ -1,4 +1,4 @@
-"""Upkeep: folds counts and metrics in every process, deletes old jobs in the leader."""
+"""Retention: deletes finished jobs, in the leader."""
 
 from __future__ import annotations
 
@@ -7,56 +7,13 @@ from collections.abc import Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import AlreadyRunningError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.runtime.duties.leader import Leader
 from flask_forge_jobs.runtime.service import Duty
-from flask_forge_jobs.runtime.workers import Leader
-from flask_forge_jobs.storage.jobs.admin import JobAdmin
-from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.retention import Retention
-from flask_forge_jobs.storage.samples import SampleStore
 
 logger = get_logger(__name__)
 
-COUNTS_PERIOD_S = 2.0
-METRICS_PERIOD_S = 300.0
 RETENTION_PERIOD_S = 300.0
-
-
-class Upkeep(Duty):
-    """Folds the changes of the job counts."""
-
-    def __init__(self, job_admin: JobAdmin) -> None:
-        super().__init__("upkeep", COUNTS_PERIOD_S)
-        self._job_admin = job_admin
-
-    def tick(self) -> None:
-        """Fold once."""
-        self._job_admin.fold_counts()
-
-
-class MetricsUpkeep(Duty):
-    """Merges the metrics of all processes and drops old ones."""
-
-    def __init__(
-        self, metrics: MetricStore, samples: SampleStore, clock: Clock
-    ) -> None:
-        super().__init__("metrics-upkeep", METRICS_PERIOD_S, clock=clock)
-        self._metrics = metrics
-        self._samples = samples
-
-    def tick(self) -> None:
-        """Fold and prune once."""
-        fold_metrics(self._metrics, self._samples, self._clock)
-
-
-def fold_metrics(
-    metrics: MetricStore, samples: SampleStore, clock: Clock
-) -> tuple[int, int]:
-    """Merge the metrics of all processes, drop old ones; return the number of each."""
-    # Rows that are folded too early are written anew each time, and what is pruned too
-    # early is lost, so neither clock alone may decide.
-    now_us = min(clock.now_us(), metrics.now_us())
-    merged = metrics.fold(now_us)
-    return merged, metrics.prune(now_us) + samples.prune(now_us)
 
 
 class Sweeper(Duty):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.workers import SILENT_S, HeartbeatAges, Membership
+from flask_forge_jobs.runtime.duties.membership import SILENT_S, Membership
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -110,34 +110,3 @@ def test_an_observer_that_was_stopped_begins_anew(
 
 
 # -- ages ----------------------------------------------------------------------------
-
-
-def test_ages_count_from_the_last_change() -> None:
-    ages: HeartbeatAges[str] = HeartbeatAges()
-
-    ages.observe([("a", 1), ("b", 1)], 0.0)
-    ages.observe([("a", 1), ("b", 2)], 5.0)
-    ages.observe([("a", 1), ("b", 2)], 5.0)
-
-    assert ages.older_than(10.0) == ["a"]
-    assert ages.older_than(5.0) == ["a", "b"]
-
-
-def test_ages_forget_what_is_gone() -> None:
-    ages: HeartbeatAges[str] = HeartbeatAges()
-
-    ages.observe([("a", 1)], 0.0)
-    ages.observe([], 10.0)
-    ages.observe([("a", 1)], 10.0)
-
-    assert ages.older_than(1.0) == []
-
-
-def test_ages_may_have_begun_before_the_first_look() -> None:
-    ages: HeartbeatAges[str] = HeartbeatAges()
-
-    ages.observe([("a", 1), ("b", 1)], 0.0, {"a": 7.0})
-    ages.observe([("a", 1), ("b", 1)], 3.0, {"a": 90.0, "b": 90.0})
-
-    assert ages.older_than(10.0) == ["a"]
-    assert ages.older_than(3.0) == ["a", "b"]

@@ -17,7 +17,7 @@ from flask_forge_jobs.model.outcomes import (
     Snooze,
     Throttled,
 )
-from flask_forge_jobs.runtime.execution import (
+from flask_forge_jobs.runtime.run.execution import (
     MOST_WARNED,
     WARN_PERIOD_S,
     Execution,

@@ -12,7 +12,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
     ThrottleScope,
 )
-from flask_forge_jobs.runtime.task_messages import (
+from flask_forge_jobs.runtime.run.task_messages import (
     decode,
     encode,
     outcome_message,

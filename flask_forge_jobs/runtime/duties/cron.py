@@ -14,8 +14,8 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.runtime.duties.leader import Leader
 from flask_forge_jobs.runtime.service import Duty
-from flask_forge_jobs.runtime.workers import Leader
 from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter, attempts_of_kind
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.runtime.duties.leader import LEADER_LEASE, LEADER_LEASE_S, Leader
 from flask_forge_jobs.runtime.service import Service
-from flask_forge_jobs.runtime.workers import LEADER_LEASE, LEADER_LEASE_S, Leader
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import SECOND_US, MovingClock
 from tests.support.runtimes import LIMIT_S

@@ -13,8 +13,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import SchemaTooNewError, StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimedJob, HeartbeatReport
 from flask_forge_jobs.model.outcomes import Done, Released
-from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.heartbeat import (
+from flask_forge_jobs.runtime.duties.heartbeat import (
     BEATS_PER_LEASE,
     LONG_RUN_S,
     REPORT_PERIOD_S,
@@ -22,6 +21,7 @@ from flask_forge_jobs.runtime.heartbeat import (
     TICK_S,
     Heartbeat,
 )
+from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import StorageMovedError, left_s

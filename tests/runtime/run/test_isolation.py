@@ -19,9 +19,9 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
-from flask_forge_jobs.runtime import isolation
 from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.isolation import (
+from flask_forge_jobs.runtime.run import isolation
+from flask_forge_jobs.runtime.run.isolation import (
     IsolatingRegistry,
     TaskProcess,
     TaskProcesses,

@@ -5,95 +5,16 @@ from typing import Any, cast
 
 import pytest
 
-from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.metrics import MetricKey, Tally
+from flask_forge_jobs.runtime.duties.leader import Leader
+from flask_forge_jobs.runtime.duties.retention import RETENTION_PERIOD_S, Sweeper
 from flask_forge_jobs.runtime.service import Duty
-from flask_forge_jobs.runtime.upkeep import (
-    RETENTION_PERIOD_S,
-    MetricsUpkeep,
-    Sweeper,
-    Upkeep,
-)
-from flask_forge_jobs.runtime.workers import Leader
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs.admin import FOLD_ROWS
 from flask_forge_jobs.storage.retention import GENTLE_BATCH
-from tests.support.clocks import SECOND_US, START_US, MovingClock
-from tests.support.figures import PastProcess
-from tests.support.jobs import enqueue, job_with
+from tests.support.clocks import MovingClock
+from tests.support.jobs import job_with
 from tests.support.sql import Sql
-from tests.support.threads import run_together
-
-MOMENT_US = START_US - START_US % (1800 * SECOND_US)
-
-
-def test_upkeep_keeps_the_counts_short_and_true(
-    storage: Storage, database_settings: DatabaseSettings
-) -> None:
-    sql = Sql(database_settings)
-    for _ in range(FOLD_ROWS + 1):
-        enqueue(storage)
-
-    Upkeep(storage.job_admin).tick()
-
-    assert sql.value("SELECT COUNT(*) FROM forge_job_count") == 1
-    sql.assert_counts_equal_rows()
-
-
-def test_any_number_of_processes_may_run_upkeep(
-    storage: Storage, database_settings: DatabaseSettings
-) -> None:
-    for _ in range(20):
-        enqueue(storage)
-
-    run_together([Upkeep(storage.job_admin).tick for _ in range(4)])
-
-    Sql(database_settings).assert_counts_equal_rows()
-
-
-# -- figures -----------------------------------------------------------------------
-
-
-def test_upkeep_merges_and_drops(
-    storage: Storage, database_settings: DatabaseSettings
-) -> None:
-    past = PastProcess(storage, MOMENT_US)
-    past.runs("mail", "send", [1])
-    PastProcess(storage, MOMENT_US).runs("mail", "send", [1])
-    sql = Sql(database_settings)
-    count = "SELECT COUNT(*) FROM forge_metric WHERE level = "
-
-    MetricsUpkeep(
-        storage.metrics, storage.samples, MovingClock(MOMENT_US + DAY_US // 6)
-    ).tick()
-    assert sql.run(f"{count} 10") == [(3,)]
-    assert sql.run(f"{count} 86400") == [(3,)]
-
-    MetricsUpkeep(
-        storage.metrics, storage.samples, MovingClock(MOMENT_US + 40 * DAY_US)
-    ).tick()
-    assert sql.run(f"{count} 10") == [(0,)]
-    assert sql.run(f"{count} 0") == [(3,)]
-    assert storage.metrics.counters().jobs["mail", "send"].completed == 2
-
-
-def test_a_host_whose_clock_is_ahead_folds_nothing_too_early(
-    storage: Storage, sql: Sql
-) -> None:
-    """Its owner would write the bucket anew each time."""
-    now_us = sql.now_us()
-    key = MetricKey(10, now_us - now_us % (10 * SECOND_US), "mail", "send")
-    storage.metrics.put("writer", {key: Tally(enqueued=1)})
-    ahead = MovingClock(now_us + 1200 * SECOND_US)
-
-    MetricsUpkeep(storage.metrics, storage.samples, ahead).tick()
-    storage.metrics.put("writer", {key: Tally(enqueued=2)})
-
-    assert sql.run("SELECT source, enqueued FROM forge_metric") == [("writer", 2)]
-
 
 DAY_S = 86_400
 

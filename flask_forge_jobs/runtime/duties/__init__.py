@@ -1,0 +1,1 @@
+"""Everything that a worker does besides running jobs, one duty a module."""

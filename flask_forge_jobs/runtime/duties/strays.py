@@ -1,0 +1,77 @@
+"""Strays: jobs that the database has for this worker although it does not know them.
+
+The answer to a claim can get lost after its commit. It may also just be late, so that
+the job still starts here. So a job that a heartbeat finds claimed for this worker but
+unknown to it counts as a *stray* only once every claim that had started by then has
+ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.claims import RunId
+from flask_forge_jobs.runtime.outcomes import OutcomeWriter
+from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.state import WorkerState
+from flask_forge_jobs.storage.jobs.queue import JobQueue
+
+logger = get_logger(__name__)
+
+_LOST_ANSWER = "the answer to the claim of job %s was lost; given back"
+
+
+class Strays:
+    """Finds strays and gives them back."""
+
+    def __init__(self, jobs: JobQueue, state: WorkerState) -> None:
+        self._jobs = jobs
+        self._state = state
+        # Run to the latest claim when a heartbeat first found it.
+        self._found: dict[RunId, int] = {}
+
+    def note(self, owned: AbstractSet[RunId]) -> None:
+        """Record which runs the database has for this worker."""
+        with self._state.lock:
+            newest = self._state.claims.newest
+        known = self._state.runs()
+        self._found = {
+            run: self._found.get(run, newest) for run in owned if run not in known
+        }
+
+    def give_back(self) -> bool:
+        """Give back the runs that no claim in progress can deliver any more.
+
+        Return whether there were any.
+        """
+        with self._state.lock:
+            due = {
+                run
+                for run, newest in self._found.items()
+                if self._state.claims.have_ended(newest)
+            }
+        if not due:
+            return False
+        for run in due:
+            del self._found[run]
+        # In this order: a run that ends in between is no longer held.
+        known = self._state.runs()
+        now = self._state.clock.monotonic()
+        strays = [
+            Execution(job, now)
+            for job in self._jobs.held(self._state.worker_id)
+            if job.run_id in due and job.run_id not in known
+        ]
+        for stray in strays:
+            logger.warning(_LOST_ANSWER, stray.job.id)
+        self._state.give_back(strays)
+        return True
+
+
+def release_strays(jobs: JobQueue, state: WorkerState, writer: OutcomeWriter) -> None:
+    """Give back every job that this worker still holds after the dispatcher's end."""
+    strays = jobs.held(state.worker_id)
+    for job in strays:
+        logger.warning(_LOST_ANSWER, job.id)
+    writer.release(strays)
