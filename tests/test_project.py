@@ -17,6 +17,8 @@ import pytest
 from flask_forge_jobs.auth.permissions import ROLES, Permission
 
 ROOT = Path(__file__).resolve().parents[1]
+# What a source distribution lacks.
+LEFT_OUT = ("tests/acceptance", "tests/mutants")
 PACKAGE = ROOT / "flask_forge_jobs"
 # What is needed to run, with the name that it is imported by.
 IMPORTED_AS = {
@@ -215,6 +217,8 @@ def test_contributors_are_sent_to_paths_that_exist() -> None:
     answers = section.split("\n   * - ")[2:]
     paths = re.findall(r"``([a-z0-9_]+(?:/[a-z0-9_]+)*(?:\.[a-z]+)?)``", section)
     named = [path for path in paths if "/" in path or "." in path]
+    if not (ROOT / "tests" / "mutants").is_dir():  # a source distribution
+        named = [path for path in named if not path.startswith(LEFT_OUT)]
 
     missing = [
         path

@@ -35,7 +35,7 @@ _LEAST_SECONDS, _MOST_SECONDS = 1, 86_400
 _WIDEST = 10**9 - 1
 _MOST_BUCKETS = 2000
 # How a message is framed is between the client and gunicorn, which answers what it
-# cannot frame itself, before any application; tests/acceptance/test_hostile_clients.py
+# cannot frame itself, before any application; tests/test_hostile_clients.py
 # sends such requests. Names are made up of whatever strings our modules hold.
 _FRAMING = frozenset({"transfer-encoding", "content-length"})
 Document = MutableMapping[str, Any]

@@ -29,7 +29,7 @@ from tests.support.jobs import OWNER, claim_one, run
 
 PREFIX = "/forge-jobs"
 FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
-CORPUS = Path(__file__).parents[1] / "api" / "hazards" / "corpora" / "xss.txt"
+CORPUS = Path(__file__).parent / "api" / "hazards" / "corpora" / "xss.txt"
 # What Chromium itself puts around a text that it shows.
 AROUND_TEXT = {"html", "head", "meta", "body", "pre", "div"}
 UNFIT_FOR_A_QUEUE = str.maketrans("", "", ",/?#%")
