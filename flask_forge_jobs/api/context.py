@@ -171,7 +171,7 @@ class Api:
             when_stored(state.observer.enqueued, results)
 
     def reading(
-        self, wanted: JobFilter | None, **page: Any
+        self, job_filter: JobFilter | None, **page: Any
     ) -> AbstractContextManager[None]:
         """Return the lock that a view holds while it uses a filter.
 
@@ -183,9 +183,9 @@ class Api:
             RateLimitedError: On entry: the read is expensive, and the caller has
                 another such read under way.
         """
-        if wanted is not None and (wanted.payload_search or "").strip():
+        if job_filter is not None and (job_filter.payload_search or "").strip():
             self.principal.require(Permission.PAYLOAD_REVEAL)
-        if wanted is None or not is_expensive(wanted, **page):
+        if job_filter is None or not is_expensive(job_filter, **page):
             return contextlib.nullcontext()
         return self.reading_much()
 

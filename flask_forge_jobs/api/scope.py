@@ -94,9 +94,9 @@ class Scope:
             return tuple(queue_names)
         return None if self.queues is None else tuple(sorted(self.queues))
 
-    def limit(self, wanted: JobFilter) -> JobFilter:
+    def limit(self, job_filter: JobFilter) -> JobFilter:
         """Return a filter that matches only jobs in the caller's queues."""
-        return replace(wanted, queues=self.names(wanted.queues))
+        return replace(job_filter, queues=self.names(job_filter.queues))
 
     def own(self, job_ids: Sequence[str]) -> list[str]:
         """Return the ids of jobs in the caller's queues, in order.

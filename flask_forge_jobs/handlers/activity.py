@@ -61,7 +61,7 @@ class ErrorGroup:
 
 def list_events(
     storage: Storage,
-    wanted: JobFilter,
+    job_filter: JobFilter,
     *,
     after: int | None,
     types: Sequence[str],
@@ -74,16 +74,16 @@ def list_events(
     none means all. ``limit`` is 1 to 500.
     """
     check_integer("limit", limit, 1, MAX_EVENTS)
-    wanted = checked_filter(wanted, IN_QUERY)
+    job_filter = checked_filter(job_filter, IN_QUERY)
     for word in types:
         if word not in tuple(EventType):
             message = f"{shown(word)} is not one of {', '.join(EventType)}"
             raise InvalidInputError("type", message)
     chosen = list(map(EventType, types)) or list(EventType)
     if after is None:
-        return storage.activity.latest_events(limit, chosen, wanted)
+        return storage.activity.latest_events(limit, chosen, job_filter)
     check_integer("after", after, 0, MAX_EVENT_ID)
-    return storage.activity.events_after(after, limit, chosen, wanted)
+    return storage.activity.events_after(after, limit, chosen, job_filter)
 
 
 def list_errors(
@@ -98,11 +98,11 @@ def list_errors(
     all. The result is at most 500 groups, the largest first, and the number of all
     groups.
     """
-    wanted = JobFilter(queues=queue_names, kinds=tuple(kinds))
-    wanted = checked_filter(wanted, IN_QUERY)
+    job_filter = JobFilter(queues=queue_names, kinds=tuple(kinds))
+    job_filter = checked_filter(job_filter, IN_QUERY)
     groups: dict[str, ErrorGroup] = {}
     signature_of = cache(signature)  # most errors are repeated
-    for failure in storage.activity.failures(MAX_FAILURES, wanted):
+    for failure in storage.activity.failures(MAX_FAILURES, job_filter):
         shared = signature_of(failure.text)
         if shared not in groups:
             groups[shared] = ErrorGroup(
@@ -147,14 +147,14 @@ def stats(
     the time of the answer.
     """
 
-    def is_wanted(name: str) -> bool:
+    def is_visible(name: str) -> bool:
         return queue_names is None or name in queue_names
 
     snapshot = storage.job_reader.snapshot()
     settings = [queue.settings for queue in snapshot.overview]
-    queues = {queue.name: queue for queue in settings if is_wanted(queue.name)}
+    queues = {queue.name: queue for queue in settings if is_visible(queue.name)}
     statistics = {
-        name: each for name, each in snapshot.statistics.items() if is_wanted(name)
+        name: each for name, each in snapshot.statistics.items() if is_visible(name)
     }
     overview = storage.workers.overview()
     ended = storage.activity.ended_within(JobStatus.DEAD, _DAY_S, statistics)
@@ -163,11 +163,11 @@ def stats(
         queues=len(queues),
         paused_queues=[name for name, queue in queues.items() if queue.paused],
         throttled_queues=[name for name in queues if name in snapshot.cooling],
-        unassigned_queues=list(filter(is_wanted, overview.unassigned_queues)),
+        unassigned_queues=list(filter(is_visible, overview.unassigned_queues)),
         orphan_queues=sorted(statistics.keys() - queues.keys()),
         workers_live=sum(
             queue_names is None
-            or any(is_wanted(slot.queue_name) for slot in worker.slots)
+            or any(is_visible(slot.queue_name) for slot in worker.slots)
             for worker in overview.workers
         ),
         max_lag_seconds=max(

@@ -41,7 +41,7 @@ class AuditPage:
 
 def list_entries(
     storage: Storage,
-    wanted: AuditFilter,
+    audit_filter: AuditFilter,
     *,
     limit: int = 100,
     cursor: str | None = None,
@@ -49,14 +49,14 @@ def list_entries(
     """Return audit entries, the newest first; ``limit`` is 1 to 1,000."""
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     for name in ("actor", "action", "target"):
-        value: str | None = getattr(wanted, name)
+        value: str | None = getattr(audit_filter, name)
         if value is not None:
             check_text(name, value, MAX_FILTER_LENGTH)
-    start, end = wanted.start, wanted.end
+    start, end = audit_filter.start, audit_filter.end
     if start is not None and end is not None and start > end:
         raise InvalidInputError("from", "lies after to")
     before = None if cursor is None else _position(cursor)
-    rows = storage.audit.page(wanted, limit + 1, before)
+    rows = storage.audit.page(audit_filter, limit + 1, before)
     has_more = len(rows) > limit
     rows = rows[:limit]
     next_cursor = f"{to_micros(rows[-1].at)}-{rows[-1].id}" if has_more else None

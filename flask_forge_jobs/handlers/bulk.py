@@ -100,16 +100,16 @@ def retry_by_status(
     A job whose dedupe key is held by an unfinished job is skipped. Without
     ``queue_name``, ``within`` limits the queues; None means all.
     """
-    wanted = JobFilter(
+    job_filter = JobFilter(
         queues=_queues(storage, queue_name, within),
         kinds=_kinds(kind),
         statuses=(JobStatus.parse(status),),
     )
-    if wanted.statuses[0] not in REQUEUEABLE:
+    if job_filter.statuses[0] not in REQUEUEABLE:
         raise InvalidInputError(
             "status", f"{status!r} is not one of {', '.join(REQUEUEABLE)}"
         )
-    return change_matching(storage, JobAction.RETRY, wanted, limits)
+    return change_matching(storage, JobAction.RETRY, job_filter, limits)
 
 
 def delete_by_status(
@@ -130,15 +130,15 @@ def delete_by_status(
     means all.
     """
     last = None if older_than is None else older_than - MICROSECOND
-    wanted = JobFilter(
+    job_filter = JobFilter(
         queues=_queues(storage, queue_name, within),
         kinds=_kinds(kind),
         statuses=(JobStatus.parse(status),),
         enqueued_to=last,
     )
     if expected is not None:
-        check_expected(expected, storage.job_reader.total(wanted))
-    return change_matching(storage, JobAction.DELETE, wanted, limits)
+        check_expected(expected, storage.job_reader.total(job_filter))
+    return change_matching(storage, JobAction.DELETE, job_filter, limits)
 
 
 def delete_done_older_than(
@@ -229,7 +229,7 @@ def change_named(
 def change_matching(
     storage: Storage,
     action: JobAction,
-    wanted: JobFilter,
+    job_filter: JobFilter,
     limits: BulkLimits,
     *,
     run_at: datetime | None = None,
@@ -242,7 +242,7 @@ def change_matching(
     call = _Call(limits)
     while room := call.room:
         step = storage.job_admin.step(
-            action, wanted, after=after, limit=room, run_at=run_at
+            action, job_filter, after=after, limit=room, run_at=run_at
         )
         call.add(step.matched, step.change)
         after = step.position

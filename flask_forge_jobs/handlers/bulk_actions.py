@@ -38,7 +38,7 @@ class Instruction:
     action: JobAction
     # Either ids, at most 10,000, or a filter.
     job_ids: Sequence[str] | None = None
-    wanted: JobFilter | None = None
+    job_filter: JobFilter | None = None
     # Confirms a filter without conditions.
     is_all: bool | None = None
     # How many jobs the caller expects.
@@ -51,7 +51,7 @@ class Instruction:
 
     def __post_init__(self) -> None:
         """Check for either ids or a filter, and for ``run_at`` of a reschedule only."""
-        has_filter = self.wanted is not None or bool(self.is_all)
+        has_filter = self.job_filter is not None or bool(self.is_all)
         if self.job_ids is not None and has_filter:
             raise InvalidInputError("ids", "cannot be combined with a filter")
         if self.job_ids is None and not has_filter:
@@ -97,13 +97,13 @@ def act(
     """
     if instruction.job_ids is not None:
         return _on_named(storage, instruction, instruction.job_ids, limits)
-    wanted = checked_filter(instruction.wanted or JobFilter(), IN_BODY)
+    job_filter = checked_filter(instruction.job_filter or JobFilter(), IN_BODY)
     # Checked here, because the filter drops blank searches.
-    if wanted == JobFilter() and not instruction.is_all:
+    if job_filter == JobFilter() and not instruction.is_all:
         raise InvalidInputError("all", "must be true to act on every job")
-    if wanted.queues is None:
-        wanted = replace(wanted, queues=within)
-    return _on_matching(storage, instruction, wanted, limits)
+    if job_filter.queues is None:
+        job_filter = replace(job_filter, queues=within)
+    return _on_matching(storage, instruction, job_filter, limits)
 
 
 def _on_named(
@@ -136,21 +136,24 @@ def _on_named(
 
 
 def _on_matching(
-    storage: Storage, instruction: Instruction, wanted: JobFilter, limits: BulkLimits
+    storage: Storage,
+    instruction: Instruction,
+    job_filter: JobFilter,
+    limits: BulkLimits,
 ) -> ActionReport:
     action, cursor = instruction.action, instruction.cursor
-    after = None if cursor is None else from_walk_cursor(cursor, action, wanted)
-    matched = storage.job_reader.total(wanted)
+    after = None if cursor is None else from_walk_cursor(cursor, action, job_filter)
+    matched = storage.job_reader.total(job_filter)
     if _is_only_counted(instruction, matched):
         return ActionReport(matched)
     report = change_matching(
-        storage, action, wanted, limits, run_at=instruction.run_at, after=after
+        storage, action, job_filter, limits, run_at=instruction.run_at, after=after
     )
     position = report.position
     return _report(
         matched,
         report,
-        None if position is None else to_walk_cursor(position, action, wanted),
+        None if position is None else to_walk_cursor(position, action, job_filter),
         listed=MAX_LISTED_SKIPS,
     )
 

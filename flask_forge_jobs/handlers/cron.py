@@ -161,16 +161,16 @@ def change_schedule(
     before: list[ScheduleDefinition] = []
 
     def decide(schedule: Schedule) -> ScheduleDefinition:
-        wanted = schedule.definition
-        before.append(wanted)
+        definition = schedule.definition
+        before.append(definition)
         if "cron_expr" in values:
-            wanted = schedule.with_expression(values["cron_expr"])
-        wanted = replace(wanted, **values)
+            definition = schedule.with_expression(values["cron_expr"])
+        definition = replace(definition, **values)
         # Disabling a schedule does not require a valid payload.
         if not values.keys().isdisjoint(("kind", "payload")):
-            payload = load_text(wanted.payload)
-            check_payload_of_kind(registry, wanted.kind, payload)
-        return wanted if dedupe is None else wanted.deduped(dedupe)
+            payload = load_text(definition.payload)
+            check_payload_of_kind(registry, definition.kind, payload)
+        return definition if dedupe is None else definition.deduped(dedupe)
 
     after = storage.cron.change(name, decide)
     return ScheduleEdit(before[-1], after)
@@ -217,8 +217,8 @@ def preview(
     ``count`` is 1 to 100; there may be fewer firings.
     """
     check_integer("count", count, *PREVIEW_RANGE)
-    wanted = replace(_SOME_SCHEDULE, cron_expr=cron_expr, timezone=timezone)
-    firings = [wanted.next_firing(now)]
+    definition = replace(_SOME_SCHEDULE, cron_expr=cron_expr, timezone=timezone)
+    firings = [definition.next_firing(now)]
     expression, zone = CronExpression.parse(cron_expr), ZoneInfo(timezone)
     while len(firings) < count:
         following = next_after(expression, firings[-1], zone)

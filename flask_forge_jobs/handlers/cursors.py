@@ -28,25 +28,31 @@ _LARGEST_KEY = 2**62
 MAX_CURSOR_LENGTH = 2048
 
 
-def to_cursor(end: Position, wanted: JobFilter, order: JobOrder) -> str:
+def to_cursor(end: Position, job_filter: JobFilter, order: JobOrder) -> str:
     """Return the cursor of the end of a page."""
-    return _written([end.key, end.id, end.is_unfinished], _of_page(wanted, order))
+    return _written([end.key, end.id, end.is_unfinished], _of_page(job_filter, order))
 
 
-def from_cursor(text: str, wanted: JobFilter, order: JobOrder) -> Position:
+def from_cursor(text: str, job_filter: JobFilter, order: JobOrder) -> Position:
     """Return the position of a cursor; errors have the field ``cursor``."""
-    key, job_id, is_unfinished = _read(text, _of_page(wanted, order), (int, str, bool))
+    key, job_id, is_unfinished = _read(
+        text, _of_page(job_filter, order), (int, str, bool)
+    )
     return Position(key, job_id, is_unfinished=is_unfinished)
 
 
-def to_walk_cursor(position: WalkPosition, action: JobAction, wanted: JobFilter) -> str:
+def to_walk_cursor(
+    position: WalkPosition, action: JobAction, job_filter: JobFilter
+) -> str:
     """Return the cursor of the position where a bulk action ended."""
-    return _written(list(position), _of_walk(action, wanted))
+    return _written(list(position), _of_walk(action, job_filter))
 
 
-def from_walk_cursor(text: str, action: JobAction, wanted: JobFilter) -> WalkPosition:
+def from_walk_cursor(
+    text: str, action: JobAction, job_filter: JobFilter
+) -> WalkPosition:
     """Return the position of a cursor."""
-    place = _read(text, _of_walk(action, wanted), (str, str, str, int, str))
+    place = _read(text, _of_walk(action, job_filter), (str, str, str, int, str))
     position = WalkPosition(*place)
     if position.status not in list(JobStatus):
         raise _not_ours()
@@ -64,12 +70,12 @@ def from_ids_cursor(text: str, action: JobAction, job_ids: Sequence[str]) -> str
     return str(last_id)
 
 
-def _of_page(wanted: JobFilter, order: JobOrder) -> list[object]:
-    return [str(order.column), order.descending, *_parts(wanted)]
+def _of_page(job_filter: JobFilter, order: JobOrder) -> list[object]:
+    return [str(order.column), order.descending, *_parts(job_filter)]
 
 
-def _of_walk(action: JobAction, wanted: JobFilter) -> list[object]:
-    return [str(action), *_parts(wanted)]
+def _of_walk(action: JobAction, job_filter: JobFilter) -> list[object]:
+    return [str(action), *_parts(job_filter)]
 
 
 def _written(place: Sequence[object], binding: Sequence[object]) -> str:
@@ -122,11 +128,11 @@ def _checksum(raw: bytes, binding: Sequence[object]) -> bytes:
     return blake2b(text.encode() + raw, digest_size=_CHECKSUM_BYTES).digest()
 
 
-def _parts(wanted: JobFilter) -> list[object]:
+def _parts(job_filter: JobFilter) -> list[object]:
     """Return the values of a filter; lists are sorted, as their order is irrelevant."""
     values: list[object] = []
-    for each in fields(wanted):
-        value = getattr(wanted, each.name)
+    for each in fields(job_filter):
+        value = getattr(job_filter, each.name)
         if isinstance(value, (tuple, list)):
             value = sorted(map(str, value))
         elif each.name.startswith("enqueued_") and value is not None:

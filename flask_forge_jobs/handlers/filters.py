@@ -61,39 +61,41 @@ IN_QUERY = FilterNames(
 )
 
 
-def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
+def checked_filter(job_filter: JobFilter, names: FilterNames) -> JobFilter:
     """Return a filter with checked values; errors have the route's names.
 
     States may be plain text, ``scheduled`` too. Blanks around a search are dropped; a
     blank search is no filter.
     """
     for attribute in ("queues", "kinds"):
-        _check_names(getattr(wanted, attribute) or (), attribute, names)
-    statuses, scheduled = _checked_statuses(wanted, names)
-    _check_window(wanted, names)
+        _check_names(getattr(job_filter, attribute) or (), attribute, names)
+    statuses, scheduled = _checked_statuses(job_filter, names)
+    _check_window(job_filter, names)
     for attribute, longest in (
         ("dedupe_key", DEDUPE_KEY_LENGTH),
         ("slot_id", MAX_NAME_LENGTH),
         ("schedule_name", MAX_NAME_LENGTH),
     ):
-        value = getattr(wanted, attribute)
+        value = getattr(job_filter, attribute)
         if value is not None:
             check_text(names.of(attribute), value, longest)
-    if wanted.min_attempts:
+    if job_filter.min_attempts:
         most = MAX_ATTEMPTS_RANGE[1]
-        check_integer(names.of("min_attempts"), wanted.min_attempts, 0, most)
-    ending = wanted.ending
+        check_integer(names.of("min_attempts"), job_filter.min_attempts, 0, most)
+    ending = job_filter.ending
     if ending is not None:
         ending = Ending.parse(ending, names.of("ending"))
     return replace(
-        wanted,
+        job_filter,
         ending=ending,
-        queues=None if wanted.queues is None else tuple(dict.fromkeys(wanted.queues)),
-        kinds=tuple(dict.fromkeys(wanted.kinds)),
+        queues=None
+        if job_filter.queues is None
+        else tuple(dict.fromkeys(job_filter.queues)),
+        kinds=tuple(dict.fromkeys(job_filter.kinds)),
         statuses=statuses,
         scheduled=scheduled,
-        payload_search=_checked_search(wanted, "payload_search", names),
-        error_search=_checked_search(wanted, "error_search", names),
+        payload_search=_checked_search(job_filter, "payload_search", names),
+        error_search=_checked_search(job_filter, "error_search", names),
     )
 
 
@@ -108,11 +110,11 @@ def _check_names(values: Sequence[str], attribute: str, names: FilterNames) -> N
 
 
 def _checked_statuses(
-    wanted: JobFilter, names: FilterNames
+    job_filter: JobFilter, names: FilterNames
 ) -> tuple[tuple[JobStatus, ...], bool]:
     statuses: dict[JobStatus, None] = {}
-    scheduled = wanted.scheduled
-    for word in map(str, wanted.statuses):
+    scheduled = job_filter.scheduled
+    for word in map(str, job_filter.statuses):
         if word == SCHEDULED:
             scheduled = True
         elif word in STATUS_WORDS:
@@ -126,8 +128,8 @@ def _checked_statuses(
     return tuple(statuses), scheduled and JobStatus.PENDING not in statuses
 
 
-def _check_window(wanted: JobFilter, names: FilterNames) -> None:
-    start, end = wanted.enqueued_from, wanted.enqueued_to
+def _check_window(job_filter: JobFilter, names: FilterNames) -> None:
+    start, end = job_filter.enqueued_from, job_filter.enqueued_to
     for attribute, instant in (("enqueued_from", start), ("enqueued_to", end)):
         if instant is None:
             continue
@@ -142,9 +144,9 @@ def _check_window(wanted: JobFilter, names: FilterNames) -> None:
 
 
 def _checked_search(
-    wanted: JobFilter, attribute: str, names: FilterNames
+    job_filter: JobFilter, attribute: str, names: FilterNames
 ) -> str | None:
-    text: str | None = getattr(wanted, attribute)
+    text: str | None = getattr(job_filter, attribute)
     trimmed = text.strip() if text is not None else ""
     if not trimmed:
         return None

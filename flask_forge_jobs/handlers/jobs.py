@@ -148,7 +148,7 @@ def _milliseconds(start: datetime | None, end: datetime | None) -> int | None:
 
 def list_jobs(
     storage: Storage,
-    wanted: JobFilter,
+    job_filter: JobFilter,
     *,
     limit: int,
     offset: int,
@@ -159,7 +159,9 @@ def list_jobs(
     """
     check_integer("limit", limit, 0, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
-    return storage.job_reader.page(checked_filter(wanted, IN_LISTING), limit, offset)
+    return storage.job_reader.page(
+        checked_filter(job_filter, IN_LISTING), limit, offset
+    )
 
 
 def failed_jobs(
@@ -170,8 +172,8 @@ def failed_jobs(
 ) -> JobsPage:
     """Return the newest failed jobs, 1 to 1,000, and the number of all."""
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
-    wanted = JobFilter(queues=queues, statuses=(JobStatus.FAILED,))
-    return storage.job_reader.page(wanted, limit)
+    job_filter = JobFilter(queues=queues, statuses=(JobStatus.FAILED,))
+    return storage.job_reader.page(job_filter, limit)
 
 
 def scheduled_jobs(
@@ -189,8 +191,8 @@ def scheduled_jobs(
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
     queues = None if queue_name is None else [queue_name]
-    wanted = JobFilter(queues=queues, scheduled=True)
-    return storage.job_reader.page(wanted, limit, offset, _SOONEST_FIRST)
+    job_filter = JobFilter(queues=queues, scheduled=True)
+    return storage.job_reader.page(job_filter, limit, offset, _SOONEST_FIRST)
 
 
 def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int]:
@@ -213,7 +215,7 @@ class JobsFound:
 
 def find_jobs(
     storage: Storage,
-    wanted: JobFilter,
+    job_filter: JobFilter,
     *,
     sort: str,
     limit: int,
@@ -233,20 +235,22 @@ def find_jobs(
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     if count not in COUNTS:
         raise InvalidInputError("count", f"{shown(count)} is neither exact nor none")
-    wanted = checked_filter(wanted, IN_QUERY)
-    after = None if cursor is None else from_cursor(cursor, wanted, order)
+    job_filter = checked_filter(job_filter, IN_QUERY)
+    after = None if cursor is None else from_cursor(cursor, job_filter, order)
     page = storage.job_reader.find(
-        wanted, order, limit, after, with_total=count == "exact"
+        job_filter, order, limit, after, with_total=count == "exact"
     )
     return JobsFound(
         rows=page.rows,
-        next_cursor=None if page.end is None else to_cursor(page.end, wanted, order),
+        next_cursor=None
+        if page.end is None
+        else to_cursor(page.end, job_filter, order),
         total=page.total,
     )
 
 
 def is_expensive(
-    wanted: JobFilter, *, limit: int = 0, offset: int = 0, sort: str = DEFAULT_SORT
+    job_filter: JobFilter, *, limit: int = 0, offset: int = 0, sort: str = DEFAULT_SORT
 ) -> bool:
     """Tell whether a read may walk or sort very many jobs, or fills megabytes.
 
@@ -255,8 +259,8 @@ def is_expensive(
     return (
         limit > MAX_CHEAP_LIMIT
         or offset > MAX_CHEAP_OFFSET
-        or wanted.searches_texts
-        or wanted.min_attempts > 0
+        or job_filter.searches_texts
+        or job_filter.min_attempts > 0
         or sort.removeprefix("-") in _SORTED_WITHOUT_INDEX
     )
 

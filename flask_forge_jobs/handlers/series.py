@@ -150,27 +150,27 @@ def series(
     limits allow. An unknown name has empty buckets. Buckets are at least 60 s wide.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
-    wanted = sorted(set(names))
-    if len(wanted) > MAX_NAMES:
-        raise InvalidInputError("name", f"{len(wanted)} exceed {MAX_NAMES}")
-    if len(wanted) * cut.count > MAX_BUCKETS_IN_ALL:
+    chosen = sorted(set(names))
+    if len(chosen) > MAX_NAMES:
+        raise InvalidInputError("name", f"{len(chosen)} exceed {MAX_NAMES}")
+    if len(chosen) * cut.count > MAX_BUCKETS_IN_ALL:
         raise InvalidInputError(
             "bucket_secs",
-            f"{len(wanted)} series of {cut.count} buckets exceed {MAX_BUCKETS_IN_ALL}",
+            f"{len(chosen)} series of {cut.count} buckets exceed {MAX_BUCKETS_IN_ALL}",
         )
-    known = wanted or _known_names(storage, by, cut, now, queue_names)
-    wanted = known[: min(MAX_NAMES, MAX_BUCKETS_IN_ALL // max(cut.count, 1))]
+    known = chosen or _known_names(storage, by, cut, now, queue_names)
+    chosen = known[: min(MAX_NAMES, MAX_BUCKETS_IN_ALL // max(cut.count, 1))]
     now_us = to_micros(now)
     level = cut.level(now_us)
     stored = cut.stored(level)
     metrics = storage.metrics
     if by == "kind":
-        timelines = metrics.timelines_of_kinds(stored, level, wanted, queue_names)
+        timelines = metrics.timelines_of_kinds(stored, level, chosen, queue_names)
     else:
-        timelines = metrics.timelines(stored, level, wanted)
+        timelines = metrics.timelines(stored, level, chosen)
     shown = [
         Series(name, _buckets(cut, cut.share_out(stored, timelines[name], now_us)))
-        for name in wanted
+        for name in chosen
     ]
     return SeriesList(shown, len(known))
 

@@ -76,6 +76,11 @@ class ScheduleDefinition:
         check_catch_up(self.catch_up)
         check_integer("catch_up_limit", self.catch_up_limit, *CATCH_UP_LIMIT_RANGE)
 
+    @property
+    def series(self) -> tuple[str, str]:
+        """The fields that decide when it fires: its expression and its time zone."""
+        return self.cron_expr, self.timezone
+
     def digest(self) -> str:
         """Return 16 hexadecimal digits that identify this definition."""
         text = json.dumps(asdict(self), sort_keys=True)
@@ -205,33 +210,33 @@ class Schedule:
 
     def with_expression(self, cron_expr: str) -> ScheduleDefinition:
         """Return the definition with a new expression that ends such a disabling."""
-        wanted = replace(self.definition, cron_expr=cron_expr)
+        definition = replace(self.definition, cron_expr=cron_expr)
         if self.is_disabled_by_its_expression:
-            return replace(wanted, enabled=True)
-        return wanted
+            return replace(definition, enabled=True)
+        return definition
 
-    def revised(self, wanted: ScheduleDefinition, now: datetime) -> Schedule:
+    def revised(self, definition: ScheduleDefinition, now: datetime) -> Schedule:
         """Return the schedule with another definition; itself if nothing changes.
 
         A due firing stays due, unless expression, zone or ``enabled`` change: then the
         series restarts from now, and missed firings are dropped.
         """
         old = self.definition
-        if wanted == old:
+        if definition == old:
             return self
-        new_times = (wanted.cron_expr, wanted.timezone) != (old.cron_expr, old.timezone)
-        begins_anew = new_times or (wanted.enabled and not old.enabled)
+        new_times = definition.series != old.series
+        begins_anew = new_times or (definition.enabled and not old.enabled)
         next_fire_at, last_error = self.next_fire_at, self.last_error
         if begins_anew:
-            wanted.check()
-            next_fire_at, last_error = wanted.next_firing(now), None
+            definition.check()
+            next_fire_at, last_error = definition.next_firing(now), None
         else:
-            wanted.check_beside_times()
+            definition.check_beside_times()
         return replace(
             self,
-            definition=wanted,
+            definition=definition,
             updated_at=now,
-            next_fire_at=next_fire_at if wanted.enabled else None,
+            next_fire_at=next_fire_at if definition.enabled else None,
             last_error=last_error,
         )
 
@@ -302,10 +307,10 @@ def followed(stored: Schedule, declared: ScheduleDefinition) -> ScheduleDefiniti
         for name, value in now.items()
         if value != has[name] and has[name] == before.get(name)
     }
-    wanted = stored.definition
+    definition = stored.definition
     if "cron_expr" in changes:
-        wanted = stored.with_expression(changes["cron_expr"])
-    return replace(wanted, **changes)
+        definition = stored.with_expression(changes["cron_expr"])
+    return replace(definition, **changes)
 
 
 def _values(text: str | None) -> dict[str, Any]:

@@ -63,17 +63,17 @@ def refuse(value: object, path: str, wants: str) -> NoReturn:
 
 
 def _scalar(kind: type, *more: type) -> Conversion:
-    wanted = (kind, *more)
+    accepted = (kind, *more)
 
     def take(value: Any, path: str) -> Any:
         # A value of a subclass, such as an IntEnum, becomes one of the base class.
         for each, exact in _EXACT.items():
-            if each in wanted and isinstance(value, each):
+            if each in accepted and isinstance(value, each):
                 return exact(value)
         refuse(value, path, _NAMES[kind])
 
-    forms = frozenset(FORMS[each] for each in wanted)
-    return Conversion(_NAMES[kind], forms, frozenset(wanted), take, take)
+    forms = frozenset(FORMS[each] for each in accepted)
+    return Conversion(_NAMES[kind], forms, frozenset(accepted), take, take)
 
 
 _EXACT: dict[type, Callable[[Any], Any]] = {

@@ -34,23 +34,23 @@ class JobMatch:
         arguments = stored if isinstance(stored, dict) else {}
         for name, value in (self.args or {}).items():
             # As stored, where a tuple is a list.
-            wanted = load_text(dump(value, name))
+            expected = load_text(dump(value, name))
             is_there = arguments.get(name, _NOTHING)
             if is_there is _NOTHING:
-                yield f"args[{name!r}]: wanted {wanted!r}, is not there"
-            elif not _is_same(is_there, wanted):
-                yield f"args[{name!r}]: wanted {wanted!r}, is {is_there!r}"
+                yield f"args[{name!r}]: wanted {expected!r}, is not there"
+            elif not _is_same(is_there, expected):
+                yield f"args[{name!r}]: wanted {expected!r}, is {is_there!r}"
 
         if self.queue is not None and self.queue != job.queue_name:
             yield f"queue: wanted {self.queue!r}, is {job.queue_name!r}"
         if self.at is None:
             return
         due = job.scheduled_at
-        wanted = (
+        expected = (
             job.enqueued_at + self.at if isinstance(self.at, timedelta) else self.at
         )
-        if abs(due - wanted) > AT_TOLERANCE:
-            yield f"at: wanted {wanted.isoformat()}, is {due.isoformat()}"
+        if abs(due - expected) > AT_TOLERANCE:
+            yield f"at: wanted {expected.isoformat()}, is {due.isoformat()}"
 
     def __str__(self) -> str:
         parts = [self.kind]
@@ -62,15 +62,15 @@ class JobMatch:
 
 
 def missing_text(
-    wanted: JobMatch, jobs: Sequence[Job], other_kinds: Sequence[str]
+    match: JobMatch, jobs: Sequence[Job], other_kinds: Sequence[str]
 ) -> str:
     """Return the message when none of the jobs of a kind matches."""
-    lines = [f"no job was enqueued for: {wanted}"]
+    lines = [f"no job was enqueued for: {match}"]
     if not jobs:
         others = ", ".join(other_kinds) or "nothing"
-        lines.append(f"no job of the kind {wanted.kind!r} at all; enqueued: {others}")
+        lines.append(f"no job of the kind {match.kind!r} at all; enqueued: {others}")
         return "\n".join(lines)
-    compared = [(wanted.differences(job), job) for job in jobs]
+    compared = [(match.differences(job), job) for job in jobs]
     compared.sort(key=lambda pair: len(pair[0]))
     for differences, job in compared[:MOST_SHOWN]:
         lines.append(f"  {shown(job)}")
@@ -80,9 +80,9 @@ def missing_text(
     return "\n".join(lines)
 
 
-def unwanted_text(wanted: JobMatch, jobs: Sequence[Job]) -> str:
+def unwanted_text(match: JobMatch, jobs: Sequence[Job]) -> str:
     """Return the message when jobs match that should not."""
-    lines = [f"jobs were enqueued for: {wanted}"]
+    lines = [f"jobs were enqueued for: {match}"]
     lines += [f"  {shown(job)}" for job in jobs[:MOST_SHOWN]]
     if len(jobs) > MOST_SHOWN:
         lines.append(f"  and {len(jobs) - MOST_SHOWN} more")
@@ -97,6 +97,6 @@ def shown(job: Job) -> str:
     )
 
 
-def _is_same(value: Any, wanted: Any) -> bool:
+def _is_same(value: Any, expected: Any) -> bool:
     """Compare JSON values; ``True`` is not 1."""
-    return dump(value) == dump(wanted)
+    return dump(value) == dump(expected)

@@ -264,11 +264,13 @@ class JobsKit:
         """
         reader = self._state.storage.job_reader
         kinds = () if task is None else (_kind_of(task),)
-        wanted = JobFilter(kinds=kinds, enqueued_from=self._begun_at)
-        page = reader.find(wanted, _OLDEST_FIRST, _PAGE, with_total=False)
+        job_filter = JobFilter(kinds=kinds, enqueued_from=self._begun_at)
+        page = reader.find(job_filter, _OLDEST_FIRST, _PAGE, with_total=False)
         ids = [row.id for row in page.rows]
         while page.end is not None:
-            page = reader.find(wanted, _OLDEST_FIRST, _PAGE, page.end, with_total=False)
+            page = reader.find(
+                job_filter, _OLDEST_FIRST, _PAGE, page.end, with_total=False
+            )
             ids += [row.id for row in page.rows]
         return [reader.get(job_id) for job_id in ids]
 
@@ -293,13 +295,13 @@ class JobsKit:
             AssertionError: None matches; the message shows how the closest ones differ.
         """
         __tracebackhide__ = True
-        wanted = JobMatch(_kind_of(task), _named(task, args), queue, at)
+        match = JobMatch(_kind_of(task), _named(task, args), queue, at)
         jobs = self.enqueued(task)
         for job in jobs:
-            if not wanted.differences(job):
+            if not match.differences(job):
                 return job
         others = sorted({job.kind for job in self.enqueued()})
-        raise AssertionError(missing_text(wanted, jobs, others))
+        raise AssertionError(missing_text(match, jobs, others))
 
     def assert_not_enqueued(
         self,
@@ -315,10 +317,10 @@ class JobsKit:
             AssertionError: The message shows the jobs that match.
         """
         __tracebackhide__ = True
-        wanted = JobMatch(_kind_of(task), _named(task, args), queue, at)
-        matches = [job for job in self.enqueued(task) if not wanted.differences(job)]
+        match = JobMatch(_kind_of(task), _named(task, args), queue, at)
+        matches = [job for job in self.enqueued(task) if not match.differences(job)]
         if matches:
-            raise AssertionError(unwanted_text(wanted, matches))
+            raise AssertionError(unwanted_text(match, matches))
 
 
 def _kind_of(task: Task[..., Any] | str) -> str:

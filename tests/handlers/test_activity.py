@@ -40,15 +40,15 @@ def fail(storage: Storage, text: str, queue_name: str = "default") -> str:
         ({"after": -1}, "after"),
         ({"after": 2**63}, "after"),
         ({"types": ["enqueued", "retried"]}, "type"),
-        ({"wanted": JobFilter(queues=[""])}, "queue"),
-        ({"wanted": JobFilter(kinds=["\x00"])}, "kind"),
+        ({"job_filter": JobFilter(queues=[""])}, "queue"),
+        ({"job_filter": JobFilter(kinds=["\x00"])}, "kind"),
     ],
 )
 def test_what_is_out_of_bounds_is_named(
     storage: Storage, asked: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        list_events(storage, **({"wanted": JobFilter()} | ASKED | asked))
+        list_events(storage, **({"job_filter": JobFilter()} | ASKED | asked))
     assert caught.value.field == field
 
 

@@ -28,7 +28,7 @@ LIMITS = BulkLimits()
     [
         ({}, "ids"),
         ({"is_all": False}, "ids"),
-        ({"job_ids": ["x"], "wanted": having(JobStatus.DEAD)}, "ids"),
+        ({"job_ids": ["x"], "job_filter": having(JobStatus.DEAD)}, "ids"),
         ({"job_ids": ["x"], "is_all": True}, "ids"),
         ({"job_ids": ["x"], "run_at": NOW}, "run_at"),
         ({"job_ids": ["x"], "action": JobAction.RESCHEDULE}, "run_at"),
@@ -51,16 +51,16 @@ def test_an_instruction_is_complete_and_clear(
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "job_filter",
     [
         JobFilter(),
         JobFilter(kinds=[], statuses=[]),
         JobFilter(payload_search="  ", error_search=""),
     ],
 )
-def test_everything_must_be_said(storage: Storage, wanted: JobFilter) -> None:
+def test_everything_must_be_said(storage: Storage, job_filter: JobFilter) -> None:
     job_with(storage, JobStatus.DONE)
-    instruction = Instruction(action=JobAction.DELETE, wanted=wanted)
+    instruction = Instruction(action=JobAction.DELETE, job_filter=job_filter)
 
     with pytest.raises(InvalidInputError) as caught:
         bulk_actions.act(storage, instruction, limits=LIMITS, within=["default"])
@@ -90,7 +90,7 @@ def test_only_so_many_skips_of_a_filter_are_listed(storage: Storage) -> None:
     for job in storage.job_reader.page(JobFilter(), count + 1).rows:
         storage.job_admin.cancel(job.id)
     storage.jobs.enqueue_many(keyed)
-    instruction = Instruction(action=JobAction.RETRY, wanted=having(JobStatus.DEAD))
+    instruction = Instruction(action=JobAction.RETRY, job_filter=having(JobStatus.DEAD))
 
     report = bulk_actions.act(storage, instruction, limits=LIMITS)
 

@@ -42,7 +42,7 @@ class EventsQuerySchema(V1Schema):
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Build the model's filter."""
         queues, kinds = values.pop("queues") or None, values.pop("kinds")
-        return values | {"wanted": JobFilter(queues=queues, kinds=kinds)}
+        return values | {"job_filter": JobFilter(queues=queues, kinds=kinds)}
 
 
 class EventSchema(V1Schema):

@@ -55,5 +55,5 @@ class AuditQuerySchema(V1Schema):
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Build the model's filter."""
         names = ("actor", "action", "target", "start", "end")
-        wanted = AuditFilter(**{name: values.pop(name) for name in names})
-        return {"wanted": wanted, **values}
+        audit_filter = AuditFilter(**{name: values.pop(name) for name in names})
+        return {"audit_filter": audit_filter, **values}

@@ -87,7 +87,7 @@ class ActionRequestSchema(V1Schema):
         load_default=None,
         metadata=bounds.JOB_IDS,
     )
-    wanted = Nested(
+    job_filter = Nested(
         ActionFilterSchema,
         data_key="filter",
         load_default=None,

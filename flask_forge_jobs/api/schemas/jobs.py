@@ -122,7 +122,7 @@ class FilterSchema(WireSchema):
 class ListRequestSchema(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.list_jobs`."""
 
-    wanted = Nested(
+    job_filter = Nested(
         FilterSchema,
         data_key="filter",
         load_default=JobFilter,
@@ -139,7 +139,7 @@ class ExactFilterSchema(V1Schema, FilterSchema):
 class ExactListRequestSchema(V1Schema, ListRequestSchema):
     """The same below ``/v1``, where unknown keys are errors."""
 
-    wanted = Nested(
+    job_filter = Nested(
         ExactFilterSchema,
         data_key="filter",
         load_default=JobFilter,
@@ -219,7 +219,7 @@ class JobsQuerySchema(V1Schema):
         """Build the model's filter."""
         parts = {key: values.pop(key) for key in _FILTER_KEYS & values.keys()}
         parts["queues"] = parts["queues"] or None
-        return values | {"wanted": JobFilter(**parts)}
+        return values | {"job_filter": JobFilter(**parts)}
 
 
 class JobsFoundSchema(V1Schema):

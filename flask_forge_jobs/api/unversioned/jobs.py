@@ -42,9 +42,9 @@ _REVEAL = schemas.RevealQuerySchema()
 def list_jobs(api: Api) -> Response:
     """Return one page of jobs, the newest first."""
     arguments = api.body(present_state().route.body or _LIST)
-    wanted = arguments.pop("wanted")
-    with api.reading(wanted, **arguments):
-        page = jobs.list_jobs(api.storage, api.scope.limit(wanted), **arguments)
+    job_filter = arguments.pop("job_filter")
+    with api.reading(job_filter, **arguments):
+        page = jobs.list_jobs(api.storage, api.scope.limit(job_filter), **arguments)
         return json_response(_DUMP_PAGE(page))
 
 

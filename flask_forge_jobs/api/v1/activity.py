@@ -24,9 +24,9 @@ _DUMP_STATS = dumper(_STATS)
 def list_events(api: Api) -> Response:
     """Return the events after a given event, or the latest ones."""
     query = api.query(_EVENTS_QUERY)
-    wanted = api.scope.limit(query.pop("wanted"))
-    with api.reading(wanted, limit=query["limit"]):
-        page = activity.list_events(api.storage, wanted, **query)
+    job_filter = api.scope.limit(query.pop("job_filter"))
+    with api.reading(job_filter, limit=query["limit"]):
+        page = activity.list_events(api.storage, job_filter, **query)
     return json_response(_DUMP_EVENTS(page))
 
 

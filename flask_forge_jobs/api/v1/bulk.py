@@ -40,9 +40,9 @@ def act(api: Api) -> Response:
         ]
         instruction = replace(instruction, job_ids=own)
     else:
-        wanted = instruction.wanted
-        within = api.scope.names(() if wanted is None else wanted.queues)
-    with api.reading(instruction.wanted):
+        job_filter = instruction.job_filter
+        within = api.scope.names(() if job_filter is None else job_filter.queues)
+    with api.reading(instruction.job_filter):
         report = bulk_actions.act(
             api.storage, instruction, limits=api.bulk_limits, within=within
         )

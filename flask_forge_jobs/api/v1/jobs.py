@@ -38,8 +38,8 @@ _DUMP_ROW = dumper(_ROW)
 def find_jobs(api: Api) -> Response:
     """Return one page of matching jobs and the cursor of the next page."""
     query = api.query(_QUERY)
-    query["wanted"] = api.scope.limit(query["wanted"])
-    with api.reading(query["wanted"], limit=query["limit"], sort=query["sort"]):
+    query["job_filter"] = api.scope.limit(query["job_filter"])
+    with api.reading(query["job_filter"], limit=query["limit"], sort=query["sort"]):
         page = jobs.find_jobs(api.storage, **query)
         response = json_response(_DUMP_FOUND(page))
     if page.total is not None:

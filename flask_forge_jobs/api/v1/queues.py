@@ -108,8 +108,8 @@ def _answer(queue: QueueOverview, status: int = 200) -> Response:
 def _expected() -> Callable[[QueueSettings], bool] | None:
     if "If-Match" not in request.headers:
         return None
-    wanted = request.if_match
-    return lambda settings: wanted.contains(settings_etag(settings))
+    if_match = request.if_match
+    return lambda settings: if_match.contains(settings_etag(settings))
 
 
 ROUTES = (

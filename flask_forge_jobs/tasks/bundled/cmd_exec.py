@@ -138,11 +138,11 @@ class CmdExec:
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run the program of a job, which is stopped when the job is."""
         try:
-            wanted = load_text(payload)
+            arguments = load_text(payload)
         except InvalidInputError as error:
             return Dead(clip(f"corrupt row: {error.message}"))
         try:
-            command = self._command(wanted)
+            command = self._command(arguments)
         except InvalidInputError as error:
             return Dead(clip(f"payload: {error}"))
         except _FolderError as error:
@@ -161,22 +161,22 @@ class CmdExec:
             return not_started(command.argv[0], error)
         return _outcome_of(group, command, context)
 
-    def _command(self, wanted: object) -> _Command:
-        if not isinstance(wanted, dict):
+    def _command(self, arguments: object) -> _Command:
+        if not isinstance(arguments, dict):
             raise InvalidInputError("argv", "the payload is not a JSON object")
-        unknown = sorted(wanted.keys() - _KEYS)
+        unknown = sorted(arguments.keys() - _KEYS)
         if unknown:
             raise InvalidInputError(
                 unknown[0], f"is not one of {', '.join(sorted(_KEYS))}"
             )
-        argv = _argv(wanted.get("argv"))
-        timeout_s = wanted.get("timeout_secs")
-        stdin = wanted.get("stdin")
+        argv = _argv(arguments.get("argv"))
+        timeout_s = arguments.get("timeout_secs")
+        stdin = arguments.get("stdin")
         return _Command(
             argv=argv,
             program=self._programs.path_of(argv),
-            environ=self._environ | self._chosen(wanted.get("env")),
-            folder=self._folder(wanted.get("cwd")),
+            environ=self._environ | self._chosen(arguments.get("env")),
+            folder=self._folder(arguments.get("cwd")),
             stdin=b"" if stdin is None else _text("stdin", stdin).encode(),
             timeout_s=DEFAULT_TIMEOUT_S
             if timeout_s is None

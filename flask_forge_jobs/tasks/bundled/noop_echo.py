@@ -30,15 +30,15 @@ class NoopEcho:
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once; stop early if cancelled."""
         try:
-            wanted = load_text(payload)
+            arguments = load_text(payload)
         except InvalidInputError as error:
             return Dead(clip(f"corrupt row: {error.message}"))
-        if not isinstance(wanted, dict):
-            wanted = {}
+        if not isinstance(arguments, dict):
+            arguments = {}
         try:
-            sleep_ms = _milliseconds(wanted, "sleep_ms", DEFAULT_SLEEP_MS)
-            throttle_ms = _milliseconds(wanted, "throttle_ms", 0)
-            fail = _boolean(wanted, "fail")
+            sleep_ms = _milliseconds(arguments, "sleep_ms", DEFAULT_SLEEP_MS)
+            throttle_ms = _milliseconds(arguments, "throttle_ms", 0)
+            fail = _boolean(arguments, "fail")
         except InvalidInputError as error:
             return Dead(clip(f"bad arguments: {error}"))
         if sleep_ms and context.cancel.wait(sleep_ms / 1000):
@@ -48,13 +48,13 @@ class NoopEcho:
         return Throttled(throttle_ms / 1000) if throttle_ms else Done()
 
 
-def _milliseconds(wanted: dict[str, Any], name: str, default: int) -> int:
-    value = wanted.get(name)
+def _milliseconds(arguments: dict[str, Any], name: str, default: int) -> int:
+    value = arguments.get(name)
     return default if value is None else check_integer(name, value, 0, LONGEST_MS)
 
 
-def _boolean(wanted: dict[str, Any], name: str) -> bool:
-    value = wanted.get(name)
+def _boolean(arguments: dict[str, Any], name: str) -> bool:
+    value = arguments.get(name)
     if value is not None and not isinstance(value, bool):
         raise InvalidInputError(name, f"{value!r} is not true or false")
     return bool(value)

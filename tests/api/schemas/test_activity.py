@@ -12,7 +12,7 @@ def test_an_event_id_has_up_to_nineteen_digits() -> None:
 
     assert loaded == {
         "after": 2**63 - 1,
-        "wanted": JobFilter(queues=["mail"]),
+        "job_filter": JobFilter(queues=["mail"]),
         "types": (),
         "limit": 100,
     }

@@ -13,7 +13,9 @@ def test_query_loads_as_the_arguments_of_the_handler() -> None:
     assert AuditQuerySchema().load(
         {"actor": "ada", "from": "2027-01-01T00:00:00Z"}
     ) == {
-        "wanted": AuditFilter(actor="ada", start=datetime(2027, 1, 1, tzinfo=UTC)),
+        "audit_filter": AuditFilter(
+            actor="ada", start=datetime(2027, 1, 1, tzinfo=UTC)
+        ),
         "limit": 100,
         "cursor": None,
     }

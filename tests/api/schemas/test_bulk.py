@@ -43,7 +43,7 @@ def test_a_filter_of_an_action_refuses_what_it_does_not_know() -> None:
     loaded = ActionRequestSchema().load(
         {"action": "retry", "filter": {"error": "x", "min_attempts": None}}
     )
-    assert loaded["wanted"] == JobFilter(error_search="x")
+    assert loaded["job_filter"] == JobFilter(error_search="x")
 
     with pytest.raises(ValidationError) as caught:
         ActionRequestSchema().load({"action": "retry", "filter": {"status": ["dead"]}})

@@ -61,14 +61,14 @@ def test_list_request_makes_the_models_filter() -> None:
 
     loaded = ListRequestSchema().load(body)
 
-    wanted = JobFilter(queues=["mail"], enqueued_from=EXACT)
-    assert loaded == {"wanted": wanted, "limit": 50, "offset": 0}
+    job_filter = JobFilter(queues=["mail"], enqueued_from=EXACT)
+    assert loaded == {"job_filter": job_filter, "limit": 50, "offset": 0}
 
 
 def test_list_request_without_a_filter_wants_everything() -> None:
     loaded = ListRequestSchema().load({"limit": 1, "offset": 2})
 
-    assert loaded == {"wanted": JobFilter(), "limit": 1, "offset": 2}
+    assert loaded == {"job_filter": JobFilter(), "limit": 1, "offset": 2}
 
 
 def test_enqueue_request_fills_in_what_is_absent() -> None:
@@ -117,7 +117,7 @@ def test_jobs_query_makes_the_models_filter() -> None:
     )
 
     assert loaded == {
-        "wanted": JobFilter(
+        "job_filter": JobFilter(
             statuses=["done"],  # type: ignore[list-item]  # the handler parses it
             payload_search="x",
             schedule_name="nightly",
