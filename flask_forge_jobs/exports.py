@@ -43,6 +43,7 @@ from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.cron_expression import parse_cron
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, EndedJob, Snooze, Throttled
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.passes import (
     cron_tick_once,
@@ -57,7 +58,6 @@ from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.context import (
     CancelledError,
-    CancelReason,
     CancelToken,
     TaskContext,
     current_job,

@@ -21,13 +21,13 @@ from flask import Flask
 from flask_forge_jobs import forks
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
-from flask_forge_jobs.model.outcomes import Done, Outcome, update_for
+from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.model.outcomes import Outcome
+from flask_forge_jobs.model.run_end import RunEnd, end_of_run
 from flask_forge_jobs.runtime.run.execution import Observer
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.tasks.context import CancelReason, TaskContext
+from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import policy_of
-from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.registry import Runnable
 
@@ -80,6 +80,12 @@ job_put_back = _signals.signal(
     The job was throttled or snoozed, its worker is stopping, or another worker has it.
     """,
 )
+_SIGNALS = {
+    RunEnd.DONE: job_succeeded,
+    RunEnd.FAILED: job_failed,
+    RunEnd.DEAD: job_dead,
+    RunEnd.CANCELLED: job_cancelled,
+}
 ends_of_runs = (job_succeeded, job_failed, job_dead, job_cancelled, job_put_back)
 """One follows each ``job_started``, unless the process dies or the task never ends."""
 
@@ -146,32 +152,21 @@ class SignalObserver(Observer):
         outcome: Outcome,
         raised: Sequence[BaseException],
     ) -> None:
-        reason = context.cancel.reason
-        stands = isinstance(outcome, Done)
-        if reason is CancelReason.LOST or (
-            reason is CancelReason.SHUTDOWN and not stands
-        ):
-            self._send(job_put_back, context=context)
-            return
-        if reason is CancelReason.TIMEOUT and not stands:
-            limit_s = task.timeout_s if job.timeout_s is None else job.timeout_s
-            outcome = of_time_limit(policy_of(task), limit_s, outcome)
-        is_user = reason is CancelReason.USER
-        ending = update_for(job, outcome, failure_delay_s=0.0, user_cancelled=is_user)
-        if ending.status is JobStatus.DONE:
-            self._send(job_succeeded, context=context)
-        elif is_user:
-            self._send(job_cancelled, context=context)
-        elif ending.status in (JobStatus.DEAD, JobStatus.FAILED):
-            is_dead = ending.status is JobStatus.DEAD
-            self._send(
-                job_dead if is_dead else job_failed,
-                context=context,
-                error=raised[0] if raised else None,
-                message=ending.error,
-            )
-        else:
-            self._send(job_put_back, context=context)
+        policy = policy_of(task)
+        update = end_of_run(
+            job,
+            outcome,
+            context.cancel.reason,
+            timeout_s=task.timeout_s if job.timeout_s is None else job.timeout_s,
+            is_final=lambda _, error: policy.is_final(error),
+            delay_s=lambda *_: 0.0,
+        )
+        end = RunEnd.RELEASED if update is None else update.end
+        values: dict[str, object] = {}
+        if update is not None and end in (RunEnd.FAILED, RunEnd.DEAD):
+            values["error"] = raised[0] if raised else None
+            values["message"] = update.error
+        self._send(_SIGNALS.get(end, job_put_back), context=context, **values)
 
     def worker_started(self, worker_id: str, queues: Sequence[str]) -> None:
         """Send ``worker_started``."""

@@ -257,6 +257,19 @@ def test_exceptions_to_the_mirror_exist() -> None:
     assert set(TESTED_ELSEWHERE) <= names
 
 
+def test_only_one_module_tells_reasons_to_stop_apart() -> None:
+    """Others set a reason; :mod:`.model.run_end` says what it does to the job."""
+    readers = {
+        name_of(path)
+        for path in modules()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Compare | ast.match_case | ast.Dict)
+        and "CancelReason." in ast.unparse(node)
+    }
+
+    assert readers == {"model/run_end"}
+
+
 def test_packages_hold_nothing_but_a_docstring() -> None:
     """Importing a contract must not drag in a driver; only two export, for users."""
     for path in PACKAGE.rglob("__init__.py"):

@@ -20,8 +20,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Failed, JobUpdate
+from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.browser import Browser

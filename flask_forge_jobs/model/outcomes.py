@@ -1,9 +1,8 @@
-"""How a task ends, what that does to its job, and which job follows.
+"""How a task ends, and which job follows.
 
 A task ends by returning (:class:`Done`), by raising any exception (:class:`Failed`), or
-by raising or returning :class:`Throttled` or :class:`Dead`. :func:`update_for` maps the
-outcome to the one write that ends the run. A job that ended without being done may have
-a follow-up (:class:`FollowUp`).
+by raising or returning :class:`Throttled` or :class:`Dead`. A job that ended without
+being done may have a follow-up (:class:`FollowUp`).
 """
 
 from __future__ import annotations
@@ -17,21 +16,10 @@ from typing import Any, NamedTuple, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES, shown
-from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 
-CANCELLED_MESSAGE = "cancelled by user"
-SUPERSEDED_MESSAGE = "superseded by active sibling"
-# A job whose worker dies this often is not tried again (the poison-pill limit).
-MAX_CRASHES = 3
-# A job throttled this often in a row has failed; otherwise it could hold up its queue
-# for ever.
-MAX_CONSECUTIVE_THROTTLES = 100
-# As many snoozes count in ``throttle_attempts``: their waits grow no further, and more
-# of them would leave no throttle of those 100.
-COUNTED_SNOOZES = 10
 MAX_THROTTLE_S = 86_400.0
 MAX_ERROR_BYTES = 8192
 MAX_REASON_LENGTH = 1000
@@ -190,142 +178,6 @@ class FollowUp(NamedTuple):
 
 
 FollowUps = Mapping[Ending, FollowUp]
-
-
-@dataclass(slots=True)
-class JobUpdate:
-    """The one write that ends a run; its job's id and claim are part of the fence.
-
-    Args:
-        delay_s: Seconds until the job may be claimed again; None for a final state.
-        error: Text for ``last_error`` and, unless it is a throttle, for the history.
-        result: Canonical JSON text of the task's value.
-        result_error: Why the value is not kept.
-        uncount: The attempt does not count.
-        is_counted: A throttle raises the job's ``throttle_attempts``.
-        cool_down_s: Hint for cooling down the whole queue; None leaves it alone.
-        run_us: Duration of the run; None if it never started.
-        wait_us: From due to started; None if already counted.
-        total_us: From enqueued to ended.
-        concurrency_key: Under which a concurrency limit admitted the run, or None.
-        was_tried: A write has failed, but may have been stored.
-        is_cancelled: The job ends as cancelled by a user, ``error`` says so.
-    """
-
-    job: ClaimedJob
-    status: JobStatus
-    delay_s: float | None = None
-    error: str | None = None
-    traceback: str | None = None
-    result: str | None = None
-    result_error: str | None = None
-    uncount: bool = False
-    is_throttle: bool = False
-    is_counted: bool = True
-    cool_down_s: float | None = None
-    run_us: int | None = None
-    wait_us: int | None = None
-    total_us: int = 0
-    concurrency_key: str | None = None
-    was_tried: bool = False
-    is_cancelled: bool = False
-    follow_ups: FollowUps | None = None
-
-    def cancel(self, message: str) -> None:
-        """Make it the end of a job that a user has cancelled."""
-        self.status, self.error, self.delay_s = JobStatus.DEAD, message, None
-        self.is_cancelled = True
-
-    def follow_up(self) -> NewJob | None:
-        """Return the job that follows this one's end, if one does."""
-        if self.status is not JobStatus.DEAD:
-            return None
-        ending = Ending.CANCELLED if self.is_cancelled else Ending.DEAD
-        chosen = (self.follow_ups or {}).get(ending)
-        if chosen is None:
-            return None
-        job = self.job
-        return chosen.job(
-            EndedJob(
-                id=job.id,
-                kind=job.kind,
-                queue_name=job.queue_name,
-                arguments=None,
-                attempts=job.attempts,
-                error=str(self.error or ""),  # a plain one, as JSON has it
-                ending=ending.value,
-            ),
-            job.payload,
-        )
-
-
-def update_for(
-    job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
-) -> JobUpdate:
-    """Return the write for an outcome; a retry waits ``failure_delay_s``.
-
-    After a cancel by a user, everything but ``Done`` is final.
-    """
-    match outcome:
-        case Done(result, unkept):
-            return JobUpdate(job, JobStatus.DONE, result=result, result_error=unkept)
-        case _ if user_cancelled:
-            cancelled = JobUpdate(job, JobStatus.DEAD)
-            cancelled.cancel(CANCELLED_MESSAGE)
-            return cancelled
-        case Released():
-            return JobUpdate(job, JobStatus.PENDING, delay_s=0.0, uncount=True)
-        case Dead(message=message):
-            trace = outcome.traceback
-            return JobUpdate(job, JobStatus.DEAD, error=message, traceback=trace)
-        case Throttled() if _may_throttle_again(job, outcome):
-            whole_queue = outcome.scope is ThrottleScope.QUEUE
-            return JobUpdate(
-                job,
-                JobStatus.PENDING,
-                delay_s=outcome.retry_after_s,
-                error=outcome.reason,
-                uncount=True,
-                is_throttle=True,
-                is_counted=_is_counted(job, outcome),
-                cool_down_s=outcome.retry_after_s if whole_queue else None,
-            )
-        case Throttled():
-            message = f"throttled {MAX_CONSECUTIVE_THROTTLES} times in a row"
-            if outcome.reason is not None:
-                message = clip(f"{message}: {outcome.reason}")
-            return _failure_update(job, Failed(message), failure_delay_s)
-        case Failed():
-            return _failure_update(job, outcome, failure_delay_s)
-
-
-def _may_throttle_again(job: ClaimedJob, outcome: Throttled) -> bool:
-    if isinstance(outcome, Snooze):
-        return True
-    return job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES
-
-
-def _is_counted(job: ClaimedJob, outcome: Throttled) -> bool:
-    return job.throttle_attempts < COUNTED_SNOOZES or not isinstance(outcome, Snooze)
-
-
-def _failure_update(
-    job: ClaimedJob, failure: Failed, failure_delay_s: float
-) -> JobUpdate:
-    is_last = job.attempts >= job.max_attempts
-    return JobUpdate(
-        job,
-        JobStatus.DEAD if is_last else JobStatus.FAILED,
-        delay_s=None if is_last else failure_delay_s,
-        error=failure.message,
-        traceback=failure.traceback,
-    )
-
-
-def cancelled_message(reason: str | None) -> str:
-    """Return the last error of a job that a user cancelled, with the user's reason."""
-    words = (reason or "").strip()
-    return clip(f"{CANCELLED_MESSAGE}: {words}" if words else CANCELLED_MESSAGE)
 
 
 def clip(text: str, longest_bytes: int = MAX_ERROR_BYTES) -> str:

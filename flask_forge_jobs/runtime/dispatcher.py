@@ -17,7 +17,8 @@ from flask_forge_jobs.errors import SchemaTooNewError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.outcomes import Failed, JobUpdate
+from flask_forge_jobs.model.outcomes import Failed
+from flask_forge_jobs.model.run_end import CancelReason, JobUpdate
 from flask_forge_jobs.runtime.outcomes import OutcomeWriter
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S, Watch
@@ -25,7 +26,6 @@ from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.tasks.context import CancelReason
 
 logger = get_logger(__name__)
 

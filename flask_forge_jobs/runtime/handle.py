@@ -20,6 +20,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import Released
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.reentry import calls
 from flask_forge_jobs.runtime.dispatcher import Dispatcher, TimeLimits
 from flask_forge_jobs.runtime.duties.counts import Upkeep
@@ -45,7 +46,6 @@ from flask_forge_jobs.runtime.run.isolation import (
 from flask_forge_jobs.runtime.service import Duty, Service
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.tasks.context import CancelReason
 
 logger = get_logger(__name__)
 

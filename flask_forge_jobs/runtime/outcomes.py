@@ -14,24 +14,26 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import (
-    Done,
     Failed,
     FollowUps,
-    JobUpdate,
     Outcome,
     Released,
     Snooze,
-    update_for,
 )
 from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
+from flask_forge_jobs.model.run_end import (
+    CancelReason,
+    JobUpdate,
+    RunEnd,
+    end_of_failure,
+    end_of_run,
+)
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.decorator import Task, policy_of
-from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.failures import (
     describe_failure,
     fit,
@@ -39,16 +41,18 @@ from flask_forge_jobs.tasks.failures import (
     trace_of,
 )
 from flask_forge_jobs.tasks.registry import Runnable
-from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
+from flask_forge_jobs.tasks.retries import DEFAULT_RETRY
 
 logger = get_logger(__name__)
 # Gets one line for each run that ends; has its own name so that it can be turned off.
 JOB_LOGGER = "flask_forge_jobs.jobs"
 job_logger = get_logger(JOB_LOGGER)
 _LEVELS = {
-    JobStatus.DONE: logging.INFO,
-    JobStatus.FAILED: logging.WARNING,
-    JobStatus.DEAD: logging.ERROR,
+    RunEnd.DONE: logging.INFO,
+    RunEnd.FAILED: logging.WARNING,
+    RunEnd.DEAD: logging.ERROR,
+    RunEnd.CANCELLED: logging.INFO,
+    RunEnd.THROTTLED: logging.INFO,
 }
 UNUSABLE_MESSAGE = "the task's outcome could not be used"
 UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
@@ -76,50 +80,43 @@ class OutcomeMapper:
         An unusable outcome, such as one of a broken subclass, becomes a failure, so
         that the rest of the batch can be stored.
         """
+        job, reason = execution.job, execution.token.reason
         try:
-            return self._update(execution, outcome)
+            update = end_of_run(
+                job,
+                outcome,
+                reason,
+                timeout_s=execution.timeout_s,
+                is_final=self._is_final,
+                delay_s=self._delay_s,
+            )
+            if update is not None:
+                return self._complete(update, execution, outcome)
         except Exception as error:  # noqa: BLE001  # must not block other outcomes
             trace = trace_of(error, self._mask)
-            logger.error("cannot use how job %s ended: %s", execution.job.id, trace)  # noqa: TRY400
-            return self._failed(execution, error)
+            logger.error("cannot use how job %s ended: %s", job.id, trace)  # noqa: TRY400
+            return self._failed(execution, reason, error)
+        self.lost_count += 1
+        logger.warning("job %s was lost to another worker; result dropped", job.id)
+        return None
 
-    def _failed(self, execution: Execution, error: Exception) -> JobUpdate:
-        job = execution.job
+    def _failed(
+        self, execution: Execution, reason: CancelReason | None, error: Exception
+    ) -> JobUpdate | None:
         text = f"{UNUSABLE_MESSAGE}: {describe_failure(error)}"
-        update = update_for(
-            job,
-            Failed(fit(text, self._mask)),
-            failure_delay_s=DEFAULT_RETRY.delay_s(job.attempts, self._jitter),
-            user_cancelled=execution.token.reason is CancelReason.USER,
+        failure = Failed(fit(text, self._mask))
+        update = end_of_run(
+            execution.job,
+            failure,
+            reason,
+            timeout_s=execution.timeout_s,
+            is_final=lambda *_: False,
+            delay_s=lambda job, _: DEFAULT_RETRY.delay_s(job.attempts, self._jitter),
         )
-        return self._complete(update, execution)
-
-    def _update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
-        job, reason = execution.job, execution.token.reason
-        if reason is CancelReason.LOST:
-            self.lost_count += 1
-            logger.warning("job %s was lost to another worker; result dropped", job.id)
-            return None
-        delay_s = 0.0
-        if not isinstance(outcome, Done):
-            if reason is CancelReason.SHUTDOWN:
-                outcome = Released()
-            elif reason is CancelReason.TIMEOUT:
-                policy = self._policy_of(job.kind)
-                outcome = of_time_limit(policy, execution.timeout_s, outcome)
-            delay_s = self._delay_s(job, outcome)
-        update = update_for(
-            job,
-            outcome,
-            failure_delay_s=delay_s,
-            user_cancelled=reason is CancelReason.USER,
-        )
-        return self._complete(
-            update, execution, was_snoozed=isinstance(outcome, Snooze)
-        )
+        return update and self._complete(update, execution, failure)
 
     def _complete(
-        self, update: JobUpdate, execution: Execution, *, was_snoozed: bool = False
+        self, update: JobUpdate, execution: Execution, outcome: Outcome
     ) -> JobUpdate:
         """Add what follows the run and how long it took, and log it."""
         job = execution.job
@@ -127,6 +124,9 @@ class OutcomeMapper:
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
         # A snooze is not a run, unless its start has been counted.
+        was_snoozed = isinstance(outcome, Snooze) and (
+            update.is_throttle or update.is_cancelled
+        )
         is_run = execution.is_start_counted or not was_snoozed
         if execution.started_at and is_run:
             held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)
@@ -138,8 +138,8 @@ class OutcomeMapper:
             self._log(update)
         return update
 
-    def _policy_of(self, kind: str) -> RetryPolicy:
-        return policy_of(self._task_of(kind))
+    def _is_final(self, job: ClaimedJob, error: BaseException) -> bool:
+        return policy_of(self._task_of(job.kind)).is_final(error)
 
     def _follow_ups_of(self, kind: str) -> FollowUps | None:
         task = self._task_of(kind)
@@ -152,11 +152,12 @@ class OutcomeMapper:
             logger.error("cannot tell what follows %s: %s", one_line(kind), trace)  # noqa: TRY400
             return None
 
-    def _delay_s(self, job: ClaimedJob, outcome: Outcome) -> float:
-        """Return the seconds until the next attempt, if there is one."""
-        delay_s = outcome.retry_after_s if isinstance(outcome, Failed) else None
+    def _delay_s(self, job: ClaimedJob, failure: Failed) -> float:
+        """Return the seconds until the next attempt."""
+        delay_s = failure.retry_after_s
         if delay_s is None:
-            delay_s = self._policy_of(job.kind).delay_s(job.attempts, self._jitter)
+            policy = policy_of(self._task_of(job.kind))
+            delay_s = policy.delay_s(job.attempts, self._jitter)
         queue = self._settings_of(job.queue_name)
         return failure_delay_s(job.attempts, queue, self._jitter, otherwise_s=delay_s)
 
@@ -174,13 +175,7 @@ class OutcomeMapper:
         if update.error == UNSTORABLE_MESSAGE:
             return []
         job = update.job
-        failure = Failed(UNSTORABLE_MESSAGE)
-        replacement = update_for(
-            job,
-            failure,
-            failure_delay_s=self._delay_s(job, failure),
-            user_cancelled=False,
-        )
+        replacement = end_of_failure(job, Failed(UNSTORABLE_MESSAGE), self._delay_s)
         replacement.concurrency_key = update.concurrency_key
         replacement.follow_ups = self._follow_ups_of(job.kind)
         replacement.run_us = update.run_us
@@ -190,12 +185,9 @@ class OutcomeMapper:
 
     @staticmethod
     def _log(update: JobUpdate) -> None:
-        level, word = _LEVELS.get(update.status), str(update.status)
-        if update.is_throttle and update.error is not None:
-            level, word = logging.INFO, "throttled"
-        elif update.is_cancelled:
-            level, word = logging.INFO, "cancelled"
-        if level is None:
+        end = update.end
+        level = _LEVELS.get(end)
+        if level is None or (end is RunEnd.THROTTLED and update.error is None):
             return
         job = update.job
         fields: dict[str, object] = {
@@ -218,7 +210,7 @@ class OutcomeMapper:
             fields["traceback"] = textwrap.indent(update.traceback, "    ")
             text += "\n%(traceback)s"
         # A dict, so that formatters find the fields in record.args.
-        job_logger.log(level, f"job {word}: {text}", fields)  # noqa: G004
+        job_logger.log(level, f"job {end}: {text}", fields)  # noqa: G004
 
 
 class OutcomeWriter:

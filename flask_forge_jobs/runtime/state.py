@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import RunId
-from flask_forge_jobs.model.outcomes import JobUpdate, Outcome, Released
+from flask_forge_jobs.model.outcomes import Outcome, Released
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.reentry import Flag
 from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD, LocalQueue, Prefetch

@@ -26,7 +26,7 @@ from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
 from flask_forge_jobs.model.metrics import FINEST, Tally
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.database import Executor, encode_names
 
 # Callers may invent kinds. Beyond this many combinations of queue and kind a process

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.failures import forget_frames, mask_known
 from flask_forge_jobs.tasks.other_words import OF_CONTEXTS, teach
@@ -29,15 +29,6 @@ ProgressSink = Callable[[str], None]
 Dispose = Callable[[BaseException], object]
 
 _current: ContextVar[TaskContext] = ContextVar("forge_jobs_current_job")
-
-
-class CancelReason(StrEnum):
-    """Why a task should stop."""
-
-    USER = "user"
-    LOST = "lost"
-    SHUTDOWN = "shutdown"
-    TIMEOUT = "timeout"
 
 
 class CancelledError(Exception):

@@ -66,20 +66,6 @@ def of_error(
     return Failed(message, _chosen_s(context, policy, error), trace)
 
 
-def of_time_limit(
-    policy: RetryPolicy, timeout_s: float | None, outcome: object
-) -> Failed | Dead:
-    """Return the outcome of a task that its time limit has stopped.
-
-    ``outcome`` is what the task made of it; its traceback is kept.
-    """
-    message = "timed out" if timeout_s is None else f"timed out after {timeout_s:g}s"
-    trace = getattr(outcome, "traceback", None)
-    if policy.is_final(TimeoutError()):
-        return Dead(message, trace)
-    return Failed(message, traceback=trace)
-
-
 def _chosen_s(
     context: TaskContext, policy: RetryPolicy, error: BaseException
 ) -> float | None:

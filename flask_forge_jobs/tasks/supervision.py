@@ -14,12 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.tasks.context import CancelReason, CancelToken
+from flask_forge_jobs.model.run_end import CancelReason, stop_grace_s
+from flask_forge_jobs.tasks.context import CancelToken
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 
-# A stopping worker gives a job back a second after it has asked it to stop; the program
-# must have ended by then.
-SHUTDOWN_GRACE_S = 0.5
 _LONGEST_PAUSE_S = 86_400.0  # poll() takes at most 2**31 milliseconds
 _LAST_LOOKS = 4  # enough for the 64 KiB that a pipe may still hold
 
@@ -224,10 +222,7 @@ class Supervision:
         self._ask()
         self._group.terminate()
         self._selector.unregister(self._wake_reader)
-        grace_s = self._grace_s
-        if self._token.reason is CancelReason.SHUTDOWN:
-            grace_s = min(grace_s, SHUTDOWN_GRACE_S)
-        self._kill_at = now + grace_s
+        self._kill_at = now + stop_grace_s(self._token.reason, self._grace_s)
         return False
 
     def _pause_s(self, now: float) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flask_forge_jobs.model.outcomes import MAX_CRASHES
+from flask_forge_jobs.model.run_end import MAX_CRASHES
 from tests.acceptance.application import (
     BROKEN,
     ENDED,

@@ -12,7 +12,7 @@ import pytest
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.acceptance.recording import LARGEST_COST, Comparison, compare, drain
 from tests.benchmarks.contender import OURS, UNCOUNTED, make_contender

@@ -13,8 +13,9 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Failed, JobUpdate
+from flask_forge_jobs.model.outcomes import Dead, Failed
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token

@@ -12,7 +12,7 @@ from flask_forge_jobs.api.blueprint import (
 )
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import PREFIX, mount

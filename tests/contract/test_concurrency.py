@@ -13,7 +13,8 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import DeleteOutcome, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, JobUpdate, Outcome
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.jobs import (
     OTHER,

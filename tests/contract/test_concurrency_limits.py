@@ -13,15 +13,14 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
-    JobUpdate,
     Outcome,
     Released,
     Snooze,
     Throttled,
-    update_for,
 )
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import RETRY_DELAY_S, rescue_all
+from tests.support.jobs import RETRY_DELAY_S, rescue_all, update_for
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 

@@ -6,16 +6,9 @@ import pytest
 
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import (
-    MAX_CONSECUTIVE_THROTTLES,
-    Done,
-    Failed,
-    JobUpdate,
-    Snooze,
-    Throttled,
-    update_for,
-)
+from flask_forge_jobs.model.outcomes import Done, Failed, Snooze, Throttled
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S
+from flask_forge_jobs.model.run_end import MAX_CONSECUTIVE_THROTTLES, JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
     OTHER,
@@ -25,6 +18,7 @@ from tests.support.jobs import (
     enqueue,
     finish,
     run,
+    update_for,
 )
 from tests.support.sql import SECOND_US, Sql
 from tests.support.threads import Heard

@@ -13,18 +13,15 @@ from flask_forge_jobs.model.claims import (
 )
 from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import (
-    CANCELLED_MESSAGE,
-    MAX_CRASHES,
     Dead,
     Done,
     Failed,
-    JobUpdate,
     Outcome,
     Released,
     Snooze,
     Throttled,
-    update_for,
 )
+from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, MAX_CRASHES, JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
     OTHER,
@@ -37,6 +34,7 @@ from tests.support.jobs import (
     finish,
     rescue_all,
     run,
+    update_for,
 )
 from tests.support.lossy import lossy_jobs
 from tests.support.sql import Sql

@@ -38,12 +38,12 @@ from flask_forge_jobs.model.outcomes import (
     Outcome,
     Released,
     Throttled,
-    update_for,
 )
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.conftest import empty_tables
 from tests.support.clocks import SECOND_US, MovingClock
+from tests.support.jobs import update_for
 from tests.support.sql import Sql
 
 QUEUES = ("a", "b")

@@ -15,7 +15,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.examples.pages import write_files

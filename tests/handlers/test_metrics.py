@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from flask_forge_jobs.handlers.metrics import OTHER, job_counters, queue_gauges
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.series import MAX_SERIES
 from tests.support.figures import PastProcess

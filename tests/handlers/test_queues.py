@@ -8,10 +8,11 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.outcomes import Done, update_for
+from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import CleanupReport, QueueCounts, QueueDeletion
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import update_for
 
 IMPOSSIBLE = ["none", "", "a\x00b", "\ud800"]
 

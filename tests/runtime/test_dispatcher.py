@@ -14,8 +14,9 @@ import pytest
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatReport
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Done, Failed, JobUpdate
+from flask_forge_jobs.model.outcomes import Done, Failed
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.run_end import CancelReason, JobUpdate
 from flask_forge_jobs.runtime.dispatcher import (
     GIVE_BACK_AFTER_S,
     LONGEST_ROUND_S,
@@ -34,7 +35,6 @@ from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     LIMIT_S,

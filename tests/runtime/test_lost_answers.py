@@ -12,7 +12,8 @@ import pytest
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, JobUpdate
+from flask_forge_jobs.model.outcomes import Failed
+from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, JobUpdate
 from flask_forge_jobs.runtime.duties.heartbeat import BEATS_PER_LEASE
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue

@@ -10,18 +10,17 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
-    CANCELLED_MESSAGE,
     Dead,
     Done,
     EndedJob,
     Failed,
-    JobUpdate,
     Outcome,
     Released,
     Snooze,
     Throttled,
 )
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, CancelReason, JobUpdate
 from flask_forge_jobs.runtime.outcomes import (
     UNSTORABLE_MESSAGE,
     UNUSABLE_MESSAGE,
@@ -30,7 +29,6 @@ from flask_forge_jobs.runtime.outcomes import (
 )
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.decorator import Task
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
 from tests.support.runtimes import claimed, worker_state

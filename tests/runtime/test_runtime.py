@@ -25,14 +25,9 @@ from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.outcomes import (
-    CANCELLED_MESSAGE,
-    Done,
-    Failed,
-    JobUpdate,
-    Throttled,
-)
+from flask_forge_jobs.model.outcomes import Done, Failed, Throttled
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, CancelReason, JobUpdate
 from flask_forge_jobs.reentry import one_call
 from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S
@@ -44,7 +39,6 @@ from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
 from tests.support.costs import no_hang

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Done, JobUpdate, Released
+from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.state import (
     IDLE_AFTER_S,

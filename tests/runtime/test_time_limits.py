@@ -7,10 +7,10 @@ from typing import cast
 import pytest
 
 from flask_forge_jobs.model.outcomes import Outcome
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.dispatcher import TimeLimits
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.runtimes import claimed, started, worker_state
 
 GRACE_S = 10.0

@@ -9,7 +9,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.metrics import Tally
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.recorder import (
     MAX_COMBINATIONS,
     MOST_LISTED,

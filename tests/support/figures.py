@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.recorder import Recorder

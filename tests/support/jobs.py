@@ -8,7 +8,8 @@ from flask_forge_jobs.model.bulk import BulkStep, JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, update_for
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
+from flask_forge_jobs.model.run_end import CancelReason, JobUpdate, end_of_run
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
 from tests.support.sql import Sql
@@ -88,6 +89,22 @@ def finish(
     """End one run the way the runtime does; False when it was refused."""
     update = update_for(job, outcome, failure_delay_s=delay_s, user_cancelled=False)
     return storage.jobs.finish(owner, [update]) == []
+
+
+def update_for(
+    job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
+) -> JobUpdate:
+    """Return the write for an outcome; a retry waits this long."""
+    update = end_of_run(
+        job,
+        outcome,
+        CancelReason.USER if user_cancelled else None,
+        timeout_s=None,
+        is_final=lambda *_: False,
+        delay_s=lambda *_: failure_delay_s,
+    )
+    assert update is not None
+    return update
 
 
 def run(storage: Storage, outcome: Outcome, *, queue_name: str = QUEUE) -> ClaimedJob:

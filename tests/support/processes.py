@@ -22,7 +22,7 @@ _PROLOGUE = """
 import pathlib, sys
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import open_storage
 backend, host, port, database, user, password, path = sys.argv[1:8]
 settings = DatabaseSettings(

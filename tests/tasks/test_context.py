@@ -7,9 +7,9 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.tasks.context import (
     CancelledError,
-    CancelReason,
     CancelToken,
     TaskContext,
     current_job,

@@ -27,7 +27,8 @@ from flask_forge_jobs.model.outcomes import (
     ThrottleScope,
 )
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.tasks.context import CancelReason, TaskContext, current_job
+from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.tasks.context import TaskContext, current_job
 from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions

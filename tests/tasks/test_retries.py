@@ -14,7 +14,8 @@ from flask_forge_jobs import EndedJob, ForgeJobs, exponential
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.outcomes import Dead, Failed, FollowUp, Outcome
-from flask_forge_jobs.tasks.context import CancelReason, TaskContext
+from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.retries import MAX_DELAY_S, RetryPolicy
 

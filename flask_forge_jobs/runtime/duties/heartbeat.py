@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from flask_forge_jobs.errors import SchemaTooNewError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import RunId
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.service import Duty
@@ -28,7 +29,6 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.migrate import look_at_schema
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.workers import WorkerRegistry
-from flask_forge_jobs.tasks.context import CancelReason
 
 logger = get_logger(__name__)
 

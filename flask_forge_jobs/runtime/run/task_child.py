@@ -19,15 +19,12 @@ from queue import SimpleQueue
 from types import FrameType
 
 from flask_forge_jobs.model.outcomes import Failed, Outcome
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.run import task_messages as messages
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.tasks.context import (
-    CancelledError,
-    CancelReason,
-    CancelToken,
-)
+from flask_forge_jobs.tasks.context import CancelledError, CancelToken
 from flask_forge_jobs.tasks.process_groups import end_with_parent
 
 

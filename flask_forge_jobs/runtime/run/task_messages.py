@@ -17,7 +17,8 @@ from flask_forge_jobs.model.outcomes import (
     Snooze,
     Throttled,
 )
-from flask_forge_jobs.tasks.context import CancelReason, TaskContext
+from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.tasks.context import TaskContext
 
 # A payload is at most 1 MiB, and JSON may escape each of its characters.
 LONGEST_BYTES = 8 * 1024 * 1024

@@ -25,7 +25,7 @@ from flask_forge_jobs.model.bulk import (
 from flask_forge_jobs.model.claims import append_entry
 from flask_forge_jobs.model.dedupe_keys import MARK
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
-from flask_forge_jobs.model.outcomes import SUPERSEDED_MESSAGE
+from flask_forge_jobs.model.run_end import SUPERSEDED_MESSAGE
 from flask_forge_jobs.storage.database import (
     Row,
     Transaction,

@@ -24,13 +24,9 @@ from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.outcomes import (
-    EndedJob,
-    FollowUp,
-    FollowUps,
-    JobUpdate,
-)
+from flask_forge_jobs.model.outcomes import EndedJob, FollowUp, FollowUps
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.reentry import one_call
 from flask_forge_jobs.storage.database import (
     Executor,

@@ -7,12 +7,11 @@ was lost, or another worker owns the job by now, so that the outcome is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from flask_forge_jobs.model.claims import (
-    REAPED_MESSAGE,
     RunningJob,
     append_entry,
     append_error,
@@ -21,17 +20,18 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.masking import Mask
-from flask_forge_jobs.model.outcomes import (
-    CANCELLED_MESSAGE,
-    MAX_CRASHES,
-    JobUpdate,
-    cancelled_message,
-)
 from flask_forge_jobs.model.queues import (
     COOLDOWN_DECAY_GRACE_S,
     QueueSettings,
     failure_delay_s,
     throttle_delay_s,
+)
+from flask_forge_jobs.model.run_end import (
+    CANCELLED_MESSAGE,
+    JobUpdate,
+    RunEnd,
+    cancelled_message,
+    end_of_lost_run,
 )
 from flask_forge_jobs.storage.database import (
     Parameter,
@@ -313,27 +313,21 @@ def rescue_jobs(
         transaction.wake(name)
     suspects = 0
     rescued = []
+    ends: dict[str, RunEnd] = {}
     for row in stale:
         is_suspect = row[4] > 0
         wait_s = suspects * SUSPECT_SPACING_S if is_suspect else 0.0
         suspects += is_suspect
-        rescued.append(_rescued(row, queues[row[1]], at_us, jitter, wait_s))
+        ends[row[0]], parameters = _rescued(row, queues[row[1]], at_us, jitter, wait_s)
+        rescued.append(parameters)
     kinds = {row[0]: (row[1], row[7]) for row in stale}
-    asked = {row[0] for row in stale if row[6] is not None}
-    endings = {row["job_id"]: _ending_of(row, asked) for row in rescued}
     changed = transaction.all("rescue", rows=encode_rows(rescued))
     release_waiters(transaction, [key for _, key in changed if key])
     made: list[tuple[str, str]] = []
     for ending in Ending:
-        ids = [job_id for job_id, _ in changed if endings[job_id] is ending]
+        ids = [job_id for job_id, _ in changed if ends[job_id].ending is ending]
         made += follow_ups.store_declared(transaction, ids, ending)
-    return [Rescued(*kinds[job_id], endings[job_id]) for job_id, _ in changed], made
-
-
-def _ending_of(row: dict[str, Parameter], asked: Collection[str]) -> Ending | None:
-    if row["new_status"] != JobStatus.DEAD:
-        return None
-    return Ending.CANCELLED if row["job_id"] in asked else Ending.DEAD
+    return [Rescued(*kinds[job_id], ends[job_id].ending) for job_id, _ in changed], made
 
 
 def _rescued(
@@ -342,24 +336,22 @@ def _rescued(
     at_us: int,
     jitter: Callable[[], float] | None,
     wait_s: float,
-) -> dict[str, Parameter]:
+) -> tuple[RunEnd, dict[str, Parameter]]:
     job_id, _, attempts, max_attempts, crashes, history, asked_at, _, reason = row
-    if asked_at is not None:
-        status, message = JobStatus.DEAD, cancelled_message(reason)
-    elif crashes + 1 >= MAX_CRASHES:
-        status = JobStatus.DEAD
-        message = f"{REAPED_MESSAGE}: its worker process died {crashes + 1} times"
-    else:
-        status = JobStatus.FAILED if attempts < max_attempts else JobStatus.DEAD
-        message = REAPED_MESSAGE
+    end, message = end_of_lost_run(
+        attempts=attempts,
+        max_attempts=max_attempts,
+        crashes=crashes,
+        is_asked=asked_at is not None,
+        cancel_reason=reason,
+    )
     delay_us = None
-    if status is JobStatus.FAILED:
-        delay_s = failure_delay_s(attempts, queue, jitter) + wait_s
-        delay_us = int(delay_s * SECOND_US)
-    return {
+    if end is RunEnd.FAILED:
+        delay_us = _to_us(failure_delay_s(attempts, queue, jitter) + wait_s)
+    return end, {
         "job_id": job_id,
         "run": attempts,
-        "new_status": status.value,
+        "new_status": JobStatus.FAILED if end is RunEnd.FAILED else JobStatus.DEAD,
         "delay_us": delay_us,
         "error": message,
         "history": append_entry(

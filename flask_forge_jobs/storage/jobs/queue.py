@@ -23,9 +23,9 @@ from flask_forge_jobs.model.claims import (
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import KNOWN, Masking
-from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.database import (
     NO_FAULT_OF_ROWS,
     Executor,

@@ -11,8 +11,8 @@ from flask_forge_jobs import NewJob, Storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.catalogue import load_statements
 from tests.acceptance.faults.fault import Bench

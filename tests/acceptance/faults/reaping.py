@@ -14,7 +14,8 @@ from typing import Self
 from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import Job, JobStatus
-from flask_forge_jobs.model.outcomes import MAX_CRASHES, Done, Failed
+from flask_forge_jobs.model.outcomes import Done, Failed
+from flask_forge_jobs.model.run_end import MAX_CRASHES
 from flask_forge_jobs.runtime.duties.reaper import SWEEPS_PER_LEASE, Reaper
 from tests.acceptance import evidence
 from tests.acceptance.faults.fault import Bench

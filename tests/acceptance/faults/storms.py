@@ -25,16 +25,15 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
-    JobUpdate,
     Outcome,
     Released,
     Throttled,
-    update_for,
 )
+from flask_forge_jobs.model.run_end import JobUpdate
 from tests.acceptance.evidence import duplicate_keys
 from tests.acceptance.faults.edges import Edge, illegal, watch_edges
 from tests.acceptance.faults.fault import Bench
-from tests.support.jobs import QUEUE
+from tests.support.jobs import QUEUE, update_for
 from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token

@@ -11,7 +11,8 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, JobUpdate
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.api.mounting import PREFIX, mount

@@ -15,8 +15,9 @@ from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Dead, JobUpdate
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.support.clocks import MovingClock

@@ -17,7 +17,6 @@ from flask_forge_jobs.model.outcomes import (
     Outcome,
     Released,
     Throttled,
-    update_for,
 )
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
@@ -28,6 +27,7 @@ from tests.support.jobs import (
     job_with,
     rescue_all,
     run,
+    update_for,
     walk,
 )
 

@@ -168,7 +168,8 @@ def test_a_window_that_many_want_at_once_gets_one_job(
 _PRODUCER = """
 from dataclasses import replace
 from datetime import timedelta
-from flask_forge_jobs.model.outcomes import Done, update_for
+from flask_forge_jobs.model.outcomes import Done
+from tests.support.jobs import finish
 owner = "owner-" + sys.argv[8]
 for number in range(100):
     job = NewJob("noop", dedupe_key=f"key-{number}", dedupe_for=timedelta(hours=1))
@@ -176,10 +177,7 @@ for number in range(100):
     storage.jobs.enqueue_many([job, NewJob("noop", dedupe_key=f"other-{number % 9}",
                                            dedupe_for=timedelta(hours=1))])
     for claimed in storage.jobs.claim("default", owner, 2):
-        storage.jobs.finish(
-            owner,
-            [update_for(claimed, Done(), failure_delay_s=1, user_cancelled=False)],
-        )
+        finish(storage, claimed, Done(), owner=owner)
 """
 
 

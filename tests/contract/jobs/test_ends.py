@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, update_for
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.jobs import ends as job_ends
 from flask_forge_jobs.tasks.handles import JobHandle
-from tests.support.jobs import claim_one, enqueue, finish
+from tests.support.jobs import claim_one, enqueue, finish, update_for
 from tests.support.processes import in_child
 from tests.support.runtimes import wait_until
 from tests.support.threads import Heard

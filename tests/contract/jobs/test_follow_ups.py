@@ -17,16 +17,23 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     FollowUp,
-    JobUpdate,
     Outcome,
     Released,
-    update_for,
 )
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.jobs import ends
 from flask_forge_jobs.storage.jobs.ends import Made
-from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, rescue_all
+from tests.support.jobs import (
+    OTHER,
+    OWNER,
+    QUEUE,
+    claim_one,
+    enqueue,
+    rescue_all,
+    update_for,
+)
 from tests.support.threads import Heard
 
 DIED = FollowUp("died", "ended", "mail", 0, 5)

@@ -17,15 +17,14 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     FollowUp,
-    JobUpdate,
     Outcome,
     Snooze,
     Throttled,
-    update_for,
 )
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.reentry import calls
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish
+from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, update_for
 from tests.support.lossy import lossy_jobs
 from tests.support.sql import Sql
 

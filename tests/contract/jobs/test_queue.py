@@ -13,16 +13,14 @@ from flask_forge_jobs.model.claims import MAX_ERROR_HISTORY
 from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
-    CANCELLED_MESSAGE,
     Dead,
     Done,
     Failed,
-    JobUpdate,
     Outcome,
     Released,
     Throttled,
-    update_for,
 )
+from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
     OTHER,
@@ -35,6 +33,7 @@ from tests.support.jobs import (
     finish,
     rescue_all,
     run,
+    update_for,
 )
 from tests.support.lossy import lossy_jobs
 from tests.support.sql import SECOND_US, Sql

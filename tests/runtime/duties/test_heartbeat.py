@@ -13,6 +13,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import SchemaTooNewError, StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimedJob, HeartbeatReport
 from flask_forge_jobs.model.outcomes import Done, Released
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.duties.heartbeat import (
     BEATS_PER_LEASE,
     LONG_RUN_S,
@@ -25,7 +26,6 @@ from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import StorageMovedError, left_s
-from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all
 from tests.support.later_steps import ADDITIVE, migrated

@@ -19,6 +19,7 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.run import isolation
 from flask_forge_jobs.runtime.run.isolation import (
@@ -31,7 +32,7 @@ from flask_forge_jobs.runtime.run.isolation import (
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.context import CancelReason, CancelToken, TaskContext
+from flask_forge_jobs.tasks.context import CancelToken, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
 from tests.support.costs import no_hang

@@ -10,7 +10,7 @@ import pytest
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import REAPED_MESSAGE, RunningJob
-from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE
+from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE
 from flask_forge_jobs.storage.database import Database, Parameter, Row
 from flask_forge_jobs.storage.jobs.ends import FollowUpStore
 from flask_forge_jobs.storage.jobs.finish import rescue_jobs

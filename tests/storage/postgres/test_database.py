@@ -20,7 +20,8 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Done, JobUpdate
+from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.jobs.queue import JobQueue

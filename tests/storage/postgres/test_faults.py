@@ -12,7 +12,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.handlers.readiness import ReadinessCheck, ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import TransientError
 from flask_forge_jobs.storage.postgres.connection import PostgresFaults

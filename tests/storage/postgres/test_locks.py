@@ -20,7 +20,7 @@ from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.postgres.transaction import (

@@ -10,10 +10,10 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.outcomes import Done, update_for
+from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
-from tests.support.jobs import OWNER, QUEUE
+from tests.support.jobs import OWNER, QUEUE, update_for
 from tests.support.sql import Sql
 
 JOBS = 5_000

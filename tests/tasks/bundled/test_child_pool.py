@@ -20,13 +20,14 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.bundled.child_pool import (
     DEFAULT_TIMEOUT_S,
     LONGEST_LINE_BYTES,
     ChildPool,
 )
-from flask_forge_jobs.tasks.context import CancelReason, TaskContext
+from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import is_alive

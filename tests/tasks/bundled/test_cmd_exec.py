@@ -20,10 +20,11 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.bundled import cmd_exec
 from flask_forge_jobs.tasks.bundled.cmd_exec import TAIL_BYTES, CmdExec, Tail
-from flask_forge_jobs.tasks.context import CancelReason, TaskContext
+from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.costs import no_hang
 from tests.support.processes import is_alive

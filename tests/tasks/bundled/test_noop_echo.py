@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled, ThrottleScope
+from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.context import CancelReason, CancelToken, TaskContext
+from flask_forge_jobs.tasks.context import CancelToken, TaskContext
 
 DEADLINE_S = 10.0
 
