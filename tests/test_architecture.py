@@ -37,13 +37,13 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
-    "storage/jobs/admission": "contract/jobs/test_queue_limits.py, test_dedupe.py and "
-    "test_request_keys.py, on both backends",
+    "storage/jobs/admission": "contract/jobs/test_queue_limits.py, on both backends",
     "storage/jobs/holders": "contract/jobs/test_dedupe.py, on both backends",
     "storage/jobs/keyed": "contract/jobs/test_dedupe.py, on both backends, and "
     "storage/postgres/test_locks.py",
     "storage/postgres/transaction": "test_database.py beside it, through its database",
     "storage/sqlite/connection": "test_database.py beside it, through its database",
+    "storage/sqlite/faults": "test_database.py beside it, through its database",
     "storage/sqlite/process": "test_database.py beside it, through its database",
     "storage/jobs/streams": "contract/jobs/test_listing.py, on both backends",
     "storage/sqlite/transaction": "test_database.py beside it, through its database",
@@ -268,6 +268,25 @@ def test_only_one_module_tells_reasons_to_stop_apart() -> None:
     }
 
     assert readers == {"model/run_end"}
+
+
+def test_a_logger_stands_once_and_at_the_top() -> None:
+    """One in the middle of a module begins another subject."""
+    late = []
+    for path in modules():
+        body = parsed(path).body
+        places = [
+            place
+            for place, node in enumerate(body)
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "logger"
+        ]
+        before = body[: places[-1]] if places else []
+        if len(places) > 1 or any(
+            isinstance(node, ast.ClassDef | ast.FunctionDef) for node in before
+        ):
+            late.append(name_of(path))
+
+    assert late == []
 
 
 def test_packages_hold_nothing_but_a_docstring() -> None:

@@ -3,7 +3,7 @@
 A change and its entry are stored in one transaction; see
 :mod:`flask_forge_jobs.storage.units`. A change in several batches leaves an entry in
 each. A refusal is written after the request, and repeated refusals are counted; see
-:mod:`flask_forge_jobs.storage.audit`.
+:mod:`flask_forge_jobs.storage.refusals`.
 
 Requests of unknown callers are logged instead, so that strangers cannot fill the table;
 so are requests whose database failed, once a minute for each status. Wrong credentials

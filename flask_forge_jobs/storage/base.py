@@ -17,7 +17,7 @@ from flask_forge_jobs.errors import ConfigurationError, StorageError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.randomness import fraction
-from flask_forge_jobs.storage.audit import AuditLog, Refusals
+from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.database import Database
@@ -31,9 +31,11 @@ from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.queues import QueueConfig
-from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
+from flask_forge_jobs.storage.uncommitted import Uncommitted
 from flask_forge_jobs.storage.units import UnitExecutor
 from flask_forge_jobs.storage.workers import Leases, WorkerRegistry
 

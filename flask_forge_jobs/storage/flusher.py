@@ -25,7 +25,6 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.reentry import Flag
-from flask_forge_jobs.storage.audit import Refusals
 from flask_forge_jobs.storage.metrics import (
     FOLD_AFTER_US,
     PUT_ROWS,
@@ -33,7 +32,9 @@ from flask_forge_jobs.storage.metrics import (
     MetricStore,
     is_wide,
 )
-from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.refusals import Refusals
+from flask_forge_jobs.storage.uncommitted import Uncommitted
 
 logger = get_logger(__name__)
 

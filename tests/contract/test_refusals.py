@@ -10,9 +10,9 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
-from flask_forge_jobs.storage import audit
-from flask_forge_jobs.storage.audit import OTHERS, PERIOD_S, Refusals
+from flask_forge_jobs.storage import refusals as refusals_store
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.refusals import OTHERS, PERIOD_S, Refusals
 from tests.support.clocks import MovingClock
 
 RECORD = AuditRecord("ada", "jobs_delete", None, "192.0.2.1", "r-0", 403, 0, "{}")
@@ -79,7 +79,7 @@ def test_kinds_are_told_apart(
 def test_rows_and_memory_are_bounded(
     storage: Storage, refusals: Refusals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "MOST_KINDS", 3)
+    monkeypatch.setattr(refusals_store, "MOST_KINDS", 3)
 
     for number in range(20):
         refusals.add(replace(RECORD, actor=f"user-{number}"))

@@ -18,7 +18,8 @@ from flask_forge_jobs.model.metrics import DAY, LEVELS, MetricKey, Tally
 from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, SOURCE_US, MetricStore
-from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.uncommitted import Uncommitted
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.processes import fork_in_c, in_child
 from tests.support.runtimes import LIMIT_S, wait_until

@@ -11,9 +11,10 @@ import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
-from flask_forge_jobs.storage import recorder
+from flask_forge_jobs.storage import uncommitted
 from flask_forge_jobs.storage.database import Database, Row
-from flask_forge_jobs.storage.recorder import GIVE_UP_AFTER_S, Recorder, Uncommitted
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.uncommitted import GIVE_UP_AFTER_S, Uncommitted
 from tests.support.clocks import MovingClock
 from tests.support.processes import fork_in_c, in_child
 
@@ -110,8 +111,8 @@ def test_a_database_that_is_away_loses_nothing(rig: Rig) -> None:
 def test_so_many_are_waited_for_and_looked_for_at_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(recorder, "MOST_WAITING", 5)
-    monkeypatch.setattr(recorder, "MOST_LOOKED_FOR", 3)
+    monkeypatch.setattr(uncommitted, "MOST_WAITING", 5)
+    monkeypatch.setattr(uncommitted, "MOST_LOOKED_FOR", 3)
 
     rig.waiting.add(result(str(number)) for number in range(7))
     rig.waiting.count_committed()

@@ -18,7 +18,7 @@ from flask_forge_jobs.storage.database import (
     Parameter,
     Transaction,
 )
-from flask_forge_jobs.storage.jobs.admission import KnownQueues, admit, once, tightened
+from flask_forge_jobs.storage.jobs.admission import admit, tightened
 from flask_forge_jobs.storage.jobs.holders import (
     NewPair,
     find,
@@ -35,6 +35,8 @@ from flask_forge_jobs.storage.jobs.keyed import (
     parameters_of,
     store_keyed,
 )
+from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
+from flask_forge_jobs.storage.jobs.request_keys import once
 from flask_forge_jobs.storage.units import pinned, present, when_stored
 
 

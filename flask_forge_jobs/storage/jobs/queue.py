@@ -36,7 +36,8 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.jobs.ends import FollowUpStore, JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import RunFinisher, rescue_jobs
-from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.uncommitted import Uncommitted
 from flask_forge_jobs.storage.units import present, when_stored
 
 logger = get_logger(__name__)

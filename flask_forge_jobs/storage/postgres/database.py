@@ -39,7 +39,6 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
 from flask_forge_jobs.storage.postgres.connection import (
     OpeningSql,
-    PostgresFaults,
     Session,
     SessionSettings,
     connect,
@@ -47,6 +46,7 @@ from flask_forge_jobs.storage.postgres.connection import (
     require_utf8,
     warn_of_unchecked_server,
 )
+from flask_forge_jobs.storage.postgres.faults import PostgresFaults
 from flask_forge_jobs.storage.postgres.join import run_joined
 from flask_forge_jobs.storage.postgres.listener import PostgresListener
 from flask_forge_jobs.storage.postgres.other_drivers import joinable

@@ -26,10 +26,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 from flask_forge_jobs.storage.database import left_s
-from flask_forge_jobs.storage.postgres.connection import (
-    NoFurtherConnectionError,
-    Session,
-)
+from flask_forge_jobs.storage.postgres.connection import Session
+from flask_forge_jobs.storage.postgres.faults import NoFurtherConnectionError
 
 # Replacing a connection at this age, give or take 10 %, makes all of them follow a
 # fail-over or a DNS change.

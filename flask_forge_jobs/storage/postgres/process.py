@@ -38,9 +38,9 @@ from flask_forge_jobs.storage.database import (
     WakeCallback,
     left_s,
 )
-from flask_forge_jobs.storage.postgres.connection import (
+from flask_forge_jobs.storage.postgres.connection import OpeningSql
+from flask_forge_jobs.storage.postgres.faults import (
     NotTriedError,
-    OpeningSql,
     PostgresFaults,
     is_notify_queue_full,
     is_of_no_use,

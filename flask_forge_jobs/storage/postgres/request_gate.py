@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.request_threads import present
-from flask_forge_jobs.storage.postgres.connection import NotTriedError
+from flask_forge_jobs.storage.postgres.faults import NotTriedError
 from flask_forge_jobs.storage.postgres.trial import Trial
 
 # While the first call under way is younger than this, nothing seems to hang.

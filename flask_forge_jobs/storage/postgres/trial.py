@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.storage.postgres.connection import NotTriedError
+from flask_forge_jobs.storage.postgres.faults import NotTriedError
 
 logger = get_logger(__name__)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.storage.sqlite.connection import BUSY
+from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import log_bytes, open_beside
 
 logger = get_logger(__name__)

@@ -38,7 +38,8 @@ from flask_forge_jobs.storage.migrate import (
     apply_migrations,
     refuse_older,
 )
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, SqliteFaults
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
 from flask_forge_jobs.storage.sqlite.files import log_bytes, real, warn_of_place
 from flask_forge_jobs.storage.sqlite.join import (
     CommitWakes,

@@ -30,7 +30,8 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
-from flask_forge_jobs.storage.sqlite.connection import BUSY, SqliteConnection
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import create_privately
 from flask_forge_jobs.storage.sqlite.turn import CountingLock, WriterLock
 

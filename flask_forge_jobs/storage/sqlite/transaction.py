@@ -13,7 +13,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions
-from flask_forge_jobs.storage.sqlite.connection import SqliteFaults
+from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
 

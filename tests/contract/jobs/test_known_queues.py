@@ -13,7 +13,7 @@ from flask_forge_jobs.errors import InvalidInputError, QueueExistsError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.jobs.admission import KNOWN_QUEUE_S, KnownQueues
+from flask_forge_jobs.storage.jobs.known_queues import KNOWN_QUEUE_S, KnownQueues
 from tests.support.callers import Caller
 from tests.support.clocks import MovingClock
 

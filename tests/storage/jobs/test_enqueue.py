@@ -12,9 +12,9 @@ from flask_forge_jobs.errors import DuplicateJobError, QueueFullError, StorageBu
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.database import Parameter, Row
-from flask_forge_jobs.storage.jobs.admission import KNOWN_QUEUE_S
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.keyed import ROUNDS
+from flask_forge_jobs.storage.jobs.known_queues import KNOWN_QUEUE_S
 from tests.support.clocks import MovingClock
 
 T = TypeVar("T")

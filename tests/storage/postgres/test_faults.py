@@ -15,8 +15,8 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import TransientError
-from flask_forge_jobs.storage.postgres.connection import PostgresFaults
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from flask_forge_jobs.storage.postgres.faults import PostgresFaults
 from tests.support.jobs import OWNER, claim_one, enqueue
 from tests.support.programs import wait_until
 from tests.support.sql import Sql

@@ -16,11 +16,8 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTR
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 from flask_forge_jobs.storage.postgres import pool as postgres_pool
-from flask_forge_jobs.storage.postgres.connection import (
-    NoFurtherConnectionError,
-    _keywords,
-    connect,
-)
+from flask_forge_jobs.storage.postgres.connection import _keywords, connect
+from flask_forge_jobs.storage.postgres.faults import NoFurtherConnectionError
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool, Watchdog
 from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 from tests.support.sql import Sql

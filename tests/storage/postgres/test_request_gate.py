@@ -12,7 +12,7 @@ import pytest
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.request_threads import present
 from flask_forge_jobs.storage.postgres import request_gate
-from flask_forge_jobs.storage.postgres.connection import NotTriedError
+from flask_forge_jobs.storage.postgres.faults import NotTriedError
 from flask_forge_jobs.storage.postgres.request_gate import RequestGate
 from flask_forge_jobs.storage.postgres.trial import Trial
 from tests.support.threads import LIMIT_S

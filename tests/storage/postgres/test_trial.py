@@ -10,7 +10,7 @@ import pytest
 
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.storage.postgres import trial as trial_module
-from flask_forge_jobs.storage.postgres.connection import NotTriedError
+from flask_forge_jobs.storage.postgres.faults import NotTriedError
 from flask_forge_jobs.storage.postgres.trial import Trial
 from tests.support.threads import LIMIT_S, run_together
 
