@@ -4,7 +4,8 @@ gunicorn's threads wait for their clients, so a few connections that send or rea
 now and then block all of them. Here the main thread collects each request and passes
 only complete ones to a thread, and sends what a client is slow to read. Waiting
 connections are bounded in time and number, and all buffers together in size.
-Large requests are answered one after the other, and ``/health`` by a thread of its own.
+Large requests are answered one after the other, with all that has arrived meanwhile in
+between, and ``/health`` by a thread of its own.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ LARGE = 262_144
 # While as many wait for a thread, no further ones are read; then so many are.
 MOST_LARGE = 1
 READ_ON = 4
+# How long other requests may come before the next large one.
+LONGEST_PAUSE_S = 0.25
 TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
@@ -77,6 +80,63 @@ class RequestThreads(ThreadPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
 
+class LargeRequests:
+    """Large requests, of which one is answered at a time, and others in between.
+
+    They compute, and threads that compute at once are no faster. Parsing a body is one
+    call that keeps Python's lock for up to 0.1 s, and a small request takes that lock
+    several times. If the next large request followed at once, a small one would wait
+    for a part of each.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # threads of an older gunicorn come here, too
+        self._waiting: deque[Any] = deque()
+        self._present: Any = None
+        self._paused_at = 0.0
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._waiting)
+
+    @property
+    def is_any_under_way(self) -> bool:
+        """Whether one is being answered."""
+        return self._present is not None
+
+    @property
+    def is_next_due(self) -> bool:
+        """Whether one waits and none is being answered."""
+        return bool(self._waiting) and self._present is None
+
+    @property
+    def is_pause_over(self) -> bool:
+        """Whether others have had :data:`LONGEST_PAUSE_S`."""
+        return time.monotonic() - self._paused_at >= LONGEST_PAUSE_S
+
+    def add(self, conn: Any) -> None:
+        """Let a large request wait."""
+        with self._lock:
+            if not self.is_next_due:
+                self._paused_at = time.monotonic()
+            self._waiting.append(conn)
+
+    def take(self) -> Any:
+        """Return the one to answer now, or None."""
+        with self._lock:
+            if self.is_next_due:
+                self._present = self._waiting.popleft()
+                return self._present
+            return None
+
+    def finish(self, conn: Any) -> None:
+        """Note that a request is answered, whether it was large or not."""
+        with self._lock:
+            if conn is self._present:
+                self._present = None
+                self._paused_at = time.monotonic()
+
+
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's threaded worker, with collected requests.
 
@@ -93,13 +153,15 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._budget = BufferBudget(max(MOST_BYTES, 2 * self._longest))
         # Connection to the time at which it is closed; the oldest first.
         self._waiting: dict[Any, float] = {}
-        # Large requests compute, and threads that compute at once are no faster, but
-        # all others wait for each: the one that a thread has, those that wait for it,
-        # and connections with more of them that are not read meanwhile, by when that
+        self._large = LargeRequests()
+        # Connections with more of them, which are not read meanwhile, by when that
         # began.
-        self._large: set[Any] = set()
-        self._next_large: deque[Any] = deque()
         self._paused: dict[Any, float] = {}
+        self._quick_requests: tuple[bytes, ...] = getattr(
+            self.app, "quick_requests", ()
+        )
+        # Connections with one that is not answered yet.
+        self._quick: set[Any] = set()
 
     def init_process(self) -> None:
         """Serve; the main thread waits for busy ones at each call to a socket."""
@@ -143,22 +205,26 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def finish_request(self, *args: Any) -> None:
         """Go on with a connection once its answer is sent."""
         conn = args[0] if len(args) > 1 else args[0].conn  # depends on the release
-        if conn in self._large:
-            self._large.remove(conn)
-            self._serve_large()
+        self._large.finish(conn)
         conn.sock.rest()
         if conn.sock.is_sending:
             # An older gunicorn that is stopping has no selector any more.
             with contextlib.suppress(ValueError):
                 self._wait(conn, selectors.EVENT_WRITE, partial(self._flush, args))
+                self._quick.discard(conn)
                 self._tidy()
                 return
         super().finish_request(*args)
+        self._quick.discard(conn)
         self._tidy()
 
     def murder_keepalived(self, *args: Any, **kwargs: Any) -> None:
-        """Close connections that waited too long; gunicorn calls this every second."""
+        """Close connections that waited too long, and serve a large request if due.
+
+        gunicorn calls this after each look at its sockets, at least every second.
+        """
         super().murder_keepalived(*args, **kwargs)
+        self._serve_large()
         self._tidy()
         if not self.alive:
             for conn in list(self._paused):
@@ -172,8 +238,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return the threads that answer requests, one of them for ``/health`` only."""
-        beginnings = getattr(self.app, "quick_requests", ())
-        return RequestThreads(self.cfg.threads, beginnings)
+        return RequestThreads(self.cfg.threads, self._quick_requests)
 
     def _serve(self, conn: Any) -> None:
         """Pass a whole request to a thread, unless too much is buffered already."""
@@ -182,16 +247,24 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._refuse(conn, BUSY)
             return
         if conn.sock.held > LARGE:
-            self._next_large.append(conn)
-            self._serve_large()
-        else:
-            super().enqueue_req(conn)
+            self._large.add(conn)
+            return
+        if conn.sock.starts_with(self._quick_requests):
+            self._quick.add(conn)
+        super().enqueue_req(conn)
 
     def _serve_large(self) -> None:
-        if self._next_large and not self._large:
-            conn = self._next_large.popleft()
-            self._large.add(conn)
+        """Pass the next large request to a thread, once all others are answered."""
+        if not self._large.is_next_due:
+            return
+        if self.alive and not self._large.is_pause_over and self._has_others():
+            return
+        conn = self._large.take()
+        if conn is not None:
             super().enqueue_req(conn)
+
+    def _has_others(self) -> bool:
+        return bool(self._quick or self.poller.select(0))
 
     def _wait(self, conn: Any, event: int, go_on: Callable[[Any], None]) -> None:
         conn.sock.setblocking(False)
@@ -209,7 +282,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._drop(conn)
 
     def _gather(self, conn: Any) -> None:
-        if conn.sock.held >= AT_ONCE and len(self._next_large) >= MOST_LARGE:
+        if conn.sock.held >= AT_ONCE and len(self._large) >= MOST_LARGE:
             # What it sends waits in the system's buffers, and costs nothing.
             self._leave(conn)
             self._paused[conn] = time.monotonic()
@@ -226,13 +299,14 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def _tidy(self) -> None:
         """Close what holds too much, and read on where there is room for it."""
-        # Threads of an older gunicorn come here, too.
         if threading.current_thread() is not threading.main_thread():
+            # Of an older gunicorn, whose main thread may sleep for a second.
+            self._serve_large()
             return
         self._bound_bytes()
         # One may be slow, so more are read on than have room.
-        more = READ_ON if self._large else len(self._paused)
-        if len(self._next_large) < MOST_LARGE:
+        more = READ_ON if self._large.is_any_under_way else len(self._paused)
+        if len(self._large) < MOST_LARGE:
             for conn in list(self._paused)[:more]:
                 del self._paused[conn]
                 self._wait(conn, selectors.EVENT_READ, self._gather)

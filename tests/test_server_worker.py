@@ -28,6 +28,7 @@ from tests.support.runtimes import LIMIT_S
 from tests.test_server import call, server, variables
 from tests.test_server_connections import BODY, CHUNKED, HEAD, POST, SIZED
 
+QUICK = b"GET /quick HTTP/"
 CROWD = 64
 # gunicorn's own threads wait 5 s for a first byte, and for ever for a second.
 SOON_S = 4.5
@@ -199,7 +200,7 @@ def test_sec_L08_a_byte_a_second_for_a_minute(tmp_path: Path, first: bytes) -> N
 @pytest.fixture
 def worker() -> Iterator[GatheringWorker]:
     """A worker process's insides, without its loop and its threads."""
-    app = SimpleNamespace(longest_body=200_000)
+    app = SimpleNamespace(longest_body=200_000, quick_requests=(QUICK,))
     made = GatheringWorker(0, 0, [], app, 30, Config(), logging.getLogger(__name__))
     made.poller = selectors.DefaultSelector()
     made._lock = threading.RLock()  # of an older gunicorn
@@ -367,6 +368,7 @@ def test_large_requests_that_wait_for_a_thread_count(
     worker._budget.limit = 150_000
 
     with whole(worker, 100_000), whole(worker, 100_000) as late, whole(worker, 9):
+        dispatch(worker)
         assert late.recv(4096).startswith(b"HTTP/1.1 503 ")
         assert [conn.sock.held > 1000 for conn in served] == [True, False]
         for conn in served:
@@ -375,10 +377,12 @@ def test_large_requests_that_wait_for_a_thread_count(
 
 
 def dispatch(worker: GatheringWorker) -> None:
-    """Do what the selector reports until it reports nothing."""
+    """Do as the loop of gunicorn, until the selector reports nothing."""
+    worker.murder_keepalived()
     while events := worker.poller.select(0):
         for key, _ in events:
             key.data(key.fileobj)
+        worker.murder_keepalived()
 
 
 def test_no_further_large_request_is_read_while_there_are_some(
@@ -402,13 +406,58 @@ def test_no_further_large_request_is_read_while_there_are_some(
         assert len(served) == 2
         assert worker._paused
         finish(worker, served[0])
-        assert len(served) == 3
         dispatch(worker)
+        assert len(served) == 3
         assert not worker._paused
         finish(worker, served[2])
+        dispatch(worker)
         assert len(served) == 4
         for conn in (served[1], served[3]):
             finish(worker, conn)
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "order"), [(LIMIT_S, [True, False, True]), (0.0, [True, True, False])]
+)
+def test_others_are_served_between_two_large_requests(
+    worker: GatheringWorker,
+    served: list[TConn],
+    monkeypatch: pytest.MonkeyPatch,
+    pause_s: float,
+    order: list[bool],
+) -> None:
+    """They are for a while, so that they cannot keep large requests from a thread."""
+    monkeypatch.setattr(server_worker, "LARGE", 90_000)
+    monkeypatch.setattr(server_worker, "LONGEST_PAUSE_S", pause_s)
+    with (
+        whole(worker, 100_000),
+        whole(worker, 100_000),
+        connected(worker, HEAD) as small,
+    ):
+        dispatch(worker)
+        small.sendall(b"\r\n")
+        finish(worker, served[0])
+        dispatch(worker)
+
+        assert [conn.sock.held > 90_000 for conn in served[1:]] == order[1:]
+        for conn in served[1:]:
+            finish(worker, conn)
+
+
+def test_a_large_request_waits_for_the_answer_about_health(
+    worker: GatheringWorker, served: list[TConn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_worker, "LARGE", 90_000)
+    monkeypatch.setattr(server_worker, "LONGEST_PAUSE_S", LIMIT_S)
+    with connected(worker, QUICK + b"1.1\r\n\r\n"), whole(worker, 100_000):
+        dispatch(worker)
+        (health,) = served
+        finish(worker, health)
+        dispatch(worker)
+
+        _, large = served
+        assert large.sock.held > 90_000
+        finish(worker, large)
 
 
 def test_health_has_a_thread_of_its_own() -> None:
@@ -417,12 +466,12 @@ def test_health_has_a_thread_of_its_own() -> None:
     def conn(first: bytes) -> SimpleNamespace:
         return SimpleNamespace(sock=SimpleNamespace(starts_with=first.startswith))
 
-    pool = RequestThreads(1, (b"GET /health HTTP/",))
+    pool = RequestThreads(1, (QUICK,))
     try:
         pool.submit(lambda _: is_over.wait(), conn(b"GET /jobs HTTP/"))
-        asked = conn(b"GET /health HTTP/1.1")
+        asked = conn(QUICK + b"1.1")
         assert pool.submit(lambda given: given, asked).result(SOON_S) is asked
-        similar = pool.submit(lambda given: given, conn(b"GET /health/ready HTTP/1.1"))
+        similar = pool.submit(lambda given: given, conn(b"GET /quick/ready HTTP/1.1"))
         assert not similar.done()
     finally:
         is_over.set()

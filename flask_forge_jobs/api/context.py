@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -61,6 +62,7 @@ class Api:
         self.options = options
         self._routes = routes
         self._expensive_reads = ExpensiveReads()
+        self._composing = threading.Lock()
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}
         self.last_overview = LastBody()
@@ -192,6 +194,14 @@ class Api:
     def reading_much(self) -> AbstractContextManager[None]:
         """Return the lock of an expensive read; raises as :meth:`reading`."""
         return self._expensive_reads.alone(self.principal.id)
+
+    def composing_much(self) -> AbstractContextManager[object]:
+        """Return the lock under which one answer at a time of some MiB is composed.
+
+        Threads that compute at once are no faster, but all other requests wait for
+        each. Nothing is read from the storage meanwhile, because that may hang.
+        """
+        return self._composing
 
     def request_key(self, operation: str) -> RequestKey | None:
         """Return the request's idempotency key for an operation, if it has one.

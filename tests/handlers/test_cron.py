@@ -89,7 +89,7 @@ def test_a_list_of_schedules_has_an_end(
 
     found = cron.list_schedules(storage, redactor=REDACTOR)
 
-    assert (len(found.schedules), found.total) == (shown, 21)
+    assert (len(list(found.schedules)), found.total) == (shown, 21)
 
 
 @pytest.mark.parametrize(("limit", "pages"), [(cron.MAX_LISTED_BYTES, 6), (4, 1)])

@@ -31,8 +31,9 @@ _DEDUPE = schemas.DedupeRequestSchema()
 def list_schedules(api: Api) -> Response:
     """Return the cron schedules, by name, up to 1,000 or 4 MiB of payloads."""
     listing = cron.list_schedules(api.storage, redactor=api.redactor)
-    schedules = [_DUMP(schedule) for schedule in listing.schedules]
-    response = array_response(schedules, listing.total)
+    with api.composing_much():
+        schedules = [_DUMP(schedule) for schedule in listing.schedules]
+        response = array_response(schedules, listing.total)
     return truncated(response, len(schedules), listing.total)
 
 

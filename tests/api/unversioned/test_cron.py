@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -9,7 +10,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import array_response
+from flask_forge_jobs.api.unversioned import cron as views
 from flask_forge_jobs.errors import QueueFullError
+from flask_forge_jobs.handlers import cron
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.queues import QueueSettings
@@ -48,6 +53,31 @@ def test_no_schedules_are_an_empty_array(client: FlaskClient) -> None:
     answer = client.get(f"{PREFIX}/cron")
 
     assert (answer.status_code, answer.data) == (200, b"[]")
+
+
+def test_the_answer_is_composed_by_one_thread_at_a_time_and_read_by_any(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading may hang, and must not hold the lock meanwhile."""
+    storage.cron.create(NIGHTLY)
+    lock = threading.Lock()
+    seen: list[tuple[str, bool]] = []
+
+    def noting(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            seen.append((name, lock.locked()))
+            return act(*args)
+
+        return noted
+
+    monkeypatch.setattr(Api, "composing_much", lambda _: lock)
+    monkeypatch.setattr(storage.cron, "all", noting("read", storage.cron.all))
+    monkeypatch.setattr(cron, "detail", noting("mask", cron.detail))
+    monkeypatch.setattr(views, "array_response", noting("write", array_response))
+    answer = mount(storage).get(f"{PREFIX}/cron")
+
+    assert answer.status_code == 200
+    assert seen == [("read", False), ("mask", True), ("write", True)]
 
 
 def test_schedules_are_listed_with_the_13_keys_of_the_reference(
