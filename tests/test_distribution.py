@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import flask_forge_jobs
 from tests.test_architecture import ROOT, run
@@ -30,6 +32,7 @@ LEFT_OUT = ("tests/acceptance/", "tests/benchmarks/", "tests/mutants/")
 LEFT_OUT_TEST = "tests/test_mutants.py"
 FOLDERS = (".ci", ".github", "docs", "flask_forge_jobs", "tests")
 IMPORTED = re.compile(r"^ *(?:from|import) (tests\.[.\w]+)", re.MULTILINE)
+LOCKED_EXTRAS = ("postgres", "server", "test", "docs")
 LINK = re.compile(r"`[^`<]*<([^>]+)>`_")
 
 
@@ -149,6 +152,29 @@ def test_lower_bounds_say_what_works(name: str, release: str, *, is_fine: bool) 
     bounds = {each.name: each for each in map(Requirement, filter(None, needed))}
 
     assert (release in bounds[name].specifier) is is_fine
+
+
+def test_lock_pins_what_the_development_environment_needs() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = parser["options.extras_require"]
+    texts = [
+        parser["options"]["install_requires"],
+        *(extras[name] for name in LOCKED_EXTRAS),
+    ]
+    needed = [Requirement(line) for text in texts for line in text.split("\n") if line]
+    lines = (ROOT / ".ci" / "requirements.txt").read_text("utf-8").splitlines()
+    pinned: dict[str, list[SpecifierSet]] = {}
+    for each in (Requirement(line) for line in lines if not line.startswith("#")):
+        pinned.setdefault(canonicalize_name(each.name), []).append(each.specifier)
+
+    for each in needed:
+        if each.name != "flask-forge-jobs":
+            for pin in pinned[canonicalize_name(each.name)]:
+                (version_of,) = pin
+                assert version_of.operator == "=="
+                assert version_of.version in each.specifier, each
+    assert not [line for line in lines if "://" in line]
 
 
 def test_readme_says_how_to_install_and_links_nowhere_relative() -> None:
