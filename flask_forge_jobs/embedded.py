@@ -51,7 +51,7 @@ logger = get_logger(__name__)
 SETTING = "FORGE_JOBS_EMBEDDED_WORKER"
 THREADS = 4  # fewer than a worker process has: they share it with requests
 # gunicorn kills a worker that takes longer than 30 s to stop, requests included.
-MOST_GRACE_S = 10.0
+MAX_GRACE_S = 10.0
 HURRIED_CALL_S = 0.1  # of the 0.25 s that Werkzeug's reloader leaves its child
 LONGEST_LOOK_S = 0.25
 _WATCH_PERIOD_S = 1.0
@@ -66,7 +66,7 @@ class EmbeddedWorker:
     def __init__(self, app: Flask, state: ApplicationState) -> None:
         self._app = app
         self._state = state
-        self._grace_s = min(state.settings.shutdown_grace_s, MOST_GRACE_S)
+        self._grace_s = min(state.settings.shutdown_grace_s, MAX_GRACE_S)
         self._task_command: list[str] = []
         self._is_development = False
         self._pid = 0

@@ -28,10 +28,10 @@ from flask_forge_jobs.server_connections import AT_ONCE, BufferBudget, ClientSoc
 # How long a client may take to send a request, and again to read its answer.
 PATIENCE_S = 30.0
 # Connections of one process that wait for clients; beyond it the oldest is closed.
-MOST_WAITING = 256
+MAX_WAITING = 256
 # Bytes of requests and answers that one process buffers. Beyond it, those waiting
 # connections are closed that have kept most for longest.
-MOST_BYTES = 67_108_864
+MAX_BYTES = 67_108_864
 LONGEST_BODY = 8_388_608
 # Python's default, 5 ms, is longer than most requests take.
 SWITCH_INTERVAL_S = 0.001
@@ -40,7 +40,7 @@ ACCEPTED_AT_ONCE = 16
 # A request of more bytes is large.
 LARGE = 262_144
 # While as many wait for a thread, no further ones are read; then so many are.
-MOST_LARGE = 1
+MAX_LARGE = 1
 READ_ON = 4
 # How long other requests may come before the next large one.
 LONGEST_PAUSE_S = 0.25
@@ -150,7 +150,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         # A longer body reaches the application truncated, and ends its connection.
         body = getattr(self.app, "longest_body", LONGEST_BODY)
         self._longest = self.cfg.limit_request_line + fields + body
-        self._budget = BufferBudget(max(MOST_BYTES, 2 * self._longest))
+        self._budget = BufferBudget(max(MAX_BYTES, 2 * self._longest))
         # Connection to the time at which it is closed; the oldest first.
         self._waiting: dict[Any, float] = {}
         self._large = LargeRequests()
@@ -270,7 +270,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, event, lambda _: self._go_on(conn, go_on))
         self._waiting[conn] = time.monotonic() + PATIENCE_S
-        if len(self._waiting) > MOST_WAITING:
+        if len(self._waiting) > MAX_WAITING:
             self._give_up(next(iter(self._waiting)))
 
     def _go_on(self, conn: Any, go_on: Callable[[Any], None]) -> None:
@@ -282,7 +282,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._drop(conn)
 
     def _gather(self, conn: Any) -> None:
-        if conn.sock.held >= AT_ONCE and len(self._large) >= MOST_LARGE:
+        if conn.sock.held >= AT_ONCE and len(self._large) >= MAX_LARGE:
             # What it sends waits in the system's buffers, and costs nothing.
             self._leave(conn)
             self._paused[conn] = time.monotonic()
@@ -306,7 +306,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._bound_bytes()
         # One may be slow, so more are read on than have room.
         more = READ_ON if self._large.is_any_under_way else len(self._paused)
-        if len(self._large) < MOST_LARGE:
+        if len(self._large) < MAX_LARGE:
             for conn in list(self._paused)[:more]:
                 del self._paused[conn]
                 self._wait(conn, selectors.EVENT_READ, self._gather)

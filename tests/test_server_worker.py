@@ -113,7 +113,7 @@ def test_answers_that_nobody_reads_take_little_memory(tmp_path: Path) -> None:
             for _ in range(3):
                 assert len(call(f"{url}/cron")[1]) == 6
             more = process.memory_info().rss - before
-    assert more < server_worker.MOST_BYTES * 1.5
+    assert more < server_worker.MAX_BYTES * 1.5
 
 
 def exchange(url: str, *parts: bytes) -> bytes:
@@ -238,7 +238,7 @@ def test_who_takes_too_long_is_told_and_closed(
 def test_of_too_many_the_one_that_has_waited_longest_is_closed(
     worker: GatheringWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_worker, "MOST_WAITING", 1)
+    monkeypatch.setattr(server_worker, "MAX_WAITING", 1)
 
     with connected(worker, b"") as first, connected(worker, b"") as second:
         assert first.recv(1) == b""

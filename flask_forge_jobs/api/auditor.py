@@ -49,7 +49,7 @@ class Auditor:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._log_throttle = LogThrottle(most=LINES_A_MINUTE)
+        self._log_throttle = LogThrottle(max_lines=LINES_A_MINUTE)
         # While the database is away every change fails.
         self._failure_throttle = LogThrottle()
 

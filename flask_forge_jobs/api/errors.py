@@ -39,7 +39,7 @@ from flask_forge_jobs.tasks.scalars import FailedCheckError
 LOGGER = logging.getLogger(__name__)
 _AWAY = LogThrottle()
 # Clients choose how often the checks of an application's class fail.
-_CHECKS = LogThrottle(most=10)
+_CHECKS = LogThrottle(max_lines=10)
 # A message may quote a long value of the request.
 MAX_MESSAGE_LENGTH = 500
 # A field may be an unknown key of the client's, which fills a body.

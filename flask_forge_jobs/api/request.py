@@ -50,7 +50,7 @@ MAX_CONTAINERS = 200_000
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
 _NO_KEYS = V1Schema()
 # There are fewer routes with a query.
-_MOST_SCHEMAS = 256
+_MAX_SCHEMAS = 256
 _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
 
 
@@ -173,7 +173,7 @@ def refuse_unknown_parameters(request: Request, schema: Schema | None) -> None:
             raise InvalidInputError(key, UNKNOWN_MESSAGE + near_match(key, known))
 
 
-@lru_cache(_MOST_SCHEMAS)
+@lru_cache(_MAX_SCHEMAS)
 def _defaults(schema: Schema) -> Mapping[str, Any]:
     """Return what an empty query loads to; most reads have no query."""
     return _loaded({}, schema)
@@ -236,8 +236,9 @@ def read_body(request: Request, max_bytes: int) -> bytes:
         raise InvalidInputError("body", "could not be read completely") from error
     length = request.content_length
     if len(body) > max_bytes:
-        most = DISCARDED_BODIES * max_bytes
-        _discard(request, most if length is None else length - len(body), max_bytes)
+        max_discarded = DISCARDED_BODIES * max_bytes
+        left = max_discarded if length is None else length - len(body)
+        _discard(request, left, max_bytes)
         raise RequestEntityTooLarge
     # If the client disconnects, gunicorn returns the part that arrived.
     if len(body) < (length or 0):

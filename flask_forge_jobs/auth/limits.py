@@ -33,13 +33,13 @@ _RETRY_AFTER_S = 1
 
 
 class FixedWindows:
-    """Allows ``most`` events per key within ``length_s`` seconds of its first event.
+    """Allows ``max_events`` per key within ``length_s`` seconds of its first event.
 
     It keeps the 10,000 most recently counted keys.
     """
 
-    def __init__(self, most: int, length_s: float) -> None:
-        self._most = most
+    def __init__(self, max_events: int, length_s: float) -> None:
+        self._max_events = max_events
         self._length_s = length_s
         self._lock = threading.Lock()
         # Key to (start, events) of its window, the least recently counted key first.
@@ -59,7 +59,7 @@ class FixedWindows:
             self._windows[key] = (start, events + 1)
             if len(self._windows) > MAX_KEYS:
                 del self._windows[next(iter(self._windows))]
-        if events < self._most:
+        if events < self._max_events:
             return 0
         return max(1, math.ceil(start + self._length_s - now))
 
@@ -135,8 +135,8 @@ def _parsed(name: str, rates: str) -> list[FixedWindows]:
             raise ConfigurationError(
                 KEY, f"{name}: {rate!r} is not a rate like '20/second' or '100/minute'"
             )
-        most, times, unit = match.groups()
-        windows.append(FixedWindows(int(most), int(times or 1) * _UNITS_S[unit]))
+        max_events, times, unit = match.groups()
+        windows.append(FixedWindows(int(max_events), int(times or 1) * _UNITS_S[unit]))
     return windows
 
 

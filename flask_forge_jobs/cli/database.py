@@ -30,7 +30,7 @@ from flask_forge_jobs.storage.base import open_storage
 logger = get_logger(__name__)
 
 USAGE_ERROR = 2
-MOST_NAMES = 5
+MAX_NAMES = 5
 
 
 @click.group("db")
@@ -186,5 +186,5 @@ def _drop_summary(existing: Contents | None) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

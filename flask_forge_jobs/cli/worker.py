@@ -40,8 +40,8 @@ from flask_forge_jobs.storage.database import logger as database_logger
 from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
 
 NAME_VARIABLE = "FORGE_WORKER_NAME"
-MOST_PROCESSES = 64
-MOST_THREADS = 1024
+MAX_PROCESSES = 64
+MAX_THREADS = 1024
 # Connections of the worker itself: heartbeat, dispatcher, listener, upkeep.
 SPARE_CONNECTIONS = 5
 # What the program has to do at its end: its atexit handlers, and threads before them.
@@ -65,14 +65,14 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 @click.option(
     "--processes",
     default=1,
-    type=click.IntRange(1, MOST_PROCESSES),
+    type=click.IntRange(1, MAX_PROCESSES),
     show_default=True,
     help="Worker processes. With more than one, a parent restarts those that end.",
 )
 @click.option(
     "--threads",
     default=DEFAULT_THREADS,
-    type=click.IntRange(1, MOST_THREADS),
+    type=click.IntRange(1, MAX_THREADS),
     show_default=True,
     help="Most jobs at once, per process.",
 )

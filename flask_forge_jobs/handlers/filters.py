@@ -80,8 +80,8 @@ def checked_filter(job_filter: JobFilter, names: FilterNames) -> JobFilter:
         if value is not None:
             check_text(names.of(attribute), value, longest)
     if job_filter.min_attempts:
-        most = MAX_ATTEMPTS_RANGE[1]
-        check_integer(names.of("min_attempts"), job_filter.min_attempts, 0, most)
+        maximum = MAX_ATTEMPTS_RANGE[1]
+        check_integer(names.of("min_attempts"), job_filter.min_attempts, 0, maximum)
     ending = job_filter.ending
     if ending is not None:
         ending = Ending.parse(ending, names.of("ending"))

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 _LOG_THROTTLE = LogThrottle()  # load balancers ask every few seconds
 # Transactions that are open for longer slow claims down.
 OLD_SNAPSHOT_S = 60.0
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 # For all reads together, once a commit has come back.
 READ_LIMIT_S = 2.0
 _AFTER_SCHEMA = ("workers", "services", "snapshots", "queues")
@@ -115,8 +115,8 @@ def _unavailable(error: StorageError) -> Readiness:
 def _what_waits(unserved: Sequence[str]) -> str | None:
     if not unserved:
         return None
-    shown = one_line(", ".join(unserved[:MOST_SHOWN]))
-    more = len(unserved) - MOST_SHOWN
+    shown = one_line(", ".join(unserved[:MAX_SHOWN]))
+    more = len(unserved) - MAX_SHOWN
     return f"no worker serves {shown}" + (f" and {more} more" if more > 0 else "")
 
 

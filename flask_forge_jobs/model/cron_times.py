@@ -273,24 +273,24 @@ def due_instants(
         return _firings_from(next_after, first, now, MISSED_AFTER_S + 1)
     if catch_up is CatchUp.SKIP:
         return []
-    most = 1 if catch_up is CatchUp.ONCE else limit
-    firings = _firings_from(next_after, first, now, most + 1)
-    if len(firings) <= most:
+    count = 1 if catch_up is CatchUp.ONCE else limit
+    firings = _firings_from(next_after, first, now, count + 1)
+    if len(firings) <= count:
         return firings
     # There may be millions more: find the latest ones backwards.
     latest = [_last_firing(next_after, first, now)]
-    while len(latest) < most:
+    while len(latest) < count:
         latest.append(_last_firing(next_after, first, latest[-1] - _SECOND))
     return latest[::-1]
 
 
 def _firings_from(
-    next_after: NextAfter, first: datetime, until: datetime, most: int
+    next_after: NextAfter, first: datetime, until: datetime, limit: int
 ) -> list[datetime]:
     """Return the first instants from ``first`` to ``until``."""
     firings: list[datetime] = []
     instant: datetime | None = first
-    while instant is not None and instant <= until and len(firings) < most:
+    while instant is not None and instant <= until and len(firings) < limit:
         firings.append(instant)
         instant = next_after(instant)
     return firings

@@ -27,7 +27,7 @@ MAX_KEY_LENGTH = 300
 # How long a job above the limit waits if no run ends before: doubled each time.
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 60.0
-_MOST_DOUBLINGS = 10
+_MAX_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +142,5 @@ class ConcurrencyLimit:
 
 def concurrency_wait_s(throttle_attempts: int) -> float:
     """Return how many seconds a job above the limit waits, after earlier snoozes."""
-    doublings = min(throttle_attempts, _MOST_DOUBLINGS)
+    doublings = min(throttle_attempts, _MAX_DOUBLINGS)
     return float(min(_FIRST_WAIT_S * 2**doublings, _LONGEST_WAIT_S))

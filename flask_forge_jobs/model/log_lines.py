@@ -21,10 +21,10 @@ class LogThrottle:
     """Tells whether it is time for another message of a kind; counts the others."""
 
     def __init__(
-        self, monotonic: Callable[[], float] = time.monotonic, *, most: int = 1
+        self, monotonic: Callable[[], float] = time.monotonic, *, max_lines: int = 1
     ) -> None:
         self._monotonic = monotonic
-        self._most = most
+        self._max_lines = max_lines
         self._changing = threading.RLock()
         # By kind: when its minute ends, and how often it was logged in it.
         self._minutes: dict[str, tuple[float, int]] = {}
@@ -37,7 +37,7 @@ class LogThrottle:
             ends_at, said = self._minutes.get(kind, (now, 0))
             if now >= ends_at:
                 ends_at, said = now + PERIOD_S, 0
-            elif said >= self._most:
+            elif said >= self._max_lines:
                 self._held[kind] = self._held.get(kind, 0) + 1
                 return False
             self._minutes[kind] = ends_at, said + 1

@@ -26,9 +26,9 @@ FINEST, DAY = LEVELS[0], LEVELS[-1]
 FINEST_KEPT_US = DAY_US + 3600 * SECOND_US
 KEPT_US = 30 * DAY_US
 # A chart reads the finest level with at most this many buckets in its window.
-_MOST_ROWS = 1500
+_MAX_ROWS = 1500
 # Most stored buckets to divide: enough for windows with buckets below half an hour.
-_MOST_SHARED = 6 * MAX_BUCKETS
+_MAX_SHARED = 6 * MAX_BUCKETS
 # The same for samples, which are taken once a minute.
 SAMPLE_LEVELS = (60, 300, 1800)
 
@@ -136,7 +136,7 @@ class Window:
         fitting = [level for level in kept if level * SECOND_US <= self.width_us]
         span_us = self.end_us - self.start_us
         for level in fitting:
-            if span_us <= level * SECOND_US * _MOST_ROWS:
+            if span_us <= level * SECOND_US * _MAX_ROWS:
                 return level
         return fitting[-1] if fitting else kept[0]
 
@@ -148,7 +148,7 @@ class Window:
         """
         step_us = level * SECOND_US
         is_even = not self.count or self.width_us % step_us == 0
-        if is_even or self.end_us - self.start_us > step_us * _MOST_SHARED:
+        if is_even or self.end_us - self.start_us > step_us * _MAX_SHARED:
             return self
         start_us = floor_to(self.start_us, level)
         return Window(start_us, step_us, -((start_us - self.end_us) // step_us))

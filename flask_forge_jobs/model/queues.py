@@ -121,12 +121,14 @@ class CleanupReport:
     is_complete: bool = True
 
 
-def one_too_many(name: str, most: int, field: str = "queue_name") -> InvalidInputError:
+def one_too_many(
+    name: str, max_queues: int, field: str = "queue_name"
+) -> InvalidInputError:
     """Return the error for a queue beyond the allowed number."""
     return InvalidInputError(
         field,
-        f"{name!r} is not registered, and there are already {most} queues, the limit "
-        "set by FORGE_JOBS_MAX_QUEUES",
+        f"{name!r} is not registered, and there are already {max_queues} queues, the "
+        "limit set by FORGE_JOBS_MAX_QUEUES",
     )
 
 

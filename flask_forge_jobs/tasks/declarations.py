@@ -69,8 +69,9 @@ class TaskDecorator:
         self._registry = registry
         for name in options.keys() - TaskOptions.__annotations__.keys():
             raise task_options_error(name)
-        most, key = options.pop("max_concurrent", None), options.pop("key", None)
-        if key is not None and most is None:
+        key = options.pop("key", None)
+        limit = options.pop("max_concurrent", None)
+        if key is not None and limit is None:
             raise InvalidInputError("key", "needs max_concurrent")
         self._make_task = functools.partial(
             Task[..., Any],
@@ -78,7 +79,7 @@ class TaskDecorator:
             store=store,
             store_many=store_many,
             call_context=call_context,
-            concurrency=None if most is None else ConcurrencyLimit(most, key),
+            concurrency=None if limit is None else ConcurrencyLimit(limit, key),
             kind=options.pop("kind", None),
             aliases=options.pop("aliases", None) or (),
             isolation=options.pop("isolation", Isolation.THREAD),

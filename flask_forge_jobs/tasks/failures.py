@@ -17,11 +17,11 @@ from flask_forge_jobs.model.masking import KNOWN, Mask, Masked
 from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES, clip
 
 _LONGEST_CHAIN = 20
-_MOST_MEMBERS = 8
+_MAX_MEMBERS = 8
 # More than is kept, because a secret that is cut would not be recognised.
 _LOOKED_AT = 2 * MAX_ERROR_BYTES
 _LONGEST_TRACE = 4000
-MOST_FRAMES = 20
+MAX_FRAMES = 20
 MAX_TRACEBACK_BYTES = 8192
 _LONGEST_LINE = 500
 _OURS = f"{Path(__file__).parents[1]}{os.sep}"
@@ -57,7 +57,7 @@ def traceback_of(error: BaseException, mask: Mask) -> str:
     """
     try:
         shown_error = traceback.TracebackException(
-            type(error), error, below_ours(error), limit=-2 * MOST_FRAMES, compact=True
+            type(error), error, below_ours(error), limit=-2 * MAX_FRAMES, compact=True
         )
         _leave_out_ours(shown_error)
         text = "".join(shown_error.format()).rstrip()
@@ -92,7 +92,7 @@ def _leave_out_ours(outermost: traceback.TracebackException) -> None:
         if each is None:
             continue
         theirs = [line for line in each.stack if not line.filename.startswith(_OURS)]
-        each.stack[:] = (theirs or each.stack)[-MOST_FRAMES:]
+        each.stack[:] = (theirs or each.stack)[-MAX_FRAMES:]
         waiting += (each.__cause__, each.__context__, *(each.exceptions or ()))
 
 
@@ -145,7 +145,7 @@ def _text(error: BaseException) -> str:
     text = _own_text(error)
     if not isinstance(error, BaseExceptionGroup):
         return text
-    members = [_own_text(each) for each in error.exceptions[:_MOST_MEMBERS]]
+    members = [_own_text(each) for each in error.exceptions[:_MAX_MEMBERS]]
     return f"{text} [{'; '.join(members)}]"
 
 

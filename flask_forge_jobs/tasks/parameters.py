@@ -32,7 +32,7 @@ _NAMELESS = (
     inspect.Parameter.VAR_POSITIONAL,
 )
 # Of unknown names, which a client may invent.
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 _LONGEST_NAME = 60
 
 
@@ -178,10 +178,10 @@ class Parameters:
         ]
         faults += [
             f"there is no `{name[:_LONGEST_NAME]}`{self._similar(name)}"
-            for name in unknown[:_MOST_NAMED]
+            for name in unknown[:_MAX_NAMED]
         ]
-        if len(unknown) > _MOST_NAMED:
-            faults.append(f"nor {len(unknown) - _MOST_NAMED} more")
+        if len(unknown) > _MAX_NAMED:
+            faults.append(f"nor {len(unknown) - _MAX_NAMED} more")
         if count > len(ordered):
             faults.append(f"{count} by position are more than {len(ordered)}")
         return f"{', '.join(faults)}; it takes {self._listed()}"

@@ -12,7 +12,7 @@ from flask_forge_jobs.model.payloads import dump, load_text
 
 # An application reads its own clock a moment before the job is stored.
 AT_TOLERANCE = timedelta(seconds=5)
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 _NOTHING = object()
 
 
@@ -72,20 +72,20 @@ def missing_text(
         return "\n".join(lines)
     compared = [(match.differences(job), job) for job in jobs]
     compared.sort(key=lambda pair: len(pair[0]))
-    for differences, job in compared[:MOST_SHOWN]:
+    for differences, job in compared[:MAX_SHOWN]:
         lines.append(f"  {shown(job)}")
         lines += [f"    {line}" for line in differences]
-    if len(compared) > MOST_SHOWN:
-        lines.append(f"  and {len(compared) - MOST_SHOWN} more that differ as much")
+    if len(compared) > MAX_SHOWN:
+        lines.append(f"  and {len(compared) - MAX_SHOWN} more that differ as much")
     return "\n".join(lines)
 
 
 def unwanted_text(match: JobMatch, jobs: Sequence[Job]) -> str:
     """Return the message when jobs match that should not."""
     lines = [f"jobs were enqueued for: {match}"]
-    lines += [f"  {shown(job)}" for job in jobs[:MOST_SHOWN]]
-    if len(jobs) > MOST_SHOWN:
-        lines.append(f"  and {len(jobs) - MOST_SHOWN} more")
+    lines += [f"  {shown(job)}" for job in jobs[:MAX_SHOWN]]
+    if len(jobs) > MAX_SHOWN:
+        lines.append(f"  and {len(jobs) - MAX_SHOWN} more")
     return "\n".join(lines)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES
 from flask_forge_jobs.tasks.failures import (
+    MAX_FRAMES,
     MAX_TRACEBACK_BYTES,
-    MOST_FRAMES,
     describe_failure,
     forget_frames,
     mask_known,
@@ -146,7 +146,7 @@ def test_a_traceback_ends_with_class_and_text() -> None:
 def test_a_traceback_has_the_last_20_frames() -> None:
     text = traced(KeyError("id"), levels=50)
 
-    assert text.count(", in deep") == MOST_FRAMES
+    assert text.count(", in deep") == MAX_FRAMES
     assert "in caught_from" not in text
 
 

@@ -27,7 +27,7 @@ from flask_forge_jobs.model.jobs import JobFilter
 class EventsQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.activity.list_events`."""
 
-    after = Digits(most=MAX_EVENT_ID, load_default=None)
+    after = Digits(maximum=MAX_EVENT_ID, load_default=None)
     queues = names_of(bounds.FILTER_NAME, data_key="queue")
     kinds = names_of(bounds.FILTER_NAME, data_key="kind")
     types = Array(

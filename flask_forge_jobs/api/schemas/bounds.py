@@ -73,9 +73,9 @@ def text(shortest: int, longest: int) -> Metadata:
     return {"minLength": shortest, "maxLength": longest}
 
 
-def items(most: int, fewest: int = 0) -> Metadata:
+def items(maximum: int, minimum: int = 0) -> Metadata:
     """Return the bounds of an array's length."""
-    return {"minItems": fewest, "maxItems": most}
+    return {"minItems": minimum, "maxItems": maximum}
 
 
 def without(*keys: str) -> Metadata:

@@ -181,21 +181,21 @@ class Digits(StrictField[int]):
     """A number in a query: ASCII digits only, nine by default."""
 
     default_error_messages = {  # noqa: RUF012
-        "invalid": "must be a whole number from 0 to {most}"
+        "invalid": "must be a whole number from 0 to {maximum}"
     }
 
-    def __init__(self, *, most: int = 10**9 - 1, **kwargs: Any) -> None:
+    def __init__(self, *, maximum: int = 10**9 - 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._most = most
-        self.shape = {"type": "integer", "minimum": 0, "maximum": most}
+        self._maximum = maximum
+        self.shape = {"type": "integer", "minimum": 0, "maximum": maximum}
 
     def read(self, value: object) -> int:
         """Return the number."""
         if isinstance(value, str) and _DIGITS.fullmatch(value):
             number = int(value)
-            if number <= self._most:
+            if number <= self._maximum:
                 return number
-        raise self.make_error("invalid", most=self._most)
+        raise self.make_error("invalid", maximum=self._maximum)
 
 
 class LargeNumber(StrictField[int]):

@@ -18,7 +18,7 @@ from flask_forge_jobs.api.schemas.fields import (
 )
 from flask_forge_jobs.handlers.series import MAX_NAMES
 
-MOST_SECONDS = 2**32 - 1
+MAX_SECONDS = 2**32 - 1
 
 
 class TimelineBucketSchema(WireSchema):
@@ -95,7 +95,7 @@ class WindowQuerySchema(WireSchema):
 
     start = Instant(data_key="from", required=True)
     end = Instant(data_key="to", required=True)
-    bucket_secs = Digits(most=MOST_SECONDS, required=True)
+    bucket_secs = Digits(maximum=MAX_SECONDS, required=True)
 
 
 class TimelineQuerySchema(WindowQuerySchema):
@@ -120,7 +120,7 @@ class SeriesQuerySchema(V1Schema):
     )
     start = Instant(data_key="from", required=True)
     end = Instant(data_key="to", required=True)
-    bucket_secs = Digits(most=MOST_SECONDS, required=True)
+    bucket_secs = Digits(maximum=MAX_SECONDS, required=True)
 
 
 class KindTotalsQuerySchema(V1Schema):

@@ -42,7 +42,7 @@ from flask_forge_jobs.tasks.supervision import LineReader, LineTooLongError, Sup
 DEFAULT_TIMEOUT_S = 600.0
 DEFAULT_RETRY_AFTER_S = 60.0
 LONGEST_LINE_BYTES = 1_048_576
-MOST_CHILDREN = 64
+MAX_CHILDREN = 64
 FAREWELL_S = 0.5  # between the end of a program's output and its own end
 
 
@@ -91,7 +91,7 @@ class ChildPool:
         self.kind = check_kind(kind)
         self.timeout_s = timeout_s
         self._command = list(command)
-        self._size = check_integer("size", size, 1, MOST_CHILDREN)
+        self._size = check_integer("size", size, 1, MAX_CHILDREN)
         self._folder = None if folder is None else Path(folder)
         self._environ = clean_environment(inherit, environ) | dict(variables or {})
         self._changed = threading.Condition()
