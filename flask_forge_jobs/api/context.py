@@ -196,7 +196,7 @@ class Api:
         return self._expensive_reads.alone(self.principal.id)
 
     def composing_much(self) -> AbstractContextManager[object]:
-        """Return the lock under which one answer at a time of some MiB is composed.
+        """Return the lock under which one large answer at a time is composed.
 
         Threads that compute at once are no faster, but all other requests wait for
         each. Nothing is read from the storage meanwhile, because that may hang.

@@ -16,7 +16,10 @@ PATH = "/v1/openapi.json"
 def openapi(api: Api) -> Response:
     """Return the OpenAPI 3.1 document of every route."""
     mount_point = f"{request.script_root}{request.path}".removesuffix(PATH)
-    return json_response(api.description | {"servers": [{"url": mount_point or "/"}]})
+    with api.composing_much():
+        return json_response(
+            api.description | {"servers": [{"url": mount_point or "/"}]}
+        )
 
 
 ROUTES = (

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+import threading
 
+import pytest
+from flask import Response
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.openapi.document import document
+from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.api.v1 import description
 from tests.api.mounting import PREFIX
 
 
@@ -27,3 +33,21 @@ def test_the_document_knows_where_a_proxy_mounts_the_application(
     )
 
     assert json.loads(answer.data)["servers"] == [{"url": f"/shop{PREFIX}"}]
+
+
+def test_the_document_is_composed_by_one_thread_at_a_time(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = threading.Lock()
+    seen: list[bool] = []
+
+    def noted(value: object) -> Response:
+        seen.append(lock.locked())
+        return json_response(value)
+
+    monkeypatch.setattr(Api, "composing_much", lambda _: lock)
+    monkeypatch.setattr(description, "json_response", noted)
+    client.get(f"{PREFIX}/v1/openapi.json")
+
+    assert seen == [True]
+    assert not lock.locked()
