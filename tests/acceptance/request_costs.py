@@ -6,7 +6,8 @@ dead with an error of 8 KiB, and as many schedules and rate limits as may be. Ea
 request is sent alone, for its CPU seconds and the memory that it takes at its peak, and
 then 200 times at once, for the longest wait of ``/health`` meanwhile. At last, clients
 ask for large answers and never read them. ``--only`` chooses requests by a part of
-their name or by their group, ``bodies`` or ``reads``. It prints a table; the exit
+their name or by their group, ``bodies`` or ``reads``, or only those clients, by
+``readers``. It prints a table; the exit
 status is 1 when a limit is missed.
 """
 
@@ -65,6 +66,7 @@ CROWD_S = 5.0
 PATIENCE_S = 600.0
 HEALTH_PERIOD_S = 0.05
 REST_S = 0.5
+READERS = "readers"
 SLOW_READERS = 60
 SLOW_S = 10.0
 # What the server buffers, and the answers that its four threads make meanwhile.
@@ -394,7 +396,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as name, fresh_url(backend) as url:
             folder = Path(name)
             figures = measure(url, folder, chosen(arguments.only), arguments.crowd)
-            if not arguments.only:
+            if arguments.only in ("", READERS):
                 figures += measure_readers(url, folder)
         sys.stdout.write(f"{table(backend, figures)}{os.linesep}")
         sys.stdout.flush()
