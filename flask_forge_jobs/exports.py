@@ -1,4 +1,4 @@
-"""What the package offers under its own name."""
+"""The public names of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forks: keeps a child from using what belongs to its parent.
+"""Forks: keeps a child from using the resources of its parent.
 
 Python runs hooks around its own forks. A server that forks in C, as uWSGI does, runs
 none, so state that belongs to one process also compares the process id at each use.
@@ -60,7 +60,7 @@ class Forkable(Protocol):
     """
 
     def before_fork(self, ends_at: float) -> None:
-        """Close what a child must not inherit, and keep it closed.
+        """Close the resources that a child must not inherit, and keep them closed.
 
         The fork waits until ``ends_at`` on the monotonic clock.
         """

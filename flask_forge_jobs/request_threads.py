@@ -10,7 +10,7 @@ import threading
 
 
 class _Present(threading.local):
-    """What this thread does."""
+    """The work of this thread."""
 
     answers_requests = False
 

@@ -321,7 +321,7 @@ def _serve(
 
 
 def _close_listeners(server: Arbiter, worker: Worker) -> None:
-    """Close what a quick stop leaves open; Python would warn of it."""
+    """Close the files that a quick stop leaves open; Python would warn of them."""
     del server
     for listener in worker.sockets:
         listener.close()

@@ -103,7 +103,7 @@ def share(
 
 
 def _at_first_context(app: Flask, work: Callable[[], bool]) -> None:
-    """Do what had to wait; no later context pays for it."""
+    """Run the calls that had to wait, once."""
 
     def receive(sender: Flask, **_: object) -> None:
         protect_tables()
@@ -196,7 +196,7 @@ class _Databases:
 def _engine_options(
     app: Flask, db: FlaskSQLAlchemy
 ) -> dict[str | None, Mapping[str, Any]]:
-    """Return what Flask-SQLAlchemy passes to ``create_engine``, by its own rules."""
+    """Return the arguments that Flask-SQLAlchemy passes to ``create_engine``."""
     common: Mapping[str, Any] = getattr(db, "_engine_options", {})
     options: dict[str | None, dict[str, Any]] = {}
     for key, bind in (app.config.get(BINDS_KEY) or {}).items():

@@ -91,7 +91,7 @@ class Auditor:
         return response
 
     def __call__(self, state: RequestState, response: Response) -> Response:
-        """Record what the view has not, and return the response unchanged."""
+        """Record a request unless its view has; return the response unchanged."""
         is_refused = response.status_code in REFUSED
         is_owed = state.route.mutates or state.reveals
         if is_refused or (is_owed and not state.is_noted):

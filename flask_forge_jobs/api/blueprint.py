@@ -105,7 +105,7 @@ def _add_hooks(
     cors: Cors,
     auditor: Auditor,
 ) -> None:
-    """Add what runs before and after each request."""
+    """Add the functions that run before and after each request."""
     by_endpoint = {route.endpoint: route for route in routes}
     guard = Guard(api)
 

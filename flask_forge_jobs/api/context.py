@@ -1,4 +1,4 @@
-"""What the views of one blueprint share: options, storage and routes."""
+"""The context of the views of one blueprint: options, storage and routes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _UNMASKED = Unmasked()
 
 
 class Api:
-    """What the views of one blueprint share.
+    """The context that the views of one blueprint share.
 
     ``storage`` may be a function that returns the storage of the current request.
     ``routes`` are all routes of the blueprint, for its description.

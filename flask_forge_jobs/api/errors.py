@@ -86,7 +86,7 @@ _GENERIC_MESSAGES: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What the client is told of an error."""
+    """The part of an error that the client gets."""
 
     kind: str
     status: int
@@ -108,7 +108,7 @@ class Problem:
 
 
 def error_response(error: Exception, *, mask: Mask = mask_known) -> Response:
-    """Return the response to an exception; log what clients are not told."""
+    """Return the response to an exception; the log gets the rest."""
     if isinstance(error, HTTPException):
         if error.response is not None or (error.code or SERVER_ERROR) < 400:  # noqa: PLR2004  # a redirect, or a response that the application made
             return cast("Response", error.get_response())

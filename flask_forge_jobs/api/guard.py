@@ -1,4 +1,4 @@
-"""What every request must pass before its view: authentication, permission, queue."""
+"""The checks of every request before its view: authentication, permission, queue."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Guard:
         )
 
     def __call__(self, state: RequestState) -> None:
-        """Let a request pass, and note who sent it."""
+        """Let a request pass, and note its sender."""
         route = state.route
         request = state.request
         if route.permission is None or self._metrics_auth(route) == "none":

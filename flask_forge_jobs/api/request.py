@@ -175,7 +175,7 @@ def refuse_unknown_parameters(request: Request, schema: Schema | None) -> None:
 
 @lru_cache(_MAX_SCHEMAS)
 def _defaults(schema: Schema) -> Mapping[str, Any]:
-    """Return what an empty query loads to; most reads have no query."""
+    """Return the result of loading an empty query; most reads have no query."""
     return _loaded({}, schema)
 
 

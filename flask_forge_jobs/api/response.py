@@ -108,7 +108,7 @@ def enqueued_response(result: EnqueueResult) -> Response:
 
 
 def add_enqueue_headers(response: Response, result: EnqueueResult) -> None:
-    """Add headers that say what became of an enqueue request."""
+    """Add the headers of the answer to an enqueue request."""
     response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
     if result.queue_created:
         response.headers["X-Queue-Created"] = "true"

@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
 
 
 class Reach(Enum):
-    """What a route touches, and so who checks the queues of a limited caller."""
+    """The reach of a route, which decides where the queues of a caller are checked."""
 
     # All queues: the guard answers 403.
     CLUSTER = auto()
@@ -41,7 +41,7 @@ class Reach(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A method and a path, the view behind them, and what both sides may send.
+    """A method and a path, the view behind them, and the shapes of request and answer.
 
     Blueprint, guard, audit trail, OpenAPI document and reference page all read this
     record.

@@ -55,7 +55,7 @@ class AuthenticatorError(Forbidden):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Finds out who sent a request; a part that is None is not configured."""
+    """Identifies the sender of a request; a part that is None is not configured."""
 
     tokens: TokenSet | None
     authenticator: Authenticator | None

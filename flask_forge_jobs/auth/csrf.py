@@ -55,7 +55,7 @@ def check_same_site(request: Request) -> None:
 def is_read_from_elsewhere(request: Request, allowed: Collection[str]) -> bool:
     """Tell whether a script of another origin than ours and the allowed ones reads.
 
-    Who follows a link from there may read the answer; the page with the link cannot.
+    A top-level navigation may read the response; the page with the link cannot.
     """
     if request.method not in SAFE_METHODS:
         return False  # check_same_site is stricter

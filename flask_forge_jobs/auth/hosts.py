@@ -54,7 +54,7 @@ class HostList:
 def is_debugged_from_afar(request: Request) -> bool:
     """Tell whether a remote client talks to a server with Werkzeug's debugger.
 
-    Whoever finds the debugger's PIN can run any code.
+    The debugger's PIN is enough to run any code.
     """
     environ = request.environ
     is_debugged = "werkzeug.debug.preserve_context" in environ

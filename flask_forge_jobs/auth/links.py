@@ -1,6 +1,6 @@
 """Status links: signed, expiring links that show the state of one job.
 
-A link grants that one right to whoever has it. It is signed and not stored, so it
+A link grants that one right to its bearer. It is signed and not stored, so it
 cannot be revoked; a new secret invalidates all links signed with the old one.
 """
 

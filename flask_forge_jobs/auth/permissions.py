@@ -1,4 +1,4 @@
-"""Who calls, and what the caller may do.
+"""Callers, and their permissions.
 
 Every route needs one permission. A role is a named set of permissions, and a principal
 is a caller with some of them.

@@ -148,7 +148,7 @@ def reset(*, force: bool, as_a_whole: bool) -> None:
 
 
 def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
-    """Drop the tables or the database; return what was there, if anything."""
+    """Drop the tables or the database; return the former contents, if any."""
     settings = _settings()
     existing = contents(settings)
     if as_a_whole and existing is not None and existing.others:

@@ -166,7 +166,7 @@ def _work(
 
 
 def _leave(status: int) -> NoReturn:
-    """Do what the interpreter does at its end, for a limited time, and end.
+    """Run the interpreter's exit handlers, for a limited time, and exit.
 
     Not by sys.exit(), which waits for every thread that a task has left. And when the
     interpreter takes itself apart, a thread that is still in C code can crash it.
@@ -176,7 +176,7 @@ def _leave(status: int) -> NoReturn:
     turn = threading.Lock()
 
     def clean_up() -> None:
-        with turn:  # who comes second waits until the process is gone
+        with turn:  # a second caller blocks until the process exits
             try:
                 atexit._run_exitfuncs()  # noqa: SLF001
                 _flush()
@@ -207,7 +207,7 @@ def _flush() -> None:
 
 
 def _warn(state: ApplicationState, threads: int) -> None:
-    """Warn of what works now and will hurt later."""
+    """Warn of settings that work now and fail later."""
     if reason := debug_reason():
         LOGGER.warning("debug mode is on: %s; turn it off in production", reason)
     database = state.database.settings
@@ -224,7 +224,7 @@ def _warn(state: ApplicationState, threads: int) -> None:
 
 
 def debug_reason() -> str | None:
-    """Return what turned on the debug mode of the application, None if it is off."""
+    """Return the source of the application's debug mode, None if it is off."""
     if not current_app.debug:
         return None
     context = click.get_current_context().find_root()

@@ -192,7 +192,7 @@ class DatabaseSettings(Tuning):
 
     @property
     def named(self) -> str:
-        """What an error adds to the address, to name the setting."""
+        """The end of an address in an error, which names the setting."""
         if self.source is None:
             return ""
         if self.is_unnamed:

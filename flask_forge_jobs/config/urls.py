@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Location(TypedDict, total=False):
-    """What a URL or a file says about a database; the rest is default."""
+    """The settings in the URL or the file of a database; the rest is default."""
 
     backend: Backend
     path: Path | None

@@ -24,7 +24,7 @@ _NOT_OF_APPLICATIONS = frozenset(
 def ignored_variables(
     config: Mapping[str, object], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the name of each ignored variable, and a warning that says what to do.
+    """Yield the name of each ignored variable, and a warning with the remedy.
 
     Args:
         config: The configuration of the application. What it holds may come from a

@@ -82,7 +82,7 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
 def record_reset(
     storage: Storage, jobs: Mapping[str, int], *, actor: str, is_whole: bool
 ) -> None:
-    """Start a new trail with an entry of what was removed.
+    """Start a new trail with an entry on the removed tables.
 
     ``jobs`` counts the jobs by state. ``is_whole`` means the database was removed, not
     only the tables.

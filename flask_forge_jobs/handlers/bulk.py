@@ -55,7 +55,7 @@ class BulkLimits:
 
 @dataclass(frozen=True, slots=True)
 class BulkReport:
-    """What one call did.
+    """The result of one call.
 
     An incomplete call on a filter ends at ``position``, one on ids at ``last_id``.
     """

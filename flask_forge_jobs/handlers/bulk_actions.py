@@ -33,7 +33,7 @@ MAX_LISTED_SKIPS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What a caller asks for."""
+    """The request of a caller."""
 
     action: JobAction
     # Either ids, at most 10,000, or a filter.
@@ -67,7 +67,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class ActionReport:
-    """What an instruction did."""
+    """The result of an instruction."""
 
     matched: int
     # Jobs that were asked to stop included.

@@ -89,7 +89,7 @@ def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """The state of a job for whoever waits for it; secrets are masked."""
+    """The state of a job, for a caller that waits for it; secrets are masked."""
 
     status: JobStatus
     is_ready: bool

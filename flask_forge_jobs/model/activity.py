@@ -1,4 +1,4 @@
-"""What happened to jobs: their events, and which of their errors are the same."""
+"""Activity: the events of jobs, and groups of their errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BLANKS = re.compile(r"\s+")
 
 
 class EventType(StrEnum):
-    """What a job's row records: when it was enqueued, started and ended."""
+    """An event that a job's row records: it was enqueued, started or ended."""
 
     ENQUEUED = "enqueued"
     STARTED = "started"

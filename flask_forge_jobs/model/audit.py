@@ -1,4 +1,4 @@
-"""The audit trail: who did what, to what, with which result."""
+"""The audit trail: actor, action, target and result of each change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """What one request tried to do.
+    """The action that one request attempted.
 
     ``target`` is the job or queue that it names, if any; ``request_id`` is as in the
     log and in the answer's header. From ``status`` 400 on, nothing was changed;

@@ -1,4 +1,4 @@
-"""Bulk actions: what they apply to, and what they did.
+"""Bulk actions: their targets and their results.
 
 A bulk action walks each combination of state, queue and kind from the oldest matching
 job to the newest. Its :class:`WalkPosition` is where a call that stopped early resumes,
@@ -19,7 +19,7 @@ from flask_forge_jobs.model.jobs import REQUEUEABLE, JobStatus
 
 
 class JobAction(StrEnum):
-    """What an operator can do to many jobs at once."""
+    """An action on many jobs at once."""
 
     RETRY = "retry"
     DELETE = "delete"
@@ -79,7 +79,7 @@ class WalkPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BulkChange:
-    """What one transaction did; ``changed`` includes ``stop_requested`` jobs."""
+    """The result of one transaction; ``changed`` includes ``stop_requested`` jobs."""
 
     changed: int = 0
     stop_requested: int = 0

@@ -75,7 +75,7 @@ class HeartbeatReport:
 
 @dataclass(frozen=True, slots=True)
 class ClaimBatch:
-    """What one round of the hot path returned.
+    """The result of one round of the hot path.
 
     ``claimed`` is in claim order, ``refused`` has the ids of dropped outcomes whose job
     the caller no longer held, ``followed`` the queue and kind of stored follow-ups.

@@ -42,7 +42,7 @@ _NOT_DECLARED = ("name", "enabled")
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDefinition:
-    """What an operator decides; :meth:`check` tells whether it can be stored.
+    """The part of a schedule that an operator decides; :meth:`check` validates it.
 
     A ``queue_name`` of None asks the router at each firing; ``max_attempts`` of None
     asks the task then, and is 5 without one. While an unfinished job holds the
@@ -138,7 +138,7 @@ class ScheduleDefinition:
 
 @dataclass(frozen=True, slots=True)
 class FiringReport:
-    """What one check for due schedules did.
+    """The result of one check for due schedules.
 
     Args:
         fired: Jobs that were stored.

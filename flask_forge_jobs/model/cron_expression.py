@@ -1,4 +1,4 @@
-"""Cron expressions in two dialects, told apart by the number of fields.
+"""Cron expressions in two dialects, which differ in the number of fields.
 
 Five fields are Unix cron: minute, hour, day of month, month, day of week; Sunday is 0
 or 7, and of two restricted day fields either may match. Six or seven fields are the

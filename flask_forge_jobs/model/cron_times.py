@@ -1,4 +1,4 @@
-"""When a cron schedule fires: its next time in a zone, and what a pause has missed.
+"""The firings of a cron schedule: the next one in a zone, and those that were missed.
 
 Where a zone's clock jumps, cron's rule applies. An expression that names hours fires
 once for each of them: for a skipped hour once, right after the jump, however many of
@@ -236,7 +236,7 @@ def _shift_at(reading: datetime, zone: ZoneInfo) -> _Shift | None:
 
 
 class CatchUp(StrEnum):
-    """What happens to missed firings.
+    """The treatment of missed firings.
 
     ``skip`` makes none of them, ``once`` the latest, ``all`` the latest up to a limit.
     The series then goes on with the next firing.

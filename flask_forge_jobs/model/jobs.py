@@ -384,7 +384,7 @@ class JobsPage:
 
 
 class DeleteOutcome(StrEnum):
-    """What a delete did; a running job is only asked to stop."""
+    """The effect of a delete; a running job is only asked to stop."""
 
     DELETED = "deleted"
     CANCEL_REQUESTED = "cancel_requested"
@@ -392,7 +392,7 @@ class DeleteOutcome(StrEnum):
 
 
 class CancelOutcome(StrEnum):
-    """What a cancel did; a running job is only asked to stop."""
+    """The effect of a cancel; a running job is only asked to stop."""
 
     CANCELLED = "cancelled"
     CANCEL_REQUESTED = "cancel_requested"

@@ -88,7 +88,7 @@ class Masked(str):
 
 
 class Masking:
-    """Masks the values of some keys, and what looks like a token.
+    """Masks the values of some keys, and texts that look like a token.
 
     Patterns may contain ``*`` and ``?``; without any, no key is masked.
     """
@@ -121,7 +121,7 @@ class Masking:
     def _masked_list(
         self, values: list[object], mask: Callable[[str], str]
     ) -> list[object]:
-        """Mask what follows a secret's name in a pair, or its flag in a command."""
+        """Mask the value after a secret's name in a pair, or its flag in a command."""
         shown = [self.masked(value, mask) for value in values]
         for index, (value, following) in enumerate(pairwise(values)):
             is_flag = isinstance(value, str) and value.startswith("-")

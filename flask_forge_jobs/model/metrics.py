@@ -44,7 +44,7 @@ class MetricKey(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """What happened to jobs of one queue and kind within one bucket.
+    """The figures of one queue and kind within one bucket.
 
     ``cancelled`` jobs ended because a user asked for it; ``dead`` ones were given up.
     ``retried`` runs ended with the job waiting again. ``refused`` runs ended when the
@@ -236,7 +236,7 @@ def cover(
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
-    """What one process used; disk bytes are since the sample before.
+    """The resources of one process; disk bytes are since the sample before.
 
     ``cpu_pct`` is of all cores of the machine, ``disk_used_pct`` of the volume of the
     data directory.

@@ -30,7 +30,7 @@ _ROOM_BYTES = 65_536
 
 
 class ThrottleScope(StrEnum):
-    """What a throttle holds back: only this job, or its whole queue."""
+    """The reach of a throttle: only this job, or its whole queue."""
 
     JOB = "job"
     QUEUE = "queue"
@@ -136,7 +136,7 @@ Outcome = Done | Failed | Released | Throttled | Dead
 
 
 class EndedJob(TypedDict):
-    """What a task of ``on_dead=`` or ``on_cancelled=`` receives.
+    """The argument of a task of ``on_dead=`` or ``on_cancelled=``.
 
     ``arguments`` is the job's payload; None if that is damaged, or too large for
     another payload (over 960 KiB). ``ending`` is ``"dead"`` or ``"cancelled"``.
@@ -162,12 +162,12 @@ class FollowUp(NamedTuple):
 
     def job(self, ended: EndedJob, payload: str) -> NewJob:
         """Return the follow-up job of a job, whose payload is JSON text."""
-        told = ended | {"arguments": None}
-        text = dump({self.parameter: told})
+        shown = ended | {"arguments": None}
+        text = dump({self.parameter: shown})
         if len(payload) <= MAX_PAYLOAD_BYTES - _ROOM_BYTES:
             # Suppressed: the payload is damaged, or nested as deep as allowed.
             with contextlib.suppress(InvalidInputError):
-                text = dump({self.parameter: told | {"arguments": load_text(payload)}})
+                text = dump({self.parameter: shown | {"arguments": load_text(payload)}})
         return NewJob.of_canonical(
             text,
             kind=self.kind,

@@ -238,7 +238,7 @@ def _has_plain_shape(value: object) -> bool:
             seen += len(container)
             if seen > MAX_VALUES:
                 return False
-            # Most have nothing below them, and that is told without a loop of our own.
+            # Fast path: no nested containers.
             if not _SCALARS.issuperset(map(type, items)):
                 below += [item for item in items if type(item) not in _SCALARS]
         if not below:

@@ -106,7 +106,7 @@ class QueueOverview:
 
 @dataclass(frozen=True, slots=True)
 class QueueDeletion:
-    """What happened to the unfinished jobs of a deleted queue."""
+    """The fate of the unfinished jobs of a deleted queue."""
 
     deleted: int = 0
     cancel_requested: int = 0
@@ -114,7 +114,7 @@ class QueueDeletion:
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What a sweep deleted, or would delete; incomplete if it stopped early."""
+    """The deletions of a sweep, real or simulated; incomplete if it stopped early."""
 
     done_deleted: int = 0
     dead_deleted: int = 0

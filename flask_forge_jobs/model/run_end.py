@@ -191,7 +191,7 @@ def end_of_run(
 def end_of_failure(
     job: ClaimedJob, failure: Failed, delay_s: Callable[[ClaimedJob, Failed], float]
 ) -> JobUpdate:
-    """Return the write for a failure that nobody had asked for."""
+    """Return the write for a failure of a run that was not cancelled."""
     is_last = job.attempts >= job.max_attempts
     return JobUpdate(
         job,

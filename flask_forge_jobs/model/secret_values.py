@@ -1,4 +1,4 @@
-"""Where the value after a key ends, by the form of what is there.
+"""Finds the end of the value after a key, by the form of that value.
 
 A value without a visible end (a quote that is not closed, brackets that do not match)
 reaches to the end of its line or of the text. That shows no secret, and no part of a

@@ -71,7 +71,7 @@ class ServiceAge:
 
 @dataclass(frozen=True, slots=True)
 class SlotReport:
-    """What a worker reports of one slot with its heartbeat."""
+    """The state of one slot, sent with the heartbeat of its worker."""
 
     slot_id: str
     queue_name: str

@@ -1,1 +1,1 @@
-"""What an application registers, and what its functions see while they run."""
+"""Tasks: their registration, and their view of the job that they run."""

@@ -1,4 +1,4 @@
-"""TaskContext: what a task can read and do while it runs, and how it is told to stop.
+"""TaskContext: a running task reads its job here, and is asked to stop.
 
 Cancellation is cooperative: a long task checks its token about once a second, and waits
 for it instead of sleeping.

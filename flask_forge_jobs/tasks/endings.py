@@ -1,4 +1,4 @@
-"""Turns what a function returned or raised into the outcome of its job."""
+"""Turns the result or the exception of a function into the outcome of its job."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class JobHandle:
 
     @property
     def result(self) -> Any:
-        """What the task returned, after a round trip through JSON; None before."""
+        """The result of the task, after a round trip through JSON; None before."""
         return _decoded(self._row().result)
 
     @property

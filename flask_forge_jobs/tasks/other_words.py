@@ -162,5 +162,5 @@ def option_meant(name: str, known: Collection[str]) -> str | None:
 
 
 def advice_on(name: str) -> str | None:
-    """Return what to write instead of another queue's option, or None."""
+    """Return our word for an option of another queue, or None."""
     return _ADVICE.get(name)

@@ -73,7 +73,7 @@ class WriteBuffer:
         self._left = memoryview(data)
 
     def write(self) -> bool:
-        """Write what fits; return True when all is written or the reader is gone."""
+        """Write as much as fits; return True at the end, or if the reader is gone."""
         while self._left:
             try:
                 count = os.write(self._descriptor, self._left[:CHUNK_BYTES])

@@ -109,7 +109,7 @@ class SkippedJobSchema(V1Schema):
 
 
 class ActionReportSchema(V1Schema):
-    """What a bulk action did."""
+    """The result of a bulk action."""
 
     matched = WholeNumber()
     changed = WholeNumber()

@@ -46,7 +46,7 @@ class WireSchema(Schema):
     """Base of answers and of unversioned reads: unknown keys are ignored."""
 
     class Meta:
-        """What marshmallow reads."""
+        """The value that marshmallow reads."""
 
         unknown = EXCLUDE
 
@@ -60,7 +60,7 @@ class V1Schema(WireSchema):
     """
 
     class Meta(WireSchema.Meta):
-        """What marshmallow reads."""
+        """The value that marshmallow reads."""
 
         unknown = RAISE
 

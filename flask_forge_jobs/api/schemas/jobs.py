@@ -231,7 +231,7 @@ class JobsFoundSchema(V1Schema):
 
 
 class JobStateSchema(V1Schema):
-    """The state of a job for whoever waits for it."""
+    """The state of a job, for a caller that waits for it."""
 
     status = Text(metadata=bounds.STATUS)
     is_ready = Flag()
@@ -304,13 +304,13 @@ class RescheduleRequestSchema(V1Schema):
 
 
 class DeleteOutcomeSchema(V1Schema):
-    """What became of a running job that was to be deleted."""
+    """The effect of a delete on a running job."""
 
     outcome = Text()
 
 
 class CancelOutcomeSchema(V1Schema):
-    """What became of a job that was to be cancelled."""
+    """The effect of a cancel on a job."""
 
     id = Text()
     outcome = Text()

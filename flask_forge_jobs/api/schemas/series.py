@@ -132,7 +132,7 @@ class KindTotalsQuerySchema(V1Schema):
 
 
 class ResourceBucketSchema(WireSchema):
-    """What a worker used within one bucket."""
+    """The resources of a worker within one bucket."""
 
     at = Instant()
     cpu_pct = Fraction(allow_none=True)
@@ -143,7 +143,7 @@ class ResourceBucketSchema(WireSchema):
 
 
 class ResourceSeriesSchema(WireSchema):
-    """What one worker used."""
+    """The resources of one worker."""
 
     worker_id = Text(data_key="host")
     buckets = List(Nested(ResourceBucketSchema))

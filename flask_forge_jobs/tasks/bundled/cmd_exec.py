@@ -55,7 +55,7 @@ class _Command:
 
 
 class Tail:
-    """Keeps the end of what a program writes."""
+    """Keeps the end of the output of a program."""
 
     def __init__(self) -> None:
         self._kept = b""
