@@ -23,7 +23,8 @@ from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.config.variables import warn_of_ignored_variables
 from flask_forge_jobs.embedded import embed_worker
-from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
+from flask_forge_jobs.model.bulk import CancelOutcome
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE

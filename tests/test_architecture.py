@@ -17,6 +17,7 @@ import pytest
 
 import flask_forge_jobs
 from flask_forge_jobs import exports
+from flask_forge_jobs.model.jobs import JobStatus
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "flask_forge_jobs"
@@ -287,6 +288,27 @@ def test_a_logger_stands_once_and_at_the_top() -> None:
             late.append(name_of(path))
 
     assert late == []
+
+
+def test_lists_of_states_have_a_name() -> None:
+    """In SQL a fragment, in Python a constant of :mod:`.model.jobs`."""
+    states = "|".join(JobStatus)
+    listed = re.compile(rf"'(?:{states})',\s*'(?:{states})'")
+    literal = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.glob("storage/sql/*/*.sql")
+        if listed.search(path.read_text("utf-8"))
+    }
+    for path in modules():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Tuple | ast.List | ast.Set):
+                named = [
+                    ast.unparse(each).startswith("JobStatus.") for each in node.elts
+                ]
+                if sum(named) > 1 or listed.search(ast.unparse(node)):
+                    literal.add(name_of(path))
+
+    assert literal == {"model/jobs"}
 
 
 def test_packages_hold_nothing_but_a_docstring() -> None:

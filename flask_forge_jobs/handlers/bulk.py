@@ -20,7 +20,7 @@ from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.model.bounds import check_integer, check_kind, check_queue_name
 from flask_forge_jobs.model.bulk import BulkChange, JobAction, WalkPosition
 from flask_forge_jobs.model.instants import MICROSECOND
-from flask_forge_jobs.model.jobs import REQUEUEABLE, JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
 
@@ -105,9 +105,9 @@ def retry_by_status(
         kinds=_kinds(kind),
         statuses=(JobStatus.parse(status),),
     )
-    if job_filter.statuses[0] not in REQUEUEABLE:
+    if job_filter.statuses[0] not in UNSUCCESSFUL:
         raise InvalidInputError(
-            "status", f"{status!r} is not one of {', '.join(REQUEUEABLE)}"
+            "status", f"{status!r} is not one of {', '.join(UNSUCCESSFUL)}"
         )
     return change_matching(storage, JobAction.RETRY, job_filter, limits)
 

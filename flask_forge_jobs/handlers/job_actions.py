@@ -23,12 +23,15 @@ from flask_forge_jobs.model.bounds import (
     check_run_at,
     check_text,
 )
-from flask_forge_jobs.model.bulk import JobAction, SkipReason
+from flask_forge_jobs.model.bulk import (
+    CancelOutcome,
+    DeleteOutcome,
+    JobAction,
+    SkipReason,
+)
 from flask_forge_jobs.model.jobs import (
     EMPTY_PAYLOAD,
     MAX_BULK_JOBS,
-    CancelOutcome,
-    DeleteOutcome,
     EnqueueResult,
     Job,
     NewJob,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
-from flask_forge_jobs.model.jobs import REQUEUEABLE, JobStatus
+from flask_forge_jobs.model.jobs import UNSUCCESSFUL, WAITING, JobStatus
 
 
 class JobAction(StrEnum):
@@ -38,15 +38,14 @@ class JobAction(StrEnum):
             ) from None
 
 
-_WAITING = (JobStatus.PENDING, JobStatus.FAILED)
 # Delete and cancel only ask a running job to stop. Finished work never runs again.
 APPLIES_TO: Mapping[JobAction, Sequence[JobStatus]] = MappingProxyType(
     {
-        JobAction.RETRY: REQUEUEABLE,
+        JobAction.RETRY: UNSUCCESSFUL,
         JobAction.DELETE: tuple(JobStatus),
-        JobAction.CANCEL: (*_WAITING, JobStatus.IN_PROGRESS),
-        JobAction.RUN_NOW: _WAITING,
-        JobAction.RESCHEDULE: _WAITING,
+        JobAction.CANCEL: (*WAITING, JobStatus.IN_PROGRESS),
+        JobAction.RUN_NOW: WAITING,
+        JobAction.RESCHEDULE: WAITING,
     }
 )
 
@@ -100,3 +99,18 @@ class BulkStep:
     matched: int
     change: BulkChange
     position: WalkPosition | None
+
+
+class DeleteOutcome(StrEnum):
+    """The effect of a delete; a running job is only asked to stop."""
+
+    DELETED = "deleted"
+    CANCEL_REQUESTED = "cancel_requested"
+    NOT_FOUND = "not_found"
+
+
+class CancelOutcome(StrEnum):
+    """The effect of a cancel; a running job is only asked to stop."""
+
+    CANCELLED = "cancelled"
+    CANCEL_REQUESTED = "cancel_requested"

@@ -51,7 +51,7 @@ class JobStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether a job in this state has ended."""
-        return self is JobStatus.DONE or self is JobStatus.DEAD
+        return self in FINAL
 
     @classmethod
     def parse(cls, value: object, field_name: str = "status") -> JobStatus:
@@ -64,8 +64,11 @@ class JobStatus(StrEnum):
             ) from None
 
 
-# Finished work is never run again.
-REQUEUEABLE = (JobStatus.FAILED, JobStatus.DEAD)
+WAITING = (JobStatus.PENDING, JobStatus.FAILED)
+UNFINISHED = (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.FAILED)
+# Only these may be requeued: finished work is never run again.
+UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.DEAD)
+FINAL = (JobStatus.DONE, JobStatus.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,18 +384,3 @@ class JobsPage:
     total: int
     limit: int
     offset: int
-
-
-class DeleteOutcome(StrEnum):
-    """The effect of a delete; a running job is only asked to stop."""
-
-    DELETED = "deleted"
-    CANCEL_REQUESTED = "cancel_requested"
-    NOT_FOUND = "not_found"
-
-
-class CancelOutcome(StrEnum):
-    """The effect of a cancel; a running job is only asked to stop."""
-
-    CANCELLED = "cancelled"
-    CANCEL_REQUESTED = "cancel_requested"

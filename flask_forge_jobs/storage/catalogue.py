@@ -19,7 +19,8 @@ Parameters are written ``:name``. Markers stand for what differs between the dia
     The newest schema version that this code knows, for a statement that itself checks
     the schema.
 
-``/* use its_name */`` inserts the text under ``-- fragment: its_name``. ``-- name:
+``/* use its_name */`` inserts the text under ``-- fragment: its_name``, or one of
+:data:`.columns.FRAGMENTS`: the columns of a job, and the lists of states. ``-- name:
 listed (both ways)`` defines two statements: ``listed_desc`` as written, and
 ``listed_asc`` with ``DESC`` and the comparisons with ``:at`` and ``:edge`` reversed.
 """
@@ -32,6 +33,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+
+from flask_forge_jobs.storage.columns import FRAGMENTS
 
 _HEAD = re.compile(r"^-- (name|fragment): (\w+)( \(both ways\))?$", re.MULTILINE)
 _USE = re.compile(r"/\* use (\w+) \*/")
@@ -154,7 +157,7 @@ def _turned(sql: str) -> str:
 def load_statements(dialect: str) -> Mapping[str, Statement]:
     """Return every statement of ``sqlite`` or ``postgres`` by name."""
     common, own = _Source(_root() / "common"), _Source(_root() / dialect)
-    fragments = common.fragments | own.fragments
+    fragments = FRAGMENTS | common.fragments | own.fragments
 
     def complete(sql: str) -> str:
         while _USE.search(sql):

@@ -19,7 +19,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import DAY_US
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import FINAL, JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
 from flask_forge_jobs.storage.database import Executor, Parameter, Transaction
 from flask_forge_jobs.storage.pace import BATCH, Pace
@@ -124,9 +124,7 @@ class Retention:
         return [
             (name, status, days)
             for name, *periods in rows
-            for status, days in zip(
-                (JobStatus.DONE, JobStatus.DEAD), periods, strict=True
-            )
+            for status, days in zip(FINAL, periods, strict=True)
         ]
 
     def _sweep(self, periods: list[RetentionPeriod], sweep: _Sweep) -> CleanupReport:

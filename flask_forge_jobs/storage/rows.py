@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
@@ -28,6 +28,7 @@ from flask_forge_jobs.model.workers import (
     Worker,
     WorkerLoad,
 )
+from flask_forge_jobs.storage.columns import JOB, SUMMARY
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_names
 
 # Larger than any number of rows and any age.
@@ -63,74 +64,6 @@ def place_from_row(at: object, job_id: object) -> tuple[int, str]:
     return at, str(job_id)
 
 
-@_naming_damage
-def job_from_row(row: Row) -> Job:
-    """Return the job of a row of ``get_job``."""
-    (
-        job_id, queue_name, kind, payload, status, priority, attempts, max_attempts,
-        enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
-        slot_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
-        crashes, timeout_s, result, result_error, progress, schedule_name,
-        carried,
-    ) = row  # fmt: skip
-    return Job(
-        id=job_id,
-        queue_name=queue_name,
-        kind=kind,
-        payload=payload,
-        status=JobStatus(status),
-        priority=priority,
-        attempts=attempts,
-        max_attempts=max_attempts,
-        enqueued_at=from_micros(enqueued_at),
-        scheduled_at=from_micros(scheduled_at),
-        started_at=optional_from_micros(started_at),
-        completed_at=optional_from_micros(completed_at),
-        last_error=last_error,
-        error_history=error_history_from_text(error_history),
-        slot_id=slot_id,
-        heartbeat_at=optional_from_micros(heartbeat_at),
-        dedupe_key=shown_key(dedupe_key),
-        cancel_requested_at=optional_from_micros(cancel_requested_at),
-        throttle_attempts=throttle_attempts,
-        crashes=crashes,
-        timeout_s=timeout_s,
-        result=result,
-        result_error=result_error,
-        progress=progress,
-        schedule_name=schedule_name,
-        carried=carried,
-    )
-
-
-@_naming_damage
-def summary_from_row(row: Row) -> JobSummary:
-    """Return the job of a row of ``get_summaries``."""
-    (
-        job_id, queue_name, kind, status, priority, attempts, max_attempts,
-        enqueued_at, scheduled_at, started_at, completed_at, last_error, slot_id,
-        dedupe_key, heartbeat_at, cancel_requested_at,
-    ) = row  # fmt: skip
-    return JobSummary(
-        id=job_id,
-        queue_name=queue_name,
-        kind=kind,
-        status=JobStatus(status),
-        priority=priority,
-        attempts=attempts,
-        max_attempts=max_attempts,
-        enqueued_at=from_micros(enqueued_at),
-        scheduled_at=from_micros(scheduled_at),
-        started_at=optional_from_micros(started_at),
-        completed_at=optional_from_micros(completed_at),
-        last_error=last_error,
-        slot_id=slot_id,
-        dedupe_key=shown_key(dedupe_key),
-        heartbeat_at=optional_from_micros(heartbeat_at),
-        cancel_requested_at=optional_from_micros(cancel_requested_at),
-    )
-
-
 def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
     """Return the entries of a stored history; a damaged one counts as empty."""
     try:
@@ -141,6 +74,39 @@ def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return ()
+
+
+# Of columns that are stored otherwise than as the field of a job.
+_DECODERS: Mapping[str, Callable[[Any], object]] = {
+    "status": JobStatus,
+    "enqueued_at": from_micros,
+    "scheduled_at": from_micros,
+    "started_at": optional_from_micros,
+    "completed_at": optional_from_micros,
+    "heartbeat_at": optional_from_micros,
+    "cancel_requested_at": optional_from_micros,
+    "dedupe_key": shown_key,
+    "error_history": error_history_from_text,
+}
+_DECODED = tuple((name, _DECODERS[name]) for name in SUMMARY if name in _DECODERS)
+
+
+@_naming_damage
+def job_from_row(row: Row) -> Job:
+    """Return the job of a row of ``get_job``."""
+    values: dict[str, Any] = dict(zip(JOB, row, strict=True))
+    for name, decode in _DECODERS.items():
+        values[name] = decode(values[name])
+    return Job(**values)
+
+
+@_naming_damage
+def summary_from_row(row: Row) -> JobSummary:
+    """Return the job of a row of ``get_summaries``."""
+    values: dict[str, Any] = dict(zip(SUMMARY, row, strict=True))
+    for name, decode in _DECODED:
+        values[name] = decode(values[name])
+    return JobSummary(**values)
 
 
 def queue_from_row(row: Row) -> QueueSettings:

@@ -9,13 +9,9 @@ from typing import Any, Protocol, Self
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.model.bounds import check_seconds, check_text
+from flask_forge_jobs.model.bulk import CancelOutcome
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.jobs import (
-    CancelOutcome,
-    EnqueueResult,
-    Job,
-    JobStatus,
-)
+from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobStatus
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.storage.base import Storage

@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk import DeleteOutcome, JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import DeleteOutcome, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import pytest
 
 from flask_forge_jobs.errors import StorageCorruptError
-from flask_forge_jobs.model.jobs import ErrorEntry, JobStatus
+from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus
 from flask_forge_jobs.model.workers import Slot, Worker
+from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.rows import (
     FOREVER_US,
     error_history_from_text,
@@ -24,28 +26,25 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_a_job_has_every_column() -> None:
-    job = job_from_row(
-        (
-            "id", "queue", "kind", "{}", "failed", 1, 2, 3, 0, 0, 0, None, "error",
-            '[{"at":"x","attempt":1,"message":"m"}]', "owner", 0, "key", 0, 4, 5, 1.5,
-            "result", "not kept", "progress", "nightly", "{}",
-        )
-    )  # fmt: skip
+    row = {
+        "id": "id", "queue_name": "queue", "kind": "kind", "payload": "{}",
+        "status": "failed", "priority": 1, "attempts": 2, "max_attempts": 3,
+        "enqueued_at": 0, "scheduled_at": 0, "started_at": 0, "completed_at": None,
+        "last_error": "error", "slot_id": "owner", "heartbeat_at": 0,
+        "error_history": '[{"at":"x","attempt":1,"message":"m"}]',
+        "dedupe_key": "key", "cancel_requested_at": 0, "throttle_attempts": 4,
+        "crashes": 5, "timeout_s": 1.5, "result": "result", "result_error": "not kept",
+        "progress": "progress", "schedule_name": "nightly", "carried": "{}",
+    }  # fmt: skip
+    decoded = {
+        "status": JobStatus.FAILED, "enqueued_at": EPOCH, "scheduled_at": EPOCH,
+        "started_at": EPOCH, "heartbeat_at": EPOCH, "cancel_requested_at": EPOCH,
+        "error_history": (ErrorEntry("x", 1, "m"),),
+    }  # fmt: skip
 
-    assert (job.id, job.queue_name, job.kind, job.payload) == (
-        "id", "queue", "kind", "{}",
-    )  # fmt: skip
-    assert (job.status, job.priority) == (JobStatus.FAILED, 1)
-    assert (job.attempts, job.max_attempts) == (2, 3)
-    assert job.enqueued_at == job.scheduled_at == job.started_at == EPOCH
-    assert job.heartbeat_at == job.cancel_requested_at == EPOCH
-    assert job.completed_at is None
-    assert job.error_history == (ErrorEntry("x", 1, "m"),)
-    assert (job.last_error, job.slot_id, job.dedupe_key) == ("error", "owner", "key")
-    assert (job.throttle_attempts, job.crashes, job.timeout_s) == (4, 5, 1.5)
-    assert (job.result, job.progress) == ("result", "progress")
-    assert (job.result_error, job.carried) == ("not kept", "{}")
-    assert job.schedule_name == "nightly"
+    job = job_from_row(tuple(row[name] for name in JOB))
+
+    assert asdict(job) == asdict(Job(**(row | decoded)))  # type: ignore[arg-type]  # values of all types
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from flask_forge_jobs.model.cron_times import (
     CatchUp,
 )
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, REQUEUEABLE, JobStatus
+from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, UNSUCCESSFUL, JobStatus
 from flask_forge_jobs.model.limits import (
     CAPACITY_RANGE,
     MAX_REFILL_PER_SEC,
@@ -123,7 +123,7 @@ REASON = text(0, MAX_REASON_LENGTH)
 PRIORITY = whole(*PRIORITY_RANGE)
 QUEUE_NAMES = items(MAX_NAMED_QUEUES)
 QUEUE_ACTION: Metadata = {"enum": list(QUEUE_ACTIONS)}
-REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in REQUEUEABLE]}
+REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in UNSUCCESSFUL]}
 DAYS = whole(0, MAX_DAYS)
 MAX_ATTEMPTS = whole(*MAX_ATTEMPTS_RANGE)
 MIN_ATTEMPTS = whole(0, MAX_ATTEMPTS_RANGE[1])

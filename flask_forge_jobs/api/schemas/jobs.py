@@ -28,8 +28,8 @@ from flask_forge_jobs.model.jobs import JobFilter
 _FILTER_KEYS = frozenset(each.name for each in fields(JobFilter))
 
 
-class JobLineSchema(WireSchema):
-    """One job in a listing."""
+class JobRowSchema(WireSchema):
+    """One line of a listing, in the reference's words, which are fixed."""
 
     id = Text()
     queue_name = Text()
@@ -43,21 +43,16 @@ class JobLineSchema(WireSchema):
     started_at = Instant(allow_none=True)
     completed_at = Instant(allow_none=True)
     last_error = Text(allow_none=True)
-    slot_id = Text(allow_none=True)
+    slot_id = Text(data_key="process_id", allow_none=True)
     dedupe_key = Text(allow_none=True)
     heartbeat_at = Instant(allow_none=True)
 
 
-class EndedJobLineSchema(JobLineSchema):
-    """One job in a listing below ``/v1``."""
+class EndedJobLineSchema(JobRowSchema):
+    """One job in a listing below ``/v1``; a further field belongs here."""
 
+    slot_id = Text(allow_none=True)
     ending = Text(allow_none=True, metadata=bounds.ENDING)
-
-
-class JobRowSchema(JobLineSchema):
-    """One line of a listing, in the reference's words."""
-
-    slot_id = Text(data_key="process_id", allow_none=True)
 
 
 class ErrorEntrySchema(WireSchema):

@@ -16,7 +16,7 @@ from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
-from flask_forge_jobs.model.jobs import CancelOutcome, DeleteOutcome
+from flask_forge_jobs.model.bulk import CancelOutcome, DeleteOutcome
 
 STATUS_ENDPOINT = "v1_job_status"
 _QUERY = schemas.JobsQuerySchema()

@@ -19,7 +19,7 @@ from flask_forge_jobs.model.activity import (
     millisecond_of,
 )
 from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US, from_micros
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import (
     Executor,
@@ -38,7 +38,6 @@ MAX_ROWS = 10_000
 # How many times the limit is read before looking for a smaller window.
 ROOM = 4
 GROWTH = 4
-_UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.DEAD)
 _ENDS = {
     "done": EventType.COMPLETED,
     "dead": EventType.DEAD,
@@ -112,7 +111,7 @@ class JobActivity:
 
         Of those that are looked at, up to ``limit``, cancelled ones are left out.
         """
-        unsuccessful = replace(wanted or JobFilter(), statuses=_UNSUCCESSFUL)
+        unsuccessful = replace(wanted or JobFilter(), statuses=UNSUCCESSFUL)
 
         def work(transaction: Transaction) -> list[Failure]:
             places = Listing(transaction, unsuccessful).page(JobOrder(), limit)

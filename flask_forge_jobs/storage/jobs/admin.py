@@ -22,6 +22,8 @@ from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
     BulkChange,
     BulkStep,
+    CancelOutcome,
+    DeleteOutcome,
     JobAction,
     Skip,
     SkipReason,
@@ -29,12 +31,7 @@ from flask_forge_jobs.model.bulk import (
 )
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import to_micros
-from flask_forge_jobs.model.jobs import (
-    CancelOutcome,
-    DeleteOutcome,
-    JobFilter,
-    JobStatus,
-)
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage.database import Executor, Transaction

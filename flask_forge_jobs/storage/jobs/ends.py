@@ -28,10 +28,10 @@ from flask_forge_jobs.model.outcomes import EndedJob, FollowUp, FollowUps
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.reentry import one_call
+from flask_forge_jobs.storage.columns import new_row
 from flask_forge_jobs.storage.database import (
     Executor,
     Listener,
-    Parameter,
     Transaction,
     WakeCallback,
     encode_names,
@@ -285,7 +285,8 @@ class FollowUpStore:
             transaction.wake(queue_name)
         now_us = int(transaction.all("now")[0][0])
         rows = (
-            _row(job, job_id, now_us) for job, job_id in zip(jobs, ids, strict=True)
+            new_row(job, job_id, now_us, now_us)
+            for job, job_id in zip(jobs, ids, strict=True)
         )
         transaction.copy_rows("append_jobs", rows)
         return [(job.queue, job.kind) for job in jobs]
@@ -298,10 +299,3 @@ class FollowUpStore:
             when_stored(self._recorder.enqueued_many, made)
         if cancelled:
             when_stored(self._recorder.cancelled_many, cancelled)
-
-
-def _row(job: NewJob, job_id: str, now_us: int) -> tuple[Parameter, ...]:
-    return (
-        job_id, job.queue, job.kind, job.payload, job.priority, now_us, now_us, False,
-        job.max_attempts, None, None,
-    )  # fmt: skip

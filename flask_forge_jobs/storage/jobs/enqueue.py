@@ -13,6 +13,7 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.storage.columns import new_parameters, new_row
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
@@ -32,7 +33,6 @@ from flask_forge_jobs.storage.jobs.keyed import (
     ROUNDS,
     changes_hands,
     in_lock_order,
-    parameters_of,
     store_keyed,
 )
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
@@ -66,7 +66,7 @@ class Enqueuer:
             if is_simple and self.queues.is_open(queue_name):
                 if unit is not None and job.dedupe_key is None and job.job_id is None:
                     unit.add(job_id)
-                rows = self._database.execute("enqueue", **parameters_of(job, job_id))
+                rows = self._database.execute("enqueue", **new_parameters(job, job_id))
                 due_us = rows[0][0] if rows else None
                 if due_us is not None:
                     self._database.wake(queue_name)
@@ -151,7 +151,7 @@ class Enqueuer:
 
         def store() -> list[EnqueueResult]:
             if len(jobs) == 1 and key is None:
-                values = parameters_of(jobs[0], ids[0])
+                values = new_parameters(jobs[0], ids[0])
                 return [self._store(transaction, jobs[0], values, created)]
             return self._store_many(transaction, jobs, ids, created)
 
@@ -219,8 +219,7 @@ def _sort_out(
 ) -> tuple[list[NewPair], list[NewPair]]:
     """Return jobs that cannot clash with a row, and those that may by their keys.
 
-    Only a repeated transaction can meet its own id, and only a key another job. Rare
-    columns are left out of the fast bulk insert.
+    Only a repeated transaction can meet its own id, and only a key another job.
     """
     plain = [pair for pair in pairs if not is_repeated and _is_plain(pair[0])]
     if len(plain) == len(pairs):
@@ -230,7 +229,7 @@ def _sort_out(
 
 
 def _is_plain(job: NewJob) -> bool:
-    return job.dedupe_key is None and job.schedule_name is None and job.job_id is None
+    return job.dedupe_key is None and job.job_id is None
 
 
 def _append(
@@ -240,7 +239,8 @@ def _append(
     now_us = int(transaction.all("now")[0][0])
     due_us = {job_id: _due_us(job, now_us) for job, job_id in pairs}
     transaction.copy_rows(
-        "append_jobs", (_row(job, id_, due_us[id_], now_us) for job, id_ in pairs)
+        "append_jobs",
+        (new_row(job, id_, due_us[id_], now_us) for job, id_ in pairs),
     )
     return due_us
 
@@ -250,10 +250,3 @@ def _due_us(job: NewJob, now_us: int) -> int:
         return now_us
     start_us = job.start_us or 0
     return max(start_us, now_us - start_us, now_us)
-
-
-def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter, ...]:
-    return (
-        job_id, job.queue, job.kind, job.payload, job.priority, now_us, due_us,
-        due_us > now_us, job.max_attempts, job.timeout_s, job.carried,
-    )  # fmt: skip

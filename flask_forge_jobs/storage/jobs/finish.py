@@ -18,7 +18,7 @@ from flask_forge_jobs.model.claims import (
 )
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import FINAL, JobStatus
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.queues import (
     COOLDOWN_DECAY_GRACE_S,
@@ -43,8 +43,6 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.jobs.ends import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
-
-_FINAL = (JobStatus.DONE, JobStatus.DEAD)
 
 
 class RunFinisher:
@@ -164,7 +162,7 @@ class RunFinisher:
         """Handle what the fence held back; return the cancelled and the stored ids."""
         is_again = self._transaction.attempt > 0
         tried = [each for each in missing if is_again or each.was_tried]
-        stopped = [e for e in missing if e.is_cancelled or e.status not in _FINAL]
+        stopped = [e for e in missing if e.is_cancelled or e.status not in FINAL]
         found = self._finish_cancelled(stopped) if stopped else set()
         return found, self._stored_before(tried) if tried else set()
 
@@ -205,7 +203,7 @@ class RunFinisher:
         rows: list[dict[str, Parameter]] = []
         for each in tried:
             rows.append(_stored_row(each, each.status, each.error))
-            if each.status not in _FINAL:  # or was stored as cancelled
+            if each.status not in FINAL:  # or was stored as cancelled
                 rows.append(_stored_row(each, JobStatus.DEAD, CANCELLED_MESSAGE))
         return _ids(self._transaction.all("stored_before", rows=encode_rows(rows)))
 
@@ -245,7 +243,7 @@ def _queues_with_returns(updates: Iterable[JobUpdate]) -> list[str]:
         {
             each.job.queue_name
             for each in updates
-            if each.status not in _FINAL and not each.delay_s and each.job.queue_name
+            if each.status not in FINAL and not each.delay_s and each.job.queue_name
         }
     )
 

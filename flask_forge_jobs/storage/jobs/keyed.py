@@ -11,9 +11,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from flask_forge_jobs.errors import InvalidInputError, StorageBusyError
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.storage.columns import new_parameters
 from flask_forge_jobs.storage.database import (
-    Parameter,
     Transaction,
     TransientError,
     encode_rows,
@@ -86,24 +85,6 @@ def changes_hands(job: NewJob) -> StorageBusyError:
     return StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
 
 
-def parameters_of(job: NewJob, job_id: str) -> dict[str, Parameter]:
-    """Return the parameters of the statements that store a new job."""
-    return {
-        "id": job_id,
-        "queue_name": job.queue_name or DEFAULT_QUEUE,
-        "kind": job.kind,
-        "payload": job.payload,
-        "priority": job.priority,
-        # A property costs a call, and most jobs start now.
-        "run_at": job.start_us if job.run_at or job.delay is not None else None,
-        "max_attempts": job.max_attempts,
-        "dedupe_key": None if job.dedupe_key is None else job.stored_key,
-        "timeout_s": job.timeout_s,
-        "schedule_name": job.schedule_name,
-        "carried": job.carried,
-    }
-
-
 def _store_unheld(
     transaction: Transaction,
     pairs: Sequence[NewPair],
@@ -119,7 +100,7 @@ def _store_unheld(
     first = _first_of_each_key(transaction, pairs, results)
     for start in range(0, len(first), BULK_ROWS):
         piece = {job_id: job for job, job_id in first[start : start + BULK_ROWS]}
-        rows = encode_rows(parameters_of(job, job_id) for job_id, job in piece.items())
+        rows = encode_rows(new_parameters(job, job_id) for job_id, job in piece.items())
         for job_id, due_us in transaction.all("enqueue_many", rows=rows):
             results[job_id] = new_result(piece[job_id], job_id, due_us, created)
             ours.add(job_id)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import FINAL, UNFINISHED, JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.storage.database import (
     Parameter,
@@ -57,8 +57,6 @@ WALKED_PER_LOOK_UP = 5
 MAX_COUNTED_ROWS = 5_000
 # Beyond every sort key: 32-bit numbers and microseconds.
 _BEYOND = 2**62
-_FINISHED = frozenset({JobStatus.DONE, JobStatus.DEAD})
-_UNFINISHED = frozenset(JobStatus) - _FINISHED
 # For an index without queue, kind and status.
 _NO_KEY: tuple[Combination, ...] = (("", "", ""),)
 
@@ -152,7 +150,7 @@ class Listing:
     ) -> list[Position]:
         """Return finished jobs by their end, then unfinished ones by age."""
         places: list[Position] = []
-        finished, unfinished = self._only(_FINISHED), self._only(_UNFINISHED)
+        finished, unfinished = self._only(FINAL), self._only(UNFINISHED)
         if finished is not None and not (after and after.is_unfinished):
             found = finished._places(order, limit, after)  # noqa: SLF001  # its own class
             places = [Position(key, job_id) for key, job_id in found]
@@ -167,7 +165,7 @@ class Listing:
             ]
         return places
 
-    def _only(self, statuses: frozenset[JobStatus]) -> Listing | None:
+    def _only(self, statuses: Sequence[JobStatus]) -> Listing | None:
         """Return this listing for some states only; None when it asks for none."""
         wanted = self._wanted
         stated = wanted.statuses or (() if wanted.scheduled else tuple(JobStatus))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from flask_forge_jobs.errors import JobNotFoundError
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
+from flask_forge_jobs.model.jobs import WAITING, Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.workers import Slot
@@ -138,9 +138,8 @@ class JobReader:
 
     def waiting_kinds(self, queue_name: str) -> list[str]:
         """Return the kinds of a queue's pending and failed jobs, sorted."""
-        waiting = {JobStatus.PENDING, JobStatus.FAILED}
         rows = self._counts_of(queue_name)
-        return sorted({kind for _, kind, status, _, _ in rows if status in waiting})
+        return sorted({kind for _, kind, status, _, _ in rows if status in WAITING})
 
     def _counts_of(self, *queue_names: str) -> Sequence[Row]:
         return self._database.read(lambda tx: counts_of(tx, queue_names))

@@ -9,14 +9,9 @@ import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError, JobStateError, QueueNotFoundError
 from flask_forge_jobs.model.activity import EventType
+from flask_forge_jobs.model.bulk import CancelOutcome, DeleteOutcome
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import (
-    CancelOutcome,
-    DeleteOutcome,
-    Job,
-    JobStatus,
-    NewJob,
-)
+from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import admin as job_admin

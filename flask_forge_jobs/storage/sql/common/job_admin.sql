@@ -51,7 +51,7 @@ SET
 FROM /* rows v: job_id text */
 -- Not by equality, after which a join may go through the jobs instead of the rows.
 WHERE forge_job.id >= v.job_id AND forge_job.id <= v.job_id
-    AND COALESCE(forge_job.status, '') IN ('failed', 'dead')
+    AND COALESCE(forge_job.status, '') IN (/* use unsuccessful */)
 RETURNING forge_job.id, forge_job.queue_name
 
 -- name: lock_requeueable
@@ -59,7 +59,7 @@ RETURNING forge_job.id, forge_job.queue_name
 -- them.
 SELECT job.id
 FROM forge_job AS job
-WHERE COALESCE(job.status, '') IN ('failed', 'dead')
+WHERE COALESCE(job.status, '') IN (/* use unsuccessful */)
     AND job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
     AND (
         job.dedupe_key IS NULL
@@ -69,7 +69,7 @@ WHERE COALESCE(job.status, '') IN ('failed', 'dead')
             FROM forge_job AS sibling
             WHERE sibling.dedupe_key = job.dedupe_key
                 AND sibling.dedupe_key IS NOT NULL
-                AND sibling.status IN ('pending', 'in_progress', 'failed')
+                AND sibling.status IN (/* use unfinished */)
         )
     )
 ORDER BY job.id
@@ -117,7 +117,7 @@ UPDATE forge_job
 SET
     scheduled_at = CASE WHEN scheduled_at > :now THEN :now ELSE scheduled_at END,
     deferred = FALSE
-WHERE COALESCE(status, '') IN ('pending', 'failed')
+WHERE COALESCE(status, '') IN (/* use waiting */)
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
@@ -142,14 +142,14 @@ SET
     END,
     -- A new time replaces the wait for a concurrency limit.
     concurrency_key = CASE WHEN :run_at IS NULL THEN concurrency_key END
-WHERE COALESCE(status, '') IN ('pending', 'failed')
+WHERE COALESCE(status, '') IN (/* use waiting */)
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
 -- name: lock_waiting
 SELECT id, attempts, error_history
 FROM forge_job
-WHERE COALESCE(status, '') IN ('pending', 'failed')
+WHERE COALESCE(status, '') IN (/* use waiting */)
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 ORDER BY id
 /* for_update */
@@ -163,7 +163,7 @@ SET
     cancel_requested_at = CASE WHEN :by_user THEN :now END
 FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
-    AND COALESCE(forge_job.status, '') IN ('pending', 'failed')
+    AND COALESCE(forge_job.status, '') IN (/* use waiting */)
 RETURNING
     forge_job.id,
     EXISTS (
@@ -183,10 +183,8 @@ WHERE job.status = 'failed'
         FROM forge_job AS sibling
         WHERE sibling.dedupe_key = job.dedupe_key
             AND sibling.dedupe_key IS NOT NULL
-            AND (
-                sibling.status IN ('pending', 'in_progress')
-                OR (sibling.status = 'failed' AND sibling.id > job.id)
-            )
+            AND sibling.status IN (/* use unfinished */)
+            AND (sibling.status <> 'failed' OR sibling.id > job.id)
     )
 ORDER BY job.id
 LIMIT :limit

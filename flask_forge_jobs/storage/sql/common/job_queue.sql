@@ -2,20 +2,17 @@
 
 -- name: enqueue_many
 -- A negative start counts from now.
-INSERT INTO forge_job (
-    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, dedupe_key, timeout_s, schedule_name, carried
-)
+INSERT INTO forge_job (/* use new_job_columns */)
 SELECT
-    v.id, v.queue_name, v.kind, v.payload, v.priority, :now,
+    v.id, v.queue_name, v.dedupe_key, :now,
     CASE
         WHEN v.run_at > :now THEN v.run_at
         WHEN v.run_at < 0 THEN :now - v.run_at
         ELSE :now
     END,
     COALESCE(v.run_at > :now OR v.run_at < 0, FALSE),
-    v.max_attempts, v.dedupe_key, v.timeout_s, v.schedule_name, v.carried
-FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision, schedule_name text, carried text */
+    /* use copied_of_v */
+FROM /* use new_job_rows */
 WHERE TRUE
 ON CONFLICT DO NOTHING
 RETURNING id, scheduled_at
@@ -30,7 +27,7 @@ FROM forge_job
 WHERE id = :id
     OR (
         dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
-        AND status IN ('pending', 'in_progress', 'failed')
+        AND status IN (/* use unfinished */)
     )
 ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
@@ -42,7 +39,7 @@ LIMIT 1
     SELECT id
     FROM forge_job
     WHERE dedupe_key = v.dedupe_key AND dedupe_key IS NOT NULL
-        AND status IN ('pending', 'in_progress', 'failed')
+        AND status IN (/* use unfinished */)
 )
 
 -- name: find_enqueued_many
@@ -105,7 +102,7 @@ SET
         ELSE COALESCE(:run_at > :now OR :run_at < 0, FALSE)
     END
 WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
-    AND status IN ('pending', 'in_progress', 'failed')
+    AND status IN (/* use unfinished */)
     AND COALESCE(status, '') = 'pending' AND kind = :kind
 RETURNING id, queue_name, kind, status, scheduled_at
 
@@ -126,7 +123,7 @@ SET
     status = 'in_progress', attempts = attempts + 1, claims = claims + 1,
     worker_id = :worker_id, deferred = FALSE,
     started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
-WHERE id = :id AND status IN ('pending', 'failed') AND scheduled_at <= :now
+WHERE id = :id AND status IN (/* use waiting */) AND scheduled_at <= :now
     AND NOT EXISTS (
         SELECT 1
         FROM forge_queue
@@ -278,7 +275,7 @@ WHERE (
         SELECT 1
         FROM forge_job
         WHERE queue_name = :queue_name
-            AND status IN ('pending', 'failed') AND NOT deferred
+            AND status IN (/* use waiting */) AND NOT deferred
     )
     OR EXISTS (
         SELECT 1

@@ -17,20 +17,12 @@ COALESCE(
 )
 
 -- name: get_job
-SELECT
-    id, queue_name, kind, payload, status, priority, attempts, max_attempts,
-    enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
-    /* use runner */, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
-    crashes, timeout_s, result, result_error, progress, schedule_name,
-    carried
+SELECT /* use job_columns */
 FROM forge_job
 WHERE id = :id
 
 -- name: get_summaries
-SELECT
-    id, queue_name, kind, status, priority, attempts, max_attempts, enqueued_at,
-    scheduled_at, started_at, completed_at, last_error, /* use runner */,
-    dedupe_key, heartbeat_at, cancel_requested_at
+SELECT /* use summary_columns */
 FROM forge_job
 INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id

@@ -88,12 +88,12 @@ RETURNING name
 -- name: unfinished_of_queue
 SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
-WHERE queue_name = :name AND status IN ('pending', 'in_progress', 'failed')
+WHERE queue_name = :name AND status IN (/* use unfinished */)
 
 -- name: waiting_of_queue
 SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
-WHERE queue_name = :name AND status IN ('pending', 'failed')
+WHERE queue_name = :name AND status IN (/* use waiting */)
 
 -- name: delete_due
 -- Served by forge_job_claim. Waits for concurrent claims; their jobs then run, and
@@ -103,7 +103,7 @@ WITH waiting AS MATERIALIZED (
     SELECT id
     FROM forge_job
     WHERE queue_name = :queue_name
-        AND status IN ('pending', 'failed') AND NOT deferred
+        AND status IN (/* use waiting */) AND NOT deferred
     ORDER BY priority, scheduled_at, id
     LIMIT :limit
 ),
@@ -115,7 +115,7 @@ locked AS MATERIALIZED (
     /* for_update */
 )
 DELETE FROM forge_job
-WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM locked)
+WHERE status IN (/* use waiting */) AND id IN (SELECT id FROM locked)
     AND (SELECT COUNT(*) FROM locked) > 0
 RETURNING id
 
@@ -136,7 +136,7 @@ locked AS MATERIALIZED (
     /* for_update */
 )
 DELETE FROM forge_job
-WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM locked)
+WHERE status IN (/* use waiting */) AND id IN (SELECT id FROM locked)
     AND (SELECT COUNT(*) FROM locked) > 0
 RETURNING id
 

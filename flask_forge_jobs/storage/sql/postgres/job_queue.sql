@@ -7,25 +7,19 @@
 -- plan than all the rest. The version is checked last: after waiting for a schema step's
 -- lock, the insert must meet the new check.
 SELECT
-    forge_enqueue(
-        :id, :queue_name, :kind, :payload, :priority, :run_at, :max_attempts,
-        :dedupe_key, :timeout_s, :schedule_name, :carried
-    ),
+    forge_enqueue(/* use new_job_parameters */),
     forge_check_version(:known)
 
 -- name: enqueue_quietly
 -- The same without the wake-up, for when the notification queue is full. Too rare to need
 -- a function.
 WITH stored AS (
-    INSERT INTO forge_job (
-        id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-        max_attempts, dedupe_key, timeout_s, schedule_name, carried
-    )
+    INSERT INTO forge_job (/* use new_job_columns */)
     VALUES (
-        :id, :queue_name, :kind, :payload, :priority, :now,
+        :id, :queue_name, :dedupe_key, :now,
         GREATEST(:run_at::bigint, :now - :run_at::bigint, :now),
         COALESCE(:run_at::bigint > :now OR :run_at::bigint < 0, FALSE),
-        :max_attempts, :dedupe_key, :timeout_s, :schedule_name, :carried
+        /* use copied_parameters */
     )
     ON CONFLICT DO NOTHING
     RETURNING scheduled_at
@@ -45,10 +39,7 @@ FROM forge_finish(:worker_id, :rows) AS id
 
 -- name: append_jobs
 -- COPY writes and logs a page of rows at a time, INSERT each row.
-COPY forge_job (
-    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, timeout_s, carried
-) FROM STDIN
+COPY forge_job (/* use new_job_columns */) FROM STDIN
 
 -- name: notify
 SELECT pg_notify('forge_jobs_wake', :queue_name)::text

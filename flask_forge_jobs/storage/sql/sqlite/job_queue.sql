@@ -2,10 +2,7 @@
 -- A conflict on the id is our own retry, one on the key a duplicate. If the schema is too
 -- new for this code, the id is NULL and the insert fails; a check in the WHERE of a SELECT
 -- would cost twice as much. A negative start counts from now.
-INSERT INTO forge_job (
-    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, dedupe_key, timeout_s, schedule_name, carried
-)
+INSERT INTO forge_job (/* use new_job_columns */)
 VALUES (
     CASE
         WHEN (
@@ -15,23 +12,20 @@ VALUES (
             LIMIT 1
         ) <= :known THEN :id
     END,
-    :queue_name, :kind, :payload, :priority, :now,
+    :queue_name, :dedupe_key, :now,
     CASE
         WHEN :run_at > :now THEN :run_at WHEN :run_at < 0 THEN :now - :run_at ELSE :now
     END,
     COALESCE(:run_at > :now OR :run_at < 0, FALSE),
-    :max_attempts, :dedupe_key, :timeout_s, :schedule_name, :carried
+    /* use copied_parameters */
 )
 ON CONFLICT DO NOTHING
 RETURNING scheduled_at
 
 -- name: append_jobs
--- Jobs without a key or a schedule, under unused ids.
-INSERT INTO forge_job (
-    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, timeout_s, carried
-)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- Jobs without a key, under unused ids.
+INSERT INTO forge_job (/* use new_job_columns */)
+VALUES (/* use new_job_marks */)
 
 -- name: promote
 -- Served by forge_job_deferred: moves due jobs into the index for claims.
@@ -53,7 +47,7 @@ WITH picked AS MATERIALIZED (
     SELECT id
     FROM forge_job
     WHERE queue_name = :queue_name
-        AND status IN ('pending', 'failed') AND NOT deferred
+        AND status IN (/* use waiting */) AND NOT deferred
         AND NOT EXISTS (
             SELECT 1
             FROM forge_queue
@@ -96,14 +90,14 @@ SET
         ELSE throttle_attempts + json_extract(run_end, '$.throttled')
     END,
     scheduled_at = CASE
-        WHEN v.new_status IN ('done', 'dead') THEN scheduled_at
+        WHEN v.new_status IN (/* use final */) THEN scheduled_at
         ELSE COALESCE(:now + json_extract(run_end, '$.delay_us'), scheduled_at)
     END,
     deferred = CASE
-        WHEN v.new_status IN ('done', 'dead') THEN FALSE
+        WHEN v.new_status IN (/* use final */) THEN FALSE
         ELSE COALESCE(json_extract(run_end, '$.delay_us') > 0, FALSE)
     END,
-    completed_at = CASE WHEN v.new_status IN ('done', 'dead') THEN :now END,
+    completed_at = CASE WHEN v.new_status IN (/* use final */) THEN :now END,
     -- The run ended dead by itself, so the request had no effect.
     cancel_requested_at = CASE
         WHEN v.new_status <> 'dead' THEN cancel_requested_at
@@ -126,6 +120,6 @@ WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.worker_id, '') = :worker_id
     AND forge_job.claims = v.run
     AND (
-        forge_job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
+        forge_job.cancel_requested_at IS NULL OR v.new_status IN (/* use final */)
     )
 RETURNING forge_job.id

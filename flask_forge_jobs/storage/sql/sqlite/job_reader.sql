@@ -1,4 +1,4 @@
--- fragment: waiting
+-- fragment: waits
 -- Several rows a queue: the number of due jobs that no worker has promoted yet, and the
 -- whole seconds that the oldest has waited. Served by forge_job_claim, two seeks for each
 -- priority in use, and forge_job_deferred.
@@ -11,7 +11,7 @@ FROM (
                 SELECT MIN(priority)
                 FROM forge_job
                 WHERE queue_name = forge_queue.name
-                    AND status IN ('pending', 'failed') AND NOT deferred
+                    AND status IN (/* use waiting */) AND NOT deferred
             )
         FROM forge_queue
         UNION ALL
@@ -21,7 +21,7 @@ FROM (
                 SELECT MIN(priority)
                 FROM forge_job
                 WHERE queue_name = step.name
-                    AND status IN ('pending', 'failed') AND NOT deferred
+                    AND status IN (/* use waiting */) AND NOT deferred
                     AND priority > step.priority
             )
         FROM step
@@ -33,7 +33,7 @@ FROM (
             SELECT MIN(scheduled_at)
             FROM forge_job
             WHERE queue_name = step.name
-                AND status IN ('pending', 'failed') AND NOT deferred
+                AND status IN (/* use waiting */) AND NOT deferred
                 AND priority = step.priority
         ) AS first_at
     FROM step
@@ -80,7 +80,7 @@ SELECT
     ),
     (
         SELECT json_group_array(json_array(queue_name, overdue, waited_s))
-        FROM (/* use waiting */)
+        FROM (/* use waits */)
     ),
     (
         SELECT json_group_array(

@@ -1,0 +1,95 @@
+"""The columns of a job, once: the inserts, their rows and the reads are made of them.
+
+A column that is only stored and shown has a field of :class:`.NewJob` and a line of
+:data:`NEW_JOB`, a field of :class:`.Job`, and its place in the tables and in the
+function ``forge_enqueue`` of PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
+
+from flask_forge_jobs.model.jobs import (
+    FINAL,
+    UNFINISHED,
+    UNSUCCESSFUL,
+    WAITING,
+    Job,
+    JobSummary,
+    NewJob,
+)
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+
+Value = str | int | float | None
+
+# Parameters of a new job with their types, in the order of forge_enqueue.
+NEW_JOB = {
+    "id": "text",
+    "queue_name": "text",
+    "kind": "text",
+    "payload": "text",
+    "priority": "integer",
+    "run_at": "bigint",
+    "max_attempts": "integer",
+    "dedupe_key": "text",
+    "timeout_s": "double precision",
+    "schedule_name": "text",
+    "carried": "text",
+}
+# What the inserts compute; the others are copied from the fields of the same names.
+_MADE = ("id", "queue_name", "dedupe_key", "enqueued_at", "scheduled_at", "deferred")
+_COPIED = tuple(name for name in NEW_JOB if name not in (*_MADE, "run_at"))
+_GIVEN = ("id", "queue_name", "dedupe_key", "run_at", *_COPIED)
+_copied = attrgetter(*_COPIED)
+
+
+def new_parameters(job: NewJob, job_id: str) -> dict[str, Value]:
+    """Return the parameters of the statements that store a new job."""
+    # A property costs a call, and most jobs start now and have no key.
+    made = (
+        job_id,
+        job.queue_name or DEFAULT_QUEUE,
+        None if job.dedupe_key is None else job.stored_key,
+        job.start_us if job.run_at or job.delay is not None else None,
+    )
+    return dict(zip(_GIVEN, made + _copied(job)))  # noqa: B905  # strict costs time
+
+
+def new_row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Value, ...]:
+    """Return a new job without a key as a row of ``append_jobs``."""
+    queue_name = job.queue_name or DEFAULT_QUEUE
+    made = (job_id, queue_name, None, now_us, due_us, due_us > now_us)
+    return made + _copied(job)
+
+
+JOB = tuple(each.name for each in fields(Job))
+"""The columns of a job as read, which are its fields."""
+SUMMARY = tuple(each.name for each in fields(JobSummary))
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return _list("/* use runner */" if name == "slot_id" else name for name in names)
+
+
+def _list(texts: Iterable[str]) -> str:
+    return ", ".join(texts)
+
+
+_INSERTED = _MADE + _COPIED
+FRAGMENTS = {
+    "new_job_columns": _list(_INSERTED),
+    "new_job_marks": _list("?" for _ in _INSERTED),
+    "new_job_parameters": _list(f":{name}" for name in NEW_JOB),
+    "new_job_rows": f"/* rows v: {_list(map(' '.join, NEW_JOB.items()))} */",
+    "copied_parameters": _list(f":{name}" for name in _COPIED),
+    "copied_of_v": _list(f"v.{name}" for name in _COPIED),
+    "job_columns": _shown(JOB),
+    "summary_columns": _shown(SUMMARY),
+    "waiting": _list(f"'{status}'" for status in WAITING),
+    "unfinished": _list(f"'{status}'" for status in UNFINISHED),
+    "unsuccessful": _list(f"'{status}'" for status in UNSUCCESSFUL),
+    "final": _list(f"'{status}'" for status in FINAL),
+}
+"""What ``/* use its_name */`` inserts into statements."""
