@@ -7,7 +7,7 @@ was lost, or another worker owns the job by now, so that the outcome is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -80,9 +80,7 @@ class RunFinisher:
         missing = [each for each in updates if each.job.id not in finished]
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
         finished |= cancelled
-        ended = [e for e in updates if e.follow_ups and e.job.id in finished]
-        if ended:
-            self._follow(ended)
+        self._follow(updates, finished)
         finished |= stored  # an earlier commit also stored what follows them
         for update, delay_s in throttled:
             if update.job.id in finished:
@@ -91,15 +89,18 @@ class RunFinisher:
                     name=update.job.queue_name,
                     delay_us=_to_us(delay_s),
                 )
-        freed = [
-            e.concurrency_key
-            for e in updates
-            if e.concurrency_key and e.job.id in finished
-        ]
+        freed, returning = [], set()
+        for each in updates:
+            if each.concurrency_key and each.job.id in finished:
+                freed.append(each.concurrency_key)
+            if each.status not in FINAL and not each.delay_s and each.job.queue_name:
+                returning.add(each.job.queue_name)  # any worker may run it at once
         if freed:
             release_waiters(transaction, freed)
-        for queue_name in _queues_with_returns(updates):
+        for queue_name in sorted(returning):
             transaction.wake(queue_name)
+        if not missing:
+            return []
         return [each.job.id for each in missing if each.job.id not in finished]
 
     def _finish(self, updates: Sequence[JobUpdate]) -> set[str]:
@@ -152,11 +153,15 @@ class RunFinisher:
                 )
         return planned
 
-    def _follow(self, ended: Sequence[JobUpdate]) -> None:
-        jobs = [each.follow_up() for each in ended]
-        self.followed = self._follow_ups.store(
-            self._transaction, [job for job in jobs if job is not None]
-        )
+    def _follow(self, updates: Sequence[JobUpdate], finished: Container[str]) -> None:
+        jobs = []
+        for each in updates:
+            if each.follow_ups and each.job.id in finished:
+                job = each.follow_up()
+                if job is not None:
+                    jobs.append(job)
+        if jobs:
+            self.followed = self._follow_ups.store(self._transaction, jobs)
 
     def _finish_rest(self, missing: Sequence[JobUpdate]) -> tuple[set[str], set[str]]:
         """Handle what the fence held back; return the cancelled and the stored ids."""
@@ -235,17 +240,6 @@ def _stored_row(
 
 def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
     return {row[0] for row in rows}
-
-
-def _queues_with_returns(updates: Iterable[JobUpdate]) -> list[str]:
-    """Return the queues of jobs that any worker may run again at once."""
-    return sorted(
-        {
-            each.job.queue_name
-            for each in updates
-            if each.status not in FINAL and not each.delay_s and each.job.queue_name
-        }
-    )
 
 
 def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Parameter]:

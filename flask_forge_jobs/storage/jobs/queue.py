@@ -395,5 +395,6 @@ class JobQueue:
 def _in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:
     """Return claimed jobs in order; ``RETURNING`` promises none."""
     jobs = list(map(ClaimedJob._make, rows))
-    jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
+    if len(jobs) > 1:
+        jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
     return jobs
