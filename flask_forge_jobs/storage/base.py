@@ -24,7 +24,7 @@ from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
-from flask_forge_jobs.storage.jobs.ends import FollowUpStore
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits

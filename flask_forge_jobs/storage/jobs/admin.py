@@ -36,7 +36,7 @@ from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.jobs import bulk
-from flask_forge_jobs.storage.jobs.ends import FollowUpStore
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.units import write_batch
 

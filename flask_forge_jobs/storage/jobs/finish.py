@@ -1,4 +1,4 @@
-"""How runs end: with an outcome from their worker, or because the worker fell silent.
+"""Writes the ends of runs, with the outcomes from their worker.
 
 One statement writes every outcome whose job the caller still owns. The rest is checked
 again: a user asked the job to stop, an earlier commit stored the outcome and its answer
@@ -7,31 +7,24 @@ was lost, or another worker owns the job by now, so that the outcome is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from flask_forge_jobs.model.claims import (
-    RunningJob,
-    append_entry,
     append_error,
 )
-from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import FINAL, JobStatus
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.queues import (
     COOLDOWN_DECAY_GRACE_S,
     QueueSettings,
-    failure_delay_s,
     throttle_delay_s,
 )
 from flask_forge_jobs.model.run_end import (
     CANCELLED_MESSAGE,
     JobUpdate,
-    RunEnd,
     cancelled_message,
-    end_of_lost_run,
 )
 from flask_forge_jobs.storage.database import (
     Parameter,
@@ -40,7 +33,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.ends import FollowUpStore, Made
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
 
@@ -265,88 +258,3 @@ def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Paramete
             trace = None if update.traceback is None else mask(update.traceback)
             row["history"] = append_error(job, error, at_us, trace)
     return row
-
-
-# Jobs that shared a second crash come back one by one: together, the jobs beside a
-# poison pill would share its third crash too, and die.
-SUSPECT_SPACING_S = 1.0
-
-
-class Rescued(NamedTuple):
-    """A job that waits again, if ``ending`` is None, or that ended."""
-
-    queue_name: str
-    kind: str
-    ending: Ending | None
-
-
-def rescue_jobs(
-    transaction: Transaction,
-    observed: Sequence[RunningJob],
-    at_us: int,
-    jitter: Callable[[], float] | None,
-    follow_ups: FollowUpStore,
-) -> tuple[list[Rescued], Made]:
-    """Rescue the jobs that have not changed since they were observed.
-
-    Returns them and the follow-up jobs that were stored.
-    """
-    seen: list[dict[str, Parameter]] = [
-        {"job_id": job.id, "run": job.attempts, "seen_at": job.heartbeat_at_us}
-        for job in observed
-    ]
-    stale = transaction.all("lock_stale", rows=encode_rows(seen))
-    if not stale:
-        return [], ()
-    queues: dict[str, QueueSettings] = {}
-    for name in sorted({row[1] for row in stale}):
-        rows = transaction.all("get_queue", name=name)
-        queues[name] = queue_from_row(rows[0]) if rows else QueueSettings(name)
-        transaction.wake(name)
-    suspects = 0
-    rescued = []
-    ends: dict[str, RunEnd] = {}
-    for row in stale:
-        is_suspect = row[4] > 0
-        wait_s = suspects * SUSPECT_SPACING_S if is_suspect else 0.0
-        suspects += is_suspect
-        ends[row[0]], parameters = _rescued(row, queues[row[1]], at_us, jitter, wait_s)
-        rescued.append(parameters)
-    kinds = {row[0]: (row[1], row[7]) for row in stale}
-    changed = transaction.all("rescue", rows=encode_rows(rescued))
-    release_waiters(transaction, [key for _, key in changed if key])
-    made: list[tuple[str, str]] = []
-    for ending in Ending:
-        ids = [job_id for job_id, _ in changed if ends[job_id].ending is ending]
-        made += follow_ups.store_declared(transaction, ids, ending)
-    return [Rescued(*kinds[job_id], ends[job_id].ending) for job_id, _ in changed], made
-
-
-def _rescued(
-    row: Row,
-    queue: QueueSettings,
-    at_us: int,
-    jitter: Callable[[], float] | None,
-    wait_s: float,
-) -> tuple[RunEnd, dict[str, Parameter]]:
-    job_id, _, attempts, max_attempts, crashes, history, asked_at, _, reason = row
-    end, message = end_of_lost_run(
-        attempts=attempts,
-        max_attempts=max_attempts,
-        crashes=crashes,
-        is_asked=asked_at is not None,
-        cancel_reason=reason,
-    )
-    delay_us = None
-    if end is RunEnd.FAILED:
-        delay_us = _to_us(failure_delay_s(attempts, queue, jitter) + wait_s)
-    return end, {
-        "job_id": job_id,
-        "run": attempts,
-        "new_status": JobStatus.FAILED if end is RunEnd.FAILED else JobStatus.DEAD,
-        "delay_us": delay_us,
-        "error": message,
-        "history": append_entry(
-            history, at_us=at_us, attempt=attempts, message=message
-        ),
-    }

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import (
     ClaimBatch,
     ClaimedJob,
@@ -27,22 +26,19 @@ from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.database import (
-    NO_FAULT_OF_ROWS,
     Executor,
     Row,
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.ends import FollowUpStore, JobEnds
+from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
-from flask_forge_jobs.storage.jobs.finish import RunFinisher, rescue_jobs
+from flask_forge_jobs.storage.jobs.finish import RunFinisher
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
+from flask_forge_jobs.storage.jobs.rescue import Rescuer
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 from flask_forge_jobs.storage.units import present, when_stored
-
-logger = get_logger(__name__)
-
-RESCUE_BATCH = 200
 
 
 class JobQueue:
@@ -63,11 +59,11 @@ class JobQueue:
         self._database = database
         self._clock = clock
         self.masking = masking
-        self._jitter = jitter
         self._recorder = recorder
         self._uncommitted = uncommitted
         self.ends = JobEnds(database)
         self.follow_ups = FollowUpStore(database, ids, recorder, most_queues)
+        self._rescuer = Rescuer(database, clock, jitter, self.follow_ups, recorder)
         self._enqueuer = Enqueuer(database, ids, clock, most_queues)
         self.known_queues = self._enqueuer.queues
 
@@ -334,46 +330,7 @@ class JobQueue:
         Raises:
             StorageError: The database stores nothing now.
         """
-        jobs = {job.id: job for job in observed}
-        ids = list(jobs)
-        rescued = 0
-        failed: list[str] = []
-        for start in range(0, len(ids), RESCUE_BATCH):
-            for piece in self.follow_ups.in_pieces(ids[start : start + RESCUE_BATCH]):
-                try:
-                    rescued += self._rescue_together([jobs[job_id] for job_id in piece])
-                except NO_FAULT_OF_ROWS:
-                    raise
-                except Exception:  # noqa: BLE001  # perhaps of one of them
-                    failed += piece
-        return rescued + self._rescue_singly([jobs[job_id] for job_id in failed])
-
-    def _rescue_singly(self, jobs: Sequence[RunningJob]) -> int:
-        rescued = 0
-        failed: dict[str, Exception] = {}
-        for job in jobs:
-            try:
-                rescued += self._rescue_together([job])
-            except NO_FAULT_OF_ROWS:
-                raise
-            except Exception as error:  # noqa: BLE001  # must not block the others
-                failed[job.id] = error
-        if failed:  # one line, however many
-            first = next(iter(failed.values()))
-            logger.error("cannot rescue jobs %s", ", ".join(failed), exc_info=first)
-        return rescued
-
-    def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
-        rescued, followed = self._database.write(
-            lambda tx: rescue_jobs(
-                tx, jobs, self._clock.now_us(), self._jitter, self.follow_ups
-            )
-        )
-        self.follow_ups.count(followed)
-        if self._recorder is not None:
-            for queue_name, kind, ending in rescued:
-                self._recorder.rescued(queue_name, kind, ending)
-        return len(rescued)
+        return self._rescuer.rescue(observed)
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
         """Return the seconds until a waiting job of these queues is due.

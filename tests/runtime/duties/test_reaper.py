@@ -14,8 +14,8 @@ from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.duties.reaper import SWEEPS_PER_LEASE, Reaper
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs import queue as job_queue
-from flask_forge_jobs.storage.jobs.finish import rescue_jobs
+from flask_forge_jobs.storage.jobs import rescue as job_rescue
+from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, claim_one, enqueue, finish
 from tests.support.sql import Sql
@@ -139,7 +139,7 @@ def test_a_job_that_cannot_be_rescued_holds_up_no_other(
             raise ValueError("damaged")
         return rescue_jobs(_, jobs, *rest)  # type: ignore[arg-type]  # any transaction
 
-    monkeypatch.setattr(job_queue, "rescue_jobs", refuse)
+    monkeypatch.setattr(job_rescue, "rescue_jobs", refuse)
     rig.sweep(rig.reaper())
 
     assert status_of(rig, bad) is JobStatus.IN_PROGRESS

@@ -12,8 +12,8 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import REAPED_MESSAGE, RunningJob
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE
 from flask_forge_jobs.storage.database import Database, Parameter, Row
-from flask_forge_jobs.storage.jobs.ends import FollowUpStore
-from flask_forge_jobs.storage.jobs.finish import rescue_jobs
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
+from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
 
 NOBODY = FollowUpStore(cast("Database", None), UlidGenerator(SystemClock()))
 SEEN = [RunningJob("job", 2, 5, "owner")]
