@@ -25,7 +25,7 @@ from flask_forge_jobs import ForgeJobs, NewJob, Storage
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import SECOND_US
-from tests.acceptance.driving import add_backend, chosen_backends
+from tests.acceptance.driving import add_backend, measure_each
 from tests.support.databases import fresh_url
 from tests.support.processes import start_python
 from tests.support.sql import Sql
@@ -289,14 +289,13 @@ def main() -> int:
     add_backend(parser)
     parser.add_argument("--rows", type=int, default=ROWS)
     arguments = parser.parse_args()
-    are_met = True
-    for backend in chosen_backends(arguments.backend):
+
+    def run(backend: str) -> tuple[str, bool]:
         with filled(backend, arguments.rows) as subject:
             figures = measure(subject)
-        sys.stdout.write(table(backend, figures) + "\n")
-        sys.stdout.flush()
-        are_met &= all(each.is_met for each in figures)
-    return 0 if are_met else 1
+        return table(backend, figures), all(each.is_met for each in figures)
+
+    return measure_each(arguments.backend, run)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from flask_forge_jobs.model.instants import (
 )
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.storage.metrics import PUT_ROWS
-from tests.acceptance.driving import add_backend, chosen_backends
+from tests.acceptance.driving import add_backend, add_best, measure_each
 from tests.acceptance.filling import KINDS, QUEUES
 from tests.acceptance.million import REPEATS, Subject, filled, samples_ms
 
@@ -170,14 +170,11 @@ def main() -> int:
     add_backend(parser)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="judge by the best of the repeats: other work on the machine only adds",
-    )
+    add_best(parser)
     arguments = parser.parse_args()
-    are_met = True
-    for backend in chosen_backends(arguments.backend):
+
+    def run(backend: str) -> tuple[str, bool]:
+        are_met = True
         with filled(backend, arguments.rows) as subject:
             now_us = subject.sql.now_us()
             rows = fill_figures(subject.storage, now_us)
@@ -192,9 +189,9 @@ def main() -> int:
             is_met = judged_ms <= WEEK_LIMIT_MS
             are_met = are_met and (is_met or not each.is_limited)
             lines.append(each.text(is_met=is_met))
-        sys.stdout.write("\n".join(lines) + "\n\n")
-        sys.stdout.flush()
-    return 0 if are_met else 1
+        return "\n".join(lines), are_met
+
+    return measure_each(arguments.backend, run)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs import ForgeJobs, Storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import format_instant, from_micros
-from tests.acceptance.driving import add_backend, chosen_backends
+from tests.acceptance.driving import add_backend, add_best, measure_each
 from tests.acceptance.filling import DUE_PERCENT, QUEUES, fill
 from tests.support.databases import fresh_url
 from tests.support.sql import Sql
@@ -341,15 +341,11 @@ def main() -> int:
         "--crossed", action="store_true", help="every kind in every queue"
     )
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="judge by the best of the repeats: other work on the machine only adds",
-    )
+    add_best(parser)
     arguments = parser.parse_args()
     pick = min if arguments.best else median
-    are_met = True
-    for backend in chosen_backends(arguments.backend):
+
+    def run(backend: str) -> tuple[str, bool]:
         is_crossed = arguments.crossed
         with filled(backend, FEW_ROWS, is_crossed=is_crossed) as subject:
             few = measure(subject, FEW_ROWS, arguments.repeats, pick)
@@ -361,10 +357,10 @@ def main() -> int:
             )
         title = f"{backend}: {'best' if arguments.best else 'median'}"
         text = table(title, arguments.rows, figures)
-        sys.stdout.write(f"{text}\nfilled in {filled_s:.0f} s\n\n")
-        sys.stdout.flush()
-        are_met = are_met and all(figure.is_met for figure in figures)
-    return 0 if are_met else 1
+        are_met = all(figure.is_met for figure in figures)
+        return f"{text}\nfilled in {filled_s:.0f} s", are_met
+
+    return measure_each(arguments.backend, run)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from tests.acceptance.driving import add_backend, chosen_backends
+from tests.acceptance.driving import add_backend, add_best, measure_each
 from tests.benchmarks.measure import Watch
 from tests.benchmarks.ours import OurQueue, Recording
 from tests.benchmarks.role import BULK
@@ -201,15 +201,11 @@ def main() -> int:
     add_backend(parser)
     parser.add_argument("--jobs", type=int, default=JOBS, help="of each slice")
     parser.add_argument("--pairs", type=int, default=PAIRS)
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="judge by the best slices: other work on the machine only adds",
-    )
+    add_best(parser)
     arguments = parser.parse_args()
     by_best = arguments.best
-    are_met = True
-    for backend in chosen_backends(arguments.backend):
+
+    def run(backend: str) -> tuple[str, bool]:
         with contextlib.ExitStack() as stack:
             server_url = None
             if backend == "postgres":
@@ -224,10 +220,9 @@ def main() -> int:
             head,
             *[each.text(by_best=by_best) for each in found],
         ]
-        sys.stdout.write("\n".join(lines) + "\n\n")
-        sys.stdout.flush()
-        are_met = are_met and all(each.is_met(by_best=by_best) for each in found)
-    return 0 if are_met else 1
+        return "\n".join(lines), all(each.is_met(by_best=by_best) for each in found)
+
+    return measure_each(arguments.backend, run)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -46,7 +45,7 @@ from tests.acceptance.costly_requests import (
     VIEWER,
     Wish,
 )
-from tests.acceptance.driving import add_backend, chosen_backends
+from tests.acceptance.driving import add_backend, measure_each
 from tests.support.databases import fresh_url
 from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
@@ -391,17 +390,16 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a group, or a part of a name")
     parser.add_argument("--crowd", type=int, default=CROWD, help="0 leaves it out")
     arguments = parser.parse_args()
-    are_met = True
-    for backend in chosen_backends(arguments.backend):
+
+    def run(backend: str) -> tuple[str, bool]:
         with tempfile.TemporaryDirectory() as name, fresh_url(backend) as url:
             folder = Path(name)
             figures = measure(url, folder, chosen(arguments.only), arguments.crowd)
             if arguments.only in ("", READERS):
                 figures += measure_readers(url, folder)
-        sys.stdout.write(f"{table(backend, figures)}{os.linesep}")
-        sys.stdout.flush()
-        are_met &= not any(each.missed for each in figures)
-    return 0 if are_met else 1
+        return table(backend, figures), not any(each.missed for each in figures)
+
+    return measure_each(arguments.backend, run)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,10 @@ from flask_forge_jobs import NewJob, Storage
 from flask_forge_jobs.model.payloads import dump
 from tests.acceptance.application import KIND, MAX_ATTEMPTS
 from tests.acceptance.failover.answers import ASK_AGAIN_S, Answers, store_by_id
+from tests.acceptance.failover.caller import Caller
 from tests.acceptance.ledger import Ack
-from tests.acceptance.producer import LONGEST_RUN_MS
 from tests.support.client import Answer, Request, post_json, send
 
-PAUSE_S = 0.2
-STOP_LIMIT_S = 120.0
 # Each of its jobs has a number of its own, which no producer in Python uses.
 NUMBERS_A_CLIENT = 1_000_000
 # Told without harm: not stored, and when to ask again.
@@ -27,7 +25,7 @@ REFUSALS = (409, 503)
 _UNKNOWN = re.compile(r"job (\w+) may be stored or not")
 
 
-class HttpClient(threading.Thread):
+class HttpClient(Caller):
     """Stores one job after the other through ``POST``, whatever it takes.
 
     Half of the requests carry an ``Idempotency-Key`` and are repeated with it. Without
@@ -41,46 +39,30 @@ class HttpClient(threading.Thread):
         source: Chooses run times and keys.
     """
 
+    pause_s = 0.2
+
     def __init__(
         self, number: int, port: int, storage: Storage, source: random.Random
     ) -> None:
-        super().__init__(name=f"client-{number}", daemon=True)
+        super().__init__(f"client-{number}", storage, source)
         self.acks: list[Ack] = []
         self.answers = Answers()
-        self.complaints: list[str] = []
         self.statuses: Counter[str] = Counter()
         self._next = number * NUMBERS_A_CLIENT
         self._port = port
-        self._storage = storage
-        self._random = source
-        self._stopping = threading.Event()
 
-    def run(self) -> None:
-        """Store jobs until told to stop."""
-        try:
-            while not self._stopping.wait(PAUSE_S):
-                self._next += 1
-                self.acks.append(Ack(self._store(self._next)))
-        except Exception as error:  # noqa: BLE001  # told by finish()
-            self.complaints.append(f"{self.name} failed: {error!r}")
-
-    def finish(self) -> None:
-        """Store the job that is under way, and end."""
-        self._stopping.set()
-        self.join(STOP_LIMIT_S)
-        if self.is_alive():
-            self.complaints.append(f"{self.name} still asks")
+    def call(self) -> None:
+        """Store one job."""
+        self._next += 1
+        self.acks.append(Ack(self._store(self._next)))
 
     def _store(self, number: int) -> str:
-        payload = {
-            "number": number,
-            "sleep_ms": self._random.randint(1, LONGEST_RUN_MS),
-        }
+        payload = self.payload(number)
         request = post_json(
             "/jobs/enqueue",
             {"kind": KIND, "payload": payload, "max_attempts": MAX_ATTEMPTS},
         )
-        has_key = self._random.random() < 0.5
+        has_key = self.source.random() < 0.5
         if has_key:
             key = {"Idempotency-Key": f"{self.name}-{number}"}
             request = replace(request, headers={**request.headers, **key})
@@ -88,7 +70,7 @@ class HttpClient(threading.Thread):
             unknown = self._check(answer) if answer else None
             if unknown and not has_key:
                 job = NewJob(KIND, dump(payload), max_attempts=MAX_ATTEMPTS)
-                return store_by_id(self._storage, replace(job, job_id=unknown)).id
+                return store_by_id(self.storage, replace(job, job_id=unknown)).id
             threading.Event().wait(ASK_AGAIN_S)
         self.statuses["200"] += 1
         return str(answer.json())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from tests.acceptance.failover.fates import Fates
 
 BACK_WITHIN_S = 2.0
 # The median wait for a start after the return, beside that of the same trial before the
@@ -21,41 +23,29 @@ _WIDTH = 12
 
 
 @dataclass(slots=True)
-class Outcome:
+class Outcome(Fates):
     """One row of the table.
 
     Args:
         fault: What happened to the server.
         lease_s: The lease of the workers.
-        jobs: Acknowledged ones.
-        lost: Of them, those that are not stored.
-        stuck: Stored ones that have not ended.
-        twice: Runs too many, and jobs of the API's clients that are stored twice.
         producers_s: Seconds from the return of the server until it answers a producer
             in Python for good.
         api_s: Until ``POST`` is answered with 200 for good.
         workers_s: Until a job is started that was stored after the return.
-        ended: Processes of workers and of the API that have ended.
         before_ms: Median wait for a start before the fault.
         after_ms: The same for jobs that were stored until 5 s after the return.
         answers: What the API's clients were told, with numbers.
-        complaints: What else does not hold.
     """
 
     fault: str
     lease_s: float
-    jobs: int = 0
-    lost: int = 0
-    stuck: int = 0
-    twice: int = 0
     producers_s: float = math.inf
     api_s: float = math.inf
     workers_s: float = math.inf
-    ended: int = 0
     before_ms: float = math.inf
     after_ms: float = math.inf
     answers: str = ""
-    complaints: list[str] = field(default_factory=list)
 
     @property
     def ratio(self) -> float:
@@ -64,16 +54,7 @@ class Outcome:
 
     def misses(self) -> list[str]:
         """Return what does not hold."""
-        found = [
-            f"{count} {what}"
-            for count, what in (
-                (self.lost, "lost"),
-                (self.stuck, "stuck"),
-                (self.twice, "twice"),
-                (self.ended, "processes ended"),
-            )
-            if count
-        ]
+        found = self.harm()
         found += [
             f"{who} back after {back_s:.1f} s"
             for who, back_s in (

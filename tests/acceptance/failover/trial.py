@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import random
 import statistics
@@ -19,9 +18,9 @@ import psutil
 from flask_forge_jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
 from tests.acceptance.application import KIND, LEDGER_VARIABLE, STARTED
-from tests.acceptance.checker import FINAL, SECOND_NS, Checker, table
+from tests.acceptance.checker import SECOND_NS, table
 from tests.acceptance.failover.answers import SteadyProducer, store_by_id
-from tests.acceptance.failover.clients import HttpClient, twice
+from tests.acceptance.failover.clients import HttpClient
 from tests.acceptance.failover.outcome import Outcome
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.kill_workers import Driver, Plan
@@ -172,19 +171,8 @@ class _Scene:
         return outcome
 
     def _count(self, driver: FailoverDriver) -> None:
-        outcome, evidence = self._outcome, driver.evidence
-        stored = {
-            job_id: (status, json.loads(payload)["number"])
-            for job_id, status, payload in driver.sql.run(
-                "SELECT id, status, payload FROM forge_job"
-            )
-        }
-        acknowledged = {ack.job_id for ack in evidence.acks}
-        outcome.jobs = len(acknowledged)
-        outcome.lost = len(acknowledged - set(stored))
-        outcome.stuck = sum(status not in FINAL for status, _ in stored.values())
-        outcome.twice = len(Checker(evidence).extra_runs())
-        outcome.twice += twice([number for _, number in stored.values()])
+        outcome = self._outcome
+        outcome.count(driver.evidence, driver.sql)
         told: Counter[str] = Counter()
         for client in self._clients:
             told += client.statuses

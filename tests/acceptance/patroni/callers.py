@@ -15,60 +15,17 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.payloads import dump
-from tests.acceptance.application import KIND, MAX_ATTEMPTS
+from tests.acceptance.application import MAX_ATTEMPTS
 from tests.acceptance.failover.answers import ASK_AGAIN_S, Answers, store_by_id
+from tests.acceptance.failover.caller import Caller
 from tests.acceptance.ledger import Ack
-from tests.acceptance.producer import LONGEST_RUN_MS
 
-PAUSE_S = 0.1
 ORDER_PAUSE_S = 0.25
-STOP_LIMIT_S = 120.0
 # Above those of producers and of clients of the API.
 FIRST_NUMBER, FIRST_ORDER = 500_000_000, 700_000_000
 ORDERS = "CREATE TABLE orders (number BIGINT PRIMARY KEY, job_id TEXT)"
 _ORDER = "INSERT INTO orders (number) VALUES (%s)"
 _NOTE_JOB = "UPDATE orders SET job_id = %s WHERE number = %s"
-
-
-class Caller(threading.Thread):
-    """Does the same again and again until told to stop."""
-
-    pause_s = PAUSE_S
-
-    def __init__(self, name: str, storage: Storage, source: random.Random) -> None:
-        super().__init__(name=name, daemon=True)
-        self.storage = storage
-        self.complaints: list[str] = []
-        self._random = source
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        """Do it until told to stop; an unexpected error is a complaint."""
-        try:
-            while not self._stopping.wait(self.pause_s):
-                self.call()
-        except Exception as error:  # noqa: BLE001  # told with the outcome
-            self.complaints.append(f"{self.name} failed: {error!r}")
-
-    def call(self) -> None:
-        """Do it once."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """End after the present call."""
-        self._stopping.set()
-        self.join(STOP_LIMIT_S)
-        if self.is_alive():
-            self.complaints.append(f"{self.name} still waits")
-
-    def job(self, number: int) -> NewJob:
-        """Return a job with a number that no other has."""
-        payload = {
-            "number": number,
-            "sleep_ms": self._random.randint(1, LONGEST_RUN_MS),
-        }
-        return NewJob(KIND, dump(payload), max_attempts=MAX_ATTEMPTS)
 
 
 class SingleCaller(Caller):

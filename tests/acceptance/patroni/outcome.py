@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from tests.acceptance.failover.fates import Fates
 
 # The first job after a plain write goes through again, by way.
 BACK_WITHIN_S = {"haproxy": 3.0, "hosts": 3.0, "pgbouncer": 5.0}
@@ -24,20 +26,15 @@ _WIDTHS = (36, 11, *(10,) * 16)
 
 
 @dataclass(slots=True)
-class Outcome:
+class Outcome(Fates):
     """One row of the table.
 
     Args:
         event: What happened.
         way: By which way it was seen.
-        jobs: Acknowledged ones.
-        lost: Of them, those that are not stored.
-        stuck: Stored ones that have not ended.
-        twice: Runs too many, and jobs that are stored twice.
         untrue: Jobs that are stored although the caller was told that they are not.
         orders: Orders that were stored in a transaction with their job.
         halves: Orders without a job, and the other way round.
-        ended: Processes of workers and of the API that have ended.
         promoted_s: Seconds from the event until another node took over, if one did.
         way_s: Until plain writes by this way went through again; None if they always
             did.
@@ -47,19 +44,13 @@ class Outcome:
         ready_s: The longest answer for readiness.
         lies: How often it said "ready" while no write went through.
         unknown: Outcomes that were unknown, until they were asked for by their id.
-        complaints: What else does not hold.
     """
 
     event: str
     way: str
-    jobs: int = 0
-    lost: int = 0
-    stuck: int = 0
-    twice: int = 0
     untrue: int = 0
     orders: int = 0
     halves: int = 0
-    ended: int = 0
     promoted_s: float | None = None
     way_s: float | None = None
     first_s: float = 0.0
@@ -68,20 +59,16 @@ class Outcome:
     ready_s: float = math.inf
     lies: int = 0
     unknown: int = 0
-    complaints: list[str] = field(default_factory=list)
 
     def misses(self) -> list[str]:
         """Return what does not hold."""
         counts = {
-            "lost": self.lost,
-            "stuck": self.stuck,
-            "twice": self.twice,
             "stored after a refusal": self.untrue,
             "halves of an order": self.halves,
-            "processes ended": self.ended,
             'times "ready" without writes': max(self.lies - MOST_LIES, 0),
         }
-        found = [f"{count} {what}" for what, count in counts.items() if count]
+        found = self.harm()
+        found += [f"{count} {what}" for what, count in counts.items() if count]
         limits = {
             "first job after": (self.first_s, self._first_limit_s),
             "a call took": (self.longest_s, LONGEST_CALL_S),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import threading
 import time
@@ -16,8 +15,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.acceptance.application import LEDGER_VARIABLE
-from tests.acceptance.checker import FINAL, SECOND_NS, Checker, table
-from tests.acceptance.failover.clients import HttpClient, twice
+from tests.acceptance.checker import SECOND_NS, table
+from tests.acceptance.failover.caller import Caller
+from tests.acceptance.failover.clients import HttpClient
 from tests.acceptance.failover.trial import (
     CLIENTS,
     SERVER,
@@ -30,7 +30,6 @@ from tests.acceptance.ledger import Ack
 from tests.acceptance.patroni.callers import (
     FIRST_ORDER,
     ORDERS,
-    Caller,
     OrderCaller,
     SingleCaller,
 )
@@ -147,7 +146,7 @@ class Scene:
         ]
         self.watch = WayWatch(self.url, port)
         storing: list[SingleCaller | HttpClient] = [self.singles, *self.clients]
-        everybody: list[Caller | HttpClient] = [*storing, self.orders]
+        everybody: list[Caller] = [*storing, self.orders]
         for each in everybody:
             each.start()
         wait_until(
@@ -176,19 +175,9 @@ class Scene:
             yield Ack(job_id)
 
     def _count(self, driver: FailoverDriver) -> None:
-        outcome, evidence = self.outcome, driver.evidence
-        stored = {
-            job_id: (status, int(json.loads(payload)["number"]))
-            for job_id, status, payload in driver.sql.run(
-                "SELECT id, status, payload FROM forge_job"
-            )
-        }
-        numbers = [number for _, number in stored.values()]
-        acknowledged = {ack.job_id for ack in evidence.acks}
-        outcome.jobs = len(acknowledged)
-        outcome.lost = len(acknowledged - set(stored))
-        outcome.stuck = sum(status not in FINAL for status, _ in stored.values())
-        outcome.twice = len(Checker(evidence).extra_runs()) + twice(numbers)
+        outcome = self.outcome
+        stored = outcome.count(driver.evidence, driver.sql)
+        numbers = stored.values()
         outcome.untrue = len(self.singles.refused.intersection(numbers))
         orders = dict(driver.sql.run("SELECT number, job_id FROM orders"))
         of_orders = {number for number in numbers if number >= FIRST_ORDER}
