@@ -38,7 +38,7 @@ SWITCH_INTERVAL_S = 0.001
 # All at once would leave none to the other processes.
 ACCEPTED_AT_ONCE = 16
 # A request of more bytes is large.
-LARGE = 262_144
+LARGE = 65_536
 # While as many wait for a thread, no further ones are read; then so many are.
 MAX_LARGE = 1
 READ_ON = 4

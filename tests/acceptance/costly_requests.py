@@ -126,6 +126,9 @@ def _bodies() -> Iterator[Wish]:
         values = ",".join([item] * (1_040_000 // (len(item) + 1)))
         body = f"{_PAYLOAD}[{values}]}}".encode()
         yield post(f"a good payload of {item}", "/v1/jobs", LIMITED_OPERATOR, body)
+    # Many threads have one of these at once if they do not count as large.
+    body = f"{_PAYLOAD}[{','.join(['[1,2]'] * 41_000)}]}}".encode()
+    yield post("a payload of 250 KiB", "/v1/jobs", LIMITED_OPERATOR, body)
     body = b'["' + b'\\u00e9",1,"' * (BODY_BYTES // 12) + b'"]'
     yield post("a body that nobody reads", "/queue/cleanup", OPERATOR, body)
 
