@@ -1,22 +1,11 @@
-"""``flask forge-jobs worker``: run jobs in the foreground.
-
-With ``--reload`` the process replaces itself once its jobs have ended. Werkzeug's
-reloader does not fit: it kills its child, and the running jobs with it, 0.25 s after
-Ctrl-C.
-"""
+"""``flask forge-jobs worker``: run jobs in the foreground."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import json
 import logging
 import os
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -24,13 +13,14 @@ from click.core import ParameterSource
 from flask import current_app
 from flask.helpers import get_debug_flag
 
+from flask_forge_jobs.cli.ends import leave
 from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.logs import write_logs
+from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
 from flask_forge_jobs.errors import ConfigurationError
-from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
-from flask_forge_jobs.runtime.foreground import EXIT_CHANGED, run_in_foreground
-from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
+from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.run.task_child import serve_tasks, take_channel
 from flask_forge_jobs.server_detection import green_threads
@@ -44,13 +34,7 @@ MAX_PROCESSES = 64
 MAX_THREADS = 1024
 # Connections of the worker itself: heartbeat, dispatcher, listener, upkeep.
 SPARE_CONNECTIONS = 5
-# What the program has to do at its end: its atexit handlers, and threads before them.
-EXIT_LIMIT_S = 5.0
-THREADS_LIMIT_S = 1.0
-# How often --reload looks, after an error, whether a source file has changed.
-LOOK_PERIOD_S = 1.0
 LOGGER = logging.getLogger(__name__)
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.command("worker")
@@ -135,7 +119,7 @@ def _work(
     json_logs: bool,
     changed: Callable[[], str | None],
 ) -> NoReturn:
-    _write_logs(quiet=quiet, as_json=json_logs)
+    write_logs(quiet=quiet, as_json=json_logs)
     state = current()
     _require_threads()
     state.database.require_shared()
@@ -144,7 +128,7 @@ def _work(
     if not (channel is None and child is None):
         database_logger.setLevel(logging.WARNING)  # the parent has logged it
     if channel is not None:
-        _leave(serve_tasks(state.runtime(1), channel))
+        leave(serve_tasks(state.runtime(1), channel))
     grace_s = state.settings.shutdown_grace_s if grace is None else grace
     if child is None:
         _warn(state, threads)
@@ -154,56 +138,15 @@ def _work(
         watch = Children(
             own_command(), count=processes, grace_s=grace_s, clock=state.clock
         )
-        sys.exit(watch.run(_leave))
+        sys.exit(watch.run(leave))
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
     changed()  # remembers the modification times of the loaded files
     status = run_in_foreground(
-        runtime, grace_s=grace_s, burst=burst, changed=changed, leave=_leave
+        runtime, grace_s=grace_s, burst=burst, changed=changed, leave=leave
     )
     sys.exit(status)
-
-
-def _leave(status: int) -> NoReturn:
-    """Run the interpreter's exit handlers, for a limited time, and exit.
-
-    Not by sys.exit(), which waits for every thread that a task has left. And when the
-    interpreter takes itself apart, a thread that is still in C code can crash it.
-    """
-    if status == EXIT_CHANGED:
-        _begin_anew()
-    turn = threading.Lock()
-
-    def clean_up() -> None:
-        with turn:  # a second caller blocks until the process exits
-            try:
-                atexit._run_exitfuncs()  # noqa: SLF001
-                _flush()
-            finally:
-                os._exit(status)
-
-    try:
-        _call_in(EXIT_LIMIT_S, lambda: os._exit(status))
-        _call_in(THREADS_LIMIT_S, clean_up)
-        # Neither has a public name; multiprocessing ends its children with both.
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
-    finally:
-        clean_up()
-        os._exit(status)
-
-
-def _call_in(seconds: float, work: Callable[[], object]) -> None:
-    timer = threading.Timer(seconds, work)
-    timer.daemon = True
-    timer.start()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        # Closed before the start, or later, or nobody reads it.
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.flush()
 
 
 def _warn(state: ApplicationState, threads: int) -> None:
@@ -255,89 +198,3 @@ def _check(state: ApplicationState, queues: str) -> None:
     runtime.with_task_command(own_command()).plan.check()
     state.storage.open()
     state.storage.close()
-
-
-class JsonFormatter(logging.Formatter):
-    """Writes each record as one JSON object, including the fields of a job."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        entry: dict[str, object] = {
-            "time": from_micros(int(record.created * SECOND_US)).isoformat(),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if isinstance(record.args, Mapping):
-            entry |= record.args
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
-
-
-def _write_logs(*, quiet: bool, as_json: bool) -> None:
-    """Log to standard error, unless the application has set up logging.
-
-    JSON replaces the application's handlers.
-    """
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(_FORMAT))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=as_json)
-    if quiet:
-        logging.getLogger(JOB_LOGGER).setLevel(logging.WARNING)
-
-
-class SourceFiles:
-    """The files of the loaded modules, with their modification times."""
-
-    def __init__(self) -> None:
-        self._written_ns: dict[str, int] = {}
-
-    def changed(self) -> str | None:
-        """Return a file that has changed since it was loaded, or None."""
-        for module in list(sys.modules.values()):
-            self.see(getattr(module, "__file__", None))
-        return next(filter(self._has_changed, self._written_ns), None)
-
-    def see(self, path: str | None) -> None:
-        """Watch a file, unless it cannot be read."""
-        if path is not None and path not in self._written_ns:
-            with contextlib.suppress(OSError):
-                self._written_ns[path] = Path(path).stat().st_mtime_ns
-
-    def _has_changed(self, path: str) -> bool:
-        try:
-            return Path(path).stat().st_mtime_ns != self._written_ns[path]
-        except OSError:  # an editor is replacing it
-            return False
-
-
-@contextlib.contextmanager
-def surviving_errors(files: SourceFiles) -> Iterator[None]:
-    """If the program fails to load, show the error and restart after a change."""
-    try:
-        yield
-    except (click.exceptions.Exit, click.Abort):
-        raise
-    except Exception as error:  # noqa: BLE001  # the program may raise anything
-        if isinstance(error, click.ClickException):
-            error.show()
-        else:
-            traceback.print_exception(error)
-        if isinstance(error, SyntaxError):
-            files.see(error.filename)
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            files.see(frame.f_code.co_filename)
-        files.changed()
-        click.echo("waiting for a source file to change", err=True)
-        while files.changed() is None:
-            threading.Event().wait(LOOK_PERIOD_S)
-        _begin_anew()
-
-
-def _begin_anew() -> NoReturn:
-    """Replace this process by a new one with the same command line."""
-    logging.shutdown()
-    _flush()
-    command = own_command()
-    os.execv(command[0], command)  # noqa: S606  # our own command line

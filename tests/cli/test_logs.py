@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from flask_forge_jobs.cli.worker import JsonFormatter
+from flask_forge_jobs.cli.logs import JsonFormatter
 
 
 def record(*args: object, **more: object) -> logging.LogRecord:

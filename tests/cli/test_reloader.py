@@ -11,7 +11,7 @@ from types import ModuleType
 import click
 import pytest
 
-from flask_forge_jobs.cli.worker import SourceFiles, surviving_errors
+from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
 from tests.support.commands import ROOT
 
 
