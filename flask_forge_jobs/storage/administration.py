@@ -304,15 +304,15 @@ def _session(settings: DatabaseSettings) -> Iterator[Cursor | None]:
 
 def _contents_of_server(cursor: Cursor) -> Contents:
     cursor.execute(_POSTGRES_OBJECTS)
-    found = cursor.fetchall()
+    objects = cursor.fetchall()
     tables = tuple(
-        name for kind, name, _, is_ours in found if is_ours and kind == "TABLE"
+        name for kind, name, _, is_ours in objects if is_ours and kind == "TABLE"
     )
     jobs: dict[str, int] = {}
     if "forge_job_count" in tables:
         cursor.execute(_JOBS)
         jobs = {status: int(number) for status, number in cursor.fetchall()}
-    others = tuple(name for _, name, _, is_ours in found if not is_ours)
+    others = tuple(name for _, name, _, is_ours in objects if not is_ours)
     return Contents(tables=tables, others=others, jobs=jobs)
 
 
@@ -321,11 +321,11 @@ def _remove_from_server(cursor: Cursor) -> None:
 
     with PostgresSchema(cursor.connection).locked():
         cursor.execute(_POSTGRES_OBJECTS)
-        found = cursor.fetchall()
+        objects = cursor.fetchall()
         # Tables first: their triggers need the functions.
         for kind in ("TABLE", "ROUTINE", "TYPE"):
             ours = [
-                address for what, _, address, mine in found if mine and what == kind
+                address for what, _, address, mine in objects if mine and what == kind
             ]
             if ours:
                 cursor.execute(f"DROP {kind} {', '.join(ours)}")

@@ -38,31 +38,35 @@ class AuditLog:
 
     def page(
         self,
-        wanted: AuditFilter,
+        audit_filter: AuditFilter,
         limit: int,
         before: tuple[datetime, int] | None = None,
     ) -> list[AuditEntry]:
         """Return entries, newest first, from before an instant and id if given."""
         parameters: dict[str, Parameter] = {
-            "from_at": 0 if wanted.start is None else to_micros(wanted.start),
-            "to_at": MAX_INSTANT_US if wanted.end is None else to_micros(wanted.end),
+            "from_at": 0
+            if audit_filter.start is None
+            else to_micros(audit_filter.start),
+            "to_at": MAX_INSTANT_US
+            if audit_filter.end is None
+            else to_micros(audit_filter.end),
             "before_at": _NEWEST if before is None else to_micros(before[0]),
             "before_id": _NEWEST if before is None else before[1],
-            "any_action": wanted.action is None,
-            "action": wanted.action or "",
+            "any_action": audit_filter.action is None,
+            "action": audit_filter.action or "",
             "limit": limit,
         }
         name = "audit_page"
-        if wanted.target is not None:
+        if audit_filter.target is not None:
             name = "audit_page_of_target"
             parameters |= {
-                "target": wanted.target,
-                "any_actor": wanted.actor is None,
-                "actor": wanted.actor or "",
+                "target": audit_filter.target,
+                "any_actor": audit_filter.actor is None,
+                "actor": audit_filter.actor or "",
             }
-        elif wanted.actor is not None:
+        elif audit_filter.actor is not None:
             name = "audit_page_of_actor"
-            parameters["actor"] = wanted.actor
+            parameters["actor"] = audit_filter.actor
         rows = self._database.read(lambda tx: tx.all(name, **parameters))
         return [_entry_from_row(row) for row in rows]
 

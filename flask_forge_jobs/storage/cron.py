@@ -123,10 +123,10 @@ class CronStorage:
             if transaction.all("add_schedule", **schedule_parameters(schedule)):
                 return schedule
             rows = transaction.all("get_schedule", name=definition.name)
-            found = schedule_from_row(rows[0]) if rows else None
+            holder = schedule_from_row(rows[0]) if rows else None
             # After a lost answer, a repeated transaction meets its own row.
-            if found and transaction.attempt and found.definition == definition:
-                return found
+            if holder and transaction.attempt and holder.definition == definition:
+                return holder
             raise ScheduleExistsError(definition.name)
 
         return self._database.write(work)
@@ -283,17 +283,17 @@ class _ScheduleSync:
 
     def run(self, definitions: Sequence[ScheduleDefinition]) -> DeclarationReport:
         """Add, change and remove schedules; return what was done."""
-        wanted = {each.name: each for each in definitions}
+        declared = {each.name: each for each in definitions}
         rows = self._transaction.all("declared_names", declared_by=self._application)
         # In one order, those to be removed too: another process may have older code.
-        for name in sorted(wanted.keys() | {name for (name,) in rows}):
-            found = self._transaction.all("lock_schedule", name=name)
-            if name in wanted:
-                self._declare(wanted[name], found)
+        for name in sorted(declared.keys() | {name for (name,) in rows}):
+            stored = self._transaction.all("lock_schedule", name=name)
+            if name in declared:
+                self._declare(declared[name], stored)
         return DeclarationReport(
             tuple(self._added),
             tuple(self._changed),
-            tuple(self._remove_others(wanted)),
+            tuple(self._remove_others(declared)),
             tuple(self._refused),
         )
 
@@ -329,9 +329,9 @@ class _ScheduleSync:
         self._transaction.run("change_schedule", **schedule_parameters(revised))
         self._changed.append(definition.name)
 
-    def _remove_others(self, wanted: Mapping[str, object]) -> list[str]:
+    def _remove_others(self, declared: Mapping[str, object]) -> list[str]:
         rows = self._transaction.all("declared_names", declared_by=self._application)
-        gone = sorted(name for (name,) in rows if name not in wanted)
+        gone = sorted(name for (name,) in rows if name not in declared)
         return [
             name for name in gone if self._transaction.all("delete_schedule", name=name)
         ]

@@ -112,8 +112,10 @@ class MetricStore:
         most PUT_ROWS at once.
         """
         rows = encode_rows(_metric_row(*each) for each in tallies.items())
-        found = self._database.execute("overwrite_metrics", source=source, rows=rows)
-        return set(tallies).difference(MetricKey(*each) for each in found)
+        overwritten = self._database.execute(
+            "overwrite_metrics", source=source, rows=rows
+        )
+        return set(tallies).difference(MetricKey(*each) for each in overwritten)
 
     # -- reading -------------------------------------------------------------------
 
@@ -153,9 +155,9 @@ class MetricStore:
         statement: str,
         **parameters: Parameter,
     ) -> dict[str, list[Tally]]:
-        found = {name: [NOTHING] * window.count for name in names}
+        timelines = {name: [NOTHING] * window.count for name in names}
         if not window.count or not names:
-            return found
+            return timelines
         rows = self._database.read(
             lambda transaction: transaction.all(
                 statement,
@@ -167,11 +169,11 @@ class MetricStore:
             )
         )
         for name, bucket_us, *figures in rows:
-            tallies, number = found[name], window.index_of(bucket_us)
+            tallies, number = timelines[name], window.index_of(bucket_us)
             if tallies[number] is NOTHING:
                 tallies[number] = Tally()
             _add(tallies[number], figures)
-        return found
+        return timelines
 
     def kinds(
         self,
@@ -202,10 +204,10 @@ class MetricStore:
                 )
             return rows
 
-        found: dict[str, Tally] = {}
+        tallies: dict[str, Tally] = {}
         for kind, *figures in self._database.read(work):
-            _add(found.setdefault(kind, Tally()), figures)
-        return dict(sorted(found.items()))
+            _add(tallies.setdefault(kind, Tally()), figures)
+        return dict(sorted(tallies.items()))
 
     def counters(self) -> Counters:
         """Return the all-time totals."""

@@ -107,17 +107,17 @@ OLDEST_SQLITE = "3.38"
 OLDEST_POSTGRES = "12"
 
 
-def refuse_older(product: str, found: str, oldest: str) -> None:
-    """Raise StorageError if the version ``found`` is older than ``oldest``.
+def refuse_older(product: str, version: str, oldest: str) -> None:
+    """Raise StorageError if ``version`` is older than ``oldest``.
 
-    ``found`` is as the product prints it, such as ``16beta1`` or ``12.22 (Debian)``;
+    ``version`` is as the product prints it, such as ``16beta1`` or ``12.22 (Debian)``;
     one without a number passes.
     """
-    numbers = _numbers(found)
+    numbers = _numbers(version)
     if numbers and numbers < _numbers(oldest):
         raise StorageError(
-            f"{product} {found} is too old; flask-forge-jobs needs {product} {oldest} "
-            "or newer"
+            f"{product} {version} is too old; flask-forge-jobs needs {product} "
+            f"{oldest} or newer"
         )
 
 

@@ -93,10 +93,10 @@ class Retention:
 
     def expired(self, queue_name: str | None = None) -> CleanupReport:
         """Return what :meth:`sweep` would delete now."""
-        found: Counter[JobStatus] = Counter()
+        counts: Counter[JobStatus] = Counter()
         for period in self._periods(queue_name):
-            found[period[1]] += self._count(period)
-        return _report(found, is_complete=True)
+            counts[period[1]] += self._count(period)
+        return _report(counts, is_complete=True)
 
     def delete(
         self, queue_name: str, status: JobStatus, days: int, limit: int = BATCH

@@ -75,14 +75,14 @@ class SampleStore:
                 to_at=window.end_us,
             )
         )
-        found: dict[str, dict[int, SampleSums]] = {}
+        by_worker: dict[str, dict[int, SampleSums]] = {}
         for name, bucket_us, *figures, reads, writes in rows:
-            of_worker = found.setdefault(name, {})
+            of_worker = by_worker.setdefault(name, {})
             sums = of_worker.setdefault(window.index_of(bucket_us), SampleSums())
             sums.merge(SampleSums(*figures))
             sums.reads.merge_text(reads)
             sums.writes.merge_text(writes)
-        return found
+        return by_worker
 
     def health(self) -> DatabaseHealth:
         """Return the database's own figures."""

@@ -70,8 +70,8 @@ def _store(transaction: Transaction, new: Iterable[Pair]) -> None:
     transaction.all("wait_for_lock", lock_key=NAMES_LOCK)
     stored = transaction.all("stored_names", level=_NAMES)
     counted = _pairs(transaction.all("counter_totals", level=DAY))
-    found = _filled_up(stored, [*counted, *new])
-    added = {*found.pairs, *((name, "") for name in found.queue_names)}
+    names = _filled_up(stored, [*counted, *new])
+    added = {*names.pairs, *((name, "") for name in names.queue_names)}
     rows = [
         {"queue_name": queue_name, "kind": kind}
         for queue_name, kind in added.difference(stored)

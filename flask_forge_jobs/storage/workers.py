@@ -183,8 +183,8 @@ class WorkerRegistry:
         oldest: dict[str, ServiceAge] = {}
         for text, since_beat_us in rows:
             for each in service_ages_from_text(text, max(since_beat_us, 0) / SECOND_US):
-                found = oldest.get(each.name)
-                if found is None or each.age_s > found.age_s:
+                known = oldest.get(each.name)
+                if known is None or each.age_s > known.age_s:
                     oldest[each.name] = each
         return [oldest[name] for name in sorted(oldest)]
 

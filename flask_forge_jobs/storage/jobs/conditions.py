@@ -98,16 +98,16 @@ class Conditions:
 def _possible_statuses(wanted: JobFilter) -> frozenset[str]:
     """Return the states that a matching job can have."""
     if not wanted.statuses and not wanted.scheduled:
-        found = set(JobStatus)
+        statuses = set(JobStatus)
     else:
-        found = set(wanted.statuses)
+        statuses = set(wanted.statuses)
     if wanted.scheduled:
-        found.add(JobStatus.PENDING)
+        statuses.add(JobStatus.PENDING)
     if wanted.slot_id is not None:
-        found &= {JobStatus.IN_PROGRESS}  # only a running job has a worker
+        statuses &= {JobStatus.IN_PROGRESS}  # only a running job has a worker
     if wanted.ending is not None:
-        found &= {JobStatus.DEAD}
-    return frozenset(map(str, found))
+        statuses &= {JobStatus.DEAD}
+    return frozenset(map(str, statuses))
 
 
 def _micros_or(instant: datetime | None, default: int) -> int:

@@ -52,18 +52,18 @@ def find_many(
     transaction: Transaction, pairs: Sequence[NewPair]
 ) -> dict[str, EnqueueResult]:
     """Return what :func:`find` returns for each new job, by its id."""
-    found: dict[str, Row] = {}
+    rows_by_id: dict[str, Row] = {}
     for start in range(0, len(pairs), BULK_ROWS):
         rows = encode_rows(
             {"id": job_id, "dedupe_key": job.stored_key}
             for job, job_id in pairs[start : start + BULK_ROWS]
         )
         for job_id, *row in transaction.all("find_enqueued_many", rows=rows):
-            found[job_id] = tuple(row)
+            rows_by_id[job_id] = tuple(row)
     return {
-        job_id: _holder(job, job_id, found[job_id])
+        job_id: _holder(job, job_id, rows_by_id[job_id])
         for job, job_id in pairs
-        if job_id in found
+        if job_id in rows_by_id
     }
 
 
@@ -108,14 +108,14 @@ def replaced(
     )
     if not rows:
         return None
-    found = _holder(job, job_id, rows[0])
-    transaction.wake(found.queue_name)
-    return found._replace(is_replaced=True) if found.is_deduped else found
+    holder = _holder(job, job_id, rows[0])
+    transaction.wake(holder.queue_name)
+    return holder._replace(is_replaced=True) if holder.is_deduped else holder
 
 
-def may_replace(job: NewJob, found: EnqueueResult) -> bool:
-    """Whether the job that was found is pending and has values to be replaced."""
-    is_pending = found.is_deduped and found.status is JobStatus.PENDING
+def may_replace(job: NewJob, holder: EnqueueResult) -> bool:
+    """Whether the holder of a key is pending and has values to be replaced."""
+    is_pending = holder.is_deduped and holder.status is JobStatus.PENDING
     return bool(job.replace) and is_pending
 
 

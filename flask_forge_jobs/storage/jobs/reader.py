@@ -115,9 +115,9 @@ class JobReader:
         last_texts, last = self._last
         if texts == last_texts:
             return last
-        found = _snapshot(*(json.loads(text or "[]") for text in texts))
-        self._last = texts, found
-        return found
+        current = _snapshot(*(json.loads(text or "[]") for text in texts))
+        self._last = texts, current
+        return current
 
     def kinds(self, queue_name: str | None = None) -> list[str]:
         """Return the kinds of the stored jobs, sorted; None means of all queues."""
@@ -229,13 +229,13 @@ def _snapshot(
         slots[slot.queue_name].append(slot)
     overview = []
     for settings in map(queue_from_row, queues):
-        found = statistics.get(settings.name, _NO_JOBS)
+        numbers = statistics.get(settings.name, _NO_JOBS)
         overview.append(
             QueueOverview(
                 settings=settings,
-                counts=found.counts,
+                counts=numbers.counts,
                 slots=tuple(slots[settings.name]),
-                oldest_due_age_s=found.oldest_due_age_s,
+                oldest_due_age_s=numbers.oldest_due_age_s,
             )
         )
     return Snapshot(tuple(overview), MappingProxyType(statistics), frozenset(cooling))
@@ -259,17 +259,17 @@ def _count(counts: Iterable[Row], waiting: Iterable[Row]) -> dict[str, QueueCoun
     States that only a newer package knows are left out, so that one such job does not
     break the whole overview.
     """
-    found: dict[str, dict[str, int]] = {}
+    columns_of: dict[str, dict[str, int]] = {}
     for name, status, deferred, jobs in counts:
         if status not in _STATUSES:
             continue
         is_scheduled = status == JobStatus.PENDING and deferred
         column = "scheduled" if is_scheduled else str(status)
-        queue = found.setdefault(name, {})
+        queue = columns_of.setdefault(name, {})
         queue[column] = queue.get(column, 0) + int(jobs)
     for name, overdue, _ in waiting:
         if overdue:
-            queue = found[name]
+            queue = columns_of[name]
             queue["pending"] = queue.get("pending", 0) + overdue
             queue["scheduled"] -= overdue
-    return {name: QueueCounts(**columns) for name, columns in found.items()}
+    return {name: QueueCounts(**columns) for name, columns in columns_of.items()}
