@@ -45,11 +45,11 @@ def distinct_jumps(
     """Return every change of offset, each with a zone that has it."""
     begin = datetime(first_year, 1, 1, tzinfo=UTC)
     end = datetime(last_year + 1, 1, 1, tzinfo=UTC)
-    found: dict[Jump, str] = {}
+    zone_of: dict[Jump, str] = {}
     for name in zones:
         for jump in offset_changes(ZoneInfo(name), begin, end):
-            found.setdefault(jump, name)
-    return found
+            zone_of.setdefault(jump, name)
+    return zone_of
 
 
 def differences(jumps: dict[Jump, str], specs: Sequence[Spec]) -> Iterator[str]:
@@ -65,15 +65,15 @@ def main() -> int:
     zones = chosen_zones(parser.parse_args().zones)
     began_at = time.perf_counter()
     jumps = distinct_jumps(zones, FIRST_YEAR, LAST_YEAR)
-    found = 0
+    count = 0
     for line in differences(jumps, SPECS):
-        found += 1
+        count += 1
         sys.stdout.write(f"{line}\n")
     sys.stdout.write(
         f"{len(zones)} zones, {len(jumps)} distinct changes of offset, {len(SPECS)} "
-        f"expressions: {found} differences in {time.perf_counter() - began_at:.0f} s\n"
+        f"expressions: {count} differences in {time.perf_counter() - began_at:.0f} s\n"
     )
-    return 1 if found else 0
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

@@ -71,13 +71,13 @@ def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:
 
 
 def _final_row(row: tuple[Any, ...], offset_ns: int) -> FinalRow:
-    job_id, status, attempts, most, crashes, key, history, result, worker_id = row
+    job_id, status, attempts, limit, crashes, key, history, result, worker_id = row
     value = json.loads(result) if result else {}
     return FinalRow(
         job_id,
         status,
         attempts,
-        most,
+        limit,
         crashes,
         dedupe_key=key,
         failures=tuple(_failure(each, offset_ns) for each in json.loads(history)),
@@ -131,22 +131,22 @@ def duplicate_keys(sql: Sql) -> list[str]:
 
 def leftovers(sql: Sql, settings: DatabaseSettings) -> list[str]:
     """Return what workers that have all ended should not have left behind."""
-    found = [
+    left = [
         f"slot {slot_id}" for (slot_id,) in sql.run("SELECT slot_id FROM forge_slot")
     ]
-    found += [
+    left += [
         f"worker {host}" for (host,) in sql.run("SELECT worker_id FROM forge_worker")
     ]
     if settings.backend == "sqlite":
         folder = Path(f"{settings.path}-wake")
         if folder.is_dir():
-            found += [f"socket {each.name}" for each in folder.iterdir()]
-        return found
+            left += [f"socket {each.name}" for each in folder.iterdir()]
+        return left
     idle = sql.run(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
         "AND state LIKE 'idle in transaction%'"
     )
-    return found + [f"session {pid} is idle in a transaction" for (pid,) in idle]
+    return left + [f"session {pid} is idle in a transaction" for (pid,) in idle]
 
 
 def idlers(sql: Sql, least_s: float) -> list[str]:

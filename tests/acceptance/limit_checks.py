@@ -32,17 +32,17 @@ class Sitting:
 def grants(lines: Iterable[Line]) -> list[Grant]:
     """Return every token that a task got, by the end of its call."""
     asked: dict[Run, int] = {}
-    found = []
+    tokens = []
     for line in lines:
         if line.event == ASKED:
             # Asked again in the same attempt when it was put off: the last one counts.
             asked[line.run] = line.at_ns
         elif line.event == STARTED:
-            found.append(Grant(asked[line.run], line.at_ns))
-    return sorted(found, key=lambda grant: grant.got_ns)
+            tokens.append(Grant(asked[line.run], line.at_ns))
+    return sorted(tokens, key=lambda grant: grant.got_ns)
 
 
-def excess(found: Sequence[Grant], capacity: int, per_second: float) -> float:
+def excess(tokens: Sequence[Grant], capacity: int, per_second: float) -> float:
     """Return by how many tokens the fullest window exceeds its budget.
 
     A window counts the tokens that were surely given within it: asked for after its
@@ -50,7 +50,7 @@ def excess(found: Sequence[Grant], capacity: int, per_second: float) -> float:
     process took to write its line.
 
     Args:
-        found: The tokens, by the end of their call.
+        tokens: By the end of their call.
         capacity: What may come at once.
         per_second: What may come each second besides.
 
@@ -58,9 +58,9 @@ def excess(found: Sequence[Grant], capacity: int, per_second: float) -> float:
         Zero or less when no window exceeds it.
     """
     worst = -float(capacity)
-    for begin in {grant.asked_ns for grant in found}:
+    for begin in {grant.asked_ns for grant in tokens}:
         count = 0
-        for grant in found:
+        for grant in tokens:
             if grant.asked_ns >= begin:
                 count += 1
                 allowed = capacity + (grant.got_ns - begin) / SECOND_NS * per_second
@@ -68,10 +68,10 @@ def excess(found: Sequence[Grant], capacity: int, per_second: float) -> float:
     return worst
 
 
-def used_share(found: Sequence[Grant], capacity: int, per_second: float) -> float:
+def used_share(tokens: Sequence[Grant], capacity: int, per_second: float) -> float:
     """Return which share of the budget was used, from the first token to the last."""
-    took_s = (found[-1].got_ns - found[0].asked_ns) / SECOND_NS
-    return len(found) / (capacity + took_s * per_second)
+    took_s = (tokens[-1].got_ns - tokens[0].asked_ns) / SECOND_NS
+    return len(tokens) / (capacity + took_s * per_second)
 
 
 def sittings(
@@ -87,32 +87,32 @@ def sittings(
     death_ns = {kill.pid: kill.at_ns for kill in kills}
     started = {line.run: line for line in lines if line.event == STARTED}
     ended = {line.run: line.at_ns for line in lines if line.event == ENDED}
-    found, unexplained = [], []
+    held, unexplained = [], []
     for run, line in started.items():
         to_ns = ended.get(run, death_ns.get(line.pid))
         if to_ns is None:
             unexplained.append(f"{run} neither ended nor died with its process")
         else:
-            found.append(Sitting(permit_of[line.job_id], line.at_ns, to_ns))
-    return found, unexplained
+            held.append(Sitting(permit_of[line.job_id], line.at_ns, to_ns))
+    return held, unexplained
 
 
-def most_at_once(found: Iterable[Sitting], after_ns: int = 0) -> dict[int, int]:
+def most_at_once(held: Iterable[Sitting], after_ns: int = 0) -> dict[int, int]:
     """Return how many runs of each permit there were at once, at most.
 
     Args:
-        found: The runs.
+        held: The runs.
         after_ns: Only those that began after this instant.
     """
     changes: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for each in found:
+    for each in held:
         if each.from_ns >= after_ns:
             # At one instant an end comes before a begin.
             changes[each.permit] += [(each.from_ns, 1), (each.to_ns, -1)]
-    most: Counter[int] = Counter()
+    peaks: Counter[int] = Counter()
     for permit, moments in changes.items():
         now = 0
         for _, change in sorted(moments):
             now += change
-            most[permit] = max(most[permit], now)
-    return dict(most)
+            peaks[permit] = max(peaks[permit], now)
+    return dict(peaks)

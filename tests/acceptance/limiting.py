@@ -107,15 +107,15 @@ class Driver:
             self._wait_until_done(size.seconds + QUIET_LIMIT_S)
             self.complaints += fleet.stop()
             lines = read_ledger(fleet.ledger)
-        found = grants(lines)
-        if len(found) != jobs:
-            self.complaints.append(f"{jobs} jobs got {len(found)} tokens")
-        over = excess(found, CAPACITY, PER_SECOND)
+        tokens = grants(lines)
+        if len(tokens) != jobs:
+            self.complaints.append(f"{jobs} jobs got {len(tokens)} tokens")
+        over = excess(tokens, CAPACITY, PER_SECOND)
         if over > 0:
             self.complaints.append(f"a window exceeds its budget by {over:.2f} tokens")
-        share = used_share(found, CAPACITY, PER_SECOND)
+        share = used_share(tokens, CAPACITY, PER_SECOND)
         self.figures |= {
-            "tokens": len(found),
+            "tokens": len(tokens),
             "fullest window, tokens over budget": round(over, 2),
             "share of the budget used": f"{share:.1%}",
             "runs for each token": round(
@@ -147,20 +147,20 @@ class Driver:
             self._wait_until_done(QUIET_LIMIT_S)
             self.complaints += fleet.stop()
             lines = read_ledger(fleet.ledger)
-        found, unexplained = sittings(lines, kills, permit_of)
+        held, unexplained = sittings(lines, kills, permit_of)
         self.complaints += unexplained
-        most = most_at_once(found)
-        later = most_at_once(found, recovered_ns)
+        at_once = most_at_once(held)
+        later = most_at_once(held, recovered_ns)
         for account in range(ACCOUNTS):
-            if most.get(account, 0) > PERMITS:
-                self.complaints.append(f"account {account}: {most[account]} at once")
+            if at_once.get(account, 0) > PERMITS:
+                self.complaints.append(f"account {account}: {at_once[account]} at once")
             if later.get(account, 0) < PERMITS:
                 self.complaints.append(f"account {account} has lost a permit")
         self.figures |= {
             "kills": len(kills),
             "kills that held permits": sum(bool(kill.held) for kill in kills),
-            "runs": len(found),
-            "most at once for one account": max(most.values()),
+            "runs": len(held),
+            "most at once for one account": max(at_once.values()),
             "after the last kill": sorted(later.values()),
         }
 

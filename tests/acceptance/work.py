@@ -12,13 +12,13 @@ Call = Callable[[], None]
 
 def calls(subject: Subject) -> dict[str, Call]:
     """Return every call that is counted, by name."""
-    found: dict[str, Call] = {"overview": subject.overview, "claim": subject.claim}
+    named: dict[str, Call] = {"overview": subject.overview, "claim": subject.claim}
     for name, filters in filters_of(subject.sql).items():
-        found[f"list: {name}"] = subject.lister(filters)
-        found[f"find: {name}"] = subject.getter(f"/v1/jobs?{query_of(filters)}")
+        named[f"list: {name}"] = subject.lister(filters)
+        named[f"find: {name}"] = subject.getter(f"/v1/jobs?{query_of(filters)}")
     for name, query in FOUND.items():
-        found[f"find: {name}"] = subject.getter(f"/v1/jobs?{query}")
-    return found
+        named[f"find: {name}"] = subject.getter(f"/v1/jobs?{query}")
+    return named
 
 
 def blocks_of(subject: Subject, call: Call) -> int:

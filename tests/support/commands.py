@@ -122,16 +122,16 @@ class Program:
 
     def wait_for(self, part: str, count: int = 1, limit_s: float = LIMIT_S) -> str:
         """Wait until this many lines contain a text; return the last of them."""
-        found: list[str] = []
+        lines: list[str] = []
 
         def is_there() -> bool:
-            found[:] = [line for line in self._lines if part in line]
-            return len(found) >= count or self._is_over
+            lines[:] = [line for line in self._lines if part in line]
+            return len(lines) >= count or self._is_over
 
         with self._changed:
             self._changed.wait_for(is_there, limit_s)
-        assert len(found) >= count, f"no {count} x {part!r} in:\n{self.text}"
-        return found[count - 1]
+        assert len(lines) >= count, f"no {count} x {part!r} in:\n{self.text}"
+        return lines[count - 1]
 
     def signal_again(self, number: signal.Signals) -> None:
         """Send a signal that is not taken for a repeat of one that it has had."""

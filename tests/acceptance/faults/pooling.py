@@ -89,7 +89,7 @@ def _kills(bench: Bench, pooler: Pooler) -> str:
 
 def _outages(bench: Bench, server: Cluster, pooler: Pooler) -> str:
     """C1, and workers that listen beside the pooler or not at all."""
-    found = []
+    reports = []
     for name, environ in (
         ("polling", {}),
         ("listening", {"FLASK_FORGE_JOBS_LISTEN_URL": server.url}),
@@ -125,8 +125,8 @@ def _outages(bench: Bench, server: Cluster, pooler: Pooler) -> str:
             assert middle_s <= WOKEN_S, f"nobody was woken in {middle_s:.2f} s"
         is_told = UNHEARD.encode() in driver.fleet.log.read_bytes()
         assert is_told == (name == "polling"), name
-        found.append(f"{name} a job waits {middle_s:.3f} s")
-    return f"server stopped at once under load: 0 lost; {', '.join(found)}"
+        reports.append(f"{name} a job waits {middle_s:.3f} s")
+    return f"server stopped at once under load: 0 lost; {', '.join(reports)}"
 
 
 def _inspect(pooler: Pooler) -> int:

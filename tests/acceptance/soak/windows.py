@@ -47,20 +47,20 @@ def windows_of(
     if not timed:
         return []
     began_at = timed[0][0]
-    found = []
+    windows = []
     for number in range(count):
         begins_at = began_at + number * window_s
         looks = [each for at, each in timed if 0 <= at - begins_at < window_s]
         some = [each for each in pulses if 0 <= each.at_s - begins_at < window_s]
         times = sorted(chain.from_iterable(looks))
-        found.append(
+        windows.append(
             Window(
                 percentile_ms(times, 0.5),
                 percentile_ms(times, 0.99),
                 mean_of(some) if some else None,
             )
         )
-    return found
+    return windows
 
 
 def text_of(windows: Sequence[Window], warm_up: int = 1) -> str:
@@ -95,7 +95,7 @@ def complaints_of(windows: Sequence[Window], warm_up: int = 1) -> list[str]:
     """
     if not windows:
         return ["no job was timed"]
-    found = [
+    complaints = [
         f"no job was timed in window {number}"
         for number, each in enumerate(windows, 1)
         if math.isnan(each.half_ms)
@@ -103,13 +103,13 @@ def complaints_of(windows: Sequence[Window], warm_up: int = 1) -> list[str]:
     # A comparison with what is not a number is false.
     before, after = _medians(windows[warm_up:], lambda each: each.most_ms)
     if after > MOST_CHANGE * before:
-        found.append("the last windows are slower than the first by over 20 %")
+        complaints.append("the last windows are slower than the first by over 20 %")
     paced = [each for each in windows[warm_up:] if each.pulse is not None]
     # The rate follows the load: what costs more and more shows as fewer jobs.
     before, after = _medians(paced, _efficiency)
     if before > MOST_CHANGE * after:
-        found.append("a job costs over 20 % more than at first")
-    return found
+        complaints.append("a job costs over 20 % more than at first")
+    return complaints
 
 
 def _efficiency(window: Window) -> float:
