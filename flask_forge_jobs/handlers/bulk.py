@@ -103,7 +103,7 @@ def retry_by_status(
     job_filter = JobFilter(
         queues=_queues(storage, queue_name, within),
         kinds=_kinds(kind),
-        statuses=(JobStatus.parse(status),),
+        statuses=(JobStatus.parse(status, "status"),),
     )
     if job_filter.statuses[0] not in UNSUCCESSFUL:
         raise InvalidInputError(
@@ -133,7 +133,7 @@ def delete_by_status(
     job_filter = JobFilter(
         queues=_queues(storage, queue_name, within),
         kinds=_kinds(kind),
-        statuses=(JobStatus.parse(status),),
+        statuses=(JobStatus.parse(status, "status"),),
         enqueued_to=last,
     )
     if expected is not None:

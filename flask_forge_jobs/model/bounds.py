@@ -10,7 +10,9 @@ import re
 import unicodedata
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
+from typing import Self
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
@@ -45,6 +47,20 @@ _NEEDS_A_KEY = "needs a dedupe_key or dedupe_by_args"
 MAX_PAYLOAD_BYTES = 1_048_576
 DELAY_RANGE_S = (0, 86_400 * 36_500)
 TIMEOUT_RANGE_S = (0.001, 86_400.0 * 365)
+
+
+class Choice(StrEnum):
+    """Texts of which a value is one."""
+
+    @classmethod
+    def parse(cls, value: object, field_name: str) -> Self:
+        """Return the member of a text, or raise :class:`InvalidInputError`."""
+        try:
+            return cls(value)  # type: ignore[arg-type]  # the constructor decides
+        except ValueError:
+            raise InvalidInputError(
+                field_name, f"{shown(value)} is not one of {', '.join(cls)}"
+            ) from None
 
 
 def shown(value: object) -> str:

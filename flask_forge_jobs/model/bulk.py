@@ -13,12 +13,11 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.bounds import Choice
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL, WAITING, JobStatus
 
 
-class JobAction(StrEnum):
+class JobAction(Choice):
     """An action on many jobs at once."""
 
     RETRY = "retry"
@@ -26,16 +25,6 @@ class JobAction(StrEnum):
     CANCEL = "cancel"
     RUN_NOW = "run_now"
     RESCHEDULE = "reschedule"
-
-    @classmethod
-    def parse(cls, value: object) -> JobAction:
-        """Return the action of a name; the error's field is ``action``."""
-        try:
-            return cls(value)  # type: ignore[arg-type]  # the constructor decides
-        except ValueError:
-            raise InvalidInputError(
-                "action", f"{shown(value)} is not one of {', '.join(cls)}"
-            ) from None
 
 
 # Delete and cancel only ask a running job to stop. Finished work never runs again.

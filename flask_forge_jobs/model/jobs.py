@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, NamedTuple
 
-from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import (
     DEDUPE_KEY_LENGTH,
     DEFAULT_MAX_ATTEMPTS,
     MAX_ATTEMPTS_RANGE,
     PRIORITY_RANGE,
+    Choice,
     check_dedupe_for,
     check_integer,
     check_job_id,
@@ -25,7 +24,6 @@ from flask_forge_jobs.model.bounds import (
     check_timeout,
     checked_delay,
     checked_replace,
-    shown,
 )
 from flask_forge_jobs.model.dedupe_keys import stored_key
 from flask_forge_jobs.model.endings import Ending
@@ -39,7 +37,7 @@ MAX_BULK_JOBS = 10_000
 DEFAULT_MAX_KINDS = 1000
 
 
-class JobStatus(StrEnum):
+class JobStatus(Choice):
     """The five states of a job; a ``failed`` one waits for a retry."""
 
     PENDING = "pending"
@@ -52,16 +50,6 @@ class JobStatus(StrEnum):
     def is_final(self) -> bool:
         """Whether a job in this state has ended."""
         return self in FINAL
-
-    @classmethod
-    def parse(cls, value: object, field_name: str = "status") -> JobStatus:
-        """Return the status of a text, or raise :class:`InvalidInputError`."""
-        try:
-            return cls(value)  # type: ignore[arg-type]  # the constructor decides
-        except ValueError:
-            raise InvalidInputError(
-                field_name, f"{shown(value)} is not one of {', '.join(cls)}"
-            ) from None
 
 
 WAITING = (JobStatus.PENDING, JobStatus.FAILED)

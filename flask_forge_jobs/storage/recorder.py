@@ -29,6 +29,7 @@ OTHER_KINDS = "_other"
 # Longest list of times; a longer one is folded into its histogram.
 MOST_LISTED = 1000
 _FINEST_US = FINEST * SECOND_US
+_COUNTED = {Ending.CANCELLED: "cancelled", Ending.DEAD: "dead", None: "retried"}
 
 
 @dataclass(slots=True)
@@ -191,36 +192,23 @@ class Recorder(PerProcess):
 
     def refused(self, queue_name: str, kind: str) -> None:
         """Count a run that was told of the loss of its job before it ended."""
-        now_us = self._clock.now_us()
-        with self._own_lock():
-            was_idle = not self._tallies
-            self._open(now_us, queue_name, kind).tally.refused += 1
-        if was_idle:
-            self.on_activity()
+        self._count(queue_name, kind, "refused")
 
     def rescued(self, queue_name: str, kind: str, ending: Ending | None) -> None:
         """Count a run whose process died or lost its job; None means a retry."""
+        self._count(queue_name, kind, _COUNTED[ending])
+
+    def cancelled_many(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Count jobs by queue and kind that a user cancelled while they waited."""
+        for names, count in Counter(jobs).items():
+            self._count(*names, "cancelled", count)
+
+    def _count(self, queue_name: str, kind: str, name: str, count: int = 1) -> None:
         now_us = self._clock.now_us()
         with self._own_lock():
             was_idle = not self._tallies
             tally = self._open(now_us, queue_name, kind).tally
-            if ending is Ending.CANCELLED:
-                tally.cancelled += 1
-            elif ending is Ending.DEAD:
-                tally.dead += 1
-            else:
-                tally.retried += 1
-        if was_idle:
-            self.on_activity()
-
-    def cancelled_many(self, jobs: Iterable[tuple[str, str]]) -> None:
-        """Count jobs by queue and kind that a user cancelled while they waited."""
-        counts = Counter(jobs)
-        now_us = self._clock.now_us()
-        with self._own_lock():
-            was_idle = not self._tallies
-            for names, count in counts.items():
-                self._open(now_us, *names).tally.cancelled += count
+            setattr(tally, name, getattr(tally, name) + count)
         if was_idle:
             self.on_activity()
 

@@ -14,10 +14,10 @@ from flask_forge_jobs.model.jobs import JobStatus
 
 
 def test_actions_are_known_by_name() -> None:
-    assert JobAction.parse("run_now") is JobAction.RUN_NOW
+    assert JobAction.parse("run_now", "action") is JobAction.RUN_NOW
     for unknown in ("requeue", "", None, 5):
         with pytest.raises(InvalidInputError) as caught:
-            JobAction.parse(unknown)
+            JobAction.parse(unknown, "action")
         assert caught.value.field == "action"
 
 

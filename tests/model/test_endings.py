@@ -7,7 +7,7 @@ from flask_forge_jobs.model.endings import Ending
 
 
 def test_an_ending_is_read_by_its_word() -> None:
-    assert Ending.parse("cancelled") is Ending.CANCELLED
+    assert Ending.parse("cancelled", "ending") is Ending.CANCELLED
 
 
 def test_another_word_is_refused_with_those_that_are_known() -> None:

@@ -240,7 +240,7 @@ def test_what_is_not_strict_json_is_no_payload(given: object) -> None:
 
 @pytest.mark.parametrize("text", ["pending", "in_progress", "done", "failed", "dead"])
 def test_status_parses_its_five_texts(text: str) -> None:
-    assert JobStatus.parse(text) == text
+    assert JobStatus.parse(text, "status") == text
 
 
 @pytest.mark.parametrize("value", ["DONE", "", None, 3, [], "running"])

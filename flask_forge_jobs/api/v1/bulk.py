@@ -25,7 +25,7 @@ _ENDING = frozenset({JobAction.DELETE, JobAction.CANCEL})
 def act(api: Api) -> Response:
     """Retry, delete, cancel, reschedule or run jobs now, by id or by filter."""
     arguments = api.body(_ACTION)
-    action = JobAction.parse(arguments.pop("action"))
+    action = JobAction.parse(arguments.pop("action"), "action")
     instruction = Instruction(action=action, **arguments)
     if action in _ENDING:
         api.principal.require(Permission.JOBS_DELETE)
