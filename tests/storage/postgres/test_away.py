@@ -57,6 +57,8 @@ def far(
 ) -> Iterator[Storage]:
     """The stores by way of it, with short limits; the queue is known."""
     _shorten_limits(monkeypatch)
+    # Another test's client may have made this thread one of a server's.
+    monkeypatch.setattr(present, "answers_requests", False)
     settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
     settings = dataclasses.replace(settings, statement_timeout_s=2.0)
     with contextlib.closing(open_storage(settings)) as storage:
