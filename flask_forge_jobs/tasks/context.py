@@ -269,8 +269,7 @@ teach(TaskContext, OF_CONTEXTS)
 
 def enter(context: TaskContext) -> Callable[[], None]:
     """Make a context the current one; return a function that undoes it."""
-    token = _current.set(context)
-    return lambda: _current.reset(token)
+    return partial(_current.reset, _current.set(context))
 
 
 entered_context: Callable[[], TaskContext | None] = partial(_current.get, None)

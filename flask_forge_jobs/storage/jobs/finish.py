@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import filterfalse
+from operator import attrgetter, itemgetter
 
 from flask_forge_jobs.model.claims import (
     append_error,
@@ -37,6 +40,9 @@ from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
 
+# Read for every outcome, so without a function of our own.
+_JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
+
 
 class RunFinisher:
     """Writes a worker's outcomes in one transaction, stamped ``at_us`` in the history.
@@ -64,13 +70,15 @@ class RunFinisher:
         """Write how runs ended; return the refused ids."""
         transaction = self._transaction
         # All transactions lock in the order of ids, so that none deadlock.
-        updates = sorted(updates, key=lambda each: each.job.id)
+        updates = sorted(updates, key=_JOB_ID)
         throttled = self._plan_cooldowns(updates)
         self._lock_first(updates)
         # Those that a user has cancelled need the reason, which the row has.
-        plain = [each for each in updates if not each.is_cancelled]
+        plain = list(filterfalse(_IS_CANCELLED, updates))
         finished = self._finish(plain) if plain else set()
-        missing = [each for each in updates if each.job.id not in finished]
+        missing: list[JobUpdate] = []
+        if len(finished) < len(updates):
+            missing = [each for each in updates if each.job.id not in finished]
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
         finished |= cancelled
         self._follow(updates, finished)
@@ -97,9 +105,8 @@ class RunFinisher:
         return [each.job.id for each in missing if each.job.id not in finished]
 
     def _finish(self, updates: Sequence[JobUpdate]) -> set[str]:
-        rows = encode_rows(
-            _finish_row(each, self._at_us, self._mask) for each in updates
-        )
+        to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)
+        rows = encode_rows(map(to_row, updates))
         return _ids(
             self._transaction.all("finish", worker_id=self._worker_id, rows=rows)
         )
@@ -232,7 +239,7 @@ def _stored_row(
 
 
 def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
-    return {row[0] for row in rows}
+    return set(map(itemgetter(0), rows))
 
 
 def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Parameter]:

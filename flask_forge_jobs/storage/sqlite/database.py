@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
 
@@ -207,7 +208,7 @@ class SqliteDatabase(PerProcess):
         """
         statement = load_statements("sqlite")[name]
         if not statement.uses_known:
-            return self.write(lambda transaction: transaction.all(name, **parameters))
+            return self.write(methodcaller("all", name, **parameters))
         once = partial(self._execute_alone, statement.sql, parameters)
         try:
             return run_with_retries(once, self._wait)

@@ -37,28 +37,31 @@ class SqliteTransaction:
     def check_version(self) -> None:
         """Raise SchemaTooNewError if the schema is too new for this code."""
         newest = self.all("newest_version")
-        SchemaVersions.of(newest, self._known_version).require_readable()
+        if newest and newest[-1][1] > self._known_version:
+            SchemaVersions.of(newest, self._known_version).require_readable()
 
-    def _execute(self, name: str, parameters: dict[str, Parameter]) -> sqlite3.Cursor:
+    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run a statement and return its rows."""
         statement = self._statements[name]
         if statement.uses_now:
             parameters["now"] = self._now_us
         if statement.uses_known:
             parameters["known"] = self._known_version
-        return self._connection.execute(statement.sql, parameters)
-
-    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run a statement and return its rows."""
-        return self._execute(name, parameters).fetchall()
+        return self._connection.execute(statement.sql, parameters).fetchall()
 
     def run(self, name: str, /, **parameters: Parameter) -> int:
         """Run a statement and return how many rows it changed."""
-        return self._execute(name, parameters).rowcount
+        statement = self._statements[name]
+        if statement.uses_now:
+            parameters["now"] = self._now_us
+        if statement.uses_known:
+            parameters["known"] = self._known_version
+        return self._connection.execute(statement.sql, parameters).rowcount
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement now; there is no round trip to save."""
         # A transaction cannot commit before its statements have returned all rows.
-        self._execute(name, parameters).fetchall()
+        self.all(name, **parameters)
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Insert rows one by one; there is no round trip to save."""
@@ -141,20 +144,16 @@ class Write:
     def _end(self, error: BaseException | None) -> None:
         with self.faults:
             try:
-                if self.is_begun:
-                    self._commit_unless(error)
+                if self.is_begun and error is None:
+                    self.connection.execute("COMMIT")
             finally:
-                self.state.gate.leave()
+                try:
+                    if self.is_begun and self.connection.in_transaction:
+                        self.connection.execute("ROLLBACK")
+                finally:
+                    self.state.gate.leave()
             if error is not None:
                 raise error
-
-    def _commit_unless(self, error: BaseException | None) -> None:
-        try:
-            if error is None:
-                self.connection.execute("COMMIT")
-        finally:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
 
 
 _ALONE = ("BEGIN IMMEDIATE", "ROLLBACK", "COMMIT")
