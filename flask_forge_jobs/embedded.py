@@ -33,9 +33,9 @@ from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError, StorageE
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import reason_to_stop
-from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
+from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.server_detection import (
     green_threads,
     is_gunicorn_fork,

@@ -44,7 +44,6 @@ from flask_forge_jobs.model.cron_expression import parse_cron
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, EndedJob, Snooze, Throttled
 from flask_forge_jobs.model.run_end import CancelReason
-from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.passes import (
     cron_tick_once,
     fold_metrics_once,
@@ -52,6 +51,7 @@ from flask_forge_jobs.runtime.passes import (
     rebalance_once,
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import DatabaseConfig, Storage, open_storage
 from flask_forge_jobs.tasks.bundled.child_pool import ChildPool
 from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec

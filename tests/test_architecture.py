@@ -34,8 +34,11 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "tasks/misfits": "test_mistakes.py, by what the messages say",
     "tasks/other_words": "test_mistakes.py, by what the messages say",
     "tasks/scalars": "tasks/test_conversions.py, with what is made of them",
-    "runtime/handle": "runtime/test_runtime.py, with what starts it",
+    "runtime/duties/registration": "runtime/duties/test_heartbeat.py, with the beats",
+    "runtime/duties/renewal": "runtime/duties/test_heartbeat.py, with the beats",
+    "runtime/duties/services": "runtime/test_runtime.py, with what starts them",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
+    "runtime/worker": "runtime/test_runtime.py, with what starts it",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
     "storage/jobs/admission": "contract/jobs/test_queue_limits.py, on both backends",
@@ -57,6 +60,8 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 PUBLIC_METHODS = 12
 DIALECT_STATEMENTS_PERCENT = 10
+# What an object of the worker keeps.
+RUNTIME_ATTRIBUTES = 10
 # What is still larger, as large as it is. A figure may only fall, and a line that is no
 # longer needed has to go.
 LONG_MODULES: dict[str, int] = {}
@@ -134,6 +139,25 @@ def public_methods(class_: ast.ClassDef) -> int:
         and not any("property" in ast.unparse(each) for each in node.decorator_list)
     }
     return len(methods)
+
+
+def attributes(class_: ast.ClassDef) -> set[str]:
+    """The names that a class declares or its methods assign to ``self``."""
+    names = set()
+    for node in class_.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, ast.Assign):
+            names |= {each.id for each in node.targets if isinstance(each, ast.Name)}
+        elif isinstance(node, ast.FunctionDef):
+            names |= {
+                each.attr
+                for each in ast.walk(node)
+                if isinstance(each, ast.Attribute)
+                and isinstance(each.ctx, ast.Store)
+                and ast.unparse(each.value) == "self"
+            }
+    return names - {"_"}  # KW_ONLY
 
 
 def complaints(
@@ -224,6 +248,48 @@ def test_no_class_has_many_public_methods() -> None:
     }
 
     assert complaints(sizes, PUBLIC_METHODS, WIDE_CLASSES) == []
+
+
+def test_no_object_of_a_worker_keeps_much() -> None:
+    """One that does is a blackboard for several threads."""
+    sizes = {
+        name: len(attributes(node))
+        for name, node in all_definitions()
+        if isinstance(node, ast.ClassDef) and name.startswith("runtime/")
+    }
+
+    assert complaints(sizes, RUNTIME_ATTRIBUTES, {}) == []
+
+
+def test_only_the_handover_takes_the_worker_s_lock() -> None:
+    """Others call its methods; what one thread owns needs none."""
+    own = {
+        # The stop of a worker, which happens once; processes of isolated tasks; what
+        # their process sends; a hint that is given once.
+        "worker": {"_stopping"},
+        "run/isolation": {"_lock"},
+        "run/task_child": {"_sending"},
+        "hints": {"_unlooked"},
+        "loop/handover": {"_lock", "_work", "_quiet"},
+    }
+    kinds = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore")
+    found: dict[str, set[str]] = {}
+    for path in (PACKAGE / "runtime").rglob("*.py"):
+        name = name_of(path).removeprefix("runtime/")
+        for node in ast.walk(parsed(path)):
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Call)
+                and ast.unparse(node.value.func).rpartition(".")[2] in kinds
+            ):
+                found.setdefault(name, set()).update(
+                    ast.unparse(each).removeprefix("self.") for each in node.targets
+                )
+
+    assert found == own
+    for path in (PACKAGE / "runtime").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(handover|slots|_parts)\.(_lock|_work|_quiet)\b", text)
 
 
 def test_most_statements_serve_both_dialects() -> None:

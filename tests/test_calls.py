@@ -10,10 +10,11 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.state import state_of
-from tests.support.calls import Calls
+from tests.support.calls import Calls, calls_of_runs
 
 MOST_CALLS = 45
 MOST_CALLS_OF_A_CHANGE = 200
+MOST_CALLS_OF_A_RUN = 150
 
 
 def test_an_enqueue_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
@@ -58,3 +59,21 @@ def test_a_change_of_a_queue_makes_few_calls(tmp_path: Path) -> None:
         calls = Calls().during(change)
 
     assert len(calls) <= MOST_CALLS_OF_A_CHANGE, calls
+
+
+def test_a_run_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
+    """From the round that claims a job to the end of the one that stores its outcome"""
+    app = Flask(__name__)
+    app.config["FORGE_JOBS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'jobs.db'}"
+    forge = ForgeJobs(app)
+
+    @forge.task
+    def note(number: int) -> None:
+        del number
+
+    with app.app_context(), contextlib.closing(state_of(app).storage):
+        note.enqueue(number=0)  # opens the file
+        # The fewest, because a wake-up in between adds a round.
+        calls = min(calls_of_runs(app, Calls(), note.enqueue, 3), key=len)
+
+    assert len(calls) <= MOST_CALLS_OF_A_RUN, calls

@@ -26,9 +26,9 @@ from flask_forge_jobs.embedded import EmbeddedWorker
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.runtime.foreground import MOST_ABANDONED
-from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
+from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application, Program
@@ -641,7 +641,7 @@ class Crowded:
         wait_until(lambda: self.worker._handle, "it has started")
         handle = self.worker._handle
         assert handle is not None
-        wait_until(lambda: not handle._state.is_claiming, "it is about to end")
+        wait_until(lambda: not handle._parts.lease.is_claiming, "it is about to end")
         self._ends.set()
 
     def release(self) -> None:

@@ -54,4 +54,4 @@ def test_runtime_gets_the_settings_of_its_application() -> None:
     assert runtime.plan.storage is state.storage
     assert runtime.plan.registry is state.registry
     assert runtime.plan.scope == state.task_scope
-    assert (runtime.plan.threads, runtime.plan.lease_s) == (3, 33)
+    assert (runtime.plan.worker.threads, runtime.plan.worker.lease_s) == (3, 33)

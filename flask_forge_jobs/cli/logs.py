@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
+from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -28,8 +28,8 @@ from typing import Self
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 
 logger = get_logger(__name__)
 
@@ -45,6 +45,35 @@ HURRY = signal.SIGUSR1
 EXIT_AT_ONCE = 130
 REPEAT_S = 0.2  # too soon for a second signal by a person
 CHILD_REPEAT_S = 1.0  # likewise; in between there is a parent
+_Handler = Callable[[int, FrameType | None], None]
+
+
+class _SignalPipe:
+    """A pipe to which the interpreter writes each signal."""
+
+    def open(self) -> None:
+        """Let signals arrive."""
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
+        self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+
+    def close(self) -> None:
+        """Restore what was before."""
+        signal.set_wakeup_fd(self._before)
+        os.close(self.reader)
+        os.close(self._writer)
+
+    def drain(self) -> None:
+        """Forget the signals that have arrived."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.reader, 512):
+                pass
+
+    def wake(self) -> None:
+        """Wake the reader without a signal."""
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, which wakes, too
+            os.write(self._writer, b"\0")
 
 
 class StopSignals:
@@ -64,8 +93,12 @@ class StopSignals:
         has_parent: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self._signals = [*_STOPPING, *([HURRY] if has_parent else [])]
-        self._watch_children = watch_children
+        self._pipe = _SignalPipe()
+        self._handlers: dict[signal.Signals, _Handler] = dict.fromkeys(
+            [*_STOPPING, *([HURRY] if has_parent else [])], self._stop
+        )
+        if watch_children:
+            self._handlers[signal.SIGCHLD] = _notice
         self._at_once = at_once
         self._repeat_s = CHILD_REPEAT_S if has_parent else REPEAT_S
         self._clock = clock or SystemClock()
@@ -75,15 +108,11 @@ class StopSignals:
         self.is_hurried = False
 
     def __enter__(self) -> Self:
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)
-        self._before_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._pipe.open()
         self._before = {
-            number: signal.signal(number, self._stop) for number in self._signals
+            number: signal.signal(number, handler)
+            for number, handler in self._handlers.items()
         }
-        if self._watch_children:
-            self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _notice)
         return self
 
     def __exit__(
@@ -95,9 +124,7 @@ class StopSignals:
         for number, handler in self._before.items():
             # None: a handler that was not installed from Python cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.set_wakeup_fd(self._before_fd)
-        os.close(self._reader)
-        os.close(self._writer)
+        self._pipe.close()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del frame
@@ -127,12 +154,12 @@ class StopSignals:
 
         Return the descriptors that are readable.
         """
-        ready, _, _ = select.select([self._reader, *descriptors], [], [], timeout_s)
-        if self._reader in ready:
-            with contextlib.suppress(BlockingIOError):
-                while os.read(self._reader, 512):
-                    pass
-        return [number for number in ready if number != self._reader]
+        ready, _, _ = select.select(
+            [self._pipe.reader, *descriptors], [], [], timeout_s
+        )
+        if self._pipe.reader in ready:
+            self._pipe.drain()
+        return [number for number in ready if number != self._pipe.reader]
 
     def wait_during(self, work: Callable[[], object]) -> None:
         """Do work on another thread while this one handles signals.
@@ -142,14 +169,10 @@ class StopSignals:
         """
         with ThreadPoolExecutor(1, "stop") as pool:
             future = pool.submit(work)
-            future.add_done_callback(lambda _: self._wake())
+            future.add_done_callback(lambda _: self._pipe.wake())
             while not future.done():
                 self.wait()
             future.result()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # the pipe is full, which wakes, too
-            os.write(self._writer, b"\0")
 
 
 def _notice(number: int, frame: FrameType | None) -> None:

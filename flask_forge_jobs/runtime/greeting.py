@@ -21,12 +21,13 @@ def greet(plan: RuntimePlan) -> None:
         version("flask-forge-jobs"),
         _names(known) or "none",
     )
-    for name in plan.queue_names:
+    served = plan.worker.queue_names
+    for name in served:
         if missing := set(storage.job_reader.waiting_kinds(name)).difference(known):
             logger.warning(
                 "queue %s has jobs without a task: %s", name, _names(missing)
             )
-    names = {queue.name for queue in storage.queues.all()}.difference(plan.queue_names)
+    names = {queue.name for queue in storage.queues.all()}.difference(served)
     workers = storage.workers.live(LIVE_WITHIN_S)
     if unserved := unserved_queues(names, workers):
         logger.warning(

@@ -45,8 +45,7 @@ class Hints:
         self._known_kinds = known_kinds
         # Pairs of queue and kind of which there is no more to say.
         self.seen: set[tuple[str | None, str]] = set()
-        self._queues: dict[str, object] = {}
-        self._kinds: dict[str, object] = {}
+        self._given: dict[tuple[str, str], object] = {}
         # The queues of the embedded worker, which may be about to start.
         self.served_here: Callable[[], Iterable[str]] = tuple
         self._unlooked = threading.Lock()
@@ -63,10 +62,10 @@ class Hints:
             may_read: Whether the database may be read; not while a transaction of the
                 caller may lock it.
         """
-        if len(self.seen) >= MOST_SEEN or len(self._kinds) >= MOST_SEEN:
+        if len(self.seen) >= MOST_SEEN or len(self._given) >= MOST_SEEN:
             return
         mine = object()  # so that of several threads one gives the hint
-        if self._kinds.setdefault(kind, mine) is mine:
+        if self._given.setdefault(("kind", kind), mine) is mine:
             self._warn_of_unknown(kind)
         if not may_read:
             return
@@ -74,7 +73,7 @@ class Hints:
         # No other process could serve a database in memory.
         if self.are_wanted() or self._settings.is_memory:
             return
-        if self._queues.setdefault(queue_name, mine) is mine:
+        if self._given.setdefault(("queue", queue_name), mine) is mine:
             with contextlib.suppress(StorageError):
                 self._warn_of_never_served(queue_name)
 

@@ -8,7 +8,6 @@ this process.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.outcomes import OutcomeMapper
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.context import (
     CancelToken,
@@ -129,8 +128,6 @@ class InlineWorker:
             claimed_at=now,
             started_at=now,
             timeout_s=limit_s,
-            stops_at=None if limit_s is None else now + limit_s,
-            thread_id=threading.get_ident(),
         )
 
     def _report(self, execution: Execution, text: str) -> None:

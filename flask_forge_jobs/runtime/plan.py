@@ -16,6 +16,7 @@ from flask_forge_jobs.runtime.run.execution import (
     Observer,
     Report,
     Runner,
+    TaskEnvironment,
     TaskScope,
     keep_progress,
 )
@@ -33,28 +34,35 @@ DEFAULT_CANCEL_GRACE_S = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
-class RuntimePlan:
-    """The configuration of a worker process; see :class:`.QueueRuntime`.
+class WorkerOptions:
+    """What a worker process is and does; see :class:`.QueueRuntime`.
 
     The process claims only while ``parent_pid`` is its parent, if that is given.
     ``application`` owns the schedules of the registry; None declares none.
     """
 
-    storage: Storage
-    registry: TaskRegistry
     threads: int
-    scope: TaskScope
     lease_s: float
     cancel_grace_s: float
+    queue_names: tuple[str, ...] = ()
+    name: str | None = None
+    parent_pid: int | None = None
+    application: str | None = None
+    task_command: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class RuntimePlan:
+    """The configuration of all that runs jobs; see :class:`.QueueRuntime`."""
+
+    storage: Storage
+    registry: TaskRegistry
+    scope: TaskScope
     clock: Clock
     ids: UlidGenerator
     jitter: Callable[[], float] | None
     router: Router
-    queue_names: tuple[str, ...] = ()
-    worker_name: str | None = None
-    parent_pid: int | None = None
-    application: str | None = None
-    task_command: tuple[str, ...] = ()
+    worker: WorkerOptions
     observer: Observer = NOBODY
 
     @property
@@ -70,11 +78,11 @@ class RuntimePlan:
 
     def check(self) -> None:
         """Raise an error if queues or isolated tasks are not usable."""
-        if not self.queue_names:
+        if not self.worker.queue_names:
             raise ConfigurationError("queues", "declare at least one queue")
-        for name in self.queue_names:
+        for name in self.worker.queue_names:
             check_queue_name(name)
-        check_isolation(self.registry, self.task_command)
+        check_isolation(self.registry, self.worker.task_command)
 
     def runner(
         self,
@@ -89,13 +97,15 @@ class RuntimePlan:
         """Return a runner of the registry's tasks."""
         return Runner(
             registry,
+            environment=TaskEnvironment(
+                worker_id,
+                self.clock,
+                enqueue or self.enqueue,
+                self.storage.rate_limits,
+                self.mask,
+            ),
             scope=self.scope,
-            worker_id=worker_id,
-            clock=self.clock,
-            enqueue=enqueue or self.enqueue,
-            rate_limits=self.storage.rate_limits,
             concurrency=concurrency,
-            mask=self.mask,
             report=report,
             dispose=dispose,
             observer=self.observer,

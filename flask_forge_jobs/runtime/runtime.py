@@ -13,14 +13,15 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.runtime.greeting import greet
-from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.plan import (
     DEFAULT_CANCEL_GRACE_S,
     DEFAULT_LEASE_S,
     DEFAULT_THREADS,
     RuntimePlan,
+    WorkerOptions,
 )
 from flask_forge_jobs.runtime.run.execution import TaskScope
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -72,31 +73,33 @@ class QueueRuntime:
         self.plan = RuntimePlan(
             storage=storage,
             registry=registry,
-            threads=threads,
             scope=scope,
-            lease_s=lease_s,
-            cancel_grace_s=cancel_grace_s,
             clock=clock,
             ids=ids or UlidGenerator(clock),
             jitter=jitter,
             router=DefaultRouter() if router is None else router,
+            worker=WorkerOptions(
+                threads=threads, lease_s=lease_s, cancel_grace_s=cancel_grace_s
+            ),
         )
         self._has_started = False
 
     def with_queues(self, names: Iterable[str]) -> QueueRuntime:
         """Set the queues to serve; blank names and duplicates are dropped."""
         stripped = (name.strip() for name in names)
-        self.plan.queue_names = tuple(dict.fromkeys(name for name in stripped if name))
+        self.plan.worker.queue_names = tuple(
+            dict.fromkeys(name for name in stripped if name)
+        )
         return self
 
     def with_worker_name(self, name: str | None) -> QueueRuntime:
         """Set the name of this worker; blank means none."""
-        self.plan.worker_name = (name or "").strip() or None
+        self.plan.worker.name = (name or "").strip() or None
         return self
 
     def with_parent(self, pid: int) -> QueueRuntime:
         """Claim jobs only while ``pid`` is the parent process."""
-        self.plan.parent_pid = pid
+        self.plan.worker.parent_pid = pid
         return self
 
     def with_schedules_of(self, application: str) -> QueueRuntime:
@@ -104,7 +107,7 @@ class QueueRuntime:
 
         Schedules that ``application`` declared before and no longer does are deleted.
         """
-        self.plan.application = application
+        self.plan.worker.application = application
         return self
 
     def with_task_command(self, command: Sequence[str]) -> QueueRuntime:
@@ -112,7 +115,7 @@ class QueueRuntime:
 
         It must call :func:`~.task_child.serve_tasks` with the same tasks.
         """
-        self.plan.task_command = tuple(command)
+        self.plan.worker.task_command = tuple(command)
         return self
 
     def ensure_queue(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:
@@ -143,7 +146,7 @@ class QueueRuntime:
         self._has_started = True
         try:
             self.plan.storage.open()
-            for name in self.plan.queue_names:
+            for name in self.plan.worker.queue_names:
                 self.ensure_queue(name)
             greet(self.plan)
             self.declare()
@@ -166,11 +169,11 @@ class QueueRuntime:
 
     def _declare_follow_ups(self) -> None:
         plan = self.plan
-        if plan.application is None:
+        if plan.worker.application is None:
             return
         tasks = {kind: plan.registry.get(kind) for kind in plan.registry.kinds()}
         plan.storage.follow_ups.declare(
-            plan.application,
+            plan.worker.application,
             {
                 kind: task.follow_ups
                 for kind, task in tasks.items()
@@ -179,10 +182,10 @@ class QueueRuntime:
         )
 
     def _declare_schedules(self) -> None:
-        if self.plan.application is None:
+        if self.plan.worker.application is None:
             return
         report = self.plan.storage.cron.declare(
-            self.plan.application, self.plan.registry.schedules()
+            self.plan.worker.application, self.plan.registry.schedules()
         )
         for verb in ("added", "changed", "removed"):
             names = getattr(report, verb)

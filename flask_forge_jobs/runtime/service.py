@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
-from types import TracebackType
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
@@ -131,7 +130,7 @@ class Service:
 
     def __init__(self, *duties: Duty) -> None:
         self.name = duties[0].name
-        self._duties = duties
+        self.duties = duties
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"forge-jobs-{self.name}", daemon=True
@@ -139,7 +138,7 @@ class Service:
 
     def start(self) -> None:
         """Start the thread."""
-        for duty in self._duties:
+        for duty in self.duties:
             duty.begin()
         self._thread.start()
 
@@ -150,7 +149,7 @@ class Service:
 
     def stop(self) -> None:
         """Ask the thread to end after the current tick."""
-        for duty in self._duties:
+        for duty in self.duties:
             duty.is_stopping = True
         self._stopping.set()
 
@@ -161,53 +160,39 @@ class Service:
         return not self.is_alive
 
     def _run(self) -> None:
-        while not self._stopping.wait(min(duty.wait_s for duty in self._duties)):
-            for duty in self._duties:
+        while not self._stopping.wait(min(duty.wait_s for duty in self.duties)):
+            for duty in self.duties:
                 if not (duty.wait_s or duty.is_stopping):
                     duty.attempt()
-        for duty in self._duties:
+        for duty in self.duties:
             with contextlib.suppress(StorageError):
                 duty.finish()
 
 
 class Watch:
-    """Watches the turns of a thread, each of which runs inside this context.
+    """Watches the turns of a thread, from the begin of each to its end.
 
     A thread is stuck when one turn takes, or all turns fail for, ``longest_s`` seconds.
-    Failures of the storage do not count: a new process could not reach it either.
     """
 
     def __init__(self, clock: Clock, longest_s: float) -> None:
         self._clock = clock
         self._longest_s = longest_s
-        self._began_at: float | None = None
-        self._succeeded_at = clock.monotonic()
-        self._is_broken = False
+        self.began_at: float | None = None
+        """When the turn under way began; the thread sets it."""
+        self.broken_since: float | None = None
+        """When the first turn began to fail; the thread resets it after a success."""
 
-    def __enter__(self) -> None:
-        self._began_at = self._clock.monotonic()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._began_at = None
-        if isinstance(error, StorageError):
-            self.note_success()
-        elif error is not None:
-            self._is_broken = True
-
-    def note_success(self) -> None:
-        """Record that the thread has done its work."""
-        self._succeeded_at = self._clock.monotonic()
-        self._is_broken = False
+    def fail(self) -> None:
+        """Record that a turn ended in an error that a new process might not meet."""
+        if self.broken_since is None:
+            self.broken_since = self.began_at or self._clock.monotonic()
+        self.began_at = None
 
     @property
     def is_stuck(self) -> bool:
         """Whether the thread hangs or only fails."""
-        now, began_at = self._clock.monotonic(), self._began_at
-        if began_at is not None and now - began_at >= self._longest_s:
-            return True
-        return self._is_broken and now - self._succeeded_at >= self._longest_s
+        longest_ago = self._clock.monotonic() - self._longest_s
+        # Each is read once, because another thread sets it.
+        moments = (self.began_at, self.broken_since)
+        return any(each is not None and each <= longest_ago for each in moments)

@@ -1,22 +1,18 @@
-"""The slots: threads that run claimed jobs.
+"""Slots: which claimed jobs of a worker run, which wait, and the threads that run them.
 
-A slot thread delivers its outcome and takes the next job under one lock, without a
-database call. Threads start when they are first needed. A run that does not stop in
-time is *abandoned*: a new thread takes its slot, and its outcome is dropped.
+Nothing here takes a lock; the loop's :class:`.Handover` guards all of it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterable
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Snooze
-from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait
-from flask_forge_jobs.runtime.run.execution import Execution, Runner
-from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.tasks.failures import describe_failure, fit
+from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD, Prefetch, may_wait
+from flask_forge_jobs.runtime.run.execution import Execution
 
 logger = get_logger(__name__)
 
@@ -24,28 +20,223 @@ logger = get_logger(__name__)
 DIRECT_S = 1.0
 
 
-class SlotThreads:
-    """Threads that start when they are first needed; guarded by the state's lock."""
+@dataclass(slots=True)
+class LocalQueue:
+    """The slots of one queue, and its jobs that wait for one."""
 
-    def __init__(self, state: WorkerState, work: Callable[[], None]) -> None:
-        self.idle = 0
-        self._state = state
+    limit: int = 0
+    running: dict[int, Execution] = field(default_factory=dict)
+    buffer: deque[Execution] = field(default_factory=deque)
+    prefetch: Prefetch = field(default_factory=Prefetch)
+    # How many abandoned runs have left each slot.
+    _incarnations: list[int] = field(default_factory=list)
+    _free: list[int] = field(default_factory=list)
+
+    def demand(
+        self, free: int, most: int, share: int, *, may_prefetch: bool
+    ) -> tuple[int, int]:
+        """Return how many jobs to claim that can start at once, and how many more.
+
+        Args:
+            free: Threads that have nothing to do.
+            most: How many threads there may be.
+            share: How many jobs of this queue may be here although no thread is free.
+            may_prefetch: Whether any may be claimed that cannot start at once.
+        """
+        waiting = len(self.buffer)
+        here = len(self.running) + waiting
+        room = max(self.limit - here, 0)
+        now = min(room, max(free, 0))
+        if not self.limit or not may_prefetch:
+            return now, 0
+        waiting_bytes = 0
+        for each in self.buffer:
+            waiting_bytes += len(each.job.payload)
+        likely = self.prefetch.jobs(min(self.limit, most), waiting, waiting_bytes)
+        return now, max(likely, min(room, share - here), 0)
+
+    def start_next(self) -> Execution:
+        """Move the oldest waiting job into the lowest free slot."""
+        execution = self.buffer.popleft()
+        if self._free:
+            self._free.sort(reverse=True)
+            execution.slot = self._free.pop()
+        else:
+            self._incarnations.append(0)
+            execution.slot = len(self._incarnations) - 1
+        self.running[execution.slot] = execution
+        return execution
+
+    def leave(self, execution: Execution) -> None:
+        """Free the slot of a run that has ended."""
+        del self.running[execution.slot]
+        self._free.append(execution.slot)
+
+    def abandon(self, execution: Execution) -> None:
+        """Free the slot of a run that goes on; the slot gets a new id."""
+        self.leave(execution)
+        self._incarnations[execution.slot] += 1
+
+    def report(self, threads: int) -> Iterator[tuple[int, int, str | None]]:
+        """Yield each slot, its number of abandoned runs, and the id of its job."""
+        last_running = max(self.running, default=-1)
+        for slot in range(max(min(self.limit, threads), last_running + 1)):
+            is_new = slot >= len(self._incarnations)
+            run = self.running.get(slot)
+            yield (
+                slot,
+                0 if is_new else self._incarnations[slot],
+                None if run is None else run.job.id,
+            )
+
+
+class Slots:
+    """The slots of one worker.
+
+    Args:
+        queue_names: The queues that it serves.
+        most: How many jobs may run at once.
+    """
+
+    def __init__(self, queue_names: Sequence[str], most: int) -> None:
+        share = MOST_BYTES_AHEAD // max(len(queue_names), 1)
+        self.queues = {
+            name: LocalQueue(prefetch=Prefetch(share)) for name in queue_names
+        }
+        self.most = most
+        self.running = 0
+        """How many jobs run."""
+        self.waiting = 0
+        """How many claimed jobs wait for a slot."""
+        self._order = list(queue_names)
+        self._direct_until = 0.0
+
+    def demand(self, names: Container[str], now: float) -> dict[str, int]:
+        """Return how many jobs to claim from each queue.
+
+        The queues share the free slots in turn; prefetched jobs come on top.
+        """
+        may_prefetch = now >= self._direct_until
+        asked = []
+        for name in self._order:
+            if name in names:
+                asked.append(name)  # noqa: PERF401  # a frame less per claim
+        free = self.most - self.running - self.waiting
+        # If more jobs wait here than can start, they are quick and threads are soon
+        # free; a queue with less than its share must not wait for the others.
+        share = max(self.most // max(len(asked), 1), 1) if free < 0 else 0
+        demand: dict[str, int] = {}
+        for name in asked:
+            at_once, later = self.queues[name].demand(
+                free, self.most, share, may_prefetch=may_prefetch
+            )
+            free -= at_once
+            if at_once + later > 0:
+                demand[name] = at_once + later
+        # The first queue is the last one next time.
+        self._order.append(self._order.pop(0))
+        return demand
+
+    def take(self, execution: Execution, now: float) -> bool:
+        """Let a claimed job wait for a slot; return False if it has to go back.
+
+        A job that may not wait goes back if no slot is free. Prefetching pauses then,
+        so that a free slot takes it from the head of its queue instead of a prefetched
+        job.
+        """
+        job = execution.job
+        queue = self.queues[job.queue_name]
+        queue.prefetch.learn_size(len(job.payload))  # JSON in ASCII
+        is_free = (
+            queue.limit > len(queue.running) + len(queue.buffer)
+            and self.most > self.running + self.waiting
+        )
+        if not is_free and not may_wait(job):
+            self._direct_until = now + DIRECT_S
+            return False
+        queue.buffer.append(execution)
+        self.waiting += 1
+        return True
+
+    def startable(self) -> int:
+        """Return how many of the waiting jobs may start now."""
+        count = 0
+        for queue in self.queues.values():
+            count += min(len(queue.buffer), max(queue.limit - len(queue.running), 0))
+        return min(count, self.most - self.running)
+
+    def start_next(self) -> Execution | None:
+        """Move the next job into a slot; None if none may start."""
+        if self.running >= self.most:
+            return None
+        for name in self._order:
+            queue = self.queues[name]
+            if queue.buffer and len(queue.running) < queue.limit:
+                self.waiting -= 1
+                self.running += 1
+                return queue.start_next()
+        return None
+
+    def leave(self, execution: Execution) -> LocalQueue:
+        """Free the slot of a run that has ended; return its queue."""
+        queue = self.queues[execution.job.queue_name]
+        queue.leave(execution)
+        self.running -= 1
+        return queue
+
+    def holds(self, execution: Execution) -> bool:
+        """Whether a run is in its slot: it goes on, and was not abandoned."""
+        running = self.queues[execution.job.queue_name].running
+        return running.get(execution.slot) is execution
+
+    def abandon(self, execution: Execution) -> bool:
+        """Free the slot of a run that goes on; return False if it has ended."""
+        if not self.holds(execution):
+            return False
+        self.queues[execution.job.queue_name].abandon(execution)
+        self.running -= 1
+        return True
+
+    def take_back(self, name: str) -> list[Execution]:
+        """Remove and return the waiting jobs of a queue."""
+        buffer = self.queues[name].buffer
+        taken = list(buffer)
+        buffer.clear()
+        self.waiting -= len(taken)
+        return taken
+
+
+class SlotThreads:
+    """Threads that start when they are first needed.
+
+    Args:
+        slots: What bounds their number.
+        work: The function of each thread.
+    """
+
+    def __init__(self, slots: Slots, work: Callable[[], None]) -> None:
+        self._slots = slots
         self._work = work
         self._threads: set[threading.Thread] = set()
-        self._lost: set[int] = set()  # threads that are stuck in abandoned runs
         self._started_count = 0
+        self.idle = 0
+        """How many threads wait for a job."""
+        self.runs: dict[int, Execution] = {}
+        """The latest run of each thread, by its identifier."""
+        self.lost: set[int] = set()
+        """The threads that are stuck in abandoned runs."""
 
     def staff(self, count: int) -> None:
         """Start the threads that are missing for this many more runs."""
         for _ in range(count - self.idle):
-            living = len(self._threads) - len(self._lost)
-            if living >= self._state.most_runs:
+            living = len(self._threads) - len(self.lost)
+            if living >= self._slots.most:
                 return
             try:
                 self._start()
             except RuntimeError:
                 # Claim no more than can run; jobs that are here already go back.
-                self._state.most_runs = max(living, 1)
+                self._slots.most = max(living, 1)
                 logger.exception("cannot start more threads; using %s", living)
                 return
 
@@ -59,239 +250,19 @@ class SlotThreads:
         thread.start()
         self._threads.add(thread)
 
-    @property
-    def lost_count(self) -> int:
-        """How many threads are stuck now."""
-        return len(self._lost)
-
-    def lose(self, ident: int) -> None:
-        """Stop counting on a thread."""
-        self._lost.add(ident)
+    def lose(self, execution: Execution) -> None:
+        """Stop counting on the thread of a run that was abandoned."""
+        for ident, run in self.runs.items():
+            if run is execution:
+                self.lost.add(ident)
 
     def leave(self) -> None:
         """Forget the calling thread, which ends."""
-        thread = threading.current_thread()
-        self._threads.discard(thread)
-        self._lost.discard(threading.get_ident())
+        ident = threading.get_ident()
+        self._threads.discard(threading.current_thread())
+        self.lost.discard(ident)
+        self.runs.pop(ident, None)
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that have not ended."""
         return list(self._threads)
-
-
-class SlotPool:
-    """The slot threads of one worker process, shared by its queues."""
-
-    def __init__(self, state: WorkerState, runner: Runner) -> None:
-        self._state = state
-        self._order = list(state.queue_names)
-        self._runner = runner
-        self._clock = state.clock
-        self._work = threading.Condition(state.lock)
-        self._quiet = threading.Condition(state.lock)
-        self._threads = SlotThreads(state, self._run)
-        self._running = 0
-        self._closing = False
-        self._direct_until = 0.0
-        self.dropped_count = 0
-
-    @property
-    def abandoned_count(self) -> int:
-        """How many threads are still in runs that did not stop in time."""
-        return self._threads.lost_count
-
-    def set_limit(self, queue_name: str, limit: int) -> None:
-        """Set how many jobs of a queue may run at once here."""
-        with self._state.lock:
-            self._state.queues[queue_name].limit = limit
-            self._threads.staff(self._startable())
-            self._work.notify_all()
-
-    def demand(self, names: Container[str]) -> dict[str, int]:
-        """Return how many jobs to claim from each queue.
-
-        The queues share the free slots in turn; prefetched jobs come on top.
-        """
-        may_prefetch = self._clock.monotonic() >= self._direct_until
-        with self._state.lock:
-            most = self._state.most_runs
-            wanted: dict[str, int] = {}
-            asked = [name for name in self._order if name in names]
-            free = self._free_threads()
-            # If more jobs wait here than can start, they are quick and threads are soon
-            # free; a queue with less than its share must not wait for the others.
-            fair = max(most // max(len(asked), 1), 1)
-            share = fair if free < 0 else 0
-            for name in asked:
-                queue = self._state.queues[name]
-                now = min(queue.room, max(free, 0))
-                free -= now
-                later = queue.ahead(most, share) if may_prefetch else 0
-                if now + later > 0:
-                    wanted[name] = now + later
-            # The first queue is the last one next time.
-            self._order.append(self._order.pop(0))
-            return wanted
-
-    def _free_threads(self) -> int:
-        """How many threads are idle and have no claimed job waiting for them."""
-        free = self._state.most_runs - self._running
-        for queue in self._state.queues.values():
-            free -= len(queue.buffer)
-        return free
-
-    def feed(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Take claimed jobs; they start as slots become free.
-
-        Jobs that may not wait go back if no slot is free; after a stop all go back.
-        When one goes back, prefetching pauses for a second, so that a free slot takes
-        it from the head of its queue instead of a prefetched job.
-        """
-        now = self._clock.monotonic()
-        count = 0
-        with self._state.lock:
-            for job in jobs:
-                queue = self._state.queues[job.queue_name]
-                queue.prefetch.learn_size(len(job.payload))  # JSON in ASCII
-                execution = Execution(job, now, timeout_s=self._runner.timeout_of(job))
-                if self._has_to_go_back(queue, job, now):
-                    self._state.ended.append((execution, Released()))
-                    continue
-                queue.buffer.append(execution)
-                count += 1
-            if count:
-                self._threads.staff(self._startable())
-                self._work.notify(count)
-
-    def _has_to_go_back(self, queue: LocalQueue, job: ClaimedJob, now: float) -> bool:
-        if not self._state.is_claiming:
-            return True
-        if may_wait(job) or (queue.room > 0 and self._free_threads() > 0):
-            return False
-        self._direct_until = now + DIRECT_S
-        return True
-
-    def abandon(self, execution: Execution, outcome: Outcome) -> bool:
-        """Free the slot of a run that does not stop; return False if it has ended."""
-        with self._state.lock:
-            queue = self._state.queues[execution.job.queue_name]
-            if queue.running.get(execution.slot) is not execution:
-                return False
-            execution.is_abandoned = True
-            execution.ended_at = self._clock.monotonic()
-            queue.abandon(execution)
-            self._state.ended.append((execution, outcome))
-            self._note_one_less()
-            self._threads.lose(execution.thread_id)
-            self._threads.staff(self._startable())
-            # If only its queue was full, an idle thread can take the next job.
-            self._work.notify()
-        self._state.signal.set()
-        return True
-
-    def wait_until_quiet(self, timeout_s: float) -> bool:
-        """Wait until nothing runs; return False on a timeout."""
-        with self._quiet:
-            return self._quiet.wait_for(lambda: not self._running, timeout_s)
-
-    def _startable(self) -> int:
-        count = 0
-        for queue in self._state.queues.values():
-            count += queue.startable
-        return min(count, self._state.most_runs - self._running)
-
-    def _run(self) -> None:
-        try:
-            execution = self._next(None, None)
-            while execution is not None:
-                outcome = self._runner.run(execution)
-                execution = self._next(execution, outcome)
-        except BaseException as error:
-            logger.exception("a slot thread died; starting another one")
-            text = fit(describe_failure(error), self._runner.mask)
-            self._replace_thread(Failed(text))
-
-    def _replace_thread(self, outcome: Outcome) -> None:
-        """Fail the run of the calling thread, and start another thread in its place."""
-        ident = threading.get_ident()
-        with self._state.lock:
-            for queue in self._state.queues.values():
-                for execution in list(queue.running.values()):
-                    if execution.thread_id == ident:
-                        self._hand_in(execution, outcome)
-            self._threads.leave()
-            self._threads.staff(self._startable())
-
-    def _next(
-        self, ended: Execution | None, outcome: Outcome | None
-    ) -> Execution | None:
-        """Deliver an outcome and wait for the next job; None ends the thread."""
-        with self._state.lock:
-            if ended is not None and outcome is not None:
-                if ended.is_abandoned:
-                    self.dropped_count += 1
-                    self._threads.leave()
-                    logger.warning("abandoned job %s has ended", ended.job.id)
-                    return None
-                self._hand_in(ended, outcome)
-            while True:
-                execution = self._pick()
-                if execution is not None:
-                    return execution
-                if self._closing:
-                    self._threads.leave()
-                    return None
-                self._threads.idle += 1
-                try:
-                    self._work.wait()
-                finally:
-                    self._threads.idle -= 1
-
-    def _hand_in(self, ended: Execution, outcome: Outcome) -> None:
-        queue = self._state.queues[ended.job.queue_name]
-        queue.leave(ended)
-        self._note_one_less()
-        ended.ended_at = self._clock.monotonic()
-        if not isinstance(outcome, Snooze):  # which says nothing about run times
-            queue.prefetch.learn(ended.ended_at - ended.started_at)
-        self._state.ended.append((ended, outcome))
-        if not self._state.signal.is_set():
-            self._state.signal.set()
-
-    def _note_one_less(self) -> None:
-        self._running -= 1
-        if not self._running:
-            self._quiet.notify_all()
-
-    def _pick(self) -> Execution | None:
-        if self._running >= self._state.most_runs:
-            return None
-        for name in self._order:
-            queue = self._state.queues[name]
-            if queue.startable:
-                if not self._state.is_fresh:
-                    return None  # other workers may have these jobs; they go back
-                execution = queue.start_next()
-                execution.thread_id = threading.get_ident()
-                execution.started_at = self._clock.monotonic()
-                if execution.timeout_s is not None:
-                    execution.stops_at = execution.started_at + execution.timeout_s
-                self._running += 1
-                return execution
-        return None
-
-    def close(self, timeout_s: float) -> bool:
-        """End the threads; return False if some do not end in time.
-
-        A task may stop its own worker, so this does not wait for the calling thread.
-        """
-        with self._state.lock:
-            self._closing = True
-            self._work.notify_all()
-            threads = self._threads.threads()
-        caller = threading.current_thread()
-        threads = [thread for thread in threads if thread is not caller]
-        ends_at = self._clock.monotonic() + timeout_s
-        for thread in threads:
-            thread.join(max(ends_at - self._clock.monotonic(), 0.0))
-        return not any(thread.is_alive() for thread in threads)

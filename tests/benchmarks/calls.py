@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median_low
 
@@ -22,22 +20,15 @@ from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.auth.tokens import new_token
-from flask_forge_jobs.state import state_of
-from tests.support.calls import DISPATCHER, Calls
+from tests.support.calls import Calls, calls_of_runs
 
 REPEATS = 25
-# What begins and ends a round of the dispatcher, and what asks the database.
-ROUND, REST = "Dispatcher._round", "Dispatcher._pause_s"
-EXCHANGE = "JobQueue.exchange"
 TIMELINE = (
     "/forge-jobs/queue/timeline"
     "?from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z&bucket_secs=60"
 )
 BACKOFF = "/forge-jobs/queue/default/backoff"
 CURVE = {"enabled": True, "base_seconds": 60, "max_seconds": 1800}
-# Soon after its last write an idle dispatcher asks when the next job is due.
-_REST_S = 0.1
-_LIMIT_S = 30.0
 
 
 def main() -> None:
@@ -91,7 +82,9 @@ def measure(folder: Path) -> dict[str, list[list[str]]]:
             "one .enqueue()": [
                 calls.during(lambda: note.enqueue(number=1)) for _ in range(REPEATS)
             ],
-            "claim to finish of one job": _runs(app, calls, note.enqueue),
+            "claim to finish of one job": calls_of_runs(
+                app, calls, note.enqueue, REPEATS
+            ),
             "GET /queue/timeline, 60 buckets": [
                 calls.during(ask) for _ in range(REPEATS)
             ],
@@ -99,56 +92,6 @@ def measure(folder: Path) -> dict[str, list[list[str]]]:
                 calls.during(change) for _ in range(REPEATS)
             ],
         }
-
-
-def _runs(
-    app: Flask, calls: Calls, enqueue: Callable[[int], object]
-) -> list[list[str]]:
-    reader = state_of(app).storage.job_reader
-
-    def is_idle() -> bool:
-        counts = reader.statistics()["default"].counts
-        return not (counts.pending or counts.in_progress)
-
-    noted = []
-    with calls.on_new_threads():
-        handle = state_of(app).runtime(2).with_queues(["default"]).start()
-        try:
-            _wait_until(is_idle)
-            for _ in range(REPEATS):
-                time.sleep(_REST_S)
-                calls.take()
-                calls.is_on = True
-                enqueue(1)
-                _wait_until(is_idle)
-                time.sleep(_REST_S)
-                calls.is_on = False
-                noted.append(_from_claim_to_finish(calls.take()))
-        finally:
-            handle.shutdown_graceful()
-    return noted
-
-
-def _from_claim_to_finish(by_thread: dict[str, list[str]]) -> list[str]:
-    """Return what one job has called, without the rounds before and after."""
-    dispatcher = by_thread.pop(DISPATCHER)
-    exchanges = _places(dispatcher, EXCHANGE)
-    claim, finish = exchanges[0], exchanges[1]
-    begin = max(each for each in _places(dispatcher, ROUND) if each < claim)
-    end = min(each for each in _places(dispatcher, REST) if each > finish)
-    return sum(by_thread.values(), dispatcher[begin:end])
-
-
-def _places(names: list[str], function: str) -> list[int]:
-    return [n for n, name in enumerate(names) if name.endswith(f": {function}")]
-
-
-def _wait_until(is_true: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + _LIMIT_S
-    while not is_true():
-        if time.monotonic() > ends_at:
-            raise TimeoutError
-        time.sleep(0.01)
 
 
 if __name__ == "__main__":

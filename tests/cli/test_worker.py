@@ -24,8 +24,8 @@ from tests.support.processes import is_alive, suspend
 from tests.support.runtimes import add, wait_for_status, wait_until
 
 POLLS_NEVER = """
-from flask_forge_jobs.runtime import dispatcher
-dispatcher.POLL_WITH_PUSH_S = dispatcher.POLL_WITHOUT_PUSH_S = 3600.0
+from flask_forge_jobs.runtime import claim_schedule as schedule
+schedule.POLL_WITH_PUSH_S = schedule.POLL_WITHOUT_PUSH_S = 3600.0
 """
 AT_ONCE = 130
 EX_CONFIG = 78

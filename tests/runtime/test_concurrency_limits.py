@@ -15,7 +15,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Done, Snooze
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.runtime.run.execution import Execution, Runner
+from flask_forge_jobs.runtime.run.execution import Execution, Runner, TaskEnvironment
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from tests.support.clocks import MovingClock
@@ -123,11 +123,10 @@ def test_a_job_waits_when_nobody_knows_whether_there_is_a_permit() -> None:
     task = QuickTask(concurrency=ConcurrencyLimit(1))
     runner = Runner(
         registry_of(task),
+        environment=TaskEnvironment(
+            "host-1", MovingClock(), cast("Any", None), NO_RATE_LIMITS
+        ),
         scope=contextlib.nullcontext,
-        worker_id="host-1",
-        clock=MovingClock(),
-        enqueue=cast("Any", None),
-        rate_limits=NO_RATE_LIMITS,
         concurrency=cast("ConcurrencyLimits", BrokenLimits()),
     )
 

@@ -16,7 +16,6 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.foreground import (
     EXIT_CHANGED,
     EXIT_TAINTED,
@@ -25,9 +24,9 @@ from flask_forge_jobs.runtime.foreground import (
     parent_pipe,
     run_in_foreground,
 )
-from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.loop.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.state import WorkerState
+from flask_forge_jobs.runtime.worker import Parts, RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -84,7 +83,7 @@ def test_a_signal_while_it_waits_to_restart_ends_it(
     add(storage, "held")
     runtime = runtime_of(storage, registry_of(held))
     waits = threading.Event()
-    stop_claiming = WorkerState.stop_claiming
+    stop_claiming = Parts.stop_claiming
 
     def end() -> None:
         waits.wait(LIMIT_S)
@@ -92,13 +91,13 @@ def test_a_signal_while_it_waits_to_restart_ends_it(
             os.kill(os.getpid(), signal.SIGTERM)
         held.release.set()
 
-    def note(state: WorkerState) -> None:
-        stop_claiming(state)
+    def note(parts: Parts) -> None:
+        stop_claiming(parts)
         waits.set()
 
     helper = threading.Thread(target=end)
     helper.start()
-    with mock.patch.object(WorkerState, "stop_claiming", note):
+    with mock.patch.object(Parts, "stop_claiming", note):
         status = run_in_foreground(
             runtime,
             grace_s=LIMIT_S,
@@ -123,7 +122,7 @@ def test_the_end_of_the_parent_ends_it(storage: Storage) -> None:
     os.close(reader)
 
     assert status == 0
-    assert runtime.plan.parent_pid == os.getppid()
+    assert runtime.plan.worker.parent_pid == os.getppid()
 
 
 def test_a_parent_that_stops_meanwhile_lets_nothing_start(storage: Storage) -> None:

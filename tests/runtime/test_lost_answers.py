@@ -134,7 +134,7 @@ def test_a_job_whose_claim_is_answered_late_runs_once(
         wait_until(lambda: not handle.running(), "no run goes on")
 
     assert len(held.contexts) == 1
-    assert (job.attempts, handle._writer.refused_count) == (1, 0)
+    assert (job.attempts, handle._parts.writer.refused_count) == (1, 0)
 
 
 def test_nobody_is_silent_while_a_worker_is_refused_its_own_writes(
@@ -201,9 +201,9 @@ def test_an_outcome_that_was_stored_unheard_is_counted_as_stored(
 
     with running(over(storage, answers), registry_of(QuickTask())) as handle:
         loss.wait()
-        wait_until(lambda: not handle._state.runs(), "it was written again")
+        wait_until(lambda: not handle._parts.writer.runs(), "it was written again")
 
     assert storage.job_reader.get(job_id).status is JobStatus.DONE
-    assert handle._writer.refused_count == 0
+    assert handle._parts.writer.refused_count == 0
     (tally,) = storage.metrics.counters().jobs.values()
     assert (tally.enqueued, tally.completed) == (1, 1)

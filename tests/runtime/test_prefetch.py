@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.runtime.local_queue import (
+from flask_forge_jobs.runtime.prefetch import (
     HORIZON_S,
     MOST_AHEAD,
     MOST_BYTES_AHEAD,

@@ -29,13 +29,14 @@ from flask_forge_jobs.model.outcomes import Done, Failed, Throttled
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, CancelReason, JobUpdate
 from flask_forge_jobs.reentry import one_call
-from flask_forge_jobs.runtime import dispatcher
-from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S
-from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime import claim_schedule
+from flask_forge_jobs.runtime.loop import rounds
+from flask_forge_jobs.runtime.loop.handover import Handover
+from flask_forge_jobs.runtime.loop.rounds import GIVE_BACK_AFTER_S
+from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
-from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
@@ -112,8 +113,8 @@ def test_with_queues_drops_blanks_and_repetitions(storage: Storage) -> None:
 
     runtime.with_queues(["b", " a ", "", "b"]).with_worker_name("  ")
 
-    assert runtime.plan.queue_names == ("b", "a")
-    assert runtime.plan.worker_name is None
+    assert runtime.plan.worker.queue_names == ("b", "a")
+    assert runtime.plan.worker.name is None
 
 
 def test_start_registers_the_declared_queues(storage: Storage) -> None:
@@ -436,7 +437,7 @@ def test_the_registry_shows_what_a_slot_does(storage: Storage, held: HeldTask) -
 def _nobody_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not woken does not see a job before the test has failed."""
     for name in ("POLL_WITH_PUSH_S", "POLL_WITHOUT_PUSH_S"):
-        monkeypatch.setattr(dispatcher, name, 10 * LIMIT_S)
+        monkeypatch.setattr(claim_schedule, name, 10 * LIMIT_S)
 
 
 @pytest.mark.usefixtures("_nobody_polls")
@@ -444,7 +445,7 @@ def test_a_job_from_elsewhere_is_picked_up_without_polling(
     storage: Storage, elsewhere: Storage
 ) -> None:
     with running(storage, registry_of(QuickTask())) as handle:
-        wait_until(handle._state.is_pushing, "wake-ups arrive by themselves")
+        wait_until(handle._parts.schedule.is_pushing, "wake-ups arrive by themselves")
         for _ in range(5):
             wait_for_status(storage, add(elsewhere, "quick"), JobStatus.DONE)
 
@@ -454,7 +455,7 @@ def test_every_queue_of_a_worker_is_woken(storage: Storage, elsewhere: Storage) 
     """None of several queues has to wait for the poll because of the others."""
     queues = ["a", "b", "c", "d"]
     with running(storage, registry_of(QuickTask()), queues=queues, threads=1) as handle:
-        wait_until(handle._state.is_pushing, "wake-ups arrive by themselves")
+        wait_until(handle._parts.schedule.is_pushing, "wake-ups arrive by themselves")
         for _ in range(3):
             for name in queues:
                 job_id = add(elsewhere, "quick", queue=name)
@@ -489,8 +490,8 @@ def test_shrinking_leaves_running_jobs_alone(storage: Storage, held: HeldTask) -
         storage.queues.change("default", {"max_workers": 1})
         wait_until(
             lambda: (
-                handle._pool.demand({"default"}) == {}
-                and handle._state.settings_of("default").max_workers == 1
+                handle._parts.handover.demand({"default"}) == {}
+                and handle._parts.settings["default"].max_workers == 1
             ),
             "the limit has arrived",
         )
@@ -511,7 +512,7 @@ def test_pausing_leaves_the_running_job_and_starts_no_other(
         held.wait_for_start()
         storage.queues.change("default", {"paused": True})
         wait_until(
-            lambda: handle._state.settings_of("default").paused,
+            lambda: handle._parts.settings["default"].paused,
             "the pause has arrived",
         )
         waiting = add(storage, "quick")
@@ -531,7 +532,9 @@ def test_pausing_leaves_the_running_job_and_starts_no_other(
 
 def buffered(handle: RuntimeHandle) -> int:
     """Claimed jobs that have not started."""
-    return sum(len(queue.buffer) for queue in handle._state.queues.values())
+    return sum(
+        len(queue.buffer) for queue in handle._parts.handover._slots.queues.values()
+    )
 
 
 def claimed_ahead(
@@ -539,7 +542,7 @@ def claimed_ahead(
 ) -> tuple[str, list[str]]:
     """Have a worker with one thread claim quick jobs behind one that holds it."""
     # However long they take on a busy machine.
-    monkeypatch.setattr("flask_forge_jobs.runtime.local_queue.HORIZON_S", 1000.0)
+    monkeypatch.setattr("flask_forge_jobs.runtime.prefetch.HORIZON_S", 1000.0)
     for _ in range(20):
         add(storage, "quick")
     wait_until(
@@ -576,9 +579,11 @@ def test_large_payloads_are_claimed_ahead_in_part(
     storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a worker would hold more than a hundred of them."""
-    monkeypatch.setattr("flask_forge_jobs.runtime.dispatcher.GIVE_BACK_AFTER_S", 1000.0)
+    monkeypatch.setattr(
+        "flask_forge_jobs.runtime.loop.rounds.GIVE_BACK_AFTER_S", 1000.0
+    )
     # However long they take on a busy machine: only their size keeps them back.
-    monkeypatch.setattr("flask_forge_jobs.runtime.local_queue.HORIZON_S", 1000.0)
+    monkeypatch.setattr("flask_forge_jobs.runtime.prefetch.HORIZON_S", 1000.0)
     payload = dump({"text": "x" * (MAX_PAYLOAD_BYTES - 20)})
     large = [NewJob("quick", payload)] * 24
     with running(storage, registry_of(held, QuickTask()), threads=1) as handle:
@@ -590,7 +595,7 @@ def test_large_payloads_are_claimed_ahead_in_part(
         storage.jobs.enqueue_many([NewJob("held"), *large])
         held.wait_for_start()
         wait_until(
-            lambda: buffered(handle) and not handle._pool.demand({"default"}),
+            lambda: buffered(handle) and not handle._parts.handover.demand({"default"}),
             "no more jobs are claimed ahead",
         )
         count = buffered(handle)
@@ -602,7 +607,9 @@ def test_large_payloads_are_claimed_ahead_in_part(
 def test_jobs_claimed_ahead_go_back_at_a_stop_and_a_pause(
     storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr("flask_forge_jobs.runtime.dispatcher.GIVE_BACK_AFTER_S", 1000.0)
+    monkeypatch.setattr(
+        "flask_forge_jobs.runtime.loop.rounds.GIVE_BACK_AFTER_S", 1000.0
+    )
     assert GIVE_BACK_AFTER_S < 1.0
     tasks = registry_of(held, QuickTask())
     with running(storage, tasks, threads=1, grace_s=GRACE_S) as handle:
@@ -612,7 +619,7 @@ def test_jobs_claimed_ahead_go_back_at_a_stop_and_a_pause(
         if way == "pause":
             storage.queues.change("default", {"paused": True})
         else:
-            handle._state.stop_claiming()
+            handle._parts.stop_claiming()
         jobs = [
             wait_for_status(storage, job_id, JobStatus.PENDING) for job_id in behind
         ]
@@ -779,7 +786,7 @@ def test_a_late_finish_is_refused_and_counted(
         rescue_all(storage)
 
         stubborn.release.set()
-        wait_until(lambda: handle._writer.refused_count == 1, "it was refused")
+        wait_until(lambda: handle._parts.writer.refused_count == 1, "it was refused")
         job = storage.job_reader.get(job_id)
 
     assert refused_runs(storage, "stubborn") == 1
@@ -806,14 +813,14 @@ def test_an_earlier_run_of_a_requeued_job_is_not_taken_for_the_later(
     assert first.cancel.reason is CancelReason.LOST
     assert not second.cancel.is_cancelled
     assert meanwhile is JobStatus.IN_PROGRESS
-    assert (job.attempts, handle._writer.refused_count) == (1, 0)
+    assert (job.attempts, handle._parts.writer.refused_count) == (1, 0)
 
 
 def test_a_crash_counts_again_only_against_what_really_ran(
     storage: Storage, sql: Sql, held: HeldTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A10: jobs that a worker died under are never claimed before they can start."""
-    monkeypatch.setattr(dispatcher, "GIVE_BACK_AFTER_S", 3600.0)
+    monkeypatch.setattr(rounds, "GIVE_BACK_AFTER_S", 3600.0)
     ids = [add(storage, "held", max_attempts=10) for _ in range(5)]
     storage.jobs.claim("default", "died", len(ids))
     rescue_all(storage)
@@ -824,7 +831,7 @@ def test_a_crash_counts_again_only_against_what_really_ran(
     with running(storage, tasks, threads=1, lease_s=LEASE_S) as handle:
         held.wait_for_start()
         wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")
-        handle._state.stop_claiming()  # else the next one starts when this is lost
+        handle._parts.stop_claiming()  # else the next one starts when this is lost
         # As if the process had been killed now.
         wait_until(lambda: rescue_all(storage), "no beat came in between")
         jobs = [storage.job_reader.get(job_id) for job_id in ids]
@@ -838,7 +845,7 @@ def test_no_job_dies_without_its_last_run(
     storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     """In its last attempt, perhaps its only one, it waits in the queue for a slot."""
-    monkeypatch.setattr(dispatcher, "GIVE_BACK_AFTER_S", 3600.0)
+    monkeypatch.setattr(rounds, "GIVE_BACK_AFTER_S", 3600.0)
     ids = [add(storage, "held", max_attempts=failures + 1) for _ in range(5)]
     for _ in range(failures):
         failed = [
@@ -887,7 +894,8 @@ def test_a_job_slower_than_the_lease_runs_once(
         started_at = time.monotonic()
         wait_until(
             lambda: (
-                time.monotonic() - started_at > 2 * LEASE_S and first._state.is_fresh
+                time.monotonic() - started_at > 2 * LEASE_S
+                and first._parts.lease.is_fresh
             ),
             "two leases have passed",
         )
@@ -980,9 +988,9 @@ def test_a_stuck_heartbeat_ends_the_claims(
         monkeypatch.setattr(type(storage.workers), "beat", hang)
         assert stuck.wait(LIMIT_S)
         wait_until(lambda: handle.is_stuck, "it is known to be stuck")
-        wait_until(lambda: not handle._state.is_fresh, "the lease is over")
+        wait_until(lambda: not handle._parts.lease.is_fresh, "the lease is over")
         # On a busy machine the healthy worker may win a race that should not be.
-        assert not handle._state.may_claim()
+        assert not handle._parts.lease.may_claim()
         job_id = add(storage, "quick")
         with running_after(storage, monkeypatch):
             wait_for_status(storage, job_id, JobStatus.DONE)
@@ -1058,8 +1066,11 @@ def test_an_outcome_survives_a_file_that_is_locked_for_long(
         with contextlib.closing(sqlite3.connect(settings.path, timeout=30)) as other:
             other.execute("BEGIN IMMEDIATE")
             held.release.set()
-            wait_until(lambda: handle._state.backoff.pause_s, "the write has failed")
-            kept = {run.job_id for run in handle._state.runs()}
+            wait_until(
+                lambda: handle._parts.dispatcher._rounds.rest.is_resting,
+                "the write has failed",
+            )
+            kept = {run.job_id for run in handle._parts.writer.runs()}
             other.rollback()
         job = wait_for_status(storage, job_id, JobStatus.DONE)
 
@@ -1077,7 +1088,7 @@ def test_shutdown_lets_running_jobs_finish(storage: Storage, held: HeldTask) -> 
         held.wait_for_start()
         stopping = threading.Thread(target=handle.shutdown_graceful, args=(GRACE_S,))
         stopping.start()
-        wait_until(lambda: not handle._state.is_claiming, "the stop has begun")
+        wait_until(lambda: not handle._parts.lease.is_claiming, "the stop has begun")
 
         held.release.set()
         stopping.join(LIMIT_S)
@@ -1127,7 +1138,7 @@ def test_no_worker_claims_after_the_stop(storage: Storage, held: HeldTask) -> No
         held.wait_for_start()
         stopping = threading.Thread(target=handle.shutdown_graceful, args=[LIMIT_S])
         stopping.start()
-        wait_until(lambda: not handle._state.is_claiming, "it claims no more")
+        wait_until(lambda: not handle._parts.lease.is_claiming, "it claims no more")
 
         late = [add(storage, "quick") for _ in range(5)]
         with running(storage, registry_of(QuickTask("x")), queues=["x"]):
@@ -1224,11 +1235,11 @@ def test_a_shutdown_that_failed_is_not_repeated(
 
     handle = QueueRuntime(storage, TaskRegistry()).with_queues(["default"]).start()
     with monkeypatch.context() as patched:
-        patched.setattr(SlotPool, "close", fail)
+        patched.setattr(Handover, "close", fail)
         with pytest.raises(OSError, match="a bug"):
             handle.shutdown_graceful(0.0)
         again = handle.shutdown_graceful(0.0)
-    handle._pool.close(LIMIT_S)
+    handle._parts.handover.close(LIMIT_S)
     storage.workers.remove(handle.worker_id)
 
     assert again is False
@@ -1239,11 +1250,11 @@ def test_a_shutdown_that_a_signal_interrupts_may_be_repeated(
     storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the second Ctrl-C, for instance."""
-    wait, close = SlotPool.wait_until_quiet, SlotPool.close
+    wait, close = Handover.wait_until_quiet, Handover.close
     interruptions = {wait, close}
 
     def interrupted(work: Callable[..., bool]) -> Callable[..., bool]:
-        def interrupt(pool: SlotPool, timeout_s: float) -> bool:
+        def interrupt(pool: Handover, timeout_s: float) -> bool:
             if work in interruptions:
                 interruptions.remove(work)
                 raise KeyboardInterrupt
@@ -1254,8 +1265,8 @@ def test_a_shutdown_that_a_signal_interrupts_may_be_repeated(
     handle = QueueRuntime(storage, registry_of(held)).with_queues(["default"]).start()
     job_id = add(storage, "held")
     held.wait_for_start()
-    monkeypatch.setattr(SlotPool, "wait_until_quiet", interrupted(wait))
-    monkeypatch.setattr(SlotPool, "close", interrupted(close))
+    monkeypatch.setattr(Handover, "wait_until_quiet", interrupted(wait))
+    monkeypatch.setattr(Handover, "close", interrupted(close))
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             handle.shutdown_graceful(0.0)
@@ -1272,7 +1283,7 @@ def test_shutdown_ends_although_the_storage_is_gone(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("flask_forge_jobs.runtime.handle._LONGEST_WRITE_S", 0.5)
+    monkeypatch.setattr("flask_forge_jobs.runtime.worker._LONGEST_WRITE_S", 0.5)
 
     def refuse(*_: object, **__: object) -> None:
         raise StorageUnavailableError("gone")
@@ -1296,10 +1307,10 @@ def test_a_handler_that_stops_what_is_stopping_does_not_wait_for_itself(
     storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a second SIGTERM, for instance; the first one goes on."""
-    wait = SlotPool.wait_until_quiet
+    wait = Handover.wait_until_quiet
     answers: list[bool] = []
 
-    def interrupted(pool: SlotPool, timeout_s: float) -> bool:
+    def interrupted(pool: Handover, timeout_s: float) -> bool:
         if not answers:
             answers.append(handle.shutdown_graceful(LIMIT_S))
             held.release.set()
@@ -1308,7 +1319,7 @@ def test_a_handler_that_stops_what_is_stopping_does_not_wait_for_itself(
     handle = QueueRuntime(storage, registry_of(held)).with_queues(["default"]).start()
     job_id = add(storage, "held")
     held.wait_for_start()
-    monkeypatch.setattr(SlotPool, "wait_until_quiet", interrupted)
+    monkeypatch.setattr(Handover, "wait_until_quiet", interrupted)
     with no_hang():
         answers.append(handle.shutdown_graceful(LIMIT_S))
     answers.append(handle.shutdown_graceful(0.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
 from tests.support.runtimes import QuickTask, registry_of, running, wait_until
 
@@ -13,7 +13,9 @@ TOTALS = {"one": 1, "three": 3, "ten": 10}
 
 def limits(handles: list[RuntimeHandle], queue: str) -> list[int]:
     """Return the shares that are in force, the largest first."""
-    shares = (handle._supervisor._limits.get(queue, -1) for handle in handles)
+    shares = (
+        handle._parts.services._supervisor._limits.get(queue, -1) for handle in handles
+    )
     return sorted(shares, reverse=True)
 
 
@@ -50,7 +52,7 @@ def test_shares_follow_who_joins_and_leaves(storage: Storage) -> None:
 
 def test_a_running_worker_tells_how_old_its_ticks_are(storage: Storage) -> None:
     with running(storage, registry_of(QuickTask())) as handle:
-        handle._heartbeat.tick()
+        handle._parts.services._heartbeat.tick()
         ages = storage.workers.services()
 
     assert [each.name for each in ages] == [

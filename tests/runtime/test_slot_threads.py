@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_forge_jobs.runtime.slots import SlotThreads
-from tests.support.runtimes import LIMIT_S, worker_state
+from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.slots import Slots, SlotThreads
+from tests.support.runtimes import LIMIT_S, claimed
 
 
 class Work:
@@ -16,8 +17,8 @@ class Work:
 
     def __init__(self) -> None:
         self.over = threading.Event()
-        self.state = worker_state(threads=3)
-        self.threads = SlotThreads(self.state, self.run)
+        self.slots = Slots(["default"], 3)
+        self.threads = SlotThreads(self.slots, self.run)
 
     def run(self) -> None:
         self.over.wait(LIMIT_S)
@@ -53,7 +54,9 @@ def test_a_lost_thread_is_replaced(work: Work) -> None:
     work.threads.staff(3)
     lost, *_ = work.threads.threads()
     assert lost.ident is not None
-    work.threads.lose(lost.ident)
+    run = Execution(claimed(), 0.0)
+    work.threads.runs[lost.ident] = run
+    work.threads.lose(run)
 
     work.threads.staff(9)
 
@@ -83,5 +86,5 @@ def test_threads_that_cannot_start_are_done_without(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     work.threads.staff(9)
 
-    assert work.state.most_runs == 1
+    assert work.slots.most == 1
     assert "cannot start more threads; using 1" in caplog.text

@@ -1,537 +1,133 @@
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator
-
 import pytest
 
-from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import Done, Failed
-from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD
-from flask_forge_jobs.runtime.run.execution import Runner
-from flask_forge_jobs.runtime.slots import DIRECT_S, SlotPool
-from flask_forge_jobs.runtime.state import Ended, WorkerState
-from flask_forge_jobs.tasks.registry import TaskRegistry
-from tests.support.clocks import MovingClock
-from tests.support.runtimes import (
-    LIMIT_S,
-    NO_CONCURRENCY,
-    NO_RATE_LIMITS,
-    HeldTask,
-    QuickTask,
-    claimed,
-    registry_of,
-    wait_until,
-    worker_state,
-)
+from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD, may_wait
+from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.slots import LocalQueue, Slots
+from tests.support.runtimes import claimed
 
-QUEUES = ("default", "a", "b")
-GONE = Failed("timed out")
+QUICK_S = 0.01
 
 
-def no_enqueue(job: NewJob) -> EnqueueResult:
-    raise AssertionError(job)
-
-
-class Rig:
-    """A pool without a dispatcher: the test feeds it and takes what has ended."""
-
-    def __init__(self, state: WorkerState, pool: SlotPool) -> None:
-        self.state = state
-        self.pool = pool
-
-    def feed(self, *job_ids: str, kind: str = "held", queue: str = "default") -> None:
-        self.pool.feed([claimed(job_id, kind, queue=queue) for job_id in job_ids])
-
-    def wait_for_ends(self, count: int) -> list[str]:
-        """Wait until so many have ended, and take what has."""
-        wait_until(lambda: len(self.state.ended) >= count, f"{count} have ended")
-        return [execution.job.id for execution, _ in self.take_ended()]
-
-    def take_ended(self) -> list[Ended]:
-        with self.state.lock:
-            ended = list(self.state.ended)
-            self.state.ended.clear()
-        return ended
-
-    def refused(self) -> list[str]:
-        """Take the jobs that go back although nothing has run."""
-        return [execution.job.id for execution, _ in self.take_ended()]
-
-    def started(self) -> list[str]:
-        return sorted(execution.job.id for execution in self.state.running())
-
-    @property
-    def waiting(self) -> int:
-        return sum(len(queue.buffer) for queue in self.state.queues.values())
-
-
-@contextlib.contextmanager
-def rig_of(
-    registry: TaskRegistry,
-    *,
-    threads: int = 4,
-    queues: tuple[str, ...] = ("default",),
-    limit: int = 64,
-    clock: Clock | None = None,
-) -> Iterator[Rig]:
-    state = worker_state(*queues, clock=clock, threads=threads)
-    runner = Runner(
-        registry,
-        scope=contextlib.nullcontext,
-        worker_id="host-1",
-        clock=state.clock,
-        enqueue=no_enqueue,
-        rate_limits=NO_RATE_LIMITS,
-        concurrency=NO_CONCURRENCY,
+def local_queue(*, limit: int, waiting: int, mean_s: float | None = None) -> LocalQueue:
+    found = LocalQueue(limit=limit)
+    found.buffer.extend(
+        Execution(claimed(f"job-{number}"), 0.0) for number in range(waiting)
     )
-    pool = SlotPool(state, runner)
-    for name in queues:
-        pool.set_limit(name, limit)
-    try:
-        yield Rig(state, pool)
-    finally:
-        pool.close(LIMIT_S)
+    if mean_s is not None:
+        found.prefetch.learn(mean_s)
+    return found
 
 
-@pytest.fixture
-def held() -> Iterator[HeldTask]:
-    task = HeldTask()
-    yield task
-    task.release.set()
-
-
-def thread_count() -> int:
-    return sum(
-        each.name.startswith("forge-jobs-slot") for each in threading.enumerate()
-    )
-
-
-# -- running -------------------------------------------------------------------------
-
-
-def test_pool_runs_no_more_than_its_threads(held: HeldTask) -> None:
-    with rig_of(registry_of(held), threads=2) as rig:
-        rig.feed("a", "b", "c")
-        held.wait_for_start(2)
-
-        assert rig.started() == ["a", "b"]
-        assert rig.waiting == 1
-        held.release.set()
-        assert sorted(rig.wait_for_ends(3)) == ["a", "b", "c"]
-
-
-def test_pool_runs_no_more_of_a_queue_than_its_limit(held: HeldTask) -> None:
-    queues = ("narrow", "wide")
-    with rig_of(registry_of(held), queues=queues) as rig:
-        rig.pool.set_limit("narrow", 1)
-        rig.feed("n1", "n2", queue="narrow")
-        rig.feed("w1", "w2", queue="wide")
-        held.wait_for_start(3)
-
-        assert rig.started() == ["n1", "w1", "w2"]
-        held.release.set()
-
-
-def test_pool_starts_threads_only_when_they_are_needed() -> None:
-    before = thread_count()
-    with rig_of(registry_of(QuickTask()), threads=64) as rig:
-        for number in range(20):
-            rig.feed(f"job-{number}", kind="quick")
-            rig.wait_for_ends(1)
-
-        assert thread_count() - before <= 2
-
-
-def test_a_slot_is_reused_after_a_run() -> None:
-    with rig_of(registry_of(QuickTask()), threads=1) as rig:
-        rig.feed("a", "b", "c", kind="quick")
-
-        assert rig.wait_for_ends(3) == ["a", "b", "c"]
-
-
-def test_a_higher_limit_starts_what_waits(held: HeldTask) -> None:
-    with rig_of(registry_of(held), limit=1) as rig:
-        rig.feed("a", "b")
-        held.wait_for_start(1)
-
-        rig.pool.set_limit("default", 2)
-        held.wait_for_start(1)
-
-        assert rig.started() == ["a", "b"]
-        held.release.set()
-
-
-def test_a_lower_limit_leaves_what_runs(held: HeldTask) -> None:
-    """Shrinking never touches a running job."""
-    with rig_of(registry_of(held)) as rig:
-        rig.feed("a", "b")
-        held.wait_for_start(2)
-
-        rig.pool.set_limit("default", 0)
-
-        assert rig.started() == ["a", "b"]
-        assert not any(context.cancel.is_cancelled for context in held.contexts)
-        assert rig.pool.demand(QUEUES) == {}
-        held.release.set()
-
-
-# -- demand --------------------------------------------------------------------------
-
-
-def test_demand_is_what_the_threads_have_room_for(held: HeldTask) -> None:
-    with rig_of(registry_of(held), threads=3) as rig:
-        before = rig.pool.demand(QUEUES)
-        rig.feed("a", "b")
-        held.wait_for_start(2)
-
-        assert before == {"default": 3}
-        assert rig.pool.demand(QUEUES) == {"default": 1}
-        held.release.set()
-
-
-def test_demand_shares_the_threads_between_queues_in_turn() -> None:
-    with rig_of(TaskRegistry(), threads=2, queues=("a", "b")) as rig:
-        first, second = rig.pool.demand(QUEUES), rig.pool.demand(QUEUES)
-
-        assert first == {"a": 2}
-        assert second == {"b": 2}
-
-
-def test_demand_gives_a_queue_without_work_no_share() -> None:
-    """Else the other one would wait for the next poll."""
-    with rig_of(TaskRegistry(), threads=2, queues=("a", "b")) as rig:
-        assert [rig.pool.demand({"b"}) for _ in range(3)] == [{"b": 2}] * 3
-
-
-def test_demand_prefetches_only_for_quick_tasks(held: HeldTask) -> None:
-    clock = MovingClock()  # a busy machine is not quick
-    with rig_of(registry_of(held, QuickTask()), threads=1, clock=clock) as rig:
-        unknown = rig.pool.demand(QUEUES)
-        rig.feed("a", kind="quick")
-        rig.wait_for_ends(1)
-        wait_until(lambda: not rig.state.running(), "the slot is free")
-
-        assert unknown == {"default": 1}
-        assert rig.pool.demand(QUEUES)["default"] > 1
-
-
-@pytest.mark.parametrize("queues", [("a",), ("a", "b")])
-def test_demand_shares_the_bytes_that_may_wait_between_the_queues(
-    queues: tuple[str, ...],
-) -> None:
-    tasks, clock = registry_of(QuickTask()), MovingClock()
-    with rig_of(tasks, threads=1, queues=queues, clock=clock) as rig:
-        large = claimed("first", "quick", queue="a")
-        rig.pool.feed([large._replace(payload="x" * MOST_BYTES_AHEAD)])
-        rig.wait_for_ends(1)
-        wait_until(lambda: not rig.state.running(), "the slot is free")
-
-        # One for the slot, and one more where it may have all of the bytes.
-        assert rig.pool.demand({"a"}) == {"a": 1 + 1 // len(queues)}
-
-
-def test_demand_of_a_queue_that_may_run_nothing_is_nothing() -> None:
-    with rig_of(registry_of(QuickTask())) as rig:
-        rig.feed("a", kind="quick")
-        rig.wait_for_ends(1)
-        rig.pool.set_limit("default", 0)
-
-        assert rig.pool.demand(QUEUES) == {}
-
-
-def test_demand_of_a_queue_is_not_lost_to_what_another_has_claimed_ahead(
-    held: HeldTask,
-) -> None:
-    """A backlog of quick jobs keeps a buffer full, and so all threads taken."""
-    queues = ("a", "b")
-    with rig_of(registry_of(held, QuickTask()), threads=4, queues=queues) as rig:
-        rig.feed("quick", kind="quick", queue="a")
-        rig.wait_for_ends(1)
-        rig.feed(*(f"a{number}" for number in range(200)), queue="a")
-        held.wait_for_start(4)
-
-        assert rig.pool.demand(queues) == {"b": 2}
-        rig.feed("b0", "b1", queue="b")
-        assert rig.pool.demand(queues) == {}
-        held.release.set()
-
-
-# -- jobs that may not wait: under some a worker died, for others it is the last run --
-
-
-def suspect(job_id: str, *, queue: str = "default") -> ClaimedJob:
-    return claimed(job_id, attempts=2, queue=queue)._replace(crashes=1)
+def large_ones_wait() -> LocalQueue:
+    """Two jobs that fill the memory for prefetched jobs, among small ones."""
+    found = local_queue(limit=4, waiting=2, mean_s=QUICK_S)
+    for execution in found.buffer:
+        execution.job = execution.job._replace(payload="x" * (MOST_BYTES_AHEAD // 2))
+    found.prefetch.learn_size(100)
+    return found
 
 
 @pytest.mark.parametrize(
-    "third",
+    ("job", "waits"),
     [
-        suspect("c"),
-        claimed("c", max_attempts=1),
-        claimed("c", attempts=5, max_attempts=5),
+        (claimed(), True),
+        (claimed(max_attempts=1), False),
+        (claimed(attempts=4, max_attempts=5), True),
+        (claimed(attempts=5, max_attempts=5), False),
+        (claimed()._replace(crashes=1), False),
+    ],
+    ids=["fresh", "only run", "last but one", "last run", "crashed"],
+)
+def test_who_may_wait(job: ClaimedJob, *, waits: bool) -> None:
+    assert may_wait(job) is waits
+
+
+def test_jobs_start_in_their_order_in_the_lowest_free_slot() -> None:
+    found = local_queue(limit=3, waiting=4)
+
+    runs = [found.start_next() for _ in range(3)]
+    found.leave(runs[1])
+    found.leave(runs[0])
+    last = found.start_next()
+
+    assert [(run.job.id, run.slot) for run in runs] == [
+        ("job-0", 0), ("job-1", 1), ("job-2", 2),
+    ]  # fmt: skip
+    assert (last.job.id, last.slot) == ("job-3", 0)
+
+
+def test_the_successor_of_an_abandoned_run_has_another_incarnation() -> None:
+    found = local_queue(limit=1, waiting=2)
+    run = found.start_next()
+
+    found.abandon(run)
+    successor = found.start_next()
+
+    assert successor.slot == run.slot
+    assert list(found.report(threads=8)) == [(run.slot, 1, successor.job.id)]
+
+
+def test_a_slot_that_was_never_used_is_reported_too() -> None:
+    assert list(local_queue(limit=3, waiting=0).report(threads=2)) == [
+        (0, 0, None),
+        (1, 0, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "room", "startable"), [(0, 2, 0), (1, 1, 1), (5, 0, 2)]
+)
+def test_room_is_what_neither_runs_nor_waits(
+    waiting: int, room: int, startable: int
+) -> None:
+    slots = Slots(["default"], 8)
+    slots.queues["default"] = local_queue(limit=2, waiting=waiting)
+
+    assert slots.queues["default"].demand(8, 8, 0, may_prefetch=False) == (room, 0)
+    assert slots.startable() == startable
+
+
+@pytest.mark.parametrize(
+    ("found", "share", "ahead"),
+    [
+        (local_queue(limit=4, waiting=0), 0, 0),
+        (local_queue(limit=4, waiting=0), 2, 2),
+        (local_queue(limit=1, waiting=0), 2, 1),
+        (local_queue(limit=4, waiting=2), 2, 0),
+        (local_queue(limit=4, waiting=0, mean_s=QUICK_S), 0, 20),
+        (local_queue(limit=4, waiting=24, mean_s=QUICK_S), 0, 0),
+        (local_queue(limit=64, waiting=24, mean_s=QUICK_S), 0, 0),
+        (large_ones_wait(), 0, 0),
+        (local_queue(limit=0, waiting=0, mean_s=QUICK_S), 2, 0),
+    ],
+    ids=[
+        "unknown",
+        "share",
+        "limit",
+        "has its share",
+        "quick",
+        "full",
+        "slots of other workers",
+        "bytes",
+        "stopped",
     ],
 )
-def test_some_jobs_never_wait_for_a_slot(held: HeldTask, third: ClaimedJob) -> None:
-    with rig_of(registry_of(held), threads=2) as rig:
-        jobs = [suspect("a"), claimed("b"), third, claimed("d")]
-
-        rig.pool.feed(jobs)
-        held.wait_for_start(2)
-
-        assert rig.started() == ["a", "b"]
-        assert rig.refused() == ["c"]
-        assert rig.waiting == 1
-        held.release.set()
+def test_how_many_are_claimed_ahead(found: LocalQueue, share: int, ahead: int) -> None:
+    assert found.demand(0, 4, share, may_prefetch=True) == (0, ahead)
 
 
-def test_a_suspect_keeps_to_the_limit_of_its_queue(held: HeldTask) -> None:
-    queues = ("narrow", "wide")
-    with rig_of(registry_of(held), queues=queues) as rig:
-        rig.pool.set_limit("narrow", 1)
+def test_what_waits_can_be_taken_back() -> None:
+    slots = Slots(["default"], 8)
+    slots.queues["default"] = found = local_queue(limit=1, waiting=3)
+    slots.waiting = 3
+    slots.start_next()
 
-        rig.pool.feed(
-            suspect(job_id, queue=queue)
-            for job_id, queue in (("n1", "narrow"), ("n2", "narrow"), ("w1", "wide"))
-        )
+    taken = slots.take_back("default")
 
-        assert rig.refused() == ["n2"]
-        held.release.set()
-
-
-def test_nothing_is_claimed_ahead_for_a_second_once_one_of_them_went_back(
-    held: HeldTask,
-) -> None:
-    clock = MovingClock()
-    with rig_of(registry_of(held, QuickTask()), threads=1, clock=clock) as rig:
-        rig.feed("quick", kind="quick")
-        rig.wait_for_ends(1)
-        rig.feed("a")
-        ahead = rig.pool.demand(QUEUES)
-        rig.pool.feed([suspect("b")])
-        at_first = rig.pool.demand(QUEUES)
-        clock.move(DIRECT_S)
-
-        assert ahead
-        assert at_first == {}
-        assert rig.pool.demand(QUEUES) == ahead
-        held.release.set()
-
-
-# -- giving back ---------------------------------------------------------------------
-
-
-def test_what_has_not_started_goes_back(held: HeldTask) -> None:
-    with rig_of(registry_of(held), threads=1) as rig:
-        rig.feed("a", "b", "c")
-        held.wait_for_start(1)
-
-        rig.state.give_back_waiting()
-
-        assert rig.refused() == ["b", "c"]
-        assert rig.waiting == 0
-        held.release.set()
-        assert rig.wait_for_ends(1) == ["a"]
-
-
-def test_nothing_starts_after_the_stop() -> None:
-    """A claim was under way, for instance."""
-    task = QuickTask()
-    with rig_of(registry_of(task)) as rig:
-        rig.state.stop_claiming()
-
-        rig.feed("a", kind="quick")
-
-        assert rig.refused() == ["a"]
-        assert rig.waiting == 0
-    assert task.job_ids == []
-
-
-# -- abandoning ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def stubborn() -> Iterator[HeldTask]:
-    task = HeldTask("stubborn", obeys=False)
-    yield task
-    task.release.set()
-
-
-def test_abandon_frees_the_slot_and_drops_the_late_outcome(
-    stubborn: HeldTask, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whatever the old thread still returns changes nothing."""
-    with rig_of(registry_of(stubborn, QuickTask()), threads=1) as rig:
-        rig.feed("stuck", kind="stubborn")
-        stubborn.wait_for_start(1)
-        (execution,) = rig.state.running()
-
-        was_running = rig.pool.abandon(execution, GONE)
-        rig.refused()
-        rig.feed("next", kind="quick")
-        ended = rig.wait_for_ends(1)
-        blocked = rig.pool.abandoned_count
-        stubborn.release.set()
-        wait_until(lambda: rig.pool.dropped_count == 1, "the late outcome is dropped")
-
-        assert was_running
-        assert ended == ["next"]
-        assert rig.take_ended() == []
-        assert (blocked, rig.pool.abandoned_count) == (1, 0)
-        assert "abandoned job stuck has ended" in caplog.text
-
-
-def test_abandon_wakes_an_idle_thread_for_what_waits(
-    stubborn: HeldTask, held: HeldTask
-) -> None:
-    """The queue was full and a thread idle: nobody else would tell it."""
-    tasks = registry_of(stubborn, held, QuickTask())
-    with rig_of(tasks, threads=4, queues=("narrow", "wide")) as rig:
-        rig.pool.set_limit("narrow", 1)
-        rig.feed("w1", "w2", kind="held", queue="wide")
-        held.wait_for_start(2)
-        held.release.set()
-        rig.wait_for_ends(2)  # two threads, both idle from here on
-        rig.feed("stuck", kind="stubborn", queue="narrow")
-        stubborn.wait_for_start(1)
-        rig.feed("waits", kind="quick", queue="narrow")
-        rig.feed("w3", kind="quick", queue="wide")
-        rig.wait_for_ends(1)  # the other thread has looked, and sleeps again
-        (execution,) = rig.state.running()
-
-        rig.pool.abandon(execution, GONE)
-
-        assert rig.wait_for_ends(2) == ["stuck", "waits"]
-        stubborn.release.set()
-
-
-def test_abandon_of_a_run_that_has_ended_changes_nothing(held: HeldTask) -> None:
-    """B9: a time-out at the moment of success."""
-    with rig_of(registry_of(held)) as rig:
-        rig.feed("a")
-        held.wait_for_start(1)
-        (execution,) = rig.state.running()
-        held.release.set()
-        wait_until(lambda: rig.state.ended, "the run has ended")
-
-        was_running = rig.pool.abandon(execution, GONE)
-
-        assert not was_running
-        assert rig.pool.abandoned_count == 0
-        assert rig.wait_for_ends(1) == ["a"]
-
-
-def test_slot_ids_are_never_shared(stubborn: HeldTask) -> None:
-    """The successor in a slot has an id of its own."""
-    with rig_of(registry_of(stubborn), threads=2) as rig:
-        rig.feed("first", kind="stubborn")
-        stubborn.wait_for_start(1)
-        before = rig.state.slot_reports()
-        (execution,) = rig.state.running()
-        rig.pool.abandon(execution, GONE)
-        rig.feed("second", kind="stubborn")
-        stubborn.wait_for_start(1)
-        after = rig.state.slot_reports()
-        stubborn.release.set()
-
-    assert [slot.slot_id for slot in before] == [
-        "default-0-host-1-0",
-        "default-1-host-1-0",
-    ]
-    assert [slot.slot_id for slot in after] == [
-        "default-0-host-1-1",
-        "default-1-host-1-0",
-    ]
-    assert [slot.current_job_id for slot in after] == ["second", None]
-
-
-def test_report_names_a_slot_above_a_lowered_limit_while_it_runs(
-    held: HeldTask,
-) -> None:
-    with rig_of(registry_of(held), threads=2) as rig:
-        rig.feed("a", "b")
-        held.wait_for_start(2)
-        rig.pool.set_limit("default", 1)
-
-        jobs = {slot.current_job_id for slot in rig.state.slot_reports()}
-
-        assert jobs == {"a", "b"}
-        held.release.set()
-
-
-# -- the end -------------------------------------------------------------------------
-
-
-def test_wait_until_quiet_tells_whether_all_has_ended(held: HeldTask) -> None:
-    with rig_of(registry_of(held)) as rig:
-        rig.feed("a")
-        held.wait_for_start(1)
-
-        early = rig.pool.wait_until_quiet(0.01)
-        held.release.set()
-
-        assert not early
-        assert rig.pool.wait_until_quiet(LIMIT_S)
-
-
-def test_close_ends_every_thread(held: HeldTask) -> None:
-    before = thread_count()
-    with rig_of(registry_of(held)) as rig:
-        rig.feed("a", "b")
-        held.release.set()
-        rig.wait_for_ends(2)
-
-        has_ended = rig.pool.close(LIMIT_S)
-
-    assert has_ended
-    # A thread that an earlier test has left may end meanwhile.
-    assert thread_count() <= before
-
-
-def test_close_does_not_wait_for_a_stuck_thread(stubborn: HeldTask) -> None:
-    with rig_of(registry_of(stubborn)) as rig:
-        rig.feed("stuck", kind="stubborn")
-        stubborn.wait_for_start(1)
-
-        assert not rig.pool.close(0.05)
-        stubborn.release.set()
-
-
-def test_a_thread_that_cannot_start_lowers_the_demand(
-    held: HeldTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A13: never claim what cannot run."""
-    with rig_of(registry_of(held), threads=8) as rig:
-        rig.feed("a")
-        held.wait_for_start(1)
-
-        def refuse(_: threading.Thread) -> None:
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(threading.Thread, "start", refuse)
-        rig.feed("b")
-        demand = rig.pool.demand(QUEUES)
-        monkeypatch.undo()
-        held.release.set()
-
-        assert demand == {}
-        assert "cannot start more threads; using 1" in caplog.text
-        assert sorted(rig.wait_for_ends(2)) == ["a", "b"]
-        assert rig.pool.close(LIMIT_S)
-
-
-def test_many_short_runs_are_each_handed_in_once() -> None:
-    total = 2000
-    task = QuickTask("quick", lambda _: Done())
-    with rig_of(registry_of(task), threads=8) as rig:
-        ended: list[str] = []
-        for start in range(0, total, 50):
-            rig.feed(*(f"{n}" for n in range(start, start + 50)), kind="quick")
-        while len(ended) < total:
-            ended.extend(rig.wait_for_ends(1))
-
-    assert sorted(ended, key=int) == [str(n) for n in range(total)]
-    assert sorted(task.job_ids, key=int) == sorted(ended, key=int)
+    assert [execution.job.id for execution in taken] == ["job-1", "job-2"]
+    assert (slots.running, slots.waiting) == (1, 0)
+    assert not found.buffer
+    assert len(found.running) == 1

@@ -27,7 +27,7 @@ from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from tests.support.backends import on_sqlite
 from tests.support.costs import no_hang
 from tests.support.jobs import QUEUE, enqueue
-from tests.support.runtimes import worker_state
+from tests.support.rounds import RoundsRig
 from tests.support.sql import Sql
 
 OURS = flask_forge_jobs.__path__[0]
@@ -215,8 +215,8 @@ def test_a_handler_that_enqueues_at_any_place_is_served_or_refused(
     def call() -> object:
         return INTERRUPTED[name](storage)
 
-    state = worker_state(QUEUE)
-    listener = storage.jobs.ends.listen(state.notify)
+    dispatcher = RoundsRig(queues=(QUEUE,)).dispatcher
+    listener = storage.jobs.ends.listen(dispatcher.notify)
     call()
     for place in places_of(call):
         met: list[int] = []

@@ -6,17 +6,21 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobStatus, NewJob
 from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Throttled
-from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.lease import Lease
+from flask_forge_jobs.runtime.loop.dispatcher import WAKE, Inbox
+from flask_forge_jobs.runtime.loop.handover import Ended, Handover
+from flask_forge_jobs.runtime.run.execution import Execution, Runner, TaskEnvironment
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.state import WorkerState
+from flask_forge_jobs.runtime.slots import Slots
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.context import TaskContext
@@ -25,6 +29,7 @@ from flask_forge_jobs.tasks.registry import TaskRegistry
 # Nothing takes this long; it only turns a hang into a failure.
 LIMIT_S = 30.0
 _LOOK_PERIOD_S = 0.01
+WORKER_ID = "host-1"
 # For runners whose tasks take no tokens.
 NO_RATE_LIMITS = cast("RateLimits", None)
 # For runners whose tasks may run any number of jobs at once.
@@ -175,32 +180,80 @@ def threads_named(prefix: str) -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name.startswith(prefix)]
 
 
-def worker_state(
-    *queue_names: str,
-    clock: Clock | None = None,
-    worker_id: str = "host-1",
-    threads: int = 2,
-    lease_s: float = 60.0,
-    worker_name: str | None = None,
-) -> WorkerState:
-    """Return the state of a worker that serves ``default``, or these queues."""
-    return WorkerState(
-        worker_id,
-        queue_names or ("default",),
-        threads=threads,
-        lease_s=lease_s,
-        clock=clock or SystemClock(),
-        worker_name=worker_name,
+def runner_of(registry: TaskRegistry, clock: Clock) -> Runner:
+    """Return a runner of tasks that enqueue nothing."""
+
+    def refuse(job: NewJob) -> EnqueueResult:
+        raise AssertionError(job)
+
+    return Runner(
+        registry,
+        environment=TaskEnvironment(WORKER_ID, clock, refuse, NO_RATE_LIMITS),
+        scope=contextlib.nullcontext,
+        concurrency=NO_CONCURRENCY,
     )
 
 
-def started(state: WorkerState, job: ClaimedJob) -> Execution:
-    """Register a job as running in a worker's state, without a thread."""
-    queue = state.queues[job.queue_name]
-    queue.buffer.append(Execution(job, state.clock.monotonic()))
-    execution = queue.start_next()
-    execution.started_at = state.clock.monotonic()
-    return execution
+class Bench:
+    """A lease, slots and a handover without a dispatcher.
+
+    Args:
+        queue_names: The queues; by default ``default``.
+        clock: By default the system's.
+        registry: The tasks.
+        threads: How many jobs may run at once.
+        lease_s: How long the lease is.
+    """
+
+    def __init__(
+        self,
+        *queue_names: str,
+        clock: Clock | None = None,
+        registry: TaskRegistry | None = None,
+        threads: int = 2,
+        lease_s: float = 60.0,
+    ) -> None:
+        self.queue_names = queue_names or ("default",)
+        self.clock = clock or SystemClock()
+        self.lease = Lease(lease_s, self.clock)
+        self.slots = Slots(self.queue_names, threads)
+        self.queues = self.slots.queues
+        self.inbox: Inbox = Inbox()
+        self.runner = runner_of(registry or TaskRegistry(), self.clock)
+        self.handover = Handover(
+            self.runner, self.lease, self.slots, partial(self.inbox.put, WAKE)
+        )
+
+    @property
+    def ended(self) -> list[Ended]:
+        """The outcomes that no dispatcher has taken."""
+        return self.handover.ended
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether something has woken the dispatcher."""
+        return not self.inbox.empty()
+
+    def waits(self, job: ClaimedJob) -> Execution:
+        """Let a claimed job wait, without a thread."""
+        execution = Execution(job, self.clock.monotonic())
+        self.queues[job.queue_name].buffer.append(execution)
+        self.slots.waiting += 1
+        return execution
+
+    def started(self, job: ClaimedJob, timeout_s: float | None = None) -> Execution:
+        """Let a claimed job run, without a thread."""
+        execution = Execution(job, self.clock.monotonic(), timeout_s=timeout_s)
+        queue = self.queues[job.queue_name]
+        queue.buffer.appendleft(execution)
+        queue.start_next()
+        self.slots.running += 1
+        execution.started_at = self.clock.monotonic()
+        return execution
+
+    def put(self, execution: Execution, outcome: Outcome) -> None:
+        """Let a run have ended."""
+        self.handover._ended.append((execution, outcome))
 
 
 def claimed(

@@ -29,7 +29,7 @@ class Membership:
         written_until: Callable[[], float],
     ) -> None:
         self._workers = workers
-        self._worker_id = worker_id
+        self.worker_id = worker_id
         self._queue_names = tuple(queue_names)
         self._intervals = Intervals(written_until, SILENT_S)
         self._ages: HeartbeatAges[str] = HeartbeatAges()
@@ -49,4 +49,4 @@ class Membership:
             for worker, _ in seen
             if worker.worker_id not in gone
         }
-        return there | {self._worker_id: self._queue_names}
+        return there | {self.worker_id: self._queue_names}

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import RunId
-from flask_forge_jobs.runtime.outcomes import OutcomeWriter
+from flask_forge_jobs.runtime.loop.handover import Handover
+from flask_forge_jobs.runtime.loop.rounds import Claims
+from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 logger = get_logger(__name__)
@@ -23,19 +25,36 @@ _LOST_ANSWER = "the answer to the claim of job %s was lost; given back"
 
 
 class Strays:
-    """Finds strays and gives them back."""
+    """Finds strays and gives them back.
 
-    def __init__(self, jobs: JobQueue, state: WorkerState) -> None:
+    Args:
+        jobs: The store.
+        handover: Gets the strays.
+        writer: Knows the runs of this worker.
+        claims: Of the dispatcher.
+        clock: Source of time.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        handover: Handover,
+        writer: OutcomeWriter,
+        claims: Claims,
+        clock: Clock,
+    ) -> None:
         self._jobs = jobs
-        self._state = state
+        self._handover = handover
+        self._writer = writer
+        self._claims = claims
+        self._clock = clock
         # Run to the latest claim when a heartbeat first found it.
         self._found: dict[RunId, int] = {}
 
     def note(self, owned: AbstractSet[RunId]) -> None:
         """Record which runs the database has for this worker."""
-        with self._state.lock:
-            newest = self._state.claims.newest
-        known = self._state.runs()
+        newest = self._claims.begun
+        known = self._writer.runs()
         self._found = {
             run: self._found.get(run, newest) for run in owned if run not in known
         }
@@ -45,33 +64,28 @@ class Strays:
 
         Return whether there were any.
         """
-        with self._state.lock:
-            due = {
-                run
-                for run, newest in self._found.items()
-                if self._state.claims.have_ended(newest)
-            }
+        ended = self._claims.ended
+        due = {run for run, newest in self._found.items() if newest <= ended}
         if not due:
             return False
         for run in due:
             del self._found[run]
         # In this order: a run that ends in between is no longer held.
-        known = self._state.runs()
-        now = self._state.clock.monotonic()
+        known = self._writer.runs()
+        now = self._clock.monotonic()
         strays = [
             Execution(job, now)
-            for job in self._jobs.held(self._state.worker_id)
+            for job in self._jobs.held(self._writer.worker_id)
             if job.run_id in due and job.run_id not in known
         ]
         for stray in strays:
             logger.warning(_LOST_ANSWER, stray.job.id)
-        self._state.give_back(strays)
+        self._handover.give_back(strays)
         return True
 
-
-def release_strays(jobs: JobQueue, state: WorkerState, writer: OutcomeWriter) -> None:
-    """Give back every job that this worker still holds after the dispatcher's end."""
-    strays = jobs.held(state.worker_id)
-    for job in strays:
-        logger.warning(_LOST_ANSWER, job.id)
-    writer.release(strays)
+    def release(self) -> None:
+        """Give back all that this worker still holds after the dispatcher's end."""
+        strays = self._jobs.held(self._writer.worker_id)
+        for job in strays:
+            logger.warning(_LOST_ANSWER, job.id)
+        self._writer.release(strays, self._clock.monotonic())

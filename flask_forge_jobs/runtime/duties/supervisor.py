@@ -6,45 +6,60 @@ here, this process's share of the total. When a share shrinks, running jobs fini
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.workers import shares
 from flask_forge_jobs.runtime.duties.membership import Membership
+from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.service import Duty
-from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.queues import QueueConfig
 
 SETTINGS_PERIOD_S = 1.0
 
 
 class Supervisor(Duty):
-    """Applies the settings of the queues while the worker runs."""
+    """Applies the settings of the queues while the worker runs.
+
+    Args:
+        queues: The store.
+        membership: Finds the workers that share the queues.
+        handover: Gets the limits.
+        settings: Gets the settings, by queue.
+        notify: Called with a queue that may run more jobs.
+        clock: Source of time.
+    """
 
     def __init__(
         self,
         queues: QueueConfig,
         membership: Membership,
-        state: WorkerState,
-        pool: SlotPool,
+        handover: Handover,
+        settings: dict[str, QueueSettings],
+        *,
+        notify: Callable[[str], object],
+        clock: Clock,
     ) -> None:
-        super().__init__("supervisor", SETTINGS_PERIOD_S, clock=state.clock)
+        super().__init__("supervisor", SETTINGS_PERIOD_S, clock=clock)
         self._queues = queues
         self._membership = membership
-        self._state = state
-        self._pool = pool
+        self._handover = handover
+        self._settings = settings
+        self._notify = notify
         self._limits: dict[str, int] = {}
 
     def tick(self) -> None:
         """Read the settings and apply them."""
         stored = {queue.name: queue for queue in self._queues.all()}
-        settings = self._state.settings
+        settings = self._settings
         # A deleted queue gets jobs from producers that remember it: as if it were new.
         settings |= {name: stored.get(name) or QueueSettings(name) for name in settings}
         known = stored | settings
         totals = {name: queue.max_workers for name, queue in known.items()}
         found = shares(totals, self._membership.look())
-        for name in self._state.queue_names:
-            self._apply(settings[name], found[name, self._state.worker_id])
+        for name in settings:
+            self._apply(settings[name], found[name, self._membership.worker_id])
 
     def _apply(self, queue: QueueSettings, limit: int) -> None:
         name = queue.name
@@ -54,8 +69,6 @@ class Supervisor(Duty):
         if limit == before:
             return
         self._limits[name] = limit
-        self._pool.set_limit(name, limit)
-        if limit == 0:
-            self._state.give_back_waiting(name)
-        elif before is None or limit > before:
-            self._state.notify(name)
+        self._handover.set_limit(name, limit)
+        if limit and (before is None or limit > before):
+            self._notify(name)

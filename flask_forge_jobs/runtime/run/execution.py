@@ -82,13 +82,14 @@ class Execution:
     started_at: float = 0.0
     ended_at: float = 0.0
     is_start_counted: bool = False
-    stops_at: float | None = None
-    abandons_at: float | None = None
     slot: int = -1
-    thread_id: int = 0
-    is_abandoned: bool = False
     progress: str | None = None
     concurrency_key: str | None = None
+
+    @property
+    def stops_at(self) -> float | None:
+        """When the run has to end, or None without a time limit."""
+        return None if self.timeout_s is None else self.started_at + self.timeout_s
 
     @property
     def wait_us(self) -> int:
@@ -105,6 +106,17 @@ def keep_progress(execution: Execution, text: str) -> None:
     execution.progress = text
 
 
+@dataclass(frozen=True, slots=True)
+class TaskEnvironment:
+    """What all runs of a worker have in common."""
+
+    worker_id: str
+    clock: Clock
+    enqueue: Callable[[NewJob], EnqueueResult]
+    rate_limits: RateLimits
+    mask: Mask = mask_known
+
+
 @dataclass(eq=False)
 class Runner:
     """Runs executions.
@@ -115,13 +127,9 @@ class Runner:
 
     registry: TaskRegistry
     _: KW_ONLY
+    environment: TaskEnvironment
     scope: TaskScope
-    worker_id: str
-    clock: Clock
-    enqueue: Callable[[NewJob], EnqueueResult]
-    rate_limits: RateLimits
     concurrency: ConcurrencyLimits | None
-    mask: Mask = mask_known
     report: Report = keep_progress
     dispose: Dispose = forget_frames
     observer: Observer = NOBODY
@@ -142,11 +150,11 @@ class Runner:
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return its outcome; never raises."""
         try:
-            return _checked(self._run(execution), self.mask)
+            return _checked(self._run(execution), self.environment.mask)
         except BaseException as error:  # noqa: BLE001  # must not end the worker
-            trace = trace_of(error, self.mask)
+            trace = trace_of(error, self.environment.mask)
             logger.error("job %s could not be run: %s", execution.job.id, trace)  # noqa: TRY400
-            failed = Failed(fit(describe_failure(error), self.mask))
+            failed = Failed(fit(describe_failure(error), self.environment.mask))
             self.dispose(error)
             return failed
 
@@ -169,7 +177,7 @@ class Runner:
                     if os.getpid() != process:
                         forks.end_child(job.id)
         except BaseException as error:  # noqa: BLE001  # from the scope, not the task
-            trace = trace_of(error, self.mask)
+            trace = trace_of(error, self.environment.mask)
             logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400
             if outcome is None:  # otherwise the task has ended and only clean-up failed
                 outcome = Failed(describe_failure(error))
@@ -177,23 +185,23 @@ class Runner:
         return outcome
 
     def _context(self, execution: Execution) -> TaskContext:
-        job = execution.job
+        job, environment = execution.job, self.environment
         return TaskContext(
             job_id=job.id,
             kind=job.kind,
             queue_name=job.queue_name,
             attempt=job.attempts,
             max_attempts=job.max_attempts,
-            worker_id=self.worker_id,
+            worker_id=environment.worker_id,
             cancel=execution.token,
             deadline=execution.stops_at,
-            clock=self.clock,
-            enqueue_job=self.enqueue,
+            clock=environment.clock,
+            enqueue_job=environment.enqueue,
             progress_sink=lambda text: self.report(execution, text),
-            rate_limits=self.rate_limits,
+            rate_limits=environment.rate_limits,
             throttle_attempts=job.throttle_attempts,
             carried={} if job.carried is None else json.loads(job.carried),
-            mask=self.mask,
+            mask=environment.mask,
             dispose=self.dispose,
         )
 
@@ -208,7 +216,9 @@ class Runner:
         job = execution.job
         try:
             key = limit.key_of(task.kind, job.payload)  # the same for an alias
-            if concurrency.acquire(job, self.worker_id, key, limit.max_concurrent):
+            if concurrency.acquire(
+                job, self.environment.worker_id, key, limit.max_concurrent
+            ):
                 execution.concurrency_key = key
                 return None
         except InvalidInputError:
@@ -223,14 +233,14 @@ class Runner:
         Most likely a deploy is in progress and another worker has the task.
         """
         message = f"no task registered for kind: {job.kind}"
-        now = self.clock.monotonic()
+        now = self.environment.clock.monotonic()
         if now - self._warned_at.get(job.kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:
             if len(self._warned_at) >= MOST_WARNED:
                 self._warned_at.clear()
             self._warned_at[job.kind] = now
             logger.warning("%s; its jobs wait", one_line(message))
         wait_s = min(2.0 ** min(job.throttle_attempts, 30), MISSING_TASK_WAIT_S)
-        return Snooze(wait_s, fit(message, self.mask))
+        return Snooze(wait_s, fit(message, self.environment.mask))
 
 
 def _checked(outcome: object, mask: Mask) -> Outcome:

@@ -84,9 +84,13 @@ class _TaskServer:
     def _run(self, run: messages.TaskRun) -> Outcome:
         clock = self._plan.clock
         now = clock.monotonic()
-        execution = Execution(run.job, now, token=self._token, started_at=now)
-        if run.seconds_left is not None:
-            execution.stops_at = now + run.seconds_left
+        execution = Execution(
+            run.job,
+            now,
+            token=self._token,
+            timeout_s=run.seconds_left,
+            started_at=now,
+        )
         runner = self._plan.runner(
             self._plan.registry, run.worker_id, concurrency=None, report=self._report
         )

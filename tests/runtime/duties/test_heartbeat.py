@@ -13,23 +13,33 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import SchemaTooNewError, StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimedJob, HeartbeatReport
 from flask_forge_jobs.model.outcomes import Done, Released
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.duties.heartbeat import (
     BEATS_PER_LEASE,
-    LONG_RUN_S,
-    REPORT_PERIOD_S,
-    SHOW_PERIOD_S,
     TICK_S,
     Heartbeat,
+    beat_period_s,
 )
+from flask_forge_jobs.runtime.duties.registration import (
+    REPORT_PERIOD_S,
+    SHOW_PERIOD_S,
+    Registration,
+)
+from flask_forge_jobs.runtime.duties.renewal import LONG_RUN_S, Renewal
+from flask_forge_jobs.runtime.duties.strays import Strays
+from flask_forge_jobs.runtime.loop.rounds import Claims
+from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
+from flask_forge_jobs.runtime.plan import WorkerOptions
 from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import StorageMovedError, left_s
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all
 from tests.support.later_steps import ADDITIVE, migrated
-from tests.support.runtimes import claimed, started, worker_state
+from tests.support.runtimes import Bench, claimed
 from tests.support.sql import Sql
 
 HOST = "host-1"
@@ -44,45 +54,63 @@ class Resting(Duty):
         raise AssertionError
 
 
-class Rig:
+class Rig(Bench):
     def __init__(self, storage: Storage, lease_s: float = LEASE_S) -> None:
+        self.moving = MovingClock()
+        super().__init__(clock=self.moving, threads=1, lease_s=lease_s)
         self.storage = storage
-        self.clock = MovingClock()
         self.began_at = self.clock.monotonic()
-        self.state = worker_state(
-            clock=self.clock,
-            worker_id=HOST,
-            threads=1,
-            lease_s=lease_s,
-            worker_name="left",
-        )
-        self.state.queues["default"].limit = 1
-        self.heartbeat = Heartbeat(
+        self.queues["default"].limit = 1
+        self.notified = 0
+        writer = OutcomeWriter(
             storage.jobs,
-            storage.workers,
-            self.state,
-            recorder=storage.recorder,
-            database=storage.database,
-            duties=[Resting("cron", 5.0, clock=self.clock)],
+            HOST,
+            self.handover,
+            OutcomeMapper(QueueSettings, None),
+            storage.recorder,
         )
+        strays = Strays(storage.jobs, self.handover, writer, Claims(), self.clock)
+        self.heartbeat = Heartbeat(
+            self.lease,
+            Renewal(storage.jobs, HOST, self.handover, strays, storage.recorder),
+            Registration(
+                storage.workers,
+                HOST,
+                WorkerOptions(
+                    threads=1,
+                    lease_s=lease_s,
+                    cancel_grace_s=1.0,
+                    queue_names=self.queue_names,
+                    name="left",
+                ),
+                self.handover,
+                self.lease,
+                duties=[Resting("cron", 5.0, clock=self.clock)],
+                longest_s=beat_period_s(lease_s),
+            ),
+            self.handover,
+            database=storage.database,
+            on_return=self.note_return,
+        )
+
+    def note_return(self) -> None:
+        self.notified += 1
 
     def start_job(self) -> Execution:
         enqueue(self.storage)
-        return started(self.state, claim_one(self.storage, owner=HOST))
+        return self.started(claim_one(self.storage, owner=HOST))
 
     def end(self, execution: Execution) -> None:
-        self.state.queues["default"].leave(execution)
+        self.slots.leave(execution)
 
     def strays(self) -> list[ClaimedJob]:
         """Return what was given back."""
         return [
-            execution.job
-            for execution, outcome in self.state.ended
-            if outcome == Released()
+            execution.job for execution, outcome in self.ended if outcome == Released()
         ]
 
     def tick(self, seconds: float = 0.0) -> None:
-        self.clock.move(seconds)
+        self.moving.move(seconds)
         self.heartbeat.tick()
 
 
@@ -91,21 +119,17 @@ def rig(storage: Storage) -> Rig:
     return Rig(storage)
 
 
-def test_a_tick_tells_whether_it_asked_the_database(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tick_tells_whether_it_asked_the_database(rig: Rig) -> None:
     """Otherwise one that had nothing to ask would call it reachable."""
-    notified: list[str | None] = []
-    monkeypatch.setattr(rig.state, "notify", lambda name=None: notified.append(name))
     rig.tick()
     rig.heartbeat._is_cut_off = True
 
-    rig.clock.move(TICK_S)
+    rig.moving.move(TICK_S)
     assert rig.heartbeat.tick() is False
-    assert notified == []
+    assert rig.notified == 0
     rig.start_job()
     assert rig.heartbeat.tick() is True
-    assert notified == [None]
+    assert rig.notified == 1
 
 
 # -- what others see -----------------------------------------------------------------
@@ -120,7 +144,7 @@ def test_a_process_shows_itself_between_its_beats(rig: Rig, sql: Sql) -> None:
         rig.tick(TICK_S)
         if sql.value("SELECT heartbeat_at FROM forge_worker"):
             shown.append(rig.clock.monotonic())
-            assert rig.state.shown_at == shown[-1]
+            assert rig.lease.shown_at == shown[-1]
 
     assert [later - earlier for earlier, later in pairwise(shown)] == [
         SHOW_PERIOD_S
@@ -151,9 +175,9 @@ def test_a_process_that_cannot_renew_its_jobs_does_not_show_itself(
 def test_with_a_short_lease_it_shows_itself_as_often_as_it_beats(
     storage: Storage,
 ) -> None:
-    heartbeat = Rig(storage, lease_s=3.0).heartbeat
+    rig = Rig(storage, lease_s=3.0)
 
-    assert heartbeat._show.length_s == 0.5
+    assert rig.heartbeat._registration._show.length_s == 0.5
 
 
 def test_pod_heartbeat_round_trips_name_and_queues(rig: Rig) -> None:
@@ -322,7 +346,7 @@ def test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run(
     rig.tick()
     rescue_all(rig.storage)
     Sql(database_settings).age(60.0)
-    second = started(rig.state, claim_one(rig.storage, owner=HOST))
+    second = rig.started(claim_one(rig.storage, owner=HOST))
 
     rig.tick(BEAT_S)
 
@@ -353,7 +377,7 @@ def test_a_job_whose_outcome_is_not_stored_yet_is_no_stray(
     execution = rig.start_job()
     if known == "unwritten":
         rig.end(execution)
-        rig.state.ended.append((execution, Done()))
+        rig.put(execution, Done())
 
     for _ in range(3):
         rig.tick(BEAT_S)
@@ -366,12 +390,12 @@ def test_a_job_whose_outcome_is_not_stored_yet_is_no_stray(
 
 def test_freshness_ends_a_lease_after_the_last_beat(rig: Rig) -> None:
     rig.tick()
-    rig.clock.move(LEASE_S - 0.1)
-    before = rig.state.is_fresh
-    rig.clock.move(0.2)
+    rig.moving.move(LEASE_S - 0.1)
+    before = rig.lease.is_fresh
+    rig.moving.move(0.2)
 
     assert before
-    assert not rig.state.is_fresh
+    assert not rig.lease.is_fresh
 
 
 def test_a_beat_counts_from_its_begin(
@@ -383,7 +407,7 @@ def test_a_beat_counts_from_its_begin(
 
     def ask_slowly(*arguments: Any) -> HeartbeatReport:
         report = ask(*arguments)
-        rig.clock.move(5.0)
+        rig.moving.move(5.0)
         return report
 
     monkeypatch.setattr(jobs, "heartbeat", ask_slowly)
@@ -391,9 +415,9 @@ def test_a_beat_counts_from_its_begin(
     leased_from = rig.clock.since_boot()
     rig.tick()
 
-    assert rig.state.last_beat_at == began_at
-    assert rig.state.leased_from == leased_from
-    assert rig.state.shown_at == began_at
+    assert rig.lease.last_beat_at == began_at
+    assert rig.lease._ends_at == leased_from + LEASE_S
+    assert rig.lease.shown_at == began_at
 
 
 def test_only_a_beat_that_was_stored_counts(
@@ -408,29 +432,28 @@ def test_only_a_beat_that_was_stored_counts(
         patched.setattr(type(rig.storage.jobs), "heartbeat", refuse)
         with pytest.raises(StorageUnavailableError):
             rig.tick(LEASE_S)
-    stale = rig.state.is_fresh
+    stale = rig.lease.is_fresh
     rig.tick(TICK_S)
 
     assert not stale
-    assert rig.state.is_fresh
+    assert rig.lease.is_fresh
 
 
 def test_it_beats_at_once_after_a_sleep_of_the_host(rig: Rig) -> None:
     rig.tick()
-    rig.clock.sleep(LEASE_S)
-    woken = rig.state.is_fresh
+    rig.moving.sleep(LEASE_S)
+    woken = rig.lease.is_fresh
     rig.tick()
 
     assert not woken
-    assert rig.state.is_fresh
+    assert rig.lease.is_fresh
 
 
 def test_the_beat_that_ends_a_silence_gives_back_what_waits(rig: Rig) -> None:
     """Others have taken these jobs by then; what waits within a lease stays."""
     rig.tick()
-    queue = rig.state.queues["default"]
-    waiting = Execution(claimed(), rig.clock.monotonic())
-    queue.buffer.append(waiting)
+    queue = rig.queues["default"]
+    waiting = rig.waits(claimed())
 
     rig.tick(LEASE_S - 0.1)
     kept = list(queue.buffer)
@@ -438,8 +461,8 @@ def test_the_beat_that_ends_a_silence_gives_back_what_waits(rig: Rig) -> None:
 
     assert kept == [waiting]
     assert list(queue.buffer) == []
-    assert rig.state.ended == [(waiting, Released())]
-    assert rig.state.is_fresh
+    assert rig.ended == [(waiting, Released())]
+    assert rig.lease.is_fresh
 
 
 def test_a_beat_that_gets_through_again_wakes_the_dispatcher(
@@ -456,13 +479,13 @@ def test_a_beat_that_gets_through_again_wakes_the_dispatcher(
         for _ in range(2):
             with pytest.raises(StorageUnavailableError):
                 rig.tick(BEAT_S)
-    before = rig.state.signal.is_set()
+    before = bool(rig.notified)
     rig.tick(BEAT_S)
-    after = rig.state.signal.is_set()
-    rig.state.signal.clear()
+    after = bool(rig.notified)
+    rig.notified = 0
     rig.tick(BEAT_S)
 
-    assert (before, after, rig.state.signal.is_set()) == (False, True, False)
+    assert (before, after, bool(rig.notified)) == (False, True, False)
 
 
 def test_a_tick_has_half_a_lease_for_all_it_asks(
@@ -491,7 +514,7 @@ def test_a_tick_that_hangs_is_stuck_before_the_lease_ends(
     def hang(*_: object) -> None:
         seen.append(rig.heartbeat.is_stuck)
         # So long before the end that it is not over when the process has ended.
-        rig.clock.move(LEASE_S - 1.5 * BEAT_S)
+        rig.moving.move(LEASE_S - 1.5 * BEAT_S)
         seen.append(rig.heartbeat.is_stuck)
         raise StorageUnavailableError("after all")
 
@@ -556,7 +579,7 @@ def test_runs_that_go_on_are_counted_as_started(storage: Storage) -> None:
 def test_a_schema_that_this_code_knows_is_no_reason_to_stop(rig: Rig) -> None:
     rig.tick()
 
-    assert not rig.state.is_outdated
+    assert not rig.lease.is_outdated
 
 
 def test_a_newer_step_that_older_code_can_read_is_none_either(
@@ -566,7 +589,7 @@ def test_a_newer_step_that_older_code_can_read_is_none_either(
     with migrated(database_settings, ADDITIVE):
         rig.tick()
 
-    assert not rig.state.is_outdated
+    assert not rig.lease.is_outdated
 
 
 def test_a_newer_schema_is_told_once_with_both_versions(
@@ -577,7 +600,7 @@ def test_a_newer_schema_is_told_once_with_both_versions(
             with pytest.raises(SchemaTooNewError):
                 rig.tick(BEAT_S)
 
-    assert rig.state.is_outdated
-    assert not rig.state.may_claim()
+    assert rig.lease.is_outdated
+    assert not rig.lease.may_claim()
     assert caplog.text.count("claiming no more jobs: schema version 99: ") == 1
     assert "this package knows" in caplog.text

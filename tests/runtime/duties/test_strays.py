@@ -9,20 +9,39 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.duties.strays import Strays, release_strays
-from flask_forge_jobs.runtime.outcomes import OutcomeMapper, OutcomeWriter
+from flask_forge_jobs.runtime.duties.strays import Strays
+from flask_forge_jobs.runtime.loop.rounds import Claims
+from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OTHER, OWNER, claim_one, enqueue, finish
-from tests.support.runtimes import started, worker_state
+from tests.support.runtimes import Bench
 
 
-class Rig:
+class Rig(Bench):
     def __init__(self, storage: Storage) -> None:
+        super().__init__(clock=MovingClock())
         self.storage = storage
-        self.state = worker_state(worker_id=OWNER, clock=MovingClock())
-        self.claims = self.state.claims
-        self.strays = Strays(storage.jobs, self.state)
+        self.claims = Claims()
+        writer = OutcomeWriter(
+            storage.jobs,
+            OWNER,
+            self.handover,
+            OutcomeMapper(QueueSettings, None),
+            storage.recorder,
+        )
+        self.strays = Strays(
+            storage.jobs, self.handover, writer, self.claims, self.clock
+        )
+
+    def begin(self) -> None:
+        """Begin a claim."""
+        self.claims.begun += 1
+
+    def end(self) -> None:
+        """End it."""
+        self.claims.ended = self.claims.begun
 
     def claim(self, owner: str = OWNER) -> ClaimedJob:
         enqueue(self.storage)
@@ -36,11 +55,11 @@ class Rig:
 
     @property
     def given_back(self) -> list[ClaimedJob]:
-        return [e.job for e, outcome in self.state.ended if outcome == Released()]
+        return [e.job for e, outcome in self.ended if outcome == Released()]
 
     def know(self, job: ClaimedJob) -> None:
         """Have a job run here."""
-        started(self.state, job)
+        self.started(job)
 
 
 @pytest.fixture
@@ -56,12 +75,12 @@ def test_a_job_that_nobody_knows_goes_back_as_it_was_claimed(rig: Rig) -> None:
 
 
 def test_a_job_of_a_claim_under_way_may_still_arrive(rig: Rig) -> None:
-    rig.claims.begin()
+    rig.begin()
     job = rig.claim()
     early = [list(rig.beat()) for _ in range(3)]
 
     rig.know(job)
-    rig.claims.end()
+    rig.end()
 
     assert early == [[], [], []]
     assert rig.beat() == []
@@ -69,11 +88,11 @@ def test_a_job_of_a_claim_under_way_may_still_arrive(rig: Rig) -> None:
 
 def test_a_job_that_has_arrived_since_the_beat_is_none(rig: Rig) -> None:
     """It would start here and somewhere else."""
-    rig.claims.begin()
+    rig.begin()
     job = rig.claim()
     rig.beat()
     rig.know(job)
-    rig.claims.end()
+    rig.end()
 
     rig.strays.give_back()
 
@@ -81,10 +100,10 @@ def test_a_job_that_has_arrived_since_the_beat_is_none(rig: Rig) -> None:
 
 
 def test_it_is_looked_for_between_two_beats(rig: Rig) -> None:
-    rig.claims.begin()
+    rig.begin()
     stray = rig.claim()
     rig.beat()
-    rig.claims.end()
+    rig.end()
 
     rig.strays.give_back()
 
@@ -92,21 +111,21 @@ def test_it_is_looked_for_between_two_beats(rig: Rig) -> None:
 
 
 def test_a_claim_that_began_later_cannot_bring_it(rig: Rig) -> None:
-    rig.claims.begin()
+    rig.begin()
     stray = rig.claim()
     rig.beat()
-    rig.claims.end()
-    rig.claims.begin()
+    rig.end()
+    rig.begin()
 
     assert rig.beat() == [stray]
 
 
 def test_a_job_that_has_ended_meanwhile_is_none(rig: Rig) -> None:
-    rig.claims.begin()
+    rig.begin()
     job = rig.claim()
     rig.beat()
     finish(rig.storage, job, Done())
-    rig.claims.end()
+    rig.end()
 
     rig.strays.give_back()
 
@@ -123,17 +142,11 @@ def test_a_job_that_was_given_back_and_claimed_again_is_another_run(rig: Rig) ->
 
 
 def test_release_gives_back_whatever_is_ours(rig: Rig) -> None:
-    rig.claims.begin()
+    rig.begin()
     job, _, cancelled = rig.claim(), rig.claim(OTHER), rig.claim()
     rig.storage.job_admin.cancel(cancelled.id)
 
-    writer = OutcomeWriter(
-        rig.storage.jobs,
-        rig.state,
-        OutcomeMapper(QueueSettings, None),
-        rig.storage.recorder,
-    )
-    release_strays(rig.storage.jobs, rig.state, writer)
+    rig.strays.release()
 
     released = rig.storage.job_reader.get(job.id)
     assert (released.status, released.attempts) == (JobStatus.PENDING, 0)

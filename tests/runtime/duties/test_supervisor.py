@@ -12,21 +12,20 @@ from flask_forge_jobs.model.queues import (
 )
 from flask_forge_jobs.runtime.duties.membership import Membership
 from flask_forge_jobs.runtime.duties.supervisor import Supervisor
-from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
-from tests.support.runtimes import claimed, worker_state
+from tests.support.runtimes import Bench, claimed
 
 
-class Rig:
+class Rig(Bench):
     def __init__(self, storage: Storage, *names: str) -> None:
         clock = MovingClock()
-        self.state = worker_state(*names, clock=clock, worker_id="own")
-        self.state.schedule.maybe_ready.clear()
-        self.queues = storage.queues
+        super().__init__(*names, clock=clock)
+        self.config = storage.queues
         self.workers = storage.workers
         self.limits: list[tuple[str, int]] = []
+        self.notified: set[str] = set()
         for name in names:
             storage.queues.ensure(name)
         membership = Membership(
@@ -35,13 +34,20 @@ class Rig:
             queue_names=names,
             written_until=clock.monotonic,
         )
+        self.settings = {name: QueueSettings(name) for name in names}
         self.supervisor = Supervisor(
-            storage.queues, membership, self.state, cast("SlotPool", self)
+            storage.queues,
+            membership,
+            cast("Handover", self),
+            self.settings,
+            notify=self.notified.add,
+            clock=clock,
         )
 
     def set_limit(self, queue_name: str, limit: int) -> None:
-        """Stand for the pool, and note what it is told."""
+        """Stand for the handover, and note what it is told."""
         self.limits.append((queue_name, limit))
+        self.handover.set_limit(queue_name, limit)
 
     def tick(self) -> list[tuple[str, int]]:
         """Tick and return the limits that changed."""
@@ -51,8 +57,8 @@ class Rig:
 
     def woken(self) -> set[str]:
         """Take the queues that are looked at anew."""
-        names = set(self.state.schedule.maybe_ready)
-        self.state.schedule.maybe_ready.clear()
+        names = set(self.notified)
+        self.notified.clear()
         return names
 
 
@@ -60,7 +66,7 @@ def test_supervisor_follows_max_workers(storage: Storage) -> None:
     rig = Rig(storage, "default")
     first = rig.tick()
 
-    rig.queues.change("default", {"max_workers": 3})
+    rig.config.change("default", {"max_workers": 3})
     second = rig.tick()
     third = rig.tick()
 
@@ -75,25 +81,25 @@ def test_supervisor_stops_a_paused_queue_and_gives_back_its_claims(
     rig = Rig(storage, "default", "other")
     rig.tick()
     for job in (claimed("a"), claimed("b", queue="other")):
-        rig.state.queues[job.queue_name].buffer.append(Execution(job, 0.0))
+        rig.waits(job)
 
-    rig.queues.change("default", {"paused": True})
+    rig.config.change("default", {"paused": True})
     changed = rig.tick()
 
     assert changed == [("default", 0)]
-    assert [execution.job.id for execution, _ in rig.state.ended] == ["a"]
+    assert [execution.job.id for execution, _ in rig.ended] == ["a"]
 
 
 def test_supervisor_looks_for_work_when_a_queue_may_run_more(storage: Storage) -> None:
     rig = Rig(storage, "default")
-    rig.queues.change("default", {"paused": True})
+    rig.config.change("default", {"paused": True})
     rig.tick()
     woken = [rig.woken()]
 
-    rig.queues.change("default", {"paused": False})
+    rig.config.change("default", {"paused": False})
     rig.tick()
     woken.append(rig.woken())
-    rig.queues.change("default", {"max_workers": 2})
+    rig.config.change("default", {"max_workers": 2})
     rig.tick()
     woken.append(rig.woken())
 
@@ -102,7 +108,7 @@ def test_supervisor_looks_for_work_when_a_queue_may_run_more(storage: Storage) -
 
 def test_supervisor_shares_with_other_processes_of_the_queue(storage: Storage) -> None:
     rig = Rig(storage, "default")
-    rig.queues.change("default", {"max_workers": 9})
+    rig.config.change("default", {"max_workers": 9})
     rig.workers.beat("host-1", None, ["default"], [])
     rig.workers.beat("host-2", None, ["default", "other"], [])
     rig.workers.beat("host-3", None, ["other"], [])
@@ -113,7 +119,7 @@ def test_supervisor_shares_with_other_processes_of_the_queue(storage: Storage) -
 def test_supervisor_counts_a_process_without_queues_for_all(storage: Storage) -> None:
     """``legacy_empty_queue_pod_is_eligible_for_every_queue``."""
     rig = Rig(storage, "default")
-    rig.queues.change("default", {"max_workers": 8})
+    rig.config.change("default", {"max_workers": 8})
     rig.workers.beat("host-2", None, [], [])
 
     assert rig.tick() == [("default", 4)]
@@ -121,7 +127,7 @@ def test_supervisor_counts_a_process_without_queues_for_all(storage: Storage) ->
 
 def test_supervisor_notices_at_once_who_joins_and_leaves(storage: Storage) -> None:
     rig = Rig(storage, "default")
-    rig.queues.change("default", {"max_workers": 8})
+    rig.config.change("default", {"max_workers": 8})
     rig.tick()
 
     rig.workers.beat("host-2", None, ["default"], [])
@@ -140,7 +146,7 @@ def test_supervisor_gives_each_queue_its_own_turn(storage: Storage) -> None:
     names = [f"q{number}" for number in range(10)]
     rig = Rig(storage, *names)
     for name in names:
-        rig.queues.change(name, {"max_workers": 1})
+        rig.config.change(name, {"max_workers": 1})
     rig.workers.beat("host-2", None, names, [])
 
     shared = dict(rig.tick())
@@ -159,7 +165,7 @@ def test_supervisor_leaves_everything_when_it_cannot_read(
         raise StorageUnavailableError("gone")
 
     monkeypatch.setattr(type(storage.workers), "heartbeat_ages", fail)
-    rig.queues.change("default", {"max_workers": 2})
+    rig.config.change("default", {"max_workers": 2})
     with pytest.raises(StorageUnavailableError):
         rig.tick()
 
@@ -172,12 +178,12 @@ def test_supervisor_forgets_the_settings_of_a_queue_that_is_gone(
 ) -> None:
     """A producer that remembers the queue may still add jobs to it."""
     rig = Rig(storage, "default")
-    rig.queues.change("default", changes)
+    rig.config.change("default", changes)
     rig.tick()
     rig.woken()
 
-    rig.queues.delete("default")
+    rig.config.delete("default")
 
     assert rig.tick() == [("default", DEFAULT_MAX_WORKERS)]
-    assert rig.state.settings_of("default") == QueueSettings("default")
+    assert rig.settings["default"] == QueueSettings("default")
     assert rig.woken() == {"default"}

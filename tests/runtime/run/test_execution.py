@@ -22,6 +22,7 @@ from flask_forge_jobs.runtime.run.execution import (
     WARN_PERIOD_S,
     Execution,
     Runner,
+    TaskEnvironment,
     TaskScope,
 )
 from flask_forge_jobs.tasks.context import TaskContext
@@ -49,11 +50,10 @@ def runner_of(
 ) -> Runner:
     return Runner(
         registry,
+        environment=TaskEnvironment(
+            "host-1", clock or MovingClock(), no_enqueue, NO_RATE_LIMITS
+        ),
         scope=scope,
-        worker_id="host-1",
-        clock=clock or MovingClock(),
-        enqueue=no_enqueue,
-        rate_limits=NO_RATE_LIMITS,
         concurrency=NO_CONCURRENCY,
     )
 
@@ -357,7 +357,7 @@ def test_the_time_limit_of_a_job_comes_before_its_task_s() -> None:
 def test_a_task_learns_what_it_runs_for() -> None:
     seen: list[TaskContext] = []
     task = QuickTask("quick", seen.append)
-    execution = Execution(claimed("job-7", "quick", attempts=5), 0.0, stops_at=9.0)
+    execution = Execution(claimed("job-7", "quick", attempts=5), 0.0, timeout_s=9.0)
 
     runner_of(registry_of(task)).run(execution)
     (context,) = seen

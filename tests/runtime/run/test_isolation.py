@@ -20,7 +20,6 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.run_end import CancelReason
-from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.run import isolation
 from flask_forge_jobs.runtime.run.isolation import (
     IsolatingRegistry,
@@ -31,6 +30,7 @@ from flask_forge_jobs.runtime.run.isolation import (
     isolated_kinds,
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import CancelToken, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry

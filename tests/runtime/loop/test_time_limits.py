@@ -1,4 +1,4 @@
-"""Limits of runs that only pretend; real ones are in ``test_dispatcher.py``."""
+"""Limits of runs that only pretend; real ones are in ``test_rounds.py``."""
 
 from __future__ import annotations
 
@@ -8,37 +8,42 @@ import pytest
 
 from flask_forge_jobs.model.outcomes import Outcome
 from flask_forge_jobs.model.run_end import CancelReason
-from flask_forge_jobs.runtime.dispatcher import TimeLimits
+from flask_forge_jobs.runtime.loop.handover import Handover
+from flask_forge_jobs.runtime.loop.time_limits import TimeLimits
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.slots import SlotPool
-from tests.support.runtimes import claimed, started, worker_state
+from tests.support.clocks import MovingClock
+from tests.support.runtimes import Bench, claimed
 
 GRACE_S = 10.0
 
 
-class Rig:
-    """Runs of a state without threads; stands for the pool as well."""
+class Rig(Bench):
+    """Runs without threads; stands for the handover as well."""
 
     def __init__(self, *, own_s: float = 0.0) -> None:
-        self.state = worker_state()
+        super().__init__(clock=MovingClock())
         self.abandoned: list[Execution] = []
         self.limits = TimeLimits(
-            self.state,
-            cast("SlotPool", self),
+            cast("Handover", self),
             stop_limit_s=lambda _: own_s,
             cancel_grace_s=GRACE_S,
         )
 
-    def run_until(self, stops_at: float | None) -> Execution:
-        execution = started(self.state, claimed())
-        execution.stops_at = stops_at
+    @property
+    def running(self) -> list[Execution]:
+        return self.handover.running
+
+    def run_until(self, limit_s: float | None) -> Execution:
+        number = len(self.running)
+        execution = self.started(claimed(f"job-{number}"), timeout_s=limit_s)
+        execution.started_at = 0.0
         return execution
 
     def abandon(self, execution: Execution, outcome: Outcome) -> bool:
         del outcome
         if execution.ended_at:
             return False
-        self.state.queues["default"].abandon(execution)
+        self.queues["default"].abandon(execution)
         self.abandoned.append(execution)
         return True
 
@@ -46,12 +51,12 @@ class Rig:
 def test_a_run_is_asked_to_stop_and_then_loses_its_slot() -> None:
     rig = Rig()
     execution, endless = rig.run_until(5.0), rig.run_until(None)
-    looks = [rig.limits.next_look()]
+    looks = [rig.limits.look()]
     rig.limits.enforce(4.9)
     early = execution.token.reason
     rig.limits.enforce(5.0)
     asked = execution.token.reason
-    looks.append(rig.limits.next_look())
+    looks.append(rig.limits.look())
     rig.limits.enforce(5.0 + GRACE_S - 0.1)
     waited = list(rig.abandoned)
 
@@ -60,7 +65,7 @@ def test_a_run_is_asked_to_stop_and_then_loses_its_slot() -> None:
     assert (early, asked, waited) == (None, CancelReason.TIMEOUT, [])
     assert rig.abandoned == [execution]
     assert looks == [5.0, 5.0 + GRACE_S]
-    assert rig.limits.next_look() is None
+    assert rig.limits.look() is None
     assert not endless.token.is_cancelled
 
 
@@ -69,7 +74,7 @@ def test_the_next_look_is_at_the_first_limit() -> None:
     for stops_at in (7.0, 5.0, None, 9.0):
         rig.run_until(stops_at)
 
-    assert rig.limits.next_look() == 5.0
+    assert rig.limits.look() == 5.0
 
 
 @pytest.mark.parametrize(("own_s", "gone_at"), [(3.0, 15.0), (30.0, 35.0)])
@@ -81,7 +86,7 @@ def test_a_task_that_ends_a_process_of_its_own_has_the_time_for_it(
 
     rig.limits.enforce(5.0)
 
-    assert rig.limits.next_look() == gone_at
+    assert rig.limits.look() == gone_at
 
 
 def test_a_run_that_has_just_ended_keeps_its_outcome(

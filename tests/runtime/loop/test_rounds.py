@@ -5,191 +5,30 @@ What it does with real ones is in ``test_runtime.py``.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Iterator
 
 import pytest
 
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
-from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatReport
-from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Failed
-from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.model.run_end import CancelReason, JobUpdate
-from flask_forge_jobs.runtime.dispatcher import (
-    GIVE_BACK_AFTER_S,
-    LONGEST_ROUND_S,
+from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.runtime.claim_schedule import (
     POLL_WITH_PUSH_S,
     POLL_WITHOUT_PUSH_S,
-    Dispatcher,
-    TimeLimits,
 )
-from flask_forge_jobs.runtime.outcomes import (
-    UNSTORABLE_MESSAGE,
-    OutcomeMapper,
-    OutcomeWriter,
-)
-from flask_forge_jobs.runtime.run.execution import Execution, Runner
+from flask_forge_jobs.runtime.loop.rounds import GIVE_BACK_AFTER_S
+from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.run.outcome import UNSTORABLE_MESSAGE
 from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S
-from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.recorder import Recorder
-from tests.support.clocks import MovingClock
+from tests.support.rounds import CANCEL_GRACE_S, LEASE_S, finished, known
+from tests.support.rounds import RoundsRig as Rig
 from tests.support.runtimes import (
-    LIMIT_S,
-    NO_CONCURRENCY,
-    NO_RATE_LIMITS,
     HeldTask,
     QuickTask,
     claimed,
-    registry_of,
     wait_until,
-    worker_state,
 )
-
-OWNER = "host-1"
-CANCEL_GRACE_S = 10.0
-LEASE_S = 60.0
-
-
-class ScriptedJobs:
-    """Stands for the hot path: hands out what the test prepared and notes the rest."""
-
-    def __init__(self) -> None:
-        self.ready: dict[str, list[ClaimedJob]] = {}
-        self.due_in_s: dict[str, float] = {}
-        self.written: list[JobUpdate] = []
-        self.demands: list[dict[str, int]] = []
-        self.asked: list[list[str]] = []
-        self.refused: list[str] = []
-        self.error: BaseException | None = None
-        self.late_error: Exception | None = None
-        self.bad_ids: set[str] = set()
-        self.during_exchange: Callable[[], object] = lambda: None
-
-    def exchange(
-        self,
-        owner: str,
-        updates: Sequence[JobUpdate],
-        demand: Mapping[str, int],
-        *,
-        promote: bool = True,
-    ) -> ClaimBatch:
-        del promote
-        assert owner == OWNER
-        self.demands.append(dict(demand))
-        if self.error is not None:
-            raise self.error
-        if any(each.job.id in self.bad_ids and each.result for each in updates):
-            raise StorageError("PostgreSQL refused the statement (22P05)")
-        self.written.extend(updates)
-        exchange = ClaimBatch(refused=list(self.refused))
-        for name, count in demand.items():
-            ready = self.ready.get(name, [])
-            exchange.claimed.extend(ready[:count])
-            del ready[:count]
-        self.during_exchange()
-        if self.late_error is not None:
-            raise self.late_error
-        return exchange
-
-    def finish(self, owner: str, updates: Sequence[JobUpdate]) -> list[str]:
-        return self.exchange(owner, updates, {}).refused
-
-    def heartbeat(self, owner: str, progress: Mapping[str, str]) -> HeartbeatReport:
-        del owner, progress
-        if self.error is not None:
-            raise self.error
-        return HeartbeatReport(frozenset(), frozenset())
-
-    def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
-        names = list(queue_names)
-        self.asked.append(names)
-        if self.error is not None:
-            raise self.error
-        waits = [self.due_in_s[name] for name in names if name in self.due_in_s]
-        return min(waits) if waits else None
-
-
-class Rig:
-    """A dispatcher that goes round only when the test says so."""
-
-    # For how long others have not seen this process.
-    silent_s = 0.0
-
-    def __init__(self, *tasks: HeldTask | QuickTask, **options: object) -> None:
-        self.clock = MovingClock()
-        self.recorder = Recorder(self.clock)
-        self.jobs = ScriptedJobs()
-        queues = cast("Sequence[str]", options.get("queues", ("default",)))
-        self.state = worker_state(
-            *queues,
-            clock=self.clock,
-            worker_id=OWNER,
-            threads=cast("int", options.get("threads", 2)),
-            lease_s=LEASE_S,
-        )
-        self.is_pushing = True
-        self.state.is_pushing = lambda: self.is_pushing
-        runner = Runner(
-            registry_of(*tasks),
-            scope=contextlib.nullcontext,
-            worker_id=OWNER,
-            clock=self.clock,
-            enqueue=no_enqueue,
-            rate_limits=NO_RATE_LIMITS,
-            concurrency=NO_CONCURRENCY,
-        )
-        self.pool = SlotPool(self.state, runner)
-        for name in queues:
-            self.pool.set_limit(name, 64)
-        jobs = cast("JobQueue", self.jobs)
-        mapper = OutcomeMapper(QueueSettings, None)
-        self.writer = OutcomeWriter(jobs, self.state, mapper, self.recorder)
-        limits = TimeLimits(
-            self.state,
-            self.pool,
-            stop_limit_s=runner.stop_limit_s,
-            cancel_grace_s=CANCEL_GRACE_S,
-        )
-        self.dispatcher = Dispatcher(jobs, self.state, self.pool, self.writer, limits)
-
-    def round(self) -> None:
-        """Go round once, as the thread does."""
-        dispatcher = self.dispatcher
-        self.state.last_beat_at = self.clock.monotonic() - self.silent_s
-        self.state.leased_from = self.clock.since_boot() - self.silent_s
-        self.state.signal.clear()
-        try:
-            if dispatcher._round():
-                dispatcher._note_success()
-        except StorageError as error:
-            dispatcher._note_failure(error)
-
-    def settle_down(self) -> None:
-        """Go round until nothing more happens at this moment."""
-        for _ in range(20):
-            self.round()
-            self.clock.move(0.03)  # longer than the pause before it asks what is due
-            if not self.state.signal.is_set() and self.pause_s() > 0:
-                return
-        raise AssertionError("the dispatcher does not come to rest")
-
-    def pause_s(self) -> float:
-        return self.dispatcher._pause_s()
-
-    @property
-    def written(self) -> list[tuple[str, JobStatus]]:
-        return [(each.job.id, each.status) for each in self.jobs.written]
-
-
-def known(rig: Rig) -> set[str]:
-    return {run.job_id for run in rig.state.runs()}
-
-
-def no_enqueue(job: NewJob) -> EnqueueResult:
-    raise AssertionError(job)
 
 
 @pytest.fixture
@@ -223,7 +62,7 @@ def test_an_outcome_and_the_next_claim_share_one_exchange(held: HeldTask) -> Non
     rig.round()
     held.wait_for_start()
     held.release.set()
-    wait_until(lambda: rig.state.ended, "the run has ended")
+    wait_until(lambda: rig.ended, "the run has ended")
     rig.jobs.demands.clear()
 
     rig.round()
@@ -249,8 +88,8 @@ def test_wake_looks_at_the_queue_at_once() -> None:
     rig.settle_down()
     rig.jobs.demands.clear()
 
-    rig.state.notify("b")
-    is_awake = rig.state.signal.is_set()
+    rig.dispatcher.notify("b")
+    is_awake = rig.is_awake
     rig.round()
 
     assert is_awake
@@ -263,7 +102,7 @@ def test_every_queue_gets_its_turn_although_the_first_is_empty() -> None:
     rig.settle_down()
     rig.jobs.demands.clear()
 
-    rig.state.notify()
+    rig.dispatcher.notify()
     rig.settle_down()
 
     asked = {name for demand in rig.jobs.demands for name in demand}
@@ -276,8 +115,8 @@ def test_wake_for_a_queue_of_others_costs_nothing() -> None:
     rig.jobs.demands.clear()
     rig.jobs.asked.clear()
 
-    rig.state.notify("foreign")
-    is_awake = rig.state.signal.is_set()
+    rig.dispatcher.notify("foreign")
+    is_awake = rig.is_awake
     rig.settle_down()
 
     assert not is_awake
@@ -287,7 +126,7 @@ def test_wake_for_a_queue_of_others_costs_nothing() -> None:
 def test_a_wake_during_the_claim_is_not_lost() -> None:
     """It may tell of a job that the claim under way cannot see."""
     rig = Rig()
-    rig.jobs.during_exchange = lambda: rig.state.notify("default")
+    rig.jobs.during_exchange = lambda: rig.dispatcher.notify("default")
 
     rig.round()
     rig.jobs.during_exchange = lambda: None
@@ -308,7 +147,7 @@ def test_a_lost_wake_is_made_up_for_by_polling(
     rig.jobs.demands.clear()
 
     assert 0 < rig.pause_s() <= period_s
-    rig.clock.move(period_s)
+    rig.moving.move(period_s)
     rig.round()
 
     assert len(rig.jobs.demands) == 1
@@ -322,7 +161,7 @@ def test_nothing_is_claimed_while_it_is_not_allowed() -> None:
     rig.settle_down()
     refused = list(rig.jobs.demands)
     rig.silent_s = 0.0
-    rig.clock.move(POLL_WITH_PUSH_S)
+    rig.moving.move(POLL_WITH_PUSH_S)
     rig.round()
 
     assert refused == []
@@ -339,7 +178,7 @@ def test_it_sleeps_until_the_next_job_is_due() -> None:
     rig.settle_down()
     pause_s = rig.pause_s()
     rig.jobs.demands.clear()
-    rig.clock.move(pause_s)
+    rig.moving.move(pause_s)
     rig.round()
 
     assert 1.9 < pause_s <= 2.0
@@ -354,11 +193,11 @@ def test_a_due_job_without_room_does_not_keep_it_awake(held: HeldTask) -> None:
     held.wait_for_start()
     rig.jobs.due_in_s["default"] = 0.0
 
-    rig.clock.move(POLL_WITH_PUSH_S)
+    rig.moving.move(POLL_WITH_PUSH_S)
     rig.settle_down()
     rig.jobs.asked.clear()
     for _ in range(10):
-        rig.clock.move(0.1)
+        rig.moving.move(0.1)
         rig.round()
 
     assert rig.jobs.asked == []
@@ -367,13 +206,13 @@ def test_a_due_job_without_room_does_not_keep_it_awake(held: HeldTask) -> None:
 
 def test_a_due_job_of_a_paused_queue_does_not_keep_it_awake() -> None:
     rig = Rig(queues=("open", "paused"))
-    rig.pool.set_limit("paused", 0)
+    rig.handover.set_limit("paused", 0)
     rig.jobs.due_in_s["paused"] = 0.0
 
     rig.settle_down()
     rig.jobs.asked.clear()
     for _ in range(10):
-        rig.clock.move(0.1)
+        rig.moving.move(0.1)
         rig.round()
 
     assert rig.jobs.asked == []
@@ -385,9 +224,9 @@ def test_a_retry_is_picked_up_when_its_delay_is_over() -> None:
     rig = Rig(task)
     rig.settle_down()
     rig.jobs.ready["default"] = [claimed("a", "quick")]
-    rig.state.notify("default")
+    rig.dispatcher.notify("default")
     rig.round()
-    wait_until(lambda: rig.state.ended, "the run has ended")
+    wait_until(lambda: rig.ended, "the run has ended")
     rig.jobs.due_in_s["default"] = 1.0
 
     rig.settle_down()
@@ -401,12 +240,12 @@ def test_a_retry_is_picked_up_when_its_delay_is_over() -> None:
 
 def test_claims_that_a_slow_job_blocks_go_back(held: HeldTask) -> None:
     rig = Rig(held, QuickTask(), threads=1)
-    rig.pool.feed([claimed("a"), claimed("b"), claimed("c")])
+    rig.feed(claimed("a"), claimed("b"), claimed("c"))
     held.wait_for_start()
 
     rig.round()
     early = list(rig.written)
-    rig.clock.move(GIVE_BACK_AFTER_S + 0.01)
+    rig.moving.move(GIVE_BACK_AFTER_S + 0.01)
     rig.round()
 
     assert early == []
@@ -416,14 +255,14 @@ def test_claims_that_a_slow_job_blocks_go_back(held: HeldTask) -> None:
 
 def test_claims_that_a_slow_job_blocks_end_the_prefetch(held: HeldTask) -> None:
     rig = Rig(held, threads=1)
-    prefetch = rig.state.queues["default"].prefetch
+    prefetch = rig.queues["default"].prefetch
     prefetch.learn(0.001)
-    rig.pool.feed([claimed("a"), claimed("b")])
+    rig.feed(claimed("a"), claimed("b"))
     held.wait_for_start()
 
     rig.round()
     before = prefetch.jobs(1)
-    rig.clock.move(GIVE_BACK_AFTER_S + 0.01)
+    rig.moving.move(GIVE_BACK_AFTER_S + 0.01)
     rig.round()
 
     assert before > 0
@@ -432,10 +271,10 @@ def test_claims_that_a_slow_job_blocks_end_the_prefetch(held: HeldTask) -> None:
 
 def test_stop_claiming_gives_back_what_has_not_started(held: HeldTask) -> None:
     rig = Rig(held, threads=1)
-    rig.pool.feed([claimed("a"), claimed("b")])
+    rig.feed(claimed("a"), claimed("b"))
     held.wait_for_start()
 
-    rig.state.stop_claiming()
+    rig.stop_claiming()
     rig.round()
 
     assert rig.written == [("b", JobStatus.PENDING)]
@@ -447,7 +286,7 @@ def test_a_claim_under_way_at_the_stop_goes_back_unstarted() -> None:
     task = QuickTask()
     rig = Rig(task)
     rig.jobs.ready["default"] = [claimed("a", "quick")]
-    rig.jobs.during_exchange = rig.state.stop_claiming
+    rig.jobs.during_exchange = rig.stop_claiming
 
     rig.round()
     rig.jobs.during_exchange = lambda: None
@@ -462,7 +301,7 @@ def test_a_claim_that_outlasts_the_lease_goes_back_unstarted() -> None:
     task = QuickTask()
     rig = Rig(task)
     rig.jobs.ready["default"] = [claimed("a", "quick")]
-    rig.jobs.during_exchange = lambda: rig.clock.move(LEASE_S)
+    rig.jobs.during_exchange = lambda: rig.moving.move(LEASE_S)
 
     rig.round()
     rig.round()
@@ -478,8 +317,9 @@ def test_a_claim_in_which_a_lease_ran_out_goes_back_although_it_beats_again() ->
     rig.jobs.ready["default"] = [claimed("a", "quick")]
 
     def stand_still() -> None:
-        rig.clock.move(LEASE_S)
-        rig.state.note_beat(rig.clock.monotonic(), rig.clock.since_boot())
+        rig.moving.move(LEASE_S)
+        rig.lease.note_return()
+        rig.lease.renew(rig.clock.monotonic(), rig.clock.since_boot())
 
     rig.jobs.during_exchange = stand_still
 
@@ -495,13 +335,13 @@ def test_jobs_claimed_ahead_do_not_start_after_the_lease(held: HeldTask) -> None
     """B2: others have taken them by then, and may be running them."""
     task = QuickTask()
     rig = Rig(held, task, threads=1)
-    rig.pool.feed([claimed("a"), claimed("b", "quick"), claimed("c", "quick")])
+    rig.feed(claimed("a"), claimed("b", "quick"), claimed("c", "quick"))
     held.wait_for_start()
 
-    rig.clock.move(LEASE_S)
+    rig.moving.move(LEASE_S)
     held.release.set()
-    wait_until(lambda: rig.state.ended, "the first one has ended")
-    begun = rig.state.running()  # waits until the slot has chosen
+    wait_until(lambda: rig.ended, "the first one has ended")
+    begun = rig.handover.running  # waits until the slot has chosen
     rig.round()
 
     assert begun == []
@@ -521,20 +361,14 @@ def test_a_stopped_dispatcher_rests_while_a_job_runs_on(held: HeldTask) -> None:
     rig.settle_down()
     held.wait_for_start()
 
-    rig.state.stop_claiming()
-    rig.clock.move(2 * POLL_WITH_PUSH_S)
+    rig.stop_claiming()
+    rig.moving.move(2 * POLL_WITH_PUSH_S)
     rig.settle_down()
 
     assert rig.pause_s() > 1.0
 
 
 # -- a storage that fails ------------------------------------------------------------
-
-
-def finished(rig: Rig, *job_ids: str) -> None:
-    """Let jobs end whose outcomes nobody has written yet."""
-    rig.pool.feed([claimed(job_id, "quick") for job_id in job_ids])
-    wait_until(lambda: len(rig.state.ended) == len(job_ids), "all of them have ended")
 
 
 def test_outcomes_survive_a_storage_that_fails() -> None:
@@ -546,7 +380,7 @@ def test_outcomes_survive_a_storage_that_fails() -> None:
     rig.round()
     kept = known(rig)
     rig.jobs.error = None
-    rig.clock.move(FIRST_S)
+    rig.moving.move(FIRST_S)
     rig.round()
 
     assert kept == {"a", "b"}
@@ -562,15 +396,15 @@ def test_a_worker_whose_outcomes_are_refused_proves_nobody_silent() -> None:
     began_at = rig.clock.monotonic()
     for _ in range(3):
         rig.round()
-        rig.clock.move(FIRST_S)
-        rig.state.last_beat_at = rig.clock.monotonic()
-    refused = rig.state.written_until
+        rig.moving.move(FIRST_S)
+        rig.lease.last_beat_at = rig.clock.monotonic()
+    refused = rig.lease.written_until
     rig.jobs.error = None
-    rig.clock.move(LONGEST_S)
+    rig.moving.move(LONGEST_S)
     rig.round()
 
     assert refused == began_at
-    assert rig.state.written_until == rig.state.last_beat_at == rig.clock.monotonic()
+    assert rig.lease.written_until == rig.lease.last_beat_at == rig.clock.monotonic()
 
 
 def test_a_claim_that_takes_long_proves_nobody_silent() -> None:
@@ -580,15 +414,15 @@ def test_a_claim_that_takes_long_proves_nobody_silent() -> None:
     seen = []
 
     def wait() -> None:
-        rig.clock.move(5)
-        rig.state.last_beat_at = rig.clock.monotonic()
-        seen.append(rig.state.written_until)
+        rig.moving.move(5)
+        rig.lease.last_beat_at = rig.clock.monotonic()
+        seen.append(rig.lease.written_until)
 
     rig.jobs.during_exchange = wait
     rig.round()
 
     assert seen == [began_at]
-    assert rig.state.written_until == began_at + 5
+    assert rig.lease.written_until == began_at + 5
 
 
 def test_the_pause_grows_while_the_storage_fails() -> None:
@@ -599,13 +433,13 @@ def test_the_pause_grows_while_the_storage_fails() -> None:
 
     for _ in range(7):
         rig.round()
-        pauses.append(rig.dispatcher._rests_until() - rig.clock.monotonic())
+        pauses.append(rig.rounds.rest.until() - rig.clock.monotonic())
         tries = len(rig.jobs.demands)
-        rig.clock.move(pauses[-1] / 2)
-        rig.state.notify("default")
+        rig.moving.move(pauses[-1] / 2)
+        rig.dispatcher.notify("default")
         rig.round()
         assert len(rig.jobs.demands) == tries
-        rig.clock.move(pauses[-1] / 2)
+        rig.moving.move(pauses[-1] / 2)
 
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_S, LONGEST_S]
 
@@ -615,13 +449,14 @@ def test_a_dispatcher_that_ends_rests_for_the_first_pause_at_most() -> None:
     rig.jobs.error = StorageUnavailableError("gone")
     for _ in range(3):
         rig.round()
-        rig.clock.move(rig.dispatcher._rests_until() - rig.clock.monotonic())
-    now = rig.dispatcher._failed_at
-    before = rig.dispatcher._rests_until()
+        rig.moving.move(rig.rounds.rest.until() - rig.clock.monotonic())
+    now = rig.rounds.rest._failed_at
+    before = rig.rounds.rest.until()
 
     rig.dispatcher._ends_at = now + LONGEST_S
+    rig.pause_s()
 
-    assert (before, rig.dispatcher._rests_until()) == (now + 4.0, now + FIRST_S)
+    assert (before, rig.rounds.rest.until()) == (now + 4.0, now + FIRST_S)
 
 
 def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None:
@@ -629,14 +464,14 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     rig = Rig()
     rig.jobs.error = StorageUnavailableError("gone")
     for _ in range(7):
-        rig.clock.move(LONGEST_S)
+        rig.moving.move(LONGEST_S)
         rig.round()
     rig.jobs.error = None
     rig.jobs.demands.clear()
     told = [record.message for record in caplog.records]
     caplog.clear()
 
-    rig.state.notify(None)
+    rig.dispatcher.notify(None)
     rig.round()
     rig.round()
 
@@ -644,9 +479,9 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     assert rig.jobs.demands[0] == {"default": 2}
     assert [record.message for record in caplog.records] == ["storage works again"]
     rig.jobs.error = StorageUnavailableError("gone")
-    rig.state.notify("default")
+    rig.dispatcher.notify("default")
     rig.round()
-    assert rig.dispatcher._rests_until() == rig.clock.monotonic() + FIRST_S
+    assert rig.rounds.rest.until() == rig.clock.monotonic() + FIRST_S
 
 
 @pytest.mark.parametrize("has_more_to_ask", [True, False])
@@ -657,20 +492,20 @@ def test_storage_works_again_once_it_was_asked(
     rig = Rig()
     rig.settle_down()
     rig.jobs.error = StorageUnavailableError("gone")
-    rig.state.notify("default")
+    rig.dispatcher.notify("default")
     rig.round()
-    rig.state.is_claiming = has_more_to_ask
+    rig.lease.is_claiming = has_more_to_ask
     for _ in range(3):
-        rig.clock.move(LONGEST_S)
+        rig.moving.move(LONGEST_S)
         rig.round()
     told = [record.message for record in caplog.records]
     rig.jobs.error = None
-    rig.clock.move(LONGEST_S)
+    rig.moving.move(LONGEST_S)
     rig.round()
 
     assert told == ["storage failed, retrying in 1.0 s: gone"]
     assert caplog.records[-1].message == "storage works again"
-    assert not rig.state.backoff.pause_s
+    assert not rig.rounds.rest.is_resting
 
 
 def test_a_claim_that_failed_is_made_again() -> None:
@@ -680,7 +515,7 @@ def test_a_claim_that_failed_is_made_again() -> None:
     rig.jobs.error = None
     rig.jobs.demands.clear()
 
-    rig.clock.move(FIRST_S)
+    rig.moving.move(FIRST_S)
     rig.round()
 
     assert rig.jobs.demands == [{"default": 2}]
@@ -692,7 +527,7 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other() -> None:
     rig.jobs.bad_ids = {"bad"}
 
     rig.round()
-    rig.clock.move(FIRST_S)
+    rig.moving.move(FIRST_S)
     rig.round()
 
     assert sorted(rig.written) == [
@@ -724,7 +559,7 @@ def test_an_outcome_whose_write_failed_may_be_stored_all_the_same() -> None:
     rig.jobs.error = StorageUnavailableError("gone")
     rig.round()
     rig.jobs.error = None
-    rig.clock.move(FIRST_S)
+    rig.moving.move(FIRST_S)
     finished(rig, "b")
 
     rig.round()
@@ -740,7 +575,7 @@ def test_no_outcome_is_blamed_when_nothing_can_be_written() -> None:
 
     rig.round()
     rig.jobs.error = None
-    rig.clock.move(FIRST_S)
+    rig.moving.move(FIRST_S)
     rig.round()
 
     (update,) = rig.jobs.written
@@ -766,9 +601,9 @@ def test_refused_outcomes_are_counted_and_dropped(
 
 def started(rig: Rig, task: HeldTask, timeout_s: float = 5.0) -> Execution:
     rig.settle_down()
-    rig.pool.feed([claimed("a", task.kind, timeout_s=timeout_s)])
+    rig.feed(claimed("a", task.kind, timeout_s=timeout_s))
     task.wait_for_start()
-    (execution,) = rig.state.running()
+    (execution,) = rig.handover.running
     return execution
 
 
@@ -785,9 +620,9 @@ def test_a_task_past_its_limit_is_asked_to_stop(held: HeldTask) -> None:
 
     rig.round()
     early = execution.token.reason
-    rig.clock.move(5.0)
+    rig.moving.move(5.0)
     rig.round()
-    wait_until(lambda: rig.state.ended, "the task has stopped")
+    wait_until(lambda: rig.ended, "the task has stopped")
     rig.round()
 
     assert early is None
@@ -802,19 +637,19 @@ def test_a_task_that_ignores_its_limit_loses_its_slot(
     """Fenced, replaced, counted."""
     rig = Rig(stubborn)
     started(rig, stubborn)
-    rig.clock.move(5.0)
+    rig.moving.move(5.0)
     rig.round()
 
-    rig.clock.move(CANCEL_GRACE_S - 0.01)
+    rig.moving.move(CANCEL_GRACE_S - 0.01)
     rig.round()
     early = list(rig.written)
-    rig.clock.move(0.02)
+    rig.moving.move(0.02)
     rig.round()
 
     assert early == []
     assert rig.written == [("a", JobStatus.FAILED)]
     assert rig.jobs.written[0].error == "timed out after 5s"
-    assert rig.pool.abandoned_count == 1
+    assert rig.handover.abandoned_count == 1
     assert "ignores its time limit" in caplog.text
 
 
@@ -823,129 +658,26 @@ def test_time_limits_hold_while_the_storage_fails(held: HeldTask) -> None:
     rig.jobs.error = StorageUnavailableError("gone")
     for _ in range(5):
         rig.round()
-        rig.clock.move(rig.dispatcher._rests_until() - rig.clock.monotonic())
+        rig.moving.move(rig.rounds.rest.until() - rig.clock.monotonic())
     rig.round()
-    rig.pool.feed([claimed("a", timeout_s=2.0)])
+    rig.feed(claimed("a", timeout_s=2.0))
     held.wait_for_start()
-    (execution,) = rig.state.running()
+    (execution,) = rig.handover.running
 
     pause_s = rig.pause_s()
-    rig.clock.move(pause_s)
+    rig.moving.move(pause_s)
     rig.round()
 
-    assert rig.state.backoff.pause_s == LONGEST_S
+    assert rig.rounds.rest._backoff.pause_s == LONGEST_S
     assert pause_s <= 2.0
     assert execution.token.reason is CancelReason.TIMEOUT
-
-
-# -- the thread ----------------------------------------------------------------------
-
-
-def test_finish_writes_what_is_left() -> None:
-    rig = Rig(QuickTask())
-    finished(rig, "a")
-    rig.dispatcher.start()
-
-    is_stored = rig.dispatcher.finish(10.0)
-
-    assert is_stored
-    assert rig.written == [("a", JobStatus.DONE)]
-
-
-def test_finish_tries_again_until_its_time_is_over() -> None:
-    rig = Rig(QuickTask())
-    finished(rig, "a")
-    rig.jobs.error = StorageUnavailableError("gone")
-    rig.dispatcher.start()
-    wait_until(lambda: rig.state.backoff.pause_s, "the storage has failed")
-
-    def recover() -> None:
-        rig.clock.move(FIRST_S)
-        rig.jobs.error = None
-        rig.state.notify()
-
-    recover()
-
-    assert rig.dispatcher.finish(20.0)
-    assert rig.written == [("a", JobStatus.DONE)]
-
-
-def test_finish_tells_what_it_could_not_store() -> None:
-    rig = Rig(QuickTask())
-    finished(rig, "a")
-    rig.jobs.error = StorageUnavailableError("gone")
-    rig.dispatcher.start()
-
-    is_stored = rig.dispatcher.finish(0.0)
-
-    assert not is_stored
-    assert known(rig) == {"a"}
-
-
-def test_finish_of_a_dispatcher_that_never_started_returns() -> None:
-    assert Rig().dispatcher.finish(10.0)
-
-
-def test_an_error_of_any_kind_does_not_end_the_thread(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    rig = Rig()
-    rig.jobs.error = ZeroDivisionError("a bug")
-    rig.dispatcher.start()
-    wait_until(lambda: "the dispatcher failed" in caplog.text, "it failed")
-    rig.jobs.error = None
-
-    assert rig.dispatcher.finish(10.0)
-
-
-def test_an_error_that_ends_other_threads_does_not_end_this_one() -> None:
-    rig = Rig()
-    rig.jobs.error = SystemExit("enough")
-    rig.dispatcher.start()
-    wait_until(lambda: rig.state.backoff.pause_s, "it failed")
-    rig.jobs.error = None
-    finished(rig)
-
-    assert not rig.dispatcher.is_stuck
-    assert rig.dispatcher.finish(10.0)
-
-
-def test_a_round_that_hangs_is_stuck() -> None:
-    rig = Rig()
-    seen = []
-
-    def hang() -> None:
-        for _ in range(2):
-            rig.clock.move(LONGEST_ROUND_S / 2)
-            seen.append(rig.dispatcher.is_stuck)
-        rig.dispatcher._ends_at = rig.clock.monotonic()
-
-    rig.jobs.during_exchange = hang
-    rig.dispatcher._run()
-
-    assert seen == [False, True]
-    assert not rig.dispatcher.is_stuck
-
-
-def test_a_thread_that_is_gone_is_stuck_unless_it_was_asked_to_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Dispatcher, "_run", lambda _: None)
-    rig = Rig()
-    before = rig.dispatcher.is_stuck
-    rig.dispatcher.start()
-    rig.dispatcher._thread.join(LIMIT_S)
-    gone = rig.dispatcher.is_stuck
-    rig.dispatcher.finish(0.0)
-
-    assert (before, gone, rig.dispatcher.is_stuck) == (False, True, False)
 
 
 def test_released_is_what_is_written_for_returns() -> None:
     rig = Rig()
     execution = Execution(claimed("a"), 0.0)
 
-    rig.state.give_back([execution])
+    rig.handover.give_back([execution])
     rig.round()
 
     (update,) = rig.jobs.written
@@ -956,12 +688,12 @@ def test_released_is_what_is_written_for_returns() -> None:
 @pytest.mark.parametrize("error", [None, StorageUnavailableError("gone")])
 def test_a_claim_is_under_way_while_it_is_exchanged(error: Exception | None) -> None:
     rig = Rig()
-    claims = rig.state.claims
+    claims = rig.rounds.claims
     seen = []
-    rig.jobs.during_exchange = lambda: seen.append(claims.have_ended(claims.newest))
+    rig.jobs.during_exchange = lambda: seen.append((claims.begun, claims.ended))
     rig.jobs.late_error = error
 
     rig.round()
 
-    assert seen == [False]
-    assert claims.have_ended(claims.newest)
+    assert seen == [(1, 0)]
+    assert (claims.begun, claims.ended) == (1, 1)

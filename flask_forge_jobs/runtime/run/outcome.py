@@ -1,12 +1,11 @@
-"""Outcomes of runs: made into updates, and kept until the database has stored them."""
+"""Outcomes of runs, made into updates of their jobs."""
 
 from __future__ import annotations
 
 import logging
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
-from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import SECOND_US
@@ -17,7 +16,6 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     FollowUps,
     Outcome,
-    Released,
     Snooze,
 )
 from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
@@ -29,10 +27,6 @@ from flask_forge_jobs.model.run_end import (
     end_of_run,
 )
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
-from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.decorator import Task, policy_of
 from flask_forge_jobs.tasks.failures import (
     describe_failure,
@@ -211,86 +205,3 @@ class OutcomeMapper:
             text += "\n%(traceback)s"
         # A dict, so that formatters find the fields in record.args.
         job_logger.log(level, f"job {end}: {text}", fields)  # noqa: G004
-
-
-class OutcomeWriter:
-    """Turns outcomes into updates, and keeps them until they are stored or refused."""
-
-    def __init__(
-        self,
-        jobs: JobQueue,
-        state: WorkerState,
-        mapper: OutcomeMapper,
-        recorder: Recorder,
-    ) -> None:
-        self._jobs = jobs
-        self._state = state
-        self._mapper = mapper
-        self._recorder = recorder
-        self.refused_count = 0
-
-    def collect(self) -> list[JobUpdate]:
-        """Turn all outcomes into updates; return every update to write."""
-        state = self._state
-        ended = list(state.ended)
-        if ended:
-            new = []
-            for execution, outcome in ended:
-                update = self._mapper.update(execution, outcome)
-                if update is not None:
-                    new.append(update)
-                else:
-                    job = execution.job
-                    self._recorder.refused(job.queue_name, job.kind)
-            with state.lock:  # so that runs() never misses one
-                del state.ended[: len(ended)]  # keeps those that were added meanwhile
-                state.updates += new
-        return list(state.updates)
-
-    def note_written(self, batch: Sequence[JobUpdate], refused: Sequence[str]) -> None:
-        """Forget the batch, which is stored or refused."""
-        with self._state.lock:
-            self._state.updates.clear()  # new outcomes are not in updates yet
-        self._recorder.ended(batch, refused)
-        if refused:
-            self.refused_count += len(refused)
-            logger.warning(
-                "jobs were lost to other workers; outcomes dropped: %s", refused
-            )
-
-    def write_singly(self, batch: Sequence[JobUpdate]) -> None:
-        """Store a refused batch one by one, replacing outcomes that cannot be stored.
-
-        Raises:
-            StorageError: The database stores nothing now, so no outcome is to blame.
-        """
-        self._jobs.heartbeat(self._state.worker_id, {})
-        for update in batch:
-            replacements: list[JobUpdate] = []
-            try:
-                refused = self._jobs.finish(self._state.worker_id, [update])
-                self._recorder.ended([update], refused)
-            except NO_FAULT_OF_ROWS:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever the driver refuses
-                self._mapper.log_unstorable(update, error)
-                replacements = self._mapper.replacements(update)
-            with self._state.lock:
-                self._state.updates.remove(update)
-                self._state.updates += replacements
-
-    def release(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Give jobs back without the dispatcher, which may have ended."""
-        now = self._state.clock.monotonic()
-        mapped = [self._mapper.update(Execution(job, now), Released()) for job in jobs]
-        updates = [update for update in mapped if update is not None]
-        if not updates:
-            return
-        try:
-            refused = self._jobs.finish(self._state.worker_id, updates)
-            self._recorder.ended(updates, refused)  # some may end cancelled
-        except StorageError as error:
-            ids = ", ".join(update.job.id for update in updates)
-            logger.warning(
-                "cannot give back jobs %s; they run after the lease: %s", ids, error
-            )

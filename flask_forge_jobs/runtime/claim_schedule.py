@@ -1,0 +1,127 @@
+"""ClaimSchedule: which queues may have work, and when to look for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.run_end import JobUpdate
+
+# Bounds the delay of a job whose wake-up was lost.
+POLL_WITHOUT_PUSH_S = 0.5
+POLL_WITH_PUSH_S = 5.0
+# How often a busy worker looks for jobs whose time has come.
+PROMOTE_PERIOD_S = 0.25
+# A worker that has been idle for this long asks when the next job is due.
+IDLE_AFTER_S = 0.02
+_QUEUE_NAME = attrgetter("queue_name")
+
+
+class ClaimSchedule:
+    """When to look for work; only the loop's thread uses it.
+
+    All times are monotonic seconds.
+    """
+
+    def __init__(self, queue_names: Sequence[str]) -> None:
+        self.queue_names = frozenset(queue_names)
+        self.maybe_ready = set(queue_names)
+        """The queues that may have work."""
+        self.is_pushing: Callable[[], bool] = lambda: False
+        """Tells whether wake-ups arrive."""
+        # When the next scheduled job of the covered queues is due.
+        self._due_at: float | None = None
+        self._due_covers: set[str] = set()
+        self._idle_at = 0.0
+        self._promote_at = 0.0
+        self._poll_at = 0.0
+
+    def notify(self, name: str | None) -> None:
+        """Record that jobs were enqueued in a queue, or maybe in any."""
+        names = self.queue_names if name is None else self.queue_names & {name}
+        self.maybe_ready.update(names)
+        self._due_covers.difference_update(names)
+
+    def ready(self, now: float) -> set[str]:
+        """Return the queues that may have work.
+
+        These are all of them once it is time to poll or a job is due.
+        """
+        is_due = self._due_at is not None and now >= self._due_at
+        if is_due or now >= self._poll_at:
+            self.maybe_ready.update(self.queue_names)
+            self._due_at = None
+            self._due_covers.clear()
+            self._promote_at = now
+            pause_s = POLL_WITH_PUSH_S if self.is_pushing() else POLL_WITHOUT_PUSH_S
+            self._poll_at = now + pause_s
+        return self.maybe_ready
+
+    def begin(self, demand: Iterable[str], now: float) -> bool:
+        """Record the start of a claim.
+
+        Returns:
+            Whether it should look for scheduled jobs that are due.
+        """
+        # A wake-up from here on announces jobs that this claim may not see.
+        self.maybe_ready.difference_update(demand)
+        return now >= self._promote_at
+
+    def fail(self, demand: Iterable[str]) -> None:
+        """Record that a claim failed."""
+        self.maybe_ready.update(demand)
+
+    def end(
+        self,
+        demand: Mapping[str, int],
+        claimed: Sequence[ClaimedJob],
+        written: Iterable[JobUpdate],
+        now: float,
+        *,
+        promoted: bool,
+    ) -> bool:
+        """Record the end of an exchange with the database.
+
+        Returns:
+            Whether to look again at once.
+        """
+        if promoted and demand:
+            self._promote_at = now + PROMOTE_PERIOD_S
+        self._idle_at = now + IDLE_AFTER_S
+        for update in written:
+            if update.delay_s:
+                self._due_covers.discard(update.job.queue_name)
+        has_more = bool(self.maybe_ready - demand.keys())
+        counts = Counter(map(_QUEUE_NAME, claimed))
+        for name, count in demand.items():
+            if counts[name] >= count:  # it may have more
+                self.maybe_ready.add(name)
+                has_more = True
+        return has_more
+
+    def next_look(self) -> float:
+        """Return when to look for work without a wake-up."""
+        moment = self._poll_at
+        if self._due_at is not None:
+            moment = min(moment, self._due_at)
+        if self.queue_names - self.maybe_ready - self._due_covers:
+            moment = min(moment, self._idle_at)
+        return moment
+
+    def to_ask(self, now: float) -> set[str]:
+        """Return the queues to ask when their next job is due; empty for not now.
+
+        Queues that may have work are left out: they have no free slot here, so a job
+        that is due would make us look again and again.
+        """
+        names = set(self.queue_names - self.maybe_ready)
+        if now < self._idle_at or names <= self._due_covers:
+            return set()
+        self._due_covers = set(names)
+        return names
+
+    def learn_due(self, due_at: float | None) -> None:
+        """Record when the next job of the queues from :meth:`to_ask` is due."""
+        self._due_at = due_at

@@ -1,0 +1,75 @@
+"""Registration: what the registry of workers shows of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.runtime.lease import Lease
+from flask_forge_jobs.runtime.loop.handover import Handover
+from flask_forge_jobs.runtime.plan import WorkerOptions
+from flask_forge_jobs.runtime.service import Duty
+from flask_forge_jobs.storage.workers import WorkerRegistry
+
+# How often this process shows itself; the others divide the slots among those they see.
+SHOW_PERIOD_S = 2.0
+REPORT_PERIOD_S = 2.0  # at most this often, it writes what the slots do
+
+
+@dataclass(slots=True)
+class Period:
+    """A period; the first time it is due at once."""
+
+    length_s: float
+    next_at: float = 0.0
+
+    def is_due(self, now: float) -> bool:
+        """Whether a period has passed since it was done."""
+        return now >= self.next_at
+
+    def done(self, now: float) -> None:
+        """Begin the next period."""
+        self.next_at = now + self.length_s
+
+
+class Registration:
+    """Shows a worker, its slots and how long ago each of its duties was done."""
+
+    def __init__(
+        self,
+        workers: WorkerRegistry,
+        worker_id: str,
+        options: WorkerOptions,
+        handover: Handover,
+        lease: Lease,
+        *,
+        duties: Iterable[Duty],
+        longest_s: float,
+    ) -> None:
+        self._workers = workers
+        self._worker = worker_id, options.name, options.queue_names
+        self._handover = handover
+        self._lease = lease
+        self._duties = duties
+        self._show = Period(min(SHOW_PERIOD_S, longest_s))
+        self._report = Period(REPORT_PERIOD_S)
+        self._reported: list[SlotReport] = []
+
+    def show(self, now: float, *, is_due: bool) -> bool:
+        """Write what has changed, or all if that is due; return whether it wrote."""
+        who = self._worker
+        report = self._handover.slot_reports(who[0])
+        has_changed = report != self._reported
+        ages = [duty.age for duty in self._duties]
+        if is_due or (has_changed and self._report.is_due(now)):
+            self._workers.beat(*who, report, ages)
+            self._reported = report
+            self._report.done(now)
+        elif self._show.is_due(now):
+            self._workers.show(*who, ages)
+        else:
+            return False
+        self._show.done(now)
+        self._lease.shown_at = now
+        return True

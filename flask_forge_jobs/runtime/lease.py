@@ -1,0 +1,68 @@
+"""Lease: for how long other workers leave the jobs of this one alone.
+
+It has no lock, because each attribute is set by one thread: ``refused_since`` by the
+loop's, ``is_claiming`` by the one that stops the worker, the others by the heartbeat's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from flask_forge_jobs.clock import Clock
+
+
+class Lease:
+    """The lease of one worker; times are monotonic seconds.
+
+    Args:
+        length_s: Seconds without a heartbeat after which others take its jobs.
+        clock: Source of time.
+        parent_pid: The process without which this worker claims no job; None for none.
+    """
+
+    def __init__(
+        self, length_s: float, clock: Clock, *, parent_pid: int | None = None
+    ) -> None:
+        self.length_s = length_s
+        self.clock = clock
+        self._parent_pid = parent_pid
+        # Since the boot, which also counts while the host sleeps.
+        self._ends_at = clock.since_boot() + length_s
+        self.last_beat_at = self.shown_at = clock.monotonic()
+        self.returned_at = self.last_beat_at
+        """When a heartbeat came after the end of a lease; earlier claims are void."""
+        self.refused_since: float | None = None
+        """The start of the loop's round, or of the first one that failed."""
+        self.is_outdated = False
+        """Whether a newer package has migrated the database."""
+        self.is_claiming = True
+        """Whether the worker has not begun to stop."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has not run out."""
+        return self.clock.since_boot() < self._ends_at
+
+    @property
+    def written_until(self) -> float:
+        """The time until which nothing that this worker wrote was refused.
+
+        A full disk may refuse the outcomes and still have room for a heartbeat.
+        """
+        since = self.refused_since
+        return self.last_beat_at if since is None else min(since, self.last_beat_at)
+
+    def may_claim(self) -> bool:
+        """Whether this worker may claim jobs."""
+        if self._parent_pid is not None and os.getppid() != self._parent_pid:
+            return False
+        return not self.is_outdated and self.clock.since_boot() < self._ends_at
+
+    def note_return(self) -> None:
+        """Record that the worker is back after its lease had run out."""
+        self.returned_at = self.clock.monotonic()
+
+    def renew(self, beat_at: float, began: float) -> None:
+        """Start a new lease at a time, and as many seconds after the boot."""
+        self.last_beat_at = beat_at
+        self._ends_at = began + self.length_s

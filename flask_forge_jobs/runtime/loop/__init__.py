@@ -1,0 +1,1 @@
+"""The one thread that owns a worker's claims, outcomes and schedule."""

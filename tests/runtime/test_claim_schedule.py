@@ -1,0 +1,179 @@
+"""When a worker looks for work; all times are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.run_end import JobUpdate
+from flask_forge_jobs.runtime.claim_schedule import (
+    IDLE_AFTER_S,
+    POLL_WITH_PUSH_S,
+    POLL_WITHOUT_PUSH_S,
+    PROMOTE_PERIOD_S,
+    ClaimSchedule,
+)
+from tests.support.runtimes import claimed
+
+LATER = 100.0
+
+
+def quiet(*names: str) -> ClaimSchedule:
+    """A schedule that has looked everywhere at 0 s and found nothing."""
+    schedule = ClaimSchedule(names)
+    schedule.is_pushing = lambda: True
+    schedule.ready(0.0)
+    schedule.begin(names, 0.0)
+    exchange(schedule, 0.0, promoted=True)
+    return schedule
+
+
+def exchange(
+    schedule: ClaimSchedule,
+    now: float,
+    written: Sequence[JobUpdate] = (),
+    *,
+    promoted: bool = False,
+) -> None:
+    """Let an exchange end that asked for more than there was."""
+    schedule.end({"a": 1}, [], written, now, promoted=promoted)
+
+
+def test_at_first_any_queue_may_have_work() -> None:
+    assert ClaimSchedule(["a", "b"]).maybe_ready == {"a", "b"}
+
+
+def test_a_queue_that_was_notified_may_have_work() -> None:
+    schedule = quiet("a", "b")
+
+    schedule.notify("b")
+
+    assert schedule.maybe_ready == {"b"}
+
+
+def test_it_looks_everywhere_at_each_poll_and_not_before() -> None:
+    schedule = quiet("a", "b")
+
+    schedule.ready(POLL_WITH_PUSH_S - 0.1)
+    before = set(schedule.maybe_ready)
+    schedule.ready(POLL_WITH_PUSH_S)
+
+    assert before == set()
+    assert schedule.maybe_ready == {"a", "b"}
+    assert schedule.next_look() == 2 * POLL_WITH_PUSH_S
+
+
+def test_it_looks_everywhere_when_a_job_is_due() -> None:
+    schedule = quiet("a")
+
+    asked = schedule.to_ask(IDLE_AFTER_S)
+    schedule.learn_due(1.5)
+    look_at = schedule.next_look()
+    schedule.ready(1.5)
+
+    assert asked == {"a"}
+    assert look_at == 1.5
+    assert schedule.maybe_ready == {"a"}
+    assert schedule.begin([], 1.5)
+
+
+def test_only_who_has_been_idle_asks_and_only_once() -> None:
+    schedule = quiet("a", "b")
+    schedule.notify("b")
+
+    early = schedule.to_ask(IDLE_AFTER_S / 2), schedule.next_look()
+    asked = schedule.to_ask(IDLE_AFTER_S)
+    schedule.learn_due(None)
+
+    assert early == (set(), IDLE_AFTER_S)
+    assert asked == {"a"}, "the other one has work"
+    assert schedule.to_ask(LATER) == set()
+    assert schedule.next_look() == POLL_WITH_PUSH_S
+
+
+def enqueued(schedule: ClaimSchedule) -> None:
+    schedule.notify("a")
+
+
+def delayed(schedule: ClaimSchedule) -> None:
+    update = JobUpdate(claimed(queue="a"), JobStatus.FAILED, delay_s=1.0)
+    exchange(schedule, IDLE_AFTER_S, [update])
+
+
+@pytest.mark.parametrize("happen", [enqueued, delayed])
+def test_what_happens_after_the_question_makes_the_answer_worthless(
+    happen: Callable[[ClaimSchedule], None],
+) -> None:
+    schedule = quiet("a")
+    schedule.to_ask(IDLE_AFTER_S)
+
+    happen(schedule)
+    schedule.learn_due(None)
+    schedule.maybe_ready.clear()
+
+    assert schedule.to_ask(LATER) == {"a"}
+
+
+def test_a_job_that_has_ended_leaves_the_answer_as_it_is() -> None:
+    schedule = quiet("a")
+    schedule.to_ask(IDLE_AFTER_S)
+
+    done = JobUpdate(claimed(queue="a"), JobStatus.DONE)
+    exchange(schedule, IDLE_AFTER_S, [done])
+
+    assert schedule.to_ask(LATER) == set()
+
+
+def test_a_busy_worker_promotes_at_a_steady_pace() -> None:
+    schedule = quiet("a")
+
+    exchange(schedule, 0.1)
+
+    assert not schedule.begin([], PROMOTE_PERIOD_S / 2)
+    assert schedule.begin([], PROMOTE_PERIOD_S)
+
+
+def test_a_claim_that_got_all_it_asked_for_may_have_more() -> None:
+    schedule = quiet("a", "b")
+
+    has_more = [
+        schedule.end({"a": 1}, claims, [], 0.1, promoted=False)
+        for claims in ([], [claimed(queue="a")])
+    ]
+
+    assert has_more == [False, True]
+    assert schedule.maybe_ready == {"a"}
+
+
+def test_a_notification_of_a_queue_of_others_changes_nothing() -> None:
+    schedule = quiet("a")
+
+    schedule.notify("foreign")
+
+    assert schedule.maybe_ready == set()
+
+
+def test_a_claim_that_failed_is_made_again() -> None:
+    schedule = quiet("a", "b")
+    schedule.notify("b")
+    schedule.begin(["b"], 0.1)
+
+    schedule.fail(["b"])
+
+    assert schedule.maybe_ready == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("is_pushing", "period_s"), [(True, POLL_WITH_PUSH_S), (False, POLL_WITHOUT_PUSH_S)]
+)
+def test_it_polls_more_often_without_wake_ups(
+    *, is_pushing: bool, period_s: float
+) -> None:
+    schedule = ClaimSchedule(["a"])
+    schedule.is_pushing = lambda: is_pushing
+
+    schedule.ready(1.0)
+
+    assert schedule.next_look() == 1.0 + period_s
