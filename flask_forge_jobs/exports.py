@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.auth.tokens import TokenSet
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.paths import EnvironmentPaths, QueuePaths
 from flask_forge_jobs.errors import (

@@ -12,10 +12,10 @@ from flask import Flask, current_app, url_for
 from werkzeug.serving import is_running_from_reloader
 
 from flask_forge_jobs.alembic import protect_tables
-from flask_forge_jobs.api.blueprint import BLUEPRINT_NAME, create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.v1.jobs import STATUS_ENDPOINT
 from flask_forge_jobs.auth.links import StatusLinks
+from flask_forge_jobs.blueprint import BLUEPRINT_NAME, create_blueprint
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import ChosenDatabase

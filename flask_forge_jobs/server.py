@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 import click
 from flask import Flask
 
-from flask_forge_jobs.api.mount_point import add_index
 from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.auth.tokens import new_token
+from flask_forge_jobs.blueprint import INDEX_ENDPOINT
 from flask_forge_jobs.cli.errors import fails_clearly
 from flask_forge_jobs.config.database import (
     DEFAULT_SQLITE_NAME,
@@ -106,7 +106,9 @@ def create_app(
         open_to_loopback=is_open and environment.is_loopback,
     )
     if not settings.url_prefix:
-        add_index(app, "", "index")
+        app.add_url_rule(
+            "/", INDEX_ENDPOINT, methods=["GET"], provide_automatic_options=False
+        )
     return app
 
 

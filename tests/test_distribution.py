@@ -33,6 +33,13 @@ LEFT_OUT_TEST = "tests/test_mutants.py"
 FOLDERS = (".ci", ".github", "docs", "flask_forge_jobs", "tests")
 IMPORTED = re.compile(r"^ *(?:from|import) (tests\.[.\w]+)", re.MULTILINE)
 LOCKED_EXTRAS = ("postgres", "server", "test", "docs")
+PAGE_FILES = {
+    f"flask_forge_jobs/dashboard/{name}"
+    for name in (
+        "pages/index.py", "static/dashboard.css", "static/icon.svg",
+        "templates/forge_jobs/base.html", "templates/forge_jobs/index.html",
+    )
+}  # fmt: skip
 LINK = re.compile(r"`[^`<]*<([^>]+)>`_")
 
 
@@ -126,6 +133,8 @@ def test_wheel_of_the_source_distribution_is_that_of_the_checkout(
 
     assert len(contents[0]) > 200
     assert contents[0] == contents[1]
+    # Without them a page fails only where the package is installed.
+    assert not PAGE_FILES - set(contents[0])
 
 
 def test_version_is_that_of_the_distribution() -> None:

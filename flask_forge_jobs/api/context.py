@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import current_app, request
 from marshmallow import Schema
 
-from flask_forge_jobs.api.options import BlueprintOptions
+from flask_forge_jobs.api.options import BlueprintOptions, MetricsAuth
 from flask_forge_jobs.api.request import (
     load_body,
     load_optional_body,
@@ -21,7 +21,7 @@ from flask_forge_jobs.api.request import (
     present_state,
 )
 from flask_forge_jobs.api.response import LastBody
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.auth.limits import ExpensiveReads
 from flask_forge_jobs.auth.links import StatusLinks
@@ -49,7 +49,7 @@ class Api:
     """The context that the views of one blueprint share.
 
     ``storage`` may be a function that returns the storage of the current request.
-    ``routes`` are all routes of the blueprint, for its description.
+    ``routes`` are all routes of the API, for its description.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Api:
     ) -> None:
         self._storage = storage
         self.options = options
-        self._routes = routes
+        self.routes = routes
         self._expensive_reads = ExpensiveReads()
         self._composing = threading.Lock()
         # Renders the metrics, by backend.
@@ -89,6 +89,28 @@ class Api:
     def scope(self) -> Scope:
         """The queues of the caller; see :mod:`flask_forge_jobs.api.scope`."""
         return Scope(self.principal.queues, self.storage)
+
+    def metrics_auth(self, route: Route) -> MetricsAuth | None:
+        """Return the access rule of a route that reads metrics; None for others."""
+        is_metrics = route.permission is Permission.METRICS_READ
+        return self.options.metrics_auth if is_metrics else None
+
+    def may_open(self, route: Route) -> bool:
+        """Tell whether the caller, perhaps a stranger, may use another route, too.
+
+        Only of reads without placeholders: a page offers no link that is refused.
+        """
+        state = present_state()
+        rule = self.metrics_auth(route)
+        if route.permission is None or rule == "none":
+            return True
+        caller = state.principal
+        return (
+            caller is not None
+            and caller.may(route.permission)
+            and (rule != "token" or state.has_token)
+            and (caller.queues is None or route.reach is Reach.VIEW)
+        )
 
     def render_metrics(self) -> str:
         """Return the Prometheus text of the storage of the current request."""
@@ -133,7 +155,7 @@ class Api:
         # Imported at the first request for it: most processes never see one.
         from flask_forge_jobs.api.openapi.document import document
 
-        return document(self._routes)
+        return document(self.routes)
 
     def body(self, schema: Schema) -> dict[str, Any]:
         """Return the request's body as keyword arguments, as :func:`load_body`."""

@@ -1,13 +1,14 @@
 """Maps exceptions to kind and status, and to one tagged error on the wire.
 
-Every error below the mount point has this form, errors of the framework too.
+Every error below the mount point has this form, errors of the framework too; only who
+asks for a page gets one.
 Statements, addresses and tracebacks go to the log only.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -107,7 +108,17 @@ class Problem:
         return document
 
 
-def error_response(error: Exception, *, mask: Mask = mask_known) -> Response:
+def json_problem(problem: Problem) -> Response:
+    """Return a tagged error."""
+    return json_response(problem.body(), problem.status)
+
+
+def error_response(
+    error: Exception,
+    *,
+    mask: Mask = mask_known,
+    write: Callable[[Problem], Response] = json_problem,
+) -> Response:
     """Return the response to an exception; the log gets the rest."""
     if isinstance(error, HTTPException):
         if error.response is not None or (error.code or SERVER_ERROR) < 400:  # noqa: PLR2004  # a redirect, or a response that the application made
@@ -119,7 +130,7 @@ def error_response(error: Exception, *, mask: Mask = mask_known) -> Response:
         # Later steps of this request need not wait for the database again.
         present_state().has_storage_failed = True
     _log(error, problem, mask)
-    response = json_response(problem.body(), problem.status)
+    response = write(problem)
     response.headers.update(dict(problem.headers))
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)

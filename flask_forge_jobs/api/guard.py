@@ -11,6 +11,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import (
     RequestState,
     check_media_type,
+    prefers_page,
     refuse_bad_unread_body,
     refuse_unknown_parameters,
 )
@@ -56,11 +57,13 @@ class Guard:
         """Let a request pass, and note its sender."""
         route = state.route
         request = state.request
-        if route.permission is None or self._metrics_auth(route) == "none":
+        if route.permission is None or self._api.metrics_auth(route) == "none":
             _check_path(request)
+            if route.knows_caller and prefers_page(request):
+                self._look_at_visitor(state)
             return
         known = self._access.by_token(request)
-        if known is None and self._metrics_auth(route) == "token":
+        if known is None and self._api.metrics_auth(route) == "token":
             self._access.refuse(request)
         principal = known or self._access.without_token(request, current_app)
         state.principal = principal
@@ -76,9 +79,13 @@ class Guard:
         if route.mutates and route.body is None:
             refuse_bad_unread_body(request, self._options.max_body_bytes)
 
-    def _metrics_auth(self, route: Route) -> str | None:
-        is_metrics = route.permission is Permission.METRICS_READ
-        return self._options.metrics_auth if is_metrics else None
+    def _look_at_visitor(self, state: RequestState) -> None:
+        known = self._access.by_token(state.request)
+        state.has_token = known is not None
+        principal = known or self._access.of_visitor(state.request, current_app)
+        if principal is not None:
+            state.principal = principal
+            self._limits.count(state.route.limit_class, principal.id)
 
     def _check_permission(self, state: RequestState, principal: Principal) -> None:
         route = state.route

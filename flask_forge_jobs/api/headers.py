@@ -7,15 +7,13 @@ from collections.abc import Collection
 from flask import Response, request
 
 from flask_forge_jobs.api.request import ID_HEADER, RequestState, present_state
+from flask_forge_jobs.api.routes import DATA_POLICY
 from flask_forge_jobs.auth.csrf import SAFE_METHODS
 
 _HEADERS = (
-    ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Frame-Options", "DENY"),
-    # If a browser shows a response as a page, nothing in it runs.
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
@@ -31,9 +29,16 @@ _ALLOWED_HEADERS = (
 _OK = 200
 
 
-def add_headers(response: Response) -> Response:
-    """Add the request id and headers for browsers and caches; no view sets these."""
-    response.headers.extend(_HEADERS)
+def add_headers(response: Response, policy: str = DATA_POLICY) -> Response:
+    """Add the request id and headers for browsers and caches.
+
+    A view may set ``Cache-Control`` and none of the others.
+    """
+    headers = response.headers
+    headers.extend(_HEADERS)
+    headers.add("Content-Security-Policy", policy)
+    if "Cache-Control" not in headers:
+        headers.add("Cache-Control", "no-store")
     if request.method not in SAFE_METHODS:
         response.vary.update(("Sec-Fetch-Site", "Origin"))
     response.headers[ID_HEADER] = present_state().id

@@ -69,6 +69,8 @@ class RequestState:
     began: float = field(default_factory=perf_counter)
     # None until the caller is known, and on open routes.
     principal: Principal | None = None
+    # Whether a visitor of an open page has a valid token of ours.
+    has_token: bool = False
     # Whether the response may show secrets.
     reveals: bool = False
     # The parsed body; None until it is read.
@@ -95,6 +97,12 @@ def present_state() -> RequestState:
         state = RequestState(asked, offered if _ID.fullmatch(offered) else uuid4().hex)
         g.forge_jobs_request = state
     return state
+
+
+def prefers_page(request: Request) -> bool:
+    """Tell whether a client prefers a page to JSON, as browsers do."""
+    offered = ["application/json", "text/html"]
+    return request.accept_mimetypes.best_match(offered) == "text/html"
 
 
 def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any]:

@@ -22,6 +22,9 @@ SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
 QUEUE_PATH = f"{V1_PREFIX}/queues/<forge_queue:name>"
 V1_ENDPOINT_PREFIX = "v1_"
 Answer = Schema | Field[Any] | None
+PAGE_CONTENT_TYPE = "text/html; charset=utf-8"
+# A browser that shows data as a page runs nothing in it.
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PLACEHOLDER = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
 
 
@@ -44,7 +47,7 @@ class Route:
     """A method and a path, the view behind them, and the shapes of request and answer.
 
     Blueprint, guard, audit trail, OpenAPI document and reference page all read this
-    record.
+    record; the last two leave pages out.
     """
 
     method: str
@@ -70,6 +73,8 @@ class Route:
     # Further statuses of success.
     other_answers: Mapping[int, Answer] = field(default_factory=dict)
     content_type: str = "application/json"
+    # Its Content-Security-Policy.
+    policy: str = DATA_POLICY
     # Statuses of errors besides those of every route.
     errors: tuple[int, ...] = ()
     # Headers besides those that follow from the other fields.
@@ -78,6 +83,8 @@ class Route:
     # Whether a read may answer 304. Not for scrapers and load balancers, some of which
     # treat 304 as a failure, and not for routes with an ETag of their own.
     is_compared: bool = True
+    # Whether an open page depends on its caller; strangers see it as well.
+    knows_caller: bool = False
     # Whether ?reveal=1 shows secrets, to callers with payload.reveal.
     can_reveal: bool = False
     # Whether one call may touch any number of rows.
@@ -105,6 +112,11 @@ class Route:
             Permission.METRICS_READ,
             Permission.PAYLOAD_REVEAL,
         }
+
+    @property
+    def is_page(self) -> bool:
+        """Whether its responses are pages, errors included."""
+        return self.content_type == PAGE_CONTENT_TYPE
 
     @property
     def is_exact(self) -> bool:

@@ -95,6 +95,26 @@ class Access:
             raise Forbidden(FOREIGN_MESSAGE)
         return LOCAL
 
+    def of_visitor(self, request: Request, app: Flask) -> Principal | None:
+        """Return the caller of an open page by other means than a token, or None.
+
+        Wrong credentials count as on any other route.
+
+        Raises:
+            AuthenticatorError: The application's authenticator failed.
+            HTTPException: It answers itself, for instance with a redirect to its login.
+        """
+        try:
+            return self.without_token(request, app)
+        except AuthenticatorError:
+            raise
+        except RateLimitedError:
+            return None
+        except HTTPException as error:
+            if error.get_response().status_code not in _REFUSALS:
+                raise
+            return None
+
     def _vouched_for(self, authenticator: Authenticator, request: Request) -> Principal:
         try:
             principal = _ask(authenticator, request)

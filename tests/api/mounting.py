@@ -8,7 +8,7 @@ from functools import cache
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 

@@ -11,10 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.auditor import LINES_A_MINUTE
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Permission, Principal
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.errors import JobNotFoundError, StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter
 from flask_forge_jobs.model.cron import ScheduleDefinition

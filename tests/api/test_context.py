@@ -7,7 +7,7 @@ import sys
 
 from flask import request
 
-from flask_forge_jobs.api.blueprint import (
+from flask_forge_jobs.blueprint import (
     BlueprintOptions,
 )
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -82,7 +82,7 @@ def test_a_scrape_tells_cool_downs_by_the_clock_of_the_database(
 def test_api_imports_prometheus_at_the_first_scrape_only() -> None:
     """A worker process mounts the blueprint too and must start fast."""
     program = (
-        "import sys; from flask_forge_jobs.api.blueprint import create_blueprint; "
+        "import sys; from flask_forge_jobs.blueprint import create_blueprint; "
         "create_blueprint(lambda: None); "
         "sys.exit('prometheus_client' in sys.modules)"
     )

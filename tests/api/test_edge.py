@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.model.jobs import NewJob

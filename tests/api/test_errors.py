@@ -16,8 +16,8 @@ from werkzeug.exceptions import TooManyRequests, Unauthorized
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.api import errors as errors_module
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.errors import MAX_MESSAGE_LENGTH
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.errors import (
     ConfigurationError,
     DuplicateJobError,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urljoin
 
 import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import create_blueprint
 from flask_forge_jobs.api.routes import JOB_PATH, QUEUE_PATH, SCHEDULE_PATH
 from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.server import create_app
+from flask_forge_jobs.blueprint import create_blueprint
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -152,76 +150,3 @@ def test_redirect_to_a_hosts_page_below_the_mount_is_kept() -> None:
     answer = mount(UNASKED, app=app).get(f"{PREFIX}/pages")
 
     assert answer.status_code == 308
-
-
-def mounted(prefix: str) -> FlaskClient:
-    """A client of an application that lets nobody in."""
-    app = Flask("host")
-    app.register_blueprint(create_blueprint(UNASKED), url_prefix=prefix)
-    return app.test_client()
-
-
-def test_programs_get_links() -> None:
-    answer = mounted(PREFIX).get(f"{PREFIX}/")
-
-    assert answer.status_code == 200
-    assert answer.get_json()["name"] == "flask-forge-jobs"
-    assert answer.get_json()["links"]["queues"] == f"{PREFIX}/v1/queues"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "Accept" in answer.headers["Vary"]
-
-
-@pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/"])
-def test_people_get_a_page_whose_links_lead_somewhere(path: str) -> None:
-    client = mounted(PREFIX)
-    page = client.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
-
-    links = [urljoin(path, link) for link in re.findall(r'href="([^"]+)"', page.text)]
-    found = [client.get(link).status_code for link in links]
-    assert page.mimetype == "text/html"
-    assert links[0] == f"{PREFIX}/health"
-    assert found == [200, *[403] * (len(links) - 1)]
-
-
-@pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/", f"/{PREFIX}", f"{PREFIX}//"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-def test_sec_S21_nothing_redirects_to_a_host_that_the_client_names(
-    path: str, method: str
-) -> None:
-    client = mounted(PREFIX)
-
-    # Not open(path): the client would take //name for a host.
-    answer = client.open(
-        environ_overrides={"PATH_INFO": path, "HTTP_HOST": "evil.test"}, method=method
-    )
-
-    assert "Location" not in answer.headers
-    assert "evil.test" not in answer.text
-    plain = {"POST": 405, "OPTIONS": 204}.get(method, 200)
-    assert answer.status_code == (404 if path.endswith("//") else plain)
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["X-Request-Id"]
-
-
-@pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/"])
-def test_what_is_not_there_is_refused_as_elsewhere(path: str) -> None:
-    answer = mounted(PREFIX).post(path)
-
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
-
-
-def test_the_root_of_an_application_is_its_own() -> None:
-    assert mounted("").get("/").status_code == 404
-
-
-def test_the_root_of_the_server_answers() -> None:
-    client = create_app({}).test_client()
-
-    assert client.get("/").get_json()["links"]["health"] == "/health"
-
-
-def test_a_server_with_a_prefix_answers_there() -> None:
-    client = create_app({"FORGE_JOBS_URL_PREFIX": "/jobs-api"}).test_client()
-
-    assert client.get("/jobs-api/").status_code == 200
-    assert client.get("/").status_code == 404

@@ -10,8 +10,8 @@ from flask import Flask, Request, request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.request import DISCARDED_BODIES
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 

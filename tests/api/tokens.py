@@ -8,9 +8,9 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import LINK_SECRETS, PREFIX
 

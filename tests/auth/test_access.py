@@ -7,10 +7,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.wrappers import Request
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.storage.base import Storage
 from tests.support.hosts import answer_to

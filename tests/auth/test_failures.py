@@ -10,7 +10,6 @@ from flask.testing import FlaskClient
 from werkzeug.exceptions import Forbidden, Unauthorized
 from werkzeug.wrappers import Request, Response
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.auth.limits import (
     OVERALL,
@@ -19,6 +18,7 @@ from flask_forge_jobs.auth.limits import (
 )
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 

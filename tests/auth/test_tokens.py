@@ -19,8 +19,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.tokens import WEAK_TOKENS, TokenSet, new_token, parse_expiry
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX
 from tests.conformance.calls import UPSTREAM, call, path_of

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob

@@ -14,7 +14,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # Of the page's own clock, which stands still while something is loading.
 _PAGE_TIME_MS = 5000
 _LIMIT_S = 120.0
-_QUIET = (
+QUIET = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
@@ -59,17 +59,15 @@ class Browser:
 
     def __init__(self, profiles: Path) -> None:
         self._profiles = profiles
-        self._program = _program()
+        self._program = program()
         self._opened = 0
 
     def open(self, url: str) -> Page:
         """Open a page as if its address had been typed in."""
         self._opened += 1
-        # As root Chromium starts without its sandbox only.
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
         finished = subprocess.run(
             [
-                self._program, *_QUIET, *root,
+                self._program, *QUIET, *as_root(),
                 f"--user-data-dir={self._profiles / str(self._opened)}",
                 f"--virtual-time-budget={_PAGE_TIME_MS}", "--dump-dom", url,
             ],
@@ -83,7 +81,13 @@ class Browser:
         return Page(finished.stdout)
 
 
-def _program() -> str:
+def as_root() -> list[str]:
+    """Return what Chromium needs to start as root: only without its sandbox."""
+    return ["--no-sandbox"] if os.geteuid() == 0 else []
+
+
+def program() -> str:
+    """Return the path of Chromium; skip the test, or fail in CI, without one."""
     for name in PROGRAMS:
         found = shutil.which(name)
         if found is not None:

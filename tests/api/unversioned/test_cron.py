@@ -9,10 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response
 from flask_forge_jobs.api.unversioned import cron as views
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.errors import QueueFullError
 from flask_forge_jobs.handlers import cron
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, ScheduleDefinition

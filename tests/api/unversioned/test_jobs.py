@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.run_end import JobUpdate

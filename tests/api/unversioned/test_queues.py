@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.v1.queues import settings_etag
 from flask_forge_jobs.auth.permissions import Permission, Principal
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Throttled
 from flask_forge_jobs.model.queues import QueueSettings

@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_forge_jobs import ForgeJobs, JobHandle
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.tokens import TokenSet
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.model.payloads import dump

@@ -8,11 +8,11 @@ import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
-from tests.api.mounting import PREFIX, mount
+from tests.api.mounting import PREFIX, mount, mount_shared
 
 UNASKED = faulty_storage(AssertionError("the storage was asked"))
 GET_PATHS = [
@@ -20,6 +20,11 @@ GET_PATHS = [
     for route in all_routes(enable_demo=True)
     if route.method == "GET"
 ]
+
+
+@pytest.fixture
+def client(storage: Storage) -> FlaskClient:
+    return mount_shared(storage)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -1,0 +1,197 @@
+"""The ``forge_jobs`` blueprint: API and pages, access, headers, errors.
+
+``app.register_blueprint(create_blueprint(storage), url_prefix="/api/queue")`` is all an
+application needs; :class:`flask_forge_jobs.ForgeJobs` does the same and more. Errors
+below the mount point have the API's own form in every application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+
+from flask import Blueprint, Response
+from flask.blueprints import BlueprintSetupState
+from werkzeug.exceptions import default_exceptions
+
+from flask_forge_jobs.api.auditor import Auditor
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.errors import error_response, json_problem
+from flask_forge_jobs.api.guard import Guard
+from flask_forge_jobs.api.headers import (
+    DEPRECATED_SINCE,
+    Cors,
+    add_headers,
+    answer_conditionally,
+)
+from flask_forge_jobs.api.mount_point import Unmatched
+from flask_forge_jobs.api.options import BlueprintOptions
+from flask_forge_jobs.api.request import RequestState, prefers_page, present_state
+from flask_forge_jobs.api.routes import Route, add_converters
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.dashboard.page import INDEX_PATH, problem_page
+from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.model.masking import Mask
+from flask_forge_jobs.storage.base import Storage
+
+__all__ = ["BlueprintOptions", "create_blueprint"]
+
+BLUEPRINT_NAME = "forge_jobs"
+INDEX_ENDPOINT = f"{BLUEPRINT_NAME}.page_index"
+
+
+def create_blueprint(
+    storage: Storage | Callable[[], Storage],
+    *,
+    options: BlueprintOptions | None = None,
+) -> Blueprint:
+    """Return a blueprint that serves the API and the pages of one storage.
+
+    Nothing is opened before the first request that uses the storage.
+
+    Args:
+        storage: The storage, or a function that returns the storage of the current
+            request.
+        options: How the blueprint behaves. None means the defaults, which answer only
+            direct requests from this machine in debug or in tests.
+
+    Raises:
+        ConfigurationError: An option is invalid.
+    """
+    chosen = options or BlueprintOptions()
+    api_routes = all_routes(enable_demo=chosen.enable_demo)
+    routes = (*api_routes, *page_routes())
+    api = Api(storage, chosen, api_routes)
+    blueprint = Blueprint(
+        BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
+    )
+    auditor = Auditor(api)
+    blueprint.record(lambda state: add_converters(state.app.url_map, routes))
+    _add_routes(blueprint, api, routes, auditor)
+    cors = Cors(chosen.cors_origins)
+    routed = _Routed(routes)
+    _add_hooks(blueprint, api, routed, cors, auditor)
+
+    handler = partial(_answer_error, routed, api.masking_redactor.text)
+    blueprint.register_error_handler(Exception, handler)
+    # The application's handler for a status would precede ours for all exceptions.
+    for status in default_exceptions:
+        blueprint.register_error_handler(status, handler)
+    blueprint.record(partial(_answer_unmatched_urls, cors))
+    return blueprint
+
+
+def _add_routes(
+    blueprint: Blueprint, api: Api, routes: Sequence[Route], auditor: Auditor
+) -> None:
+    for route in routes:
+        view = _named(
+            auditor.view(route) if route.mutates else partial(route.view, api),
+            route.view,
+        )
+        if route.path == INDEX_PATH:
+            blueprint.record(partial(_add_index, route, view))
+            continue
+        blueprint.add_url_rule(
+            route.path,
+            endpoint=route.endpoint,
+            view_func=view,
+            methods=[route.method],
+            # Unmatched answers OPTIONS, with 204 and no body.
+            provide_automatic_options=False,
+        )
+
+
+def _add_index(
+    route: Route, view: Callable[..., Response], state: BlueprintSetupState
+) -> None:
+    """Serve the index at the mount point; the root is the application's own.
+
+    With and without a slash at the end, because a redirect would go to whatever host
+    the client has named. Not strict_slashes=False, which answers other methods with
+    404.
+    """
+    names = (state.name_prefix, state.name, route.endpoint)
+    endpoint = ".".join(name for name in names if name)
+    # At the root, forge-jobs-server adds the rule.
+    state.app.view_functions[endpoint] = view
+    prefix = (state.url_prefix or "").rstrip("/")
+    for path in (f"{prefix}/", prefix) if prefix else ():
+        state.app.add_url_rule(
+            path,
+            endpoint,
+            methods=[route.method],
+            provide_automatic_options=False,
+        )
+
+
+class _Routed:
+    """Finds the state of a request and its route.
+
+    Each of our hooks does, because one of the application may have answered before.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._by_endpoint = {route.endpoint: route for route in routes}
+
+    def __call__(self) -> RequestState:
+        state = present_state()
+        # Strip the names of the enclosing blueprints.
+        endpoint = (state.request.endpoint or "").rpartition(".")[2]
+        state.route = self._by_endpoint[endpoint]
+        return state
+
+
+def _answer_error(routed: _Routed, mask: Mask, error: Exception) -> Response:
+    state = routed()
+    is_page = state.route.is_page and prefers_page(state.request)
+    write = problem_page if is_page else json_problem
+    return error_response(error, mask=mask, write=write)
+
+
+def _named(
+    view: Callable[..., Response], named: Callable[..., Response]
+) -> Callable[..., Response]:
+    """Give a view the names of another, by which extensions know views.
+
+    Not ``__wrapped__``: the signature of the other one has the Api too.
+    """
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(view, name, getattr(named, name))
+    return view
+
+
+def _add_hooks(
+    blueprint: Blueprint,
+    api: Api,
+    routed: _Routed,
+    cors: Cors,
+    auditor: Auditor,
+) -> None:
+    """Add the functions that run before and after each request."""
+    guard = Guard(api)
+
+    # One hook for everything: Flask checks each hook for a coroutine on each request.
+    @blueprint.before_request
+    def begin() -> None:
+        guard(routed())
+
+    @blueprint.after_request
+    def end(response: Response) -> Response:
+        state = routed()
+        if state.route.is_deprecated:
+            response.headers["Deprecation"] = DEPRECATED_SINCE
+        response = cors(add_headers(response, state.route.policy))
+        response = answer_conditionally(state, auditor(state, response))
+        api.request_metrics.observe(
+            state.request.method,
+            state.route.path,
+            response.status_code,
+            perf_counter() - state.began,
+        )
+        return response
+
+
+def _answer_unmatched_urls(cors: Cors, state: BlueprintSetupState) -> None:
+    state.app.before_request(Unmatched(state.app, state.url_prefix or "", cors))

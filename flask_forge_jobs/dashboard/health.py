@@ -1,0 +1,152 @@
+"""Health in words: the results of the readiness checks as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck
+
+WORKER_COMMAND = "flask forge-jobs worker"
+MIGRATE_COMMAND = "flask forge-jobs db migrate"
+_SECOND_MS = 1000.0
+_FEW_MS = 10.0
+_NEXT_TO_NOTHING_MS = 0.1
+
+
+class Tone(StrEnum):
+    """How a fact is shown: by a colour, a shape and a word."""
+
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The result of one check.
+
+    The worst fact heads the page with its ``title`` and ``reason``; without a title it
+    never does. ``command`` is the remedy.
+    """
+
+    name: str
+    tone: Tone
+    words: str
+    title: str | None = None
+    reason: str | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The answer, the reason for it, and the facts behind it."""
+
+    title: str
+    tone: Tone
+    reason: str
+    facts: Sequence[Fact]
+
+
+def in_words(readiness: Readiness) -> Health:
+    """Return the results of all checks as sentences, the worst as the title."""
+    checks = {check.name: check for check in readiness.checks}
+    is_known = checks["storage"].ok and checks["schema"].ok
+    facts = [_database(checks["storage"], readiness.answer_s)]
+    facts.append(_schema(checks["schema"]))
+    facts.append(_workers(readiness.workers, is_known=is_known))
+    for name, detail in (("services", "Services"), ("queues", "Queues")):
+        facts.append(_check(checks[name], detail, is_known=is_known))
+    snapshot = checks["snapshots"].detail
+    if is_known and snapshot is not None:
+        title = "Healthy, but an old transaction slows claims"
+        facts.append(Fact("Transactions", Tone.WARN, _sentence(snapshot), title))
+    for tone in (Tone.BAD, Tone.WARN):
+        for fact in facts:
+            if fact.tone is tone and fact.title is not None:
+                return Health(fact.title, tone, fact.reason or fact.words, facts)
+    workers = _count(readiness.workers, "worker is", "workers are")
+    answer = f"The database answers in {duration(readiness.answer_s)}"
+    return Health("Healthy", Tone.GOOD, f"{answer}; {workers} live.", facts)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration such as ``0.4 ms``, ``12 ms`` or ``1.3 s``."""
+    ms = seconds * _SECOND_MS
+    if ms < _NEXT_TO_NOTHING_MS:
+        return "less than 0.1 ms"
+    if ms >= _SECOND_MS:
+        return f"{seconds:.1f} s"
+    return f"{ms:.1f} ms" if ms < _FEW_MS else f"{ms:.0f} ms"
+
+
+def _database(check: ReadinessCheck, answer_s: float) -> Fact:
+    if check.ok:
+        words = f"Answers in {duration(answer_s)} and takes writes."
+        return Fact("Database", Tone.GOOD, words)
+    fault = check.detail or "does not answer"
+    return Fact(
+        "Database",
+        Tone.BAD,
+        _sentence(fault),
+        f"The database {fault}",
+        "Stored jobs are kept. Until it does, no job starts and none is added.",
+    )
+
+
+def _schema(check: ReadinessCheck) -> Fact:
+    detail = check.detail or ""
+    if check.ok:
+        number = detail.partition(",")[0].removeprefix("version ")
+        return Fact("Schema", Tone.GOOD, f"Version {number} fits this code.")
+    if detail == "unknown":
+        return Fact("Schema", Tone.UNKNOWN, "Unknown.")
+    is_old = detail.startswith("version") and "needs code" not in detail
+    return Fact(
+        "Schema",
+        Tone.BAD,
+        _sentence(detail),
+        "The database's schema is old" if is_old else "The database's schema differs",
+        command=MIGRATE_COMMAND if is_old else None,
+    )
+
+
+def _workers(live: int, *, is_known: bool) -> Fact:
+    if not is_known:
+        return Fact("Workers", Tone.UNKNOWN, "Unknown.")
+    if live:
+        return Fact("Workers", Tone.GOOD, f"{live} live.")
+    return Fact(
+        "Workers",
+        Tone.WARN,
+        "None is live.",
+        "No worker is running",
+        "Jobs are stored, and wait until a worker starts.",
+        WORKER_COMMAND,
+    )
+
+
+# Title if the check complains, and the words if it does not.
+_CHECKS = {
+    "services": ("Healthy, but a worker is late", "All are on time."),
+    "queues": ("Healthy, but a queue has no worker", "Each has a worker."),
+}
+
+
+def _check(check: ReadinessCheck, name: str, *, is_known: bool) -> Fact:
+    if not is_known:
+        return Fact(name, Tone.UNKNOWN, "Unknown.")
+    title, good = _CHECKS[check.name]
+    if check.detail is None:
+        return Fact(name, Tone.GOOD, good)
+    return Fact(name, Tone.WARN, _sentence(check.detail), title)
+
+
+def _sentence(detail: str) -> str:
+    return f"{detail[:1].upper()}{detail[1:]}."
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,185 @@
+"""The index: the page at the mount point, for callers and for strangers.
+
+A stranger reads how to sign in and nothing else. A caller with the permission ``read``
+sees the health of the service. Every caller gets only the links that this caller may
+open. Programs, which do not ask for a page, get links and need no credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.options import BlueprintOptions
+from flask_forge_jobs.api.request import prefers_page, present_state
+from flask_forge_jobs.api.response import json_response
+from flask_forge_jobs.auth.access import USER_PREFIX
+from flask_forge_jobs.auth.permissions import (
+    HOST,
+    LOCAL,
+    ROLES,
+    Permission,
+    Principal,
+)
+from flask_forge_jobs.dashboard.health import Tone, in_words
+from flask_forge_jobs.dashboard.page import INDEX_PATH, page
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.handlers.activity import stats
+from flask_forge_jobs.handlers.readiness import readiness
+
+NAME = "flask-forge-jobs"
+# A person waits for this page.
+LIMIT_S = 1.0
+# For programs.
+_PROGRAM_LINKS: Mapping[str, str] = {
+    "health": "health",
+    "readiness": "v1/health/ready",
+    "queues": "v1/queues",
+    "jobs": "v1/jobs",
+    "metrics": "metrics",
+    "description": "v1/openapi.json",
+}
+# Name and words of each linked route, by endpoint.
+_LINKS: Mapping[str, tuple[str, str]] = {
+    "v1_queues": ("Queues", "Settings, counts and slots of each queue"),
+    "v1_jobs_find": ("Jobs", "The newest jobs; finds them by status, queue and kind"),
+    "v1_errors": ("Errors", "Failed and dead jobs, grouped by error"),
+    "v1_events": ("Events", "The latest events of jobs"),
+    "v1_queue_workers": ("Workers", "Live workers, and queues that none serves"),
+    "v1_cron_list": ("Schedules", "Cron schedules and their next start"),
+    "v1_rate_limits": ("Limits", "Rate limits and their tokens"),
+    "metrics": ("Metrics", "Counters and gauges for Prometheus"),
+    "v1_storage_info": ("Storage", "The database and its settings"),
+    "v1_audit": ("Audit trail", "Every change and its author"),
+    "v1_ready": ("Readiness", "Health for load balancers; 503 if it is bad"),
+    "health": ("Liveness", "Says ok while the process lives"),
+    "v1_openapi": ("Description", "Every route, as OpenAPI"),
+}
+_MAY: Mapping[str, str] = {
+    "metrics": "Read the metrics.",
+    "viewer": "See everything but secrets, and change nothing.",
+    "operator": "See all but secrets; act on jobs, queues, schedules and limits.",
+    "admin": "See and change everything.",
+}
+_BY_LOGIN = "The application's own login let you in."
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link that is open to the caller; ``path`` is below the mount point."""
+
+    name: str
+    words: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number of jobs, and the list that it counts."""
+
+    name: str
+    number: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The signed-in caller, and the caller's rights; ``queues`` of None means all."""
+
+    name: str
+    role: str
+    how: str
+    may: str
+    queues: str | None
+    has_token: bool
+
+
+def index(api: Api) -> Mapping[str, object] | Response:
+    """Show the health of the service, its caller and links; programs get links."""
+    if not prefers_page(request):
+        return _links_for_programs()
+    state = present_state()
+    principal = state.principal
+    may_read = principal is not None and principal.may(Permission.READ)
+    health = None
+    if may_read:
+        queues = api.scope.queues
+        health = in_words(readiness(api.storage, queues, limit_s=LIMIT_S))
+    is_away = health is not None and health.tone is Tone.BAD
+    return {
+        "health": health,
+        "counts": _counts(api) if may_read and not is_away else (),
+        "version": version(NAME) if may_read else None,
+        "signed_in": _caller(principal, has_token=state.has_token),
+        "links": _links(api),
+        "door": _door(api.options),
+        "api": f"{request.script_root}{request.path}".rstrip("/"),
+    }
+
+
+def _links_for_programs() -> Response:
+    here = f"{request.script_root}{request.path}".rstrip("/")
+    links = {name: f"{here}/{path}" for name, path in _PROGRAM_LINKS.items()}
+    response = json_response({"name": NAME, "links": links})
+    response.vary.add("Accept")
+    return response
+
+
+def _links(api: Api) -> Sequence[Link]:
+    routes = {route.endpoint: route for route in api.routes}
+    return [
+        Link(name, words, routes[endpoint].path.removeprefix("/"))
+        for endpoint, (name, words) in _LINKS.items()
+        if api.may_open(routes[endpoint])
+    ]
+
+
+def _counts(api: Api) -> Sequence[Count]:
+    try:
+        counts = stats(api.storage, api.now, api.scope.names()).counts
+    except StorageError:
+        return ()
+    return [
+        Count(name, number, f"v1/jobs?status={status}")
+        for name, number, status in (
+            ("waiting", counts.pending + counts.scheduled, "pending"),
+            ("running", counts.in_progress, "in_progress"),
+            ("retrying", counts.failed, "failed"),
+            ("done", counts.done, "done"),
+            ("dead", counts.dead, "dead"),
+        )
+    ]
+
+
+def _caller(principal: Principal | None, *, has_token: bool) -> Caller | None:
+    if principal is None:
+        return None
+    role = next(
+        (name for name, may in ROLES.items() if may == principal.permissions), ""
+    )
+    name, how = principal.id.removeprefix(USER_PREFIX), _BY_LOGIN
+    if has_token:
+        how = "This request carries a token."
+    elif principal is LOCAL:
+        name, how = "this machine", "It needs no token here."
+    elif principal is HOST:
+        name = "somebody whom the application knows"
+    may = _MAY.get(role) or f"Use {', '.join(sorted(principal.permissions))}."
+    queues = None
+    if principal.queues is not None:
+        queues = ", ".join(sorted(principal.queues))
+    return Caller(name, role, how, may, queues, has_token)
+
+
+def _door(options: BlueprintOptions) -> str:
+    """Return the way in: ``login``, ``tokens``, ``both`` or ``closed``."""
+    if options.authenticator is None:
+        return "closed" if options.tokens is None else "tokens"
+    return "login" if options.tokens is None else "both"
+
+
+ROUTES = (page(INDEX_PATH, index, permission=None, knows_caller=True),)

@@ -1,0 +1,48 @@
+"""Applications with one more page, and the requests of people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from jinja2 import DictLoader
+from werkzeug.test import TestResponse
+
+from flask_forge_jobs import blueprint as blueprint_module
+from flask_forge_jobs.blueprint import BlueprintOptions
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.table import page_routes
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX, mount
+
+# The browser's own, shortened.
+PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+UNASKED = faulty_storage(AssertionError("the storage was asked"))
+Show = Callable[..., Mapping[str, object]]
+
+
+def open_page(client: FlaskClient, path: str = f"{PREFIX}/") -> TestResponse:
+    """Open a page as a browser does."""
+    return client.get(path, headers=PERSON)
+
+
+def with_page(
+    monkeypatch: pytest.MonkeyPatch,
+    template: str,
+    show: Show,
+    path: str = "/try",
+    *,
+    app: Flask | None = None,
+    **more: Any,
+) -> FlaskClient:
+    """Return a client of an application with a page that a function shows."""
+    pages = (*page_routes(), page(path, show, **more))
+    monkeypatch.setattr(blueprint_module, "page_routes", lambda: pages)
+    host = app or Flask("host")
+    name = f"forge_jobs/{show.__name__}.html"
+    host.jinja_loader = DictLoader({name: template})
+    options = BlueprintOptions(authenticator=lambda _: True)
+    return mount(UNASKED, options, app=host, testing=False)

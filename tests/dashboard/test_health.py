@@ -1,0 +1,153 @@
+"""Health as sentences, the worst of them first."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.dashboard.health import (
+    MIGRATE_COMMAND,
+    WORKER_COMMAND,
+    Tone,
+    duration,
+    in_words,
+)
+from flask_forge_jobs.errors import (
+    MigrationError,
+    SchemaTooNewError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck, readiness
+from flask_forge_jobs.model.workers import ServiceAge
+from flask_forge_jobs.storage.base import OpenSnapshot, Storage
+from tests.api.faulty import faulty_storage
+from tests.support.sql import Sql
+
+
+def test_a_healthy_service_says_why(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+    storage.workers.beat("H", None, ["mail"], [])
+    storage.workers.beat("I", None, ["mail"], [])
+
+    health = in_words(readiness(storage))
+
+    assert (health.title, health.tone) == ("Healthy", Tone.GOOD)
+    assert health.reason.startswith("The database answers in ")
+    assert health.reason.endswith(" ms; 2 workers are live.")
+    assert {fact.tone for fact in health.facts} == {Tone.GOOD}
+    said = {fact.name: fact.words for fact in health.facts}
+    assert said.pop("Database").endswith(" ms and takes writes.")
+    assert said == {
+        "Schema": "Version 1 fits this code.",
+        "Workers": "2 live.",
+        "Services": "All are on time.",
+        "Queues": "Each has a worker.",
+    }
+
+
+def test_without_a_worker_it_says_what_to_start(storage: Storage) -> None:
+    health = in_words(readiness(storage))
+
+    assert (health.title, health.tone) == ("No worker is running", Tone.WARN)
+    assert health.reason == "Jobs are stored, and wait until a worker starts."
+    (workers,) = (fact for fact in health.facts if fact.name == "Workers")
+    assert (workers.words, workers.command) == ("None is live.", WORKER_COMMAND)
+
+
+def test_a_queue_without_a_worker_is_named(storage: Storage) -> None:
+    storage.queues.ensure("bills")
+    storage.workers.beat("H", None, ["mail"], [])
+
+    health = in_words(readiness(storage))
+
+    assert health.title == "Healthy, but a queue has no worker"
+    assert health.reason == "No worker serves bills."
+
+
+def test_a_late_service_is_named(storage: Storage, sql: Sql) -> None:
+    storage.workers.beat("H", None, ["mail"], [], [ServiceAge("cron", 41.0, 5.0)])
+    sql.age(5)
+
+    health = in_words(readiness(storage))
+
+    assert health.title == "Healthy, but a worker is late"
+    assert health.reason.startswith("No tick of cron for ")
+
+
+def test_an_old_transaction_is_told(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.workers.beat("H", None, ["mail"], [])
+    snapshot = OpenSnapshot(90.0, "session 7")
+    monkeypatch.setattr(Storage, "oldest_snapshot", lambda _: snapshot)
+
+    health = in_words(readiness(storage))
+
+    assert health.title == "Healthy, but an old transaction slows claims"
+    assert health.reason.startswith("Session 7 has had a transaction open for 90 s")
+
+
+@pytest.mark.parametrize(
+    ("error", "title", "reason", "command"),
+    [
+        (
+            StorageUnavailableError("at /srv/x"),
+            "The database does not answer",
+            "Stored jobs are kept. Until it does, no job starts and none is added.",
+            None,
+        ),
+        (
+            MigrationError(1, "at /srv/x"),
+            "The database's schema differs",
+            "Does not fit.",
+            None,
+        ),
+        (
+            SchemaTooNewError(9, 8, 1),
+            "The database's schema differs",
+            "Version 9 needs code that knows 8, this one knows 1.",
+            None,
+        ),
+    ],
+)
+def test_a_fault_is_told_without_internals(
+    error: Exception, title: str, reason: str, command: str | None
+) -> None:
+    health = in_words(readiness(faulty_storage(error)))
+
+    assert (health.title, health.tone, health.reason) == (title, Tone.BAD, reason)
+    assert {fact.command for fact in health.facts} == {command}
+    unknown = {fact.name for fact in health.facts if fact.tone is Tone.UNKNOWN}
+    assert {"Workers", "Services", "Queues"} <= unknown
+    assert "/srv/x" not in repr(health)
+
+
+def test_a_standby_and_an_old_schema_are_told() -> None:
+    rest = [
+        ReadinessCheck("workers", True, "1 live"),
+        *(ReadinessCheck(name, True) for name in ("services", "snapshots", "queues")),
+    ]
+    old = ReadinessCheck("schema", False, "version 1, this code knows 2")
+    fits = ReadinessCheck("schema", True, "version 2, this code knows 2")
+    writable = ReadinessCheck("storage", True)
+    standby = ReadinessCheck("storage", False, "takes no writes")
+
+    migrated = in_words(Readiness((writable, old, *rest), workers=1))
+    written = in_words(Readiness((standby, fits, *rest), workers=1))
+
+    assert migrated.title == "The database's schema is old"
+    assert MIGRATE_COMMAND in {fact.command for fact in migrated.facts}
+    assert written.title == "The database takes no writes"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.00004, "less than 0.1 ms"),
+        (0.00042, "0.4 ms"),
+        (0.0123, "12 ms"),
+        (0.9994, "999 ms"),
+        (1.26, "1.3 s"),
+    ],
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,181 @@
+"""Pages: functions and templates, escaping, policies, errors."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask, Request, render_template_string
+from jinja2 import DictLoader
+from werkzeug.exceptions import NotFound, Unauthorized
+from werkzeug.test import EnvironBuilder
+
+from flask_forge_jobs.api.routes import DATA_POLICY, Route
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.page import PAGE_POLICY, page, way_to_mount_point
+from flask_forge_jobs.errors import StorageUnavailableError
+from tests.api.mounting import PREFIX, mount
+from tests.dashboard.sites import UNASKED, open_page, with_page
+
+EVIL = "<script>alert('&')</script>"
+ESCAPED = "&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;"
+
+
+def evil(_api: object) -> dict[str, object]:
+    return {"said": EVIL}
+
+
+def test_a_function_and_a_template_are_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = with_page(monkeypatch, "<p>{{ said }}</p>", evil)
+
+    answer = open_page(client, f"{PREFIX}/try")
+
+    assert answer.status_code == 200
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert answer.text == f"<p>{ESCAPED}</p>"
+    assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Request-Id"]
+
+
+def test_the_policy_of_a_page_stands_at_its_route(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = "default-src 'none'; script-src 'self'"
+    client = with_page(monkeypatch, "", evil, policy=own)
+
+    policies = {
+        path: open_page(client, PREFIX + path).headers["Content-Security-Policy"]
+        for path in ("/try", "/", "/health", "/v1/nothing")
+    }
+
+    assert policies == {
+        "/try": own, "/": PAGE_POLICY, "/health": DATA_POLICY,
+        "/v1/nothing": DATA_POLICY,
+    }  # fmt: skip
+
+
+def test_sec_S19_settings_of_the_applications_templates_do_not_reach_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Flask("host")
+    app.jinja_options = {
+        "variable_start_string": "(((", "variable_end_string": ")))",
+        "autoescape": False,
+    }  # fmt: skip
+    client = with_page(monkeypatch, "{{ said }}", evil, app=app)
+    app.add_url_rule("/own", view_func=lambda: _render("(((said)))"))
+
+    assert client.get("/own").text == EVIL
+    assert open_page(client, f"{PREFIX}/try").text == ESCAPED
+
+
+def _render(text: str) -> str:
+    return render_template_string(text, said=EVIL)
+
+
+def test_a_template_of_the_application_takes_the_place_of_ours() -> None:
+    app = Flask("host")
+    app.jinja_loader = DictLoader({"forge_jobs/index.html": "mine"})
+
+    assert open_page(mount(UNASKED, app=app, testing=False)).text == "mine"
+
+
+def test_a_misspelt_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = with_page(monkeypatch, "{{ sayd }}", evil)
+
+    answer = open_page(client, f"{PREFIX}/try")
+
+    assert answer.status_code == 500
+    assert "sayd" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "title"),
+    [
+        (Unauthorized(EVIL), 401, "You are not signed in"),
+        (NotFound(EVIL), 404, "There is no such page"),
+        (StorageUnavailableError("at /srv/x"), 503, "The database does not answer"),
+        (ZeroDivisionError("secret"), 500, "Something went wrong"),
+    ],
+)
+def test_an_error_of_a_page_is_a_page(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, title: str
+) -> None:
+    def failing(_api: object, b: str) -> dict[str, object]:
+        assert b == "b"
+        raise error
+
+    client = with_page(monkeypatch, "", failing, "/a/<b>")
+
+    answer = open_page(client, f"{PREFIX}/a/b")
+
+    assert answer.status_code == status
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert f"<h1>{title}</h1>" in answer.text
+    assert 'href="../static/dashboard.css?v=' in answer.text
+    assert '<a class="button" href="../">' in answer.text
+    assert f"request {answer.headers['X-Request-Id']}" in answer.text
+    assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
+    for hidden in ("/srv/x", "secret", "<script"):
+        assert hidden not in answer.text
+
+
+def test_a_program_gets_the_error_of_a_page_as_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(_api: object) -> dict[str, object]:
+        raise NotFound
+
+    client = with_page(monkeypatch, "", failing)
+
+    answer = client.get(f"{PREFIX}/try")
+
+    assert answer.status_code == 404
+    assert (answer.json or {})["kind"] == "not_found"
+
+
+def test_an_error_before_our_hooks_is_answered_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Flask("host")
+
+    @app.before_request
+    def refuse() -> None:
+        raise Unauthorized
+
+    client = with_page(monkeypatch, "", evil, app=app)
+
+    assert "You are not signed in" in open_page(client, f"{PREFIX}/try").text
+    assert client.get(f"{PREFIX}/health").json == {
+        "kind": "unauthorized", "msg": Unauthorized.description
+    }  # fmt: skip
+
+
+def test_a_page_needs_a_permission_unless_it_says_otherwise() -> None:
+    route = page("/try", evil)
+
+    assert route.permission is Permission.READ
+    assert (route.method, route.endpoint, route.is_page) == ("GET", "page_evil", True)
+
+
+@pytest.mark.parametrize(
+    ("path", "script_name", "path_info", "way"),
+    [
+        ("/", "", "/jobs/", "./"),
+        ("/", "", "/jobs", "./jobs/"),
+        ("/", "/tools", "/jobs", "./jobs/"),
+        ("/", "/tools", "/", "./"),
+        ("/", "/tools", "", "./tools/"),
+        ("/", "", "/a b/c:d", "./c%3Ad/"),
+        ("/queues", "/tools", "/jobs/queues", "./"),
+        ("/queues/<name>", "", "/jobs/queues/x", "../"),
+        ("/jobs/<id>/log", "", "/jobs/jobs/x/log", "../../"),
+    ],
+)
+def test_links_find_the_mount_point_from_every_page(
+    path: str, script_name: str, path_info: str, way: str
+) -> None:
+    environ = EnvironBuilder().get_environ()
+    environ |= {"SCRIPT_NAME": script_name, "PATH_INFO": path_info}
+    route: Route = page(path, evil)
+
+    assert way_to_mount_point(Request(environ), route) == way

@@ -1,0 +1,107 @@
+"""Every page is served, described nowhere, and keeps the rules for pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import flask_forge_jobs.dashboard
+from flask_forge_jobs.api.openapi.document import document
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.page import INDEX_PATH, PAGE_POLICY
+from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX, mount
+from tests.dashboard.sites import open_page
+
+FOLDER = Path(flask_forge_jobs.dashboard.__file__).parent
+TEMPLATES = sorted(FOLDER.glob("templates/forge_jobs/*.html"))
+PAGES = [route for route in page_routes() if route.is_page]
+OPEN = {"page_index", "static_file"}
+# Scripts, inline styles, foreign addresses, and ways around escaping.
+FORBIDDEN = re.compile(
+    r"<script|<style|\bstyle=|\bon[a-z]+=|javascript:|\|\s*safe|https?://(?!<i>)",
+    re.IGNORECASE,
+)
+TEMPLATE_LINES = 50
+
+
+def test_a_page_is_its_function_its_template_and_its_test() -> None:
+    """A page costs three files, and no line anywhere else."""
+    modules = {path.stem for path in FOLDER.glob("pages/*.py")} - {"__init__"}
+    tests = Path(__file__).parent.glob("pages/test_*.py")
+
+    assert {route.endpoint.removeprefix("page_") for route in PAGES} == modules
+    assert modules <= {path.stem for path in TEMPLATES}
+    assert {path.stem.removeprefix("test_") for path in tests} == modules
+
+
+def test_pages_are_not_in_the_description() -> None:
+    described = document(all_routes(enable_demo=True))["paths"]
+
+    assert not {route.path for route in page_routes()} & set(described)
+    assert "/health" in described
+
+
+def test_the_served_description_has_no_page(storage: Storage) -> None:
+    served = mount(storage).get(f"{PREFIX}/v1/openapi.json").json
+
+    assert served is not None
+    assert not [path for path in served["paths"] if "static" in path or path == "/"]
+
+
+def test_paths_and_endpoints_are_not_those_of_the_api() -> None:
+    api = all_routes(enable_demo=True)
+
+    for key in ("endpoint", "path"):
+        both = {getattr(route, key) for route in api}
+        assert not both & {getattr(route, key) for route in page_routes()}
+
+
+def test_only_these_pages_are_open_to_strangers() -> None:
+    opened = {route.endpoint for route in page_routes() if route.permission is None}
+
+    assert opened == OPEN
+    assert all(isinstance(each.permission, Permission | None) for each in PAGES)
+
+
+@pytest.mark.parametrize("route", PAGES, ids=lambda route: str(route.endpoint))
+def test_sec_S17_a_page_has_the_policy_of_its_route(
+    storage: Storage, route: Route
+) -> None:
+    answer = open_page(mount(storage), PREFIX + route.path)
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Security-Policy"] == route.policy
+    assert "unsafe" not in route.policy
+    assert "default-src 'none'" in route.policy
+    assert "frame-ancestors 'none'" in route.policy
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.stem))
+def test_sec_S17_no_template_has_a_script_or_a_style_of_its_own(path: Path) -> None:
+    text = path.read_text("utf-8")
+
+    assert FORBIDDEN.findall(text) == []
+    assert text.count("\n") <= TEMPLATE_LINES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script src=x>", "<p style=color:red>", "<a onclick=x>", "{{ said | safe }}",
+        '<a href="javascript:x">', '<img src="https://cdn.example/x">',
+    ],
+)  # fmt: skip
+def test_the_check_of_templates_can_fail(text: str) -> None:
+    assert FORBIDDEN.search(text)
+
+
+def test_the_index_is_the_mount_point() -> None:
+    (index,) = (route for route in PAGES if route.path == INDEX_PATH)
+
+    assert (index.endpoint, index.policy) == ("page_index", PAGE_POLICY)
