@@ -25,6 +25,7 @@ UNDER_TEST = (
     f"AND application_name <> '{_NAME}'"
 )
 _INSTANTS = {
+    "forge_job_count": ("newest_at",),
     "forge_job": (
         "enqueued_at",
         "scheduled_at",

@@ -29,7 +29,9 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
+from flask_forge_jobs.storage.jobs.conditions import Conditions
+from flask_forge_jobs.storage.jobs.listing import Listing
+from flask_forge_jobs.storage.jobs.streams import JobStreams
 
 # A commit may come a little after its timestamp, so the newest events are held back.
 SETTLED_AFTER_US = SECOND_US
@@ -161,7 +163,10 @@ class _Tail:
         self._transaction = transaction
         now_us = int(transaction.all("now")[0][0])
         self._until = millisecond_of(first_id_at(now_us - SETTLED_AFTER_US))
-        self._sources = _sources(transaction, types, wanted)
+        self._conditions = Conditions(
+            JobFilter(queues=wanted.queues, kinds=wanted.kinds)
+        )
+        self._sources = _sources(transaction, types, self._conditions.of_counts())
 
     @property
     def last_id(self) -> int:
@@ -183,7 +188,7 @@ class _Tail:
         """Return the last events in order."""
         events, is_all = self._read(0, self._until, ROOM * limit)
         if not is_all:
-            _, last = self._between(0, self._until)
+            last = self._last()
             end = last // MILLISECOND_US * MILLISECOND_US + MILLISECOND_US
             events = self._grown(lambda width: (max(end - width, 0), end), limit)
         return _sorted(events)[-limit:]
@@ -192,7 +197,7 @@ class _Tail:
         """Return events from an instant on, past the time without any."""
         if start >= self._until:
             return []
-        first, _ = self._between(start, self._until)
+        first = self._first(start)
         begin = first // MILLISECOND_US * MILLISECOND_US
         until = self._until
         return self._grown(lambda width: (begin, min(begin + width, until)), limit)
@@ -230,78 +235,89 @@ class _Tail:
             found += [_event(source, row) for row in rows]
         return found, is_all
 
-    def _between(self, start: int, end: int) -> tuple[int, int]:
-        """Return the first and the last instant with an event; the end without one."""
-        window: dict[str, Parameter] = {"from_at": start, "to_at": end}
-        rows = [
-            row
-            for source in self._sources
-            for row in self._transaction.all(
-                source.between, **window, **source.parameters
-            )
+    def _first(self, start: int) -> int:
+        """Return the first instant with an event from an instant on, or the end."""
+        instants = [
+            at
+            for each in self._sources
+            for at in self._instant(each.first, each, from_at=start)
         ]
-        instants = [int(each) for row in rows for each in row if each is not None]
-        return min(instants, default=end), max(instants, default=end)
+        return min((*instants, self._until))
+
+    def _last(self) -> int:
+        """Return the last instant with an event, or the end."""
+        instants: list[int] = []
+        for each in self._sources:
+            if each.last is None:
+                instants += self._last_enqueued()
+            else:
+                instants += self._instant(each.last, each, to_at=self._until)
+        return max(instants, default=self._until)
+
+    def _instant(self, name: str, source: _Source, **bound: int) -> list[int]:
+        """Return the instant that a statement finds, if there is one."""
+        rows = self._transaction.all(name, **bound, **source.parameters)
+        return [int(at) for (at,) in rows if at is not None]
+
+    def _last_enqueued(self) -> list[int]:
+        streams = JobStreams(self._transaction, self._conditions)
+        newest = streams.by_age(JobOrder(), (self._until, ""), 1)
+        return [at for stream in newest for at, _ in stream]
 
 
 class _Source(NamedTuple):
-    """Events of one type, or of ends (None), and the statements that read them."""
+    """Events of one type, or of ends (None), and the statements that read them.
+
+    ``last`` is None where pages by age find the last one.
+    """
 
     type: EventType | None
     within: str
-    between: str
+    first: str
+    last: str | None
     parameters: dict[str, Parameter]
 
 
 def _sources(
-    transaction: Transaction, types: frozenset[EventType], wanted: JobFilter
+    transaction: Transaction,
+    types: frozenset[EventType],
+    counts: dict[str, Parameter],
 ) -> list[_Source]:
-    known = [
-        (queue, kind, status)
-        for queue, kind, status, _, _ in counts_of(transaction, wanted.queues)
-        if wanted.covers(queue, kind)
-    ]
-    kinds: dict[str, Parameter] = {
-        "any_kind": not wanted.kinds,
-        "kinds": encode_names("name", wanted.kinds),
-    }
     found = []
     if EventType.STARTED in types:
-        queues: dict[str, Parameter] = {
-            "any_queue": wanted.queues is None,
-            "queues": encode_names("name", wanted.queues or ()),
-        }
-        names = "started_within", "started_between"
-        found.append(_Source(EventType.STARTED, *names, kinds | queues))
+        names = "started_within", "started_first", "started_last"
+        found.append(_Source(EventType.STARTED, *names, counts))
     if EventType.ENQUEUED in types:
-        rows = encode_rows(
-            {"of_queue": queue, "of_kind": kind, "of_status": status}
-            for queue, kind, status in sorted(set(known))
+        found.append(
+            _Source(
+                EventType.ENQUEUED, "enqueued_within", "enqueued_first", None, counts
+            )
         )
-        names = "enqueued_within", "enqueued_between"
-        found.append(_Source(EventType.ENQUEUED, *names, {"rows": rows}))
     if types & set(_ENDS.values()):
-        found.append(_source_of_ends(types, known, kinds))
+        found.append(_source_of_ends(transaction, types, counts))
     return found
 
 
 def _source_of_ends(
+    transaction: Transaction,
     types: frozenset[EventType],
-    known: Iterable[tuple[str, str, str]],
-    kinds: dict[str, Parameter],
+    counts: dict[str, Parameter],
 ) -> _Source:
     deaths = types & {EventType.DEAD, EventType.CANCELLED}
-    states = {str(JobStatus.DEAD)} if deaths else set()
+    states = {JobStatus.DEAD} if deaths else set()
     if EventType.COMPLETED in types:
-        states.add(str(JobStatus.DONE))
-    ended = sorted({(queue, state) for queue, _, state in known if state in states})
-    rows = encode_rows({"of_queue": name, "of_status": state} for name, state in ended)
+        states.add(JobStatus.DONE)
+    of_states = counts | {"statuses": encode_names("name", sorted(states))}
+    ended = transaction.all("ended_queues", **of_states)
     parameters: dict[str, Parameter] = {
-        "rows": rows,
+        "rows": encode_rows(
+            {"of_queue": name, "of_status": end} for name, end in ended
+        ),
         "any_death": len(deaths) != 1,
         "was_cancelled": EventType.CANCELLED in deaths,
     }
-    return _Source(None, "ended_within", "ended_between", kinds | parameters)
+    names = "ended_within", "ended_first", "ended_last"
+    return _Source(None, *names, counts | parameters)
 
 
 def _event(source: _Source, row: Row) -> Event:

@@ -87,6 +87,13 @@ class Conditions:
             "was_cancelled": wanted.ending is Ending.CANCELLED,
         }
 
+    def of_counts(self) -> dict[str, Parameter]:
+        """Return those of the fragment ``wanted_counts``."""
+        known = self.parameters()
+        names = ("any_queue", "queues", "any_kind", "kinds")
+        chosen = {name: known[name] for name in names}
+        return chosen | {"statuses": encode_names("name", sorted(self.statuses))}
+
     def of_combinations(self) -> dict[str, Parameter]:
         """Return them for jobs whose queue, kind and status are known to match."""
         known: dict[str, Parameter] = {"any_queue": True, "any_kind": True}

@@ -1,12 +1,11 @@
 """Listing: one page of jobs in any order, and the total number of matching jobs.
 
 The maintained counts say which combinations of queue, kind and status exist. By age,
-the listing reads the first ids of each combination from one index and merges them; with
-very many combinations it first picks those that hold the first jobs. Other indexes do
-the same for the end, the due time, the dedupe key and the schedule. Orders without an
-index are sorted, within the statement's time limit: the jobs of the combinations if
-these are few, otherwise all jobs. Indexes for them would cost every job three entries,
-a tenth of the throughput.
+one statement finds those that hold the first jobs, and their first ids are read from
+one index and merged. Other indexes do the same for the end, the due time, the dedupe
+key and the schedule. Orders without an index are sorted, within the statement's time
+limit: the jobs of the combinations if these are few, otherwise all jobs. Indexes for
+them would cost every job three entries, a tenth of the throughput.
 
 The total is the sum of the counts. With a time range, the jobs inside or outside it are
 counted, whichever are fewer; with any other condition, the jobs that match.
@@ -17,6 +16,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 
 from flask_forge_jobs.model.jobs import FINAL, UNFINISHED, JobFilter, JobStatus
@@ -41,7 +41,7 @@ from flask_forge_jobs.storage.jobs.streams import (
 )
 from flask_forge_jobs.storage.rows import place_from_row
 
-# With more, the combinations that hold the first jobs are picked before reading.
+# With more, walking the jobs is cheaper than a statement for each.
 MAX_COMBINATIONS = 64
 # With more, walking the jobs is cheaper than a look-up per queue and state.
 MAX_SOURCES = 256
@@ -88,24 +88,28 @@ class Listing:
         self._wanted = wanted
         self._conditions = Conditions(wanted)
         self._streams_of = JobStreams(transaction, self._conditions)
-        self._all_counts = list(
-            counts_of(transaction, wanted.queues) if counts is None else counts
-        )
-        self._counts: dict[Combination, int] = {}
-        self._deferred = 0
+        self._given_counts = counts
         self._total: int | None = None
-        self._count_matching()
 
-    def _count_matching(self) -> None:
+    @cached_property
+    def _all_counts(self) -> list[Row]:
+        """Every count of the queues; with many kinds, this is what costs most."""
+        if self._given_counts is not None:
+            return list(self._given_counts)
+        return list(counts_of(self._transaction, self._wanted.queues))
+
+    @cached_property
+    def _counts(self) -> dict[Combination, int]:
+        """The number of jobs in each combination that can match."""
+        found: dict[Combination, int] = {}
         wanted, statuses = self._wanted, self._conditions.statuses
         for name, kind, status, deferred, jobs in self._all_counts:
             if self._conditions.scheduled_only and not deferred:
                 continue
             if status in statuses and wanted.covers(name, kind):
                 key = (name, kind, status)
-                self._counts[key] = self._counts.get(key, 0) + int(jobs)
-                if deferred and status == JobStatus.PENDING:
-                    self._deferred += int(jobs)
+                found[key] = found.get(key, 0) + int(jobs)
+        return found
 
     @property
     def _matching(self) -> int:
@@ -179,7 +183,7 @@ class Listing:
     def _places(
         self, order: JobOrder, limit: int, after: Position | None, offset: int = 0
     ) -> list[Place]:
-        if limit == 0 or not self._counts:
+        if limit == 0:
             return []
         start = self._start(order, after)
         if offset > NEAR and order == JobOrder() and self._conditions.is_plain:
@@ -214,13 +218,8 @@ class Listing:
 
     def _first(self, order: JobOrder) -> int:
         """Return the instant of the first job by age; there must be a job."""
-        found = self._transaction.all(
-            way("first_listed", order),
-            rows=self._rows(COMBINATION),
-            **self._streams_of.bounds(order, self._start(order, None)),
-        )
-        instants = [int(row[3]) for row in found if row[3] is not None]
-        return max(instants) if order.descending else min(instants)
+        start = self._start(order, None)
+        return int(self._streams_of.leading(order, start, 1)[0][3])
 
     def _start(self, order: JobOrder, after: Position | None) -> Place:
         if after is not None:
@@ -239,6 +238,8 @@ class Listing:
             if depth > MAX_MERGED_ROWS:
                 return None
             return self._streams_by_age(order, start, depth)
+        if not self._counts:
+            return []
         if self._is_selective and self._matching <= MAX_SORTED_ROWS:
             return None
         if order.column is SortColumn.COMPLETED_AT:
@@ -262,14 +263,12 @@ class Listing:
             return streams.one_by_one("listed_key", _NO_KEY, order, start, depth)
         if wanted.schedule_name is not None:
             return streams.one_by_one("listed_schedule", _NO_KEY, order, start, depth)
+        if self._conditions.is_plain:
+            return streams.by_age(order, start, depth)
         keys = list(self._counts)
-        if not self._conditions.is_plain:
-            if len(keys) > MAX_COMBINATIONS:
-                return None
-            return streams.one_by_one("listed", keys, order, start, depth)
         if len(keys) > MAX_COMBINATIONS:
-            keys = self._leading(order, start, depth)
-        return streams.together("listed_together", keys, order, start, depth)
+            return None
+        return streams.one_by_one("listed", keys, order, start, depth)
 
     def _streams_by_end(
         self, order: JobOrder, start: Place, depth: int
@@ -291,25 +290,6 @@ class Listing:
         if depth > MAX_MERGED_SCHEDULED or not 1 < len(keys) <= MAX_SOURCES:
             return None
         return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
-
-    def _leading(self, order: JobOrder, start: Place, depth: int) -> list[Combination]:
-        """Return the combinations that can hold the first ``depth`` jobs."""
-        if len(self._counts) <= depth:
-            return list(self._counts)
-        found = self._transaction.all(
-            way("first_listed", order),
-            rows=self._rows(COMBINATION),
-            **self._streams_of.bounds(order, start),
-        )
-        known = [row for row in found if row[3] is not None]
-        # Each one picked has a job this near; all of equal age are picked.
-        known.sort(key=lambda row: row[3], reverse=order.descending)
-        last = known[depth - 1][3] if len(known) >= depth else None
-        return [
-            (queue, kind, status)
-            for number, (queue, kind, status, first) in enumerate(known)
-            if number < depth or first == last
-        ]
 
     def _sorted(
         self, order: JobOrder, start: Place, limit: int, offset: int
@@ -347,10 +327,12 @@ class Listing:
 
     def _counted_total(self) -> int:
         wanted, conditions = self._wanted, self._conditions
+        if conditions.is_plain and not conditions.has_range:
+            return self._counted("count_plain", conditions.of_counts())
         if not self._counts:
             return 0
         if conditions.is_plain:
-            return self._total_in_range() if conditions.has_range else self._matching
+            return self._total_in_range()
         parameters = conditions.parameters()
         if wanted.dedupe_key is not None:
             return self._counted("count_key", parameters)
@@ -358,7 +340,7 @@ class Listing:
             return self._counted("count_schedule", parameters)
         if conditions.scheduled_only and not conditions.has_range:
             parameters["rows"] = encode_rows({"of_queue": q} for q in self._queues)
-            return self._deferred - self._counted("count_overdue", parameters)
+            return self._matching - self._counted("count_overdue", parameters)
         if self._are_few:
             parameters = conditions.of_combinations()
             parameters["rows"] = self._rows(OF_COMBINATION)

@@ -9,8 +9,10 @@ the newer index entries, and narrows the guess until few jobs are left to skip.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
@@ -60,6 +62,10 @@ def seek(
     return upper, above
 
 
+# This many combinations of queue, kind and status are looked at first.
+NEWEST_COMBINATIONS = 64
+# More of them than there can be.
+_ALL = 10**9
 _FIRST_CHUNK = 4
 _LARGEST_CHUNK = 1000
 COMBINATION = ("queue_name", "kind", "status")
@@ -74,6 +80,42 @@ class JobStreams:
     def __init__(self, transaction: Transaction, conditions: Conditions) -> None:
         self._transaction = transaction
         self._conditions = conditions
+
+    def by_age(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]]:
+        """Return streams by age that hold the first ``depth`` jobs.
+
+        No conditions but queue, kind, status and age apply. The newest combinations
+        mostly hold the newest jobs; then the others are not looked at.
+        """
+
+        def streams(rows: Sequence[Row]) -> list[Iterator[Place]]:
+            keys = [(queue, kind, status) for queue, kind, status, _, _ in rows]
+            return self.together("listed_together", keys, order, start, depth)
+
+        if order.descending:
+            rows = self.leading(order, start, depth, NEWEST_COMBINATIONS)
+            unread_at = rows[0][4] if rows else start[0]
+            if unread_at is None:
+                return streams(rows)
+            if unread_at < start[0]:
+                places = list(islice(heapq.merge(*streams(rows), reverse=True), depth))
+                if len(places) == depth and places[-1][0] > unread_at:
+                    return [iter(places)]
+        return streams(self.leading(order, start, depth))
+
+    def leading(
+        self, order: JobOrder, start: Place, depth: int, max_combinations: int = _ALL
+    ) -> list[Row]:
+        """Return what the statement ``leading`` returns, up to ``depth`` rows."""
+        return self._transaction.all(
+            way("leading", order),
+            limit=depth,
+            max_combinations=max_combinations,
+            **self._conditions.of_counts(),
+            **self.bounds(order, start),
+        )
 
     def together(
         self,

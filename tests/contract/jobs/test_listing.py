@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.jobs import listing, streams
 from tests.support.jobs import OTHER, OWNER, claim_one, finish
 from tests.support.sql import Sql
@@ -27,7 +29,11 @@ SECOND_US = 1_000_000
 # What the plans are chosen by: with these, each of them is taken by some few jobs.
 BOUNDS: dict[str, dict[str, int]] = {
     "as they are": {},
-    "few combinations": {"MAX_COMBINATIONS": 3, "MAX_SOURCES": 2},
+    "few combinations": {
+        "MAX_COMBINATIONS": 3,
+        "MAX_SOURCES": 2,
+        "NEWEST_COMBINATIONS": 3,
+    },
     "nothing is few": {"MAX_SORTED_ROWS": 0, "WALKED_PER_LOOK_UP": 10**6},
     "small chunks": {"_FIRST_CHUNK": 1, "_LARGEST_CHUNK": 2},
 }
@@ -237,3 +243,62 @@ def test_an_overdue_job_is_not_scheduled_any_more(storage: Storage, sql: Sql) ->
     found = storage.job_reader.find(JobFilter(scheduled=True), JobOrder(), 5)
 
     assert (len(found.rows), found.total) == (2, 2)
+
+
+def _with_many_kinds(storage: Storage, sql: Sql) -> list[str]:
+    """Store old jobs of many kinds, and three newer ones of their own queue."""
+    invented = [NewJob(f"k-{n:03}", queue_name="many") for n in range(200)]
+    storage.jobs.enqueue_many(invented)
+    sql.age(60)
+    newer = [NewJob("greet", queue_name="mail") for _ in range(3)]
+    ids = [result.id for result in storage.jobs.enqueue_many(newer)]
+    sql.age(60)
+    storage.job_admin.fold_counts(0)
+    return ids
+
+
+@pytest.mark.parametrize("read", ["jobs", "events"])
+def test_a_page_of_all_queues_reads_few_of_very_many_kinds(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    newest = _with_many_kinds(storage, sql)
+    transaction: Any = storage.database.read(type)
+    real = transaction.all
+    looked_at: list[int] = []
+
+    def noted(self: Transaction, *args: Any, **parameters: Any) -> Sequence[Row]:
+        rows: Sequence[Row] = real(self, *args, **parameters)
+        looked_at.append(max(len(rows), parameters.get("max_combinations", 0)))
+        return rows
+
+    monkeypatch.setattr(transaction, "all", noted)
+    if read == "jobs":
+        page = storage.job_reader.page(JobFilter(), 2)
+        ids, total = {job.id for job in page.rows}, page.total
+    else:
+        events = storage.activity.latest_events(2).events
+        ids, total = {event.job_id for event in events}, 203
+
+    assert ids < set(newest)
+    assert (len(ids), total) == (2, 203)
+    assert max(looked_at) <= streams.NEWEST_COMBINATIONS
+
+
+def test_a_page_is_right_where_the_newest_jobs_of_many_kinds_are_gone(
+    storage: Storage, sql: Sql
+) -> None:
+    """What the counts say of the newest job of a kind is too late then"""
+    newest = _with_many_kinds(storage, sql)
+    kinds = [f"k-{n:03}" for n in range(200)]
+    for result in storage.jobs.enqueue_many([NewJob(kind) for kind in kinds]):
+        sql.run("UPDATE forge_job SET status = 'done' WHERE id = ?", result.id)
+    kept = [NewJob(kind, queue_name="kept") for kind in kinds]
+    later = storage.jobs.enqueue_many(kept)
+    sql.run("DELETE FROM forge_job WHERE queue_name = 'default'")
+    sql.run("DELETE FROM forge_job WHERE queue_name = 'kept' AND kind < 'k-197'")
+    storage.job_admin.fold_counts(0)
+
+    page = storage.job_reader.page(JobFilter(), 5)
+
+    assert {job.id for job in page.rows[:3]} == {job.id for job in later[197:]}
+    assert {job.id for job in page.rows[3:]} < set(newest)

@@ -166,8 +166,8 @@ def test_a_state_that_only_a_newer_package_knows_hides_no_other_job(
     """B10"""
     enqueue(storage)
     sql.run(
-        "INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs) "
-        "VALUES ('default', 'noop', 'hibernating', FALSE, 1)"
+        "INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs, "
+        "newest_at) VALUES ('default', 'noop', 'hibernating', FALSE, 1, 0)"
     )
 
     counted = storage.job_reader.statistics()[QUEUE].counts
@@ -222,7 +222,7 @@ def test_kinds_of_other_queues_are_not_read(
     READS_OF_ONE_QUEUE[name](storage)
 
     assert sizes
-    assert max(sizes) == 1
+    assert max(sizes) <= 1
 
 
 # -- kinds -------------------------------------------------------------------------

@@ -11,13 +11,21 @@ WHERE status = 'in_progress' AND started_at >= :from_at AND started_at < :to_at
 LIMIT :limit
 
 -- name: enqueued_within
--- Served by forge_job_list, a range of each combination.
+-- Served by forge_job_list, a range of each combination that may have newer jobs.
 SELECT job.enqueued_at, job.id, job.queue_name, job.kind, job.status
-FROM /* rows c: of_queue text, of_kind text, of_status text */
+FROM (/* use wanted_combinations */) AS c
 CROSS JOIN forge_job AS job
-WHERE job.queue_name = c.of_queue AND job.kind = c.of_kind AND job.status = c.of_status
+WHERE c.newest_at >= :from_at
+    AND job.queue_name = c.queue_name AND job.kind = c.kind AND job.status = c.status
     AND job.enqueued_at >= :from_at AND job.enqueued_at < :to_at
 LIMIT :limit
+
+-- name: ended_queues
+SELECT queue_name, status
+FROM forge_job_count
+WHERE /* use wanted_counts */
+GROUP BY queue_name, status
+HAVING SUM(jobs) > 0
 
 -- name: ended_within
 -- Served by forge_job_finished, a range of each queue and state.
@@ -39,58 +47,58 @@ WHERE job.queue_name = c.of_queue AND job.status = c.of_status
     AND (:any_kind OR job.kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
 LIMIT :limit
 
--- name: started_between
-SELECT MIN(started_at), MAX(started_at)
+-- name: started_first
+SELECT MIN(started_at)
 FROM forge_job
-WHERE status = 'in_progress' AND started_at >= :from_at AND started_at < :to_at
+WHERE status = 'in_progress' AND started_at >= :from_at
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
 
--- name: enqueued_between
--- Served by forge_job_list: the first and the last instant of each combination.
-SELECT
-    (
-        SELECT MIN(enqueued_at)
-        FROM forge_job
-        WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
-            AND enqueued_at >= :from_at AND enqueued_at < :to_at
-    ),
-    (
-        SELECT MAX(enqueued_at)
-        FROM forge_job
-        WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
-            AND enqueued_at >= :from_at AND enqueued_at < :to_at
-    )
-FROM /* rows c: of_queue text, of_kind text, of_status text */
+-- name: started_last
+SELECT MAX(started_at)
+FROM forge_job
+WHERE status = 'in_progress' AND started_at < :to_at
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
 
--- name: ended_between
+-- name: enqueued_first
+-- Served by forge_job_list: the first instant of each combination.
+SELECT MIN((
+    SELECT MIN(enqueued_at)
+    FROM forge_job
+    WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
+        AND enqueued_at >= :from_at
+))
+FROM (/* use wanted_combinations */) AS c
+WHERE c.newest_at >= :from_at
+
+-- name: ended_first
 -- Served by forge_job_finished: likewise of each queue and state.
-SELECT
-    (
-        SELECT MIN(completed_at)
-        FROM forge_job
-        WHERE queue_name = c.of_queue AND status = c.of_status
-            AND completed_at IS NOT NULL
-            AND completed_at >= :from_at AND completed_at < :to_at
-            AND (
-                :any_death OR status = 'done'
-                OR (cancel_requested_at IS NOT NULL) = :was_cancelled
-            )
-            AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    ),
-    (
-        SELECT MAX(completed_at)
-        FROM forge_job
-        WHERE queue_name = c.of_queue AND status = c.of_status
-            AND completed_at IS NOT NULL
-            AND completed_at >= :from_at AND completed_at < :to_at
-            AND (
-                :any_death OR status = 'done'
-                OR (cancel_requested_at IS NOT NULL) = :was_cancelled
-            )
-            AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    )
+SELECT MIN((
+    SELECT MIN(completed_at)
+    FROM forge_job
+    WHERE queue_name = c.of_queue AND status = c.of_status
+        AND completed_at IS NOT NULL AND completed_at >= :from_at
+        AND /* use wanted_end */
+))
 FROM /* rows c: of_queue text, of_status text */
+
+-- name: ended_last
+SELECT MAX((
+    SELECT MAX(completed_at)
+    FROM forge_job
+    WHERE queue_name = c.of_queue AND status = c.of_status
+        AND completed_at IS NOT NULL AND completed_at < :to_at
+        AND /* use wanted_end */
+))
+FROM /* rows c: of_queue text, of_status text */
+
+-- fragment: wanted_end
+(
+    :any_death OR status = 'done'
+    OR (cancel_requested_at IS NOT NULL) = :was_cancelled
+)
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
 
 -- name: failures
 -- A summary needs only the beginning of the error. A cancelled job is no failure.

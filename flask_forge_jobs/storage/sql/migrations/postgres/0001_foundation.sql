@@ -89,7 +89,9 @@ CREATE TABLE forge_job_count (
     kind       TEXT COLLATE "C" NOT NULL,
     status     TEXT    NOT NULL,
     deferred   BOOLEAN NOT NULL,
-    jobs       BIGINT  NOT NULL
+    jobs       BIGINT  NOT NULL,
+    -- No job in here was enqueued later. It may have left, so the newest one may be older.
+    newest_at  BIGINT  NOT NULL
 );
 
 ALTER TABLE forge_job_count SET (
@@ -103,22 +105,29 @@ CREATE FUNCTION forge_count_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- Appends a row for each changed combination, so no transaction waits for a hot row.
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs)
-        SELECT queue_name, kind, status, deferred, count(*)
+        INSERT INTO forge_job_count (
+            queue_name, kind, status, deferred, jobs, newest_at
+        )
+        SELECT queue_name, kind, status, deferred, count(*), max(enqueued_at)
         FROM added
         GROUP BY queue_name, kind, status, deferred;
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs)
-        SELECT queue_name, kind, status, deferred, -count(*)
+        INSERT INTO forge_job_count (
+            queue_name, kind, status, deferred, jobs, newest_at
+        )
+        SELECT queue_name, kind, status, deferred, -count(*), max(enqueued_at)
         FROM removed
         GROUP BY queue_name, kind, status, deferred;
     ELSE
-        INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs)
-        SELECT queue_name, kind, status, deferred, sum(jobs)
+        INSERT INTO forge_job_count (
+            queue_name, kind, status, deferred, jobs, newest_at
+        )
+        SELECT queue_name, kind, status, deferred, sum(jobs), max(enqueued_at)
         FROM (
-            SELECT queue_name, kind, status, deferred, 1 AS jobs FROM added
+            SELECT queue_name, kind, status, deferred, enqueued_at, 1 AS jobs FROM added
             UNION ALL
-            SELECT queue_name, kind, status, deferred, -1 AS jobs FROM removed
+            SELECT queue_name, kind, status, deferred, enqueued_at, -1 AS jobs
+            FROM removed
         ) AS change
         GROUP BY queue_name, kind, status, deferred
         HAVING sum(jobs) <> 0;

@@ -79,13 +79,16 @@ CREATE TABLE forge_job_count (
     status     TEXT    NOT NULL,
     deferred   BOOLEAN NOT NULL,
     jobs       INTEGER NOT NULL,
+    -- No job in here was enqueued later. It may have left, so the newest one may be older.
+    newest_at  INTEGER NOT NULL,
     PRIMARY KEY (queue_name, kind, status, deferred)
 ) WITHOUT ROWID;
 
 CREATE TRIGGER forge_job_count_insert AFTER INSERT ON forge_job BEGIN
-    INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs)
-    VALUES (new.queue_name, new.kind, new.status, new.deferred, 1)
-    ON CONFLICT (queue_name, kind, status, deferred) DO UPDATE SET jobs = jobs + 1;
+    INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs, newest_at)
+    VALUES (new.queue_name, new.kind, new.status, new.deferred, 1, new.enqueued_at)
+    ON CONFLICT (queue_name, kind, status, deferred) DO UPDATE
+    SET jobs = jobs + 1, newest_at = max(newest_at, excluded.newest_at);
 END;
 
 CREATE TRIGGER forge_job_count_update
@@ -96,9 +99,10 @@ BEGIN
     UPDATE forge_job_count SET jobs = jobs - 1
     WHERE queue_name = old.queue_name AND kind = old.kind
         AND status = old.status AND deferred = old.deferred;
-    INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs)
-    VALUES (new.queue_name, new.kind, new.status, new.deferred, 1)
-    ON CONFLICT (queue_name, kind, status, deferred) DO UPDATE SET jobs = jobs + 1;
+    INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs, newest_at)
+    VALUES (new.queue_name, new.kind, new.status, new.deferred, 1, new.enqueued_at)
+    ON CONFLICT (queue_name, kind, status, deferred) DO UPDATE
+    SET jobs = jobs + 1, newest_at = max(newest_at, excluded.newest_at);
 END;
 
 CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job BEGIN
