@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 
 
-class _Present(threading.local):
-    """The work of this thread."""
+class _ThisThread(threading.local):
+    """The state of one thread."""
 
     answers_requests = False
 
 
-present = _Present()
+this_thread = _ThisThread()

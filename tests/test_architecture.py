@@ -53,6 +53,18 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "storage/sqlite/transaction": "test_database.py beside it, through its database",
 }
 
+# State of a thread or a context, which no signature shows. All else that a call depends
+# on is passed.
+AMBIENT = {
+    "reentry": "whether the thread is within a call of the storage",
+    "request_threads": "whether the thread answers requests",
+    "runtime/inline": "how deep jobs run within one another",
+    "storage/database": "until when a caller waits",
+    "storage/postgres/request_gate": "whether the thread was counted",
+    "storage/sqlite/process": "the connection of the thread",
+    "tasks/context": "the job that runs, as applications know it from Flask",
+}
+
 # Lines of a module; lines of a function with its signature and without its docstring;
 # public methods of a class, properties not counted; percent of the SQL statements that
 # are written once for each dialect.
@@ -375,6 +387,20 @@ def test_lists_of_states_have_a_name() -> None:
                     literal.add(name_of(path))
 
     assert literal == {"model/jobs"}
+
+
+def test_nothing_but_a_few_facts_is_kept_for_a_thread() -> None:
+    ambient = re.compile(r"threading\.local\b|\bContextVar\(")
+    found = {name_of(path) for path in modules() if ambient.search(path.read_text())}
+    present = [
+        name_of(path)
+        for path in modules()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Name) and node.id == "present"
+    ]
+
+    assert found == set(AMBIENT)
+    assert present == []
 
 
 def test_packages_hold_nothing_but_a_docstring() -> None:

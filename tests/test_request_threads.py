@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
-from flask_forge_jobs.request_threads import present
+from flask_forge_jobs.request_threads import this_thread
 
 
 @pytest.mark.parametrize("path", ["/forge-jobs/health", "/nowhere"])
@@ -19,9 +19,9 @@ def test_a_thread_that_answers_a_request_is_marked(path: str, tmp_path: Path) ->
     client = app.test_client()
 
     def ask() -> tuple[bool, bool]:
-        before = present.answers_requests
+        before = this_thread.answers_requests
         client.get(path)
-        return before, present.answers_requests
+        return before, this_thread.answers_requests
 
     with ThreadPoolExecutor(1) as server:
         assert server.submit(ask).result() == (False, True)

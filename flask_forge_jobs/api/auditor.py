@@ -58,19 +58,20 @@ class Auditor:
         act = self._in_batches if route.in_batches else self._in_one
 
         def answer(**placeholders: str) -> Response:
-            view = partial(route.view, self._api, **placeholders)
-            return act(present_state(), view)
+            return act(present_state(), partial(route.view, **placeholders))
 
         return answer
 
-    def _in_one(self, state: RequestState, view: Callable[[], Response]) -> Response:
-        unit = Unit(lambda job_id: self._expected(state, 1, job_id))
+    def _in_one(self, state: RequestState, view: Callable[[Api], Response]) -> Response:
+        storage = self._api.storage
+        unit = Unit(storage.database, lambda job_id: self._expected(state, 1, job_id))
+        api = self._api.on(storage.within(unit))
 
         def work() -> Response:
             state.edit = None  # of an earlier attempt
-            response = view()
+            response = view(api)
             if not unit.is_noted:
-                self._api.storage.audit.append(self._record(state, response))
+                api.storage.audit.append(self._record(state, response))
             return response
 
         try:
@@ -81,11 +82,13 @@ class Auditor:
         return response
 
     def _in_batches(
-        self, state: RequestState, view: Callable[[], Response]
+        self, state: RequestState, view: Callable[[Api], Response]
     ) -> Response:
-        batches = Batches(lambda changed: self._expected(state, changed))
-        with batches.running():
-            response = view()
+        storage = self._api.storage
+        batches = Batches(
+            storage.database, lambda changed: self._expected(state, changed)
+        )
+        response = view(self._api.on(storage.within(batches)))
         # A call that changes nothing is recorded too, after the request.
         state.is_noted = bool(batches.entries)
         return response

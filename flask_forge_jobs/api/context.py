@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -37,7 +38,6 @@ from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
 from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.units import when_stored
 
 if TYPE_CHECKING:
     from flask_forge_jobs.request_metrics import RequestMetrics
@@ -69,6 +69,14 @@ class Api:
         self.status_links = StatusLinks(options.link_secrets, options.clock)
         names = (*options.redact_default_keys, *options.redact_keys)
         self.masking_redactor = Redactor(names, options.redact)
+        self.kind_limit = KindLimit(options.max_kinds, options.registry, options.clock)
+        """How many kinds requests may invent."""
+
+    def on(self, storage: Storage) -> Api:
+        """Return the same over other stores, those of one request that changes them."""
+        api = copy(self)
+        api._storage = storage  # noqa: SLF001  # of our own class
+        return api
 
     @property
     def storage(self) -> Storage:
@@ -181,18 +189,11 @@ class Api:
             self.principal.queues,
         )
 
-    @cached_property
-    def kind_limit(self) -> KindLimit:
-        """How many kinds requests may invent."""
-        options = self.options
-        return KindLimit(options.max_kinds, options.registry, options.clock)
-
-    @staticmethod
-    def tell_enqueued(results: Sequence[EnqueueResult]) -> None:
+    def tell_enqueued(self, results: Sequence[EnqueueResult]) -> None:
         """Send the signal for stored jobs, if the application has signals."""
         state = current_app.extensions.get(EXTENSION_NAME)
         if isinstance(state, ApplicationState):
-            when_stored(state.observer.enqueued, results)
+            self.storage.when_stored(state.observer.enqueued, results)
 
     def reading(
         self, job_filter: JobFilter | None, **page: Any

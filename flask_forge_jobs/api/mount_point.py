@@ -10,7 +10,7 @@ from werkzeug.routing import RequestRedirect
 from flask_forge_jobs.api.errors import allow_header, error_response
 from flask_forge_jobs.api.headers import Cors, add_headers
 from flask_forge_jobs.api.response import empty_response
-from flask_forge_jobs.request_threads import present
+from flask_forge_jobs.request_threads import this_thread
 
 
 class Unmatched:
@@ -32,7 +32,7 @@ class Unmatched:
 
     def __call__(self) -> Response | None:
         """Return the response, or None to go on with the request."""
-        present.answers_requests = True
+        this_thread.answers_requests = True
         error = request.routing_exception
         if error is None or not self._is_ours(error):
             return None

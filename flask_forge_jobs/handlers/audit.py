@@ -70,10 +70,10 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
     """
     arguments = {"days": older_than_days}
     batches = Batches(
-        lambda pruned: _of_command("audit_prune", actor, pruned, arguments)
+        storage.database,
+        lambda pruned: _of_command("audit_prune", actor, pruned, arguments),
     )
-    with batches.running():
-        pruned = storage.audit.prune(older_than_days)
+    pruned = storage.within(batches).audit.prune(older_than_days)
     if not batches.entries:
         storage.audit.append(_of_command("audit_prune", actor, 0, arguments))
     return pruned

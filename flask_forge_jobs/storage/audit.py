@@ -16,8 +16,9 @@ from flask_forge_jobs.model.instants import (
     from_micros,
     to_micros,
 )
-from flask_forge_jobs.storage.database import Executor, Parameter, Row
-from flask_forge_jobs.storage.units import append_entry, write_batch
+from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.units import append_entry
 
 MIN_KEPT_DAYS = 90
 MAX_KEPT_DAYS = 36_500
@@ -29,7 +30,7 @@ _NEWEST = 2**63 - 1
 class AuditLog:
     """Appends to the audit trail and reads it."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def append(self, record: AuditRecord) -> None:
@@ -75,8 +76,7 @@ class AuditLog:
         check_integer("days", older_than_days, MIN_KEPT_DAYS, MAX_KEPT_DAYS)
         pruned = 0
         while True:
-            deleted = write_batch(
-                self._database.write,
+            deleted = self._database.write_batch(
                 lambda tx: tx.run(
                     "delete_old_audit",
                     age_us=older_than_days * DAY_US,

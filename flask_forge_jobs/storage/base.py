@@ -8,7 +8,7 @@ import platform
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from importlib.metadata import version
 
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -21,10 +21,13 @@ from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
+from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
+from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
@@ -36,7 +39,7 @@ from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.uncommitted import Uncommitted
-from flask_forge_jobs.storage.units import UnitExecutor
+from flask_forge_jobs.storage.units import Batches, Unit
 from flask_forge_jobs.storage.workers import Leases, WorkerRegistry
 
 
@@ -72,7 +75,36 @@ def _close_all() -> None:
             storage.close()
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+@dataclass
+class StoreParts:
+    """The parts that all stores of a database share, in a unit or not."""
+
+    database: Database
+    clock: Clock
+    ids: UlidGenerator
+    jitter: Callable[[], float] | None
+    max_queues: int
+    masking: Masking
+
+    def __post_init__(self) -> None:
+        clock, database = self.clock, self.database
+        self.executor = executor = StoreExecutor(database)
+        self.recorder = recorder = Recorder(clock)
+        self.uncommitted = Uncommitted(executor, recorder, clock)
+        self.known_queues = KnownQueues(clock, self.max_queues)
+        self.ends = JobEnds(database)
+        # Bulk verbs share one, because together they could starve other writers.
+        self.pace = Pace(database.backend, clock)
+        self.gentle_pace = Pace(database.backend, clock, pauses=GENTLE_PAUSES)
+        self.refusals = Refusals(executor, recorder, clock)
+        self.metrics = MetricStore(executor, clock)
+        self.samples = SampleStore(database, clock)
+        self.flusher = Flusher(
+            recorder, self.metrics, clock, self.ids.new, self.uncommitted,
+            refusals=self.refusals,
+        )  # fmt: skip
+
+
 class Storage:
     """The stores of one database.
 
@@ -80,28 +112,84 @@ class Storage:
     Storage may be made before a fork and used after it.
     """
 
-    database: Database
-    jobs: JobQueue
-    job_reader: JobReader
-    activity: JobActivity
-    job_admin: JobAdmin
-    queues: QueueConfig
-    workers: WorkerRegistry
-    audit: AuditLog
-    refusals: Refusals
-    follow_ups: FollowUpStore
-    cron: CronStorage
-    rate_limits: RateLimits
-    concurrency: ConcurrencyLimits
-    leases: Leases
-    retention: Retention
-    metrics: MetricStore
-    samples: SampleStore
-    recorder: Recorder
-    flusher: Flusher
+    def __init__(
+        self, parts: StoreParts, executor: StoreExecutor, timed: StoreExecutor
+    ) -> None:
+        self._parts = parts
+        self._executor = executor
+        self._timed = timed  # for the verbs on jobs
+        self.database = parts.database
+        self.recorder = parts.recorder
+        self.flusher = parts.flusher
+        self.refusals = parts.refusals
+        self.metrics = parts.metrics
+        self.samples = parts.samples
 
-    def __post_init__(self) -> None:
-        _opened.add(self)
+    def within(self, unit: Unit | Batches) -> Storage:
+        """Return the same stores, whose changes belong to a unit or to batches."""
+        return Storage(self._parts, unit.executor(), unit.executor(self.recorder))
+
+    def when_stored(self, call: Callable[..., object], *args: object) -> None:
+        """Call something after the commit of the unit; outside a unit at once."""
+        self._executor.when_stored(call, *args)
+
+    @cached_property
+    def jobs(self) -> JobQueue:
+        """The hot path: enqueue, claim, finish."""
+        parts = self._parts
+        return JobQueue(
+            self._timed,
+            parts.ids,
+            parts.clock,
+            parts.jitter,
+            parts.recorder,
+            uncommitted=parts.uncommitted,
+            known_queues=parts.known_queues,
+            ends=parts.ends,
+            most_queues=parts.max_queues,
+            masking=parts.masking,
+        )
+
+    # A request needs two or three of these, so each is made at its first use.
+    follow_ups = cached_property[FollowUpStore](lambda self: self.jobs.follow_ups)
+    job_reader = cached_property[JobReader](lambda self: JobReader(self._timed))
+    activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
+    workers = cached_property[WorkerRegistry](
+        lambda self: WorkerRegistry(self._executor)
+    )
+    audit = cached_property[AuditLog](lambda self: AuditLog(self._executor))
+    rate_limits = cached_property[RateLimits](lambda self: RateLimits(self._executor))
+    concurrency = cached_property[ConcurrencyLimits](
+        lambda self: ConcurrencyLimits(self._executor)
+    )
+    leases = cached_property[Leases](lambda self: Leases(self._executor))
+
+    @cached_property
+    def job_admin(self) -> JobAdmin:
+        """Changes of jobs by an operator."""
+        parts, follow_ups = self._parts, self.follow_ups
+        return JobAdmin(self._timed, parts.clock, parts.pace, follow_ups, parts.masking)
+
+    @cached_property
+    def queues(self) -> QueueConfig:
+        """The settings of queues."""
+        return QueueConfig(self._executor, self._parts.pace, self._parts.max_queues)
+
+    @cached_property
+    def cron(self) -> CronStorage:
+        """The schedules."""
+        parts = self._parts
+        return CronStorage(
+            self._executor, parts.ids, parts.recorder, parts.max_queues, parts.masking
+        )
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Deletes jobs whose time is over."""
+        parts = self._parts
+        return Retention(
+            self._executor, self.leases, parts.ids, parts.pace, parts.gentle_pace
+        )
 
     @property
     def backend(self) -> str:
@@ -111,7 +199,7 @@ class Storage:
     @property
     def masking(self) -> Masking:
         """Masks every error, reason and report of progress before it is stored."""
-        return self.jobs.masking
+        return self._parts.masking
 
     def open(self) -> None:
         """Connect and migrate now; see :meth:`Database.open`."""
@@ -129,7 +217,7 @@ class Storage:
         Raises:
             StorageError: The database does not answer.
         """
-        rows = self.database.read_one("oldest_snapshot")
+        rows = self._executor.read_one("oldest_snapshot")
         return OpenSnapshot(*rows[0]) if rows else None
 
     def describe(self) -> StorageInfo:
@@ -149,9 +237,9 @@ class Storage:
             StorageBusyError: A SQLite file stayed in use, and open, for too long.
         """
         self.flusher.close()
-        self.jobs.ends.close()
+        self._parts.ends.close()
         self.database.close()
-        self.jobs.known_queues.forget()
+        self._parts.known_queues.forget()
 
 
 class DatabaseConfig(ChosenDatabase):
@@ -196,50 +284,10 @@ def open_storage(
     clock = clock or SystemClock()
     database = _open_database(settings, clock, may_migrate=migrate, in_memory=in_memory)
     ids = ids or UlidGenerator(clock)
-    most = settings.max_queues
-    return _stores(database, clock, ids, jitter, most=most, masking=masking)
-
-
-def _stores(
-    database: Database,
-    clock: Clock,
-    ids: UlidGenerator,
-    jitter: Callable[[], float] | None,
-    *,
-    most: int,
-    masking: Masking,
-) -> Storage:
-    recorder = Recorder(clock)
-    joined, timed = UnitExecutor(database), UnitExecutor(database, recorder)
-    leases, metrics = Leases(joined), MetricStore(database, clock)
-    refusals = Refusals(database, recorder, clock)
-    uncommitted = Uncommitted(database, recorder, clock)
-    queue_of = partial(JobQueue, timed, ids, clock, jitter, recorder)
-    jobs = queue_of(uncommitted=uncommitted, most_queues=most, masking=masking)
-    # Bulk verbs share one, because together they could starve other writers.
-    pace, gentle_pace = Pace(timed, clock), Pace(timed, clock, pauses=GENTLE_PAUSES)
-    flusher = Flusher(recorder, metrics, clock, ids.new, uncommitted, refusals=refusals)
-    return Storage(
-        database=database,
-        jobs=jobs,
-        job_reader=JobReader(timed),
-        activity=JobActivity(timed),
-        job_admin=JobAdmin(timed, clock, pace, jobs.follow_ups, masking),
-        queues=QueueConfig(joined, pace, most),
-        workers=WorkerRegistry(joined),
-        audit=AuditLog(joined),
-        refusals=refusals,
-        follow_ups=jobs.follow_ups,
-        cron=CronStorage(joined, ids, recorder, most, masking),
-        rate_limits=RateLimits(joined),
-        concurrency=ConcurrencyLimits(joined),
-        leases=leases,
-        retention=Retention(joined, leases, ids, pace, gentle_pace),
-        metrics=metrics,
-        samples=SampleStore(database, clock),
-        recorder=recorder,
-        flusher=flusher,
-    )
+    parts = StoreParts(database, clock, ids, jitter, settings.max_queues, masking)
+    storage = Storage(parts, parts.executor, StoreExecutor(database, parts.recorder))
+    _opened.add(storage)
+    return storage
 
 
 def _open_database(

@@ -84,7 +84,7 @@ class MetricStore:
     ) -> None:
         self._database = database
         self._series = Series(database)
-        self._pace = Pace(database, clock, wait)
+        self._pace = Pace(database.backend, clock, wait)
 
     # -- writing -------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class MetricStore:
 
         moved = 0
         while True:
-            count = self._pace.write(move)
+            count = self._pace.write(self._database.write, move)
             moved += count
             if count < FOLD_ROWS:
                 return moved

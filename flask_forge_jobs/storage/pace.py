@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.storage.database import Executor, Transaction
-from flask_forge_jobs.storage.units import present
+from flask_forge_jobs.storage.database import Transaction
 
 T = TypeVar("T")
 
@@ -28,21 +27,23 @@ SLICE_S = 0.1
 
 
 class Pace:
-    """Runs the transactions of bulk verbs; shared by the threads of a process."""
+    """Runs the transactions of bulk verbs; shared by the threads of a process.
+
+    ``backend`` is that of the database.
+    """
 
     def __init__(
         self,
-        database: Executor,
+        backend: str,
         clock: Clock,
         wait: Callable[[float], object] = time.sleep,
         *,
         pauses: float = PAUSES,
     ) -> None:
         self._pauses = pauses
-        self._database = database
         self._clock = clock
         self._wait = wait
-        self._takes_turns = database.backend == "sqlite"
+        self._takes_turns = backend == "sqlite"
         self._not_before = 0.0
 
     def rest(self, is_over: Callable[[], bool]) -> bool:
@@ -61,10 +62,14 @@ class Pace:
             self._not_before = 0.0  # unless another thread has begun a new one
         return True
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work after a pause if due; within a :class:`.Unit` at once."""
-        if not self._takes_turns or present.unit is not None:
-            return self._database.write(work)
+    def write(
+        self,
+        write: Callable[[Callable[[Transaction], T]], T],
+        work: Callable[[Transaction], T],
+    ) -> T:
+        """Run a unit of work by calling ``write`` with it, after a pause if due."""
+        if not self._takes_turns:
+            return write(work)
         pause_s = self._not_before - self._clock.monotonic()
         if pause_s > 0:
             self._wait(pause_s)
@@ -76,7 +81,7 @@ class Pace:
             return work(transaction)
 
         try:
-            return self._database.write(timed)
+            return write(timed)
         finally:
             if began_at:
                 ended_at = self._clock.monotonic()

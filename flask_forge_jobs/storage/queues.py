@@ -28,21 +28,20 @@ from flask_forge_jobs.model.queues import (
     one_too_many,
 )
 from flask_forge_jobs.storage.database import (
-    Executor,
     Parameter,
     Transaction,
     encode_names,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.rows import queue_from_row
-from flask_forge_jobs.storage.units import write_batch
 
 
 class QueueConfig:
     """Reads and changes the settings of queues."""
 
     def __init__(
-        self, database: Executor, pace: Pace, most: int = DEFAULT_MAX_QUEUES
+        self, database: StoreExecutor, pace: Pace, most: int = DEFAULT_MAX_QUEUES
     ) -> None:
         self._database = database
         self._pace = pace
@@ -223,7 +222,7 @@ class QueueConfig:
             if not transaction.run("delete_queue", name=name):
                 raise QueueNotFoundError(name)
 
-        write_batch(self._database.write, work, lambda _: 1)
+        self._database.write_batch(work, lambda _: 1)
 
     def delete_with_jobs(
         self,
@@ -259,10 +258,10 @@ class QueueConfig:
                     raise QueueNotEmptyError(name, waiting)
                 room = BATCH  # nothing is left but the queue
             # Deleting the queue counts as one more change.
-            deleted, asked, is_last = write_batch(
-                self._pace.write,
+            deleted, asked, is_last = self._database.write_batch(
                 partial(_drain, name, room),
                 lambda done: done[0] + done[1] + done[2],
+                self._pace,
             )
             report = QueueDeletion(
                 deleted=report.deleted + deleted,

@@ -21,9 +21,9 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import FINAL, JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
-from flask_forge_jobs.storage.database import Executor, Parameter, Transaction
+from flask_forge_jobs.storage.database import Parameter, Transaction
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import BATCH, Pace
-from flask_forge_jobs.storage.units import write_batch
 from flask_forge_jobs.storage.workers import Leases, renewed
 
 logger = get_logger(__name__)
@@ -48,7 +48,7 @@ class Retention:
 
     def __init__(
         self,
-        database: Executor,
+        database: StoreExecutor,
         leases: Leases,
         ids: UlidGenerator,
         pace: Pace,
@@ -107,7 +107,7 @@ class Retention:
         def work(transaction: Transaction) -> int:
             return len(transaction.all("delete_expired", limit=limit, **values))
 
-        return write_batch(self._pace.write, work, int)
+        return self._database.write_batch(work, int, self._pace)
 
     def _periods(self, queue_name: str | None) -> list[RetentionPeriod]:
         rows = self._database.read(
@@ -169,7 +169,7 @@ class Retention:
                 return None
             return len(transaction.all("delete_expired", limit=sweep.room, **values))
 
-        return write_batch(sweep.pace.write, work, _number)
+        return self._database.write_batch(work, _number, sweep.pace)
 
 
 @dataclass

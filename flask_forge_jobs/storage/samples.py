@@ -36,7 +36,7 @@ class SampleStore:
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._database = database
-        self._pace = Pace(database, clock, wait)
+        self._pace = Pace(database.backend, clock, wait)
 
     def put(
         self, worker_id: str, samples: Mapping[tuple[int, int], SampleSums]
@@ -103,9 +103,10 @@ class SampleStore:
         gone = 0
         while True:
             count = self._pace.write(
+                self._database.write,
                 lambda transaction: transaction.run(
                     "drop_old_samples", level=level, cutoff=cutoff_us, limit=PRUNE_ROWS
-                )
+                ),
             )
             gone += count
             if count < PRUNE_ROWS:

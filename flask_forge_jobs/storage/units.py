@@ -1,18 +1,17 @@
 """Stores the changes of one request and its audit entry in one transaction.
 
-By default every store writes in a transaction of its own. While a :class:`Unit` runs in
-a thread, all stores of that thread write in the unit's transaction instead. It begins
-with the first write, so a slow client or an invalid request locks nothing. From then on
-reads run in it too. A request that needs several transactions leaves an audit entry in
-each; see :class:`Batches`.
+A store makes its calls on a :class:`.StoreExecutor`, which gives each write a
+transaction of its own. The stores of ``storage.within(unit)`` write in the unit's
+transaction instead. It begins with the first write, so a slow client or an invalid
+request locks nothing. From then on reads run in it too. A request that needs several
+transactions leaves an audit entry in each; see :class:`Batches`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import ParamSpec, TypeVar
@@ -22,28 +21,17 @@ from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
     Database,
-    Listener,
     Parameter,
     Row,
     Transaction,
-    WakeCallback,
     run_with_retries,
 )
+from flask_forge_jobs.storage.executor import Mint, StoreExecutor
+from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _Present(threading.local):
-    """What a thread is working on."""
-
-    unit: Unit | None = None
-    batches: Batches | None = None
-
-
-present = _Present()
-"""What this thread is working on; a variable, because every storage call reads it."""
 
 
 class _UndoneError(Exception):
@@ -54,6 +42,7 @@ class Unit:
     """A request that makes its changes in one transaction.
 
     Args:
+        database: Where it makes them.
         expected: Returns the audit entry of a request that only adds the job with the
             given id. It is sent with the job.
         wait: Sleeps before a retry, in seconds.
@@ -61,23 +50,23 @@ class Unit:
 
     def __init__(
         self,
+        database: Database,
         expected: Callable[[str], AuditRecord],
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
+        self.database = database
         self._expected = expected
         self._wait = wait
         self.is_noted = False
         """Whether the expected entry is stored and the unit over."""
         self._ids: list[str] = []
-        self._begin_anew(0)
+        self._transaction: Transaction | None = None
 
     def _begin_anew(self, attempt: int) -> None:
         self._attempt = attempt
-        self._database: Database | None = None
-        self._transaction: Transaction | None = None
+        self._transaction = None
         self._fault: BaseException | None = None
         self._ids_used = 0
-        self._added_id: str | None = None
         self._when_stored: list[Callable[[], object]] = []
 
     def run(self, work: Callable[[], T]) -> T:
@@ -88,7 +77,6 @@ class Unit:
                 of the added jobs.
             StorageError: Nothing was stored.
         """
-        before, present.unit = present.unit, self
         try:
             result = run_with_retries(
                 lambda attempt: self._try(attempt, work), self._wait
@@ -97,8 +85,6 @@ class Unit:
             if error.job_ids or not self._ids:
                 raise
             raise StorageOutcomeUnknownError(self._ids) from error.__cause__
-        finally:
-            present.unit = before
         for call in self._when_stored:
             call()
         return result
@@ -107,11 +93,9 @@ class Unit:
         self._begin_anew(attempt)
         failure: Exception | None = None
         with contextlib.suppress(_UndoneError), contextlib.ExitStack() as self._stack:
-            self._stack.callback(setattr, calls, "is_busy", False)
             try:
                 result = work()
             except Exception as error:
-                calls.is_busy = True
                 if error is self._fault:
                     raise
                 # Not the database's error, so do not let it translate it.
@@ -119,55 +103,53 @@ class Unit:
                 raise _UndoneError from None
             if self._fault is not None:
                 raise StorageError("a change failed, so nothing is stored")
-            calls.is_busy = True  # the end of the transaction is a call, too
             return result
         assert failure is not None  # noqa: S101  # for the type checker
         raise failure
 
-    # -- for the seam ----------------------------------------------------------------
+    # -- for the stores --------------------------------------------------------------
 
-    def has_begun(self, database: Database) -> bool:
-        """Whether the unit has a transaction open on a database."""
-        return self._transaction is not None and self._database is database
+    def executor(self, recorder: Recorder | None = None) -> StoreExecutor:
+        """Return the executor of the unit's stores."""
+        return _UnitExecutor(self, recorder)
 
-    def within(self, database: Database, work: Callable[[Transaction], T]) -> T:
+    @property
+    def has_begun(self) -> bool:
+        """Whether the unit has its transaction open."""
+        return self._transaction is not None
+
+    def within(self, work: Callable[[Transaction], T]) -> T:
         """Run a unit of work in the transaction, beginning it if needed."""
-        if self._transaction is not None and self._database is not database:
-            return database.write(work)
         try:
             if self._transaction is None:
-                begun = database.begin(self._attempt)
-                self._transaction = self._stack.enter_context(begun)
-                self._database = database
+                self._transaction = self._begun()
             return work(self._transaction)
         except BaseException as error:
             self._fault = error
             raise
 
-    def pipeline(self, database: Database, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work, with the expected entry if it is the whole request."""
-        added_id, self._added_id = self._added_id, None
-        if added_id is None or self._transaction is not None:
-            return self.within(database, work)
-        record = self._expected(added_id)
+    def _begun(self) -> Transaction:
+        if calls.is_busy:
+            raise within_another()
+        # Until the end of the transaction: a signal handler, which may come between two
+        # calls of the unit too, would wait for its locks.
+        self._stack.callback(setattr, calls, "is_busy", False)
+        calls.is_busy = True
+        return self._stack.enter_context(self.database.begin(self._attempt))
 
-        def with_entry(transaction: Transaction) -> T:
+    def note(self, name: str, parameters: dict[str, Parameter]) -> list[Row]:
+        """Run the statement that adds a job, which is the whole request, and end."""
+        record = self._expected(str(parameters["id"]))
+
+        def with_entry(transaction: Transaction) -> list[Row]:
             append_entry(transaction, record)
-            return work(transaction)
+            return transaction.all(name, **parameters)
 
-        result = database.pipeline(with_entry)
+        rows = self.database.pipeline(with_entry)
         self.is_noted = True
-        present.unit = None
-        return result
+        return rows
 
-    def add(self, job_id: str) -> None:
-        """Announce that the next transaction of this thread surely adds this job.
-
-        If it is the first change, :meth:`pipeline` sends the audit entry with it.
-        """
-        self._added_id = job_id
-
-    def pin(self, count: int, mint: Callable[[int], list[str]]) -> list[str]:
+    def pin(self, mint: Mint, count: int) -> list[str]:
         """Return ids: the same ones in the same order at each try."""
         start, self._ids_used = self._ids_used, self._ids_used + count
         missing = self._ids_used - len(self._ids)
@@ -180,6 +162,81 @@ class Unit:
         self._when_stored.append(call)
 
 
+class _UnitExecutor(StoreExecutor):
+    """Runs the calls of stores in the transaction of a unit."""
+
+    def __init__(self, unit: Unit, recorder: Recorder | None) -> None:
+        super().__init__(unit.database, recorder)
+        self._unit = unit
+
+    def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
+        """Run it in the transaction."""
+        if self._unit.is_noted:
+            return super().write(work, urgent=urgent)
+        return self._within(self._wrote, work)
+
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run it in the transaction."""
+        if self._unit.is_noted:
+            return super().execute(name, **parameters)
+        return self._within(self._wrote, lambda tx: tx.all(name, **parameters))
+
+    def insert(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run it in the transaction, or alone with the expected entry."""
+        unit = self._unit
+        if unit.is_noted or unit.has_begun:
+            return self.execute(name, **parameters)
+        return self._alone(self._wrote, partial(unit.note, name, parameters))
+
+    def write_batch(
+        self,
+        work: Callable[[Transaction], T],
+        changed: Callable[[T], int],
+        pace: Pace | None = None,
+    ) -> T:
+        """Run it in the transaction at once."""
+        del changed, pace
+        return self.write(work)
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run it in the transaction if that has begun."""
+        if not self._unit.has_begun:
+            return super().read(work)
+        return self._within(self._read, work)
+
+    def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run it in the transaction if that has begun."""
+        if not self._unit.has_begun:
+            return super().read_one(name, **parameters)
+        return self._within(self._read, lambda tx: tx.all(name, **parameters))
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers after the commit."""
+        self.when_stored(self._database.wake, queue_name)
+
+    def when_stored(
+        self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Call something after the commit."""
+        if self._unit.is_noted:
+            call(*args, **kwargs)
+        else:
+            self._unit.when_stored(partial(call, *args, **kwargs))
+
+    def pinned(self, mint: Mint) -> Mint:
+        """Return a source of ids that gives the same ones at each try."""
+        return partial(self._unit.pin, mint)
+
+    def _within(
+        self, record: Callable[[float], None], work: Callable[[Transaction], T]
+    ) -> T:
+        since = perf_counter()
+        try:
+            return self._unit.within(work)
+        finally:
+            record(perf_counter() - since)
+
+
 class Batches:
     """A request that makes its changes in several transactions.
 
@@ -187,27 +244,33 @@ class Batches:
     the trail is complete even if a later transaction fails.
     """
 
-    def __init__(self, record: Callable[[int], AuditRecord]) -> None:
-        self._record = record
+    def __init__(
+        self, database: Database, record: Callable[[int], AuditRecord]
+    ) -> None:
+        self.database = database
+        self.record = record
         self.entries = 0
         """How many entries are stored."""
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Let this thread's batches store entries for a block."""
-        before, present.batches = present.batches, self
-        try:
-            yield
-        finally:
-            present.batches = before
+    def executor(self, recorder: Recorder | None = None) -> StoreExecutor:
+        """Return the executor of the request's stores."""
+        return _BatchExecutor(self, recorder)
 
-    def write(
+
+class _BatchExecutor(StoreExecutor):
+    """Runs the calls of stores, and stores an audit entry with each batch."""
+
+    def __init__(self, batches: Batches, recorder: Recorder | None) -> None:
+        super().__init__(batches.database, recorder)
+        self._batches = batches
+
+    def write_batch(
         self,
-        write: Callable[[Callable[[Transaction], T]], T],
         work: Callable[[Transaction], T],
         changed: Callable[[T], int],
+        pace: Pace | None = None,
     ) -> T:
-        """Run one batch and store its entry; see :func:`write_batch`."""
+        """Run one of several transactions, with an entry if it changes something."""
 
         def with_entry(transaction: Transaction) -> T:
             result = work(transaction)
@@ -215,42 +278,13 @@ class Batches:
             if changes:
                 # append_audit_once would skip a second, equal batch. A retry of a batch
                 # that was stored changes nothing, so it stores no second entry.
-                transaction.defer("append_audit", **_parameters(self._record(changes)))
+                entry = _parameters(self._batches.record(changes))
+                transaction.defer("append_audit", **entry)
             return result
 
-        result = write(with_entry)
-        self.entries += changed(result) > 0
+        result = super().write_batch(with_entry, changed, pace)
+        self._batches.entries += changed(result) > 0
         return result
-
-
-def write_batch(
-    write: Callable[[Callable[[Transaction], T]], T],
-    work: Callable[[Transaction], T],
-    changed: Callable[[T], int],
-) -> T:
-    """Run one of several transactions, by calling ``write`` with ``work``.
-
-    ``changed`` returns the number of changes from the result of ``work``.
-    """
-    batches = present.batches
-    if batches is None:
-        return write(work)
-    return batches.write(write, work, changed)
-
-
-def pinned(count: int, mint: Callable[[int], list[str]]) -> list[str]:
-    """Return new ids: the same ones if the present unit is repeated."""
-    unit = present.unit
-    return mint(count) if unit is None else unit.pin(count, mint)
-
-
-def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Call something after the unit's commit; at once outside a unit."""
-    unit = present.unit
-    if unit is None:
-        call(*args, **kwargs)
-    else:
-        unit.when_stored(partial(call, *args, **kwargs))
 
 
 def append_entry(transaction: Transaction, record: AuditRecord) -> None:
@@ -271,105 +305,3 @@ def _parameters(record: AuditRecord) -> dict[str, Parameter]:
         "arguments": record.arguments,
         "requests": record.requests,
     }
-
-
-class UnitExecutor:
-    """Runs everything in the unit of the calling thread, or passes it to the database.
-
-    It also records how long reads and writes take, waits included: a second wrapper
-    would slow down every call.
-    """
-
-    def __init__(self, database: Database, recorder: Recorder | None = None) -> None:
-        self._database = database
-        self._wrote = _ignore if recorder is None else recorder.writes.add
-        self._read = _ignore if recorder is None else recorder.reads.add
-        self.backend = database.backend
-
-    def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
-        """Run it in the present unit, or pass on."""
-        if calls.is_busy:
-            raise within_another()
-        since = perf_counter()
-        try:
-            calls.is_busy = True
-            unit = present.unit
-            if unit is None:
-                return self._database.write(work, urgent=urgent)
-            return unit.within(self._database, work)
-        finally:
-            calls.is_busy = False
-            self._wrote(perf_counter() - since)
-
-    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run it in the present unit, or pass on."""
-        if calls.is_busy:
-            raise within_another()
-        since = perf_counter()
-        try:
-            calls.is_busy = True
-            unit = present.unit
-            if unit is None:
-                return self._database.execute(name, **parameters)
-            return unit.pipeline(self._database, lambda tx: tx.all(name, **parameters))
-        finally:
-            calls.is_busy = False
-            self._wrote(perf_counter() - since)
-
-    def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
-        """Pass on: the caller owns the transaction."""
-        if calls.is_busy:
-            raise within_another()
-        since = perf_counter()
-        try:
-            calls.is_busy = True
-            return self._database.join(connection, work)
-        finally:
-            calls.is_busy = False
-            self._wrote(perf_counter() - since)
-
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run it in the present unit if it has begun, or pass on."""
-        if calls.is_busy:
-            raise within_another()
-        since = perf_counter()
-        try:
-            calls.is_busy = True
-            unit = present.unit
-            if unit is None or not unit.has_begun(self._database):
-                return self._database.read(work)
-            return unit.within(self._database, work)
-        finally:
-            calls.is_busy = False
-            self._read(perf_counter() - since)
-
-    def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run it in the present unit if it has begun, or pass on."""
-        if calls.is_busy:
-            raise within_another()
-        since = perf_counter()
-        try:
-            calls.is_busy = True
-            unit = present.unit
-            if unit is None or not unit.has_begun(self._database):
-                return self._database.read_one(name, **parameters)
-            return unit.within(self._database, lambda tx: tx.all(name, **parameters))
-        finally:
-            calls.is_busy = False
-            self._read(perf_counter() - since)
-
-    def wake(self, queue_name: str) -> None:
-        """Pass on after the commit of the present unit."""
-        unit = present.unit
-        if unit is None:
-            self._database.wake(queue_name)
-        else:
-            unit.when_stored(partial(self._database.wake, queue_name))
-
-    def listen(self, callback: WakeCallback) -> Listener:
-        """Pass on."""
-        return self._database.listen(callback)
-
-
-def _ignore(_seconds: float) -> None:
-    """Record nothing."""

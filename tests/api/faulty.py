@@ -25,6 +25,9 @@ def faulty_storage(error: Exception) -> Storage:
     """Return a storage that raises an error at the first use."""
 
     class FaultyStorage:
+        def within(self, _: object) -> FaultyStorage:
+            return self
+
         def __getattr__(self, name: str) -> Any:
             return _Faulty(error)
 

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
@@ -27,7 +27,6 @@ from flask_forge_jobs.storage import queues, units
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Database, Transaction, TransientError
 from flask_forge_jobs.storage.pace import Pace
-from flask_forge_jobs.storage.units import present
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
 from tests.support.jobs import QUEUE, job_with
@@ -191,18 +190,24 @@ def test_nobody_waits_for_a_body_within_a_transaction(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[bool] = []
-    read_body = request.read_body
+    begun: list[int] = []
+    read_body, begin = request.read_body, type(storage.database).begin
 
     def note(*given: Any) -> bytes:
-        unit = present.unit
-        read.append(unit is not None and unit.has_begun(storage.database))
+        read.append(bool(begun))
         return read_body(*given)
 
+    def note_begin(database: Database, attempt: int) -> object:
+        begun.append(attempt)
+        return begin(database, attempt)
+
     monkeypatch.setattr(request, "read_body", note)
+    monkeypatch.setattr(type(storage.database), "begin", note_begin)
     client = client_with_token(storage, "admin")
     names = _fill(storage)
 
     for change in CHANGES:
+        begun.clear()
         _change(client, change, names)
 
     assert len(read) >= sum(body is not None for _, _, body in CHANGES.values())
@@ -250,11 +255,11 @@ def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
     write = Pace.write
     begun: list[object] = []
 
-    def fail_third(pace: Pace, work: Callable[[Transaction], object]) -> object:
-        begun.append(work)
+    def fail_third(pace: Pace, *given: Any) -> object:
+        begun.append(given)
         if len(begun) == 3:
             raise RuntimeError("no third one")
-        return write(pace, work)
+        return write(pace, *given)
 
     for _ in range(7):
         storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))

@@ -8,29 +8,19 @@ from typing import NoReturn
 
 import pytest
 
-from flask_forge_jobs.clock import SystemClock
-from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
     InvalidInputError,
     QueueNotFoundError,
+    StorageBusyError,
     StorageError,
     StorageOutcomeUnknownError,
 )
-from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
-from flask_forge_jobs.storage.audit import AuditLog
-from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.database import Transaction, TransientError
-from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.units import (
-    Batches,
-    Unit,
-    UnitExecutor,
-    present,
-    when_stored,
-    write_batch,
-)
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Database, Transaction, TransientError
+from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.units import Batches, Unit
 from tests.support.jobs import QUEUE
 from tests.support.lossy import LossyDatabase
 from tests.support.sql import Sql
@@ -43,8 +33,10 @@ def _expected(job_id: str) -> AuditRecord:
     return AuditRecord("ada", "enqueue", job_id, "192.0.2.1", "r-1", 200, 1, "{}")
 
 
-def _unit() -> Unit:
-    return Unit(_expected, wait=lambda _: None)
+def _unit(storage: Storage, database: Database | None = None) -> tuple[Unit, Storage]:
+    """Return a unit, and the stores whose changes belong to it."""
+    unit = Unit(database or storage.database, _expected, wait=lambda _: None)
+    return unit, storage.within(unit)
 
 
 def _records(storage: Storage) -> list[AuditRecord]:
@@ -72,32 +64,25 @@ class LosesAnswers(LossyDatabase):
             raise TransientError(StorageOutcomeUnknownError())
 
 
-def _losing(storage: Storage, lost: int) -> tuple[JobQueue, AuditLog]:
-    clock = SystemClock()
-    database = UnitExecutor(LosesAnswers(storage, lost))
-    ids = UlidGenerator(clock)
-    jobs = JobQueue(database, ids, clock, recorder=storage.recorder)
-    return jobs, AuditLog(database)
-
-
 def test_everything_is_stored_at_the_end(storage: Storage, sql: Sql) -> None:
+    unit, stores = _unit(storage)
+
     def work() -> str:
-        assert storage.queues.ensure("mail")
-        stored = storage.jobs.enqueue(KEYED).id
-        storage.audit.append(RECORD)
+        assert stores.queues.ensure("mail")
+        stored = stores.jobs.enqueue(KEYED).id
+        stores.audit.append(RECORD)
         # It sees what it has written, and nobody else does.
-        assert storage.queues.get("mail").name == "mail"
-        assert storage.job_reader.get(stored).kind == "k"
+        assert stores.queues.get("mail").name == "mail"
+        assert stores.job_reader.get(stored).kind == "k"
         assert sql.value("SELECT count(*) FROM forge_queue WHERE name = 'mail'") == 0
         assert storage.recorder.take() == {}
         return stored
 
-    job_id = _unit().run(work)
+    job_id = unit.run(work)
 
     assert storage.job_reader.get(job_id).kind == "k"
     assert storage.queues.get("mail").name == "mail"
     assert _records(storage) == [RECORD]
-    assert present.unit is None
 
 
 @pytest.mark.parametrize(
@@ -106,17 +91,18 @@ def test_everything_is_stored_at_the_end(storage: Storage, sql: Sql) -> None:
 def test_error_leaves_nothing_behind(storage: Storage, error: Exception) -> None:
     woken: list[str | None] = []
     done: list[str] = []
+    unit, stores = _unit(storage)
 
     def work() -> NoReturn:
-        storage.queues.ensure("mail")
-        storage.jobs.enqueue(KEYED)
-        when_stored(lambda: done.append("stored"))
+        stores.queues.ensure("mail")
+        stores.jobs.enqueue(KEYED)
+        stores.when_stored(done.append, "stored")
         raise error
 
     storage.open()
     listener = storage.database.listen(woken.append)
     with pytest.raises(type(error)) as caught:
-        _unit().run(work)
+        unit.run(work)
     listener.stop()
 
     assert caught.value is error
@@ -128,35 +114,57 @@ def test_error_leaves_nothing_behind(storage: Storage, error: Exception) -> None
 
 
 def test_change_that_failed_cannot_be_passed_over(storage: Storage) -> None:
+    unit, stores = _unit(storage)
+
     def work() -> None:
-        storage.queues.ensure("mail")
+        stores.queues.ensure("mail")
         with contextlib.suppress(QueueNotFoundError):
-            storage.queues.change("none", {"paused": True})
+            stores.queues.change("none", {"paused": True})
 
     with pytest.raises(StorageError, match="nothing is stored"):
-        _unit().run(work)
+        unit.run(work)
 
     assert storage.queues.all() == []
 
 
 def test_reads_before_the_first_change_hold_nothing(storage: Storage) -> None:
-    unit = _unit()
+    unit, stores = _unit(storage)
 
     def work() -> list[bool]:
-        storage.queues.all()
-        before = unit.has_begun(storage.database)
-        storage.queues.ensure("mail")
-        return [before, unit.has_begun(storage.database)]
+        stores.queues.all()
+        before = unit.has_begun
+        stores.queues.ensure("mail")
+        return [before, unit.has_begun]
 
     assert unit.run(work) == [False, True]
 
 
+def test_other_stores_are_not_a_part_of_it(storage: Storage) -> None:
+    """As those of a signal handler, which may come between two calls of a request"""
+    unit, stores = _unit(storage)
+    handled: list[str] = []
+
+    def work() -> NoReturn:
+        handled.append(storage.jobs.enqueue(NewJob("handler")).id)
+        stores.queues.ensure("mail")
+        with pytest.raises(StorageBusyError, match="signal handler"):
+            storage.jobs.enqueue(NewJob("handler"))
+        raise InvalidInputError("x", "refused")
+
+    with pytest.raises(InvalidInputError):
+        unit.run(work)
+
+    assert storage.job_reader.ids_in(handled) == handled
+    assert storage.job_reader.total(JobFilter()) == 1
+    assert [queue.name for queue in storage.queues.all()] == ["default"]
+
+
 def test_lone_job_and_its_entry_travel_together(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
-    unit = _unit()
+    unit, stores = _unit(storage)
 
     def work() -> list[object]:
-        job_id = storage.jobs.enqueue(NewJob("k", queue_name=QUEUE)).id
+        job_id = stores.jobs.enqueue(NewJob("k", queue_name=QUEUE)).id
         assert unit.is_noted
         return [job_id, *_records(storage)]
 
@@ -167,47 +175,28 @@ def test_lone_job_and_its_entry_travel_together(storage: Storage) -> None:
 
 def test_lone_job_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:
     """The statement is sent again, with its entry."""
-    clock = SystemClock()
-    database = UnitExecutor(LossyDatabase(storage.database))
-    jobs = JobQueue(database, UlidGenerator(clock), clock)
-    jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
-    unit = _unit()
+    storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
+    unit, stores = _unit(storage, LossyDatabase(storage.database))
 
-    unit.run(lambda: jobs.enqueue(NewJob("other", queue_name=QUEUE)))
+    unit.run(lambda: stores.jobs.enqueue(NewJob("other", queue_name=QUEUE)))
 
     assert unit.is_noted
     assert storage.job_reader.total(JobFilter(kinds=("other",))) == 1
     assert len(_records(storage)) == 1
 
 
-def test_another_database_is_not_a_part_of_it(storage: Storage) -> None:
-    settings = DatabaseSettings()
-    with contextlib.closing(open_storage(settings)) as other:
-
-        def work() -> NoReturn:
-            storage.queues.ensure("mail")
-            other.queues.ensure("mail")
-            raise InvalidInputError("x", "refused")
-
-        with pytest.raises(InvalidInputError):
-            _unit().run(work)
-
-        assert [queue.name for queue in other.queues.all()] == ["mail"]
-        assert storage.queues.all() == []
-
-
 @pytest.mark.parametrize("lost", [1, 3])
 def test_repetition_stores_the_same_once(storage: Storage, lost: int) -> None:
     """The ids are those of the first try."""
-    jobs, audit = _losing(storage, lost)
+    unit, stores = _unit(storage, LosesAnswers(storage, lost))
     minted: list[list[str]] = []
 
     def work() -> None:
-        results = jobs.enqueue_many([NewJob("k"), NewJob("k"), KEYED])
+        results = stores.jobs.enqueue_many([NewJob("k"), NewJob("k"), KEYED])
         minted.append([result.id for result in results])
-        audit.append(RECORD)
+        stores.audit.append(RECORD)
 
-    _unit().run(work)
+    unit.run(work)
 
     assert len(minted) == lost + 1
     assert len({tuple(ids) for ids in minted}) == 1
@@ -223,11 +212,11 @@ def test_repetition_stores_the_same_once(storage: Storage, lost: int) -> None:
 
 
 def test_lost_outcome_names_the_jobs(storage: Storage) -> None:
-    jobs, _ = _losing(storage, lost=9)
+    unit, stores = _unit(storage, LosesAnswers(storage, lost=9))
     minted: list[str] = []
 
     with pytest.raises(StorageOutcomeUnknownError) as caught:
-        _unit().run(lambda: minted.append(jobs.enqueue(KEYED).id))
+        unit.run(lambda: minted.append(stores.jobs.enqueue(KEYED).id))
 
     assert set(caught.value.job_ids) == set(minted)
 
@@ -237,16 +226,14 @@ def test_batches_leave_an_entry_each_if_they_change_something(
 ) -> None:
     storage.queues.ensure("mail")
     batches = Batches(
-        lambda changed: AuditRecord("ada", "act", None, "", "r-1", 200, changed, "{}")
+        storage.database,
+        lambda changed: AuditRecord("ada", "act", None, "", "r-1", 200, changed, "{}"),
     )
+    write_batch = batches.executor().write_batch
 
-    with batches.running():
-        for changed in (3, 0, 2):
-            write_batch(
-                storage.database.write, lambda tx: len(tx.all("all_queues")),
-                lambda _, changed=changed: changed,  # type: ignore[misc]  # bound
-            )  # fmt: skip
-    write_batch(storage.database.write, lambda _: 1, lambda _: 1)
+    for changed in (3, 0, 2):
+        write_batch(lambda tx: len(tx.all("all_queues")), lambda _, n=changed: n)  # type: ignore[misc]  # bound
+    StoreExecutor(storage.database).write_batch(lambda _: 1, lambda _: 1)
 
     assert [record.changed for record in _records(storage)] == [2, 3]
     assert batches.entries == 2

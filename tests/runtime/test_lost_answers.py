@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Any, cast
 
 import pytest
@@ -103,7 +103,9 @@ class Loss:
 
 
 def over(storage: Storage, answers: Answers) -> Storage:
-    return dataclasses.replace(storage, jobs=cast("JobQueue", answers))
+    forgetful = copy(storage)
+    forgetful.jobs = cast("JobQueue", answers)
+    return forgetful
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, cast
 
 import pytest
@@ -927,7 +928,8 @@ def test_a_claim_whose_answer_was_lost_comes_back(
 ) -> None:
     """C4: nobody here knows of the jobs, and the database says that they are ours."""
     jobs = cast("JobQueue", ForgetfulJobs(storage.jobs))
-    forgetful = dataclasses.replace(storage, jobs=jobs)
+    forgetful = copy(storage)
+    forgetful.jobs = jobs
     ids = [add(storage, "quick") for _ in range(6)]
     task = QuickTask()
     with running(forgetful, registry_of(task), threads=3, lease_s=LEASE_S):

@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
 import flask_forge_jobs
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageBusyError, StorageError
+from flask_forge_jobs.errors import InvalidInputError, StorageBusyError, StorageError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.units import Unit
 from tests.support.backends import on_sqlite
 from tests.support.costs import no_hang
 from tests.support.jobs import QUEUE, enqueue
@@ -36,6 +37,7 @@ CALLS: dict[str, Callable[[Storage], object]] = {
     "a transaction": lambda s: s.jobs.enqueue_many([NewJob("noop")] * 2),
     "a read": lambda s: s.queues.all(),
     "a snapshot": lambda s: s.job_reader.statistics(),
+    "figures": lambda s: (enqueue(s), s.flusher.flush()),
 }
 
 
@@ -192,8 +194,22 @@ def wait_for_a_job(storage: Storage) -> None:
     storage.jobs.ends.wait("none", lambda: False, 0.001)
 
 
+def fail_a_request(storage: Storage) -> None:
+    """Change two things in one transaction, and roll it back."""
+    unit = Unit(storage.database, lambda _: pytest.fail("it does more than enqueue"))
+    stores = storage.within(unit)
+
+    def work() -> NoReturn:
+        stores.queues.ensure("mail")
+        enqueue(stores)
+        raise InvalidInputError("x", "refused")
+
+    with contextlib.suppress(InvalidInputError):
+        unit.run(work)
+
+
 INTERRUPTED = CALLS | {
-    "figures": lambda s: s.flusher.flush(),
+    "a request": fail_a_request,
     "a wait": wait_for_a_job,
 }
 

@@ -26,14 +26,14 @@ class Waits:
 def test_a_pause_is_as_long_as_what_came_before_it(storage: Storage) -> None:
     clock = MovingClock()
     waits = Waits(clock)
-    pace = Pace(storage.database, clock, waits)
+    pace = Pace(storage.backend, clock, waits)
 
     def hold(seconds: float, _: Transaction) -> float:
         clock.move(seconds)
         return seconds
 
     for held_s in (3.0, 1.0, 2.0):
-        assert pace.write(partial(hold, held_s)) == held_s
+        assert pace.write(storage.database.write, partial(hold, held_s)) == held_s
 
     expected = [PAUSES * 3.0, PAUSES * 1.0] if storage.backend == "sqlite" else []
     assert waits.seconds == pytest.approx(expected)
@@ -42,11 +42,11 @@ def test_a_pause_is_as_long_as_what_came_before_it(storage: Storage) -> None:
 def test_time_that_has_passed_counts(storage: Storage) -> None:
     clock = MovingClock()
     waits = Waits(clock)
-    pace = Pace(storage.database, clock, waits)
+    pace = Pace(storage.backend, clock, waits)
 
-    pace.write(lambda _: clock.move(1.0))
+    pace.write(storage.database.write, lambda _: clock.move(1.0))
     clock.move(PAUSES * 1.0)
-    pace.write(lambda _: None)
+    pace.write(storage.database.write, lambda _: None)
 
     assert waits.seconds == []
 
@@ -54,13 +54,13 @@ def test_time_that_has_passed_counts(storage: Storage) -> None:
 def test_a_rest_ends_as_soon_as_it_has_to(storage: Storage) -> None:
     clock = MovingClock()
     waits = Waits(clock)
-    pace = Pace(storage.database, clock, waits)
-    pace.write(lambda _: clock.move(1.0))
+    pace = Pace(storage.backend, clock, waits)
+    pace.write(storage.database.write, lambda _: clock.move(1.0))
 
     has_rested = pace.rest(lambda: len(waits.seconds) == 3)
     short = len(waits.seconds)
     at_last = pace.rest(lambda: False)
-    pace.write(lambda _: None)
+    pace.write(storage.database.write, lambda _: None)
 
     is_paced = storage.backend == "sqlite"
     assert (has_rested, short) == ((False, 3) if is_paced else (True, 0))
@@ -72,14 +72,14 @@ def test_a_rest_ends_as_soon_as_it_has_to(storage: Storage) -> None:
 def test_what_fails_is_followed_by_a_pause_too(storage: Storage) -> None:
     clock = MovingClock()
     waits = Waits(clock)
-    pace = Pace(storage.database, clock, waits)
+    pace = Pace(storage.backend, clock, waits)
 
     def fail(_: Transaction) -> None:
         clock.move(1.0)
         raise InvalidInputError("x", "refused")
 
     with pytest.raises(InvalidInputError):
-        pace.write(fail)
-    pace.write(lambda _: None)
+        pace.write(storage.database.write, fail)
+    pace.write(storage.database.write, lambda _: None)
 
     assert len(waits.seconds) == (1 if storage.backend == "sqlite" else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     WakeCallback,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 T = TypeVar("T")
@@ -39,6 +41,11 @@ class LossyDatabase:
         self.backend = inner.backend
         self.known_version = inner.known_version
 
+    def _meanwhile(self) -> None:
+        """Let others make their calls, which this thread cannot within its own."""
+        with ThreadPoolExecutor(1) as other:
+            other.submit(self._between).result()
+
     def open(self) -> None:
         """Connect."""
         self._inner.open()
@@ -47,19 +54,19 @@ class LossyDatabase:
         """Run the unit twice; the second run knows that it is a repetition."""
 
         self._inner.write(work, urgent=urgent)
-        self._between()
+        self._meanwhile()
         return self._inner.write(_repeated(work), urgent=urgent)
 
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run the statement twice."""
         self._inner.execute(name, **parameters)
-        self._between()
+        self._meanwhile()
         return self._inner.execute(name, **parameters)
 
     def pipeline(self, work: Callable[[Transaction], T]) -> T:
         """Run the unit twice; the second run knows that it is a repetition."""
         self._inner.pipeline(work)
-        self._between()
+        self._meanwhile()
         return self._inner.pipeline(_repeated(work))
 
     def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
@@ -125,4 +132,5 @@ def lossy_jobs(
 ) -> JobQueue:
     """Return the job verbs over a database whose answers get lost."""
     clock = SystemClock()
-    return JobQueue(LossyDatabase(inner, between), UlidGenerator(clock), clock)
+    database = StoreExecutor(LossyDatabase(inner, between))
+    return JobQueue(database, UlidGenerator(clock), clock)

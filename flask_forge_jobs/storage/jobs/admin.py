@@ -34,11 +34,11 @@ from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, cancelled_message
-from flask_forge_jobs.storage.database import Executor, Transaction
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.pace import BATCH, Pace
-from flask_forge_jobs.storage.units import write_batch
 
 # An arbitrary lock key: two processes must not fold the same counts.
 FOLD_LOCK = 7_022_013_337_002
@@ -65,7 +65,7 @@ class JobAdmin:
 
     def __init__(
         self,
-        database: Executor,
+        database: StoreExecutor,
         clock: Clock,
         pace: Pace,
         follow_ups: FollowUpStore,
@@ -237,7 +237,7 @@ class JobAdmin:
             )
 
         try:
-            change = write_batch(self._pace.write, work, lambda done: done.changed)
+            change = self._database.write_batch(work, _changed, self._pace)
         except DedupeKeyTakenError:
             return self._change_halves(action, job_ids, status)
         self._follow_ups.count(effects.followed, effects.cancelled)
@@ -327,9 +327,10 @@ class JobAdmin:
         ended = 0
         while True:
             found = self._pace.write(
+                self._database.write,
                 lambda transaction: bulk.end_superseded(
                     transaction, at_us=self._clock.now_us(), limit=BATCH
-                )
+                ),
             )
             ended += len(found)
             if len(found) < BATCH:
@@ -341,6 +342,10 @@ class JobAdmin:
         Cheap, and safe at any time.
         """
         self._database.execute("fold_counts", lock_key=FOLD_LOCK, worthwhile=worthwhile)
+
+
+def _changed(change: BulkChange) -> int:
+    return change.changed
 
 
 def _require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:

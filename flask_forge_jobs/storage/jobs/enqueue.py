@@ -6,19 +6,16 @@ The id is minted before the first attempt and reused by every further one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.columns import new_parameters, new_row
-from flask_forge_jobs.storage.database import (
-    Executor,
-    Parameter,
-    Transaction,
-)
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.admission import admit, tightened
 from flask_forge_jobs.storage.jobs.holders import (
     NewPair,
@@ -37,36 +34,28 @@ from flask_forge_jobs.storage.jobs.keyed import (
 )
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.request_keys import once
-from flask_forge_jobs.storage.units import pinned, present, when_stored
 
 
 class Enqueuer:
     """Stores new jobs."""
 
     def __init__(
-        self,
-        database: Executor,
-        ids: UlidGenerator,
-        clock: Clock,
-        most_queues: int = DEFAULT_MAX_QUEUES,
+        self, database: StoreExecutor, ids: UlidGenerator, queues: KnownQueues
     ) -> None:
         self._database = database
-        self._ids = ids
-        self.queues = KnownQueues(database, clock, most_queues)
+        self._new_ids = database.pinned(ids.new_many)
+        self._queues = queues
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
-        unit, mint = present.unit, self._ids.new_many
-        job_id = job.job_id
-        if job_id is None:
-            (job_id,) = mint(1) if unit is None else unit.pin(1, mint)
+        job_id = job.job_id or self._new_ids(1)[0]
+        is_new = job.job_id is None and job.dedupe_key is None
         queue_name = job.queue_name or DEFAULT_QUEUE
         is_simple = job.dedupe_for is None and most_waiting is None
         try:
-            if is_simple and self.queues.is_open(queue_name):
-                if unit is not None and job.dedupe_key is None and job.job_id is None:
-                    unit.add(job_id)
-                rows = self._database.execute("enqueue", **new_parameters(job, job_id))
+            if is_simple and self._queues.is_open(queue_name):
+                run = self._database.insert if is_new else self._database.execute
+                rows = run("enqueue", **new_parameters(job, job_id))
                 due_us = rows[0][0] if rows else None
                 if due_us is not None:
                     self._database.wake(queue_name)
@@ -92,23 +81,21 @@ class Enqueuer:
         most_waiting: int | None,
     ) -> list[EnqueueResult]:
         names = sorted({job.queue for job in jobs})
-        queues = self.queues.look_up(names)
+        queues = self._queues.look_up(self._database, names)
         bounds = tightened(queues.bounds, names, most_waiting)
         if all(job.schedule_name is not None for job in jobs):
             bounds = {}  # a trigger comes in as a firing does
         try:
             results = self._database.write(
-                lambda tx: self._store_all(
-                    tx, jobs, ids, key, queues.created, bounds=bounds
-                )
+                lambda tx: Addition(tx, jobs, ids, key, queues.created, bounds).store()
             )
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError(ids) from error.__cause__
-        when_stored(self.queues.remember, names, queues.bounds)
+        self._database.when_stored(self._queues.remember, names, queues.bounds)
         return results
 
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
-        minted = pinned(len(jobs), self._ids.new_many)
+        minted = self._new_ids(len(jobs))
         return [job.job_id or new for job, new in zip(jobs, minted, strict=True)]
 
     def enqueue_within(
@@ -123,60 +110,71 @@ class Enqueuer:
 
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
-            queues = self.queues.look_up_within(transaction, names)
-            return self._store_all(
+            queues = self._queues.look_up_within(transaction, names)
+            return Addition(
                 transaction,
                 jobs,
                 ids,
                 key,
                 queues.created,
-                bounds=queues.bounds,
-                is_joined=True,
-            )
+                queues.bounds,
+                # A caller's transaction may last long, and no producer waits for it.
+                is_exact=False,
+            ).store()
 
         return self._database.join(connection, work)
 
-    def _store_all(
-        self,
-        transaction: Transaction,
-        jobs: Sequence[NewJob],
-        ids: Sequence[str],
-        key: RequestKey | None,
-        created: set[str],
-        *,
-        bounds: Mapping[str, int],
-        is_joined: bool = False,
-    ) -> list[EnqueueResult]:
-        """Store jobs if their queues have room; with a key, only once."""
 
-        def store() -> list[EnqueueResult]:
-            if len(jobs) == 1 and key is None:
-                values = new_parameters(jobs[0], ids[0])
-                return [self._store(transaction, jobs[0], values, created)]
-            return self._store_many(transaction, jobs, ids, created)
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """The jobs that one transaction adds to the queues.
 
-        def store_if_admitted() -> list[EnqueueResult]:
-            # A caller's transaction may last long, and no producer waits for it.
-            is_exact = not is_joined
-            return admit(transaction, jobs, ids, bounds, store, is_exact=is_exact)
+    Args:
+        transaction: Stores it, all or none.
+        jobs: The new jobs.
+        ids: Their ids, in the same order.
+        key: Makes a repeated call safe.
+        created: Queues that were registered for them.
+        bounds: How many jobs may wait in a queue; one without takes any number.
+        is_exact: Whether producers of a bounded queue wait for one another.
+    """
 
-        return once(transaction, jobs, key, store_if_admitted)
+    transaction: Transaction
+    jobs: Sequence[NewJob]
+    ids: Sequence[str]
+    key: RequestKey | None
+    created: set[str]
+    bounds: Mapping[str, int]
+    is_exact: bool = True
 
-    def _store(
-        self,
-        transaction: Transaction,
-        job: NewJob,
-        parameters: dict[str, Parameter],
-        created: set[str],
-    ) -> EnqueueResult:
-        job_id = str(parameters["id"])
+    def store(self) -> list[EnqueueResult]:
+        """Store the jobs if their queues have room; with a key, only once."""
+        return once(self.transaction, self.jobs, self.key, self._admit)
+
+    def _admit(self) -> list[EnqueueResult]:
+        return admit(
+            self.transaction,
+            self.jobs,
+            self.ids,
+            self.bounds,
+            self._insert,
+            is_exact=self.is_exact,
+        )
+
+    def _insert(self) -> list[EnqueueResult]:
+        if len(self.jobs) == 1 and self.key is None:
+            return [self._insert_one(self.jobs[0], self.ids[0])]
+        return self._insert_many()
+
+    def _insert_one(self, job: NewJob, job_id: str) -> EnqueueResult:
+        transaction, values = self.transaction, new_parameters(job, job_id)
         for _ in range(ROUNDS):
             found = replaced(transaction, job, job_id) if job.replace else None
             if found is None and job.dedupe_for is not None:
                 found = recent(transaction, job, job_id)
             if found is not None:
                 return found
-            rows = transaction.all("enqueue", **parameters)
+            rows = transaction.all("enqueue", **values)
             due_us = rows[0][0] if rows else None
             if due_us is not None:
                 # Another job may have come and ended since the look-up; now that our
@@ -187,27 +185,22 @@ class Enqueuer:
                     take_back(transaction, job_id)
                     return found
                 transaction.wake(job.queue)
-                return new_result(job, job_id, due_us, created)
+                return new_result(job, job_id, due_us, self.created)
             found = find(transaction, job, job_id)
             if found is not None and not may_replace(job, found):
                 return found
         raise changes_hands(job)
 
-    def _store_many(
-        self,
-        transaction: Transaction,
-        jobs: Sequence[NewJob],
-        ids: Sequence[str],
-        created: set[str],
-    ) -> list[EnqueueResult]:
-        pairs = list(zip(jobs, ids, strict=True))
-        for queue_name in {job.queue for job in jobs}:
+    def _insert_many(self) -> list[EnqueueResult]:
+        transaction = self.transaction
+        pairs = list(zip(self.jobs, self.ids, strict=True))
+        for queue_name in {job.queue for job in self.jobs}:
             transaction.wake(queue_name)
         plain, careful = _sort_out(pairs, is_repeated=transaction.attempt > 0)
         due = _append(transaction, plain) if plain else {}
-        stored = store_keyed(transaction, careful, created) if careful else {}
+        stored = store_keyed(transaction, careful, self.created) if careful else {}
         return [
-            new_result(job, job_id, due[job_id], created)
+            new_result(job, job_id, due[job_id], self.created)
             if job_id in due
             else stored[job_id]
             for job, job_id in pairs

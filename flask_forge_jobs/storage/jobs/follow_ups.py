@@ -16,13 +16,12 @@ from flask_forge_jobs.model.outcomes import EndedJob, FollowUp, FollowUps
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
 from flask_forge_jobs.storage.columns import new_row
 from flask_forge_jobs.storage.database import (
-    Executor,
     Transaction,
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.units import when_stored
 
 Made = Sequence[tuple[str, str]]
 # A batch of large jobs can have hundreds of MB of payloads: more than a server stores
@@ -35,7 +34,7 @@ class FollowUpStore:
 
     def __init__(
         self,
-        database: Executor,
+        database: StoreExecutor,
         ids: UlidGenerator,
         recorder: Recorder | None = None,
         most_queues: int = DEFAULT_MAX_QUEUES,
@@ -145,6 +144,6 @@ class FollowUpStore:
         if self._recorder is None:
             return
         if made:
-            when_stored(self._recorder.enqueued_many, made)
+            self._database.when_stored(self._recorder.enqueued_many, made)
         if cancelled:
-            when_stored(self._recorder.cancelled_many, cancelled)
+            self._database.when_stored(self._recorder.cancelled_many, cancelled)

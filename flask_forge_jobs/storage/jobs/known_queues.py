@@ -36,10 +36,7 @@ class _Known:
 class KnownQueues:
     """Registers queues, and remembers for a while that they are registered."""
 
-    def __init__(
-        self, database: Executor, clock: Clock, most: int = DEFAULT_MAX_QUEUES
-    ) -> None:
-        self._database = database
+    def __init__(self, clock: Clock, most: int = DEFAULT_MAX_QUEUES) -> None:
         self._clock = clock
         self._most = most
         self._known: dict[str, _Known] = {}
@@ -53,11 +50,13 @@ class KnownQueues:
             and known.until > self._clock.monotonic()
         )
 
-    def look_up(self, queue_names: Sequence[str]) -> RegisteredQueues:
+    def look_up(
+        self, database: Executor, queue_names: Sequence[str]
+    ) -> RegisteredQueues:
         """Register missing queues, and return what is known of all of them."""
         if any(self._known_of(name) is None for name in queue_names):
             try:
-                return self._database.write(
+                return database.write(
                     lambda transaction: self.look_up_within(transaction, queue_names)
                 )
             except StorageOutcomeUnknownError as error:

@@ -26,19 +26,19 @@ from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.database import (
-    Executor,
     Row,
     Transaction,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import RunFinisher
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
+from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.rescue import Rescuer
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.uncommitted import Uncommitted
-from flask_forge_jobs.storage.units import present, when_stored
 
 
 class JobQueue:
@@ -46,13 +46,15 @@ class JobQueue:
 
     def __init__(
         self,
-        database: Executor,
+        database: StoreExecutor,
         ids: UlidGenerator,
         clock: Clock,
         jitter: Callable[[], float] | None = None,
         recorder: Recorder | None = None,
         *,
         uncommitted: Uncommitted | None = None,
+        known_queues: KnownQueues | None = None,
+        ends: JobEnds | None = None,
         most_queues: int = DEFAULT_MAX_QUEUES,
         masking: Masking = KNOWN,
     ) -> None:
@@ -61,11 +63,11 @@ class JobQueue:
         self.masking = masking
         self._recorder = recorder
         self._uncommitted = uncommitted
-        self.ends = JobEnds(database)
+        self.ends = ends or JobEnds(database)
         self.follow_ups = FollowUpStore(database, ids, recorder, most_queues)
         self._rescuer = Rescuer(database, clock, jitter, self.follow_ups, recorder)
-        self._enqueuer = Enqueuer(database, ids, clock, most_queues)
-        self.known_queues = self._enqueuer.queues
+        self.known_queues = known_queues or KnownQueues(clock, most_queues)
+        self._enqueuer = Enqueuer(database, ids, self.known_queues)
 
     # -- producing -----------------------------------------------------------------
 
@@ -108,10 +110,8 @@ class JobQueue:
             )[0]
         result = self._enqueuer.enqueue(job, most_waiting)
         if self._recorder is not None and not result.is_deduped:
-            if present.unit is None:
-                self._recorder.enqueued(result.queue_name, job.kind)
-            else:
-                when_stored(self._recorder.enqueued, result.queue_name, job.kind)
+            count = self._recorder.enqueued
+            self._database.when_stored(count, result.queue_name, job.kind)
         return result
 
     def enqueue_many(
@@ -162,7 +162,7 @@ class JobQueue:
                 for each in results
                 if not each.is_deduped and not each.is_replayed
             ]
-            when_stored(self._recorder.enqueued_many, new)
+            self._database.when_stored(self._recorder.enqueued_many, new)
         return results
 
     # -- claiming and finishing ---------------------------------------------------

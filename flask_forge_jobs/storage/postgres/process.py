@@ -30,7 +30,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle
-from flask_forge_jobs.request_threads import present
+from flask_forge_jobs.request_threads import this_thread
 from flask_forge_jobs.storage.database import (
     RETRY_DELAYS_S,
     Row,
@@ -300,7 +300,7 @@ class TransactionBlock:
         except NotTriedError:
             process.gate.give_up()
             raise
-        if present.answers_requests:
+        if this_thread.answers_requests:
             self._has_turn = process.gate.enter()
         self._since = time.monotonic()
         try:

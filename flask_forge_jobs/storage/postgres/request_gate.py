@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.request_threads import present
+from flask_forge_jobs.request_threads import this_thread
 from flask_forge_jobs.storage.postgres.faults import NotTriedError
 from flask_forge_jobs.storage.postgres.trial import Trial
 
@@ -62,7 +62,7 @@ class RequestGate:
         Raises:
             NotTriedError: The database hangs or fails, and this may be the last thread.
         """
-        if not present.answers_requests:
+        if not this_thread.answers_requests:
             return False
         if _known.gate is not self:
             _known.gate = self

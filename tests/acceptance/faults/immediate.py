@@ -13,7 +13,6 @@ import functools
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Any
 from unittest import mock
 
@@ -161,8 +160,15 @@ def every_write_is_immediate(bench: Bench) -> str:
 
 
 def _stores(storage: Storage) -> list[type]:
-    names = [field.name for field in fields(storage) if field.name not in _WITHOUT]
-    return [type(getattr(storage, name)) for name in names]
+    lazy = [
+        n for n, v in vars(Storage).items() if isinstance(v, functools.cached_property)
+    ]
+    names = {*vars(storage), *lazy}
+    return [
+        type(getattr(storage, name))
+        for name in sorted(names - _WITHOUT)
+        if not name.startswith("_")
+    ]
 
 
 def _public(store: type) -> list[str]:

@@ -14,6 +14,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.jobs.reader import JobReader
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.jobs import enqueue, run
@@ -40,14 +41,16 @@ def test_a_kind_is_looked_up_for_the_first_of_its_jobs_only(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = mount(storage)
-    look_up = storage.job_reader.named_kinds
+    look_up = JobReader.named_kinds
     asked: list[object] = []
 
-    def named_kinds(queue_names: Collection[str] | None = None) -> set[str]:
+    def named_kinds(
+        reader: JobReader, queue_names: Collection[str] | None = None
+    ) -> set[str]:
         asked.append(queue_names)
-        return look_up(queue_names)
+        return look_up(reader, queue_names)
 
-    monkeypatch.setattr(storage.job_reader, "named_kinds", named_kinds)
+    monkeypatch.setattr(JobReader, "named_kinds", named_kinds)
     for _ in range(3):
         assert client.post(URL, json=JOB).status_code == 201
 

@@ -22,6 +22,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead, Failed
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database, Transaction
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.pace import Pace
@@ -207,22 +208,24 @@ class Contended:
         self._inner = inner
         self._taken = iter(taken)
         self.backend = inner.backend
+        self.wake = inner.wake
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         if next(self._taken):
             raise DedupeKeyTakenError("taken")
-        return self._inner.write(work)
+        return self._inner.write(work, urgent=urgent)
 
 
 def test_a_key_taken_meanwhile_holds_back_its_own_job_only(storage: Storage) -> None:
     """A batch that meets it is halved until the job is found"""
     ids = sorted(job_with(storage, JobStatus.DEAD) for _ in range(4))
     # All four; the first half, its first job and its second; the second half.
-    contended = cast(
-        "Database", Contended(storage.database, taken=[True, True, True, False, False])
+    taken = [True, True, True, False, False]
+    contended = StoreExecutor(
+        cast("Database", Contended(storage.database, taken=taken))
     )
     clock = SystemClock()
-    pace = Pace(contended, clock, lambda _: None)
+    pace = Pace(storage.backend, clock, lambda _: None)
     job_admin = JobAdmin(contended, clock, pace, storage.follow_ups)
 
     change = job_admin.change(JobAction.RETRY, ids)

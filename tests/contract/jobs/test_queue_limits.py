@@ -17,6 +17,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.jobs.enqueue import Addition
 from tests.support.callers import TABLE, Caller
 from tests.support.jobs import claim_one, run
 from tests.support.lossy import lossy_jobs
@@ -210,10 +211,8 @@ def test_a_job_of_an_earlier_call_is_no_sign_of_an_unclear_commit(
     def work(transaction: Transaction) -> None:
         transaction.attempt = 1  # nothing of the first one was stored
         jobs = [again, JOB, JOB, JOB]
-        bounded.jobs._enqueuer._store_all(
-            transaction, jobs, [str(again.job_id), *"bcd"], None, set(),
-            bounds={"mail": 3},
-        )  # fmt: skip
+        ids = [str(again.job_id), *"bcd"]
+        Addition(transaction, jobs, ids, None, set(), bounds={"mail": 3}).store()
 
     with pytest.raises(QueueFullError):
         bounded.database.write(work)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 
 from flask_forge_jobs.errors import DuplicateJobError, QueueFullError, StorageBusyError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.database import Database, Parameter, Row
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.keyed import ROUNDS
-from flask_forge_jobs.storage.jobs.known_queues import KNOWN_QUEUE_S
+from flask_forge_jobs.storage.jobs.known_queues import KNOWN_QUEUE_S, KnownQueues
 from tests.support.clocks import MovingClock
 
 T = TypeVar("T")
@@ -47,7 +48,10 @@ class ScriptedDatabase:
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         return self.execute(name, **parameters)
 
-    def write(self, work: Callable[[ScriptedDatabase], T]) -> T:
+    def write(
+        self, work: Callable[[ScriptedDatabase], T], *, urgent: bool = False
+    ) -> T:
+        del urgent
         return work(self)
 
 
@@ -63,11 +67,8 @@ def clock() -> MovingClock:
 
 @pytest.fixture
 def enqueuer(database: ScriptedDatabase, clock: MovingClock) -> Enqueuer:
-    return Enqueuer(
-        database,  # type: ignore[arg-type]  # as much of it as is used
-        UlidGenerator(clock),
-        clock,
-    )
+    executor = StoreExecutor(cast("Database", database))  # as much of it as is used
+    return Enqueuer(executor, UlidGenerator(clock), KnownQueues(clock))
 
 
 def test_a_key_that_is_given_back_meanwhile_is_tried_again(

@@ -11,11 +11,12 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import REAPED_MESSAGE, RunningJob
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE
-from flask_forge_jobs.storage.database import Database, Parameter, Row
+from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
 
-NOBODY = FollowUpStore(cast("Database", None), UlidGenerator(SystemClock()))
+NOBODY = FollowUpStore(cast("StoreExecutor", None), UlidGenerator(SystemClock()))
 SEEN = [RunningJob("job", 2, 5, "owner")]
 DIED = f"{REAPED_MESSAGE}: its worker process died 3 times"
 

@@ -24,7 +24,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.handlers import readiness as readiness_module
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.request_threads import present
+from flask_forge_jobs.request_threads import this_thread
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction, within
 from flask_forge_jobs.storage.postgres import database as postgres_module
@@ -58,7 +58,7 @@ def far(
     """The stores by way of it, with short limits; the queue is known."""
     _shorten_limits(monkeypatch)
     # Another test's client may have made this thread one of a server's.
-    monkeypatch.setattr(present, "answers_requests", False)
+    monkeypatch.setattr(this_thread, "answers_requests", False)
     settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
     settings = dataclasses.replace(settings, statement_timeout_s=2.0)
     with contextlib.closing(open_storage(settings)) as storage:
@@ -99,7 +99,7 @@ def test_after_the_first_time_out_calls_fail_at_once_until_it_answers(
 
 
 def _mark() -> None:
-    present.answers_requests = True
+    this_thread.answers_requests = True
 
 
 def test_one_thread_of_a_server_does_not_wait_for_it(

@@ -24,6 +24,7 @@ from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import pool as postgres_pool
@@ -62,7 +63,8 @@ def hasty(postgres_settings: DatabaseSettings) -> Iterator[Storage]:
         contextlib.closing(database),
         contextlib.closing(open_storage(settings)) as base,
     ):
-        yield dataclasses.replace(base, database=database)
+        base.database = database
+        yield base
 
 
 def terminate_all(sql: Sql) -> int:
@@ -505,7 +507,7 @@ def test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs(hasty: Storage) -
         ):
             database.write(lambda _: None)
         assert database.write(lambda tx: tx.all("all_queues"), urgent=True) == []
-        jobs = JobQueue(database, UlidGenerator(), SystemClock())
+        jobs = JobQueue(StoreExecutor(database), UlidGenerator(), SystemClock())
         assert jobs.heartbeat("me", {}).owned == set()
         WorkerRegistry(database).beat("me", None, [], [])
         WorkerRegistry(database).show("me", None, [])

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.request_threads import present
+from flask_forge_jobs.request_threads import this_thread
 from flask_forge_jobs.storage.postgres import request_gate
 from flask_forge_jobs.storage.postgres.faults import NotTriedError
 from flask_forge_jobs.storage.postgres.request_gate import RequestGate
@@ -27,7 +27,7 @@ class RequestThread:
         self.close = self._pool.shutdown
 
     def _mark(self) -> None:
-        present.answers_requests = True
+        this_thread.answers_requests = True
 
     def enter(self) -> bool:
         return self._pool.submit(self._gate.enter).result(LIMIT_S)
