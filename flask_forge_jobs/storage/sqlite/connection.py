@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import (
     StorageError,
 )
-from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.sqlite.faults import BUSY
+from flask_forge_jobs.storage.sqlite.turn import release_all
 
 T = TypeVar("T")
 
@@ -65,6 +66,13 @@ class SqliteConnection(sqlite3.Connection):
         self.is_closed = True
         super().close()
 
+    def let_go(self) -> None:
+        """Roll back, and let other threads close it."""
+        with contextlib.suppress(sqlite3.Error):
+            self.rollback()  # does nothing without a transaction
+        self.is_reading = False
+        release_all(self.in_use)
+
     def wait_at_most(self, seconds: float) -> None:
         """Let SQLite itself wait for a lock."""
         limit_ms = int(seconds * 1000)
@@ -105,10 +113,6 @@ class SqliteConnection(sqlite3.Connection):
                 self.on_long_wait()
             time.sleep(pause_s)
             pause_s = min(pause_s * _PAUSES_GROW, _LONGEST_PAUSE_S)
-
-    def all(self, sql: str, parameters: Mapping[str, Parameter]) -> list[Row]:
-        """Run a statement to its end and return its rows."""
-        return self.execute(sql, parameters).fetchall()
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return facts about the connection; the driver comes last."""

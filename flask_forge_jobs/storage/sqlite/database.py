@@ -175,12 +175,11 @@ class SqliteDatabase(PerProcess):
         del urgent  # every thread has a connection of its own
 
         def unit(attempt: int) -> T:
-            write = self.begin(attempt)
             try:
-                with write as transaction:
+                with self.begin(attempt) as transaction:
                     return work(transaction)
             except BaseException as error:
-                write.abandon(error)
+                self._let_go(error)
                 raise
 
         return run_with_retries(unit, self._wait)
@@ -221,31 +220,32 @@ class SqliteDatabase(PerProcess):
     def _execute_alone(
         self, sql: str, parameters: dict[str, Parameter], _attempt: int
     ) -> list[Row]:
-        state = self._opened()
-        depth = 0
         try:
-            with state.turn as ends_at:
-                depth = state.turn.depth
-                try:
-                    connection = state.connection()
-                    state.check_in_place()
-                    state.gate.enter(ends_at)
-                    parameters["now"] = self._clock.now_us()
-                    parameters["known"] = self.known_version
-                    run = partial(connection.all, sql, parameters)
-                    rows = connection.when_free(run, ends_at)
-                except BaseException:
-                    with self._retried:
-                        raise
-                finally:
-                    state.gate.leave()
-                state.gate.checkpoint_if_due(connection)
+            state = self._opened()
+            ends_at = state.turn.__enter__()
+            try:
+                connection = state.connection()
+                state.check_in_place()
+                state.gate.enter(ends_at)
+                parameters["now"] = self._clock.now_us()
+                parameters["known"] = self.known_version
+                run = partial(connection.execute, sql, parameters)
+                rows: list[Row] = connection.when_free(run, ends_at).fetchall()
+            except BaseException:
+                with self._retried:
+                    raise
+            state.gate.leave()
+            state.gate.checkpoint_if_due(connection)
+            state.turn.__exit__(None, None, None)
         except BaseException as error:
-            # A signal handler may raise before the turn has ended.
-            if state.turn.is_at(depth):
-                state.turn.__exit__(type(error), error, error.__traceback__)
+            self._let_go(error)
             raise
         return rows
+
+    def _let_go(self, error: BaseException) -> None:
+        state = self._current
+        if state is not None and state.pid == os.getpid():
+            state.let_go(error)
 
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work inside the caller's transaction."""
@@ -285,18 +285,20 @@ class SqliteDatabase(PerProcess):
         return self._read(lambda tx: tx.all(name, **parameters), is_single=True)
 
     def _read(self, work: Work[T], *, is_single: bool = False) -> T:
-        state = self._opened()
-
         def once(_attempt: int) -> T:
-            guard = state.turn if self._path is None else contextlib.nullcontext()
-            with guard, self._retried:
-                state.check_in_place()
-                connection = state.borrow()
-                try:
-                    return self._read_from(connection, work, is_single=is_single)
-                finally:
+            try:
+                state = self._opened()
+                guard = state.turn if self._path is None else contextlib.nullcontext()
+                with guard, self._retried:
+                    state.check_in_place()
+                    connection = state.borrow()
+                    result = self._read_from(connection, work, is_single=is_single)
                     connection.is_reading = False
                     connection.in_use.release()
+            except BaseException as error:
+                self._let_go(error)
+                raise
+            return result
 
         return run_with_retries(once, self._wait)
 

@@ -169,13 +169,7 @@ class SqliteProcess:
         """
         while True:
             connection = self.connection()
-            try:
-                connection.in_use.acquire()
-            except BaseException:
-                # A signal handler may raise just after the lock was taken.
-                with contextlib.suppress(RuntimeError):  # it was not
-                    connection.in_use.release()
-                raise
+            connection.in_use.acquire()
             if not connection.is_closed:
                 return connection
             connection.in_use.release()  # closed between the two lines
@@ -208,6 +202,25 @@ class SqliteProcess:
             yield
         finally:
             self.opening.release()
+
+    def let_go(self, error: BaseException) -> None:
+        """Undo a failed call of this thread.
+
+        A signal handler may raise anywhere, also between a lock and the note of it, so
+        this rolls back and releases everything that the thread may have.
+        """
+        has_turn = self.turn.acquire(0)
+        connection: SqliteConnection | None = getattr(self._local, "connection", None)
+        if has_turn and self._memory is not None:
+            connection = self._memory
+        if connection is not None:
+            connection.let_go()
+        if has_turn:
+            self.gate.leave()
+            if self.turn.depth > 1:  # not only by this method
+                self.turn.__exit__(type(error), error, error.__traceback__)
+            self.turn.let_go()
+        self.opening.let_go()
 
     # -- closing ---------------------------------------------------------------------
 

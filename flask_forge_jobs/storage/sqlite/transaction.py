@@ -90,22 +90,17 @@ class Write:
     known_version: int
     attempt: int
     wake: Callable[[str], None]
-    is_begun: bool = False
-    depth: int = 0
 
     def __enter__(self) -> SqliteTransaction:
         state = self.state
-        ends_at = state.turn.__enter__()
-        self.depth = state.turn.depth
         try:
+            ends_at = state.turn.__enter__()
             self.connection = connection = state.connection()
             state.check_in_place()
             state.gate.enter(ends_at)
             self.transaction = transaction = SqliteTransaction(
                 connection, self.clock.now_us(), self.known_version, self.attempt
             )
-            # Noted before, as a signal handler may raise just after the statement.
-            self.is_begun = not connection.in_transaction
             begin = partial(connection.execute, "BEGIN IMMEDIATE")
             connection.when_free(begin, ends_at)
             transaction.check_version()
@@ -117,43 +112,21 @@ class Write:
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         state = self.state
         try:
-            self._end(error)
+            with self.faults:
+                self._commit_unless(error)
+                state.gate.leave()
             state.gate.checkpoint_if_due(self.connection)
+            state.turn.__exit__(None, None, None)
         except BaseException as raised:
-            self.abandon(raised)
+            state.let_go(raised)
             raise
-        state.turn.__exit__(None, None, None)
         for queue_name in self.transaction.woken:
             self.wake(queue_name)
 
-    def abandon(self, error: BaseException) -> None:
-        """Roll back and end the turn, unless that is done.
-
-        A signal handler may raise before ``__exit__`` has done anything.
-        """
-        if not self.state.turn.is_at(self.depth):
-            return
-        try:
-            if self.is_begun and self.connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
-                    self.connection.rollback()
-        finally:
-            self.state.gate.leave()
-            self.state.turn.__exit__(type(error), error, error.__traceback__)
-
-    def _end(self, error: BaseException | None) -> None:
-        with self.faults:
-            try:
-                if self.is_begun and error is None:
-                    self.connection.execute("COMMIT")
-            finally:
-                try:
-                    if self.is_begun and self.connection.in_transaction:
-                        self.connection.execute("ROLLBACK")
-                finally:
-                    self.state.gate.leave()
-            if error is not None:
-                raise error
+    def _commit_unless(self, error: BaseException | None) -> None:
+        if error is not None:
+            raise error
+        self.connection.execute("COMMIT")
 
 
 _ALONE = ("BEGIN IMMEDIATE", "ROLLBACK", "COMMIT")

@@ -15,6 +15,13 @@ _HOPELESS_FOR_S = 1.0
 _SHORT_LIMIT_S = 0.015
 
 
+def release_all(lock: threading.RLock) -> None:
+    """Release a lock as often as the calling thread has taken it."""
+    with contextlib.suppress(RuntimeError):  # it has it no more
+        while True:
+            lock.release()
+
+
 class CountingLock:
     """A reentrant lock that knows how often its thread holds it.
 
@@ -39,6 +46,12 @@ class CountingLock:
         """Release the lock."""
         self.depth -= 1
         self._lock.release()
+
+    def let_go(self) -> None:
+        """Release the lock as often as the calling thread has it, noted or not."""
+        if self._lock.acquire(blocking=False):
+            self.depth = 0
+            release_all(self._lock)
 
     def acquire_at_rest(self, ends_at: float) -> bool:
         """Take the lock by ``ends_at``, unless the calling thread holds it already."""
@@ -74,40 +87,16 @@ class WriterLock(CountingLock):
         limit_s = self._limit_s
         if deadline.ends_at is not None:
             limit_s = left_s(limit_s)
-        is_taken = False
-        try:
-            is_taken = self._lock.acquire(timeout=limit_s)
-            if is_taken:
-                self.depth += 1
-            now = time.monotonic()
-        except BaseException:
-            # A signal handler may raise just after the lock was taken.
-            if is_taken:
-                self.release()
-            elif not self.depth:
-                with contextlib.suppress(RuntimeError):  # another thread has it
-                    self._lock.release()
-            raise
-        if not is_taken:
+        if not self._lock.acquire(timeout=limit_s):
             raise StorageBusyError("another thread has been writing for too long")
-        ends_at = came_at + limit_s
-        is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
-        soon = now + _SHORT_LIMIT_S
-        # min() is a place where a signal handler may raise, with the lock taken.
-        return soon if is_hopeless and soon < ends_at else ends_at
+        self.depth += 1
+        ends_at, now = came_at + limit_s, time.monotonic()
+        if now - self._gave_up_at < _HOPELESS_FOR_S:
+            ends_at = min(ends_at, now + _SHORT_LIMIT_S)
+        return ends_at
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        try:
-            is_busy = isinstance(error, StorageBusyError)
-            self._gave_up_at = time.monotonic() if is_busy else -math.inf
-        finally:
-            self.depth -= 1
-            self._lock.release()
-
-    def is_at(self, depth: int) -> bool:
-        """Whether the calling thread has begun this many turns and ended none."""
-        if not depth or not self._lock.acquire(blocking=False):
-            return False
-        is_at = self.depth == depth
+        is_busy = isinstance(error, StorageBusyError)
+        self._gave_up_at = time.monotonic() if is_busy else -math.inf
+        self.depth -= 1
         self._lock.release()
-        return is_at
