@@ -213,6 +213,7 @@ def _sort_out(
     """Return jobs that cannot clash with a row, and those that may by their keys.
 
     Only a repeated transaction can meet its own id, and only a key another job.
+    Schedules are left out of the fast bulk insert.
     """
     plain = [pair for pair in pairs if not is_repeated and _is_plain(pair[0])]
     if len(plain) == len(pairs):
@@ -222,7 +223,7 @@ def _sort_out(
 
 
 def _is_plain(job: NewJob) -> bool:
-    return job.dedupe_key is None and job.job_id is None
+    return job.dedupe_key is None and job.schedule_name is None and job.job_id is None
 
 
 def _append(

@@ -39,7 +39,7 @@ FROM forge_finish(:worker_id, :rows) AS id
 
 -- name: append_jobs
 -- COPY writes and logs a page of rows at a time, INSERT each row.
-COPY forge_job (/* use new_job_columns */) FROM STDIN
+COPY forge_job (/* use row_columns */) FROM STDIN
 
 -- name: notify
 SELECT pg_notify('forge_jobs_wake', :queue_name)::text

@@ -23,9 +23,9 @@ ON CONFLICT DO NOTHING
 RETURNING scheduled_at
 
 -- name: append_jobs
--- Jobs without a key, under unused ids.
-INSERT INTO forge_job (/* use new_job_columns */)
-VALUES (/* use new_job_marks */)
+-- Jobs without a key or a schedule, under unused ids.
+INSERT INTO forge_job (/* use row_columns */)
+VALUES (/* use row_marks */)
 
 -- name: promote
 -- Served by forge_job_deferred: moves due jobs into the index for claims.
