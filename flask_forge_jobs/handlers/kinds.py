@@ -23,7 +23,7 @@ KNOWN_KIND_S = 10.0
 
 
 class KindLimit:
-    """Admits the kinds of new jobs, and remembers them for a while.
+    """Admits the kinds of new jobs, and remembers stored ones for a while.
 
     Requests at the same time do not see each other's kinds, so the limit may be
     exceeded by as many.
@@ -80,6 +80,8 @@ class KindLimit:
                 f"{kinds[index]!r} has no task here and no jobs, and jobs of too many "
                 f"kinds are stored; FORGE_JOBS_MAX_KINDS allows {self._limit}",
             )
+        # Only stored ones: the jobs of the new ones may still be refused, and then they
+        # would come in later, beside as many others.
         fresh = {key: until for key, until in known.items() if until > now}
-        found = ((scope, kind) for kind in asked)
-        self._known = fresh | dict.fromkeys(found, now + KNOWN_KIND_S)
+        seen = ((scope, kind) for kind in asked & stored)
+        self._known = fresh | dict.fromkeys(seen, now + KNOWN_KIND_S)

@@ -105,8 +105,20 @@ def test_a_kind_is_looked_up_once_in_a_while(
 
     monkeypatch.setattr(storage.job_reader, "named_kinds", named_kinds)
     for _ in range(3):
-        limit.check(storage, ["a", "b"])
+        limit.check(storage, ["a"])
     assert len(asked) == 1
     clock.move(KNOWN_KIND_S)
     limit.check(storage, ["a"])
     assert len(asked) == 2
+
+
+def test_kinds_that_were_admitted_but_not_stored_are_looked_up_again(
+    storage: Storage, limit: KindLimit
+) -> None:
+    """Else a caller gets any number past it, first in requests that are refused."""
+    limit.check(storage, ["a", "b"])
+    limit.check(storage, ["c", "d"])
+    store(storage, "a", "b")
+
+    with pytest.raises(InvalidInputError):
+        limit.check(storage, ["c"])
