@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+import socket
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -90,7 +91,6 @@ class LargeRequests:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # threads of an older gunicorn come here, too
         self._waiting: deque[Any] = deque()
         self._present: Any = None
         self._paused_at = 0.0
@@ -116,25 +116,23 @@ class LargeRequests:
 
     def add(self, conn: Any) -> None:
         """Let a large request wait."""
-        with self._lock:
-            if not self.is_next_due:
-                self._paused_at = time.monotonic()
-            self._waiting.append(conn)
+        if not self.is_next_due:
+            self._paused_at = time.monotonic()
+        self._waiting.append(conn)
 
     def take(self) -> Any:
-        """Return the one to answer now, or None."""
-        with self._lock:
-            if self.is_next_due:
-                self._present = self._waiting.popleft()
-                return self._present
-            return None
+        """Return the next one, which is answered now."""
+        self._present = self._waiting.popleft()
+        return self._present
 
     def finish(self, conn: Any) -> None:
-        """Note that a request is answered, whether it was large or not."""
-        with self._lock:
-            if conn is self._present:
-                self._present = None
-                self._paused_at = time.monotonic()
+        """Note that a request is answered, whether it was large or not.
+
+        A thread of an older gunicorn calls this; all else is for the main thread.
+        """
+        if conn is self._present:
+            self._paused_at = time.monotonic()
+            self._present = None
 
 
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -167,6 +165,21 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         """Serve; the main thread waits for busy ones at each call to a socket."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().init_process()
+
+    def run(self) -> None:
+        """Look at the sockets until the end."""
+        with self._reachable():
+            super().run()
+
+    @contextlib.contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """Let threads wake the main thread, as an older gunicorn does not."""
+        reader, self._waker = socket.socketpair()
+        reader.setblocking(False)
+        self._waker.setblocking(False)
+        with reader, self._waker:
+            self.poller.register(reader, selectors.EVENT_READ, lambda _: reader.recv(1))
+            yield
 
     def accept(self, *args: Any) -> None:
         """Accept some connections; gunicorn accepts one each time around its loop."""
@@ -227,6 +240,9 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._serve_large()
         self._tidy()
         if not self.alive:
+            # All now: the threads of an older gunicorn take no more after this.
+            while len(self._large):
+                super().enqueue_req(self._large.take())
             for conn in list(self._paused):
                 self._refuse(conn, BUSY)
         now = time.monotonic()
@@ -259,9 +275,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             return
         if self.alive and not self._large.is_pause_over and self._has_others():
             return
-        conn = self._large.take()
-        if conn is not None:
-            super().enqueue_req(conn)
+        super().enqueue_req(self._large.take())
 
     def _has_others(self) -> bool:
         return bool(self._quick or self.poller.select(0))
@@ -301,7 +315,9 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         """Close what holds too much, and read on where there is room for it."""
         if threading.current_thread() is not threading.main_thread():
             # Of an older gunicorn, whose main thread may sleep for a second.
-            self._serve_large()
+            if self._large or self._paused:
+                with contextlib.suppress(OSError):  # it is awake, or has ended
+                    self._waker.send(b"!")
             return
         self._bound_bytes()
         # One may be slow, so more are read on than have room.

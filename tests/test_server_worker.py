@@ -415,6 +415,49 @@ def test_no_further_large_request_is_read_while_there_are_some(
             finish(worker, conn)
 
 
+def test_a_thread_wakes_the_main_one_to_go_on_with_large_requests(
+    worker: GatheringWorker, served: list[TConn]
+) -> None:
+    """A thread of an older gunicorn, whose main thread may sleep for a second."""
+    with (
+        worker._reachable(),
+        whole(worker, 100_000),
+        whole(worker, 100_000),
+        connected(worker, POST + b"Content-Length: 100000\r\n\r\n") as late,
+    ):
+        for part in (b"x" * 70_000, b"x" * 30_000):
+            dispatch(worker)
+            late.sendall(part)
+        dispatch(worker)
+        assert worker._paused
+
+        thread = threading.Thread(target=finish, args=(worker, served[0]))
+        thread.start()
+        thread.join()
+        assert worker.poller.select(0)
+        dispatch(worker)
+
+        assert len(served) == 2
+        assert not worker._paused
+        for number in (1, 2):
+            finish(worker, served[number])
+            dispatch(worker)
+
+
+def test_a_stopping_worker_serves_all_large_requests(
+    worker: GatheringWorker, served: list[TConn]
+) -> None:
+    """At once: the threads of an older gunicorn take no more a moment later."""
+    with whole(worker, 100_000), whole(worker, 100_000):
+        worker.murder_keepalived()
+        worker.alive = False
+        worker.murder_keepalived()
+
+        assert len(served) == 2
+        for conn in served:
+            finish(worker, conn)
+
+
 @pytest.mark.parametrize(
     ("pause_s", "order"), [(LIMIT_S, [True, False, True]), (0.0, [True, True, False])]
 )
