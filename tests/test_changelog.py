@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,8 @@ SCRIPT = Path(__file__).resolve().parents[1] / ".ci" / "changelog.py"
 MODULE = "flask_forge_jobs/jobs.py"
 CODE = '"""Jobs."""\n\nLIMIT = 1  # for now\n'
 TOLD, MISSING, UNKNOWN = 0, 1, 2
+# Within a hook, git's variables name the developer's own repository.
+ENVIRON = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
 pytestmark = pytest.mark.skipif(
     shutil.which("git") is None,
     reason="a source distribution may be tested without git",
@@ -40,7 +44,8 @@ class Checkout:
 
     def git(self, *arguments: str) -> None:
         who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
-        subprocess.run(["git", *who, *arguments], cwd=self.folder, check=True)
+        command = ["git", *who, *arguments]
+        subprocess.run(command, cwd=self.folder, env=ENVIRON, check=True)
 
     def commit(self, message: str) -> None:
         self.git("add", "--all")
@@ -49,7 +54,7 @@ class Checkout:
     def check(self, *arguments: str) -> tuple[int, str]:
         script = self.folder / ".ci" / "changelog.py"
         done = subprocess.run(
-            [sys.executable, "-B", script, *arguments],
+            [sys.executable, "-B", script, *arguments], env=ENVIRON,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
@@ -128,6 +133,22 @@ def test_what_others_have_landed_meanwhile_is_not_compared(checkout: Checkout) -
     checkout.commit("Raise the limit")
 
     assert checkout.check()[0] == MISSING
+
+
+def test_a_merge_is_compared_with_its_parent_as_ci_does(checkout: Checkout) -> None:
+    checkout.git("checkout", "--quiet", "-b", "ours")
+    checkout.write(MODULE, "LIMIT = 2\n")
+    checkout.commit("Raise the limit")
+    checkout.git("checkout", "--quiet", "main")
+    checkout.write("CHANGES.rst", "Changes\n\n-   Their line.\n")
+    checkout.commit("Tell of theirs")
+    checkout.git("merge", "--quiet", "--no-ff", "--message=Merge", "ours")
+
+    workflow = SCRIPT.parents[1] / ".github" / "workflows" / "ci.yml"
+    (base,) = re.findall(
+        r"run: python3 \.ci/changelog\.py (\S+)\n", workflow.read_text()
+    )
+    assert checkout.check(base)[0] == MISSING
 
 
 def test_nothing_is_asked_where_nothing_can_be_compared(checkout: Checkout) -> None:
