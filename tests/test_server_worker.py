@@ -210,6 +210,8 @@ def worker() -> Iterator[GatheringWorker]:
         made.murder_keepalived()
         for conn in list(made._waiting):
             made._drop(conn)  # the rest sends on
+        for key in made.poller.get_map().values():  # an older gunicorn waits for them
+            key.fileobj.close()
 
 
 def connected(worker: GatheringWorker, first: bytes) -> socket.socket:
