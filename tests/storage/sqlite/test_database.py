@@ -136,8 +136,9 @@ def test_a_change_over_http_and_its_entry_are_one_commit(
     sqlite: Storage, path: str, body: dict[str, object]
 ) -> None:
     client = mount(sqlite)
-    # Registers the queue, and the kind is looked up.
-    client.post(f"{PREFIX}/v1/jobs", json={"kind": "k", "payload": {}})
+    # The first registers the queue, the second remembers the stored kind.
+    for _ in range(2):
+        client.post(f"{PREFIX}/v1/jobs", json={"kind": "k", "payload": {}})
 
     seen = traced(sqlite, lambda _: client.post(PREFIX + path, json=body))
 
@@ -166,7 +167,7 @@ def test_every_read_is_one_snapshot(sqlite: Storage, name: str) -> None:
 
 def test_an_error_in_a_unit_rolls_it_back(sqlite: Storage) -> None:
     def work(transaction: Transaction) -> None:
-        transaction.run("ensure_queue", name="lost", max_workers=1, most=9)
+        transaction.run("ensure_queue", name="lost", max_workers=1, max_queues=9)
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -270,7 +271,7 @@ def test_a_transient_fault_is_retried_whole(sqlite_settings: DatabaseSettings) -
     def work(transaction: Transaction) -> str:
         attempts.append(transaction.attempt)
         transaction.run(
-            "ensure_queue", name=f"q{transaction.attempt}", max_workers=1, most=9
+            "ensure_queue", name=f"q{transaction.attempt}", max_workers=1, max_queues=9
         )
         if len(attempts) < 3:
             raise LockedError
