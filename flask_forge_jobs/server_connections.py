@@ -10,7 +10,7 @@ import threading
 
 AT_ONCE = 65_536
 # Of a body whose length is known; fewer calls, each of which waits for busy threads.
-MOST_AT_ONCE = 262_144
+MAX_AT_ONCE = 262_144
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # As far as a request's beginning is looked at.
 LONGEST_BEGINNING = 512
@@ -193,7 +193,7 @@ class ClientSocket(socket.socket):
         missing = self._request.missing
         try:
             if missing:
-                arrived = super().recv(min(missing, MOST_AT_ONCE), socket.MSG_DONTWAIT)
+                arrived = super().recv(min(missing, MAX_AT_ONCE), socket.MSG_DONTWAIT)
                 self._request.add(arrived)
             else:
                 arrived = super().recv(AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_PEEK)

@@ -12,9 +12,9 @@ from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.state import state_of
 from tests.support.calls import Calls, calls_of_runs
 
-MOST_CALLS = 45
-MOST_CALLS_OF_A_CHANGE = 200
-MOST_CALLS_OF_A_RUN = 150
+MAX_CALLS = 45
+MAX_CALLS_OF_A_CHANGE = 200
+MAX_CALLS_OF_A_RUN = 150
 
 
 def test_an_enqueue_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_an_enqueue_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
         note.enqueue(number=0)  # opens the file
         calls = Calls().during(lambda: note.enqueue(number=1))
 
-    assert len(calls) <= MOST_CALLS, calls
+    assert len(calls) <= MAX_CALLS, calls
 
 
 def test_a_change_of_a_queue_makes_few_calls(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_change_of_a_queue_makes_few_calls(tmp_path: Path) -> None:
         change()
         calls = Calls().during(change)
 
-    assert len(calls) <= MOST_CALLS_OF_A_CHANGE, calls
+    assert len(calls) <= MAX_CALLS_OF_A_CHANGE, calls
 
 
 def test_a_run_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_a_run_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
         # The fewest, because a wake-up in between adds a round.
         calls = min(calls_of_runs(app, Calls(), note.enqueue, 3), key=len)
 
-    assert len(calls) <= MOST_CALLS_OF_A_RUN, calls
+    assert len(calls) <= MAX_CALLS_OF_A_RUN, calls

@@ -25,7 +25,7 @@ from flask_forge_jobs import ForgeJobs, TaskContext
 from flask_forge_jobs.embedded import EmbeddedWorker
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.runtime.foreground import MOST_ABANDONED
+from flask_forge_jobs.runtime.foreground import MAX_ABANDONED
 from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.worker import RuntimeHandle
@@ -633,7 +633,7 @@ class Crowded:
         self.worker.arm(is_served=True)
         self.job_id = add(storage, "obedient")
         assert started.wait(LIMIT_S)
-        for _ in range(MOST_ABANDONED):
+        for _ in range(MAX_ABANDONED):
             add(storage, "deaf")
 
     def wait_for_its_end(self) -> None:

@@ -23,7 +23,7 @@ TOKEN, DIGEST = new_token("ci")
 CLIENTS = 200
 # Who is not answered by then gives up with an error.
 PATIENCE_S = 30.0
-MOST_TRIES = 5
+MAX_TRIES = 5
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def _post(address: tuple[str, int]) -> tuple[int, str | None]:
 def _post_again(address: tuple[str, int]) -> int:
     """Come back when told to; who was turned away shortens the waits of the next."""
     status = 0
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         status, after = _post(address)
         if after is None:
             break

@@ -28,7 +28,7 @@ from flask_forge_jobs import (
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter
-from flask_forge_jobs.runtime.inline import MOST_NESTED
+from flask_forge_jobs.runtime.inline import MAX_NESTED
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
 
@@ -266,7 +266,7 @@ def test_a_job_that_enqueues_itself_without_end_is_an_error(
         with pytest.raises(RuntimeError, match=r"20 jobs .* does again enqueue itself"):
             again.enqueue()
 
-    assert statuses(app) == {"again": (["failed"] * MOST_NESTED + ["pending"]) * 2}
+    assert statuses(app) == {"again": (["failed"] * MAX_NESTED + ["pending"]) * 2}
 
 
 # -- a caller's transaction ------------------------------------------------------------

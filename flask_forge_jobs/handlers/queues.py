@@ -89,7 +89,7 @@ def delete(
     if force:
         limits = limits or BulkLimits()
         return storage.queues.delete_with_jobs(
-            name, most=limits.max_rows, is_over=limits.deadline()
+            name, max_rows=limits.max_rows, is_over=limits.deadline()
         )
     storage.queues.delete(name)
     return QueueDeletion()
@@ -134,7 +134,7 @@ def cleanup(
         return storage.retention.expired(queue_name)
     limits = limits or BulkLimits()
     return storage.retention.sweep(
-        queue_name, most=limits.max_rows, is_over=limits.deadline()
+        queue_name, max_rows=limits.max_rows, is_over=limits.deadline()
     )
 
 

@@ -33,9 +33,9 @@ CHILD_VARIABLE = "FORGE_JOBS_CHILD"
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 HEALTHY_AFTER_S = 10.0  # a child that lived this long resets its pause
-MOST_RESTARTS = 20
+MAX_RESTARTS = 20
 # One cause, such as a lack of memory, may end many children at once.
-MOST_RESTARTS_PER_CHILD = 3
+MAX_RESTARTS_PER_CHILD = 3
 RESTART_WINDOW_S = 60.0
 KILL_SLACK_S = 25.0  # beyond the grace of tasks: last writes, clean-up of the program
 HURRIED_S = 10.0  # after a second signal: the tasks' last second, and the same
@@ -164,8 +164,8 @@ class Children:
         while self._restarts and self._restarts[0] < now - RESTART_WINDOW_S:
             self._restarts.popleft()
         self._restarts.append(now)
-        most = max(MOST_RESTARTS, MOST_RESTARTS_PER_CHILD * len(self._children))
-        return len(self._restarts) <= most
+        limit = max(MAX_RESTARTS, MAX_RESTARTS_PER_CHILD * len(self._children))
+        return len(self._restarts) <= limit
 
     def _pause_s(self) -> float | None:
         waiting = [

@@ -34,7 +34,7 @@ from flask_forge_jobs.runtime.worker import RuntimeHandle
 logger = get_logger(__name__)
 
 PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
-MOST_ABANDONED = 4
+MAX_ABANDONED = 4
 EXIT_TAINTED = 75  # EX_TEMPFAIL: a service manager may restart us
 EXIT_CHANGED = 3
 _LOOK_PERIOD_S = 1.0
@@ -297,7 +297,7 @@ def _wait(
 
 def reason_to_stop(handle: RuntimeHandle) -> str | None:
     """Return why a fresh worker would be better, or None."""
-    if handle.abandoned_count >= MOST_ABANDONED:
+    if handle.abandoned_count >= MAX_ABANDONED:
         return "too many tasks ignore their time limit"
     if handle.is_stuck:
         return "the heartbeat or the dispatcher is stuck"

@@ -23,7 +23,7 @@ from flask_forge_jobs.storage.base import Storage
 logger = get_logger(__name__)
 # What keeps the jobs of tests in memory, if not a URL of None.
 _IN_MEMORY = {"SQLALCHEMY_DATABASE_URI": "SQLALCHEMY_DATABASE_URI = 'sqlite://'"}
-MOST_SEEN = 1000  # callers may invent kinds
+MAX_SEEN = 1000  # callers may invent kinds
 
 
 class Hints:
@@ -62,7 +62,7 @@ class Hints:
             may_read: Whether the database may be read; not while a transaction of the
                 caller may lock it.
         """
-        if len(self.seen) >= MOST_SEEN or len(self._given) >= MOST_SEEN:
+        if len(self.seen) >= MAX_SEEN or len(self._given) >= MAX_SEEN:
             return
         mine = object()  # so that of several threads one gives the hint
         if self._given.setdefault(("kind", kind), mine) is mine:
@@ -90,8 +90,8 @@ class Hints:
     def _warn_of_other_jobs(self) -> None:
         if self._settings.is_memory or self._settings.is_unnamed:
             return
-        found = self._storage.job_reader.statistics().values()
-        if jobs := sum(queue.counts.total for queue in found):
+        queues = self._storage.job_reader.statistics().values()
+        if jobs := sum(queue.counts.total for queue in queues):
             logger.warning(
                 "these tests use %s, set by %s, which already holds %s jobs; give them "
                 "a database of their own, or set %s to keep their jobs in memory",

@@ -33,7 +33,7 @@ from flask_forge_jobs.tasks.failures import below_ours
 from flask_forge_jobs.tasks.routing import Router
 
 # Each level takes about twenty of Python's thousand stack frames.
-MOST_NESTED = 20
+MAX_NESTED = 20
 _depth: ContextVar[int] = ContextVar("forge_jobs_inline_depth", default=0)
 NO_WORKER = "none"  # the worker of a task that is called
 
@@ -42,9 +42,9 @@ NO_WORKER = "none"  # the worker of a task that is called
 def one_deeper(kind: str) -> Iterator[None]:
     """Count a level of nested jobs; raise RuntimeError beyond 20."""
     depth = _depth.get() + 1
-    if depth > MOST_NESTED:
+    if depth > MAX_NESTED:
         raise RuntimeError(
-            f"{MOST_NESTED} jobs run inside one another; does {kind} enqueue itself "
+            f"{MAX_NESTED} jobs run inside one another; does {kind} enqueue itself "
             "endlessly? Set FORGE_JOBS_INLINE='off' to leave jobs in the queue"
         )
     token = _depth.set(depth)
@@ -134,8 +134,8 @@ class InlineWorker:
         self._storage.jobs.heartbeat(self._worker_id, {execution.job.id: text})
 
     def _settings_of(self, queue_name: str) -> QueueSettings:
-        found = {queue.name: queue for queue in self._storage.queues.all()}
-        return found.get(queue_name) or QueueSettings(queue_name)
+        settings = {queue.name: queue for queue in self._storage.queues.all()}
+        return settings.get(queue_name) or QueueSettings(queue_name)
 
 
 class DirectCalls:

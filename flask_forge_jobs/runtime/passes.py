@@ -129,14 +129,14 @@ def rebalance_once(storage: Storage) -> RebalanceReport:
     there = {
         worker.worker_id: worker.queues for worker in storage.workers.live(SILENT_S)
     }
-    found = shares(totals, there)
-    served = {queue for queue, _ in found}
+    by_worker = shares(totals, there)
+    served = {queue for queue, _ in by_worker}
     unserved = tuple(
         name for name in sorted(totals) if totals[name] and name not in served
     )
     for name in unserved:
         logger.warning("no worker serves queue %s", one_line(name))
-    return RebalanceReport(found, unserved)
+    return RebalanceReport(by_worker, unserved)
 
 
 def fold_metrics_once(storage: Storage, clock: Clock | None = None) -> FoldReport:

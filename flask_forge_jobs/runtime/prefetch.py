@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask_forge_jobs.model.claims import ClaimedJob
 
 HORIZON_S = 0.05
-MOST_AHEAD = 128
-MOST_BYTES_AHEAD = 16 * 1024 * 1024  # payloads of the prefetched jobs of a process
+MAX_AHEAD = 128
+MAX_BYTES_AHEAD = 16 * 1024 * 1024  # payloads of the prefetched jobs of a process
 # No more are claimed while this part of them waits: a claim of many costs little more
 # than a claim of one.
 _ENOUGH = 0.75
@@ -26,7 +26,7 @@ class Prefetch:
     payloads, by their recent mean size.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES_AHEAD) -> None:
+    def __init__(self, most_bytes: int = MAX_BYTES_AHEAD) -> None:
         self._most_bytes = most_bytes
         self._mean_s: float | None = None
         self._mean_bytes: float | None = None
@@ -63,7 +63,7 @@ class Prefetch:
         """
         if self._mean_s is None or self._mean_s >= HORIZON_S:
             return 0
-        start = min(int(slots * HORIZON_S / max(self._mean_s, 1e-6)), MOST_AHEAD)
+        start = min(int(slots * HORIZON_S / max(self._mean_s, 1e-6)), MAX_AHEAD)
         if waiting > _ENOUGH * start:
             return 0
         room_bytes = self._most_bytes - waiting_bytes

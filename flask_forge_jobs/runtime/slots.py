@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD, Prefetch, may_wait
+from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD, Prefetch, may_wait
 from flask_forge_jobs.runtime.run.execution import Execution
 
 logger = get_logger(__name__)
@@ -33,13 +33,13 @@ class LocalQueue:
     _free: list[int] = field(default_factory=list)
 
     def demand(
-        self, free: int, most: int, share: int, *, may_prefetch: bool
+        self, free: int, max_runs: int, share: int, *, may_prefetch: bool
     ) -> tuple[int, int]:
         """Return how many jobs to claim that can start at once, and how many more.
 
         Args:
             free: Threads that have nothing to do.
-            most: How many threads there may be.
+            max_runs: How many threads there may be.
             share: How many jobs of this queue may be here although no thread is free.
             may_prefetch: Whether any may be claimed that cannot start at once.
         """
@@ -52,7 +52,7 @@ class LocalQueue:
         waiting_bytes = 0
         for each in self.buffer:
             waiting_bytes += len(each.job.payload)
-        likely = self.prefetch.jobs(min(self.limit, most), waiting, waiting_bytes)
+        likely = self.prefetch.jobs(min(self.limit, max_runs), waiting, waiting_bytes)
         return now, max(likely, min(room, share - here), 0)
 
     def start_next(self) -> Execution:
@@ -95,15 +95,15 @@ class Slots:
 
     Args:
         queue_names: The queues that it serves.
-        most: How many jobs may run at once.
+        max_runs: How many jobs may run at once.
     """
 
-    def __init__(self, queue_names: Sequence[str], most: int) -> None:
-        share = MOST_BYTES_AHEAD // max(len(queue_names), 1)
+    def __init__(self, queue_names: Sequence[str], max_runs: int) -> None:
+        share = MAX_BYTES_AHEAD // max(len(queue_names), 1)
         self.queues = {
             name: LocalQueue(prefetch=Prefetch(share)) for name in queue_names
         }
-        self.most = most
+        self.max_runs = max_runs
         self.running = 0
         """How many jobs run."""
         self.waiting = 0
@@ -121,14 +121,14 @@ class Slots:
         for name in self._order:
             if name in names:
                 asked.append(name)  # noqa: PERF401  # a frame less per claim
-        free = self.most - self.running - self.waiting
+        free = self.max_runs - self.running - self.waiting
         # If more jobs wait here than can start, they are quick and threads are soon
         # free; a queue with less than its share must not wait for the others.
-        share = max(self.most // max(len(asked), 1), 1) if free < 0 else 0
+        share = max(self.max_runs // max(len(asked), 1), 1) if free < 0 else 0
         demand: dict[str, int] = {}
         for name in asked:
             at_once, later = self.queues[name].demand(
-                free, self.most, share, may_prefetch=may_prefetch
+                free, self.max_runs, share, may_prefetch=may_prefetch
             )
             free -= at_once
             if at_once + later > 0:
@@ -149,7 +149,7 @@ class Slots:
         queue.prefetch.learn_size(len(job.payload))  # JSON in ASCII
         is_free = (
             queue.limit > len(queue.running) + len(queue.buffer)
-            and self.most > self.running + self.waiting
+            and self.max_runs > self.running + self.waiting
         )
         if not is_free and not may_wait(job):
             self._direct_until = now + DIRECT_S
@@ -163,11 +163,11 @@ class Slots:
         count = 0
         for queue in self.queues.values():
             count += min(len(queue.buffer), max(queue.limit - len(queue.running), 0))
-        return min(count, self.most - self.running)
+        return min(count, self.max_runs - self.running)
 
     def start_next(self) -> Execution | None:
         """Move the next job into a slot; None if none may start."""
-        if self.running >= self.most:
+        if self.running >= self.max_runs:
             return None
         for name in self._order:
             queue = self.queues[name]
@@ -230,13 +230,13 @@ class SlotThreads:
         """Start the threads that are missing for this many more runs."""
         for _ in range(count - self.idle):
             living = len(self._threads) - len(self.lost)
-            if living >= self._slots.most:
+            if living >= self._slots.max_runs:
                 return
             try:
                 self._start()
             except RuntimeError:
                 # Claim no more than can run; jobs that are here already go back.
-                self._slots.most = max(living, 1)
+                self._slots.max_runs = max(living, 1)
                 logger.exception("cannot start more threads; using %s", living)
                 return
 

@@ -146,7 +146,7 @@ class Storage:
             uncommitted=parts.uncommitted,
             known_queues=parts.known_queues,
             ends=parts.ends,
-            most_queues=parts.max_queues,
+            max_queues=parts.max_queues,
             masking=parts.masking,
         )
 

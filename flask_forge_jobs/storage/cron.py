@@ -84,14 +84,14 @@ class CronStorage:
         database: Executor,
         ids: UlidGenerator,
         recorder: Recorder,
-        most_queues: int = DEFAULT_MAX_QUEUES,
+        max_queues: int = DEFAULT_MAX_QUEUES,
         masking: Masking = KNOWN,
     ) -> None:
         self._mask = masking.text
         self._database = database
         self._ids = ids
         self._recorder = recorder
-        self._most_queues = most_queues
+        self._max_queues = max_queues
 
     def all(self, after: str = "", limit: int = 2**31) -> list[Schedule]:
         """Return the first schedules behind a name, by name; by default every one."""
@@ -237,7 +237,7 @@ class CronStorage:
             if planned >= JOBS:
                 break
         is_last = len(rows) < SCHEDULES and len(plans) == len(rows)
-        report, made = _carry_out(transaction, plans, self._most_queues, self._mask)
+        report, made = _carry_out(transaction, plans, self._max_queues, self._mask)
         return report, made, None if is_last else plans[-1].before.definition.name
 
     def _plan(self, schedule: Schedule, now: datetime, job_of: _JobOf) -> _Plan:
@@ -338,10 +338,10 @@ class _ScheduleSync:
 
 
 def _carry_out(
-    transaction: Transaction, plans: Sequence[_Plan], most_queues: int, mask: Mask
+    transaction: Transaction, plans: Sequence[_Plan], max_queues: int, mask: Mask
 ) -> tuple[FiringReport, _Made]:
     planned = [job for plan in plans for job in plan.jobs]
-    stored = _store(transaction, planned, most_queues)
+    stored = _store(transaction, planned, max_queues)
     skipped = errors = 0
     made: _Made = []
     for plan in plans:
@@ -350,7 +350,7 @@ def _carry_out(
         made += [(str(job["queue_name"]), definition.kind) for job in done]
         if len(done) < len(plan.jobs):
             error = _clash(transaction, definition) or _no_queue(
-                transaction, str(plan.jobs[0]["queue_name"]), most_queues
+                transaction, str(plan.jobs[0]["queue_name"]), max_queues
             )
             if error is not None:
                 plan.failed(error)
@@ -365,25 +365,24 @@ def _carry_out(
 
 
 def _store(
-    transaction: Transaction, jobs: Sequence[dict[str, Parameter]], most_queues: int
+    transaction: Transaction, jobs: Sequence[dict[str, Parameter]], max_queues: int
 ) -> set[str]:
     """Store jobs; return the ids of those that were stored."""
     if not jobs:
         return set()
+    limits = {"max_workers": DEFAULT_MAX_WORKERS, "max_queues": max_queues}
     for name in sorted({str(job["queue_name"]) for job in jobs}):
-        transaction.defer(
-            "ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS, most=most_queues
-        )
+        transaction.defer("ensure_queue", name=name, **limits)
         transaction.wake(name)
     return {job_id for (job_id,) in transaction.all("fire", rows=encode_rows(jobs))}
 
 
 def _no_queue(
-    transaction: Transaction, name: str, most_queues: int
+    transaction: Transaction, name: str, max_queues: int
 ) -> InvalidInputError | None:
     """Return the error for a queue that could not be registered, if it was not."""
     known = transaction.all("known_queues", rows=encode_names("name", [name]))
-    return None if known else one_too_many(name, most_queues)
+    return None if known else one_too_many(name, max_queues)
 
 
 def _clash(

@@ -366,18 +366,18 @@ class Flusher(PerProcess):
             return False
 
 
-def _run(found: weakref.ref[Flusher], work: Flag) -> None:
+def _run(flusher_of: weakref.ref[Flusher], work: Flag) -> None:
     """Store until nothing has come for 30 seconds or the flusher is gone."""
     while True:
         work.wait(IDLE_S)
-        flusher = found()
+        flusher = flusher_of()
         if flusher is None or not flusher.run_once():
             return
         del flusher  # do not keep the application alive while waiting
 
 
-def _close(found: weakref.ref[Flusher]) -> None:
-    flusher = found()
+def _close(flusher_of: weakref.ref[Flusher]) -> None:
+    flusher = flusher_of()
     if flusher is not None:
         flusher.close()
 

@@ -41,11 +41,11 @@ class QueueConfig:
     """Reads and changes the settings of queues."""
 
     def __init__(
-        self, database: StoreExecutor, pace: Pace, most: int = DEFAULT_MAX_QUEUES
+        self, database: StoreExecutor, pace: Pace, max_queues: int = DEFAULT_MAX_QUEUES
     ) -> None:
         self._database = database
         self._pace = pace
-        self._most = most
+        self._max_queues = max_queues
 
     def ensure(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:
         """Register a queue if it is new; an existing one keeps its settings.
@@ -64,10 +64,13 @@ class QueueConfig:
         check_queue_name(name)
         check_max_workers(max_workers)
         rows = self._database.execute(
-            "ensure_queue", name=name, max_workers=max_workers, most=self._most
+            "ensure_queue",
+            name=name,
+            max_workers=max_workers,
+            max_queues=self._max_queues,
         )
         if not rows and not self._exists(name):
-            raise one_too_many(name, self._most)
+            raise one_too_many(name, self._max_queues)
         return bool(rows)
 
     def get(self, name: str) -> QueueSettings:
@@ -119,13 +122,13 @@ class QueueConfig:
         """
         check_settings(settings)
         rows = self._database.execute(
-            "create_queue", most=self._most, **_parameters(settings)
+            "create_queue", max_queues=self._max_queues, **_parameters(settings)
         )
         if rows:
             return
         if self._exists(settings.name):
             raise QueueExistsError(settings.name)
-        raise one_too_many(settings.name, self._most, "name")
+        raise one_too_many(settings.name, self._max_queues, "name")
 
     def change(
         self,
@@ -228,7 +231,7 @@ class QueueConfig:
         self,
         name: str,
         *,
-        most: int | None = None,
+        max_rows: int | None = None,
         is_over: Callable[[], bool] = lambda: False,
     ) -> QueueDeletion:
         """Unregister a queue, delete its waiting jobs and ask running ones to stop.
@@ -237,7 +240,7 @@ class QueueConfig:
 
         Args:
             name: The queue.
-            most: Delete at most this many; None means all.
+            max_rows: Delete at max_rows this many; None means all.
             is_over: Returns whether to stop; called before each batch.
 
         Returns:
@@ -251,7 +254,7 @@ class QueueConfig:
         report = QueueDeletion()
         is_last = False
         while not is_last:
-            room = BATCH if most is None else min(BATCH, most - report.deleted)
+            room = BATCH if max_rows is None else min(BATCH, max_rows - report.deleted)
             if room <= 0 or is_over():
                 waiting = self.waiting([name])[name]
                 if waiting:

@@ -27,7 +27,7 @@ from flask_forge_jobs.model.run_end import JobUpdate
 MAX_COMBINATIONS = 1000
 OTHER_KINDS = "_other"
 # Longest list of times; a longer one is folded into its histogram.
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 _FINEST_US = FINEST * SECOND_US
 _COUNTED = {Ending.CANCELLED: "cancelled", Ending.DEAD: "dead", None: "retried"}
 
@@ -43,7 +43,7 @@ class _Open:
 
     def shorten(self) -> None:
         """Bound the lists, even if nobody takes the figures."""
-        if len(self.waits_us) > MOST_LISTED or len(self.runs_us) > MOST_LISTED:
+        if len(self.waits_us) > MAX_LISTED or len(self.runs_us) > MAX_LISTED:
             self.closed()
 
     def closed(self) -> Tally:
@@ -84,7 +84,7 @@ class Times(PerProcess):
             self.stay_own()
         with self._lock:
             self._listed_us.append(int(seconds * SECOND_US))
-            if len(self._listed_us) > MOST_LISTED:
+            if len(self._listed_us) > MAX_LISTED:
                 listed_us, self._listed_us = self._listed_us, []
                 self._histogram.record_many(listed_us)
 
@@ -170,22 +170,22 @@ class Recorder(PerProcess):
                     run_us = 0
                 if names is None or job.kind != names[1] or job.queue_name != names[0]:
                     names = (job.queue_name, job.kind)
-                    found = self._open(now_us, *names)
-                    found.shorten()
+                    open_tally = self._open(now_us, *names)
+                    open_tally.shorten()
                 if refused and job.id in refused:
-                    found.tally.refused += 1
+                    open_tally.tally.refused += 1
                     continue
                 if each.wait_us is not None:
-                    found.waits_us.append(each.wait_us)
+                    open_tally.waits_us.append(each.wait_us)
                 if each.status is JobStatus.DONE:
-                    found.runs_us.append(run_us)
-                    found.totals_us.append(each.total_us)
+                    open_tally.runs_us.append(run_us)
+                    open_tally.totals_us.append(each.total_us)
                 elif each.is_cancelled:
-                    found.tally.cancelled += 1
+                    open_tally.tally.cancelled += 1
                 elif each.status is JobStatus.DEAD:
-                    found.tally.dead += 1
+                    open_tally.tally.dead += 1
                 else:
-                    found.tally.retried += 1
+                    open_tally.tally.retried += 1
             is_active = was_idle and bool(self._tallies)
         if is_active:
             self.on_activity()
@@ -218,7 +218,7 @@ class Recorder(PerProcess):
         """Return tallies since the last call by bucket start in µs, queue and kind."""
         with self._own_lock():
             taken, self._tallies = self._tallies, {}
-        return {key: found.closed() for key, found in taken.items()}
+        return {key: open_tally.closed() for key, open_tally in taken.items()}
 
     def take_operations(self) -> Operations:
         """Return the times recorded since the last call."""
@@ -231,8 +231,10 @@ class Recorder(PerProcess):
 
     def _open(self, now_us: int, queue_name: str, kind: str) -> _Open:
         bucket_us = now_us - now_us % _FINEST_US
-        found = self._tallies.get((bucket_us, queue_name, kind))
-        return self._new(bucket_us, queue_name, kind) if found is None else found
+        open_tally = self._tallies.get((bucket_us, queue_name, kind))
+        return (
+            self._new(bucket_us, queue_name, kind) if open_tally is None else open_tally
+        )
 
     def _new(self, bucket_us: int, queue_name: str, kind: str) -> _Open:
         combination = (queue_name, kind)

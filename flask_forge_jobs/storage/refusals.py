@@ -25,9 +25,9 @@ logger = get_logger(__name__)
 PERIOD_S = 60.0
 # Most kinds of refusals to tell apart within a minute; the rest are counted together,
 # by status, under this name.
-MOST_KINDS = 1000
+MAX_KINDS = 1000
 OTHERS = "_others"
-MOST_WAITING = 10 * MOST_KINDS
+MAX_WAITING = 10 * MAX_KINDS
 
 _Kind = tuple[str, str, int]
 
@@ -103,7 +103,7 @@ class Refusals(PerProcess):
     def _count(self, record: AuditRecord) -> bool:
         """Count a request; return whether it is the first of its kind."""
         kind = _kind_of(record)
-        if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
+        if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
             record = replace(
                 record, actor=OTHERS, action=OTHERS, target=None, address="",
                 request_id="", arguments="{}",
@@ -133,7 +133,7 @@ class Refusals(PerProcess):
                 )
 
     def _keep(self, records: list[AuditRecord]) -> None:
-        excess = len(records) - MOST_WAITING
+        excess = len(records) - MAX_WAITING
         if excess > 0:
             logger.error("dropped %s audit entries of refused requests", excess)
         self._waiting = records[max(excess, 0) :]

@@ -64,7 +64,7 @@ class Retention:
         self,
         queue_name: str | None = None,
         *,
-        most: int | None = None,
+        max_rows: int | None = None,
         is_over: Callable[[], bool] = lambda: False,
         gently: bool = False,
     ) -> CleanupReport:
@@ -87,7 +87,7 @@ class Retention:
         try:
             pace = self._gentle_pace if gently else self._pace
             batch = GENTLE_BATCH if gently else BATCH
-            return self._sweep(periods, _Sweep(holder, pace, batch, is_over, most))
+            return self._sweep(periods, _Sweep(holder, pace, batch, is_over, max_rows))
         finally:
             self._leases.release(LEASE, holder)
 
@@ -180,7 +180,7 @@ class _Sweep:
     pace: Pace
     batch: int
     is_over: Callable[[], bool]
-    most: int | None
+    max_rows: int | None
     deleted: Counter[JobStatus] = field(default_factory=Counter)
 
     @property
@@ -188,9 +188,9 @@ class _Sweep:
         """Most jobs of the next batch; 0 when the sweep must stop."""
         if self.is_over():
             return 0
-        if self.most is None:
+        if self.max_rows is None:
             return self.batch
-        return min(self.batch, self.most - self.deleted.total())
+        return min(self.batch, self.max_rows - self.deleted.total())
 
 
 def _parameters(period: RetentionPeriod) -> dict[str, Parameter]:

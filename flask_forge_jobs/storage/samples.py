@@ -87,9 +87,9 @@ class SampleStore:
     def health(self) -> DatabaseHealth:
         """Return the database's own figures."""
         rows = self._database.read(lambda tx: tx.all("database_health"))
-        active, idle, most, size = rows[0]
+        active, idle, max_connections, size = rows[0]
         log_bytes = self._database.log_bytes()
-        return DatabaseHealth(active, idle, most, size, log_bytes)
+        return DatabaseHealth(active, idle, max_connections, size, log_bytes)
 
     def prune(self, now_us: int) -> int:
         """Drop old samples; return how many rows went."""

@@ -24,8 +24,8 @@ logger = get_logger(__name__)
 # Jobs of a transaction that takes longer are not counted.
 GIVE_UP_AFTER_S = 600.0
 FIRST_PAUSE_S = 1.0
-MOST_LOOKED_FOR = 10_000
-MOST_WAITING = 100_000
+MAX_LOOKED_FOR = 10_000
+MAX_WAITING = 100_000
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Uncommitted(PerProcess):
             return
         with self._lock:
             self._waiting.update(new)
-            too_many = max(len(self._waiting) - MOST_WAITING, 0)
+            too_many = max(len(self._waiting) - MAX_WAITING, 0)
             excess = list(islice(self._waiting, too_many))
             for job_id in excess:
                 del self._waiting[job_id]
@@ -93,21 +93,23 @@ class Uncommitted(PerProcess):
                 for job_id, each in self._waiting.items()
                 if each.look_at <= now
             }
-        looked_for = list(islice(due, MOST_LOOKED_FOR))
+        looked_for = list(islice(due, MAX_LOOKED_FOR))
         if not looked_for:
             return
         rows = self._database.read_one(
             "statuses", rows=encode_names("job_id", looked_for)
         )
-        found = {job_id for job_id, _ in rows}
+        committed = {job_id for job_id, _ in rows}
         with self._lock:
             for job_id in looked_for:
                 each = due[job_id]
                 waited_s = now - each.since
-                if job_id in found or waited_s > GIVE_UP_AFTER_S:
+                if job_id in committed or waited_s > GIVE_UP_AFTER_S:
                     self._waiting.pop(job_id, None)
                 # Most transactions are short, so poll for old jobs less often.
                 each.look_at = now + max(waited_s, FIRST_PAUSE_S)
-        came = Counter((due[job_id].queue_name, due[job_id].kind) for job_id in found)
+        came = Counter(
+            (due[job_id].queue_name, due[job_id].kind) for job_id in committed
+        )
         for (queue_name, kind), jobs in came.items():
             self._recorder.enqueued(queue_name, kind, jobs, is_taken_at_once=True)

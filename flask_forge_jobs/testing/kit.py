@@ -31,7 +31,7 @@ R = TypeVar("R")
 Mode = Literal["inline", "queued", "drain"]
 
 MODES = get_args(Mode)
-MOST_AT_ONCE = 1000  # more jobs in one drain look like a task that enqueues itself
+MAX_AT_ONCE = 1000  # more jobs in one drain look like a task that enqueues itself
 _PAGE = 1000
 _ADVICE = "drain(raise_errors=False) leaves it to the outcome of the job"
 _OLDEST_FIRST = JobOrder(descending=False)
@@ -194,7 +194,7 @@ class JobsKit:
                 raise run.error  # such as that of pytest.fail() or Ctrl-C
             if may_raise:
                 run.raise_error(_ADVICE)
-            if len(ran) > MOST_AT_ONCE:
+            if len(ran) > MAX_AT_ONCE:
                 raise RuntimeError(
                     f"{len(ran)} jobs have run and more may be due; does "
                     f"{run.job.kind} enqueue itself?"

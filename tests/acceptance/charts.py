@@ -43,7 +43,7 @@ WEEK_STEPS_S = (
 # What a million jobs in a month make in five minutes. A coarser bucket has more of
 # them, up to some hundred, which fill all the histogram that they ever will.
 RUNS_IN_300_S = 115
-MOST_RUNS = 700
+MAX_RUNS = 700
 # Enough different histograms that no two buckets beside each other are alike.
 PATTERNS = 50
 DAYS = 30
@@ -57,7 +57,7 @@ def fill_figures(storage: Storage, now_us: int, days: int = DAYS) -> int:
     source = random.Random(7)
     count = 0
     for level in LEVELS:
-        runs = min(max(RUNS_IN_300_S * level // 300, 1), MOST_RUNS)
+        runs = min(max(RUNS_IN_300_S * level // 300, 1), MAX_RUNS)
         patterns = [_pattern(source, runs) for _ in range(PATTERNS)]
         span_us = DAY_US if level == LEVELS[0] else days * DAY_US
         for queue_name, kind in _names(everything=level > LEVELS[1]):

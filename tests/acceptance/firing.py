@@ -39,7 +39,7 @@ STOP_SLACK_S = 3.0
 RUN_LIMIT_S = 3600.0
 END_LIMIT_S = 60.0
 # How far the schedules may be apart when they are ended: one look of a busy process.
-MOST_APART = 90
+MAX_APART = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def faults_of(
             if us not in wanted
         )
     lengths = [counted.total() for counted in instants.values()]
-    if max(lengths) - min(lengths) > MOST_APART:
+    if max(lengths) - min(lengths) > MAX_APART:
         yield f"some schedules fired {max(lengths)} times, some {min(lengths)}"
 
 

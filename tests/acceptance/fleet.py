@@ -30,7 +30,7 @@ STOP_LIMIT_S = 90.0
 SETTLE_S = 0.2
 # How often to look for a worker that holds jobs, and how long it runs in between. On a
 # busy machine all of them may have been killed and take a while to start.
-MOST_STOPS = 4_000
+MAX_STOPS = 4_000
 BETWEEN_STOPS_S = 0.02
 # The others write for milliseconds only. Not longer: who is looked at is stopped, and a
 # worker that is stopped again and again loses its lease without a stall.
@@ -179,7 +179,7 @@ class Fleet:
         return replace(stopped, held=stopped.held | late, resumed_ns=resumed_ns)
 
     def _stop_a_busy_one(self, source: random.Random) -> tuple[Worker, Kill]:
-        for _ in range(MOST_STOPS):
+        for _ in range(MAX_STOPS):
             self.replace_ended()
             worker = source.choice(self.workers)
             worker_id = self._host_of(worker)
@@ -190,7 +190,7 @@ class Fleet:
                 return worker, Kill(worker.process.pid, worker_id, at_ns, held)
             worker.process.send_signal(signal.SIGCONT)
             threading.Event().wait(BETWEEN_STOPS_S)
-        raise TimeoutError(f"no worker held a job in {MOST_STOPS} looks")
+        raise TimeoutError(f"no worker held a job in {MAX_STOPS} looks")
 
     def find(self, worker_id: str) -> Worker | None:
         """Return the worker that has this id in the registry, if it lives."""
@@ -202,7 +202,7 @@ class Fleet:
 
     def pause(self, worker: Worker) -> None:
         """Stop a worker at a moment in which it keeps no lock of SQLite's."""
-        for _ in range(MOST_STOPS):
+        for _ in range(MAX_STOPS):
             worker.process.send_signal(signal.SIGSTOP)
             if self._is_writable():
                 return

@@ -30,10 +30,10 @@ _CURVES = (
     ("base_seconds", "max_seconds"),
     ("backoff_base_seconds", "backoff_max_seconds"),
 )
-_LEAST_SECONDS, _MOST_SECONDS = 1, 86_400
+_LEAST_SECONDS, _MAX_SECONDS = 1, 86_400
 # A width with which any window makes few enough buckets, and their most.
 _WIDEST = 10**9 - 1
-_MOST_BUCKETS = 2000
+_MAX_BUCKETS = 2000
 # How a message is framed is between the client and gunicorn, which answers what it
 # cannot frame itself, before any application; tests/test_hostile_clients.py
 # sends such requests. Names are made up of whatever strings our modules hold.
@@ -116,7 +116,7 @@ def repair_query(query: Document) -> None:
     _order(query, *_WINDOW, _instant)
     # Only an answer gives a cursor that fits the rest.
     query.pop("cursor", None)
-    if "bucket_secs" in query and _buckets(query) > _MOST_BUCKETS:
+    if "bucket_secs" in query and _buckets(query) > _MAX_BUCKETS:
         query["bucket_secs"] = _WIDEST
 
 
@@ -125,7 +125,7 @@ def _repair(document: Document) -> None:
     for low, high in _CURVES:
         # Where one is left out, the other one may not fit what is stored.
         if isinstance(document.get(low), int) and document.get(high) is None:
-            document[high] = _MOST_SECONDS
+            document[high] = _MAX_SECONDS
         if isinstance(document.get(high), int) and document.get(low) is None:
             document[low] = _LEAST_SECONDS
         _order(document, low, high)
@@ -170,7 +170,7 @@ def _buckets(query: Document) -> float:
         start, end = (_instant(query[key]) for key in _WINDOW)
         width = int(query["bucket_secs"])
     except (KeyError, TypeError, ValueError):
-        return _MOST_BUCKETS + 1
+        return _MAX_BUCKETS + 1
     # The timeline has no bucket of no width, a series makes it a minute.
     return (end - start).total_seconds() / (width or 60)
 

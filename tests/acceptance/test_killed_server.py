@@ -25,7 +25,7 @@ from tests.support.threads import run_together
 CLIENTS = 4
 KEYS_A_CLIENT = 150
 KILL_EVERY = 50
-MOST_TRIES = 50
+MAX_TRIES = 50
 
 
 @dataclass(slots=True)
@@ -76,12 +76,12 @@ def _enqueue(port: int, key: str, killer: Killer, request: Request) -> str:
         assert answer.status == 200, answer
         killer.note(int(answer.headers[PROCESS_HEADER]))
         return str(answer.json())
-    raise AssertionError(f"no answer for {key} in {MOST_TRIES} tries")
+    raise AssertionError(f"no answer for {key} in {MAX_TRIES} tries")
 
 
 def _pauses_s(key: str) -> Iterator[float]:
     source = random.Random(key)
-    return (source.uniform(0.01, 0.2) for _ in range(MOST_TRIES))
+    return (source.uniform(0.01, 0.2) for _ in range(MAX_TRIES))
 
 
 @pytest.mark.parametrize(

@@ -257,12 +257,12 @@ def test_delete_with_jobs_that_is_cut_keeps_the_queue(
     sql.seed(3, status="in_progress", prefix="running")
 
     with pytest.raises(QueueNotEmptyError) as caught:
-        storage.queues.delete_with_jobs(QUEUE, most=500)
+        storage.queues.delete_with_jobs(QUEUE, max_rows=500)
 
     assert caught.value.job_count == 400
     assert storage.queues.get(QUEUE).name == QUEUE
     # As many as it may: what then is left is the queue.
-    assert storage.queues.delete_with_jobs(QUEUE, most=400).deleted == 400
+    assert storage.queues.delete_with_jobs(QUEUE, max_rows=400).deleted == 400
     assert storage.queues.all() == []
 
 

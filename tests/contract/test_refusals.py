@@ -79,7 +79,7 @@ def test_kinds_are_told_apart(
 def test_rows_and_memory_are_bounded(
     storage: Storage, refusals: Refusals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals_store, "MOST_KINDS", 3)
+    monkeypatch.setattr(refusals_store, "MAX_KINDS", 3)
 
     for number in range(20):
         refusals.add(replace(RECORD, actor=f"user-{number}"))

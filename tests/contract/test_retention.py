@@ -135,10 +135,10 @@ def test_a_sweep_that_is_cut_says_so(storage: Storage, sql: Sql) -> None:
     storage.queues.change("default", AT_ONCE)
     sql.seed(700, status="done", prefix="done")
 
-    cut = storage.retention.sweep(most=610)  # no whole number of batches
+    cut = storage.retention.sweep(max_rows=610)  # no whole number of batches
 
     assert cut == CleanupReport(done_deleted=610, is_complete=False)
-    assert storage.retention.sweep(most=610) == CleanupReport(done_deleted=90)
+    assert storage.retention.sweep(max_rows=610) == CleanupReport(done_deleted=90)
 
 
 def test_one_sweep_runs_at_a_time(storage: Storage, sql: Sql) -> None:

@@ -19,7 +19,7 @@ from flask_forge_jobs.runtime.children import (
     EXIT_GAVE_UP,
     HEALTHY_AFTER_S,
     LONGEST_BACKOFF_S,
-    MOST_RESTARTS,
+    MAX_RESTARTS,
     Children,
     own_command,
 )
@@ -108,7 +108,7 @@ def test_children_that_keep_ending_are_given_up(tmp_path: Path) -> None:
     with started(
         tmp_path,
         "raise SystemExit(3)",
-        prelude="children.MOST_RESTARTS = 3; children.MOST_RESTARTS_PER_CHILD = 0; "
+        prelude="children.MAX_RESTARTS = 3; children.MAX_RESTARTS_PER_CHILD = 0; "
         "children.FIRST_BACKOFF_S = children.LONGEST_BACKOFF_S = 0.01",
     ) as parent:
         assert parent.wait() == EXIT_GAVE_UP
@@ -122,7 +122,7 @@ def test_a_command_that_cannot_start_is_tried_again_and_given_up(
     with started(
         tmp_path,
         "",
-        prelude="children.MOST_RESTARTS = 2; children.MOST_RESTARTS_PER_CHILD = 0; "
+        prelude="children.MAX_RESTARTS = 2; children.MAX_RESTARTS_PER_CHILD = 0; "
         "children.FIRST_BACKOFF_S = 0.01; sys.executable = '/nowhere'",
     ) as parent:
         assert parent.wait() == EXIT_GAVE_UP
@@ -181,7 +181,7 @@ def restarts_allowed(count: int, window_s: float) -> int:
 
 
 def test_restarts_are_limited_within_a_window() -> None:
-    assert restarts_allowed(1, 0.0) == MOST_RESTARTS
+    assert restarts_allowed(1, 0.0) == MAX_RESTARTS
     assert restarts_allowed(1, 10.0) > 1000
 
 

@@ -19,7 +19,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.foreground import (
     EXIT_CHANGED,
     EXIT_TAINTED,
-    MOST_ABANDONED,
+    MAX_ABANDONED,
     PARENT_PIPE_VARIABLE,
     parent_pipe,
     run_in_foreground,
@@ -144,7 +144,7 @@ def test_a_parent_that_stops_meanwhile_lets_nothing_start(storage: Storage) -> N
 def test_too_many_stuck_tasks_end_it(storage: Storage, stubborn: HeldTask) -> None:
     ids = [
         add(storage, "stubborn", timeout_s=0.05, max_attempts=1)
-        for _ in range(MOST_ABANDONED)
+        for _ in range(MAX_ABANDONED)
     ]
     runtime = runtime_of(storage, registry_of(stubborn), cancel_grace_s=0.05)
 

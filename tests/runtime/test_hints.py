@@ -7,7 +7,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseSettings
 from flask_forge_jobs.model.metrics import DAY, MetricKey, Tally
-from flask_forge_jobs.runtime.hints import MOST_SEEN, Hints
+from flask_forge_jobs.runtime.hints import MAX_SEEN, Hints
 from flask_forge_jobs.storage.base import Storage
 from tests.support.runtimes import add
 
@@ -177,7 +177,7 @@ def test_invented_kinds_fill_no_memory(
 ) -> None:
     given = hints(storage, named, testing=True)
 
-    for number in range(MOST_SEEN + 10):
+    for number in range(MAX_SEEN + 10):
         given.look_at("mail", f"kind{number}", may_read=True)
 
-    assert len(given.seen) == MOST_SEEN
+    assert len(given.seen) == MAX_SEEN

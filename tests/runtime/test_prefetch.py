@@ -4,8 +4,8 @@ import pytest
 
 from flask_forge_jobs.runtime.prefetch import (
     HORIZON_S,
-    MOST_AHEAD,
-    MOST_BYTES_AHEAD,
+    MAX_AHEAD,
+    MAX_BYTES_AHEAD,
     Prefetch,
 )
 
@@ -33,7 +33,7 @@ def test_prefetch_takes_what_starts_within_the_horizon() -> None:
 
 @pytest.mark.parametrize("run_s", [0.0, 1e-9, 1e-5])
 def test_prefetch_has_an_upper_limit(run_s: float) -> None:
-    assert learned(run_s).jobs(64) == MOST_AHEAD
+    assert learned(run_s).jobs(64) == MAX_AHEAD
 
 
 def test_prefetch_follows_tasks_that_become_slower() -> None:
@@ -55,10 +55,10 @@ def test_prefetch_follows_tasks_that_become_faster() -> None:
 @pytest.mark.parametrize(
     ("payload_bytes", "most"),
     [
-        (100, MOST_AHEAD),
-        (MOST_BYTES_AHEAD // 40, 40),
-        (MOST_BYTES_AHEAD // 2, 2),
-        (2 * MOST_BYTES_AHEAD, 0),
+        (100, MAX_AHEAD),
+        (MAX_BYTES_AHEAD // 40, 40),
+        (MAX_BYTES_AHEAD // 2, 2),
+        (2 * MAX_BYTES_AHEAD, 0),
     ],
 )
 def test_prefetch_takes_no_more_payload_than_fits(
@@ -73,18 +73,18 @@ def test_prefetch_takes_no_more_payload_than_fits(
 
 def test_prefetch_follows_payloads_that_become_smaller() -> None:
     prefetch = learned(1e-5)
-    prefetch.learn_size(MOST_BYTES_AHEAD)
+    prefetch.learn_size(MAX_BYTES_AHEAD)
     before = prefetch.jobs(8)
     for _ in range(300):
         prefetch.learn_size(100)
 
-    assert (before, prefetch.jobs(8)) == (1, MOST_AHEAD)
+    assert (before, prefetch.jobs(8)) == (1, MAX_AHEAD)
 
 
 def test_a_small_payload_hides_no_large_ones() -> None:
     prefetch = learned(1e-5)
     for _ in range(8):
-        prefetch.learn_size(MOST_BYTES_AHEAD // 16)
+        prefetch.learn_size(MAX_BYTES_AHEAD // 16)
     prefetch.learn_size(2)
 
     assert prefetch.jobs(8) == 16
@@ -98,8 +98,8 @@ def test_a_small_payload_hides_no_large_ones() -> None:
         (37, 3700, 13),
         (38, 3800, 0),
         (60, 6000, 0),
-        (5, MOST_BYTES_AHEAD - 1000, 10),
-        (5, MOST_BYTES_AHEAD + 1000, 0),
+        (5, MAX_BYTES_AHEAD - 1000, 10),
+        (5, MAX_BYTES_AHEAD + 1000, 0),
     ],
     ids=[
         "none waits",

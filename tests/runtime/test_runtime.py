@@ -34,7 +34,7 @@ from flask_forge_jobs.runtime import claim_schedule
 from flask_forge_jobs.runtime.loop import rounds
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.loop.rounds import GIVE_BACK_AFTER_S
-from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.worker import RuntimeHandle
@@ -601,7 +601,7 @@ def test_large_payloads_are_claimed_ahead_in_part(
         )
         count = buffered(handle)
 
-    assert count * len(payload) <= MOST_BYTES_AHEAD
+    assert count * len(payload) <= MAX_BYTES_AHEAD
 
 
 @pytest.mark.parametrize("way", ["stop", "pause"])

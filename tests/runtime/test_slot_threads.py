@@ -86,5 +86,5 @@ def test_threads_that_cannot_start_are_done_without(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     work.threads.staff(9)
 
-    assert work.slots.most == 1
+    assert work.slots.max_runs == 1
     assert "cannot start more threads; using 1" in caplog.text

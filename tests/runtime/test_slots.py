@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD, may_wait
+from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD, may_wait
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.slots import LocalQueue, Slots
 from tests.support.runtimes import claimed
@@ -25,7 +25,7 @@ def large_ones_wait() -> LocalQueue:
     """Two jobs that fill the memory for prefetched jobs, among small ones."""
     found = local_queue(limit=4, waiting=2, mean_s=QUICK_S)
     for execution in found.buffer:
-        execution.job = execution.job._replace(payload="x" * (MOST_BYTES_AHEAD // 2))
+        execution.job = execution.job._replace(payload="x" * (MAX_BYTES_AHEAD // 2))
     found.prefetch.learn_size(100)
     return found
 

@@ -111,8 +111,8 @@ def test_a_database_that_is_away_loses_nothing(rig: Rig) -> None:
 def test_so_many_are_waited_for_and_looked_for_at_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(uncommitted, "MOST_WAITING", 5)
-    monkeypatch.setattr(uncommitted, "MOST_LOOKED_FOR", 3)
+    monkeypatch.setattr(uncommitted, "MAX_WAITING", 5)
+    monkeypatch.setattr(uncommitted, "MAX_LOOKED_FOR", 3)
 
     rig.waiting.add(result(str(number)) for number in range(7))
     rig.waiting.count_committed()

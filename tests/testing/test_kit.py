@@ -163,7 +163,7 @@ def test_each_job_has_a_context_of_its_own(
 def test_a_task_that_enqueues_itself_without_end_is_stopped(
     jobs: JobsKit, forge: ForgeJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_forge_jobs.testing.kit.MOST_AT_ONCE", 3)
+    monkeypatch.setattr("flask_forge_jobs.testing.kit.MAX_AT_ONCE", 3)
 
     @forge.task
     def again() -> None:

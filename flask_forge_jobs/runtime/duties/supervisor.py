@@ -57,9 +57,9 @@ class Supervisor(Duty):
         settings |= {name: stored.get(name) or QueueSettings(name) for name in settings}
         known = stored | settings
         totals = {name: queue.max_workers for name, queue in known.items()}
-        found = shares(totals, self._membership.look())
+        slots = shares(totals, self._membership.look())
         for name in settings:
-            self._apply(settings[name], found[name, self._membership.worker_id])
+            self._apply(settings[name], slots[name, self._membership.worker_id])
 
     def _apply(self, queue: QueueSettings, limit: int) -> None:
         name = queue.name

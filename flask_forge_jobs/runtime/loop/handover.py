@@ -236,7 +236,7 @@ class Handover:
             return [
                 SlotReport(f"{name}-{slot}-{worker_id}-{incarnation}", name, job_id)
                 for name, queue in self._slots.queues.items()
-                for slot, incarnation, job_id in queue.report(self._slots.most)
+                for slot, incarnation, job_id in queue.report(self._slots.max_runs)
             ]
 
     # -- any thread ------------------------------------------------------------------

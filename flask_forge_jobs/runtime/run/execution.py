@@ -41,7 +41,7 @@ logger = get_logger(__name__)
 
 MISSING_TASK_WAIT_S = 60.0  # the longest snooze of a job whose task is missing
 WARN_PERIOD_S = 60.0  # between two warnings of a missing task, per kind
-MOST_WARNED = 1000  # kinds to remember, which are any text
+MAX_WARNED = 1000  # kinds to remember, which are any text
 
 TaskScope = Callable[[], AbstractContextManager[object]]
 
@@ -235,7 +235,7 @@ class Runner:
         message = f"no task registered for kind: {job.kind}"
         now = self.environment.clock.monotonic()
         if now - self._warned_at.get(job.kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:
-            if len(self._warned_at) >= MOST_WARNED:
+            if len(self._warned_at) >= MAX_WARNED:
                 self._warned_at.clear()
             self._warned_at[job.kind] = now
             logger.warning("%s; its jobs wait", one_line(message))

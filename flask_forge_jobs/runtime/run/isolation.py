@@ -33,7 +33,7 @@ logger = get_logger(__name__)
 
 CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
 START_LIMIT_S = 60.0  # to load the application
-MOST_STARTS = 2  # for one run, if a process is told to end while it loads
+MAX_STARTS = 2  # for one run, if a process is told to end while it loads
 KILL_SLACK_S = 5.0  # beyond the grace, to reap a killed process
 FAREWELL_S = 1.0  # for the last writes of an idle process when the worker stops
 
@@ -183,7 +183,7 @@ class TaskProcesses:
     def _take_ready(self, context: TaskContext) -> TaskProcess | Failed:
         """Return a process that has loaded the application, or why there is none."""
         status = 0
-        for _ in range(MOST_STARTS):
+        for _ in range(MAX_STARTS):
             try:
                 process = self._take()
             except OSError as error:

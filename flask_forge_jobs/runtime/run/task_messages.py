@@ -69,14 +69,14 @@ def run_message(context: TaskContext, payload: str) -> dict[str, Any]:
 
 def run_of(message: dict[str, Any]) -> TaskRun:
     """Read the message of :func:`run_message`."""
-    told = message["run"]
-    attempt, most = told["attempt"], told["max_attempts"]
+    fields = message["run"]
+    attempt, max_attempts = fields["attempt"], fields["max_attempts"]
     job = ClaimedJob(
-        told["id"], told["queue"], told["kind"], told["payload"],
-        0, 0, attempt, most, told["throttle_attempts"], "[]", None,
-        carried=told["carried"],
+        fields["id"], fields["queue"], fields["kind"], fields["payload"],
+        0, 0, attempt, max_attempts, fields["throttle_attempts"], "[]", None,
+        carried=fields["carried"],
     )  # fmt: skip
-    return TaskRun(job, told["worker_id"], told["seconds_left"])
+    return TaskRun(job, fields["worker_id"], fields["seconds_left"])
 
 
 def cancel_message(reason: CancelReason | None) -> dict[str, Any]:
@@ -96,39 +96,41 @@ def outcome_message(job_id: str, outcome: Outcome) -> dict[str, Any]:
     """Return the message that ends the run of a job."""
     match outcome:
         case Done(result, result_error):
-            told: dict[str, Any] = {"done": result, "result_error": result_error}
+            fields: dict[str, Any] = {"done": result, "result_error": result_error}
         case Failed(message, retry_after_s, traceback):
-            told = {
+            fields = {
                 "failed": message,
                 "retry_after_s": retry_after_s,
                 "traceback": traceback,
             }
         case Snooze():
-            told = {"snoozed": outcome.retry_after_s, "reason": outcome.reason}
+            fields = {"snoozed": outcome.retry_after_s, "reason": outcome.reason}
         case Throttled():
-            told = {
+            fields = {
                 "throttled": outcome.retry_after_s,
                 "scope": outcome.scope,
                 "reason": outcome.reason,
             }
         case Dead():
-            told = {"dead": outcome.message, "traceback": outcome.traceback}
+            fields = {"dead": outcome.message, "traceback": outcome.traceback}
         case Released():
-            told = {"released": True}
-    return {"outcome": told, "id": job_id}
+            fields = {"released": True}
+    return {"outcome": fields, "id": job_id}
 
 
 def outcome_of(message: dict[str, Any]) -> Outcome:
     """Read the message of :func:`outcome_message`."""
-    told = message["outcome"]
-    if "done" in told:
-        return Done(told["done"], told["result_error"])
-    if "failed" in told:
-        return Failed(told["failed"], told["retry_after_s"], told["traceback"])
-    if "snoozed" in told:
-        return Snooze(told["snoozed"], told["reason"])
-    if "throttled" in told:
-        return Throttled(told["throttled"], scope=told["scope"], reason=told["reason"])
-    if "dead" in told:
-        return Dead(told["dead"], told["traceback"])
+    fields = message["outcome"]
+    if "done" in fields:
+        return Done(fields["done"], fields["result_error"])
+    if "failed" in fields:
+        return Failed(fields["failed"], fields["retry_after_s"], fields["traceback"])
+    if "snoozed" in fields:
+        return Snooze(fields["snoozed"], fields["reason"])
+    if "throttled" in fields:
+        return Throttled(
+            fields["throttled"], scope=fields["scope"], reason=fields["reason"]
+        )
+    if "dead" in fields:
+        return Dead(fields["dead"], fields["traceback"])
     return Released()

@@ -77,7 +77,7 @@ class JobActivity:
         event_id: int,
         limit: int,
         types: Iterable[EventType] = EventType,
-        wanted: JobFilter | None = None,
+        job_filter: JobFilter | None = None,
     ) -> EventsPage:
         """Return the events after an id, oldest first; at least a second old.
 
@@ -86,7 +86,7 @@ class JobActivity:
         chosen = frozenset(types)
 
         def work(transaction: Transaction) -> EventsPage:
-            tail = _Tail(transaction, chosen, wanted or JobFilter())
+            tail = _Tail(transaction, chosen, job_filter or JobFilter())
             events = _cut(tail.after(event_id, limit), limit)
             return EventsPage(events, events[-1].id if events else event_id)
 
@@ -96,24 +96,26 @@ class JobActivity:
         self,
         limit: int,
         types: Iterable[EventType] = EventType,
-        wanted: JobFilter | None = None,
+        job_filter: JobFilter | None = None,
     ) -> EventsPage:
         """Return the newest events, the oldest of them first."""
         chosen = frozenset(types)
 
         def work(transaction: Transaction) -> EventsPage:
-            tail = _Tail(transaction, chosen, wanted or JobFilter())
+            tail = _Tail(transaction, chosen, job_filter or JobFilter())
             events = tail.latest(limit)
             return EventsPage(events, events[-1].id if events else tail.last_id)
 
         return self._database.read(work)
 
-    def failures(self, limit: int, wanted: JobFilter | None = None) -> list[Failure]:
+    def failures(
+        self, limit: int, job_filter: JobFilter | None = None
+    ) -> list[Failure]:
         """Return the youngest failed and dead jobs that match, the youngest first.
 
         Of those that are looked at, up to ``limit``, cancelled ones are left out.
         """
-        unsuccessful = replace(wanted or JobFilter(), statuses=UNSUCCESSFUL)
+        unsuccessful = replace(job_filter or JobFilter(), statuses=UNSUCCESSFUL)
 
         def work(transaction: Transaction) -> list[Failure]:
             places = Listing(transaction, unsuccessful).page(JobOrder(), limit)
@@ -139,11 +141,11 @@ class JobActivity:
 def _failures(transaction: Transaction, ids: Sequence[str]) -> list[Failure]:
     """Return failed and dead jobs in the order of their ids in the argument."""
     rows = transaction.all("failures", rows=encode_names("job_id", ids)) if ids else ()
-    found = {
+    failures = {
         job_id: Failure(job_id, queue_name, kind, text or "", from_micros(at))
         for job_id, queue_name, kind, text, at in rows
     }
-    return [found[job_id] for job_id in ids if job_id in found]
+    return [failures[job_id] for job_id in ids if job_id in failures]
 
 
 class _Tail:
@@ -158,13 +160,13 @@ class _Tail:
         self,
         transaction: Transaction,
         types: frozenset[EventType],
-        wanted: JobFilter,
+        job_filter: JobFilter,
     ) -> None:
         self._transaction = transaction
         now_us = int(transaction.all("now")[0][0])
         self._until = millisecond_of(first_id_at(now_us - SETTLED_AFTER_US))
         self._conditions = Conditions(
-            JobFilter(queues=wanted.queues, kinds=wanted.kinds)
+            JobFilter(queues=job_filter.queues, kinds=job_filter.kinds)
         )
         self._sources = _sources(transaction, types, self._conditions.of_counts())
 
@@ -220,20 +222,20 @@ class _Tail:
             width *= GROWTH
         return kept
 
-    def _read(self, start: int, end: int, most: int) -> tuple[list[Event], bool]:
+    def _read(self, start: int, end: int, limit: int) -> tuple[list[Event], bool]:
         """Return events of a window, and whether these are all."""
-        found: list[Event] = []
+        events: list[Event] = []
         is_all = True
         for source in self._sources:
             window: dict[str, Parameter] = {
                 "from_at": start,
                 "to_at": end,
-                "limit": most,
+                "limit": limit,
             }
             rows = self._transaction.all(source.within, **window, **source.parameters)
-            is_all = is_all and len(rows) < most
-            found += [_event(source, row) for row in rows]
-        return found, is_all
+            is_all = is_all and len(rows) < limit
+            events += [_event(source, row) for row in rows]
+        return events, is_all
 
     def _first(self, start: int) -> int:
         """Return the first instant with an event from an instant on, or the end."""
@@ -283,19 +285,19 @@ def _sources(
     types: frozenset[EventType],
     counts: dict[str, Parameter],
 ) -> list[_Source]:
-    found = []
+    sources = []
     if EventType.STARTED in types:
         names = "started_within", "started_first", "started_last"
-        found.append(_Source(EventType.STARTED, *names, counts))
+        sources.append(_Source(EventType.STARTED, *names, counts))
     if EventType.ENQUEUED in types:
-        found.append(
+        sources.append(
             _Source(
                 EventType.ENQUEUED, "enqueued_within", "enqueued_first", None, counts
             )
         )
     if types & set(_ENDS.values()):
-        found.append(_source_of_ends(transaction, types, counts))
-    return found
+        sources.append(_source_of_ends(transaction, types, counts))
+    return sources
 
 
 def _source_of_ends(

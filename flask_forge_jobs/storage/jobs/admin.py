@@ -281,7 +281,7 @@ class JobAdmin:
     def step(
         self,
         action: JobAction,
-        wanted: JobFilter,
+        job_filter: JobFilter,
         *,
         after: WalkPosition | None = None,
         limit: int = BATCH,
@@ -294,7 +294,7 @@ class JobAdmin:
 
         Args:
             action: What to do.
-            wanted: Which jobs.
+            job_filter: Which jobs.
             after: Start behind this job; None starts at the first.
             limit: Most jobs to look at.
             run_at: New start, for a reschedule; the past means now.
@@ -302,7 +302,7 @@ class JobAdmin:
         picked = self._database.read(
             lambda transaction: bulk.pick(
                 transaction,
-                wanted,
+                job_filter,
                 statuses=APPLIES_TO[action],
                 after=after,
                 limit=limit,
@@ -326,14 +326,14 @@ class JobAdmin:
         """
         ended = 0
         while True:
-            found = self._pace.write(
+            superseded = self._pace.write(
                 self._database.write,
                 lambda transaction: bulk.end_superseded(
                     transaction, at_us=self._clock.now_us(), limit=BATCH
                 ),
             )
-            ended += len(found)
-            if len(found) < BATCH:
+            ended += len(superseded)
+            if len(superseded) < BATCH:
                 return ended
 
     def fold_counts(self, worthwhile: int = FOLD_ROWS) -> None:

@@ -15,12 +15,12 @@ from flask_forge_jobs.storage.database import Transaction, encode_names
 
 
 def tightened(
-    bounds: Mapping[str, int], queue_names: Iterable[str], most: int | None
+    bounds: Mapping[str, int], queue_names: Iterable[str], maximum: int | None
 ) -> Mapping[str, int]:
-    """Return the bounds of queues, none above ``most``; None changes nothing."""
-    if most is None:
+    """Return the bounds of queues, none above ``maximum``; None changes nothing."""
+    if maximum is None:
         return bounds
-    return {name: min(bounds.get(name, most), most) for name in queue_names}
+    return {name: min(bounds.get(name, maximum), maximum) for name in queue_names}
 
 
 def admit(
@@ -66,7 +66,7 @@ def _are_stored(
     return bool(transaction.all("statuses", rows=encode_names("job_id", asked)))
 
 
-def _require_room(transaction: Transaction, queue_name: str, most: int) -> None:
+def _require_room(transaction: Transaction, queue_name: str, bound: int) -> None:
     waiting = int(transaction.all("waiting_of_queue", name=queue_name)[0][0])
-    if waiting > most:
+    if waiting > bound:
         raise QueueFullError(queue_name, waiting)

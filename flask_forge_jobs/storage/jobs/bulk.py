@@ -86,7 +86,7 @@ def cancel_waiting(
     The message becomes the last error and an entry of the history, stamped ``at_us``.
     Returns rows of the id, whether a follow-up is declared, the queue and the kind.
     """
-    found = transaction.all("lock_waiting", rows=encode_names("job_id", ids))
+    locked = transaction.all("lock_waiting", rows=encode_names("job_id", ids))
     rows = encode_rows(
         {
             "job_id": job_id,
@@ -95,7 +95,7 @@ def cancel_waiting(
                 history, at_us=at_us, attempt=attempts, message=message
             ),
         }
-        for job_id, attempts, history in found
+        for job_id, attempts, history in locked
     )
     return transaction.all("cancel_waiting", rows=rows, by_user=by_user)
 
@@ -192,7 +192,7 @@ class WalkSelection:
 
 def pick(
     transaction: Transaction,
-    wanted: JobFilter,
+    job_filter: JobFilter,
     *,
     statuses: Iterable[JobStatus],
     after: WalkPosition | None,
@@ -205,9 +205,9 @@ def pick(
     ids: list[str] = []
     last: WalkPosition | None = None
     room = limit
-    conditions = Conditions(wanted)
+    conditions = Conditions(job_filter)
     possible = conditions.statuses & set(statuses)
-    for combination in _combinations(transaction, wanted, possible, after):
+    for combination in _combinations(transaction, job_filter, possible, after):
         status, queue_name, kind = combination
         if room == 0 or (last is not None and last.status is not status):
             return WalkSelection(ids, last.status if last else None, last)
@@ -225,7 +225,7 @@ def pick(
 
 def _combinations(
     transaction: Transaction,
-    wanted: JobFilter,
+    job_filter: JobFilter,
     statuses: frozenset[str],
     after: WalkPosition | None,
 ) -> Iterator[tuple[JobStatus, str, str]]:
@@ -233,8 +233,10 @@ def _combinations(
 
     There may be tens of thousands of kinds, and a step needs the first few.
     """
-    queues = None if wanted.queues is None else encode_names("name", wanted.queues)
-    kinds = encode_names("name", wanted.kinds) if wanted.kinds else None
+    queues = (
+        None if job_filter.queues is None else encode_names("name", job_filter.queues)
+    )
+    kinds = encode_names("name", job_filter.kinds) if job_filter.kinds else None
     for status in sorted(map(JobStatus, statuses)):
         last = ("", "")
         if after is not None and status <= after.status:

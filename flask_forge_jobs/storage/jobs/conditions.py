@@ -18,73 +18,73 @@ _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 class Conditions:
     """The parameters of the SQL fragment ``matches`` for a filter."""
 
-    def __init__(self, wanted: JobFilter) -> None:
-        self._wanted = wanted
-        self.from_at = _micros_or(wanted.enqueued_from, 0)
-        self.to_at = _micros_or(wanted.enqueued_to, MAX_INSTANT_US)
-        self.has_range = bool(wanted.enqueued_from or wanted.enqueued_to)
-        self.statuses = _possible_statuses(wanted)
+    def __init__(self, job_filter: JobFilter) -> None:
+        self._job_filter = job_filter
+        self.from_at = _micros_or(job_filter.enqueued_from, 0)
+        self.to_at = _micros_or(job_filter.enqueued_to, MAX_INSTANT_US)
+        self.has_range = bool(job_filter.enqueued_from or job_filter.enqueued_to)
+        self.statuses = _possible_statuses(job_filter)
 
     @property
     def is_plain(self) -> bool:
         """Whether only queue, kind, status and age matter."""
-        return self._asks_for_rows_only and not self._wanted.scheduled
+        return self._asks_for_rows_only and not self._job_filter.scheduled
 
     @property
     def scheduled_only(self) -> bool:
         """Whether the filter asks for all scheduled jobs and nothing else."""
         return (
-            self._wanted.scheduled
-            and not self._wanted.statuses
+            self._job_filter.scheduled
+            and not self._job_filter.statuses
             and self._asks_for_rows_only
         )
 
     @property
     def _asks_for_rows_only(self) -> bool:
-        wanted = self._wanted
-        return wanted.min_attempts == 0 and all(
+        job_filter = self._job_filter
+        return job_filter.min_attempts == 0 and all(
             condition is None
             for condition in (
-                wanted.payload_search,
-                wanted.error_search,
-                wanted.dedupe_key,
-                wanted.slot_id,
-                wanted.schedule_name,
-                wanted.ending,
+                job_filter.payload_search,
+                job_filter.error_search,
+                job_filter.dedupe_key,
+                job_filter.slot_id,
+                job_filter.schedule_name,
+                job_filter.ending,
             )
         )
 
     def parameters(self) -> dict[str, Parameter]:
         """Return all parameters of the fragment."""
-        wanted = self._wanted
+        job_filter = self._job_filter
         return {
-            "any_queue": wanted.queues is None,
-            "queues": encode_names("name", wanted.queues or ()),
-            "any_kind": not wanted.kinds,
-            "kinds": encode_names("name", wanted.kinds),
-            "any_status": not wanted.statuses and not wanted.scheduled,
-            "statuses": encode_names("name", wanted.statuses),
-            "or_scheduled": wanted.scheduled,
+            "any_queue": job_filter.queues is None,
+            "queues": encode_names("name", job_filter.queues or ()),
+            "any_kind": not job_filter.kinds,
+            "kinds": encode_names("name", job_filter.kinds),
+            "any_status": not job_filter.statuses and not job_filter.scheduled,
+            "statuses": encode_names("name", job_filter.statuses),
+            "or_scheduled": job_filter.scheduled,
             "any_time": not self.has_range,
             "from_at": self.from_at,
             "to_at": self.to_at,
-            "any_payload": wanted.payload_search is None,
-            "payload_pattern": escapes_open(_like(wanted.payload_search or "")),
-            "payload_expression": payload_expression(wanted.payload_search or " "),
-            "any_error": wanted.error_search is None,
-            "error_pattern": _like(wanted.error_search or ""),
-            "any_key": wanted.dedupe_key is None,
-            "dedupe_key": wanted.dedupe_key,
-            "key_end": end_of_key(wanted.dedupe_key or ""),
+            "any_payload": job_filter.payload_search is None,
+            "payload_pattern": escapes_open(_like(job_filter.payload_search or "")),
+            "payload_expression": payload_expression(job_filter.payload_search or " "),
+            "any_error": job_filter.error_search is None,
+            "error_pattern": _like(job_filter.error_search or ""),
+            "any_key": job_filter.dedupe_key is None,
+            "dedupe_key": job_filter.dedupe_key,
+            "key_end": end_of_key(job_filter.dedupe_key or ""),
             "own_mark": MARK,
-            "any_slot": wanted.slot_id is None,
-            "slot_id": wanted.slot_id,
-            "any_schedule": wanted.schedule_name is None,
-            "schedule_name": wanted.schedule_name,
-            "any_attempts": wanted.min_attempts == 0,
-            "min_attempts": wanted.min_attempts,
-            "any_ending": wanted.ending is None,
-            "was_cancelled": wanted.ending is Ending.CANCELLED,
+            "any_slot": job_filter.slot_id is None,
+            "slot_id": job_filter.slot_id,
+            "any_schedule": job_filter.schedule_name is None,
+            "schedule_name": job_filter.schedule_name,
+            "any_attempts": job_filter.min_attempts == 0,
+            "min_attempts": job_filter.min_attempts,
+            "any_ending": job_filter.ending is None,
+            "was_cancelled": job_filter.ending is Ending.CANCELLED,
         }
 
     def of_counts(self) -> dict[str, Parameter]:
@@ -97,22 +97,22 @@ class Conditions:
     def of_combinations(self) -> dict[str, Parameter]:
         """Return them for jobs whose queue, kind and status are known to match."""
         known: dict[str, Parameter] = {"any_queue": True, "any_kind": True}
-        if not self._wanted.scheduled:
+        if not self._job_filter.scheduled:
             known["any_status"] = True
         return self.parameters() | known
 
 
-def _possible_statuses(wanted: JobFilter) -> frozenset[str]:
+def _possible_statuses(job_filter: JobFilter) -> frozenset[str]:
     """Return the states that a matching job can have."""
-    if not wanted.statuses and not wanted.scheduled:
+    if not job_filter.statuses and not job_filter.scheduled:
         statuses = set(JobStatus)
     else:
-        statuses = set(wanted.statuses)
-    if wanted.scheduled:
+        statuses = set(job_filter.statuses)
+    if job_filter.scheduled:
         statuses.add(JobStatus.PENDING)
-    if wanted.slot_id is not None:
+    if job_filter.slot_id is not None:
         statuses &= {JobStatus.IN_PROGRESS}  # only a running job has a worker
-    if wanted.ending is not None:
+    if job_filter.ending is not None:
         statuses &= {JobStatus.DEAD}
     return frozenset(map(str, statuses))
 

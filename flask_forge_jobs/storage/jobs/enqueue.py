@@ -169,26 +169,26 @@ class Addition:
     def _insert_one(self, job: NewJob, job_id: str) -> EnqueueResult:
         transaction, values = self.transaction, new_parameters(job, job_id)
         for _ in range(ROUNDS):
-            found = replaced(transaction, job, job_id) if job.replace else None
-            if found is None and job.dedupe_for is not None:
-                found = recent(transaction, job, job_id)
-            if found is not None:
-                return found
+            holder = replaced(transaction, job, job_id) if job.replace else None
+            if holder is None and job.dedupe_for is not None:
+                holder = recent(transaction, job, job_id)
+            if holder is not None:
+                return holder
             rows = transaction.all("enqueue", **values)
             due_us = rows[0][0] if rows else None
             if due_us is not None:
                 # Another job may have come and ended since the look-up; now that our
                 # row is in place, no further one can.
                 if job.dedupe_for is not None:
-                    found = recent(transaction, job, job_id)
-                if found is not None:
+                    holder = recent(transaction, job, job_id)
+                if holder is not None:
                     take_back(transaction, job_id)
-                    return found
+                    return holder
                 transaction.wake(job.queue)
                 return new_result(job, job_id, due_us, self.created)
-            found = find(transaction, job, job_id)
-            if found is not None and not may_replace(job, found):
-                return found
+            holder = find(transaction, job, job_id)
+            if holder is not None and not may_replace(job, holder):
+                return holder
         raise changes_hands(job)
 
     def _insert_many(self) -> list[EnqueueResult]:

@@ -168,8 +168,8 @@ class RunFinisher:
         is_again = self._transaction.attempt > 0
         tried = [each for each in missing if is_again or each.was_tried]
         stopped = [e for e in missing if e.is_cancelled or e.status not in FINAL]
-        found = self._finish_cancelled(stopped) if stopped else set()
-        return found, self._stored_before(tried) if tried else set()
+        cancelled = self._finish_cancelled(stopped) if stopped else set()
+        return cancelled, self._stored_before(tried) if tried else set()
 
     def _finish_cancelled(self, updates: Sequence[JobUpdate]) -> set[str]:
         """End the jobs that a user has cancelled, with the reason given."""

@@ -26,7 +26,7 @@ from flask_forge_jobs.storage.recorder import Recorder
 Made = Sequence[tuple[str, str]]
 # A batch of large jobs can have hundreds of MB of payloads: more than a server stores
 # within the time limit of a transaction, and held several times over by the process.
-MOST_AT_ONCE = 8 * 1024 * 1024
+MAX_AT_ONCE = 8 * 1024 * 1024
 
 
 class FollowUpStore:
@@ -37,12 +37,12 @@ class FollowUpStore:
         database: StoreExecutor,
         ids: UlidGenerator,
         recorder: Recorder | None = None,
-        most_queues: int = DEFAULT_MAX_QUEUES,
+        max_queues: int = DEFAULT_MAX_QUEUES,
     ) -> None:
         self._database = database
         self._ids = ids
         self._recorder = recorder
-        self._most_queues = most_queues
+        self._max_queues = max_queues
 
     def declare(self, application: str, declared: Mapping[str, FollowUps]) -> None:
         """Replace what an application has declared, a follow-up per kind and ending."""
@@ -69,7 +69,7 @@ class FollowUpStore:
     def in_pieces(self, ids: Sequence[str]) -> list[list[str]]:
         """Split jobs that may end together, for a transaction each.
 
-        What follows the jobs of one piece has up to :data:`MOST_AT_ONCE` characters of
+        What follows the jobs of one piece has up to :data:`MAX_AT_ONCE` characters of
         their payloads, unless the piece is a single job.
         """
         if len(ids) <= 1:
@@ -81,7 +81,7 @@ class FollowUpStore:
         total = 0
         for job_id in ids:
             size = sizes.get(job_id, 0)
-            if total + size > MOST_AT_ONCE and total:
+            if total + size > MAX_AT_ONCE and total:
                 pieces.append([])
                 total = 0
             pieces[-1].append(job_id)
@@ -128,7 +128,7 @@ class FollowUpStore:
                 "ensure_queue",
                 name=queue_name,
                 max_workers=DEFAULT_MAX_WORKERS,
-                most=self._most_queues,
+                max_queues=self._max_queues,
             )
             transaction.wake(queue_name)
         now_us = int(transaction.all("now")[0][0])

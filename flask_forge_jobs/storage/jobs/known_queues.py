@@ -36,9 +36,9 @@ class _Known:
 class KnownQueues:
     """Registers queues, and remembers for a while that they are registered."""
 
-    def __init__(self, clock: Clock, most: int = DEFAULT_MAX_QUEUES) -> None:
+    def __init__(self, clock: Clock, max_queues: int = DEFAULT_MAX_QUEUES) -> None:
         self._clock = clock
-        self._most = most
+        self._max_queues = max_queues
         self._known: dict[str, _Known] = {}
 
     def is_open(self, queue_name: str) -> bool:
@@ -81,15 +81,17 @@ class KnownQueues:
                 "ensure_queue",
                 name=name,
                 max_workers=DEFAULT_MAX_WORKERS,
-                most=self._most,
+                max_queues=self._max_queues,
             )
         }
         rows = transaction.all("queue_bounds", rows=encode_names("name", unknown))
-        found: dict[str, int | None] = dict(rows)
+        bounds_by_name: dict[str, int | None] = dict(rows)
         for name in unknown:
-            if name not in found:
-                raise one_too_many(name, self._most)
-        bounded = {name: most for name, most in found.items() if most is not None}
+            if name not in bounds_by_name:
+                raise one_too_many(name, self._max_queues)
+        bounded = {
+            name: bound for name, bound in bounds_by_name.items() if bound is not None
+        }
         return RegisteredQueues(created, bounds | bounded)
 
     def remember(self, queue_names: Iterable[str], bounds: Mapping[str, int]) -> None:
@@ -107,9 +109,9 @@ class KnownQueues:
         return known if known and known.until > self._clock.monotonic() else None
 
     def _bounds(self, queue_names: Iterable[str]) -> dict[str, int]:
-        found = ((name, self._known_of(name)) for name in queue_names)
+        all_known = ((name, self._known_of(name)) for name in queue_names)
         return {
             name: known.bound
-            for name, known in found
+            for name, known in all_known
             if known is not None and known.bound is not None
         }

@@ -81,12 +81,12 @@ class Listing:
     def __init__(
         self,
         transaction: Transaction,
-        wanted: JobFilter,
+        job_filter: JobFilter,
         counts: Iterable[Row] | None = None,
     ) -> None:
         self._transaction = transaction
-        self._wanted = wanted
-        self._conditions = Conditions(wanted)
+        self._job_filter = job_filter
+        self._conditions = Conditions(job_filter)
         self._streams_of = JobStreams(transaction, self._conditions)
         self._given_counts = counts
         self._total: int | None = None
@@ -96,20 +96,20 @@ class Listing:
         """Every count of the queues; with many kinds, this is what costs most."""
         if self._given_counts is not None:
             return list(self._given_counts)
-        return list(counts_of(self._transaction, self._wanted.queues))
+        return list(counts_of(self._transaction, self._job_filter.queues))
 
     @cached_property
     def _counts(self) -> dict[Combination, int]:
         """The number of jobs in each combination that can match."""
-        found: dict[Combination, int] = {}
-        wanted, statuses = self._wanted, self._conditions.statuses
+        counts: dict[Combination, int] = {}
+        job_filter, statuses = self._job_filter, self._conditions.statuses
         for name, kind, status, deferred, jobs in self._all_counts:
             if self._conditions.scheduled_only and not deferred:
                 continue
-            if status in statuses and wanted.covers(name, kind):
+            if status in statuses and job_filter.covers(name, kind):
                 key = (name, kind, status)
-                found[key] = found.get(key, 0) + int(jobs)
-        return found
+                counts[key] = counts.get(key, 0) + int(jobs)
+        return counts
 
     @property
     def _matching(self) -> int:
@@ -156,28 +156,30 @@ class Listing:
         places: list[Position] = []
         finished, unfinished = self._only(FINAL), self._only(UNFINISHED)
         if finished is not None and not (after and after.is_unfinished):
-            found = finished._places(order, limit, after)  # noqa: SLF001  # its own class
-            places = [Position(key, job_id) for key, job_id in found]
+            places_of = finished._places(order, limit, after)  # noqa: SLF001  # its own class
+            places = [Position(key, job_id) for key, job_id in places_of]
             after = None
         left = limit - len(places)
         if unfinished is not None and left:
             by_age = replace(order, column=SortColumn.ENQUEUED_AT)
             after = after if after and after.is_unfinished else None
-            found = unfinished._places(by_age, left, after)  # noqa: SLF001
+            places_of = unfinished._places(by_age, left, after)  # noqa: SLF001
             places += [
-                Position(key, job_id, is_unfinished=True) for key, job_id in found
+                Position(key, job_id, is_unfinished=True) for key, job_id in places_of
             ]
         return places
 
     def _only(self, statuses: Sequence[JobStatus]) -> Listing | None:
         """Return this listing for some states only; None when it asks for none."""
-        wanted = self._wanted
-        stated = wanted.statuses or (() if wanted.scheduled else tuple(JobStatus))
+        job_filter = self._job_filter
+        stated = job_filter.statuses or (
+            () if job_filter.scheduled else tuple(JobStatus)
+        )
         kept = tuple(status for status in stated if status in statuses)
-        scheduled = wanted.scheduled and JobStatus.PENDING in statuses
+        scheduled = job_filter.scheduled and JobStatus.PENDING in statuses
         if not kept and not scheduled:
             return None
-        narrowed = replace(wanted, statuses=kept, scheduled=scheduled)
+        narrowed = replace(job_filter, statuses=kept, scheduled=scheduled)
         return Listing(self._transaction, narrowed, self._all_counts)
 
     def _places(
@@ -253,15 +255,15 @@ class Listing:
         """Whether an index on other columns would read many jobs in vain."""
         conditions = self._conditions
         is_plain = conditions.is_plain or conditions.scheduled_only
-        return bool(self._wanted.kinds) or conditions.has_range or not is_plain
+        return bool(self._job_filter.kinds) or conditions.has_range or not is_plain
 
     def _streams_by_age(
         self, order: JobOrder, start: Place, depth: int
     ) -> list[Iterator[Place]] | None:
-        wanted, streams = self._wanted, self._streams_of
-        if wanted.dedupe_key is not None:
+        job_filter, streams = self._job_filter, self._streams_of
+        if job_filter.dedupe_key is not None:
             return streams.one_by_one("listed_key", _NO_KEY, order, start, depth)
-        if wanted.schedule_name is not None:
+        if job_filter.schedule_name is not None:
             return streams.one_by_one("listed_schedule", _NO_KEY, order, start, depth)
         if self._conditions.is_plain:
             return streams.by_age(order, start, depth)
@@ -326,7 +328,7 @@ class Listing:
         return self._total
 
     def _counted_total(self) -> int:
-        wanted, conditions = self._wanted, self._conditions
+        job_filter, conditions = self._job_filter, self._conditions
         if conditions.is_plain and not conditions.has_range:
             return self._counted("count_plain", conditions.of_counts())
         if not self._counts:
@@ -334,9 +336,9 @@ class Listing:
         if conditions.is_plain:
             return self._total_in_range()
         parameters = conditions.parameters()
-        if wanted.dedupe_key is not None:
+        if job_filter.dedupe_key is not None:
             return self._counted("count_key", parameters)
-        if wanted.schedule_name is not None:
+        if job_filter.schedule_name is not None:
             return self._counted("count_schedule", parameters)
         if conditions.scheduled_only and not conditions.has_range:
             parameters["rows"] = encode_rows({"of_queue": q} for q in self._queues)
@@ -352,23 +354,23 @@ class Listing:
 
     def _total_in_range(self) -> int:
         """Count the jobs inside the range or those outside it, whichever are fewer."""
-        most = max(MAX_COUNTED_ROWS // len(self._counts), 20)
-        inside = self._count("count_inside", most)
+        max_rows = max(MAX_COUNTED_ROWS // len(self._counts), 20)
+        inside = self._count("count_inside", max_rows)
         if inside is not None:
             return inside
-        outside = self._count("count_outside", most)
+        outside = self._count("count_outside", max_rows)
         if outside is not None:
             return self._matching - outside
         return self._count("count_inside", self._matching + 1) or 0
 
-    def _count(self, name: str, most: int) -> int | None:
-        """Return a count, or None if a combination has ``most`` rows or more."""
-        found = self._transaction.all(
+    def _count(self, name: str, max_rows: int) -> int | None:
+        """Return a count, or None if a combination has ``max_rows`` rows or more."""
+        rows = self._transaction.all(
             name,
             rows=self._rows(COMBINATION),
-            most=most,
+            max_rows=max_rows,
             from_at=self._conditions.from_at,
             to_at=self._conditions.to_at,
         )
-        parts = [int(part) for row in found for part in row]
-        return None if any(part >= most for part in parts) else sum(parts)
+        parts = [int(part) for row in rows for part in row]
+        return None if any(part >= max_rows for part in parts) else sum(parts)

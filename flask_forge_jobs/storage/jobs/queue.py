@@ -55,7 +55,7 @@ class JobQueue:
         uncommitted: Uncommitted | None = None,
         known_queues: KnownQueues | None = None,
         ends: JobEnds | None = None,
-        most_queues: int = DEFAULT_MAX_QUEUES,
+        max_queues: int = DEFAULT_MAX_QUEUES,
         masking: Masking = KNOWN,
     ) -> None:
         self._database = database
@@ -64,9 +64,9 @@ class JobQueue:
         self._recorder = recorder
         self._uncommitted = uncommitted
         self.ends = ends or JobEnds(database)
-        self.follow_ups = FollowUpStore(database, ids, recorder, most_queues)
+        self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
         self._rescuer = Rescuer(database, clock, jitter, self.follow_ups, recorder)
-        self.known_queues = known_queues or KnownQueues(clock, most_queues)
+        self.known_queues = known_queues or KnownQueues(clock, max_queues)
         self._enqueuer = Enqueuer(database, ids, self.known_queues)
 
     # -- producing -----------------------------------------------------------------
@@ -339,11 +339,11 @@ class JobQueue:
         """
 
         def work(transaction: Transaction) -> list[int | None]:
-            found: list[int | None] = []
+            waits: list[int | None] = []
             for name in queue_names:
                 rows = transaction.all("next_due", queue_name=name)
-                found.extend(wait_us for (wait_us,) in rows)
-            return found
+                waits.extend(wait_us for (wait_us,) in rows)
+            return waits
 
         waits = [us for us in self._database.read(work) if us is not None]
         return min(waits) / SECOND_US if waits else None

@@ -144,19 +144,19 @@ class JobReader:
     def _counts_of(self, *queue_names: str) -> Sequence[Row]:
         return self._database.read(lambda tx: counts_of(tx, queue_names))
 
-    def total(self, wanted: JobFilter) -> int:
+    def total(self, job_filter: JobFilter) -> int:
         """Return the exact number of matching jobs.
 
         Raises:
             StorageUnavailableError: A search took longer than the statement limit.
         """
         return self._database.read(
-            lambda transaction: Listing(transaction, wanted).total()
+            lambda transaction: Listing(transaction, job_filter).total()
         )
 
     def page(
         self,
-        wanted: JobFilter,
+        job_filter: JobFilter,
         limit: int,
         offset: int = 0,
         order: JobOrder = _NEWEST_FIRST,
@@ -170,7 +170,7 @@ class JobReader:
         """
 
         def work(transaction: Transaction) -> JobsPage:
-            listing = Listing(transaction, wanted)
+            listing = Listing(transaction, job_filter)
             places = listing.page(order, limit, offset=offset)
             rows = load_summaries(transaction, [place.id for place in places])
             return JobsPage(rows, listing.total(), limit=limit, offset=offset)
@@ -179,7 +179,7 @@ class JobReader:
 
     def find(
         self,
-        wanted: JobFilter,
+        job_filter: JobFilter,
         order: JobOrder,
         limit: int,
         after: Position | None = None,
@@ -192,7 +192,7 @@ class JobReader:
         deleted meanwhile. By ``enqueued_at``, it may even change its state.
 
         Args:
-            wanted: Which jobs.
+            job_filter: Which jobs.
             order: How they are sorted.
             limit: Most rows, at least 1.
             after: End of the page before; None starts at the first job.
@@ -203,7 +203,7 @@ class JobReader:
         """
 
         def work(transaction: Transaction) -> FoundJobs:
-            listing = Listing(transaction, wanted)
+            listing = Listing(transaction, job_filter)
             # One more shows whether there is a next page.
             places = listing.page(order, limit + 1, after)
             shown = places[:limit]

@@ -128,19 +128,21 @@ class JobStreams:
         """Return a stream for each key; one statement reads all first chunks."""
         size = _chunk_size(depth, len(keys))
 
-        def read(wanted: Sequence[Combination], start: Place, size: int) -> list[Row]:
+        def read(
+            combinations: Sequence[Combination], start: Place, size: int
+        ) -> list[Row]:
             return self._transaction.all(
                 way(name, order),
                 rows=encode_rows(
-                    dict(zip(OF_COMBINATION, key, strict=True)) for key in wanted
+                    dict(zip(OF_COMBINATION, key, strict=True)) for key in combinations
                 ),
                 limit=size,
                 **self.bounds(order, start),
             )
 
         def places(rows: Iterable[Row]) -> list[Place]:
-            found = [place_from_row(row[3], row[4]) for row in rows]
-            return sorted(found, reverse=order.descending)
+            places_of = [place_from_row(row[3], row[4]) for row in rows]
+            return sorted(places_of, reverse=order.descending)
 
         def read_one(key: Combination, start: Place, size: int) -> list[Place]:
             return places(read([key], start, size))

@@ -257,20 +257,20 @@ class PostgresDatabase:
         with self._surfaced:
             return run_joined(begin, self._is_ours, work, self._wait)
 
-    def _is_ours(self, joined: PostgresTransaction, found: Row) -> bool:
+    def _is_ours(self, joined: PostgresTransaction, tables: Row) -> bool:
         """Return whether a connection with this ``whose_tables`` sees our tables."""
         state = self._state
-        if state.tables != found:
+        if state.tables != tables:
             # The cached row may be from before the server's last start.
             try:
                 with within(_PROBE_LIMIT_S):
                     state.tables = self.read_one("whose_tables")[0]
             except StorageUnavailableError:
-                if not state.tables or state.tables[1:] != found[1:]:
+                if not state.tables or state.tables[1:] != tables[1:]:
                     raise
                 # The caller may have reached the server that takes over before us.
                 return state.cluster == joined.all("which_cluster")
-        return state.tables == found
+        return state.tables == tables
 
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # its only argument
         """Raise a StorageError while the server is away; see :class:`.Availability`."""

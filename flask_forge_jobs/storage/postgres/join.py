@@ -194,12 +194,12 @@ def _require_ours(
     opened: PostgresTransaction, is_ours: Callable[[PostgresTransaction, Row], bool]
 ) -> None:
     try:
-        found = opened.all("whose_tables")[0]  # sends the SAVEPOINT along
+        tables = opened.all("whose_tables")[0]  # sends the SAVEPOINT along
     except psycopg2.Error as error:
         if error.pgcode == _NO_TRANSACTION:
             raise in_autocommit() from error
         if error.pgcode == _FAILED_TRANSACTION:
             raise has_failed() from error
         raise
-    if not is_ours(opened, found):
+    if not is_ours(opened, tables):
         raise refuse("is to another database or schema than that of the jobs")

@@ -157,8 +157,8 @@ class PostgresListener:
         with self._watching(connection, ANSWER_LIMIT_S):
             cursor = connection.cursor()
             cursor.execute(statement)
-            found: Row = (cursor.fetchone() or ()) if cursor.description else ()
-            return found
+            row: Row = (cursor.fetchone() or ()) if cursor.description else ()
+            return row
 
     def _is_pooled(self, connection: Connection) -> bool:
         """Whether the session is not the one that the server announced at the start."""

@@ -191,23 +191,23 @@ def _alive(kinds: tuple[type, ...]) -> list[Any]:
 
 def _in_variables(kinds: tuple[type, ...]) -> list[Any]:
     """Return objects in local variables of this thread's calls."""
-    found: list[Any] = []
+    objects: list[Any] = []
     frame: FrameType | None = sys._getframe()  # noqa: SLF001  # there is no other way
     while frame is not None:
         if frame.f_globals is not globals():  # skip our own variables
             values = list(frame.f_locals.values())
-            found += [each for each in values if issubclass(type(each), kinds)]
+            objects += [each for each in values if issubclass(type(each), kinds)]
         frame = frame.f_back
-    return found
+    return objects
 
 
 def _below(given: Any) -> Iterator[sqlite3.Connection]:
     """Yield the driver's connection of a SQLAlchemy object with a transaction."""
     with contextlib.suppress(Exception):  # a session with several engines
         if given.in_transaction():
-            found = look_below(given).driver
-            if isinstance(found, sqlite3.Connection):
-                yield found
+            driver = look_below(given).driver
+            if isinstance(driver, sqlite3.Connection):
+                yield driver
 
 
 def _is_bound_here(connection: sqlite3.Connection) -> bool:

@@ -147,10 +147,10 @@ class SqliteSchema:
 
     def applied(self) -> list[tuple[int, int]]:
         """Return (version, oldest reader) of each applied step in order."""
-        found = self._connection.execute(
+        table = self._connection.execute(
             "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'forge_schema'"
         ).fetchone()
-        if found is None:
+        if table is None:
             return []
         rows = self._connection.execute(self._statements["applied_versions"].sql)
         return [(version, oldest_reader) for version, oldest_reader, _ in rows]

@@ -30,7 +30,7 @@ SWEEP_S = LEASE_S / SWEEPS_PER_LEASE
 REAPERS = 8
 _RESCUED = pattern(RESCUED)
 LIVING, SILENT = 1_000, 50
-MOST_SWEEPS = 2
+MAX_SWEEPS = 2
 # Longer than every delay before a retry.
 DELAY_S = 600.0
 
@@ -228,7 +228,7 @@ def crowd_before_the_dead(bench: Bench) -> str:
         watch.lease(between=beat)
         sweeps = 0
         while any(each.worker_id == "silent" for each in storage.jobs.running()):
-            assert sweeps < MOST_SWEEPS, "the dead are behind the living"
+            assert sweeps < MAX_SWEEPS, "the dead are behind the living"
             watch.sweep()
             beat()
             sweeps += 1

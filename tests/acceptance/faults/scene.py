@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 25
 # Most workers of a queue that one process may have, in as many processes as needed.
 MAX_WORKERS = 1_024
 QUIET_LIMIT_S = 180.0
-MOST_TRIES = 200
+MAX_TRIES = 200
 _OPEN = (
     "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
     "AND state LIKE 'idle in transaction%'"
@@ -96,7 +96,7 @@ class Scene:
     def stop_short(self, worker: Worker) -> Kill:
         """Stop a worker where it keeps no lock, and note what it held."""
         worker_id = self.host_of(worker)
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             self.fleet.pause(worker)
             at_ns = time.monotonic_ns()
             if not self._is_within_a_transaction():

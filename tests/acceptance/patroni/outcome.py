@@ -17,7 +17,7 @@ LONGEST_CALL_S = 14.0
 HEALTH_WITHIN_S = 1.0
 READY_WITHIN_S = 4.0
 # What an answer half a second old may still say, and an old one that is under way.
-MOST_LIES = 3
+MAX_LIES = 3
 _HEADS = (
     "event", "way", "jobs", "lost", "stuck", "twice", "untrue", "orders", "ended",
     "promoted", "way", "first", "longest", "health", "ready", "lies", "unknown", "",
@@ -65,7 +65,7 @@ class Outcome(Fates):
         counts = {
             "stored after a refusal": self.untrue,
             "halves of an order": self.halves,
-            'times "ready" without writes': max(self.lies - MOST_LIES, 0),
+            'times "ready" without writes': max(self.lies - MAX_LIES, 0),
         }
         found = self.harm()
         found += [f"{count} {what}" for what, count in counts.items() if count]

@@ -39,7 +39,7 @@ LOOK_EVERY_S = 1.0
 # slots busy: what a job waits for is the queue, not a slot.
 LASTING, LASTING_THREADS = 2, 24
 MORTAL, MORTAL_THREADS = 2, 8
-MOST_MIB_AN_HOUR = 1.0
+MAX_MIB_AN_HOUR = 1.0
 SERVER = ("--workers=1", "--worker-class=gthread", "--threads=4")
 # As docs/howto/deploy.rst asks: with a heap for each thread memory settles late.
 AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2"}
@@ -237,7 +237,7 @@ class Soak:
         drifts = [Drift(name, some) for name, (_, some) in self._samples.items()]
         broken = self._complaints + watch.complaints
         for drift in drifts:
-            broken.update(drift.complaints(MOST_MIB_AN_HOUR))
+            broken.update(drift.complaints(MAX_MIB_AN_HOUR))
         if self._largest["idle in transaction for 5 s"]:
             broken["a session was idle in a transaction for 5 s"] += 1
         warm_up = round(self._plan.warm_up / self._plan.window)

@@ -12,7 +12,7 @@ from tests.acceptance.soak.probes import MachineTime
 # Seconds between two looks; in less, one restart of a worker would change the rate.
 PERIOD_S = 30.0
 _GAIN = 0.5
-_MOST_CHANGE = 0.1
+_MAX_CHANGE = 0.1
 _YARDSTICK = 20_000
 
 
@@ -75,7 +75,7 @@ def adjusted(rate: float, busy: float, load: float) -> float:
         load: What share it should use; 0 keeps the rate.
     """
     change = _GAIN * (load - busy) if load else 0.0
-    return rate * (1 + min(max(change, -_MOST_CHANGE), _MOST_CHANGE))
+    return rate * (1 + min(max(change, -_MAX_CHANGE), _MAX_CHANGE))
 
 
 def loop_ms() -> float:

@@ -12,7 +12,7 @@ from statistics import median
 from tests.acceptance.soak.pace import Pulse, mean_of
 from tests.acceptance.soak.watch import percentile_ms
 
-MOST_CHANGE = 1.2
+MAX_CHANGE = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ def complaints_of(windows: Sequence[Window], warm_up: int = 1) -> list[str]:
     ]
     # A comparison with what is not a number is false.
     before, after = _medians(windows[warm_up:], lambda each: each.most_ms)
-    if after > MOST_CHANGE * before:
+    if after > MAX_CHANGE * before:
         complaints.append("the last windows are slower than the first by over 20 %")
     paced = [each for each in windows[warm_up:] if each.pulse is not None]
     # The rate follows the load: what costs more and more shows as fewer jobs.
     before, after = _medians(paced, _efficiency)
-    if before > MOST_CHANGE * after:
+    if before > MAX_CHANGE * after:
         complaints.append("a job costs over 20 % more than at first")
     return complaints
 

@@ -154,7 +154,7 @@ def test_events_are_told_by_type_queue_and_kind(
     wanted = JobFilter(queues=["q1"], kinds=["kind-1", "kind-2"])
 
     for kind in EventType:
-        some = walked(storage, 9, types=[kind], wanted=wanted)
+        some = walked(storage, 9, types=[kind], job_filter=wanted)
         assert some == [
             event
             for event in events

@@ -204,7 +204,7 @@ def test_what_is_told_of_large_jobs_is_stored_a_few_at_a_time(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, ending: Ending
 ) -> None:
     """A batch can have hundreds of MB, more than one transaction may take."""
-    monkeypatch.setattr(follow_up_store, "MOST_AT_ONCE", 2500)
+    monkeypatch.setattr(follow_up_store, "MAX_AT_ONCE", 2500)
     storage.follow_ups.declare("app", {"noop": BOTH})
     large = NewJob("noop", {"text": "x" * 1000}, queue_name=QUEUE, max_attempts=1)
     storage.jobs.enqueue_many([large] * 5 + [NewJob("other", queue_name=QUEUE)] * 20)

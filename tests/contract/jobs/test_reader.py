@@ -50,7 +50,7 @@ READS_OF_ONE_QUEUE: dict[str, Callable[[Storage], object]] = {
     ),
     "kinds": lambda storage: storage.job_reader.kinds("mail"),
     "waiting kinds": lambda storage: storage.job_reader.waiting_kinds("mail"),
-    "events": lambda storage: storage.activity.latest_events(10, wanted=OF_MAIL),
+    "events": lambda storage: storage.activity.latest_events(10, job_filter=OF_MAIL),
     "failures": lambda storage: storage.activity.failures(10, OF_MAIL),
 }
 

@@ -10,7 +10,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Released
 from flask_forge_jobs.runtime.loop.handover import Ended
-from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.slots import DIRECT_S
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -214,7 +214,7 @@ def test_demand_shares_the_bytes_that_may_wait_between_the_queues(
     tasks, clock = registry_of(QuickTask()), MovingClock()
     with rig_of(tasks, threads=1, queues=queues, clock=clock) as rig:
         large = claimed("first", "quick", queue="a")
-        rig.handover.feed([large._replace(payload="x" * MOST_BYTES_AHEAD)])
+        rig.handover.feed([large._replace(payload="x" * MAX_BYTES_AHEAD)])
         rig.wait_for_ends(1)
         wait_until(lambda: not rig.handover.running, "the slot is free")
 

@@ -18,7 +18,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.runtime.run.execution import (
-    MOST_WARNED,
+    MAX_WARNED,
     WARN_PERIOD_S,
     Execution,
     Runner,
@@ -333,12 +333,12 @@ def test_kinds_without_a_task_take_little_memory(
     """Anybody who may enqueue chooses them."""
     runner = runner_of(TaskRegistry())
 
-    for number in range(3 * MOST_WARNED):
+    for number in range(3 * MAX_WARNED):
         runner.run(Execution(claimed(kind=f"gone{number}"), 0.0))
 
-    assert len(runner._warned_at) <= MOST_WARNED
+    assert len(runner._warned_at) <= MAX_WARNED
     warnings = [each for each in caplog.messages if "no task registered" in each]
-    assert len(warnings) == 3 * MOST_WARNED
+    assert len(warnings) == 3 * MAX_WARNED
 
 
 def test_the_time_limit_of_a_job_comes_before_its_task_s() -> None:

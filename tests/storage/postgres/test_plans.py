@@ -18,7 +18,7 @@ from tests.support.sql import Sql
 
 JOBS = 5_000
 # A walk reads over 200 of the job table and its indexes alone.
-MOST_BLOCKS = 60
+MAX_BLOCKS = 60
 # After the fifth execution the server plans no more.
 UNTIL_PLANS_ARE_KEPT = 10
 
@@ -74,7 +74,7 @@ def test_a_plan_of_an_empty_table_does_not_walk_a_full_one(
 
     call(storage)
 
-    assert 0 < _blocks_read(storage) - before <= MOST_BLOCKS
+    assert 0 < _blocks_read(storage) - before <= MAX_BLOCKS
 
 
 def _blocks_read(storage: Storage) -> int:

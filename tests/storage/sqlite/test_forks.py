@@ -319,7 +319,7 @@ def test_a_fork_within_a_transaction_waits_for_nothing_and_refuses_the_child(
 
     def work(transaction: Transaction) -> None:
         if verb == "write":
-            transaction.run("ensure_queue", name="parents", max_workers=1, most=9)
+            transaction.run("ensure_queue", name="parents", max_workers=1, max_queues=9)
         else:
             transaction.all("all_queues")
         assert in_child(lambda: expect_refusal(sqlite)) == 0
@@ -385,7 +385,7 @@ def test_what_is_in_use_is_not_closed_for_ever(
     monkeypatch.setattr("flask_forge_jobs.storage.sqlite.database.LONGEST_WAIT_S", 0.05)
 
     def work(transaction: Transaction) -> None:
-        transaction.run("ensure_queue", name="kept", max_workers=1, most=9)
+        transaction.run("ensure_queue", name="kept", max_workers=1, max_queues=9)
         with pytest.raises(StorageBusyError, match="still in use"):
             sqlite.close()
 

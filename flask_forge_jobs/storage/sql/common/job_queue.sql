@@ -112,7 +112,7 @@ RETURNING id, queue_name, kind, status, scheduled_at
 INSERT INTO forge_queue (name, max_workers, updated_at)
 SELECT :name, :max_workers, :now
 WHERE NOT EXISTS (SELECT 1 FROM forge_queue WHERE name = :name)
-    AND (SELECT COUNT(*) FROM forge_queue) < :most
+    AND (SELECT COUNT(*) FROM forge_queue) < :max_queues
 ON CONFLICT (name) DO NOTHING
 RETURNING name
 

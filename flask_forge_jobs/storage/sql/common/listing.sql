@@ -223,7 +223,7 @@ ORDER BY 1 DESC, id DESC
 LIMIT :limit OFFSET :offset
 
 -- name: count_inside
--- Served by forge_job_list, a range of each combination, at most :most of each.
+-- Served by forge_job_list, a range of each combination, at most :max_rows of each.
 SELECT (
     SELECT COUNT(*)
     FROM (
@@ -231,13 +231,13 @@ SELECT (
         FROM forge_job
         WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
             AND enqueued_at >= :from_at AND enqueued_at <= :to_at
-        LIMIT :most
+        LIMIT :max_rows
     ) AS inside
 )
 FROM /* rows v: queue_name text, kind text, status text */
 
 -- name: count_outside
--- Served by forge_job_list, the two ends of each combination, at most :most of each.
+-- Served by forge_job_list, the two ends of each combination, at most :max_rows of each.
 SELECT
     (
         SELECT COUNT(*)
@@ -246,7 +246,7 @@ SELECT
             FROM forge_job
             WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
                 AND enqueued_at < :from_at
-            LIMIT :most
+            LIMIT :max_rows
         ) AS before
     ),
     (
@@ -256,7 +256,7 @@ SELECT
             FROM forge_job
             WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
                 AND enqueued_at > :to_at
-            LIMIT :most
+            LIMIT :max_rows
         ) AS after
     )
 FROM /* rows v: queue_name text, kind text, status text */

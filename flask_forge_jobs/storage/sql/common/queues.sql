@@ -48,7 +48,7 @@ INSERT INTO forge_queue (
 SELECT
     :name, :max_workers, :paused, :done_days, :dead_days,
     :enabled, :base_seconds, :max_seconds, :now, :max_pending
-WHERE (SELECT COUNT(*) FROM forge_queue) < :most
+WHERE (SELECT COUNT(*) FROM forge_queue) < :max_queues
 ON CONFLICT (name) DO NOTHING
 RETURNING name
 
