@@ -1,7 +1,8 @@
 """Lease: for how long other workers leave the jobs of this one alone.
 
-It has no lock, because each attribute is set by one thread: ``refused_since`` by the
-loop's, ``is_claiming`` by the one that stops the worker, the others by the heartbeat's.
+It has no lock. The loop's thread sets ``refused_since``, the one that stops the worker
+``is_claiming``, both the loop's and the heartbeat's ``is_outdated``, which is never
+unset, and the heartbeat's the others.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Lease:
         self.returned_at = self.last_beat_at
         """When a heartbeat came after the end of a lease; earlier claims are void."""
         self.refused_since: float | None = None
-        """The start of the loop's round, or of the first one that failed."""
+        """When the loop's round began, or the first of those that failed in a row; None
+        between rounds. What was written since then may have been refused.
+        """
         self.is_outdated = False
         """Whether a newer package has migrated the database."""
         self.is_claiming = True
@@ -53,7 +56,7 @@ class Lease:
         return self.last_beat_at if since is None else min(since, self.last_beat_at)
 
     def may_claim(self) -> bool:
-        """Whether this worker may claim jobs."""
+        """Whether claimed jobs would be its own; a stop sets :attr:`is_claiming`."""
         if self._parent_pid is not None and os.getppid() != self._parent_pid:
             return False
         return not self.is_outdated and self.clock.since_boot() < self._ends_at

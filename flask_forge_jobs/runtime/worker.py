@@ -184,7 +184,7 @@ class RuntimeHandle:
 
     @property
     def abandoned_count(self) -> int:
-        """How many threads tasks that ignored their time limit block now."""
+        """The number of threads that run an abandoned job, past its time limit."""
         return self._parts.handover.abandoned_count
 
     @property

@@ -1,4 +1,4 @@
-"""Silence: how long each heartbeat has not moved, as one worker sees it.
+"""Heartbeat ages: how long each heartbeat has not moved, as one worker sees it.
 
 It is measured on the monotonic clock of the observer, so a jump of a wall clock neither
 kills a live job nor keeps a dead one.

@@ -48,7 +48,7 @@ class Strays:
         self._writer = writer
         self._claims = claims
         self._clock = clock
-        # Run to the latest claim when a heartbeat first found it.
+        # From each run to the number of the latest claim at its first sight.
         self._found: dict[RunId, int] = {}
 
     def note(self, owned: AbstractSet[RunId]) -> None:

@@ -19,7 +19,7 @@ from flask_forge_jobs.runtime.service import FIRST_S, Watch
 logger = get_logger(__name__)
 
 LONGEST_ROUND_S = 300.0  # more than all retries of an unreachable database take
-# A wake-up names a queue to look at, or is None for all of them, or this for none.
+# A wake-up is the name of a queue to look at, None for all queues, or this for none.
 WAKE = ""
 Inbox = SimpleQueue[str | None]
 
@@ -65,8 +65,8 @@ class Dispatcher:
     def notify(self, queue_name: str | None = None) -> None:
         """Look for work in a queue, or in all of them.
 
-        For all of them, the caller has just reached the database, so the rest after a
-        failure ends.
+        For all of them, the caller has just reached the database, so a pause after a
+        failure is over.
         """
         # Wake-ups of queues that others serve arrive as well.
         if queue_name is None or queue_name in self._rounds.queue_names:

@@ -1,9 +1,9 @@
-"""Handover: where the loop and the slots meet, under the worker's only lock.
+"""Handover: where the loop and the slots meet, under the only lock around jobs.
 
 A slot thread hands over its outcome and takes the next job in one step, without a
 database call and without waiting for the loop. The loop puts claimed jobs here and
 fetches outcomes. Nothing outside of this module takes the lock, so every method may be
-called from any thread, but from none that holds it.
+called from any thread.
 """
 
 from __future__ import annotations
