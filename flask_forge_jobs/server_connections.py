@@ -164,6 +164,8 @@ class ClientSocket(socket.socket):
         self._longest = longest
         self._request = RequestBuffer()
         self._taken = 0
+        # The size of a request that gunicorn has taken to its end; it has a copy.
+        self._copied = 0
         self._was_cut = False
         self._unsent = bytearray()
         self._budget = budget
@@ -216,6 +218,10 @@ class ClientSocket(socket.socket):
         chunk = bytes(self._request.data[self._taken : self._taken + size])
         self._taken += len(chunk)
         self._was_cut |= not chunk
+        if self._request.is_whole and self._taken == len(self._request.data):
+            # Frees the memory; the budget counts the copy until it is answered.
+            self._copied, self._taken = self._taken, 0
+            self._request.begin(self._copied)
         return chunk
 
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
@@ -255,16 +261,17 @@ class ClientSocket(socket.socket):
     def close(self) -> None:
         """Close the connection and drop its buffers."""
         self._request = RequestBuffer()
+        self._copied = 0
         self._unsent = bytearray()
         self._count()
         super().close()
 
     def _drop_taken(self) -> None:
         self._request.begin(self._taken)
-        self._taken = 0
+        self._taken = self._copied = 0
         self._count()
 
     def _count(self) -> None:
-        held = len(self._request.data) + len(self._unsent)
+        held = self._copied + len(self._request.data) + len(self._unsent)
         self._budget.add(held - self.held)
         self.held = held

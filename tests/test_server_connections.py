@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -91,11 +92,35 @@ def test_a_request_counts_until_it_is_answered(pair: Pair) -> None:
     assert served.gather()
     assert budget.used == served.held == len(SIZED + BODY)
     assert served.recv(10_000) == SIZED + BODY
+    assert served.send(b"") == 0  # counts anew
+    assert budget.used == served.held == len(SIZED + BODY)
     served.rest()
     assert budget.used == served.held == 0
     served.begin()
     assert not served.gather()
     assert budget.used == len(HEAD)
+
+
+def test_a_request_is_freed_once_it_is_taken(pair: Pair) -> None:
+    client, served, budget = pair
+    request = POST + b"Content-Length: 100000\r\n\r\n" + bytes(100_000)
+    client.sendall(request)
+
+    tracemalloc.start()
+    try:
+        while not served.gather():
+            pass
+        gathered, _ = tracemalloc.get_traced_memory()
+        while served.recv(8192):
+            pass
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert gathered > len(request) > 10 * taken
+    assert budget.used == len(request)
+    served.rest()
+    assert budget.used == 0
 
 
 def test_an_answer_counts_until_it_is_sent(pair: Pair) -> None:
