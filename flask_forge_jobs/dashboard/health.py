@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck
+from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.sentences import count
 
 WORKER_COMMAND = "flask forge-jobs worker"
 MIGRATE_COMMAND = "flask forge-jobs db migrate"
-_SECOND_MS = 1000.0
-_FEW_MS = 10.0
-_NEXT_TO_NOTHING_MS = 0.1
 
 
 class Tone(StrEnum):
@@ -67,19 +66,9 @@ def in_words(readiness: Readiness) -> Health:
         for fact in facts:
             if fact.tone is tone and fact.title is not None:
                 return Health(fact.title, tone, fact.reason or fact.words, facts)
-    workers = _count(readiness.workers, "worker is", "workers are")
+    workers = count(readiness.workers, "worker is", "workers are")
     answer = f"The database answers in {duration(readiness.answer_s)}"
     return Health("Healthy", Tone.GOOD, f"{answer}; {workers} live.", facts)
-
-
-def duration(seconds: float) -> str:
-    """Return a duration such as ``0.4 ms``, ``12 ms`` or ``1.3 s``."""
-    ms = seconds * _SECOND_MS
-    if ms < _NEXT_TO_NOTHING_MS:
-        return "less than 0.1 ms"
-    if ms >= _SECOND_MS:
-        return f"{seconds:.1f} s"
-    return f"{ms:.1f} ms" if ms < _FEW_MS else f"{ms:.0f} ms"
 
 
 def _database(check: ReadinessCheck, answer_s: float) -> Fact:
@@ -146,7 +135,3 @@ def _check(check: ReadinessCheck, name: str, *, is_known: bool) -> Fact:
 
 def _sentence(detail: str) -> str:
     return f"{detail[:1].upper()}{detail[1:]}."
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

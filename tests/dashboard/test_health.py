@@ -8,7 +8,6 @@ from flask_forge_jobs.dashboard.health import (
     MIGRATE_COMMAND,
     WORKER_COMMAND,
     Tone,
-    duration,
     in_words,
 )
 from flask_forge_jobs.errors import (
@@ -137,17 +136,3 @@ def test_a_standby_and_an_old_schema_are_told() -> None:
     assert migrated.title == "The database's schema is old"
     assert MIGRATE_COMMAND in {fact.command for fact in migrated.facts}
     assert written.title == "The database takes no writes"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.00004, "less than 0.1 ms"),
-        (0.00042, "0.4 ms"),
-        (0.0123, "12 ms"),
-        (0.9994, "999 ms"),
-        (1.26, "1.3 s"),
-    ],
-)
-def test_durations_are_short(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
