@@ -1,4 +1,4 @@
-"""The columns of a job, once: the inserts, their rows and the reads are made of them.
+"""The columns of jobs, queues and schedules, once: statements are made of them.
 
 A column that is only stored and shown has a field of :class:`.NewJob` and a line of
 :data:`NEW_JOB`, a field of :class:`.Job`, and its place in the tables and in the
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from operator import attrgetter
 
+from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.jobs import (
     FINAL,
     UNFINISHED,
@@ -20,7 +21,7 @@ from flask_forge_jobs.model.jobs import (
     JobSummary,
     NewJob,
 )
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE, QueueSettings
 
 Value = str | int | float | None
 
@@ -70,6 +71,10 @@ def new_row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Value, 
 JOB = tuple(each.name for each in fields(Job))
 """The columns of a job as read, which are its fields."""
 SUMMARY = tuple(each.name for each in fields(JobSummary))
+_QUEUE = tuple(each.name for each in fields(QueueSettings))
+SCHEDULE_DEFINITION = tuple(each.name for each in fields(ScheduleDefinition))
+"""The first columns of a schedule as read; the others are its own fields."""
+_SCHEDULE = (*SCHEDULE_DEFINITION, *(each.name for each in fields(Schedule)[1:]))
 
 
 def _shown(names: tuple[str, ...]) -> str:
@@ -91,6 +96,8 @@ FRAGMENTS = {
     "copied_of_v": _list(f"v.{name}" for name in _COPIED),
     "job_columns": _shown(JOB),
     "summary_columns": _shown(SUMMARY),
+    "queue_columns": _list(_QUEUE),
+    "schedule_columns": _list(_SCHEDULE),
     "waiting": _list(f"'{status}'" for status in WAITING),
     "unfinished": _list(f"'{status}'" for status in UNFINISHED),
     "unsuccessful": _list(f"'{status}'" for status in UNSUCCESSFUL),

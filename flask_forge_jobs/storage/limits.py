@@ -26,7 +26,6 @@ from flask_forge_jobs.model.limits import (
     check_scope,
 )
 from flask_forge_jobs.storage.database import Executor, Row, Transaction
-from flask_forge_jobs.storage.rows import rate_limit_from_row
 
 MAX_PAUSE_S = DAY_US / SECOND_US
 # A caller that returns a moment too early would wait twice.
@@ -118,7 +117,7 @@ class RateLimits:
         rows = self._database.read(
             lambda transaction: transaction.all("all_rate_limits", limit=limit)
         )
-        return [rate_limit_from_row(row) for row in rows]
+        return [RateLimit(*row) for row in rows]
 
     def put(self, scope: str, capacity: int, refill_per_sec: float) -> RateLimit:
         """Create a full bucket, or change one; its tokens are cut to the capacity.
@@ -194,7 +193,7 @@ class RateLimits:
 def _only(scope: str, rows: list[Row]) -> RateLimit:
     if not rows:
         raise RateLimitNotFoundError(scope)
-    return rate_limit_from_row(rows[0])
+    return RateLimit(*rows[0])
 
 
 class ConcurrencyLimits:

@@ -36,6 +36,9 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.rows import queue_from_row
 
+# The columns that a caller chooses.
+_STORED = ("name", *QueueChanges.__annotations__)
+
 
 class QueueConfig:
     """Reads and changes the settings of queues."""
@@ -277,17 +280,7 @@ class QueueConfig:
 
 
 def _parameters(settings: QueueSettings) -> dict[str, Parameter]:
-    return {
-        "name": settings.name,
-        "max_workers": settings.max_workers,
-        "paused": settings.paused,
-        "done_days": settings.retain_done_for_days,
-        "dead_days": settings.retain_dead_for_days,
-        "enabled": settings.backoff_enabled,
-        "base_seconds": settings.backoff_base_seconds,
-        "max_seconds": settings.backoff_max_seconds,
-        "max_pending": settings.max_pending,
-    }
+    return {name: getattr(settings, name) for name in _STORED}
 
 
 def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import StorageCorruptError
@@ -19,7 +19,6 @@ from flask_forge_jobs.model.instants import (
     to_micros,
 )
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus, JobSummary
-from flask_forge_jobs.model.limits import RateLimit
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.workers import (
     QueueSlots,
@@ -28,7 +27,7 @@ from flask_forge_jobs.model.workers import (
     Worker,
     WorkerLoad,
 )
-from flask_forge_jobs.storage.columns import JOB, SUMMARY
+from flask_forge_jobs.storage.columns import SCHEDULE_DEFINITION
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_names
 
 # Larger than any number of rows and any age.
@@ -76,8 +75,26 @@ def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
         return ()
 
 
-# Of columns that are stored otherwise than as the field of a job.
-_DECODERS: Mapping[str, Callable[[Any], object]] = {
+def _reader(
+    model: type[M], /, **decoders: Callable[[Any], object]
+) -> Callable[[Row], M]:
+    """Return what makes a model of a row: its fields, in their order.
+
+    ``decoders`` are of columns that are stored otherwise than as the field.
+    """
+    names = [each.name for each in fields(model)]  # type: ignore[arg-type]  # dataclasses
+    decoded = tuple(decoders.items())
+
+    def read(row: Row) -> M:
+        values: dict[str, Any] = dict(zip(names, row, strict=True))
+        for name, decode in decoded:
+            values[name] = decode(values[name])
+        return model(**values)
+
+    return read
+
+
+_OF_SUMMARY: Mapping[str, Callable[[Any], object]] = {
     "status": JobStatus,
     "enqueued_at": from_micros,
     "scheduled_at": from_micros,
@@ -86,81 +103,43 @@ _DECODERS: Mapping[str, Callable[[Any], object]] = {
     "heartbeat_at": optional_from_micros,
     "cancel_requested_at": optional_from_micros,
     "dedupe_key": shown_key,
-    "error_history": error_history_from_text,
 }
-_DECODED = tuple((name, _DECODERS[name]) for name in SUMMARY if name in _DECODERS)
-
-
-@_naming_damage
-def job_from_row(row: Row) -> Job:
-    """Return the job of a row of ``get_job``."""
-    values: dict[str, Any] = dict(zip(JOB, row, strict=True))
-    for name, decode in _DECODERS.items():
-        values[name] = decode(values[name])
-    return Job(**values)
-
-
-@_naming_damage
-def summary_from_row(row: Row) -> JobSummary:
-    """Return the job of a row of ``get_summaries``."""
-    values: dict[str, Any] = dict(zip(SUMMARY, row, strict=True))
-    for name, decode in _DECODED:
-        values[name] = decode(values[name])
-    return JobSummary(**values)
-
-
-def queue_from_row(row: Row) -> QueueSettings:
-    """Return the settings of a row of ``get_queue`` and its like."""
-    (
-        name, max_workers, paused, retain_done, retain_dead, backoff_enabled,
-        backoff_base, backoff_max, throttle_attempts, throttled_until, updated_at,
-        max_pending,
-    ) = row  # fmt: skip
-    return QueueSettings(
-        name=name,
-        max_workers=max_workers,
-        paused=bool(paused),
-        retain_done_for_days=retain_done,
-        retain_dead_for_days=retain_dead,
-        backoff_enabled=bool(backoff_enabled),
-        backoff_base_seconds=backoff_base,
-        backoff_max_seconds=backoff_max,
-        throttle_attempts=throttle_attempts,
-        throttled_until=optional_from_micros(throttled_until),
-        updated_at=optional_from_micros(updated_at),
-        max_pending=max_pending,
-    )
+summary_from_row = _naming_damage(_reader(JobSummary, **_OF_SUMMARY))
+"""Return the job of a row of ``get_summaries``."""
+job_from_row = _naming_damage(
+    _reader(Job, error_history=error_history_from_text, **_OF_SUMMARY)
+)
+"""Return the job of a row of ``get_job``."""
+queue_from_row = _reader(
+    QueueSettings,
+    paused=bool,
+    backoff_enabled=bool,
+    throttled_until=optional_from_micros,
+    updated_at=optional_from_micros,
+)
+"""Return the settings of a row of ``get_queue`` and its like."""
+slot_from_row = _reader(Slot, started_at=from_micros, heartbeat_at=from_micros)
+"""Return the slot of a row of ``all_slots`` or ``slots_of_queue``."""
+worker_from_row = _reader(
+    Worker,
+    queues=lambda names: tuple(names.split(",")) if names else (),
+    heartbeat_at=from_micros,
+)
+"""Return the worker process of a row of ``all_workers`` or ``live_workers``."""
+_definition_from_row = _reader(ScheduleDefinition, enabled=bool)
+_rest_from_row = _reader(
+    Schedule,
+    created_at=from_micros,
+    updated_at=from_micros,
+    last_fired_at=optional_from_micros,
+    next_fire_at=optional_from_micros,
+)
 
 
 def schedule_from_row(row: Row) -> Schedule:
     """Return the schedule of a row of ``get_schedule`` and its like."""
-    (
-        name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
-        dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at,
-        catch_up, catch_up_limit, declared_by, declared_as,
-    ) = row  # fmt: skip
-    return Schedule(
-        ScheduleDefinition(
-            name=name,
-            kind=kind,
-            cron_expr=cron_expr,
-            payload=payload,
-            queue_name=queue_name,
-            timezone=timezone,
-            enabled=bool(enabled),
-            max_attempts=max_attempts,
-            dedupe_key=dedupe_key,
-            catch_up=catch_up,
-            catch_up_limit=catch_up_limit,
-        ),
-        created_at=from_micros(created_at),
-        updated_at=from_micros(updated_at),
-        last_fired_at=optional_from_micros(last_fired_at),
-        next_fire_at=optional_from_micros(next_fire_at),
-        last_error=last_error,
-        declared_by=declared_by,
-        declared_as=declared_as,
-    )
+    count = len(SCHEDULE_DEFINITION)
+    return _rest_from_row((_definition_from_row(row[:count]), *row[count:]))
 
 
 def schedule_parameters(schedule: Schedule) -> dict[str, Parameter]:
@@ -180,30 +159,6 @@ def schedule_parameters(schedule: Schedule) -> dict[str, Parameter]:
 def within_micros(within_s: float | None) -> int:
     """Return the maximum age of a heartbeat in microseconds; None means any age."""
     return FOREVER_US if within_s is None else int(within_s * SECOND_US)
-
-
-def slot_from_row(row: Row) -> Slot:
-    """Return the slot of a row of ``all_slots`` or ``slots_of_queue``."""
-    slot_id, queue_name, worker_id, started_at, heartbeat_at, current_job = row
-    return Slot(
-        slot_id=slot_id,
-        queue_name=queue_name,
-        worker_id=worker_id,
-        started_at=from_micros(started_at),
-        heartbeat_at=from_micros(heartbeat_at),
-        current_job_id=current_job,
-    )
-
-
-def worker_from_row(row: Row) -> Worker:
-    """Return the worker process of a row of ``all_workers`` or ``live_workers``."""
-    worker_id, worker_name, queues, heartbeat_at = row
-    return Worker(
-        worker_id=worker_id,
-        worker_name=worker_name,
-        queues=tuple(queues.split(",")) if queues else (),
-        heartbeat_at=from_micros(heartbeat_at),
-    )
 
 
 def service_ages_to_text(services: Iterable[ServiceAge]) -> str | None:
@@ -228,19 +183,6 @@ def worker_load_from_rows(worker: Row, slots: Sequence[Row]) -> WorkerLoad:
         live_slot_count=sum(int(row[3]) for row in slots),
         in_flight_count=sum(int(row[4]) for row in slots),
         heartbeat_age_s=max(int(worker[-1]), 0) // SECOND_US,
-    )
-
-
-def rate_limit_from_row(row: Row) -> RateLimit:
-    """Return the bucket of a row of ``get_rate_limit`` and its like."""
-    scope, capacity, refill_per_sec, tokens, refilled_at, read_at = row
-    return RateLimit(
-        scope=scope,
-        capacity=capacity,
-        refill_per_sec=refill_per_sec,
-        stored_tokens=tokens,
-        refilled_at_us=refilled_at,
-        read_at_us=read_at,
     )
 
 

@@ -43,7 +43,9 @@ NUMBERS |= {
     "known",
 }
 NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
-NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds", "closed"}
+NUMBERS |= {"done_days", "dead_days", "closed"}
+NUMBERS |= {"retain_done_for_days", "retain_dead_for_days"}
+NUMBERS |= {"backoff_base_seconds", "backoff_max_seconds"}
 NUMBERS |= {
     "catch_up_limit",
     "overdue_us",
@@ -54,7 +56,7 @@ NUMBERS |= {
     "max_pending",
 }
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
-BOOLEANS |= {"was_cancelled", "by_user"}
+BOOLEANS |= {"was_cancelled", "by_user", "backoff_enabled"}
 JSON = {"rows", "queues", "kinds", "statuses"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 

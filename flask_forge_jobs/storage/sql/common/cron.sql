@@ -1,10 +1,5 @@
 -- Cron schedules. They are few, so no statement needs an index.
 
--- fragment: schedule_columns
-    name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
-    dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at,
-    catch_up, catch_up_limit, declared_by, declared_as
-
 -- name: all_schedules
 SELECT /* use schedule_columns */
 FROM forge_cron

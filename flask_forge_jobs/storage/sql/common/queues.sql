@@ -1,8 +1,3 @@
--- fragment: queue_columns
-    name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
-    backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
-    throttled_until, updated_at, max_pending
-
 -- name: get_queue
 SELECT /* use queue_columns */
 FROM forge_queue
@@ -46,8 +41,8 @@ INSERT INTO forge_queue (
     backoff_enabled, backoff_base_seconds, backoff_max_seconds, updated_at, max_pending
 )
 SELECT
-    :name, :max_workers, :paused, :done_days, :dead_days,
-    :enabled, :base_seconds, :max_seconds, :now, :max_pending
+    :name, :max_workers, :paused, :retain_done_for_days, :retain_dead_for_days,
+    :backoff_enabled, :backoff_base_seconds, :backoff_max_seconds, :now, :max_pending
 WHERE (SELECT COUNT(*) FROM forge_queue) < :max_queues
 ON CONFLICT (name) DO NOTHING
 RETURNING name
@@ -56,9 +51,11 @@ RETURNING name
 UPDATE forge_queue
 SET
     max_workers = :max_workers, paused = :paused,
-    retain_done_for_days = :done_days, retain_dead_for_days = :dead_days,
-    backoff_enabled = :enabled, backoff_base_seconds = :base_seconds,
-    backoff_max_seconds = :max_seconds, max_pending = :max_pending, updated_at = :now
+    retain_done_for_days = :retain_done_for_days,
+    retain_dead_for_days = :retain_dead_for_days, backoff_enabled = :backoff_enabled,
+    backoff_base_seconds = :backoff_base_seconds,
+    backoff_max_seconds = :backoff_max_seconds, max_pending = :max_pending,
+    updated_at = :now
 WHERE name = :name
 
 -- name: queue_bounds

@@ -65,13 +65,7 @@ WHERE first_at IS NOT NULL
 -- Everything for the overview in one statement, as arrays of arrays.
 SELECT
     (
-        SELECT json_group_array(
-            json_array(
-                name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
-                backoff_enabled, backoff_base_seconds, backoff_max_seconds,
-                throttle_attempts, throttled_until, updated_at, max_pending
-            )
-        )
+        SELECT json_group_array(json_array(/* use queue_columns */))
         FROM (SELECT * FROM forge_queue ORDER BY name)
     ),
     (
