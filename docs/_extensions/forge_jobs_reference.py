@@ -16,7 +16,6 @@ from sphinx.util.typing import ExtensionMetadata
 from flask_forge_jobs import errors, signals
 from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES
 from flask_forge_jobs.api.openapi.document import (
-    PLACEHOLDER,
     Document,
     document,
     refusals_of,
@@ -66,7 +65,7 @@ def route_lines() -> Lines:
         for route in routes:
             if tag_of(route) != tag or route.path in twins:
                 continue
-            path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
+            path = route.template
             operation = served[path][route.method.lower()]
             yield f"``{route.method} {path}``"
             yield from operation_lines(route, operation)

@@ -25,7 +25,8 @@ Answer = Schema | Field[Any] | None
 PAGE_CONTENT_TYPE = "text/html; charset=utf-8"
 # A browser that shows data as a page runs nothing in it.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
-_PLACEHOLDER = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
+PLACEHOLDER = re.compile(r"<(?:[a-z_]+:)?(?P<name>[a-z_]+)>")
+_LAST = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
 
 
 class Reach(Enum):
@@ -104,6 +105,11 @@ class Route:
             raise TypeError(f"{self.endpoint}: the path has no <{placeholder}>")
 
     @property
+    def template(self) -> str:
+        """The path with its placeholders in braces."""
+        return PLACEHOLDER.sub(r"{\g<name>}", self.path)
+
+    @property
     def mutates(self) -> bool:
         """Whether the route may change what is stored."""
         return self.method != "GET" and self.permission not in {
@@ -151,7 +157,7 @@ def add_converters(urls: Map, routes: Sequence[Route]) -> None:
     ``/v1/jobs/list`` is 405 and not a request for the job ``list``.
     """
     for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH):
-        match = _PLACEHOLDER.fullmatch(path)
+        match = _LAST.fullmatch(path)
         if match is None:
             raise ValueError(f"{path} does not end with a placeholder")
         taken = _words(match["folder"], routes)

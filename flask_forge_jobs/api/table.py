@@ -10,6 +10,7 @@ from flask_forge_jobs.api.v1 import (
     description,
     enqueue,
     health,
+    me,
     rate_limits,
 )
 from flask_forge_jobs.api.v1 import bulk as v1_bulk
@@ -21,7 +22,7 @@ from flask_forge_jobs.api.v1 import series as v1_series
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
     activity, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron, v1_queues,
-    enqueue, health, rate_limits,
+    enqueue, health, me, rate_limits,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

@@ -101,6 +101,11 @@ class Principal:
         return cls(principal_id, ROLES[role], limited_to)
 
     @property
+    def roles(self) -> list[str]:
+        """The roles whose permissions the caller has, the smallest first."""
+        return [name for name, needed in ROLES.items() if needed <= self.permissions]
+
+    @property
     def caller_id(self) -> str:
         """Whom a request key belongs to: this caller with exactly these queues."""
         if self.queues is None:

@@ -12,8 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.openapi.document import PLACEHOLDER, document
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.openapi.document import document
+from flask_forge_jobs.api.routes import PLACEHOLDER, Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.clock import SystemClock
@@ -75,7 +75,7 @@ def described() -> dict[str, Any]:
 
 def sample(route: Route) -> Sample:
     """Return a request of a route; only parameters that must be there are sent."""
-    path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
+    path = route.template
     operation = described()["paths"][path][route.method.lower()]
     name = SCHEDULE if "/cron/" in path else QUEUE
     placeholders = {each: quote(name) for each in PLACEHOLDER.findall(route.path)}

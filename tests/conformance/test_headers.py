@@ -9,7 +9,6 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.openapi.document import PLACEHOLDER
 from flask_forge_jobs.api.openapi.headers import components
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
@@ -41,7 +40,7 @@ PAGED = tuple(
 
 
 def operation(route: Route) -> dict[str, Any]:
-    path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
+    path = route.template
     found: dict[str, Any] = described()["paths"][path][route.method.lower()]
     return found
 

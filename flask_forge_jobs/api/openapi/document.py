@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from importlib.metadata import version
@@ -13,11 +12,10 @@ from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES, Problem
 from flask_forge_jobs.api.openapi import headers
 from flask_forge_jobs.api.openapi.headers import NOT_MODIFIED
 from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Examples, Shapes
-from flask_forge_jobs.api.routes import Answer, Route
+from flask_forge_jobs.api.routes import PLACEHOLDER, Answer, Route
 from flask_forge_jobs.api.schemas import bounds
 
 Document = dict[str, Any]
-PLACEHOLDER = re.compile(r"<(?:[a-z_]+:)?(?P<name>[a-z_]+)>")
 _SCHEME = "bearer"
 # A look-up accepts any text; a request that creates something needs a valid name.
 _SEGMENT: Document = {"minLength": 1, "pattern": "^[^/]+$"}
@@ -45,8 +43,9 @@ def document(routes: Iterable[Route]) -> Document:
     shapes = Shapes()
     paths: dict[str, Document] = {}
     for route in known:
-        path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, shapes)
+        paths.setdefault(route.template, {})[route.method.lower()] = _operation(
+            route, shapes
+        )
     named = shapes.components() | error_schemas()
     _add_examples(paths, Examples(named))
     statuses = {status for route in known for status in refusals_of(route)}
