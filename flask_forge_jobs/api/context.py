@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import current_app, request
 from marshmallow import Schema
 
+from flask_forge_jobs.api.composer import Composer
 from flask_forge_jobs.api.options import BlueprintOptions, MetricsAuth
 from flask_forge_jobs.api.request import (
     load_body,
@@ -62,7 +62,7 @@ class Api:
         self.options = options
         self.routes = routes
         self._expensive_reads = ExpensiveReads()
-        self._composing = threading.Lock()
+        self.composer = Composer(options.clock)
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}
         self.last_overview = LastBody()
@@ -217,14 +217,6 @@ class Api:
     def reading_much(self) -> AbstractContextManager[None]:
         """Return the lock of an expensive read; raises as :meth:`reading`."""
         return self._expensive_reads.alone(self.principal.id)
-
-    def composing_much(self) -> AbstractContextManager[object]:
-        """Return the lock under which one large answer at a time is composed.
-
-        Threads that compute at once are no faster, but all other requests wait for
-        each. Nothing is read from the storage meanwhile, because that may hang.
-        """
-        return self._composing
 
     def request_key(self, operation: str) -> RequestKey | None:
         """Return the request's idempotency key for an operation, if it has one.

@@ -70,6 +70,11 @@ def array_response(items: Sequence[object], total: int | None = None) -> Respons
     return counted(json_response(items), len(items) if total is None else total)
 
 
+def encoded_array_response(items: Sequence[bytes], total: int) -> Response:
+    """Return a JSON array of items that are already JSON."""
+    return counted(encoded_response(b"[%b]" % b",".join(items)), total)
+
+
 def written_array_response(items: Sequence[str]) -> Response:
     """Return a JSON array of items written by :func:`writer`."""
     return counted(encoded_response(f"[{','.join(items)}]".encode()), len(items))

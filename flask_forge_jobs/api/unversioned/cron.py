@@ -10,9 +10,10 @@ from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
-    array_response,
     dumper,
     empty_response,
+    encode,
+    encoded_array_response,
     enqueued_response,
     truncated,
 )
@@ -31,10 +32,13 @@ _DEDUPE = schemas.DedupeRequestSchema()
 def list_schedules(api: Api) -> Response:
     """Return the cron schedules, by name, up to 1,000 or 4 MiB of payloads."""
     listing = cron.list_schedules(api.storage, redactor=api.redactor)
-    with api.composing_much():
-        schedules = [_DUMP(schedule) for schedule in listing.schedules]
-        response = array_response(schedules, listing.total)
+    schedules = api.composer.compose(listing.schedules, _write)
+    response = encoded_array_response(schedules, listing.total)
     return truncated(response, len(schedules), listing.total)
+
+
+def _write(schedule: cron.ScheduleDetail) -> bytes:
+    return encode(_DUMP(schedule))
 
 
 def set_enabled(api: Api, name: str) -> Response:

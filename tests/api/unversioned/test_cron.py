@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -9,8 +9,6 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import array_response
 from flask_forge_jobs.api.unversioned import cron as views
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.errors import QueueFullError
@@ -20,6 +18,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
+from tests.api.noting import Composing
 from tests.support.jobs import claim_one
 from tests.support.sql import Sql
 
@@ -60,24 +59,18 @@ def test_the_answer_is_composed_by_one_thread_at_a_time_and_read_by_any(
 ) -> None:
     """Reading may hang, and must not hold the lock meanwhile."""
     storage.cron.create(NIGHTLY)
-    lock = threading.Lock()
-    seen: list[tuple[str, bool]] = []
-
-    def noting(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*args: Any) -> Any:
-            seen.append((name, lock.locked()))
-            return act(*args)
-
-        return noted
-
-    monkeypatch.setattr(Api, "composing_much", lambda _: lock)
-    monkeypatch.setattr(storage.cron, "all", noting("read", storage.cron.all))
-    monkeypatch.setattr(cron, "detail", noting("mask", cron.detail))
-    monkeypatch.setattr(views, "array_response", noting("write", array_response))
+    storage.cron.create(replace(NIGHTLY, name="weekly"))
+    composing = Composing(monkeypatch)
+    composing.note(storage.cron, "all")
+    composing.note(cron, "detail")
+    composing.note(views, "encode")
     answer = mount(storage).get(f"{PREFIX}/cron")
 
-    assert answer.status_code == 200
-    assert seen == [("read", False), ("mask", True), ("write", True)]
+    assert answer.json is not None
+    assert [each["name"] for each in answer.json] == ["nightly", "weekly"]
+    # Each is masked and written in turn, so that there is a pause after each.
+    each_of_them = [("detail", True), ("encode", True)]
+    assert composing.seen == [("all", False), *each_of_them, *each_of_them]
 
 
 def test_schedules_are_listed_with_the_13_keys_of_the_reference(

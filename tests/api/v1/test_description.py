@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import json
-import threading
 
 import pytest
-from flask import Response
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.openapi.document import document
-from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.v1 import description
 from tests.api.mounting import PREFIX
+from tests.api.noting import Composing
 
 
 def test_the_document_is_served_with_its_mount_point(client: FlaskClient) -> None:
@@ -38,16 +35,8 @@ def test_the_document_knows_where_a_proxy_mounts_the_application(
 def test_the_document_is_composed_by_one_thread_at_a_time(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = threading.Lock()
-    seen: list[bool] = []
-
-    def noted(value: object) -> Response:
-        seen.append(lock.locked())
-        return json_response(value)
-
-    monkeypatch.setattr(Api, "composing_much", lambda _: lock)
-    monkeypatch.setattr(description, "json_response", noted)
+    composing = Composing(monkeypatch)
+    composing.note(description, "encode")
     client.get(f"{PREFIX}/v1/openapi.json")
 
-    assert seen == [True]
-    assert not lock.locked()
+    assert composing.seen == [("encode", True)]
