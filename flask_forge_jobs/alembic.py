@@ -23,6 +23,7 @@ _PLUGINS_SINCE = (1, 18)
 # By name, not by prefix: an application may have a table forge_customer.
 TABLES = frozenset(
     {
+        "forge_attempt",
         "forge_audit",
         "forge_cron",
         "forge_follow_up",
@@ -46,6 +47,7 @@ ROUTINES = frozenset(
         "forge_check_version",
         "forge_claim",
         "forge_count_jobs",
+        "forge_delete_parts",
         "forge_enqueue",
         "forge_finish",
         "forge_promote",
@@ -57,6 +59,7 @@ ROUTINES = frozenset(
         "forge_job_count_delete",
         "forge_job_count_insert",
         "forge_job_count_update",
+        "forge_job_delete",
     }
 )
 

@@ -24,8 +24,6 @@ PAGE = (ROOT / "docs" / "explanation" / "glossary.rst").read_text("utf-8")
 TERMS_AT, PLAIN_AT, RETIRED_AT = (
     PAGE.index(f"\n{title}\n---") for title in ("Terms", "Plain words", "Retired words")
 )
-# A host that is a machine, or the header of a request.
-HOSTS = {"hosts", "HostList"}
 
 
 def words_of(name: str) -> list[str]:
@@ -155,7 +153,7 @@ def metrics(storage: Storage) -> set[str]:
 def test_the_lists_are_not_empty(fields: set[str]) -> None:
     assert len(terms()) > 40
     assert len(known_words()) > 100
-    assert {"pod", "seat", "host", "revive"} <= retired_words()
+    assert {"pod", "seat", "revive"} <= retired_words()
     assert {"forge_job", "forge_worker", "forge_schema"} <= tables()
     assert {"worker_id", "concurrency_key", "scheduled_at"} <= columns()
     assert {"claim", "rescue"} <= statements()
@@ -201,7 +199,7 @@ def test_no_retired_word_is_left_in_the_command_line() -> None:
 
 
 def test_no_module_and_no_class_has_a_retired_word() -> None:
-    assert retired(modules_and_classes()) == HOSTS
+    assert retired(modules_and_classes()) == set()
 
 
 def test_classes_that_the_glossary_names_exist() -> None:

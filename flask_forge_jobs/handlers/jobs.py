@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
 from flask_forge_jobs.handlers.filters import IN_LISTING, IN_QUERY, checked_filter
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
+from flask_forge_jobs.model.attempts import Attempt
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
 from flask_forge_jobs.model.endings import Ending
+from flask_forge_jobs.model.instants import whole_milliseconds
 from flask_forge_jobs.model.jobs import (
     ErrorEntry,
     Job,
@@ -77,13 +79,15 @@ class JobRecord(JobDetail):
     redacted: bool
     # The last 20 frames of the task's last exception.
     traceback: str | None
+    # The first and the newest 30, the oldest first; the one under way comes last.
+    attempts: Sequence[Attempt]
 
 
 def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
-    """Return one job with payload, history, progress, result and timings."""
+    """Return one job with payload, attempts, progress, result and timings."""
     require_possible_id(job_id)
-    job = storage.job_reader.get(job_id)
-    shown, stored = (_record(job, each) for each in (redactor, Unmasked()))
+    job, attempts = storage.job_reader.with_attempts(job_id)
+    shown, stored = (_record(job, attempts, each) for each in (redactor, Unmasked()))
     return replace(shown, redacted=shown != stored)
 
 
@@ -116,7 +120,7 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
     )
 
 
-def _record(job: Job, redactor: Redactor) -> JobRecord:
+def _record(job: Job, attempts: Sequence[Attempt], redactor: Redactor) -> JobRecord:
     started, ended = job.started_at, job.completed_at
     return JobRecord(
         row=job,
@@ -127,10 +131,11 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
         progress=_progress(job.progress, redactor),
         result=_json_value(job.result, redactor),
         result_error=job.result_error,
-        wait_ms=_milliseconds(job.scheduled_at, started),
-        run_ms=_milliseconds(started, ended),
+        wait_ms=whole_milliseconds(job.scheduled_at, started),
+        run_ms=whole_milliseconds(started, ended),
         redacted=False,
         traceback=job.traceback,
+        attempts=attempts,
     )
 
 
@@ -138,12 +143,6 @@ def _progress(text: str | None, redactor: Redactor) -> object:
     """Return progress as an object, which readers expect."""
     value = _json_value(text, redactor)
     return value if value is None or isinstance(value, dict) else {"value": value}
-
-
-def _milliseconds(start: datetime | None, end: datetime | None) -> int | None:
-    if start is None or end is None or end < start:
-        return None
-    return (end - start) // timedelta(milliseconds=1)
 
 
 def list_jobs(

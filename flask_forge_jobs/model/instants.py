@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 MICROSECOND = timedelta(microseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 MILLISECOND_US = 1000
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -35,6 +36,17 @@ def optional_from_micros(micros: int | None) -> datetime | None:
 def optional_to_micros(instant: datetime | None) -> int | None:
     """Like :func:`to_micros`, passing ``None`` through."""
     return None if instant is None else to_micros(instant)
+
+
+def whole_milliseconds(start: datetime | None, end: datetime | None) -> int | None:
+    """Return the whole milliseconds between two instants.
+
+    None if one is missing, or if they are in the wrong order because a clock was set
+    back.
+    """
+    if start is None or end is None or end < start:
+        return None
+    return (end - start) // _MILLISECOND
 
 
 def format_instant(instant: datetime) -> str:

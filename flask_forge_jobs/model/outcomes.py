@@ -118,6 +118,10 @@ class Snooze(Throttled):
         super().__init__(retry_after_s, scope=ThrottleScope.JOB, reason=reason)
 
 
+class Postponed(Snooze):
+    """The task did not start: it is missing, or its concurrency limit is full."""
+
+
 class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an error
     """The job cannot succeed; return or raise it from a task to end all attempts.
 

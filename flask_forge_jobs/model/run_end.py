@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flask_forge_jobs.model.attempts import AttemptEnding, RunSpan
 from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
@@ -65,6 +66,11 @@ class RunEnd(StrEnum):
         """How the job ends, if it does without being done."""
         return _ENDINGS.get(self)
 
+    @property
+    def attempt_ending(self) -> AttemptEnding:
+        """How the attempt ended, unless more is known of it."""
+        return AttemptEnding.FAILED if self is RunEnd.DEAD else AttemptEnding(self)
+
 
 _ENDINGS = {RunEnd.DEAD: Ending.DEAD, RunEnd.CANCELLED: Ending.CANCELLED}
 
@@ -79,6 +85,8 @@ class JobUpdate:
         result: Canonical JSON text of the task's value.
         result_error: Why the value is not kept.
         uncount: The attempt does not count.
+        is_timeout: The time limit ended the run.
+        is_snooze: One of our own limits throttled it, not the remote side.
         is_counted: A throttle raises the job's ``throttle_attempts``.
         cool_down_s: Hint for cooling down the whole queue; None leaves it alone.
         run_us: Duration of the run; None if it never started.
@@ -87,6 +95,8 @@ class JobUpdate:
         concurrency_key: Under which a concurrency limit admitted the run, or None.
         was_tried: A write has failed, but may have been stored.
         is_cancelled: The job ends as cancelled by a user, ``error`` says so.
+        span: When and where the task ran; None if it never started, or if it was done
+            at the first claim, because nothing more is stored of that attempt.
     """
 
     job: ClaimedJob
@@ -98,6 +108,8 @@ class JobUpdate:
     result_error: str | None = None
     uncount: bool = False
     is_throttle: bool = False
+    is_timeout: bool = False
+    is_snooze: bool = False
     is_counted: bool = True
     cool_down_s: float | None = None
     run_us: int | None = None
@@ -107,6 +119,7 @@ class JobUpdate:
     was_tried: bool = False
     is_cancelled: bool = False
     follow_ups: FollowUps | None = None
+    span: RunSpan | None = None
 
     @property
     def end(self) -> RunEnd:
@@ -117,10 +130,20 @@ class JobUpdate:
             return RunEnd.THROTTLED if self.is_throttle else RunEnd.RELEASED
         return RunEnd(self.status)
 
+    @property
+    def attempt_ending(self) -> AttemptEnding:
+        """How the attempt ends."""
+        ending = self.end.attempt_ending
+        if ending is AttemptEnding.FAILED and self.is_timeout:
+            return AttemptEnding.TIMED_OUT
+        if ending is AttemptEnding.THROTTLED and self.is_snooze:
+            return AttemptEnding.SNOOZED
+        return ending
+
     def cancel(self, message: str) -> None:
         """Make it the end of a job that a user has cancelled."""
         self.status, self.error, self.delay_s = JobStatus.DEAD, message, None
-        self.is_cancelled = True
+        self.traceback, self.is_cancelled = None, True
 
     def follow_up(self) -> NewJob | None:
         """Return the job that follows this one's end, if one does."""
@@ -185,7 +208,9 @@ def end_of_run(
         trace = getattr(outcome, "traceback", None)
         is_dead = is_final(job, TimeoutError())
         outcome = Dead(message, trace) if is_dead else Failed(message, None, trace)
-    return _unfinished(job, outcome, delay_s)
+    update = _unfinished(job, outcome, delay_s)
+    update.is_timeout = reason is CancelReason.TIMEOUT
+    return update
 
 
 def end_of_failure(
@@ -209,8 +234,10 @@ def end_of_lost_run(
     crashes: int,
     is_asked: bool,
     cancel_reason: str | None,
-) -> tuple[RunEnd, str]:
+) -> tuple[RunEnd, str, AttemptEnding]:
     """Return how a run ends whose worker fell silent, and the job's last error.
+
+    Its attempt has crashed, unless a user asked it to stop.
 
     Args:
         attempts: Attempts of the job, this one included.
@@ -220,11 +247,13 @@ def end_of_lost_run(
         cancel_reason: The user's words, or None.
     """
     if is_asked:
-        return RunEnd.CANCELLED, cancelled_message(cancel_reason)
+        text = cancelled_message(cancel_reason)
+        return RunEnd.CANCELLED, text, AttemptEnding.CANCELLED
     if crashes + 1 >= MAX_CRASHES:
         text = f"{REAPED_MESSAGE}: its worker process died {crashes + 1} times"
-        return RunEnd.DEAD, text
-    return RunEnd.FAILED if attempts < max_attempts else RunEnd.DEAD, REAPED_MESSAGE
+        return RunEnd.DEAD, text, AttemptEnding.CRASHED
+    end = RunEnd.FAILED if attempts < max_attempts else RunEnd.DEAD
+    return end, REAPED_MESSAGE, AttemptEnding.CRASHED
 
 
 def stop_grace_s(reason: CancelReason | None, grace_s: float) -> float:
@@ -259,6 +288,7 @@ def _unfinished(
                 error=outcome.reason,
                 uncount=True,
                 is_throttle=True,
+                is_snooze=isinstance(outcome, Snooze),
                 is_counted=_is_counted(job, outcome),
                 cool_down_s=outcome.retry_after_s if whole_queue else None,
             )

@@ -140,5 +140,17 @@ def shares(
     return by_worker
 
 
+def slot_number(slot_id: str | None, queue_name: str) -> int | None:
+    """Return the number of a slot in its queue and worker; None without one.
+
+    ``slot_id`` may be a worker's id, of a job that no slot has reported yet.
+    """
+    prefix = f"{queue_name}-"
+    if slot_id is None or not slot_id.startswith(prefix):
+        return None
+    number = slot_id[len(prefix) :].partition("-")[0]
+    return int(number) if number.isdecimal() else None
+
+
 def _turn(queue: str, worker: str) -> int:
     return crc32(f"{queue}\0{worker}".encode())

@@ -40,6 +40,7 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
         "row.ending": _ENDING,
         "result_error": {"type": ["string", "null"]},
         "traceback": {"type": ["string", "null"]},
+        "attempts": {"type": "array"},
     },
     "N-13": _OF_SCHEDULES,
     "N-14": _OF_SCHEDULES,

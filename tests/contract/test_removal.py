@@ -54,7 +54,7 @@ def test_contents_tells_ours_from_others(settings: DatabaseSettings) -> None:
 
     assert alone is not None
     assert alone.others == ()
-    assert len(alone.tables) == 14
+    assert len(alone.tables) == 15
     assert all(table.startswith("forge_") for table in alone.tables)
     assert alone.jobs == {"pending": 2}
     more = {"forge_job", "greet", "mood"} if settings.backend == "postgres" else set()
@@ -93,7 +93,7 @@ def test_remove_takes_nothing_that_something_refers_to(
 
     found = contents(settings)
     assert found is not None
-    assert (len(found.tables), found.jobs) == (14, {"pending": 2})
+    assert (len(found.tables), found.jobs) == (15, {"pending": 2})
 
 
 def test_a_file_that_is_no_database_is_named_and_left(tmp_path: Path) -> None:

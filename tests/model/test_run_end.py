@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flask_forge_jobs.model.attempts import AttemptEnding
 from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus
@@ -182,13 +183,7 @@ def test_a_request_to_stop_decides_how_unfinished_work_ends(
     [
         (1, 0, False, RunEnd.FAILED, REAPED_MESSAGE),
         (5, 0, False, RunEnd.DEAD, REAPED_MESSAGE),
-        (
-            1,
-            2,
-            False,
-            RunEnd.DEAD,
-            DIED,
-        ),
+        (1, 2, False, RunEnd.DEAD, DIED),
         (5, 2, True, RunEnd.CANCELLED, f"{CANCELLED_MESSAGE}: no use"),
     ],
 )
@@ -199,13 +194,50 @@ def test_a_lost_worker_ends_its_run(
     end: RunEnd,
     message: str,
 ) -> None:
+    attempt_ending = AttemptEnding.CANCELLED if is_asked else AttemptEnding.CRASHED
     assert end_of_lost_run(
         attempts=attempts,
         max_attempts=5,
         crashes=crashes,
         is_asked=is_asked,
         cancel_reason="no use",
-    ) == (end, message)
+    ) == (end, message, attempt_ending)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "ending"),
+    [
+        (Done(), None, "done"),
+        (Done(), CancelReason.TIMEOUT, "done"),
+        (Failed("x"), None, "failed"),
+        (Dead("x"), None, "failed"),
+        (Throttled(1), None, "throttled"),
+        (Snooze(1), None, "snoozed"),
+        (Released(), None, "released"),
+        (Dead("x"), CancelReason.SHUTDOWN, "released"),
+        (Snooze(1), CancelReason.USER, "cancelled"),
+        (Failed("x"), CancelReason.TIMEOUT, "timed_out"),
+        (Snooze(1), CancelReason.TIMEOUT, "timed_out"),
+    ],
+)
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_an_attempt_ends_as_its_run_does_and_says_more_of_why(
+    outcome: Outcome, reason: CancelReason | None, ending: str, attempts: int
+) -> None:
+    update = end_of_run(
+        claimed(attempts),
+        outcome,
+        reason,
+        timeout_s=2.0,
+        is_final=lambda *_: False,
+        delay_s=lambda *_: 7.0,
+    )
+
+    assert update is not None
+    assert update.attempt_ending == ending
+    if not update.status.is_final:
+        update.cancel("by a user, whom the worker had not heard")
+        assert update.attempt_ending == "cancelled"
 
 
 def test_only_two_ends_have_an_ending() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from flask_forge_jobs.model.attempts import RunSpan
 from flask_forge_jobs.model.bulk import BulkStep, JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import from_micros
@@ -104,6 +105,7 @@ def update_for(
         delay_s=lambda *_: failure_delay_s,
     )
     assert update is not None
+    update.span = RunSpan(job.claimed_at_us, job.claimed_at_us, slot=0)
     return update
 
 

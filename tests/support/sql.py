@@ -36,6 +36,7 @@ _INSTANTS = {
         "fire_at",
         "admitted_at",
     ),
+    "forge_attempt": ("due_at", "started_at", "ended_at"),
     "forge_queue": ("throttled_until", "updated_at"),
     "forge_slot": ("started_at", "heartbeat_at"),
     "forge_worker": ("heartbeat_at",),

@@ -22,6 +22,7 @@ from flask_forge_jobs.handlers.filters import (
 from flask_forge_jobs.handlers.job_actions import MAX_ENQUEUED_AT_ONCE
 from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, MAX_OFFSET, MAX_PAGE_SIZE
 from flask_forge_jobs.handlers.queues import MAX_NAMED_QUEUES, QUEUE_ACTIONS
+from flask_forge_jobs.model.attempts import AttemptEnding
 from flask_forge_jobs.model.bounds import (
     DEDUPE_KEY_LENGTH,
     DELAY_RANGE_S,
@@ -103,6 +104,7 @@ JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
 STATUSES = items(MAX_FILTER_VALUES)
 ENDING: Metadata = {"enum": [str(ending) for ending in Ending]}
+ATTEMPT_ENDING: Metadata = {"enum": [str(ending) for ending in AttemptEnding]}
 CAPACITY = whole(*CAPACITY_RANGE)
 REFILL_PER_SEC: Metadata = {
     "minimum": MIN_REFILL_PER_SEC,

@@ -237,6 +237,25 @@ class JobStateSchema(V1Schema):
     ending = Text(allow_none=True, metadata=bounds.ENDING)
 
 
+class AttemptSchema(V1Schema):
+    """One run of a job, whose error and traceback were masked when it ended."""
+
+    run = WholeNumber()
+    attempt = WholeNumber()
+    due_at = Instant()
+    started_at = Instant()
+    ended_at = Instant(allow_none=True)
+    wait_ms = WholeNumber(allow_none=True)
+    run_ms = WholeNumber(allow_none=True)
+    worker_id = Text(allow_none=True)
+    worker_name = Text(allow_none=True)
+    host = Text(allow_none=True)
+    slot = WholeNumber(allow_none=True)
+    ending = Text(metadata=bounds.ATTEMPT_ENDING)
+    error = Text(allow_none=True)
+    traceback = Text(allow_none=True)
+
+
 class JobRecordSchema(V1Schema):
     """One job with everything that is known of it."""
 
@@ -252,6 +271,7 @@ class JobRecordSchema(V1Schema):
     redacted = Flag()
     result_error = Text(allow_none=True)
     traceback = Text(allow_none=True)
+    attempts = List(Nested(AttemptSchema))
 
 
 class NewJobRequestSchema(EnqueueRequestSchema):

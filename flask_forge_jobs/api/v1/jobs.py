@@ -50,7 +50,7 @@ def find_jobs(api: Api) -> Response:
 
 
 def read_job(api: Api, job_id: str) -> Response:
-    """Return one job with payload, history, progress, result and timings."""
+    """Return one job with payload, attempts, progress, result and timings."""
     api.query(_REVEAL)
     record = jobs.read_job(api.storage, job_id, redactor=api.redactor)
     return json_response(_DUMP_RECORD(record))

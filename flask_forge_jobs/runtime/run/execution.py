@@ -12,6 +12,7 @@ from flask_forge_jobs import forks
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.attempts import RunSpan
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
@@ -23,6 +24,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    Postponed,
     Snooze,
     Throttled,
 )
@@ -85,6 +87,18 @@ class Execution:
     slot: int = -1
     progress: str | None = None
     concurrency_key: str | None = None
+
+    @property
+    def span(self) -> RunSpan | None:
+        """When and where it ran, which has ended; None if no slot was free."""
+        if not self.started_at:
+            return None
+        claimed_us = self.job.claimed_at_us
+        return RunSpan(
+            claimed_us + int((self.started_at - self.claimed_at) * SECOND_US),
+            claimed_us + int((self.ended_at - self.claimed_at) * SECOND_US),
+            self.slot,
+        )
 
     @property
     def stops_at(self) -> float | None:
@@ -211,7 +225,7 @@ class Runner:
         task: Runnable,
         limit: ConcurrencyLimit,
         execution: Execution,
-    ) -> Snooze | None:
+    ) -> Postponed | None:
         """Take the job's place in a concurrency limit; snooze if none is free."""
         job = execution.job
         try:
@@ -225,9 +239,9 @@ class Runner:
             return None  # the task reports what is wrong with the payload
         except StorageError as error:
             logger.warning("job %s waits, its limit is unknown: %s", job.id, error)
-        return Snooze(concurrency_wait_s(job.throttle_attempts))
+        return Postponed(concurrency_wait_s(job.throttle_attempts))
 
-    def _missing(self, job: ClaimedJob) -> Snooze:
+    def _missing(self, job: ClaimedJob) -> Postponed:
         """Snooze a job whose task is missing here, at first briefly.
 
         Most likely a deploy is in progress and another worker has the task.
@@ -240,7 +254,7 @@ class Runner:
             self._warned_at[job.kind] = now
             logger.warning("%s; its jobs wait", one_line(message))
         wait_s = min(2.0 ** min(job.throttle_attempts, 30), MISSING_TASK_WAIT_S)
-        return Snooze(wait_s, fit(message, self.environment.mask))
+        return Postponed(wait_s, fit(message, self.environment.mask))
 
 
 def _checked(outcome: object, mask: Mask) -> Outcome:
@@ -263,7 +277,8 @@ def _checked(outcome: object, mask: Mask) -> Outcome:
         reason = getattr(outcome, "reason", None)
         reason = None if reason is None else fit(reason, mask)
         if isinstance(outcome, Snooze):
-            return Snooze(outcome.retry_after_s, reason)
+            kind = Postponed if isinstance(outcome, Postponed) else Snooze
+            return kind(outcome.retry_after_s, reason)
         return Throttled(outcome.retry_after_s, scope=outcome.scope, reason=reason)
     if isinstance(outcome, Outcome):
         return outcome

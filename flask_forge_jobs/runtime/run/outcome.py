@@ -16,6 +16,7 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     FollowUps,
     Outcome,
+    Postponed,
     Snooze,
 )
 from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
@@ -117,6 +118,10 @@ class OutcomeMapper:
         update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
+        # Of a job that is done at its first claim, nothing more is stored.
+        is_ordinary = update.status is JobStatus.DONE and job.claim == 1
+        if not is_ordinary and not isinstance(outcome, Postponed):
+            update.span = execution.span
         # A snooze is not a run, unless its start has been counted.
         was_snoozed = isinstance(outcome, Snooze) and (
             update.is_throttle or update.is_cancelled
@@ -172,6 +177,7 @@ class OutcomeMapper:
         replacement = end_of_failure(job, Failed(UNSTORABLE_MESSAGE), self._delay_s)
         replacement.concurrency_key = update.concurrency_key
         replacement.follow_ups = self._follow_ups_of(job.kind)
+        replacement.span = update.span
         replacement.run_us = update.run_us
         replacement.wait_us = update.wait_us
         replacement.total_us = update.total_us

@@ -36,6 +36,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.jobs.attempts import ended_attempts, store_attempts
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
@@ -81,6 +82,7 @@ class RunFinisher:
             missing = [each for each in updates if each.job.id not in finished]
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
         finished |= cancelled
+        store_attempts(transaction, ended_attempts(updates, finished, self._worker_id))
         self._follow(updates, finished)
         finished |= stored  # an earlier commit also stored what follows them
         for update, delay_s in throttled:
@@ -243,7 +245,7 @@ def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
 
 
 def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Parameter]:
-    """Return an outcome as a row; from here on, its error is masked."""
+    """Return an outcome as a row; from here on, its error and traceback are masked."""
     job, error = update.job, update.error
     row: dict[str, Parameter] = {
         "job_id": job.id,
@@ -261,7 +263,8 @@ def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Paramete
     if error is not None:
         # Kept, because a follow-up quotes it and a repeat looks for it.
         row["error"] = error = update.error = mask(error)
-        if not update.is_throttle:  # there may be many, and they are no attempts
-            trace = None if update.traceback is None else mask(update.traceback)
-            row["history"] = append_error(job, error, at_us, trace)
+        if update.traceback is not None:
+            update.traceback = mask(update.traceback)
+        if not update.is_throttle:  # there may be many, and they are no failures
+            row["history"] = append_error(job, error, at_us, update.traceback)
     return row

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.model.attempts import Attempt
 from flask_forge_jobs.model.jobs import WAITING, Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.workers import Slot
+from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
+from flask_forge_jobs.storage.jobs.attempts import attempts_of
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.rows import (
     job_from_row,
@@ -73,6 +76,20 @@ class JobReader:
         if not rows:
             raise JobNotFoundError(job_id)
         return job_from_row(rows[0])
+
+    def with_attempts(self, job_id: str) -> tuple[Job, tuple[Attempt, ...]]:
+        """Return one job and its attempts, the oldest first.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        rows = self._database.read(
+            lambda tx: tx.all("get_job_with_attempts", id=job_id)
+        )
+        if not rows:
+            raise JobNotFoundError(job_id)
+        job = job_from_row(rows[0][: len(JOB)])
+        return job, attempts_of(job, rows[0][len(JOB) :])
 
     def ids_in(
         self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None

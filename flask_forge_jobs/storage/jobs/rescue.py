@@ -7,20 +7,22 @@ from typing import NamedTuple
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.attempts import AttemptEnding
 from flask_forge_jobs.model.claims import RunningJob, append_entry
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
 from flask_forge_jobs.model.run_end import RunEnd, end_of_lost_run
+from flask_forge_jobs.model.workers import slot_number
 from flask_forge_jobs.storage.database import (
     NO_FAULT_OF_ROWS,
     Executor,
     Parameter,
-    Row,
     Transaction,
     encode_rows,
 )
+from flask_forge_jobs.storage.jobs.attempts import AttemptRow, store_attempts
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.recorder import Recorder
@@ -95,6 +97,40 @@ class Rescuer:
         return len(rescued)
 
 
+class LostRun(NamedTuple):
+    """A row of ``lock_stale``: a run whose worker fell silent."""
+
+    job_id: str
+    queue_name: str
+    attempts: int
+    max_attempts: int
+    crashes: int
+    error_history: str
+    cancel_requested_at_us: int | None
+    kind: str
+    cancel_reason: str | None
+    claim: int
+    scheduled_at_us: int
+    started_at_us: int | None
+    worker_id: str | None
+    slot_id: str | None
+
+    def attempt(self, ending: AttemptEnding, error: str) -> AttemptRow:
+        """Return its attempt, which ends now."""
+        due_us, started_us = self.scheduled_at_us, self.started_at_us
+        return {
+            "job_id": self.job_id,
+            "run": self.claim,
+            "attempt": self.attempts,
+            "due_at": due_us,
+            "started_at": due_us if started_us is None else started_us,
+            "worker_id": self.worker_id,
+            "slot": slot_number(self.slot_id, self.queue_name),
+            "ending": ending.value,
+            "error": error,
+        }
+
+
 class Rescued(NamedTuple):
     """A job that waits again, if ``ending`` is None, or that ended."""
 
@@ -118,25 +154,29 @@ def rescue_jobs(
         {"job_id": job.id, "run": job.attempts, "seen_at": job.heartbeat_at_us}
         for job in observed
     ]
-    stale = transaction.all("lock_stale", rows=encode_rows(seen))
+    rows = transaction.all("lock_stale", rows=encode_rows(seen))
+    stale = [LostRun._make(row) for row in rows]
     if not stale:
         return [], ()
     queues: dict[str, QueueSettings] = {}
-    for name in sorted({row[1] for row in stale}):
+    for name in sorted({run.queue_name for run in stale}):
         rows = transaction.all("get_queue", name=name)
         queues[name] = queue_from_row(rows[0]) if rows else QueueSettings(name)
         transaction.wake(name)
     suspects = 0
-    rescued = []
     ends: dict[str, RunEnd] = {}
-    for row in stale:
-        is_suspect = row[4] > 0
+    updates, attempts = [], {}
+    for run in stale:
+        is_suspect = run.crashes > 0
         wait_s = suspects * SUSPECT_SPACING_S if is_suspect else 0.0
         suspects += is_suspect
-        ends[row[0]], parameters = _rescued(row, queues[row[1]], at_us, jitter, wait_s)
-        rescued.append(parameters)
-    kinds = {row[0]: (row[1], row[7]) for row in stale}
-    changed = transaction.all("rescue", rows=encode_rows(rescued))
+        queue = queues[run.queue_name]
+        end, update, attempt = _ended(run, queue, at_us, jitter, wait_s)
+        ends[run.job_id], attempts[run.job_id] = end, attempt
+        updates.append(update)
+    kinds = {run.job_id: (run.queue_name, run.kind) for run in stale}
+    changed = transaction.all("rescue", rows=encode_rows(updates))
+    store_attempts(transaction, [attempts[job_id] for job_id, _ in changed])
     release_waiters(transaction, [key for _, key in changed if key])
     made: list[tuple[str, str]] = []
     for ending in Ending:
@@ -145,31 +185,33 @@ def rescue_jobs(
     return [Rescued(*kinds[job_id], ends[job_id].ending) for job_id, _ in changed], made
 
 
-def _rescued(
-    row: Row,
+def _ended(
+    run: LostRun,
     queue: QueueSettings,
     at_us: int,
     jitter: Callable[[], float] | None,
     wait_s: float,
-) -> tuple[RunEnd, dict[str, Parameter]]:
-    job_id, _, attempts, max_attempts, crashes, history, asked_at, _, reason = row
-    end, message = end_of_lost_run(
-        attempts=attempts,
-        max_attempts=max_attempts,
-        crashes=crashes,
-        is_asked=asked_at is not None,
-        cancel_reason=reason,
+) -> tuple[RunEnd, dict[str, Parameter], AttemptRow]:
+    """Return how a run ends, what becomes of its job, and its attempt."""
+    end, error, attempt_ending = end_of_lost_run(
+        attempts=run.attempts,
+        max_attempts=run.max_attempts,
+        crashes=run.crashes,
+        is_asked=run.cancel_requested_at_us is not None,
+        cancel_reason=run.cancel_reason,
     )
     delay_us = None
     if end is RunEnd.FAILED:
-        delay_us = int((failure_delay_s(attempts, queue, jitter) + wait_s) * SECOND_US)
-    return end, {
-        "job_id": job_id,
-        "run": attempts,
+        delay_s = failure_delay_s(run.attempts, queue, jitter) + wait_s
+        delay_us = int(delay_s * SECOND_US)
+    update: dict[str, Parameter] = {
+        "job_id": run.job_id,
+        "run": run.attempts,
         "new_status": JobStatus.FAILED if end is RunEnd.FAILED else JobStatus.DEAD,
         "delay_us": delay_us,
-        "error": message,
+        "error": error,
         "history": append_entry(
-            history, at_us=at_us, attempt=attempts, message=message
+            run.error_history, at_us=at_us, attempt=run.attempts, message=error
         ),
     }
+    return end, update, run.attempt(attempt_ending, error)

@@ -23,6 +23,7 @@ from tests.support.sql import Sql
 RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
     "progress", "result", "wait_ms", "run_ms", "redacted", "result_error", "traceback",
+    "attempts",
 ]  # fmt: skip
 
 
@@ -251,6 +252,34 @@ def test_a_record_has_the_traceback_of_the_last_error(
     assert record["row"]["last_error"] == "KeyError: 'id'"
     assert record["traceback"] == trace.replace("hunter2", "[redacted]")
     assert list(record["error_history"][0]) == ["at", "attempt", "message"]
+
+
+def test_a_record_has_the_attempts_of_its_job(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job_id = enqueue(storage)
+    trace = 'Traceback (most recent call last):\n  login(password="hunter2")'
+    run(storage, Failed("password=hunter2 is wrong", traceback=trace))
+
+    (attempt,) = read(client, job_id)["attempts"]
+
+    due_at, started_at, ended_at = (
+        attempt.pop(key) for key in ("due_at", "started_at", "ended_at")
+    )
+    assert due_at <= started_at <= ended_at
+    assert attempt.pop("wait_ms") >= 0
+    assert attempt == {
+        "run": 1,
+        "attempt": 1,
+        "run_ms": 0,
+        "worker_id": OWNER,
+        "worker_name": None,
+        "host": None,
+        "slot": 0,
+        "ending": "failed",
+        "error": "password=[redacted] is wrong",
+        "traceback": trace.replace("hunter2", "[redacted]"),
+    }
 
 
 def test_a_record_of_a_waiting_job_has_no_timings(

@@ -65,7 +65,10 @@ def test_no_way_into_the_database_shows_a_secret(
     (texts,) = sql.run(
         "SELECT last_error, error_history, result_error, progress FROM forge_job"
     )
-    assert CANARY not in str(texts)
+    attempts = sql.run("SELECT ending, error, traceback FROM forge_attempt")
+    assert CANARY not in str((texts, attempts))
+    if "failed" in str(attempts):
+        assert str(attempts).count("[redacted]") == 2  # the traceback, too
     assert "[redacted]" in str(texts)
 
 

@@ -31,6 +31,11 @@ class ScriptedTransaction:
         self.queue = queue or []
         self.written: list[dict[str, object]] = []
         self.woken: list[str] = []
+        self.attempts: list[dict[str, object]] = []
+
+    def defer(self, name: str, /, **parameters: Parameter) -> None:
+        assert name == "store_attempts"
+        self.attempts = json.loads(str(parameters["rows"]))
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         if name == "lock_stale":
@@ -55,6 +60,7 @@ def row(
 ) -> Row:
     return (
         "job", "mail", attempts, max_attempts, crashes, "[]", cancel_at, "send", reason,
+        attempts, 1, 2, "owner", "mail-3-owner-0",
     )  # fmt: skip
 
 

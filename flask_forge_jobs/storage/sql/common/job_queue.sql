@@ -235,7 +235,8 @@ ORDER BY worker_id, id
 SELECT
     forge_job.id, forge_job.queue_name, forge_job.attempts, forge_job.max_attempts,
     forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at,
-    forge_job.kind, forge_job.cancel_reason
+    forge_job.kind, forge_job.cancel_reason, forge_job.claims, forge_job.scheduled_at,
+    forge_job.started_at, forge_job.worker_id, /* use runner */
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
     ON forge_job.id = v.job_id

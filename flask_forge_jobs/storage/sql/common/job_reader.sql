@@ -21,6 +21,20 @@ SELECT /* use job_columns */
 FROM forge_job
 WHERE id = :id
 
+-- name: get_job_with_attempts
+SELECT
+    /* use job_columns */,
+    claims, worker_id,
+    (
+        SELECT worker_name
+        FROM forge_worker
+        WHERE forge_worker.worker_id = forge_job.worker_id
+    ),
+    NULL,
+    /* use attempts_of_job */
+FROM forge_job
+WHERE id = :id
+
 -- name: get_summaries
 SELECT /* use summary_columns */
 FROM forge_job

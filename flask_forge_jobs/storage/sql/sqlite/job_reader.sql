@@ -1,3 +1,16 @@
+-- fragment: attempts_of_job
+-- The attempts of a job as JSON text, in no order; NULL without one.
+(
+    SELECT json_group_array(
+        json_array(
+            run, attempt, due_at, started_at, ended_at, worker_id, worker_name, host,
+            slot, ending, error, traceback
+        )
+    )
+    FROM forge_attempt
+    WHERE job_id = forge_job.id
+)
+
 -- fragment: waits
 -- Several rows a queue: the number of due jobs that no worker has promoted yet, and the
 -- whole seconds that the oldest has waited. Served by forge_job_claim, two seeks for each

@@ -146,6 +146,54 @@ CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job
     REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION forge_count_jobs();
 
+-- The runs of jobs, numbered by their claims. A job that was done at its first attempt has
+-- none: its own row tells as much.
+CREATE TABLE forge_attempt (
+    job_id      TEXT COLLATE "C" NOT NULL,
+    run         INTEGER NOT NULL,
+    -- Repeats after a throttle, and begins again with a retry by a user.
+    attempt     INTEGER NOT NULL,
+    due_at      BIGINT  NOT NULL,
+    started_at  BIGINT  NOT NULL,
+    ended_at    BIGINT  NOT NULL,
+    worker_id   TEXT COLLATE "C",
+    worker_name TEXT,
+    host        TEXT,
+    slot        INTEGER,
+    ending      TEXT    NOT NULL CHECK (
+        ending IN (
+            'done', 'failed', 'timed_out', 'crashed', 'throttled', 'snoozed',
+            'cancelled', 'released'
+        )
+    ),
+    error       TEXT,
+    traceback   TEXT,
+    -- The error without what differs from one failure to the next.
+    signature   TEXT,
+    PRIMARY KEY (job_id, run)
+);
+
+-- Nothing of a job outlives it. Most jobs have nothing more than their own row. The
+-- settings rule out a plan that only suits a small table.
+CREATE FUNCTION forge_delete_parts() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+BEGIN
+    DELETE FROM forge_attempt
+    USING removed
+    WHERE (removed.status <> 'done' OR removed.claims > 1)
+        AND forge_attempt.job_id = removed.id;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job
+    REFERENCING OLD TABLE AS removed
+    FOR EACH STATEMENT EXECUTE FUNCTION forge_delete_parts();
+
 CREATE TABLE forge_queue (
     name                 TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     max_workers          INTEGER NOT NULL,

@@ -111,6 +111,40 @@ CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job BEGIN
         AND status = old.status AND deferred = old.deferred;
 END;
 
+-- The runs of jobs, numbered by their claims. A job that was done at its first attempt has
+-- none: its own row tells as much.
+CREATE TABLE forge_attempt (
+    job_id      TEXT    NOT NULL,
+    run         INTEGER NOT NULL,
+    -- Repeats after a throttle, and begins again with a retry by a user.
+    attempt     INTEGER NOT NULL,
+    due_at      INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    ended_at    INTEGER NOT NULL,
+    worker_id   TEXT,
+    worker_name TEXT,
+    host        TEXT,
+    slot        INTEGER,
+    ending      TEXT    NOT NULL CHECK (
+        ending IN (
+            'done', 'failed', 'timed_out', 'crashed', 'throttled', 'snoozed',
+            'cancelled', 'released'
+        )
+    ),
+    error       TEXT,
+    traceback   TEXT,
+    -- The error without what differs from one failure to the next.
+    signature   TEXT,
+    PRIMARY KEY (job_id, run)
+) WITHOUT ROWID;
+
+-- Nothing of a job outlives it. Most jobs have nothing more than their own row.
+CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job
+WHEN old.status <> 'done' OR old.claims > 1
+BEGIN
+    DELETE FROM forge_attempt WHERE job_id = old.id;
+END;
+
 CREATE TABLE forge_queue (
     name                 TEXT    NOT NULL PRIMARY KEY,
     max_workers          INTEGER NOT NULL,
