@@ -14,6 +14,8 @@ LIVE_WITHIN_S = 60.0
 _LATE_PERIODS = 3
 _LATE_SLACK_S = 30.0
 MAX_SLOTS_PER_WORKER = 64
+# How long a lost worker is still shown.
+LOST_KEPT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,23 @@ class Worker:
     worker_name: str | None
     queues: tuple[str, ...]
     heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """What a worker says of its process with each heartbeat.
+
+    Args:
+        version: Of this package.
+        host: Name of the machine or container.
+        pid: Process id there.
+        up_us: Microseconds since the worker started, by its monotonic clock.
+    """
+
+    version: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    up_us: int = 0
 
 
 def unserved_queues(names: Iterable[str], workers: Iterable[Worker]) -> list[str]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.workers import (
     LIVE_WITHIN_S,
+    LOST_KEPT_S,
     ServiceAge,
     Slot,
     SlotReport,
     Worker,
+    WorkerProcess,
     WorkersOverview,
 )
 from flask_forge_jobs.storage.database import (
@@ -36,6 +39,8 @@ from flask_forge_jobs.storage.rows import (
     worker_load_from_rows,
 )
 
+UNKNOWN_PROCESS = WorkerProcess()
+
 
 class WorkerRegistry:
     """Registers workers and their slots."""
@@ -50,11 +55,13 @@ class WorkerRegistry:
         queues: Sequence[str],
         slots: Sequence[SlotReport],
         services: Iterable[ServiceAge] = (),
+        *,
+        process: WorkerProcess = UNKNOWN_PROCESS,
     ) -> None:
         """Renew a worker and all its slots in one transaction.
 
         It writes complete rows, so a worker that was reaped by mistake comes back
-        whole.
+        whole and is live again.
 
         Args:
             worker_id: The worker.
@@ -62,6 +69,7 @@ class WorkerRegistry:
             queues: Queues that it serves, in order.
             slots: All its slots; other rows are removed.
             services: Age of the last tick of each of its services.
+            process: Its process; only the first beat stores it.
         """
         rows: list[dict[str, Parameter]] = [
             {
@@ -79,7 +87,7 @@ class WorkerRegistry:
             transaction.defer("drop_other_slots", worker_id=worker_id, rows=encoded)
             transaction.run("beat_slots", worker_id=worker_id, rows=encoded)
 
-        worker = _worker_row(worker_id, worker_name, queues, services)
+        worker = _worker_row(worker_id, worker_name, queues, services, process)
         self._database.write(work, urgent=True)
 
     def show(
@@ -88,13 +96,15 @@ class WorkerRegistry:
         worker_name: str | None,
         queues: Sequence[str],
         services: Iterable[ServiceAge] = (),
+        *,
+        process: WorkerProcess = UNKNOWN_PROCESS,
     ) -> None:
         """Renew a worker but not its slots; arguments as for :meth:`beat`."""
-        worker = _worker_row(worker_id, worker_name, queues, services)
+        worker = _worker_row(worker_id, worker_name, queues, services, process)
         self._database.write(lambda tx: tx.run("beat_worker", **worker), urgent=True)
 
     def remove(self, worker_id: str) -> int:
-        """Remove a worker and its slots; return how many slots it had."""
+        """Remove a worker that stops, and its slots; return how many slots it had."""
 
         def work(transaction: Transaction) -> int:
             transaction.defer("drop_worker", worker_id=worker_id)
@@ -103,16 +113,18 @@ class WorkerRegistry:
         return self._database.write(work)
 
     def reap(self, worker_ids: Sequence[str]) -> int:
-        """Remove silent workers, and slots without a worker.
+        """Mark silent workers as lost, and remove their slots and those of no worker.
 
-        Returns how many slots were removed, all in one transaction.
+        Workers that have been lost for an hour are removed. Returns how many slots were
+        removed, all in one transaction.
         """
 
         def work(transaction: Transaction) -> int:
             slots = 0
             for worker_id in sorted(worker_ids):
-                transaction.defer("drop_worker", worker_id=worker_id)
+                transaction.defer("lose_worker", worker_id=worker_id)
                 slots += transaction.run("drop_slots", worker_id=worker_id)
+            transaction.defer("drop_lost_workers", kept_us=int(LOST_KEPT_S * SECOND_US))
             return slots + transaction.run("drop_orphan_slots")
 
         return self._database.write(work)
@@ -189,7 +201,7 @@ class WorkerRegistry:
         return [oldest[name] for name in sorted(oldest)]
 
     def heartbeat_ages(self) -> list[tuple[Worker, float]]:
-        """Return the workers, live or not, with the ages of their heartbeats.
+        """Return the workers that are not lost, with the ages of their heartbeats.
 
         The ages are seconds by the database's clock.
         """
@@ -199,7 +211,7 @@ class WorkerRegistry:
         return [(worker_from_row(row[:-1]), row[-1] / SECOND_US) for row in rows]
 
     def all(self) -> list[Worker]:
-        """Return the workers, live or not, by id."""
+        """Return the workers that are not lost, silent or not, by id."""
         rows = self._database.read(lambda transaction: transaction.all("all_workers"))
         return [worker_from_row(row) for row in rows]
 
@@ -217,12 +229,14 @@ def _worker_row(
     worker_name: str | None,
     queues: Sequence[str],
     services: Iterable[ServiceAge],
+    process: WorkerProcess,
 ) -> dict[str, Parameter]:
     return {
         "worker_id": worker_id,
         "worker_name": worker_name,
         "queues": ",".join(queues) or None,
         "services": service_ages_to_text(services),
+        **asdict(process),
     }
 
 

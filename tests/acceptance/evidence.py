@@ -135,7 +135,10 @@ def leftovers(sql: Sql, settings: DatabaseSettings) -> list[str]:
         f"slot {slot_id}" for (slot_id,) in sql.run("SELECT slot_id FROM forge_slot")
     ]
     left += [
-        f"worker {host}" for (host,) in sql.run("SELECT worker_id FROM forge_worker")
+        f"worker {host}"
+        for (host,) in sql.run(
+            "SELECT worker_id FROM forge_worker WHERE lost_at IS NULL"
+        )
     ]
     if settings.backend == "sqlite":
         folder = Path(f"{settings.path}-wake")

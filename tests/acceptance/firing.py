@@ -150,7 +150,9 @@ class Driver:
     def _wait_for_the_fleet(self) -> None:
         wait_until(
             lambda: (
-                self._sql.value("SELECT COUNT(*) FROM forge_worker")
+                self._sql.value(
+                    "SELECT COUNT(*) FROM forge_worker WHERE lost_at IS NULL"
+                )
                 == self._plan.processes
             ),
             "every worker is registered",

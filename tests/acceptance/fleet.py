@@ -221,7 +221,9 @@ class Fleet:
 
     def _host_of(self, worker: Worker) -> str | None:
         hosts = self._sql.run(
-            "SELECT worker_id FROM forge_worker WHERE worker_name = ?", worker.name
+            "SELECT worker_id FROM forge_worker "
+            "WHERE worker_name = ? AND lost_at IS NULL",
+            worker.name,
         )
         return hosts[0][0] if hosts else None
 

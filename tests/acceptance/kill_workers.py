@@ -293,7 +293,9 @@ class Driver:
             self.fleet.replace_ended()
             alive = {worker.name for worker in self.fleet.workers}
             alive |= self.families.names()
-            rows = self.sql.run("SELECT worker_name FROM forge_worker")
+            rows = self.sql.run(
+                "SELECT worker_name FROM forge_worker WHERE lost_at IS NULL"
+            )
             return {name for (name,) in rows} == alive
 
         # What is still there then is found by the checker.

@@ -169,7 +169,9 @@ class Driver:
 
         def are_there() -> bool:
             fleet.replace_ended()  # a busy machine may starve a heartbeat
-            rows = self._sql.run("SELECT worker_name FROM forge_worker")
+            rows = self._sql.run(
+                "SELECT worker_name FROM forge_worker WHERE lost_at IS NULL"
+            )
             return {worker.name for worker in fleet.workers} <= {n for (n,) in rows}
 
         wait_until(are_there, "every worker is registered")

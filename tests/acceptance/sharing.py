@@ -166,7 +166,8 @@ class Driver:
     def _is_registered(self, worker: Worker) -> bool:
         return bool(
             self._sql.run(
-                "SELECT 1 FROM forge_worker WHERE worker_name = ?", worker.name
+                "SELECT 1 FROM forge_worker WHERE worker_name = ? AND lost_at IS NULL",
+                worker.name,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from flask_forge_jobs.model.jobs import JobFilter
@@ -12,10 +13,13 @@ from flask_forge_jobs.model.workers import (
     Slot,
     SlotReport,
     Worker,
+    WorkerProcess,
 )
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import claim_one, enqueue, finish
 from tests.support.sql import Sql
+
+_PROCESS = "SELECT started_at, version, host, pid, lost_at FROM forge_worker"
 
 
 def slot(
@@ -212,6 +216,61 @@ def test_reap_takes_the_silent_and_the_orphans(storage: Storage, sql: Sql) -> No
 
     assert [each.slot_id for each in storage.workers.slots()] == ["a"]
     assert [worker.worker_id for worker in storage.workers.all()] == ["alive"]
+
+
+def test_a_lost_worker_counts_nowhere(storage: Storage, sql: Sql) -> None:
+    storage.queues.ensure("mail")
+    ages = [ServiceAge("cron", 1.0, 5.0)]
+    storage.workers.beat("gone", None, ["mail"], [slot(0)], ages)
+
+    storage.workers.reap(["gone"])
+    # As a worker that knows no better would leave them.
+    sql.run(
+        "INSERT INTO forge_slot (slot_id, queue_name, worker_id, started_at, "
+        "heartbeat_at) SELECT 'late', 'mail', worker_id, heartbeat_at, heartbeat_at "
+        "FROM forge_worker"
+    )
+
+    overview = storage.workers.overview()
+    assert (overview.workers, overview.unassigned_queues) == ([], ["mail"])
+    assert storage.workers.all() == storage.workers.live(3600) == []
+    assert storage.workers.heartbeat_ages() == []
+    assert storage.workers.services() == []
+    assert storage.workers.reap([]) == 1
+    assert storage.workers.slots() == []
+
+
+def test_a_lost_worker_that_wakes_is_live_again(storage: Storage, sql: Sql) -> None:
+    process = WorkerProcess("0.1.0", "a1", 4121, up_us=5_000_000)
+    storage.workers.show("host", None, ["mail"], process=process)
+    sql.age(10)
+    before = sql.run(_PROCESS)
+
+    storage.workers.reap(["host"])
+    storage.workers.show("host", None, ["mail"], process=replace(process, up_us=9))
+
+    assert [worker.worker_id for worker in storage.workers.live(60)] == ["host"]
+    assert sql.run(_PROCESS) == before
+    started_at, *rest = before[0]
+    assert rest == ["0.1.0", "a1", 4121, None]
+    heartbeat_at = sql.value("SELECT heartbeat_at FROM forge_worker")
+    assert 15_000_000 <= heartbeat_at - started_at < 25_000_000
+
+
+def test_a_lost_worker_is_kept_for_an_hour(storage: Storage, sql: Sql) -> None:
+    beat(storage, "first")
+    storage.workers.reap(["first"])
+    lost_at = sql.value("SELECT lost_at FROM forge_worker")
+    sql.age(3590)
+    beat(storage, "second")
+    storage.workers.reap(["first", "second"])
+
+    kept = sql.run("SELECT worker_id, lost_at FROM forge_worker ORDER BY worker_id")
+    assert kept[0] == ("first", lost_at - 3_590_000_000)
+    sql.age(20)
+    storage.workers.reap([])
+
+    assert sql.run("SELECT worker_id FROM forge_worker") == [("second",)]
 
 
 def test_live_workers_are_those_that_beat_recently(storage: Storage, sql: Sql) -> None:

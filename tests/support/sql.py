@@ -39,7 +39,7 @@ _INSTANTS = {
     "forge_attempt": ("due_at", "started_at", "ended_at"),
     "forge_queue": ("throttled_until", "updated_at"),
     "forge_slot": ("started_at", "heartbeat_at"),
-    "forge_worker": ("heartbeat_at",),
+    "forge_worker": ("heartbeat_at", "started_at", "lost_at"),
     "forge_lease": ("expires_at",),
     "forge_request_key": ("expires_at",),
     "forge_rate_limit": ("last_refilled_at", "line_ends_at"),

@@ -17,6 +17,7 @@ from typing import TypeVar
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.runtime.duties.heartbeat_ages import HeartbeatAges, Intervals
+from flask_forge_jobs.runtime.duties.registration import Period
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.workers import WorkerRegistry
@@ -29,6 +30,8 @@ SWEEPS_PER_LEASE = 4
 # The rest is watched, so that a jump of that clock does not end jobs of live workers.
 OLD_LEASES = 3
 OLD_COUNTS_FOR = 2 / 3
+# How often workers that were lost long ago are removed.
+TIDYING_S = 300.0
 
 
 class Reaper(Duty):
@@ -52,6 +55,7 @@ class Reaper(Duty):
         self._intervals = Intervals(written_until, 2 * lease_s / SWEEPS_PER_LEASE)
         self._job_ages: HeartbeatAges[tuple[str, int]] = HeartbeatAges()
         self._worker_ages: HeartbeatAges[str] = HeartbeatAges()
+        self._tidying = Period(TIDYING_S, self._clock.monotonic() + TIDYING_S)
 
     def tick(self) -> None:
         """Read the heartbeats, and rescue jobs that were silent for a lease."""
@@ -82,9 +86,12 @@ class Reaper(Duty):
             rescued = self._jobs.rescue(stale)
             if rescued:  # otherwise another reaper was faster
                 logger.warning("rescued %s jobs of silent workers", rescued)
-        if silent:
+        now = self._clock.monotonic()
+        if silent or self._tidying.is_due(now):
             self._workers.reap(silent)
-            logger.warning("removed silent workers: %s", ", ".join(silent))
+            self._tidying.done(now)
+        if silent:
+            logger.warning("lost silent workers: %s", ", ".join(silent))
 
     def _old(self, ages_s: Mapping[K, float]) -> dict[K, float]:
         """Return the ages to start with for heartbeats that are many leases old."""

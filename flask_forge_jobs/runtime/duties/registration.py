@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 
-from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.runtime.lease import Lease
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.plan import WorkerOptions
@@ -49,6 +53,10 @@ class Registration:
     ) -> None:
         self._workers = workers
         self._worker = worker_id, options.name, options.queue_names
+        self._process = WorkerProcess(
+            version("flask-forge-jobs"), socket.gethostname(), os.getpid()
+        )
+        self._began = lease.clock.since_boot()
         self._handover = handover
         self._lease = lease
         self._duties = duties
@@ -62,12 +70,14 @@ class Registration:
         report = self._handover.slot_reports(who[0])
         has_changed = report != self._reported
         ages = [duty.age for duty in self._duties]
+        up_s = self._lease.clock.since_boot() - self._began
+        process = replace(self._process, up_us=int(up_s * SECOND_US))
         if is_due or (has_changed and self._report.is_due(now)):
-            self._workers.beat(*who, report, ages)
+            self._workers.beat(*who, report, ages, process=process)
             self._reported = report
             self._report.done(now)
         elif self._show.is_due(now):
-            self._workers.show(*who, ages)
+            self._workers.show(*who, ages, process=process)
         else:
             return False
         self._show.done(now)

@@ -186,7 +186,9 @@ class UnderFault(Driver):
 
     def count_workers(self) -> int:
         """Return how many workers have said that they are there."""
-        return int(self.sql.value("SELECT COUNT(*) FROM forge_worker"))
+        return int(
+            self.sql.value("SELECT COUNT(*) FROM forge_worker WHERE lost_at IS NULL")
+        )
 
     def count_lines(self) -> int:
         """Return how much is written in the ledger."""

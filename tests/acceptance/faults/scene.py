@@ -63,7 +63,9 @@ class Scene:
     def host_of(self, worker: Worker) -> str | None:
         """Return under which name a worker owns jobs."""
         rows = self.sql.run(
-            "SELECT worker_id FROM forge_worker WHERE worker_name = ?", worker.name
+            "SELECT worker_id FROM forge_worker "
+            "WHERE worker_name = ? AND lost_at IS NULL",
+            worker.name,
         )
         return rows[0][0] if rows else None
 

@@ -76,7 +76,9 @@ class _Stopping:
         while True:
             worker = self._random.choice(fleet.workers)
             rows = driver.sql.run(
-                "SELECT worker_id FROM forge_worker WHERE worker_name = ?", worker.name
+                "SELECT worker_id FROM forge_worker "
+                "WHERE worker_name = ? AND lost_at IS NULL",
+                worker.name,
             )
             if rows:
                 break

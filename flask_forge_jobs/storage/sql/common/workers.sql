@@ -1,13 +1,20 @@
 -- Workers and their slots.
 
 -- name: beat_worker
-INSERT INTO forge_worker (worker_id, heartbeat_at, worker_name, queues, services)
-VALUES (:worker_id, :now, :worker_name, :queues, :services)
+INSERT INTO forge_worker (
+    worker_id, heartbeat_at, worker_name, queues, services, started_at, version, host,
+    pid
+)
+VALUES (
+    :worker_id, :now, :worker_name, :queues, :services, :now - :up_us, :version, :host,
+    :pid
+)
 ON CONFLICT (worker_id) DO UPDATE SET
     heartbeat_at = excluded.heartbeat_at,
     worker_name = excluded.worker_name,
     queues = excluded.queues,
-    services = excluded.services
+    services = excluded.services,
+    lost_at = NULL
 
 -- name: beat_slots
 -- Writes complete rows, to restore those that were reaped.
@@ -34,6 +41,21 @@ WHERE worker_id = :worker_id
 DELETE FROM forge_worker
 WHERE worker_id = :worker_id
 
+-- name: lose_worker
+UPDATE forge_worker
+SET lost_at = :now
+WHERE worker_id = :worker_id AND lost_at IS NULL
+
+-- name: drop_lost_workers
+DELETE FROM forge_worker
+WHERE worker_id IN (
+    SELECT worker_id
+    FROM forge_worker
+    WHERE lost_at < :now - :kept_us
+    ORDER BY worker_id
+    /* skip_locked */
+)
+
 -- name: all_slots
 SELECT slot_id, queue_name, worker_id, started_at, heartbeat_at, current_job
 FROM forge_slot
@@ -56,30 +78,31 @@ WHERE :any_queue OR queue_name = :queue_name
 -- name: all_workers
 SELECT worker_id, worker_name, queues, heartbeat_at
 FROM forge_worker
+WHERE lost_at IS NULL
 ORDER BY worker_id
 
 -- name: live_workers
 SELECT worker_id, worker_name, queues, heartbeat_at
 FROM forge_worker
-WHERE heartbeat_at >= :now - :within_us
+WHERE heartbeat_at >= :now - :within_us AND lost_at IS NULL
 ORDER BY worker_id
 
 -- name: drop_orphan_slots
--- Slots without a worker row are left over from a crash.
+-- Slots without a worker are left over from a crash.
 DELETE FROM forge_slot
-WHERE worker_id NOT IN (SELECT worker_id FROM forge_worker)
+WHERE worker_id NOT IN (SELECT worker_id FROM forge_worker WHERE lost_at IS NULL)
 
 -- name: worker_ages
 -- Computes the age by the clock of the heartbeat, not by the reader's.
 SELECT worker_id, worker_name, queues, heartbeat_at, :now - heartbeat_at
 FROM forge_worker
-WHERE heartbeat_at >= :now - :within_us
+WHERE heartbeat_at >= :now - :within_us AND lost_at IS NULL
 ORDER BY worker_id
 
 -- name: service_ages
 SELECT services, :now - heartbeat_at
 FROM forge_worker
-WHERE heartbeat_at >= :now - :within_us AND services IS NOT NULL
+WHERE heartbeat_at >= :now - :within_us AND lost_at IS NULL AND services IS NOT NULL
 
 -- name: slots_of_workers
 SELECT
@@ -104,5 +127,6 @@ WHERE NOT EXISTS (
     INNER JOIN forge_worker ON forge_worker.worker_id = forge_slot.worker_id
     WHERE forge_slot.queue_name = forge_queue.name
         AND forge_worker.heartbeat_at >= :now - :within_us
+        AND forge_worker.lost_at IS NULL
 )
 ORDER BY name

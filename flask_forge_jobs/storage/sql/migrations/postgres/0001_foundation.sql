@@ -227,7 +227,15 @@ CREATE TABLE forge_worker (
     worker_name  TEXT,
     queues       TEXT,
     -- The age of each service's last tick at the heartbeat.
-    services     TEXT
+    services     TEXT,
+    started_at   BIGINT  NOT NULL,
+    -- Of the package; NULL of a worker that did not say, as host and pid.
+    version      TEXT,
+    host         TEXT,
+    pid          INTEGER,
+    -- When other workers took its jobs. The row stays for an hour, but the worker counts
+    -- no more; a heartbeat makes it live again.
+    lost_at      BIGINT
 );
 
 -- The hot path. A connection keeps the plans of these functions for good, so settings
