@@ -16,7 +16,7 @@ from flask_forge_jobs.model.outcomes import (
     Snooze,
     Throttled,
 )
-from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
     OTHER,
@@ -40,7 +40,8 @@ def attempts_of(storage: Storage, job_id: str) -> tuple[Attempt, ...]:
 def present(storage: Storage, job_id: str | None = None) -> None:
     """Show a worker that runs a job in its slot 3."""
     slots = [SlotReport(f"{QUEUE}-3-{OWNER}-0", QUEUE, job_id)]
-    storage.workers.beat(OWNER, "mail-1", [QUEUE], slots)
+    process = WorkerProcess(host="a1")
+    storage.workers.beat(OWNER, "mail-1", [QUEUE], slots, process=process)
 
 
 def endings(storage: Storage, job_id: str) -> list[str]:
@@ -144,7 +145,7 @@ def test_an_attempt_that_is_not_done_has_a_row(
             ended_at=from_micros(ended_us),
             worker_id=OWNER,
             worker_name="mail-1",
-            host=None,
+            host="a1",
             slot=3,
             ending=ending,  # type: ignore[arg-type]  # equal to the member
             error=error,

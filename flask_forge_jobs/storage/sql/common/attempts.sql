@@ -9,7 +9,7 @@ INSERT INTO forge_attempt (
 )
 SELECT
     v.job_id, v.run, v.attempt, v.due_at, v.started_at, COALESCE(v.ended_at, :now),
-    v.worker_id, worker.worker_name, NULL,
+    v.worker_id, worker.worker_name, worker.host,
     v.slot, v.ending, v.error, v.traceback, v.signature
 FROM /* rows v: job_id text, run integer, attempt integer, due_at bigint, started_at bigint, ended_at bigint, worker_id text, slot integer, ending text, error text, traceback text, signature text */
 LEFT JOIN forge_worker AS worker ON worker.worker_id = v.worker_id

@@ -30,7 +30,11 @@ SELECT
         FROM forge_worker
         WHERE forge_worker.worker_id = forge_job.worker_id
     ),
-    NULL,
+    (
+        SELECT host
+        FROM forge_worker
+        WHERE forge_worker.worker_id = forge_job.worker_id
+    ),
     /* use attempts_of_job */
 FROM forge_job
 WHERE id = :id

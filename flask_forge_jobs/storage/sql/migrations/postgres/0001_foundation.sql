@@ -172,6 +172,9 @@ CREATE TABLE forge_attempt (
     signature   TEXT,
     PRIMARY KEY (job_id, run)
 );
+-- What a lost worker ran.
+CREATE INDEX forge_attempt_crashed ON forge_attempt (worker_id)
+    WHERE ending = 'crashed';
 
 -- Nothing of a job outlives it. Most jobs have nothing more than their own row. The
 -- settings rule out a plan that only suits a small table.

@@ -137,6 +137,9 @@ CREATE TABLE forge_attempt (
     signature   TEXT,
     PRIMARY KEY (job_id, run)
 ) WITHOUT ROWID;
+-- What a lost worker ran.
+CREATE INDEX forge_attempt_crashed ON forge_attempt (worker_id)
+    WHERE ending = 'crashed';
 
 -- Nothing of a job outlives it. Most jobs have nothing more than their own row.
 CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job
