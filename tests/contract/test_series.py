@@ -25,10 +25,6 @@ Label = str | tuple[str, str]
 MOST = 200
 DAY_S = DAY_US // 1_000_000
 LABELS = "SELECT COUNT(*) FROM forge_metric WHERE level < 0 AND kind <> ''"
-WAITING = (
-    "SELECT COUNT(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
 FOLDING = """
 print("ready", flush=True)
 sys.stdin.readline()
@@ -190,7 +186,7 @@ def test_processes_that_name_pairs_at_the_same_moment_wait_for_each_other(
         cursor = holder.cursor()
         cursor.execute("BEGIN; LOCK TABLE forge_metric IN SHARE ROW EXCLUSIVE MODE")
         counts = [pool.submit(count, name) for name in ("mail", "bulk")]
-        wait_until(lambda: sql.value(WAITING) == 2, "neither can store a name")
+        wait_until(lambda: sql.lock_waiters == 2, "neither can store a name")
         cursor.execute("COMMIT")
         for each in counts:
             each.result()

@@ -108,6 +108,15 @@ class Sql:
         """Return the first column of the first row."""
         return self.run(statement, *values)[0][0]
 
+    @property
+    def lock_waiters(self) -> int:
+        """How many sessions of a PostgreSQL database wait for a lock."""
+        statement = (
+            "SELECT COUNT(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(self.value(statement))
+
     def age(self, seconds: float) -> None:
         """Let time pass: move every stored instant into the past."""
         shift_us = int(seconds * SECOND_US)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -21,8 +22,9 @@ from flask_forge_jobs.storage.jobs.enqueue import Addition
 from tests.support.callers import TABLE, Caller
 from tests.support.jobs import claim_one, run
 from tests.support.lossy import lossy_jobs
+from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
-from tests.support.threads import run_together
+from tests.support.threads import LIMIT_S, run_together
 
 JOB = NewJob("send", queue_name="mail")
 Enqueue = Callable[[Storage, NewJob], object]
@@ -147,6 +149,33 @@ def test_a_caller_may_ask_for_less(storage: Storage) -> None:
     storage.jobs.enqueue(wide, most_waiting=99)
     with pytest.raises(QueueFullError):
         storage.jobs.enqueue(wide, most_waiting=99)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("job", [JOB, keyed("new")], ids=["plain", "keyed"])
+def test_a_producer_waits_for_one_that_takes_the_last_place(
+    bounded: Storage, sql: Sql, job: NewJob, way: str
+) -> None:
+    """It would not see a job that is stored but not committed."""
+    bounded.jobs.enqueue_many([JOB] * 2)
+
+    with ThreadPoolExecutor(1) as pool:
+        second: list[Future[object]] = []
+
+        def work(transaction: Transaction) -> None:
+            Addition(transaction, [JOB], ["a"], None, set(), bounds={"mail": 3}).store()
+            second.append(pool.submit(WAYS[way], bounded, job))
+            # SQLite has one writer at a time, whatever it stores.
+            if bounded.backend == "postgres":
+                wait_until(
+                    lambda: sql.lock_waiters or second[0].done(), "the second waits"
+                )
+
+        bounded.database.write(work)
+        with pytest.raises(QueueFullError):
+            second[0].result(LIMIT_S)
+
+    assert waiting(bounded) == 3
 
 
 def test_producers_at_the_same_moment_never_exceed_the_bound(storage: Storage) -> None:

@@ -20,10 +20,6 @@ from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
-WAITING = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
 LIMIT_LOCK = (
     "SELECT pg_advisory_xact_lock(hashtextextended('forge_jobs concurrency send', 0))"
 )
@@ -63,7 +59,7 @@ def behind(sql: Sql, lock: str, calls: Sequence[Callable[[], bool]]) -> list[boo
         cursor.execute(lock)
 
         def give_up() -> bool:
-            wait_until(lambda: sql.value(WAITING) == len(calls), "all wait")
+            wait_until(lambda: sql.lock_waiters == len(calls), "all wait")
             cursor.execute("COMMIT")
             return False
 
@@ -94,7 +90,7 @@ def test_a_statement_that_was_given_up_is_not_carried_out_later(
             )  # fmt: skip
         with pytest.raises(StorageUnavailableError, match="longer than 1 s"):
             database.read_one("statuses", rows="[]")
-        left_waiting = sql.value(WAITING)
+        left_waiting = sql.lock_waiters
         cursor.execute("ROLLBACK")
 
     assert left_waiting == 0

@@ -32,10 +32,6 @@ from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
-WAITING = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
 EVERY_MINUTE = "* * * * *"
 HOLD_KEY = (
     "INSERT INTO forge_job (id, queue_name, kind, payload, enqueued_at, scheduled_at, "
@@ -104,7 +100,7 @@ class Meeting:
 
             def wait_for(count: int) -> None:
                 def are_there() -> bool:
-                    return int(self.sql.value(WAITING)) + len(ended) == count
+                    return self.sql.lock_waiters + len(ended) == count
 
                 wait_until(are_there, f"{count} wait or have ended")
 
