@@ -58,7 +58,7 @@ def test_there_are_enough_mutants_each_with_a_name_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ('old = "a"', "'tests'"),
+        ('new = "b"', "'old'"),
         ('old = "a"\ntests = ["x.py"]\nnews = "b"', "unknown keys: ['news']"),
         ('["nobody counts"."b.py"]\nold = "a"', "is no mutant: too many values"),
     ],
@@ -80,6 +80,15 @@ def test_a_mutant_without_a_new_text_takes_the_old_one_away(tmp_path: Path) -> N
     path.write_text('["no fence"."a.py"]\nold = "a"\ntests = ["x.py"]\n', "utf-8")
 
     assert list(load(path)) == [Mutant("no fence", "a.py", "a", "", ("x.py",))]
+
+
+def test_a_mutant_without_tests_has_those_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "area.toml"
+    path.write_text('["no fence"."jobs/a.py"]\nold = "a"\n', "utf-8")
+
+    (mutant,) = load(path)
+
+    assert mutant.tests == ("jobs/test_a.py",)
 
 
 @pytest.fixture
