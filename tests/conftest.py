@@ -20,8 +20,9 @@ from flask_forge_jobs.storage.postgres import listener
 from tests.support.backends import BACKENDS
 from tests.support.postgres import fresh_database, running_server
 from tests.support.rules import compile_builders_once
-from tests.support.runtimes import LIMIT_S, wait_until
+from tests.support.runtimes import LIMIT_S
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -27,7 +27,8 @@ from flask_forge_jobs.model.jobs import Job, NewJob
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage import flusher
 from tests.support.applications import worker
-from tests.support.runtimes import threads_named, wait_until
+from tests.support.runtimes import threads_named
+from tests.support.waiting import wait_until
 
 LIMIT_S = 30.0
 MakeApp = Callable[..., Flask]

@@ -16,7 +16,8 @@ from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
-from tests.support.runtimes import threads_named, wait_until
+from tests.support.runtimes import threads_named
+from tests.support.waiting import wait_until
 
 
 def test_trickle_enqueues_demo_jobs_of_which_some_fail(storage: Storage) -> None:

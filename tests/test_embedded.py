@@ -31,15 +31,11 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
-from tests.support.commands import Application, Program
+from tests.support.commands import Application
 from tests.support.processes import in_child
-from tests.support.runtimes import (
-    LIMIT_S,
-    add,
-    threads_named,
-    wait_for_status,
-    wait_until,
-)
+from tests.support.programs import Program
+from tests.support.runtimes import LIMIT_S, add, threads_named, wait_for_status
+from tests.support.waiting import wait_until
 
 GREETING = "Jobs run in this process"
 FLASK = (sys.executable, "-m", "flask")

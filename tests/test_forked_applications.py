@@ -12,8 +12,8 @@ from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.state import state_of
 from tests.support.applications import LIMIT_S, worker
 from tests.support.processes import Child, Peer
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 COUNT = 5
 

@@ -30,11 +30,13 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import SchemaVersions
 from tests.cli.test_worker import assert_one_clear_line, children_of
-from tests.support.commands import ROOT, Program
+from tests.support.commands import ROOT
 from tests.support.jobs import enqueue
 from tests.support.processes import is_alive
-from tests.support.runtimes import LIMIT_S, wait_for_status, wait_until
+from tests.support.programs import Program
+from tests.support.runtimes import LIMIT_S, wait_for_status
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 _LISTENING = re.compile(r"Listening at: (http://\S+)")
 

@@ -18,7 +18,7 @@ from flask_forge_jobs.server_detection import (
     is_gunicorn_worker,
     is_served,
 )
-from tests.support.runtimes import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "debugger"])

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.storage.base import Storage
-from tests.support.commands import ROOT, Program
+from tests.support.commands import ROOT
+from tests.support.programs import Program
 
 STRICT = ("-W", "error", "-X", "dev")
 APPLICATION = """

@@ -16,8 +16,8 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.support.applications import worker
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 
 class Base(orm.DeclarativeBase):

@@ -16,8 +16,8 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from tests.acceptance.fleet import Fleet, started
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 MINUTES = 10
 MINUTE_US = 60 * SECOND_US

@@ -20,8 +20,8 @@ from flask_forge_jobs.runtime.children import CHILD_VARIABLE
 from tests.acceptance.fleet import STOP_LIMIT_S, Fleet, Worker
 from tests.acceptance.ledger import Kill
 from tests.support.processes import is_alive
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 CHILDREN = 2
 # How long a group that was told to stop is left alone.

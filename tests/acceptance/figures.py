@@ -35,8 +35,8 @@ from tests.acceptance.driving import drive, numbers_of
 from tests.acceptance.evidence import final_rows
 from tests.acceptance.fleet import Fleet, started
 from tests.acceptance.ledger import Kill, Run, read_ledger
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 BULK = 5000
 DRAIN_LIMIT_S = 900.0

@@ -30,8 +30,8 @@ from flask_forge_jobs.runtime.duties.leader import LEADER_LEASE, LEADER_LEASE_S
 from tests.acceptance.application import SKEW_VARIABLE
 from tests.acceptance.driving import drive, numbers_of
 from tests.acceptance.fleet import Fleet, Worker, started
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 # Nobody serves it: what is checked is which jobs there are.
 QUEUE = "firings"

@@ -42,8 +42,8 @@ from tests.acceptance.fleet import SETTLE_S, Fleet, started
 from tests.acceptance.forking import ForkingProducer
 from tests.acceptance.ledger import Ack, Evidence, Kill
 from tests.acceptance.producer import Lookout, Producer
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 PAUSE_RANGE_S = (0.2, 1.5)
 DRAIN_LIMIT_S = 300.0

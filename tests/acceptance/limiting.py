@@ -37,8 +37,8 @@ from tests.acceptance.limit_checks import (
     sittings,
     used_share,
 )
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 PROCESSES = 8
 THREADS = 4

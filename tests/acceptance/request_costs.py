@@ -47,8 +47,8 @@ from tests.acceptance.costly_requests import (
 )
 from tests.acceptance.driving import add_backend, measure_each
 from tests.support.databases import fresh_url
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 from tests.test_server import server, variables
 
 CPU_LIMIT_S = 0.3

@@ -27,7 +27,7 @@ from tests.support.databases import sqlite_url
 from tests.support.jobs import enqueue
 from tests.support.postgres import SERVER_VARIABLE
 from tests.support.processes import in_child
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 PAGE = (ROOT / "docs" / "howto" / "backup.rst").read_text("utf-8")
 TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}

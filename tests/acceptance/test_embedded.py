@@ -22,7 +22,7 @@ from tests.acceptance.application import (
 )
 from tests.acceptance.ledger import read_ledger
 from tests.acceptance.serving import serving
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 JOBS, SERVER_WORKERS, LEASE_S = 1_000, 4, 2
 PAYLOAD = '{"number":0,"sleep_ms":50}'

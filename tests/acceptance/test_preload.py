@@ -122,7 +122,7 @@ def test_preloaded_server_mixes_up_no_connections(
         run_together([partial(client.run, REQUESTS // CLIENTS) for client in clients])
 
     complaints = [each for client in clients for each in client.complaints]
-    assert not complaints, f"{complaints[:10]}\n{server.output}"
+    assert not complaints, f"{complaints[:10]}\n{server.text}"
     stored = {job_id for client in clients for job_id in client.stored}
     assert sum(len(client.stored) for client in clients) == len(stored)
     rows = sql.run("SELECT id FROM forge_job WHERE kind = 'preload'")

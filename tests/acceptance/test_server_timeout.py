@@ -29,8 +29,9 @@ from tests.acceptance.checker import Checker, table
 from tests.acceptance.ledger import Ack, Evidence, Kill, Life, Line, read_ledger
 from tests.acceptance.serving import serving
 from tests.support.client import Request, post_json, send
-from tests.support.programs import Program, wait_until
+from tests.support.programs import Program
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 HANGS = 2
 LEASE_S = 2
@@ -155,6 +156,6 @@ def test_jobs_of_a_server_process_that_timed_out_run_again(
     assert not any(each.violations for each in verdicts), table(verdicts)
     held = [len(kill.held) for kill in scene.evidence.kills]
     assert held == [EMBEDDED_THREADS] * HANGS
-    output = scene.server.output
+    output = scene.server.text
     assert output.count("WORKER TIMEOUT") == HANGS
     assert output.count("was sent SIGKILL") == (HANGS if query else 0)

@@ -12,7 +12,8 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application
 from tests.support.processes import is_alive
-from tests.support.runtimes import add, wait_for_status, wait_until
+from tests.support.runtimes import add, wait_for_status
+from tests.support.waiting import wait_until
 
 AT_ONCE = 130
 TAINTED = 75

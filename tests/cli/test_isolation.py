@@ -13,9 +13,11 @@ import pytest
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.cli.conftest import LEASE_S
-from tests.support.commands import Application, Program
+from tests.support.commands import Application
 from tests.support.processes import is_alive
-from tests.support.runtimes import add, wait_for_status, wait_until
+from tests.support.programs import Program
+from tests.support.runtimes import add, wait_for_status
+from tests.support.waiting import wait_until
 
 # A factory, as most applications have one; what is isolated tells its process.
 SHOP = """

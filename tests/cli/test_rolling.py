@@ -26,8 +26,8 @@ from flask_forge_jobs.storage.base import Storage
 from tests.support.backends import long
 from tests.support.later_steps import ADDITIVE, BREAKING, later_storage, take_back
 from tests.support.rolling_shop import FOLDER_VARIABLE, STEPS_VARIABLE
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 LIMIT_S = 60.0
 FAILED = JobFilter(statuses=(JobStatus.FAILED,))

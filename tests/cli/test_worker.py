@@ -21,7 +21,8 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application
 from tests.support.processes import is_alive, suspend
-from tests.support.runtimes import add, wait_for_status, wait_until
+from tests.support.runtimes import add, wait_for_status
+from tests.support.waiting import wait_until
 
 POLLS_NEVER = """
 from flask_forge_jobs.runtime import claim_schedule as schedule

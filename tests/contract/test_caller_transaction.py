@@ -32,9 +32,9 @@ from flask_forge_jobs.storage.sqlite.wake import SLOW_LOOK_S
 from tests.support.callers import TABLE, Caller, sign_up
 from tests.support.jobs import QUEUE, claim_one, enqueue, enqueued
 from tests.support.processes import output_of, start_python
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import LIMIT_S, Heard, run_together
+from tests.support.waiting import wait_until
 
 JOBS = "SELECT COUNT(*) FROM forge_job"
 SIGNUPS = "SELECT COUNT(*) FROM signup"

@@ -25,9 +25,9 @@ from tests.support.runtimes import (
     registry_of,
     running,
     wait_for_status,
-    wait_until,
 )
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 
 def figures(storage: Storage, queue: str = "", kind: str = "") -> Tally:

@@ -16,9 +16,9 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.clocks import START_US
 from tests.support.figures import PastProcess
 from tests.support.processes import output_of, start_python
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 Label = str | tuple[str, str]
 

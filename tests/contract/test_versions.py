@@ -28,8 +28,8 @@ from tests.support.later_steps import (
     later_storage,
     migrated,
 )
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 LIMIT_S = 20.0
 SCHEMAS: dict[str, Any] = {"sqlite": SqliteSchema, "postgres": PostgresSchema}

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.client import Answer, Request, send
-from tests.support.programs import Program, running, script, wait_until
+from tests.support.programs import Program, running, script
+from tests.support.waiting import wait_until
 
 README = Path(__file__).parents[2] / "README.rst"
 TEXT = README.read_text("utf-8")
@@ -103,7 +104,7 @@ def test_readme_has_two_command_lines_that_begin_with_nothing() -> None:
 def test_curl_line_is_answered(demo: Program, line: str) -> None:
     answer = _answer(demo, line)
 
-    assert answer.status in (200, 201), (line, answer, demo.output)
+    assert answer.status in (200, 201), (line, answer, demo.text)
 
 
 def test_overview_and_metrics_show_the_default_queue(demo: Program) -> None:
@@ -177,16 +178,16 @@ def test_program_runs_under_flask_run_alone(tmp_path: Path) -> None:
     with running(
         [script(flask), *arguments], environ={**os.environ, **own}, folder=tmp_path
     ) as server:
-        port = int(server.wait_for(r"Running on http://127\.0\.0\.1:(\d+)")[1])
+        port = int(server.match(r"Running on http://127\.0\.0\.1:(\d+)")[1])
         address, request = parse_curl(SIGN_UP)
         answer = send(port, request, prefix="")
-        server.wait_for("^welcome 7$")
+        server.match("^welcome 7$")
         status = server.stop()
 
     assert address == "127.0.0.1:5000"
     assert list(answer.json()) == ["job"]
     assert (tmp_path / "instance" / "queue.sqlite").exists()
-    assert status == 0, server.output
+    assert status == 0, server.text
 
 
 def _what_a_worker_says() -> list[str]:
@@ -225,14 +226,14 @@ def test_program_runs_with_a_worker_beside_it(tmp_path: Path) -> None:
     stored = (tmp_path / "instance" / "queue.sqlite").exists()
     worker_command = [script(flask), *arguments]
     with running(worker_command, environ=environ, folder=tmp_path) as worker:
-        worker.wait_for("^welcome 7$")
+        worker.match("^welcome 7$")
         worker.wait_for("job done")
         status = worker.stop()
 
     shown = _what_a_worker_says()
     assert len(shown) == 4
     for pattern in shown:
-        assert re.search(pattern, worker.output, re.MULTILINE), pattern
+        assert re.search(pattern, worker.text, re.MULTILINE), pattern
     assert "'job': '" in signed_up.stdout
     assert stored
-    assert status == 0, worker.output
+    assert status == 0, worker.text

@@ -33,7 +33,8 @@ from tests.examples.shop.reports import close_day
 from tests.support.applications import worker
 from tests.support.commands import ROOT
 from tests.support.postgres import fresh_database
-from tests.support.programs import Program, running, wait_until
+from tests.support.programs import Program, running
+from tests.support.waiting import wait_until
 
 ORDERS, SERVER_WORKERS = 60, 3
 REFUSED = range(0, ORDERS, 5)

@@ -24,7 +24,8 @@ from flask_forge_jobs.runtime.children import (
     own_command,
 )
 from tests.support.clocks import MovingClock
-from tests.support.commands import ROOT, Program
+from tests.support.commands import ROOT
+from tests.support.programs import Program
 
 PARENT = """
 import sys

@@ -28,8 +28,8 @@ from tests.support.runtimes import (
     registry_of,
     running,
     wait_for_status,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 
 class Meter:

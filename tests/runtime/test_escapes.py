@@ -22,8 +22,8 @@ from tests.support.runtimes import (
     registry_of,
     running,
     wait_for_status,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 
 class TooFast(Throttled):

@@ -19,9 +19,9 @@ from tests.support.runtimes import (
     registry_of,
     running,
     wait_for_status,
-    wait_until,
 )
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 LEASE_S = 1.5
 

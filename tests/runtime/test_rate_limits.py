@@ -11,15 +11,9 @@ from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import TaskContext
-from tests.support.runtimes import (
-    QuickTask,
-    add,
-    registry_of,
-    running,
-    wait_for_status,
-    wait_until,
-)
+from tests.support.runtimes import QuickTask, add, registry_of, running, wait_for_status
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 
 def take(context: TaskContext) -> None:

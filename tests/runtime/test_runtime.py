@@ -57,10 +57,10 @@ from tests.support.runtimes import (
     threads_named,
     wait_for_error,
     wait_for_status,
-    wait_until,
 )
 from tests.support.sql import UNDER_TEST, Sql
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 # Short leases are for tests that need one to pass.
 LEASE_S = 1.5

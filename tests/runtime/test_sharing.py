@@ -6,7 +6,8 @@ import contextlib
 
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
-from tests.support.runtimes import QuickTask, registry_of, running, wait_until
+from tests.support.runtimes import QuickTask, registry_of, running
+from tests.support.waiting import wait_until
 
 TOTALS = {"one": 1, "three": 3, "ten": 10}
 

@@ -22,7 +22,8 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.processes import fork_in_c, in_child
-from tests.support.runtimes import LIMIT_S, wait_until
+from tests.support.runtimes import LIMIT_S
+from tests.support.waiting import wait_until
 
 # Its default limit takes long to fill.
 MAX_HELD = 1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,8 +11,9 @@ from typing import Any
 
 from flask import Flask
 
+from flask_forge_jobs.runtime.claim_schedule import IDLE_AFTER_S
 from flask_forge_jobs.state import state_of
-from tests.support.runtimes import wait_until
+from tests.support.waiting import wait_until
 
 PACKAGE = "flask_forge_jobs"
 # The threads on which a job is claimed, run and finished.
@@ -21,8 +21,7 @@ DISPATCHER, SLOT = "forge-jobs-dispatcher", "forge-jobs-slot"
 # What begins and ends a round of the dispatcher, and what asks the database.
 ROUND, REST = "Rounds.go", "Dispatcher._pause_s"
 EXCHANGE = "JobQueue.exchange"
-# Soon after its last write an idle dispatcher asks when the next job is due.
-_REST_S = 0.1
+_SLEEP = "Dispatcher._hear"
 
 
 class Calls:
@@ -31,16 +30,23 @@ class Calls:
     def __init__(self) -> None:
         self.by_thread: dict[str, list[str]] = {}
         self.is_on = False
+        self.is_resting = False
+        """Whether the dispatcher has nothing to do until somebody wakes it."""
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         """Take an event of the interpreter."""
         del argument
-        if self.is_on and event == "call":
-            module = str(frame.f_globals.get("__name__"))
-            if module.partition(".")[0] == PACKAGE:
-                place = module.removeprefix(f"{PACKAGE}.")
-                names = self.by_thread.setdefault(threading.current_thread().name, [])
-                names.append(f"{place}: {frame.f_code.co_qualname}")
+        module = str(frame.f_globals.get("__name__"))
+        if event != "call" or module.partition(".")[0] != PACKAGE:
+            return
+        name, thread = frame.f_code.co_qualname, threading.current_thread().name
+        if thread == DISPATCHER:
+            # Soon after its last write it asks when the next job is due; then it rests.
+            sleeps = name == _SLEEP
+            self.is_resting = sleeps and frame.f_locals["timeout_s"] > IDLE_AFTER_S
+        if self.is_on:
+            place = module.removeprefix(f"{PACKAGE}.")
+            self.by_thread.setdefault(thread, []).append(f"{place}: {name}")
 
     def take(self) -> dict[str, list[str]]:
         """Return what was noted on each thread, and begin anew."""
@@ -89,20 +95,19 @@ def calls_of_runs(
 
     def is_idle() -> bool:
         counts = reader.statistics()["default"].counts
-        return not (counts.pending or counts.in_progress)
+        # In this order: the dispatcher does something before a job is done.
+        return not (counts.pending or counts.in_progress) and calls.is_resting
 
     noted = []
     with calls.on_new_threads():
         handle = state_of(app).runtime(2).with_queues(["default"]).start()
         try:
-            wait_until(is_idle, "no job is left")
+            wait_until(is_idle, "the worker rests")
             for _ in range(repeats):
-                time.sleep(_REST_S)
                 calls.take()
                 calls.is_on = True
                 enqueue(1)
-                wait_until(is_idle, "no job is left")
-                time.sleep(_REST_S)
+                wait_until(is_idle, "the worker rests")
                 calls.is_on = False
                 noted.append(_from_claim_to_finish(calls.take()))
         finally:

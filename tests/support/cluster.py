@@ -17,7 +17,7 @@ import psutil
 import psycopg2
 
 from tests.support.postgres import turn_to_start
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 ROLE = "app"
 DATABASE = "app"

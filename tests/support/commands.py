@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from flask_forge_jobs.runtime.foreground import REPEAT_S
-from tests.support.runtimes import LIMIT_S
+from tests.support.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE_VARIABLE = "TEST_RELEASE_FILE"
@@ -67,103 +63,6 @@ def crash() -> None:
     say("CRASHING", os.getpid())
     os._exit(9)
 """
-
-
-class Program:
-    """A process whose output is read as it comes.
-
-    Args:
-        command: Program and arguments.
-        environ: Its environment.
-        folder: Its working directory.
-    """
-
-    def __init__(
-        self, command: Sequence[str], *, environ: Mapping[str, str], folder: Path
-    ) -> None:
-        self.process = subprocess.Popen(
-            command,
-            env=dict(environ),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._is_over = False
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._changed:
-                self._lines.append(line.rstrip("\n"))
-                self._changed.notify_all()
-        with self._changed:
-            self._is_over = True
-            self._changed.notify_all()
-
-    @property
-    def text(self) -> str:
-        """Everything written so far, both streams."""
-        with self._changed:
-            return "\n".join(self._lines)
-
-    def lines_with(self, part: str) -> list[str]:
-        """Return the lines so far that hold a text.
-
-        A short one in capitals should have an I, L, O or U, which ids of jobs do not.
-        """
-        with self._changed:
-            return [line for line in self._lines if part in line]
-
-    def wait_for(self, part: str, count: int = 1, limit_s: float = LIMIT_S) -> str:
-        """Wait until this many lines contain a text; return the last of them."""
-        lines: list[str] = []
-
-        def is_there() -> bool:
-            lines[:] = [line for line in self._lines if part in line]
-            return len(lines) >= count or self._is_over
-
-        with self._changed:
-            self._changed.wait_for(is_there, limit_s)
-        assert len(lines) >= count, f"no {count} x {part!r} in:\n{self.text}"
-        return lines[count - 1]
-
-    def signal_again(self, number: signal.Signals) -> None:
-        """Send a signal that is not taken for a repeat of one that it has had."""
-        time.sleep(REPEAT_S)
-        self.signal(number)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self.process.send_signal(number)
-
-    def wait(self, limit_s: float = LIMIT_S) -> int:
-        """Wait for the end and return the exit status."""
-        try:
-            status = self.process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"does not end; it said:\n{self.text}") from None
-        self._reader.join(limit_s)
-        return status
-
-    def stop(self) -> int:
-        """Ask it to end, and wait."""
-        self.signal(signal.SIGTERM)
-        return self.wait()
-
-    def end(self) -> None:
-        """End it in any case and close its output."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._reader.join(LIMIT_S)
-        if self.process.stdout is not None and not self._reader.is_alive():
-            self.process.stdout.close()
 
 
 class Application:

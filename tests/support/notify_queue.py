@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg2
 
 from tests.support.cluster import DATABASE, Cluster
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 # The least that the server takes, in pages of 8 KiB; only since version 17 can it be
 # set, before that the queue has 8 GiB.

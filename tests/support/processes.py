@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.support.runtimes import wait_until
+from tests.support.waiting import wait_until
 
 _PROLOGUE = """
 import pathlib, sys
@@ -142,7 +142,7 @@ class Child(Peer):
 
         try:
             wait_until(has_ended, "the child has ended", 2 * LIMIT_S)
-        except AssertionError:
+        except TimeoutError:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             raise

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# This machine may be slow and busy; nothing should ever take as long.
-LIMIT_S = 60.0
+from flask_forge_jobs.runtime.foreground import REPEAT_S
+from tests.support.waiting import LIMIT_S
+
 _LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
-_LOOK_PERIOD_S = 0.05
 
 
 def script(name: str) -> str:
     """Return the path of a console script of the present environment."""
     return str(Path(sys.executable).with_name(name))
-
-
-def wait_until(
-    holds: Callable[[], bool],
-    what: str,
-    limit_s: float = LIMIT_S,
-    period_s: float = _LOOK_PERIOD_S,
-) -> None:
-    """Wait until something outside this process is true.
-
-    Args:
-        holds: Asks for it.
-        what: It is, for whoever reads of a failure.
-        limit_s: Longest wait, in seconds.
-        period_s: Between two looks, in seconds.
-
-    Raises:
-        TimeoutError: It did not become true in time.
-    """
-    ends_at = time.monotonic() + limit_s
-    pause = threading.Event()
-    while not holds():
-        if time.monotonic() > ends_at:
-            raise TimeoutError(f"not within {limit_s} s: {what}")
-        pause.wait(period_s)
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
@@ -55,23 +31,20 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
 
 
 class Program:
-    """One started program; its two outputs are read as one.
+    """A process whose output is read as it comes.
 
     Args:
-        command: What to start.
+        command: Program and arguments.
         environ: Its environment.
-        folder: Its current directory.
+        folder: Its working directory.
     """
 
     def __init__(
         self, command: Sequence[str], *, environ: Mapping[str, str], folder: Path
     ) -> None:
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._has_ended = False
         self.process = subprocess.Popen(
             command,
-            env=environ,
+            env=dict(environ),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -79,61 +52,100 @@ class Program:
             text=True,
             errors="replace",
         )
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._is_over = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        with self.process.stdout as output:
-            for line in output:
-                with self._changed:
-                    self._lines.append(line)
-                    self._changed.notify_all()
+        for line in self.process.stdout:
+            with self._changed:
+                self._lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
         with self._changed:
-            self._has_ended = True
+            self._is_over = True
             self._changed.notify_all()
 
     @property
-    def output(self) -> str:
-        """Everything it has said so far."""
+    def text(self) -> str:
+        """Everything written so far, both streams."""
         with self._changed:
-            return "".join(self._lines)
+            return "\n".join(self._lines)
 
-    def wait_for(
+    def lines_with(self, part: str) -> list[str]:
+        """Return the lines so far that hold a text.
+
+        A short one in capitals should have an I, L, O or U, which ids of jobs do not.
+        """
+        with self._changed:
+            return [line for line in self._lines if part in line]
+
+    def wait_for(self, part: str, count: int = 1, limit_s: float = LIMIT_S) -> str:
+        """Wait until this many lines contain a text; return the last of them."""
+        lines: list[str] = []
+
+        def is_there() -> bool:
+            lines[:] = [line for line in self._lines if part in line]
+            return len(lines) >= count or self._is_over
+
+        with self._changed:
+            self._changed.wait_for(is_there, limit_s)
+        assert len(lines) >= count, f"no {count} x {part!r} in:\n{self.text}"
+        return lines[count - 1]
+
+    def match(
         self, pattern: str | re.Pattern[str], limit_s: float = LIMIT_S
     ) -> re.Match[str]:
-        """Wait until a line matches.
+        """Wait until a line matches."""
+        matches: list[re.Match[str]] = []
 
-        Raises:
-            AssertionError: The program ended or the limit passed before.
-        """
-        wanted = re.compile(pattern)
-
-        def found() -> re.Match[str] | None:
-            matches = (wanted.search(line) for line in self._lines)
-            return next((match for match in matches if match), None)
+        def is_there() -> bool:
+            found = map(re.compile(pattern).search, self._lines)
+            matches[:] = [each for each in found if each]
+            return bool(matches) or self._is_over
 
         with self._changed:
-            self._changed.wait_for(lambda: found() or self._has_ended, limit_s)
-            match = found()
-        assert match is not None, f"no line matches {wanted.pattern!r}:\n{self.output}"
-        return match
+            self._changed.wait_for(is_there, limit_s)
+        assert matches, f"no line matches {pattern!r}:\n{self.text}"
+        return matches[0]
 
     def port(self) -> int:
         """Wait until a server listens; return its port."""
-        return int(self.wait_for(_LISTENING)[1])
+        return int(self.match(_LISTENING)[1])
 
-    def stop(self, limit_s: float = LIMIT_S) -> int:
-        """Ask it to stop and return its exit status; kill it when it does not."""
-        if self.process.poll() is None:
-            self.process.terminate()
+    def signal_again(self, number: signal.Signals) -> None:
+        """Send a signal that is not taken for a repeat of one that it has had."""
+        time.sleep(REPEAT_S)
+        self.signal(number)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, limit_s: float = LIMIT_S) -> int:
+        """Wait for the end and return the exit status."""
         try:
             status = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
+            raise AssertionError(f"does not end; it said:\n{self.text}") from None
         self._reader.join(limit_s)
         return status
+
+    def stop(self) -> int:
+        """Ask it to end, and wait."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def end(self) -> None:
+        """End it in any case and close its output."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(LIMIT_S)
+        if self.process.stdout is not None and not self._reader.is_alive():
+            self.process.stdout.close()
 
 
 @contextmanager
@@ -144,8 +156,9 @@ def running(
     program = Program(command, environ=environ, folder=folder)
     try:
         yield program
-    finally:
         program.stop()
+    finally:
+        program.end()
 
 
 @contextmanager

@@ -21,14 +21,8 @@ from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.support.clocks import MovingClock
-from tests.support.runtimes import (
-    Bench,
-    HeldTask,
-    QuickTask,
-    claimed,
-    registry_of,
-    wait_until,
-)
+from tests.support.runtimes import Bench, HeldTask, QuickTask, claimed, registry_of
+from tests.support.waiting import wait_until
 
 OWNER = "host-1"
 CANCEL_GRACE_S = 10.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
@@ -25,6 +24,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.waiting import wait_until
 
 # Nothing takes this long; it only turns a hang into a failure.
 LIMIT_S = 30.0
@@ -34,17 +34,6 @@ WORKER_ID = "host-1"
 NO_RATE_LIMITS = cast("RateLimits", None)
 # For runners whose tasks may run any number of jobs at once.
 NO_CONCURRENCY = cast("ConcurrencyLimits", None)
-_pause = threading.Event()
-
-
-def wait_until(
-    predicate: Callable[[], object], what: str, limit_s: float = LIMIT_S
-) -> None:
-    """Look until something has come true; fail with its name when it does not."""
-    ends_at = time.monotonic() + limit_s
-    while not predicate():
-        assert time.monotonic() < ends_at, f"not within {limit_s:g} s: {what}"
-        _pause.wait(_LOOK_PERIOD_S)
 
 
 class HeldTask:

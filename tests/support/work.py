@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.storage.base import Storage
-from tests.support.programs import wait_until
 from tests.support.sql import UNDER_TEST, Sql
+from tests.support.waiting import wait_until
 
 STEPS_A_TICK = 10
 _BLOCKS = (

@@ -15,10 +15,12 @@ import pytest
 
 from flask_forge_jobs.tasks import process_groups
 from flask_forge_jobs.tasks.process_groups import ProcessGroup, describe_status
-from tests.support.commands import ROOT, Program
+from tests.support.commands import ROOT
 from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import is_alive
-from tests.support.runtimes import LIMIT_S, wait_until
+from tests.support.programs import Program
+from tests.support.runtimes import LIMIT_S
+from tests.support.waiting import wait_until
 
 SLEEPS = "import time; time.sleep(600)"
 # Deaf to SIGTERM, with a child that is not.

@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.state import state_of
 from tests.support.applications import worker
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 URL = "/forge-jobs"
 SCHEDULE = {"name": "nightly", "kind": "send", "cron_expr": "@yearly"}

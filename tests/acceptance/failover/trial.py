@@ -28,7 +28,8 @@ from tests.acceptance.ledger import Ack, Line
 from tests.acceptance.serving import serving
 from tests.support.cluster import Cluster, cluster
 from tests.support.outages import Away
-from tests.support.programs import Program, wait_until
+from tests.support.programs import Program
+from tests.support.waiting import wait_until
 
 PROCESSES = 3
 JOBS_A_SECOND = 20
@@ -91,7 +92,7 @@ class Trial:
                 plan, server.url, folder, scene.inject, duration_s=duration_s
             )
             outcome = scene.look(driver)
-        (folder / "api.log").write_text(api.output)
+        (folder / "api.log").write_text(api.text)
         return outcome
 
 

@@ -21,8 +21,9 @@ from tests.acceptance.ledger import Ack
 from tests.acceptance.serving import serving
 from tests.support.client import Answer, post_json, send
 from tests.support.cluster import ROLE, Cluster, cluster
-from tests.support.programs import Program, wait_until
+from tests.support.programs import Program
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 THREADS = 16
 POOL_SIZE = 2

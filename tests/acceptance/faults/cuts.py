@@ -12,9 +12,9 @@ from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.faults.fault import Bench
-from tests.support.programs import wait_until
 from tests.support.proxy import Proxy, proxied
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 BATCH = 3
 # Of the matrix; every one of them would show hardly more.

@@ -30,7 +30,7 @@ from tests.acceptance.kill_workers import Driver
 from tests.acceptance.ledger import Ack
 from tests.support.cluster import ROLE, Cluster, cluster
 from tests.support.databases import sqlite_url
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 DISK_BYTES = 16 * 1024 * 1024
 # What workers say of it.

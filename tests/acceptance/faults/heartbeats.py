@@ -17,7 +17,7 @@ from tests.acceptance.application import (
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.fleet import Worker
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 # Beats come every sixth of it; with fewer seconds the looks of a process at itself,
 # one a second, would be what is measured.

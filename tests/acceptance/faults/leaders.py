@@ -13,8 +13,8 @@ from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.firing import faults_of
 from tests.acceptance.ledger import Kill
-from tests.support.programs import wait_until
 from tests.support.runtimes import wait_for_status
+from tests.support.waiting import wait_until
 
 WORKERS = 3
 JOB_LEASE_S = 3.0

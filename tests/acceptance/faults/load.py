@@ -23,8 +23,8 @@ from tests.acceptance.application import KIND, STARTED
 from tests.acceptance.kill_workers import DRAIN_LIMIT_S, Driver, Plan
 from tests.acceptance.ledger import Ack, Kill
 from tests.acceptance.producer import Producer, as_ack
-from tests.support.programs import wait_until
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 # After which somebody who got no answer asks again.
 ASK_AGAIN_RANGE_S = (0.05, 0.3)

@@ -22,8 +22,8 @@ from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.serving import serving
 from tests.support.client import PREFIX, post_json, send
 from tests.support.databases import sqlite_url
-from tests.support.programs import wait_until
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 LEASE_S = 3.0
 LOCKED_S = 10.0
@@ -154,7 +154,7 @@ def many_writers(bench: Bench) -> str:
         scene.wait_for_quiet()
         assert scene.fleet.stop() == []
         server.stop()
-        said = server.output + scene.fleet.log.read_text()
+        said = server.text + scene.fleet.log.read_text()
         starts = sum(line.event == STARTED for line in scene.lines())
     assert starts == len(took_ms), f"{starts} runs of {len(took_ms)} jobs"
     locked = _LOCKED.findall(said)

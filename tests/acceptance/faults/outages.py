@@ -12,8 +12,8 @@ from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.kill_workers import Driver, Plan, Report
 from tests.support.cluster import Cluster, cluster
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 LEASE_S = 3.0
 PROCESSES = 3

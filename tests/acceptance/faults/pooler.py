@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 
 from tests.support.cluster import DATABASE, ROLE, Cluster
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 PORT = 6432  # of its socket; nothing listens on the network
 _SBIN = "/usr/sbin:/usr/local/sbin"

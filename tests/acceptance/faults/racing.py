@@ -27,8 +27,9 @@ from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.reaping import opened
 from tests.support.client import PREFIX
 from tests.support.jobs import QUEUE, finish, rescue_all
-from tests.support.runtimes import LIMIT_S, QuickTask, registry_of, running, wait_until
+from tests.support.runtimes import LIMIT_S, QuickTask, registry_of, running
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 THREADS = 8
 # Few enough that every thread meets the others at each of them.

@@ -21,7 +21,7 @@ from tests.acceptance.fleet import SETTLE_S, Fleet, Worker, started
 from tests.acceptance.ledger import Ack, Evidence, Kill, Line, Run, read_ledger
 from tests.support.client import PREFIX
 from tests.support.jobs import QUEUE
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 # For what a reaper needs beyond the lease, on a busy machine.
 RECOVERY_SLACK_S = 3.0

@@ -27,7 +27,7 @@ from tests.support.later_steps import (
     migrated,
 )
 from tests.support.processes import start_python
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 PROCESSES = 16
 LEASE_S = 3.0

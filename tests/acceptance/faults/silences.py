@@ -8,8 +8,8 @@ from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import PROCESSES, plan_of, require_sound
 from tests.acceptance.kill_workers import Driver
-from tests.support.programs import wait_until
 from tests.support.proxy import Proxy, proxied
+from tests.support.waiting import wait_until
 
 # Beyond what the matrix allows a stall to last.
 LEASE_S = 12.0

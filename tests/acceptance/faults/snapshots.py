@@ -19,7 +19,8 @@ from tests.acceptance.bulk_interference import MS, percentile
 from tests.acceptance.faults.fault import Bench, Scale
 from tests.acceptance.faults.reaping import opened
 from tests.support.client import PREFIX
-from tests.support.runtimes import QuickTask, registry_of, running, wait_until
+from tests.support.runtimes import QuickTask, registry_of, running
+from tests.support.waiting import wait_until
 
 JOBS_A_SECOND = 100
 MAX_TIMES_SLOWER = 5.0

@@ -11,7 +11,7 @@ from tests.acceptance.faults.log_texts import LOST, REFUSED, pattern
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.fleet import Worker
 from tests.acceptance.ledger import Run
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 LEASE_S = 3.0
 _REFUSALS = pattern(LOST), pattern(REFUSED)

@@ -13,7 +13,7 @@ from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.fleet import STOP_LIMIT_S, Worker
 from tests.acceptance.kill_workers import Driver
 from tests.acceptance.ledger import Run
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 # Of the matrix.
 AFTER_CLAIM_RANGE_S = (0.0, 0.05)

@@ -34,9 +34,9 @@ from tests.acceptance.evidence import duplicate_keys
 from tests.acceptance.faults.edges import Edge, illegal, watch_edges
 from tests.acceptance.faults.fault import Bench
 from tests.support.jobs import QUEUE, update_for
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 OWNERS = 3
 PRODUCERS = 3

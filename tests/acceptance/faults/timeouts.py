@@ -19,7 +19,7 @@ from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.kill_workers import Driver
 from tests.support.cluster import DATABASE, ROLE, Cluster, cluster
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 LIMIT_MS = 50
 # Ours is set by each transaction and comes before the role's; the least that it may be.

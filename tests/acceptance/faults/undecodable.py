@@ -18,7 +18,7 @@ from tests.acceptance.faults.reaping import Watch, opened
 from tests.acceptance.fleet import Fleet, started
 from tests.support.client import PREFIX
 from tests.support.jobs import OWNER, QUEUE
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 JOBS = 100
 LEASE_S = 60.0

@@ -18,7 +18,7 @@ from tests.acceptance.kill_workers import Driver
 from tests.acceptance.producer import as_ack
 from tests.support.cluster import Cluster, cluster
 from tests.support.notify_queue import PAGES, full_queue, is_full
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 # How often a worker that waits for wake-ups looks all the same, and some for a machine
 # that is busy.

@@ -31,7 +31,7 @@ from tests.acceptance.patroni.settings import (
     patroni,
     pgbouncer,
 )
-from tests.support.programs import wait_until
+from tests.support.waiting import wait_until
 
 WAYS = ("haproxy", "hosts", "pgbouncer")
 HEALTHY_LIMIT_S = 120.0

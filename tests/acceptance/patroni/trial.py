@@ -46,7 +46,8 @@ from tests.acceptance.patroni.watching import (
     WayWatch,
 )
 from tests.acceptance.serving import serving
-from tests.support.programs import Program, wait_until
+from tests.support.programs import Program
+from tests.support.waiting import wait_until
 
 PROCESSES = 2
 JOBS_A_SECOND = 5
@@ -127,7 +128,7 @@ class Scene:
             if not report.is_sound:
                 self.outcome.complaints.append(table(report.verdicts))
             self._count(driver)
-            (self._folder / "api.log").write_text(api.output)
+            (self._folder / "api.log").write_text(api.text)
         self._look_for_the_password()
 
     def _inject(self, driver: Driver, storage: Storage, api: Program) -> None:

@@ -27,8 +27,8 @@ from tests.acceptance.soak.pace import Pace
 from tests.acceptance.soak.probes import Drift, MachineTime, Sample, look_at
 from tests.acceptance.soak.watch import STUCK_S, Watch
 from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
-from tests.support.programs import wait_until
 from tests.support.sql import UNDER_TEST, Sql
+from tests.support.waiting import wait_until
 
 MINUTE_S = 60.0
 SAMPLE_EVERY_S = 10.0

@@ -15,8 +15,8 @@ from flask_forge_jobs.storage.jobs import ends as job_ends
 from flask_forge_jobs.tasks.handles import JobHandle
 from tests.support.jobs import claim_one, enqueue, finish, update_for
 from tests.support.processes import in_child
-from tests.support.runtimes import wait_until
 from tests.support.threads import Heard
+from tests.support.waiting import wait_until
 
 LIMIT_S = 10.0
 

@@ -22,9 +22,9 @@ from flask_forge_jobs.storage.jobs.enqueue import Addition
 from tests.support.callers import TABLE, Caller
 from tests.support.jobs import claim_one, run
 from tests.support.lossy import lossy_jobs
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import LIMIT_S, run_together
+from tests.support.waiting import wait_until
 
 JOB = NewJob("send", queue_name="mail")
 Enqueue = Callable[[Storage, NewJob], object]

@@ -21,8 +21,9 @@ from flask_forge_jobs.runtime.duties.leader import Leader
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
-from tests.support.runtimes import QuickTask, registry_of, running, wait_until
+from tests.support.runtimes import QuickTask, registry_of, running
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 EVERY_SECOND = ScheduleDefinition("ticks", "quick", "* * * * * *")
 YEARLY = ScheduleDefinition("yearly", "quick", "@yearly")

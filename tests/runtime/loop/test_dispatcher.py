@@ -10,11 +10,8 @@ from flask_forge_jobs.runtime.loop.dispatcher import LONGEST_ROUND_S, Dispatcher
 from flask_forge_jobs.runtime.service import FIRST_S
 from tests.support.rounds import RoundsRig as Rig
 from tests.support.rounds import finished, known
-from tests.support.runtimes import (
-    LIMIT_S,
-    QuickTask,
-    wait_until,
-)
+from tests.support.runtimes import LIMIT_S, QuickTask
+from tests.support.waiting import wait_until
 
 # -- the thread ----------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ from tests.support.runtimes import (
     QuickTask,
     claimed,
     registry_of,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 QUEUES = ("default", "a", "b")
 GONE = Failed("timed out")

@@ -23,12 +23,8 @@ from flask_forge_jobs.runtime.run.outcome import UNSTORABLE_MESSAGE
 from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S
 from tests.support.rounds import CANCEL_GRACE_S, LEASE_S, finished, known
 from tests.support.rounds import RoundsRig as Rig
-from tests.support.runtimes import (
-    HeldTask,
-    QuickTask,
-    claimed,
-    wait_until,
-)
+from tests.support.runtimes import HeldTask, QuickTask, claimed
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ from tests.support.runtimes import (
     add,
     registry_of,
     wait_for_status,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 # None of these tests touches the database from the process of a task.
 NO_DATABASE = "sqlite:////nowhere/queue.sqlite"

@@ -16,9 +16,9 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.support.jobs import OWNER, enqueue
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 LIMIT_LOCK = (
     "SELECT pg_advisory_xact_lock(hashtextextended('forge_jobs concurrency send', 0))"

@@ -36,9 +36,10 @@ from tests.support.cluster import cluster
 from tests.support.jobs import OWNER, enqueue
 from tests.support.outages import without_its_standby
 from tests.support.proxy import Proxy, proxied
-from tests.support.runtimes import LIMIT_S, wait_until
+from tests.support.runtimes import LIMIT_S
 from tests.support.sql import Sql
 from tests.support.threads import Heard
+from tests.support.waiting import wait_until
 
 WAITING = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 STORED = "SELECT id FROM forge_job ORDER BY id"

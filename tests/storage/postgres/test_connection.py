@@ -27,8 +27,8 @@ from flask_forge_jobs.storage.postgres.connection import (
 )
 from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
 from tests.support.jobs import enqueue
-from tests.support.runtimes import wait_until
 from tests.support.threads import LIMIT_S
+from tests.support.waiting import wait_until
 
 SETTINGS = SessionSettings(7_000, 9_000)
 SAID = {

@@ -35,8 +35,8 @@ from flask_forge_jobs.storage.workers import WorkerRegistry
 from tests.api.mounting import PREFIX, mount
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
-from tests.support.programs import wait_until
 from tests.support.sql import UNDER_TEST, Sql
+from tests.support.waiting import wait_until
 
 OURS = f"SELECT pid FROM pg_stat_activity WHERE {UNDER_TEST}"
 LEFT_OPEN = f"{OURS} AND state = 'idle in transaction'"

@@ -12,9 +12,9 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.jobs import OWNER, QUEUE
-from tests.support.runtimes import wait_until
 from tests.support.sql import UNDER_TEST, Sql
 from tests.support.threads import Heard, run_together
+from tests.support.waiting import wait_until
 
 IDLE_MS = 600
 WAIT = (

@@ -18,8 +18,8 @@ from flask_forge_jobs.storage.database import TransientError
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.postgres.faults import PostgresFaults
 from tests.support.jobs import OWNER, claim_one, enqueue
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 FULL = (
     "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "

@@ -16,9 +16,9 @@ from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.postgres import pool
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.support.postgres import fresh_database
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import LIMIT_S, Heard
+from tests.support.waiting import wait_until
 
 MOST = 3
 

@@ -24,9 +24,9 @@ from flask_forge_jobs.storage.postgres.listener import CHANNEL, PostgresListener
 from flask_forge_jobs.storage.postgres.pool import Watchdog
 from tests.support.jobs import enqueue
 from tests.support.processes import output_of, start_python
-from tests.support.programs import wait_until
 from tests.support.sql import UNDER_TEST, Sql
 from tests.support.threads import Heard
+from tests.support.waiting import wait_until
 
 LISTENING = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "

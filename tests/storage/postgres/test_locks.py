@@ -28,9 +28,9 @@ from flask_forge_jobs.storage.postgres.transaction import (
     PostgresTransaction,
 )
 from tests.support.jobs import OTHER, OWNER, QUEUE
-from tests.support.programs import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
+from tests.support.waiting import wait_until
 
 EVERY_MINUTE = "* * * * *"
 HOLD_KEY = (

@@ -33,9 +33,9 @@ from flask_forge_jobs.storage.postgres.other_drivers import literal
 from tests.support.callers import TABLE
 from tests.support.jobs import QUEUE, claim_one
 from tests.support.later_steps import BREAKING, migrated
-from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import Heard
+from tests.support.waiting import wait_until
 
 JOBS = "SELECT COUNT(*) FROM forge_job"
 SIGNUPS = "SELECT COUNT(*) FROM signup"

@@ -27,8 +27,8 @@ from flask_forge_jobs.storage.sqlite.wake import (
 )
 from tests.support.jobs import enqueue
 from tests.support.processes import in_child, output_of, start_python
-from tests.support.runtimes import wait_until
 from tests.support.threads import Heard
+from tests.support.waiting import wait_until
 
 ENQUEUE = """
 storage.open()

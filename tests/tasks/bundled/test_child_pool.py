@@ -31,7 +31,8 @@ from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import is_alive
-from tests.support.runtimes import LIMIT_S, add, running, wait_for_status, wait_until
+from tests.support.runtimes import LIMIT_S, add, running, wait_for_status
+from tests.support.waiting import wait_until
 
 # Does what a payload says; ``{id}`` in an answer is the job's.
 CHILD = """

@@ -34,8 +34,8 @@ from tests.support.runtimes import (
     running,
     wait_for_error,
     wait_for_status,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 PYTHON = sys.executable
 # Any code, but none of the arguments that make CmdExec refuse an interpreter.
