@@ -145,13 +145,14 @@ class PostgresListener:
             for watched in (self._stop_reader, connection):
                 selector.register(watched, selectors.EVENT_READ)
             while True:
+                # First what came with an answer: nothing more makes it readable.
+                self._deliver(connection)
                 ready = [key.fileobj for key, _ in selector.select(PING_PERIOD_S)]
                 if self._stop_reader in ready:
                     return
                 if not ready:
                     self._ask(connection, "SELECT 1")
                 connection.poll()
-                self._deliver(connection)
 
     def _ask(self, connection: Connection, statement: str) -> Row:
         with self._watching(connection, ANSWER_LIMIT_S):

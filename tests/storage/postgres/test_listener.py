@@ -20,12 +20,13 @@ from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import listener as postgres_listener
 from flask_forge_jobs.storage.postgres.connection import connect as open_connection
+from flask_forge_jobs.storage.postgres.connection import lift_limits
 from flask_forge_jobs.storage.postgres.listener import CHANNEL, PostgresListener
 from flask_forge_jobs.storage.postgres.pool import Watchdog
 from tests.support.jobs import enqueue
 from tests.support.processes import output_of, start_python
 from tests.support.sql import UNDER_TEST, Sql
-from tests.support.threads import Heard
+from tests.support.threads import LIMIT_S, Heard
 from tests.support.waiting import wait_until
 
 LISTENING = (
@@ -99,6 +100,24 @@ storage.close()
     producer.stdin.close()
     producer.stdin = None
     output_of(producer)
+    listener.stop()
+
+
+def test_what_comes_while_the_session_is_prepared_is_delivered_at_once(
+    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came with an answer, so the socket has nothing more to read."""
+    monkeypatch.setattr(postgres_listener, "PING_PERIOD_S", LIMIT_S)
+    heard, sql = Heard(), Sql(postgres_settings)
+
+    def prepared(connection: Any) -> str:
+        sql.run("SELECT pg_notify(?, 'mail')", CHANNEL)
+        return lift_limits(connection)
+
+    monkeypatch.setattr(postgres_listener, "lift_limits", prepared)
+    listener = listener_of(postgres_settings, heard)
+
+    assert heard.wait_for("mail")
     listener.stop()
 
 
