@@ -10,18 +10,18 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import current_app, request
+from flask import Response, current_app, request
 from marshmallow import Schema
+from marshmallow.fields import Field
 
 from flask_forge_jobs.api.composer import Composer
 from flask_forge_jobs.api.options import BlueprintOptions, MetricsAuth
 from flask_forge_jobs.api.request import (
     load_body,
-    load_optional_body,
     load_query,
     present_state,
 )
-from flask_forge_jobs.api.response import LastBody
+from flask_forge_jobs.api.response import LastBody, counted, dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.auth.limits import ExpensiveReads
@@ -165,13 +165,38 @@ class Api:
 
         return document(self.routes)
 
-    def body(self, schema: Schema) -> dict[str, Any]:
-        """Return the request's body as keyword arguments, as :func:`load_body`."""
-        return load_body(request, schema, self.options.max_body_bytes)
+    def body(self) -> dict[str, Any]:
+        """Return the request's body as keyword arguments, by the schema of its route.
 
-    def optional_body(self, schema: Schema) -> dict[str, Any]:
-        """Return the request's body like :meth:`body`; no body is an empty object."""
-        return load_optional_body(request, schema, self.options.max_body_bytes)
+        Raises as :func:`.load_body`.
+        """
+        route = present_state().route
+        return load_body(
+            request,
+            cast("Schema", route.body),
+            self.options.max_body_bytes,
+            is_optional=route.is_body_optional,
+        )
+
+    def query(self) -> dict[str, Any]:
+        """Return the request's query as keyword arguments, by the schema of its route.
+
+        Raises as :func:`.load_query`.
+        """
+        return load_query(request, cast("Schema", present_state().route.query))
+
+    def answer(self, value: object, status: int | None = None) -> Response:
+        """Return a value as the response, dumped by the schema of the request's route.
+
+        ``status`` is by default that of the route.
+        """
+        route = present_state().route
+        dump = dumper(cast("Schema | Field[Any]", route.answer))
+        return json_response(dump(value), route.status if status is None else status)
+
+    def listing(self, values: Sequence[object], total: int | None = None) -> Response:
+        """Return values as the response; ``total`` is None if they are all."""
+        return counted(self.answer(values), len(values) if total is None else total)
 
     @property
     def bulk_limits(self) -> BulkLimits:
@@ -228,10 +253,6 @@ class Api:
         if value is None:
             return None
         return RequestKey(self.principal.caller_id, value, operation)
-
-    def query(self, schema: Schema) -> dict[str, Any]:
-        """Return the request's query as keyword arguments, as :func:`load_query`."""
-        return load_query(request, schema)
 
     @property
     def now(self) -> datetime:

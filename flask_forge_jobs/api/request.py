@@ -105,20 +105,20 @@ def prefers_page(request: Request) -> bool:
     return request.accept_mimetypes.best_match(offered) == "text/html"
 
 
-def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any]:
-    """Return the body of a request, loaded by a schema."""
-    check_media_type(request)
-    return _loaded(_parsed(read_body(request, max_bytes)), schema)
-
-
-def load_optional_body(
-    request: Request, schema: Schema, max_bytes: int
+def load_body(
+    request: Request, schema: Schema, max_bytes: int, *, is_optional: bool
 ) -> dict[str, Any]:
-    """Return the body like :func:`load_body`; no body means an empty object."""
+    """Return the body of a request, loaded by a schema.
+
+    If it is optional, no body means an empty object.
+    """
+    if not is_optional:
+        check_media_type(request)
     body = read_body(request, max_bytes)
-    if not body:
-        return _loaded({}, schema)
-    check_media_type(request)
+    if is_optional:
+        if not body:
+            return _loaded({}, schema)
+        check_media_type(request)
     return _loaded(_parsed(body), schema)
 
 

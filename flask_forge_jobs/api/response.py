@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
@@ -27,6 +28,8 @@ Dump = Callable[[Any], object]
 REPLAYED_HEADER = "Idempotency-Replayed"
 # The headers that add_enqueue_headers may add.
 ENQUEUE_HEADERS = ("X-Job-Deduped", "X-Queue-Created", REPLAYED_HEADER)
+# There are fewer routes.
+_MAX_ANSWERS = 256
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False
@@ -128,12 +131,23 @@ def empty_response(status: int = 200) -> Response:
     return response
 
 
-def dumper(schema: Schema) -> Dump:
-    """Return a function that dumps one object as ``schema.dump`` would.
+@lru_cache(_MAX_ANSWERS)
+def dumper(answer: Schema | Field[Any]) -> Dump:
+    """Return a function that dumps one object as ``answer.dump`` would.
 
-    The schema may use the fields of :mod:`flask_forge_jobs.api.schemas.fields`,
+    Schemas may use the fields of :mod:`flask_forge_jobs.api.schemas.fields`,
     ``Nested`` and ``List``.
     """
+    if isinstance(answer, Field):
+        return _conversion(answer) or _unchanged
+    return _schema_dumper(answer)
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+def _schema_dumper(schema: Schema) -> Dump:
     fields = schema.dump_fields
     keys = [field.data_key or name for name, field in fields.items()]
     paths = [field.attribute or name for name, field in fields.items()]
@@ -198,7 +212,7 @@ def _conversion(field: Field[Any]) -> Dump | None:
     if isinstance(field, Instant | AnyJson):
         return field.write
     if isinstance(field, Nested):
-        return dumper(field.schema)
+        return _schema_dumper(field.schema)
     if isinstance(field, List):
         convert = _conversion(field.inner)
         if convert is None:

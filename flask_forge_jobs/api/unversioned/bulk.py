@@ -18,15 +18,11 @@ from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobStatus
 
 _JOB_IDS = schemas.JobIdsRequestSchema()
-_RETRY_ALL_FAILED = schemas.RetryAllFailedRequestSchema()
-_RETRY_BY_STATUS = schemas.RetryByStatusRequestSchema()
-_DELETE_BY_STATUS = schemas.DeleteByStatusRequestSchema()
-_DELETE_DONE = schemas.DeleteDoneRequestSchema()
 
 
 def retry(api: Api) -> Response:
     """Retry failed and dead jobs; return how many."""
-    job_ids = api.body(_JOB_IDS)["job_ids"]
+    job_ids = api.body()["job_ids"]
     own = api.scope.own(job_ids)
     report = bulk.change_named(api.storage, JobAction.RETRY, own, api.bulk_limits)
     return _retried(report, skipped=len(set(job_ids) - set(own)))
@@ -39,7 +35,7 @@ def requeue(api: Api) -> Response:
 
 def retry_all_failed(api: Api) -> Response:
     """Retry all failed jobs, or those of one queue or kind; return how many."""
-    arguments = _scoped(api, api.optional_body(_RETRY_ALL_FAILED))
+    arguments = _scoped(api, api.body())
     return _retried(
         bulk.retry_by_status(api.storage, status=JobStatus.FAILED, **arguments)
     )
@@ -47,13 +43,13 @@ def retry_all_failed(api: Api) -> Response:
 
 def retry_all_by_status(api: Api) -> Response:
     """Retry all failed or all dead jobs; return how many."""
-    arguments = _scoped(api, api.body(_RETRY_BY_STATUS))
+    arguments = _scoped(api, api.body())
     return _retried(bulk.retry_by_status(api.storage, **arguments))
 
 
 def delete(api: Api) -> Response:
     """Delete jobs; running ones are asked to stop. Return how many."""
-    job_ids = api.body(_JOB_IDS)["job_ids"]
+    job_ids = api.body()["job_ids"]
     own = api.scope.own(job_ids)
     report = bulk.change_named(api.storage, JobAction.DELETE, own, api.bulk_limits)
     not_found = len(report.change.skipped) + len(set(job_ids) - set(own))
@@ -64,13 +60,13 @@ def delete(api: Api) -> Response:
 
 def delete_by_status(api: Api) -> Response:
     """Delete all jobs in one state; running ones are asked to stop. Return how many."""
-    arguments = _scoped(api, api.body(_DELETE_BY_STATUS))
+    arguments = _scoped(api, api.body())
     return _deleted(bulk.delete_by_status(api.storage, **arguments))
 
 
 def delete_done_older_than(api: Api) -> Response:
     """Delete done jobs that finished at least ``days`` ago; return how many."""
-    arguments = _scoped(api, api.body(_DELETE_DONE))
+    arguments = _scoped(api, api.body())
     return _deleted(bulk.delete_done_older_than(api.storage, **arguments))
 
 
@@ -122,7 +118,7 @@ ROUTES = (
     Route(
         method="POST", path="/jobs/retry-all-failed", endpoint="jobs_retry_all_failed",
         view=retry_all_failed, permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
-        body=_RETRY_ALL_FAILED,
+        body=schemas.RetryAllFailedRequestSchema(),
         is_body_optional=True, answer=WholeNumber(), errors=(404,),
         is_bulk=True, in_batches=True,
         gives=_RETRY_HEADERS,
@@ -131,7 +127,7 @@ ROUTES = (
         method="POST", path="/jobs/retry-all-by-status",
         endpoint="jobs_retry_all_by_status", view=retry_all_by_status,
         permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
-        body=_RETRY_BY_STATUS, answer=WholeNumber(),
+        body=schemas.RetryByStatusRequestSchema(), answer=WholeNumber(),
         errors=(404,),
         is_bulk=True, in_batches=True,
         gives=_RETRY_HEADERS,
@@ -147,7 +143,7 @@ ROUTES = (
         method="POST", path="/jobs/delete-done-older-than",
         endpoint="jobs_delete_done_older_than", view=delete_done_older_than,
         permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
-        body=_DELETE_DONE, answer=WholeNumber(),
+        body=schemas.DeleteDoneRequestSchema(), answer=WholeNumber(),
         errors=(404,),
         is_bulk=True, in_batches=True,
         gives=_DELETE_HEADERS,
@@ -155,8 +151,7 @@ ROUTES = (
     Route(
         method="POST", path="/jobs/delete-by-status", endpoint="jobs_delete_by_status",
         view=delete_by_status, permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
-        body=_DELETE_BY_STATUS, answer=WholeNumber(), errors=(404, 409),
-        is_bulk=True, in_batches=True,
-        gives=_DELETE_HEADERS,
+        body=schemas.DeleteByStatusRequestSchema(), answer=WholeNumber(),
+        errors=(404, 409), is_bulk=True, in_batches=True, gives=_DELETE_HEADERS,
     ),
 )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Response
-from marshmallow import Schema
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.auditor import note_edit
@@ -24,9 +23,6 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 
 _DUMP = dumper(schemas.CronScheduleSchema())
-_ENABLED = schemas.EnabledRequestSchema()
-_EXPRESSION = schemas.ExpressionRequestSchema()
-_DEDUPE = schemas.DedupeRequestSchema()
 
 
 def list_schedules(api: Api) -> Response:
@@ -43,21 +39,21 @@ def _write(schedule: cron.ScheduleDetail) -> bytes:
 
 def set_enabled(api: Api, name: str) -> Response:
     """Enable or disable a schedule."""
-    return _change(api, name, _ENABLED)
+    return _change(api, name)
 
 
 def set_expression(api: Api, name: str) -> Response:
     """Replace a schedule's expression."""
-    return _change(api, name, _EXPRESSION)
+    return _change(api, name)
 
 
 def set_dedupe(api: Api, name: str) -> Response:
     """Choose whether firings are skipped while an earlier job is unfinished."""
-    return _change(api, name, _DEDUPE)
+    return _change(api, name)
 
 
-def _change(api: Api, name: str, wording: Schema) -> Response:
-    edit = cron.change_schedule(api.storage, name, api.body(wording))
+def _change(api: Api, name: str) -> Response:
+    edit = cron.change_schedule(api.storage, name, api.body())
     note_edit(*edit.digests)
     return empty_response()
 
@@ -81,17 +77,18 @@ ROUTES = (
     ),
     Route(
         method="POST", path="/cron/<name>/enabled", endpoint="cron_set_enabled",
-        view=set_enabled, permission=Permission.CRON_EDIT, body=_ENABLED,
-        errors=(404,),
+        view=set_enabled, permission=Permission.CRON_EDIT,
+        body=schemas.EnabledRequestSchema(), errors=(404,),
     ),
     Route(
         method="POST", path="/cron/<name>/expr", endpoint="cron_set_expr",
-        view=set_expression, permission=Permission.CRON_EDIT, body=_EXPRESSION,
-        errors=(404,),
+        view=set_expression, permission=Permission.CRON_EDIT,
+        body=schemas.ExpressionRequestSchema(), errors=(404,),
     ),
     Route(
         method="POST", path="/cron/<name>/dedupe", endpoint="cron_set_dedupe",
-        view=set_dedupe, permission=Permission.CRON_EDIT, body=_DEDUPE, errors=(404,),
+        view=set_dedupe, permission=Permission.CRON_EDIT,
+        body=schemas.DedupeRequestSchema(), errors=(404,),
     ),
     Route(
         method="POST", path="/cron/<name>/trigger", endpoint="cron_trigger",

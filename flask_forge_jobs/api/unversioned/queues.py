@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 from flask import Response
-from marshmallow import Schema
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
-    array_response,
     counted,
     dumper,
     empty_response,
     encoded_response,
-    json_response,
     truncated,
 )
 from flask_forge_jobs.api.routes import Reach, Route
@@ -25,55 +21,40 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.queues import QueueChanges
 
-_DUMP_QUEUE = dumper(schemas.QueueOverviewSchema())
-_DUMP_PROCESS = dumper(schemas.QueueProcessSchema())
-_WORKERS = schemas.WorkersOverviewSchema()
-_DUMP_WORKERS = dumper(_WORKERS)
-_OVERVIEW_QUERY = schemas.OverviewQuerySchema()
-_PROCESSES_QUERY = schemas.ProcessesQuerySchema()
-_CLEANUP = schemas.CleanupRequestSchema()
-_CLEANUP_REPORT = schemas.CleanupReportSchema()
-_DUMP_CLEANUP = dumper(_CLEANUP_REPORT)
-_MAX_WORKERS = schemas.MaxWorkersRequestSchema()
-_PAUSED = schemas.PausedRequestSchema()
-_RETENTION = schemas.RetentionRequestSchema()
-_BACKOFF = schemas.BackoffRequestSchema()
+_OVERVIEW = List(Nested(schemas.QueueOverviewSchema))
+_DUMP_OVERVIEW = dumper(_OVERVIEW)
 
 
 def overview(api: Api) -> Response:
     """Return every registered queue."""
-    listed = queues.overview(api.storage, **api.query(_OVERVIEW_QUERY))
+    listed = queues.overview(api.storage, **api.query())
     scope = api.scope
     if scope.queues is None:
-        body = api.last_overview.of(listed, _dump_overview)
+        body = api.last_overview.of(listed, _DUMP_OVERVIEW)
         return counted(encoded_response(body), len(listed))
     own = [queue for queue in listed if scope.allows(queue.settings.name)]
-    return array_response(_dump_overview(own))
-
-
-def _dump_overview(listed: Sequence[object]) -> list[object]:
-    return [_DUMP_QUEUE(queue) for queue in listed]
+    return api.listing(own)
 
 
 def list_slots(api: Api) -> Response:
     """Return the slots of the workers, of all queues or of one."""
-    queue_name = api.scope.one(api.query(_PROCESSES_QUERY)["queue_name"])
+    queue_name = api.scope.one(api.query()["queue_name"])
     listing = queues.list_slots(api.storage, queue_name)
-    slots = [_DUMP_PROCESS(each) for each in listing.slots]
-    return truncated(array_response(slots, listing.total), len(slots), listing.total)
+    response = api.listing(listing.slots, listing.total)
+    return truncated(response, len(listing.slots), listing.total)
 
 
 def list_workers(api: Api) -> Response:
     """Return the live workers and the queues that none of them serves."""
-    return json_response(_DUMP_WORKERS(api.storage.workers.overview()))
+    return api.answer(api.storage.workers.overview())
 
 
 def cleanup(api: Api) -> Response:
     """Delete the finished jobs whose retention is over."""
-    arguments = api.optional_body(_CLEANUP)
+    arguments = api.body()
     arguments["queue_name"] = api.scope.one(arguments["queue_name"])
     report = queues.cleanup(api.storage, limits=api.bulk_limits, **arguments)
-    response = json_response(_DUMP_CLEANUP(report))
+    response = api.answer(report)
     if not report.is_complete:
         response.headers["X-Bulk-Complete"] = "false"
     return response
@@ -81,26 +62,26 @@ def cleanup(api: Api) -> Response:
 
 def set_max_workers(api: Api, name: str) -> Response:
     """Set how many slots a queue has in the whole cluster."""
-    return _change(api, name, _MAX_WORKERS)
+    return _change(api, name)
 
 
 def set_paused(api: Api, name: str) -> Response:
     """Pause or resume a queue."""
-    return _change(api, name, _PAUSED)
+    return _change(api, name)
 
 
 def set_retention(api: Api, name: str) -> Response:
     """Set for how many days finished jobs are kept."""
-    return _change(api, name, _RETENTION)
+    return _change(api, name)
 
 
 def set_backoff(api: Api, name: str) -> Response:
     """Set the retry delays of a queue."""
-    return _change(api, name, _BACKOFF)
+    return _change(api, name)
 
 
-def _change(api: Api, name: str, wording: Schema) -> Response:
-    changes = cast("QueueChanges", api.body(wording))
+def _change(api: Api, name: str) -> Response:
+    changes = cast("QueueChanges", api.body())
     queues.change(api.storage, name, changes)
     return empty_response()
 
@@ -108,47 +89,49 @@ def _change(api: Api, name: str, wording: Schema) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/queue/overview", endpoint="queue_overview", view=overview,
-        permission=Permission.READ, reach=Reach.VIEW, query=_OVERVIEW_QUERY,
-        answer=List(Nested(schemas.QueueOverviewSchema)),
+        permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.OverviewQuerySchema(),
+        answer=_OVERVIEW,
     ),
     Route(
         method="GET", path="/queue/processes", endpoint="queue_processes",
         view=list_slots, permission=Permission.READ, reach=Reach.VIEW,
-        query=_PROCESSES_QUERY, answer=List(Nested(schemas.QueueProcessSchema)),
-        gives=("X-Result-Truncated",),
+        query=schemas.ProcessesQuerySchema(),
+        answer=List(Nested(schemas.QueueProcessSchema)), gives=("X-Result-Truncated",),
     ),
     Route(
         method="GET", path="/queue/workers", endpoint="queue_workers",
-        view=list_workers, permission=Permission.READ, answer=_WORKERS,
+        view=list_workers, permission=Permission.READ,
+        answer=schemas.WorkersOverviewSchema(),
     ),
     Route(
         method="POST", path="/queue/cleanup", endpoint="queue_cleanup", view=cleanup,
-        permission=Permission.JOBS_DELETE, reach=Reach.VIEW, body=_CLEANUP,
-        is_body_optional=True, answer=_CLEANUP_REPORT, errors=(404, 409),
-        is_bulk=True, in_batches=True,
-        gives=("X-Bulk-Complete",),
+        permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
+        body=schemas.CleanupRequestSchema(), is_body_optional=True,
+        answer=schemas.CleanupReportSchema(), errors=(404, 409), is_bulk=True,
+        in_batches=True, gives=("X-Bulk-Complete",),
     ),
     Route(
         method="POST", path="/queue/<name>/max-workers",
         endpoint="queue_set_max_workers", view=set_max_workers,
         permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=_MAX_WORKERS, errors=(404,),
+        body=schemas.MaxWorkersRequestSchema(), errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/paused", endpoint="queue_set_paused",
         view=set_paused, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=_PAUSED, errors=(404,),
+        body=schemas.PausedRequestSchema(), errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/retention",
         endpoint="queue_set_retention", view=set_retention,
         permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=_RETENTION, errors=(404,),
+        body=schemas.RetentionRequestSchema(), errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/backoff", endpoint="queue_set_backoff",
         view=set_backoff, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=_BACKOFF,
+        body=schemas.BackoffRequestSchema(),
         errors=(404,),
     ),
 )  # fmt: skip

@@ -7,8 +7,6 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
-    array_response,
-    dumper,
     writer,
     written_array_response,
 )
@@ -19,16 +17,12 @@ from flask_forge_jobs.handlers import samples, series
 
 _WRITE_BUCKET = writer(schemas.TimelineBucketSchema())
 _WRITE_SERIES_BUCKET = writer(schemas.MetricSeriesBucketSchema())
-_TIMELINE_QUERY = schemas.TimelineQuerySchema()
-_METRIC_SERIES_QUERY = schemas.MetricSeriesQuerySchema()
-_DUMP_RESOURCES = dumper(schemas.ResourceSeriesSchema())
-_DUMP_DB_HEALTH = dumper(schemas.DbHealthSeriesSchema())
 _SAMPLES_QUERY = schemas.SamplesQuerySchema()
 
 
 def timeline(api: Api) -> Response:
     """Return event counts and latency percentiles per bucket of a window."""
-    query = api.query(_TIMELINE_QUERY)
+    query = api.query()
     queue = query.pop("queue")
     query["queue_names"] = api.scope.names([queue] if queue else [])
     buckets = series.timeline(api.storage, now=api.now, **query)
@@ -37,7 +31,7 @@ def timeline(api: Api) -> Response:
 
 def metric_series(api: Api) -> Response:
     """Return throughput and latency of one queue per bucket of a window."""
-    query = api.query(_METRIC_SERIES_QUERY)
+    query = api.query()
     api.scope.require(query["queue"])
     buckets = series.metric_series(api.storage, now=api.now, **query)
     return written_array_response([_WRITE_SERIES_BUCKET(bucket) for bucket in buckets])
@@ -45,28 +39,29 @@ def metric_series(api: Api) -> Response:
 
 def resource_series(api: Api) -> Response:
     """Return CPU, memory and disk use of each worker over time."""
-    asked = samples.SampleRange(**api.query(_SAMPLES_QUERY))
+    asked = samples.SampleRange(**api.query())
     buckets = samples.resource_series(api.storage, asked, now=api.now)
-    return array_response([_DUMP_RESOURCES(each) for each in buckets])
+    return api.listing(buckets)
 
 
 def db_series(api: Api) -> Response:
     """Return latency, throughput and size of the database, per worker."""
-    asked = samples.SampleRange(**api.query(_SAMPLES_QUERY))
+    asked = samples.SampleRange(**api.query())
     buckets = samples.db_series(api.storage, asked, now=api.now)
-    return array_response([_DUMP_DB_HEALTH(each) for each in buckets])
+    return api.listing(buckets)
 
 
 ROUTES = (
     Route(
         method="GET", path="/queue/timeline", endpoint="queue_timeline", view=timeline,
-        permission=Permission.READ, reach=Reach.VIEW, query=_TIMELINE_QUERY,
+        permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.TimelineQuerySchema(),
         answer=List(Nested(schemas.TimelineBucketSchema)),
     ),
     Route(
         method="GET", path="/queue/metric-series", endpoint="queue_metric_series",
         view=metric_series, permission=Permission.READ, reach=Reach.VIEW,
-        query=_METRIC_SERIES_QUERY,
+        query=schemas.MetricSeriesQuerySchema(),
         answer=List(Nested(schemas.MetricSeriesBucketSchema)),
         errors=(404,),
     ),

@@ -5,15 +5,12 @@ from __future__ import annotations
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.fields import Text
 from flask_forge_jobs.api.schemas.system import StorageInfoSchema
 from flask_forge_jobs.auth.permissions import Permission
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_STORAGE_INFO = StorageInfoSchema()
-_DUMP_STORAGE_INFO = dumper(_STORAGE_INFO)
 
 
 def health(_api: Api) -> Response:
@@ -28,7 +25,7 @@ def metrics(api: Api) -> Response:
 
 def storage_info(api: Api) -> Response:
     """Return the backend and its facts."""
-    return json_response(_DUMP_STORAGE_INFO(api.storage.describe()))
+    return api.answer(api.storage.describe())
 
 
 ROUTES = (
@@ -44,6 +41,6 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/storage/info", endpoint="storage_info", view=storage_info,
-        permission=Permission.READ, reach=Reach.VIEW, answer=_STORAGE_INFO,
+        permission=Permission.READ, reach=Reach.VIEW, answer=StorageInfoSchema(),
     ),
 )  # fmt: skip

@@ -6,58 +6,49 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import array_response, dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import activity as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import activity
 
-_EVENTS = schemas.EventsPageSchema()
-_STATS = schemas.StatsSchema()
-_EVENTS_QUERY = schemas.EventsQuerySchema()
-_ERRORS_QUERY = schemas.ErrorsQuerySchema()
-_DUMP_EVENTS = dumper(_EVENTS)
-_DUMP_ERROR = dumper(schemas.ErrorGroupSchema())
-_DUMP_STATS = dumper(_STATS)
-
 
 def list_events(api: Api) -> Response:
     """Return the events after a given event, or the latest ones."""
-    query = api.query(_EVENTS_QUERY)
+    query = api.query()
     job_filter = api.scope.limit(query.pop("job_filter"))
     with api.reading(job_filter, limit=query["limit"]):
         page = activity.list_events(api.storage, job_filter, **query)
-    return json_response(_DUMP_EVENTS(page))
+    return api.answer(page)
 
 
 def list_errors(api: Api) -> Response:
     """Return the errors of failed and dead jobs, grouped by text."""
-    query = api.query(_ERRORS_QUERY)
+    query = api.query()
     query["queue_names"] = api.scope.names(query["queue_names"])
     with api.reading_much():
         groups, total = activity.list_errors(api.storage, **query)
-    return array_response([_DUMP_ERROR(group) for group in groups], total)
+    return api.listing(groups, total)
 
 
 def stats(api: Api) -> Response:
     """Return totals over all queues."""
     totals = activity.stats(api.storage, api.now, api.scope.names())
-    return json_response(_DUMP_STATS(totals))
+    return api.answer(totals)
 
 
 ROUTES = (
     Route(
         method="GET", path="/v1/events", endpoint="v1_events", view=list_events,
-        permission=Permission.READ, reach=Reach.VIEW, query=_EVENTS_QUERY,
-        answer=_EVENTS,
+        permission=Permission.READ, reach=Reach.VIEW, query=schemas.EventsQuerySchema(),
+        answer=schemas.EventsPageSchema(),
     ),
     Route(
         method="GET", path="/v1/stats", endpoint="v1_stats", view=stats,
-        permission=Permission.READ, reach=Reach.VIEW, answer=_STATS,
+        permission=Permission.READ, reach=Reach.VIEW, answer=schemas.StatsSchema(),
     ),
     Route(
         method="GET", path="/v1/errors", endpoint="v1_errors", view=list_errors,
-        permission=Permission.READ, reach=Reach.VIEW, query=_ERRORS_QUERY,
+        permission=Permission.READ, reach=Reach.VIEW, query=schemas.ErrorsQuerySchema(),
         answer=List(Nested(schemas.ErrorGroupSchema)),
     ),
 )  # fmt: skip

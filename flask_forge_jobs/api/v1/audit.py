@@ -5,21 +5,17 @@ from __future__ import annotations
 from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, json_response, next_link
+from flask_forge_jobs.api.response import next_link
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.audit import AuditPageSchema, AuditQuerySchema
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import audit
 
-_PAGE = AuditPageSchema()
-_DUMP_PAGE = dumper(_PAGE)
-_QUERY = AuditQuerySchema()
-
 
 def list_audit(api: Api) -> Response:
     """Return the audit trail, the newest entry first."""
-    page = audit.list_entries(api.storage, **api.query(_QUERY))
-    response = json_response(_DUMP_PAGE(page))
+    page = audit.list_entries(api.storage, **api.query())
+    response = api.answer(page)
     if page.next_cursor is not None:
         response.headers["Link"] = next_link(request, page.next_cursor)
     return response
@@ -28,6 +24,7 @@ def list_audit(api: Api) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/v1/audit", endpoint="v1_audit", view=list_audit,
-        permission=Permission.ADMIN, query=_QUERY, answer=_PAGE, gives=("Link",),
+        permission=Permission.ADMIN, query=AuditQuerySchema(), answer=AuditPageSchema(),
+        gives=("Link",),
     ),
 )  # fmt: skip

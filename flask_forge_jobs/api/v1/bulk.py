@@ -7,7 +7,6 @@ from dataclasses import replace
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.bulk import ActionReportSchema, ActionRequestSchema
 from flask_forge_jobs.auth.permissions import Permission
@@ -15,16 +14,13 @@ from flask_forge_jobs.handlers import bulk_actions
 from flask_forge_jobs.handlers.bulk_actions import Instruction
 from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
 
-_ACTION = ActionRequestSchema()
-_REPORT = ActionReportSchema()
-_DUMP = dumper(_REPORT)
 # These also need the permission to delete.
 _ENDING = frozenset({JobAction.DELETE, JobAction.CANCEL})
 
 
 def act(api: Api) -> Response:
     """Retry, delete, cancel, reschedule or run jobs now, by id or by filter."""
-    arguments = api.body(_ACTION)
+    arguments = api.body()
     action = JobAction.parse(arguments.pop("action"), "action")
     instruction = Instruction(action=action, **arguments)
     if action in _ENDING:
@@ -49,7 +45,7 @@ def act(api: Api) -> Response:
     if foreign and not instruction.dry_run:
         skipped = (*report.skipped, *foreign)
         report = replace(report, skipped=skipped, skips=report.skips + len(foreign))
-    response = json_response(_DUMP(report))
+    response = api.answer(report)
     response.headers["X-Jobs-Skipped"] = str(report.skips)
     if not report.is_complete:
         response.headers["X-Bulk-Complete"] = "false"
@@ -59,8 +55,8 @@ def act(api: Api) -> Response:
 ROUTES = (
     Route(
         method="POST", path="/v1/jobs/actions", endpoint="v1_jobs_act", view=act,
-        permission=Permission.JOBS_RETRY, reach=Reach.VIEW, body=_ACTION,
-        answer=_REPORT, errors=(409,), is_bulk=True, in_batches=True,
+        permission=Permission.JOBS_RETRY, reach=Reach.VIEW, body=ActionRequestSchema(),
+        answer=ActionReportSchema(), errors=(409,), is_bulk=True, in_batches=True,
         gives=("X-Jobs-Skipped", "X-Bulk-Complete"),
     ),
 )  # fmt: skip

@@ -6,19 +6,13 @@ from flask import Response
 
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, empty_response, json_response
+from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 
 _SCHEDULE = schemas.CronScheduleInZoneSchema()
-_DUMP_SCHEDULE = dumper(_SCHEDULE)
-_CREATE = schemas.CreateScheduleRequestSchema()
-_CHANGE = schemas.ChangeScheduleRequestSchema()
-_PREVIEW_REQUEST = schemas.PreviewRequestSchema()
-_PREVIEW = schemas.CronPreviewSchema()
-_DUMP_PREVIEW = dumper(_PREVIEW)
 
 
 def create(api: Api) -> Response:
@@ -28,15 +22,15 @@ def create(api: Api) -> Response:
         redactor=api.redactor,
         registry=api.options.registry,
         kinds=api.kind_limit,
-        **api.body(_CREATE),
+        **api.body(),
     )
-    return json_response(_DUMP_SCHEDULE(created), 201)
+    return api.answer(created)
 
 
 def get(api: Api, name: str) -> Response:
     """Return one cron schedule."""
     schedule = cron.get_schedule(api.storage, name, redactor=api.redactor)
-    return json_response(_DUMP_SCHEDULE(schedule))
+    return api.answer(schedule)
 
 
 def change(api: Api, name: str) -> Response:
@@ -44,12 +38,12 @@ def change(api: Api, name: str) -> Response:
     edit = cron.change_schedule(
         api.storage,
         name,
-        api.body(_CHANGE),
+        api.body(),
         registry=api.options.registry,
         kinds=api.kind_limit,
     )
     note_edit(*edit.digests)
-    return json_response(_DUMP_SCHEDULE(cron.detail(edit.after, api.redactor)))
+    return api.answer(cron.detail(edit.after, api.redactor))
 
 
 def delete(api: Api, name: str) -> Response:
@@ -60,20 +54,20 @@ def delete(api: Api, name: str) -> Response:
 
 def preview(api: Api) -> Response:
     """Return the description of an expression and its next firings."""
-    described = cron.preview(api.now, **api.body(_PREVIEW_REQUEST))
-    return json_response(_DUMP_PREVIEW(described))
+    described = cron.preview(api.now, **api.body())
+    return api.answer(described)
 
 
 ROUTES = (
     Route(
         method="POST", path="/v1/cron", endpoint="v1_cron_create", view=create,
-        permission=Permission.CRON_EDIT, body=_CREATE, answer=_SCHEDULE, status=201,
-        errors=(409,),
+        permission=Permission.CRON_EDIT, body=schemas.CreateScheduleRequestSchema(),
+        answer=_SCHEDULE, status=201, errors=(409,),
     ),
     Route(
         method="POST", path="/v1/cron/preview", endpoint="v1_cron_preview",
         view=preview, permission=Permission.READ, reach=Reach.VIEW,
-        body=_PREVIEW_REQUEST, answer=_PREVIEW,
+        body=schemas.PreviewRequestSchema(), answer=schemas.CronPreviewSchema(),
     ),
     Route(
         method="GET", path=SCHEDULE_PATH, endpoint="v1_cron_get", view=get,
@@ -81,7 +75,8 @@ ROUTES = (
     ),
     Route(
         method="PATCH", path=SCHEDULE_PATH, endpoint="v1_cron_change", view=change,
-        permission=Permission.CRON_EDIT, body=_CHANGE, answer=_SCHEDULE, errors=(404,),
+        permission=Permission.CRON_EDIT, body=schemas.ChangeScheduleRequestSchema(),
+        answer=_SCHEDULE, errors=(404,),
     ),
     Route(
         method="DELETE", path=SCHEDULE_PATH, endpoint="v1_cron_delete", view=delete,

@@ -5,15 +5,12 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from flask import Response, request
-from marshmallow import Schema
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
     REPLAYED_HEADER,
     add_enqueue_headers,
-    dumper,
-    json_response,
 )
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
@@ -23,17 +20,12 @@ from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 from flask_forge_jobs.tracing import carried
 
-_NEW_JOB = schemas.NewJobRequestSchema()
-_NEW_JOBS = schemas.NewJobsRequestSchema()
 _ENQUEUED = schemas.EnqueuedJobSchema()
-_ENQUEUED_MANY = schemas.EnqueuedJobsSchema()
-_DUMP = dumper(_ENQUEUED)
-_DUMP_MANY = dumper(_ENQUEUED_MANY)
 
 
-def enqueue_one(api: Api, shape: Schema, operation: str) -> EnqueueResult:
+def enqueue_one(api: Api, operation: str) -> EnqueueResult:
     """Enqueue the job in the body; ``operation`` is part of its request key."""
-    arguments = api.body(shape)
+    arguments = api.body()
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
     job = job_actions.new_job(
@@ -54,8 +46,8 @@ def enqueue_one(api: Api, shape: Schema, operation: str) -> EnqueueResult:
 
 def enqueue(api: Api) -> Response:
     """Enqueue one job, or return the unfinished one that holds its dedupe key."""
-    result = enqueue_one(api, _NEW_JOB, "v1_enqueue")
-    response = json_response(_DUMP(result), 200 if result.is_deduped else 201)
+    result = enqueue_one(api, "v1_enqueue")
+    response = api.answer(result, 200 if result.is_deduped else 201)
     response.headers["Location"] = quote(
         f"{request.script_root}{request.path}/{result.id}"
     )
@@ -65,7 +57,7 @@ def enqueue(api: Api) -> Response:
 
 def enqueue_many(api: Api) -> Response:
     """Enqueue up to 1,000 jobs in one transaction."""
-    items = api.body(_NEW_JOBS)["items"]
+    items = api.body()["items"]
     for item in items:
         if item["queue_name"] is not None:
             api.scope.require(item["queue_name"])
@@ -83,7 +75,7 @@ def enqueue_many(api: Api) -> Response:
         key=api.request_key("v1_enqueue_many"),
     )
     api.tell_enqueued(report.results)
-    response = json_response(_DUMP_MANY(report), 201)
+    response = api.answer(report)
     if report.is_replayed:
         response.headers[REPLAYED_HEADER] = "true"
     return response
@@ -92,14 +84,16 @@ def enqueue_many(api: Api) -> Response:
 ROUTES = (
     Route(
         method="POST", path="/v1/jobs", endpoint="v1_enqueue", view=enqueue,
-        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW, body=_NEW_JOB,
-        answer=_ENQUEUED, status=201, other_answers={200: _ENQUEUED}, errors=(404,),
+        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        body=schemas.NewJobRequestSchema(), answer=_ENQUEUED, status=201,
+        other_answers={200: _ENQUEUED}, errors=(404,),
         takes=(REQUEST_KEY_FIELD,), gives=("Location", *ENQUEUE_HEADERS),
     ),
     Route(
         method="POST", path="/v1/jobs/bulk", endpoint="v1_enqueue_many",
         view=enqueue_many, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
-        body=_NEW_JOBS, answer=_ENQUEUED_MANY, status=201, errors=(404,), is_bulk=True,
-        takes=(REQUEST_KEY_FIELD,), gives=(REPLAYED_HEADER,),
+        body=schemas.NewJobsRequestSchema(), answer=schemas.EnqueuedJobsSchema(),
+        status=201, errors=(404,), is_bulk=True, takes=(REQUEST_KEY_FIELD,),
+        gives=(REPLAYED_HEADER,),
     ),
 )  # fmt: skip

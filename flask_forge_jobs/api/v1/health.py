@@ -6,22 +6,20 @@ from flask import Response
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import UNAVAILABLE_RETRY_AFTER_S
-from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.system import ReadinessSchema
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 
 _READINESS = ReadinessSchema()
-_DUMP = dumper(_READINESS)
 
 
 def ready(api: Api) -> Response:
     """Return whether the database answers, is up to date and has live workers."""
     report = readiness(api.storage, api.scope.queues)
     if report.status is not ReadyStatus.UNAVAILABLE:
-        return json_response(_DUMP(report))
-    response = json_response(_DUMP(report), 503)
+        return api.answer(report)
+    response = api.answer(report, 503)
     response.headers["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_S)
     return response
 

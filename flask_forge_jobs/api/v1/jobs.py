@@ -7,7 +7,6 @@ from werkzeug.exceptions import NotFound
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
-    dumper,
     empty_response,
     json_response,
     next_link,
@@ -19,29 +18,17 @@ from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.bulk import CancelOutcome, DeleteOutcome
 
 STATUS_ENDPOINT = "v1_job_status"
-_QUERY = schemas.JobsQuerySchema()
-_REVEAL = schemas.JobQuerySchema()
-_CANCEL = schemas.CancelRequestSchema()
-_RESCHEDULE = schemas.RescheduleRequestSchema()
-_FOUND = schemas.JobsFoundSchema()
-_RECORD = schemas.JobRecordSchema()
-_STATE = schemas.JobStateSchema()
 _ROW = schemas.EndedJobLineSchema()
 _CANCEL_OUTCOME = schemas.CancelOutcomeSchema()
-_DELETE_OUTCOME = schemas.DeleteOutcomeSchema()
-_DUMP_FOUND = dumper(_FOUND)
-_DUMP_RECORD = dumper(_RECORD)
-_DUMP_STATE = dumper(_STATE)
-_DUMP_ROW = dumper(_ROW)
 
 
 def find_jobs(api: Api) -> Response:
     """Return one page of matching jobs and the cursor of the next page."""
-    query = api.query(_QUERY)
+    query = api.query()
     query["job_filter"] = api.scope.limit(query["job_filter"])
     with api.reading(query["job_filter"], limit=query["limit"], sort=query["sort"]):
         page = jobs.find_jobs(api.storage, **query)
-        response = json_response(_DUMP_FOUND(page))
+        response = api.answer(page)
     if page.total is not None:
         response.headers["X-Total-Count"] = str(page.total)
     if page.next_cursor is not None:
@@ -51,9 +38,9 @@ def find_jobs(api: Api) -> Response:
 
 def read_job(api: Api, job_id: str) -> Response:
     """Return one job with payload, attempts, progress, result and timings."""
-    api.query(_REVEAL)
+    api.query()
     record = jobs.read_job(api.storage, job_id, redactor=api.redactor)
-    return json_response(_DUMP_RECORD(record))
+    return api.answer(record)
 
 
 def job_status(api: Api, token: str) -> Response:
@@ -62,7 +49,7 @@ def job_status(api: Api, token: str) -> Response:
     if job_id is None:
         raise NotFound("this link is invalid or has expired")
     state = jobs.job_state(api.storage, job_id, redactor=api.redactor)
-    return json_response(_DUMP_STATE(state))
+    return api.answer(state)
 
 
 def delete(api: Api, job_id: str) -> Response:
@@ -75,7 +62,7 @@ def delete(api: Api, job_id: str) -> Response:
 
 def cancel(api: Api, job_id: str) -> Response:
     """Ask a running job to stop (202), or end a waiting one (200)."""
-    arguments = api.optional_body(_CANCEL)
+    arguments = api.body()
     outcome = job_actions.cancel(api.storage, job_id, **arguments)
     is_asked = outcome is CancelOutcome.CANCEL_REQUESTED
     return json_response({"id": job_id, "outcome": outcome}, 202 if is_asked else 200)
@@ -84,43 +71,46 @@ def cancel(api: Api, job_id: str) -> Response:
 def retry(api: Api, job_id: str) -> Response:
     """Give a failed or dead job all its attempts again, due now; return the job."""
     job = job_actions.retry(api.storage, job_id)
-    return json_response(_DUMP_ROW(job))
+    return api.answer(job)
 
 
 def reschedule(api: Api, job_id: str) -> Response:
     """Change start, priority or queue of a waiting job; return the job."""
-    arguments = api.body(_RESCHEDULE)
+    arguments = api.body()
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
     job = job_actions.reschedule(api.storage, job_id, **arguments)
-    return json_response(_DUMP_ROW(job))
+    return api.answer(job)
 
 
 ROUTES = (
     Route(
         method="GET", path="/v1/jobs", endpoint="v1_jobs_find", view=find_jobs,
-        permission=Permission.READ, reach=Reach.VIEW, query=_QUERY, answer=_FOUND,
-        gives=("X-Total-Count", "Link"),
+        permission=Permission.READ, reach=Reach.VIEW, query=schemas.JobsQuerySchema(),
+        answer=schemas.JobsFoundSchema(), gives=("X-Total-Count", "Link"),
     ),
     Route(
         method="GET", path=JOB_PATH, endpoint="v1_job_read", view=read_job,
-        permission=Permission.READ, reach=Reach.JOB, query=_REVEAL, answer=_RECORD,
-        errors=(404,), can_reveal=True,
+        permission=Permission.READ, reach=Reach.JOB, query=schemas.JobQuerySchema(),
+        answer=schemas.JobRecordSchema(), errors=(404,), can_reveal=True,
     ),
     Route(
         method="GET", path="/v1/job-status/<token>", endpoint=STATUS_ENDPOINT,
-        view=job_status, permission=None, answer=_STATE, errors=(404,), tag="status",
+        view=job_status, permission=None, answer=schemas.JobStateSchema(),
+        errors=(404,), tag="status",
     ),
     Route(
         method="DELETE", path=JOB_PATH, endpoint="v1_job_delete", view=delete,
         permission=Permission.JOBS_DELETE, reach=Reach.JOB, status=204,
-        other_answers={202: _DELETE_OUTCOME}, errors=(404,), tag="job_actions",
+        other_answers={202: schemas.DeleteOutcomeSchema()}, errors=(404,),
+        tag="job_actions",
     ),
     Route(
-        method="POST", path=f"{JOB_PATH}/cancel", endpoint="v1_job_cancel",
-        view=cancel, permission=Permission.JOBS_DELETE, reach=Reach.JOB, body=_CANCEL,
-        is_body_optional=True, answer=_CANCEL_OUTCOME, status=202,
-        other_answers={200: _CANCEL_OUTCOME}, errors=(404, 409), tag="job_actions",
+        method="POST", path=f"{JOB_PATH}/cancel", endpoint="v1_job_cancel", view=cancel,
+        permission=Permission.JOBS_DELETE, reach=Reach.JOB,
+        body=schemas.CancelRequestSchema(), is_body_optional=True,
+        answer=_CANCEL_OUTCOME, status=202, other_answers={200: _CANCEL_OUTCOME},
+        errors=(404, 409), tag="job_actions",
     ),
     Route(
         method="POST", path=f"{JOB_PATH}/retry", endpoint="v1_job_retry",
@@ -130,6 +120,7 @@ ROUTES = (
     Route(
         method="POST", path=f"{JOB_PATH}/reschedule", endpoint="v1_job_reschedule",
         view=reschedule, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
-        body=_RESCHEDULE, answer=_ROW, errors=(404, 409), tag="job_actions",
+        body=schemas.RescheduleRequestSchema(), answer=_ROW, errors=(404, 409),
+        tag="job_actions",
     ),
 )  # fmt: skip

@@ -9,14 +9,10 @@ from importlib.metadata import version
 from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import V1_PREFIX, Reach, Route
 from flask_forge_jobs.api.schemas.me import CallerSchema
 from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission, Principal
-
-_CALLER = CallerSchema()
-_DUMP = dumper(_CALLER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ def me(api: Api) -> Response:
         [route for route in routes if _may_change(principal, route)],
         version("flask-forge-jobs"),
     )
-    return json_response(_DUMP(caller))
+    return api.answer(caller)
 
 
 def _may_change(principal: Principal, route: Route) -> bool:
@@ -66,6 +62,6 @@ def _may_change(principal: Principal, route: Route) -> bool:
 ROUTES = (
     Route(
         method="GET", path="/v1/me", endpoint="v1_me", view=me,
-        permission=Permission.READ, reach=Reach.VIEW, answer=_CALLER,
+        permission=Permission.READ, reach=Reach.VIEW, answer=CallerSchema(),
     ),
 )  # fmt: skip

@@ -16,8 +16,6 @@ from werkzeug.http import generate_etag
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
-    array_response,
-    dumper,
     empty_response,
     encode,
     json_response,
@@ -30,22 +28,17 @@ from flask_forge_jobs.model.queues import QueueChanges, QueueOverview, QueueSett
 
 PATH = "/v1/queues"
 _QUEUE = schemas.QueueDetailsSchema()
-_DUMP = dumper(_QUEUE)
-_NEW = schemas.NewQueueRequestSchema()
 _CHANGES = schemas.QueueChangesRequestSchema()
-_DELETE = schemas.DeleteQueueQuerySchema()
-_ACTION = schemas.QueueActionRequestSchema()
-_ACTION_REPORT = schemas.QueueActionReportSchema()
 _CHOSEN = ("name", *_CHANGES.fields)
 
 
 def create(api: Api) -> Response:
     """Register a queue."""
-    settings = api.body(_NEW)
+    settings = api.body()
     name = settings.pop("name")
     api.scope.require(name)
     queue = queues.create(api.storage, name, cast("QueueChanges", settings))
-    response = _answer(queue, 201)
+    response = _answer(api, queue)
     response.headers["Location"] = quote(f"{request.script_root}{request.path}/{name}")
     return response
 
@@ -53,26 +46,25 @@ def create(api: Api) -> Response:
 def list_all(api: Api) -> Response:
     """Return every registered queue."""
     listed = queues.overview(api.storage)
-    return array_response(
-        [_DUMP(queue) for queue in listed if api.scope.allows(queue.settings.name)]
-    )
+    allows = api.scope.allows
+    return api.listing([queue for queue in listed if allows(queue.settings.name)])
 
 
 def get(api: Api, name: str) -> Response:
     """Return one queue."""
-    return _answer(queues.get_queue(api.storage, name))
+    return _answer(api, queues.get_queue(api.storage, name))
 
 
 def change(api: Api, name: str) -> Response:
     """Change some settings of a queue; ``If-Match`` guards against lost updates."""
-    changes = cast("QueueChanges", api.body(_CHANGES))
+    changes = cast("QueueChanges", api.body())
     queues.change(api.storage, name, changes, _expected())
     return get(api, name)
 
 
 def delete(api: Api, name: str) -> Response:
     """Unregister a queue; ``force`` also deletes its unfinished jobs."""
-    query = api.query(_DELETE)
+    query = api.query()
     if query["force"]:
         api.principal.require(Permission.JOBS_DELETE)
     report = queues.delete(api.storage, name, limits=api.bulk_limits, **query)
@@ -84,7 +76,7 @@ def delete(api: Api, name: str) -> Response:
 
 def act(api: Api) -> Response:
     """Pause or resume some or all queues, or end their cool-downs."""
-    arguments = api.body(_ACTION)
+    arguments = api.body()
     for name in arguments["queues"] or ():
         api.scope.require(name)
     if arguments["queues"] is None and api.scope.queues is not None:
@@ -99,8 +91,8 @@ def settings_etag(settings: QueueSettings) -> str:
     return generate_etag(chosen)
 
 
-def _answer(queue: QueueOverview, status: int = 200) -> Response:
-    response = json_response(_DUMP(queue), status)
+def _answer(api: Api, queue: QueueOverview) -> Response:
+    response = api.answer(queue)
     response.set_etag(settings_etag(queue.settings))
     return response
 
@@ -115,8 +107,9 @@ def _expected() -> Callable[[QueueSettings], bool] | None:
 ROUTES = (
     Route(
         method="POST", path=PATH, endpoint="v1_create_queue", view=create,
-        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW, body=_NEW, answer=_QUEUE,
-        status=201, gives=("ETag", "Location"),
+        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW,
+        body=schemas.NewQueueRequestSchema(), answer=_QUEUE, status=201,
+        gives=("ETag", "Location"),
     ),
     Route(
         method="GET", path=PATH, endpoint="v1_queues", view=list_all,
@@ -135,13 +128,14 @@ ROUTES = (
     ),
     Route(
         method="DELETE", path=QUEUE_PATH, endpoint="v1_delete_queue", view=delete,
-        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, query=_DELETE, status=204,
-        errors=(404,), is_bulk=True, in_batches=True,
-        gives=("X-Jobs-Deleted", "X-Jobs-Cancel-Requested"),
+        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        query=schemas.DeleteQueueQuerySchema(), status=204, errors=(404,), is_bulk=True,
+        in_batches=True, gives=("X-Jobs-Deleted", "X-Jobs-Cancel-Requested"),
     ),
     Route(
         method="POST", path=f"{PATH}/actions", endpoint="v1_queue_actions", view=act,
-        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW, body=_ACTION,
-        answer=_ACTION_REPORT, errors=(404,), is_bulk=True,
+        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW,
+        body=schemas.QueueActionRequestSchema(),
+        answer=schemas.QueueActionReportSchema(), errors=(404,), is_bulk=True,
     ),
 )  # fmt: skip

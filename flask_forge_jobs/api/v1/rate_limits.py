@@ -7,10 +7,7 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
-    array_response,
-    dumper,
     empty_response,
-    json_response,
     truncated,
 )
 from flask_forge_jobs.api.routes import Route
@@ -23,31 +20,29 @@ from flask_forge_jobs.handlers import rate_limits
 
 PATH = "/v1/rate-limits"
 _RATE_LIMIT = RateLimitSchema()
-_DUMP = dumper(_RATE_LIMIT)
-_REQUEST = RateLimitRequestSchema()
 
 
 def list_all(api: Api) -> Response:
     """Return the rate limits, up to 1,000, with their current tokens."""
     buckets, total = rate_limits.list_all(api.storage)
-    response = array_response([_DUMP(each) for each in buckets], total)
+    response = api.listing(buckets, total)
     return truncated(response, len(buckets), total)
 
 
 def get(api: Api, scope: str) -> Response:
     """Return one rate limit with its current tokens."""
-    return json_response(_DUMP(rate_limits.get(api.storage, scope)))
+    return api.answer(rate_limits.get(api.storage, scope))
 
 
 def put(api: Api, scope: str) -> Response:
     """Create or change a rate limit; its tokens are cut to the new capacity."""
-    bucket = rate_limits.put(api.storage, scope, **api.body(_REQUEST))
-    return json_response(_DUMP(bucket))
+    bucket = rate_limits.put(api.storage, scope, **api.body())
+    return api.answer(bucket)
 
 
 def drain(api: Api, scope: str) -> Response:
     """Take all tokens of a rate limit."""
-    return json_response(_DUMP(rate_limits.drain(api.storage, scope)))
+    return api.answer(rate_limits.drain(api.storage, scope))
 
 
 def delete(api: Api, scope: str) -> Response:
@@ -68,7 +63,8 @@ ROUTES = (
     ),
     Route(
         method="PUT", path=f"{PATH}/<scope>", endpoint="v1_put_rate_limit", view=put,
-        permission=Permission.LIMITS_EDIT, body=_REQUEST, answer=_RATE_LIMIT,
+        permission=Permission.LIMITS_EDIT, body=RateLimitRequestSchema(),
+        answer=_RATE_LIMIT,
     ),
     Route(
         method="POST", path=f"{PATH}/<scope>/drain", endpoint="v1_drain_rate_limit",

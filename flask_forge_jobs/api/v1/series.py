@@ -6,49 +6,45 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import array_response, dumper, truncated
+from flask_forge_jobs.api.response import truncated
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import series as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
 from flask_forge_jobs.handlers.jobs import MAX_KINDS
 
-_DUMP_SERIES = dumper(schemas.NamedSeriesSchema())
-_DUMP_KIND = dumper(schemas.KindRowSchema())
-_SERIES_QUERY = schemas.SeriesQuerySchema()
-_KINDS_QUERY = schemas.KindTotalsQuerySchema()
-
 
 def list_series(api: Api) -> Response:
     """Return throughput and latency of several queues or kinds."""
-    query = api.query(_SERIES_QUERY)
+    query = api.query()
     if query["by"] == "queue":
         api.scope.names(query["names"])
     query["queue_names"] = api.scope.names()
     listing = series.series(api.storage, now=api.now, **query)
-    shown = [_DUMP_SERIES(each) for each in listing.series]
-    return truncated(array_response(shown, listing.total), len(shown), listing.total)
+    response = api.listing(listing.series, listing.total)
+    return truncated(response, len(listing.series), listing.total)
 
 
 def list_kinds(api: Api) -> Response:
     """Return the totals of each kind within a window, by default the last day."""
-    query = api.query(_KINDS_QUERY)
+    query = api.query()
     queue = query.pop("queue")
     query["queue_names"] = api.scope.names([queue] if queue else [])
     totals = series.kinds(api.storage, now=api.now, **query)
-    shown = [_DUMP_KIND(each) for each in totals[:MAX_KINDS]]
-    return truncated(array_response(shown, len(totals)), len(shown), len(totals))
+    response = api.listing(totals[:MAX_KINDS], len(totals))
+    return truncated(response, MAX_KINDS, len(totals))
 
 
 ROUTES = (
     Route(
         method="GET", path="/v1/series", endpoint="v1_series", view=list_series,
-        permission=Permission.READ, reach=Reach.VIEW, query=_SERIES_QUERY,
+        permission=Permission.READ, reach=Reach.VIEW, query=schemas.SeriesQuerySchema(),
         answer=List(Nested(schemas.NamedSeriesSchema)), gives=("X-Result-Truncated",),
     ),
     Route(
         method="GET", path="/v1/kinds", endpoint="v1_kinds", view=list_kinds,
-        permission=Permission.READ, reach=Reach.VIEW, query=_KINDS_QUERY,
+        permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.KindTotalsQuerySchema(),
         answer=List(Nested(schemas.KindRowSchema)), gives=("X-Result-Truncated",),
     ),
 )  # fmt: skip
