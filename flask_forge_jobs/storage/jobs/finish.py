@@ -43,6 +43,7 @@ from flask_forge_jobs.storage.rows import queue_from_row
 
 # Read for every outcome, so without a function of our own.
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
+_SPAN = attrgetter("span")
 
 
 class RunFinisher:
@@ -82,7 +83,9 @@ class RunFinisher:
             missing = [each for each in updates if each.job.id not in finished]
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
         finished |= cancelled
-        store_attempts(transaction, ended_attempts(updates, finished, self._worker_id))
+        if any(map(_SPAN, updates)):
+            rows = ended_attempts(updates, finished, self._worker_id)
+            store_attempts(transaction, rows)
         self._follow(updates, finished)
         finished |= stored  # an earlier commit also stored what follows them
         for update, delay_s in throttled:
