@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-_COMMANDS = ("audit", "db", "enqueue", "token", "worker")
+_COMMANDS = ("audit", "db", "enqueue", "queue", "token", "worker")
 
 
 class LazyGroup(click.Group):
@@ -29,6 +29,8 @@ class LazyGroup(click.Group):
                 from flask_forge_jobs.cli.database import db_group as command
             case "enqueue":
                 from flask_forge_jobs.cli.enqueue import enqueue_command as command
+            case "queue":
+                from flask_forge_jobs.cli.queue import queue_group as command
             case "token":
                 from flask_forge_jobs.cli.token import token_group as command
             case "worker":

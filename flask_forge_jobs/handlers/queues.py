@@ -7,8 +7,17 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers.bulk import BulkLimits
-from flask_forge_jobs.model.bounds import check_queue_name, shown
+from flask_forge_jobs.model.bounds import (
+    check_integer,
+    check_queue_name,
+    check_text,
+    shown,
+)
+from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.queues import (
+    COOLDOWN_SECONDS_RANGE,
+    NO_NOTE,
+    ChangeNote,
     CleanupReport,
     QueueChanges,
     QueueDeletion,
@@ -18,7 +27,7 @@ from flask_forge_jobs.model.queues import (
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, Slot
 from flask_forge_jobs.storage.base import Storage
 
-QUEUE_ACTIONS = ("pause", "resume", "end_cooldown")
+QUEUE_ACTIONS = ("cool_down", "end_cooldown", "pause", "resume")
 MAX_NAMED_QUEUES = 1000
 MAX_LISTED_SLOTS = 5000
 
@@ -42,13 +51,18 @@ def get_queue(storage: Storage, queue_name: str) -> QueueOverview:
     raise QueueNotFoundError(queue_name)
 
 
-def create(storage: Storage, name: str, changes: QueueChanges) -> QueueOverview:
+def create(
+    storage: Storage, name: str, changes: QueueChanges, note: ChangeNote = NO_NOTE
+) -> QueueOverview:
     """Register a queue; ``changes`` are settings other than the defaults.
+
+    ``note`` is kept if the queue is paused.
 
     Raises:
         QueueExistsError: The name is taken.
     """
-    storage.queues.create(QueueSettings(name, **changes))
+    _check_note(note)
+    storage.queues.create(QueueSettings(name, **changes), note)
     return get_queue(storage, name)
 
 
@@ -57,16 +71,19 @@ def change(
     name: str,
     changes: QueueChanges,
     is_expected: Callable[[QueueSettings], bool] | None = None,
+    note: ChangeNote = NO_NOTE,
 ) -> None:
     """Change some settings of a queue, all or none.
 
-    ``is_expected`` is asked about the current settings first; None expects any.
+    ``is_expected`` is asked about the current settings first; None expects any. A
+    pause keeps the ``note``.
 
     Raises:
         StaleSettingsError: The current settings are not the expected ones.
     """
     require_possible_name(name)
-    storage.queues.change(name, changes, is_expected)
+    _check_note(note)
+    storage.queues.change(name, changes, is_expected, note)
 
 
 def delete(
@@ -95,10 +112,29 @@ def delete(
     return QueueDeletion()
 
 
-def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> int:
-    """Pause or resume queues or end their cool-downs, all or none.
+def act(
+    storage: Storage,
+    action: str,
+    queues: Sequence[str] | None = None,
+    *,
+    seconds: int | None = None,
+    note: ChangeNote = NO_NOTE,
+) -> int:
+    """Pause or resume queues, or begin or end their cool-downs, all or none.
 
-    Return how many changed. ``queues`` are at most 1,000; None means all.
+    Args:
+        storage: The stores.
+        action: One of ``QUEUE_ACTIONS``.
+        queues: At most 1,000; None means all.
+        seconds: Length of a cool-down, 1 to 86,400; for ``cool_down`` only.
+        note: Kept with a pause or a cool-down.
+
+    Returns:
+        How many queues changed.
+
+    Raises:
+        InvalidInputError: The action is unknown, or an argument out of bounds.
+        QueueNotFoundError: One of the names is unknown; nothing was changed.
     """
     if action not in QUEUE_ACTIONS:
         words = ", ".join(QUEUE_ACTIONS)
@@ -109,9 +145,15 @@ def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> i
         )
     for name in queues or ():
         require_possible_name(name)
+    _check_note(note)
+    if action == "cool_down":
+        check_integer("seconds", seconds, *COOLDOWN_SECONDS_RANGE)
+        return storage.queues.cool_down(queues, float(seconds or 0), note)
+    if seconds is not None:
+        raise InvalidInputError("seconds", f"is for cool_down, not for {action}")
     if action == "end_cooldown":
         return storage.queues.clear_cooldowns(queues)
-    return storage.queues.set_paused_many(queues, paused=action == "pause")
+    return storage.queues.set_paused_many(queues, paused=action == "pause", note=note)
 
 
 def cleanup(
@@ -160,6 +202,11 @@ def list_slots(storage: Storage, queue_name: str | None = None) -> SlotList:
     is_whole = len(slots) < MAX_LISTED_SLOTS
     total = len(slots) if is_whole else storage.workers.count_slots(queue_name)
     return SlotList(slots, total)
+
+
+def _check_note(note: ChangeNote) -> None:
+    if note.reason:
+        check_text("reason", note.reason, MAX_REASON_LENGTH)
 
 
 def require_possible_name(queue_name: str) -> None:

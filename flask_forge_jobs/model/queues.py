@@ -25,6 +25,7 @@ MAX_WORKERS_RANGE = (0, 1024)
 RETENTION_DAYS_RANGE = (0, 36_500)
 BACKOFF_SECONDS_RANGE = (1, 86_400)
 MAX_PENDING_RANGE = (1, 1_000_000_000)
+COOLDOWN_SECONDS_RANGE = (1, 86_400)
 # Most queues, so that callers who may enqueue cannot create them without end.
 DEFAULT_MAX_QUEUES = 1000
 # A success within this many seconds of a cool-down's end keeps the exponent.
@@ -44,6 +45,12 @@ class QueueSettings:
     ``max_workers`` is the total over the whole cluster. A ``throttled_until`` in the
     past has no effect. ``max_pending`` is how many jobs may wait, also for later and
     for a retry, before producers are refused; None sets no bound.
+
+    ``paused_by`` and ``pause_reason`` are an operator's; None if none was given. A
+    cool-down is the effect of a throttled job, ``throttled_job_id``, or else of an
+    operator, ``throttled_by``; ``throttle_cause`` is the reason of either.
+    ``last_worker`` is the name or the id of the worker that served the queue last; its
+    time is up to a minute late while it does.
     """
 
     name: str
@@ -58,6 +65,15 @@ class QueueSettings:
     throttled_until: datetime | None = None
     updated_at: datetime | None = None
     max_pending: int | None = None
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    pause_reason: str | None = None
+    throttled_job_id: str | None = None
+    throttled_kind: str | None = None
+    throttled_by: str | None = None
+    throttle_cause: str | None = None
+    last_worker: str | None = None
+    last_served_at: datetime | None = None
 
 
 class QueueChanges(TypedDict, total=False):
@@ -71,6 +87,20 @@ class QueueChanges(TypedDict, total=False):
     backoff_base_seconds: int
     backoff_max_seconds: int
     max_pending: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNote:
+    """The author of a change, and the reason given; None if unknown.
+
+    ``reason`` has at most 1,000 characters.
+    """
+
+    by: str | None = None
+    reason: str | None = None
+
+
+NO_NOTE = ChangeNote()
 
 
 @dataclass(frozen=True, slots=True)

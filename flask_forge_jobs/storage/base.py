@@ -173,7 +173,8 @@ class Storage:
     @cached_property
     def queues(self) -> QueueConfig:
         """The settings of queues."""
-        return QueueConfig(self._executor, self._parts.pace, self._parts.max_queues)
+        parts = self._parts
+        return QueueConfig(self._executor, parts.pace, parts.max_queues, parts.masking)
 
     @cached_property
     def cron(self) -> CronStorage:

@@ -17,9 +17,14 @@ from flask_forge_jobs.errors import (
     StaleSettingsError,
 )
 from flask_forge_jobs.model.bounds import check_queue_name
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.masking import KNOWN, Masking
+from flask_forge_jobs.model.outcomes import clip
 from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_QUEUES,
     DEFAULT_MAX_WORKERS,
+    NO_NOTE,
+    ChangeNote,
     QueueChanges,
     QueueDeletion,
     QueueSettings,
@@ -44,11 +49,16 @@ class QueueConfig:
     """Reads and changes the settings of queues."""
 
     def __init__(
-        self, database: StoreExecutor, pace: Pace, max_queues: int = DEFAULT_MAX_QUEUES
+        self,
+        database: StoreExecutor,
+        pace: Pace,
+        max_queues: int = DEFAULT_MAX_QUEUES,
+        masking: Masking = KNOWN,
     ) -> None:
         self._database = database
         self._pace = pace
         self._max_queues = max_queues
+        self._masking = masking
 
     def ensure(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:
         """Register a queue if it is new; an existing one keeps its settings.
@@ -115,8 +125,8 @@ class QueueConfig:
         rows = encode_names("name", names)
         self._database.read(lambda transaction: _require(transaction, names, rows))
 
-    def create(self, settings: QueueSettings) -> None:
-        """Register a queue with its settings.
+    def create(self, settings: QueueSettings, note: ChangeNote = NO_NOTE) -> None:
+        """Register a queue with its settings; ``note`` is kept if it is paused.
 
         Raises:
             InvalidInputError: A value is out of bounds, or there would be more queues
@@ -125,7 +135,10 @@ class QueueConfig:
         """
         check_settings(settings)
         rows = self._database.execute(
-            "create_queue", max_queues=self._max_queues, **_parameters(settings)
+            "create_queue",
+            max_queues=self._max_queues,
+            **_parameters(settings),
+            **self._noted(note),
         )
         if rows:
             return
@@ -138,6 +151,7 @@ class QueueConfig:
         name: str,
         changes: QueueChanges,
         is_expected: Callable[[QueueSettings], bool] | None = None,
+        note: ChangeNote = NO_NOTE,
     ) -> QueueSettings:
         """Change some settings of a queue, all or none, and return the result.
 
@@ -146,6 +160,7 @@ class QueueConfig:
             changes: The new values; the others stay.
             is_expected: Checks the current settings before the change; None accepts
                 any.
+            note: Kept if this pauses the queue; its secrets are masked.
 
         Raises:
             QueueNotFoundError: No queue has this name.
@@ -164,15 +179,18 @@ class QueueConfig:
             if is_expected is not None and not is_expected(before):
                 raise StaleSettingsError(f"the settings of queue {name!r} have changed")
             if after != before:
-                transaction.run("change_queue", **_parameters(after))
+                transaction.run("change_queue", **_parameters(after), **noted)
             return after
 
+        noted = self._noted(note)
         return self._database.write(work)
 
-    def set_paused_many(self, names: Sequence[str] | None, *, paused: bool) -> int:
+    def set_paused_many(
+        self, names: Sequence[str] | None, *, paused: bool, note: ChangeNote = NO_NOTE
+    ) -> int:
         """Pause or resume queues, all or none; return how many changed.
 
-        Names of None mean all queues.
+        ``names`` of None selects all queues. A pause keeps the ``note``.
 
         Raises:
             QueueNotFoundError: One of the names is unknown; nothing was changed.
@@ -182,10 +200,42 @@ class QueueConfig:
         def work(transaction: Transaction) -> int:
             _require(transaction, names or (), rows)
             changed = transaction.all(
-                "set_paused_many", paused=paused, any_queue=names is None, rows=rows
+                "set_paused_many",
+                paused=paused,
+                any_queue=names is None,
+                rows=rows,
+                **noted,
             )
             return len(changed)
 
+        noted = self._noted(note)
+        return self._database.write(work)
+
+    def cool_down(
+        self, names: Sequence[str] | None, seconds: float, note: ChangeNote = NO_NOTE
+    ) -> int:
+        """Let queues give out no jobs for some seconds, all or none.
+
+        ``names`` of None selects all queues. A cool-down that is open is replaced.
+        Returns the number of queues.
+
+        Raises:
+            QueueNotFoundError: One of the names is unknown; nothing was changed.
+        """
+        rows = encode_names("name", names or ())
+
+        def work(transaction: Transaction) -> int:
+            _require(transaction, names or (), rows)
+            cooling = transaction.all(
+                "cool_down",
+                any_queue=names is None,
+                rows=rows,
+                delay_us=int(seconds * SECOND_US),
+                **noted,
+            )
+            return len(cooling)
+
+        noted = self._noted(note)
         return self._database.write(work)
 
     def clear_cooldowns(self, names: Sequence[str] | None) -> int:
@@ -274,6 +324,12 @@ class QueueConfig:
                 cancel_requested=report.cancel_requested + asked,
             )
         return report
+
+    def _noted(self, note: ChangeNote) -> dict[str, Parameter]:
+        reason = note.reason or None
+        if reason is not None:
+            reason = clip(self._masking.text(reason))
+        return {"author": note.by, "reason": reason}
 
     def _exists(self, name: str) -> bool:
         return bool(self._database.read(lambda tx: tx.all("get_queue", name=name)))

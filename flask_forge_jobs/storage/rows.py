@@ -116,6 +116,8 @@ queue_from_row = _reader(
     backoff_enabled=bool,
     throttled_until=optional_from_micros,
     updated_at=optional_from_micros,
+    paused_at=optional_from_micros,
+    last_served_at=optional_from_micros,
 )
 """Return the settings of a row of ``get_queue`` and its like."""
 slot_from_row = _reader(Slot, started_at=from_micros, heartbeat_at=from_micros)

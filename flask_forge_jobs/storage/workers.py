@@ -26,6 +26,7 @@ from flask_forge_jobs.storage.database import (
     Parameter,
     Row,
     Transaction,
+    encode_names,
     encode_rows,
 )
 from flask_forge_jobs.storage.rows import (
@@ -40,6 +41,8 @@ from flask_forge_jobs.storage.rows import (
 )
 
 UNKNOWN_PROCESS = WorkerProcess()
+# How often a worker that beats is noted at its queues.
+_SERVED_PERIOD_S = 60
 
 
 class WorkerRegistry:
@@ -85,9 +88,16 @@ class WorkerRegistry:
             # First the worker: its lock also guards its slots.
             transaction.defer("beat_worker", **worker)
             transaction.defer("drop_other_slots", worker_id=worker_id, rows=encoded)
+            transaction.defer("note_served", **serving)
             transaction.run("beat_slots", worker_id=worker_id, rows=encoded)
 
         worker = _worker_row(worker_id, worker_name, queues, services, process)
+        serving: dict[str, Parameter] = {
+            "label": worker_name or worker_id,
+            "rows": encode_names("name", queues),
+            "served_at": None,
+            "fresh_us": _SERVED_PERIOD_S * SECOND_US,
+        }
         self._database.write(work, urgent=True)
 
     def show(
@@ -107,7 +117,8 @@ class WorkerRegistry:
         """Remove a worker that stops, and its slots; return how many slots it had."""
 
         def work(transaction: Transaction) -> int:
-            transaction.defer("drop_worker", worker_id=worker_id)
+            gone = transaction.all("drop_worker", worker_id=worker_id)
+            _note_served(transaction, gone)
             return transaction.run("drop_slots", worker_id=worker_id)
 
         return self._database.write(work)
@@ -121,10 +132,12 @@ class WorkerRegistry:
 
         def work(transaction: Transaction) -> int:
             slots = 0
+            gone = []
             for worker_id in sorted(worker_ids):
-                transaction.defer("lose_worker", worker_id=worker_id)
+                gone += transaction.all("lose_worker", worker_id=worker_id)
                 slots += transaction.run("drop_slots", worker_id=worker_id)
             transaction.defer("drop_lost_workers", kept_us=int(LOST_KEPT_S * SECOND_US))
+            _note_served(transaction, gone)
             return slots + transaction.run("drop_orphan_slots")
 
         return self._database.write(work)
@@ -222,6 +235,19 @@ class WorkerRegistry:
             lambda tx: tx.all("live_workers", within_us=within_us)
         )
         return [worker_from_row(row) for row in rows]
+
+
+def _note_served(transaction: Transaction, workers: Iterable[Row]) -> None:
+    """Keep at the queues when workers that are gone served them."""
+    # Lock order: workers, then queues.
+    for label, queues, served_at in workers:
+        transaction.run(
+            "note_served",
+            label=label,
+            rows=encode_names("name", (queues or "").split(",")),
+            served_at=served_at,
+            fresh_us=0,
+        )
 
 
 def _worker_row(

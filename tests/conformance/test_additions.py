@@ -21,7 +21,19 @@ ADDITIONS = entries("addition")
 # The contract says that they could be; nobody has asked for them.
 NOT_PLANNED = frozenset({"N-29", "N-30"})
 # Keys that we append to the contract's shapes.
-_OF_QUEUES: Mapping[str, object] = {"max_pending": {"type": ["integer", "null"]}}
+_TEXT: Mapping[str, object] = {"type": ["string", "null"]}
+_OF_QUEUES: Mapping[str, object] = {
+    "max_pending": {"type": ["integer", "null"]},
+    "paused_at": _TEXT,
+    "paused_by": _TEXT,
+    "pause_reason": _TEXT,
+    "throttled_job_id": _TEXT,
+    "throttled_kind": _TEXT,
+    "throttled_by": _TEXT,
+    "throttle_cause": _TEXT,
+    "last_worker": _TEXT,
+    "last_served_at": _TEXT,
+}
 _OF_SCHEDULES: Mapping[str, object] = {
     "timezone": {"type": "string"},
     "catch_up": {"type": "string", "enum": ["skip", "once", "all"]},

@@ -318,7 +318,10 @@ def test_create_stores_every_setting(storage: Storage) -> None:
     storage.queues.create(CHOSEN)
 
     stored = storage.queues.get("mail")
-    assert stored == replace(CHOSEN, updated_at=stored.updated_at)
+    assert stored.paused_at == stored.updated_at
+    assert stored == replace(
+        CHOSEN, updated_at=stored.updated_at, paused_at=stored.paused_at
+    )
 
 
 def test_create_refuses_a_name_that_is_taken(storage: Storage) -> None:

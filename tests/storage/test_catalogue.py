@@ -43,7 +43,7 @@ NUMBERS |= {
     "known",
 }
 NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
-NUMBERS |= {"done_days", "dead_days", "closed"}
+NUMBERS |= {"done_days", "dead_days", "closed", "served_at", "fresh_us"}
 NUMBERS |= {"retain_done_for_days", "retain_dead_for_days"}
 NUMBERS |= {"backoff_base_seconds", "backoff_max_seconds"}
 NUMBERS |= {

@@ -23,6 +23,8 @@ from flask_forge_jobs.storage.rows import (
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Who paused the queue or cooled it down, and who served it last.
+NO_NOTES = (None,) * 9
 
 
 def test_a_job_has_every_column() -> None:
@@ -83,13 +85,17 @@ def test_a_damaged_history_counts_as_empty(text: str) -> None:
 
 @pytest.mark.parametrize(("yes", "no"), [(1, 0), (True, False)])
 def test_both_ways_to_store_a_boolean_are_read(yes: object, no: object) -> None:
-    queue = queue_from_row(("mail", 3, yes, 7, 30, no, 60, 1800, 2, 0, 0, None))
+    queue = queue_from_row(
+        ("mail", 3, yes, 7, 30, no, 60, 1800, 2, 0, 0, None, *NO_NOTES)
+    )
 
     assert (queue.paused, queue.backoff_enabled) == (True, False)
     assert (queue.throttled_until, queue.updated_at) == (EPOCH, EPOCH)
     assert queue.max_pending is None
     assert (
-        queue_from_row(("mail", 3, no, 7, 30, yes, 60, 1800, 2, None, 0, 9)).paused
+        queue_from_row(
+            ("mail", 3, no, 7, 30, yes, 60, 1800, 2, None, 0, 9, *NO_NOTES)
+        ).paused
         is False
     )
 

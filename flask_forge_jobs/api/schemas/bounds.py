@@ -47,6 +47,7 @@ from flask_forge_jobs.model.limits import (
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
+    COOLDOWN_SECONDS_RANGE,
     MAX_PENDING_RANGE,
     MAX_WORKERS_RANGE,
     RETENTION_DAYS_RANGE,
@@ -124,6 +125,7 @@ CURSOR = text(0, MAX_CURSOR_LENGTH) | {"examples": [None]}
 REASON = text(0, MAX_REASON_LENGTH)
 PRIORITY = whole(*PRIORITY_RANGE)
 QUEUE_NAMES = items(MAX_NAMED_QUEUES)
+COOLDOWN_SECONDS = whole(*COOLDOWN_SECONDS_RANGE)
 QUEUE_ACTION: Metadata = {"enum": list(QUEUE_ACTIONS)}
 REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in UNSUCCESSFUL]}
 DAYS = whole(0, MAX_DAYS)

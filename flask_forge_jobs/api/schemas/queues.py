@@ -134,6 +134,15 @@ class QueueDetailsSchema(QueueOverviewSchema):
 
     slots = List(Nested(SlotSchema))
     max_pending = WholeNumber(attribute="settings.max_pending", allow_none=True)
+    paused_at = Instant(attribute="settings.paused_at", allow_none=True)
+    paused_by = Text(attribute="settings.paused_by", allow_none=True)
+    pause_reason = Text(attribute="settings.pause_reason", allow_none=True)
+    throttled_job_id = Text(attribute="settings.throttled_job_id", allow_none=True)
+    throttled_kind = Text(attribute="settings.throttled_kind", allow_none=True)
+    throttled_by = Text(attribute="settings.throttled_by", allow_none=True)
+    throttle_cause = Text(attribute="settings.throttle_cause", allow_none=True)
+    last_worker = Text(attribute="settings.last_worker", allow_none=True)
+    last_served_at = Instant(attribute="settings.last_served_at", allow_none=True)
 
 
 class OverviewQuerySchema(WireSchema):
@@ -158,6 +167,12 @@ class PausedRequestSchema(V1Schema):
     """A change of a queue in the reference's terms."""
 
     paused = Flag(required=True)
+
+
+class NotedPausedRequestSchema(PausedRequestSchema):
+    """The same below ``/v1``, with the reason."""
+
+    reason = Text(load_default=None, metadata=bounds.REASON)
 
 
 class CleanupRequestSchema(AsksQueueSchema, V1Schema):
@@ -226,7 +241,13 @@ class QueueChangesRequestSchema(V1Schema):
     max_pending = WholeNumber(allow_none=True, metadata=bounds.MAX_PENDING)
 
 
-class NewQueueRequestSchema(QueueChangesRequestSchema):
+class ChangeQueueRequestSchema(QueueChangesRequestSchema):
+    """The same with the reason of a pause."""
+
+    reason = Text(metadata=bounds.REASON)
+
+
+class NewQueueRequestSchema(ChangeQueueRequestSchema):
     """The name of a new queue, and settings other than the defaults."""
 
     # A queue with the name of a route would be unreachable.
@@ -252,6 +273,8 @@ class QueueActionRequestSchema(V1Schema):
         load_default=None,
         metadata=bounds.QUEUE_NAMES,
     )
+    seconds = WholeNumber(load_default=None, metadata=bounds.COOLDOWN_SECONDS)
+    reason = Text(load_default=None, metadata=bounds.REASON)
 
 
 class QueueActionReportSchema(V1Schema):

@@ -19,7 +19,7 @@ from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import queues as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
-from flask_forge_jobs.model.queues import QueueChanges
+from flask_forge_jobs.model.queues import ChangeNote, QueueChanges
 
 _OVERVIEW = List(Nested(schemas.QueueOverviewSchema))
 _DUMP_OVERVIEW = dumper(_OVERVIEW)
@@ -81,8 +81,9 @@ def set_backoff(api: Api, name: str) -> Response:
 
 
 def _change(api: Api, name: str) -> Response:
-    changes = cast("QueueChanges", api.body())
-    queues.change(api.storage, name, changes)
+    changes = api.body()
+    note = ChangeNote(api.principal.id, changes.pop("reason", None))
+    queues.change(api.storage, name, cast("QueueChanges", changes), note=note)
     return empty_response()
 
 
@@ -120,7 +121,8 @@ ROUTES = (
     Route(
         method="POST", path="/queue/<name>/paused", endpoint="queue_set_paused",
         view=set_paused, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=schemas.PausedRequestSchema(), errors=(404,),
+        body=schemas.PausedRequestSchema(),
+        v1_body=schemas.NotedPausedRequestSchema(), errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/retention",

@@ -24,12 +24,16 @@ from flask_forge_jobs.api.routes import QUEUE_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import queues as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
-from flask_forge_jobs.model.queues import QueueChanges, QueueOverview, QueueSettings
+from flask_forge_jobs.model.queues import (
+    ChangeNote,
+    QueueChanges,
+    QueueOverview,
+    QueueSettings,
+)
 
 PATH = "/v1/queues"
 _QUEUE = schemas.QueueDetailsSchema()
-_CHANGES = schemas.QueueChangesRequestSchema()
-_CHOSEN = ("name", *_CHANGES.fields)
+_CHOSEN = ("name", *QueueChanges.__annotations__)
 
 
 def create(api: Api) -> Response:
@@ -37,7 +41,8 @@ def create(api: Api) -> Response:
     settings = api.body()
     name = settings.pop("name")
     api.scope.require(name)
-    queue = queues.create(api.storage, name, cast("QueueChanges", settings))
+    note = ChangeNote(api.principal.id, settings.pop("reason", None))
+    queue = queues.create(api.storage, name, cast("QueueChanges", settings), note)
     response = _answer(api, queue)
     response.headers["Location"] = quote(f"{request.script_root}{request.path}/{name}")
     return response
@@ -57,8 +62,10 @@ def get(api: Api, name: str) -> Response:
 
 def change(api: Api, name: str) -> Response:
     """Change some settings of a queue; ``If-Match`` guards against lost updates."""
-    changes = cast("QueueChanges", api.body())
-    queues.change(api.storage, name, changes, _expected())
+    changes = api.body()
+    note = ChangeNote(api.principal.id, changes.pop("reason", None))
+    settings = cast("QueueChanges", changes)
+    queues.change(api.storage, name, settings, _expected(), note)
     return get(api, name)
 
 
@@ -75,8 +82,9 @@ def delete(api: Api, name: str) -> Response:
 
 
 def act(api: Api) -> Response:
-    """Pause or resume some or all queues, or end their cool-downs."""
+    """Pause or resume some or all queues, or begin or end their cool-downs."""
     arguments = api.body()
+    arguments["note"] = ChangeNote(api.principal.id, arguments.pop("reason"))
     for name in arguments["queues"] or ():
         api.scope.require(name)
     if arguments["queues"] is None and api.scope.queues is not None:
@@ -123,8 +131,9 @@ ROUTES = (
     ),
     Route(
         method="PATCH", path=QUEUE_PATH, endpoint="v1_change_queue", view=change,
-        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, body=_CHANGES,
-        answer=_QUEUE, errors=(404, 412), takes=("If-Match",), gives=("ETag",),
+        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        body=schemas.ChangeQueueRequestSchema(), answer=_QUEUE,
+        errors=(404, 412), takes=("If-Match",), gives=("ETag",),
     ),
     Route(
         method="DELETE", path=QUEUE_PATH, endpoint="v1_delete_queue", view=delete,

@@ -94,6 +94,9 @@ class RunFinisher:
                     "open_cooldown",
                     name=update.job.queue_name,
                     delay_us=_to_us(delay_s),
+                    job_id=update.job.id,
+                    kind=update.job.kind,
+                    cause=None if update.is_cancelled else update.error,
                 )
         freed, returning = [], set()
         for each in updates:

@@ -28,6 +28,11 @@ ALL: dict[str, object] = {
     "backoff_max_seconds": 50,
     "max_pending": 1000,
 }
+# Who paused the queue or cooled it down, and who served it last.
+NOTES = (
+    "paused_at", "paused_by", "pause_reason", "throttled_job_id", "throttled_kind",
+    "throttled_by", "throttle_cause", "last_worker", "last_served_at",
+)  # fmt: skip
 
 
 def test_a_registered_queue_is_answered_and_named(
@@ -157,7 +162,12 @@ def test_one_queue_looks_as_in_the_overview(
     assert overview is not None
     row = overview[0]
     slots = row.pop("processes")
-    assert answer.json == {**row, "slots": slots, "max_pending": None}
+    assert answer.json == {
+        **row,
+        "slots": slots,
+        "max_pending": None,
+        **dict.fromkeys(NOTES),
+    }
 
 
 @pytest.mark.parametrize("name", ["none", "a%00b", "a,b", "%20x", "x" * 300])
@@ -428,6 +438,84 @@ def test_delete_by_force_needs_the_right_to_delete_jobs(storage: Storage) -> Non
     assert "jobs.delete" in refused.json["msg"]
     assert storage.queues.waiting(["mail"]) == {"mail": 1}
     assert client.delete(f"{URL}/empty").status_code == 204
+
+
+@pytest.mark.parametrize("way", ["actions", "patch", "twin", "create"])
+def test_a_pause_shows_the_caller_and_the_reason(storage: Storage, way: str) -> None:
+    client = client_with_token(storage, "operator")
+    reason = {"reason": "password=hunter2 leaks"}
+    if way == "create":
+        client.post(URL, json={"name": "mail", "paused": True, **reason})
+    else:
+        storage.queues.ensure("mail")
+    if way == "actions":
+        client.post(f"{URL}/actions", json={"action": "pause", **reason})
+    if way == "patch":
+        client.patch(f"{URL}/mail", json={"paused": True, **reason})
+    if way == "twin":
+        twin = f"{PREFIX}/v1/queue/mail/paused"
+        client.post(twin, json={"paused": True, **reason})
+
+    queue = client.get(f"{URL}/mail").json
+
+    assert queue is not None
+    assert queue["paused_by"] == "ci"
+    assert queue["paused_at"].endswith("Z")
+    assert queue["pause_reason"] == "password=[redacted] leaks"
+    assert [queue] == client.get(URL).json
+
+
+def test_the_reference_s_route_takes_no_reason(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.queues.ensure("mail")
+    body = {"paused": True, "reason": "x"}
+
+    answer = client.post(f"{PREFIX}/queue/mail/paused", json=body)
+
+    assert answer.status_code == 400
+    assert not storage.queues.get("mail").paused
+    overview = client.get(f"{PREFIX}/queue/overview").json
+    assert overview is not None
+    assert not set(NOTES) & set(overview[0])
+
+
+def test_a_queue_cools_down_for_a_time(storage: Storage) -> None:
+    client = client_with_token(storage, "operator")
+    storage.queues.ensure("mail")
+    body = {"action": "cool_down", "queues": ["mail"], "seconds": 60}
+
+    answer = client.post(f"{URL}/actions", json={**body, "reason": "quota"})
+
+    assert answer.data == b'{"changed":1}'
+    queue = client.get(f"{URL}/mail").json
+    assert queue is not None
+    assert (queue["throttled_by"], queue["throttle_cause"]) == ("ci", "quota")
+    assert queue["throttled_until"] is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"action": "cool_down"}, "seconds"),
+        ({"action": "cool_down", "seconds": 0}, "seconds"),
+        ({"action": "cool_down", "seconds": 86_401}, "seconds"),
+        ({"action": "pause", "seconds": 60}, "seconds"),
+        ({"action": "pause", "reason": "x" * 1001}, "reason"),
+        ({"action": "pause", "reason": 1}, "reason"),
+    ],
+)
+def test_a_bad_reason_or_time_is_400(
+    client: FlaskClient, storage: Storage, body: dict[str, Any], field: str
+) -> None:
+    storage.queues.ensure("mail")
+
+    answer = client.post(f"{URL}/actions", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["field"] == field
+    assert not storage.queues.get("mail").paused
 
 
 # -- a caller with some queues only ------------------------------------------------

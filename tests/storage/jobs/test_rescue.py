@@ -112,7 +112,8 @@ def test_a_silent_job_ends_by_its_numbers(
 def test_the_delay_is_the_queues(
     *, backoff: bool, jitter: float | None, delay_s: int
 ) -> None:
-    queue = ("mail", 1, False, 7, 30, backoff, 10, 1000, 0, None, 0, None)
+    settings = ("mail", 1, False, 7, 30, backoff, 10, 1000, 0, None, 0, None)
+    queue = (*settings, *(None,) * 9)
     transaction = ScriptedTransaction([row()], [queue])
 
     rescue(transaction, jitter)

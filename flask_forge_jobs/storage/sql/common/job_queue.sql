@@ -181,13 +181,23 @@ SET
         WHEN throttled_until > :now + :delay_us THEN throttled_until
         ELSE :now + :delay_us
     END,
+    throttled_job_id = CASE
+        WHEN throttled_until > :now + :delay_us THEN throttled_job_id ELSE :job_id
+    END,
+    throttled_kind = CASE
+        WHEN throttled_until > :now + :delay_us THEN throttled_kind ELSE :kind
+    END,
+    throttled_by = CASE WHEN throttled_until > :now + :delay_us THEN throttled_by END,
+    throttle_cause = CASE
+        WHEN throttled_until > :now + :delay_us THEN throttle_cause ELSE :cause
+    END,
     updated_at = :now
 WHERE name = :name
 
 -- name: decay_cooldown
 -- Resets the cool-down on a success long enough after its window.
 UPDATE forge_queue
-SET throttle_attempts = 0, throttled_until = NULL, updated_at = :now
+SET /* use no_cooldown */, updated_at = :now
 WHERE name = :name
     AND throttle_attempts > 0
     AND (throttled_until IS NULL OR throttled_until < :now - :grace_us)

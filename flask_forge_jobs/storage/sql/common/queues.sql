@@ -1,11 +1,23 @@
+-- fragment: pause_note
+-- Who pauses a queue that is paused already changes nothing.
+paused_at = CASE WHEN NOT :paused THEN NULL WHEN paused THEN paused_at ELSE :now END,
+paused_by = CASE WHEN NOT :paused THEN NULL WHEN paused THEN paused_by ELSE :author END,
+pause_reason = CASE
+    WHEN NOT :paused THEN NULL WHEN paused THEN pause_reason ELSE :reason
+END
+
+-- fragment: no_cooldown
+throttle_attempts = 0, throttled_until = NULL, throttled_job_id = NULL,
+throttled_kind = NULL, throttled_by = NULL, throttle_cause = NULL
+
 -- name: get_queue
 SELECT /* use queue_columns */
 FROM forge_queue
 WHERE name = :name
 
 -- name: lock_cooling_queue
--- First whether a cool-down is open.
-SELECT COALESCE(throttled_until > :now, FALSE), /* use queue_columns */
+-- First whether a throttled job has opened a cool-down.
+SELECT COALESCE(throttled_until > :now AND throttled_job_id IS NOT NULL, FALSE), /* use queue_columns */
 FROM forge_queue
 WHERE name = :name
 /* for_update */
@@ -31,18 +43,37 @@ WITH cooling AS MATERIALIZED (
     /* for_update */
 )
 UPDATE forge_queue
-SET throttle_attempts = 0, throttled_until = NULL, updated_at = :now
+SET /* use no_cooldown */, updated_at = :now
 WHERE name IN (SELECT name FROM cooling)
+RETURNING name
+
+-- name: cool_down
+-- An operator's cool-down replaces an open one, even if that would last longer.
+WITH chosen AS MATERIALIZED (
+    SELECT name
+    FROM forge_queue
+    WHERE :any_queue OR name IN (SELECT v.name FROM /* rows v: name text */)
+    ORDER BY name
+    /* for_update */
+)
+UPDATE forge_queue
+SET
+    throttled_until = :now + :delay_us, throttled_job_id = NULL, throttled_kind = NULL,
+    throttled_by = :author, throttle_cause = :reason, updated_at = :now
+WHERE name IN (SELECT name FROM chosen)
 RETURNING name
 
 -- name: create_queue
 INSERT INTO forge_queue (
     name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
-    backoff_enabled, backoff_base_seconds, backoff_max_seconds, updated_at, max_pending
+    backoff_enabled, backoff_base_seconds, backoff_max_seconds, updated_at, max_pending,
+    paused_at, paused_by, pause_reason
 )
 SELECT
     :name, :max_workers, :paused, :retain_done_for_days, :retain_dead_for_days,
-    :backoff_enabled, :backoff_base_seconds, :backoff_max_seconds, :now, :max_pending
+    :backoff_enabled, :backoff_base_seconds, :backoff_max_seconds, :now, :max_pending,
+    CASE WHEN :paused THEN :now END, CASE WHEN :paused THEN :author END,
+    CASE WHEN :paused THEN :reason END
 WHERE (SELECT COUNT(*) FROM forge_queue) < :max_queues
 ON CONFLICT (name) DO NOTHING
 RETURNING name
@@ -55,7 +86,7 @@ SET
     retain_dead_for_days = :retain_dead_for_days, backoff_enabled = :backoff_enabled,
     backoff_base_seconds = :backoff_base_seconds,
     backoff_max_seconds = :backoff_max_seconds, max_pending = :max_pending,
-    updated_at = :now
+    updated_at = :now, /* use pause_note */
 WHERE name = :name
 
 -- name: queue_bounds
@@ -78,7 +109,7 @@ WITH other AS MATERIALIZED (
     /* for_update */
 )
 UPDATE forge_queue
-SET paused = :paused, updated_at = :now
+SET paused = :paused, updated_at = :now, /* use pause_note */
 WHERE name IN (SELECT name FROM other)
 RETURNING name
 

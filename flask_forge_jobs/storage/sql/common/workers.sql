@@ -40,11 +40,31 @@ WHERE worker_id = :worker_id
 -- name: drop_worker
 DELETE FROM forge_worker
 WHERE worker_id = :worker_id
+RETURNING COALESCE(worker_name, worker_id), queues, heartbeat_at
+
+-- name: note_served
+-- ``served_at`` of NULL means now. What is fresh is not written again, so that the workers
+-- of a queue take no turns.
+WITH served AS MATERIALIZED (
+    SELECT name
+    FROM forge_queue
+    WHERE name IN (SELECT v.name FROM /* rows v: name text */)
+        AND (
+            last_served_at IS NULL
+            OR last_served_at < COALESCE(:served_at, :now) - :fresh_us
+        )
+    ORDER BY name
+    /* for_update */
+)
+UPDATE forge_queue
+SET last_worker = :label, last_served_at = COALESCE(:served_at, :now)
+WHERE name IN (SELECT name FROM served)
 
 -- name: lose_worker
 UPDATE forge_worker
 SET lost_at = :now
 WHERE worker_id = :worker_id AND lost_at IS NULL
+RETURNING COALESCE(worker_name, worker_id), queues, heartbeat_at
 
 -- name: drop_lost_workers
 DELETE FROM forge_worker

@@ -210,7 +210,20 @@ CREATE TABLE forge_queue (
     throttled_until      BIGINT,
     updated_at           BIGINT  NOT NULL,
     -- Enqueuing fails while this many jobs wait; NULL means no bound.
-    max_pending          INTEGER
+    max_pending          INTEGER,
+    -- Of a paused queue: since when, by whom, and the reason given.
+    paused_at            BIGINT,
+    paused_by            TEXT,
+    pause_reason         TEXT,
+    -- The cause of the cool-down: the job that was throttled, or else the operator; and
+    -- the reason given.
+    throttled_job_id     TEXT,
+    throttled_kind       TEXT,
+    throttled_by         TEXT,
+    throttle_cause       TEXT,
+    -- The worker that served it last; written once a minute, and when a worker leaves.
+    last_worker          TEXT,
+    last_served_at       BIGINT
 );
 
 CREATE TABLE forge_slot (
@@ -511,7 +524,9 @@ BEGIN
             q.name, q.max_workers, q.paused, q.retain_done_for_days,
             q.retain_dead_for_days, q.backoff_enabled, q.backoff_base_seconds,
             q.backoff_max_seconds, q.throttle_attempts, q.throttled_until,
-            q.updated_at, q.max_pending
+            q.updated_at, q.max_pending, q.paused_at, q.paused_by, q.pause_reason,
+            q.throttled_job_id, q.throttled_kind, q.throttled_by, q.throttle_cause,
+            q.last_worker, q.last_served_at
         )
         ORDER BY q.name
     )

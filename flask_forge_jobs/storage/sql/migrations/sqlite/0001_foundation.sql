@@ -161,7 +161,20 @@ CREATE TABLE forge_queue (
     throttled_until      INTEGER,
     updated_at           INTEGER NOT NULL,
     -- Enqueuing fails while this many jobs wait; NULL means no bound.
-    max_pending          INTEGER
+    max_pending          INTEGER,
+    -- Of a paused queue: since when, by whom, and the reason given.
+    paused_at            INTEGER,
+    paused_by            TEXT,
+    pause_reason         TEXT,
+    -- The cause of the cool-down: the job that was throttled, or else the operator; and
+    -- the reason given.
+    throttled_job_id     TEXT,
+    throttled_kind       TEXT,
+    throttled_by         TEXT,
+    throttle_cause       TEXT,
+    -- The worker that served it last; written once a minute, and when a worker leaves.
+    last_worker          TEXT,
+    last_served_at       INTEGER
 ) WITHOUT ROWID;
 
 CREATE TABLE forge_slot (
