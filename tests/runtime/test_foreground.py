@@ -162,11 +162,11 @@ def test_a_stuck_heartbeat_ends_it_without_a_grace(
     beat = type(storage.workers).beat
     calls: list[object] = []
 
-    def hang(*arguments: Any) -> None:
+    def hang(*arguments: Any, **named: Any) -> None:
         calls.append(arguments)
         if len(calls) > 1:
             release.wait(60)
-        beat(*arguments)
+        beat(*arguments, **named)
 
     graces: list[float] = []
     shut_down = RuntimeHandle.shutdown_graceful

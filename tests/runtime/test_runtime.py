@@ -982,10 +982,10 @@ def test_a_stuck_heartbeat_ends_the_claims(
 
     with running(storage, registry_of(QuickTask()), lease_s=LEASE_S) as handle:
 
-        def hang(*arguments: Any) -> None:
+        def hang(*arguments: Any, **named: Any) -> None:
             stuck.set()
             release.wait(LIMIT_S)
-            beat(*arguments)
+            beat(*arguments, **named)
 
         monkeypatch.setattr(type(storage.workers), "beat", hang)
         assert stuck.wait(LIMIT_S)
