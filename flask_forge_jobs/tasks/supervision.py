@@ -10,7 +10,6 @@ import contextlib
 import os
 import selectors
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from flask_forge_jobs.clock import Clock
@@ -142,12 +141,7 @@ class Supervision:
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop listening; leave the program as it is."""
         self._resources.close()
 
