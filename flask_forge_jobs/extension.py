@@ -43,7 +43,7 @@ from flask_forge_jobs.state import (
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.declarations import Declarations
-from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.misfits import check_jobs, kind_error, options_error
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
@@ -107,15 +107,11 @@ class ForgeJobs(Declarations):
         open_to_loopback: bool = False,
     ) -> None:
         registry = TaskRegistry()
-        router = TaskRouter(registry, DefaultRouter() if router is None else router)
+        router = DefaultRouter() if router is None else router
+        self._router = TaskRouter(registry, router)
         self._clock = clock or SystemClock()
-        super().__init__(
-            registry,
-            router=router,
-            store=_store,
-            store_many=_store_many,
-            call_context=direct_calls(self._clock, router).context,
-        )
+        context = direct_calls(self._clock, self._router).context
+        super().__init__(registry, TaskHome(router, _store, _store_many, context))
         self._paths = paths
         self._database = database
         self._db = db

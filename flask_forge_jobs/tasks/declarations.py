@@ -18,18 +18,11 @@ from flask_forge_jobs.model.cron_times import (
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.decorator import (
-    Isolation,
-    MakeContext,
-    StoreJob,
-    StoreJobs,
-    Task,
-)
+from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
 from flask_forge_jobs.tasks.misfits import task_options_error
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
-from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
+from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.retries import RetryPolicy
-from flask_forge_jobs.tasks.routing import Router
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,11 +52,7 @@ class TaskDecorator:
     def __init__(
         self,
         registry: TaskRegistry,
-        *,
-        router: Router,
-        store: StoreJob,
-        store_many: StoreJobs,
-        call_context: MakeContext,
+        home: TaskHome,
         options: TaskOptions,
     ) -> None:
         self._registry = registry
@@ -75,10 +64,7 @@ class TaskDecorator:
             raise InvalidInputError("key", "needs max_concurrent")
         self._make_task = functools.partial(
             Task[..., Any],
-            router=router,
-            store=store,
-            store_many=store_many,
-            call_context=call_context,
+            home=home,
             concurrency=None if limit is None else ConcurrencyLimit(limit, key),
             kind=options.pop("kind", None),
             aliases=options.pop("aliases", None) or (),
@@ -158,20 +144,9 @@ class CronDecorator:
 class Declarations:
     """The part of :class:`.ForgeJobs` that declares tasks, schedules and limits."""
 
-    def __init__(
-        self,
-        registry: TaskRegistry,
-        *,
-        router: TaskRouter,
-        store: StoreJob,
-        store_many: StoreJobs,
-        call_context: MakeContext,
-    ) -> None:
+    def __init__(self, registry: TaskRegistry, home: TaskHome) -> None:
         self.registry = registry
-        self._router = router
-        self._store = store
-        self._store_many = store_many
-        self._call_context = call_context
+        self._home = home
 
     @overload
     def task(
@@ -209,14 +184,7 @@ class Declarations:
                 positional-only or ``*args`` parameters or is a generator. Or it has no
                 name and no ``kind``, or there is no such option.
         """
-        decorator = TaskDecorator(
-            self.registry,
-            router=self._router.others,
-            store=self._store,
-            store_many=self._store_many,
-            call_context=self._call_context,
-            options=options,
-        )
+        decorator = TaskDecorator(self.registry, self._home, options)
         return decorator if function is None else decorator(function)
 
     def cron(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import copy_context
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import (
@@ -40,13 +41,13 @@ from flask_forge_jobs.tasks.context import (
 )
 from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.endings import of_error, of_value
-from flask_forge_jobs.tasks.handles import JobHandle
+from flask_forge_jobs.tasks.handles import JobHandle, StoreJob, StoreJobs
 from flask_forge_jobs.tasks.misfits import call_error, jobs_of
 from flask_forge_jobs.tasks.options import EnqueueOptions, FollowUpTask, JobOptions
 from flask_forge_jobs.tasks.other_words import OF_TASKS, teach
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
-from flask_forge_jobs.tasks.routing import DefaultRouter
+from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,24 +62,24 @@ class Isolation(StrEnum):
     PROCESS = "process"
 
 
-class StoreJob(Protocol):
-    """Stores the job of a task."""
-
-    def __call__(self, job: NewJob, *, connection: object | None = None) -> JobHandle:
-        """Store a job; see :meth:`.JobQueue.enqueue`."""
-
-
-class StoreJobs(Protocol):
-    """Stores several jobs of a task, all or none."""
-
-    def __call__(
-        self, jobs: Sequence[NewJob], *, connection: object | None = None
-    ) -> list[JobHandle]:
-        """Store the jobs; see :meth:`.JobQueue.enqueue_many`."""
-
-
 _NOBODY: Mapping[Ending, FollowUpTask] = MappingProxyType({})
-MakeContext = Callable[["Task[..., Any]"], TaskContext]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHome:
+    """What the tasks of one :class:`.ForgeJobs` share.
+
+    Args:
+        router: Chooses the queues of tasks without one.
+        store: Stores a job.
+        store_many: Stores several jobs, all or none.
+        call_context: Makes the context of a task that is called like a function.
+    """
+
+    router: Router
+    store: StoreJob
+    store_many: StoreJobs
+    call_context: Callable[[Task[..., Any]], TaskContext] = lambda _: running_context()
 
 
 class Task(Generic[P, R]):
@@ -100,9 +101,7 @@ class Task(Generic[P, R]):
         self,
         function: Callable[..., R],
         *,
-        router: Callable[[str], str],
-        store: StoreJob,
-        store_many: StoreJobs,
+        home: TaskHome,
         kind: str | None = None,
         aliases: Collection[str] = (),
         options: JobOptions = JobOptions(),  # noqa: B008  # it cannot be changed
@@ -110,7 +109,6 @@ class Task(Generic[P, R]):
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
         follow_up_tasks: Mapping[Ending, FollowUpTask] = _NOBODY,
-        call_context: MakeContext = lambda _: running_context(),
     ) -> None:
         # To register a task under a second kind, wrap its function, not the task.
         if isinstance(function, Task):
@@ -128,10 +126,7 @@ class Task(Generic[P, R]):
         self.concurrency = (
             None if concurrency is None else self.parameters.concurrency(concurrency)
         )
-        self._router = router
-        self.store = store
-        self.store_many = store_many
-        self._call_context = call_context
+        self.home = home
         # A wrong option fails here, when the module is imported.
         self._template = options.new_job(self.kind, EMPTY_PAYLOAD, DefaultRouter())
         # Copies names and docstring, but no attributes, which could hide ours.
@@ -170,7 +165,7 @@ class Task(Generic[P, R]):
             raise InvalidInputError(
                 "kind", f"{self.kind} must take the job that ended: {error}"
             ) from None
-        queue_name = self.defaults.queue or self._router(self.kind)
+        queue_name = self.defaults.queue or self.home.router(self.kind)
         # A wrong name must fail here, not when the end of a job is stored.
         check_queue_name(queue_name)
         return FollowUp(
@@ -193,7 +188,7 @@ class Task(Generic[P, R]):
         context = entered_context()
         if context is not None:
             return self.function(context, *args, **kwargs)
-        context = self._call_context(self)
+        context = self.home.call_context(self)
         leave = enter(context)
         try:
             return self.function(context, *args, **kwargs)
@@ -209,7 +204,7 @@ class Task(Generic[P, R]):
             StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored.
         """
-        return self.store(self.new_job(self.defaults, args, kwargs))
+        return self.home.store(self.new_job(self.defaults, args, kwargs))
 
     def enqueue_many(self, calls: Iterable[Arguments]) -> list[JobHandle]:
         """Store up to 10,000 jobs of this task, all or none.
@@ -264,7 +259,7 @@ class Task(Generic[P, R]):
             raise InvalidInputError("payload", str(error)).in_task(self.kind) from None
         except InvalidInputError as error:
             raise error.in_task(self.kind) from None
-        return options.new_job(self.kind, payload, self._router)
+        return options.new_job(self.kind, payload, self.home.router)
 
     def new_job(
         self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -277,12 +272,12 @@ class Task(Generic[P, R]):
             else:
                 arguments = self._bound(args, kwargs)
             if options is not self.defaults or options.dedupe_by_args:
-                return options.new_job(self.kind, dump(arguments), self._router)
-            queue_name = options.queue or self._router(self.kind)
+                return options.new_job(self.kind, dump(arguments), self.home.router)
+            queue_name = options.queue or self.home.router(self.kind)
             # Read once: another thread may replace it for a queue of its own.
             template = self._template
             if template.queue_name != queue_name:
-                template = options.new_job(self.kind, EMPTY_PAYLOAD, self._router)
+                template = options.new_job(self.kind, EMPTY_PAYLOAD, self.home.router)
                 self._template = template
             if not arguments:
                 return template
@@ -356,7 +351,7 @@ class BoundTask(Generic[P]):
         """Store a job with these options; see :meth:`Task.enqueue`."""
         task = self._task
         job = task.new_job(self._options, args, kwargs)
-        return task.store(job, connection=self._connection)
+        return task.home.store(job, connection=self._connection)
 
     def enqueue_many(self, calls: Iterable[Arguments]) -> list[JobHandle]:
         """Store jobs with these options; see :meth:`Task.enqueue_many`."""
@@ -367,7 +362,7 @@ class BoundTask(Generic[P]):
             calls,
             functools.partial(task.new_job, self._options),
         )
-        return task.store_many(jobs, connection=self._connection)
+        return task.home.store_many(jobs, connection=self._connection)
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Return a job with these options; see :meth:`Task.job`."""

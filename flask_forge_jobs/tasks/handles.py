@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
 
@@ -11,7 +11,7 @@ from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.model.bounds import check_seconds, check_text
 from flask_forge_jobs.model.bulk import CancelOutcome
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobStatus
+from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.storage.base import Storage
@@ -228,6 +228,22 @@ class JobHandle:
             return check_text("id", self.id, _LONGEST_ID)
         except InvalidInputError:
             raise JobNotFoundError(str(self.id)[:_LONGEST_ID]) from None
+
+
+class StoreJob(Protocol):
+    """Stores the job of a task."""
+
+    def __call__(self, job: NewJob, *, connection: object | None = None) -> JobHandle:
+        """Store a job; see :meth:`.JobQueue.enqueue`."""
+
+
+class StoreJobs(Protocol):
+    """Stores several jobs of a task, all or none."""
+
+    def __call__(
+        self, jobs: Sequence[NewJob], *, connection: object | None = None
+    ) -> list[JobHandle]:
+        """Store the jobs; see :meth:`.JobQueue.enqueue_many`."""
 
 
 teach(JobHandle, OF_JOBS)

@@ -24,7 +24,7 @@ from flask_forge_jobs.runtime.run.task_child import serve_tasks, take_channel
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.tasks.context import CancelledError, TaskContext
-from flask_forge_jobs.tasks.decorator import Isolation, Task
+from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.support.commands import ROOT
@@ -157,9 +157,7 @@ def _isolated(
 ) -> Any:
     return Task(
         function,
-        router=DefaultRouter(),
-        store=_no_store,
-        store_many=_no_store_many,
+        home=TaskHome(DefaultRouter(), _no_store, _no_store_many),
         concurrency=concurrency,
         isolation=Isolation.PROCESS,
     )

@@ -30,7 +30,7 @@ from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext, current_job
 from flask_forge_jobs.tasks.coroutines import run_coroutine
-from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter, KindPrefixRouter, Router
 from tests.tasks.conftest import Outbox
@@ -54,9 +54,7 @@ def make_task(outbox: Outbox) -> MakeTask:
             function,
             kind=kind,
             options=JobOptions(**options),
-            router=router or DefaultRouter(),
-            store=outbox.store,
-            store_many=outbox.store_many,
+            home=TaskHome(router or DefaultRouter(), outbox.store, outbox.store_many),
         )
 
     return make

@@ -12,7 +12,7 @@ import pytest
 from flask_forge_jobs import ForgeJobs, InvalidInputError
 from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.registry import TaskRegistry, is_same, place_of
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.tasks.conftest import Outbox
@@ -22,9 +22,7 @@ def task(kind: str) -> Task[[], None]:
     return Task(
         lambda: None,
         kind=kind,
-        router=DefaultRouter(),
-        store=Outbox().store,
-        store_many=Outbox().store_many,
+        home=TaskHome(DefaultRouter(), Outbox().store, Outbox().store_many),
     )
 
 
@@ -53,9 +51,7 @@ def test_a_task_is_found_by_its_aliases() -> None:
         lambda: None,
         kind="send",
         aliases=["mail", "post"],
-        router=DefaultRouter(),
-        store=Outbox().store,
-        store_many=Outbox().store_many,
+        home=TaskHome(DefaultRouter(), Outbox().store, Outbox().store_many),
     )
     registry.add(send)
 
