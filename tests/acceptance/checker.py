@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from flask_forge_jobs.model.attempts import NEWEST_ATTEMPTS
 from flask_forge_jobs.model.run_end import MAX_CRASHES
 from tests.acceptance.application import (
     BROKEN,
@@ -23,6 +24,7 @@ from tests.acceptance.application import (
 from tests.acceptance.ledger import Evidence, Failure, FinalRow, Kill, Line, Run
 
 FINAL = ("done", "dead")
+_COUNTED = ("done", "failed", "timed_out", "crashed", "cancelled")
 SECOND_NS = 1_000_000_000
 _SHOWN = 5
 
@@ -280,6 +282,22 @@ class Checker:
         for job_id in self._jobs_of(BROKEN):
             yield f"a child that job {job_id} forked did not end as it should"
 
+    def kept_attempts(self) -> Iterator[str]:
+        """I16."""
+        for row in self._evidence.rows:
+            for complaint in _attempt_faults(row):
+                yield f"job {row.job_id}: {complaint}"
+        for job_id, lines in self._starts.items():
+            if job_id not in self._rows:
+                continue  # I1 complains
+            kept = _attempts_of(self._rows[job_id])
+            for line in lines:
+                if (line.attempt, line.worker_id) not in kept:
+                    yield (
+                        f"attempt {line.attempt} of job {job_id} began in "
+                        f"{line.worker_id}, and no stored attempt says so"
+                    )
+
     def _jobs_of(self, event: str) -> set[str]:
         return {line.job_id for line in self._evidence.lines if line.event == event}
 
@@ -288,6 +306,38 @@ class Checker:
             for failure in row.failures:
                 if failure.is_reaped:
                     yield row, failure
+
+
+def _attempts_of(row: FinalRow) -> set[tuple[int, str | None]]:
+    """Return number and worker of each attempt; of a done job, its own row has one."""
+    kept = {(each.attempt, each.worker_id) for each in row.stored_attempts}
+    return kept or {(row.attempts, row.result_host)}
+
+
+def _attempt_faults(row: FinalRow) -> Iterator[str]:
+    stored = row.stored_attempts
+    if not stored:
+        if row.failures or row.status == "dead":
+            yield "it has failed, and no attempt is stored"
+        return
+    runs = [each.run for each in stored]
+    if runs != sorted(set(runs)) or runs[-1] > row.claims:
+        yield f"its attempts are of the runs {runs}, of {row.claims}"
+    counted = [each.attempt for each in stored if each.ending in _COUNTED]
+    if counted != [*range(1, len(counted) + 1)] and len(stored) <= NEWEST_ATTEMPTS:
+        yield f"its attempts that count are {counted}"
+    crashed = sum(each.ending == "crashed" for each in stored)
+    if crashed != row.crashes:
+        yield f"{crashed} attempts crashed, and it counts {row.crashes}"
+    last = stored[-1]
+    is_last_run = last.run == row.claims and last.attempt == row.attempts
+    if row.status in FINAL and not is_last_run:
+        yield f"its last attempt is {last.attempt} of run {last.run}"
+    if (row.status == "done") != (last.ending == "done"):
+        yield f"it is {row.status}, and its last attempt {last.ending}"
+    for before, after in pairwise(stored):
+        if before.ended_us > after.started_us:
+            yield f"run {after.run} began before run {before.run} had ended"
 
 
 _LOOKS: tuple[tuple[str, str, Callable[[Checker], Iterable[str]]], ...] = (
@@ -303,6 +353,7 @@ _LOOKS: tuple[tuple[str, str, Callable[[Checker], Iterable[str]]], ...] = (
     ("I12", "jobs of the dead are given back in time", Checker.recovery_time),
     ("I14", "the database finds itself sound", Checker.integrity),
     ("I15", "nothing is left of the dead", Checker.hygiene),
+    ("I16", "each run has one attempt, with its end", Checker.kept_attempts),
 )
 
 

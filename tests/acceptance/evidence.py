@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,14 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.claims import REAPED_MESSAGE
 from flask_forge_jobs.model.instants import to_micros
 from tests.acceptance.fleet import Fleet
-from tests.acceptance.ledger import Counts, Evidence, Failure, FinalRow, read_ledger
+from tests.acceptance.ledger import (
+    Counts,
+    Evidence,
+    Failure,
+    FinalRow,
+    StoredAttempt,
+    read_ledger,
+)
 from tests.support.sql import UNDER_TEST, Sql
 
 _SAMPLE = re.compile(r'queue_(\w+)_jobs\{queue="[^"]*"\} (\d+)')
@@ -65,13 +73,24 @@ def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:
     """
     rows = sql.run(
         "SELECT id, status, attempts, max_attempts, crashes, dedupe_key, "
-        "error_history, result, worker_id FROM forge_job ORDER BY id"
+        "error_history, result, worker_id, claims FROM forge_job ORDER BY id"
     )
-    return [_final_row(row, monotonic_offset_ns) for row in rows]
+    stored: defaultdict[str, list[StoredAttempt]] = defaultdict(list)
+    for job_id, *columns in sql.run(
+        "SELECT job_id, run, attempt, ending, worker_id, started_at, ended_at "
+        "FROM forge_attempt ORDER BY job_id, run"
+    ):
+        stored[job_id].append(StoredAttempt(*columns))
+    return [_final_row(row, stored[row[0]], monotonic_offset_ns) for row in rows]
 
 
-def _final_row(row: tuple[Any, ...], offset_ns: int) -> FinalRow:
-    job_id, status, attempts, limit, crashes, key, history, result, worker_id = row
+def _final_row(
+    row: tuple[Any, ...], stored: Iterable[StoredAttempt], offset_ns: int
+) -> FinalRow:
+    (
+        job_id, status, attempts, limit, crashes, key, history, result, worker_id,
+        claims,
+    ) = row  # fmt: skip
     value = json.loads(result) if result else {}
     return FinalRow(
         job_id,
@@ -84,6 +103,8 @@ def _final_row(row: tuple[Any, ...], offset_ns: int) -> FinalRow:
         result_host=value.get("worker_id"),
         result_attempt=value.get("attempt"),
         worker_id=worker_id,
+        claims=claims,
+        stored_attempts=tuple(stored),
     )
 
 

@@ -116,10 +116,23 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredAttempt:
+    """A row of ``forge_attempt``; its instants are of the database's clock."""
+
+    run: int
+    attempt: int
+    ending: str
+    worker_id: str | None
+    started_us: int
+    ended_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class FinalRow:
     """A job as it is stored in the end.
 
-    ``result_host`` and ``result_attempt`` are what the finishing run returned.
+    ``result_host`` and ``result_attempt`` are what the finishing run returned,
+    ``claims`` how often the job was claimed.
     """
 
     job_id: str
@@ -132,6 +145,8 @@ class FinalRow:
     result_host: str | None = None
     result_attempt: int | None = None
     worker_id: str | None = None
+    claims: int = 1
+    stored_attempts: tuple[StoredAttempt, ...] = ()
 
 
 Counts = dict[str, int]

@@ -17,6 +17,7 @@ from tests.acceptance.ledger import (
     Kill,
     Life,
     Line,
+    StoredAttempt,
     parse_lines,
 )
 
@@ -69,6 +70,19 @@ def _run(
 
 
 def _done(job_id: str, attempts: int, *failures: Failure) -> FinalRow:
+    stored = [
+        StoredAttempt(
+            failure.attempt,
+            failure.attempt,
+            "crashed" if failure.is_reaped else "failed",
+            DEAD_HOST if failure.is_reaped else HOST,
+            started_us=2 * failure.attempt,
+            ended_us=2 * failure.attempt + 1,
+        )
+        for failure in failures
+    ]
+    if stored:
+        stored.append(StoredAttempt(attempts, attempts, "done", HOST, 100, 101))
     return FinalRow(
         job_id,
         "done",
@@ -78,6 +92,8 @@ def _done(job_id: str, attempts: int, *failures: Failure) -> FinalRow:
         failures=failures,
         result_host=HOST,
         result_attempt=attempts,
+        claims=attempts,
+        stored_attempts=tuple(stored),
     )
 
 
@@ -196,6 +212,42 @@ def leave_a_slot(evidence: Evidence) -> None:
     evidence.leftovers.append("slot default-0-host-dead-0")
 
 
+def _change_attempts(evidence: Evidence, *attempts: StoredAttempt) -> None:
+    _change(evidence, "crashed", stored_attempts=attempts)
+
+
+def forget_an_attempt(evidence: Evidence) -> None:
+    _change_attempts(evidence, *evidence.rows[-2].stored_attempts[1:])
+
+
+def forget_all_attempts(evidence: Evidence) -> None:
+    _change_attempts(evidence)
+
+
+def forget_the_last_attempt(evidence: Evidence) -> None:
+    _change_attempts(evidence, evidence.rows[-2].stored_attempts[0])
+
+
+def number_an_attempt_twice(evidence: Evidence) -> None:
+    first, last = evidence.rows[-2].stored_attempts
+    _change_attempts(evidence, first, replace(last, run=1))
+
+
+def blame_a_worker_that_lives(evidence: Evidence) -> None:
+    first, last = evidence.rows[-2].stored_attempts
+    _change_attempts(evidence, replace(first, worker_id=HOST), last)
+
+
+def call_a_crash_a_failure(evidence: Evidence) -> None:
+    first, last = evidence.rows[-2].stored_attempts
+    _change_attempts(evidence, replace(first, ending="failed"), last)
+
+
+def end_an_attempt_late(evidence: Evidence) -> None:
+    first, last = evidence.rows[-2].stored_attempts
+    _change_attempts(evidence, replace(first, ended_us=last.started_us + 1), last)
+
+
 DAMAGES: tuple[tuple[Damage, str], ...] = (
     (lose_a_job, "I1"),
     (leave_a_job_running, "I1"),
@@ -220,6 +272,13 @@ DAMAGES: tuple[tuple[Damage, str], ...] = (
     (know_of_no_worker, "I12"),
     (damage_the_database, "I14"),
     (leave_a_slot, "I15"),
+    (forget_an_attempt, "I16"),
+    (forget_all_attempts, "I16"),
+    (forget_the_last_attempt, "I16"),
+    (number_an_attempt_twice, "I16"),
+    (blame_a_worker_that_lives, "I16"),
+    (call_a_crash_a_failure, "I16"),
+    (end_an_attempt_late, "I16"),
 )
 
 

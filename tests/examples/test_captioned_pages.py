@@ -14,7 +14,7 @@ from tests.testing.test_plugin import run_pytest
 
 PAGES = [
     "coming_from.rst", "isolation.rst", "limit.rst", "results.rst", "signals.rst",
-    "transactions.rst", "unique.rst",
+    "transactions.rst", "troubleshoot.rst", "unique.rst",
 ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ PAGES = {
     "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",
     "howto/limit.rst", "howto/migrate.rst", "howto/results.rst", "howto/retry.rst",
     "howto/secure.rst", "howto/signals.rst", "howto/test.rst",
-    "howto/transactions.rst", "howto/unique.rst",
+    "howto/transactions.rst", "howto/troubleshoot.rst", "howto/unique.rst",
 }  # fmt: skip
 
 

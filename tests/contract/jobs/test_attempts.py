@@ -267,11 +267,11 @@ def test_of_many_attempts_the_first_and_the_newest_stay(
 def test_a_refused_outcome_stores_no_attempt(storage: Storage) -> None:
     job_id = enqueue(storage)
     lost = claim_one(storage)
-    rescue_all(storage)
 
-    assert not finish(storage, lost, Failed("late"))
     assert not finish(storage, lost, Failed("of another"), owner=OTHER)
-
+    assert endings(storage, job_id) == ["running"]
+    rescue_all(storage)
+    assert not finish(storage, lost, Failed("late"))
     assert endings(storage, job_id) == ["crashed"]
 
 
