@@ -31,7 +31,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.listing import Listing
-from flask_forge_jobs.storage.jobs.streams import JobStreams
+from flask_forge_jobs.storage.jobs.streams import JobStreams, Stretch
 
 # A commit may come a little after its timestamp, so the newest events are held back.
 SETTLED_AFTER_US = SECOND_US
@@ -263,7 +263,7 @@ class _Tail:
 
     def _last_enqueued(self) -> list[int]:
         streams = JobStreams(self._transaction, self._conditions)
-        newest = streams.by_age(JobOrder(), (self._until, ""), 1)
+        newest = streams.by_age(Stretch(JobOrder(), (self._until, ""), 1))
         return [at for stream in newest for at, _ in stream]
 
 

@@ -36,6 +36,7 @@ from flask_forge_jobs.storage.jobs.streams import (
     Combination,
     JobStreams,
     Place,
+    Stretch,
     seek,
     way,
 )
@@ -193,7 +194,7 @@ class Listing:
                 return []
             start, offset = self._nearer(offset)
         depth = offset + limit
-        streams = self._streams(order, start, depth)
+        streams = self._streams(Stretch(order, start, depth))
         if streams is None:
             return self._sorted(order, start, limit, offset)
         merged = heapq.merge(*streams, reverse=order.descending)
@@ -220,8 +221,8 @@ class Listing:
 
     def _first(self, order: JobOrder) -> int:
         """Return the instant of the first job by age; there must be a job."""
-        start = self._start(order, None)
-        return int(self._streams_of.leading(order, start, 1)[0][3])
+        first = Stretch(order, self._start(order, None), 1)
+        return int(self._streams_of.leading(first)[0][3])
 
     def _start(self, order: JobOrder, after: Position | None) -> Place:
         if after is not None:
@@ -232,22 +233,21 @@ class Listing:
             return at, first_id
         return (_BEYOND if order.descending else -_BEYOND), ""
 
-    def _streams(
-        self, order: JobOrder, start: Place, depth: int
-    ) -> list[Iterator[Place]] | None:
+    def _streams(self, stretch: Stretch) -> list[Iterator[Place]] | None:
         """Return the streams to merge, or None if sorting is cheaper."""
+        order = stretch.order
         if order.column is SortColumn.ENQUEUED_AT:
-            if depth > MAX_MERGED_ROWS:
+            if stretch.depth > MAX_MERGED_ROWS:
                 return None
-            return self._streams_by_age(order, start, depth)
+            return self._streams_by_age(stretch)
         if not self._counts:
             return []
         if self._is_selective and self._matching <= MAX_SORTED_ROWS:
             return None
         if order.column is SortColumn.COMPLETED_AT:
-            return self._streams_by_end(order, start, depth)
+            return self._streams_by_end(stretch)
         if self._is_by_time(order):
-            return self._streams_by_time(order, start, depth)
+            return self._streams_by_time(stretch)
         return None
 
     @property
@@ -257,24 +257,20 @@ class Listing:
         is_plain = conditions.is_plain or conditions.scheduled_only
         return bool(self._job_filter.kinds) or conditions.has_range or not is_plain
 
-    def _streams_by_age(
-        self, order: JobOrder, start: Place, depth: int
-    ) -> list[Iterator[Place]] | None:
+    def _streams_by_age(self, stretch: Stretch) -> list[Iterator[Place]] | None:
         job_filter, streams = self._job_filter, self._streams_of
         if job_filter.dedupe_key is not None:
-            return streams.one_by_one("listed_key", _NO_KEY, order, start, depth)
+            return streams.one_by_one("listed_key", _NO_KEY, stretch)
         if job_filter.schedule_name is not None:
-            return streams.one_by_one("listed_schedule", _NO_KEY, order, start, depth)
+            return streams.one_by_one("listed_schedule", _NO_KEY, stretch)
         if self._conditions.is_plain:
-            return streams.by_age(order, start, depth)
+            return streams.by_age(stretch)
         keys = list(self._counts)
         if len(keys) > MAX_COMBINATIONS:
             return None
-        return streams.one_by_one("listed", keys, order, start, depth)
+        return streams.one_by_one("listed", keys, stretch)
 
-    def _streams_by_end(
-        self, order: JobOrder, start: Place, depth: int
-    ) -> list[Iterator[Place]] | None:
+    def _streams_by_end(self, stretch: Stretch) -> list[Iterator[Place]] | None:
         pairs = sorted({(queue, status) for queue, _, status in self._counts})
         if len(pairs) > MAX_SOURCES:
             return None
@@ -283,15 +279,13 @@ class Listing:
             name, read = "listed_finished", self._streams_of.one_by_one
         else:
             name, read = "finished_together", self._streams_of.together
-        return read(name, keys, order, start, depth)
+        return read(name, keys, stretch)
 
-    def _streams_by_time(
-        self, order: JobOrder, start: Place, depth: int
-    ) -> list[Iterator[Place]] | None:
+    def _streams_by_time(self, stretch: Stretch) -> list[Iterator[Place]] | None:
         keys = [(queue, "", "") for queue in self._queues]
-        if depth > MAX_MERGED_SCHEDULED or not 1 < len(keys) <= MAX_SOURCES:
+        if stretch.depth > MAX_MERGED_SCHEDULED or not 1 < len(keys) <= MAX_SOURCES:
             return None
-        return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
+        return self._streams_of.one_by_one("listed_deferred", keys, stretch)
 
     def _sorted(
         self, order: JobOrder, start: Place, limit: int, offset: int

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -74,6 +75,15 @@ Combination = tuple[str, str, str]
 Place = tuple[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of the listing: in an order, behind a place, so many jobs."""
+
+    order: JobOrder
+    start: Place
+    depth: int
+
+
 class JobStreams:
     """Opens streams of the jobs that match some conditions."""
 
@@ -81,10 +91,8 @@ class JobStreams:
         self._transaction = transaction
         self._conditions = conditions
 
-    def by_age(
-        self, order: JobOrder, start: Place, depth: int
-    ) -> list[Iterator[Place]]:
-        """Return streams by age that hold the first ``depth`` jobs.
+    def by_age(self, stretch: Stretch) -> list[Iterator[Place]]:
+        """Return streams by age that hold the jobs of a stretch.
 
         No conditions but queue, kind, status and age apply. The newest combinations
         mostly hold the newest jobs; then the others are not looked at.
@@ -92,41 +100,36 @@ class JobStreams:
 
         def streams(rows: Sequence[Row]) -> list[Iterator[Place]]:
             keys = [(queue, kind, status) for queue, kind, status, _, _ in rows]
-            return self.together("listed_together", keys, order, start, depth)
+            return self.together("listed_together", keys, stretch)
 
-        if order.descending:
-            rows = self.leading(order, start, depth, NEWEST_COMBINATIONS)
-            unread_at = rows[0][4] if rows else start[0]
+        if stretch.order.descending:
+            depth, (start_at, _) = stretch.depth, stretch.start
+            rows = self.leading(stretch, NEWEST_COMBINATIONS)
+            unread_at = rows[0][4] if rows else start_at
             if unread_at is None:
                 return streams(rows)
-            if unread_at < start[0]:
+            if unread_at < start_at:
                 places = list(islice(heapq.merge(*streams(rows), reverse=True), depth))
                 if len(places) == depth and places[-1][0] > unread_at:
                     return [iter(places)]
-        return streams(self.leading(order, start, depth))
+        return streams(self.leading(stretch))
 
-    def leading(
-        self, order: JobOrder, start: Place, depth: int, max_combinations: int = _ALL
-    ) -> list[Row]:
-        """Return what the statement ``leading`` returns, up to ``depth`` rows."""
+    def leading(self, stretch: Stretch, max_combinations: int = _ALL) -> list[Row]:
+        """Return what the statement ``leading`` returns, at most a row for each job."""
         return self._transaction.all(
-            way("leading", order),
-            limit=depth,
+            way("leading", stretch.order),
+            limit=stretch.depth,
             max_combinations=max_combinations,
             **self._conditions.of_counts(),
-            **self.bounds(order, start),
+            **self.bounds(stretch.order, stretch.start),
         )
 
     def together(
-        self,
-        name: str,
-        keys: Sequence[Combination],
-        order: JobOrder,
-        start: Place,
-        depth: int,
+        self, name: str, keys: Sequence[Combination], stretch: Stretch
     ) -> list[Iterator[Place]]:
         """Return a stream for each key; one statement reads all first chunks."""
-        size = _chunk_size(depth, len(keys))
+        order = stretch.order
+        size = _chunk_size(stretch.depth, len(keys))
 
         def read(
             combinations: Sequence[Combination], start: Place, size: int
@@ -148,7 +151,7 @@ class JobStreams:
             return places(read([key], start, size))
 
         chunks: dict[Combination, list[Row]] = {}
-        for row in read(keys, start, size):
+        for row in read(keys, stretch.start, size):
             chunks.setdefault((row[0], row[1], row[2]), []).append(row)
         return [
             _chained(
@@ -160,15 +163,11 @@ class JobStreams:
         ]
 
     def one_by_one(
-        self,
-        name: str,
-        keys: Sequence[Combination],
-        order: JobOrder,
-        start: Place,
-        depth: int,
+        self, name: str, keys: Sequence[Combination], stretch: Stretch
     ) -> list[Iterator[Place]]:
         """Return a stream for each key, of the jobs that match every condition."""
-        size = _chunk_size(depth, len(keys))
+        order, start = stretch.order, stretch.start
+        size = _chunk_size(stretch.depth, len(keys))
         conditions = self._conditions.parameters()
         if name == "listed":
             conditions = self._conditions.of_combinations()
