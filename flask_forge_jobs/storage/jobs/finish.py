@@ -90,14 +90,7 @@ class RunFinisher:
         finished |= stored  # an earlier commit also stored what follows them
         for update, delay_s in throttled:
             if update.job.id in finished:
-                transaction.run(
-                    "open_cooldown",
-                    name=update.job.queue_name,
-                    delay_us=_to_us(delay_s),
-                    job_id=update.job.id,
-                    kind=update.job.kind,
-                    cause=None if update.is_cancelled else update.error,
-                )
+                self._open_cooldown(update, delay_s)
         freed, returning = [], set()
         for each in updates:
             if each.concurrency_key and each.job.id in finished:
@@ -160,6 +153,16 @@ class RunFinisher:
                     grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
                 )
         return planned
+
+    def _open_cooldown(self, update: JobUpdate, delay_s: float) -> None:
+        self._transaction.run(
+            "open_cooldown",
+            name=update.job.queue_name,
+            delay_us=_to_us(delay_s),
+            job_id=update.job.id,
+            kind=update.job.kind,
+            cause=None if update.is_cancelled else update.error,
+        )
 
     def _follow(self, updates: Sequence[JobUpdate], finished: Container[str]) -> None:
         jobs = []
