@@ -9,6 +9,7 @@ from copy import copy
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from flask import Response, current_app, request
 from marshmallow import Schema
@@ -27,6 +28,7 @@ from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.auth.limits import ExpensiveReads
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.permissions import Permission, Principal
+from flask_forge_jobs.handlers.attention.cache import Attention
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.job_actions import Admission
 from flask_forge_jobs.handlers.jobs import is_expensive
@@ -38,6 +40,7 @@ from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
 from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Database
 
 if TYPE_CHECKING:
     from flask_forge_jobs.request_metrics import RequestMetrics
@@ -66,6 +69,7 @@ class Api:
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}
         self.last_overview = LastBody()
+        self._attention: WeakKeyDictionary[Database, Attention] = WeakKeyDictionary()
         self.status_links = StatusLinks(options.link_secrets, options.clock)
         names = (*options.redact_default_keys, *options.redact_keys)
         self.masking_redactor = Redactor(names, options.redact)
@@ -82,6 +86,15 @@ class Api:
     def storage(self) -> Storage:
         """The storage of the current request."""
         return self._storage() if callable(self._storage) else self._storage
+
+    @property
+    def attention(self) -> Attention:
+        """What needs attention in the storage of the current request."""
+        database = self.storage.database
+        # One that another thread has just put there stays.
+        return self._attention.get(database) or self._attention.setdefault(
+            database, Attention(self.options.clock)
+        )
 
     @property
     def redactor(self) -> Redactor:

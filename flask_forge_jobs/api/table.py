@@ -6,6 +6,7 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.unversioned import bulk, cron, jobs, queues, series, system
 from flask_forge_jobs.api.v1 import (
     activity,
+    attention,
     audit,
     description,
     enqueue,
@@ -21,8 +22,8 @@ from flask_forge_jobs.api.v1 import series as v1_series
 
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
-    activity, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron, v1_queues,
-    enqueue, health, me, rate_limits,
+    activity, attention, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron,
+    v1_queues, enqueue, health, me, rate_limits,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-_COMMANDS = ("audit", "db", "enqueue", "queue", "token", "worker")
+_COMMANDS = ("audit", "db", "enqueue", "queue", "status", "token", "worker")
 
 
 class LazyGroup(click.Group):
@@ -31,6 +31,8 @@ class LazyGroup(click.Group):
                 from flask_forge_jobs.cli.enqueue import enqueue_command as command
             case "queue":
                 from flask_forge_jobs.cli.queue import queue_group as command
+            case "status":
+                from flask_forge_jobs.cli.status import status_command as command
             case "token":
                 from flask_forge_jobs.cli.token import token_group as command
             case "worker":

@@ -17,6 +17,7 @@ from flask_forge_jobs.errors import ConfigurationError, StorageError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.randomness import fraction
+from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
@@ -163,6 +164,11 @@ class Storage:
         lambda self: ConcurrencyLimits(self._executor)
     )
     leases = cached_property[Leases](lambda self: Leases(self._executor))
+
+    @cached_property
+    def attention(self) -> AttentionReader:
+        """The facts about the whole system."""
+        return AttentionReader(self._executor, self.database)
 
     @cached_property
     def job_admin(self) -> JobAdmin:

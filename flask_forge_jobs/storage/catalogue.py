@@ -15,6 +15,8 @@ Parameters are written ``:name``. Markers stand for what differs between the dia
     ``MIN`` and ``MAX`` on SQLite.
 ``OCTET_LENGTH(…)``
     ``LENGTH`` on SQLite, which is the same for ASCII text such as a payload.
+``JSON_LIST(JSON_ROW(…))``
+    Many rows as one value: a JSON array of arrays, or NULL or ``[]`` without any.
 ``:known``
     The newest schema version that this code knows, for a statement that itself checks
     the schema.
@@ -92,6 +94,8 @@ def _render_sqlite(name: str, sql: str) -> Statement:
         sql = sql.replace(f"/* {mark} */", "")
     sql = sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(")
     sql = sql.replace("OCTET_LENGTH(", "LENGTH(")
+    sql = sql.replace("JSON_LIST(", "json_group_array(")
+    sql = sql.replace("JSON_ROW(", "json_array(")
     return Statement(
         name, _tidy(sql), uses_now=":now" in sql, uses_known=":known" in sql
     )
@@ -101,6 +105,8 @@ def _render_postgres(name: str, sql: str) -> Statement:
     sql = _ROWS.sub(_postgres_rows, sql.replace("%", "%%"))
     for mark, lock in _POSTGRES_LOCKS.items():
         sql = sql.replace(f"/* {mark} */", lock)
+    sql = sql.replace("JSON_LIST(", "json_agg(")
+    sql = sql.replace("JSON_ROW(", "json_build_array(")
     sql = re.sub(r"(?<![:\w]):now\b", _POSTGRES_NOW, sql)
     text = _tidy(_PARAMETER.sub(r"%(\1)s", sql))
     return Statement(name, text, uses_now=False, uses_known=":known" in sql)

@@ -55,6 +55,8 @@ NUMBERS |= {
     "max_concurrent",
     "max_pending",
 }
+NUMBERS |= {"edge_at", "day_at", "now_at", "usual_at", "usual_end", "usual_every"}
+NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s"}
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 BOOLEANS |= {"was_cancelled", "by_user", "backoff_enabled"}
 JSON = {"rows", "queues", "kinds", "statuses"}
@@ -70,6 +72,8 @@ SERVED_BY = {
     "finish": BY_ID,
     "snapshot": r"forge_job_claim\b[\s\S]*\bforge_job_deferred",
     "next_due": "forge_job_deferred",
+    "attention": "forge_metric_time",
+    "newest_errors": "forge_job_list",
     "cancelled": "forge_job_cancelled",
     "listed_desc": "forge_job_list",
     "listed_asc": "forge_job_list",

@@ -37,7 +37,12 @@ _INSTANTS = {
         "admitted_at",
     ),
     "forge_attempt": ("due_at", "started_at", "ended_at"),
-    "forge_queue": ("throttled_until", "updated_at"),
+    "forge_queue": (
+        "throttled_until",
+        "updated_at",
+        "paused_at",
+        "last_served_at",
+    ),
     "forge_slot": ("started_at", "heartbeat_at"),
     "forge_worker": ("heartbeat_at", "started_at", "lost_at"),
     "forge_lease": ("expires_at",),
@@ -103,6 +108,18 @@ class Sql:
             return 0
         with contextlib.closing(server):
             return int(server.info.backend_pid)
+
+    @contextlib.contextmanager
+    def write_lock(self) -> Iterator[None]:
+        """Keep the write lock of a SQLite file; on PostgreSQL there is none."""
+        if self._settings.backend != "sqlite":
+            yield
+            return
+        assert self._settings.path is not None
+        path = self._settings.path
+        with contextlib.closing(sqlite3.connect(path, timeout=30)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            yield
 
     def value(self, statement: str, *values: object) -> Any:
         """Return the first column of the first row."""

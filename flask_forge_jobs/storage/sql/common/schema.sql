@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS forge_schema (
 SELECT 1
 
 -- name: oldest_snapshot
--- SQLite cannot tell; its readers only hold up the log.
-SELECT 0.0, ''
-WHERE 1 = 0
+SELECT age_s, holder
+FROM (/* use open_transactions */) AS held
+ORDER BY age_s DESC
+LIMIT 1

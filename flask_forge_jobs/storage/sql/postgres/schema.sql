@@ -1,24 +1,21 @@
--- name: oldest_snapshot
--- The server cannot clean up rows that this transaction may still see. Shows sessions of
--- other roles only to members of pg_read_all_stats.
-SELECT age_s, holder
-FROM (
-    SELECT
-        extract(epoch FROM clock_timestamp() - xact_start)::double precision AS age_s,
-        'session ' || pid AS holder
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND backend_type = 'client backend'
-        AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-    UNION ALL
-    SELECT
-        extract(epoch FROM clock_timestamp() - prepared)::double precision,
-        'prepared transaction ' || gid
-    FROM pg_prepared_xacts
-    WHERE database = current_database()
-) AS held
-ORDER BY age_s DESC
-LIMIT 1
+-- fragment: open_transactions
+-- The server cannot clean up rows that these may still see. Shows sessions of other roles
+-- only to members of pg_read_all_stats. No texts of statements, which may hold secrets.
+SELECT
+    extract(epoch FROM clock_timestamp() - xact_start)::double precision AS age_s,
+    'session ' || pid AS holder,
+    COALESCE(application_name, '') AS application
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND backend_type = 'client backend'
+    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+UNION ALL
+SELECT
+    extract(epoch FROM clock_timestamp() - prepared)::double precision,
+    'prepared transaction ' || gid,
+    ''
+FROM pg_prepared_xacts
+WHERE database = current_database()
 
 -- name: replace_version_check
 -- Every write calls this with the newest version that its code knows. The oldest allowed

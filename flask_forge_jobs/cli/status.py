@@ -1,0 +1,129 @@
+"""``flask forge-jobs status``: print what needs attention."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import cast
+
+import click
+
+from flask_forge_jobs.api.response import dumper, encode
+from flask_forge_jobs.api.schemas.attention import AttentionSchema
+from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.errors import QueueNotFoundError
+from flask_forge_jobs.handlers.attention.cache import look
+from flask_forge_jobs.handlers.attention.report import Report, counts_of, report
+from flask_forge_jobs.model.attention import Facts
+from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.sentences import Sentence
+from flask_forge_jobs.state import current
+from flask_forge_jobs.storage.base import StorageInfo
+
+NEEDS_YOU = 1
+# Commands that do what the request of a sentence does.
+_COMMANDS = {
+    "queue_paused": "flask forge-jobs queue resume {queue}",
+    "queue_cools_down": "flask forge-jobs queue end-cool-down {queue}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """What the command prints."""
+
+    facts: Facts
+    report: Report
+    info: StorageInfo
+
+
+@click.command("status")
+@click.option(
+    "--queue", "queues", multiple=True, help="Only this queue; may be repeated."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@within_application
+def status_command(*, queues: Sequence[str], as_json: bool) -> None:
+    """Print what needs attention, the worst first.
+
+    The exit status is 0 if nothing does, and 1 if something does or the database cannot
+    be reached.
+    """
+    status = _look(queues)
+    if as_json:
+        click.echo(encode(_document(status)))
+    else:
+        click.echo("\n".join(_lines(status)))
+    if status.report.sentences:
+        raise SystemExit(NEEDS_YOU)
+
+
+def _look(queues: Sequence[str]) -> _Status:
+    state = current()
+    storage = state.storage
+    facts = look(storage, from_micros(state.clock.now_us()))
+    known = {queue.name for queue in facts.queues}
+    for name in queues:
+        if name not in known:
+            raise QueueNotFoundError(name)
+    if queues:
+        facts = facts.limited_to(queues)
+    return _Status(facts, report(facts), storage.describe())
+
+
+def _document(status: _Status) -> dict[str, object]:
+    document = cast("dict[str, object]", dumper(AttentionSchema())(status.report))
+    document["counts"] = asdict(counts_of(status.facts))
+    document["workers"] = [
+        {
+            "worker_id": worker.id,
+            "worker_name": worker.name,
+            "queues": list(worker.queues),
+            "is_live": worker.is_live,
+            "last_seen_s": round(worker.silent_s),
+        }
+        for worker in status.facts.workers
+    ]
+    document["versions"] = {"backend": status.info.backend, **dict(status.info.fields)}
+    return document
+
+
+def _lines(status: _Status) -> Iterator[str]:
+    yield one_line(status.report.summary.text)
+    for sentence in status.report.sentences:
+        yield f"- {one_line(sentence.text)}"
+        if help_ := _help(sentence):
+            yield f"    {one_line(help_)}"
+    if status.report.left_out:
+        yield f"and {status.report.left_out:,} more"
+    counts = asdict(counts_of(status.facts))
+    jobs = (f"{number:,} {name}" for name, number in counts.items())
+    yield f"jobs: {', '.join(jobs)}"
+    for worker in status.facts.workers:
+        seen = "live" if worker.is_live else f"seen {duration(worker.silent_s)} ago"
+        yield one_line(f"worker {worker.label}: {seen}, {', '.join(worker.queues)}")
+    facts = dict(status.info.fields)
+    yield (
+        f"versions: flask-forge-jobs {facts['package_version']}, schema "
+        f"{facts['schema_version']}, {status.info.fields[-1][1]}, "
+        f"Python {facts['python_version']}"
+    )
+
+
+def _help(sentence: Sentence) -> str | None:
+    """Return the command that helps, or else the request."""
+    command = sentence.evidence.get("command")
+    if command is None and sentence.code in _COMMANDS:
+        queue = shlex.quote(str(sentence.evidence["queue"]))
+        command = _COMMANDS[sentence.code].format(queue=queue)
+    if command is not None:
+        return f"$ {command}"
+    action = sentence.action
+    if action is None:
+        return None
+    body = "" if action.body is None else f" {json.dumps(action.body)}"
+    return f"{action.label}: {action.method} {action.path}{body}"

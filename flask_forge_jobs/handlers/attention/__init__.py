@@ -1,0 +1,6 @@
+"""What needs attention: rules over facts, and the proof if nothing does.
+
+:mod:`.queues`, :mod:`.kinds`, :mod:`.workers`, :mod:`.upkeep` and :mod:`.database` hold
+the rules: functions from :class:`.Facts` to sentences. :mod:`.report` orders what they
+say, and :mod:`.cache` reads the facts at most once a second.
+"""

@@ -1,0 +1,121 @@
+"""Reads the facts once a second and process, however many callers ask."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.errors import MigrationError, SchemaTooNewError
+from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.handlers.attention.kinds import is_failing
+from flask_forge_jobs.handlers.attention.report import Report, report
+from flask_forge_jobs.model.activity import signature
+from flask_forge_jobs.model.attention import DatabaseFacts, Facts
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.storage.base import Storage
+
+KEPT_S = 1.0
+# For more, the sentences of a caller are judged again at each call.
+MAX_SCOPES = 100
+# A second read is for the errors of at most this many kinds.
+MAX_FAILING = 20
+
+
+def look(storage: Storage, at: datetime) -> Facts:
+    """Return the facts of this moment, in two round trips at most.
+
+    ``at`` is the time by this process's clock, which counts the runs of jobs.
+    """
+    try:
+        facts = storage.attention.facts(at)
+    except MigrationError as error:
+        return _unread(storage, at, error)
+    failing = sorted(
+        (kind for kind in facts.kinds if is_failing(kind)),
+        key=lambda kind: -kind.hour.failed,
+    )[:MAX_FAILING]
+    if not failing:
+        return facts
+    errors = storage.attention.newest_errors(failing)
+    named = {
+        names: replace(kind, error=signature(errors[names]))
+        for kind in failing
+        if (names := (kind.queue_name, kind.kind)) in errors
+    }
+    kinds = [named.get((kind.queue_name, kind.kind), kind) for kind in facts.kinds]
+    return replace(facts, kinds=kinds)
+
+
+def _unread(storage: Storage, at: datetime, error: MigrationError) -> Facts:
+    known, stored = storage.database.known_version, 0
+    fault = "migrations are pending, or one has failed"
+    if isinstance(error, SchemaTooNewError):
+        # The message of another one may quote a driver.
+        fault, stored = error.message, error.version
+    database = DatabaseFacts(
+        schema_fault=fault, schema_stored=stored, schema_known=known
+    )
+    return Facts(at, database=database, is_read=False)
+
+
+def _hazards(storage: Storage) -> Sequence[str]:
+    if (file := storage.database.file) is None:
+        return ()
+    from flask_forge_jobs.storage.sqlite.shared_file import engine_hazards
+
+    return engine_hazards(file)
+
+
+class Attention(PerProcess):
+    """What needs attention in one storage, as each caller may know it."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.stay_own()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._facts: Facts | None = None
+        self._read_at = 0.0
+        self._reports: dict[frozenset[str] | None, Report] = {}
+        self._hazards: Sequence[str] | None = None
+
+    def report(self, storage: Storage, queues: Collection[str] | None = None) -> Report:
+        """Return what needs attention.
+
+        Callers at the same time wait for one read of the facts, which are at most a
+        second old. The storage is always the same one.
+
+        Args:
+            storage: Where to look.
+            queues: All that the caller may know; None means every queue.
+
+        Raises:
+            StorageUnavailableError: The database could not be reached.
+        """
+        self.stay_own()
+        scope = None if queues is None else frozenset(queues)
+        with self._lock:
+            facts = self._current(storage)
+            known = self._reports.get(scope)
+            if known is None:
+                known = report(facts if scope is None else facts.limited_to(scope))
+                if len(self._reports) < MAX_SCOPES:
+                    self._reports[scope] = known
+            return known
+
+    def _current(self, storage: Storage) -> Facts:
+        now = self._clock.monotonic()
+        if self._facts is None or now - self._read_at >= KEPT_S:
+            if self._hazards is None:  # to look takes longer than the rest
+                self._hazards = _hazards(storage)
+            facts = look(storage, from_micros(self._clock.now_us()))
+            database = replace(facts.database, hazards=self._hazards)
+            self._facts = replace(facts, database=database)
+            # Not before the read: callers that waited for it share it.
+            self._read_at = self._clock.monotonic()
+            self._reports = {}
+        return self._facts

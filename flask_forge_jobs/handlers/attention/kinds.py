@@ -1,0 +1,78 @@
+"""Rules about kinds: those that fail more than usual."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from flask_forge_jobs.model.attention import Facts, KindFacts, Need
+from flask_forge_jobs.model.proportions import Failures
+from flask_forge_jobs.model.sentences import Action, Sentence, count
+
+# Fewer failures are bad luck, whatever the odds.
+MIN_FAILURES = 5
+
+
+def usual(kind: KindFacts) -> Failures:
+    """Return what to compare with: the day, or a kind without one its hour before.
+
+    The day decides even if the kind failed in the hour before, too. Otherwise a fault
+    would be usual an hour after its begin.
+    """
+    return kind.day if kind.day.runs > kind.hour_before.runs else kind.hour_before
+
+
+def is_failing(kind: KindFacts) -> bool:
+    """Whether a kind fails more than usual; see :meth:`.Failures.is_above`."""
+    return kind.hour.failed >= MIN_FAILURES and kind.hour.is_above(usual(kind))
+
+
+def failing(facts: Facts) -> Iterator[Need]:
+    """Yield the kinds that fail more than usual."""
+    queues_of = Counter(kind.kind for kind in facts.kinds)
+    for kind in facts.kinds:
+        if is_failing(kind):
+            where = f" in {kind.queue_name}" if queues_of[kind.kind] > 1 else ""
+            yield kind.hour.failed, _failing(kind, where)
+
+
+def _failing(kind: KindFacts, where: str) -> Sentence:
+    before = usual(kind)
+    text = (
+        f"{kind.kind} fails more than usual{where}: {_percent(kind.hour.share)} of "
+        f"{count(kind.hour.runs, 'run')} in the last hour, {_percent(before.share)} "
+        "before."
+    )
+    if kind.error:
+        text += f" Most say {kind.error.rstrip('.')}."
+    evidence = {
+        "kind": kind.kind,
+        "queue": kind.queue_name,
+        "hour": _numbers(kind.hour),
+        "hour_before": _numbers(kind.hour_before),
+        "day": _numbers(kind.day),
+        "error": kind.error,
+        "dead": kind.dead,
+    }
+    return Sentence("kind_fails", text, evidence, _action(kind))
+
+
+def _action(kind: KindFacts) -> Action:
+    if not kind.dead:  # those that failed come back by themselves
+        return Action("GET", "/v1/errors", "Show errors")
+    matching = {
+        "queues": [kind.queue_name], "kinds": [kind.kind], "statuses": ["dead"]
+    }  # fmt: skip
+    body = {"action": "retry", "filter": matching, "expected": kind.dead}
+    return Action("POST", "/v1/jobs/actions", f"Retry {kind.dead:,}", body)
+
+
+def _numbers(failures: Failures) -> dict[str, int]:
+    return {"runs": failures.runs, "failed": failures.failed}
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    if not percent:
+        return "none"
+    return f"{percent:.0f}%" if percent >= 1 else f"{percent:.1g}%"

@@ -1,0 +1,229 @@
+"""Rules about queues: paused, cooling down, unserved, behind, full."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from flask_forge_jobs.model.attention import Facts, Need, QueueFacts
+from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS, MAX_WORKERS_RANGE
+from flask_forge_jobs.model.sentences import Action, Sentence, count
+
+# A queue whose oldest due job waits for longer is behind.
+BEHIND_S = 300
+_MAX_NAMED = 20
+_MOST_SLOTS = MAX_WORKERS_RANGE[1]
+
+
+def worker_command(*names: str) -> str:
+    """Return the command line of a worker that serves some queues."""
+    return f"flask forge-jobs worker --queues {shlex.quote(','.join(names))}"
+
+
+def jobs_wait(number: int) -> str:
+    """Return ``1 job waits`` or ``2 jobs wait``."""
+    return count(number, "job waits", "jobs wait")
+
+
+def unserved(facts: Facts) -> Iterator[Need]:
+    """Yield the queues with due jobs that no live worker serves.
+
+    One sentence says so of all queues if no worker is live at all.
+    """
+    if facts.database.write_locked_s is not None:
+        return  # workers that cannot beat look dead
+    waiting = [queue for queue in facts.queues if queue.waiting and not queue.is_paused]
+    if facts.is_whole and not facts.live:
+        if waiting:
+            yield _no_worker(waiting)
+        return
+    for queue in waiting:
+        if queue.name not in facts.served:
+            yield queue.waiting, _unserved(facts, queue)
+
+
+def _no_worker(waiting: list[QueueFacts]) -> Need:
+    jobs = sum(queue.waiting for queue in waiting)
+    oldest_s = max(queue.oldest_wait_s for queue in waiting)
+    text = f"No worker is running. {_with_oldest(jobs, oldest_s)}."
+    evidence = {
+        "jobs": jobs,
+        "oldest_wait_s": oldest_s,
+        "queues": [queue.name for queue in waiting[:_MAX_NAMED]],
+        "command": worker_command(*(queue.name for queue in waiting[:_MAX_NAMED])),
+    }
+    return jobs, Sentence("no_worker", text, evidence)
+
+
+def _unserved(facts: Facts, queue: QueueFacts) -> Sentence:
+    jobs = _with_oldest(queue.waiting, queue.oldest_wait_s)
+    text = f"Nothing runs {queue.name}. {jobs}."
+    evidence: dict[str, object] = {
+        "queue": queue.name,
+        "jobs": queue.waiting,
+        "oldest_wait_s": queue.oldest_wait_s,
+        "command": worker_command(queue.name),
+    }
+    seen = _last_seen(facts, queue)
+    if seen is not None:
+        label, seen_s = seen
+        text += f" Its last worker, {label}, was last seen {duration(seen_s)} ago."
+        evidence |= {"worker": label, "last_seen_s": round(seen_s)}
+    return Sentence("queue_unserved", text, evidence)
+
+
+def _last_seen(facts: Facts, queue: QueueFacts) -> tuple[str, float] | None:
+    """Return the last worker of a queue, and how many seconds ago it was seen."""
+    seen = [
+        (worker.silent_s, worker.label)
+        for worker in facts.workers
+        if queue.name in worker.queues
+    ]
+    if queue.last_worker is not None and queue.last_served_s is not None:
+        seen.append((queue.last_served_s, queue.last_worker))
+    if not seen:
+        return None
+    seen_s, label = min(seen)
+    return label, seen_s
+
+
+def _with_oldest(jobs: int, oldest_s: int) -> str:
+    if not oldest_s:
+        return jobs_wait(jobs)
+    oldest = "the oldest " if jobs > 1 else ""
+    return f"{jobs_wait(jobs)}, {oldest}for {duration(oldest_s)}"
+
+
+def without_slots(facts: Facts) -> Iterator[Need]:
+    """Yield the queues with due jobs and a ``max_workers`` of 0."""
+    for queue in facts.queues:
+        if queue.max_workers or not queue.waiting or queue.is_paused:
+            continue
+        jobs = jobs_wait(queue.waiting)
+        text = f"{queue.name} has no slots: its max_workers is 0. {jobs}."
+        evidence = {"queue": queue.name, "jobs": queue.waiting, "max_workers": 0}
+        action = _change(queue, "Give it slots", max_workers=DEFAULT_MAX_WORKERS)
+        yield queue.waiting, Sentence("queue_without_slots", text, evidence, action)
+
+
+def full(facts: Facts) -> Iterator[Need]:
+    """Yield the queues that refuse producers."""
+    for queue in facts.queues:
+        if not queue.is_full or queue.max_pending is None:
+            continue
+        jobs = queue.waiting + queue.counts.scheduled
+        text = (
+            f"{queue.name} is full: {jobs_wait(jobs)}, and its max_pending is "
+            f"{queue.max_pending:,}, so it refuses new ones."
+        )
+        evidence = {"queue": queue.name, "jobs": jobs, "max_pending": queue.max_pending}
+        bound = 2 * queue.max_pending
+        action = _change(queue, f"Raise the bound to {bound:,}", max_pending=bound)
+        yield jobs, Sentence("queue_full", text, evidence, action)
+
+
+def paused(facts: Facts) -> Iterator[Need]:
+    """Yield the paused queues with waiting jobs."""
+    for queue in facts.queues:
+        if not (queue.is_paused and queue.waiting):
+            continue
+        by = f" by {queue.paused_by}" if queue.paused_by else ""
+        reason = f", “{queue.pause_reason}”," if queue.pause_reason else ""
+        since = ""
+        if queue.paused_for_s is not None:
+            since = f" for {duration(queue.paused_for_s)}"
+        text = f"{queue.name} is paused{by}{reason}{since}. {jobs_wait(queue.waiting)}."
+        evidence = {
+            "queue": queue.name,
+            "jobs": queue.waiting,
+            "by": queue.paused_by,
+            "reason": queue.pause_reason,
+            "paused_s": _rounded(queue.paused_for_s),
+        }
+        action = _act(queue, "resume", "Resume")
+        yield queue.waiting, Sentence("queue_paused", text, evidence, action)
+
+
+def behind(facts: Facts) -> Iterator[Need]:
+    """Yield the queues that run, but whose oldest due job waits too long."""
+    served = facts.served
+    for queue in facts.queues:
+        runs = queue.max_workers and not queue.is_paused and queue.name in served
+        if not runs or queue.cools_for_s or queue.oldest_wait_s < BEHIND_S:
+            continue
+        text = (
+            f"{queue.name} is behind: the oldest job waits "
+            f"{duration(queue.oldest_wait_s)}; {_busy(queue)}."
+        )
+        evidence: dict[str, object] = {
+            "queue": queue.name,
+            "jobs": queue.counts.pending,
+            "oldest_wait_s": queue.oldest_wait_s,
+            "slots": queue.slots,
+            "busy_slots": queue.busy_slots,
+            "max_workers": queue.max_workers,
+        }
+        action = None
+        if queue.slots < queue.max_workers:
+            # Its workers have no more threads.
+            evidence["command"] = worker_command(queue.name)
+        elif queue.max_workers < _MOST_SLOTS:
+            slots = min(2 * queue.max_workers, _MOST_SLOTS)
+            action = _change(queue, "Add slots", max_workers=slots)
+        yield queue.counts.pending, Sentence("queue_behind", text, evidence, action)
+
+
+def _busy(queue: QueueFacts) -> str:
+    if queue.busy_slots < queue.slots:
+        return f"{queue.busy_slots} of {count(queue.slots, 'slot')} are busy"
+    if queue.slots == 1:
+        return "its only slot is busy"
+    return f"all {queue.slots} slots are busy" if queue.slots else "it has no slot yet"
+
+
+def cooling(facts: Facts) -> Iterator[Need]:
+    """Yield the queues in a cool-down with waiting jobs."""
+    for queue in facts.queues:
+        if queue.cools_for_s is None or queue.is_paused or not queue.waiting:
+            continue
+        starts = "starts by itself" if queue.waiting == 1 else "start by themselves"
+        text = (
+            f"{queue.name} cools down for {duration(queue.cools_for_s)} more"
+            f"{_cause(queue)}. {jobs_wait(queue.waiting)} and {starts}."
+        )
+        evidence = {
+            "queue": queue.name,
+            "jobs": queue.waiting,
+            "left_s": round(queue.cools_for_s),
+            "cause": queue.throttle_cause,
+            "kind": queue.throttled_kind,
+            "job_id": queue.throttled_job_id,
+            "by": queue.throttled_by,
+        }
+        action = _act(queue, "end_cooldown", "End now")
+        yield queue.waiting, Sentence("queue_cools_down", text, evidence, action)
+
+
+def _cause(queue: QueueFacts) -> str:
+    cause = f": “{queue.throttle_cause}”" if queue.throttle_cause else ""
+    if queue.throttled_by:
+        return f", as {queue.throttled_by} asked{cause}"
+    if queue.throttled_kind:
+        return f" after a throttle of {queue.throttled_kind}{cause}"
+    return cause
+
+
+def _rounded(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds)
+
+
+def _act(queue: QueueFacts, action: str, label: str) -> Action:
+    body = {"action": action, "queues": [queue.name]}
+    return Action("POST", "/v1/queues/actions", label, body)
+
+
+def _change(queue: QueueFacts, label: str, **settings: int) -> Action:
+    path = f"/v1/queues/{quote(queue.name, safe='')}"
+    return Action("PATCH", path, label, settings)

@@ -1,0 +1,107 @@
+"""What is said, in which order, and what proves that nothing needs anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
+from datetime import datetime
+
+from flask_forge_jobs.handlers.attention import (
+    database,
+    kinds,
+    queues,
+    upkeep,
+    workers,
+)
+from flask_forge_jobs.model.attention import Facts, Need
+from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.sentences import Sentence, count
+
+MAX_SENTENCES = 20
+# The worst first.
+RULES: Sequence[Callable[[Facts], Iterable[Need]]] = (
+    database.misfit,
+    database.locked,
+    queues.unserved,
+    queues.without_slots,
+    queues.full,
+    kinds.failing,
+    queues.paused,
+    queues.behind,
+    upkeep.missed,
+    workers.lost,
+    database.slow,
+    workers.late_duties,
+    queues.cooling,
+    upkeep.used_up,
+    database.old_transactions,
+    database.hazards,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What needs attention: sentences in the order of their rules, then of their jobs.
+
+    ``summary`` says whether anything does, with the numbers that prove it. ``left_out``
+    counts sentences after the first 20.
+    """
+
+    at: datetime
+    summary: Sentence
+    sentences: Sequence[Sentence] = ()
+    left_out: int = 0
+
+
+def report(facts: Facts) -> Report:
+    """Return what needs attention in these facts."""
+    sentences = [sentence for rule in RULES for sentence in _in_order(rule(facts))]
+    shown = sentences[:MAX_SENTENCES]
+    return Report(
+        facts.at, _summary(facts, len(sentences)), shown, len(sentences) - len(shown)
+    )
+
+
+def _in_order(needs: Iterable[Need]) -> list[Sentence]:
+    return [
+        each for _, each in sorted(needs, key=lambda need: (-need[0], need[1].text))
+    ]
+
+
+def _summary(facts: Facts, needs: int) -> Sentence:
+    counts = counts_of(facts)
+    live, served = len(facts.live), len(facts.served & {q.name for q in facts.queues})
+    oldest_s = max((queue.oldest_wait_s for queue in facts.queues), default=0)
+    done = sum(kind.completed for kind in facts.kinds)
+    dead = sum(kind.given_up for kind in facts.kinds)
+    words = (
+        f"{count(live, 'worker')} live",
+        f"{served:,} of {count(len(facts.queues), 'queue')} served",
+        f"oldest job waits {duration(oldest_s)}" if oldest_s else "no due job waits",
+        f"{count(done, 'job')} done in the last hour",
+        f"{dead:,} dead",
+    )
+    fact = "Nothing needs you"
+    if needs:
+        fact = "1 thing needs you" if needs == 1 else f"{needs:,} things need you"
+    evidence = {
+        "needs": needs,
+        "workers": live,
+        "queues": len(facts.queues),
+        "queues_served": served,
+        "oldest_wait_s": oldest_s,
+        "done_last_hour": done,
+        "dead_last_hour": dead,
+        "counts": asdict(counts),
+    }
+    code = "needs_you" if needs else "nothing_needs_you"
+    if not facts.is_read:
+        return Sentence(code, f"{fact}.", {"needs": needs})
+    return Sentence(code, f"{fact}: {', '.join(words)}.", evidence)
+
+
+def counts_of(facts: Facts) -> QueueCounts:
+    """Return the jobs in each state over all queues."""
+    rows = [astuple(queue.counts) for queue in facts.queues]
+    return QueueCounts(*map(sum, zip(*rows, strict=True)))

@@ -1,0 +1,53 @@
+"""Rules about workers: lost ones, and duties that do not tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask_forge_jobs.model.attention import Facts, Need
+from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.sentences import Action, Sentence
+from flask_forge_jobs.model.workers import ServiceAge
+
+SHOW_WORKERS = Action("GET", "/v1/queue/workers", "Show workers")
+
+
+def lost(facts: Facts) -> Iterator[Need]:
+    """Yield the workers that fell silent."""
+    if facts.database.write_locked_s is not None:
+        return
+    for worker in facts.workers:
+        if worker.is_live:
+            continue
+        text = (
+            f"{worker.label} is lost: it was last seen {duration(worker.silent_s)} ago."
+        )
+        evidence = {
+            "worker": worker.label,
+            "worker_id": worker.id,
+            "last_seen_s": round(worker.silent_s),
+        }
+        yield 0, Sentence("worker_lost", text, evidence, SHOW_WORKERS)
+
+
+def late_duties(facts: Facts) -> Iterator[Need]:
+    """Yield the duties of live workers whose ticks are missing, each once."""
+    latest: dict[str, tuple[ServiceAge, str]] = {}
+    for worker in facts.live:
+        for each in worker.services:
+            known = latest.get(each.name)
+            if each.is_late and (known is None or each.age_s > known[0].age_s):
+                latest[each.name] = each, worker.label
+    for name, (service, label) in sorted(latest.items()):
+        text = (
+            f"{name} of {label} does not tick: the last time was "
+            f"{duration(service.age_s)} ago, usually it is every "
+            f"{duration(service.period_s)}."
+        )
+        evidence = {
+            "duty": name,
+            "worker": label,
+            "last_tick_s": service.whole_age_s,
+            "period_s": service.period_s,
+        }
+        yield 0, Sentence("duty_late", text, evidence, SHOW_WORKERS)

@@ -1,0 +1,328 @@
+"""AttentionReader: reads the facts from which :mod:`.handlers.attention` judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from operator import add, itemgetter
+from statistics import median
+from typing import Any, NamedTuple
+
+from flask_forge_jobs.errors import StorageBusyError
+from flask_forge_jobs.model.attention import (
+    AnswerTimes,
+    DatabaseFacts,
+    Facts,
+    KindFacts,
+    LimitFacts,
+    OpenTransaction,
+    QueueFacts,
+    ScheduleFacts,
+    WorkerFacts,
+)
+from flask_forge_jobs.model.histograms import charted
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros, to_micros
+from flask_forge_jobs.model.metrics import DAY, SAMPLE_LEVELS, floor_to
+from flask_forge_jobs.model.proportions import Failures
+from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S
+from flask_forge_jobs.storage.database import (
+    Database,
+    Executor,
+    Parameter,
+    Row,
+    SchemaVersions,
+    encode_rows,
+    within,
+)
+from flask_forge_jobs.storage.rows import service_ages_from_text
+
+# A schedule fires within seconds, unless something is wrong.
+OVERDUE_S = 60
+# A shorter line at a rate limit is its ordinary work.
+LINE_S = 60
+# As in :mod:`.handlers.readiness`: older transactions slow claims down.
+OLD_TRANSACTION_S = 60.0
+# Workers beat every two seconds; the lock of a file is held for a write, milliseconds.
+SILENCE_S = 10.0
+_PROBE_S = 0.02
+_MINUTE_S, _, _HALF_HOUR_S = SAMPLE_LEVELS
+_HOUR_S = 3600
+# Times are of these last seconds, and usual ones of one half hour in each of 12 hours.
+_NOW_S, _USUAL_S = 300, 12 * 3600
+# With fewer samples nothing is usual.
+_USUAL_SAMPLES = 6
+# The parts of the statement.
+_HOUR, _EDGE, _BEFORE, _DAY = range(4)
+_P95 = 1
+
+
+class AttentionReader:
+    """Reads facts, in two round trips at most and without reading jobs."""
+
+    def __init__(self, database: Executor, whole: Database) -> None:
+        self._database = database
+        self._whole = whole
+
+    def facts(self, at: datetime) -> Facts:
+        """Return the facts of this moment; ``at`` is the time by the caller's clock.
+
+        Raises:
+            StorageUnavailableError: The database could not be reached.
+        """
+        at_us = to_micros(at)
+        [row] = self._database.read_one("attention", **_windows(at_us))
+        now_us, *lists, version, oldest_reader = row
+        schema = SchemaVersions(version, self._whole.known_version, oldest_reader)
+        parsed = [_rows(each) for each in lists]
+        (queues, counts, waits, slots, workers, runs) = parsed[:6]
+        (schedules, limits, times, transactions) = parsed[6:]
+        of_workers = [_worker(each) for each in workers]
+        database = DatabaseFacts(
+            schema_fault=_fault(schema),
+            schema_stored=schema.stored,
+            schema_known=schema.known,
+            times=_answer_times(times),
+            transactions=[OpenTransaction(*each) for each in transactions],
+            write_locked_s=self._write_locked_s(of_workers),
+        )
+        return Facts(
+            at=from_micros(now_us),
+            queues=_queues(queues, counts, waits, slots),
+            kinds=_kinds(counts, runs, _edge_share(at_us)),
+            workers=of_workers,
+            schedules=[_schedule(each) for each in schedules],
+            limits=[_limit(each, now_us) for each in limits],
+            database=database,
+        )
+
+    def newest_errors(self, kinds: Iterable[KindFacts]) -> dict[tuple[str, str], str]:
+        """Return the error of a failed, else of a dead job, by queue and kind."""
+        rows = encode_rows(
+            {"queue_name": each.queue_name, "kind": each.kind} for each in kinds
+        )
+        found = self._database.read_one("newest_errors", rows=rows)
+        return {
+            (queue_name, kind): error
+            for queue_name, kind, failed, dead in found
+            if (error := failed or dead)
+        }
+
+    def _write_locked_s(self, workers: Sequence[WorkerFacts]) -> float | None:
+        """Return for how long nobody could write to a SQLite file, if it is locked.
+
+        Asks only if no worker has beaten for a while, as a dead one cannot either.
+        """
+        silent_s = min((worker.silent_s for worker in workers), default=0.0)
+        if self._database.backend != "sqlite" or silent_s < SILENCE_S:
+            return None
+        try:
+            with within(_PROBE_S):
+                self._whole.execute("touch_nothing")
+        except StorageBusyError:
+            return silent_s
+        return None
+
+
+def _windows(at_us: int) -> Mapping[str, Parameter]:
+    """Return the parameters of the statement for a time of the caller's clock."""
+    edge_us = floor_to(at_us - _HOUR_S * SECOND_US, _HALF_HOUR_S)
+    usual_us = floor_to(at_us, _HALF_HOUR_S)
+    return {
+        "hour_level": _HALF_HOUR_S,
+        "edge_at": edge_us,
+        "before_at": edge_us - _HOUR_S * SECOND_US,
+        "day_level": DAY,
+        "day_at": floor_to(at_us, DAY) - DAY_US,
+        "now_level": _MINUTE_S,
+        "now_at": floor_to(at_us, _MINUTE_S) - _NOW_S * SECOND_US,
+        "usual_level": _HALF_HOUR_S,
+        "usual_at": usual_us - _USUAL_S * SECOND_US,
+        "usual_end": usual_us,
+        "usual_every": _HOUR_S * SECOND_US,
+        "live_us": int(LIVE_WITHIN_S) * SECOND_US,
+        "overdue_us": OVERDUE_S * SECOND_US,
+        "line_us": LINE_S * SECOND_US,
+        "old_s": OLD_TRANSACTION_S,
+    }
+
+
+def _edge_share(at_us: int) -> float:
+    """Return the part of the bucket that lies within the last hour."""
+    since_us = at_us - _HOUR_S * SECOND_US
+    width_us = _HALF_HOUR_S * SECOND_US
+    return 1 - (since_us - floor_to(since_us, _HALF_HOUR_S)) / width_us
+
+
+def _fault(schema: SchemaVersions) -> str | None:
+    if schema.stored < schema.known:
+        return f"it has version {schema.stored}, and this code needs {schema.known}"
+    if schema.oldest_reader > schema.known:
+        return (
+            f"it needs code that knows {schema.oldest_reader}, and this one knows "
+            f"{schema.known}"
+        )
+    return None
+
+
+def _rows(value: Any) -> Sequence[Row]:
+    # psycopg2 has parsed it already.
+    parsed = json.loads(value) if isinstance(value, str) else value
+    return parsed or ()
+
+
+def _queues(
+    queues: Iterable[Row],
+    counts: Iterable[Row],
+    waits: Iterable[Row],
+    slots: Iterable[Row],
+) -> list[QueueFacts]:
+    sums: dict[str, list[int]] = {}
+    for name, _, *jobs in counts:
+        so_far = sums.get(name, [0] * 6)
+        sums[name] = [a + int(b) for a, b in zip(so_far, jobs, strict=True)]
+    longest: dict[str, int] = {}
+    for name, overdue, waited_s in waits:
+        longest[name] = max(longest.get(name, 0), waited_s)
+        if overdue and name in sums:  # due, but no worker has promoted them yet
+            sums[name][0] += overdue
+            sums[name][1] -= overdue
+    of_slots = {name: (int(all_), int(busy)) for name, all_, busy in slots}
+    return [
+        _queue(
+            row,
+            QueueCounts(*sums.get(row[0], ())),
+            longest.get(row[0], 0),
+            of_slots.get(row[0], (0, 0)),
+        )
+        for row in sorted(queues, key=itemgetter(0))
+    ]
+
+
+def _queue(
+    row: Row, counts: QueueCounts, oldest_wait_s: int, slots: tuple[int, int]
+) -> QueueFacts:
+    name, max_workers, paused, cools_us, max_pending, paused_us, *notes, served_us = row
+    by, reason, kind, job_id, throttled_by, cause, last_worker = notes
+    return QueueFacts(
+        name=name,
+        max_workers=max_workers,
+        is_paused=bool(paused),
+        cools_for_s=cools_us / SECOND_US if cools_us and cools_us > 0 else None,
+        max_pending=max_pending,
+        counts=counts,
+        oldest_wait_s=oldest_wait_s,
+        slots=slots[0],
+        busy_slots=slots[1],
+        paused_for_s=_seconds(paused_us),
+        paused_by=by,
+        pause_reason=reason,
+        throttled_kind=kind,
+        throttled_job_id=job_id,
+        throttled_by=throttled_by,
+        throttle_cause=cause,
+        last_worker=last_worker,
+        last_served_s=_seconds(served_us),
+    )
+
+
+def _seconds(age_us: int | None) -> float | None:
+    return None if age_us is None else max(age_us, 0) / SECOND_US
+
+
+def _kinds(
+    counts: Iterable[Row], runs: Iterable[Row], edge_share: float
+) -> list[KindFacts]:
+    stored = {
+        (queue_name, kind): (int(pending) + int(scheduled) + int(failed), int(dead))
+        for queue_name, kind, pending, scheduled, _, _, failed, dead in counts
+    }
+    ended: dict[tuple[str, str], dict[int, _Ends]] = {}
+    for part, queue_name, kind, *ends in runs:
+        if queue_name:
+            ended.setdefault((queue_name, kind), {})[part] = _Ends(*map(int, ends))
+    facts = []
+    for names in sorted(stored.keys() | ended.keys()):
+        parts = ended.get(names, {})
+        edge = parts.get(_EDGE, _NO_ENDS).part(edge_share)
+        hour = parts.get(_HOUR, _NO_ENDS).plus(edge)
+        waiting, dead = stored.get(names, (0, 0))
+        facts.append(
+            KindFacts(
+                queue_name=names[0],
+                kind=names[1],
+                waiting=waiting,
+                dead=dead,
+                completed=hour.completed,
+                given_up=hour.dead,
+                hour=hour.failures,
+                hour_before=parts.get(_BEFORE, _NO_ENDS).failures,
+                day=parts.get(_DAY, _NO_ENDS).failures.less(hour.failures),
+            )
+        )
+    return facts
+
+
+class _Ends(NamedTuple):
+    """How many runs ended in which way."""
+
+    completed: int = 0
+    retried: int = 0
+    dead: int = 0
+
+    def part(self, share: float) -> _Ends:
+        return _Ends(*(round(number * share) for number in self))
+
+    def plus(self, other: _Ends) -> _Ends:
+        return _Ends(*map(add, self, other))
+
+    @property
+    def failures(self) -> Failures:
+        return Failures(self.retried + self.dead, sum(self))
+
+
+_NO_ENDS = _Ends()
+
+
+def _worker(row: Row) -> WorkerFacts:
+    worker_id, name, queues, silent_us, services, lost = row
+    silent_s = max(int(silent_us), 0) / SECOND_US
+    ages = service_ages_from_text(services, silent_s) if services else ()
+    names = tuple(queues.split(",")) if queues else ()
+    return WorkerFacts(
+        worker_id, name, names, silent_s, tuple(ages), is_lost=bool(lost)
+    )
+
+
+def _schedule(row: Row) -> ScheduleFacts:
+    name, kind, queue_name, due_us, overdue_us, error = row
+    return ScheduleFacts(
+        name, kind, queue_name, from_micros(due_us), int(overdue_us) / SECOND_US, error
+    )
+
+
+def _limit(row: Row, now_us: int) -> LimitFacts:
+    scope, refill_per_sec, refilled_us, line_ends_us = row
+    line_us = int(line_ends_us) - now_us
+    refilling_us = int(line_ends_us) - max(now_us, int(refilled_us))
+    tokens = round(max(refilling_us, 0) / SECOND_US * refill_per_sec)
+    return LimitFacts(scope, refill_per_sec, line_us / SECOND_US, max(tokens, 1))
+
+
+def _answer_times(rows: Sequence[Row]) -> list[AnswerTimes]:
+    """Return the percentiles of calls whose usual ones are known, too."""
+    found = []
+    for place, calls in enumerate(("reads", "writes"), start=1):
+        now, usual = (
+            [
+                charted(row[place])[_P95]
+                for row in rows
+                if row[0] == level and row[place]
+            ]
+            for level in (_MINUTE_S, _HALF_HOUR_S)
+        )
+        if now and len(usual) >= _USUAL_SAMPLES:
+            seconds = (median(each) / SECOND_US for each in (now, usual))
+            found.append(AnswerTimes(calls, *seconds))
+    return found

@@ -1,0 +1,154 @@
+-- What needs attention, from one snapshot and in one round trip.
+
+-- fragment: ended_runs
+-- By part: 0 began within the last hour, 1 is the bucket in which that hour begins, 2 the
+-- hour before, 3 the day. Served by forge_metric_time. Rows without a kind sum up those
+-- with one.
+SELECT
+    part, queue_name, kind, SUM(completed) AS completed, SUM(retried) AS retried,
+    SUM(dead) AS dead
+FROM (
+    SELECT
+        CASE
+            WHEN bucket_start > :edge_at THEN 0
+            WHEN bucket_start = :edge_at THEN 1
+            ELSE 2
+        END AS part,
+        queue_name, kind, completed, retried, dead
+    FROM forge_metric
+    WHERE level = :hour_level AND bucket_start >= :before_at AND kind <> ''
+    UNION ALL
+    SELECT 3, queue_name, kind, completed, retried, dead
+    FROM forge_metric
+    WHERE level = :day_level AND bucket_start >= :day_at AND kind <> ''
+) AS bucket
+GROUP BY part, queue_name, kind
+
+-- fragment: counts_of_kinds
+SELECT
+    queue_name, kind,
+    SUM(CASE WHEN status = 'pending' AND NOT deferred THEN jobs ELSE 0 END) AS pending,
+    SUM(CASE WHEN status = 'pending' AND deferred THEN jobs ELSE 0 END) AS scheduled,
+    SUM(CASE WHEN status = 'in_progress' THEN jobs ELSE 0 END) AS in_progress,
+    SUM(CASE WHEN status = 'done' THEN jobs ELSE 0 END) AS done,
+    SUM(CASE WHEN status = 'failed' THEN jobs ELSE 0 END) AS failed,
+    SUM(CASE WHEN status = 'dead' THEN jobs ELSE 0 END) AS dead
+FROM forge_job_count
+GROUP BY queue_name, kind
+HAVING SUM(jobs) > 0
+
+-- fragment: heads_of_times
+-- The percentiles stand at the beginning of a stored histogram. Served by the primary key.
+SELECT
+    level, SUBSTR(read_times, 1, 60) AS read_times,
+    SUBSTR(write_times, 1, 60) AS write_times
+FROM forge_sample
+WHERE level = :now_level AND bucket_start >= :now_at
+UNION ALL
+SELECT level, SUBSTR(read_times, 1, 60), SUBSTR(write_times, 1, 60)
+FROM forge_sample
+WHERE level = :usual_level AND bucket_start >= :usual_at
+    AND bucket_start < :usual_end AND bucket_start % :usual_every = 0
+
+-- name: attention
+SELECT
+    :now,
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(
+                name, max_workers, paused, throttled_until - :now, max_pending,
+                :now - paused_at, paused_by, pause_reason, throttled_kind,
+                throttled_job_id, throttled_by, throttle_cause, last_worker,
+                :now - last_served_at
+            )
+        )
+        FROM forge_queue
+    ),
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(
+                queue_name, kind, pending, scheduled, in_progress, done, failed, dead
+            )
+        )
+        FROM (/* use counts_of_kinds */) AS counted
+    ),
+    (
+        SELECT JSON_LIST(JSON_ROW(queue_name, overdue, waited_s))
+        FROM (/* use waits */) AS due
+    ),
+    (
+        SELECT JSON_LIST(JSON_ROW(queue_name, slots, busy_slots))
+        FROM (
+            SELECT queue_name, COUNT(*) AS slots, COUNT(current_job) AS busy_slots
+            FROM forge_slot
+            WHERE heartbeat_at >= :now - :live_us
+            GROUP BY queue_name
+        ) AS slot
+    ),
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(
+                worker_id, worker_name, queues, :now - heartbeat_at, services,
+                lost_at IS NOT NULL
+            )
+        )
+        FROM forge_worker
+    ),
+    (
+        SELECT JSON_LIST(JSON_ROW(part, queue_name, kind, completed, retried, dead))
+        FROM (/* use ended_runs */) AS run
+    ),
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(
+                name, kind, queue_name, COALESCE(next_fire_at, updated_at),
+                :now - COALESCE(next_fire_at, updated_at), last_error
+            )
+        )
+        FROM forge_cron
+        WHERE last_error IS NOT NULL
+            OR (enabled AND next_fire_at < :now - :overdue_us)
+    ),
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(scope, refill_per_sec, last_refilled_at, line_ends_at)
+        )
+        FROM forge_rate_limit
+        WHERE line_ends_at > :now + :line_us
+    ),
+    (
+        SELECT JSON_LIST(JSON_ROW(level, read_times, write_times))
+        FROM (/* use heads_of_times */) AS head
+    ),
+    (
+        SELECT JSON_LIST(JSON_ROW(holder, application, age_s))
+        FROM (/* use open_transactions */) AS held
+        WHERE age_s >= :old_s
+    ),
+    (SELECT MAX(version) FROM forge_schema),
+    (SELECT MAX(oldest_reader) FROM forge_schema)
+
+-- name: newest_errors
+-- Served by forge_job_list.
+SELECT
+    v.queue_name, v.kind,
+    (
+        SELECT last_error
+        FROM forge_job
+        WHERE queue_name = v.queue_name AND kind = v.kind AND status = 'failed'
+        ORDER BY enqueued_at DESC
+        LIMIT 1
+    ),
+    (
+        SELECT last_error
+        FROM forge_job
+        WHERE queue_name = v.queue_name AND kind = v.kind AND status = 'dead'
+        ORDER BY enqueued_at DESC
+        LIMIT 1
+    )
+FROM /* rows v: queue_name text, kind text */
+
+-- name: touch_nothing
+-- Needs the write lock of a SQLite file.
+DELETE FROM forge_lease
+WHERE 1 = 0

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask_forge_jobs.handlers.attention.workers import late_duties, lost
+from flask_forge_jobs.model.attention import DatabaseFacts
+from flask_forge_jobs.model.workers import ServiceAge
+from tests.support.facts import facts_of, live, said
+
+
+def test_a_worker_that_fell_silent() -> None:
+    gone = replace(live("mail"), id="W2", name=None, silent_s=61.0)
+
+    assert said(lost, facts_of(live("mail"), gone)) == [
+        "W2 is lost: it was last seen 1 min ago."
+    ]
+    assert said(lost, facts_of(replace(gone, silent_s=60.0))) == []
+    locked = replace(facts_of(gone), database=DatabaseFacts(write_locked_s=61.0))
+    assert said(lost, locked) == []
+
+
+def test_the_longest_pause_of_a_duty() -> None:
+    late = replace(live("mail"), services=(ServiceAge("reaper", 300.0, 15.0),))
+    later = replace(late, id="W2", services=(ServiceAge("reaper", 400.0, 15.0),))
+    well = replace(late, services=(ServiceAge("cron", 4.0, 5.0),))
+
+    later = replace(later, name="worker-2")
+
+    [text] = said(late_duties, facts_of(late, later, well))
+
+    assert text == (
+        "reaper of worker-2 does not tick: the last time was 7 min ago, usually it is "
+        "every 15 s."
+    )
+    assert said(late_duties, facts_of(replace(late, silent_s=99.0))) == []
