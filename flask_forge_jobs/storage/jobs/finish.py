@@ -105,16 +105,6 @@ class RunFinisher:
             return []
         return [each.job.id for each in missing if each.job.id not in finished]
 
-    def _open_cooldown(self, update: JobUpdate, delay_s: float) -> None:
-        self._transaction.run(
-            "open_cooldown",
-            name=update.job.queue_name,
-            delay_us=_to_us(delay_s),
-            job_id=update.job.id,
-            kind=update.job.kind,
-            cause=None if update.is_cancelled else update.error,
-        )
-
     def _finish(self, updates: Sequence[JobUpdate]) -> set[str]:
         to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)
         rows = encode_rows(map(to_row, updates))
