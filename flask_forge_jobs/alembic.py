@@ -26,6 +26,9 @@ TABLES = frozenset(
         "forge_attempt",
         "forge_audit",
         "forge_cron",
+        "forge_error",
+        "forge_error_bucket",
+        "forge_error_change",
         "forge_follow_up",
         "forge_job",
         "forge_job_count",
@@ -46,6 +49,7 @@ ROUTINES = frozenset(
         "forge_acquire_concurrency",
         "forge_check_version",
         "forge_claim",
+        "forge_count_errors",
         "forge_count_jobs",
         "forge_delete_parts",
         "forge_enqueue",
@@ -60,6 +64,8 @@ ROUTINES = frozenset(
         "forge_job_count_insert",
         "forge_job_count_update",
         "forge_job_delete",
+        "forge_job_error_delete",
+        "forge_job_error_update",
     }
 )
 

@@ -10,6 +10,7 @@ from flask_forge_jobs.api.v1 import (
     audit,
     description,
     enqueue,
+    errors,
     health,
     me,
     rate_limits,
@@ -23,7 +24,7 @@ from flask_forge_jobs.api.v1 import series as v1_series
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
     activity, attention, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron,
-    v1_queues, enqueue, health, me, rate_limits,
+    v1_queues, enqueue, errors, health, me, rate_limits,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

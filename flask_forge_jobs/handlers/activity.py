@@ -1,62 +1,24 @@
-"""Recent activity: events, the errors of failed and dead jobs, and totals."""
+"""Recent activity: events, and totals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cache
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
-from flask_forge_jobs.model.activity import EventType, signature
+from flask_forge_jobs.model.activity import EventType
 from flask_forge_jobs.model.bounds import check_integer, shown
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs.activity import EventsPage, Failure
+from flask_forge_jobs.storage.jobs.activity import EventsPage
 
 MAX_EVENTS = 500
 # Larger than any id up to the year 9999.
 MAX_EVENT_ID = 2**63 - 1
-# Only the youngest failed and dead jobs are read: about as many as two pages have.
-MAX_FAILURES = 2500
-MAX_ERROR_GROUPS = 500
 _DAY_S = 86_400.0
-
-
-@dataclass(slots=True)
-class ErrorGroup:
-    """Failed and dead jobs whose errors differ only in numbers and ids.
-
-    ``sample_id`` is the youngest of them.
-    """
-
-    signature: str
-    sample_id: str
-    last_seen: datetime
-    first_seen: datetime
-    count: int = 0
-    _kinds: set[str] = field(default_factory=set)
-    _queues: set[str] = field(default_factory=set)
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of the jobs, sorted."""
-        return sorted(self._kinds)
-
-    @property
-    def queues(self) -> list[str]:
-        """The queues of the jobs, sorted."""
-        return sorted(self._queues)
-
-    def add(self, failure: Failure) -> None:
-        """Add one job."""
-        self.count += 1
-        self._kinds.add(failure.kind)
-        self._queues.add(failure.queue_name)
-        self.first_seen = min(self.first_seen, failure.at)
-        self.last_seen = max(self.last_seen, failure.at)
 
 
 def list_events(
@@ -84,37 +46,6 @@ def list_events(
         return storage.activity.latest_events(limit, chosen, job_filter)
     check_integer("after", after, 0, MAX_EVENT_ID)
     return storage.activity.events_after(after, limit, chosen, job_filter)
-
-
-def list_errors(
-    storage: Storage,
-    *,
-    queue_names: Sequence[str] | None = None,
-    kinds: Sequence[str] = (),
-) -> tuple[list[ErrorGroup], int]:
-    """Return the errors of the youngest 2,500 failed and dead jobs, grouped.
-
-    These are jobs of the given queues and kinds; no queues (None) and no kinds mean
-    all. The result is at most 500 groups, the largest first, and the number of all
-    groups.
-    """
-    job_filter = JobFilter(queues=queue_names, kinds=tuple(kinds))
-    job_filter = checked_filter(job_filter, IN_QUERY)
-    groups: dict[str, ErrorGroup] = {}
-    signature_of = cache(signature)  # most errors are repeated
-    for failure in storage.activity.failures(MAX_FAILURES, job_filter):
-        shared = signature_of(failure.text)
-        if shared not in groups:
-            groups[shared] = ErrorGroup(
-                shared, failure.job_id, failure.at, first_seen=failure.at
-            )
-        groups[shared].add(failure)
-    ranked = sorted(
-        groups.values(),
-        key=lambda group: (group.count, group.last_seen),
-        reverse=True,
-    )
-    return ranked[:MAX_ERROR_GROUPS], len(ranked)
 
 
 @dataclass(frozen=True, slots=True)

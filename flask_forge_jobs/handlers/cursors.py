@@ -16,6 +16,7 @@ from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bulk import JobAction, WalkPosition
+from flask_forge_jobs.model.error_groups import ErrorPosition
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position
@@ -68,6 +69,21 @@ def from_ids_cursor(text: str, action: JobAction, job_ids: Sequence[str]) -> str
     """Return the id of a cursor."""
     (last_id,) = _read(text, [str(action), *job_ids], (str,))
     return str(last_id)
+
+
+def to_errors_cursor(
+    end: ErrorPosition, job_filter: JobFilter, binding: Sequence[str]
+) -> str:
+    """Return the cursor of the end of a page of errors."""
+    return _written(list(end), [*map(str, binding), *_parts(job_filter)])
+
+
+def from_errors_cursor(
+    text: str, job_filter: JobFilter, binding: Sequence[str]
+) -> ErrorPosition:
+    """Return the position of a cursor; errors have the field ``cursor``."""
+    bound = [*map(str, binding), *_parts(job_filter)]
+    return ErrorPosition(*_read(text, bound, (int, str)))
 
 
 def _of_page(job_filter: JobFilter, order: JobOrder) -> list[object]:

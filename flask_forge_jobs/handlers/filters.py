@@ -16,6 +16,7 @@ from flask_forge_jobs.model.bounds import (
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.signatures import MAX_SIGNATURE_LENGTH
 
 SEARCH_LENGTH = (2, 256)
 # SQLite binds at most 32,766 values in a statement.
@@ -75,6 +76,7 @@ def checked_filter(job_filter: JobFilter, names: FilterNames) -> JobFilter:
         ("dedupe_key", DEDUPE_KEY_LENGTH),
         ("slot_id", MAX_NAME_LENGTH),
         ("schedule_name", MAX_NAME_LENGTH),
+        ("signature", MAX_SIGNATURE_LENGTH),
     ):
         value = getattr(job_filter, attribute)
         if value is not None:

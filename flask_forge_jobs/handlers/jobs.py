@@ -81,6 +81,8 @@ class JobRecord(JobDetail):
     traceback: str | None
     # The first and the newest 30, the oldest first; the one under way comes last.
     attempts: Sequence[Attempt]
+    # That of the last failure; None without one, or if the job was cancelled.
+    signature: str | None
 
 
 def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
@@ -136,6 +138,7 @@ def _record(job: Job, attempts: Sequence[Attempt], redactor: Redactor) -> JobRec
         redacted=False,
         traceback=job.traceback,
         attempts=attempts,
+        signature=job.signature,
     )
 
 

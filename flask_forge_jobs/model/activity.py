@@ -1,8 +1,7 @@
-"""Activity: the events of jobs, and groups of their errors."""
+"""Activity: the events of jobs."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,13 +11,6 @@ from flask_forge_jobs.model.instants import MILLISECOND_US, to_micros
 
 _LOW_BITS = 20
 _HASH_BITS = 18
-MAX_SIGNATURE_LENGTH = 200
-_UUID = r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
-_ULID = r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b"
-_HEX = r"\b0[xX][0-9a-fA-F]+\b|\b(?=[a-f]*[0-9])[0-9a-f]{12,}\b"
-_ID = re.compile(rf"{_UUID}|{_ULID}|{_HEX}")
-_NUMBER = re.compile(r"[0-9]+")
-_BLANKS = re.compile(r"\s+")
 
 
 class EventType(StrEnum):
@@ -71,13 +63,3 @@ def first_id_at(micros: int) -> int:
 def millisecond_of(event_id: int) -> int:
     """Return the first microsecond of an id's millisecond."""
     return (event_id >> _LOW_BITS) * MILLISECOND_US
-
-
-def signature(text: str) -> str:
-    """Return an error's text with ids as ``<id>`` and numbers as ``<n>``.
-
-    Whitespace becomes one blank; at most 200 characters are kept.
-    """
-    # Ids first, because they contain numbers.
-    shown = _NUMBER.sub("<n>", _ID.sub("<id>", text))
-    return _BLANKS.sub(" ", shown).strip()[:MAX_SIGNATURE_LENGTH]

@@ -299,6 +299,7 @@ class Job(JobSummary):
         progress: JSON text of the last progress report, or None.
         schedule_name: The schedule that made it, or None.
         carried: JSON text of :attr:`.TaskContext.carried`, or None.
+        signature: That of its last failure; None without one, or if it was cancelled.
     """
 
     payload: str
@@ -311,6 +312,7 @@ class Job(JobSummary):
     progress: str | None = None
     schedule_name: str | None = None
     carried: str | None = None
+    signature: str | None = None
 
     @property
     def traceback(self) -> str | None:
@@ -336,6 +338,7 @@ class JobFilter:
         schedule_name: Made by this cron schedule.
         min_attempts: Started at least this often.
         ending: How a ``dead`` job ended.
+        signature: Failed or dead by an error with this signature.
     """
 
     queues: Sequence[str] | None = None
@@ -351,6 +354,7 @@ class JobFilter:
     schedule_name: str | None = None
     min_attempts: int = 0
     ending: Ending | None = None
+    signature: str | None = None
 
     def covers(self, queue_name: str, kind: str) -> bool:
         """Whether jobs of a queue and kind can match."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from flask_forge_jobs.model.attempts import AttemptEnding, RunSpan
 from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
@@ -97,6 +97,7 @@ class JobUpdate:
         is_cancelled: The job ends as cancelled by a user, ``error`` says so.
         span: When and where the task ran; None if it never started, or if it was done
             at the first claim, because nothing more is stored of that attempt.
+        signature: That of the error of a failure, once it is known.
     """
 
     job: ClaimedJob
@@ -120,6 +121,12 @@ class JobUpdate:
     is_cancelled: bool = False
     follow_ups: FollowUps | None = None
     span: RunSpan | None = None
+    signature: str | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the run failed; a cancelled one did not."""
+        return self.status in UNSUCCESSFUL and not self.is_cancelled
 
     @property
     def end(self) -> RunEnd:

@@ -27,6 +27,8 @@ from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.ends import JobEnds
+from flask_forge_jobs.storage.jobs.errors import ErrorStore
+from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.queue import JobQueue
@@ -94,6 +96,7 @@ class StoreParts:
         self.uncommitted = Uncommitted(executor, recorder, clock)
         self.known_queues = KnownQueues(clock, self.max_queues)
         self.ends = JobEnds(database)
+        self.signatures = Signatures(executor, self.masking.text)
         # Bulk verbs share one, because together they could starve other writers.
         self.pace = Pace(database.backend, clock)
         self.gentle_pace = Pace(database.backend, clock, pauses=GENTLE_PAUSES)
@@ -149,11 +152,13 @@ class Storage:
             ends=parts.ends,
             max_queues=parts.max_queues,
             masking=parts.masking,
+            signatures=parts.signatures,
         )
 
     # A request needs two or three of these, so each is made at its first use.
     follow_ups = cached_property[FollowUpStore](lambda self: self.jobs.follow_ups)
     job_reader = cached_property[JobReader](lambda self: JobReader(self._timed))
+    errors = cached_property[ErrorStore](lambda self: ErrorStore(self._executor))
     activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
     workers = cached_property[WorkerRegistry](
         lambda self: WorkerRegistry(self._executor)

@@ -34,9 +34,15 @@ QUERIES = {
     "/jobs/kinds": ["", f"queue_name={OTHER}"],
     "/jobs/scheduled": ["limit=9", f"limit=9&queue_name={OTHER}"],
     "/jobs/failed": ["limit=9"],
-    "/v1/jobs": ["", f"queue={OTHER}", f"kind={OTHER}", "error=failed"],
+    "/v1/jobs": [
+        "",
+        f"queue={OTHER}",
+        f"kind={OTHER}",
+        "error=failed",
+        f"signature={OTHER}%20failed",
+    ],
     "/v1/events": ["", f"queue={OTHER}", f"kind={OTHER}"],
-    "/v1/errors": ["", f"queue={OTHER}", f"kind={OTHER}"],
+    "/v1/errors": ["", "range=24h", f"queue={OTHER}", f"kind={OTHER}"],
     "/v1/series": [f"by=queue&{DAY}", f"by=queue&name={OTHER}&{DAY}", f"by=kind&{DAY}"],
     "/v1/kinds": [DAY.rpartition("&")[0], f"{DAY.rpartition('&')[0]}&queue={OTHER}"],
 }

@@ -55,7 +55,6 @@ def _list_deep(client: FlaskClient, _: str) -> TestResponse:
 SENDS: list[Send] = [_list, _find, _find_error, _act]
 OTHERS: list[Send] = [
     _list_deep,
-    _get("/v1/errors"),
     _get("/v1/jobs?limit=201"),
     _get("/v1/jobs?sort=-priority"),
     _get("/v1/jobs?min_attempts=1"),

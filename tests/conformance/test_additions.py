@@ -53,12 +53,19 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
         "result_error": {"type": ["string", "null"]},
         "traceback": {"type": ["string", "null"]},
         "attempts": {"type": "array"},
+        "signature": {"type": ["string", "null"]},
     },
     "N-13": _OF_SCHEDULES,
     "N-14": _OF_SCHEDULES,
     "N-17": {"[].buckets.[].cancelled": {"type": "integer"}},
     "N-20": {"services": {"type": "array"}},
     "N-26": {"[].cancelled": {"type": "integer"}},
+    "N-27": {
+        "[].message": {"type": ["string", "null"]},
+        "[].retrying": {"type": "integer"},
+        "[].dead": {"type": "integer"},
+        "[].trend": {"type": "array"},
+    },
 }
 # The glossary's words for keys of the contract, which stay as they are in the routes of
 # the reference. A run that failed for good is a dead job, and its time is a run time.

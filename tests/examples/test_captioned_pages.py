@@ -13,8 +13,8 @@ from tests.examples.pages import write_files
 from tests.testing.test_plugin import run_pytest
 
 PAGES = [
-    "coming_from.rst", "isolation.rst", "limit.rst", "results.rst", "signals.rst",
-    "transactions.rst", "troubleshoot.rst", "unique.rst",
+    "coming_from.rst", "isolation.rst", "limit.rst", "monitor.rst", "results.rst",
+    "signals.rst", "transactions.rst", "troubleshoot.rst", "unique.rst",
 ]  # fmt: skip
 
 

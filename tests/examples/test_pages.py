@@ -38,7 +38,8 @@ PAGES = {
     "index.rst", "quickstart.rst", "reference/cron.rst", "howto/arguments.rst",
     "howto/coming_from.rst", "howto/deploy.rst", "howto/embed.rst",
     "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",
-    "howto/limit.rst", "howto/migrate.rst", "howto/results.rst", "howto/retry.rst",
+    "howto/limit.rst", "howto/migrate.rst", "howto/monitor.rst", "howto/results.rst",
+    "howto/retry.rst",
     "howto/secure.rst", "howto/signals.rst", "howto/test.rst",
     "howto/transactions.rst", "howto/troubleshoot.rst", "howto/unique.rst",
 }  # fmt: skip

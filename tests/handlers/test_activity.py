@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.handlers import activity
-from flask_forge_jobs.handlers.activity import list_errors, list_events, stats
+from flask_forge_jobs.handlers.activity import list_events, stats
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled
+from flask_forge_jobs.model.outcomes import Dead, Done, Throttled
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
@@ -24,12 +23,6 @@ ASKED: dict[str, Any] = {"after": None, "types": (), "limit": 10}
 def sql(storage: Storage, database_settings: Any) -> Sql:
     storage.open()
     return Sql(database_settings)
-
-
-def fail(storage: Storage, text: str, queue_name: str = "default") -> str:
-    job_id = enqueue(storage, kind=f"in-{queue_name}", queue_name=queue_name)
-    run(storage, Dead(text), queue_name=queue_name)
-    return job_id
 
 
 @pytest.mark.parametrize(
@@ -66,66 +59,6 @@ def test_events_follow_one_another(storage: Storage, sql: Sql) -> None:
     assert [len(page.events) for page in (first, then, rest)] == [1, 1, 1]
     assert then.events[0].job_id == first.events[0].job_id
     assert rest.events[0].job_id != first.events[0].job_id
-
-
-def test_errors_are_grouped_by_what_they_have_in_common(storage: Storage) -> None:
-    fail(storage, "timeout after 10 s", "a")
-    fail(storage, "no such user 7", "a")
-    last = fail(storage, "timeout after 25 s", "b")
-
-    groups, total = list_errors(storage)
-
-    assert total == len(groups) == 2
-    first = groups[0]
-    assert (first.signature, first.count) == ("timeout after <n> s", 2)
-    assert first.sample_id == last
-    assert (first.kinds, first.queues) == (["in-a", "in-b"], ["a", "b"])
-    assert first.first_seen < first.last_seen
-    assert first.last_seen == storage.job_reader.get(last).completed_at
-
-
-def test_jobs_that_wait_for_a_retry_count_too(storage: Storage) -> None:
-    enqueue(storage)
-    run(storage, Failed("no"))
-
-    [group], _ = list_errors(storage)
-
-    assert (group.signature, group.count) == ("no", 1)
-
-
-def test_errors_are_those_of_some_queues_and_kinds(storage: Storage) -> None:
-    for queue_name in ("a", "b", "c"):
-        fail(storage, "no", queue_name)
-
-    [group], _ = list_errors(storage, queue_names=["a", "b"])
-    [other], _ = list_errors(storage, kinds=["in-c"])
-
-    assert group.queues == ["a", "b"]
-    assert other.queues == ["c"]
-    assert list_errors(storage, queue_names=["d"]) == ([], 0)
-    with pytest.raises(InvalidInputError, match="queue"):
-        list_errors(storage, queue_names=[""])
-
-
-def test_secrets_are_masked_in_what_errors_have_in_common(storage: Storage) -> None:
-    fail(storage, "password=c4n4ry1 was wrong")
-    fail(storage, "password=other2 was wrong")
-
-    [group], _ = list_errors(storage)
-
-    assert (group.signature, group.count) == ("password=[redacted] was wrong", 2)
-
-
-def test_the_work_is_bounded(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "MAX_FAILURES", 3)
-    monkeypatch.setattr(activity, "MAX_ERROR_GROUPS", 2)
-    for word in ("a", "b", "c", "d"):
-        fail(storage, word)
-
-    groups, total = list_errors(storage)
-
-    assert [group.signature for group in groups] == ["d", "c"]
-    assert total == 3
 
 
 def test_totals_of_nothing_are_nothing(storage: Storage, sql: Sql) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.activity import list_errors
+from flask_forge_jobs.handlers.errors import list_errors
 from flask_forge_jobs.handlers.jobs import (
     MAX_KINDS,
     SORTS,
@@ -157,7 +157,7 @@ def test_no_error_is_masked_when_it_is_read(
     [job] = find(storage).rows
     [listed] = list_jobs(storage, JobFilter(), limit=5, offset=0).rows
     record = read_job(storage, job_id, redactor=Redactor())
-    [group], _ = list_errors(storage)
+    [group] = list_errors(storage).groups
 
     assert job.last_error == listed.last_error == "password=[redacted]"
     assert record.error_history[0].message == group.signature == job.last_error

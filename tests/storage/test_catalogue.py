@@ -30,7 +30,7 @@ BEGIN = SessionSettings(10_000, 12_000).write.unconfigured
 # Parameters that are neither text nor NULL.
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
-NUMBERS |= {"edge", "after_at", "pid"}
+NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
@@ -59,6 +59,7 @@ NUMBERS |= {"edge_at", "day_at", "now_at", "usual_at", "usual_end", "usual_every
 NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s"}
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 BOOLEANS |= {"was_cancelled", "by_user", "backoff_enabled"}
+BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead"}
 JSON = {"rows", "queues", "kinds", "statuses"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 
@@ -93,11 +94,14 @@ SERVED_BY = {
     "listed_key_asc": "forge_job_key",
     "listed_schedule_desc": "forge_job_schedule",
     "listed_schedule_asc": "forge_job_schedule",
+    "listed_signature_desc": "forge_job_signature",
+    "listed_signature_asc": "forge_job_signature",
     "listed_few_desc": "forge_job_list",
     "listed_few_asc": "forge_job_list",
     "count_newer": "forge_job_list",
     "count_key": "forge_job_key",
     "count_schedule": "forge_job_schedule",
+    "count_signature": "forge_job_signature",
     "count_few": "forge_job_list",
     "count_overdue": "forge_job_deferred",
     "ended_lately": "forge_job_finished",
@@ -277,6 +281,9 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_request_key",
         "forge_rate_limit",
         "forge_follow_up",
+        "forge_error",
+        "forge_error_bucket",
+        "forge_error_change",
     )
 
     for table in tables:
@@ -346,6 +353,10 @@ def seed(sql: Sql) -> None:
     sql.seed(ROWS // 20, status="dead", prefix="dead")
     sql.seed(200, status="in_progress", prefix="running")
     sql.run("UPDATE forge_job SET cancel_requested_at = 1 WHERE id = 'running-1'")
+    sql.run(
+        "UPDATE forge_job SET signature = CASE WHEN id LIKE '%7' THEN 'dead' ELSE 'no' "
+        "END WHERE status IN ('failed', 'dead')"
+    )
     # Some keys, one of them with jobs that are done.
     sql.run("UPDATE forge_job SET dedupe_key = id WHERE id LIKE 'seed-11_'")
     sql.run("UPDATE forge_job SET dedupe_key = 'seed-111' WHERE id LIKE 'done-12_'")

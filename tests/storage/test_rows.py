@@ -37,6 +37,7 @@ def test_a_job_has_every_column() -> None:
         "dedupe_key": "key", "cancel_requested_at": 0, "throttle_attempts": 4,
         "crashes": 5, "timeout_s": 1.5, "result": "result", "result_error": "not kept",
         "progress": "progress", "schedule_name": "nightly", "carried": "{}",
+        "signature": "error",
     }  # fmt: skip
     decoded = {
         "status": JobStatus.FAILED, "enqueued_at": EPOCH, "scheduled_at": EPOCH,

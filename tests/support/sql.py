@@ -37,6 +37,8 @@ _INSTANTS = {
         "admitted_at",
     ),
     "forge_attempt": ("due_at", "started_at", "ended_at"),
+    "forge_error": ("first_at", "last_at"),
+    "forge_error_change": ("at",),
     "forge_queue": (
         "throttled_until",
         "updated_at",

@@ -1,4 +1,4 @@
-"""Events, errors and totals on the wire."""
+"""Events and totals on the wire."""
 
 from __future__ import annotations
 
@@ -61,25 +61,6 @@ class EventsPageSchema(V1Schema):
 
     events = List(Nested(EventSchema))
     next = LargeNumber()
-
-
-class ErrorsQuerySchema(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.activity.list_errors`."""
-
-    queue_names = names_of(bounds.FILTER_NAME, data_key="queue")
-    kinds = names_of(bounds.FILTER_NAME, data_key="kind")
-
-
-class ErrorGroupSchema(V1Schema):
-    """Failed and dead jobs with the same error."""
-
-    signature = Text()
-    count = WholeNumber()
-    kinds = List(Text())
-    queues = List(Text())
-    first_seen = Instant()
-    last_seen = Instant()
-    sample_id = Text()
 
 
 class StatsSchema(V1Schema):

@@ -13,6 +13,7 @@ from flask_forge_jobs.handlers.activity import MAX_EVENTS
 from flask_forge_jobs.handlers.bulk import MAX_DAYS
 from flask_forge_jobs.handlers.cron import PREVIEW_RANGE
 from flask_forge_jobs.handlers.cursors import MAX_CURSOR_LENGTH
+from flask_forge_jobs.handlers.errors import MAX_ERROR_GROUPS
 from flask_forge_jobs.handlers.filters import (
     MAX_FILTER_VALUES,
     MAX_NAME_LENGTH,
@@ -52,6 +53,7 @@ from flask_forge_jobs.model.queues import (
     MAX_WORKERS_RANGE,
     RETENTION_DAYS_RANGE,
 )
+from flask_forge_jobs.model.signatures import MAX_SIGNATURE_LENGTH
 
 Metadata = dict[str, Any]
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"
@@ -104,6 +106,7 @@ JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
 STATUSES = items(MAX_FILTER_VALUES)
+SIGNATURE = text(1, MAX_SIGNATURE_LENGTH)
 ENDING: Metadata = {"enum": [str(ending) for ending in Ending]}
 ATTEMPT_ENDING: Metadata = {"enum": [str(ending) for ending in AttemptEnding]}
 CAPACITY = whole(*CAPACITY_RANGE)
@@ -133,6 +136,7 @@ MAX_ATTEMPTS = whole(*MAX_ATTEMPTS_RANGE)
 MIN_ATTEMPTS = whole(0, MAX_ATTEMPTS_RANGE[1])
 PAGE_SIZE = whole(0, MAX_PAGE_SIZE)
 LIMIT = whole(1, MAX_PAGE_SIZE)
+ERROR_GROUPS = whole(1, MAX_ERROR_GROUPS)
 EVENTS = whole(1, MAX_EVENTS)
 OFFSET = whole(0, MAX_OFFSET)
 FILTER_NAME = text(1, MAX_NAME_LENGTH)

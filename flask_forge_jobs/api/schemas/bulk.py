@@ -66,6 +66,7 @@ class ActionFilterSchema(V1Schema, FilterSchema):
     error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
     min_attempts = WholeNumber(load_default=None, metadata=bounds.MIN_ATTEMPTS)
     ending = Text(load_default=None, metadata=bounds.ENDING)
+    signature = Text(load_default=None, metadata=bounds.SIGNATURE)
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:

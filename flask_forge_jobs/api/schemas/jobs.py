@@ -204,6 +204,7 @@ class JobsQuerySchema(V1Schema):
     )
     min_attempts = Digits(load_default=0, metadata=bounds.MIN_ATTEMPTS)
     ending = Text(load_default=None, metadata=bounds.ENDING)
+    signature = Text(load_default=None, metadata=bounds.SIGNATURE)
     sort = Text(load_default=DEFAULT_SORT, metadata={"enum": list(SORTS)})
     limit = Digits(load_default=50, metadata=bounds.LIMIT)
     cursor = Text(load_default=None)
@@ -272,6 +273,7 @@ class JobRecordSchema(V1Schema):
     result_error = Text(allow_none=True)
     traceback = Text(allow_none=True)
     attempts = List(Nested(AttemptSchema))
+    signature = Text(allow_none=True)
 
 
 class NewJobRequestSchema(EnqueueRequestSchema):

@@ -1,9 +1,8 @@
-"""Events, errors, totals."""
+"""Events and totals."""
 
 from __future__ import annotations
 
 from flask import Response
-from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach, Route
@@ -21,15 +20,6 @@ def list_events(api: Api) -> Response:
     return api.answer(page)
 
 
-def list_errors(api: Api) -> Response:
-    """Return the errors of failed and dead jobs, grouped by text."""
-    query = api.query()
-    query["queue_names"] = api.scope.names(query["queue_names"])
-    with api.reading_much():
-        groups, total = activity.list_errors(api.storage, **query)
-    return api.listing(groups, total)
-
-
 def stats(api: Api) -> Response:
     """Return totals over all queues."""
     totals = activity.stats(api.storage, api.now, api.scope.names())
@@ -45,10 +35,5 @@ ROUTES = (
     Route(
         method="GET", path="/v1/stats", endpoint="v1_stats", view=stats,
         permission=Permission.READ, reach=Reach.VIEW, answer=schemas.StatsSchema(),
-    ),
-    Route(
-        method="GET", path="/v1/errors", endpoint="v1_errors", view=list_errors,
-        permission=Permission.READ, reach=Reach.VIEW, query=schemas.ErrorsQuerySchema(),
-        answer=List(Nested(schemas.ErrorGroupSchema)),
     ),
 )  # fmt: skip

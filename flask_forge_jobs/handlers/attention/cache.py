@@ -12,9 +12,9 @@ from flask_forge_jobs.errors import MigrationError, SchemaTooNewError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.handlers.attention.kinds import is_failing
 from flask_forge_jobs.handlers.attention.report import Report, report
-from flask_forge_jobs.model.activity import signature
 from flask_forge_jobs.model.attention import DatabaseFacts, Facts
 from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.signatures import signature
 from flask_forge_jobs.storage.base import Storage
 
 KEPT_S = 1.0

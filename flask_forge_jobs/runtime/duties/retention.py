@@ -1,4 +1,4 @@
-"""Retention: deletes finished jobs, in the leader."""
+"""Retention: deletes finished jobs and old failures, in the leader."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask_forge_jobs.errors import AlreadyRunningError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.duties.leader import Leader
 from flask_forge_jobs.runtime.service import Duty
+from flask_forge_jobs.storage.jobs.errors import ErrorStore
 from flask_forge_jobs.storage.retention import Retention
 
 logger = get_logger(__name__)
@@ -26,6 +27,7 @@ class Sweeper(Duty):
     def __init__(
         self,
         retention: Retention,
+        errors: ErrorStore,
         leader: Leader,
         *,
         others: Sequence[Duty] = (),
@@ -33,6 +35,7 @@ class Sweeper(Duty):
     ) -> None:
         super().__init__("retention", RETENTION_PERIOD_S, begins_late=True, clock=clock)
         self._retention = retention
+        self._errors = errors
         self._leader = leader
         self._others = others
         self._deleted = 0
@@ -43,6 +46,7 @@ class Sweeper(Duty):
         self._goes_on = False
         if not self._leader.is_leader:
             return False
+        self._errors.expire()
         try:
             report = self._retention.sweep(is_over=self._has_to_end, gently=True)
         except AlreadyRunningError:

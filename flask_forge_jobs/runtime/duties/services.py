@@ -143,7 +143,7 @@ def _upkeep(plan: RuntimePlan, worker_id: str) -> tuple[Duty, ...]:
     storage, clock = plan.storage, plan.clock
     file = storage.database.file
     return (
-        Upkeep(storage.job_admin),
+        Upkeep(storage.job_admin, storage.errors),
         Sampler(
             storage.samples,
             storage.recorder,
@@ -164,4 +164,7 @@ def _cluster_duties(plan: RuntimePlan, worker_id: str) -> tuple[Duty, ...]:
     )
     leader.on_gained = scheduler.wake
     others = (leader, scheduler)
-    return *others, Sweeper(storage.retention, leader, others=others, clock=clock)
+    sweeper = Sweeper(
+        storage.retention, storage.errors, leader, others=others, clock=clock
+    )
+    return *others, sweeper

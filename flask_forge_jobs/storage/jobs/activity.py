@@ -8,8 +8,7 @@ only while the job runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from flask_forge_jobs.model.activity import (
@@ -19,7 +18,7 @@ from flask_forge_jobs.model.activity import (
     millisecond_of,
 )
 from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US, from_micros
-from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import (
     Executor,
@@ -30,7 +29,6 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.conditions import Conditions
-from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.jobs.streams import JobStreams, Stretch
 
 # A commit may come a little after its timestamp, so the newest events are held back.
@@ -45,17 +43,6 @@ _ENDS = {
     "dead": EventType.DEAD,
     "cancelled": EventType.CANCELLED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A failed or dead job; ``text`` is the beginning of its last error."""
-
-    job_id: str
-    queue_name: str
-    kind: str
-    text: str
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +95,6 @@ class JobActivity:
 
         return self._database.read(work)
 
-    def failures(
-        self, limit: int, job_filter: JobFilter | None = None
-    ) -> list[Failure]:
-        """Return the youngest failed and dead jobs that match, the youngest first.
-
-        Of those that are looked at, up to ``limit``, cancelled ones are left out.
-        """
-        unsuccessful = replace(job_filter or JobFilter(), statuses=UNSUCCESSFUL)
-
-        def work(transaction: Transaction) -> list[Failure]:
-            places = Listing(transaction, unsuccessful).page(JobOrder(), limit)
-            return _failures(transaction, [place.id for place in places])
-
-        return self._database.read(work)
-
     def ended_within(
         self, status: JobStatus, within_s: float, queue_names: Iterable[str]
     ) -> dict[str, int]:
@@ -136,16 +108,6 @@ class JobActivity:
             )
         )
         return {name: int(jobs) for name, jobs in rows}
-
-
-def _failures(transaction: Transaction, ids: Sequence[str]) -> list[Failure]:
-    """Return failed and dead jobs in the order of their ids in the argument."""
-    rows = transaction.all("failures", rows=encode_names("job_id", ids)) if ids else ()
-    failures = {
-        job_id: Failure(job_id, queue_name, kind, text or "", from_micros(at))
-        for job_id, queue_name, kind, text, at in rows
-    }
-    return [failures[job_id] for job_id in ids if job_id in failures]
 
 
 class _Tail:

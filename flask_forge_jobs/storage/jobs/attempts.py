@@ -59,6 +59,7 @@ def ended_attempts(
             "ending": each.attempt_ending.value,
             "error": each.error,
             "traceback": each.traceback,
+            "signature": each.signature if each.is_failure else None,
         }
         for each in updates
         if each.span is not None and each.job.id in stored

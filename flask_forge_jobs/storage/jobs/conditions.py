@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from datetime import datetime
 
 from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobFilter, JobStatus
 from flask_forge_jobs.model.payloads import escapes_open, payload_expression
 from flask_forge_jobs.storage.database import Parameter, encode_names
 
@@ -51,7 +52,17 @@ class Conditions:
                 job_filter.slot_id,
                 job_filter.schedule_name,
                 job_filter.ending,
+                job_filter.signature,
             )
+        )
+
+    @property
+    def counts_failed_only(self) -> bool:
+        """Whether only signature, queue, kind and status matter."""
+        job_filter = self._job_filter
+        plain = Conditions(replace(job_filter, signature=None))
+        return (
+            job_filter.signature is not None and plain.is_plain and not self.has_range
         )
 
     def parameters(self) -> dict[str, Parameter]:
@@ -85,6 +96,8 @@ class Conditions:
             "min_attempts": job_filter.min_attempts,
             "any_ending": job_filter.ending is None,
             "was_cancelled": job_filter.ending is Ending.CANCELLED,
+            "any_signature": job_filter.signature is None,
+            "signature": job_filter.signature,
         }
 
     def of_counts(self) -> dict[str, Parameter]:
@@ -93,6 +106,13 @@ class Conditions:
         names = ("any_queue", "queues", "any_kind", "kinds")
         chosen = {name: known[name] for name in names}
         return chosen | {"statuses": encode_names("name", sorted(self.statuses))}
+
+    def of_failed(self) -> dict[str, Parameter]:
+        """Return those of ``count_failed`` that other statements do not have."""
+        return {
+            "with_failed": JobStatus.FAILED in self.statuses,
+            "with_dead": JobStatus.DEAD in self.statuses,
+        }
 
     def of_combinations(self) -> dict[str, Parameter]:
         """Return them for jobs whose queue, kind and status are known to match."""
@@ -114,6 +134,8 @@ def _possible_statuses(job_filter: JobFilter) -> frozenset[str]:
         statuses &= {JobStatus.IN_PROGRESS}  # only a running job has a worker
     if job_filter.ending is not None:
         statuses &= {JobStatus.DEAD}
+    if job_filter.signature is not None:
+        statuses &= set(UNSUCCESSFUL)
     return frozenset(map(str, statuses))
 
 

@@ -37,13 +37,14 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.attempts import ended_attempts, store_attempts
+from flask_forge_jobs.storage.jobs.failures import failures_of, store_failures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
 
 # Read for every outcome, so without a function of our own.
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
-_SPAN = attrgetter("span")
+_SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
 
 
 class RunFinisher:
@@ -86,6 +87,8 @@ class RunFinisher:
         if any(map(_SPAN, updates)):
             rows = ended_attempts(updates, finished, self._worker_id)
             store_attempts(transaction, rows)
+        if any(map(_SIGNATURE, updates)):
+            store_failures(transaction, failures_of(updates, finished))
         self._follow(updates, finished)
         finished |= stored  # an earlier commit also stored what follows them
         for update, delay_s in throttled:
@@ -276,4 +279,6 @@ def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Paramete
             update.traceback = mask(update.traceback)
         if not update.is_throttle:  # there may be many, and they are no failures
             row["history"] = append_error(job, error, at_us, update.traceback)
+        if update.signature is not None and update.is_failure:
+            row["new_signature"] = update.signature
     return row

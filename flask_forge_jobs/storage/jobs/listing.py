@@ -263,6 +263,8 @@ class Listing:
             return streams.one_by_one("listed_key", _NO_KEY, stretch)
         if job_filter.schedule_name is not None:
             return streams.one_by_one("listed_schedule", _NO_KEY, stretch)
+        if job_filter.signature is not None:
+            return streams.one_by_one("listed_signature", _NO_KEY, stretch)
         if self._conditions.is_plain:
             return streams.by_age(stretch)
         keys = list(self._counts)
@@ -334,6 +336,10 @@ class Listing:
             return self._counted("count_key", parameters)
         if job_filter.schedule_name is not None:
             return self._counted("count_schedule", parameters)
+        if conditions.counts_failed_only:
+            return self._counted("count_failed", parameters | conditions.of_failed())
+        if job_filter.signature is not None:
+            return self._counted("count_signature", parameters)
         if conditions.scheduled_only and not conditions.has_range:
             parameters["rows"] = encode_rows({"of_queue": q} for q in self._queues)
             return self._matching - self._counted("count_overdue", parameters)

@@ -8,6 +8,7 @@ outcomes and claims new jobs for the free slots in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
@@ -33,12 +34,16 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
+from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.finish import RunFinisher
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.rescue import Rescuer
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.uncommitted import Uncommitted
+
+# Read for every outcome, so without a function of our own.
+_ERROR = attrgetter("error")
 
 
 class JobQueue:
@@ -57,12 +62,14 @@ class JobQueue:
         ends: JobEnds | None = None,
         max_queues: int = DEFAULT_MAX_QUEUES,
         masking: Masking = KNOWN,
+        signatures: Signatures | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self.masking = masking
         self._recorder = recorder
         self._uncommitted = uncommitted
+        self._signatures = signatures or Signatures(database, masking.text)
         self.ends = ends or JobEnds(database)
         self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
         self._rescuer = Rescuer(database, clock, jitter, self.follow_ups, recorder)
@@ -227,18 +234,17 @@ class JobQueue:
         Returns:
             The claimed jobs, and the ids of refused outcomes.
         """
+        if any(map(_ERROR, updates)):
+            self._signatures.sign(updates)
         if not updates and len(demand) == 1 and not promote:
             return self._claim_only(worker_id, *next(iter(demand.items())))
 
         def work(transaction: Transaction) -> ClaimBatch:
             batch = ClaimBatch()
             if updates:
+                at_us, mask = self._clock.now_us(), self.masking.text
                 finisher = RunFinisher(
-                    transaction,
-                    worker_id,
-                    self._clock.now_us(),
-                    self.follow_ups,
-                    self.masking.text,
+                    transaction, worker_id, at_us, self.follow_ups, mask
                 )
                 refused = finisher.write(updates)
                 batch.refused.extend(refused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from flask_forge_jobs.clock import Clock
@@ -14,6 +14,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
 from flask_forge_jobs.model.run_end import RunEnd, end_of_lost_run
+from flask_forge_jobs.model.signatures import signature
 from flask_forge_jobs.model.workers import slot_number
 from flask_forge_jobs.storage.database import (
     NO_FAULT_OF_ROWS,
@@ -23,6 +24,7 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.attempts import AttemptRow, store_attempts
+from flask_forge_jobs.storage.jobs.failures import Failure, store_failures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.recorder import Recorder
@@ -158,11 +160,7 @@ def rescue_jobs(
     stale = [LostRun._make(row) for row in rows]
     if not stale:
         return [], ()
-    queues: dict[str, QueueSettings] = {}
-    for name in sorted({run.queue_name for run in stale}):
-        rows = transaction.all("get_queue", name=name)
-        queues[name] = queue_from_row(rows[0]) if rows else QueueSettings(name)
-        transaction.wake(name)
+    queues = _woken_queues(transaction, stale)
     suspects = 0
     ends: dict[str, RunEnd] = {}
     updates, attempts = [], {}
@@ -176,13 +174,26 @@ def rescue_jobs(
         updates.append(update)
     kinds = {run.job_id: (run.queue_name, run.kind) for run in stale}
     changed = transaction.all("rescue", rows=encode_rows(updates))
-    store_attempts(transaction, [attempts[job_id] for job_id, _ in changed])
+    ended = [attempts[job_id] for job_id, _ in changed]
+    store_attempts(transaction, ended)
+    store_failures(transaction, _failures(ended, kinds))
     release_waiters(transaction, [key for _, key in changed if key])
     made: list[tuple[str, str]] = []
     for ending in Ending:
         ids = [job_id for job_id, _ in changed if ends[job_id].ending is ending]
         made += follow_ups.store_declared(transaction, ids, ending)
     return [Rescued(*kinds[job_id], ends[job_id].ending) for job_id, _ in changed], made
+
+
+def _woken_queues(
+    transaction: Transaction, stale: Sequence[LostRun]
+) -> dict[str, QueueSettings]:
+    queues: dict[str, QueueSettings] = {}
+    for name in sorted({run.queue_name for run in stale}):
+        rows = transaction.all("get_queue", name=name)
+        queues[name] = queue_from_row(rows[0]) if rows else QueueSettings(name)
+        transaction.wake(name)
+    return queues
 
 
 def _ended(
@@ -200,6 +211,7 @@ def _ended(
         is_asked=run.cancel_requested_at_us is not None,
         cancel_reason=run.cancel_reason,
     )
+    shared = None if end is RunEnd.CANCELLED else signature(error)
     delay_us = None
     if end is RunEnd.FAILED:
         delay_s = failure_delay_s(run.attempts, queue, jitter) + wait_s
@@ -210,8 +222,20 @@ def _ended(
         "new_status": JobStatus.FAILED if end is RunEnd.FAILED else JobStatus.DEAD,
         "delay_us": delay_us,
         "error": error,
+        "new_signature": shared,
         "history": append_entry(
             run.error_history, at_us=at_us, attempt=run.attempts, message=error
         ),
     }
-    return end, update, run.attempt(attempt_ending, error)
+    return end, update, run.attempt(attempt_ending, error) | {"signature": shared}
+
+
+def _failures(
+    attempts: Sequence[AttemptRow], kinds: Mapping[str, tuple[str, str]]
+) -> list[Failure]:
+    """Return the attempts that failed; ``kinds`` has queue and kind of each job."""
+    return [
+        Failure(str(each["signature"]), *kinds[job_id], job_id, str(each["error"]))
+        for each in attempts
+        if each["signature"] is not None and (job_id := str(each["job_id"]))
+    ]

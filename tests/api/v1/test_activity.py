@@ -67,8 +67,6 @@ def test_the_last_events_come_without_a_beginning(
         ("events?type=retried", "type"),
         ("events?queue=", "queue"),
         ("events?since=1", "since"),
-        ("errors?kind=", "kind"),
-        ("errors?limit=1", "limit"),
     ],
 )
 def test_a_bad_parameter_is_400(client: FlaskClient, path: str, field: str) -> None:
@@ -77,24 +75,6 @@ def test_a_bad_parameter_is_400(client: FlaskClient, path: str, field: str) -> N
     assert answer.status_code == 400
     assert answer.json is not None
     assert (answer.json["kind"], answer.json["field"]) == ("validation", field)
-
-
-def test_errors_are_groups(client: FlaskClient, storage: Storage) -> None:
-    ids = []
-    for n in (1, 2):
-        ids.append(enqueue(storage))
-        run(storage, Dead(f"token=c4n4ry refused {n} times"))
-
-    answer = client.get(f"{PREFIX}/v1/errors")
-
-    [group] = json.loads(answer.data)
-    assert list(group) == [
-        "signature", "count", "kinds", "queues", "first_seen", "last_seen", "sample_id",
-    ]  # fmt: skip
-    assert group["signature"] == "token=[redacted] refused <n> times"
-    assert (group["count"], group["sample_id"]) == (2, ids[1])
-    assert (group["kinds"], group["queues"]) == (["noop"], ["default"])
-    assert answer.headers["X-Total-Count"] == "1"
 
 
 def test_stats_are_totals(client: FlaskClient, storage: Storage) -> None:

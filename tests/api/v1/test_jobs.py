@@ -23,7 +23,7 @@ from tests.support.sql import Sql
 RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
     "progress", "result", "wait_ms", "run_ms", "redacted", "result_error", "traceback",
-    "attempts",
+    "attempts", "signature",
 ]  # fmt: skip
 
 

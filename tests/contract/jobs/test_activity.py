@@ -227,23 +227,7 @@ def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-# -- failures ----------------------------------------------------------------------
-
-
-def test_failures_are_the_youngest_failed_and_dead_jobs(storage: Storage) -> None:
-    ids = [enqueue(storage) for _ in range(4)]
-    run(storage, Dead("one"))
-    run(storage, Failed("two" + "x" * 600))
-    run(storage, Done())
-
-    found = storage.activity.failures(10)
-
-    assert [failure.job_id for failure in found] == [ids[1], ids[0]]
-    assert found[0].text == "two" + "x" * 497
-    assert (found[1].text, found[1].queue_name, found[1].kind) == ("one", QUEUE, "noop")
-    dead = storage.job_reader.get(ids[0])
-    assert found[1].at == dead.completed_at
-    assert len(storage.activity.failures(1)) == 1
+# -- ends -------------------------------------------------------------------------
 
 
 def test_ends_are_counted_within_a_time(storage: Storage, sql: Sql) -> None:
@@ -262,19 +246,3 @@ def test_ends_are_counted_within_a_time(storage: Storage, sql: Sql) -> None:
     assert ended(JobStatus.DEAD, 900, ["a", "b"]) == {"a": 2, "b": 1}
     assert ended(JobStatus.DONE, 900, ["a"]) == {"a": 1}
     assert ended(JobStatus.DEAD, 900, []) == {}
-
-
-def test_failures_of_some_queues_are_found_behind_those_of_others(
-    storage: Storage,
-) -> None:
-    own = enqueue(storage, queue_name="low")
-    run(storage, Dead("of mine"), queue_name="low")
-    for _ in range(5):
-        enqueue(storage, "loud")
-        run(storage, Failed("of others"))
-
-    found = storage.activity.failures(2, JobFilter(queues=["low"]))
-    loud = storage.activity.failures(2, JobFilter(kinds=["loud"]))
-
-    assert [failure.job_id for failure in found] == [own]
-    assert [failure.text for failure in loud] == ["of others"] * 2

@@ -7,6 +7,7 @@ import pytest
 from flask_forge_jobs.model.activity import EventType
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.endings import Ending
+from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.ordering import JobOrder
@@ -223,7 +224,8 @@ def test_a_cancelled_job_is_no_failure(storage: Storage) -> None:
     storage.job_admin.cancel(enqueue(storage))
     dead = job_with(storage, JobStatus.DEAD)
 
-    assert [each.job_id for each in storage.activity.failures(10)] == [dead]
+    page = storage.errors.page(ErrorRange.MONTH, ErrorOrder.COUNT, 10)
+    assert [each.sample_id for each in page.groups] == [dead]
     ended = storage.activity.ended_within(JobStatus.DEAD, 3600, ["default"])
     assert ended == {"default": 1}
     assert EventType("cancelled") in EventType

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import JobOrder, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
@@ -51,7 +52,9 @@ READS_OF_ONE_QUEUE: dict[str, Callable[[Storage], object]] = {
     "kinds": lambda storage: storage.job_reader.kinds("mail"),
     "waiting kinds": lambda storage: storage.job_reader.waiting_kinds("mail"),
     "events": lambda storage: storage.activity.latest_events(10, job_filter=OF_MAIL),
-    "failures": lambda storage: storage.activity.failures(10, OF_MAIL),
+    "errors": lambda storage: storage.errors.page(
+        ErrorRange.MONTH, ErrorOrder.COUNT, 10, queue_names=["mail"]
+    ),
 }
 
 

@@ -45,7 +45,11 @@ class Other(Duty):
 
 def sweeper(storage: Storage, rank: Rank, *others: Duty) -> Sweeper:
     return Sweeper(
-        storage.retention, cast("Leader", rank), others=others, clock=MovingClock()
+        storage.retention,
+        storage.errors,
+        cast("Leader", rank),
+        others=others,
+        clock=MovingClock(),
     )
 
 

@@ -31,11 +31,10 @@ class ScriptedTransaction:
         self.queue = queue or []
         self.written: list[dict[str, object]] = []
         self.woken: list[str] = []
-        self.attempts: list[dict[str, object]] = []
+        self.deferred: dict[str, list[dict[str, object]]] = {}
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
-        assert name == "store_attempts"
-        self.attempts = json.loads(str(parameters["rows"]))
+        self.deferred[name] = json.loads(str(parameters["rows"]))
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         if name == "lock_stale":

@@ -100,16 +100,6 @@ FROM /* rows c: of_queue text, of_status text */
 )
     AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
 
--- name: failures
--- A summary needs only the beginning of the error. A cancelled job is no failure.
-SELECT
-    id, queue_name, kind, SUBSTR(last_error, 1, 500),
-    COALESCE(completed_at, started_at, enqueued_at)
-FROM forge_job
-INNER JOIN /* rows v: job_id text */
-    ON forge_job.id = v.job_id
-WHERE forge_job.status = 'failed' OR forge_job.cancel_requested_at IS NULL
-
 -- name: ended_lately
 -- Served by forge_job_finished, a range of each queue. Without cancelled jobs.
 SELECT c.of_queue, (

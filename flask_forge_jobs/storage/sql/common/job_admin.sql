@@ -160,7 +160,7 @@ UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, deferred = FALSE, last_error = v.error,
     error_history = v.history,
-    cancel_requested_at = CASE WHEN :by_user THEN :now END
+    cancel_requested_at = CASE WHEN :by_user THEN :now END, signature = NULL
 FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') IN (/* use waiting */)

@@ -151,7 +151,8 @@ UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, last_error = v.error,
     error_history = v.history, deferred = FALSE, worker_id = NULL, heartbeat_at = NULL,
-    cancel_requested_at = COALESCE(forge_job.cancel_requested_at, :now)
+    cancel_requested_at = COALESCE(forge_job.cancel_requested_at, :now),
+    signature = NULL
 FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
 RETURNING forge_job.id
@@ -269,8 +270,9 @@ SET
     last_error = v.error,
     error_history = v.history,
     worker_id = NULL,
-    heartbeat_at = NULL
-FROM /* rows v: job_id text, run integer, new_status text, delay_us bigint, error text, history text */
+    heartbeat_at = NULL,
+    signature = v.new_signature
+FROM /* rows v: job_id text, run integer, new_status text, delay_us bigint, error text, history text, new_signature text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
     AND forge_job.attempts = v.run

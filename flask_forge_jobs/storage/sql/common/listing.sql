@@ -29,6 +29,10 @@
         :any_ending
         OR (status = 'dead' AND (cancel_requested_at IS NOT NULL) = :was_cancelled)
     )
+    AND (
+        :any_signature
+        OR (signature = :signature AND status IN (/* use unsuccessful */))
+    )
 
 -- fragment: kind_and_age
 (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
@@ -202,6 +206,17 @@ WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
 ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
+-- name: listed_signature (both ways)
+-- Served by forge_job_signature.
+SELECT enqueued_at, id
+FROM forge_job
+WHERE signature = :signature AND signature IS NOT NULL
+    AND status IN (/* use unsuccessful */)
+    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
 -- name: listed_few (both ways)
 -- Served by forge_job_list: all jobs of some combinations, in any order.
 SELECT /* use sort_key */, id
@@ -278,6 +293,12 @@ SELECT COUNT(*)
 FROM forge_job
 WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
     AND /* use matches */
+
+-- name: count_signature
+SELECT COUNT(*)
+FROM forge_job
+WHERE signature = :signature AND signature IS NOT NULL
+    AND status IN (/* use unsuccessful */) AND /* use matches */
 
 -- name: count_few
 SELECT COUNT(*)

@@ -113,7 +113,11 @@ SET
     result = json_extract(run_end, '$.new_result'),
     result_error = json_extract(run_end, '$.result_error'),
     worker_id = NULL,
-    heartbeat_at = NULL
+    heartbeat_at = NULL,
+    signature = CASE
+        WHEN v.new_status = 'done' THEN signature
+        ELSE COALESCE(json_extract(run_end, '$.new_signature'), signature)
+    END
 FROM v
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'

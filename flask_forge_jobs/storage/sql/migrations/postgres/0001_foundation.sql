@@ -45,7 +45,9 @@ CREATE TABLE forge_job (
     -- The start of the run that was admitted; NULL while a job waits for the limit.
     admitted_at         BIGINT,
     -- How often it was claimed. Never reset, so it identifies a run; attempts are reset.
-    claims              INTEGER NOT NULL DEFAULT 0
+    claims              INTEGER NOT NULL DEFAULT 0,
+    -- Of the last failure; NULL if none, or if the job was cancelled since.
+    signature           TEXT COLLATE "C"
 );
 
 -- Each job is updated three times: leave room on the page and vacuum often.
@@ -77,6 +79,8 @@ CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
     WHERE schedule_name IS NOT NULL;
 CREATE UNIQUE INDEX forge_job_firing ON forge_job (schedule_name, fire_at)
     WHERE fire_at IS NOT NULL;
+CREATE INDEX forge_job_signature ON forge_job (signature, enqueued_at, id)
+    WHERE signature IS NOT NULL AND status IN ('failed', 'dead');
 CREATE INDEX forge_job_concurrency ON forge_job (concurrency_key)
     WHERE status = 'in_progress' AND concurrency_key IS NOT NULL;
 CREATE INDEX forge_job_concurrency_waiting ON forge_job (concurrency_key, priority, id)
@@ -196,6 +200,92 @@ $$;
 CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job
     REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION forge_delete_parts();
+
+-- Failures, and the failed and dead jobs now, by signature. Changes are appended, and
+-- added to forge_error and forge_error_bucket later; readers sum.
+CREATE TABLE forge_error_change (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    signature  TEXT COLLATE "C" NOT NULL,
+    queue_name TEXT COLLATE "C" NOT NULL,
+    kind       TEXT COLLATE "C" NOT NULL,
+    -- Of the failures; NULL for a change of the other counts.
+    at         BIGINT,
+    failures   BIGINT  NOT NULL DEFAULT 0,
+    retrying   BIGINT  NOT NULL DEFAULT 0,
+    dead       BIGINT  NOT NULL DEFAULT 0,
+    -- The last job that failed, and its error.
+    job_id     TEXT,
+    message    TEXT
+);
+
+ALTER TABLE forge_error_change SET (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 5000
+);
+
+CREATE TABLE forge_error (
+    signature  TEXT COLLATE "C" NOT NULL,
+    queue_name TEXT COLLATE "C" NOT NULL,
+    kind       TEXT COLLATE "C" NOT NULL,
+    -- Those of forge_error_bucket together.
+    failures   BIGINT  NOT NULL,
+    -- The first failure may have left, as long as others follow.
+    first_at   BIGINT,
+    last_at    BIGINT,
+    retrying   BIGINT  NOT NULL,
+    dead       BIGINT  NOT NULL,
+    job_id     TEXT,
+    message    TEXT,
+    PRIMARY KEY (signature, queue_name, kind)
+);
+CREATE INDEX forge_error_kind ON forge_error (queue_name, kind);
+
+-- Failures by hour for a day, then by day for a month.
+CREATE TABLE forge_error_bucket (
+    width_s      INTEGER NOT NULL,
+    signature    TEXT COLLATE "C" NOT NULL,
+    queue_name   TEXT COLLATE "C" NOT NULL,
+    kind         TEXT COLLATE "C" NOT NULL,
+    bucket_start BIGINT  NOT NULL,
+    failures     BIGINT  NOT NULL,
+    PRIMARY KEY (width_s, signature, queue_name, kind, bucket_start)
+);
+
+-- For each row: the condition costs nothing for a job that never failed.
+CREATE FUNCTION forge_count_errors() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.signature IS NOT NULL AND OLD.status IN ('failed', 'dead') THEN
+        INSERT INTO forge_error_change (signature, queue_name, kind, retrying, dead)
+        VALUES (
+            OLD.signature, OLD.queue_name, OLD.kind,
+            -(OLD.status = 'failed')::integer, -(OLD.status = 'dead')::integer
+        );
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.signature IS NOT NULL AND NEW.status IN ('failed', 'dead') THEN
+            INSERT INTO forge_error_change (signature, queue_name, kind, retrying, dead)
+            VALUES (
+                NEW.signature, NEW.queue_name, NEW.kind,
+                (NEW.status = 'failed')::integer, (NEW.status = 'dead')::integer
+            );
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER forge_job_error_update AFTER UPDATE ON forge_job
+    FOR EACH ROW WHEN (
+        (OLD.signature IS NOT NULL OR NEW.signature IS NOT NULL)
+        AND (
+            OLD.status <> NEW.status OR OLD.signature IS DISTINCT FROM NEW.signature
+            OR OLD.queue_name <> NEW.queue_name OR OLD.kind <> NEW.kind
+        )
+    )
+    EXECUTE FUNCTION forge_count_errors();
+CREATE TRIGGER forge_job_error_delete AFTER DELETE ON forge_job
+    FOR EACH ROW WHEN (OLD.signature IS NOT NULL)
+    EXECUTE FUNCTION forge_count_errors();
 
 CREATE TABLE forge_queue (
     name                 TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -429,12 +519,13 @@ BEGIN
         result = v.new_result,
         result_error = v.result_error,
         worker_id = NULL,
-        heartbeat_at = NULL
+        heartbeat_at = NULL,
+        signature = coalesce(v.new_signature, job.signature)
     FROM
         json_to_recordset(outcomes) AS v (
             job_id TEXT, run INTEGER, new_status TEXT, uncount INTEGER,
             throttled INTEGER, delay_us BIGINT, error TEXT, history TEXT,
-            new_result TEXT, result_error TEXT
+            new_result TEXT, result_error TEXT, new_signature TEXT
         )
     WHERE job.id >= v.job_id AND job.id <= v.job_id
         AND coalesce(job.status, '') = 'in_progress'

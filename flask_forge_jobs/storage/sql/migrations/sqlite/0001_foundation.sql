@@ -44,7 +44,9 @@ CREATE TABLE forge_job (
     -- The start of the run that was admitted; NULL while a job waits for the limit.
     admitted_at         INTEGER,
     -- How often it was claimed. Never reset, so it identifies a run; attempts are reset.
-    claims              INTEGER NOT NULL DEFAULT 0
+    claims              INTEGER NOT NULL DEFAULT 0,
+    -- Of the last failure; NULL if none, or if the job was cancelled since.
+    signature           TEXT
 );
 
 CREATE INDEX forge_job_claim ON forge_job (queue_name, priority, scheduled_at, id)
@@ -67,6 +69,8 @@ CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
     WHERE schedule_name IS NOT NULL;
 CREATE UNIQUE INDEX forge_job_firing ON forge_job (schedule_name, fire_at)
     WHERE fire_at IS NOT NULL;
+CREATE INDEX forge_job_signature ON forge_job (signature, enqueued_at, id)
+    WHERE signature IS NOT NULL AND status IN ('failed', 'dead');
 CREATE INDEX forge_job_concurrency ON forge_job (concurrency_key)
     WHERE status = 'in_progress' AND concurrency_key IS NOT NULL;
 CREATE INDEX forge_job_concurrency_waiting ON forge_job (concurrency_key, priority, id)
@@ -146,6 +150,81 @@ CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job
 WHEN old.status <> 'done' OR old.claims > 1
 BEGIN
     DELETE FROM forge_attempt WHERE job_id = old.id;
+END;
+
+-- Failures, and the failed and dead jobs now, by signature. Changes are appended, and
+-- added to forge_error and forge_error_bucket later; readers sum.
+CREATE TABLE forge_error_change (
+    id         INTEGER PRIMARY KEY,
+    signature  TEXT NOT NULL,
+    queue_name TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    -- Of the failures; NULL for a change of the other counts.
+    at         INTEGER,
+    failures   INTEGER NOT NULL DEFAULT 0,
+    retrying   INTEGER NOT NULL DEFAULT 0,
+    dead       INTEGER NOT NULL DEFAULT 0,
+    -- The last job that failed, and its error.
+    job_id     TEXT,
+    message    TEXT
+);
+
+CREATE TABLE forge_error (
+    signature  TEXT NOT NULL,
+    queue_name TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    -- Those of forge_error_bucket together.
+    failures   INTEGER NOT NULL,
+    -- The first failure may have left, as long as others follow.
+    first_at   INTEGER,
+    last_at    INTEGER,
+    retrying   INTEGER NOT NULL,
+    dead       INTEGER NOT NULL,
+    job_id     TEXT,
+    message    TEXT,
+    PRIMARY KEY (signature, queue_name, kind)
+) WITHOUT ROWID;
+CREATE INDEX forge_error_kind ON forge_error (queue_name, kind);
+
+-- Failures by hour for a day, then by day for a month.
+CREATE TABLE forge_error_bucket (
+    width_s      INTEGER NOT NULL,
+    signature    TEXT NOT NULL,
+    queue_name   TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    bucket_start INTEGER NOT NULL,
+    failures     INTEGER NOT NULL,
+    PRIMARY KEY (width_s, signature, queue_name, kind, bucket_start)
+) WITHOUT ROWID;
+
+CREATE TRIGGER forge_job_error_update
+AFTER UPDATE OF queue_name, kind, status, signature ON forge_job
+WHEN (old.signature IS NOT NULL OR new.signature IS NOT NULL)
+    AND (
+        old.status <> new.status OR old.signature IS NOT new.signature
+        OR old.queue_name <> new.queue_name OR old.kind <> new.kind
+    )
+BEGIN
+    INSERT INTO forge_error_change (signature, queue_name, kind, retrying, dead)
+    SELECT
+        old.signature, old.queue_name, old.kind,
+        -(old.status = 'failed'), -(old.status = 'dead')
+    WHERE old.signature IS NOT NULL AND old.status IN ('failed', 'dead');
+    INSERT INTO forge_error_change (signature, queue_name, kind, retrying, dead)
+    SELECT
+        new.signature, new.queue_name, new.kind,
+        new.status = 'failed', new.status = 'dead'
+    WHERE new.signature IS NOT NULL AND new.status IN ('failed', 'dead');
+END;
+
+CREATE TRIGGER forge_job_error_delete AFTER DELETE ON forge_job
+WHEN old.signature IS NOT NULL AND old.status IN ('failed', 'dead')
+BEGIN
+    INSERT INTO forge_error_change (signature, queue_name, kind, retrying, dead)
+    VALUES (
+        old.signature, old.queue_name, old.kind,
+        -(old.status = 'failed'), -(old.status = 'dead')
+    );
 END;
 
 CREATE TABLE forge_queue (

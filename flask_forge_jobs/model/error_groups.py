@@ -1,0 +1,97 @@
+"""Groups of failures with the same signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from flask_forge_jobs.model.bounds import Choice
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US
+
+HOUR_US = 3600 * SECOND_US
+MONTH_DAYS = 30
+
+
+class ErrorRange(Choice):
+    """Over which time failures are counted, the current hour or day included."""
+
+    DAY = "24h"
+    WEEK = "7d"
+    MONTH = "30d"
+
+    @property
+    def buckets(self) -> int:
+        """How many hours or days it has."""
+        return _BUCKETS[self]
+
+    @property
+    def width_us(self) -> int:
+        """Microseconds of a bucket: an hour in a day, else a day."""
+        return HOUR_US if self is ErrorRange.DAY else DAY_US
+
+
+_BUCKETS = {ErrorRange.DAY: 24, ErrorRange.WEEK: 7, ErrorRange.MONTH: MONTH_DAYS}
+
+
+class ErrorOrder(Choice):
+    """How groups are sorted, the largest or the last first."""
+
+    COUNT = "-count"
+    LAST_SEEN = "-last_seen"
+
+
+class ErrorPosition(NamedTuple):
+    """The end of a page: the key of its order, and the signature."""
+
+    key: int
+    signature: str
+
+
+@dataclass(slots=True)
+class TrendPoint:
+    """The failures of an hour or a day, which starts at ``at``."""
+
+    at: datetime
+    count: int
+
+
+@dataclass(slots=True, kw_only=True)
+class ErrorGroup:
+    """The failures with one signature.
+
+    Attributes:
+        signature: Type and text of their errors without what differs between them.
+        count: Failures in the range.
+        kinds: The kinds of the jobs that failed, sorted.
+        queues: Their queues, sorted.
+        first_seen: The first failure; more than a month ago if others followed.
+        last_seen: The last failure.
+        sample_id: The job that failed last; it may be deleted since.
+        message: The beginning of its error.
+        retrying: Jobs that wait for a retry now.
+        dead: Dead jobs now.
+        trend: The failures of each hour or day of the range, the oldest first.
+    """
+
+    signature: str
+    count: int
+    kinds: Sequence[str]
+    queues: Sequence[str]
+    first_seen: datetime
+    last_seen: datetime
+    sample_id: str | None
+    message: str | None
+    retrying: int
+    dead: int
+    trend: Sequence[TrendPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorsPage:
+    """Groups in order, the end of the page if more follow, and how many there are."""
+
+    groups: Sequence[ErrorGroup] = field(default_factory=list)
+    end: ErrorPosition | None = None
+    total: int = 0

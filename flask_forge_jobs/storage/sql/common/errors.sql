@@ -1,0 +1,199 @@
+-- Failures by signature. Who adds to forge_error goes in the order of its key.
+
+-- name: stored_errors
+SELECT e.signature, e.queue_name, e.kind
+FROM forge_error AS e
+INNER JOIN /* rows v: signature text, queue_name text, kind text */
+    ON e.signature = v.signature AND e.queue_name = v.queue_name AND e.kind = v.kind
+
+-- name: count_errors
+-- Served by forge_error_kind.
+SELECT v.queue_name, v.kind, (
+    SELECT COUNT(*)
+    FROM (
+        SELECT 1 AS one
+        FROM forge_error AS e
+        WHERE e.queue_name = v.queue_name AND e.kind = v.kind
+        LIMIT :limit
+    ) AS stored
+)
+FROM /* rows v: queue_name text, kind text */
+
+-- name: register_errors
+INSERT INTO forge_error (signature, queue_name, kind, failures, retrying, dead)
+SELECT v.signature, v.queue_name, v.kind, 0, 0, 0
+FROM /* rows v: signature text, queue_name text, kind text */
+WHERE TRUE
+ON CONFLICT (signature, queue_name, kind) DO NOTHING
+
+-- name: add_failures
+INSERT INTO forge_error_change (
+    signature, queue_name, kind, at, failures, job_id, message
+)
+SELECT v.signature, v.queue_name, v.kind, :now, v.failures, v.job_id, v.message
+FROM /* rows v: signature text, queue_name text, kind text, failures bigint, job_id text, message text */
+
+-- name: waiting_error_changes
+SELECT COUNT(*)
+FROM (SELECT 1 AS one FROM forge_error_change LIMIT :limit) AS waiting
+
+-- name: take_error_changes
+DELETE FROM forge_error_change
+WHERE id IN (
+    SELECT id FROM forge_error_change ORDER BY id LIMIT :limit /* skip_locked */
+)
+RETURNING signature, queue_name, kind, at, failures, retrying, dead, job_id, message
+
+-- name: add_errors
+INSERT INTO forge_error (
+    signature, queue_name, kind, failures, first_at, last_at, retrying, dead, job_id,
+    message
+)
+SELECT
+    v.signature, v.queue_name, v.kind, v.failures, v.first_at, v.last_at, v.retrying,
+    v.dead, v.job_id, v.message
+FROM /* rows v: signature text, queue_name text, kind text, failures bigint, first_at bigint, last_at bigint, retrying bigint, dead bigint, job_id text, message text */
+WHERE TRUE
+ON CONFLICT (signature, queue_name, kind) DO UPDATE
+SET
+    failures = forge_error.failures + excluded.failures,
+    first_at = COALESCE(
+        LEAST(forge_error.first_at, excluded.first_at),
+        forge_error.first_at, excluded.first_at
+    ),
+    job_id = CASE
+        WHEN COALESCE(forge_error.last_at <= excluded.last_at, forge_error.last_at IS NULL)
+            THEN excluded.job_id
+        ELSE forge_error.job_id
+    END,
+    message = CASE
+        WHEN COALESCE(forge_error.last_at <= excluded.last_at, forge_error.last_at IS NULL)
+            THEN excluded.message
+        ELSE forge_error.message
+    END,
+    last_at = COALESCE(
+        GREATEST(forge_error.last_at, excluded.last_at),
+        forge_error.last_at, excluded.last_at
+    ),
+    retrying = forge_error.retrying + excluded.retrying,
+    dead = forge_error.dead + excluded.dead
+
+-- name: add_error_buckets
+INSERT INTO forge_error_bucket (
+    width_s, signature, queue_name, kind, bucket_start, failures
+)
+SELECT v.width_s, v.signature, v.queue_name, v.kind, v.bucket_start, v.failures
+FROM /* rows v: width_s integer, signature text, queue_name text, kind text, bucket_start bigint, failures bigint */
+WHERE TRUE
+ON CONFLICT (width_s, signature, queue_name, kind, bucket_start) DO UPDATE
+SET failures = forge_error_bucket.failures + excluded.failures
+
+-- name: take_error_buckets
+-- Those of a width that lie before the one of today or of this hour by so much.
+DELETE FROM forge_error_bucket
+WHERE (width_s, signature, queue_name, kind, bucket_start) IN (
+    SELECT width_s, signature, queue_name, kind, bucket_start
+    FROM forge_error_bucket
+    WHERE width_s = :width_s AND bucket_start < /* use range_start */
+    LIMIT :limit
+    /* skip_locked */
+)
+RETURNING signature, queue_name, kind, bucket_start, failures
+
+-- name: drop_errors
+-- Without a failure in the last month, and without a job.
+DELETE FROM forge_error
+WHERE failures = 0 AND retrying = 0 AND dead = 0
+
+-- fragment: range_start
+:now / :width_us * :width_us - :before_us
+
+-- fragment: error_scope
+(:any_queue OR queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */))
+    AND (:any_kind OR kind IN (SELECT k.name FROM /* rows k: name text = :kinds */))
+
+-- fragment: error_groups
+-- With the failures in the range, and the last one ever. All totals are read, and of a
+-- range below a month the buckets.
+SELECT signature, SUM(failures) AS failures, MAX(last_at) AS last_at
+FROM (
+    SELECT signature, CASE WHEN :is_month THEN failures ELSE 0 END AS failures, last_at
+    FROM forge_error
+    WHERE /* use error_scope */
+    UNION ALL
+    SELECT signature, failures, NULL
+    FROM forge_error_bucket
+    WHERE NOT :is_month AND width_s IN (3600, :width_s)
+        AND bucket_start >= /* use range_start */
+        AND /* use error_scope */
+    UNION ALL
+    SELECT
+        signature, CASE WHEN at >= /* use range_start */ THEN failures ELSE 0 END, at
+    FROM forge_error_change
+    WHERE failures > 0 AND /* use error_scope */
+) AS counted
+GROUP BY signature
+HAVING SUM(failures) > 0
+
+-- name: error_page
+-- One row without a signature if the page is empty. The start of the range comes first,
+-- then the number of all groups.
+WITH groups AS MATERIALIZED (/* use error_groups */)
+SELECT
+    /* use range_start */, (SELECT COUNT(*) FROM groups),
+    page.signature, page.failures, page.last_at
+FROM (SELECT 1 AS one) AS always
+LEFT JOIN (
+    SELECT signature, failures, last_at
+    FROM groups
+    WHERE /* use error_key */ < :after_key
+        OR (/* use error_key */ = :after_key AND signature > :after_signature)
+    ORDER BY /* use error_key */ DESC, signature
+    LIMIT :limit
+) AS page ON TRUE
+
+-- fragment: error_key
+CASE WHEN :by_count THEN failures ELSE last_at END
+
+-- name: error_parts
+-- Of some signatures: totals by queue and kind, the changes that are not added yet, and
+-- the buckets of all queues and kinds together.
+SELECT
+    'total' AS part, signature, queue_name, kind, failures, first_at, last_at, retrying,
+    dead, job_id, message
+FROM forge_error
+WHERE signature IN (SELECT v.name FROM /* rows v: name text */)
+    AND /* use error_scope */
+UNION ALL
+SELECT
+    'change', signature, queue_name, kind, failures, at, at, retrying, dead, job_id,
+    message
+FROM forge_error_change
+WHERE signature IN (SELECT v.name FROM /* rows v: name text */)
+    AND /* use error_scope */
+UNION ALL
+SELECT
+    'bucket', signature, '', '', SUM(failures), bucket_start / :width_us * :width_us,
+    0, 0, 0, NULL, NULL
+FROM forge_error_bucket
+WHERE width_s IN (3600, :width_s)
+    AND signature IN (SELECT v.name FROM /* rows v: name text */)
+    AND bucket_start >= /* use range_start */
+    AND /* use error_scope */
+GROUP BY signature, bucket_start / :width_us * :width_us
+
+-- name: count_failed
+-- The failed and dead jobs with a signature.
+SELECT COALESCE(SUM(
+    CASE WHEN :with_failed THEN retrying ELSE 0 END
+    + CASE WHEN :with_dead THEN dead ELSE 0 END
+), 0)
+FROM (
+    SELECT retrying, dead
+    FROM forge_error
+    WHERE signature = :signature AND /* use error_scope */
+    UNION ALL
+    SELECT retrying, dead
+    FROM forge_error_change
+    WHERE signature = :signature AND /* use error_scope */
+) AS counted

@@ -1,0 +1,299 @@
+"""Failures by signature, on both backends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorPosition, ErrorRange
+from flask_forge_jobs.model.instants import DAY_US, from_micros, to_micros
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs import errors
+from tests.support.failing import counts, fail, groups
+from tests.support.jobs import claim_one, enqueue, finish, walk
+from tests.support.sql import Sql
+
+HOUR_US = 3_600_000_000
+
+
+@pytest.fixture
+def sql(storage: Storage, database_settings: Any) -> Sql:
+    storage.open()
+    return Sql(database_settings)
+
+
+@pytest.fixture(params=[False, True], ids=["appended", "folded"])
+def settle(request: pytest.FixtureRequest) -> Any:
+    """Return what runs before each look, so that both forms are read."""
+
+    def work(storage: Storage) -> None:
+        if request.param:
+            storage.errors.fold(0)
+
+    return work
+
+
+def test_failures_are_counted_by_signature(storage: Storage, settle: Any) -> None:
+    fail(storage, Dead("timeout after 10 s"), "a", "one")
+    fail(storage, Failed("no such user 'bob'"), "a", "one")
+    last = fail(storage, Dead("timeout after 25 s"), "b", "two")
+    settle(storage)
+
+    first, second = groups(storage)
+
+    assert (first.signature, first.count) == ("timeout after <n> s", 2)
+    assert (first.kinds, first.queues) == (["one", "two"], ["a", "b"])
+    assert (first.sample_id, first.message) == (last, "timeout after 25 s")
+    assert (first.retrying, first.dead) == (0, 2)
+    assert first.first_seen < first.last_seen
+    assert second.signature == "no such user <value>"
+    assert (second.count, second.retrying, second.dead) == (1, 1, 0)
+
+
+def test_each_attempt_counts_and_each_job_once(storage: Storage, settle: Any) -> None:
+    job_id = enqueue(storage)
+    for number in range(3):
+        assert finish(storage, claim_one(storage), Failed(f"try {number}"), delay_s=0.0)
+        settle(storage)
+
+    assert counts(storage) == {"try <n>": (3, 1, 0)}
+    assert storage.job_reader.get(job_id).signature == "try <n>"
+
+
+def test_a_job_leaves_the_counts_when_it_leaves_the_state(
+    storage: Storage, settle: Any
+) -> None:
+    ids = [fail(storage, Failed("no")) for _ in range(4)]
+    ids.append(fail(storage, Dead("no")))
+    storage.job_admin.run_now(ids[0])
+    job = claim_one(storage)
+    settle(storage)
+    assert counts(storage) == {"no": (5, 3, 1)}
+
+    finish(storage, job, Done())
+    storage.job_admin.cancel(ids[1])
+    storage.job_admin.delete(ids[2])
+    storage.job_admin.requeue(ids[4])
+    settle(storage)
+
+    assert counts(storage) == {"no": (5, 1, 0)}
+
+
+def test_a_job_that_moves_takes_its_count_along(storage: Storage, settle: Any) -> None:
+    job_id = fail(storage, Failed("no"), "a")
+    storage.queues.ensure("b")
+    settle(storage)
+    storage.job_admin.reschedule(job_id, queue_name="b")
+    settle(storage)
+
+    assert counts(storage, queue_names=["a"]) == {"no": (1, 0, 0)}
+    assert counts(storage, queue_names=["b"]) == {}
+    assert counts(storage) == {"no": (1, 1, 0)}
+
+
+def test_pages_follow_one_another(storage: Storage, settle: Any) -> None:
+    for number, word in enumerate(("ab", "cd", "ef", "gh"), start=1):
+        for _ in range(number // 2 + 1):
+            fail(storage, Failed(word))
+    settle(storage)
+
+    for order in ErrorOrder:
+        whole = groups(storage, order=order)
+        seen: list[str] = []
+        after: ErrorPosition | None = None
+        while True:
+            page = storage.errors.page(ErrorRange.MONTH, order, 1, after)
+            assert page.total == 4
+            seen += [each.signature for each in page.groups]
+            after = page.end
+            if after is None:
+                break
+        assert seen == [each.signature for each in whole]
+    by_count = [each.signature for each in groups(storage)]
+    assert by_count == ["gh", "cd", "ef", "ab"]
+    last = groups(storage, order=ErrorOrder.LAST_SEEN)
+    assert [each.signature for each in last] == ["gh", "ef", "cd", "ab"]
+
+
+def test_behind_the_last_page_nothing_follows(storage: Storage) -> None:
+    fail(storage, Failed("no"))
+
+    page = storage.errors.page(
+        ErrorRange.DAY, ErrorOrder.COUNT, 5, ErrorPosition(0, "")
+    )
+
+    assert (list(page.groups), page.end, page.total) == ([], None, 1)
+
+
+def test_a_scope_learns_nothing_of_other_queues(storage: Storage, settle: Any) -> None:
+    own = fail(storage, Failed("no 1"), "own", "mine")
+    fail(storage, Dead("no 2"), "other", "theirs")
+    fail(storage, Dead("theirs alone"), "other", "theirs")
+    settle(storage)
+
+    for window in ErrorRange:
+        [group] = groups(storage, window, queue_names=["own"])
+        assert (group.count, group.retrying, group.dead) == (1, 1, 0)
+        assert (group.kinds, group.queues) == (["mine"], ["own"])
+        assert (group.sample_id, group.message) == (own, "no 1")
+        assert sum(point.count for point in group.trend) == 1
+        assert group.first_seen == group.last_seen
+    assert groups(storage, queue_names=[]) == []
+    assert list(counts(storage, kinds=["theirs"])) == ["no <n>", "theirs alone"]
+
+
+def age_buckets(sql: Sql, hours: int) -> None:
+    """Let hours pass for failures that are folded; a key must stay unique meanwhile."""
+    shift_us = hours * HOUR_US
+    sql.run(
+        "UPDATE forge_error_bucket SET bucket_start = -(bucket_start - ?)", shift_us
+    )
+    sql.run("UPDATE forge_error_bucket SET bucket_start = -bucket_start")
+    sql.run(
+        "UPDATE forge_error SET first_at = first_at - ?, last_at = last_at - ?",
+        shift_us, shift_us,
+    )  # fmt: skip
+
+
+def test_a_trend_has_each_hour_or_day(storage: Storage, sql: Sql) -> None:
+    for count, hours in ((3, 47), (2, 2), (1, 0)):
+        for _ in range(count):
+            fail(storage, Failed("no"))
+        storage.errors.fold(0)
+        age_buckets(sql, hours)
+
+    now_us = sql.now_us()
+    day, week, month = (groups(storage, window)[0] for window in ErrorRange)
+
+    assert [point.count for point in day.trend] == [0] * 21 + [2, 0, 1]
+    assert to_micros(day.trend[-1].at) == now_us // HOUR_US * HOUR_US
+    assert (day.count, week.count, month.count) == (3, 6, 6)
+    assert (len(week.trend), len(month.trend)) == (7, 30)
+    assert sum(point.count for point in week.trend) == 6
+    assert month.trend[-7:] == week.trend
+    assert to_micros(month.trend[-1].at) == now_us // DAY_US * DAY_US
+    assert day.retrying == month.retrying == 6
+    assert day.first_seen == month.first_seen
+    assert from_micros(now_us - 50 * HOUR_US) < day.first_seen
+
+
+def test_hours_become_days_and_days_leave(storage: Storage, sql: Sql) -> None:
+    ids = [fail(storage, Failed(text)) for text in ("no", "no", "old")]
+    storage.errors.fold(0)
+    age_buckets(sql, 26)
+    storage.errors.expire()
+    assert (
+        sql.value("SELECT COUNT(*) FROM forge_error_bucket WHERE width_s = 3600") == 0
+    )
+    assert sql.value("SELECT COUNT(*) FROM forge_error_bucket") == 2
+    assert counts(storage) == {"no": (2, 2, 0), "old": (1, 1, 0)}
+    age_buckets(sql, 24 * 29)
+    fail(storage, Failed("no"))
+    storage.job_admin.delete(ids[2])
+
+    storage.errors.expire()
+
+    [group] = groups(storage)
+    assert (group.signature, group.count, group.retrying) == ("no", 1, 3)
+    assert group.first_seen < from_micros(sql.now_us() - 29 * DAY_US)
+    assert sql.value("SELECT COUNT(*) FROM forge_error") == 1
+    assert sql.value("SELECT COUNT(*) FROM forge_error_change") == 0
+
+
+def test_few_changes_are_not_folded(storage: Storage, sql: Sql) -> None:
+    fail(storage, Failed("no"))
+
+    storage.errors.fold()
+    assert sql.value("SELECT COUNT(*) FROM forge_error_change") == 2
+    storage.errors.fold(1)
+    assert sql.value("SELECT COUNT(*) FROM forge_error_change") == 0
+
+
+def test_many_changes_are_folded_in_batches(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "FOLD_BATCH", 3)
+    for number in range(5):
+        fail(storage, Failed("ab" if number % 2 else "cd"))
+    before = groups(storage)
+
+    storage.errors.fold(0)
+
+    assert sql.value("SELECT COUNT(*) FROM forge_error_change") == 0
+    assert groups(storage) == before
+
+
+# -- jobs by signature -------------------------------------------------------------
+
+
+def test_jobs_are_found_by_the_signature_of_their_last_failure(
+    storage: Storage, settle: Any
+) -> None:
+    failed = fail(storage, Failed("no 1"), "a")
+    dead = fail(storage, Dead("no 2"), "b")
+    fail(storage, Dead("else"), "b")
+    cancelled = fail(storage, Failed("no 3"), "a")
+    storage.job_admin.cancel(cancelled)
+    settle(storage)
+
+    def ids(**parts: Any) -> list[str]:
+        page = storage.job_reader.page(JobFilter(signature="no <n>", **parts), 10)
+        assert page.total == len(page.rows)
+        return [row.id for row in page.rows]
+
+    assert ids() == [dead, failed]
+    assert ids(queues=["a"]) == [failed]
+    assert ids(statuses=[JobStatus.DEAD]) == [dead]
+    assert ids(statuses=[JobStatus.DONE]) == []
+    assert ids(error_search="no 1") == [failed]
+    assert ids(enqueued_to=from_micros(0)) == []
+    assert ids(scheduled=True) == []
+
+
+@pytest.mark.parametrize("action", [JobAction.RETRY, JobAction.DELETE])
+def test_the_listed_jobs_are_those_acted_upon(
+    storage: Storage, action: JobAction
+) -> None:
+    for number in range(12):
+        outcome = (Dead if number % 2 else Failed)(f"{'ab' if number % 3 else 'cd'} 1")
+        fail(storage, outcome, "a" if number % 4 else "b")
+    wanted = JobFilter(signature="ab <n>", queues=["a"])
+    listed = {row.id for row in storage.job_reader.page(wanted, 100).rows}
+    others = {row.id for row in storage.job_reader.page(JobFilter(), 100).rows} - listed
+    before = {each: storage.job_reader.get(each) for each in others}
+
+    steps = walk(storage, action, wanted, limit=2)
+
+    assert sum(step.change.changed for step in steps) == len(listed) > 3
+    assert storage.job_reader.total(wanted) == 0
+    assert {each: storage.job_reader.get(each) for each in others} == before
+
+
+def test_the_sums_equal_the_rows(storage: Storage, sql: Sql) -> None:
+    """Whatever happens to jobs, the counts are those of a scan."""
+    texts = ("ab", "cd", "ef")
+    for number in range(40):
+        outcome: Outcome = (Failed, Dead, Failed)[number % 3](texts[number % 3])
+        job_id = fail(storage, outcome, "ab"[number % 2])
+        if number % 5 == 0:
+            storage.job_admin.requeue(job_id)
+        elif number % 7 == 0:
+            storage.job_admin.cancel(job_id) if number % 3 != 1 else None
+        elif number % 11 == 0:
+            storage.job_admin.delete(job_id)
+        if number % 9 == 0:
+            storage.errors.fold(0)
+    scanned = sql.run(
+        "SELECT signature, SUM(CASE WHEN status = 'failed' THEN 1 ELSE 0 END), "
+        "SUM(CASE WHEN status = 'dead' THEN 1 ELSE 0 END) FROM forge_job "
+        "WHERE status IN ('failed', 'dead') AND signature IS NOT NULL "
+        "GROUP BY signature"
+    )
+
+    assert {each.signature: (each.retrying, each.dead) for each in groups(storage)} == {
+        name: (int(failed), int(dead)) for name, failed, dead in scanned
+    }
