@@ -70,6 +70,14 @@ class ScheduleNotFoundError(NotFoundError):
         self.schedule_name = schedule_name
 
 
+class WorkerNotFoundError(NotFoundError):
+    """No worker has the id ``worker_id``: it has stopped, or was lost long ago."""
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(f"no worker has the id {worker_id!r}")
+        self.worker_id = worker_id
+
+
 class RateLimitNotFoundError(NotFoundError):
     """No rate limit has the scope ``scope``."""
 

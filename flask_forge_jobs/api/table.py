@@ -14,6 +14,7 @@ from flask_forge_jobs.api.v1 import (
     health,
     me,
     rate_limits,
+    workers,
 )
 from flask_forge_jobs.api.v1 import bulk as v1_bulk
 from flask_forge_jobs.api.v1 import cron as v1_cron
@@ -24,7 +25,7 @@ from flask_forge_jobs.api.v1 import series as v1_series
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
     activity, attention, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron,
-    v1_queues, enqueue, errors, health, me, rate_limits,
+    v1_queues, enqueue, errors, health, me, rate_limits, workers,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-_COMMANDS = ("audit", "db", "enqueue", "queue", "status", "token", "worker")
+_COMMANDS = ("audit", "db", "enqueue", "queue", "status", "token", "worker", "workers")
 
 
 class LazyGroup(click.Group):
@@ -37,6 +37,8 @@ class LazyGroup(click.Group):
                 from flask_forge_jobs.cli.token import token_group as command
             case "worker":
                 from flask_forge_jobs.cli.worker import worker_command as command
+            case "workers":
+                from flask_forge_jobs.cli.workers import workers_command as command
             case _:
                 return super().get_command(ctx, cmd_name)
         return command

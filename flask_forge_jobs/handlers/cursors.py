@@ -86,6 +86,20 @@ def from_errors_cursor(
     return ErrorPosition(*_read(text, bound, (int, str)))
 
 
+def to_text_cursor(last: str, binding: Sequence[object]) -> str:
+    """Return the cursor of the last row of a page whose rows are sorted by a text.
+
+    ``binding`` is what the request asks for, as JSON values.
+    """
+    return _written([last], binding)
+
+
+def from_text_cursor(text: str, binding: Sequence[object]) -> str:
+    """Return the text of a cursor."""
+    (last,) = _read(text, binding, (str,))
+    return str(last)
+
+
 def _of_page(job_filter: JobFilter, order: JobOrder) -> list[object]:
     return [str(order.column), order.descending, *_parts(job_filter)]
 

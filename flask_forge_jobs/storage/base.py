@@ -43,6 +43,7 @@ from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 from flask_forge_jobs.storage.units import Batches, Unit
+from flask_forge_jobs.storage.worker_reader import WorkerReader
 from flask_forge_jobs.storage.workers import Leases, WorkerRegistry
 
 
@@ -162,6 +163,9 @@ class Storage:
     activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
     workers = cached_property[WorkerRegistry](
         lambda self: WorkerRegistry(self._executor)
+    )
+    worker_reader = cached_property[WorkerReader](
+        lambda self: WorkerReader(self._executor)
     )
     audit = cached_property[AuditLog](lambda self: AuditLog(self._executor))
     rate_limits = cached_property[RateLimits](lambda self: RateLimits(self._executor))

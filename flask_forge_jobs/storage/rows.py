@@ -20,6 +20,7 @@ from flask_forge_jobs.model.instants import (
 )
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus, JobSummary
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.worker_details import KnownWorker
 from flask_forge_jobs.model.workers import (
     QueueSlots,
     ServiceAge,
@@ -128,6 +129,15 @@ worker_from_row = _reader(
     heartbeat_at=from_micros,
 )
 """Return the worker process of a row of ``all_workers`` or ``live_workers``."""
+known_worker_from_row = _reader(
+    KnownWorker,
+    queues=lambda names: tuple(names.split(",")) if names else (),
+    heartbeat_at=from_micros,
+    started_at=from_micros,
+    lost_at=optional_from_micros,
+    heartbeat_age_s=lambda age_us: age_us / SECOND_US,
+)
+"""Return the worker of a row of ``known_workers``."""
 _definition_from_row = _reader(ScheduleDefinition, enabled=bool)
 _rest_from_row = _reader(
     Schedule,

@@ -19,6 +19,7 @@ from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.model.jobs import Job, JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal, client_with_token
@@ -44,6 +45,7 @@ QUERIES = {
     "/v1/events": ["", f"queue={OTHER}", f"kind={OTHER}"],
     "/v1/errors": ["", "range=24h", f"queue={OTHER}", f"kind={OTHER}"],
     "/v1/series": [f"by=queue&{DAY}", f"by=queue&name={OTHER}&{DAY}", f"by=kind&{DAY}"],
+    "/v1/workers": ["", f"queue={OTHER}"],
     "/v1/kinds": [DAY.rpartition("&")[0], f"{DAY.rpartition('&')[0]}&queue={OTHER}"],
 }
 # What aims a mutation at the other queue; IDS stands for the ids of its jobs.
@@ -115,6 +117,10 @@ def jobs(storage: Storage) -> list[Job]:
         storage.jobs.enqueue(NewJob(OTHER, f'["{OTHER}"]', queue_name=OTHER))
         run(storage, outcome, queue_name=OTHER)
     storage.jobs.enqueue(NewJob(OTHER, f'["{OTHER}"]', queue_name=OTHER))
+    storage.workers.beat(
+        "both", None, ["mail", OTHER], [SlotReport(f"{OTHER}-0-both-0", OTHER)]
+    )
+    storage.workers.beat(OTHER, OTHER, [OTHER], [])
     return _jobs(storage)
 
 
@@ -141,6 +147,8 @@ def _settings(storage: Storage) -> list[QueueSettings]:
 
 def _paths(route: Route, jobs: list[Job]) -> list[str]:
     names = [job.id for job in jobs] if "job_id>" in route.path else [OTHER]
+    if "worker_id>" in route.path:
+        names = ["both"]
     return [PREFIX + re.sub("<.*?>", name, route.path) for name in names]
 
 

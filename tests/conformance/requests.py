@@ -18,7 +18,7 @@ from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.clock import SystemClock
 from tests.api.mounting import LINK_SECRETS, PREFIX
-from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
+from tests.conformance.seeding import HOST_ID, JOB_ID, QUEUE, SCHEDULE
 
 _QUEUE_KEYS = frozenset({"queue", "queues", "queue_name"})
 # Changes to the examples, where the data set would make them fail.
@@ -79,7 +79,7 @@ def sample(route: Route) -> Sample:
     operation = described()["paths"][path][route.method.lower()]
     name = SCHEDULE if "/cron/" in path else QUEUE
     placeholders = {each: quote(name) for each in PLACEHOLDER.findall(route.path)}
-    known = {"job_id": JOB_ID, "token": _link_token()}
+    known = {"job_id": JOB_ID, "token": _link_token(), "worker_id": HOST_ID}
     placeholders |= {each: known[each] for each in placeholders.keys() & known.keys()}
     query = {
         each["name"]: each["example"]

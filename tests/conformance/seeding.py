@@ -31,7 +31,7 @@ _FRESH_FOR_S = 10.0
 
 
 def seed(storage: Storage, sql: Sql) -> None:
-    """Store both queues, a rate limit, jobs in every state, a live worker process."""
+    """Store both queues, a rate limit, jobs in every state, two workers."""
     storage.queues.ensure("default")
     storage.queues.ensure(QUEUE, 4)
     storage.rate_limits.put(QUEUE, 50, 50 / 60)
@@ -55,6 +55,8 @@ def seed(storage: Storage, sql: Sql) -> None:
             SlotReport(f"{QUEUE}-1-{HOST_ID}", QUEUE),
         ],
     )
+    storage.workers.show("lost", None, [QUEUE])
+    storage.workers.reap(["lost"])
 
 
 def seed_schedule(client: FlaskClient) -> None:

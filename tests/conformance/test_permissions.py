@@ -33,6 +33,8 @@ CALLERS = (*OUTSIDERS, *ROLES, *LIMITED)
 OTHER_QUEUE = "reports"
 # Routes that touch a queue which the request does not name as one.
 CHOOSES_A_QUEUE = frozenset({"create_queue", "jobs_enqueue_demo"})
+# Reads of what serves other queues only, for a limited caller.
+HIDDEN = frozenset({"worker"})
 # Routes that mean one queue where none is named.
 NEEDS_ONE_QUEUE = frozenset(
     {"jobs_kinds", "jobs_scheduled", "queue_processes", "queue_cleanup"}
@@ -94,6 +96,8 @@ def expected(route: Route, caller: str, request: Sample) -> set[int]:
     name = route.endpoint.removeprefix("v1_")
     if caller == "no queue" and name in NEEDS_ONE_QUEUE:
         return {403}
+    if caller in LIMITED and name in HIDDEN:
+        return {404}
     if caller in LIMITED and route.permission is not None:
         if name in CHOOSES_A_QUEUE or (
             route.reach is Reach.VIEW and request.names_a_queue

@@ -1,0 +1,48 @@
+"""Workers, with what their slots run."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import next_link
+from flask_forge_jobs.api.routes import Reach, Route
+from flask_forge_jobs.api.schemas import workers as schemas
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import workers
+
+PATH = "/v1/workers"
+
+
+def list_workers(api: Api) -> Response:
+    """Return the workers, lost ones for an hour, with what their slots run."""
+    query = api.query()
+    if query["queue"] is not None:
+        api.scope.require(query["queue"])
+    page = workers.list_workers(api.storage, api.scope.names(), **query)
+    response = api.answer(page)
+    if page.next_cursor is not None:
+        response.headers["Link"] = next_link(request, page.next_cursor)
+    if not page.is_whole:
+        response.headers["X-Result-Truncated"] = "true"
+    return response
+
+
+def get(api: Api, worker_id: str) -> Response:
+    """Return one worker with what its slots run."""
+    return api.answer(workers.get_worker(api.storage, worker_id, api.scope.names()))
+
+
+ROUTES = (
+    Route(
+        method="GET", path=PATH, endpoint="v1_workers", view=list_workers,
+        permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.WorkersQuerySchema(), answer=schemas.WorkerPageSchema(),
+        gives=("Link", "X-Result-Truncated"),
+    ),
+    Route(
+        method="GET", path=f"{PATH}/<worker_id>", endpoint="v1_worker", view=get,
+        permission=Permission.READ, reach=Reach.VIEW,
+        answer=schemas.WorkerDetailSchema(), errors=(404,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,78 @@
+-- Workers with what they do: reads for operators.
+
+-- name: known_workers
+-- The last started come first, as ids begin with the time.
+SELECT
+    worker_id, worker_name, queues, heartbeat_at, started_at, version, host, pid, lost_at,
+    :now - heartbeat_at
+FROM forge_worker
+WHERE lost_at IS NULL OR lost_at >= :now - :kept_us
+ORDER BY worker_id DESC
+LIMIT :limit
+
+-- name: burden
+-- Everything about some workers in one round trip: slots by queue, the jobs that run in
+-- them, the jobs that were taken from them, and their samples. A slot may name a job that
+-- has ended since its report. Served by forge_slot_worker, forge_attempt_crashed and the
+-- primary keys.
+WITH slot AS MATERIALIZED (
+    SELECT
+        s.worker_id, s.queue_name, s.slot_id, job.id AS job_id, job.kind, job.started_at
+    FROM /* rows v: worker_id text */
+    INNER JOIN forge_slot AS s ON s.worker_id = v.worker_id
+    LEFT JOIN forge_job AS job
+        ON job.id = s.current_job AND job.status = 'in_progress'
+        AND job.worker_id = s.worker_id AND job.queue_name = s.queue_name
+    WHERE :any_queue
+        OR s.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
+)
+SELECT
+    'load' AS part, worker_id, queue_name, CAST(NULL AS TEXT) AS slot_id,
+    CAST(NULL AS TEXT) AS job_id, CAST(NULL AS TEXT) AS kind, COUNT(*) AS first_number,
+    COUNT(*) - COUNT(job_id) AS second_number, CAST(NULL AS TEXT) AS status,
+    CAST(NULL AS TEXT) AS ending, CAST(NULL AS DOUBLE PRECISION) AS share
+FROM slot
+GROUP BY worker_id, queue_name
+UNION ALL
+SELECT *
+FROM (
+    SELECT
+        'run', worker_id, queue_name, slot_id, job_id, kind, started_at,
+        :now - started_at, CAST(NULL AS TEXT), CAST(NULL AS TEXT),
+        CAST(NULL AS DOUBLE PRECISION)
+    FROM slot
+    WHERE job_id IS NOT NULL
+    ORDER BY started_at, job_id
+    LIMIT :limit
+) AS run
+UNION ALL
+SELECT *
+FROM (
+    SELECT
+        'rescued', a.worker_id, job.queue_name, CAST(NULL AS TEXT), job.id, job.kind,
+        a.started_at, a.ended_at, job.status,
+        CASE
+            WHEN job.status = 'dead' AND job.cancel_requested_at IS NOT NULL
+            THEN 'cancelled'
+            WHEN job.status = 'dead' THEN 'dead'
+        END,
+        CAST(NULL AS DOUBLE PRECISION)
+    FROM /* rows v: worker_id text */
+    INNER JOIN forge_attempt AS a ON a.worker_id = v.worker_id AND a.ending = 'crashed'
+    INNER JOIN forge_job AS job ON job.id = a.job_id
+    WHERE a.ended_at >= :now - :kept_us
+        AND (
+            :any_queue
+            OR job.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
+        )
+    ORDER BY a.ended_at DESC, job.id
+    LIMIT :limit
+) AS rescued
+UNION ALL
+SELECT
+    'use', s.worker_id, CAST(NULL AS TEXT), CAST(NULL AS TEXT), CAST(NULL AS TEXT),
+    CAST(NULL AS TEXT), s.bucket_start, s.rss_bytes / s.samples, CAST(NULL AS TEXT),
+    CAST(NULL AS TEXT), s.cpu_pct / s.samples
+FROM forge_sample AS s
+WHERE s.level = :level AND s.bucket_start >= :now - :age_us AND s.samples > 0
+    AND s.worker_id IN (SELECT v.worker_id FROM /* rows v: worker_id text */)

@@ -1,0 +1,104 @@
+"""Reads the workers, lost ones included, with what they do and did."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US, from_micros
+from flask_forge_jobs.model.metrics import SAMPLE_LEVELS
+from flask_forge_jobs.model.worker_details import (
+    Burden,
+    KnownWorker,
+    QueueLoad,
+    RescuedJob,
+    SlotRun,
+    WorkerUse,
+)
+from flask_forge_jobs.model.workers import LOST_KEPT_S, slot_number
+from flask_forge_jobs.storage.database import (
+    Executor,
+    Row,
+    encode_names,
+)
+from flask_forge_jobs.storage.rows import known_worker_from_row
+
+MAX_WORKERS = 5000
+# Runs, and rescued jobs, of all workers of one read.
+MAX_RUNS = 5000
+_KEPT_US = int(LOST_KEPT_S * SECOND_US)
+# A worker writes its sample once a minute, into the bucket of the minute.
+_SAMPLE_AGE_US = 3 * SAMPLE_LEVELS[0] * SECOND_US
+
+
+class WorkerReader:
+    """Reads workers for operators; each method is one round trip."""
+
+    def __init__(self, database: Executor) -> None:
+        self._database = database
+
+    def known(self) -> list[KnownWorker]:
+        """Return the last started workers, live, late and lost, at most 5,000."""
+        rows = self._database.read_one(
+            "known_workers", kept_us=_KEPT_US, limit=MAX_WORKERS
+        )
+        return [known_worker_from_row(row) for row in rows]
+
+    def burden(
+        self, worker_ids: Sequence[str], queue_names: Sequence[str] | None = None
+    ) -> Burden:
+        """Return what workers do and did in some queues; None means all.
+
+        Of more than 5,000 runs the oldest are read, of more than 5,000 rescued jobs the
+        newest.
+        """
+        rows = self._database.read_one(
+            "burden",
+            rows=encode_names("worker_id", worker_ids),
+            any_queue=queue_names is None,
+            queues=encode_names("name", queue_names or ()),
+            kept_us=_KEPT_US,
+            level=SAMPLE_LEVELS[0],
+            age_us=_SAMPLE_AGE_US,
+            limit=MAX_RUNS,
+        )
+        parts: defaultdict[str, list[Row]] = defaultdict(list)
+        for part, *values in rows:
+            parts[part].append(tuple(values))
+        return _burden(parts)
+
+
+def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
+    loads: defaultdict[str, list[QueueLoad]] = defaultdict(list)
+    running: defaultdict[str, list[SlotRun]] = defaultdict(list)
+    rescued: defaultdict[str, list[RescuedJob]] = defaultdict(list)
+    for worker_id, queue, _, _, _, slots, idle, *_ in sorted(parts["load"]):
+        loads[worker_id].append(QueueLoad(queue, int(slots), int(idle)))
+    for worker_id, queue, slot_id, job_id, kind, at, run_us, *_ in parts["run"]:
+        run_ms = max(run_us, 0) // MILLISECOND_US
+        run = SlotRun(slot_id, queue, job_id, kind, from_micros(at), run_ms)
+        running[worker_id].append(run)
+    for worker_id, queue, _, job_id, kind, at, ended, *states, _ in parts["rescued"]:
+        status, ending = states
+        job = RescuedJob(
+            job_id, queue, kind, from_micros(at), from_micros(ended), status, ending
+        )
+        rescued[worker_id].append(job)
+    for runs in running.values():
+        runs.sort(key=_place)
+    is_whole = max(len(parts["run"]), len(parts["rescued"])) < MAX_RUNS
+    return Burden(loads, running, rescued, _use(parts["use"]), is_whole)
+
+
+def _place(run: SlotRun) -> tuple[str, int, str]:
+    return run.queue_name, slot_number(run.slot_id, run.queue_name) or 0, run.slot_id
+
+
+def _use(rows: Sequence[Row]) -> dict[str, WorkerUse]:
+    """Return the newest sample of each worker."""
+    newest: dict[str, WorkerUse] = {}
+    for worker_id, _, _, _, _, at, rss_bytes, _, _, cpu_pct in rows:
+        use = WorkerUse(from_micros(at), float(cpu_pct), int(rss_bytes))
+        if worker_id not in newest or newest[worker_id].sampled_at < use.sampled_at:
+            newest[worker_id] = use
+    return newest
