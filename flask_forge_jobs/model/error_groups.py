@@ -49,14 +49,6 @@ class ErrorPosition(NamedTuple):
     signature: str
 
 
-@dataclass(slots=True)
-class TrendPoint:
-    """The failures of an hour or a day, which starts at ``at``."""
-
-    at: datetime
-    count: int
-
-
 @dataclass(slots=True, kw_only=True)
 class ErrorGroup:
     """The failures with one signature.
@@ -73,6 +65,7 @@ class ErrorGroup:
         retrying: Jobs that wait for a retry now.
         dead: Dead jobs now.
         trend: The failures of each hour or day of the range, the oldest first.
+        trend_start: When the first hour or day begins.
     """
 
     signature: str
@@ -85,7 +78,8 @@ class ErrorGroup:
     message: str | None
     retrying: int
     dead: int
-    trend: Sequence[TrendPoint]
+    trend: Sequence[int]
+    trend_start: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
         "[].retrying": {"type": "integer"},
         "[].dead": {"type": "integer"},
         "[].trend": {"type": "array"},
+        "[].trend_start": {"type": "string"},
     },
 }
 # The glossary's words for keys of the contract, which stay as they are in the routes of

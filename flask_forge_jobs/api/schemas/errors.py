@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow.fields import List, Nested
+from marshmallow.fields import List
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
@@ -34,13 +34,6 @@ class ErrorsQuerySchema(V1Schema):
     cursor = Text(load_default=None, metadata=bounds.CURSOR)
 
 
-class TrendPointSchema(V1Schema):
-    """The failures of an hour or a day."""
-
-    at = Instant()
-    count = WholeNumber()
-
-
 class ErrorGroupSchema(V1Schema):
     """The failures with one signature."""
 
@@ -54,4 +47,5 @@ class ErrorGroupSchema(V1Schema):
     message = Text(allow_none=True)
     retrying = WholeNumber()
     dead = WholeNumber()
-    trend = List(Nested(TrendPointSchema))
+    trend = List(WholeNumber())
+    trend_start = Instant()

@@ -20,7 +20,6 @@ from flask_forge_jobs.model.error_groups import (
     ErrorPosition,
     ErrorRange,
     ErrorsPage,
-    TrendPoint,
 )
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros
 from flask_forge_jobs.storage.database import (
@@ -201,10 +200,8 @@ def _group(
         message=newest.message,
         retrying=sum(int(part.retrying) for part in parts),
         dead=sum(int(part.dead) for part in parts),
-        trend=[
-            TrendPoint(from_micros(start * window.width_us), counts[start])
-            for start in range(first, first + window.buckets)
-        ],
+        trend=[counts[start] for start in range(first, first + window.buckets)],
+        trend_start=from_micros(since),
     )
 
 

@@ -13,7 +13,7 @@ from tests.support.jobs import enqueue, run
 
 KEYS = [
     "signature", "count", "kinds", "queues", "first_seen", "last_seen", "sample_id",
-    "message", "retrying", "dead", "trend",
+    "message", "retrying", "dead", "trend", "trend_start",
 ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_errors_are_groups(client: FlaskClient, storage: Storage) -> None:
     assert (group["count"], group["sample_id"]) == (2, ids[1])
     assert (group["kinds"], group["queues"]) == (["noop"], ["default"])
     assert (group["retrying"], group["dead"]) == (0, 2)
-    assert [point["count"] for point in group["trend"]][-2:] in ([0, 2], [2, 0], [1, 1])
+    assert group["trend"][-2:] in ([0, 2], [2, 0], [1, 1])
     assert len(group["trend"]) == 24
     assert answer.headers["X-Total-Count"] == "1"
     assert "Link" not in answer.headers

@@ -140,7 +140,7 @@ def test_a_scope_learns_nothing_of_other_queues(storage: Storage, settle: Any) -
         assert (group.count, group.retrying, group.dead) == (1, 1, 0)
         assert (group.kinds, group.queues) == (["mine"], ["own"])
         assert (group.sample_id, group.message) == (own, "no 1")
-        assert sum(point.count for point in group.trend) == 1
+        assert sum(group.trend) == 1
         assert group.first_seen == group.last_seen
     assert groups(storage, queue_names=[]) == []
     assert list(counts(storage, kinds=["theirs"])) == ["no <n>", "theirs alone"]
@@ -169,13 +169,13 @@ def test_a_trend_has_each_hour_or_day(storage: Storage, sql: Sql) -> None:
     now_us = sql.now_us()
     day, week, month = (groups(storage, window)[0] for window in ErrorRange)
 
-    assert [point.count for point in day.trend] == [0] * 21 + [2, 0, 1]
-    assert to_micros(day.trend[-1].at) == now_us // HOUR_US * HOUR_US
+    assert day.trend == [0] * 21 + [2, 0, 1]
+    assert to_micros(day.trend_start) == (now_us // HOUR_US - 23) * HOUR_US
     assert (day.count, week.count, month.count) == (3, 6, 6)
     assert (len(week.trend), len(month.trend)) == (7, 30)
-    assert sum(point.count for point in week.trend) == 6
+    assert sum(week.trend) == 6
     assert month.trend[-7:] == week.trend
-    assert to_micros(month.trend[-1].at) == now_us // DAY_US * DAY_US
+    assert to_micros(month.trend_start) == (now_us // DAY_US - 29) * DAY_US
     assert day.retrying == month.retrying == 6
     assert day.first_seen == month.first_seen
     assert from_micros(now_us - 50 * HOUR_US) < day.first_seen

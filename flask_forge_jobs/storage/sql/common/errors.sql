@@ -113,19 +113,28 @@ WHERE failures = 0 AND retrying = 0 AND dead = 0
     AND (:any_kind OR kind IN (SELECT k.name FROM /* rows k: name text = :kinds */))
 
 -- fragment: error_groups
--- With the failures in the range, and the last one ever. All totals are read, and of a
--- range below a month the buckets.
+-- With the failures in the range, and the last one ever. All totals are read, and for a
+-- range below a month the buckets of each, from its place in the primary key on.
 SELECT signature, SUM(failures) AS failures, MAX(last_at) AS last_at
 FROM (
-    SELECT signature, CASE WHEN :is_month THEN failures ELSE 0 END AS failures, last_at
+    SELECT
+        signature,
+        CASE
+            WHEN :is_month THEN failures
+            WHEN last_at >= /* use range_start */ THEN (
+                SELECT COALESCE(SUM(b.failures), 0)
+                FROM forge_error_bucket AS b
+                WHERE b.width_s IN (3600, :width_s)
+                    AND b.signature = forge_error.signature
+                    AND b.queue_name = forge_error.queue_name
+                    AND b.kind = forge_error.kind
+                    AND b.bucket_start >= /* use range_start */
+            )
+            ELSE 0
+        END AS failures,
+        last_at
     FROM forge_error
     WHERE /* use error_scope */
-    UNION ALL
-    SELECT signature, failures, NULL
-    FROM forge_error_bucket
-    WHERE NOT :is_month AND width_s IN (3600, :width_s)
-        AND bucket_start >= /* use range_start */
-        AND /* use error_scope */
     UNION ALL
     SELECT
         signature, CASE WHEN at >= /* use range_start */ THEN failures ELSE 0 END, at
