@@ -65,7 +65,7 @@ class ErrorGroup:
         retrying: Jobs that wait for a retry now.
         dead: Dead jobs now.
         trend: The failures of each hour or day of the range, the oldest first.
-        trend_start: When the first hour or day begins.
+        trend_from: When the first hour or day begins.
     """
 
     signature: str
@@ -79,7 +79,7 @@ class ErrorGroup:
     retrying: int
     dead: int
     trend: Sequence[int]
-    trend_start: datetime
+    trend_from: datetime
 
 
 @dataclass(frozen=True, slots=True)

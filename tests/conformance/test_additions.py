@@ -65,7 +65,7 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
         "[].retrying": {"type": "integer"},
         "[].dead": {"type": "integer"},
         "[].trend": {"type": "array"},
-        "[].trend_start": {"type": "string"},
+        "[].trend_from": {"type": "string"},
     },
 }
 # The glossary's words for keys of the contract, which stay as they are in the routes of

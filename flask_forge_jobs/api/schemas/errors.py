@@ -48,4 +48,4 @@ class ErrorGroupSchema(V1Schema):
     retrying = WholeNumber()
     dead = WholeNumber()
     trend = List(WholeNumber())
-    trend_start = Instant()
+    trend_from = Instant()

@@ -201,7 +201,7 @@ def _group(
         retrying=sum(int(part.retrying) for part in parts),
         dead=sum(int(part.dead) for part in parts),
         trend=[counts[start] for start in range(first, first + window.buckets)],
-        trend_start=from_micros(since),
+        trend_from=from_micros(since),
     )
 
 

@@ -13,7 +13,7 @@ from tests.support.jobs import enqueue, run
 
 KEYS = [
     "signature", "count", "kinds", "queues", "first_seen", "last_seen", "sample_id",
-    "message", "retrying", "dead", "trend", "trend_start",
+    "message", "retrying", "dead", "trend", "trend_from",
 ]  # fmt: skip
 
 

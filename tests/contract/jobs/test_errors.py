@@ -170,12 +170,12 @@ def test_a_trend_has_each_hour_or_day(storage: Storage, sql: Sql) -> None:
     day, week, month = (groups(storage, window)[0] for window in ErrorRange)
 
     assert day.trend == [0] * 21 + [2, 0, 1]
-    assert to_micros(day.trend_start) == (now_us // HOUR_US - 23) * HOUR_US
+    assert to_micros(day.trend_from) == (now_us // HOUR_US - 23) * HOUR_US
     assert (day.count, week.count, month.count) == (3, 6, 6)
     assert (len(week.trend), len(month.trend)) == (7, 30)
     assert sum(week.trend) == 6
     assert month.trend[-7:] == week.trend
-    assert to_micros(month.trend_start) == (now_us // DAY_US - 29) * DAY_US
+    assert to_micros(month.trend_from) == (now_us // DAY_US - 29) * DAY_US
     assert day.retrying == month.retrying == 6
     assert day.first_seen == month.first_seen
     assert from_micros(now_us - 50 * HOUR_US) < day.first_seen
