@@ -27,6 +27,11 @@ TESTS = ROOT / "tests"
 TESTED_ELSEWHERE: dict[str, str] = {
     "api/options": "test_extension.py, through the keys of an application",
     "exports": "test_architecture.py, with the package that shows it",
+    "handlers/explain_case": "handlers/test_explain.py, with the sentences",
+    "handlers/explain_jobs": "handlers/test_explain.py, on both backends",
+    "handlers/explain_queues": "handlers/test_explain.py, on both backends",
+    "model/evidence": "handlers/test_explain.py, with what reads it",
+    "storage/jobs/evidence": "handlers/test_explain.py, on both backends",
     "pytest_plugin": "testing/test_plugin.py, in runs of pytest",
     "tasks/coroutines": "tasks/test_decorator.py, with the tasks that need it",
     "tasks/declarations": "test_extension.py, as what ForgeJobs takes from it",

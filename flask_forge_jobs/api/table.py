@@ -11,6 +11,7 @@ from flask_forge_jobs.api.v1 import (
     description,
     enqueue,
     errors,
+    explain,
     health,
     me,
     rate_limits,
@@ -25,7 +26,7 @@ from flask_forge_jobs.api.v1 import series as v1_series
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
     activity, attention, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron,
-    v1_queues, enqueue, errors, health, me, rate_limits, workers,
+    v1_queues, enqueue, errors, explain, health, me, rate_limits, workers,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

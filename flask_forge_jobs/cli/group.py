@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import click
 
-_COMMANDS = ("audit", "db", "enqueue", "queue", "status", "token", "worker", "workers")
+_COMMANDS = (
+    "audit", "db", "enqueue", "explain", "queue", "status", "token", "worker",
+    "workers",
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -29,6 +32,8 @@ class LazyGroup(click.Group):
                 from flask_forge_jobs.cli.database import db_group as command
             case "enqueue":
                 from flask_forge_jobs.cli.enqueue import enqueue_command as command
+            case "explain":
+                from flask_forge_jobs.cli.explain import explain_command as command
             case "queue":
                 from flask_forge_jobs.cli.queue import queue_group as command
             case "status":

@@ -88,6 +88,20 @@ class RateLimitDefinition:
         check_rate_limit(self.capacity, self.refill_per_sec)
 
 
+_WAITS_FOR = "waits for the rate limit "
+
+
+def waits_for_rate_limit(scope: str) -> str:
+    """Return the last error of a job that waits for tokens of a bucket."""
+    return f"{_WAITS_FOR}{scope}"
+
+
+def awaited_rate_limit(last_error: str | None) -> str | None:
+    """Return the scope in a text of :func:`waits_for_rate_limit`, or None."""
+    text = last_error or ""
+    return text.removeprefix(_WAITS_FOR) if text.startswith(_WAITS_FOR) else None
+
+
 def check_scope(scope: object) -> str:
     """Return the name of a bucket; the rules for queue names apply."""
     return check_queue_name(scope, "scope")

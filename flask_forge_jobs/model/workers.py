@@ -16,6 +16,8 @@ _LATE_SLACK_S = 30.0
 MAX_SLOTS_PER_WORKER = 64
 # How long a lost worker is still shown.
 LOST_KEPT_S = 3600.0
+# Most characters of the kinds of a worker; one with more does not say what it knows.
+MAX_KINDS_LENGTH = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,28 @@ class WorkerProcess:
         host: Name of the machine or container.
         pid: Process id there.
         up_us: Microseconds since the worker started, by its monotonic clock.
+        threads: How many jobs it runs at once.
+        kinds: The kinds of its tasks, as :func:`kinds_to_text` returns them; None
+            if they are unchanged.
     """
 
     version: str | None = None
     host: str | None = None
     pid: int | None = None
     up_us: int = 0
+    threads: int | None = None
+    kinds: str | None = None
+
+
+def kinds_to_text(kinds: Iterable[str]) -> str:
+    """Return kinds as a worker stores them; none of them if they are too many."""
+    text = "\n".join(["", *kinds, ""])
+    return text if len(text) <= MAX_KINDS_LENGTH else ""
+
+
+def kinds_from_text(text: str | None) -> tuple[str, ...]:
+    """Return the kinds in the text of a worker; None has none."""
+    return tuple(filter(None, (text or "").split("\n")))
 
 
 def unserved_queues(names: Iterable[str], workers: Iterable[Worker]) -> list[str]:

@@ -28,6 +28,7 @@ from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.errors import ErrorStore
+from flask_forge_jobs.storage.jobs.evidence import EvidenceStore
 from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
@@ -161,6 +162,7 @@ class Storage:
     job_reader = cached_property[JobReader](lambda self: JobReader(self._timed))
     errors = cached_property[ErrorStore](lambda self: ErrorStore(self._executor))
     activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
+    evidence = cached_property[EvidenceStore](lambda self: EvidenceStore(self._timed))
     workers = cached_property[WorkerRegistry](
         lambda self: WorkerRegistry(self._executor)
     )

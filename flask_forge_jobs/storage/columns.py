@@ -12,6 +12,7 @@ from dataclasses import fields
 from operator import attrgetter
 
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
+from flask_forge_jobs.model.evidence import JobFacts
 from flask_forge_jobs.model.jobs import (
     FINAL,
     UNFINISHED,
@@ -71,6 +72,7 @@ def new_row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Value, 
 JOB = tuple(each.name for each in fields(Job))
 """The columns of a job as read, which are its fields."""
 SUMMARY = tuple(each.name for each in fields(JobSummary))
+_FACTS = tuple(each.name for each in fields(JobFacts))
 _QUEUE = tuple(each.name for each in fields(QueueSettings))
 SCHEDULE_DEFINITION = tuple(each.name for each in fields(ScheduleDefinition))
 """The first columns of a schedule as read; the others are its own fields."""
@@ -96,6 +98,7 @@ FRAGMENTS = {
     "copied_of_v": _list(f"v.{name}" for name in _COPIED),
     "job_columns": _shown(JOB),
     "summary_columns": _shown(SUMMARY),
+    "fact_columns": _shown(_FACTS),
     "queue_columns": _list(_QUEUE),
     "schedule_columns": _list(_SCHEDULE),
     "waiting": _list(f"'{status}'" for status in WAITING),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.dedupe_keys import shown_key
+from flask_forge_jobs.model.evidence import JobFacts
 from flask_forge_jobs.model.instants import (
     SECOND_US,
     from_micros,
@@ -95,6 +96,7 @@ def _reader(
     return read
 
 
+_FACTS_DECODED = {each.name for each in fields(JobFacts)} - {"dedupe_key"}
 _OF_SUMMARY: Mapping[str, Callable[[Any], object]] = {
     "status": JobStatus,
     "enqueued_at": from_micros,
@@ -111,6 +113,15 @@ job_from_row = _naming_damage(
     _reader(Job, error_history=error_history_from_text, **_OF_SUMMARY)
 )
 """Return the job of a row of ``get_job``."""
+facts_from_row = _naming_damage(
+    _reader(
+        JobFacts,
+        deferred=bool,
+        admitted_at=optional_from_micros,
+        **{key: each for key, each in _OF_SUMMARY.items() if key in _FACTS_DECODED},
+    )
+)
+"""Return the job of a row of ``job_facts``; its dedupe key is as stored."""
 queue_from_row = _reader(
     QueueSettings,
     paused=bool,

@@ -16,6 +16,7 @@ from typing import Any
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.limits import waits_for_rate_limit
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
@@ -246,7 +247,7 @@ class TaskContext:
             scope, tokens, has_waited=self.throttle_attempts > 0
         )
         if not taken.is_granted:
-            raise Snooze(taken.retry_after_s)
+            raise Snooze(taken.retry_after_s, waits_for_rate_limit(scope))
 
     def drain_rate_limit(self, scope: str, pause_s: float = 0.0) -> None:
         """Empty a bucket for all processes, for instance after a 429 response.

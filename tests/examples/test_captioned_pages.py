@@ -15,6 +15,7 @@ from tests.testing.test_plugin import run_pytest
 PAGES = [
     "coming_from.rst", "isolation.rst", "limit.rst", "monitor.rst", "results.rst",
     "signals.rst", "transactions.rst", "troubleshoot.rst", "unique.rst",
+    "../reference/explanations.rst",
 ]  # fmt: skip
 
 

@@ -44,6 +44,7 @@ NUMBERS |= {
 }
 NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
 NUMBERS |= {"done_days", "dead_days", "closed", "served_at", "fresh_us"}
+NUMBERS |= {"threads", "named", "most_ahead", "most_times", "scheduled_at"}
 NUMBERS |= {"retain_done_for_days", "retain_dead_for_days"}
 NUMBERS |= {"backoff_base_seconds", "backoff_max_seconds"}
 NUMBERS |= {
@@ -58,7 +59,7 @@ NUMBERS |= {
 NUMBERS |= {"edge_at", "day_at", "now_at", "usual_at", "usual_end", "usual_every"}
 NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s"}
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
-BOOLEANS |= {"was_cancelled", "by_user", "backoff_enabled"}
+BOOLEANS |= {"is_waiting", "was_cancelled", "by_user", "backoff_enabled"}
 BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead"}
 JSON = {"rows", "queues", "kinds", "statuses"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess, kinds_to_text
 from flask_forge_jobs.runtime.lease import Lease
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.plan import WorkerOptions
@@ -37,6 +38,39 @@ class Period:
         self.next_at = now + self.length_s
 
 
+class _Process:
+    """What a worker says of its process; of its kinds only if they have changed."""
+
+    def __init__(
+        self, threads: int, clock: Clock, kinds: Callable[[], list[str]]
+    ) -> None:
+        self._fixed = WorkerProcess(
+            version("flask-forge-jobs"),
+            socket.gethostname(),
+            os.getpid(),
+            threads=threads,
+        )
+        self._clock = clock
+        self._began = clock.since_boot()
+        self._kinds_now = kinds
+        self._kinds: list[str] = []
+        self._shown_kinds: list[str] | None = None
+
+    def now(self) -> WorkerProcess:
+        """Return what to show now."""
+        self._kinds = self._kinds_now()
+        has_changed = self._kinds != self._shown_kinds
+        return replace(
+            self._fixed,
+            up_us=int((self._clock.since_boot() - self._began) * SECOND_US),
+            kinds=kinds_to_text(self._kinds) if has_changed else None,
+        )
+
+    def shown(self) -> None:
+        """Note that it is stored."""
+        self._shown_kinds = self._kinds
+
+
 class Registration:
     """Shows a worker, its slots and how long ago each of its duties was done."""
 
@@ -50,13 +84,11 @@ class Registration:
         *,
         duties: Iterable[Duty],
         longest_s: float,
+        kinds: Callable[[], list[str]] = list,
     ) -> None:
         self._workers = workers
         self._worker = worker_id, options.name, options.queue_names
-        self._process = WorkerProcess(
-            version("flask-forge-jobs"), socket.gethostname(), os.getpid()
-        )
-        self._began = lease.clock.since_boot()
+        self._process = _Process(options.threads, lease.clock, kinds)
         self._handover = handover
         self._lease = lease
         self._duties = duties
@@ -70,8 +102,7 @@ class Registration:
         report = self._handover.slot_reports(who[0])
         has_changed = report != self._reported
         ages = [duty.age for duty in self._duties]
-        up_s = self._lease.clock.since_boot() - self._began
-        process = replace(self._process, up_us=int(up_s * SECOND_US))
+        process = self._process.now()
         if is_due or (has_changed and self._report.is_due(now)):
             self._workers.beat(*who, report, ages, process=process)
             self._reported = report
@@ -80,6 +111,7 @@ class Registration:
             self._workers.show(*who, ages, process=process)
         else:
             return False
+        self._process.shown()
         self._show.done(now)
         self._lease.shown_at = now
         return True

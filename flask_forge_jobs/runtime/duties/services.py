@@ -59,6 +59,7 @@ class Services:
             lease,
             duties=duties,
             longest_s=beat_period_s(lease.length_s),
+            kinds=plan.registry.kinds,
         )
         self._supervisor = _supervisor(
             plan, worker_id, lease, handover, settings=settings, notify=notify

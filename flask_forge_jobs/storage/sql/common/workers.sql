@@ -3,17 +3,19 @@
 -- name: beat_worker
 INSERT INTO forge_worker (
     worker_id, heartbeat_at, worker_name, queues, services, started_at, version, host,
-    pid
+    pid, threads, kinds
 )
 VALUES (
     :worker_id, :now, :worker_name, :queues, :services, :now - :up_us, :version, :host,
-    :pid
+    :pid, :threads, :kinds
 )
 ON CONFLICT (worker_id) DO UPDATE SET
     heartbeat_at = excluded.heartbeat_at,
     worker_name = excluded.worker_name,
     queues = excluded.queues,
     services = excluded.services,
+    -- Given only when they have changed.
+    kinds = COALESCE(excluded.kinds, forge_worker.kinds),
     lost_at = NULL
 
 -- name: beat_slots

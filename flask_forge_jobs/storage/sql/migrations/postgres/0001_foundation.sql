@@ -334,6 +334,9 @@ CREATE TABLE forge_worker (
     queues       TEXT,
     -- The age of each service's last tick at the heartbeat.
     services     TEXT,
+    threads      INTEGER,
+    -- The kinds of its tasks, each between two line feeds; empty if too many.
+    kinds        TEXT,
     started_at   BIGINT  NOT NULL,
     -- Of the package; NULL of a worker that did not say, as host and pid.
     version      TEXT,

@@ -1,0 +1,37 @@
+"""Explanations of a job and of a queue."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.routes import JOB_PATH, QUEUE_PATH, Reach, Route
+from flask_forge_jobs.api.schemas.sentences import SentenceSchema
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import explain
+
+_SENTENCE = SentenceSchema()
+
+
+def explain_job(api: Api, job_id: str) -> Response:
+    """Explain why a job does not run, what it does, or how it ended."""
+    return api.answer(explain.explain_job(api.storage, job_id, api.scope.queues))
+
+
+def explain_queue(api: Api, name: str) -> Response:
+    """Explain whether the jobs of a queue run, and if not, why."""
+    return api.answer(explain.explain_queue(api.storage, name, api.scope.queues))
+
+
+ROUTES = (
+    Route(
+        method="GET", path=f"{JOB_PATH}/explain", endpoint="v1_explain_job",
+        view=explain_job, permission=Permission.READ, reach=Reach.JOB,
+        answer=_SENTENCE, errors=(404,), is_compared=False,
+    ),
+    Route(
+        method="GET", path=f"{QUEUE_PATH}/explain", endpoint="v1_explain_queue",
+        view=explain_queue, permission=Permission.READ, reach=Reach.QUEUE,
+        answer=_SENTENCE, errors=(404,), is_compared=False,
+    ),
+)  # fmt: skip

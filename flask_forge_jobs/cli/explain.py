@@ -1,0 +1,45 @@
+"""``flask forge-jobs explain``: why a job or a queue does not run."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from flask_forge_jobs.api.response import dumper, encode
+from flask_forge_jobs.api.schemas.sentences import SentenceSchema
+from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.handlers import explain
+from flask_forge_jobs.model.sentences import Sentence
+from flask_forge_jobs.state import current
+from flask_forge_jobs.storage.base import Storage
+
+_DUMP = dumper(SentenceSchema())
+
+
+@click.command("explain")
+@click.argument("name", metavar="ID|QUEUE")
+@click.option("--json", "is_json", is_flag=True, help="Print it with its evidence.")
+@within_application
+def explain_command(*, name: str, is_json: bool) -> None:
+    """Explain a job or a queue in one sentence.
+
+    Below it stands the request that helps, if there is one.
+    """
+    sentence = _explained(current().storage, name)
+    if is_json:
+        click.echo(encode(_DUMP(sentence)))
+        return
+    click.echo(sentence.text)
+    action = sentence.action
+    if action is not None:
+        body = "" if action.body is None else f" {json.dumps(action.body)}"
+        click.echo(f"{action.label}: {action.method} {action.path}{body}")
+
+
+def _explained(storage: Storage, name: str) -> Sentence:
+    try:
+        return explain.explain_job(storage, name)
+    except JobNotFoundError:
+        return explain.explain_queue(storage, name)

@@ -1,0 +1,82 @@
+"""Explains a job or a queue: one sentence, its evidence, and the action that helps.
+
+A sentence is the answer of the first rule that has one. A caller that is limited to
+some queues learns nothing of others: their jobs have no name and no number, and of a
+kind that is unknown only the kinds of its own queues are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
+
+from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.handlers import explain_jobs, explain_queues
+from flask_forge_jobs.handlers.explain_case import Case, JobCase
+from flask_forge_jobs.handlers.jobs import require_possible_id
+from flask_forge_jobs.handlers.queues import get_queue
+from flask_forge_jobs.model.sentences import Sentence
+from flask_forge_jobs.storage.base import Storage
+
+C = TypeVar("C", bound=Case)
+
+
+def explain_job(
+    storage: Storage, job_id: str, queues: Collection[str] | None = None
+) -> Sentence:
+    """Explain why a job does not run, what it does, or how it ended.
+
+    Args:
+        storage: The stores; it is read twice.
+        job_id: The job.
+        queues: All that the caller may know; None means every queue.
+
+    Raises:
+        JobNotFoundError: No job has this id.
+    """
+    require_possible_id(job_id)
+    try:
+        job, queue = storage.evidence.job(job_id)
+        around = storage.evidence.around_job(job, queues)
+    except MigrationError as error:
+        return _of_schema(error)
+    case = JobCase(queue, around, storage.database.known_version, queues, job=job)
+    return _first(explain_jobs.RULES[job.status], case)
+
+
+def explain_queue(
+    storage: Storage, name: str, queues: Collection[str] | None = None
+) -> Sentence:
+    """Explain whether the jobs of a queue run, and if not, why.
+
+    Arguments as for :func:`explain_job`.
+
+    Raises:
+        QueueNotFoundError: No queue has this name.
+    """
+    try:
+        overview = get_queue(storage, name)
+        around = storage.evidence.around_queue(name)
+    except MigrationError as error:
+        return _of_schema(error)
+    case = Case(
+        overview.settings,
+        around,
+        storage.database.known_version,
+        queues,
+        overview.counts,
+        overview.oldest_due_age_s,
+    )
+    return _first(explain_queues.RULES, case)
+
+
+def _first(rules: Iterable[Callable[[C], Sentence | None]], case: C) -> Sentence:
+    for rule in rules:
+        sentence = rule(case)
+        if sentence is not None:
+            return sentence
+    raise AssertionError("the last rule always has a sentence")
+
+
+def _of_schema(error: MigrationError) -> Sentence:
+    return Sentence("schema_misfit", f"The schema does not fit: {error}.", {})

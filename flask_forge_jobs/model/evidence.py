@@ -1,0 +1,110 @@
+"""Evidence: what is known of a job or a queue that does not run, to explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flask_forge_jobs.model.histograms import Histogram
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.limits import RateLimit
+
+# Jobs before another one are counted no further.
+MAX_AHEAD = 10_000
+# Jobs that are named as holders of a limit or of slots.
+MAX_NAMED_JOBS = 20
+# The latest buckets of ten seconds with runs of a kind, for its usual run time.
+MAX_RUN_TIMES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What a job's row says of its fate; instants are UTC."""
+
+    id: str
+    queue_name: str
+    kind: str
+    status: JobStatus
+    priority: int
+    attempts: int
+    max_attempts: int
+    enqueued_at: datetime
+    scheduled_at: datetime
+    deferred: bool
+    started_at: datetime | None
+    completed_at: datetime | None
+    last_error: str | None
+    slot_id: str | None
+    worker_id: str | None
+    dedupe_key: str | None
+    claims: int
+    throttle_attempts: int
+    concurrency_key: str | None
+    admitted_at: datetime | None
+    cancel_requested_at: datetime | None
+    cancel_reason: str | None
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWorker:
+    """A worker that is live, silent or lost.
+
+    ``knows_kind`` is None if it does not say, and ``kinds`` are only given if it is
+    False. ``slots`` are those of the queue; ``running`` counts all its jobs and
+    ``running_here`` those of the queue.
+    """
+
+    worker_id: str
+    label: str
+    host: str | None
+    queues: Sequence[str]
+    kinds: Sequence[str]
+    seen_at: datetime
+    is_live: bool
+    threads: int | None
+    knows_kind: bool | None
+    slots: int
+    running: int
+    running_here: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no job of the queue could start there now."""
+        has_thread = self.threads is None or self.running < self.threads
+        return not has_thread or self.running_here >= self.slots
+
+
+@dataclass(frozen=True, slots=True)
+class NamedJob:
+    """A job that holds something; ``since`` is its start, if it runs."""
+
+    id: str
+    queue_name: str
+    kind: str
+    since: datetime | None = None
+    worker_id: str | None = None
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What surrounds a job or a queue, at one moment of the database's clock.
+
+    ``started`` jobs of the queue have started since ``counted_since``, within an hour.
+    ``ahead`` jobs start before this one; no more than ``MAX_AHEAD`` + 1 are counted.
+    """
+
+    now: datetime
+    schema_version: int = 0
+    oldest_reader: int = 0
+    workers: list[KnownWorker] = field(default_factory=list)
+    running: list[NamedJob] = field(default_factory=list)
+    holders: list[NamedJob] = field(default_factory=list)
+    key_holder: NamedJob | None = None
+    ahead: int = 0
+    started: int = 0
+    counted_since: datetime | None = None
+    run_times: Histogram = field(default_factory=Histogram)
+    rate_limit: RateLimit | None = None
+    own_kinds: set[str] = field(default_factory=set)

@@ -1,0 +1,162 @@
+"""EvidenceStore: reads what explains a job or a queue, in two round trips."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import fields
+from typing import Any
+
+from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.model.evidence import (
+    MAX_AHEAD,
+    MAX_NAMED_JOBS,
+    MAX_RUN_TIMES,
+    Evidence,
+    JobFacts,
+    KnownWorker,
+    NamedJob,
+)
+from flask_forge_jobs.model.histograms import Histogram
+from flask_forge_jobs.model.instants import (
+    SECOND_US,
+    from_micros,
+    optional_from_micros,
+    to_micros,
+)
+from flask_forge_jobs.model.jobs import WAITING
+from flask_forge_jobs.model.limits import RateLimit, awaited_rate_limit
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
+from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
+from flask_forge_jobs.storage.rows import facts_from_row, queue_from_row
+
+_FACTS = len(fields(JobFacts))
+_NO_JOB: dict[str, Parameter] = {
+    "id": None, "kind": None, "line": None, "concurrency_key": None, "dedupe_key": None,
+    "priority": None, "scheduled_at": None, "is_waiting": False, "scope": None,
+}  # fmt: skip
+
+
+class EvidenceStore:
+    """Reads what surrounds a job or a queue."""
+
+    def __init__(self, database: Executor) -> None:
+        self._database = database
+
+    def job(self, job_id: str) -> tuple[JobFacts, QueueSettings]:
+        """Return a job and the settings of its queue, by default the defaults.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        rows = self._database.read_one("job_facts", id=job_id)
+        if not rows:
+            raise JobNotFoundError(job_id)
+        job, queue = facts_from_row(rows[0][:_FACTS]), rows[0][_FACTS:]
+        is_known = queue[0] is not None
+        return job, queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
+
+    def around_job(self, job: JobFacts, queues: Collection[str] | None) -> Evidence:
+        """Return what surrounds a job; ``queues`` are the caller's, None means all."""
+        return self._evidence(
+            job.queue_name,
+            queues,
+            {
+                "id": job.id,
+                "kind": job.kind,
+                "line": f"\n{job.kind}\n",
+                "concurrency_key": job.concurrency_key,
+                "dedupe_key": job.dedupe_key if job.status.is_final else None,
+                "priority": job.priority,
+                "scheduled_at": to_micros(job.scheduled_at),
+                "is_waiting": job.status in WAITING,
+                "scope": awaited_rate_limit(job.last_error),
+            },
+        )
+
+    def around_queue(self, name: str) -> Evidence:
+        """Return what surrounds a queue."""
+        return self._evidence(name, None, _NO_JOB | {"is_waiting": True})
+
+    def _evidence(
+        self,
+        queue_name: str,
+        queues: Collection[str] | None,
+        job: dict[str, Parameter],
+    ) -> Evidence:
+        rows = self._database.read_one(
+            "evidence",
+            queue_name=queue_name,
+            rows=encode_names("name", sorted(queues or ())),
+            within_us=int(LIVE_WITHIN_S * SECOND_US),
+            named=MAX_NAMED_JOBS,
+            most_ahead=MAX_AHEAD + 1,
+            most_times=MAX_RUN_TIMES,
+            **job,
+        )
+        sorts: defaultdict[str, list[Row]] = defaultdict(list)
+        for sort, *values in rows:
+            sorts[sort].append(tuple(values))
+        return _evidence_of(sorts)
+
+
+def _evidence_of(sorts: defaultdict[str, list[Row]]) -> Evidence:
+    now_us = sorts["now"][0][5]
+    found = Evidence(from_micros(now_us))
+    for row in sorts["schema"]:
+        found.schema_version, found.oldest_reader = row[5:7]
+    found.workers = [
+        _worker(row, is_live=sort == "live")
+        for sort in ("live", "gone")
+        for row in sorts[sort]
+    ]
+    found.running = [_named(row) for row in sorts["running"]]
+    found.holders = [_named(row) for row in sorts["holder"]]
+    for row in sorts["key_holder"]:
+        found.key_holder = _named(row)
+    found.ahead = int(sorts["ahead"][0][5])
+    started, since_us = sorts["rate"][0][5:7]
+    found.started = started or 0
+    found.counted_since = optional_from_micros(since_us)
+    found.run_times = _merged([row[0] for row in sorts["run_times"]])
+    for scope, refill, tokens, _, _, capacity, refilled_at, *_ in sorts["rate_limit"]:
+        found.rate_limit = RateLimit(
+            scope, capacity, float(refill), float(tokens), refilled_at, now_us
+        )
+    found.own_kinds = {row[0] for row in sorts["kind"]}
+    return found
+
+
+def _worker(row: Sequence[Any], *, is_live: bool) -> KnownWorker:
+    (
+        worker_id, label, host, queues, kinds, seen_at, threads, knows, slots, running,
+        running_here,
+    ) = row  # fmt: skip
+    return KnownWorker(
+        worker_id=worker_id,
+        label=label,
+        host=host,
+        queues=tuple((queues or "").split(",")),
+        kinds=kinds_from_text(kinds),
+        seen_at=from_micros(seen_at),
+        is_live=is_live,
+        threads=threads,
+        knows_kind=None if knows is None else knows > 0,
+        slots=slots or 0,
+        running=running or 0,
+        running_here=running_here or 0,
+    )
+
+
+def _named(row: Sequence[Any]) -> NamedJob:
+    job_id, queue_name, kind, worker_id, _, since_us, *_ = row
+    return NamedJob(job_id, queue_name, kind, optional_from_micros(since_us), worker_id)
+
+
+def _merged(texts: Sequence[str]) -> Histogram:
+    histogram = Histogram()
+    for text in texts:
+        if text:
+            histogram.merge_text(text)
+    return histogram

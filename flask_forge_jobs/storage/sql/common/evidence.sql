@@ -1,0 +1,145 @@
+-- Why a job does not run: two statements, so two round trips.
+
+-- name: job_facts
+-- The job and the settings of its queue, which may have none.
+SELECT job.*, queue.*
+FROM (
+    SELECT /* use fact_columns */
+    FROM forge_job
+    WHERE id = :id
+) AS job
+LEFT JOIN (
+    SELECT /* use queue_columns */
+    FROM forge_queue
+) AS queue ON queue.name = job.queue_name
+
+-- fragment: live
+heartbeat_at >= :now - :within_us
+
+-- name: evidence
+-- Rows of several sorts, which the first column tells apart.
+SELECT
+    'now' AS sort, CAST(NULL AS TEXT) AS a, CAST(NULL AS TEXT) AS b,
+    CAST(NULL AS TEXT) AS c, CAST(NULL AS TEXT) AS d, CAST(NULL AS TEXT) AS e,
+    CAST(:now AS BIGINT) AS n1, CAST(NULL AS BIGINT) AS n2, CAST(NULL AS BIGINT) AS n3,
+    CAST(NULL AS BIGINT) AS n4, CAST(NULL AS BIGINT) AS n5, CAST(NULL AS BIGINT) AS n6
+UNION ALL
+SELECT
+    'schema', NULL, NULL, NULL, NULL, NULL,
+    version, oldest_reader, NULL, NULL, NULL, NULL
+FROM (
+    SELECT version, oldest_reader
+    FROM forge_schema
+    ORDER BY version DESC
+    LIMIT 1
+) AS newest
+UNION ALL
+-- The kinds only of a worker that lacks the one that is asked for.
+SELECT * FROM (
+    SELECT
+        CASE WHEN /* use live */ AND lost_at IS NULL THEN 'live' ELSE 'gone' END,
+        worker.worker_id, COALESCE(worker_name, worker.worker_id), host, queues,
+        CASE
+            WHEN LENGTH(REPLACE(kinds, :line, '')) = LENGTH(kinds) THEN kinds
+        END,
+        heartbeat_at, threads,
+        CASE
+            WHEN kinds = '' THEN NULL
+            ELSE LENGTH(kinds) - LENGTH(REPLACE(kinds, :line, ''))
+        END,
+        own.slots, busy.jobs, busy.own_jobs
+    FROM forge_worker AS worker
+    LEFT JOIN (
+        SELECT worker_id, COUNT(*) AS slots
+        FROM forge_slot
+        WHERE queue_name = :queue_name AND /* use live */
+        GROUP BY worker_id
+    ) AS own ON own.worker_id = worker.worker_id
+    LEFT JOIN (
+        -- Served by forge_job_running.
+        SELECT
+            worker_id, COUNT(*) AS jobs,
+            COUNT(CASE WHEN queue_name = :queue_name THEN 1 END) AS own_jobs
+        FROM forge_job
+        WHERE status = 'in_progress'
+        GROUP BY worker_id
+    ) AS busy ON busy.worker_id = worker.worker_id
+    ORDER BY heartbeat_at DESC
+    LIMIT 500
+) AS worker
+UNION ALL
+-- Served by forge_job_running.
+SELECT
+    'running', id, queue_name, kind, worker_id, NULL,
+    started_at, NULL, NULL, NULL, NULL, NULL
+FROM (
+    SELECT id, queue_name, kind, worker_id, started_at
+    FROM forge_job
+    WHERE status = 'in_progress' AND :is_waiting
+    ORDER BY CASE WHEN queue_name = :queue_name THEN 0 ELSE 1 END, started_at
+    LIMIT :named
+) AS running
+UNION ALL
+-- Served by forge_job_concurrency.
+SELECT
+    'holder', id, queue_name, kind, worker_id, NULL,
+    started_at, NULL, NULL, NULL, NULL, NULL
+FROM (
+    SELECT id, queue_name, kind, worker_id, started_at
+    FROM forge_job
+    WHERE concurrency_key = :concurrency_key AND concurrency_key IS NOT NULL
+        AND status = 'in_progress' AND admitted_at = started_at
+    LIMIT :named
+) AS holder
+UNION ALL
+-- Served by forge_job_dedupe.
+SELECT
+    'key_holder', id, queue_name, kind, NULL, NULL, started_at, NULL, NULL, NULL, NULL, NULL
+FROM forge_job
+WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
+    AND status IN (/* use unfinished */) AND id <> :id
+UNION ALL
+-- Served by forge_job_claim.
+SELECT 'ahead', NULL, NULL, NULL, NULL, NULL, COUNT(*), NULL, NULL, NULL, NULL, NULL
+FROM (
+    SELECT id
+    FROM forge_job
+    WHERE :is_waiting AND queue_name = :queue_name
+        AND status IN (/* use waiting */) AND NOT deferred
+        AND (priority, scheduled_at, id) < (:priority, :scheduled_at, :id)
+    ORDER BY priority, scheduled_at, id
+    LIMIT :most_ahead
+) AS before
+UNION ALL
+-- Served by the primary key, as the next one.
+SELECT
+    'rate', NULL, NULL, NULL, NULL, NULL,
+    CAST(SUM(started) AS BIGINT), MIN(bucket_start), NULL, NULL, NULL, NULL
+FROM forge_metric
+WHERE level = 10 AND queue_name = :queue_name AND kind = ''
+    AND bucket_start >= :now - 3600000000
+UNION ALL
+SELECT
+    'run_times', run_times, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM (
+    SELECT run_times
+    FROM forge_metric
+    WHERE level = 10 AND queue_name = :queue_name AND kind = :kind
+        AND bucket_start >= :now - 3600000000
+    ORDER BY bucket_start DESC
+    LIMIT :most_times
+) AS run_times
+UNION ALL
+-- The numbers with a fraction as texts.
+SELECT
+    'rate_limit', scope, CAST(refill_per_sec AS TEXT), CAST(tokens AS TEXT), NULL, NULL,
+    capacity, last_refilled_at, NULL, NULL, NULL, NULL
+FROM forge_rate_limit
+WHERE scope = :scope
+UNION ALL
+SELECT 'kind', kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM (
+    SELECT DISTINCT kind
+    FROM forge_job_count
+    WHERE queue_name IN (SELECT v.name FROM /* rows v: name text */)
+) AS own
