@@ -30,7 +30,7 @@ BEGIN = SessionSettings(10_000, 12_000).write.unconfigured
 # Parameters that are neither text nor NULL.
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
-NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key"}
+NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}

@@ -171,7 +171,7 @@ def _complete(
         return []
     names = encode_names("name", (each.signature for each in groups))
     parts: defaultdict[str, list[_Part]] = defaultdict(list)
-    for row in transaction.all("error_parts", rows=names, **scope):
+    for row in transaction.all("error_parts", rows=names, since=since, **scope):
         part = _Part._make(row)
         parts[part.signature].append(part)
     return [_group(each, parts[each.signature], since, window) for each in groups]

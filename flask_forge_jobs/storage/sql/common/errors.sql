@@ -106,7 +106,8 @@ DELETE FROM forge_error
 WHERE failures = 0 AND retrying = 0 AND dead = 0
 
 -- fragment: range_start
-:now / :width_us * :width_us - :before_us
+-- A query of its own, which runs once: PostgreSQL would compute it for each row.
+(SELECT :now / :width_us * :width_us - :before_us)
 
 -- fragment: error_scope
 (:any_queue OR queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */))
@@ -181,13 +182,16 @@ FROM forge_error_change
 WHERE signature IN (SELECT v.name FROM /* rows v: name text */)
     AND /* use error_scope */
 UNION ALL
+/* use trends */
+
+-- fragment: trends
 SELECT
     'bucket', signature, '', '', SUM(failures), bucket_start / :width_us * :width_us,
     0, 0, 0, NULL, NULL
 FROM forge_error_bucket
 WHERE width_s IN (3600, :width_s)
     AND signature IN (SELECT v.name FROM /* rows v: name text */)
-    AND bucket_start >= /* use range_start */
+    AND bucket_start >= :since
     AND /* use error_scope */
 GROUP BY signature, bucket_start / :width_us * :width_us
 

@@ -1,0 +1,38 @@
+-- fragment: trends
+-- A range of the primary key for each signature; a join by hash would read all buckets.
+SELECT
+    'bucket', v.name, '', '', trend.failures, trend.bucket_start, 0, 0, 0, NULL, NULL
+FROM /* rows v: name text */
+CROSS JOIN LATERAL (
+    SELECT
+        SUM(failures)::bigint AS failures,
+        bucket_start / :width_us * :width_us AS bucket_start
+    FROM forge_error_bucket
+    WHERE width_s IN (3600, :width_s) AND signature = v.name
+        AND bucket_start >= :since
+        AND /* use error_scope */
+    GROUP BY 2
+) AS trend
+
+-- fragment: error_groups
+-- All buckets of a range at once: a look-up for each total would take twice as long.
+SELECT signature, SUM(failures) AS failures, MAX(last_at) AS last_at
+FROM (
+    SELECT signature, CASE WHEN :is_month THEN failures ELSE 0 END AS failures, last_at
+    FROM forge_error
+    WHERE /* use error_scope */
+    UNION ALL
+    SELECT signature, SUM(failures)::bigint, NULL
+    FROM forge_error_bucket
+    WHERE NOT :is_month AND width_s IN (3600, :width_s)
+        AND bucket_start >= /* use range_start */
+        AND /* use error_scope */
+    GROUP BY signature
+    UNION ALL
+    SELECT
+        signature, CASE WHEN at >= /* use range_start */ THEN failures ELSE 0 END, at
+    FROM forge_error_change
+    WHERE failures > 0 AND /* use error_scope */
+) AS counted
+GROUP BY signature
+HAVING SUM(failures) > 0
