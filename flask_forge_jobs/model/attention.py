@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from flask_forge_jobs.model.proportions import Failures
 from flask_forge_jobs.model.queues import QueueCounts
@@ -72,6 +73,14 @@ class KindFacts:
     error: str | None = None
 
 
+class Rescued(NamedTuple):
+    """How many jobs of a queue a lost worker left, and how many of them are dead."""
+
+    queue_name: str
+    jobs: int
+    dead: int
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """A worker, live or lost within the last hour.
@@ -86,6 +95,7 @@ class WorkerFacts:
     silent_s: float = 0.0
     services: tuple[ServiceAge, ...] = ()
     is_lost: bool = False
+    rescued: tuple[Rescued, ...] = ()
 
     @property
     def label(self) -> str:
@@ -205,6 +215,9 @@ class Facts:
                 worker,
                 queues=tuple(name for name in worker.queues if name in names),
                 services=(),
+                rescued=tuple(
+                    each for each in worker.rescued if each.queue_name in names
+                ),
             )
             for worker in self.workers
         ]

@@ -18,6 +18,7 @@ from flask_forge_jobs.model.attention import (
     LimitFacts,
     OpenTransaction,
     QueueFacts,
+    Rescued,
     ScheduleFacts,
     WorkerFacts,
 )
@@ -76,9 +77,9 @@ class AttentionReader:
         now_us, *lists, version, oldest_reader = row
         schema = SchemaVersions(version, self._whole.known_version, oldest_reader)
         parsed = [_rows(each) for each in lists]
-        (queues, counts, waits, slots, workers, runs) = parsed[:6]
-        (schedules, limits, times, transactions) = parsed[6:]
-        of_workers = [_worker(each) for each in workers]
+        queues, counts, waits, slots, workers, rescued, *others = parsed
+        runs, schedules, limits, times, transactions = others
+        of_workers = _workers(workers, rescued)
         database = DatabaseFacts(
             schema_fault=_fault(schema),
             schema_stored=schema.stored,
@@ -97,16 +98,19 @@ class AttentionReader:
             database=database,
         )
 
-    def newest_errors(self, kinds: Iterable[KindFacts]) -> dict[tuple[str, str], str]:
-        """Return the error of a failed, else of a dead job, by queue and kind."""
+    def common_errors(self, kinds: Iterable[KindFacts]) -> dict[tuple[str, str], str]:
+        """Return the most common error of the last hours, by queue and kind.
+
+        It is a signature, as in ``/v1/errors``.
+        """
         rows = encode_rows(
             {"queue_name": each.queue_name, "kind": each.kind} for each in kinds
         )
-        found = self._database.read_one("newest_errors", rows=rows)
+        found = self._database.read_one("common_errors", rows=rows)
+        # The last one of equal names is the most common.
         return {
             (queue_name, kind): error
-            for queue_name, kind, failed, dead in found
-            if (error := failed or dead)
+            for queue_name, kind, error, _ in sorted(found, key=itemgetter(3, 2))
         }
 
     def _write_locked_s(self, workers: Sequence[WorkerFacts]) -> float | None:
@@ -285,13 +289,26 @@ class _Ends(NamedTuple):
 _NO_ENDS = _Ends()
 
 
-def _worker(row: Row) -> WorkerFacts:
+def _workers(workers: Iterable[Row], rescued: Iterable[Row]) -> list[WorkerFacts]:
+    left: dict[str, list[Rescued]] = {}
+    for worker_id, queue_name, jobs, dead in rescued:
+        left.setdefault(worker_id, []).append(Rescued(queue_name, int(jobs), int(dead)))
+    return [_worker(row, left.get(row[0], ())) for row in workers]
+
+
+def _worker(row: Row, rescued: Sequence[Rescued]) -> WorkerFacts:
     worker_id, name, queues, silent_us, services, lost = row
     silent_s = max(int(silent_us), 0) / SECOND_US
     ages = service_ages_from_text(services, silent_s) if services else ()
     names = tuple(queues.split(",")) if queues else ()
     return WorkerFacts(
-        worker_id, name, names, silent_s, tuple(ages), is_lost=bool(lost)
+        id=worker_id,
+        name=name,
+        queues=names,
+        silent_s=silent_s,
+        services=tuple(ages),
+        is_lost=bool(lost),
+        rescued=tuple(rescued),
     )
 
 

@@ -22,8 +22,9 @@ from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.workers import ServiceAge, SlotReport
 from flask_forge_jobs.storage import attention
 from flask_forge_jobs.storage.base import Storage
+from tests.support.failing import fail
 from tests.support.figures import PastProcess
-from tests.support.jobs import claim_one, enqueue, run
+from tests.support.jobs import claim_one, enqueue, rescue_all, run
 from tests.support.runtimes import HeldTask, registry_of, running
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -146,7 +147,7 @@ def test_two_reads_at_most_and_none_of_jobs(
 
     assert codes(storage, sql)
 
-    assert asked == [("read_one", "attention"), ("read_one", "newest_errors")]
+    assert asked == [("read_one", "attention"), ("read_one", "common_errors")]
 
 
 # -- each sentence -----------------------------------------------------------------
@@ -240,27 +241,48 @@ def fails_much(storage: Storage, sql: Sql) -> None:
     past.runs("mail", "send", [10] * 200, retried=2)
     past.clock.move(26 * 3600 - 60)
     past.runs("mail", "send", [10] * 20, retried=20, dead=2)
-    enqueue(storage, "send", queue_name="mail")
-    run(storage, Failed("GatewayTimeout: no answer in 30 s"), queue_name="mail")
     serve(storage, "mail")
 
 
 def test_a_kind_that_fails_more_than_usual(storage: Storage, sql: Sql) -> None:
     fails_much(storage, sql)
+    for message in ("no answer in 30 s", "no answer in 31 s", "refused"):
+        fail(storage, Failed(message), "mail", "send")
 
     [sentence] = said(storage, sql).sentences
 
     assert sentence.code == "kind_fails"
     assert sentence.text.startswith("send fails more than usual: ")
-    assert sentence.text.endswith("Most say GatewayTimeout: no answer in <n> s.")
+    assert sentence.text.endswith("Most say no answer in <n> s.")
 
 
-def test_the_error_of_a_dead_job_without_failed_ones(storage: Storage) -> None:
-    enqueue(storage, "send", queue_name="mail")
-    run(storage, Dead("rejected"), queue_name="mail")
-    kinds = [KindFacts("mail", "send"), KindFacts("mail", "none")]
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_the_most_common_error_of_each_kind(storage: Storage, is_folded: bool) -> None:
+    for queue_name, kind, message in (
+        ("mail", "send", "one"),
+        ("mail", "send", "two"),
+        ("mail", "send", "two"),
+        ("bank", "send", "three"),
+        ("mail", "other", "four"),
+    ):
+        fail(storage, Dead(message), queue_name, kind)
+    if is_folded:
+        storage.errors.fold()
+    asked = [
+        KindFacts("mail", "send"), KindFacts("bank", "send"), KindFacts("mail", "none")
+    ]  # fmt: skip
 
-    assert storage.attention.newest_errors(kinds) == {("mail", "send"): "rejected"}
+    assert storage.attention.common_errors(asked) == {
+        ("mail", "send"): "two",
+        ("bank", "send"): "three",
+    }
+
+
+def test_an_error_of_long_ago_is_not_common_now(storage: Storage, sql: Sql) -> None:
+    fail(storage, Dead("old"), "mail", "send")
+    sql.run("UPDATE forge_error_change SET at = at - 7300000000")
+
+    assert storage.attention.common_errors([KindFacts("mail", "send")]) == {}
 
 
 def test_a_schedule_that_failed_and_one_that_is_late(
@@ -281,7 +303,24 @@ def test_a_schedule_that_failed_and_one_that_is_late(
     assert texts[1].endswith(": no room.")
 
 
-def test_a_lost_worker(storage: Storage, sql: Sql) -> None:
+def test_a_lost_worker_and_its_jobs(storage: Storage, sql: Sql) -> None:
+    """The jobs are rescued as the reaper does."""
+    for _ in range(2):
+        enqueue(storage, "send", queue_name="mail", max_attempts=1)
+    storage.jobs.claim("mail", "L", 2)
+    storage.workers.beat("L", "worker-2", ["mail"], [])
+    serve(storage, "mail")
+    assert rescue_all(storage) == 2
+    storage.workers.reap(["L"])
+
+    [sentence] = said(storage, sql).sentences
+
+    assert sentence.code == "worker_lost"
+    assert sentence.text.startswith("worker-2 is lost: ")
+    assert (sentence.evidence["rescued"], sentence.evidence["dead"]) == (2, 2)
+
+
+def test_a_worker_that_is_silent(storage: Storage, sql: Sql) -> None:
     serve(storage, "mail")
     sql.age(61)
 

@@ -75,7 +75,7 @@ SERVED_BY = {
     "snapshot": r"forge_job_claim\b[\s\S]*\bforge_job_deferred",
     "next_due": "forge_job_deferred",
     "attention": "forge_metric_time",
-    "newest_errors": "forge_job_list",
+    "common_errors": "forge_error_kind",
     "cancelled": "forge_job_cancelled",
     "listed_desc": "forge_job_list",
     "listed_asc": "forge_job_list",

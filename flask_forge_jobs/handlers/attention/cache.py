@@ -14,7 +14,6 @@ from flask_forge_jobs.handlers.attention.kinds import is_failing
 from flask_forge_jobs.handlers.attention.report import Report, report
 from flask_forge_jobs.model.attention import DatabaseFacts, Facts
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.signatures import signature
 from flask_forge_jobs.storage.base import Storage
 
 KEPT_S = 1.0
@@ -39,9 +38,9 @@ def look(storage: Storage, at: datetime) -> Facts:
     )[:MAX_FAILING]
     if not failing:
         return facts
-    errors = storage.attention.newest_errors(failing)
+    errors = storage.attention.common_errors(failing)
     named = {
-        names: replace(kind, error=signature(errors[names]))
+        names: replace(kind, error=errors[names])
         for kind in failing
         if (names := (kind.queue_name, kind.kind)) in errors
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 from flask_forge_jobs.model.attention import Facts, KindFacts, Need
 from flask_forge_jobs.model.proportions import Failures
@@ -59,7 +60,8 @@ def _failing(kind: KindFacts, where: str) -> Sentence:
 
 def _action(kind: KindFacts) -> Action:
     if not kind.dead:  # those that failed come back by themselves
-        return Action("GET", "/v1/errors", "Show errors")
+        query = urlencode({"queue": kind.queue_name, "kind": kind.kind})
+        return Action("GET", f"/v1/errors?{query}", "Show errors")
     matching = {
         "queues": [kind.queue_name], "kinds": [kind.kind], "statuses": ["dead"]
     }  # fmt: skip

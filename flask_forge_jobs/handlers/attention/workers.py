@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from flask_forge_jobs.model.attention import Facts, Need
 from flask_forge_jobs.model.durations import duration
-from flask_forge_jobs.model.sentences import Action, Sentence
+from flask_forge_jobs.model.sentences import Action, Sentence, count
 from flask_forge_jobs.model.workers import ServiceAge
 
-SHOW_WORKERS = Action("GET", "/v1/queue/workers", "Show workers")
+SHOW_WORKERS = Action("GET", "/v1/workers", "Show workers")
 
 
 def lost(facts: Facts) -> Iterator[Need]:
@@ -19,15 +19,22 @@ def lost(facts: Facts) -> Iterator[Need]:
     for worker in facts.workers:
         if worker.is_live:
             continue
+        jobs = sum(each.jobs for each in worker.rescued)
+        dead = sum(each.dead for each in worker.rescued)
         text = (
             f"{worker.label} is lost: it was last seen {duration(worker.silent_s)} ago."
         )
+        if jobs:
+            rescued = count(jobs, "job that it ran was", "jobs that it ran were")
+            text += f" {rescued} rescued, {dead:,} of them dead."
         evidence = {
             "worker": worker.label,
             "worker_id": worker.id,
             "last_seen_s": round(worker.silent_s),
+            "rescued": jobs,
+            "dead": dead,
         }
-        yield 0, Sentence("worker_lost", text, evidence, SHOW_WORKERS)
+        yield jobs, Sentence("worker_lost", text, evidence, SHOW_WORKERS)
 
 
 def late_duties(facts: Facts) -> Iterator[Need]:

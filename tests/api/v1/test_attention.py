@@ -1,11 +1,103 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.handlers.attention.report import RULES
+from flask_forge_jobs.model.attention import (
+    AnswerTimes,
+    DatabaseFacts,
+    Facts,
+    KindFacts,
+    LimitFacts,
+    OpenTransaction,
+    QueueFacts,
+    ScheduleFacts,
+)
+from flask_forge_jobs.model.proportions import Failures
+from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.sentences import Action
+from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
+from tests.support.facts import AT, live
 from tests.support.jobs import enqueue
 
 URL = f"{PREFIX}/v1/attention"
+MAIL = QueueFacts("mail", 8, counts=QueueCounts(pending=2), slots=8)
+FAILS = KindFacts("mail", "send", hour=Failures(90, 99), day=Failures(0, 999))
+# Every rule has something to say.
+FACTS = Facts(
+    AT,
+    queues=[
+        replace(MAIL, max_pending=2, max_workers=0),
+        replace(MAIL, is_paused=True),
+        replace(MAIL, oldest_wait_s=900),
+        replace(MAIL, cools_for_s=9.0),
+        replace(MAIL, name="bills"),
+    ],
+    kinds=[FAILS, replace(FAILS, dead=3)],
+    workers=[
+        replace(live("mail"), services=(ServiceAge("cron", 99.0, 5.0),)),
+        replace(live("mail"), is_lost=True),
+    ],
+    schedules=[ScheduleFacts("nightly", "report", None, AT, 90.0, None)],
+    limits=[LimitFacts("api", 1.0, 90.0, 90)],
+    database=DatabaseFacts(
+        "it is old",
+        times=[AnswerTimes("reads", 9.0, 0.1)],
+        transactions=[OpenTransaction("session 7", "psql", 99.0)],
+        hazards=["an engine checkpoints it"],
+    ),
+)
+LOCKED = Facts(AT, database=DatabaseFacts(write_locked_s=70.0))
+ACTIONS = [
+    pytest.param(sentence.action, id=f"{sentence.code}-{sentence.action.label}")
+    for rule in RULES
+    for facts in (FACTS, LOCKED)
+    for _, sentence in rule(facts)
+    if sentence.action is not None
+]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_action_is_a_request_that_its_route_takes(action: Action) -> None:
+    parts = urlsplit(action.path)
+
+    [route] = [
+        route
+        for route in all_routes(enable_demo=False)
+        if _leads(route, action.method, parts.path)
+    ]
+
+    if route.body is None:
+        assert action.body is None
+    else:
+        route.body.load(dict(action.body or {}))
+    if parts.query:
+        assert route.query is not None
+        assert set(parse_qs(parts.query)) <= {
+            field.data_key or name for name, field in route.query.fields.items()
+        }
+
+
+def _leads(route: Route, method: str, path: str) -> bool:
+    pattern = re.sub(r"<[^>]+>", "[^/]+", route.path)
+    if route.path.endswith(">") and path == "/v1/queues/actions":
+        return False
+    return route.method == method and re.fullmatch(pattern, path) is not None
+
+
+def test_every_rule_has_something_to_say() -> None:
+    silent = [rule.__name__ for rule in RULES if not [*rule(FACTS), *rule(LOCKED)]]
+
+    assert silent == []
 
 
 def test_nothing_needs_anybody(storage: Storage) -> None:

@@ -51,7 +51,9 @@ def test_jobs_that_come_back_by_themselves_are_not_retried() -> None:
     [(_, sentence)] = failing(facts_of(replace(CHARGE, dead=0, error=None)))
 
     assert sentence.text.endswith("2% before.")
-    assert sentence.action == Action("GET", "/v1/errors", "Show errors")
+    assert sentence.action == Action(
+        "GET", "/v1/errors?queue=billing&kind=charge_card", "Show errors"
+    )
 
 
 def test_a_kind_of_several_queues_is_said_with_its_queue() -> None:
@@ -81,6 +83,7 @@ def test_a_new_kind_is_compared_with_its_hour_before() -> None:
     [
         (Failures(5, 5), Failures(0, 1000), True),
         (Failures(4, 4), Failures(0, 1000), False),
+        (Failures(4, 5), Failures(0, 1000), False),
         # Wide intervals: few runs say little, now or before.
         (Failures(5, 50), Failures(20, 1000), False),
         (Failures(500, 1000), Failures(0, 3), False),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flask_forge_jobs.handlers.attention.workers import late_duties, lost
-from flask_forge_jobs.model.attention import DatabaseFacts
+from flask_forge_jobs.model.attention import DatabaseFacts, Rescued
 from flask_forge_jobs.model.workers import ServiceAge
 from tests.support.facts import facts_of, live, said
 
@@ -15,8 +15,21 @@ def test_a_worker_that_fell_silent() -> None:
         "W2 is lost: it was last seen 1 min ago."
     ]
     assert said(lost, facts_of(replace(gone, silent_s=60.0))) == []
+    assert len(said(lost, facts_of(replace(gone, silent_s=9.0, is_lost=True)))) == 1
     locked = replace(facts_of(gone), database=DatabaseFacts(write_locked_s=61.0))
     assert said(lost, locked) == []
+
+
+def test_the_jobs_of_a_lost_worker() -> None:
+    rescued = (Rescued("mail", 2, 1), Rescued("bank", 1, 0))
+    gone = replace(live("mail", "bank"), is_lost=True, rescued=rescued)
+
+    [(jobs, sentence)] = lost(facts_of(gone))
+    [one] = said(lost, facts_of(gone).limited_to(["bank"]))
+
+    assert jobs == 3
+    assert sentence.text.endswith(" 3 jobs that it ran were rescued, 1 of them dead.")
+    assert one.endswith(" 1 job that it ran was rescued, 0 of them dead.")
 
 
 def test_the_longest_pause_of_a_duty() -> None:

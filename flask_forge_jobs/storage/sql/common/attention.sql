@@ -37,6 +37,17 @@ FROM forge_job_count
 GROUP BY queue_name, kind
 HAVING SUM(jobs) > 0
 
+-- fragment: rescued_jobs
+-- What lost workers ran. Served by forge_attempt_crashed.
+SELECT
+    a.worker_id, job.queue_name, COUNT(*) AS jobs,
+    SUM(CASE WHEN job.status = 'dead' THEN 1 ELSE 0 END) AS dead
+FROM forge_worker AS w
+INNER JOIN forge_attempt AS a ON a.worker_id = w.worker_id AND a.ending = 'crashed'
+INNER JOIN forge_job AS job ON job.id = a.job_id
+WHERE w.lost_at IS NOT NULL
+GROUP BY a.worker_id, job.queue_name
+
 -- fragment: heads_of_times
 -- The percentiles stand at the beginning of a stored histogram. Served by the primary key.
 SELECT
@@ -95,6 +106,10 @@ SELECT
         FROM forge_worker
     ),
     (
+        SELECT JSON_LIST(JSON_ROW(worker_id, queue_name, jobs, dead))
+        FROM (/* use rescued_jobs */) AS rescued
+    ),
+    (
         SELECT JSON_LIST(JSON_ROW(part, queue_name, kind, completed, retried, dead))
         FROM (/* use ended_runs */) AS run
     ),
@@ -128,25 +143,25 @@ SELECT
     (SELECT MAX(version) FROM forge_schema),
     (SELECT MAX(oldest_reader) FROM forge_schema)
 
--- name: newest_errors
--- Served by forge_job_list.
-SELECT
-    v.queue_name, v.kind,
-    (
-        SELECT last_error
-        FROM forge_job
-        WHERE queue_name = v.queue_name AND kind = v.kind AND status = 'failed'
-        ORDER BY enqueued_at DESC
-        LIMIT 1
-    ),
-    (
-        SELECT last_error
-        FROM forge_job
-        WHERE queue_name = v.queue_name AND kind = v.kind AND status = 'dead'
-        ORDER BY enqueued_at DESC
-        LIMIT 1
-    )
-FROM /* rows v: queue_name text, kind text */
+-- name: common_errors
+-- The failures of the last one to two hours by signature. Served by forge_error_kind and
+-- the primary key of forge_error_bucket; there are few changes.
+SELECT queue_name, kind, signature, SUM(failures)
+FROM (
+    SELECT e.queue_name, e.kind, e.signature, b.failures
+    FROM /* rows v: queue_name text, kind text */
+    INNER JOIN forge_error AS e ON e.queue_name = v.queue_name AND e.kind = v.kind
+    INNER JOIN forge_error_bucket AS b
+        ON b.width_s = 3600 AND b.signature = e.signature
+        AND b.queue_name = e.queue_name AND b.kind = e.kind
+        AND b.bucket_start >= :now - 7200000000
+    UNION ALL
+    SELECT c.queue_name, c.kind, c.signature, c.failures
+    FROM /* rows v: queue_name text, kind text */
+    INNER JOIN forge_error_change AS c ON c.queue_name = v.queue_name AND c.kind = v.kind
+    WHERE c.failures > 0 AND c.at >= :now - 7200000000
+) AS failure
+GROUP BY queue_name, kind, signature
 
 -- name: touch_nothing
 -- Needs the write lock of a SQLite file.
