@@ -8,6 +8,7 @@ month, also from the totals.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -144,7 +145,7 @@ def _range(window: ErrorRange) -> dict[str, Parameter]:
 
 
 class _Part(NamedTuple):
-    """A row of ``error_parts``; a bucket starts at ``first_at``."""
+    """A row of ``error_parts``; the ``message`` of buckets is their failures."""
 
     part: str
     signature: str
@@ -183,9 +184,12 @@ def _group(
     counts: defaultdict[int, int] = defaultdict(int)
     failed: list[_Part] = []
     for part in parts:
-        if part.part != "total" and part.first_at:
-            counts[part.first_at // window.width_us] += int(part.failures)
-        if part.part != "bucket" and part.last_at:
+        if part.part == "bucket":
+            for start, failures in json.loads(part.message or "{}").items():
+                counts[int(start) // window.width_us] += failures
+        elif part.part == "change" and part.first_at:
+            counts[part.first_at // window.width_us] += part.failures
+        if part.last_at:
             failed.append(part)
     newest = max(failed, key=lambda part: part.last_at or 0)
     first = since // window.width_us

@@ -167,7 +167,7 @@ CASE WHEN :by_count THEN failures ELSE last_at END
 
 -- name: error_parts
 -- Of some signatures: totals by queue and kind, the changes that are not added yet, and
--- the buckets of all queues and kinds together.
+-- the failures by bucket of all queues and kinds together, as JSON text.
 SELECT
     'total' AS part, signature, queue_name, kind, failures, first_at, last_at, retrying,
     dead, job_id, message
@@ -186,14 +186,20 @@ UNION ALL
 
 -- fragment: trends
 SELECT
-    'bucket', signature, '', '', SUM(failures), bucket_start / :width_us * :width_us,
-    0, 0, 0, NULL, NULL
-FROM forge_error_bucket
-WHERE width_s IN (3600, :width_s)
-    AND signature IN (SELECT v.name FROM /* rows v: name text */)
-    AND bucket_start >= :since
-    AND /* use error_scope */
-GROUP BY signature, bucket_start / :width_us * :width_us
+    'bucket', signature, '', '', 0, 0, 0, 0, 0, NULL,
+    json_group_object(CAST(start AS TEXT), failures)
+FROM (
+    SELECT
+        signature, bucket_start / :width_us * :width_us AS start,
+        SUM(failures) AS failures
+    FROM forge_error_bucket
+    WHERE width_s IN (3600, :width_s)
+        AND signature IN (SELECT v.name FROM /* rows v: name text */)
+        AND bucket_start >= :since
+        AND /* use error_scope */
+    GROUP BY signature, bucket_start / :width_us * :width_us
+) AS bucket
+GROUP BY signature
 
 -- name: count_failed
 -- The failed and dead jobs with a signature.

@@ -1,17 +1,19 @@
 -- fragment: trends
 -- A range of the primary key for each signature; a join by hash would read all buckets.
-SELECT
-    'bucket', v.name, '', '', trend.failures, trend.bucket_start, 0, 0, 0, NULL, NULL
+SELECT 'bucket', v.name, '', '', 0, 0, 0, 0, 0, NULL, trend.counts
 FROM /* rows v: name text */
 CROSS JOIN LATERAL (
-    SELECT
-        SUM(failures)::bigint AS failures,
-        bucket_start / :width_us * :width_us AS bucket_start
-    FROM forge_error_bucket
-    WHERE width_s IN (3600, :width_s) AND signature = v.name
-        AND bucket_start >= :since
-        AND /* use error_scope */
-    GROUP BY 2
+    SELECT json_object_agg(bucket.start, bucket.failures)::text AS counts
+    FROM (
+        SELECT
+            bucket_start / :width_us * :width_us AS start,
+            SUM(failures)::bigint AS failures
+        FROM forge_error_bucket
+        WHERE width_s IN (3600, :width_s) AND signature = v.name
+            AND bucket_start >= :since
+            AND /* use error_scope */
+        GROUP BY 1
+    ) AS bucket
 ) AS trend
 
 -- fragment: error_groups
