@@ -105,13 +105,12 @@ def test_pages_follow_one_another(storage: Storage, settle: Any) -> None:
         whole = groups(storage, order=order)
         seen: list[str] = []
         after: ErrorPosition | None = None
-        while True:
+        for _ in whole:
             page = storage.errors.page(ErrorRange.MONTH, order, 1, after)
             assert page.total == 4
             seen += [each.signature for each in page.groups]
             after = page.end
-            if after is None:
-                break
+        assert after is None
         assert seen == [each.signature for each in whole]
     by_count = [each.signature for each in groups(storage)]
     assert by_count == ["gh", "cd", "ef", "ab"]
