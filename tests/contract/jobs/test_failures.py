@@ -147,7 +147,7 @@ def test_remembered_signatures_are_bounded(
 
 def test_workers_that_fail_at_once_lose_no_failure(storage: Storage) -> None:
     """None waits for a row that another one holds, so there is no deadlock either."""
-    workers, rounds, batch = 4, 6, 10
+    workers, rounds, batch = 4, 4, 30
     storage.jobs.enqueue_many(
         [NewJob(f"kind-{n % 3}") for n in range(workers * rounds * batch)]
     )
