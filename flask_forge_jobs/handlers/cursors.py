@@ -86,6 +86,20 @@ def from_errors_cursor(
     return ErrorPosition(*_read(text, bound, (int, str)))
 
 
+def to_place_cursor(place: tuple[int, str], binding: Sequence[object]) -> str:
+    """Return the cursor of the last row of a page, sorted by an instant and an id.
+
+    ``binding`` is what the request asks for, as JSON values.
+    """
+    return _written(list(place), binding)
+
+
+def from_place_cursor(text: str, binding: Sequence[object]) -> tuple[int, str]:
+    """Return the instant and the id of a cursor."""
+    at, row_id = _read(text, binding, (int, str))
+    return at, row_id
+
+
 def to_text_cursor(last: str, binding: Sequence[object]) -> str:
     """Return the cursor of the last row of a page whose rows are sorted by a text.
 

@@ -21,6 +21,7 @@ from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
+from flask_forge_jobs.storage.cron_history import CronHistory
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.flusher import Flusher
@@ -165,6 +166,9 @@ class Storage:
     evidence = cached_property[EvidenceStore](lambda self: EvidenceStore(self._timed))
     workers = cached_property[WorkerRegistry](
         lambda self: WorkerRegistry(self._executor)
+    )
+    cron_history = cached_property[CronHistory](
+        lambda self: CronHistory(self._executor)
     )
     worker_reader = cached_property[WorkerReader](
         lambda self: WorkerReader(self._executor)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
+from flask_forge_jobs.model.cron_history import ScheduleRun
 from flask_forge_jobs.model.dedupe_keys import shown_key
 from flask_forge_jobs.model.evidence import JobFacts
 from flask_forge_jobs.model.instants import (
@@ -149,6 +150,14 @@ known_worker_from_row = _reader(
     heartbeat_age_s=lambda age_us: age_us / SECOND_US,
 )
 """Return the worker of a row of ``known_workers``."""
+schedule_run_from_row = _reader(
+    ScheduleRun,
+    fire_at=optional_from_micros,
+    enqueued_at=from_micros,
+    started_at=optional_from_micros,
+    completed_at=optional_from_micros,
+)
+"""Return the run of a row of ``runs_of_schedule`` and the end of ``schedule_lines``."""
 _definition_from_row = _reader(ScheduleDefinition, enabled=bool)
 _rest_from_row = _reader(
     Schedule,

@@ -23,7 +23,6 @@ BOUNDED = {
     "job_inspect": "32 errors",
     "v1_job_read": "32 errors",
     "v1_attention": "20 sentences",
-    "v1_errors": "the newest errors, see handlers/activity",
     "v1_worker": "its slots",
     "v1_me": "the roles, permissions and routes of this package",
     "v1_ready": "the checks and services of this package",

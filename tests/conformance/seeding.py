@@ -41,6 +41,10 @@ def seed(storage: Storage, sql: Sql) -> None:
     for outcome in (Done('{"sent":true}'), Dead("no such mailbox")):
         _enqueue(storage, {"order_id": 1})
         run(storage, outcome, queue_name=QUEUE)
+    sql.run(
+        "UPDATE forge_job SET schedule_name = ? WHERE status IN ('done', 'dead')",
+        SCHEDULE,
+    )
     _enqueue(storage, {"zone": "UTC", "batch": 500})
     running = claim_one(storage, queue_name=QUEUE)
     tomorrow = from_micros(sql.now_us()) + timedelta(days=1)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from marshmallow.fields import List
+from marshmallow.fields import List, Nested
 from marshmallow.validate import NoneOf
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
+    Digits,
     Flag,
     Instant,
+    LargeNumber,
     Text,
     V1Schema,
     WholeNumber,
     WireSchema,
 )
 from flask_forge_jobs.handlers.cron import DEFAULT_PREVIEW
+from flask_forge_jobs.handlers.cron_history import DEFAULT_PAGE_SIZE
 from flask_forge_jobs.model.cron_times import (
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
@@ -77,7 +80,9 @@ class CreateScheduleRequestSchema(V1Schema):
     name = Text(
         required=True,
         metadata=bounds.QUEUE_NAME,
-        validate=NoneOf(["preview"], error="{input!r} is taken by the API itself"),
+        validate=NoneOf(
+            ["firings", "preview"], error="{input!r} is taken by the API itself"
+        ),
     )
     kind = Text(required=True, metadata=bounds.KIND)
     payload = AnyJson(load_default=dict, allow_none=True)
@@ -121,3 +126,75 @@ class CronPreviewSchema(WireSchema):
 
     description = Text()
     next = List(Instant())
+
+
+class ScheduleRunSchema(V1Schema):
+    """A job that a schedule made."""
+
+    job_id = Text()
+    queue_name = Text()
+    kind = Text()
+    status = Text()
+    fire_at = Instant(allow_none=True)
+    enqueued_at = Instant()
+    started_at = Instant(allow_none=True)
+    completed_at = Instant(allow_none=True)
+    run_ms = LargeNumber(allow_none=True)
+    attempts = WholeNumber()
+    error = Text(allow_none=True)
+
+
+class RunPageSchema(V1Schema):
+    """One page of the runs of a schedule."""
+
+    rows = List(Nested(ScheduleRunSchema))
+    next_cursor = Text(allow_none=True)
+
+
+class RunsQuerySchema(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.cron_history.list_runs`."""
+
+    limit = Digits(load_default=DEFAULT_PAGE_SIZE)
+    cursor = Text(load_default=None)
+
+
+class FiredSchema(V1Schema):
+    """A firing that made a job."""
+
+    at = Instant()
+    job_id = Text()
+    status = Text()
+
+
+class ScheduleFiringsSchema(V1Schema):
+    """A schedule with its firings in a window."""
+
+    name = Text(attribute="line.name")
+    kind = Text(attribute="line.kind")
+    queue_name = Text(attribute="line.queue_name", allow_none=True)
+    cron_expr = Text(attribute="line.cron_expr")
+    timezone = Text(attribute="line.timezone")
+    enabled = Flag(attribute="line.enabled")
+    next_fire_at = Instant(attribute="line.next_fire_at", allow_none=True)
+    last_error = Text(attribute="line.last_error", allow_none=True)
+    last_run = Nested(ScheduleRunSchema, attribute="line.last_run", allow_none=True)
+    fired = List(Nested(FiredSchema))
+    fired_cut = Flag()
+    to_come = List(Instant(), data_key="next")
+    to_come_cut = Flag(data_key="next_cut")
+
+
+class FiringsWindowSchema(V1Schema):
+    """The firings of all schedules in a window."""
+
+    start = Instant(data_key="from")
+    end = Instant(data_key="to")
+    now = Instant()
+    schedules = List(Nested(ScheduleFiringsSchema))
+
+
+class FiringsQuerySchema(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.cron_history.firings`."""
+
+    start = Instant(data_key="from", load_default=None)
+    end = Instant(data_key="to", load_default=None)

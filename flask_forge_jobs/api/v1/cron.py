@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import empty_response
+from flask_forge_jobs.api.response import empty_response, next_link
 from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import cron
+from flask_forge_jobs.handlers import cron, cron_history
 
 _SCHEDULE = schemas.CronScheduleInZoneSchema()
 
@@ -58,6 +58,24 @@ def preview(api: Api) -> Response:
     return api.answer(described)
 
 
+def firings(api: Api) -> Response:
+    """Return every schedule with its last run, and its firings in a window."""
+    window = cron_history.firings(api.storage, api.now, **api.query())
+    response = api.answer(window)
+    if not window.is_whole:
+        response.headers["X-Result-Truncated"] = "true"
+    return response
+
+
+def list_runs(api: Api, name: str) -> Response:
+    """Return the jobs that a schedule made, the newest first."""
+    page = cron_history.list_runs(api.storage, name, **api.query())
+    response = api.answer(page)
+    if page.next_cursor is not None:
+        response.headers["Link"] = next_link(request, page.next_cursor)
+    return response
+
+
 ROUTES = (
     Route(
         method="POST", path="/v1/cron", endpoint="v1_cron_create", view=create,
@@ -68,6 +86,16 @@ ROUTES = (
         method="POST", path="/v1/cron/preview", endpoint="v1_cron_preview",
         view=preview, permission=Permission.READ, reach=Reach.VIEW,
         body=schemas.PreviewRequestSchema(), answer=schemas.CronPreviewSchema(),
+    ),
+    Route(
+        method="GET", path="/v1/cron/firings", endpoint="v1_cron_firings", view=firings,
+        permission=Permission.READ, query=schemas.FiringsQuerySchema(),
+        answer=schemas.FiringsWindowSchema(), gives=("X-Result-Truncated",),
+    ),
+    Route(
+        method="GET", path=f"{SCHEDULE_PATH}/runs", endpoint="v1_cron_runs",
+        view=list_runs, permission=Permission.READ, query=schemas.RunsQuerySchema(),
+        answer=schemas.RunPageSchema(), errors=(404,), gives=("Link",),
     ),
     Route(
         method="GET", path=SCHEDULE_PATH, endpoint="v1_cron_get", view=get,

@@ -344,3 +344,52 @@ def test_H37_a_bad_preview_is_400_and_cheap(
     preview()  # loads what the first request of a process needs
     with no_hang():
         assert lines_run(preview) < 20_000
+
+
+def test_the_firings_of_a_window(client: FlaskClient) -> None:
+    create(client, name="hourly", cron_expr="0 * * * *")
+    job_id = client.post(f"{PREFIX}/cron/hourly/trigger").json
+
+    answer = client.get(f"{PREFIX}/v1/cron/firings")
+
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert list(answer.json) == ["from", "to", "now", "schedules"]
+    (found,) = answer.json["schedules"]
+    assert list(found) == [
+        "name", "kind", "queue_name", "cron_expr", "timezone", "enabled",
+        "next_fire_at", "last_error", "last_run", "fired", "fired_cut", "next",
+        "next_cut",
+    ]  # fmt: skip
+    assert found["last_run"]["job_id"] == job_id
+    assert [each["job_id"] for each in found["fired"]] == [job_id]
+    assert len(found["next"]) == 12
+    assert "X-Result-Truncated" not in answer.headers
+
+
+def test_the_runs_of_a_schedule(client: FlaskClient) -> None:
+    create(client, name="hourly")
+    made = [client.post(f"{PREFIX}/cron/hourly/trigger").json for _ in range(2)]
+
+    answer = client.get(f"{PREFIX}/v1/cron/hourly/runs?limit=1")
+
+    assert answer.json is not None
+    (run,) = answer.json["rows"]
+    assert run["job_id"] == made[1]
+    assert list(run) == [
+        "job_id", "queue_name", "kind", "status", "fire_at", "enqueued_at",
+        "started_at", "completed_at", "run_ms", "attempts", "error",
+    ]  # fmt: skip
+    cursor = answer.json["next_cursor"]
+    assert f"cursor={cursor}" in answer.headers["Link"]
+    rest = client.get(f"{PREFIX}/v1/cron/hourly/runs?limit=1&cursor={cursor}").json
+    assert rest is not None
+    assert [each["job_id"] for each in rest["rows"]] == made[:1]
+    assert client.get(f"{PREFIX}/v1/cron/unknown/runs").status_code == 404
+
+
+def test_a_limited_caller_gets_no_history(storage: Storage) -> None:
+    mail = client_with_token(storage, "viewer", ["mail"])
+
+    assert mail.get(f"{PREFIX}/v1/cron/firings").status_code == 403
+    assert mail.get(f"{PREFIX}/v1/cron/hourly/runs").status_code == 403

@@ -1,0 +1,211 @@
+"""The history of schedules: last runs, the firings of a window, runs in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
+from flask_forge_jobs.handlers.cursors import from_place_cursor, to_place_cursor
+from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.model.cron_expression import CronExpression
+from flask_forge_jobs.model.cron_history import (
+    Fired,
+    ScheduleLine,
+    ScheduleRun,
+    firings_to_come,
+)
+from flask_forge_jobs.model.cron_times import next_after
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.storage.base import Storage
+
+MAX_SCHEDULES = 1000
+# Of one schedule in either direction, and of all schedules in one answer.
+MAX_FIRINGS = 100
+MAX_FIRINGS_IN_ALL = 5000
+# Firings to compute for one answer: each takes about 15 microseconds.
+MAX_STEPS = 300
+MAX_WINDOW = timedelta(days=31)
+DEFAULT_REACH = timedelta(hours=12)
+# The database's clock may be so far ahead of this one.
+_AHEAD = timedelta(minutes=1)
+MAX_PAGE_SIZE = 200
+DEFAULT_PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleFirings:
+    """A schedule with its firings in a window.
+
+    ``fired`` are the newest that made jobs, the oldest of them first; ``to_come`` the
+    next ones. ``fired_cut`` and ``to_come_cut`` say that there are, or may be, more.
+    """
+
+    line: ScheduleLine
+    fired: Sequence[Fired]
+    to_come: Sequence[datetime]
+    fired_cut: bool
+    to_come_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FiringsWindow:
+    """Schedules with their firings; ``is_whole`` says that these are all schedules."""
+
+    start: datetime
+    end: datetime
+    now: datetime
+    schedules: Sequence[ScheduleFirings]
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Runs of one schedule; ``next_cursor`` is None on the last page."""
+
+    rows: Sequence[ScheduleRun]
+    next_cursor: str | None
+
+
+def firings(
+    storage: Storage,
+    now: datetime,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> FiringsWindow:
+    """Return every schedule with its last run, and its firings in a window.
+
+    At most 1,000 schedules, 100 firings of each before ``now`` and 100 after, and fewer
+    if there are more than 50 schedules.
+
+    Args:
+        storage: The stores.
+        now: What has passed and what is to come.
+        start: 12 hours before ``now`` by default.
+        end: Exclusive; 12 hours after ``now`` by default.
+
+    Raises:
+        InvalidInputError: The window is empty, or longer than 31 days.
+    """
+    start = now - DEFAULT_REACH if start is None else start
+    end = now + DEFAULT_REACH if end is None else end
+    _check_window(start, end)
+    lines = storage.cron_history.lines(MAX_SCHEDULES + 1)
+    is_whole = len(lines) <= MAX_SCHEDULES
+    lines = lines[:MAX_SCHEDULES]
+    each = max(min(MAX_FIRINGS, MAX_FIRINGS_IN_ALL // max(len(lines), 1)), 1)
+    fired = _fired(storage, lines, start, min(end, now + _AHEAD), each)
+    to_come, cut = firings_to_come(
+        [_first(line, start) for line in lines],
+        [_following(line) for line in lines],
+        end,
+        each=each,
+        steps=MAX_STEPS,
+    )
+    return FiringsWindow(
+        start,
+        end,
+        now,
+        [
+            ScheduleFirings(
+                line,
+                fired[line.name][:each][::-1],
+                to_come[place],
+                len(fired[line.name]) >= each,
+                cut[place],
+            )
+            for place, line in enumerate(lines)
+        ],
+        is_whole,
+    )
+
+
+def _check_window(start: datetime, end: datetime) -> None:
+    if not start < end:
+        raise InvalidInputError("from", "does not lie before to")
+    if end - start > MAX_WINDOW:
+        raise InvalidInputError("to", "is more than 31 days after from")
+
+
+def list_runs(
+    storage: Storage,
+    name: str,
+    *,
+    limit: int = DEFAULT_PAGE_SIZE,
+    cursor: str | None = None,
+) -> RunPage:
+    """Return the jobs that a schedule made, the newest first; ``limit`` is 1 to 200.
+
+    A deleted schedule's are found as long as there are any.
+
+    Raises:
+        ScheduleNotFoundError: There is no such schedule, and no job of one.
+    """
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    try:
+        check_queue_name(name, "name")
+    except InvalidInputError as error:
+        raise ScheduleNotFoundError(name) from error
+    binding = ["runs", name]
+    history = storage.cron_history
+    if cursor is None:
+        rows = history.runs(name, limit + 1)
+    else:
+        rows = history.runs(name, limit + 1, from_place_cursor(cursor, binding))
+    if not rows:
+        storage.cron.get(name)
+    page, last = rows[:limit], rows[:limit][-1:]
+    if len(rows) <= limit:
+        return RunPage(page, None)
+    place = to_micros(last[0].enqueued_at), last[0].job_id
+    return RunPage(page, to_place_cursor(place, binding))
+
+
+def _fired(
+    storage: Storage,
+    lines: Sequence[ScheduleLine],
+    start: datetime,
+    end: datetime,
+    each: int,
+) -> dict[str, list[Fired]]:
+    # A schedule whose last run lies before the window has none in it.
+    names = [
+        line.name
+        for line in lines
+        if line.last_run is not None and line.last_run.enqueued_at >= start
+    ]
+    none: dict[str, list[Fired]] = {line.name: [] for line in lines}
+    if not names or start >= end:
+        return none
+    window = to_micros(start), to_micros(end)
+    return none | storage.cron_history.fired(names, *window, each=each)
+
+
+def _first(line: ScheduleLine, start: datetime) -> datetime | None:
+    """Return the next firing, if it is in the window or after its beginning."""
+    if not line.enabled or line.next_fire_at is None:
+        return None
+    if line.next_fire_at >= start:
+        return line.next_fire_at
+    return _following(line)(start - timedelta(microseconds=1))
+
+
+def _following(line: ScheduleLine) -> Callable[[datetime], datetime | None]:
+    """Return what finds the next firing; the expression is parsed at the first one."""
+    series: list[Callable[[datetime], datetime | None]] = []
+
+    def following(at: datetime) -> datetime | None:
+        # A row that was written by hand may hold anything.
+        try:
+            if not series:
+                expression = CronExpression.parse(line.cron_expr)
+                zone = ZoneInfo(line.timezone)
+                series.append(lambda at: next_after(expression, at, zone))
+            return series[0](at)
+        except (InvalidInputError, ValueError, KeyError):
+            return None
+
+    return following
