@@ -37,7 +37,7 @@ class ClaimedJob(NamedTuple):
     attempts: int
     max_attempts: int
     throttle_attempts: int
-    error_history: str
+    error_history: str | None
     timeout_s: float | None
     enqueued_at_us: int = 0
     claimed_at_us: int = 0
@@ -87,7 +87,7 @@ class ClaimBatch:
 
 
 def append_entry(
-    history: str,
+    history: str | None,
     *,
     at_us: int,
     attempt: int,
@@ -100,7 +100,7 @@ def append_entry(
     damaged history restarts.
     """
     try:
-        entries = json.loads(history)
+        entries = json.loads(history or "[]")
     except ValueError:
         entries = []
     if not isinstance(entries, list):

@@ -66,10 +66,10 @@ def place_from_row(at: object, job_id: object) -> tuple[int, str]:
     return at, str(job_id)
 
 
-def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
+def error_history_from_text(text: str | None) -> tuple[ErrorEntry, ...]:
     """Return the entries of a stored history; a damaged one counts as empty."""
     try:
-        entries = json.loads(text)
+        entries = json.loads(text or "[]")
         return tuple(
             ErrorEntry(e["at"], e["attempt"], e["message"], e.get("traceback"))
             for e in entries

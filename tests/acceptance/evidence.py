@@ -99,7 +99,9 @@ def _final_row(
         limit,
         crashes,
         dedupe_key=key,
-        failures=tuple(_failure(each, offset_ns) for each in json.loads(history)),
+        failures=tuple(
+            _failure(each, offset_ns) for each in json.loads(history or "[]")
+        ),
         result_host=value.get("worker_id"),
         result_attempt=value.get("attempt"),
         worker_id=worker_id,

@@ -34,7 +34,7 @@ _FILL = f"""
     INSERT INTO forge_job (
         id, queue_name, kind, payload, status, priority, enqueued_at, scheduled_at,
         deferred, started_at, completed_at, attempts, max_attempts, last_error,
-        error_history, dedupe_key, schedule_name
+        dedupe_key, schedule_name
     )
     {{series}}
     SELECT
@@ -55,7 +55,6 @@ _FILL = f"""
         CASE WHEN n % 100 < 90 OR n % 100 >= 98 THEN 1 ELSE 0 END,
         5,
         CASE WHEN n % 100 >= 98 THEN 'an error of usual length' END,
-        '[]',
         CASE WHEN n % 20 = 0 THEN 'key-' || CAST(n AS TEXT) END,
         CASE WHEN n % 12 = 0 THEN 'nightly' END
     FROM numbers

@@ -494,7 +494,7 @@ def test_a_claim_tells_of_a_crash_that_the_history_has_forgotten(
 
     job = claim_one(storage)
 
-    assert REAPED_MESSAGE not in job.error_history
+    assert REAPED_MESSAGE not in (job.error_history or "")
     assert job.crashes == 1
 
 

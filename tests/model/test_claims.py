@@ -10,7 +10,7 @@ AT_US = 1_750_000_000_250_000
 
 
 def test_entries_are_appended_newest_last() -> None:
-    one = append_entry("[]", at_us=AT_US, attempt=1, message="smtp timeout")
+    one = append_entry(None, at_us=AT_US, attempt=1, message="smtp timeout")
     two = append_entry(one, at_us=AT_US + 1_000_000, attempt=2, message="refused")
 
     assert json.loads(two) == [

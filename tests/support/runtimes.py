@@ -252,7 +252,7 @@ def claimed(
     queue: str = "default",
     attempts: int = 1,
     max_attempts: int = 5,
-    error_history: str = "[]",
+    error_history: str | None = None,
     timeout_s: float | None = None,
 ) -> ClaimedJob:
     """Return a claimed job that no database knows of."""

@@ -107,7 +107,7 @@ class LostRun(NamedTuple):
     attempts: int
     max_attempts: int
     crashes: int
-    error_history: str
+    error_history: str | None
     cancel_requested_at_us: int | None
     kind: str
     cancel_reason: str | None

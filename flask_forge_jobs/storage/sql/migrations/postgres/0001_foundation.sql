@@ -21,7 +21,8 @@ CREATE TABLE forge_job (
     -- How often a worker died while it ran the job.
     crashes             INTEGER NOT NULL DEFAULT 0,
     last_error          TEXT,
-    error_history       TEXT    NOT NULL DEFAULT '[]',
+    -- Failures as JSON; NULL before the first one, as of most jobs.
+    error_history       TEXT,
     worker_id           TEXT COLLATE "C",
     heartbeat_at        BIGINT,
     dedupe_key          TEXT COLLATE "C",
