@@ -1,7 +1,7 @@
-"""The request id and the W3C trace context that a job inherits from its origin.
+"""The origin of a job, and the request id and W3C trace context that it inherits.
 
-The origin is the request or the job that enqueues it. Values that do not have the fixed
-short form are dropped, since clients send them.
+The origin is the request, the task or the command that enqueues it. Values that do not
+have the fixed short form are dropped, since clients send them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import sys
 
+import click
 from flask import has_request_context, request
 
+from flask_forge_jobs.model import origins
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.tasks.context import entered_context
 
@@ -27,28 +29,47 @@ _HEADERS = (
 
 
 def carried() -> str | None:
-    """Return what a new job inherits here, as JSON text; None for nothing.
+    """Return what a new job carries from here, as JSON text; None for nothing.
 
     Inside a task that is what its own job carries, else the headers of the request. An
-    open OpenTelemetry span overrides the trace context.
+    open OpenTelemetry span overrides the trace context. The origin is the task, the
+    method and rule of the request, or the command, whichever comes first.
     """
     context_entries: dict[str, str] = {}
     context = entered_context()
+    origin: str | None = None
     if context is not None:
         context_entries.update(context.carried)
+        origin = origins.of_task(context.kind)
     elif has_request_context():
         environ = request.environ
+        if request.url_rule is not None:
+            origin = f"{environ['REQUEST_METHOD']} {request.url_rule.rule}"
         for key, name in _HEADERS:
             if name in environ:
                 context_entries[key] = environ[name]
+    else:
+        origin = _command()
     propagate = sys.modules.get("opentelemetry.propagate")
     if propagate is not None:
         propagate.inject(context_entries)
     if not context_entries:
-        return None
+        return None if origin is None else origins.carried_text(origin)
     kept = {
         key: value
         for key, value in context_entries.items()
         if key in _FORMS and _FORMS[key].fullmatch(value)
     }
+    if origin is not None:
+        kept[origins.KEY] = origin[: origins.MAX_LENGTH]
     return dump(kept) if kept else None
+
+
+def _command() -> str | None:
+    """Return the command of ``flask`` or of another program of click, by its names."""
+    context = click.get_current_context(silent=True)
+    names: list[str] = []
+    while context is not None and context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent
+    return f"command {' '.join(names)}" if names else None

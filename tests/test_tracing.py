@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import click
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -18,6 +19,8 @@ from tests.support.jobs import claim_one
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HEADERS = {"X-Request-Id": "req-1", "traceparent": TRACE, "tracestate": "a=1"}
 CARRIED = {"request_id": "req-1", "traceparent": TRACE, "tracestate": "a=1"}
+BY_VIEW = CARRIED | {"origin": "POST /look/<int:number>"}
+BY_TASK = CARRIED | {"origin": "task look"}
 
 forge = ForgeJobs()
 seen: list[dict[str, str]] = []
@@ -36,8 +39,9 @@ def kit() -> Iterator[JobsKit]:
     app.config["FORGE_JOBS_DATABASE_URL"] = "sqlite:///:memory:"
     forge.init_app(app)
 
-    @app.post("/look")
-    def view() -> str:
+    @app.post("/look/<int:number>")
+    def view(number: int) -> str:
+        assert number == 7
         look.enqueue(again=True)
         forge.enqueue_many([look.job()])
         return ""
@@ -57,11 +61,11 @@ def client(kit: JobsKit) -> FlaskClient:
 def test_a_job_knows_the_request_that_enqueued_it(
     kit: JobsKit, client: FlaskClient
 ) -> None:
-    client.post("/look", headers=HEADERS)
+    client.post("/look/7?secret=1", headers=HEADERS)
 
     kit.drain()
 
-    assert seen == [CARRIED] * 3  # the third by way of the first
+    assert seen == [BY_VIEW, BY_VIEW, BY_TASK]  # the third by way of the first
 
 
 @pytest.mark.parametrize(
@@ -79,20 +83,56 @@ def test_a_request_to_the_api_is_carried_too(
 
     kit.drain()
 
-    assert seen == [CARRIED]
+    assert seen == [CARRIED | {"origin": f"POST /forge-jobs/{path}"}]
 
 
 def test_what_has_another_form_is_left_out(kit: JobsKit, client: FlaskClient) -> None:
     wrong = {"X-Request-Id": "x" * 129, "traceparent": "1-2-3", "tracestate": "é"}
-    client.post("/look", headers=wrong)
-    client.post("/look", headers={"X-Request-Id": "a b"})
+    client.post("/look/7?secret=1", headers=wrong)
+    client.post("/look/7?secret=1", headers={"X-Request-Id": "a b"})
     with kit.app.app_context():
         look.enqueue()
 
     kit.drain()
 
-    assert seen == [{}] * 7
-    assert {job.carried for job in kit.enqueued()} == {None}
+    by_view, by_task = ({"origin": each["origin"]} for each in (BY_VIEW, BY_TASK))
+    assert sorted(map(str, seen)) == sorted(
+        map(str, [by_view] * 4 + [by_task] * 2 + [{}])
+    )
+    assert {job.origin for job in kit.enqueued()} == {
+        "POST /look/<int:number>",
+        "task look",
+        None,
+    }
+
+
+def test_a_job_knows_the_command_that_enqueued_it(kit: JobsKit) -> None:
+    @kit.app.cli.group("shop")
+    def shop() -> None:
+        """Stand for a group of the application."""
+
+    @shop.command("look")
+    @click.argument("word")
+    def command(word: str) -> None:
+        assert word
+        look.enqueue()
+
+    runner = kit.app.test_cli_runner()
+
+    mine = runner.invoke(args=["shop", "look", "c4n4ry"])
+    ours = runner.invoke(args=["forge-jobs", "enqueue", "look"])
+
+    assert (mine.exit_code, ours.exit_code) == (0, 0), ours.output
+    assert [job.origin for job in kit.enqueued()] == [
+        "command shop look",
+        "command forge-jobs enqueue",
+    ]
+
+
+def test_a_job_of_a_schedule_knows_the_schedule(storage: Storage) -> None:
+    job_id = storage.jobs.enqueue(NewJob("noop", schedule_name="nightly")).id
+
+    assert storage.job_reader.get(job_id).origin == "schedule nightly"
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -117,7 +157,12 @@ def test_a_job_that_runs_where_it_is_enqueued_has_it_as_well(
 ) -> None:
     kit.mode = "inline"
 
-    client.post("/look", headers=HEADERS)
+    client.post("/look/7?secret=1", headers=HEADERS)
 
-    assert seen == [CARRIED] * 3
+    assert sorted(each["origin"] for each in seen) == [
+        BY_VIEW["origin"],
+        BY_VIEW["origin"],
+        BY_TASK["origin"],
+    ]
+    assert all(each.items() >= CARRIED.items() for each in seen)
     assert state_of(kit.app).is_inline()

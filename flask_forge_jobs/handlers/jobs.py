@@ -23,7 +23,8 @@ from flask_forge_jobs.model.jobs import (
     JobStatus,
     JobSummary,
 )
-from flask_forge_jobs.model.ordering import JobOrder, SortColumn
+from flask_forge_jobs.model.ordering import JobOrder, SortColumn, StatusCounts
+from flask_forge_jobs.model.origins import is_of_task
 from flask_forge_jobs.storage.base import Storage
 
 MAX_PAGE_SIZE = 1000
@@ -67,7 +68,8 @@ class JobRecord(JobDetail):
     # Consecutive throttles.
     throttle_attempts: int
     cancel_requested_at: datetime | None
-    progress: object
+    # JSON text, see flask_forge_jobs.model.progress.
+    progress: str | None
     result: object
     # Why the result is not stored.
     result_error: str | None
@@ -83,14 +85,29 @@ class JobRecord(JobDetail):
     attempts: Sequence[Attempt]
     # That of the last failure; None without one, or if the job was cancelled.
     signature: str | None
+    # Seconds one attempt may take; None means no limit of its own.
+    timeout_s: float | None
+    # How often it was rescued from a lost worker.
+    crashes: int
+    # The schedule that made it.
+    schedule_name: str | None
+    # What enqueued it, such as "POST /signup"; None if unknown.
+    origin: str | None
 
 
-def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
-    """Return one job with payload, attempts, progress, result and timings."""
+def read_job(
+    storage: Storage, job_id: str, *, redactor: Redactor, is_limited: bool = False
+) -> JobRecord:
+    """Return one job with payload, attempts, progress, result and timings.
+
+    Callers that are limited to some queues see no task as its origin, since the task
+    may belong to another queue.
+    """
     require_possible_id(job_id)
     job, attempts = storage.job_reader.with_attempts(job_id)
     shown, stored = (_record(job, attempts, each) for each in (redactor, Unmasked()))
-    return replace(shown, redacted=shown != stored)
+    origin = None if is_limited and is_of_task(shown.origin) else shown.origin
+    return replace(shown, redacted=shown != stored, origin=origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,8 @@ class JobState:
     status: JobStatus
     is_ready: bool
     is_successful: bool
-    progress: object
+    # JSON text, see flask_forge_jobs.model.progress.
+    progress: str | None
     result: object
     # Why the result is not stored.
     result_error: str | None
@@ -115,7 +133,7 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
         status=job.status,
         is_ready=job.status.is_final,
         is_successful=job.status is JobStatus.DONE,
-        progress=_progress(job.progress, redactor),
+        progress=_masked_text(job.progress, redactor),
         result=_json_value(job.result, redactor),
         result_error=job.result_error,
         ending=job.ending,
@@ -124,13 +142,14 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
 
 def _record(job: Job, attempts: Sequence[Attempt], redactor: Redactor) -> JobRecord:
     started, ended = job.started_at, job.completed_at
+    progress = _masked_text(job.progress, redactor)
     return JobRecord(
-        row=job,
+        row=replace(job, progress=progress),
         payload=payload_value(job.payload, redactor, job),
         error_history=job.error_history,
         throttle_attempts=job.throttle_attempts,
         cancel_requested_at=job.cancel_requested_at,
-        progress=_progress(job.progress, redactor),
+        progress=progress,
         result=_json_value(job.result, redactor),
         result_error=job.result_error,
         wait_ms=whole_milliseconds(job.scheduled_at, started),
@@ -139,13 +158,20 @@ def _record(job: Job, attempts: Sequence[Attempt], redactor: Redactor) -> JobRec
         traceback=job.traceback,
         attempts=attempts,
         signature=job.signature,
+        timeout_s=job.timeout_s,
+        crashes=job.crashes,
+        schedule_name=job.schedule_name,
+        origin=job.origin,
     )
 
 
-def _progress(text: str | None, redactor: Redactor) -> object:
-    """Return progress as an object, which readers expect."""
-    value = _json_value(text, redactor)
-    return value if value is None or isinstance(value, dict) else {"value": value}
+def _masked_text(text: str | None, redactor: Redactor) -> str | None:
+    if text is None:
+        return None
+    try:
+        return json.dumps(redactor.payload(json.loads(text)))
+    except (ValueError, RecursionError):
+        return redactor.text(text)
 
 
 def list_jobs(
@@ -223,8 +249,11 @@ def find_jobs(
     limit: int,
     cursor: str | None,
     count: str,
+    redactor: Redactor,
 ) -> JobsFound:
     """Return one page of jobs, the next cursor and the number of matches.
+
+    Jobs that run have their last report of progress; secrets are masked.
 
     ``sort`` is a column, with ``-`` for descending order; by ``completed_at``,
     unfinished jobs come last in both orders. ``limit`` is 1 to 1,000, ``count`` is
@@ -243,12 +272,29 @@ def find_jobs(
         job_filter, order, limit, after, with_total=count == "exact"
     )
     return JobsFound(
-        rows=page.rows,
+        rows=[_masked_row(row, redactor) for row in page.rows],
         next_cursor=None
         if page.end is None
         else to_cursor(page.end, job_filter, order),
         total=page.total,
     )
+
+
+def count_jobs(storage: Storage, job_filter: JobFilter) -> StatusCounts:
+    """Return the exact number of matching jobs in each state; ``pending`` is all of it.
+
+    States may be plain text, ``scheduled`` too.
+
+    Raises:
+        StorageUnavailableError: The search exceeded the statement time limit.
+    """
+    return storage.job_reader.counts(checked_filter(job_filter, IN_QUERY))
+
+
+def _masked_row(job: JobSummary, redactor: Redactor) -> JobSummary:
+    if job.progress is None:
+        return job
+    return replace(job, progress=_masked_text(job.progress, redactor))
 
 
 def is_expensive(

@@ -23,11 +23,14 @@ MAX_NAMES = 100
 # Per answer.
 MAX_BUCKETS_IN_ALL = 20_000
 DEFAULT_KINDS_WINDOW = timedelta(days=1)
-_NO_FIGURES = (0,) * 12
+_NO_FIGURES = (0,) * 15
 
 
 class Bucket(NamedTuple):
-    """The figures of one bucket; times are of completed jobs, in milliseconds."""
+    """The figures of one bucket, with times in milliseconds.
+
+    Waits are of started runs, from due to started; the others of completed jobs.
+    """
 
     at: datetime
     enqueued: int
@@ -42,6 +45,9 @@ class Bucket(NamedTuple):
     total_p50_ms: int
     total_p95_ms: int
     total_p99_ms: int
+    wait_p50_ms: int
+    wait_p95_ms: int
+    wait_p99_ms: int
 
     @property
     def failed(self) -> int:
@@ -78,6 +84,11 @@ class KindRow:
     p50_ms: int
     p95_ms: int
     p99_ms: int
+    started: int
+    # Of the jobs that ended and were not cancelled; None without one.
+    success_rate: float | None
+    # The median; None without a completed job.
+    usual_run_ms: int | None
 
 
 def timeline(
@@ -235,6 +246,7 @@ def _buckets(cut: Window, tallies: Sequence[Tally]) -> list[Bucket]:
             tally.cancelled,
             *_milliseconds(tally.run),
             *_milliseconds(tally.total),
+            *_milliseconds(tally.wait),
         )
         for number, tally in enumerate(tallies)
     ]
@@ -245,6 +257,8 @@ def _milliseconds(histogram: Histogram) -> list[int]:
 
 
 def _kind_row(kind: str, tally: Tally) -> KindRow:
+    ended = tally.completed + tally.dead
+    p50_ms, p95_ms, p99_ms = _milliseconds(tally.run)
     return KindRow(
         kind,
         tally.completed,
@@ -252,5 +266,10 @@ def _kind_row(kind: str, tally: Tally) -> KindRow:
         tally.cancelled,
         tally.retried,
         round(tally.run.sum_us / 1000),
-        *_milliseconds(tally.run),
+        p50_ms,
+        p95_ms,
+        p99_ms,
+        tally.started,
+        tally.completed / ended if ended else None,
+        p50_ms if tally.completed else None,
     )

@@ -28,6 +28,7 @@ from flask_forge_jobs.model.bounds import (
 from flask_forge_jobs.model.dedupe_keys import stored_key
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
+from flask_forge_jobs.model.origins import origin_of
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
@@ -256,6 +257,12 @@ class JobSummary:
     dedupe_key: str | None = None
     heartbeat_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+    progress: str | None = None
+
+    @property
+    def running_progress(self) -> str | None:
+        """The last progress report if it runs; see :attr:`Job.progress`."""
+        return self.progress if self.status is JobStatus.IN_PROGRESS else None
 
     @property
     def ending(self) -> Ending | None:
@@ -296,7 +303,8 @@ class Job(JobSummary):
         timeout_s: Seconds one attempt may take; None means no limit of its own.
         result: JSON text of what its task returned; None where nothing is kept.
         result_error: Why the result is not kept: no JSON, or over 64 KiB.
-        progress: JSON text of the last progress report, or None.
+        progress: JSON text of the last progress report, with its time and rate (see
+            :mod:`flask_forge_jobs.model.progress`), or None.
         schedule_name: The schedule that made it, or None.
         carried: JSON text of :attr:`.TaskContext.carried`, or None.
         signature: That of its last failure; None without one, or if it was cancelled.
@@ -309,10 +317,20 @@ class Job(JobSummary):
     timeout_s: float | None = None
     result: str | None = None
     result_error: str | None = None
-    progress: str | None = None
     schedule_name: str | None = None
     carried: str | None = None
     signature: str | None = None
+
+    @property
+    def origin(self) -> str | None:
+        """What enqueued it; None if unknown.
+
+        ``schedule NAME``, ``task KIND``, ``command NAME``, or the method and the rule
+        of a request, such as ``POST /orders/<int:number>``.
+        """
+        if self.schedule_name is not None:
+            return f"schedule {self.schedule_name}"
+        return None if self.carried is None else origin_of(self.carried)
 
     @property
     def traceback(self) -> str | None:

@@ -88,15 +88,16 @@ class Tally:
         def part(count: int) -> int:
             return count * end // whole - count * begin // whole
 
-        completed = part(other.completed)
+        completed, started = part(other.completed), part(other.started)
         self.enqueued += part(other.enqueued)
-        self.started += part(other.started)
+        self.started += started
         self.retried += part(other.retried)
         self.completed += completed
         self.dead += part(other.dead)
         self.cancelled += part(other.cancelled)
-        if completed:
+        if started:
             self.wait.merge_times(other.wait, end - begin)
+        if completed:
             self.run.merge_times(other.run, end - begin)
             self.total.merge_times(other.total, end - begin)
 

@@ -45,6 +45,23 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusCounts:
+    """The number of matching jobs in each state; ``pending`` includes ``scheduled``."""
+
+    pending: int = 0
+    in_progress: int = 0
+    done: int = 0
+    failed: int = 0
+    dead: int = 0
+    scheduled: int = 0
+
+    @property
+    def total(self) -> int:
+        """The number of matching jobs."""
+        return self.pending + self.in_progress + self.done + self.failed + self.dead
+
+
+@dataclass(frozen=True, slots=True)
 class FoundJobs:
     """One page; ``end`` is None on the last page, ``total`` if it was not counted."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.jobs import WAITING
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.runtime.plan import RuntimePlan
@@ -23,7 +24,7 @@ def greet(plan: RuntimePlan) -> None:
     )
     served = plan.worker.queue_names
     for name in served:
-        if missing := set(storage.job_reader.waiting_kinds(name)).difference(known):
+        if missing := set(storage.job_reader.kinds(name, WAITING)).difference(known):
             logger.warning(
                 "queue %s has jobs without a task: %s", name, _names(missing)
             )

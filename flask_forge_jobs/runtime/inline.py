@@ -130,7 +130,7 @@ class InlineWorker:
             timeout_s=limit_s,
         )
 
-    def _report(self, execution: Execution, text: str) -> None:
+    def _report(self, execution: Execution, text: str, _: int) -> None:
         self._storage.jobs.heartbeat(self._worker_id, {execution.job.id: text})
 
     def _settings_of(self, queue_name: str) -> QueueSettings:

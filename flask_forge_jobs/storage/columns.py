@@ -79,8 +79,12 @@ SCHEDULE_DEFINITION = tuple(each.name for each in fields(ScheduleDefinition))
 _SCHEDULE = (*SCHEDULE_DEFINITION, *(each.name for each in fields(Schedule)[1:]))
 
 
-def _shown(names: tuple[str, ...]) -> str:
-    return _list("/* use runner */" if name == "slot_id" else name for name in names)
+_RUNNING_PROGRESS = "CASE WHEN status = 'in_progress' THEN progress END"
+
+
+def _shown(names: tuple[str, ...], **instead: str) -> str:
+    instead["slot_id"] = "/* use runner */"
+    return _list(instead.get(name, name) for name in names)
 
 
 def _list(texts: Iterable[str]) -> str:
@@ -97,8 +101,8 @@ FRAGMENTS = {
     "copied_parameters": _list(f":{name}" for name in _COPIED),
     "copied_of_v": _list(f"v.{name}" for name in _COPIED),
     "job_columns": _shown(JOB),
-    "summary_columns": _shown(SUMMARY),
     "fact_columns": _shown(_FACTS),
+    "summary_columns": _shown(SUMMARY, progress=_RUNNING_PROGRESS),
     "queue_columns": _list(_QUEUE),
     "schedule_columns": _list(_SCHEDULE),
     "waiting": _list(f"'{status}'" for status in WAITING),

@@ -122,7 +122,7 @@ class MetricStore:
     def timelines(
         self, window: Window, level: int, queue_names: Sequence[str], kind: str = ""
     ) -> dict[str, list[Tally]]:
-        """Return one tally per bucket of a window, by queue; without waits.
+        """Return one tally per bucket of a window, by queue.
 
         ``level`` is the width in seconds of the stored buckets to read. An empty queue
         name stands for all queues, and has figures only for an empty ``kind``, which
@@ -370,12 +370,14 @@ def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
 
 def _add(tally: Tally, figures: Sequence[Any]) -> None:
     """Add a row's counts and times."""
-    enqueued, started, retried, completed, dead, cancelled, run, total = figures
+    enqueued, started, retried, completed, dead, cancelled, *times = figures
+    wait, run, total = times
     tally.enqueued += enqueued
     tally.started += started
     tally.retried += retried
     tally.completed += completed
     tally.dead += dead
     tally.cancelled += cancelled
+    tally.wait.merge_text(wait)
     tally.run.merge_text(run)
     tally.total.merge_text(total)

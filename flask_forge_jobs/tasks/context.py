@@ -20,6 +20,7 @@ from flask_forge_jobs.model.limits import waits_for_rate_limit
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.progress import checked_report
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.failures import forget_frames, mask_known
@@ -136,7 +137,7 @@ class TaskContext:
         deadline: When the time limit ends, in seconds of ``clock.monotonic()``; None
             without a limit.
         carried: ``request_id``, ``traceparent`` and ``tracestate`` of the request or
-            the job that enqueued this one.
+            the job that enqueued this one, and its ``origin``, as :attr:`.Job.origin`.
         throttle_attempts: How often in a row the job was throttled or snoozed; from 10
             on snoozes do not count.
     """
@@ -190,7 +191,8 @@ class TaskContext:
         """Report progress, visible within about a second; stop here if cancelled.
 
         The report is ``{"done": 3, "total": 10, "message": "…"}``, without the keys
-        that are None, of at most 1 KiB.
+        that are None, of at most 1 KiB. The worker adds when it was made, and how much
+        was done per second since a report before.
 
         Args:
             done: How much is done, in any unit.
@@ -199,11 +201,11 @@ class TaskContext:
 
         Raises:
             CancelledError: The task should stop; do not catch it.
-            InvalidInputError: A number is not finite, or the report is too long.
+            InvalidInputError: A number is not finite, the total is negative, the
+                message is not text, or the report is too long.
         """
         self.check()
-        report = {"done": done, "total": total, "message": message}
-        self.set_progress({k: v for k, v in report.items() if v is not None})
+        self.set_progress(checked_report(done, total, message))
 
     def check(self) -> None:
         """Stop here if the job was cancelled, ran out of time, or the worker stops.

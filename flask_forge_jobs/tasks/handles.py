@@ -14,6 +14,7 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import load_text
+from flask_forge_jobs.model.progress import report_of
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.other_words import OF_JOBS, teach
 
@@ -133,7 +134,8 @@ class JobHandle:
     @property
     def progress(self) -> Any:
         """The last progress report, or None."""
-        return _decoded(self._row().progress)
+        text = self._row().progress
+        return None if text is None else report_of(text)
 
     @property
     def error(self) -> str | None:

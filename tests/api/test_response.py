@@ -156,7 +156,7 @@ def test_a_body_is_made_once_for_the_same_thing() -> None:
 @pytest.mark.parametrize("schema", [TimelineBucketSchema(), MetricSeriesBucketSchema()])
 @pytest.mark.parametrize("at", [AT, EXACT, MICROS])
 def test_writer_writes_what_is_dumped_and_encoded(schema: Schema, at: datetime) -> None:
-    bucket = Bucket(at, 0, 1, 20, 300, 2**53, 0, 5, 6, 7, 8, 9, 10)
+    bucket = Bucket(at, 0, 1, 20, 300, 2**53, 0, 5, 6, 7, 8, 9, 10, 11, 12, 13)
 
     assert writer(schema)(bucket) == encode(schema.dump(bucket)).decode()
 

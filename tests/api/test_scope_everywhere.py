@@ -42,6 +42,7 @@ QUERIES = {
         "error=failed",
         f"signature={OTHER}%20failed",
     ],
+    "/v1/jobs/counts": ["", f"queue={OTHER}", f"kind={OTHER}", "error=failed"],
     "/v1/events": ["", f"queue={OTHER}", f"kind={OTHER}"],
     "/v1/errors": ["", "range=24h", f"queue={OTHER}", f"kind={OTHER}"],
     "/v1/series": [f"by=queue&{DAY}", f"by=queue&name={OTHER}&{DAY}", f"by=kind&{DAY}"],

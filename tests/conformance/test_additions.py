@@ -46,26 +46,46 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
     "N-01": _OF_QUEUES,
     "N-02": _OF_QUEUES,
     "N-03": _OF_QUEUES,
-    "N-06": {"rows.[].ending": _ENDING},
-    "N-12": {"ending": _ENDING},
+    "N-06": {"rows.[].ending": _ENDING, "rows.[].progress": {}},
+    "N-12": {"ending": _ENDING, "progress": {}},
     "N-07": {
         "row.ending": _ENDING,
+        "row.progress": {},
         "result_error": {"type": ["string", "null"]},
         "traceback": {"type": ["string", "null"]},
         "attempts": {"type": "array"},
         "signature": {"type": ["string", "null"]},
+        "timeout_s": {"type": ["number", "null"]},
+        "crashes": {"type": "integer"},
+        "schedule_name": {"type": ["string", "null"]},
+        "origin": {"type": ["string", "null"]},
     },
     "N-13": _OF_SCHEDULES,
     "N-14": _OF_SCHEDULES,
-    "N-17": {"[].buckets.[].cancelled": {"type": "integer"}},
+    "N-17": {
+        f"[].buckets.[].{key}": {"type": "integer"}
+        for key in (
+            "cancelled",
+            "started",
+            "retried",
+            "wait_p50_ms",
+            "wait_p95_ms",
+            "wait_p99_ms",
+        )
+    },
     "N-20": {"services": {"type": "array"}},
-    "N-26": {"[].cancelled": {"type": "integer"}},
     "N-27": {
         "[].message": {"type": ["string", "null"]},
         "[].retrying": {"type": "integer"},
         "[].dead": {"type": "integer"},
         "[].trend": {"type": "array"},
         "[].trend_from": {"type": "string"},
+    },
+    "N-26": {
+        "[].cancelled": {"type": "integer"},
+        "[].started": {"type": "integer"},
+        "[].success_rate": {"type": ["number", "null"]},
+        "[].usual_run_ms": {"type": ["integer", "null"]},
     },
 }
 # The glossary's words for keys of the contract, which stay as they are in the routes of

@@ -9,6 +9,7 @@ from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.bulk_actions import Instruction, act
 from flask_forge_jobs.handlers.errors import list_errors
 from flask_forge_jobs.handlers.jobs import find_jobs
+from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.outcomes import Dead
@@ -76,8 +77,9 @@ def test_a_signature_lists_and_retries_the_same_jobs(storage: Storage) -> None:
     wanted = JobFilter(signature=group.signature)
 
     found = find_jobs(
-        storage, wanted, sort="-enqueued_at", limit=5, cursor=None, count="exact"
-    )
+        storage, wanted, sort="-enqueued_at", limit=5, cursor=None, count="exact",
+        redactor=Redactor(),
+    )  # fmt: skip
     report = act(
         storage,
         Instruction(action=JobAction.RETRY, job_filter=wanted, expected=2),
@@ -96,4 +98,5 @@ def test_a_signature_has_bounds(storage: Storage, value: str) -> None:
             storage,
             JobFilter(signature=value),
             sort="-enqueued_at", limit=5, cursor=None, count="exact",
+            redactor=Redactor(),
         )  # fmt: skip

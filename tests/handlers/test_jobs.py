@@ -23,9 +23,10 @@ from flask_forge_jobs.handlers.jobs import (
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.masking import Masking
-from flask_forge_jobs.model.outcomes import Dead
+from flask_forge_jobs.model.origins import carried_text
+from flask_forge_jobs.model.outcomes import Dead, Done
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import enqueue, run
+from tests.support.jobs import OWNER, claim_one, enqueue, finish, run
 
 REDACTOR = Redactor()
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  # the case under test
@@ -119,7 +120,8 @@ def test_failed_and_scheduled_bound_their_page(storage: Storage, limit: int) -> 
 
 
 def find(storage: Storage, wanted: JobFilter | None = None, **asked: Any) -> JobsFound:
-    return find_jobs(storage, wanted or JobFilter(), **(ASKED | asked))
+    arguments = ASKED | {"redactor": Redactor()} | asked
+    return find_jobs(storage, wanted or JobFilter(), **arguments)
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -183,3 +185,43 @@ def test_what_is_out_of_bounds_is_named(
     with pytest.raises(InvalidInputError) as caught:
         find(storage, **asked)
     assert caught.value.field == field
+
+
+def test_a_listing_shows_the_progress_of_running_jobs_only(storage: Storage) -> None:
+    running, ended = enqueue(storage), enqueue(storage)
+    claims = {job.id: job for job in (claim_one(storage), claim_one(storage))}
+    storage.jobs.heartbeat(OWNER, dict.fromkeys(claims, '{"done":1,"token":"s"}'))
+    finish(storage, claims[ended], Done())
+
+    rows = {job.id: job for job in find(storage).rows}
+    again = read_job(storage, running, redactor=Redactor())
+
+    assert rows[running].running_progress == '{"done": 1, "token": "[redacted]"}'
+    assert rows[ended].progress is None
+    assert again.row.running_progress == again.progress == rows[running].progress
+    assert read_job(storage, ended, redactor=Redactor()).progress is not None
+
+
+def test_what_a_job_is_made_of_is_read_with_it(storage: Storage) -> None:
+    made = NewJob("noop", timeout_s=1.5, schedule_name="nightly")
+    job_id = storage.jobs.enqueue(made).id
+
+    record = read_job(storage, job_id, redactor=Redactor())
+
+    assert (record.timeout_s, record.crashes) == (1.5, 0)
+    assert (record.schedule_name, record.origin) == ("nightly", "schedule nightly")
+
+
+@pytest.mark.parametrize(
+    ("origin", "seen"), [("task other", None), ("POST /a", "POST /a")]
+)
+def test_a_limited_caller_sees_no_task_as_an_origin(
+    storage: Storage, origin: str, seen: str | None
+) -> None:
+    job = NewJob("noop").with_carried(carried_text(origin))
+    job_id = storage.jobs.enqueue(job).id
+
+    whole = read_job(storage, job_id, redactor=Redactor())
+    limited = read_job(storage, job_id, redactor=Redactor(), is_limited=True)
+
+    assert (whole.origin, limited.origin) == (origin, seen)

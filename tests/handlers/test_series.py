@@ -21,6 +21,7 @@ from tests.support.figures import PastProcess
 
 START = from_micros(START_US)
 MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
 LATER = START + 10 * MINUTE
 
 
@@ -74,6 +75,40 @@ def test_times_are_whole_milliseconds(storage: Storage, past: PastProcess) -> No
     assert bucket.total_p50_ms == pytest.approx(200, rel=0.02)
     assert all(
         isinstance(value, int) for value in (bucket.run_p50_ms, bucket.total_p99_ms)
+    )
+
+
+@pytest.mark.parametrize("by", ["queue", "kind"])
+@pytest.mark.parametrize("secs", [60, 75])
+def test_waits_are_of_every_run_that_started(
+    storage: Storage, past: PastProcess, by: str, secs: int
+) -> None:
+    """Of a job that goes on waiting, too, and where stored buckets are divided"""
+    past.runs("mail", "send", [], retried=3)
+    past.clock.move(90)
+    past.runs("mail", "send", [100] * 98 + [1000, 1000])
+    name = {"queue": "mail", "kind": "send"}[by]
+    span: dict[str, Any] = {"start": START, "end": START + 150 * SECOND, "now": LATER}
+
+    [found] = series(storage, by=by, names=[name], bucket_secs=secs, **span).series
+
+    first, last = found.buckets[0], found.buckets[1]
+    assert (first.started, first.retried, first.wait_p99_ms) == (3, 3, 0)
+    assert (last.started, last.retried) == (100, 0)
+    assert last.wait_p50_ms == last.wait_p95_ms == pytest.approx(100, rel=0.02)
+    assert last.wait_p99_ms == pytest.approx(1000, rel=0.02)
+
+
+def test_waits_are_kept_where_no_job_was_completed() -> None:
+    waited = Tally(started=4, retried=4)
+    waited.wait.record_many([200_000] * 4)
+    halves = [Tally(), Tally()]
+    for number, half in enumerate(halves):
+        half.merge_part(waited, number * 5, number * 5 + 5, 10)
+
+    assert [half.started for half in halves] == [2, 2]
+    assert [half.wait.percentiles(50)[0] for half in halves] == pytest.approx(
+        [200_000] * 2, rel=0.02
     )
 
 
@@ -300,6 +335,18 @@ def test_a_request_without_names_gets_the_first_of_many(
 # -- the table of kinds ------------------------------------------------------------
 
 
+def test_a_kind_that_never_ended_has_no_usual_run_time(
+    storage: Storage, past: PastProcess
+) -> None:
+    past.runs("mail", "send", retried=2)
+    past.runs("mail", "fail", dead=1)
+
+    fail, send = kinds(storage, now=LATER)
+
+    assert (send.success_rate, send.usual_run_ms) == (None, None)
+    assert (fail.success_rate, fail.usual_run_ms) == (0.0, None)
+
+
 def test_kinds_of_a_window(storage: Storage, past: PastProcess) -> None:
     past.runs("mail", "send", [100, 300], dead=1, retried=2)
     past.runs("bulk", "send", [200])
@@ -316,4 +363,6 @@ def test_kinds_of_a_window(storage: Storage, past: PastProcess) -> None:
     assert send.total_run_ms == 600
     assert send.p50_ms == pytest.approx(200, rel=0.02)
     assert send.p99_ms == pytest.approx(300, rel=0.02)
+    assert (send.started, send.success_rate) == (6, 0.75)
+    assert send.usual_run_ms == send.p50_ms
     assert [(row.kind, row.completed) for row in of_mail] == [("send", 2)]

@@ -24,6 +24,16 @@ from flask_forge_jobs.api.schemas.fields import (
 from flask_forge_jobs.api.schemas.queues import AsksQueueSchema, NamesQueueSchema
 from flask_forge_jobs.handlers.jobs import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
+from flask_forge_jobs.model.progress import shown_progress
+
+
+class Progress(AnyJson):
+    """A stored report of progress, with ``at`` and ``rate``."""
+
+    def write(self, value: object) -> object:
+        """Return the report of a stored JSON text, with sorted keys."""
+        return super().write(shown_progress(str(value)))
+
 
 _FILTER_KEYS = frozenset(each.name for each in fields(JobFilter))
 
@@ -53,6 +63,7 @@ class EndedJobLineSchema(JobRowSchema):
 
     slot_id = Text(allow_none=True)
     ending = Text(allow_none=True, metadata=bounds.ENDING)
+    progress = Progress(attribute="running_progress", allow_none=True)
 
 
 class ErrorEntrySchema(WireSchema):
@@ -182,8 +193,8 @@ class JobQuerySchema(V1Schema):
     reveal = Text(load_default=None)
 
 
-class JobsQuerySchema(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.jobs.find_jobs`."""
+class CountsQuerySchema(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.jobs.count_jobs`."""
 
     statuses = Array(
         Text(metadata=bounds.STATUS),
@@ -205,10 +216,6 @@ class JobsQuerySchema(V1Schema):
     min_attempts = Digits(load_default=0, metadata=bounds.MIN_ATTEMPTS)
     ending = Text(load_default=None, metadata=bounds.ENDING)
     signature = Text(load_default=None, metadata=bounds.SIGNATURE)
-    sort = Text(load_default=DEFAULT_SORT, metadata={"enum": list(SORTS)})
-    limit = Digits(load_default=50, metadata=bounds.LIMIT)
-    cursor = Text(load_default=None)
-    count = Text(load_default="exact", metadata={"enum": list(COUNTS)})
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -216,6 +223,27 @@ class JobsQuerySchema(V1Schema):
         parts = {key: values.pop(key) for key in _FILTER_KEYS & values.keys()}
         parts["queues"] = parts["queues"] or None
         return values | {"job_filter": JobFilter(**parts)}
+
+
+class JobsQuerySchema(CountsQuerySchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.jobs.find_jobs`."""
+
+    sort = Text(load_default=DEFAULT_SORT, metadata={"enum": list(SORTS)})
+    limit = Digits(load_default=50, metadata=bounds.LIMIT)
+    cursor = Text(load_default=None)
+    count = Text(load_default="exact", metadata={"enum": list(COUNTS)})
+
+
+class JobCountsSchema(V1Schema):
+    """The number of matching jobs in each state; ``pending`` includes ``scheduled``."""
+
+    pending = WholeNumber()
+    scheduled = WholeNumber()
+    in_progress = WholeNumber()
+    done = WholeNumber()
+    failed = WholeNumber()
+    dead = WholeNumber()
+    total = WholeNumber()
 
 
 class JobsFoundSchema(V1Schema):
@@ -232,7 +260,7 @@ class JobStateSchema(V1Schema):
     status = Text(metadata=bounds.STATUS)
     is_ready = Flag()
     is_successful = Flag()
-    progress = AnyJson(allow_none=True)
+    progress = Progress(allow_none=True)
     result = AnyJson(allow_none=True)
     result_error = Text(allow_none=True)
     ending = Text(allow_none=True, metadata=bounds.ENDING)
@@ -265,7 +293,7 @@ class JobRecordSchema(V1Schema):
     error_history = List(Nested(ErrorEntrySchema))
     throttle_attempts = WholeNumber()
     cancel_requested_at = Instant(allow_none=True)
-    progress = AnyJson(allow_none=True)
+    progress = Progress(allow_none=True)
     result = AnyJson(allow_none=True)
     wait_ms = WholeNumber(allow_none=True)
     run_ms = WholeNumber(allow_none=True)
@@ -274,6 +302,10 @@ class JobRecordSchema(V1Schema):
     traceback = Text(allow_none=True)
     attempts = List(Nested(AttemptSchema))
     signature = Text(allow_none=True)
+    timeout_s = Fraction(allow_none=True)
+    crashes = WholeNumber()
+    schedule_name = Text(allow_none=True)
+    origin = Text(allow_none=True)
 
 
 class NewJobRequestSchema(EnqueueRequestSchema):

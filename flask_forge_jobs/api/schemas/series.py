@@ -67,6 +67,11 @@ class SeriesBucketSchema(WireSchema):
     total_p95_ms = WholeNumber()
     total_p99_ms = WholeNumber()
     cancelled = WholeNumber()
+    started = WholeNumber()
+    retried = WholeNumber()
+    wait_p50_ms = WholeNumber()
+    wait_p95_ms = WholeNumber()
+    wait_p99_ms = WholeNumber()
 
 
 class NamedSeriesSchema(WireSchema):
@@ -88,6 +93,9 @@ class KindRowSchema(WireSchema):
     p95_ms = WholeNumber()
     p99_ms = WholeNumber()
     cancelled = WholeNumber()
+    started = WholeNumber()
+    success_rate = Fraction(allow_none=True)
+    usual_run_ms = WholeNumber(allow_none=True)
 
 
 class WindowQuerySchema(WireSchema):

@@ -27,7 +27,7 @@ def find_jobs(api: Api) -> Response:
     query = api.query()
     query["job_filter"] = api.scope.limit(query["job_filter"])
     with api.reading(query["job_filter"], limit=query["limit"], sort=query["sort"]):
-        page = jobs.find_jobs(api.storage, **query)
+        page = jobs.find_jobs(api.storage, redactor=api.redactor, **query)
         response = api.answer(page)
     if page.total is not None:
         response.headers["X-Total-Count"] = str(page.total)
@@ -36,10 +36,22 @@ def find_jobs(api: Api) -> Response:
     return response
 
 
+def count_jobs(api: Api) -> Response:
+    """Return the number of matching jobs in each state."""
+    job_filter = api.scope.limit(api.query()["job_filter"])
+    with api.reading(job_filter):
+        return api.answer(jobs.count_jobs(api.storage, job_filter))
+
+
 def read_job(api: Api, job_id: str) -> Response:
     """Return one job with payload, attempts, progress, result and timings."""
     api.query()
-    record = jobs.read_job(api.storage, job_id, redactor=api.redactor)
+    record = jobs.read_job(
+        api.storage,
+        job_id,
+        redactor=api.redactor,
+        is_limited=api.scope.queues is not None,
+    )
     return api.answer(record)
 
 
@@ -88,6 +100,11 @@ ROUTES = (
         method="GET", path="/v1/jobs", endpoint="v1_jobs_find", view=find_jobs,
         permission=Permission.READ, reach=Reach.VIEW, query=schemas.JobsQuerySchema(),
         answer=schemas.JobsFoundSchema(), gives=("X-Total-Count", "Link"),
+    ),
+    Route(
+        method="GET", path="/v1/jobs/counts", endpoint="v1_jobs_count",
+        view=count_jobs, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.CountsQuerySchema(), answer=schemas.JobCountsSchema(),
     ),
     Route(
         method="GET", path=JOB_PATH, endpoint="v1_job_read", view=read_job,

@@ -59,7 +59,8 @@ class Renewal:
         progress = {}
         unwritten, self._unwritten = self._unwritten, {}
         for execution in self._handover.running:
-            text, execution.progress = execution.progress, None
+            meter = execution.progress
+            text = None if meter is None else meter.take()
             if text is None:
                 text = unwritten.get(execution.job.run_id)
             if text is not None:

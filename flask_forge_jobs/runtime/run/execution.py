@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import lru_cache, partial
+from types import MappingProxyType
 
 from flask_forge_jobs import forks
 from flask_forge_jobs.clock import Clock
@@ -28,6 +30,7 @@ from flask_forge_jobs.model.outcomes import (
     Snooze,
     Throttled,
 )
+from flask_forge_jobs.model.progress import ProgressMeter
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.context import CancelToken, Dispose, TaskContext
 from flask_forge_jobs.tasks.failures import (
@@ -44,6 +47,7 @@ logger = get_logger(__name__)
 MISSING_TASK_WAIT_S = 60.0  # the longest snooze of a job whose task is missing
 WARN_PERIOD_S = 60.0  # between two warnings of a missing task, per kind
 MAX_WARNED = 1000  # kinds to remember, which are any text
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 TaskScope = Callable[[], AbstractContextManager[object]]
 
@@ -85,7 +89,7 @@ class Execution:
     ended_at: float = 0.0
     is_start_counted: bool = False
     slot: int = -1
-    progress: str | None = None
+    progress: ProgressMeter | None = None
     concurrency_key: str | None = None
 
     @property
@@ -112,12 +116,15 @@ class Execution:
         return due_for_us + int((self.started_at - self.claimed_at) * SECOND_US)
 
 
-Report = Callable[[Execution, str], None]
+# Takes a run, the JSON text of its report, and the instant of it.
+Report = Callable[[Execution, str, int], None]
 
 
-def keep_progress(execution: Execution, text: str) -> None:
+def keep_progress(execution: Execution, text: str, at_us: int) -> None:
     """Keep a progress report for the next heartbeat."""
-    execution.progress = text
+    if execution.progress is None:  # most jobs report nothing
+        execution.progress = ProgressMeter()
+    execution.progress.keep(text, at_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +218,16 @@ class Runner:
             deadline=execution.stops_at,
             clock=environment.clock,
             enqueue_job=environment.enqueue,
-            progress_sink=lambda text: self.report(execution, text),
+            progress_sink=partial(self._report, execution),
             rate_limits=environment.rate_limits,
             throttle_attempts=job.throttle_attempts,
-            carried={} if job.carried is None else json.loads(job.carried),
+            carried=_NOTHING if job.carried is None else _carried(job.carried),
             mask=environment.mask,
             dispose=self.dispose,
         )
+
+    def _report(self, execution: Execution, text: str) -> None:
+        self.report(execution, text, self.environment.clock.now_us())
 
     def _acquire(
         self,
@@ -255,6 +265,12 @@ class Runner:
             logger.warning("%s; its jobs wait", one_line(message))
         wait_s = min(2.0 ** min(job.throttle_attempts, 30), MISSING_TASK_WAIT_S)
         return Postponed(wait_s, fit(message, self.environment.mask))
+
+
+# Jobs of one origin mostly carry the same text.
+@lru_cache(maxsize=256)
+def _carried(text: str) -> Mapping[str, str]:
+    return MappingProxyType(json.loads(text))
 
 
 def _checked(outcome: object, mask: Mask) -> Outcome:

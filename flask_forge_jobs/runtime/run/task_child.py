@@ -101,7 +101,7 @@ class _TaskServer:
         except CancelledError as error:  # just before or after the task
             return Failed(str(error))
 
-    def _report(self, execution: Execution, text: str) -> None:
+    def _report(self, execution: Execution, text: str, _: int) -> None:
         message = messages.progress_message(execution.job.id, text)
         if threading.current_thread() is not threading.main_thread():
             self._send(message)

@@ -354,17 +354,25 @@ class Listing:
 
     def _total_in_range(self) -> int:
         """Count the jobs inside the range or those outside it, whichever are fewer."""
+        return sum(self._counts_in_range().values())
+
+    def _counts_in_range(self) -> dict[str, int]:
         max_rows = max(MAX_COUNTED_ROWS // len(self._counts), 20)
         inside = self._count("count_inside", max_rows)
         if inside is not None:
             return inside
         outside = self._count("count_outside", max_rows)
-        if outside is not None:
-            return self._matching - outside
-        return self._count("count_inside", self._matching + 1) or 0
+        if outside is None:
+            return self._count("count_inside", self._matching + 1) or {}
+        counts: dict[str, int] = {}
+        for (_, _, status), jobs in self._counts.items():
+            counts[status] = counts.get(status, 0) + jobs
+        return {
+            status: jobs - outside.get(status, 0) for status, jobs in counts.items()
+        }
 
-    def _count(self, name: str, max_rows: int) -> int | None:
-        """Return a count, or None if a combination has ``max_rows`` rows or more."""
+    def _count(self, name: str, max_rows: int) -> dict[str, int] | None:
+        """Count by status; None if a combination has ``max_rows`` rows or more."""
         rows = self._transaction.all(
             name,
             rows=self._rows(COMBINATION),
@@ -372,5 +380,9 @@ class Listing:
             from_at=self._conditions.from_at,
             to_at=self._conditions.to_at,
         )
-        parts = [int(part) for row in rows for part in row]
-        return None if any(part >= max_rows for part in parts) else sum(parts)
+        counts: dict[str, int] = {}
+        for status, *parts in rows:
+            if any(int(part) >= max_rows for part in parts):
+                return None
+            counts[status] = counts.get(status, 0) + sum(map(int, parts))
+        return counts

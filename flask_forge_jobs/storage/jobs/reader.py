@@ -13,14 +13,20 @@ from types import MappingProxyType
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.attempts import Attempt
-from flask_forge_jobs.model.jobs import WAITING, Job, JobFilter, JobsPage, JobStatus
-from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
+from flask_forge_jobs.model.ordering import (
+    FoundJobs,
+    JobOrder,
+    Position,
+    StatusCounts,
+)
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
 from flask_forge_jobs.storage.jobs.attempts import attempts_of
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
+from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.rows import (
     job_from_row,
     load_summaries,
@@ -136,12 +142,20 @@ class JobReader:
         self._last = texts, current
         return current
 
-    def kinds(self, queue_name: str | None = None) -> list[str]:
-        """Return the kinds of the stored jobs, sorted; None means of all queues."""
+    def kinds(
+        self,
+        queue_name: str | None = None,
+        statuses: Collection[str] = tuple(JobStatus),
+    ) -> list[str]:
+        """Return the kinds of the stored jobs, sorted; None means of all queues.
+
+        ``statuses`` are of jobs of one queue.
+        """
         if queue_name is None:
             rows = self._database.read(lambda tx: tx.all("stored_kinds"))
             return sorted(kind for (kind,) in rows)
-        return sorted({kind for _, kind, _, _, _ in self._counts_of(queue_name)})
+        counts = self._counts_of(queue_name)
+        return sorted({kind for _, kind, status, _, _ in counts if status in statuses})
 
     def named_kinds(self, queue_names: Collection[str] | None = None) -> set[str]:
         """Return the kinds of the jobs in some queues; None means all, and schedules'.
@@ -152,11 +166,6 @@ class JobReader:
             return {kind for _, kind, _, _, _ in self._counts_of(*queue_names)}
         rows = self._database.read(lambda tx: tx.all("named_kinds"))
         return {kind for (kind,) in rows}
-
-    def waiting_kinds(self, queue_name: str) -> list[str]:
-        """Return the kinds of a queue's pending and failed jobs, sorted."""
-        rows = self._counts_of(queue_name)
-        return sorted({kind for _, kind, status, _, _ in rows if status in WAITING})
 
     def _counts_of(self, *queue_names: str) -> Sequence[Row]:
         return self._database.read(lambda tx: counts_of(tx, queue_names))
@@ -169,6 +178,16 @@ class JobReader:
         """
         return self._database.read(
             lambda transaction: Listing(transaction, job_filter).total()
+        )
+
+    def counts(self, job_filter: JobFilter) -> StatusCounts:
+        """Return the exact number of matching jobs in each state.
+
+        Raises:
+            StorageUnavailableError: A search took longer than the statement limit.
+        """
+        return self._database.read(
+            lambda transaction: StatusListing(transaction, job_filter).counts()
         )
 
     def page(

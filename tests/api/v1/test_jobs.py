@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
+from flask_forge_jobs.model.progress import ProgressMeter
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
@@ -23,7 +24,7 @@ from tests.support.sql import Sql
 RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
     "progress", "result", "wait_ms", "run_ms", "redacted", "result_error", "traceback",
-    "attempts", "signature",
+    "attempts", "signature", "timeout_s", "crashes", "schedule_name", "origin",
 ]  # fmt: skip
 
 
@@ -233,7 +234,7 @@ def test_a_record_tells_all_of_a_finished_job(
     assert record["error_history"] == []
     assert record["throttle_attempts"] == 0
     assert record["cancel_requested_at"] is None
-    assert record["progress"] == {"pct": 50}
+    assert record["progress"] == {"at": None, "pct": 50, "rate": None}
     assert record["result"] == {"sum": 3}
     assert record["wait_ms"] >= 0
     assert record["run_ms"] >= 0
@@ -280,6 +281,62 @@ def test_a_record_has_the_attempts_of_its_job(
         "error": "password=[redacted] is wrong",
         "traceback": trace.replace("hunter2", "[redacted]"),
     }
+
+
+def test_a_listing_shows_the_progress_of_a_job_that_runs(
+    client: FlaskClient, storage: Storage
+) -> None:
+    enqueue(storage)
+    text = ProgressMeter().stamped('{"done":3}', 1_790_000_000_000_000)
+    storage.jobs.heartbeat(OWNER, {claim_one(storage).id: text})
+
+    [row] = find(client)[0]["rows"]
+
+    assert row["progress"] == {
+        "at": "2026-09-21T14:13:20Z",
+        "done": 3,
+        "message": None,
+        "rate": None,
+        "total": None,
+    }
+
+
+def test_counts_are_those_of_the_listing_by_state(
+    client: FlaskClient, storage: Storage
+) -> None:
+    for kind in ("a", "a", "b"):
+        storage.jobs.enqueue(NewJob(kind, delay=60))
+    storage.jobs.enqueue(NewJob("a"))
+    run(storage, Dead("no"))
+
+    def counts(query: str) -> Any:
+        return client.get(f"{PREFIX}/v1/jobs/counts{query}").json
+
+    assert counts("?kind=a") == {
+        "pending": 2,
+        "scheduled": 2,
+        "in_progress": 0,
+        "done": 0,
+        "failed": 0,
+        "dead": 1,
+        "total": 3,
+    }
+    assert counts("?kind=a")["total"] == find(client, "?kind=a")[0]["total"]
+    assert counts("?error=no")["dead"] == 1
+    assert "limit" in str(counts("?limit=5"))
+
+
+def test_counts_of_a_limited_caller_are_of_its_queues(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("a", queue_name="mail"))
+    storage.jobs.enqueue_many([NewJob("a", queue_name="bank")] * 3)
+    client = client_with_token(storage, "viewer", ["mail"])
+
+    whole = client.get(f"{PREFIX}/v1/jobs/counts")
+    other = client.get(f"{PREFIX}/v1/jobs/counts?queue=bank")
+
+    assert whole.json is not None
+    assert (whole.json["pending"], whole.json["total"]) == (1, 1)
+    assert other.status_code == 403
 
 
 def test_a_record_of_a_waiting_job_has_no_timings(
@@ -330,7 +387,9 @@ def test_progress_that_is_no_object_becomes_one(
     claim_one(storage)
     storage.jobs.heartbeat(OWNER, {job_id: "0.5"})
 
-    assert read(client, job_id)["progress"] == {"value": 0.5}
+    assert read(client, job_id)["progress"] == {
+        "at": None, "rate": None, "value": 0.5,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("job_id", ["none", "a%00b", "x" * 65])

@@ -99,11 +99,15 @@ def test_the_table_of_kinds(client: FlaskClient) -> None:
             "p95_ms",
             "p99_ms",
             "cancelled",
+            "started",
+            "success_rate",
+            "usual_run_ms",
         ]
     ] * 2
     assert answer.json[0] | {"p50_ms": 5, "p95_ms": 5, "p99_ms": 5} == {
         "kind": "pack", "completed": 1, "dead": 0, "retried": 2, "total_run_ms": 5,
-        "p50_ms": 5, "p95_ms": 5, "p99_ms": 5, "cancelled": 0,
+        "p50_ms": 5, "p95_ms": 5, "p99_ms": 5, "cancelled": 0, "started": 3,
+        "success_rate": 1.0, "usual_run_ms": 5,
     }  # fmt: skip
     assert of_mail.json is not None
     assert [row["kind"] for row in of_mail.json] == ["send"]

@@ -79,7 +79,14 @@ def test_a_link_shows_state_progress_and_result_and_nothing_else(
         "ending": None,
     }
     assert running["status"] == "in_progress"
-    assert running["progress"] == {"done": 3, "password": "[redacted]"}
+    assert running["progress"] == {
+        "at": None,
+        "done": 3,
+        "message": None,
+        "password": "[redacted]",
+        "rate": None,
+        "total": None,
+    }
     assert (done["is_ready"], done["is_successful"]) == (True, True)
     assert done["result"] == {"file": "a.csv", "token": "[redacted]"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -177,6 +178,32 @@ def test_pages_hold_every_match_once_and_in_order(
                 ids += page
                 assert total == len(matching), (name, order)
             assert ids == expected(matching, order), (name, order)
+
+
+@pytest.mark.usefixtures("_bounds")
+def test_counts_by_state_are_those_of_the_matching_jobs(
+    storage: Storage, jobs: list[Job]
+) -> None:
+    by_age = sorted(job.enqueued_at for job in jobs)
+    window = JobFilter(enqueued_from=by_age[9], enqueued_to=by_age[50])
+    done = replace(window, statuses=[JobStatus.DONE])
+
+    def is_within(job: Job) -> bool:
+        return by_age[9] <= job.enqueued_at <= by_age[50]
+
+    cases = FILTERS | {
+        "window": (window, is_within),
+        "window and state": (done, lambda job: is_within(job) and job.status == "done"),
+    }
+    for name, (wanted, fits) in cases.items():
+        matching = [job for job in jobs if fits(job)]
+        counts = storage.job_reader.counts(wanted)
+        found = Counter(str(job.status) for job in matching)
+        assert {each: getattr(counts, each) for each in JobStatus} == {
+            each: found[each] for each in JobStatus
+        }, name
+        assert counts.scheduled == sum(map(is_scheduled, matching)), name
+        assert counts.total == len(matching), name
 
 
 @pytest.mark.usefixtures("_bounds")

@@ -13,7 +13,14 @@ import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import (
+    WAITING,
+    Job,
+    JobFilter,
+    JobsPage,
+    JobStatus,
+    NewJob,
+)
 from flask_forge_jobs.model.ordering import JobOrder, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.queues import QueueCounts
@@ -50,7 +57,7 @@ READS_OF_ONE_QUEUE: dict[str, Callable[[Storage], object]] = {
         OF_MAIL, 10, 0, JobOrder(SortColumn.PRIORITY)
     ),
     "kinds": lambda storage: storage.job_reader.kinds("mail"),
-    "waiting kinds": lambda storage: storage.job_reader.waiting_kinds("mail"),
+    "waiting kinds": lambda storage: storage.job_reader.kinds("mail", WAITING),
     "events": lambda storage: storage.activity.latest_events(10, job_filter=OF_MAIL),
     "errors": lambda storage: storage.errors.page(
         ErrorRange.MONTH, ErrorOrder.COUNT, 10, queue_names=["mail"]

@@ -12,7 +12,9 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import SchemaTooNewError, StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimedJob, HeartbeatReport
+from flask_forge_jobs.model.instants import SECOND_US, format_instant, from_micros
 from flask_forge_jobs.model.outcomes import Done, Released
+from flask_forge_jobs.model.progress import report_of, shown_progress
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.duties.heartbeat import (
@@ -31,7 +33,7 @@ from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.loop.rounds import Claims
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.plan import WorkerOptions
-from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.run.execution import Execution, keep_progress
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
@@ -247,12 +249,32 @@ def test_a_beat_renews_every_running_job(
 def test_progress_is_stored_within_a_tick(rig: Rig) -> None:
     execution = rig.start_job()
     rig.tick()
-    execution.progress = '{"done":1}'
+    keep_progress(execution, '{"done":1}', 0)
 
     rig.tick(TICK_S)
 
-    assert rig.storage.job_reader.get(execution.job.id).progress == '{"done":1}'
-    assert execution.progress is None
+    stored = rig.storage.job_reader.get(execution.job.id)
+    assert report_of(stored.progress or "") == {"done": 1}
+    assert execution.progress is not None
+    assert execution.progress.take() is None
+
+
+def test_progress_has_its_time_and_the_rate_since_the_report_before(rig: Rig) -> None:
+    execution = rig.start_job()
+    for done in (10, 15):
+        keep_progress(execution, f'{{"done":{done}}}', rig.clock.now_us())
+        rig.tick(2.0)
+
+    stored = rig.storage.job_reader.get(execution.job.id)
+
+    reported_at = from_micros(rig.clock.now_us() - 2 * SECOND_US)
+    assert shown_progress(stored.progress or "") == {
+        "done": 15,
+        "total": None,
+        "message": None,
+        "at": format_instant(reported_at),
+        "rate": 2.5,
+    }
 
 
 @pytest.mark.parametrize("newer", [None, '{"done":2}'])
@@ -264,19 +286,20 @@ def test_progress_outlives_a_tick_that_fails(
 
     execution = rig.start_job()
     rig.tick()
-    execution.progress = '{"done":1}'
+    keep_progress(execution, '{"done":1}', 0)
     with monkeypatch.context() as patched:
         patched.setattr(type(rig.storage.jobs), "heartbeat", fail)
         for _ in range(2):
             with pytest.raises(StorageUnavailableError):
                 rig.tick(BEAT_S)
-    execution.progress = newer
+    if newer is not None:
+        keep_progress(execution, newer, 0)
 
     rig.tick(TICK_S)
     rig.tick(TICK_S)
 
     stored = rig.storage.job_reader.get(execution.job.id).progress
-    assert stored == (newer or '{"done":1}')
+    assert report_of(stored or "") == json.loads(newer or '{"done":1}')
 
 
 def test_progress_that_breaks_a_tick_is_not_written_again(
@@ -285,7 +308,7 @@ def test_progress_that_breaks_a_tick_is_not_written_again(
     """Else it would break every tick, and the lease would run out."""
     execution = rig.start_job()
     rig.tick()
-    execution.progress = '{"done":1}'
+    keep_progress(execution, '{"done":1}', 0)
     with monkeypatch.context() as patched:
         patched.setattr(type(rig.storage.jobs), "heartbeat", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

@@ -600,7 +600,7 @@ def test_progress_is_stored_while_the_task_runs(
             storage, "finish_late", payload=json.dumps({"folder": str(tmp_path)})
         )
         wait_until(
-            lambda: storage.job_reader.get(job_id).progress == '"waiting"',
+            lambda: '"waiting"' in (storage.job_reader.get(job_id).progress or ""),
             "the progress is stored",
         )
         storage.job_admin.cancel(job_id)

@@ -239,7 +239,7 @@ LIMIT :limit OFFSET :offset
 
 -- name: count_inside
 -- Served by forge_job_list, a range of each combination, at most :max_rows of each.
-SELECT (
+SELECT v.status, (
     SELECT COUNT(*)
     FROM (
         SELECT 1 AS one
@@ -254,6 +254,7 @@ FROM /* rows v: queue_name text, kind text, status text */
 -- name: count_outside
 -- Served by forge_job_list, the two ends of each combination, at most :max_rows of each.
 SELECT
+    v.status,
     (
         SELECT COUNT(*)
         FROM (
@@ -282,35 +283,92 @@ SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
 WHERE /* use wanted_counts */
 
--- name: count_key
-SELECT COUNT(*)
-FROM forge_job
+-- name: counts_plain
+-- The same by queue, state and whether deferred.
+SELECT queue_name, status, deferred, SUM(jobs)
+FROM forge_job_count
+WHERE /* use wanted_counts */
+GROUP BY queue_name, status, deferred
+
+-- fragment: number_by_status
+-- In one pass; grouping would sort on SQLite.
+COUNT(*) FILTER (WHERE status = 'pending'),
+COUNT(*) FILTER (WHERE status = 'in_progress'),
+COUNT(*) FILTER (WHERE status = 'done'),
+COUNT(*) FILTER (WHERE status = 'failed'),
+COUNT(*) FILTER (WHERE status = 'dead'),
+COUNT(*) FILTER (WHERE status = 'pending' AND scheduled_at > :now)
+
+-- fragment: jobs_of_key
+forge_job
 WHERE dedupe_key >= :dedupe_key AND dedupe_key < :key_end
     AND dedupe_key IS NOT NULL AND /* use matches */
 
--- name: count_schedule
+-- name: count_key
 SELECT COUNT(*)
-FROM forge_job
+FROM /* use jobs_of_key */
+
+-- name: counts_key
+SELECT /* use number_by_status */
+FROM /* use jobs_of_key */
+
+-- fragment: jobs_of_schedule
+forge_job
 WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
     AND /* use matches */
 
--- name: count_signature
+-- name: count_schedule
 SELECT COUNT(*)
-FROM forge_job
-WHERE signature = :signature AND signature IS NOT NULL
-    AND status IN (/* use unsuccessful */) AND /* use matches */
+FROM /* use jobs_of_schedule */
 
--- name: count_few
-SELECT COUNT(*)
-FROM /* rows c: of_queue text, of_kind text, of_status text */
+-- name: counts_schedule
+SELECT /* use number_by_status */
+FROM /* use jobs_of_schedule */
+
+-- fragment: jobs_of_few
+/* rows c: of_queue text, of_kind text, of_status text */
 CROSS JOIN forge_job
 WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
     AND /* use matches */
+
+-- fragment: jobs_of_signature
+forge_job
+WHERE signature = :signature AND signature IS NOT NULL
+    AND status IN (/* use unsuccessful */) AND /* use matches */
+
+-- name: count_signature
+SELECT COUNT(*)
+FROM /* use jobs_of_signature */
+
+-- name: counts_signature
+SELECT /* use number_by_status */
+FROM /* use jobs_of_signature */
+
+-- name: count_few
+SELECT COUNT(*)
+FROM /* use jobs_of_few */
+
+-- name: counts_few
+SELECT /* use number_by_status */
+FROM /* use jobs_of_few */
 
 -- name: count_all
 SELECT COUNT(*)
 FROM forge_job
 WHERE /* use matches */
+
+-- name: counts_all
+SELECT /* use number_by_status */
+FROM forge_job
+WHERE /* use matches */
+
+-- name: count_scheduled
+-- Served by forge_job_deferred: pending jobs that start later.
+SELECT COUNT(*)
+FROM /* rows c: of_queue text */
+CROSS JOIN forge_job
+WHERE deferred AND queue_name = c.of_queue AND status = 'pending'
+    AND scheduled_at > :now AND /* use kind_and_age */
 
 -- name: count_overdue
 -- Served by forge_job_deferred: due jobs that no worker has promoted yet.

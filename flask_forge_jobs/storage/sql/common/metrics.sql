@@ -53,7 +53,7 @@ RETURNING
 -- Served by the primary key: one range for each name.
 SELECT
     queue_name, bucket_start, enqueued, started, retried, completed, dead, cancelled,
-    run_times, total_times
+    wait_times, run_times, total_times
 FROM forge_metric
 WHERE level = :level AND kind = :kind
     AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
@@ -78,7 +78,7 @@ RECURSIVE queue (name) AS (
 WITH /* use queues_with_figures */
 SELECT
     m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
-    m.cancelled, m.run_times, m.total_times
+    m.cancelled, m.wait_times, m.run_times, m.total_times
 FROM queue
 CROSS JOIN /* rows v: name text */
 CROSS JOIN forge_metric AS m
@@ -87,8 +87,8 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
     AND m.bucket_start >= :from_at AND m.bucket_start < :to_at
 
 -- name: kinds_within
--- Served by forge_metric_time. No total times: the table of kinds does not show them.
-SELECT kind, enqueued, started, retried, completed, dead, cancelled, run_times, ''
+-- Served by forge_metric_time. Run times only: the table of kinds shows no others.
+SELECT kind, enqueued, started, retried, completed, dead, cancelled, '', run_times, ''
 FROM forge_metric
 WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))

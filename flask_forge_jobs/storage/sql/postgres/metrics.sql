@@ -12,7 +12,7 @@ SELECT pg_advisory_xact_lock(:lock_key)
 -- the window.
 SELECT
     queue_name, bucket_start, enqueued, started, retried, completed, dead, cancelled,
-    run_times, total_times
+    wait_times, run_times, total_times
 FROM forge_metric
 WHERE level = :level AND kind = :kind
     AND queue_name = ANY (ARRAY(SELECT v.name FROM /* rows v: name text */))
@@ -24,7 +24,7 @@ WHERE level = :level AND kind = :kind
 WITH /* use queues_with_figures */
 SELECT
     m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
-    m.cancelled, m.run_times, m.total_times
+    m.cancelled, m.wait_times, m.run_times, m.total_times
 FROM queue
 CROSS JOIN LATERAL (
     SELECT *

@@ -1,0 +1,39 @@
+"""Counts by state; tests of the listing compare them with every filter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.jobs import JobFilter, NewJob
+from flask_forge_jobs.model.ordering import StatusCounts
+from flask_forge_jobs.storage.base import Storage
+from tests.support.sql import Sql
+
+
+@pytest.mark.parametrize("job_filter", [JobFilter(), JobFilter(kinds=["noop"])])
+@pytest.mark.parametrize("has_range", [False, True])
+def test_a_due_job_is_counted_as_pending_but_not_as_scheduled(
+    storage: Storage, sql: Sql, job_filter: JobFilter, *, has_range: bool
+) -> None:
+    now = from_micros(sql.now_us())
+    for seconds in (300, 600, 900):
+        storage.jobs.enqueue(NewJob("noop", run_at=now + timedelta(seconds=seconds)))
+        storage.jobs.enqueue(NewJob("noop", queue_name="other"))
+    sql.age(400)
+    if has_range:
+        job_filter = replace(job_filter, enqueued_from=now - timedelta(days=1))
+
+    counts = storage.job_reader.counts(job_filter)
+
+    assert (counts.pending, counts.scheduled, counts.total) == (6, 2, 6)
+
+
+def test_nothing_is_counted_where_nothing_matches(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("noop"))
+
+    for nothing in (JobFilter(queues=()), JobFilter(kinds=["none"], min_attempts=1)):
+        assert storage.job_reader.counts(nothing) == StatusCounts()
