@@ -1,4 +1,4 @@
-"""The worker of ``forge-jobs-server --demo``, and its steady trickle of jobs."""
+"""The worker of ``forge-jobs-server --demo``, and a job every second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DemoProducer(Duty):
     """Enqueues a demo job every second; one in ten fails and is retried."""
 
     def __init__(self, jobs: JobQueue, random_source: random.Random) -> None:
-        super().__init__("trickle", PERIOD_S)
+        super().__init__("demo-jobs", PERIOD_S)
         self._jobs = jobs
         self._random = random_source
 
@@ -46,21 +46,21 @@ class DemoProducer(Duty):
 
 
 def run(app: Flask) -> int:
-    """Run the worker and the trickle until a signal or the server's end."""
+    """Run the worker and the producer until a signal or the server's end."""
     state = state_of(app)
-    trickle = Service(
+    producer = Service(
         DemoProducer(state.storage.jobs, random.Random())  # noqa: S311  # no secret
     )
     runtime = (
         state.runtime(THREADS).with_queues([DEFAULT_QUEUE]).with_worker_name("demo")
     )
     state.storage.open()
-    trickle.start()
+    producer.start()
     try:
         return run_in_foreground(runtime, grace_s=GRACE_S)
     finally:
-        trickle.stop()
-        trickle.join(PERIOD_S)
+        producer.stop()
+        producer.join(PERIOD_S)
 
 
 def main() -> None:

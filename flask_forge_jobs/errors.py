@@ -204,7 +204,7 @@ class StorageUnavailableError(StorageError):
 
 
 class StorageOutcomeUnknownError(StorageUnavailableError):
-    """The answer to a commit was lost; the change may be stored or not.
+    """The answer to a commit was lost; the change may or may not be stored.
 
     Args:
         job_ids: The jobs that may be stored. It is safe to enqueue a job again with the
@@ -212,11 +212,11 @@ class StorageOutcomeUnknownError(StorageUnavailableError):
     """
 
     def __init__(self, job_ids: Sequence[str] = ()) -> None:
-        what = "it may be done or not"
+        what = "the change may or may not be stored"
         if job_ids:
             more = f" and {len(job_ids) - 1} more" if len(job_ids) > 1 else ""
-            what = f"job {job_ids[0]}{more} may be stored or not"
-        super().__init__(f"the answer of the database was lost; {what}")
+            what = f"job {job_ids[0]}{more} may or may not be stored"
+        super().__init__(f"the database's answer was lost; {what}")
         self.job_ids = tuple(job_ids)
 
 

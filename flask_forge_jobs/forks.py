@@ -177,7 +177,7 @@ def end_child(job_id: str) -> NoReturn:
     and connections of the first. It ends with status 1 and does nothing else, because
     other threads of its parent may have held the lock of a log or a file.
     """
-    line = f"a child that the task of job {job_id} forked came back; it ends\n"
+    line = f"the task of job {job_id} returned in a forked child; the child exits\n"
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
     os._exit(1)

@@ -35,7 +35,7 @@ class RequestMetrics(Collector):
         )
         self._seconds = Histogram(
             _REQUEST_SECONDS,
-            "From the first look at a request to its answer.",
+            "Time from the start of a request to its answer.",
             ["method", "route"],
             registry=None,
         )

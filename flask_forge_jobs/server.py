@@ -126,8 +126,8 @@ def _demo_data(folder: Path, environment: ServerEnvironment) -> ChosenDatabase:
 @click.option(
     DEMO_OPTION,
     is_flag=True,
-    help="Like --open, with a worker and a trickle of demo jobs, on a temporary SQLite "
-    "file.",
+    help="Like --open, with a worker and a demo job every second, on a temporary "
+    "SQLite file.",
 )
 @click.option(
     OPEN_OPTION,

@@ -138,7 +138,9 @@ class SignalObserver(Observer):
         try:
             self._tell_end(task, context, job, outcome, raised)
         except Exception:  # must not change the outcome
-            logger.exception("cannot signal how job %s ended", context.job_id)
+            logger.exception(
+                "cannot send the signal for the end of job %s", context.job_id
+            )
         finally:
             for error in raised:
                 context.dispose(error)

@@ -20,11 +20,11 @@ from tests.support.runtimes import threads_named
 from tests.support.waiting import wait_until
 
 
-def test_trickle_enqueues_demo_jobs_of_which_some_fail(storage: Storage) -> None:
-    trickle = DemoProducer(storage.jobs, random.Random(7))
+def test_demo_jobs_are_enqueued_and_some_fail(storage: Storage) -> None:
+    producer = DemoProducer(storage.jobs, random.Random(7))
 
     for _ in range(40):
-        trickle.tick()
+        producer.tick()
 
     rows = storage.job_reader.page(JobFilter(), 100, 0).rows
     payloads = [json.loads(storage.job_reader.get(row.id).payload) for row in rows]
@@ -37,7 +37,7 @@ def environ(folder: Path) -> dict[str, str]:
     return {"JOBS_CONFIG_DIR": str(folder), "JOBS_DATA_DIR": str(folder)}
 
 
-def test_run_serves_the_trickle_until_a_signal(tmp_path: Path) -> None:
+def test_run_enqueues_demo_jobs_until_a_signal(tmp_path: Path) -> None:
     app = create_app(environ(tmp_path), demo=tmp_path)
     storage = state_of(app).storage
 
@@ -59,11 +59,11 @@ def test_run_serves_the_trickle_until_a_signal(tmp_path: Path) -> None:
 
     assert status == 0
     assert storage.workers.all() == []
-    wait_until(lambda: not threads_named("forge-jobs-trickle"), "it has ended")
+    wait_until(lambda: not threads_named("forge-jobs-demo-jobs"), "it has ended")
     storage.close()
 
 
-def test_a_worker_that_cannot_start_stops_the_trickle(
+def test_a_worker_that_cannot_start_stops_the_producer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = create_app(environ(tmp_path), demo=tmp_path)
@@ -75,5 +75,5 @@ def test_a_worker_that_cannot_start_stops_the_trickle(
     with pytest.raises(StorageUnavailableError, match="gone"):
         demo.run(app)
 
-    wait_until(lambda: not threads_named("forge-jobs-trickle"), "it has ended")
+    wait_until(lambda: not threads_named("forge-jobs-demo-jobs"), "it has ended")
     state_of(app).storage.close()

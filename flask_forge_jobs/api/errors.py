@@ -206,7 +206,7 @@ def _log(error: Exception, problem: Problem, mask: Mask) -> None:
         kind = type(error).__name__
         if _AWAY.is_time_for(kind):
             text = one_line(str(error)) + _AWAY.more(kind)
-            LOGGER.error("request %s: database away: %s", asked, text)
+            LOGGER.error("request %s: database unavailable: %s", asked, text)
     elif problem.status >= SERVER_ERROR and not isinstance(error, HTTPException):
         known = isinstance(error, ForgeJobsError)
         LOGGER.error(

@@ -100,7 +100,7 @@ class Guard:
         if self._options.read_only:
             raise Forbidden("this service is read-only (FORGE_JOBS_READ_ONLY)")
         if is_debugged_from_afar(request):
-            raise Forbidden("the debugger is on: only this machine may change anything")
+            raise Forbidden("the debugger is on: only this machine may send changes")
 
     def _check_reach(self, route: Route, request: Request) -> None:
         scope = self._api.scope

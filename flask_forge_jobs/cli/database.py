@@ -153,8 +153,8 @@ def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
     existing = contents(settings)
     if as_a_whole and existing is not None and existing.others:
         raise click.UsageError(
-            f"{settings.dsn_for_display} contains more than the jobs: "
-            f"{_listed(existing.others)}; leave out --database"
+            f"{settings.dsn_for_display} also contains {_listed(existing.others)}; "
+            "leave out --database"
         )
     if not force:
         workers = live_workers(settings, current().settings.lease_s)

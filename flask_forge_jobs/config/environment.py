@@ -207,7 +207,8 @@ def _listen_address(given: Mapping[str, str]) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(bind)
     if match is None:
         raise ConfigurationError(
-            "JOBS_API_BIND", f"{bind!r} is not like 127.0.0.1:8787"
+            "JOBS_API_BIND",
+            f"{bind!r} is not an address and port such as 127.0.0.1:8787",
         )
     port = int(_checked("JOBS_API_BIND", PORT, int(match["port"])))
     if match["v6"] is None:

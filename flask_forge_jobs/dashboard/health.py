@@ -81,7 +81,7 @@ def _database(check: ReadinessCheck, answer_s: float) -> Fact:
         Tone.BAD,
         _sentence(fault),
         f"The database {fault}",
-        "Stored jobs are kept. Until it does, no job starts and none is added.",
+        "Stored jobs are kept. Meanwhile no job starts and none is added.",
     )
 
 

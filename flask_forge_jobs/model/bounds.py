@@ -196,7 +196,7 @@ def check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
         raise InvalidInputError("dedupe_for", f"{shown(dedupe_for)} is not a timedelta")
     low, high = _DEDUPE_FOR_RANGE
     if not low <= dedupe_for <= high:
-        raise InvalidInputError("dedupe_for", f"is not within {low} and {high}")
+        raise InvalidInputError("dedupe_for", f"is not within {low} to {high}")
     if dedupe_key is None:
         raise InvalidInputError("dedupe_for", _NEEDS_A_KEY)
 

@@ -55,7 +55,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise _RefusedError(f"{text[:32]} is too large a number")
+        raise _RefusedError(f"{text[:32]} is too large")
     return number
 
 

@@ -152,7 +152,9 @@ class RuntimeHandle:
                 parts.strays.release()
         else:
             ids = ", ".join(sorted(run.job_id for run in parts.writer.runs()))
-            logger.error("cannot store how these jobs ended; they run again: %s", ids)
+            logger.error(
+                "cannot store the outcomes of these jobs; they run again: %s", ids
+            )
         parts.services.stop()
         stop_listening, parts.stop_listening = parts.stop_listening, lambda: None
         stop_listening()

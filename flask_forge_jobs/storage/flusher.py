@@ -291,7 +291,10 @@ class Flusher(PerProcess):
         lost = sorted(changed)[:excess]
         for key in lost:
             del self._held[key]
-        logger.error("figures of %s buckets were not stored in time", len(lost))
+        logger.error(
+            "dropped the metrics of %s buckets, which were not stored in time",
+            len(lost),
+        )
 
     # -- the thread ------------------------------------------------------------------
 
@@ -313,7 +316,7 @@ class Flusher(PerProcess):
             except RuntimeError:
                 # At exit no thread can start; close() stores the figures.
                 if threading.main_thread().is_alive():
-                    logger.warning("figures are not stored: no thread can start")
+                    logger.warning("metrics are not stored: no thread can start")
             else:
                 self._thread = thread
 
@@ -333,7 +336,7 @@ class Flusher(PerProcess):
         except StorageError as error:
             self._failed(error)
         except Exception:
-            logger.exception("storing figures failed; trying again")
+            logger.exception("storing metrics failed; trying again")
             self._failed(None)
         else:
             self._is_failing = False
@@ -351,7 +354,7 @@ class Flusher(PerProcess):
 
     def _failed(self, error: StorageError | None) -> None:
         if error is not None and not self._is_failing:
-            logger.warning("cannot store figures, keeping them: %s", error)
+            logger.warning("cannot store metrics; trying again: %s", error)
         self._is_failing = True
         self._work.set()
 

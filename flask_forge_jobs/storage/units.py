@@ -102,7 +102,7 @@ class Unit:
                 failure = error
                 raise _UndoneError from None
             if self._fault is not None:
-                raise StorageError("a change failed, so nothing is stored")
+                raise StorageError("rolled back: a write failed")
             return result
         assert failure is not None  # noqa: S101  # for the type checker
         raise failure

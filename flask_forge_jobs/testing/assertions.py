@@ -37,12 +37,12 @@ class JobMatch:
             expected = load_text(dump(value, name))
             is_there = arguments.get(name, _NOTHING)
             if is_there is _NOTHING:
-                yield f"args[{name!r}]: wanted {expected!r}, is not there"
+                yield f"args[{name!r}]: expected {expected!r}, is missing"
             elif not _is_same(is_there, expected):
-                yield f"args[{name!r}]: wanted {expected!r}, is {is_there!r}"
+                yield f"args[{name!r}]: expected {expected!r}, got {is_there!r}"
 
         if self.queue is not None and self.queue != job.queue_name:
-            yield f"queue: wanted {self.queue!r}, is {job.queue_name!r}"
+            yield f"queue: expected {self.queue!r}, got {job.queue_name!r}"
         if self.at is None:
             return
         due = job.scheduled_at
@@ -50,7 +50,7 @@ class JobMatch:
             job.enqueued_at + self.at if isinstance(self.at, timedelta) else self.at
         )
         if abs(due - expected) > AT_TOLERANCE:
-            yield f"at: wanted {expected.isoformat()}, is {due.isoformat()}"
+            yield f"at: expected {expected.isoformat()}, got {due.isoformat()}"
 
     def __str__(self) -> str:
         parts = [self.kind]

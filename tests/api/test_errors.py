@@ -157,9 +157,9 @@ def test_a_database_that_is_away_is_told_once_a_minute_in_one_line(
 
     lines = [record.getMessage().partition(": ")[2] for record in caplog.records]
     assert lines == [
-        "database away: down",
-        f"database away: {StorageOutcomeUnknownError(['01J'])}",
-        "database away: down (2 more since the last line)",
+        "database unavailable: down",
+        f"database unavailable: {StorageOutcomeUnknownError(['01J'])}",
+        "database unavailable: down (2 more since the last line)",
     ]
     assert not any(record.exc_info for record in caplog.records)
 
@@ -172,7 +172,7 @@ def test_an_unknown_outcome_says_which_job_it_is() -> None:
     assert answer.status_code == 503
     assert answer.json is not None
     assert answer.json["kind"] == "unavailable"
-    assert "01JD8000000000000000000000 may be stored" in answer.json["msg"]
+    assert "01JD8000000000000000000000 may or may not be stored" in answer.json["msg"]
     assert answer.headers["Retry-After"] == str(answer.json["retry_after_secs"])
 
 

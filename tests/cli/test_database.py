@@ -250,7 +250,7 @@ def test_tables_of_the_application_survive(shop: Shop, command: str) -> None:
         db.session.remove()
         db.engine.dispose()
     assert (refused.exit_code, result.exit_code) == (2, 0)
-    told = "contains more than the jobs: customer; leave out --database"
+    told = "also contains customer; leave out --database"
     assert told in refused.stderr
     assert bool(shop.sql.run(OURS[shop.sql.backend])) is (command == "reset")
     assert shop.sql.run("SELECT name FROM customer") == [("ada",)]

@@ -87,4 +87,4 @@ def test_a_forked_child_that_comes_back_does_nothing_more(
     assert set(worker.lines_with("TORN")) == {f"TORN {worker.process.pid}"}
     ran = Counter(line.split()[1] for line in worker.lines_with("RUN "))
     assert ran == dict.fromkeys(quick, 1)
-    assert worker.lines_with(f"job {forking} forked came back")
+    assert worker.lines_with(f"job {forking} returned in a forked child")

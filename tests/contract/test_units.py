@@ -121,7 +121,7 @@ def test_change_that_failed_cannot_be_passed_over(storage: Storage) -> None:
         with contextlib.suppress(QueueNotFoundError):
             stores.queues.change("none", {"paused": True})
 
-    with pytest.raises(StorageError, match="nothing is stored"):
+    with pytest.raises(StorageError, match="a write failed"):
         unit.run(work)
 
     assert storage.queues.all() == []

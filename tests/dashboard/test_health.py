@@ -91,7 +91,7 @@ def test_an_old_transaction_is_told(
         (
             StorageUnavailableError("at /srv/x"),
             "The database does not answer",
-            "Stored jobs are kept. Until it does, no job starts and none is added.",
+            "Stored jobs are kept. Meanwhile no job starts and none is added.",
             None,
         ),
         (

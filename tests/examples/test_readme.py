@@ -145,7 +145,7 @@ def test_enqueued_job_is_done(demo: Program) -> None:
     wait_until(is_done, f"job {job_id} is done")
 
 
-def test_demo_trickles_jobs_of_its_own(demo: Program) -> None:
+def test_demo_enqueues_jobs_of_its_own(demo: Program) -> None:
     def has_done_some() -> bool:
         (queue,) = _answer(demo, _line("/v1/queues")).json()
         return bool(queue["counts"]["done"] >= 2 and queue["slots"])

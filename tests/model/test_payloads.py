@@ -71,8 +71,8 @@ def unlimited_digits() -> Iterator[None]:
         (b'{"a": [Infinity]}', "Infinity is not a JSON number"),
         (b"[-Infinity]", "-Infinity is not a JSON number"),
         # numbers that become infinite
-        (b"1e999", "1e999 is too large a number"),
-        (b'{"a": -1E400}', "-1E400 is too large a number"),
+        (b"1e999", "1e999 is too large"),
+        (b'{"a": -1E400}', "-1E400 is too large"),
         # duplicate keys
         (b'{"a": 1, "a": 1}', "an object repeats a key"),
         (b'[{"b": {"a": 1, "a": 2}}]', "an object repeats a key"),

@@ -57,10 +57,10 @@ def test_a_difference_is_shown_for_each_job(jobs: JobsKit, forge: ForgeJobs) -> 
     assert "queue='mail'" in first
     assert rest[0].startswith("  send {\"user_id\":2} queue='default' at=")
     assert rest[1:3] == [
-        "    args['name']: wanted 'Ann', is not there",
-        "    queue: wanted 'mail', is 'default'",
+        "    args['name']: expected 'Ann', is missing",
+        "    queue: expected 'mail', got 'default'",
     ]
-    assert rest[4] == "    args['user_id']: wanted 2, is 1"
+    assert rest[4] == "    args['user_id']: expected 2, got 1"
 
 
 def test_other_kinds_are_named_when_none_is_there(

@@ -85,13 +85,17 @@ class Reaper(Duty):
         if stale:
             rescued = self._jobs.rescue(stale)
             if rescued:  # otherwise another reaper was faster
-                logger.warning("rescued %s jobs of silent workers", rescued)
+                logger.warning(
+                    "rescued %s jobs of workers without a heartbeat", rescued
+                )
         now = self._clock.monotonic()
         if silent or self._tidying.is_due(now):
             self._workers.reap(silent)
             self._tidying.done(now)
         if silent:
-            logger.warning("lost silent workers: %s", ", ".join(silent))
+            logger.warning(
+                "workers without a heartbeat are lost: %s", ", ".join(silent)
+            )
 
     def _old(self, ages_s: Mapping[K, float]) -> dict[K, float]:
         """Return the ages to start with for heartbeats that are many leases old."""

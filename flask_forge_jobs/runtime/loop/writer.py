@@ -112,5 +112,7 @@ class OutcomeWriter:
         except StorageError as error:
             ids = ", ".join(update.job.id for update in updates)
             logger.warning(
-                "cannot give back jobs %s; they run after the lease: %s", ids, error
+                "cannot give back jobs %s; they run again after the lease: %s",
+                ids,
+                error,
             )

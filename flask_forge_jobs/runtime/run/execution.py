@@ -248,7 +248,9 @@ class Runner:
         except InvalidInputError:
             return None  # the task reports what is wrong with the payload
         except StorageError as error:
-            logger.warning("job %s waits, its limit is unknown: %s", job.id, error)
+            logger.warning(
+                "job %s waits, because its limit could not be read: %s", job.id, error
+            )
         return Postponed(concurrency_wait_s(job.throttle_attempts))
 
     def _missing(self, job: ClaimedJob) -> Postponed:

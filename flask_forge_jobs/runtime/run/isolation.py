@@ -123,7 +123,9 @@ class TaskProcess:
         try:
             told = [messages.decode(line) for line in self._lines.read()]
         except (LineTooLongError, ValueError):
-            logger.exception("the process of job %s sent nonsense", context.job_id)
+            logger.exception(
+                "the process of job %s sent an invalid message", context.job_id
+            )
             self.group.end()
             return True
         for message in told:

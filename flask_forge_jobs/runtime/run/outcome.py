@@ -89,7 +89,7 @@ class OutcomeMapper:
                 return self._complete(update, execution, outcome)
         except Exception as error:  # noqa: BLE001  # must not block other outcomes
             trace = trace_of(error, self._mask)
-            logger.error("cannot use how job %s ended: %s", job.id, trace)  # noqa: TRY400
+            logger.error("cannot use the outcome of job %s: %s", job.id, trace)  # noqa: TRY400
             return self._failed(execution, reason, error)
         self.lost_count += 1
         logger.warning("job %s was lost to another worker; result dropped", job.id)
@@ -148,7 +148,7 @@ class OutcomeMapper:
             return task.follow_ups
         except Exception as error:  # noqa: BLE001  # of the application's router
             trace = trace_of(error, self._mask)
-            logger.error("cannot tell what follows %s: %s", one_line(kind), trace)  # noqa: TRY400
+            logger.error("no follow-ups for kind %s: %s", one_line(kind), trace)  # noqa: TRY400
             return None
 
     def _delay_s(self, job: ClaimedJob, failure: Failed) -> float:
@@ -163,7 +163,7 @@ class OutcomeMapper:
     def log_unstorable(self, update: JobUpdate, error: Exception) -> None:
         """Log why an outcome cannot be stored; a database may quote its texts."""
         trace = trace_of(error, self._mask)
-        logger.error("cannot store how job %s ended: %s", update.job.id, trace)
+        logger.error("cannot store the outcome of job %s: %s", update.job.id, trace)
 
     def replacements(self, update: JobUpdate) -> list[JobUpdate]:
         """Return what to write instead of an outcome that the database refuses.

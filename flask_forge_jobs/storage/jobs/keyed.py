@@ -82,7 +82,9 @@ def store_keyed(
 
 def changes_hands(job: NewJob) -> StorageBusyError:
     """Return the error for a key that is taken and given up again and again."""
-    return StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
+    return StorageBusyError(
+        f"dedupe key {job.dedupe_key!r} was taken and released repeatedly; retry"
+    )
 
 
 def _store_unheld(

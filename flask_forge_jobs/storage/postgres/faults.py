@@ -85,7 +85,9 @@ class PostgresFaults(Faults):
 
     def _refusal(self, error: psycopg2.Error, code: str) -> Exception:
         if code in _SERIALIZATION:
-            return TransientError(StorageBusyError("the transaction kept conflicting"))
+            return TransientError(
+                StorageBusyError("the transaction conflicted with others repeatedly")
+            )
         if code == _LOCKED:
             return TransientError(StorageBusyError("another session kept a lock"))
         if code == _UNIQUE:
@@ -106,7 +108,9 @@ class PostgresFaults(Faults):
             )
         if code.startswith(_FAILING):
             return TransientError(
-                StorageUnavailableError(f"the server is out of order ({code})")
+                StorageUnavailableError(
+                    f"PostgreSQL has a resource or system error ({code})"
+                )
             )
         return StorageError(f"PostgreSQL refused the statement ({code or 'no code'})")
 

@@ -184,7 +184,7 @@ def _run_once(
     except BaseException as error:
         opened.undo()
         if opened.may_begin_anew(error) and not isinstance(error, TransientError):
-            busy = StorageBusyError("the transaction kept conflicting")
+            busy = StorageBusyError("the transaction conflicted with others repeatedly")
             raise TransientError(busy) from error
         raise
     return result

@@ -103,7 +103,9 @@ class PostgresListener:
                 pause_s = self._listen()
             except (psycopg2.Error, StorageError, OSError) as error:
                 if not self._is_down:
-                    logger.warning("wake-ups are down; polling meanwhile: %s", error)
+                    logger.warning(
+                        "LISTEN failed; polling until it works again: %s", error
+                    )
                 self._is_down = True
             finally:
                 self._pushing = False
@@ -131,7 +133,7 @@ class PostgresListener:
             if not self._pushing:
                 return TRY_AGAIN_S
             if self._is_down:
-                logger.info("wake-ups arrive again")
+                logger.info("LISTEN works again")
             self._is_down = False
             # The session is ours, and idle most of the time. pg_stat_activity shows the
             # beginning of this text.

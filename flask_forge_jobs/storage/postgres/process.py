@@ -98,7 +98,7 @@ def _require_commits(connection: Connection, *, writes: bool) -> None:
     cursor.execute(_COMMITS_WAIT, [LONG_WAIT_S])
     ((commits_wait,),) = cursor.fetchall()
     if commits_wait:
-        raise StorageUnavailableError("commits are waiting for a standby that is away")
+        raise StorageUnavailableError("commits wait for a standby that does not answer")
     if writes:
         cursor.execute(_EMPTY_COMMIT)
 
@@ -134,7 +134,7 @@ class Availability:
         """Raise NotTriedError if the server is away."""
         reason = self._reason
         if reason is not None:
-            raise NotTriedError(f"the database is away: {reason}")
+            raise NotTriedError(f"the database is unavailable: {reason}")
 
     def note_away(self, reason: str) -> None:
         """Fail calls from now on and start to probe the server."""
@@ -150,7 +150,9 @@ class Availability:
             except RuntimeError:  # out of threads: nobody would end the failing
                 return
             self._reason = reason
-        logger.warning("the database is away; calls fail until it answers: %s", reason)
+        logger.warning(
+            "the database is unavailable; calls fail until it answers: %s", reason
+        )
 
     def take_in(self, fault: TransientError, attempt: int, since: float) -> None:
         """Judge a fault of a call that began at ``since`` on the monotonic clock.

@@ -22,7 +22,7 @@ from tests.support.client import Answer, Request, post_json, send
 NUMBERS_A_CLIENT = 1_000_000
 # Told without harm: not stored, and when to ask again.
 REFUSALS = (409, 503)
-_UNKNOWN = re.compile(r"job (\w+) may be stored or not")
+_UNKNOWN = re.compile(r"job (\w+) may or may not be stored")
 
 
 class HttpClient(Caller):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-RESCUED = "rescued %s jobs of silent workers"
+RESCUED = "rescued %s jobs of workers without a heartbeat"
 STRAY = "the answer to the claim of job %s was lost; given back"
 LOST = "job %s was lost to another worker; result dropped"
 REFUSED = "jobs were lost to other workers; outcomes dropped: %s"

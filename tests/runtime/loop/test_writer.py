@@ -152,7 +152,7 @@ def test_all_but_the_bad_one_are_stored(
     assert (replacement.job.id, replacement.error) == (bad, UNSTORABLE_MESSAGE)
     for job_id in (good, last):
         assert rig.storage.job_reader.get(job_id).status is JobStatus.DONE
-    assert f"cannot store how job {bad} ended" in caplog.text
+    assert f"cannot store the outcome of job {bad}" in caplog.text
 
 
 def test_a_replacement_that_is_refused_as_well_is_given_up(rig: Rig) -> None:
@@ -201,7 +201,10 @@ def test_jobs_that_cannot_be_released_are_told(
 
     rig.writer.release([claimed("a"), claimed("b")], 0.0)
 
-    assert "cannot give back jobs a, b; they run after the lease: gone" in caplog.text
+    assert (
+        "cannot give back jobs a, b; they run again after the lease: gone"
+        in caplog.text
+    )
 
 
 def test_what_is_unwritten_is_known_to_be(rig: Rig) -> None:

@@ -478,7 +478,7 @@ def test_a_process_that_talks_nonsense_is_killed(
     assert outcome == Failed(
         "its process was killed by signal 9 (SIGKILL) before it was ready"
     )
-    assert "job-1 sent nonsense" in caplog.text
+    assert "job-1 sent an invalid message" in caplog.text
 
 
 # -- the end of all ------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_a_follow_up_that_cannot_be_made_changes_no_outcome(
 
     assert update is not None
     assert (update.status, update.error) == (JobStatus.DEAD, "no use")
-    assert "cannot tell what follows held: " in caplog.text
+    assert "no follow-ups for kind held: " in caplog.text
     assert "the router has a bug" in caplog.text
 
 

@@ -89,7 +89,9 @@ def test_a_key_that_never_rests_is_busy_in_the_end(
 ) -> None:
     database.answers = {"enqueue": [[]] * 9, "find_enqueued": [[]] * 9}
 
-    with pytest.raises(StorageBusyError, match="'once' keeps changing hands"):
+    with pytest.raises(
+        StorageBusyError, match="'once' was taken and released repeatedly; retry"
+    ):
         enqueuer.enqueue(KEYED)
 
     assert database.asked.count("enqueue") == ROUNDS

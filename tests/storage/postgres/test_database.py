@@ -310,7 +310,7 @@ def test_a_conflict_that_stays_surfaces_after_four_tries(hasty: Storage) -> None
             "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END $$"
         )
 
-    with pytest.raises(StorageBusyError, match="kept conflicting"):
+    with pytest.raises(StorageBusyError, match="conflicted with others"):
         database_of(hasty).write(work)
 
     assert attempts == [0, 1, 2, 3]
