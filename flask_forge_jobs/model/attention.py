@@ -71,6 +71,8 @@ class KindFacts:
     hour_before: Failures = field(default_factory=Failures)
     day: Failures = field(default_factory=Failures)
     error: str | None = None
+    # False if every live worker of the queue says that it has no task for it.
+    is_known: bool = True
 
 
 class Rescued(NamedTuple):

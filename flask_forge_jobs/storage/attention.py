@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import add, itemgetter
 from statistics import median
@@ -27,7 +27,7 @@ from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros, to_m
 from flask_forge_jobs.model.metrics import DAY, SAMPLE_LEVELS, floor_to
 from flask_forge_jobs.model.proportions import Failures
 from flask_forge_jobs.model.queues import QueueCounts
-from flask_forge_jobs.model.workers import LIVE_WITHIN_S
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
 from flask_forge_jobs.storage.database import (
     Database,
     Executor,
@@ -78,7 +78,7 @@ class AttentionReader:
         schema = SchemaVersions(version, self._whole.known_version, oldest_reader)
         parsed = [_rows(each) for each in lists]
         queues, counts, waits, slots, workers, rescued, *others = parsed
-        runs, schedules, limits, times, transactions = others
+        tasks, runs, schedules, limits, times, transactions = others
         of_workers = _workers(workers, rescued)
         database = DatabaseFacts(
             schema_fault=_fault(schema),
@@ -91,7 +91,7 @@ class AttentionReader:
         return Facts(
             at=from_micros(now_us),
             queues=_queues(queues, counts, waits, slots),
-            kinds=_kinds(counts, runs, _edge_share(at_us)),
+            kinds=_kinds(counts, runs, _edge_share(at_us), _known_kinds(tasks)),
             workers=of_workers,
             schedules=[_schedule(each) for each in schedules],
             limits=[_limit(each, now_us) for each in limits],
@@ -236,7 +236,10 @@ def _seconds(age_us: int | None) -> float | None:
 
 
 def _kinds(
-    counts: Iterable[Row], runs: Iterable[Row], edge_share: float
+    counts: Iterable[Row],
+    runs: Iterable[Row],
+    edge_share: float,
+    known_kinds: Mapping[str, Collection[str] | None],
 ) -> list[KindFacts]:
     stored = {
         (queue_name, kind): (int(pending) + int(scheduled) + int(failed), int(dead))
@@ -263,9 +266,31 @@ def _kinds(
                 hour=hour.failures,
                 hour_before=parts.get(_BEFORE, _NO_ENDS).failures,
                 day=parts.get(_DAY, _NO_ENDS).failures.less(hour.failures),
+                is_known=_is_known(names[1], known_kinds.get(names[0])),
             )
         )
     return facts
+
+
+def _known_kinds(workers: Iterable[Row]) -> dict[str, set[str] | None]:
+    """Return the kinds that the live workers of each queue know.
+
+    None if one of them does not say.
+    """
+    known: dict[str, set[str] | None] = {}
+    for queues, text in workers:
+        kinds = kinds_from_text(text) if text else None
+        for name in queues.split(",") if queues else ():
+            so_far = known.setdefault(name, set())
+            if so_far is None or kinds is None:
+                known[name] = None
+            else:
+                so_far.update(kinds)
+    return known
+
+
+def _is_known(kind: str, known: Collection[str] | None) -> bool:
+    return known is None or kind in known
 
 
 class _Ends(NamedTuple):

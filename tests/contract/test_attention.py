@@ -285,6 +285,35 @@ def test_an_error_of_long_ago_is_not_common_now(storage: Storage, sql: Sql) -> N
     assert storage.attention.common_errors([KindFacts("mail", "send")]) == {}
 
 
+def test_a_kind_that_no_worker_knows(storage: Storage, sql: Sql) -> None:
+    """A real worker says which kinds it knows."""
+    serve(storage, "bills")
+    with running(storage, registry_of(HeldTask("send")), queues=["mail"]):
+        wait_until(lambda: "mail" in facts(storage, sql).served, "it serves")
+        enqueue(storage, "sned", queue_name="mail")
+        enqueue(storage, "sned", queue_name="bills")  # whose worker does not say
+        wait_until(lambda: codes(storage, sql), "it has told its kinds")
+
+        [sentence] = said(storage, sql).sentences
+
+    assert (sentence.code, sentence.evidence["queue"]) == ("kind_unknown", "mail")
+
+
+def test_one_worker_of_a_queue_that_knows_a_kind_is_enough() -> None:
+    workers = [
+        ("mail,bills", "\nsend\n"),
+        ("mail", "\nsned\n"),
+        ("bank", "\nsend\n"),
+        ("bank", ""),
+        ("sms", "\n"),
+        (None, None),
+    ]
+
+    assert attention._known_kinds(workers) == {
+        "mail": {"send", "sned"}, "bills": {"send"}, "bank": None, "sms": set()
+    }  # fmt: skip
+
+
 def test_a_schedule_that_failed_and_one_that_is_late(
     storage: Storage, sql: Sql
 ) -> None:

@@ -1,4 +1,4 @@
-"""Rules about kinds: those that fail more than usual."""
+"""Rules about kinds: those that fail more than usual, those that no worker knows."""
 
 from __future__ import annotations
 
@@ -35,6 +35,19 @@ def failing(facts: Facts) -> Iterator[Need]:
         if is_failing(kind):
             where = f" in {kind.queue_name}" if queues_of[kind.kind] > 1 else ""
             yield kind.hour.failed, _failing(kind, where)
+
+
+def unknown(facts: Facts) -> Iterator[Need]:
+    """Yield the kinds with waiting jobs that no live worker of their queue knows."""
+    for kind in facts.kinds:
+        if kind.is_known or not kind.waiting:
+            continue
+        jobs = count(kind.waiting, "job waits", "jobs wait")
+        text = f"No worker of {kind.queue_name} knows the kind {kind.kind}. {jobs}."
+        evidence = {"kind": kind.kind, "queue": kind.queue_name, "jobs": kind.waiting}
+        query = urlencode({"queue": kind.queue_name, "kind": kind.kind})
+        action = Action("GET", f"/v1/jobs?{query}", "Show jobs")
+        yield kind.waiting, Sentence("kind_unknown", text, evidence, action)
 
 
 def _failing(kind: KindFacts, where: str) -> Sentence:

@@ -29,6 +29,7 @@ RULES: Sequence[Callable[[Facts], Iterable[Need]]] = (
     kinds.failing,
     queues.paused,
     queues.behind,
+    kinds.unknown,
     upkeep.missed,
     workers.lost,
     database.slow,

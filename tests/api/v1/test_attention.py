@@ -42,7 +42,7 @@ FACTS = Facts(
         replace(MAIL, cools_for_s=9.0),
         replace(MAIL, name="bills"),
     ],
-    kinds=[FAILS, replace(FAILS, dead=3)],
+    kinds=[FAILS, replace(FAILS, dead=3, waiting=1, is_known=False)],
     workers=[
         replace(live("mail"), services=(ServiceAge("cron", 99.0, 5.0),)),
         replace(live("mail"), is_lost=True),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from flask_forge_jobs.handlers.attention.kinds import failing
+from flask_forge_jobs.handlers.attention.kinds import failing, unknown
 from flask_forge_jobs.model.attention import KindFacts
 from flask_forge_jobs.model.proportions import Failures
 from flask_forge_jobs.model.sentences import Action
@@ -110,3 +110,17 @@ def test_a_kind_that_never_failed_before() -> None:
     [text] = said(failing, facts_of(never))
 
     assert "in the last hour, none before." in text
+
+
+def test_a_kind_that_no_worker_knows() -> None:
+    kind = KindFacts("mail", "sned", waiting=3, is_known=False)
+
+    [(jobs, sentence)] = unknown(facts_of(kind))
+
+    assert jobs == 3
+    assert sentence.text == "No worker of mail knows the kind sned. 3 jobs wait."
+    assert sentence.action == Action(
+        "GET", "/v1/jobs?queue=mail&kind=sned", "Show jobs"
+    )
+    assert said(unknown, facts_of(replace(kind, waiting=0))) == []
+    assert said(unknown, facts_of(replace(kind, is_known=True))) == []

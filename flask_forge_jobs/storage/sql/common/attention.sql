@@ -110,6 +110,15 @@ SELECT
         FROM (/* use rescued_jobs */) AS rescued
     ),
     (
+        -- Most workers are of the same application.
+        SELECT JSON_LIST(JSON_ROW(queues, kinds))
+        FROM (
+            SELECT DISTINCT queues, kinds
+            FROM forge_worker
+            WHERE heartbeat_at >= :now - :live_us AND lost_at IS NULL
+        ) AS worker
+    ),
+    (
         SELECT JSON_LIST(JSON_ROW(part, queue_name, kind, completed, retried, dead))
         FROM (/* use ended_runs */) AS run
     ),
