@@ -33,6 +33,7 @@ TABLES = frozenset(
         "forge_job",
         "forge_job_count",
         "forge_lease",
+        "forge_log",
         "forge_metric",
         "forge_worker",
         "forge_slot",

@@ -121,7 +121,9 @@ class ApplicationState:
             router=self.router,
         )
         runtime.plan.observer = self.observer
-        return runtime.with_schedules_of(self.name)
+        return runtime.with_schedules_of(self.name).with_log_lines(
+            self.settings.log_level, prints=self.settings.log_print
+        )
 
 
 def state_of(app: Flask) -> ApplicationState:

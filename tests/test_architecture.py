@@ -63,6 +63,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
 AMBIENT = {
     "reentry": "whether the thread is within a call of the storage",
     "request_threads": "whether the thread answers requests",
+    "runtime/run/run_log": "the run that logs, which no logger could pass",
     "runtime/inline": "how deep jobs run within one another",
     "storage/database": "until when a caller waits",
     "storage/postgres/request_gate": "whether the thread was counted",
@@ -282,10 +283,13 @@ def test_only_the_handover_takes_the_worker_s_lock() -> None:
     """Others call its methods; what one thread owns needs none."""
     own = {
         # The stop of a worker, which happens once; processes of isolated tasks; what
-        # their process sends; a hint that is given once.
+        # their process sends; a hint that is given once; what any thread of a task
+        # logs, and whether any worker keeps it.
         "worker": {"_stopping"},
         "run/isolation": {"_lock"},
         "run/task_child": {"_sending"},
+        "run/log_capture": {"_lock"},
+        "run/run_log": {"_lock", "_making"},
         "hints": {"_unlooked"},
         "loop/handover": {"_lock", "_work", "_quiet"},
     }

@@ -9,6 +9,7 @@ silently have no effect.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -26,6 +27,7 @@ T = TypeVar("T")
 PREFIX = "FORGE_JOBS_"
 MASK = "***"
 POOL_SIZE = checks.integer(1, 1_000)
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,20 @@ class Settings:
         "freed.",
         unit="seconds",
     )
+    log_lines: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "off"] = (
+        _option(
+            "INFO",
+            checks.one_of(*LOG_LEVELS, "off"),
+            "From which level on the lines that a task logs are kept with its job; "
+            "``off`` keeps none. See :doc:`/howto/log_lines`.",
+        )
+    )
+    log_print: bool = _option(
+        False,
+        checks.BOOLEAN,
+        "Whether what a task prints is kept, too, unless ``FORGE_JOBS_LOG_LINES`` is "
+        "``off``.",
+    )
     migrate: bool = _option(
         True,
         checks.BOOLEAN,
@@ -282,6 +298,13 @@ class Settings:
         "under ``flask run`` and ``app.run()``. ``on``: also under gunicorn and other "
         "servers; see :doc:`/howto/embed`.",
     )
+
+    @property
+    def log_level(self) -> int | None:
+        """The level from which on lines are kept; None keeps none."""
+        if self.log_lines == "off":
+            return None
+        return logging.getLevelNamesMapping()[self.log_lines]
 
     @property
     def masked_keys(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from flask_forge_jobs.model.outcomes import (
     ThrottleScope,
     clip,
 )
+from flask_forge_jobs.model.run_logs import LogChunk
 
 CANCELLED_MESSAGE = "cancelled by user"
 SUPERSEDED_MESSAGE = "superseded by active sibling"
@@ -98,6 +99,7 @@ class JobUpdate:
         span: When and where the task ran; None if it never started, or if it was done
             at the first claim, because nothing more is stored of that attempt.
         signature: That of the error of a failure, once it is known.
+        logged: The lines that the run has logged and that may not be stored yet.
     """
 
     job: ClaimedJob
@@ -122,6 +124,7 @@ class JobUpdate:
     follow_ups: FollowUps | None = None
     span: RunSpan | None = None
     signature: str | None = None
+    logged: LogChunk | None = None
 
     @property
     def is_failure(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from flask_forge_jobs.runtime.run.execution import (
     keep_progress,
 )
 from flask_forge_jobs.runtime.run.isolation import check_isolation
+from flask_forge_jobs.runtime.run.run_log import LogSettings
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
@@ -38,7 +40,8 @@ class WorkerOptions:
     """What a worker process is and does; see :class:`.QueueRuntime`.
 
     The process claims only while ``parent_pid`` is its parent, if that is given.
-    ``application`` owns the schedules of the registry; None declares none.
+    ``application`` owns the schedules of the registry; None declares none. It keeps the
+    lines that tasks log at ``log_level`` or above, none if that is None.
     """
 
     threads: int
@@ -49,6 +52,8 @@ class WorkerOptions:
     parent_pid: int | None = None
     application: str | None = None
     task_command: tuple[str, ...] = ()
+    log_level: int | None = logging.INFO
+    log_prints: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +74,14 @@ class RuntimePlan:
     def mask(self) -> Mask:
         """Masks secrets in texts to log, as the storage masks them."""
         return self.storage.masking.text
+
+    @property
+    def log_settings(self) -> LogSettings | None:
+        """Which lines that tasks log are kept; None keeps none."""
+        level = self.worker.log_level
+        if level is None:
+            return None
+        return LogSettings(level, self.worker.log_prints, self.mask, self.clock)
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
         """Store a job; the router names the queue if the job does not."""
@@ -93,8 +106,12 @@ class RuntimePlan:
         report: Report = keep_progress,
         enqueue: EnqueueJob | None = None,
         dispose: Dispose = forget_frames,
+        log_settings: LogSettings | None = None,
     ) -> Runner:
-        """Return a runner of the registry's tasks."""
+        """Return a runner of the registry's tasks.
+
+        It keeps lines that tasks log only within :func:`.capturing`.
+        """
         return Runner(
             registry,
             environment=TaskEnvironment(
@@ -109,4 +126,5 @@ class RuntimePlan:
             report=report,
             dispose=dispose,
             observer=self.observer,
+            log_settings=log_settings,
         )

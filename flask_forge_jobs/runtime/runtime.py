@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -116,6 +117,19 @@ class QueueRuntime:
         It must call :func:`~.task_child.serve_tasks` with the same tasks.
         """
         self.plan.worker.task_command = tuple(command)
+        return self
+
+    def with_log_lines(
+        self, level: int | None = logging.INFO, *, prints: bool = False
+    ) -> QueueRuntime:
+        """Set which lines that tasks log are kept with their jobs.
+
+        Args:
+            level: From this level on, default ``logging.INFO``; None keeps none.
+            prints: Whether to keep what tasks print, too; default False.
+        """
+        self.plan.worker.log_level = level
+        self.plan.worker.log_prints = prints
         return self
 
     def ensure_queue(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:

@@ -42,6 +42,7 @@ from flask_forge_jobs.runtime.run.isolation import (
     TaskProcesses,
     isolated_kinds,
 )
+from flask_forge_jobs.runtime.run.log_capture import capturing
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.runtime.slots import Slots
 
@@ -112,11 +113,13 @@ class RuntimeHandle:
         # Reentrant: a handler of a signal may call within the call that it interrupts.
         self._stopping = threading.RLock()
         self._is_hurried = False
+        self._captures = contextlib.ExitStack()
 
     def start(self) -> None:
         """Start the threads; :meth:`QueueRuntime.start` calls this once."""
         parts, names = self._parts, self._plan.worker.queue_names
         try:
+            self._captures.enter_context(capturing(self._plan.log_settings))
             parts.services.show()
             listener = self.storage.jobs.ends.listen(parts.dispatcher.notify)
             parts.schedule.is_pushing = listener.is_pushing
@@ -160,6 +163,7 @@ class RuntimeHandle:
         stop_listening()
         parts.handover.close(last_call_s)
         parts.services.join(last_call_s)
+        self._captures.close()
         with contextlib.suppress(StorageError):
             self.storage.workers.remove(self.worker_id)
         self.storage.flusher.close()
@@ -319,4 +323,9 @@ def _runner(
     registry = plan.registry
     if processes is not None:
         registry = IsolatingRegistry(registry, processes)
-    return plan.runner(registry, worker_id, concurrency=plan.storage.concurrency)
+    return plan.runner(
+        registry,
+        worker_id,
+        concurrency=plan.storage.concurrency,
+        log_settings=plan.log_settings,
+    )

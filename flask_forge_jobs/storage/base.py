@@ -33,6 +33,7 @@ from flask_forge_jobs.storage.jobs.evidence import EvidenceStore
 from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
+from flask_forge_jobs.storage.jobs.logs import LogStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
@@ -164,6 +165,7 @@ class Storage:
     errors = cached_property[ErrorStore](lambda self: ErrorStore(self._executor))
     activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
     evidence = cached_property[EvidenceStore](lambda self: EvidenceStore(self._timed))
+    logs = cached_property[LogStore](lambda self: LogStore(self._executor))
     workers = cached_property[WorkerRegistry](
         lambda self: WorkerRegistry(self._executor)
     )

@@ -241,6 +241,7 @@ _AS_TEXT = {
     "ALLOWED_HOSTS": '["jobs.example"]',
     "CORS_ORIGINS": '["https://ops.example"]',
     "LINK_SECRETS": '["0123456789abcdef0123456789abcdef"]',
+    "LOG_LINES": "off",
     "INLINE": "off",
     "EMBEDDED_WORKER": "off",
 }

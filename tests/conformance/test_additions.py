@@ -19,7 +19,7 @@ ROUTES = {
 }
 ADDITIONS = entries("addition")
 # The contract says that they could be; nobody has asked for them.
-NOT_PLANNED = frozenset({"N-29", "N-30"})
+NOT_PLANNED = frozenset({"N-30"})
 # Keys that we append to the contract's shapes.
 _TEXT: Mapping[str, object] = {"type": ["string", "null"]}
 _OF_QUEUES: Mapping[str, object] = {
@@ -86,6 +86,14 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
         "[].started": {"type": "integer"},
         "[].success_rate": {"type": ["number", "null"]},
         "[].usual_run_ms": {"type": ["integer", "null"]},
+    },
+    "N-29": {
+        "lines.[].logger": {"type": "string"},
+        "lines.[].run": {"type": "integer"},
+        "lines.[].attempt": {"type": "integer"},
+        "lines.[].line": {"type": "integer"},
+        "next": _TEXT,
+        "is_complete": {"type": "boolean"},
     },
 }
 # The glossary's words for keys of the contract, which stay as they are in the routes of

@@ -19,9 +19,11 @@ from flask_forge_jobs import ForgeJobs, StorageOutcomeUnknownError
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.settings import Settings
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
 from tests.examples.test_ten_lines import PROGRAM
+from tests.support.runtimes import wait_for_status
 
 DOCS = Path(__file__).parents[2] / "docs"
 PACKAGE = DOCS.parent / "flask_forge_jobs"
@@ -38,8 +40,8 @@ PAGES = {
     "index.rst", "quickstart.rst", "reference/cron.rst", "howto/arguments.rst",
     "howto/coming_from.rst", "howto/deploy.rst", "howto/embed.rst",
     "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",
-    "howto/limit.rst", "howto/migrate.rst", "howto/monitor.rst", "howto/results.rst",
-    "howto/retry.rst",
+    "howto/limit.rst", "howto/log_lines.rst", "howto/migrate.rst",
+    "howto/monitor.rst", "howto/results.rst", "howto/retry.rst",
     "howto/secure.rst", "howto/signals.rst", "howto/test.rst",
     "howto/transactions.rst", "howto/troubleshoot.rst", "howto/unique.rst",
 }  # fmt: skip
@@ -184,6 +186,27 @@ def test_the_application_behind_a_proxy_signs_somebody_up() -> None:
 
     assert isinstance(app.wsgi_app, ProxyFix)
     assert answer.json == {"job": job.id}
+
+
+def test_the_page_on_log_lines_keeps_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run("howto/log_lines.rst")
+    state = state_of(names["app"])
+    with names["app"].app_context():
+        job_id = names["send_invoice"].enqueue(order=7).id
+
+    handle = state.runtime(1).with_queues(["default"]).start()
+    wait_for_status(state.storage, job_id, JobStatus.DONE)
+    handle.shutdown_graceful()
+
+    lines, *_ = state.storage.logs.page(job_id, 0, -1, 10)
+    state.storage.close()
+    assert [(each.level, each.text.split("\n")[0]) for each in lines] == [
+        ("INFO", "order 7 has 3 positions"),
+        ("ERROR", "order 7 has no template"),
+    ]
 
 
 def test_the_application_with_an_embedded_worker_has_one() -> None:

@@ -31,6 +31,7 @@ BEGIN = SessionSettings(10_000, 12_000).write.unconfigured
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
 NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
+NUMBERS |= {"number", "last_run"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
@@ -150,6 +151,8 @@ SERVED_BY = {
     "delete_old_audit": "forge_audit_time",
     "audit_page_of_actor": "forge_audit_actor",
     "audit_page_of_target": "forge_audit_target",
+    "log_chunks": "forge_log_pkey|autoindex_forge_log",
+    "drop_lines": "forge_log_pkey|autoindex_forge_log",
 }
 
 DDL_OR_COPY = {"create_schema_table", "replace_version_check", "append_jobs"}
@@ -290,6 +293,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_error",
         "forge_error_bucket",
         "forge_error_change",
+        "forge_log",
     )
 
     for table in tables:

@@ -6,6 +6,7 @@ A task leaves traces in files, because nothing else leaves its process by itself
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ from tests.support.commands import ROOT
 
 SLEEPER = "import time; time.sleep(600)"
 FOREVER_S = 600.0
+_strays: list[tuple[threading.Event, threading.Thread]] = []
 
 
 def describe(context: TaskContext, text: str) -> dict[str, object]:
@@ -73,6 +75,36 @@ def die(how: str) -> None:
     if how == "segfault":
         ctypes.string_at(0)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def log_lines(count: int) -> None:
+    """Log from threads, of which one goes on in the next run of the process."""
+    logger = logging.getLogger("isolated")
+    while _strays:
+        go_on, stray = _strays.pop()
+        go_on.set()
+        stray.join()
+    print("printed")  # noqa: T201
+    for number in range(count):
+        thread = threading.Thread(target=logger.info, args=("line %s", number))
+        thread.start()
+        thread.join()
+    go_on = threading.Event()
+
+    def log_late() -> None:
+        go_on.wait()
+        logger.info("of an earlier run")
+
+    stray = threading.Thread(target=log_late, daemon=True)
+    stray.start()
+    _strays.append((go_on, stray))
+
+
+def log_until_killed(folder: str) -> None:
+    """Log a line, and never end."""
+    logging.getLogger("isolated").info("begun, token=%s", "hunter2hunter2")
+    note(Path(folder, "started"), os.getpid())
+    time.sleep(FOREVER_S)
 
 
 def fork(how: str) -> int:
@@ -144,7 +176,8 @@ def make_registry() -> TaskRegistry:
     """Return the tasks, each in a process of its own."""
     registry = TaskRegistry()
     functions: tuple[Callable[..., object], ...] = (
-        describe, end_as, die, fork, hold, finish_late, follow_up,
+        describe, end_as, die, fork, hold, finish_late, follow_up, log_lines,
+        log_until_killed,
     )  # fmt: skip
     for function in functions:
         registry.add(_isolated(function))

@@ -13,8 +13,9 @@ from flask_forge_jobs.api.response import (
 )
 from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
+from flask_forge_jobs.api.schemas.log_lines import LogLinesQuerySchema, LogLinesSchema
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import job_actions, jobs
+from flask_forge_jobs.handlers import job_actions, jobs, log_lines
 from flask_forge_jobs.model.bulk import CancelOutcome, DeleteOutcome
 
 STATUS_ENDPOINT = "v1_job_status"
@@ -53,6 +54,11 @@ def read_job(api: Api, job_id: str) -> Response:
         is_limited=api.scope.queues is not None,
     )
     return api.answer(record)
+
+
+def read_lines(api: Api, job_id: str) -> Response:
+    """Return what the runs of a job have logged, in pages that can be followed."""
+    return api.answer(log_lines.read_lines(api.storage, job_id, **api.query()))
 
 
 def job_status(api: Api, token: str) -> Response:
@@ -110,6 +116,11 @@ ROUTES = (
         method="GET", path=JOB_PATH, endpoint="v1_job_read", view=read_job,
         permission=Permission.READ, reach=Reach.JOB, query=schemas.JobQuerySchema(),
         answer=schemas.JobRecordSchema(), errors=(404,), can_reveal=True,
+    ),
+    Route(
+        method="GET", path=f"{JOB_PATH}/logs", endpoint="v1_job_logs",
+        view=read_lines, permission=Permission.READ, reach=Reach.JOB,
+        query=LogLinesQuerySchema(), answer=LogLinesSchema(), errors=(404,),
     ),
     Route(
         method="GET", path="/v1/job-status/<token>", endpoint=STATUS_ENDPOINT,

@@ -1,7 +1,7 @@
 """Renewal: keeps the running jobs of this worker its own, and stops those to stop.
 
 One statement renews every running job and returns which ones are cancelled and which
-are no longer ours.
+are no longer ours. The lines that tasks log are written with it, between beats, too.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Iterable
 
 from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.model.run_logs import LogChunk
 from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.loop.handover import Handover
+from flask_forge_jobs.runtime.run.run_log import RunLog
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 
 LONG_RUN_S = 1.0  # a run that is this old is counted as started before it ends
+MAX_LOGS_PER_BEAT = 64  # runs; each may have 64 KiB to write
 
 
 class Renewal:
@@ -46,14 +49,14 @@ class Renewal:
         for execution in self._handover.take_uncounted_starts(now - LONG_RUN_S):
             job = execution.job
             self._recorder.started(job.queue_name, job.kind, execution.wait_us)
-        progress = self._take_progress()
+        progress, logs = self._take_progress(), self._unsaved_logs()
         is_running = bool(self._handover.running)
-        if is_due or progress:
-            self._beat(progress)
+        if is_due or progress or logs:
+            self._beat(progress, logs)
         elif is_running:
             self._cancel(self._jobs.cancelled(self._worker_id))
         has_looked = self._strays.give_back()
-        return is_due or bool(progress) or is_running or has_looked
+        return is_due or bool(progress or logs) or is_running or has_looked
 
     def _take_progress(self) -> dict[RunId, str]:
         progress = {}
@@ -67,14 +70,33 @@ class Renewal:
                 progress[execution.job.run_id] = text
         return progress
 
-    def _beat(self, progress: dict[RunId, str]) -> None:
+    def _unsaved_logs(self) -> list[tuple[RunLog, LogChunk]]:
+        """Return the lines to write, of some runs only if there are very many."""
+        logs: list[tuple[RunLog, LogChunk]] = []
+        for execution in self._handover.running:
+            if execution.reports is None or execution.reports.log is None:
+                continue
+            log = execution.reports.log
+            chunk = log.unsaved()
+            if chunk is not None and len(logs) < MAX_LOGS_PER_BEAT:
+                logs.append((log, chunk))
+        return logs
+
+    def _beat(
+        self, progress: dict[RunId, str], logs: list[tuple[RunLog, LogChunk]]
+    ) -> None:
         before = self._handover.running
         texts = {run.job_id: text for run, text in progress.items()}
+        chunks = [chunk for _, chunk in logs]
         try:
-            report = self._jobs.heartbeat(self._worker_id, texts)
-        except NO_FAULT_OF_ROWS:  # nor of progress
+            report = self._jobs.heartbeat(self._worker_id, texts, chunks)
+        except NO_FAULT_OF_ROWS:  # nor of progress or lines
+            logs.clear()
             self._unwritten = progress
             raise
+        finally:  # what the database refuses must not stop the next beat
+            for log, chunk in logs:
+                log.note_stored(chunk)
         self._cancel(report.cancelled)
         running = {id(execution) for execution in self._handover.running}
         for execution in before:

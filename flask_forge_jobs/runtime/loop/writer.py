@@ -50,6 +50,8 @@ class OutcomeWriter:
             for execution, outcome in ended:
                 update = self._mapper.update(execution, outcome)
                 if update is not None:
+                    if execution.reports is not None:
+                        update.logged = execution.reports.last_lines()
                     new.append(update)
                 else:
                     job = execution.job

@@ -31,6 +31,12 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.model.progress import ProgressMeter
+from flask_forge_jobs.runtime.run.run_log import (
+    LogSettings,
+    Reports,
+    reports_of,
+    running,
+)
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.context import CancelToken, Dispose, TaskContext
 from flask_forge_jobs.tasks.failures import (
@@ -78,7 +84,8 @@ class Execution:
 
     Times are monotonic seconds: ``started_at`` is 0.0 until a slot is free,
     ``ended_at`` until the run ends or is abandoned. The heartbeat sets
-    ``is_start_counted`` on a long run; a short one is counted when it ends.
+    ``is_start_counted`` on a long run; a short one is counted when it ends. ``reports``
+    has what the task has reported or logged, if anything.
     """
 
     job: ClaimedJob
@@ -89,7 +96,7 @@ class Execution:
     ended_at: float = 0.0
     is_start_counted: bool = False
     slot: int = -1
-    progress: ProgressMeter | None = None
+    reports: Reports | None = None
     concurrency_key: str | None = None
 
     @property
@@ -103,6 +110,11 @@ class Execution:
             claimed_us + int((self.ended_at - self.claimed_at) * SECOND_US),
             self.slot,
         )
+
+    @property
+    def progress(self) -> ProgressMeter | None:
+        """What the task has reported of its progress, if it has reported anything."""
+        return None if self.reports is None else self.reports.progress
 
     @property
     def stops_at(self) -> float | None:
@@ -122,9 +134,7 @@ Report = Callable[[Execution, str, int], None]
 
 def keep_progress(execution: Execution, text: str, at_us: int) -> None:
     """Keep a progress report for the next heartbeat."""
-    if execution.progress is None:  # most jobs report nothing
-        execution.progress = ProgressMeter()
-    execution.progress.keep(text, at_us)
+    reports_of(execution).progress.keep(text, at_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,8 @@ class Runner:
     """Runs executions.
 
     ``concurrency`` is None in the process of an isolated task, whose jobs the worker
-    has admitted. ``dispose`` gets each exception once its text is stored.
+    has admitted. ``dispose`` gets each exception once its text is stored. Without
+    ``log_settings``, no line that a task logs is kept.
     """
 
     registry: TaskRegistry
@@ -154,6 +165,7 @@ class Runner:
     report: Report = keep_progress
     dispose: Dispose = forget_frames
     observer: Observer = NOBODY
+    log_settings: LogSettings | None = None
     _warned_at: dict[str, float] = field(default_factory=dict, init=False)
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
@@ -170,6 +182,8 @@ class Runner:
 
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return its outcome; never raises."""
+        if self.log_settings is not None:
+            running.set((execution, self.log_settings))
         try:
             return _checked(self._run(execution), self.environment.mask)
         except BaseException as error:  # noqa: BLE001  # must not end the worker
@@ -178,6 +192,9 @@ class Runner:
             failed = Failed(fit(describe_failure(error), self.environment.mask))
             self.dispose(error)
             return failed
+        finally:
+            if self.log_settings is not None:
+                running.set(None)
 
     def _run(self, execution: Execution) -> object:
         job = execution.job

@@ -19,6 +19,7 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
 from flask_forge_jobs.runtime.run import task_messages as messages
+from flask_forge_jobs.runtime.run.run_log import receive_lines
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task
 from flask_forge_jobs.tasks.process_groups import (
@@ -137,7 +138,10 @@ class TaskProcess:
             if "outcome" in message:
                 self._outcome = messages.outcome_of(message)
                 return True
-            context.progress_sink(message["progress"])
+            if "lines" in message:
+                receive_lines(*messages.lines_of(message))
+            else:
+                context.progress_sink(message["progress"])
         if self._lines.is_over:
             self.group.end()
         return self._lines.is_over

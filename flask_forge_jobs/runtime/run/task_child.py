@@ -23,9 +23,12 @@ from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.runtime.run import task_messages as messages
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
+from flask_forge_jobs.runtime.run.log_capture import capturing
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.tasks.context import CancelledError, CancelToken
 from flask_forge_jobs.tasks.process_groups import end_with_parent
+
+LINES_PERIOD_S = 0.5  # the worker writes them within another second
 
 
 def take_channel(environ: MutableMapping[str, str]) -> socket.socket | None:
@@ -65,9 +68,17 @@ class _TaskServer:
         self._runs: SimpleQueue[messages.TaskRun | None] = SimpleQueue()
         self._token = CancelToken()
         self._may_interrupt = False
+        self._log_settings = runtime.plan.log_settings
+        self._execution: Execution | None = None
+        self._is_running = threading.Event()
+        self._pause = threading.Event()
 
     def serve(self) -> None:
         """Run jobs until the worker sends no more."""
+        with capturing(self._log_settings):
+            self._serve()
+
+    def _serve(self) -> None:
         # A service manager may send SIGTERM to this process, too, but the worker
         # decides whether it may finish.
         signal.signal(signal.SIGTERM, self._interrupt)
@@ -76,9 +87,14 @@ class _TaskServer:
             target=self._listen, name="forge-jobs-channel", daemon=True
         )
         listener.start()
+        if self._log_settings is not None:
+            threading.Thread(
+                target=self._send_logs, name="forge-jobs-lines", daemon=True
+            ).start()
         self._send(messages.READY)
         while (run := self._runs.get()) is not None:
             outcome = self._run(run)
+            self._send_last_lines()
             self._send(messages.outcome_message(run.job.id, outcome))
 
     def _run(self, run: messages.TaskRun) -> Outcome:
@@ -92,8 +108,14 @@ class _TaskServer:
             started_at=now,
         )
         runner = self._plan.runner(
-            self._plan.registry, run.worker_id, concurrency=None, report=self._report
+            self._plan.registry,
+            run.worker_id,
+            concurrency=None,
+            report=self._report,
+            log_settings=self._log_settings,
         )
+        self._execution = execution
+        self._is_running.set()
         try:
             with self._interruptible():
                 self._token.raise_if_cancelled()  # it may have been, before the start
@@ -115,6 +137,36 @@ class _TaskServer:
     def _send(self, message: Mapping[str, object]) -> None:
         with self._sending:
             self._channel.sendall(messages.encode(message))
+
+    # -- lines that the task logs ------------------------------------------------------
+
+    def _send_logs(self) -> None:
+        """Send the lines of a running task now and then, on a thread of its own."""
+        while True:
+            self._is_running.wait()
+            self._pause.wait(LINES_PERIOD_S)
+            self._send_lines(self._execution)
+
+    def _send_lines(self, execution: Execution | None) -> None:
+        if execution is None or execution.reports is None:
+            return
+        log = execution.reports.log
+        if log is None:
+            return
+        with self._sending:  # so that no other thread overtakes these lines
+            lines, left_out_count = log.take()
+            if lines or left_out_count:
+                message = messages.lines_message(
+                    execution.job.id, lines, left_out_count
+                )
+                self._channel.sendall(messages.encode(message))
+
+    def _send_last_lines(self) -> None:
+        self._is_running.clear()
+        execution, self._execution = self._execution, None
+        if execution is not None and execution.reports is not None:
+            execution.reports.end_log()
+        self._send_lines(execution)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

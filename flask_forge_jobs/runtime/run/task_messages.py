@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.model.run_logs import LogLine
 from flask_forge_jobs.tasks.context import TaskContext
 
 # A payload is at most 1 MiB, and JSON may escape each of its characters.
@@ -90,6 +91,18 @@ def progress_message(job_id: str, text: str) -> dict[str, Any]:
     It names the job because a thread that outlives its task may still report.
     """
     return {"progress": text, "id": job_id}
+
+
+def lines_message(
+    job_id: str, lines: Sequence[LogLine], left_out_count: int
+) -> dict[str, Any]:
+    """Return the message with lines that a task has logged."""
+    return {"lines": lines, "left_out": left_out_count, "id": job_id}
+
+
+def lines_of(message: dict[str, Any]) -> tuple[list[LogLine], int]:
+    """Read the message of :func:`lines_message`."""
+    return [LogLine(*line) for line in message["lines"]], message["left_out"]
 
 
 def outcome_message(job_id: str, outcome: Outcome) -> dict[str, Any]:

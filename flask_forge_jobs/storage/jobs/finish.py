@@ -39,12 +39,14 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.jobs.attempts import ended_attempts, store_attempts
 from flask_forge_jobs.storage.jobs.failures import failures_of, store_failures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
+from flask_forge_jobs.storage.jobs.logs import append_lines
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
 
 # Read for every outcome, so without a function of our own.
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
 _SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
+_LOGGED = attrgetter("logged")
 
 
 class RunFinisher:
@@ -100,6 +102,9 @@ class RunFinisher:
                 freed.append(each.concurrency_key)
             if each.status not in FINAL and not each.delay_s and each.job.queue_name:
                 returning.add(each.job.queue_name)  # any worker may run it at once
+        if any(map(_LOGGED, updates)):
+            logged = [e.logged for e in updates if e.logged and e.job.id in finished]
+            append_lines(transaction, logged)
         if freed:
             release_waiters(transaction, freed)
         for queue_name in sorted(returning):

@@ -26,6 +26,7 @@ from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.model.run_end import JobUpdate
+from flask_forge_jobs.model.run_logs import LogChunk
 from flask_forge_jobs.storage.database import (
     Row,
     Transaction,
@@ -38,6 +39,7 @@ from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.finish import RunFinisher
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
+from flask_forge_jobs.storage.jobs.logs import append_lines
 from flask_forge_jobs.storage.jobs.rescue import Rescuer
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.uncommitted import Uncommitted
@@ -274,11 +276,16 @@ class JobQueue:
 
     # -- staying alive -------------------------------------------------------------
 
-    def heartbeat(self, worker_id: str, progress: Mapping[str, str]) -> HeartbeatReport:
+    def heartbeat(
+        self,
+        worker_id: str,
+        progress: Mapping[str, str],
+        logged: Sequence[LogChunk] = (),
+    ) -> HeartbeatReport:
         """Renew every running job of a worker with one statement.
 
         ``progress`` maps ids of jobs that reported progress to canonical JSON text,
-        whose secrets are masked.
+        whose secrets are masked. ``logged`` are lines that its runs have logged.
 
         Returns:
             The runs that the worker still holds, and the jobs it is asked to stop.
@@ -298,8 +305,11 @@ class JobQueue:
             ]
             if rows:
                 transaction.defer("set_progress", rows=encode_rows(rows))
+            owned = frozenset(RunId(*row[:2]) for row in rows_found)
+            if logged:
+                append_lines(transaction, (e for e in logged if e.run in owned))
             return HeartbeatReport(
-                owned=frozenset(RunId(*row[:2]) for row in rows_found),
+                owned=owned,
                 cancelled=frozenset(
                     job_id for job_id, _, asked_at in rows_found if asked_at is not None
                 ),

@@ -14,6 +14,7 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.model.progress import ProgressMeter
 from flask_forge_jobs.model.run_end import JobUpdate
+from flask_forge_jobs.model.run_logs import LogChunk, LogLine
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.api.mounting import PREFIX, mount
@@ -399,3 +400,32 @@ def test_an_unknown_job_is_404(client: FlaskClient, job_id: str) -> None:
     assert answer.status_code == 404
     assert answer.json is not None
     assert answer.json["kind"] == "not_found"
+
+
+# -- log lines ---------------------------------------------------------------------
+
+
+def test_lines_are_read_in_pages(client: FlaskClient, storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    lines = [LogLine(0, "INFO", "shop", text) for text in ("a", "b")]
+    storage.jobs.heartbeat(OWNER, {}, [LogChunk(job.run_id, 1, 0, lines)])
+    path = f"{PREFIX}/v1/jobs/{job_id}/logs"
+
+    first = json.loads(client.get(f"{path}?limit=1").data)
+    second = json.loads(client.get(f"{path}?after={first['next']}").data)
+
+    assert [line["message"] for line in first["lines"]] == ["a"]
+    assert [line["message"] for line in second["lines"]] == ["b"]
+    assert (second["next"], second["is_complete"]) == ("1-1", False)
+
+
+def test_lines_are_of_the_caller_s_queues_only(storage: Storage) -> None:
+    job_id = enqueue(storage, queue_name="secret")
+    limited = client_with_token(storage, "viewer", queues=["default"])
+
+    answer = limited.get(f"{PREFIX}/v1/jobs/{job_id}/logs")
+    missing = limited.get(f"{PREFIX}/v1/jobs/{'0' * 26}/logs")
+
+    assert (answer.status_code, missing.status_code) == (404, 404)
+    assert answer.text == missing.text.replace("0" * 26, job_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -607,6 +608,41 @@ def test_progress_is_stored_while_the_task_runs(
         job = wait_for_status(storage, job_id, JobStatus.DONE)
 
     assert job.result == '"done all the same"'
+
+
+def test_lines_that_an_isolated_task_logs_are_kept(
+    storage: Storage, database_url: str
+) -> None:
+    """In order, of each run its own; a thread of the first one logs on."""
+    ids = []
+    with working(storage, database_url):
+        for count in (3, 2):
+            job_id = add(storage, "log_lines", payload=f'{{"count":{count}}}')
+            wait_for_status(storage, job_id, JobStatus.DONE)
+            ids.append(job_id)
+
+    texts = [
+        [line.text for line in storage.logs.page(job_id, 0, -1, 10)[0]]
+        for job_id in ids
+    ]
+    assert texts == [["line 0", "line 1", "line 2"], ["line 0", "line 1"]]
+
+
+def test_lines_of_an_isolated_task_outlive_its_process(
+    storage: Storage, database_url: str, tmp_path: Path
+) -> None:
+    payload = json.dumps({"folder": str(tmp_path)})
+    with working(storage, database_url):
+        job_id = add(storage, "log_until_killed", payload=payload, max_attempts=1)
+        pid = pid_in(tmp_path / "started")
+        wait_until(
+            lambda: storage.logs.page(job_id, 0, -1, 10)[0], "the line is stored"
+        )
+        os.kill(pid, signal.SIGKILL)
+        wait_for_status(storage, job_id, JobStatus.DEAD)
+
+    (line,) = storage.logs.page(job_id, 0, -1, 10)[0]
+    assert (line.logger, line.text) == ("isolated", "begun, token=[redacted]")
 
 
 def test_a_crash_costs_one_attempt_and_nothing_else(

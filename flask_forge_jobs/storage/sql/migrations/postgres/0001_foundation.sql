@@ -181,7 +181,18 @@ CREATE TABLE forge_attempt (
 CREATE INDEX forge_attempt_crashed ON forge_attempt (worker_id)
     WHERE ending = 'crashed';
 
--- Nothing of a job outlives it. Most jobs have nothing more than their own row. The
+-- Lines that tasks have logged. A row is one write of a run: a JSON array of the attempt
+-- and of its lines, each an array of instant, level, logger and text. The first line is
+-- counted from 0 within the run; a repeated write begins with the same one.
+CREATE TABLE forge_log (
+    job_id     TEXT COLLATE "C" NOT NULL,
+    run        INTEGER NOT NULL,
+    first_line INTEGER NOT NULL,
+    lines      TEXT    NOT NULL,
+    PRIMARY KEY (job_id, run, first_line)
+);
+
+-- Nothing of a job outlives it. Most jobs have no attempts beside their own row. The
 -- settings rule out a plan that only suits a small table.
 CREATE FUNCTION forge_delete_parts() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -194,6 +205,9 @@ BEGIN
     USING removed
     WHERE (removed.status <> 'done' OR removed.claims > 1)
         AND forge_attempt.job_id = removed.id;
+    DELETE FROM forge_log
+    USING removed
+    WHERE forge_log.job_id = removed.id;
     RETURN NULL;
 END
 $$;

@@ -146,11 +146,22 @@ CREATE TABLE forge_attempt (
 CREATE INDEX forge_attempt_crashed ON forge_attempt (worker_id)
     WHERE ending = 'crashed';
 
--- Nothing of a job outlives it. Most jobs have nothing more than their own row.
-CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job
-WHEN old.status <> 'done' OR old.claims > 1
-BEGIN
-    DELETE FROM forge_attempt WHERE job_id = old.id;
+-- Lines that tasks have logged. A row is one write of a run: a JSON array of the attempt
+-- and of its lines, each an array of instant, level, logger and text. The first line is
+-- counted from 0 within the run; a repeated write begins with the same one.
+CREATE TABLE forge_log (
+    job_id     TEXT    NOT NULL,
+    run        INTEGER NOT NULL,
+    first_line INTEGER NOT NULL,
+    lines      TEXT    NOT NULL,
+    PRIMARY KEY (job_id, run, first_line)
+);
+
+-- Nothing of a job outlives it. Most jobs have no attempts beside their own row.
+CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job BEGIN
+    DELETE FROM forge_attempt
+    WHERE job_id = old.id AND (old.status <> 'done' OR old.claims > 1);
+    DELETE FROM forge_log WHERE job_id = old.id;
 END;
 
 -- Failures, and the failed and dead jobs now, by signature. Changes are appended, and

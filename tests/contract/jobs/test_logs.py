@@ -1,0 +1,221 @@
+"""The lines that tasks log: written by the owner of the run only, and none twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.model.attempts import NEWEST_ATTEMPTS
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Released
+from flask_forge_jobs.model.run_logs import LogChunk, LogLine, StoredLine
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs.logs import MAX_CHUNKS
+from tests.support.jobs import (
+    OTHER,
+    OWNER,
+    claim_one,
+    enqueue,
+    job_with,
+    rescue_all,
+    update_for,
+)
+from tests.support.lossy import lossy_jobs
+from tests.support.sql import Sql
+
+
+def chunk(job: ClaimedJob, *texts: str, first_line: int = 0) -> LogChunk:
+    """Return lines of a run."""
+    lines = [LogLine(number, "INFO", "shop", text) for number, text in enumerate(texts)]
+    return LogChunk(job.run_id, job.attempts, first_line, lines)
+
+
+def finish_with(
+    storage: Storage, logged: LogChunk, job: ClaimedJob, outcome: Outcome, owner: str
+) -> bool:
+    """End a run with lines; return whether that was stored."""
+    update = update_for(job, outcome, failure_delay_s=0.0, user_cancelled=False)
+    update.logged = logged
+    return not storage.jobs.finish(owner, [update])
+
+
+def lines_of(storage: Storage, job_id: str) -> list[StoredLine]:
+    """Return all lines of a job."""
+    page = storage.logs.page(job_id, 0, -1, 1000)
+    assert page.is_all
+    return list(page.lines)
+
+
+def texts_of(storage: Storage, job_id: str) -> list[str]:
+    """Return the texts of all lines of a job."""
+    return [line.text for line in lines_of(storage, job_id)]
+
+
+# -- writing -----------------------------------------------------------------------
+
+
+def test_lines_are_written_with_the_end_of_the_run(storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    text = 'two\nlines, "quoted" \\ 100 % ünsäglich 🦉'
+
+    assert finish_with(storage, chunk(job, "one", text), job, Done(), OWNER)
+
+    assert lines_of(storage, job_id) == [
+        StoredLine(1, 1, 0, 0, "INFO", "shop", "one"),
+        StoredLine(1, 1, 1, 1, "INFO", "shop", text),
+    ]
+
+
+def test_lines_of_a_running_job_are_written_with_its_heartbeat(
+    storage: Storage,
+) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+
+    storage.jobs.heartbeat(OWNER, {}, [chunk(job, "a", "b")])
+    storage.jobs.heartbeat(OWNER, {}, [chunk(job, "c", first_line=2)])
+
+    assert texts_of(storage, job_id) == ["a", "b", "c"]
+
+
+def test_the_end_of_a_run_repeats_lines_that_a_heartbeat_has_written(
+    storage: Storage,
+) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    storage.jobs.heartbeat(OWNER, {}, [chunk(job, "a", "b")])
+
+    assert finish_with(storage, chunk(job, "a", "b", "c"), job, Done(), OWNER)
+
+    assert texts_of(storage, job_id) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("outcome", [Done(), Failed("no"), Released()])
+def test_a_lost_answer_repeats_no_line(storage: Storage, outcome: Outcome) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    jobs = lossy_jobs(storage.database)
+    update = update_for(job, outcome, failure_delay_s=0.0, user_cancelled=False)
+    update.logged = chunk(job, "a", "b", "c")
+    jobs.heartbeat(OWNER, {}, [chunk(job, "a")])
+
+    assert jobs.finish(OWNER, [update]) == []
+
+    assert texts_of(storage, job_id) == ["a", "b", "c"]
+
+
+def test_lines_of_another_owner_are_not_written(storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+
+    storage.jobs.heartbeat(OTHER, {}, [chunk(job, "by the heart of another")])
+    assert not finish_with(storage, chunk(job, "by its end"), job, Done(), OTHER)
+
+    assert texts_of(storage, job_id) == []
+
+
+def test_lines_of_an_earlier_run_are_not_written(storage: Storage) -> None:
+    """The same worker holds the next run."""
+    job_id = enqueue(storage)
+    earlier = claim_one(storage)
+    assert finish_with(storage, chunk(earlier, "first"), earlier, Released(), OWNER)
+    later = claim_one(storage)
+
+    storage.jobs.heartbeat(OWNER, {}, [chunk(earlier, "late", first_line=1)])
+    assert not finish_with(storage, chunk(earlier, "later"), earlier, Done(), OWNER)
+    storage.jobs.heartbeat(OWNER, {}, [chunk(later, "second")])
+
+    lines = lines_of(storage, job_id)
+    assert [(each.run, each.text) for each in lines] == [(1, "first"), (2, "second")]
+
+
+def test_lines_of_a_killed_worker_stay(storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    storage.jobs.heartbeat(OWNER, {}, [chunk(job, "last words")])
+
+    assert rescue_all(storage) == 1
+
+    assert texts_of(storage, job_id) == ["last words"]
+
+
+def test_lines_of_a_cancelled_job_are_written(storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    storage.job_admin.cancel(job_id)
+
+    assert finish_with(storage, chunk(job, "stopping"), job, Failed("no"), OWNER)
+
+    assert storage.job_reader.get(job_id).status is JobStatus.DEAD
+    assert texts_of(storage, job_id) == ["stopping"]
+
+
+def test_lines_of_the_first_and_the_newest_runs_stay(storage: Storage) -> None:
+    """A job that is snoozed or throttled has any number of runs."""
+    job_id = enqueue(storage)
+    count = NEWEST_ATTEMPTS + 4
+    for _ in range(count):
+        job = claim_one(storage)
+        assert finish_with(storage, chunk(job, "x"), job, Released(), OWNER)
+
+    runs = [line.run for line in lines_of(storage, job_id)]
+    assert runs == [1, *range(count - NEWEST_ATTEMPTS + 1, count + 1)]
+
+
+def test_lines_go_with_their_job(storage: Storage, sql: Sql) -> None:
+    kept, deleted = enqueue(storage), enqueue(storage)
+    for job in storage.jobs.claim("default", OWNER, 2):
+        assert finish_with(storage, chunk(job, job.id), job, Done(), OWNER)
+
+    storage.job_admin.delete(deleted)
+
+    assert sql.run("SELECT job_id FROM forge_log") == [(kept,)]
+
+
+# -- reading -----------------------------------------------------------------------
+
+
+def test_a_page_goes_on_after_a_line(storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    texts = [str(number) for number in range(10)]
+    storage.jobs.heartbeat(OWNER, {}, [chunk(job, *texts[:4])])
+    storage.jobs.heartbeat(OWNER, {}, [chunk(job, *texts[4:], first_line=4)])
+    read: list[str] = []
+    run, number, is_all = 0, -1, False
+
+    while not is_all:
+        lines, is_all, _ = storage.logs.page(job_id, run, number, 3)
+        assert len(lines) <= 3
+        read += [line.text for line in lines]
+        run, number = lines[-1].place
+
+    assert read == texts
+    end = storage.logs.page(job_id, run, number, 3)
+    assert end == ([], True, JobStatus.IN_PROGRESS)
+
+
+def test_a_page_reads_a_bounded_number_of_chunks(storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    for number in range(MAX_CHUNKS + 1):
+        storage.jobs.heartbeat(OWNER, {}, [chunk(job, "x", first_line=number)])
+
+    page = storage.logs.page(job_id, 0, -1, 1000)
+    rest = storage.logs.page(job_id, *page.lines[-1].place, 1000)
+
+    assert (len(page.lines), page.is_all) == (MAX_CHUNKS, False)
+    assert (len(rest.lines), rest.is_all) == (1, True)
+
+
+def test_a_job_without_lines_has_none(storage: Storage) -> None:
+    job_id = job_with(storage, JobStatus.DONE)
+
+    assert storage.logs.page(job_id, 0, -1, 10) == ([], True, JobStatus.DONE)
+
+
+def test_a_job_that_does_not_exist_has_no_page(storage: Storage) -> None:
+    with pytest.raises(JobNotFoundError):
+        storage.logs.page("missing", 0, -1, 10)
