@@ -14,7 +14,7 @@ from flask_forge_jobs.errors import MigrationError
 from flask_forge_jobs.handlers import explain_jobs, explain_queues
 from flask_forge_jobs.handlers.explain_case import Case, JobCase
 from flask_forge_jobs.handlers.jobs import require_possible_id
-from flask_forge_jobs.handlers.queues import get_queue
+from flask_forge_jobs.handlers.queues import require_possible_name
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.storage.base import Storage
 
@@ -54,18 +54,19 @@ def explain_queue(
     Raises:
         QueueNotFoundError: No queue has this name.
     """
+    require_possible_name(name)
     try:
-        overview = get_queue(storage, name)
+        queue, counts, due_at = storage.evidence.queue(name)
         around = storage.evidence.around_queue(name)
     except MigrationError as error:
         return _of_schema(error)
     case = Case(
-        overview.settings,
+        queue,
         around,
         storage.database.known_version,
         queues,
-        overview.counts,
-        overview.oldest_due_age_s,
+        counts,
+        due_at,
     )
     return _first(explain_queues.RULES, case)
 

@@ -32,7 +32,13 @@ class Case:
     known_version: int
     queues: Collection[str] | None = None
     counts: QueueCounts = field(default_factory=QueueCounts)
-    oldest_due_age_s: int = 0
+    due_at: datetime | None = None
+
+    @property
+    def oldest_due_age_s(self) -> int:
+        """Whole seconds that the oldest due job waits; 0 without one."""
+        waits = self.now - (self.due_at or self.now)
+        return max(int(waits.total_seconds()), 0)
 
     @property
     def now(self) -> datetime:

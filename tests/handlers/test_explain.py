@@ -77,8 +77,22 @@ def pattern(text: str) -> str:
     return re.escape(text).replace("…", r"(less than )?[0-9.]+ (ms|s|min|h|d)[^,;.]*?")
 
 
+def listed() -> dict[str, tuple[set[str], str]]:
+    """Return the evidence and the action of each code that the page lists."""
+    row = re.compile(r"   \* - ``(\w+)``\n     - .*\n     - (.*)\n     - (.*)\n")
+    found = row.findall(PAGE.read_text("utf-8"))
+    keys = {code: set(re.findall(r"``(\w+)``", text)) for code, text, _ in found}
+    for code, text, _ in found:
+        if text.startswith("as ``running``"):
+            keys[code] |= keys["running"]
+    return {code: (keys[code], action) for code, _, action in found}
+
+
 def assert_says(sentence: Sentence, code: str, text: str) -> None:
     assert sentence.code == code, sentence
+    keys, action = listed()[code]
+    assert sentence.evidence.keys() <= keys, sentence
+    assert sentence.action is None or sentence.action.label == action, sentence
     assert re.fullmatch(pattern(text), sentence.text), sentence.text
 
 
@@ -550,10 +564,9 @@ def test_the_page_lists_every_sentence_and_no_other() -> None:
         inspect.getsource(module) for module in (explain_jobs, explain_queues)
     )
     codes = set(re.findall(r'Sentence\("(\w+)"', source))
-    listed = re.findall(r"^   \* - ``(\w+)``$", PAGE.read_text("utf-8"), re.MULTILINE)
 
     assert len(codes) == len(rules)
-    assert sorted(listed) == sorted(codes)
+    assert listed().keys() == codes
 
 
 def _count_started(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
-from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.errors import JobNotFoundError, QueueNotFoundError
 from flask_forge_jobs.model.evidence import (
     MAX_AHEAD,
     MAX_NAMED_JOBS,
@@ -26,12 +27,13 @@ from flask_forge_jobs.model.instants import (
 )
 from flask_forge_jobs.model.jobs import WAITING
 from flask_forge_jobs.model.limits import RateLimit, awaited_rate_limit
-from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
 from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
 from flask_forge_jobs.storage.rows import facts_from_row, queue_from_row
 
 _FACTS = len(fields(JobFacts))
+_COUNTS = len(fields(QueueCounts))
 _NO_JOB: dict[str, Parameter] = {
     "id": None, "kind": None, "line": None, "concurrency_key": None, "dedupe_key": None,
     "priority": None, "scheduled_at": None, "is_waiting": False, "scope": None,
@@ -56,6 +58,19 @@ class EvidenceStore:
         job, queue = facts_from_row(rows[0][:_FACTS]), rows[0][_FACTS:]
         is_known = queue[0] is not None
         return job, queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
+
+    def queue(self, name: str) -> tuple[QueueSettings, QueueCounts, datetime | None]:
+        """Return settings and counts of a queue, and its oldest due job's due time.
+
+        Raises:
+            QueueNotFoundError: No queue has this name.
+        """
+        rows = self._database.read_one("queue_facts", name=name)
+        if not rows:
+            raise QueueNotFoundError(name)
+        counts = QueueCounts(*(int(number or 0) for number in rows[0][:_COUNTS]))
+        due_us, *settings = rows[0][_COUNTS:]
+        return queue_from_row(tuple(settings)), counts, optional_from_micros(due_us)
 
     def around_job(self, job: JobFacts, queues: Collection[str] | None) -> Evidence:
         """Return what surrounds a job; ``queues`` are the caller's, None means all."""

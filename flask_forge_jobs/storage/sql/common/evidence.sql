@@ -1,4 +1,4 @@
--- Why a job does not run: two statements, so two round trips.
+-- Why a job or a queue does not run: two statements each, so two round trips.
 
 -- name: job_facts
 -- The job and the settings of its queue, which may have none.
@@ -12,6 +12,53 @@ LEFT JOIN (
     SELECT /* use queue_columns */
     FROM forge_queue
 ) AS queue ON queue.name = job.queue_name
+
+-- name: queue_facts
+-- The settings of a queue, its counts, and since when its oldest due job waits. Served by
+-- forge_job_claim, two seeks for each priority in use.
+WITH RECURSIVE step (priority) AS (
+    SELECT MIN(priority)
+    FROM forge_job
+    WHERE queue_name = :name AND status IN (/* use waiting */) AND NOT deferred
+    UNION ALL
+    SELECT (
+        SELECT MIN(priority)
+        FROM forge_job
+        WHERE queue_name = :name AND status IN (/* use waiting */) AND NOT deferred
+            AND priority > step.priority
+    )
+    FROM step
+    WHERE priority IS NOT NULL
+)
+SELECT counts.*, oldest.*, queue.*
+FROM (
+    SELECT /* use queue_columns */
+    FROM forge_queue
+    WHERE name = :name
+) AS queue
+CROSS JOIN (
+    SELECT
+        SUM(CASE WHEN status = 'pending' AND NOT deferred THEN jobs END) AS pending,
+        SUM(CASE WHEN status = 'pending' AND deferred THEN jobs END) AS scheduled,
+        SUM(CASE WHEN status = 'in_progress' THEN jobs END) AS in_progress,
+        SUM(CASE WHEN status = 'done' THEN jobs END) AS done,
+        SUM(CASE WHEN status = 'failed' THEN jobs END) AS failed,
+        SUM(CASE WHEN status = 'dead' THEN jobs END) AS dead
+    FROM forge_job_count
+    WHERE queue_name = :name
+) AS counts
+CROSS JOIN (
+    SELECT
+        MIN(
+            (
+                SELECT MIN(scheduled_at)
+                FROM forge_job
+                WHERE queue_name = :name AND status IN (/* use waiting */)
+                    AND NOT deferred AND priority = step.priority
+            )
+        ) AS due_at
+    FROM step
+) AS oldest
 
 -- fragment: live
 heartbeat_at >= :now - :within_us
