@@ -168,14 +168,14 @@ def test_a_kind_that_no_worker_knows_has_a_nearest_one(storage: Storage) -> None
 
 def test_a_task_that_is_registered_later_is_known_soon(storage: Storage) -> None:
     registry = registry_of(QuickTask("fetch"))
-    with running(storage, registry, queues=["mail"], lease_s=3.0):
-        job_id = add(storage, "send", queue="mail", run_at=None)
+    with running(storage, registry, queues=["mail"], lease_s=3.0) as handle:
+        # Otherwise it would run the job before it says that it knows the kind.
+        handle._parts.lease.is_claiming = False
+        job_id = add(storage, "send", queue="mail")
         unknown = waits_with(storage, job_id, "kind_unknown")
         registry.add(QuickTask("send"))
 
-        wait_until(
-            lambda: explain_job(storage, job_id).code != "kind_unknown", "it is known"
-        )
+        waits_with(storage, job_id, "starting")
 
     assert unknown.evidence["nearest"] == []
 
