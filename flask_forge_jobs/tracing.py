@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import cast
 
 import click
-from flask import has_request_context, request
+from flask import Request, has_request_context, request
 
 from flask_forge_jobs.model import origins
 from flask_forge_jobs.model.payloads import dump
@@ -42,9 +43,11 @@ def carried() -> str | None:
         context_entries.update(context.carried)
         origin = origins.of_task(context.kind)
     elif has_request_context():
-        environ = request.environ
-        if request.url_rule is not None:
-            origin = f"{environ['REQUEST_METHOD']} {request.url_rule.rule}"
+        # Without the proxy, of which each look-up costs as much as the rest.
+        current = cast("Request", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+        environ, rule = current.environ, current.url_rule
+        if rule is not None:
+            origin = f"{environ['REQUEST_METHOD']} {rule.rule}"
         for key, name in _HEADERS:
             if name in environ:
                 context_entries[key] = environ[name]

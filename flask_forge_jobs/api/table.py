@@ -12,6 +12,7 @@ from flask_forge_jobs.api.v1 import (
     enqueue,
     errors,
     explain,
+    gauges,
     health,
     me,
     rate_limits,
@@ -26,7 +27,7 @@ from flask_forge_jobs.api.v1 import series as v1_series
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
     activity, attention, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron,
-    v1_queues, enqueue, errors, explain, health, me, rate_limits, workers,
+    v1_queues, enqueue, errors, explain, gauges, health, me, rate_limits, workers,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

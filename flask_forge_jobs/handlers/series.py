@@ -161,15 +161,8 @@ def series(
     limits allow. An unknown name has empty buckets. Buckets are at least 60 s wide.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
-    chosen = sorted(set(names))
-    if len(chosen) > MAX_NAMES:
-        raise InvalidInputError("name", f"{len(chosen)} exceed {MAX_NAMES}")
-    if len(chosen) * cut.count > MAX_BUCKETS_IN_ALL:
-        raise InvalidInputError(
-            "bucket_secs",
-            f"{len(chosen)} series of {cut.count} buckets exceed {MAX_BUCKETS_IN_ALL}",
-        )
-    known = chosen or _known_names(storage, by, cut, now, queue_names)
+    known = checked_names(names, cut)
+    known = known or _known_names(storage, by, cut, now, queue_names)
     chosen = known[: min(MAX_NAMES, MAX_BUCKETS_IN_ALL // max(cut.count, 1))]
     now_us = to_micros(now)
     level = cut.level(now_us)
@@ -184,6 +177,19 @@ def series(
         for name in chosen
     ]
     return SeriesList(shown, len(known))
+
+
+def checked_names(names: Sequence[str], cut: Window) -> list[str]:
+    """Return the names, sorted; too many of them, or too many buckets, are refused."""
+    chosen = sorted(set(names))
+    if len(chosen) > MAX_NAMES:
+        raise InvalidInputError("name", f"{len(chosen)} exceed {MAX_NAMES}")
+    if len(chosen) * cut.count > MAX_BUCKETS_IN_ALL:
+        raise InvalidInputError(
+            "bucket_secs",
+            f"{len(chosen)} series of {cut.count} buckets exceed {MAX_BUCKETS_IN_ALL}",
+        )
+    return chosen
 
 
 def kinds(

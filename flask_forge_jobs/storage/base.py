@@ -25,6 +25,7 @@ from flask_forge_jobs.storage.cron_history import CronHistory
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.flusher import Flusher
+from flask_forge_jobs.storage.gauges import GaugeStore
 from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.ends import JobEnds
@@ -107,6 +108,7 @@ class StoreParts:
         self.refusals = Refusals(executor, recorder, clock)
         self.metrics = MetricStore(executor, clock)
         self.samples = SampleStore(database, clock)
+        self.gauges = GaugeStore(executor, clock)
         self.flusher = Flusher(
             recorder, self.metrics, clock, self.ids.new, self.uncommitted,
             refusals=self.refusals,
@@ -132,6 +134,7 @@ class Storage:
         self.refusals = parts.refusals
         self.metrics = parts.metrics
         self.samples = parts.samples
+        self.gauges = parts.gauges
 
     def within(self, unit: Unit | Batches) -> Storage:
         """Return the same stores, whose changes belong to a unit or to batches."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.duties.counts import Upkeep
 from flask_forge_jobs.runtime.duties.cron import Scheduler
+from flask_forge_jobs.runtime.duties.gauges import Gauger
 from flask_forge_jobs.runtime.duties.heartbeat import Heartbeat, beat_period_s
 from flask_forge_jobs.runtime.duties.leader import Leader
 from flask_forge_jobs.runtime.duties.membership import Membership
@@ -164,7 +165,7 @@ def _cluster_duties(plan: RuntimePlan, worker_id: str) -> tuple[Duty, ...]:
         storage.cron, leader, router=plan.router, registry=plan.registry, clock=clock
     )
     leader.on_gained = scheduler.wake
-    others = (leader, scheduler)
+    others = (leader, scheduler, Gauger(storage, leader, clock=clock))
     sweeper = Sweeper(
         storage.retention, storage.errors, leader, others=others, clock=clock
     )

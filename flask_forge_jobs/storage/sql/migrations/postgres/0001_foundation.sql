@@ -760,6 +760,22 @@ CREATE TABLE forge_sample (
     PRIMARY KEY (level, bucket_start, worker_id)
 );
 
+-- What waits and runs in each queue, and who could run more: sums over several minutes, and
+-- the oldest wait among them. The empty name stands for all queues.
+CREATE TABLE forge_gauge (
+    level         INTEGER NOT NULL,
+    queue_name    TEXT COLLATE "C" NOT NULL,
+    bucket_start  BIGINT  NOT NULL,
+    samples       INTEGER NOT NULL,
+    waiting       BIGINT  NOT NULL,
+    oldest_wait_s BIGINT  NOT NULL,
+    running       BIGINT  NOT NULL,
+    free_slots    BIGINT  NOT NULL,
+    live_workers  BIGINT  NOT NULL,
+    PRIMARY KEY (level, queue_name, bucket_start)
+);
+CREATE INDEX forge_gauge_time ON forge_gauge (level, bucket_start);
+
 -- The audit trail. Triggers refuse updates, and deletions within 90 days.
 CREATE TABLE forge_audit (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

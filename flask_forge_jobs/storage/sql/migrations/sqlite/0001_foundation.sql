@@ -354,6 +354,22 @@ CREATE TABLE forge_sample (
     PRIMARY KEY (level, bucket_start, worker_id)
 ) WITHOUT ROWID;
 
+-- What waits and runs in each queue, and who could run more: sums over several minutes, and
+-- the oldest wait among them. The empty name stands for all queues.
+CREATE TABLE forge_gauge (
+    level         INTEGER NOT NULL,
+    queue_name    TEXT    NOT NULL,
+    bucket_start  INTEGER NOT NULL,
+    samples       INTEGER NOT NULL,
+    waiting       INTEGER NOT NULL,
+    oldest_wait_s INTEGER NOT NULL,
+    running       INTEGER NOT NULL,
+    free_slots    INTEGER NOT NULL,
+    live_workers  INTEGER NOT NULL,
+    PRIMARY KEY (level, queue_name, bucket_start)
+) WITHOUT ROWID;
+CREATE INDEX forge_gauge_time ON forge_gauge (level, bucket_start);
+
 -- The audit trail. Triggers refuse updates, replacements, and deletions within 90 days.
 CREATE TABLE forge_audit (
     -- A trigger sees -1 in the place of an id that is yet to be made.

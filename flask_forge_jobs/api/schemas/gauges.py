@@ -1,0 +1,47 @@
+"""Gauges of queues on the wire."""
+
+from __future__ import annotations
+
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.api.schemas.fields import (
+    Array,
+    Digits,
+    Fraction,
+    Instant,
+    Text,
+    V1Schema,
+    WholeNumber,
+)
+from flask_forge_jobs.api.schemas.series import MAX_SECONDS
+from flask_forge_jobs.handlers.series import MAX_NAMES
+
+
+class GaugeBucketSchema(V1Schema):
+    """One bucket of a queue; null where nothing was measured."""
+
+    at = Instant()
+    waiting = Fraction(allow_none=True)
+    oldest_wait_s = WholeNumber(data_key="oldest_wait_seconds", allow_none=True)
+    running = Fraction(allow_none=True)
+    free_slots = Fraction(allow_none=True)
+    live_workers = Fraction(allow_none=True)
+
+
+class GaugeSeriesSchema(V1Schema):
+    """The buckets of one queue; the empty name stands for all together."""
+
+    name = Text()
+    buckets = List(Nested(GaugeBucketSchema))
+
+
+class GaugesQuerySchema(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.gauges.gauges`."""
+
+    names = Array(
+        Text(), data_key="name", load_default=(), metadata=bounds.items(MAX_NAMES)
+    )
+    start = Instant(data_key="from", required=True)
+    end = Instant(data_key="to", required=True)
+    bucket_secs = Digits(maximum=MAX_SECONDS, required=True)

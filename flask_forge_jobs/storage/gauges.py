@@ -1,0 +1,116 @@
+"""GaugeStore: gauges of queues over time, of which the leader adds a row a minute.
+
+Wider buckets are made anew of the minutes within them, so that repeating a write, or
+two leaders in one minute, changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.gauges import Gauges
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.metrics import (
+    FINEST_KEPT_US,
+    KEPT_US,
+    SAMPLE_LEVELS,
+    Window,
+    floor_to,
+)
+from flask_forge_jobs.storage.database import (
+    Executor,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+from flask_forge_jobs.storage.pace import Pace
+
+# On SQLite, other writers wait for a batch.
+PRUNE_ROWS = 500
+_MINUTE = SAMPLE_LEVELS[0]
+
+
+class GaugeStore:
+    """Writes and reads gauges; ``wait`` sleeps between transactions of the upkeep."""
+
+    def __init__(
+        self,
+        database: Executor,
+        clock: Clock,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._pace = Pace(database.backend, clock, wait)
+
+    def put(self, at_us: int, by_queue: Mapping[str, Gauges]) -> None:
+        """Store one sample of each queue, replacing those of the same minute."""
+        rows = encode_rows(
+            {"queue_name": name, **asdict(gauges)} for name, gauges in by_queue.items()
+        )
+        names = encode_names("name", list(by_queue))
+
+        def work(transaction: Transaction) -> None:
+            start_us = floor_to(at_us, _MINUTE)
+            transaction.run("put_gauges", level=_MINUTE, from_at=start_us, rows=rows)
+            for level in SAMPLE_LEVELS[1:]:
+                start_us = floor_to(at_us, level)
+                transaction.run(
+                    "sum_gauges",
+                    level=level,
+                    now_level=_MINUTE,
+                    from_at=start_us,
+                    to_at=start_us + level * SECOND_US,
+                    rows=names,
+                )
+
+        self._database.write(work)
+
+    def within(
+        self, window: Window, level: int, names: Sequence[str]
+    ) -> dict[str, dict[int, Gauges]]:
+        """Return the gauges by queue and number of the bucket.
+
+        A stored bucket counts in each one that it overlaps.
+        """
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                "gauges_within",
+                level=level,
+                rows=encode_names("name", names),
+                from_at=floor_to(window.start_us, level),
+                to_at=window.end_us,
+            )
+        )
+        by_queue: dict[str, dict[int, Gauges]] = {}
+        for name, start_us, *figures in rows:
+            of_queue = by_queue.setdefault(name, {})
+            end_us = start_us + level * SECOND_US
+            first = max(window.index_of(start_us), 0)
+            last = min(window.index_of(end_us - 1), window.count - 1)
+            for number in range(first, last + 1):
+                of_queue.setdefault(number, Gauges()).merge(Gauges(*figures))
+        return by_queue
+
+    def prune(self, now_us: int) -> int:
+        """Drop old rows; return how many went."""
+        gone = 0
+        for level in SAMPLE_LEVELS:
+            kept_us = FINEST_KEPT_US if level == _MINUTE else KEPT_US
+            gone += self._drop(level, now_us - kept_us)
+        return gone
+
+    def _drop(self, level: int, cutoff_us: int) -> int:
+        gone = 0
+        while True:
+            count = self._pace.write(
+                self._database.write,
+                lambda transaction: transaction.run(
+                    "drop_old_gauges", level=level, cutoff=cutoff_us, limit=PRUNE_ROWS
+                ),
+            )
+            gone += count
+            if count < PRUNE_ROWS:
+                return gone
