@@ -12,9 +12,10 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
@@ -323,13 +324,11 @@ def _register_hogs(forge: ForgeJobs, ledger: LedgerWriter) -> None:
 def _let_heartbeats_break(switch: Path) -> None:
     beat = JobQueue.heartbeat
 
-    def heartbeat(
-        jobs: JobQueue, owner: str, progress: Mapping[str, str]
-    ) -> HeartbeatReport:
+    def heartbeat(jobs: JobQueue, *arguments: Any) -> HeartbeatReport:
         if switch.exists():
             if switch.read_text() == HANGS:
                 time.sleep(HANG_S)
             raise RuntimeError("this heartbeat is broken")
-        return beat(jobs, owner, progress)
+        return beat(jobs, *arguments)
 
     JobQueue.heartbeat = heartbeat  # type: ignore[assignment,method-assign]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatReport
@@ -73,8 +73,8 @@ class ScriptedJobs:
     def finish(self, owner: str, updates: Sequence[JobUpdate]) -> list[str]:
         return self.exchange(owner, updates, {}).refused
 
-    def heartbeat(self, owner: str, progress: Mapping[str, str]) -> HeartbeatReport:
-        del owner, progress
+    def heartbeat(self, *arguments: Any) -> HeartbeatReport:
+        del arguments
         if self.error is not None:
             raise self.error
         return HeartbeatReport(frozenset(), frozenset())
