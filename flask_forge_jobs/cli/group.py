@@ -10,7 +10,7 @@ from __future__ import annotations
 import click
 
 _COMMANDS = (
-    "audit", "db", "enqueue", "explain", "queue", "status", "token", "worker",
+    "audit", "db", "enqueue", "explain", "logs", "queue", "status", "token", "worker",
     "workers",
 )  # fmt: skip
 
@@ -34,6 +34,8 @@ class LazyGroup(click.Group):
                 from flask_forge_jobs.cli.enqueue import enqueue_command as command
             case "explain":
                 from flask_forge_jobs.cli.explain import explain_command as command
+            case "logs":
+                from flask_forge_jobs.cli.log_lines import logs_command as command
             case "queue":
                 from flask_forge_jobs.cli.queue import queue_group as command
             case "status":

@@ -21,11 +21,13 @@ class LogLines:
     """Lines of a job, in the order of its runs and of their lines.
 
     ``next`` continues after them, also later; None if there is no line yet.
-    ``is_complete`` says that no more can come, unless somebody retries the job.
+    ``is_all`` says that nothing follows them yet, ``is_complete`` that no more can
+    come, unless somebody retries the job.
     """
 
     lines: Sequence[StoredLine]
     next: str | None
+    is_all: bool
     is_complete: bool
 
 
@@ -43,7 +45,8 @@ def read_lines(
     if page.lines:
         run, number = page.lines[-1].place
         place = f"{run}-{number}"
-    return LogLines(page.lines, place, page.is_all and page.status.is_final)
+    is_complete = page.is_all and page.status.is_final
+    return LogLines(page.lines, place, page.is_all, is_complete)
 
 
 def _place(after: str | None) -> tuple[int, int]:

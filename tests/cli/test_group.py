@@ -34,8 +34,8 @@ def test_a_command_is_found_by_its_name() -> None:
     found = [forge_jobs_group.get_command(context, name) for name in names]
 
     assert names == [
-        "audit", "db", "enqueue", "explain", "queue", "status", "token", "worker",
-        "workers",
+        "audit", "db", "enqueue", "explain", "logs", "queue", "status", "token",
+        "worker", "workers",
     ]  # fmt: skip
     assert [each.name for each in found if each is not None] == names
     assert forge_jobs_group.get_command(context, "nowhere") is None

@@ -31,11 +31,13 @@ def read(storage: Storage, job_id: str, after: str | None = None) -> LogLines:
 
 def test_lines_are_followed_through_the_runs_of_a_job(storage: Storage) -> None:
     job_id = enqueue(storage)
-    assert read(storage, job_id) == LogLines([], None, is_complete=False)
+    assert read(storage, job_id) == LogLines([], None, is_all=True, is_complete=False)
     log(storage, claim_one(storage), Failed("no"), "a", "b", "c")
     first = read(storage, job_id)
     second = read(storage, job_id, first.next)
-    assert read(storage, job_id, second.next) == LogLines([], "1-2", is_complete=False)
+    assert read(storage, job_id, second.next) == LogLines(
+        [], "1-2", is_all=True, is_complete=False
+    )
     job = claim_one(storage)
     log(storage, job, None, "d")
     third = read(storage, job_id, second.next)
@@ -43,16 +45,18 @@ def test_lines_are_followed_through_the_runs_of_a_job(storage: Storage) -> None:
     fourth = read(storage, job_id, third.next)
 
     pages = [
-        ([line.text for line in page.lines], page.next, page.is_complete)
+        ([line.text for line in page.lines], page.next, page.is_all, page.is_complete)
         for page in (first, second, third, fourth)
     ]
     assert pages == [
-        (["a", "b"], "1-1", False),
-        (["c"], "1-2", False),
-        (["d"], "2-0", False),
-        (["e"], "2-1", True),
+        (["a", "b"], "1-1", False, False),
+        (["c"], "1-2", True, False),
+        (["d"], "2-0", True, False),
+        (["e"], "2-1", True, True),
     ]
-    assert read(storage, job_id, "2-1") == LogLines([], "2-1", is_complete=True)
+    assert read(storage, job_id, "2-1") == LogLines(
+        [], "2-1", is_all=True, is_complete=True
+    )
 
 
 def test_an_ended_job_with_more_lines_is_not_complete(storage: Storage) -> None:

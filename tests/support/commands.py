@@ -18,6 +18,7 @@ RELEASE_VARIABLE = "TEST_RELEASE_FILE"
 APPLICATION = """
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -56,6 +57,17 @@ def stubborn(context: TaskContext) -> None:
     say("STARTED", context.job_id, os.getpid())
     while not Path(os.environ["TEST_RELEASE_FILE"]).exists():
         time.sleep(0.02)
+
+
+@forge.task(retry=0.1)
+def chatty(context: TaskContext) -> None:
+    logging.getLogger("shop").info("attempt %s\\n\\x1b[2Jof two", context.attempt)
+    if context.attempt == 1:
+        raise RuntimeError("tried again at once")
+    while not Path(os.environ["TEST_RELEASE_FILE"]).exists():
+        if context.cancel.wait(0.02):
+            raise RuntimeError("stopped when asked")
+    logging.getLogger("shop").warning("released")
 
 
 @forge.task

@@ -8,7 +8,7 @@ from flask_forge_jobs.model.run_logs import StoredLine
 def test_a_page_of_lines_on_the_wire() -> None:
     line = StoredLine(2, 1, 7, 1_500_000, "INFO", "shop", "sent")
 
-    assert LogLinesSchema().dump(LogLines([line], "2-7", is_complete=True)) == {
+    assert LogLinesSchema().dump(LogLines([line], "2-7", True, True)) == {
         "lines": [
             {
                 "at": "1970-01-01T00:00:01.500Z",
