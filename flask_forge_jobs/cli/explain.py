@@ -11,11 +11,14 @@ from flask_forge_jobs.api.schemas.sentences import SentenceSchema
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import explain
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.state import current
 from flask_forge_jobs.storage.base import Storage
 
 _DUMP = dumper(SentenceSchema())
+# Nothing of a sentence may be cut here: it has cut what it quotes.
+_LONGEST = 4000
 
 
 @click.command("explain")
@@ -31,11 +34,12 @@ def explain_command(*, name: str, is_json: bool) -> None:
     if is_json:
         click.echo(encode(_DUMP(sentence)))
         return
-    click.echo(sentence.text)
+    click.echo(one_line(sentence.text, _LONGEST))
     action = sentence.action
     if action is not None:
         body = "" if action.body is None else f" {json.dumps(action.body)}"
-        click.echo(f"{action.label}: {action.method} {action.path}{body}")
+        request = f"{action.label}: {action.method} {action.path}{body}"
+        click.echo(one_line(request, _LONGEST))
 
 
 def _explained(storage: Storage, name: str) -> Sentence:

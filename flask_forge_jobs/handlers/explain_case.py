@@ -110,6 +110,11 @@ class Case:
             if self.may_know(each.queue_name)
         ]
 
+    def is_one_in_words(self, jobs: Sequence[NamedJob]) -> bool:
+        """Whether :meth:`list_of` speaks of one job, however many there are."""
+        known = [each for each in jobs if self.may_know(each.queue_name)]
+        return len(known) + (len(known) < len(jobs)) == 1
+
     def list_of(self, jobs: Sequence[NamedJob]) -> str:
         """Return the first of some jobs in words; those of other queues nameless."""
         known = [each for each in jobs if self.may_know(each.queue_name)]

@@ -25,9 +25,9 @@ def concurrency_limited(case: JobCase) -> Sentence | None:
     if not (_waits(case) and is_refused and job.claims):
         return None
     if holders:
-        held = (
-            f"; {case.list_of(holders)} {'holds' if len(holders) == 1 else 'hold'} it"
-        )
+        # The verb, too, must not tell how many there are elsewhere.
+        verb = "holds" if case.is_one_in_words(holders) else "hold"
+        held = f"; {case.list_of(holders)} {verb} it"
     else:
         held = f" and is tried again in {case.until(job.scheduled_at)}"
     named = case.named(holders)

@@ -57,6 +57,19 @@ def test_it_may_be_json(app: Flask, storage: Storage) -> None:
     assert storage.queues.get("mail").paused
 
 
+def test_foreign_text_steers_no_terminal(app: Flask, storage: Storage) -> None:
+    name = "\x1b[31mred\u202e"
+    storage.queues.create(QueueSettings("bulk"))
+    storage.workers.beat("w1", name, ["bulk"], ())
+    storage.workers.reap(["w1"])
+    job_id = storage.jobs.enqueue(NewJob("send", queue_name="bulk")).id
+
+    output = invoke(app, job_id).output
+
+    assert "The last one, \\x1b[31mred\\u202e, was seen" in output
+    assert not {"\x1b", "\u202e"} & set(output)
+
+
 def test_an_unknown_name_is_an_error(app: Flask, storage: Storage) -> None:
     result = invoke(app, "none")
 

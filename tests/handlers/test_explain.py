@@ -232,6 +232,19 @@ def test_a_concurrency_limit_names_its_holders(storage: Storage) -> None:
     assert holder not in repr(limited)
 
 
+def test_holders_elsewhere_are_not_counted_either(storage: Storage) -> None:
+    task = HeldTask("sync", concurrency=ConcurrencyLimit(2))
+    with worker(storage, task, threads=3, queues=["mail", "bank"]):
+        for _ in range(2):
+            add(storage, "sync", queue="bank")
+        task.wait_for_start(2)
+        job_id = add(storage, "sync", queue="mail")
+        limited = waits_with(storage, job_id, "concurrency_limited", ["mail"])
+
+    text = f"Job {job_id} waits for its concurrency limit; another job holds it."
+    assert_says(limited, "concurrency_limited", text)
+
+
 def test_a_rate_limit_without_tokens_is_named(storage: Storage) -> None:
     storage.rate_limits.put("api", 1, 0.01)
     task = QuickTask("call", lambda context: context.rate_limit("api"))
