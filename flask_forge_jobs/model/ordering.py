@@ -46,14 +46,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class StatusCounts:
-    """The number of matching jobs in each state; ``pending`` includes ``scheduled``."""
+    """The number of matching jobs in each state; ``pending`` includes ``scheduled``.
+
+    ``scheduled`` is None where counting it would read very many jobs.
+    """
 
     pending: int = 0
     in_progress: int = 0
     done: int = 0
     failed: int = 0
     dead: int = 0
-    scheduled: int = 0
+    scheduled: int | None = 0
 
     @property
     def total(self) -> int:

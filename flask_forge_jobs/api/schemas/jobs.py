@@ -238,7 +238,7 @@ class JobCountsSchema(V1Schema):
     """The number of matching jobs in each state; ``pending`` includes ``scheduled``."""
 
     pending = WholeNumber()
-    scheduled = WholeNumber()
+    scheduled = WholeNumber(allow_none=True)
     in_progress = WholeNumber()
     done = WholeNumber()
     failed = WholeNumber()

@@ -12,6 +12,9 @@ from flask_forge_jobs.storage.database import Parameter, encode_rows
 from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.jobs.streams import OF_COMBINATION
 
+# No index has both the age and the start of a job. With more scheduled ones, those
+# within a range of ages are not counted.
+MAX_SCHEDULED = 5000
 _STATUSES = frozenset(map(str, JobStatus))
 
 
@@ -50,13 +53,14 @@ class StatusListing(Listing):
         return _counts(counts, later)
 
     def _within_range(self) -> StatusCounts:
-        queues = {
-            name: jobs
-            for name, _, status, deferred, jobs in self._all_counts
-            if deferred and status == JobStatus.PENDING
-        }
-        may_match = queues and JobStatus.PENDING in self._conditions.statuses
-        later = self._of_queues("count_scheduled", queues) if may_match else 0
+        queues: dict[str, int] = {}
+        for name, _, status, deferred, jobs in self._all_counts:
+            if deferred and status == JobStatus.PENDING:
+                queues[name] = queues.get(name, 0) + int(jobs)
+        later: int | None = 0
+        if queues and JobStatus.PENDING in self._conditions.statuses:
+            are_many = sum(queues.values()) > MAX_SCHEDULED
+            later = None if are_many else self._of_queues("count_scheduled", queues)
         return _counts(self._counts_in_range(), later)
 
     def _of_queues(self, name: str, queues: dict[str, int]) -> int:
@@ -78,7 +82,7 @@ class StatusListing(Listing):
         return "counts_all", conditions.parameters()
 
 
-def _counts(by_status: dict[str, int], scheduled: int) -> StatusCounts:
+def _counts(by_status: dict[str, int], scheduled: int | None) -> StatusCounts:
     """Return counts without states that only a newer package knows."""
     known = {status: by_status[status] for status in by_status if status in _STATUSES}
     return StatusCounts(scheduled=scheduled, **known)

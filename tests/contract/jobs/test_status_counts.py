@@ -11,6 +11,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.ordering import StatusCounts
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs import status_counts
 from tests.support.sql import Sql
 
 
@@ -37,3 +38,19 @@ def test_nothing_is_counted_where_nothing_matches(storage: Storage) -> None:
 
     for nothing in (JobFilter(queues=()), JobFilter(kinds=["none"], min_attempts=1)):
         assert storage.job_reader.counts(nothing) == StatusCounts()
+
+
+def test_very_many_scheduled_jobs_of_a_range_are_not_counted(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_counts, "MAX_SCHEDULED", 2)
+    storage.jobs.enqueue_many([NewJob("noop", delay=60)] * 2)
+    window = JobFilter(enqueued_from=from_micros(sql.now_us()) - timedelta(days=1))
+
+    few = storage.job_reader.counts(window)
+    storage.jobs.enqueue_many([NewJob("noop", delay=60, queue_name="other")])
+
+    many = storage.job_reader.counts(window)
+    assert (few.pending, few.scheduled) == (2, 2)
+    assert (many.pending, many.scheduled, many.total) == (3, None, 3)
+    assert storage.job_reader.counts(replace(window, queues=["other"])).scheduled == 1
