@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
@@ -62,6 +64,9 @@ KIND, FORKING_KIND = "acceptance.work", "acceptance.forking"
 # No child takes this long; it only turns a hang into a line of the ledger.
 CHILD_LIMIT_S = 40.0
 STATUS_LIMIT_S = 1.0
+# What a run logs that gets to its end; a child that it forks logs one line more, which
+# nobody keeps.
+LINES, LINE_OF_CHILD = 4, 99
 # Above every number of crashes and failures that a job can live through.
 MAX_ATTEMPTS = 25
 METERED_KIND, BUCKET = "acceptance.metered", "acceptance"
@@ -97,6 +102,36 @@ class LedgerWriter:
             f"{context.worker_id}/{os.getpid()} {time.monotonic_ns()}\n"
         )
         os.write(self._descriptor, line.encode("ascii"))
+
+
+class NumberedLines:
+    """Logs lines that name their run and count from 0 in it.
+
+    Args:
+        context: Of the run.
+    """
+
+    def __init__(self, context: TaskContext) -> None:
+        self._context = context
+        self._count = itertools.count()
+        self._logger = logging.getLogger("acceptance.lines")
+        # They are for the store; the log of a worker stays readable.
+        self._logger.propagate = False
+
+    def add(self, number: int | None = None) -> None:
+        """Log the next line, or the one of this number."""
+        context = self._context
+        if number is None:
+            number = next(self._count)
+        self._logger.info(
+            "%s %s %s %s", context.job_id, context.attempt, context.worker_id, number
+        )
+
+    def add_in_thread(self) -> None:
+        """Log the next line in a thread of its own."""
+        thread = threading.Thread(target=self.add)
+        thread.start()
+        thread.join()
 
 
 class ManyClients:
@@ -238,8 +273,12 @@ def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
     ) -> dict[str, object]:
         """Take some time, more when run again; fail at first when asked to."""
         ledger.note(STARTED, context)
+        lines = NumberedLines(context)
         takes_ms = sleep_ms if again_ms is None or context.attempt == 1 else again_ms
-        time.sleep(takes_ms / 1000)
+        for _ in range(LINES - 1):
+            lines.add()
+            time.sleep(takes_ms / 1000 / (LINES - 1))
+        lines.add()
         if fails_once and context.attempt == 1:
             ledger.note(FAILED, context)
             raise RuntimeError("fails once")
@@ -255,6 +294,7 @@ def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
 def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> None:
     def enqueue(context: TaskContext, job_id: str) -> None:
         ledger.note(TRIES, context, job_id)
+        NumberedLines(context).add(LINE_OF_CHILD)
         payload = {"number": 0, "sleep_ms": 1}
         with app.app_context():
             forge.enqueue(KIND, payload, max_attempts=MAX_ATTEMPTS, job_id=job_id)
@@ -265,13 +305,18 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
         """Fork a child that enqueues a job, while other threads go on."""
         del sleep_ms
         ledger.note(STARTED, context)
+        lines = NumberedLines(context)
+        lines.add()
         job_id = UlidGenerator().new()
         start = multiprocessing.get_context("fork").Process
         child = start(target=enqueue, args=(context, job_id))
+        lines.add()
         child.start()
         if not _has_ended_well(child):
             ledger.note(BROKEN, context)
             child.kill()
+        lines.add_in_thread()
+        lines.add()
         ledger.note(ENDED, context)
         return {
             "number": number,
@@ -311,9 +356,13 @@ def _register_hogs(forge: ForgeJobs, ledger: LedgerWriter) -> None:
     def hog(context: TaskContext, hold_ms: int) -> dict[str, object]:
         """Keep the interpreter's lock for a while, unless run again."""
         ledger.note(STARTED, context)
+        lines = NumberedLines(context)
+        lines.add()
         if context.attempt == 1:
             # A C call that, unlike sleep(), does not let other threads run.
             ctypes.PyDLL(None).usleep(hold_ms * 1000)
+        for _ in range(1, LINES):
+            lines.add()
         ledger.note(ENDED, context)
         return {"worker_id": context.worker_id, "attempt": context.attempt}
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from flask_forge_jobs.model.attempts import NEWEST_ATTEMPTS
 from flask_forge_jobs.model.run_end import MAX_CRASHES
+from tests.acceptance import kept_lines
 from tests.acceptance.application import (
     BROKEN,
     ENDED,
@@ -298,6 +299,12 @@ class Checker:
                         f"{line.worker_id}, and no stored attempt says so"
                     )
 
+    def lines_of_runs(self) -> Iterator[str]:
+        """I17."""
+        for row in self._evidence.rows:
+            for complaint in kept_lines.faults(row):
+                yield f"job {row.job_id}: {complaint}"
+
     def _jobs_of(self, event: str) -> set[str]:
         return {line.job_id for line in self._evidence.lines if line.event == event}
 
@@ -354,6 +361,7 @@ _LOOKS: tuple[tuple[str, str, Callable[[Checker], Iterable[str]]], ...] = (
     ("I14", "the database finds itself sound", Checker.integrity),
     ("I15", "nothing is left of the dead", Checker.hygiene),
     ("I16", "each run has one attempt, with its end", Checker.kept_attempts),
+    ("I17", "lines are of their run, in order, whole", Checker.lines_of_runs),
 )
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.acceptance.ledger import (
     Evidence,
     Failure,
     FinalRow,
+    KeptLine,
     StoredAttempt,
     read_ledger,
 )
@@ -81,7 +83,26 @@ def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:
         "FROM forge_attempt ORDER BY job_id, run"
     ):
         stored[job_id].append(StoredAttempt(*columns))
-    return [_final_row(row, stored[row[0]], monotonic_offset_ns) for row in rows]
+    lines = _kept_lines(sql)
+    return [
+        replace(
+            _final_row(row, stored[row[0]], monotonic_offset_ns),
+            kept_lines=tuple(lines[row[0]]),
+        )
+        for row in rows
+    ]
+
+
+def _kept_lines(sql: Sql) -> defaultdict[str, list[KeptLine]]:
+    lines: defaultdict[str, list[KeptLine]] = defaultdict(list)
+    for job_id, run, first_line, text in sql.run(
+        "SELECT job_id, run, first_line, lines FROM forge_log "
+        "ORDER BY job_id, run, first_line"
+    ):
+        attempt, *chunk = json.loads(text)
+        for number, (*_, shown) in enumerate(chunk, first_line):
+            lines[job_id].append(KeptLine(run, attempt, number, shown))
+    return lines
 
 
 def _final_row(

@@ -128,6 +128,16 @@ class StoredAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptLine:
+    """A line of ``forge_log``: its place in its run, and its text."""
+
+    run: int
+    attempt: int
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class FinalRow:
     """A job as it is stored in the end.
 
@@ -147,6 +157,7 @@ class FinalRow:
     worker_id: str | None = None
     claims: int = 1
     stored_attempts: tuple[StoredAttempt, ...] = ()
+    kept_lines: tuple[KeptLine, ...] = ()
 
 
 Counts = dict[str, int]

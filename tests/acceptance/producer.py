@@ -20,6 +20,8 @@ KEYED_SHARE = 0.05
 # a stalled one comes back with its own outcome: only the fence tells the two apart.
 SLOW_AGAIN_SHARE = 0.3
 SLOW_AGAIN_MS = 2000
+# One of so many takes so long that lines of it are stored before it ends.
+JOBS_A_LONG_RUN, LONG_RUN_MS = 150, 2500
 # Few enough keys that many jobs meet an unfinished one with theirs.
 JOBS_A_KEY = 200
 LARGEST_BATCH = 40
@@ -87,6 +89,8 @@ class Producer(threading.Thread):
                 "number": number,
                 "sleep_ms": self.random.randint(1, LONGEST_RUN_MS),
             }
+            if number % JOBS_A_LONG_RUN == 0:
+                payload["sleep_ms"] = LONG_RUN_MS
             if self.random.random() < self._forking_share:
                 job = NewJob(FORKING_KIND, dump(payload), max_attempts=MAX_ATTEMPTS)
                 yield job

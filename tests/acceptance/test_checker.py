@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.acceptance.application import LINE_OF_CHILD, LINES
 from tests.acceptance.checker import SECOND_NS, Checker, table
 from tests.acceptance.ledger import (
     Ack,
     Evidence,
     Failure,
     FinalRow,
+    KeptLine,
     Kill,
     Life,
     Line,
@@ -81,8 +83,10 @@ def _done(job_id: str, attempts: int, *failures: Failure) -> FinalRow:
         )
         for failure in failures
     ]
+    last = StoredAttempt(attempts, attempts, "done", HOST, 100, 101)
+    lines = [line for each in (*stored, last) for line in _lines(job_id, each)]
     if stored:
-        stored.append(StoredAttempt(attempts, attempts, "done", HOST, 100, 101))
+        stored.append(last)
     return FinalRow(
         job_id,
         "done",
@@ -94,7 +98,16 @@ def _done(job_id: str, attempts: int, *failures: Failure) -> FinalRow:
         result_attempt=attempts,
         claims=attempts,
         stored_attempts=tuple(stored),
+        kept_lines=tuple(lines),
     )
+
+
+def _lines(job_id: str, each: StoredAttempt) -> list[KeptLine]:
+    head = f"{job_id} {each.attempt} {each.worker_id}"
+    return [
+        KeptLine(each.run, each.attempt, number, f"{head} {number}")
+        for number in range(2 if each.ending == "crashed" else LINES)
+    ]
 
 
 def _index(evidence: Evidence, job_id: str) -> int:
@@ -248,6 +261,62 @@ def end_an_attempt_late(evidence: Evidence) -> None:
     _change_attempts(evidence, replace(first, ended_us=last.started_us + 1), last)
 
 
+def _change_lines(evidence: Evidence, *lines: KeptLine) -> None:
+    """Change the lines of a job whose first run has two and whose second has all."""
+    _change(evidence, "crashed", kept_lines=lines)
+
+
+def swap_two_lines(evidence: Evidence) -> None:
+    first, second, *more = evidence.rows[-2].kept_lines
+    swapped = replace(first, text=second.text), replace(second, text=first.text)
+    _change_lines(evidence, *swapped, *more)
+
+
+def keep_a_line_twice(evidence: Evidence) -> None:
+    first, second, *more = evidence.rows[-2].kept_lines
+    _change_lines(evidence, first, second, replace(second, number=2), *more)
+
+
+def store_a_row_of_lines_twice(evidence: Evidence) -> None:
+    first, second, *more = evidence.rows[-2].kept_lines
+    _change_lines(evidence, first, second, second, *more)
+
+
+def miss_a_line(evidence: Evidence) -> None:
+    _, second, *more = evidence.rows[-2].kept_lines
+    _change_lines(evidence, replace(second, number=0), *more)
+
+
+def miss_the_last_line(evidence: Evidence) -> None:
+    _change_lines(evidence, *evidence.rows[-2].kept_lines[:-1])
+
+
+def miss_all_lines(evidence: Evidence) -> None:
+    _change(evidence, _any_plain(), kept_lines=())
+
+
+def take_lines_of_another_attempt(evidence: Evidence) -> None:
+    first, second, *more = evidence.rows[-2].kept_lines
+    text = more[0].text
+    _change_lines(evidence, replace(first, text=text), second, *more)
+
+
+def take_lines_of_another_job(evidence: Evidence) -> None:
+    job_id = _any_plain()
+    _change(evidence, job_id, kept_lines=_done("other", 1).kept_lines)
+
+
+def keep_lines_of_no_run(evidence: Evidence) -> None:
+    lines = evidence.rows[-2].kept_lines
+    _change_lines(evidence, *lines, replace(lines[0], run=3))
+
+
+def keep_the_line_of_a_child(evidence: Evidence) -> None:
+    lines = evidence.rows[-2].kept_lines
+    text = lines[-1].text.rpartition(" ")[0] + f" {LINE_OF_CHILD}"
+    _change_lines(evidence, *lines, replace(lines[-1], number=LINES, text=text))
+
+
 DAMAGES: tuple[tuple[Damage, str], ...] = (
     (lose_a_job, "I1"),
     (leave_a_job_running, "I1"),
@@ -279,6 +348,16 @@ DAMAGES: tuple[tuple[Damage, str], ...] = (
     (blame_a_worker_that_lives, "I16"),
     (call_a_crash_a_failure, "I16"),
     (end_an_attempt_late, "I16"),
+    (swap_two_lines, "I17"),
+    (keep_a_line_twice, "I17"),
+    (store_a_row_of_lines_twice, "I17"),
+    (miss_a_line, "I17"),
+    (miss_the_last_line, "I17"),
+    (miss_all_lines, "I17"),
+    (take_lines_of_another_attempt, "I17"),
+    (take_lines_of_another_job, "I17"),
+    (keep_lines_of_no_run, "I17"),
+    (keep_the_line_of_a_child, "I17"),
 )
 
 

@@ -91,6 +91,7 @@ _READING = {
     "SampleStore": {"within", "health"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},
+    "LogStore": {"page"},
 }  # fmt: skip
 # They have no call that writes, or no database.
 _WITHOUT = {"job_reader", "activity", "recorder", "database"}
