@@ -71,16 +71,17 @@ class Renewal:
         return progress
 
     def _unsaved_logs(self) -> list[tuple[RunLog, LogChunk]]:
-        """Return the lines to write, of some runs only if there are very many."""
+        """Return the lines to write; if very many runs have some, the oldest ones."""
         logs: list[tuple[RunLog, LogChunk]] = []
         for execution in self._handover.running:
             if execution.reports is None or execution.reports.log is None:
                 continue
             log = execution.reports.log
             chunk = log.unsaved()
-            if chunk is not None and len(logs) < MAX_LOGS_PER_BEAT:
+            if chunk is not None:
                 logs.append((log, chunk))
-        return logs
+        logs.sort(key=_oldest)
+        return logs[:MAX_LOGS_PER_BEAT]
 
     def _beat(
         self, progress: dict[RunId, str], logs: list[tuple[RunLog, LogChunk]]
@@ -111,3 +112,7 @@ class Renewal:
             for execution in self._handover.running:
                 if execution.job.id in cancelled:
                     execution.token.cancel(CancelReason.USER)
+
+
+def _oldest(each: tuple[RunLog, LogChunk]) -> int:
+    return each[1].lines[0].at_us

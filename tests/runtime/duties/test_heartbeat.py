@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -17,6 +18,8 @@ from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.model.progress import report_of, shown_progress
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.model.run_logs import LogLine
+from flask_forge_jobs.runtime.duties import renewal
 from flask_forge_jobs.runtime.duties.heartbeat import (
     BEATS_PER_LEASE,
     TICK_S,
@@ -35,9 +38,11 @@ from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.plan import WorkerOptions
 from flask_forge_jobs.runtime.run.execution import Execution, keep_progress
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
+from flask_forge_jobs.runtime.run.run_log import LogSettings, log_of
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import StorageMovedError, left_s
+from flask_forge_jobs.tasks.failures import mask_known
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all
 from tests.support.later_steps import ADDITIVE, migrated
@@ -317,6 +322,81 @@ def test_progress_that_breaks_a_tick_is_not_written_again(
     rig.tick(TICK_S)
 
     assert rig.storage.job_reader.get(execution.job.id).progress is None
+
+
+def log_line(rig: Rig, execution: Execution, text: str) -> None:
+    settings = LogSettings(logging.INFO, False, mask_known, rig.clock)
+    log_of((execution, settings)).add(LogLine(rig.clock.now_us(), "INFO", "a", text))
+
+
+def lines_of(rig: Rig, execution: Execution) -> list[str]:
+    lines, *_ = rig.storage.logs.page(execution.job.id, 0, -1, 100)
+    return [line.text for line in lines]
+
+
+def test_lines_are_stored_within_two_seconds(rig: Rig) -> None:
+    """A beat is not due for so long; a tick is."""
+    execution = rig.start_job()
+    rig.tick()
+    log_line(rig, execution, "first")
+
+    rig.tick(rig.heartbeat.period_s)
+
+    assert lines_of(rig, execution) == ["first"]
+    assert rig.heartbeat.period_s < 2.0 < BEAT_S
+
+
+def test_lines_outlive_a_tick_that_fails(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    execution = rig.start_job()
+    log_line(rig, execution, "first")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", fail)
+        with pytest.raises(StorageUnavailableError):
+            rig.tick(TICK_S)
+    log_line(rig, execution, "second")
+
+    rig.tick(TICK_S)
+    rig.tick(TICK_S)
+
+    assert lines_of(rig, execution) == ["first", "second"]
+
+
+def test_lines_that_break_a_tick_are_not_written_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = rig.start_job()
+    log_line(rig, execution, "first")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            rig.tick(TICK_S)
+    log_line(rig, execution, "second")
+
+    rig.tick(TICK_S)
+
+    assert lines_of(rig, execution) == ["second"]
+
+
+def test_of_very_many_runs_the_oldest_lines_are_stored_first(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a few that log all the time would keep the lines of others back."""
+    monkeypatch.setattr(renewal, "MAX_LOGS_PER_BEAT", 1)
+    busy, other = rig.start_job(), rig.start_job()
+    log_line(rig, busy, "first")
+    rig.moving.move(0.1)
+    log_line(rig, other, "other")
+    rig.tick(TICK_S)
+    log_line(rig, busy, "second")
+
+    rig.tick(TICK_S)
+
+    assert (lines_of(rig, busy), lines_of(rig, other)) == (["first"], ["other"])
 
 
 def test_a_user_s_cancel_is_heard_within_a_tick(rig: Rig) -> None:

@@ -285,17 +285,22 @@ def test_threads_of_a_task_log_for_it(storage: Storage) -> None:
 
 @on_sqlite
 def test_a_thread_of_a_pool_logs_for_whoever_submits(storage: Storage) -> None:
-    """Its only thread starts within the first job, and works for the second."""
+    """Its only thread starts within the first job, and works for the others, too."""
+    has_logged, may_end = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
 
         def work(context: TaskContext) -> None:
             pool.submit(logger.info, "%s", context.job_id).result()
+            has_logged.set()
+            assert may_end.wait(LIMIT_S)
 
         with working(storage, QuickTask("pooled", work)):
             ids = [add(storage, "pooled") for _ in range(3)]
+            assert has_logged.wait(LIMIT_S)
+            pool.submit(logger.warning, "of nobody").result()
+            may_end.set()
             for job_id in ids:
                 wait_for_status(storage, job_id, JobStatus.DONE)
-        pool.submit(logger.warning, "of nobody").result()
 
     assert [texts_of(storage, job_id) for job_id in ids] == [[each] for each in ids]
 
