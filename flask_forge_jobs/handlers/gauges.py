@@ -14,10 +14,12 @@ from flask_forge_jobs.handlers.series import (
     checked_names,
 )
 from flask_forge_jobs.model.gauges import Gauges
-from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.model.metrics import SAMPLE_LEVELS, window
+from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
+from flask_forge_jobs.model.metrics import SAMPLE_LEVELS, Window, window
 from flask_forge_jobs.storage.base import Storage
 
+# Most stored buckets to read where a wider level can show the same window.
+MAX_ROWS = 6000
 _GAP = (None,) * 5
 
 
@@ -71,7 +73,7 @@ def gauges(
     elif not known:
         known = [queue.name for queue in storage.queues.all()]
     chosen = known[: min(MAX_NAMES, MAX_BUCKETS_IN_ALL // max(cut.count, 1))]
-    level = cut.level(to_micros(now), SAMPLE_LEVELS)
+    level = _level(cut, to_micros(now), len(chosen))
     by_queue = storage.gauges.within(cut, level, chosen) if cut.count else {}
     first, width = from_micros(cut.start_us), timedelta(microseconds=cut.width_us)
     instants = [first + number * width for number in range(cut.count)]
@@ -84,6 +86,24 @@ def gauges(
         ]
         shown.append(GaugeSeries(name, buckets))
     return GaugeList(shown, len(known))
+
+
+def _level(cut: Window, now_us: int, queues: int) -> int:
+    """Return the width in seconds of the stored buckets to read.
+
+    It is the finest that is kept, but for many queues one that makes fewer rows.
+    """
+    finest = cut.level(now_us, SAMPLE_LEVELS)
+    fitting = [
+        level
+        for level in SAMPLE_LEVELS
+        if finest <= level and level * SECOND_US <= cut.width_us
+    ]
+    span_us = cut.end_us - cut.start_us
+    for level in fitting:
+        if span_us * queues <= level * SECOND_US * MAX_ROWS:
+            return level
+    return fitting[-1] if fitting else finest
 
 
 def _means(sums: Gauges) -> tuple[float, int, float, float, float]:

@@ -10,7 +10,9 @@ from flask_forge_jobs.handlers.gauges import GaugeBucket, GaugeList, gauges
 from flask_forge_jobs.handlers.series import MAX_NAMES
 from flask_forge_jobs.model.gauges import Gauges
 from flask_forge_jobs.model.instants import SECOND_US, to_micros
+from flask_forge_jobs.model.metrics import Window
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.gauges import GaugeStore
 
 NOON = datetime(2026, 9, 16, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -53,6 +55,36 @@ def test_wider_buckets_are_means_of_the_samples(storage: Storage, days: int) -> 
     [mail] = _gauges(storage, minutes=5, bucket_secs=300, now=now).series
 
     assert mail.buckets == [GaugeBucket(NOON, 2.5, 30, 2, 0.5, 3)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "level"),
+    [
+        ((1, 24, 1800), 60),
+        ((50, 1, 60), 60),
+        ((50, 24, 1800), 1800),
+        ((10, 24, 600), 300),
+    ],
+)
+def test_many_queues_are_read_from_wider_buckets(
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: tuple[int, int, int],
+    level: int,
+) -> None:
+    queues, hours, bucket_secs = asked
+    levels: list[int] = []
+
+    def within(_: GaugeStore, __: Window, level: int, ___: object) -> dict[str, Any]:
+        levels.append(level)
+        return {}
+
+    monkeypatch.setattr(GaugeStore, "within", within)
+    names = [f"q{n}" for n in range(queues)]
+
+    _gauges(storage, 60 * hours, bucket_secs, names=names)
+
+    assert levels == [level]
 
 
 def test_no_names_are_all_queues_of_the_caller(storage: Storage) -> None:
