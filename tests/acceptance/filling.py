@@ -24,11 +24,10 @@ _STATUS = """
     END
 """
 _IS_DEFERRED = "(n % 100 BETWEEN 90 AND 94 OR n % 100 = 98)"
-_QUEUE = f"(n / 100) % {QUEUES}"
 # Each kind has a queue of its own, as a router gives it; or every kind is in every
 # queue, mixed by a multiplication.
-_ROUTED_KIND = f"(n / 100) % {KINDS}"
-_CROSSED_KIND = f"(n * 7919 / 97) % {KINDS}"
+_ROUTED_KIND = "(n / 100) % {kinds}"
+_CROSSED_KIND = "(n * 7919 / 97) % {kinds}"
 
 _FILL = f"""
     INSERT INTO forge_job (
@@ -39,7 +38,8 @@ _FILL = f"""
     {{series}}
     SELECT
         'FILLED' || CAST(1000000000 + n AS TEXT),
-        'queue-' || CAST({_QUEUE} AS TEXT), 'kind-' || CAST({{kind}} AS TEXT),
+        'queue-' || CAST((n / 100) % {{queues}} AS TEXT),
+        'kind-' || CAST({{kind}} AS TEXT),
         '{{{{"account_id":' || CAST(n AS TEXT) || ',"note":"a payload of usual length, '
             || 'with a sentence or two in it"}}}}',
         {_STATUS},
@@ -61,7 +61,15 @@ _FILL = f"""
 """
 
 
-def fill(sql: Sql, backend: str, rows: int, *, is_crossed: bool = False) -> None:
+def fill(
+    sql: Sql,
+    backend: str,
+    rows: int,
+    *,
+    is_crossed: bool = False,
+    queues: int = QUEUES,
+    kinds: int = KINDS,
+) -> None:
     """Insert so many jobs into an empty database and refresh the planner's knowledge.
 
     Args:
@@ -70,9 +78,11 @@ def fill(sql: Sql, backend: str, rows: int, *, is_crossed: bool = False) -> None
         rows: How many, a multiple of 100.
         is_crossed: Put jobs of every kind into every queue; otherwise a kind stays in
             one queue.
+        queues: How many queues.
+        kinds: How many kinds, a multiple of the queues.
     """
     now_us = sql.now_us()
-    for name in range(QUEUES):
+    for name in range(queues):
         sql.run(
             "INSERT INTO forge_queue (name, max_workers, updated_at) VALUES (?, 64, ?)",
             f"queue-{name}",
@@ -84,7 +94,8 @@ def fill(sql: Sql, backend: str, rows: int, *, is_crossed: bool = False) -> None
         last = min(first + ROWS_A_STATEMENT, rows) - 1
         statement = _FILL.format(
             series=_series(first, last),
-            kind=_CROSSED_KIND if is_crossed else _ROUTED_KIND,
+            queues=queues,
+            kind=(_CROSSED_KIND if is_crossed else _ROUTED_KIND).format(kinds=kinds),
             start=start_us,
             step=step_us,
             now=now_us,

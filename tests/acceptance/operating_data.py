@@ -1,0 +1,149 @@
+"""Fills a database with what operators read: a month of failures, figures, schedules.
+
+By SQL, into the tables that the package itself writes; the triggers are on. Beside the
+jobs of :mod:`.filling` there are 400 signatures in all hours of a day and all days of a
+month, attempts of every failed job, and figures at each level for each kind.
+"""
+
+from __future__ import annotations
+
+from flask_forge_jobs.model.histograms import Histogram
+from flask_forge_jobs.model.metrics import DAY, LEVELS, floor_to
+from tests.acceptance.filling import DAY_S, fill
+from tests.support.sql import SECOND_US, Sql
+
+QUEUES, KINDS, SIGNATURES = 50, 200, 400
+SCHEDULES = 100
+HOUR_S = 3600
+# How far back each level has buckets, in seconds: what a window of it may read.
+_BACK_S = dict(zip(LEVELS, (HOUR_S, 6 * HOUR_S, DAY_S, 7 * DAY_S, 30 * DAY_S)))  # noqa: B905
+_LETTERS = "abcdefghijklmnopqrst"
+# A word for each signature: numbers would not tell two apart.
+_WORD = (
+    f"SUBSTR('{_LETTERS}', CAST({{n}} % 20 + 1 AS INTEGER), 1)"
+    f" || SUBSTR('{_LETTERS}', CAST({{n}} / 20 % 20 + 1 AS INTEGER), 1)"
+)
+_TEXT = "'ValueError: no account of ' || {word}"
+
+
+def fill_operations(sql: Sql, backend: str, rows: int) -> None:
+    """Fill an empty database.
+
+    Args:
+        sql: The way into the database.
+        backend: ``sqlite`` or ``postgres``.
+        rows: How many jobs, a multiple of 100.
+    """
+    fill(sql, backend, rows, queues=QUEUES, kinds=KINDS)
+    now_us = sql.now_us()
+    _fail(sql, now_us)
+    _fill_errors(sql, now_us)
+    _fill_figures(sql, now_us)
+    _fill_schedules(sql, now_us)
+    if backend == "sqlite":
+        sql.run("ANALYZE")
+        sql.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    else:
+        sql.run("VACUUM ANALYZE")
+
+
+def _fail(sql: Sql, now_us: int) -> None:
+    """Give failed and dead jobs an error with its signature, and their attempt."""
+    # The number of a job is the end of its id.
+    word = _WORD.format(n="CAST(SUBSTR(id, 7) AS BIGINT) / 100")
+    text = _TEXT.format(word=word)
+    sql.run(
+        f"UPDATE forge_job SET last_error = {text}, signature = {text}, claims = 1"
+        " WHERE status IN ('failed', 'dead')"
+    )
+    sql.run(
+        "INSERT INTO forge_attempt (job_id, run, attempt, due_at, started_at,"
+        " ended_at, worker_id, ending, error, traceback, signature)"
+        f" SELECT id, 1, 1, enqueued_at, started_at, {now_us}, 'worker-1', 'failed',"
+        " last_error, 'Traceback (most recent call last): a few lines', signature"
+        " FROM forge_job WHERE status IN ('failed', 'dead')"
+    )
+
+
+def _numbers(name: str, count: int) -> str:
+    return (
+        f"{name} (n) AS (SELECT CAST(0 AS BIGINT) UNION ALL "
+        f"SELECT n + 1 FROM {name} WHERE n < {count - 1})"
+    )
+
+
+def _fill_errors(sql: Sql, now_us: int) -> None:
+    """Let each signature fail in each hour of a day and each day of a month."""
+    text = _TEXT.format(word=_WORD.format(n="s.n"))
+    place = (
+        f"'queue-' || CAST(s.n % {QUEUES} AS TEXT),"
+        f" 'kind-' || CAST(s.n % {KINDS} AS TEXT)"
+    )
+    series = f"WITH RECURSIVE {_numbers('s', SIGNATURES)}"
+    sql.run(
+        "INSERT INTO forge_error (signature, queue_name, kind, failures, first_at,"
+        " last_at, retrying, dead, job_id, message)"
+        f" {series} SELECT {text}, {place}, 540, {now_us - 30 * DAY_S * SECOND_US},"
+        f" {now_us} - s.n * {SECOND_US}, 0, 0, 'FILLED1000000098', {text} FROM s"
+        " WHERE TRUE"
+        " ON CONFLICT (signature, queue_name, kind) DO NOTHING"
+    )
+    for width_s, count in ((HOUR_S, 24), (DAY, 30)):
+        start_us = floor_to(now_us, width_s)
+        sql.run(
+            "INSERT INTO forge_error_bucket (width_s, signature, queue_name, kind,"
+            " bucket_start, failures)"
+            f" {series}, {_numbers('b', count)} SELECT {width_s}, {text}, {place},"
+            f" {start_us} - b.n * {width_s * SECOND_US}, 10 FROM s CROSS JOIN b"
+            " WHERE TRUE ON CONFLICT DO NOTHING"
+        )
+
+
+def _fill_figures(sql: Sql, now_us: int) -> None:
+    """Count runs of each kind, each queue and all jobs in buckets of each level."""
+    times = Histogram()
+    times.record_many(range(1_000, 400_000, 1_000))
+    text = times.encode()
+    whose = (
+        f"SELECT 'queue-' || CAST(n % {QUEUES} AS TEXT) AS queue_name,"
+        " 'kind-' || CAST(n AS TEXT) AS kind FROM k UNION ALL"
+        f" SELECT 'queue-' || CAST(n AS TEXT), '' FROM k WHERE n < {QUEUES}"
+        " UNION ALL SELECT '', ''"
+    )
+    for level, back_s in _BACK_S.items():
+        start_us = floor_to(now_us, level)
+        sql.run(
+            "INSERT INTO forge_metric (level, queue_name, kind, bucket_start, source,"
+            " enqueued, started, retried, completed, dead, refused, cancelled,"
+            " wait_times, run_times, total_times)"
+            f" WITH RECURSIVE {_numbers('k', KINDS)},"
+            f" {_numbers('b', back_s // level)}, whose AS ({whose})"
+            f" SELECT {level}, queue_name, kind,"
+            f" {start_us} - b.n * {level * SECOND_US}, '', 100, 100, 2, 97, 1, 0, 0,"
+            f" '{text}', '{text}', '{text}' FROM whose CROSS JOIN b"
+            " WHERE TRUE ON CONFLICT DO NOTHING"
+        )
+
+
+def _fill_schedules(sql: Sql, now_us: int) -> None:
+    sql.run(
+        "INSERT INTO forge_cron (name, kind, payload, queue_name, cron_expr, timezone,"
+        " enabled, created_at, updated_at, next_fire_at, last_fired_at)"
+        f" WITH RECURSIVE {_numbers('s', SCHEDULES)}"
+        " SELECT 'every-' || CAST(n AS TEXT), 'kind-1', '{}', 'queue-1',"
+        f" '0 * * * *', 'UTC', TRUE, {now_us}, {now_us}, {now_us + DAY_S * SECOND_US},"
+        f" {now_us - HOUR_S * SECOND_US} FROM s"
+    )
+    sql.run(
+        "INSERT INTO forge_cron (name, kind, payload, queue_name, cron_expr, timezone,"
+        " enabled, created_at, updated_at, next_fire_at) VALUES ('nightly', 'kind-1',"
+        f" '{{}}', 'queue-1', '0 3 * * *', 'UTC', TRUE, {now_us}, {now_us},"
+        f" {now_us + DAY_S * SECOND_US})"
+    )
+    # Half of the jobs of the one schedule are of the others.
+    number = "CAST(SUBSTR(id, 7) AS BIGINT)"
+    sql.run(
+        f"UPDATE forge_job SET schedule_name = 'every-' ||"
+        f" CAST({number} / 24 % {SCHEDULES} AS TEXT)"
+        f" WHERE schedule_name = 'nightly' AND {number} % 24 = 0"
+    )
