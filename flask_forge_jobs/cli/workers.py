@@ -11,7 +11,7 @@ from flask_forge_jobs.api.response import dumper
 from flask_forge_jobs.api.schemas.workers import WorkerDetailSchema
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.handlers.workers import (
-    MAX_PAGE_SIZE,
+    MAX_WORKERS_A_PAGE,
     WorkerDetail,
     list_workers,
 )
@@ -59,7 +59,7 @@ def workers_command(*, as_json: bool) -> None:
 def _all(storage: Storage) -> Iterator[WorkerDetail]:
     cursor = None
     while True:
-        page = list_workers(storage, limit=MAX_PAGE_SIZE, cursor=cursor)
+        page = list_workers(storage, limit=MAX_WORKERS_A_PAGE, cursor=cursor)
         yield from page.rows
         cursor = page.next_cursor
         if cursor is None:

@@ -13,7 +13,9 @@ from flask_forge_jobs.model.run_logs import StoredLine
 from flask_forge_jobs.storage.base import Storage
 
 DEFAULT_LIMIT = 500
-_AFTER = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+# Of a run and the number of its line.
+PLACE_PATTERN = "^([0-9]{1,9})-([0-9]{1,9})$"
+_PLACE = re.compile(PLACE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def read_lines(
 def _place(after: str | None) -> tuple[int, int]:
     if after is None:
         return 0, -1
-    match = _AFTER.fullmatch(after)
+    match = _PLACE.fullmatch(after)
     if match is None:
         raise InvalidInputError("after", "is not the next of an earlier answer")
     return int(match[1]), int(match[2])

@@ -20,7 +20,7 @@ from flask_forge_jobs.model.worker_details import (
 )
 from flask_forge_jobs.storage.base import Storage
 
-MAX_PAGE_SIZE = 100
+MAX_WORKERS_A_PAGE = 100
 DEFAULT_PAGE_SIZE = 50
 
 
@@ -97,7 +97,7 @@ def list_workers(
     Raises:
         InvalidInputError: A value is out of bounds.
     """
-    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    check_integer("limit", limit, 1, MAX_WORKERS_A_PAGE)
     chosen = None if state is None else WorkerState.parse(state, "state")
     binding = ["workers", state, queue]
     before = None if cursor is None else from_text_cursor(cursor, binding)

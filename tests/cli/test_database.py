@@ -13,6 +13,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.alembic import TABLES
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.state import state_of
@@ -181,7 +182,7 @@ def test_nothing_is_removed_without_force(shop: Shop, command: str) -> None:
     result = shop.db(command)
 
     assert result.exit_code == 2
-    assert f"Error: {command} would remove 14 tables (forge_audit, " in result.stderr
+    assert f"Error: {command} would remove {len(TABLES)} tables (" in result.stderr
     assert "with 2 jobs (1 dead, 1 pending) from " in result.stderr
     assert shop.settings.dsn_for_display in result.stderr
     assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 2

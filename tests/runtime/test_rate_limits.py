@@ -53,7 +53,8 @@ def test_a_job_that_is_put_off_leaves_its_slot_and_its_queue(storage: Storage) -
         waiting = wait_for_status(storage, held, JobStatus.PENDING)
 
     assert (waiting.attempts, waiting.throttle_attempts) == (0, 1)
-    assert (waiting.last_error, waiting.error_history) == (None, ())
+    assert waiting.last_error == "waits for the rate limit api"
+    assert waiting.error_history == ()
     assert storage.queues.get("default").throttled_until is None
 
 

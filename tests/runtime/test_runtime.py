@@ -1299,7 +1299,10 @@ def test_shutdown_ends_although_the_storage_is_gone(
 
         handle.shutdown_graceful(GRACE_S)
 
-    assert f"cannot store how these jobs ended; they run again: {job_id}" in caplog.text
+    assert (
+        f"cannot store the outcomes of these jobs; they run again: {job_id}"
+        in caplog.text
+    )
     wait_until(
         lambda: not threads_named("forge-jobs-dispatcher"), "its thread has ended"
     )

@@ -22,7 +22,9 @@ from flask_forge_jobs.handlers.filters import (
 )
 from flask_forge_jobs.handlers.job_actions import MAX_ENQUEUED_AT_ONCE
 from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, MAX_OFFSET, MAX_PAGE_SIZE
+from flask_forge_jobs.handlers.log_lines import PLACE_PATTERN
 from flask_forge_jobs.handlers.queues import MAX_NAMED_QUEUES, QUEUE_ACTIONS
+from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE
 from flask_forge_jobs.model.attempts import AttemptEnding
 from flask_forge_jobs.model.bounds import (
     DEDUPE_KEY_LENGTH,
@@ -138,6 +140,8 @@ PAGE_SIZE = whole(0, MAX_PAGE_SIZE)
 LIMIT = whole(1, MAX_PAGE_SIZE)
 ERROR_GROUPS = whole(1, MAX_ERROR_GROUPS)
 EVENTS = whole(1, MAX_EVENTS)
+WORKERS = whole(1, MAX_WORKERS_A_PAGE)
+LINE: Metadata = {"pattern": PLACE_PATTERN}
 OFFSET = whole(0, MAX_OFFSET)
 FILTER_NAME = text(1, MAX_NAME_LENGTH)
 # An empty one matches nothing.

@@ -39,5 +39,5 @@ class LogLinesSchema(V1Schema):
 class LogLinesQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.log_lines.read_lines`."""
 
-    after = Text(load_default=None)
+    after = Text(load_default=None, metadata=bounds.LINE)
     limit = Digits(load_default=DEFAULT_LIMIT, metadata=bounds.LIMIT)

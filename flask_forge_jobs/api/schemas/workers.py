@@ -102,5 +102,5 @@ class WorkersQuerySchema(V1Schema):
 
     queue = Text(load_default=None, metadata=bounds.QUEUE_NAME)
     state = Text(load_default=None, validate=OneOf([str(each) for each in WorkerState]))
-    limit = Digits(load_default=DEFAULT_PAGE_SIZE)
+    limit = Digits(load_default=DEFAULT_PAGE_SIZE, metadata=bounds.WORKERS)
     cursor = Text(load_default=None)

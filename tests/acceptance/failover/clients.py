@@ -93,7 +93,7 @@ class HttpClient(Caller):
             self.complaints.append(f"a {answer.status} without Retry-After")
         message = answer.json()["msg"]
         found = _UNKNOWN.search(message)
-        if found is None and "may be" in message:
+        if found is None and "answer was lost" in message:
             self.complaints.append(f"an unknown outcome without its id: {message}")
         self.statuses["unknown" if found else str(answer.status)] += 1
         return found[1] if found else None

@@ -20,6 +20,7 @@ from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.endings import Ending
+from flask_forge_jobs.model.gauges import Gauges
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.model.metrics import MetricKey, Tally
@@ -71,6 +72,11 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "prune metrics": lambda s: s.metrics.prune(2**50),
     "put samples": lambda s: s.samples.put("host", {}),
     "prune samples": lambda s: s.samples.prune(2**50),
+    "put gauges": lambda s: s.gauges.put(0, {QUEUE: Gauges()}),
+    "prune gauges": lambda s: s.gauges.prune(2**50),
+    "fold errors": lambda s: s.errors.fold(0),
+    "expire errors": lambda s: s.errors.expire(),
+    "cool down": lambda s: s.queues.cool_down([QUEUE], 60.0),
     "delete finished": lambda s: s.retention.delete(QUEUE, JobStatus.DONE, 0),
     "declare follow-ups": lambda s: s.follow_ups.declare("app", TOLD_OF_CANCELLED),
     "store a follow-up": lambda s: s.job_admin.cancel(enqueue(s)),
@@ -89,6 +95,13 @@ _READING = {
         "timelines", "timelines_of_kinds", "kinds", "counters", "has_started", "now_us",
     },
     "SampleStore": {"within", "health"},
+    "GaugeStore": {"within"},
+    "AttentionReader": {"common_errors", "facts"},
+    "CronHistory": {"fired", "lines", "runs"},
+    "ErrorStore": {"page"},
+    "EvidenceStore": {"around_job", "around_queue", "job", "queue"},
+    "LogStore": {"page"},
+    "WorkerReader": {"burden", "known"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},
     "LogStore": {"page"},
