@@ -1,4 +1,4 @@
-"""The source of time; no other module asks the operating system for it."""
+"""The source of time; no other module reads the clock of the system."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def main() -> None:
     environ = {k: v for k, v in os.environ.items() if k != PARENT_PIPE_VARIABLE}
     environment = ServerEnvironment.from_environ(environ)
     logging.basicConfig(level=environment.log_level, format=LOG_FORMAT)
-    database_logger.setLevel(logging.WARNING)  # the server has said it
+    database_logger.setLevel(logging.WARNING)  # already logged
     sys.exit(run(create_app(environ, demo=Path(sys.argv[1]))))
 
 

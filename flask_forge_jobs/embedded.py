@@ -57,7 +57,7 @@ LONGEST_LOOK_S = 0.25
 _WATCH_PERIOD_S = 1.0
 _RETRY_S = 5.0
 _SERVER_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
-_RELOAD = 3  # exit status with which the reloader's child asks to be started again
+_RELOAD = 3  # exit status on which the reloader starts its child again
 
 
 class EmbeddedWorker:
@@ -257,7 +257,7 @@ class EmbeddedWorker:
                 register(_stop_at_exit, weakref.ref(self), os.getpid(), over)
 
     def stop_at_exit(self, over: threading.Event) -> None:
-        """Stop unless the server has done so; what is raised would skip other hooks."""
+        """Stop unless the server has done so; an exception would skip other hooks."""
         if over.is_set():
             return
         over.set()
@@ -291,7 +291,7 @@ os.register_at_fork(after_in_child=_start_after_fork)
 
 
 def embed_worker(app: Flask, state: ApplicationState) -> None:
-    """Prepare the embedded worker that ``FORGE_JOBS_EMBEDDED_WORKER`` asks for.
+    """Prepare the embedded worker if ``FORGE_JOBS_EMBEDDED_WORKER`` allows it.
 
     Raises:
         ConfigurationError: ``on`` where a library replaces threads by green threads.

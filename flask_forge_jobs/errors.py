@@ -21,7 +21,7 @@ class InvalidInputError(ForgeJobsError, ValueError):
 
     Args:
         field: The argument or key path, such as ``max_attempts``.
-        message: What is wrong, with the bound.
+        message: The fault, with the bound.
     """
 
     # In place of the message, in a text that clients do not read.
@@ -166,7 +166,7 @@ class RateLimitedError(ForgeJobsError):
 
     Args:
         retry_after_s: When to try again, in seconds from now, at least 1.
-        what: Names the limit, for the message.
+        what: The limit, for the message.
     """
 
     def __init__(self, retry_after_s: int, what: str = "rate limited") -> None:
@@ -259,7 +259,7 @@ class ConfigurationError(ForgeJobsError):
 
     Args:
         key: The setting, such as ``FORGE_JOBS_DATABASE_URL``.
-        message: What is wrong; contains no secret.
+        message: The fault; contains no secret.
     """
 
     def __init__(self, key: str, message: str) -> None:

@@ -204,7 +204,7 @@ class ForgeJobs(Declarations):
                 storage,
                 database.settings,
                 self.registry.kinds,
-                are_wanted=lambda: app.config["DEBUG"] or app.config["TESTING"],
+                are_enabled=lambda: app.config["DEBUG"] or app.config["TESTING"],
                 is_testing=is_testing,
             ),
         )

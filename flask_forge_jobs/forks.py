@@ -159,7 +159,7 @@ def watch(item: Forkable) -> None:
 
 
 def private_pipe() -> tuple[int, FileIO]:
-    """Make a pipe that tells its reader when this process closes it or ends.
+    """Make a pipe whose reader notices when this process closes it or ends.
 
     A forked child would keep the writing end, so the child closes its copy at once. A
     fork in C keeps it.

@@ -87,5 +87,5 @@ class RequestMetrics(Collector):
 
 
 def is_multiprocess() -> bool:
-    """Tell whether prometheus-client is in its multiprocess mode."""
+    """Return whether prometheus-client is in its multiprocess mode."""
     return any(key in os.environ for key in _MULTIPROCESS_KEYS)

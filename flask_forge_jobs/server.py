@@ -233,7 +233,7 @@ def _throw_away_folder() -> Iterator[Path]:
 
 
 class _Welcome:
-    """Makes the token of this start, and prints who may use the server.
+    """Makes the token of this start, and prints how to use the server.
 
     It exists before the server forks, so that all processes know the token, which is in
     no log, file or variable.

@@ -153,7 +153,7 @@ class ClientSocket(socket.socket):
     Args:
         accepted: The connection as gunicorn has accepted it.
         longest: How many bytes of a request to collect.
-        budget: What the connection buffers counts there.
+        budget: Counts the buffered bytes of the connection.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class ClientSocket(socket.socket):
         self._drop_taken()
 
     def gather(self) -> bool:
-        """Read what has arrived; tell whether to pass the request to a thread."""
+        """Read arrived bytes; return whether to pass the request to a thread."""
         missing = self._request.missing
         try:
             if missing:
@@ -230,7 +230,7 @@ class ClientSocket(socket.socket):
         return len(data)
 
     def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
-        """Send what the client takes now, and buffer the rest.
+        """Send as much as the client takes now, and buffer the rest.
 
         Raises:
             BrokenPipeError: All connections together buffer far too much.
@@ -248,7 +248,7 @@ class ClientSocket(socket.socket):
         self._count()
 
     def flush(self) -> bool:
-        """Send what the client takes now; tell whether all is sent."""
+        """Send as much as the client takes now; return whether all is sent."""
         while self._unsent:
             try:
                 sent = super().send(bytes(self._unsent[:AT_ONCE]), socket.MSG_DONTWAIT)

@@ -23,7 +23,7 @@ _GREEN_WORKERS = {
 
 
 def is_served(app: Flask) -> bool:
-    """Tell whether this process serves an application that is fully loaded.
+    """Return whether this process serves an application that is fully loaded.
 
     The server is Werkzeug's, which knows its application, or a gunicorn worker, which
     has only one.
@@ -34,12 +34,12 @@ def is_served(app: Flask) -> bool:
 
 
 def is_gunicorn_worker() -> bool:
-    """Tell whether a gunicorn worker is loading the application right now."""
+    """Return whether a gunicorn worker is loading the application right now."""
     return _gunicorn_frame().startswith(_GUNICORN_WORKERS)
 
 
 def is_gunicorn_fork() -> bool:
-    """Tell whether gunicorn's arbiter, not one of its workers, forked this process."""
+    """Return whether gunicorn's arbiter, not a worker of it, forked this process."""
     return _gunicorn_frame() == _GUNICORN_ARBITER
 
 

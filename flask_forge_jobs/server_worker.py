@@ -297,7 +297,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def _gather(self, conn: Any) -> None:
         if conn.sock.held >= AT_ONCE and len(self._large) >= MAX_LARGE:
-            # What it sends waits in the system's buffers, and costs nothing.
+            # Bytes that it sends wait in the system's buffers, and cost nothing.
             self._leave(conn)
             self._paused[conn] = time.monotonic()
         elif conn.sock.gather():
@@ -312,7 +312,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             super().finish_request(*args)
 
     def _tidy(self) -> None:
-        """Close what holds too much, and read on where there is room for it."""
+        """Close connections that hold too much, and read on where there is room."""
         if threading.current_thread() is not threading.main_thread():
             # Of an older gunicorn, whose main thread may sleep for a second.
             if self._large or self._paused:

@@ -210,7 +210,7 @@ def _engine_options(
 
 
 def _is_same(first: DatabaseSettings, second: DatabaseSettings) -> bool:
-    """Tell whether two addresses may be one database.
+    """Return whether two addresses may be one database.
 
     A server has several addresses: its own and that of a pooler, for instance.
     """

@@ -179,7 +179,7 @@ class SignalObserver(Observer):
         self._send(worker_stopped, worker_id=worker_id, queues=tuple(queues))
 
     def _send(self, signal: NamedSignal, **values: object) -> None:
-        # One by one, so that the others still hear if a receiver raises.
+        # One by one, so that the remaining receivers still run if one raises.
         for receiver in list(signal.receivers_for(self._app)):
             try:
                 receiver(self._app, **values)

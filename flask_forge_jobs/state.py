@@ -56,14 +56,14 @@ class ApplicationState:
     def enqueue(
         self, job: NewJob, *, connection: object | None = None
     ) -> EnqueueResult:
-        """Store a job; in inline mode, also run it and raise what its task raises."""
+        """Store a job; in inline mode, also run it and raise its task's exception."""
         if job.queue_name is None:
             job = job.routed(self.router)
         taken_along = carried()
         if taken_along is not None:
             job = job.with_carried(taken_along)
         # The caller's transaction may lock the file that the hints would read.
-        if connection is None and self.hints is not None and self.hints.are_wanted():
+        if connection is None and self.hints is not None and self.hints.are_enabled():
             self.hints.give([str(job.queue_name)])
         result = self.storage.jobs.enqueue(job, connection=connection)
         if self.hints is not None and (job.queue_name, job.kind) not in self.hints.seen:
@@ -81,7 +81,7 @@ class ApplicationState:
         """Store several jobs; in inline mode, run them in order until one fails."""
         taken_along = carried()
         routed = [job.routed(self.router).with_carried(taken_along) for job in jobs]
-        if connection is None and self.hints is not None and self.hints.are_wanted():
+        if connection is None and self.hints is not None and self.hints.are_enabled():
             self.hints.give([str(job.queue_name) for job in routed])
         results = self.storage.jobs.enqueue_many(routed, connection=connection)
         if self.hints is not None:
@@ -97,7 +97,7 @@ class ApplicationState:
         """Run new jobs in the caller's application context.
 
         A job still waits if it is not due, its queue is paused or its task is unknown.
-        What a task raises is raised here.
+        An exception of the task is raised here.
         """
         plan = replace(self.runtime(1).plan, scope=contextlib.nullcontext)
         for result in results:

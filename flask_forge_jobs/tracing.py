@@ -30,7 +30,7 @@ _HEADERS = (
 
 
 def carried() -> str | None:
-    """Return what a new job carries from here, as JSON text; None for nothing.
+    """Return the context that a new job carries, as JSON text; None for nothing.
 
     Inside a task that is what its own job carries, else the headers of the request. An
     open OpenTelemetry span overrides the trace context. The origin is the task, the

@@ -218,7 +218,7 @@ def test_routines_are_those_that_the_migrations_make(sql: Sql) -> None:
 @pytest.mark.parametrize(
     ("name", "type_", "expected"),
     [
-        ("public.forge_claim(from_queue text, most integer)", "function", False),
+        ("public.forge_claim(from_queue text, row_limit integer)", "function", False),
         ("public.forge_job_count_insert", "trigger", False),
         ("public.forge_claim_refund(id integer)", "function", True),
         ("public.forge_job", "view", True),

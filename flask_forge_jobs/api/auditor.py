@@ -50,7 +50,7 @@ class Auditor:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._log_throttle = LogThrottle(max_lines=LINES_A_MINUTE)
-        # While the database is away every change fails.
+        # While the database is unavailable every change fails.
         self._failure_throttle = LogThrottle()
 
     def view(self, route: Route) -> Callable[..., Response]:

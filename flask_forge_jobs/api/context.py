@@ -89,7 +89,7 @@ class Api:
 
     @property
     def attention(self) -> Attention:
-        """What needs attention in the storage of the current request."""
+        """The attention report of the current request's storage."""
         database = self.storage.database
         # One that another thread has just put there stays.
         return self._attention.get(database) or self._attention.setdefault(
@@ -117,7 +117,7 @@ class Api:
         return self.options.metrics_auth if is_metrics else None
 
     def may_open(self, route: Route) -> bool:
-        """Tell whether the caller, perhaps a stranger, may use another route, too.
+        """Return whether the caller, perhaps a stranger, may use another route, too.
 
         Only of reads without placeholders: a page offers no link that is refused.
         """

@@ -202,7 +202,7 @@ def _log(error: Exception, problem: Problem, mask: Mask) -> None:
     elif isinstance(error, SchemaTooNewError):
         LOGGER.error("request %s: %s", asked, error)
     elif isinstance(error, StorageUnavailableError):
-        # Every request fails here while the database is away.
+        # Every request fails here while the database is unavailable.
         kind = type(error).__name__
         if _AWAY.is_time_for(kind):
             text = one_line(str(error)) + _AWAY.more(kind)

@@ -24,7 +24,7 @@ from flask_forge_jobs.auth.limits import FailureLimit, RequestLimits
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 
-# What routing puts in place of bytes that are not UTF-8.
+# Routing puts this in place of bytes that are not UTF-8.
 _REPLACEMENT = "\ufffd"
 
 

@@ -66,7 +66,7 @@ class Cors:
         return response
 
     def preflight(self, response: Response) -> Response:
-        """Add the headers that tell such a page what it may send."""
+        """Add the headers that list the methods and headers of such a page."""
         if self._is_allowed() and "Access-Control-Request-Method" in request.headers:
             response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"]
             response.headers["Access-Control-Allow-Headers"] = _ALLOWED_HEADERS

@@ -100,7 +100,7 @@ def present_state() -> RequestState:
 
 
 def prefers_page(request: Request) -> bool:
-    """Tell whether a client prefers a page to JSON, as browsers do."""
+    """Return whether a client prefers a page to JSON, as browsers do."""
     offered = ["application/json", "text/html"]
     return request.accept_mimetypes.best_match(offered) == "text/html"
 

@@ -39,7 +39,7 @@ class Reach(Enum):
     # The job in the placeholder ``job_id``. The guard looks up its queue; a job in
     # another queue is 404, as if it did not exist.
     JOB = auto()
-    # What the view checks with ``api.scope``, which lets callers without a limit pass.
+    # The view checks this with ``api.scope``, which lets callers without a limit pass.
     VIEW = auto()
 
 
@@ -59,7 +59,7 @@ class Route:
     view: Callable[..., Response]
     # None opens the route to everybody.
     permission: Permission | None
-    # What callers that are limited to some queues may touch.
+    # The reach of callers that are limited to some queues.
     reach: Reach = Reach.CLUSTER
     # None takes no body.
     body: Schema | None = None
@@ -111,7 +111,7 @@ class Route:
 
     @property
     def mutates(self) -> bool:
-        """Whether the route may change what is stored."""
+        """Whether the route may change the database."""
         return self.method != "GET" and self.permission not in {
             None,
             Permission.READ,

@@ -35,7 +35,7 @@ class Scope:
         self._storage = storage
 
     def allows(self, queue_name: str) -> bool:
-        """Tell whether the caller may know of a queue."""
+        """Return whether the caller may know of a queue."""
         return self.queues is None or queue_name in self.queues
 
     def require(self, queue_name: str) -> None:

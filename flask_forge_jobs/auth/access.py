@@ -124,7 +124,7 @@ class Access:
                 self._count(request)
             raise
         if principal is None:
-            # Only the callable knows what a credential is, so every refusal counts.
+            # Only the callable knows credentials, so every refusal counts.
             self._count(request)
             raise _nobody()
         return principal

@@ -1,4 +1,4 @@
-"""Refuses what a browser sends on behalf of another site: writes (CSRF), some reads.
+"""Refuses requests that a browser sends for another site: writes (CSRF), some reads.
 
 Browsers state the origin of a request in ``Sec-Fetch-Site``, which a page cannot forge;
 older browsers state it in ``Origin``. Programs send neither. They prove that they are
@@ -53,7 +53,7 @@ def check_same_site(request: Request) -> None:
 
 
 def is_read_from_elsewhere(request: Request, allowed: Collection[str]) -> bool:
-    """Tell whether a script of another origin than ours and the allowed ones reads.
+    """Return whether a script of another origin than ours and the allowed ones reads.
 
     A top-level navigation may read the response; the page with the link cannot.
     """
@@ -69,7 +69,7 @@ def is_read_from_elsewhere(request: Request, allowed: Collection[str]) -> bool:
 
 
 def has_body(request: Request) -> bool:
-    """Tell whether a request announces a body."""
+    """Return whether a request announces a body."""
     return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 

@@ -52,7 +52,7 @@ class HostList:
 
 
 def is_debugged_from_afar(request: Request) -> bool:
-    """Tell whether a remote client talks to a server with Werkzeug's debugger.
+    """Return whether a remote client talks to a server with Werkzeug's debugger.
 
     The debugger's PIN is enough to run any code.
     """
@@ -62,7 +62,7 @@ def is_debugged_from_afar(request: Request) -> bool:
 
 
 def is_plainly_local(request: Request) -> bool:
-    """Tell whether a request came directly, without a proxy, over loopback."""
+    """Return whether a request came directly, without a proxy, over loopback."""
     environ = request.environ
     if any(name in request.headers for name in _FORWARDING_HEADERS):
         return False
@@ -74,7 +74,7 @@ def is_plainly_local(request: Request) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Tell whether a ``Host`` header names this machine, with or without a port."""
+    """Return whether a ``Host`` header names this machine, with or without a port."""
     match = _HOST.fullmatch(host)
     if match is None:
         return False
@@ -83,7 +83,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether text is a loopback address."""
+    """Return whether text is a loopback address."""
     try:
         parsed = ip_address(address)
     except ValueError:

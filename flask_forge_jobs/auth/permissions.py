@@ -59,7 +59,7 @@ class Principal:
     Args:
         id: Names the caller in the log and in the audit trail; never a secret. The id
             that an application's authenticator returns gets the prefix ``user:`` there.
-        permissions: What it may do.
+        permissions: Its permissions.
         queues: The only queues it may see and change. None means all, an empty set
             none.
 
@@ -107,14 +107,14 @@ class Principal:
 
     @property
     def caller_id(self) -> str:
-        """Whom a request key belongs to: this caller with exactly these queues."""
+        """The owner of a request key: this caller with exactly these queues."""
         if self.queues is None:
             return self.id
         names = ",".join(sorted(self.queues)).encode()
         return f"{self.id},{hashlib.sha256(names).hexdigest()}"
 
     def may(self, permission: Permission) -> bool:
-        """Tell whether the caller has a permission."""
+        """Return whether the caller has a permission."""
         return permission in self.permissions
 
     def require(self, permission: Permission) -> None:
@@ -134,5 +134,5 @@ def _refuse_text(queues: object) -> None:
 
 # The developer on this machine, where no authenticator is configured.
 LOCAL = Principal("local", frozenset(Permission))
-# A caller for whom the authenticator returned True.
+# A caller after the authenticator returned True.
 HOST = Principal("host", frozenset(Permission))

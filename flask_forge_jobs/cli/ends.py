@@ -14,7 +14,7 @@ from typing import NoReturn
 from flask_forge_jobs.runtime.children import own_command
 from flask_forge_jobs.runtime.foreground import EXIT_CHANGED
 
-# What the program has to do at its end: its atexit handlers, and threads before them.
+# The last steps of the program: its threads, then its atexit handlers.
 EXIT_LIMIT_S = 5.0
 THREADS_LIMIT_S = 1.0
 

@@ -1,4 +1,4 @@
-"""``flask forge-jobs status``: print what needs attention."""
+"""``flask forge-jobs status``: print the attention report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from flask_forge_jobs.state import current
 from flask_forge_jobs.storage.base import StorageInfo
 
 NEEDS_YOU = 1
-# Commands that do what the request of a sentence does.
+# Commands with the effect of a sentence's request.
 _COMMANDS = {
     "queue_paused": "flask forge-jobs queue resume {queue}",
     "queue_cools_down": "flask forge-jobs queue end-cool-down {queue}",
@@ -34,7 +34,7 @@ _COMMANDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Status:
-    """What the command prints."""
+    """The output of the command."""
 
     facts: Facts
     report: Report
@@ -48,7 +48,7 @@ class _Status:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @within_application
 def status_command(*, queues: Sequence[str], as_json: bool) -> None:
-    """Print what needs attention, the worst first.
+    """Print the queues and jobs that need attention, the worst first.
 
     The exit status is 0 if nothing does, and 1 if something does or the database cannot
     be reached.

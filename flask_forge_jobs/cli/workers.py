@@ -1,4 +1,4 @@
-"""``flask forge-jobs workers``: who works, and on what."""
+"""``flask forge-jobs workers``: the workers and their jobs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _HEAD = ("WORKER", "STATE", "SEEN", "UP", "HOST", "PID", "VERSION", "BUSY", "QUE
 )
 @within_application
 def workers_command(*, as_json: bool) -> None:
-    """Show the workers, what they run, and those lost within the last hour.
+    """Show the workers with their jobs, and those lost within the last hour.
 
     Below a worker stand its jobs, the one that runs longest first; below a lost one
-    the jobs that other workers took, with what became of them.
+    the jobs that other workers took, with their state now.
     """
     workers = list(_all(current().storage))
     if as_json:

@@ -42,7 +42,7 @@ _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 _ORIGIN = re.compile(
     r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
-# What Kubernetes sets in every pod for a Service such as forge-jobs-web.
+# Kubernetes sets these in every pod for a Service such as forge-jobs-web.
 _SERVICE_LINK = re.compile(
     r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)=.*"
     r"|\w+_PORT=(tcp|udp|sctp)://.*"
@@ -51,7 +51,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_service_link(name: str, value: object) -> bool:
-    """Tell whether a variable is an address that Kubernetes gives to each pod."""
+    """Return whether a variable is an address that Kubernetes gives to each pod."""
     return _SERVICE_LINK.fullmatch(f"{name}={value}") is not None
 
 
@@ -120,7 +120,7 @@ def one_of(*known: str) -> Check:
 BOOLEAN = _accept(
     lambda value: isinstance(value, bool), "must be True or False", "True or False"
 )
-# What a database driver can take as a parameter.
+# Integers that a database driver takes as a parameter.
 TEXT = _accept(
     lambda value: isinstance(value, str) and value != "" and not CONTROL.search(value),
     "must be non-empty text without control characters",

@@ -32,8 +32,8 @@ def engine_location(
 
     Args:
         url: The URL, of whatever driver.
-        connect_args: What the engine passes to its driver. Parameters of libpq count,
-            those that concern the driver alone do not.
+        connect_args: The arguments that the engine passes to its driver. Parameters of
+            libpq count, those that concern the driver alone do not.
         base_dir: The start of a relative SQLite path.
 
     Raises:

@@ -58,7 +58,7 @@ def candidates(start_dir: Path, config_dir: Path) -> Iterator[Path]:
 
 
 def _is_closed(directory: Path) -> bool:
-    """Tell whether we may not even look for the file in a directory."""
+    """Return whether we may not even look for the file in a directory."""
     try:
         (directory / FILE_NAME).lstat()
     except PermissionError:

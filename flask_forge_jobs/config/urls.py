@@ -5,7 +5,7 @@ concern only a driver, and several hosts as ``host=a:5432&host=b:5432``.
 
 A password with an unescaped character can look like a host, a port or a parameter. So
 no message repeats a part of the URL that may be a password, and causes are dropped,
-since ``urllib`` quotes what it could not parse.
+since ``urllib`` quotes the text that it cannot parse.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def list_runs(
 ) -> RunPage:
     """Return the jobs that a schedule made, the newest first; ``limit`` is 1 to 200.
 
-    A deleted schedule's are found as long as there are any.
+    A deleted schedule has them as long as they are stored.
 
     Raises:
         ScheduleNotFoundError: There is no such schedule, and no job of one.
@@ -194,7 +194,7 @@ def _first(line: ScheduleLine, start: datetime) -> datetime | None:
 
 
 def _following(line: ScheduleLine) -> Callable[[datetime], datetime | None]:
-    """Return what finds the next firing; the expression is parsed at the first one."""
+    """Return a function for the next firing; it parses the expression once."""
     series: list[Callable[[datetime], datetime | None]] = []
 
     def following(at: datetime) -> datetime | None:

@@ -89,7 +89,7 @@ def from_errors_cursor(
 def to_place_cursor(place: tuple[int, str], binding: Sequence[object]) -> str:
     """Return the cursor of the last row of a page, sorted by an instant and an id.
 
-    ``binding`` is what the request asks for, as JSON values.
+    ``binding`` is the request's filter and order, as JSON values.
     """
     return _written(list(place), binding)
 
@@ -103,7 +103,7 @@ def from_place_cursor(text: str, binding: Sequence[object]) -> tuple[int, str]:
 def to_text_cursor(last: str, binding: Sequence[object]) -> str:
     """Return the cursor of the last row of a page whose rows are sorted by a text.
 
-    ``binding`` is what the request asks for, as JSON values.
+    ``binding`` is the request's filter and order, as JSON values.
     """
     return _written([last], binding)
 

@@ -24,7 +24,7 @@ C = TypeVar("C", bound=Case)
 def explain_job(
     storage: Storage, job_id: str, queues: Collection[str] | None = None
 ) -> Sentence:
-    """Explain why a job does not run, what it does, or how it ended.
+    """Explain why a job waits, where it runs, or how it ended.
 
     Args:
         storage: The stores; it is read twice.

@@ -1,4 +1,4 @@
-"""Cases: what the rules of an explanation look at, and the words that they share."""
+"""Cases: the facts that the rules of an explanation read, and their shared words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED_IN_TEXT = 3
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A queue, what surrounds it, and what the caller may know.
+    """A queue, its evidence, and the rights of the caller.
 
     ``queues`` are the caller's; None means all. ``known_version`` is the newest version
     of the schema that this process knows.

@@ -1,4 +1,4 @@
-"""Rules that explain a job: why it does not run, what it does, or how it ended.
+"""Rules that explain a job: why it waits, where it runs, or how it ended.
 
 Each returns its sentence or None. Of a job that waits, the list holds first what needs
 somebody, then what passes by itself; the last rule of each list always has a sentence.
@@ -38,7 +38,7 @@ def concurrency_limited(case: JobCase) -> Sentence | None:
 
 
 def rate_limited(case: JobCase) -> Sentence | None:
-    """The job has found a rate limit without tokens."""
+    """The job's rate limit has no tokens."""
     scope = awaited_rate_limit(case.job.last_error)
     if scope is None or not _waits(case):
         return None

@@ -91,7 +91,7 @@ class JobRecord(JobDetail):
     crashes: int
     # The schedule that made it.
     schedule_name: str | None
-    # What enqueued it, such as "POST /signup"; None if unknown.
+    # Its source, such as "POST /signup"; None if unknown.
     origin: str | None
 
 
@@ -300,7 +300,7 @@ def _masked_row(job: JobSummary, redactor: Redactor) -> JobSummary:
 def is_expensive(
     job_filter: JobFilter, *, limit: int = 0, offset: int = 0, sort: str = DEFAULT_SORT
 ) -> bool:
-    """Tell whether a read may walk or sort very many jobs, or fills megabytes.
+    """Return whether a read may walk or sort very many jobs, or fills megabytes.
 
     A caller may have one of them under way at a time.
     """

@@ -95,7 +95,7 @@ def delete(
 ) -> QueueDeletion:
     """Unregister a queue; its finished jobs stay.
 
-    ``force`` deletes its waiting jobs and asks the running ones to stop, within
+    ``force`` deletes its waiting jobs and requests the running ones to stop, within
     ``limits``; None means the default limits.
 
     Raises:

@@ -1,7 +1,7 @@
 """Masks secrets in payloads, results and requests; errors are masked when stored.
 
-:mod:`flask_forge_jobs.model.masking` says what is recognised. Configure other keys, or
-a hook that knows your payloads.
+:mod:`flask_forge_jobs.model.masking` lists the forms of secrets. Configure other keys,
+or a hook that knows your payloads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Redactor(Masking):
         """Return a copy of a JSON value with secrets masked at any depth.
 
         Its texts are data, so only tokens and credentials in URLs are masked in them,
-        not what looks like a secret in prose.
+        not texts that look like secrets in prose.
         """
         return self.masked(value, self.datum)
 

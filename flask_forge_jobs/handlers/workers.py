@@ -1,4 +1,4 @@
-"""Workers: how they are, what their slots run, what became of the jobs of lost ones."""
+"""Workers: their state, the jobs of their slots, and the jobs of lost workers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DEFAULT_PAGE_SIZE = 50
 
 @dataclass(frozen=True, slots=True)
 class WorkerDetail:
-    """A worker with what it does in the queues that the caller may see.
+    """A worker with its jobs in the queues that the caller may see.
 
-    ``use`` is what it used lately; None without a sample, and for callers that may not
-    see all its queues. ``rescued`` are the jobs that ran when it was lost.
+    ``use`` is its use of the machine lately; None without a sample, and for callers
+    that may not see all its queues. ``rescued`` are the jobs that ran when it was lost.
     """
 
     worker: KnownWorker
@@ -81,7 +81,7 @@ def list_workers(
     limit: int = DEFAULT_PAGE_SIZE,
     cursor: str | None = None,
 ) -> WorkerPage:
-    """Return workers with what they run, the last started first.
+    """Return workers with their jobs, the last started first.
 
     Workers that stopped are left out. Lost ones stay for an hour.
 
@@ -160,7 +160,7 @@ def _detail(
     worker: KnownWorker, burden: Burden, queue_names: Collection[str] | None
 ) -> WorkerDetail:
     worker_id = worker.worker_id
-    # What a process uses tells of the jobs of all its queues.
+    # CPU and memory of a process concern the jobs of all its queues.
     sees_all = queue_names is None or set(worker.queues) <= set(queue_names)
     loads = {load.queue_name: load for load in burden.loads.get(worker_id, ())}
     return WorkerDetail(

@@ -54,7 +54,7 @@ class Attempt:
             ones repeat it, and a retry by a user begins again with 1.
         due_at: When it could start.
         started_at: When the task started; of one that crashed or runs, the claim.
-        ended_at: When the task ended, or its worker was found to be gone; None while it
+        ended_at: When the task ended, or its worker was reported lost; None while it
             runs.
         worker_id: Its worker; None of a job that was done at its first claim, for which
             nothing but the job itself is stored.

@@ -158,7 +158,7 @@ class OpenTransaction:
 class DatabaseFacts:
     """The state of the database.
 
-    Callers that are limited to queues get only what keeps their jobs from running.
+    Callers that are limited to queues get only the facts that stop their jobs.
     """
 
     # Why this code cannot use the schema, or not all of it.
@@ -167,7 +167,7 @@ class DatabaseFacts:
     schema_known: int = 0
     times: Sequence[AnswerTimes] = ()
     transactions: Sequence[OpenTransaction] = ()
-    # For how long at least somebody has kept the write lock of a SQLite file.
+    # The shortest time for which another connection has kept the write lock of SQLite.
     write_locked_s: float | None = None
     # Each a warning about connections that may damage the file.
     hazards: Sequence[str] = ()
@@ -202,9 +202,9 @@ class Facts:
         return {name for worker in self.live for name in worker.queues}
 
     def limited_to(self, names: Collection[str]) -> Facts:
-        """Return what a caller may know who is limited to some queues.
+        """Return the facts that a caller with limited queues may know.
 
-        Nothing is left of other queues, or of what has no queue.
+        It has no facts of other queues, or without a queue.
         """
         database = DatabaseFacts(
             schema_fault=self.database.schema_fault,

@@ -133,7 +133,7 @@ def check_queue_name(value: object, field: str = "queue_name") -> str:
     character, none that is invisible or changes the direction of text, is not ``.``,
     and is in Unicode's form NFC.
     """
-    # The cache needs a hashable value; check_text refuses what is not text.
+    # The cache needs a hashable value; check_text refuses other types than text.
     name = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
     return _queue_name(name, field)
 

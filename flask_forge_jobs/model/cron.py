@@ -36,7 +36,7 @@ from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 BAD_EXPRESSION = "invalid cron expression: "
 _CLOCK_WAS_AHEAD = timedelta(minutes=1)
 _NEVER = f"has no occurrence from now to the end of {LAST_YEAR}"
-# A schedule's identity, and what only operators decide.
+# A schedule's identity, and the fields that only operators decide.
 _NOT_DECLARED = ("name", "enabled")
 
 

@@ -126,8 +126,8 @@ def _runs(values: Sequence[int], name: Callable[[int], str]) -> list[str]:
 
 
 def _list(words: Sequence[str], conjunction: str = "and") -> str:
-    *most, last = words
-    return f"{', '.join(most)} {conjunction} {last}" if most else last
+    *rest, last = words
+    return f"{', '.join(rest)} {conjunction} {last}" if rest else last
 
 
 def _ordinal(number: int) -> str:

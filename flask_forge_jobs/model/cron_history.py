@@ -89,21 +89,21 @@ def firings_to_come(
         each: Most firings of one schedule.
         steps: Most firings to compute in all, which bounds the time.
     """
-    found = [[at] if at is not None and at < until else [] for at in first]
-    going = [place for place, firings in enumerate(found) if firings]
+    firings_of = [[at] if at is not None and at < until else [] for at in first]
+    going = [place for place, firings in enumerate(firings_of) if firings]
     while going and steps > 0:
         still = []
         for place in going:
-            if steps <= 0 or len(found[place]) >= each:
+            if steps <= 0 or len(firings_of[place]) >= each:
                 still.append(place)
                 continue
             steps -= 1
-            at = following[place](found[place][-1])
+            at = following[place](firings_of[place][-1])
             if at is not None and at < until:
-                found[place].append(at)
+                firings_of[place].append(at)
                 still.append(place)
-        if len(still) == len(going) and all(len(found[p]) >= each for p in still):
+        if len(still) == len(going) and all(len(firings_of[p]) >= each for p in still):
             break
         going = still
     cut = set(going)
-    return found, [place in cut for place in range(len(found))]
+    return firings_of, [place in cut for place in range(len(firings_of))]

@@ -54,7 +54,8 @@ class ErrorGroup:
     """The failures with one signature.
 
     Attributes:
-        signature: Type and text of their errors without what differs between them.
+        signature: Type and text of their errors without the parts that differ between
+            them.
         count: Failures in the range.
         kinds: The kinds of the jobs that failed, sorted.
         queues: Their queues, sorted.

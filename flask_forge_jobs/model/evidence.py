@@ -1,4 +1,4 @@
-"""Evidence: what is known of a job or a queue that does not run, to explain it."""
+"""Evidence: the facts about a job or a queue that explain why it does not run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_RUN_TIMES = 60
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """What a job's row says of its fate; instants are UTC."""
+    """The fields of a job's row that explain it; instants are UTC."""
 
     id: str
     queue_name: str
@@ -89,7 +89,7 @@ class NamedJob:
 
 @dataclass(slots=True)
 class Evidence:
-    """What surrounds a job or a queue, at one moment of the database's clock.
+    """The facts around a job or a queue, at one moment of the database's clock.
 
     ``started`` jobs of the queue have started since ``counted_since``, within an hour.
     ``ahead`` jobs start before this one; no more than ``MAX_AHEAD`` + 1 are counted.

@@ -287,7 +287,7 @@ class Job(JobSummary):
         scheduled_at: When it may start, or be tried again.
         started_at: When the last attempt began; None before the first.
         completed_at: When it became ``done`` or ``dead``; None before that.
-        last_error: Type and text of what was raised last, such as ``KeyError: 'id'``;
+        last_error: Type and text of the last exception, such as ``KeyError: 'id'``;
             up to 8 KiB, or None.
         slot_id: The slot that runs it, or the worker while the slot has not
             reported it yet; None while nothing runs it.
@@ -296,7 +296,7 @@ class Job(JobSummary):
         payload: Canonical JSON text of its arguments.
         error_history: The last 32 failures, the oldest first; each has ``at``,
             ``attempt`` and ``message``, and the last one a ``traceback``.
-        cancel_requested_at: When somebody asked it to stop, or None.
+        cancel_requested_at: When a user requested its cancellation, or None.
         throttle_attempts: How often in a row it was throttled or snoozed; from 10 on
             snoozes do not count.
         crashes: How often it was rescued from a lost worker.

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 PERIOD_S = 60.0
 MAX_LENGTH = 500
-# What could start a new line, steer a terminal or reorder text: control characters,
-# line and paragraph separators, direction marks, halves of surrogate pairs.
+# Characters that could start a new line, steer a terminal or reorder text: control
+# characters, line and paragraph separators, direction marks, halves of surrogate pairs.
 _UNFIT = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
     "\ud800-\udfff\ufeff]"

@@ -1,4 +1,4 @@
-"""Masks secrets, found by the names of their keys or by their form.
+"""Masks secrets, by the names of their keys or by their form.
 
 A pattern ignores case. Without a wildcard, it matches a key that contains its words in
 a row, singular or plural: ``token`` matches ``tokens``, ``accessToken`` and
@@ -61,12 +61,12 @@ _TOKEN = re.compile(
 _SLACK = "hooks.slack.com/"
 _SLACK_HOOK = re.compile(r"(?<=hooks\.slack\.com/)[\w/]{8,255}")
 _FLAG = re.compile(r"(?<![\w-])--?(\w[\w-]{0,64}+)(?:[\"'],?\s{1,4}(?=[\"'])|\s{1,4})")
-# What follows, backwards, the key of a parameter of a URL.
+# The text that follows, backwards, the key of a parameter of a URL.
 _IN_QUERY = re.compile(r"[\w.-]{0,64}+[?&]")
 _BLANK = re.compile(r"\s")
 # Longer texts are no names.
 _LONGEST_NAME = 80
-# What is secret without a separator, or without a key: PostgreSQL's rows, and the
+# Secrets without a separator, or without a key: PostgreSQL's rows, and the
 # parameters of SQLAlchemy that have no names.
 _SPOKEN = re.compile(
     r"[pPF\[](?:ass(?:w(?:or)?d|phrase) (?=[bu]?[\"'])"
@@ -98,7 +98,7 @@ class Masking:
         self._speaks = self._keys.hides("password")
 
     def hides(self, key: str) -> bool:
-        """Tell whether any value under a key is masked."""
+        """Return whether any value under a key is masked."""
         return self._keys.hides(key)
 
     def masked(self, value: object, mask: Callable[[str], str]) -> object:
@@ -217,7 +217,7 @@ def _is_json(text: str) -> bool:
 
 
 def _is_line_of_pairs(text: str) -> bool:
-    """Tell whether a text is a form, a path with a query, or a flag of a command."""
+    """Return whether a text is a form, a path with a query, or a flag of a command."""
     if "=" not in text or "://" in text or _BLANK.search(text):
         return False
     return text.startswith("-") or "&" in text or "?" in text

@@ -1,4 +1,4 @@
-"""Origins: what enqueued a job, named by its rule and never by its values.
+"""Origins: the source of a job, named by its rule and never by its values.
 
 An origin travels in the JSON text of :attr:`.TaskContext.carried`.
 """
@@ -21,7 +21,7 @@ def of_task(kind: str) -> str:
 
 
 def is_of_task(origin: str | None) -> bool:
-    """Tell whether an origin names the kind of a task."""
+    """Return whether an origin names the kind of a task."""
     return origin is not None and origin.startswith(_OF_TASK)
 
 

@@ -75,7 +75,7 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
         retry_after_s: Seconds to wait, cut to 0 to 86400; 0 leaves it to the queue's
             curve.
         scope: ``"queue"`` cools the whole queue down; ``"job"`` delays only this job.
-        reason: Stored as the job's last error; by default what it was raised from.
+        reason: Stored as the job's last error; by default the exception that caused it.
 
     Raises:
         InvalidInputError: ``retry_after_s`` is not a number.

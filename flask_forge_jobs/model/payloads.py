@@ -1,4 +1,4 @@
-"""Payloads: the strict JSON gate for HTTP and Python, and how a text is found in one.
+"""Payloads: the strict JSON gate for HTTP and Python, and the search for a text.
 
 Accepted values are stored as canonical text: ASCII, compact, keys in the caller's
 order, never NaN. Values that the databases would treat differently (NUL, lone
@@ -105,7 +105,7 @@ def load(
     is_ours = sys.get_int_max_str_digits() == MAX_INTEGER_DIGITS
     value = _parsed(_parse if is_ours else _parse_short, text, field)
     if "\\u" in text:
-        # Only escapes can express what UTF-8 itself cannot.
+        # Only escapes can express characters that UTF-8 cannot.
         _explain(value, field, max_depth)
     return value
 

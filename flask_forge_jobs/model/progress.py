@@ -24,7 +24,7 @@ _STORED = frozenset(("at", "rate", "report"))
 def checked_report(
     done: float, total: float | None, message: str | None
 ) -> dict[str, float | str]:
-    """Return a report of ``done`` of ``total``, without what is None.
+    """Return a report of ``done`` of ``total``, without values of None.
 
     Raises:
         InvalidInputError: A number is not finite, the total is negative, or the message

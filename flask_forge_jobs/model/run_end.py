@@ -1,6 +1,6 @@
 """The end of a run, by its outcome, a request to stop, or the loss of its worker.
 
-The only place that decides it, for what is stored, logged, signalled and counted.
+The only place that decides it, for the row, the log, signals and counters.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def end_of_run(
 
     Args:
         job: The job.
-        outcome: What its task returned or raised.
+        outcome: The outcome of its task.
         reason: Why the run was asked to stop, or None.
         timeout_s: The time limit in seconds, for the message.
         is_final: Whether an exception of the job ends it.

@@ -28,7 +28,7 @@ _NEVER = "(?!)"
 _WORD_END = r"(?:(?<![^\W_])|(?<=[A-Z])(?=[a-z]))"
 _WORD_START = r"(?:(?![^\W_])|(?<=[A-Z])(?=[a-z0-9]))"
 _BETWEEN_WORDS = r"[\s_.\[-]?"
-# What stands between a value and its key, backwards; each form begins with one of five
+# The text between a value and its key, backwards; each form begins with one of five
 # marks, which a search finds fast. No mark is part of a gap, so no two of them read the
 # same part of a text.
 _BEFORE_VALUE = r"""
@@ -80,11 +80,11 @@ class SecretKeys:
         return _backwards(self._sizes, self._exact)
 
     def hides(self, key: str) -> bool:
-        """Tell whether any value under a key is a secret."""
+        """Return whether any value under a key is a secret."""
         return self._found(key)[0]
 
     def hides_text(self, key: str) -> bool:
-        """Tell whether a text under a key is a secret."""
+        """Return whether a text under a key is a secret."""
         return any(self._found(key))
 
     def _found(self, key: str) -> tuple[bool, bool]:

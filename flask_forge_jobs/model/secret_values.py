@@ -27,7 +27,7 @@ _LETTER = (
     r"|[\"'}\])](?=\w))"
 )
 _SPACES = r"\s{0,8}"
-# What is masked already is not masked again.
+# A masked value is not masked again.
 _OPEN = rf"{_SPACES}(?!{_PREFIX}\\{{0,40}}[\"'(\[]?\[redacted)"
 _CLOSED_QUOTES = (
     rf"{_PREFIX}\"((?:[^\"\\]++|\\.)*+)\"(?!\")"
@@ -41,7 +41,7 @@ _SCHEME = r"(?:(?:bearer|basic|digest|token|apikey)[ \t]{1,8}(?=\S))?"
 _PARAMETER = r"(?:\"[^\"\n]*+\"|[^\s,\"'}\])]|['}\])](?=\w))++"
 
 
-# What messages say about a value: "invalid dsn: missing =", "password: NO".
+# Remarks of messages about a value: "invalid dsn: missing =", "password: NO".
 _UNLESS_A_REMARK = (
     r"(?!(?:yes|no|none|null|true|false|not|is|was|has|must|cannot|invalid|missing"
     r"|required|expired|unknown|failed)(?:[\s,.;)\]}'\"]|\Z))"

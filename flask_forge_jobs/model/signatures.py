@@ -1,4 +1,4 @@
-"""Signatures of errors: type and text without what differs from one job to the next.
+"""Signatures of errors: type and text without the parts that differ between jobs.
 
 Equal errors have equal signatures, so failures can be counted together. A signature is
 made of the masked text, and of no more than its beginning is read than it needs: each
@@ -14,7 +14,7 @@ NO_TEXT = "(no text)"
 OTHER_ERRORS = "(other errors)"
 """Counts the errors of a queue and kind that has too many signatures already."""
 
-# No quantifier gives back what it took (``++``), and each token starts where none of
+# No quantifier gives back characters (``++``), and each token starts where none of
 # its kind can start within it, so a text is read in linear time. The first alternative
 # that matches wins: whole quotations and addresses before the numbers in them.
 _TOKEN = re.compile(

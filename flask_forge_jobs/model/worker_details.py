@@ -1,4 +1,4 @@
-"""Workers as an operator looks at them: how each is, what it runs, what it left."""
+"""Workers as an operator sees them: their state, their jobs, the jobs of lost ones."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class SlotRun:
 
 @dataclass(frozen=True, slots=True)
 class RescuedJob:
-    """A job that ran when its worker was lost, and what became of it.
+    """A job that ran when its worker was lost, and its state now.
 
     ``status`` and ``ending`` are those of the job now; ``rescued_at`` is when other
     workers took it.
@@ -109,7 +109,7 @@ class RescuedJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerUse:
-    """What a worker used in the minute from ``sampled_at`` on.
+    """CPU, memory and disk of a worker in the minute from ``sampled_at`` on.
 
     ``cpu_pct`` is its share of all cores, ``rss_bytes`` its memory.
     """
@@ -121,7 +121,7 @@ class WorkerUse:
 
 @dataclass(frozen=True, slots=True)
 class Burden:
-    """What some workers do and did, each by worker id.
+    """The present and past jobs of some workers, by worker id.
 
     ``is_whole`` is False if there are more runs or rescued jobs than are read.
     """

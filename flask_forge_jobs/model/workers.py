@@ -16,7 +16,7 @@ _LATE_SLACK_S = 30.0
 MAX_SLOTS_PER_WORKER = 64
 # How long a lost worker is still shown.
 LOST_KEPT_S = 3600.0
-# Most characters of the kinds of a worker; one with more does not say what it knows.
+# Most characters of the kinds of a worker; one with more reports no kinds.
 MAX_KINDS_LENGTH = 65_536
 
 
@@ -48,7 +48,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """What a worker says of its process with each heartbeat.
+    """The report of a worker about its process, with each heartbeat.
 
     Args:
         version: Of this package.

@@ -14,7 +14,7 @@ POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
 # How often a busy worker looks for jobs whose time has come.
 PROMOTE_PERIOD_S = 0.25
-# A worker that has been idle for this long asks when the next job is due.
+# A worker that has been idle for this long reads when the next job is due.
 IDLE_AFTER_S = 0.02
 _QUEUE_NAME = attrgetter("queue_name")
 

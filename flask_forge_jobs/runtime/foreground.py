@@ -1,4 +1,4 @@
-"""Runs one worker process in the foreground until it is told to stop.
+"""Runs one worker process in the foreground until a signal stops it.
 
 It stops on SIGTERM or SIGINT, in burst mode once nothing is due, with its parent, and
 when a fresh process would be better: a newer package has migrated the database, the
@@ -59,7 +59,7 @@ class _SignalPipe:
         self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def close(self) -> None:
-        """Restore what was before."""
+        """Restore the former handlers."""
         signal.set_wakeup_fd(self._before)
         os.close(self.reader)
         os.close(self._writer)
@@ -196,7 +196,7 @@ def run_in_foreground(
     leave: Callable[[int], object] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
-    """Run a worker process until it is told to stop.
+    """Run a worker process until a signal stops it.
 
     Args:
         runtime: Configured and not started.
@@ -217,7 +217,7 @@ def run_in_foreground(
     descriptors = [] if pipe is None else [pipe]
     with StopSignals(has_parent=pipe is not None) as signals:
         status = 0
-        # It may be told to stop while the application is loading.
+        # It may get a signal to stop while the application is loading.
         if not (signals.wait(0.0, descriptors) or signals.is_stopping):
             status = _work(
                 signals,
@@ -246,7 +246,7 @@ def _work(
     status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
     _stop(signals, handle, grace_s)
     signals.at_second = None  # all jobs have been given back
-    # It may be told to stop while it waits to restart.
+    # It may get a signal to stop while it waits to restart.
     return 0 if signals.is_stopping and status == EXIT_CHANGED else status
 
 

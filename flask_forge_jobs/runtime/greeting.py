@@ -15,7 +15,7 @@ logger = get_logger(__name__)
 
 
 def greet(plan: RuntimePlan) -> None:
-    """Log the version and the tasks; warn of what is not served or not safe."""
+    """Log the version and the tasks; warn of unserved queues and of unsafe settings."""
     storage, known = plan.storage, plan.registry.kinds()
     logger.info(
         "flask-forge-jobs %s, tasks: %s",

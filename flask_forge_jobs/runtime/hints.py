@@ -21,7 +21,7 @@ from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.storage.base import Storage
 
 logger = get_logger(__name__)
-# What keeps the jobs of tests in memory, if not a URL of None.
+# Keeps the jobs of tests in memory, like a URL of None.
 _IN_MEMORY = {"SQLALCHEMY_DATABASE_URI": "SQLALCHEMY_DATABASE_URI = 'sqlite://'"}
 MAX_SEEN = 1000  # callers may invent kinds
 
@@ -35,12 +35,12 @@ class Hints:
         settings: DatabaseSettings,
         known_kinds: Callable[[], Collection[str]] = tuple,
         *,
-        are_wanted: Callable[[], bool],
+        are_enabled: Callable[[], bool],
         is_testing: Callable[[], bool],
     ) -> None:
         self._storage = storage
         self._settings = settings
-        self.are_wanted = are_wanted
+        self.are_enabled = are_enabled
         self._is_testing = is_testing
         self._known_kinds = known_kinds
         # Pairs of queue and kind of which there is no more to say.
@@ -71,7 +71,7 @@ class Hints:
             return
         self.seen.add((queue_name, kind))
         # No other process could serve a database in memory.
-        if self.are_wanted() or self._settings.is_memory:
+        if self.are_enabled() or self._settings.is_memory:
             return
         if self._given.setdefault(("queue", queue_name), mine) is mine:
             with contextlib.suppress(StorageError):

@@ -56,14 +56,14 @@ def one_deeper(kind: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class InlineRun:
-    """A run whose outcome is stored; ``error`` is what the task raised."""
+    """A run whose outcome is stored; ``error`` is the task's exception."""
 
     job: ClaimedJob
     outcome: Outcome
     error: BaseException | None
 
     def raise_error(self, advice: str | None = None) -> None:
-        """If the run failed, raise what the task raised, with advice as a note."""
+        """If the run failed, raise the task's exception, with advice as a note."""
         __tracebackhide__ = True
         if not isinstance(self.outcome, Failed | Dead):
             return

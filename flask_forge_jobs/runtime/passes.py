@@ -38,7 +38,7 @@ class ReapReport:
 
 @dataclass(frozen=True, slots=True)
 class RebalanceReport:
-    """What :func:`rebalance_once` found.
+    """The result of :func:`rebalance_once`.
 
     Args:
         shares: How many jobs each worker may run at once, by queue and worker id.

@@ -37,7 +37,7 @@ DEFAULT_CANCEL_GRACE_S = 10.0
 
 @dataclass(slots=True, kw_only=True)
 class WorkerOptions:
-    """What a worker process is and does; see :class:`.QueueRuntime`.
+    """The configuration of a worker process; see :class:`.QueueRuntime`.
 
     The process claims only while ``parent_pid`` is its parent, if that is given.
     ``application`` owns the schedules of the registry; None declares none. It keeps the

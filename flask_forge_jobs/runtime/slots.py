@@ -210,7 +210,7 @@ class SlotThreads:
     """Threads that start when they are first needed.
 
     Args:
-        slots: What bounds their number.
+        slots: The bound of their number.
         work: The function of each thread.
     """
 

@@ -1,4 +1,4 @@
-"""A worker: what it is made of, how it starts, and in which order it stops.
+"""A worker: its parts, its start, and the order in which it stops.
 
 The dispatcher's thread claims jobs and writes outcomes; slot threads run jobs; they
 meet in the handover. Services renew the lease and do everything else.
@@ -55,7 +55,7 @@ _HURRY_LOOK_S = 0.1
 
 
 class Parts:
-    """What a worker is made of."""
+    """The parts of a worker."""
 
     def __init__(self, plan: RuntimePlan, worker_id: str) -> None:
         storage, clock, options = plan.storage, plan.clock, plan.worker
@@ -208,7 +208,7 @@ class RuntimeHandle:
         return self._parts.lease.is_outdated
 
     def has_work(self) -> bool:
-        """Tell whether one of its jobs runs, or a job in its queues could start now.
+        """Return whether one of its jobs runs, or a job in its queues could start now.
 
         Raises:
             StorageError: The database could not be read.

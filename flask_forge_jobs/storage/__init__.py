@@ -1,1 +1,1 @@
-"""What must survive a crash: the stores, the two databases below them, and the SQL."""
+"""The stores, the two databases below them, and the SQL."""

@@ -52,7 +52,7 @@ _SQLITE_REFERENCES = (
 # Leaves out objects that belong to an extension or a table. Ours have the prefix and
 # are in the schema that the stores use.
 _POSTGRES_OBJECTS = """
-WITH found (class, id, kind, namespace, name, address) AS (
+WITH objects (class, id, kind, namespace, name, address) AS (
     SELECT 'pg_class'::regclass, oid, 'TABLE', relnamespace, relname, NULL
     FROM pg_class WHERE relkind IN ('r', 'p')
     UNION ALL
@@ -77,11 +77,11 @@ WITH found (class, id, kind, namespace, name, address) AS (
 )
 SELECT kind, name, COALESCE(address, format('%I.%I', nspname, name)),
     starts_with(name, 'forge_') AND namespace = (SELECT namespace FROM home)
-FROM found JOIN pg_namespace AS n ON n.oid = namespace
+FROM objects JOIN pg_namespace AS n ON n.oid = namespace
 WHERE nspname <> 'information_schema' AND NOT starts_with(nspname, 'pg_')
 AND NOT EXISTS (
     SELECT 1 FROM pg_depend
-    WHERE classid = found.class AND objid = found.id AND deptype IN ('e', 'a', 'i')
+    WHERE classid = objects.class AND objid = objects.id AND deptype IN ('e', 'a', 'i')
 )
 ORDER BY name
 """
@@ -185,7 +185,7 @@ def _cursor(settings: DatabaseSettings, connection: Connection) -> Iterator[Curs
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a database holds.
+    """The contents of a database.
 
     Args:
         tables: Our tables.
@@ -199,7 +199,7 @@ class Contents:
 
 
 def contents(settings: DatabaseSettings) -> Contents | None:
-    """Return what a database holds, or None if it does not exist."""
+    """Return the contents of a database, or None if it does not exist."""
     if settings.backend == "sqlite":
         with _file(settings) as file:
             return None if file is None else _contents_of_file(file)

@@ -106,17 +106,17 @@ class AttentionReader:
         rows = encode_rows(
             {"queue_name": each.queue_name, "kind": each.kind} for each in kinds
         )
-        found = self._database.read_one("common_errors", rows=rows)
+        errors = self._database.read_one("common_errors", rows=rows)
         # The last one of equal names is the most common.
         return {
             (queue_name, kind): error
-            for queue_name, kind, error, _ in sorted(found, key=itemgetter(3, 2))
+            for queue_name, kind, error, _ in sorted(errors, key=itemgetter(3, 2))
         }
 
     def _write_locked_s(self, workers: Sequence[WorkerFacts]) -> float | None:
         """Return for how long nobody could write to a SQLite file, if it is locked.
 
-        Asks only if no worker has beaten for a while, as a dead one cannot either.
+        Reads only if no worker has beaten for a while, as a dead worker cannot either.
         """
         silent_s = min((worker.silent_s for worker in workers), default=0.0)
         if self._database.backend != "sqlite" or silent_s < SILENCE_S:
@@ -354,7 +354,7 @@ def _limit(row: Row, now_us: int) -> LimitFacts:
 
 def _answer_times(rows: Sequence[Row]) -> list[AnswerTimes]:
     """Return the percentiles of calls whose usual ones are known, too."""
-    found = []
+    times = []
     for place, calls in enumerate(("reads", "writes"), start=1):
         now, usual = (
             [
@@ -366,5 +366,5 @@ def _answer_times(rows: Sequence[Row]) -> list[AnswerTimes]:
         )
         if now and len(usual) >= _USUAL_SAMPLES:
             seconds = (median(each) / SECOND_US for each in (now, usual))
-            found.append(AnswerTimes(calls, *seconds))
-    return found
+            times.append(AnswerTimes(calls, *seconds))
+    return times

@@ -61,7 +61,7 @@ class StorageInfo:
 
 @dataclass(frozen=True, slots=True)
 class OpenSnapshot:
-    """The oldest open transaction of a database, which holds up its clean-up.
+    """The oldest open transaction of a database, which delays its clean-up.
 
     Args:
         age_s: Seconds since it began.
@@ -233,7 +233,7 @@ class Storage:
         self.database.open()
 
     def takes_writes(self) -> bool:
-        """Return what :meth:`Database.takes_writes` does."""
+        """Return the result of :meth:`Database.takes_writes`."""
         return self.database.takes_writes()
 
     def oldest_snapshot(self) -> OpenSnapshot | None:

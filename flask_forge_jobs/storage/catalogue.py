@@ -1,7 +1,8 @@
 """Loads the SQL: a dialect's statements replace the common ones of the same name.
 
 A file holds statements under ``-- name:`` lines and is valid SQL in any editor.
-Parameters are written ``:name``. Markers stand for what differs between the dialects:
+Parameters are written ``:name``. Markers stand for the differences between the
+dialects:
 
 ``/* skip_locked */``, ``/* for_update */`` and the like
     A row lock on PostgreSQL; nothing on SQLite, which has one writer at a time.

@@ -40,12 +40,13 @@ NEW_JOB = {
     "schedule_name": "text",
     "carried": "text",
 }
-# What the inserts compute; the others are copied from the fields of the same names.
+# Values that the inserts compute; the others are copied from the fields of the same
+# names.
 _MADE = ("id", "queue_name", "dedupe_key", "enqueued_at", "scheduled_at", "deferred")
 _COPIED = tuple(name for name in NEW_JOB if name not in (*_MADE, "run_at"))
 _GIVEN = ("id", "queue_name", "dedupe_key", "run_at", *_COPIED)
 _copied = attrgetter(*_COPIED)
-# A bulk insert leaves out what its jobs lack: each column of a row costs time.
+# A bulk insert leaves out columns without values: each column of a row costs time.
 _APPENDED = tuple(name for name in _COPIED if name != "schedule_name")
 _appended = attrgetter(*_APPENDED)
 

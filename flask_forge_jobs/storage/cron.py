@@ -184,8 +184,8 @@ class CronStorage:
         Any number of processes may call this at once: each instant of a schedule gets
         one job. A schedule that cannot fire keeps the reason as its last error and
         stays due; only a wrong expression disables it. The others fire all the same.
-        What a :class:`.StorageError` interrupts stays due. ``overdue_s`` limits it to
-        schedules that have been due for that many seconds. ``router`` and
+        Firings that a :class:`.StorageError` interrupts stay due. ``overdue_s`` limits
+        it to schedules that have been due for that many seconds. ``router`` and
         ``attempts_of`` tell the queue and the attempts of a kind whose schedule names
         none.
         """
@@ -221,7 +221,7 @@ class CronStorage:
     def _page(
         self, transaction: Transaction, job_of: _JobOf, overdue_s: float, after: str
     ) -> tuple[FiringReport, _Made, str | None]:
-        """Return what one transaction did, and its last schedule if others are left."""
+        """Return the report of one transaction; its last schedule if others remain."""
         overdue_us = int(overdue_s * SECOND_US)
         rows = transaction.all(
             "due_schedules", overdue_us=overdue_us, after=after, limit=SCHEDULES
@@ -282,7 +282,7 @@ class _ScheduleSync:
         self._refused: list[tuple[str, str]] = []
 
     def run(self, definitions: Sequence[ScheduleDefinition]) -> DeclarationReport:
-        """Add, change and remove schedules; return what was done."""
+        """Add, change and remove schedules; return the changes."""
         declared = {each.name: each for each in definitions}
         rows = self._transaction.all("declared_names", declared_by=self._application)
         # In one order, those to be removed too: another process may have older code.

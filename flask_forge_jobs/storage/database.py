@@ -106,7 +106,7 @@ class Listener(Protocol):
 
 
 class Executor(Protocol):
-    """What a store needs of its database."""
+    """The interface of a database for stores."""
 
     backend: str
     """``sqlite`` or ``postgres``."""
@@ -178,7 +178,7 @@ class Executor(Protocol):
 
 
 class Database(Executor, Protocol):
-    """What a dialect implements."""
+    """The methods that a dialect implements."""
 
     known_version: int
     """The newest schema version that this code knows."""
@@ -237,7 +237,7 @@ class Database(Executor, Protocol):
         """Return the size of the write-ahead log beside the file; 0 without a file."""
 
     def close(self) -> None:
-        """Close what this process opened."""
+        """Close the connections of this process."""
 
 
 def encode_rows(rows: Iterable[Mapping[str, Parameter]]) -> str:
@@ -251,7 +251,7 @@ def encode_names(column: str, values: Iterable[str]) -> str:
 
 
 class _Deadline(threading.local):
-    """What :func:`within` says to a thread."""
+    """The state of :func:`within` in a thread."""
 
     ends_at: float | None = None
 
@@ -308,7 +308,7 @@ class TransientError(Exception):
     """A fault after which the same unit of work may succeed.
 
     Args:
-        surfaced: What the caller gets if every retry fails.
+        surfaced: The caller's error if every retry fails.
         is_away: Whether the server does not answer or takes no writes.
     """
 
@@ -338,7 +338,8 @@ def run_with_retries(
                 unknown = fault.surfaced
             if delay_s is None:
                 raise (unknown or fault.surfaced) from fault.__cause__
-            # Debug only: while a server is away every call of every thread logs this.
+            # Debug only: while a server is unavailable every call of every thread logs
+            # this.
             logger.debug("storage fault, retrying in %s s: %s", delay_s, fault)
             wait(delay_s)
         except (StorageUnavailableError, StorageBusyError) as error:

@@ -45,8 +45,8 @@ PERIOD_S = 2.0
 IDLE_S = 30.0
 # How long close() waits for the last write.
 LAST_WRITE_S = 2.0
-# Most buckets, of about a kilobyte each, to hold while the database is away; beyond it
-# the oldest of the finest level are dropped.
+# Most buckets, of about a kilobyte each, to hold while the database is unavailable;
+# beyond it the oldest of the finest level are dropped.
 MAX_HELD = 20_000
 
 
@@ -361,7 +361,7 @@ class Flusher(PerProcess):
     def _may_end(self) -> bool:
         """Return whether the thread may end after close()."""
         with self._lock:
-            # close() does not wait for a database that is away.
+            # close() does not wait for an unavailable database.
             if self._is_failing or not self._work.is_set():
                 self._thread = None
                 return True

@@ -144,7 +144,7 @@ class RateLimits:
     def declare(self, definition: RateLimitDefinition) -> bool:
         """Create a bucket as the code says, or change it if the code has changed.
 
-        Otherwise, what an operator has changed stays. Returns whether the bucket was
+        Otherwise, an operator's changes stay. Returns whether the bucket was
         created or changed.
 
         Raises:

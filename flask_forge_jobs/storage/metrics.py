@@ -182,7 +182,7 @@ class MetricStore:
         now_us: int,
         queue_names: Sequence[str] | None = None,
     ) -> dict[str, Tally]:
-        """Return what happened to each kind, by name; without waits and total times.
+        """Return the counts of each kind, by name; without waits and total times.
 
         The interval ends before ``end_us``; ``now_us`` decides which levels are still
         kept. Whole days are read as such, the rest in finer steps.

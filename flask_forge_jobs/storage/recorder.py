@@ -1,4 +1,4 @@
-"""Counts in memory what this process does to jobs, and times the storage.
+"""Counts the jobs of this process in memory, and times the storage.
 
 Every process that enqueues or runs jobs has a :class:`Recorder`; the flusher stores its
 figures.
@@ -191,7 +191,7 @@ class Recorder(PerProcess):
             self.on_activity()
 
     def refused(self, queue_name: str, kind: str) -> None:
-        """Count a run that was told of the loss of its job before it ended."""
+        """Count a run that lost its job before it ended."""
         self._count(queue_name, kind, "refused")
 
     def rescued(self, queue_name: str, kind: str, ending: Ending | None) -> None:

@@ -51,7 +51,7 @@ class Refusals(PerProcess):
         self.stay_own()
 
     def _begin(self) -> None:
-        # A forked child must not store what its parent has counted.
+        # A forked child must not store its parent's counts.
         self._lock = threading.Lock()
         self._kinds: dict[_Kind, _Counted] = {}
         self._waiting: list[AuditRecord] = []

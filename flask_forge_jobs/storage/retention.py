@@ -73,7 +73,7 @@ class Retention:
         Sweeps one queue, or every registered queue and, with default periods, every
         other one that has jobs. A queue that fails does not stop the sweep of the
         others. ``is_over`` is called before each batch. ``gently`` takes smaller
-        batches and longer pauses, which others hardly notice but take far longer.
+        batches and longer pauses, which impose little load but take far longer.
 
         Raises:
             QueueNotFoundError: No queue has this name.
@@ -92,7 +92,7 @@ class Retention:
             self._leases.release(LEASE, holder)
 
     def expired(self, queue_name: str | None = None) -> CleanupReport:
-        """Return what :meth:`sweep` would delete now."""
+        """Return the jobs that :meth:`sweep` would delete now."""
         counts: Counter[JobStatus] = Counter()
         for period in self._periods(queue_name):
             counts[period[1]] += self._count(period)
@@ -143,7 +143,7 @@ class Retention:
         return _report(sweep.deleted, is_complete=True)
 
     def _sweep_one(self, period: RetentionPeriod, sweep: _Sweep) -> bool:
-        """Delete what is past one period; False when the sweep must stop early."""
+        """Delete jobs past one period; False when the sweep must stop early."""
         while sweep.room > 0:
             if not sweep.pace.rest(sweep.is_over):
                 return False

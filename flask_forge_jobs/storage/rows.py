@@ -81,7 +81,7 @@ def error_history_from_text(text: str | None) -> tuple[ErrorEntry, ...]:
 def _reader(
     model: type[M], /, **decoders: Callable[[Any], object]
 ) -> Callable[[Row], M]:
-    """Return what makes a model of a row: its fields, in their order.
+    """Return a function from a row to a model: its fields, in their order.
 
     ``decoders`` are of columns that are stored otherwise than as the field.
     """

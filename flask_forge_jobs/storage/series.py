@@ -33,7 +33,7 @@ class Names:
 
 
 class Series:
-    """Gives names to what a process counts."""
+    """Gives names to the counters of a process."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Reads the workers, lost ones included, with what they do and did."""
+"""Reads the workers, lost ones included, with their present and past jobs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class WorkerReader:
     def burden(
         self, worker_ids: Sequence[str], queue_names: Sequence[str] | None = None
     ) -> Burden:
-        """Return what workers do and did in some queues; None means all.
+        """Return the workers' present and past jobs in some queues; None means all.
 
         Of more than 5,000 runs the oldest are read, of more than 5,000 rescued jobs the
         newest.

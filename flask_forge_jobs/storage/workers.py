@@ -1,4 +1,4 @@
-"""The worker processes, what their slots do, and leases.
+"""The worker processes, the jobs of their slots, and leases.
 
 A lease is the exclusive right to some work for a while. It expires by the database's
 clock unless renewed, so a holder that dies blocks others no longer than that.
@@ -275,7 +275,7 @@ class Leases:
     def take(self, name: str, holder: str, lease_s: float) -> bool:
         """Take a lease for some seconds, or renew the holder's own.
 
-        Returns False while another holder has it. All who take a lease take it for the
+        Returns False while another holder has it. All holders take a lease for the
         same time.
         """
         return self._database.write(lambda tx: renewed(tx, name, holder, lease_s))

@@ -197,7 +197,7 @@ class TaskContext:
         Args:
             done: How much is done, in any unit.
             total: How much there is to do, in the same unit; None if unknown.
-            message: A text for people who wait.
+            message: A text for waiting users.
 
         Raises:
             CancelledError: The task should stop; do not catch it.

@@ -206,7 +206,7 @@ class Declarations:
             def send_report() -> None: ...
 
         A worker writes the schedule to the database when it starts, and deletes one
-        that is no longer in the code. What an operator changes stays until the code
+        that is no longer in the code. An operator's changes stay until the code
         changes the same value. The jobs have the task's queue and attempts, and
         priority 0.
 
@@ -217,7 +217,7 @@ class Declarations:
             timezone: IANA time zone of the expression; UTC by default.
             arguments: The arguments of the task, by name.
             dedupe: Skip a firing while the job of an earlier one is unfinished.
-            catch_up: What to do about firings that were missed by more than a minute:
+            catch_up: The rule for firings that were missed by more than a minute:
                 ``skip``, ``once`` (default) or ``all``.
             catch_up_limit: How many of the latest firings ``all`` makes up, 1 to 1000.
 
@@ -247,7 +247,7 @@ class Declarations:
         """Declare a token bucket that all processes share.
 
         A task takes tokens with :meth:`TaskContext.rate_limit`. A worker creates the
-        bucket when it starts. What an operator changes stays until the code changes.
+        bucket when it starts. An operator's changes stay until the code changes.
 
         Args:
             scope: 1 to 128 characters, without ``, / ? # %`` and control characters.

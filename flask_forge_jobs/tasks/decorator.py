@@ -67,7 +67,7 @@ _NOBODY: Mapping[Ending, FollowUpTask] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class TaskHome:
-    """What the tasks of one :class:`.ForgeJobs` share.
+    """The objects that the tasks of one :class:`.ForgeJobs` share.
 
     Args:
         router: Chooses the queues of tasks without one.

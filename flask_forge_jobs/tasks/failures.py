@@ -26,7 +26,7 @@ MAX_TRACEBACK_BYTES = 8192
 _LONGEST_LINE = 500
 _OURS = f"{Path(__file__).parents[1]}{os.sep}"
 _STANDARD = Path(traceback.__file__).parent
-# What runs a task, and what is between us and a coroutine.
+# The code that runs a task, and between this package and a coroutine.
 _ABOVE = (_OURS, *(f"{_STANDARD / name}{os.sep}" for name in ("asyncio", "concurrent")))
 mask_known: Mask = KNOWN.text
 

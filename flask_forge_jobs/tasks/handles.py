@@ -44,7 +44,7 @@ class JobHandle:
 
     Each attribute reads the job's row until the job has ended; then the row is kept,
     and
-    :meth:`refresh` reads it again. What the job was enqueued with needs no read.
+    :meth:`refresh` reads it again. Values from the enqueue need no read.
 
     Every attribute but ``id``, ``exists`` and ``is_deduped`` raises
     :class:`.JobNotFoundError` if the job is not stored or not committed yet, and

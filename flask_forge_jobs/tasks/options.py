@@ -38,7 +38,7 @@ class StoredOptions(TypedDict, total=False):
         dedupe_by_args: Use the kind and the arguments as dedupe key, so that no two
             unfinished jobs have the same arguments.
         dedupe_for: How long after its enqueue a finished job still holds the key.
-        replace: What a new job replaces in the pending job that holds the key:
+        replace: The fields that a new job replaces in the pending job with the key:
             ``payload``, ``run_at``, or both.
     """
 

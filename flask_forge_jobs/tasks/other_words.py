@@ -1,6 +1,6 @@
 """Words of RQ, Celery, Huey and Dramatiq, and ours in their place.
 
-A user who comes from another queue, or guesses, learns our word from the error. The
+A user of another queue, or one that guesses, reads our word in the error. The
 words cost nothing where they are not used: they are attributes of classes that raise.
 """
 

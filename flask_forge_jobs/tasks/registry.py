@@ -159,7 +159,7 @@ def place_of(task: object) -> str:
 
 
 def is_same(one: object, other: object) -> bool:
-    """Tell whether two tasks are of one function, which may be defined repeatedly.
+    """Return whether two tasks are of one function, which may be defined repeatedly.
 
     A reloaded module or a second call of an application factory defines a new function
     at the same place. Functions at different places are different, also if one

@@ -80,7 +80,7 @@ def missing_text(
     return "\n".join(lines)
 
 
-def unwanted_text(match: JobMatch, jobs: Sequence[Job]) -> str:
+def unexpected_text(match: JobMatch, jobs: Sequence[Job]) -> str:
     """Return the message when jobs match that should not."""
     lines = [f"jobs were enqueued for: {match}"]
     lines += [f"  {shown(job)}" for job in jobs[:MAX_SHOWN]]

@@ -22,7 +22,7 @@ from flask_forge_jobs.state import EXTENSION_NAME, state_of
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.registry import attempts_of_kind
-from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unwanted_text
+from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unexpected_text
 from flask_forge_jobs.testing.clock import FrozenClock
 from flask_forge_jobs.testing.outcomes import RanJob
 
@@ -320,7 +320,7 @@ class JobsKit:
         match = JobMatch(_kind_of(task), _named(task, args), queue, at)
         matches = [job for job in self.enqueued(task) if not match.differences(job)]
         if matches:
-            raise AssertionError(unwanted_text(match, matches))
+            raise AssertionError(unexpected_text(match, matches))
 
 
 def _kind_of(task: Task[..., Any] | str) -> str:

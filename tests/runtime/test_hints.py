@@ -25,7 +25,7 @@ def hints(
     return Hints(
         storage,
         settings,
-        are_wanted=lambda: testing or debug,
+        are_enabled=lambda: testing or debug,
         is_testing=lambda: testing,
         known_kinds=lambda: known,
     )

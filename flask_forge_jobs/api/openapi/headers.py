@@ -96,7 +96,7 @@ def given(route: Route) -> tuple[str, ...]:
 
 
 def is_compared(route: Route) -> bool:
-    """Tell whether a route answers 304 to a matching ``If-None-Match``."""
+    """Return whether a route answers 304 to a matching ``If-None-Match``."""
     return route.method == "GET" and route.is_compared
 
 

@@ -105,7 +105,7 @@ class RequestConverter(OpenAPIConverter):
         return dict(super().fields2jsonschema(named, **kwargs))
 
     def schema2jsonschema(self, schema: type[Schema] | Schema) -> JsonSchema:
-        """Describe ignored unknown keys as what the JSON parser accepts."""
+        """Describe ignored unknown keys by the values that the JSON parser accepts."""
         described: JsonSchema = super().schema2jsonschema(schema)
         if "additionalProperties" not in described:
             described["propertyNames"] = {"pattern": WITHOUT_NUL}

@@ -1,4 +1,4 @@
-"""What needs attention, on the wire."""
+"""The attention report, on the wire."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ MAX_WORKERS = whole(*MAX_WORKERS_RANGE)
 RETENTION_DAYS = whole(*RETENTION_DAYS_RANGE)
 MAX_PENDING = whole(*MAX_PENDING_RANGE)
 BACKOFF_SECONDS = whole(*BACKOFF_SECONDS_RANGE)
-# What str.strip() removes; \s covers less in JSON Schema.
+# The characters that str.strip() removes; \s covers less in JSON Schema.
 _BLANK = (
     r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f"
     r"\u205f\u3000"

@@ -99,8 +99,8 @@ class V1Schema(WireSchema):
 class StrictField(Field[T]):
     """Base of our fields: :meth:`read` converts from the wire, :meth:`write` to it."""
 
-    # The JSON Schema of what read() accepts. Bounds that a handler checks are in the
-    # field's metadata.
+    # The JSON Schema of the values that read() accepts. Bounds that a handler checks
+    # are in the field's metadata.
     shape: Mapping[str, Any]
     default_error_messages = {  # noqa: RUF012  # marshmallow's way
         "required": "is required",

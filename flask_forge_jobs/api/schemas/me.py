@@ -15,7 +15,7 @@ class AllowedRouteSchema(V1Schema):
 
 
 class CallerSchema(V1Schema):
-    """The caller, and what it may do here."""
+    """The caller and its rights."""
 
     name = Text()
     roles = List(Text())

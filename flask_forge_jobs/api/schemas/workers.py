@@ -39,7 +39,7 @@ class SlotRunSchema(V1Schema):
 
 
 class RescuedJobSchema(V1Schema):
-    """A job that ran when its worker was lost, and what became of it."""
+    """A job that ran when its worker was lost, and its state now."""
 
     job_id = Text()
     queue_name = Text()
@@ -51,7 +51,7 @@ class RescuedJobSchema(V1Schema):
 
 
 class WorkerUseSchema(V1Schema):
-    """What a worker used in a minute."""
+    """CPU, memory and disk of a worker in a minute."""
 
     sampled_at = Instant()
     cpu_pct = Fraction()

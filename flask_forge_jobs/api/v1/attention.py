@@ -1,4 +1,4 @@
-"""What needs attention."""
+"""The attention report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask_forge_jobs.auth.permissions import Permission
 
 
 def show(api: Api) -> Response:
-    """Return what needs attention, at most a second old."""
+    """Return the attention report, at most a second old."""
     return api.answer(api.attention.report(api.storage, api.scope.queues))
 
 

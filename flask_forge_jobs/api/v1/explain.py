@@ -14,7 +14,7 @@ _SENTENCE = SentenceSchema()
 
 
 def explain_job(api: Api, job_id: str) -> Response:
-    """Explain why a job does not run, what it does, or how it ended."""
+    """Explain why a job waits, where it runs, or how it ended."""
     return api.answer(explain.explain_job(api.storage, job_id, api.scope.queues))
 
 

@@ -1,4 +1,4 @@
-"""The caller: who it is for this service, and what it may do."""
+"""The caller: its identity for this service, and its rights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flask_forge_jobs.auth.permissions import Permission, Principal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller, and what it may do here; ``queues`` of None are all."""
+    """A caller and its rights; ``queues`` of None are all."""
 
     name: str
     roles: Sequence[str]

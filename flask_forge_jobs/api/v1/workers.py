@@ -1,4 +1,4 @@
-"""Workers, with what their slots run."""
+"""Workers, with the jobs of their slots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATH = "/v1/workers"
 
 
 def list_workers(api: Api) -> Response:
-    """Return the workers, lost ones for an hour, with what their slots run."""
+    """Return the workers, lost ones for an hour, with the jobs of their slots."""
     query = api.query()
     if query["queue"] is not None:
         api.scope.require(query["queue"])
@@ -29,7 +29,7 @@ def list_workers(api: Api) -> Response:
 
 
 def get(api: Api, worker_id: str) -> Response:
-    """Return one worker with what its slots run."""
+    """Return one worker with the jobs of its slots."""
     return api.answer(workers.get_worker(api.storage, worker_id, api.scope.names()))
 
 

@@ -69,7 +69,7 @@ def _hazards(storage: Storage) -> Sequence[str]:
 
 
 class Attention(PerProcess):
-    """What needs attention in one storage, as each caller may know it."""
+    """The attention report of one storage, for the rights of each caller."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -83,7 +83,7 @@ class Attention(PerProcess):
         self._hazards: Sequence[str] | None = None
 
     def report(self, storage: Storage, queues: Collection[str] | None = None) -> Report:
-        """Return what needs attention.
+        """Return the attention report.
 
         Callers at the same time wait for one read of the facts, which are at most a
         second old. The storage is always the same one.

@@ -15,7 +15,7 @@ MIN_FAILURES = 5
 
 
 def usual(kind: KindFacts) -> Failures:
-    """Return what to compare with: the day, or a kind without one its hour before.
+    """Return the period to compare with: the day, or without one the hour before.
 
     The day decides even if the kind failed in the hour before, too. Otherwise a fault
     would be usual an hour after its begin.

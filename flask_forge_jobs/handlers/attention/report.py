@@ -1,4 +1,4 @@
-"""What is said, in which order, and what proves that nothing needs anybody."""
+"""The sentences of the report in their order, or the proof that none is needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RULES: Sequence[Callable[[Facts], Iterable[Need]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What needs attention: sentences in the order of their rules, then of their jobs.
+    """The report: sentences in the order of their rules, then of their jobs.
 
     ``summary`` says whether anything does, with the numbers that prove it. ``left_out``
     counts sentences after the first 20.
@@ -56,7 +56,7 @@ class Report:
 
 
 def report(facts: Facts) -> Report:
-    """Return what needs attention in these facts."""
+    """Return the report of these facts."""
     sentences = [sentence for rule in RULES for sentence in _in_order(rule(facts))]
     shown = sentences[:MAX_SENTENCES]
     return Report(

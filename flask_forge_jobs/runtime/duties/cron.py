@@ -23,7 +23,7 @@ logger = get_logger(__name__)
 
 LONGEST_PAUSE_S = 5.0
 SHORTEST_PAUSE_S = 0.5
-# Any process fires what has been due for this long.
+# Any process fires schedules that have been due for this long.
 LEADERS_TURN_S = 2.0
 
 
@@ -68,7 +68,7 @@ class Scheduler(Duty):
         self._next_pause_s = LONGEST_PAUSE_S
 
     def tick(self) -> None:
-        """Fire what is due, or, if another process leads, what is overdue."""
+        """Fire due schedules or, if another process leads, overdue ones."""
         is_leader = self._leader.is_leader
         patience_s = 0.0 if is_leader else LEADERS_TURN_S
         ahead = self._cron.ahead()

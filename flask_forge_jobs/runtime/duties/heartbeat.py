@@ -35,12 +35,12 @@ class Heartbeat(Duty):
     """Renews this process, its slots and its jobs.
 
     Args:
-        lease: What it renews.
+        lease: The lease that it renews.
         renewal: Renews the jobs.
         registration: Shows the worker.
         handover: Gives back jobs that waited while the lease had run out.
         database: Whose schema it checks.
-        on_return: Called when the database was away and has been reached again.
+        on_return: Called when an unavailable database answers again.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Heartbeat(Duty):
         self._lease.is_outdated = True
 
     def _tick(self, now: float, began: float) -> bool:
-        """Do what is due; return whether the database was asked."""
+        """Do the due work; return whether it called the database."""
         is_due = self._beat.is_due(now) or not self._lease.is_fresh
         has_asked = self._renewal.renew(now, is_due=is_due)
         # Renew jobs before reporting the worker alive.

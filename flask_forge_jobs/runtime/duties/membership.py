@@ -1,7 +1,7 @@
 """Membership: which worker processes live, as seen by one of them.
 
-A silent process counts as gone within seconds, long before its jobs are rescued,
-because giving its slots to others too early does no harm.
+A process without a heartbeat counts as gone within seconds, long before its jobs are
+rescued, because giving its slots to others too early does no harm.
 """
 
 from __future__ import annotations

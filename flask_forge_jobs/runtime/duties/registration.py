@@ -1,4 +1,4 @@
-"""Registration: what the registry of workers shows of this one."""
+"""Registration: the entry of this worker in the registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flask_forge_jobs.storage.workers import WorkerRegistry
 
 # How often this process shows itself; the others divide the slots among those they see.
 SHOW_PERIOD_S = 2.0
-REPORT_PERIOD_S = 2.0  # at most this often, it writes what the slots do
+REPORT_PERIOD_S = 2.0  # at most this often, it writes the slots' jobs
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Period:
 
 
 class _Process:
-    """What a worker says of its process; of its kinds only if they have changed."""
+    """A worker's report about its process; of its kinds only if they have changed."""
 
     def __init__(
         self, threads: int, clock: Clock, kinds: Callable[[], list[str]]
@@ -57,7 +57,7 @@ class _Process:
         self._shown_kinds: list[str] | None = None
 
     def now(self) -> WorkerProcess:
-        """Return what to show now."""
+        """Return the report of this moment."""
         self._kinds = self._kinds_now()
         has_changed = self._kinds != self._shown_kinds
         return replace(
@@ -97,7 +97,7 @@ class Registration:
         self._reported: list[SlotReport] = []
 
     def show(self, now: float, *, is_due: bool) -> bool:
-        """Write what has changed, or all if that is due; return whether it wrote."""
+        """Write changes, or everything if that is due; return whether it wrote."""
         who = self._worker
         report = self._handover.slot_reports(who[0])
         has_changed = report != self._reported

@@ -41,7 +41,7 @@ class Renewal:
         self._unwritten: dict[RunId, str] = {}  # progress
 
     def renew(self, now: float, *, is_due: bool) -> bool:
-        """Renew the jobs if that is due, and do what has to be done in between.
+        """Renew the jobs if that is due, and do the work in between.
 
         Returns:
             Whether the database was asked.

@@ -17,7 +17,7 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.samples import SampleStore
 
 SAMPLE_PERIOD_S = 60.0
-_MAX_HELD = 1000  # buckets kept while the database is away
+_MAX_HELD = 1000  # buckets kept while the database is unavailable
 
 
 class ResourceMeter:
@@ -34,7 +34,7 @@ class ResourceMeter:
         self._disk = self._disk_bytes()
 
     def use(self) -> ResourceUse:
-        """Return what was used since the last call."""
+        """Return CPU time and disk traffic since the last call."""
         before, self._disk = self._disk, self._disk_bytes()
         return ResourceUse(
             cpu_pct=self._process.cpu_percent() / self._cores,
@@ -59,7 +59,7 @@ class ResourceMeter:
 
 
 class Sampler(Duty):
-    """Stores, once a minute, what this process used and the database's health."""
+    """Stores once a minute the use of this process and the database's health."""
 
     def __init__(
         self,

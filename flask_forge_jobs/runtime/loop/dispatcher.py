@@ -28,7 +28,7 @@ class Dispatcher:
     """Keeps the slots fed and the outcomes written, round by round.
 
     Args:
-        rounds: What one round does.
+        rounds: The steps of one round.
         writer: Has the outcomes to write.
         inbox: The wake-ups. Any thread, and any handler of a signal, may add one.
         clock: Source of time.

@@ -102,7 +102,7 @@ class Rounds:
         return self._schedule.queue_names
 
     def hear(self, queue_name: str | None) -> None:
-        """Take a wake-up for a queue, or for all by one who reached the database."""
+        """Take a wake-up for a queue, or for all after a call reached the database."""
         if queue_name is None:
             self.rest.end()
         self._schedule.notify(queue_name)
@@ -213,7 +213,7 @@ class Rounds:
     def _learn_next_due(self, now: float) -> None:
         names = self._schedule.to_ask(now) if self._lease.is_claiming else set()
         if not names and self.rest.is_failing:
-            # Nobody knows that the storage works again unless it is asked.
+            # Only a call shows that the storage works again.
             names = set(self._schedule.queue_names)
         if not names:
             return

@@ -59,20 +59,20 @@ TaskScope = Callable[[], AbstractContextManager[object]]
 
 
 class Observer:
-    """Hears of jobs and workers; this one does nothing, and is the base of others."""
+    """Observes jobs and workers; this one does nothing, and is the base of others."""
 
     def run(self, task: Runnable, context: TaskContext, job: ClaimedJob) -> Outcome:
         """Run a task and return its outcome."""
         return task.run(context, job.payload)
 
     def enqueued(self, results: Sequence[EnqueueResult]) -> None:
-        """Hear that jobs are stored."""
+        """Called once jobs are stored."""
 
     def worker_started(self, worker_id: str, queues: Sequence[str]) -> None:
-        """Hear that a worker has started."""
+        """Called when a worker has started."""
 
     def worker_stopped(self, worker_id: str, queues: Sequence[str]) -> None:
-        """Hear that a worker has shut down cleanly."""
+        """Called when a worker has shut down cleanly."""
 
 
 NOBODY = Observer()
@@ -139,7 +139,7 @@ def keep_progress(execution: Execution, text: str, at_us: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnvironment:
-    """What all runs of a worker have in common."""
+    """The objects that all runs of a worker share."""
 
     worker_id: str
     clock: Clock
@@ -263,7 +263,7 @@ class Runner:
                 execution.concurrency_key = key
                 return None
         except InvalidInputError:
-            return None  # the task reports what is wrong with the payload
+            return None  # the task reports the fault of the payload
         except StorageError as error:
             logger.warning(
                 "job %s waits, because its limit could not be read: %s", job.id, error

@@ -34,7 +34,7 @@ logger = get_logger(__name__)
 
 CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
 START_LIMIT_S = 60.0  # to load the application
-MAX_STARTS = 2  # for one run, if a process is told to end while it loads
+MAX_STARTS = 2  # for one run, if a process gets a signal to end while it loads
 KILL_SLACK_S = 5.0  # beyond the grace, to reap a killed process
 FAREWELL_S = 1.0  # for the last writes of an idle process when the worker stops
 
@@ -134,7 +134,7 @@ class TaskProcess:
                 self.is_ready = True
                 return True
             if message.get("id") != context.job_id:
-                continue  # from what an earlier task left running
+                continue  # from threads that an earlier task left
             if "outcome" in message:
                 self._outcome = messages.outcome_of(message)
                 return True
@@ -175,7 +175,7 @@ class TaskProcesses:
         self._is_closed = False
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
-        """Run a job in a process; never raise for what happens there."""
+        """Run a job in a process; never raise for a failure there."""
         process = self._take_ready(context)
         if isinstance(process, Failed):
             return process

@@ -69,7 +69,7 @@ def _least_level(logger: logging.Logger) -> int:
     return level
 
 
-def _is_wanted(run: LoggedRun, logger: logging.Logger, level: int) -> bool:
+def _is_kept(run: LoggedRun, logger: logging.Logger, level: int) -> bool:
     return level >= run[1].level and level >= _least_level(logger)
 
 
@@ -81,7 +81,7 @@ def _enabled_in_runs(original: Call) -> Call:
         run = running.get()
         if run is None or self.disabled or self.manager.disable >= level:
             return False
-        if not _is_wanted(run, self, level):
+        if not _is_kept(run, self, level):
             return False
         reports = run[0].reports
         log = None if reports is None else reports.log
@@ -105,7 +105,7 @@ def _keeping_records(original: Call) -> Call:
         # What formatting and handlers log themselves is not of the task.
         token = running.set(None)
         try:
-            if _is_wanted(run, self, record.levelno):
+            if _is_kept(run, self, record.levelno):
                 log_of(run).add_record(record)
             if self.isEnabledFor(record.levelno):
                 original(self, record)
@@ -128,7 +128,7 @@ def _starting_within(original: Call) -> Call:
 
 
 def _is_of_task(thread: threading.Thread) -> bool:
-    """Tell whether a thread works for the run that starts it.
+    """Return whether a thread works for the run that starts it.
 
     A thread of a pool works for whoever submits.
     """
@@ -235,7 +235,7 @@ class _Hooks:
         self._print_patches: list[_Patch] = []
 
     def _after_in_child(self) -> None:
-        """Keep no lines in a child, which has nobody to write them."""
+        """Keep no lines in a child, which has no writer for them."""
         self._undo([*self._print_patches, *self._patches])
         self._begin()
 

@@ -113,7 +113,7 @@ class OutcomeMapper:
     def _complete(
         self, update: JobUpdate, execution: Execution, outcome: Outcome
     ) -> JobUpdate:
-        """Add what follows the run and how long it took, and log it."""
+        """Add follow-ups and times of the run, and log it."""
         job = execution.job
         update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
@@ -166,7 +166,7 @@ class OutcomeMapper:
         logger.error("cannot store the outcome of job %s: %s", update.job.id, trace)
 
     def replacements(self, update: JobUpdate) -> list[JobUpdate]:
-        """Return what to write instead of an outcome that the database refuses.
+        """Return the updates that replace an outcome which the database refuses.
 
         Empty if the replacement was refused, too: the heartbeat then finds that the run
         is unknown here and gives the job back.

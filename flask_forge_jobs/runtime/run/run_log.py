@@ -180,7 +180,7 @@ class RunLog:
     def last(self) -> LogChunk | None:
         """End the log; return the lines that are not known to be stored.
 
-        If lines were left out, the last one says how many.
+        If lines were left out, the last line has their number.
         """
         self.end()
         with self._lock:

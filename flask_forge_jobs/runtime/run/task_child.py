@@ -194,7 +194,7 @@ class _TaskServer:
                 for line in lines:
                     self._hear(messages.decode(line))
         finally:
-            # The worker is gone or sends nonsense.
+            # The worker has ended or sends invalid messages.
             os.killpg(0, signal.SIGKILL)
 
     def _hear(self, message: dict[str, object]) -> None:

@@ -54,7 +54,7 @@ class EventsPage:
 
 
 class JobActivity:
-    """Reads what happened to jobs; writes nothing."""
+    """Reads events of jobs; writes nothing."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database

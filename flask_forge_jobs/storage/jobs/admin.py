@@ -1,4 +1,4 @@
-"""JobAdmin: what an operator does to jobs. Delete, cancel, retry, run now, reschedule.
+"""JobAdmin: an operator's changes of jobs. Delete, cancel, retry, run now, reschedule.
 
 A running job is never removed or handed out again; it is asked to stop. Bulk actions
 run in small transactions, so that writers get through between them.
@@ -55,7 +55,7 @@ class _Effects:
     followed: list[tuple[str, str]] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Forget what a transaction did that is tried again."""
+        """Forget the changes of a transaction that is tried again."""
         self.cancelled.clear()
         self.followed.clear()
 
@@ -205,7 +205,7 @@ class JobAdmin:
         """Act on the named jobs; in one transaction unless their follow-ups are large.
 
         Args:
-            action: What to do.
+            action: The action.
             job_ids: At most one batch, each id once.
             status: Only jobs in this state; None means any.
             run_at: New start, for a reschedule; the past means now.
@@ -293,7 +293,7 @@ class JobAdmin:
         is visited once.
 
         Args:
-            action: What to do.
+            action: The action.
             job_filter: Which jobs.
             after: Start behind this job; None starts at the first.
             limit: Most jobs to look at.

@@ -1,6 +1,6 @@
 """Whether the queue of a new job has room for it.
 
-Limits of queues restrict only what producers add; retries, requeued jobs and jobs of
+Limits of queues restrict only jobs of producers; retries, requeued jobs and jobs of
 schedules always come in.
 """
 

@@ -1,4 +1,4 @@
-"""What an operator's actions do to the rows, within one transaction.
+"""The effect of an operator's actions on the rows, within one transaction.
 
 Every function takes ids and returns those it changed. Rows are locked in the order of
 their ids, so that bulk actions cannot deadlock, and each write repeats the state it

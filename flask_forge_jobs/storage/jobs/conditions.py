@@ -33,7 +33,7 @@ class Conditions:
 
     @property
     def scheduled_only(self) -> bool:
-        """Whether the filter asks for all scheduled jobs and nothing else."""
+        """Whether the filter means all scheduled jobs and no others."""
         return (
             self._job_filter.scheduled
             and not self._job_filter.statuses
@@ -101,7 +101,7 @@ class Conditions:
         }
 
     def of_counts(self) -> dict[str, Parameter]:
-        """Return those of the fragment ``wanted_counts``."""
+        """Return those of the fragment ``filtered_counts``."""
         known = self.parameters()
         names = ("any_queue", "queues", "any_kind", "kinds")
         chosen = {name: known[name] for name in names}

@@ -1,7 +1,7 @@
 """Tells waiting callers that a job has ended.
 
 A waiter sends the job's id to every worker. A worker remembers it for a while and
-announces the end once it is stored; jobs that nobody asks for cost nothing. Polling, at
+announces the end once it is stored; jobs without a waiter cost nothing. Polling, at
 least once a second, finds the end when a message is lost. Both messages travel as
 wake-ups; queue names cannot begin with their first characters.
 """

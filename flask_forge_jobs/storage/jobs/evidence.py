@@ -1,4 +1,4 @@
-"""EvidenceStore: reads what explains a job or a queue, in two round trips."""
+"""EvidenceStore: reads the evidence of a job or a queue, in two round trips."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NO_JOB: dict[str, Parameter] = {
 
 
 class EvidenceStore:
-    """Reads what surrounds a job or a queue."""
+    """Reads the evidence of a job or a queue."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
@@ -73,7 +73,7 @@ class EvidenceStore:
         return queue_from_row(tuple(settings)), counts, optional_from_micros(due_us)
 
     def around_job(self, job: JobFacts, queues: Collection[str] | None) -> Evidence:
-        """Return what surrounds a job; ``queues`` are the caller's, None means all."""
+        """Return the evidence of a job; ``queues`` are the caller's, None means all."""
         return self._evidence(
             job.queue_name,
             queues,
@@ -91,7 +91,7 @@ class EvidenceStore:
         )
 
     def around_queue(self, name: str) -> Evidence:
-        """Return what surrounds a queue."""
+        """Return the evidence of a queue."""
         return self._evidence(name, None, _NO_JOB | {"is_waiting": True})
 
     def _evidence(
@@ -118,29 +118,29 @@ class EvidenceStore:
 
 def _evidence_of(sorts: defaultdict[str, list[Row]]) -> Evidence:
     now_us = sorts["now"][0][5]
-    found = Evidence(from_micros(now_us))
+    evidence = Evidence(from_micros(now_us))
     for row in sorts["schema"]:
-        found.schema_version, found.oldest_reader = row[5:7]
-    found.workers = [
+        evidence.schema_version, evidence.oldest_reader = row[5:7]
+    evidence.workers = [
         _worker(row, is_live=sort == "live")
         for sort in ("live", "gone")
         for row in sorts[sort]
     ]
-    found.running = [_named(row) for row in sorts["running"]]
-    found.holders = [_named(row) for row in sorts["holder"]]
+    evidence.running = [_named(row) for row in sorts["running"]]
+    evidence.holders = [_named(row) for row in sorts["holder"]]
     for row in sorts["key_holder"]:
-        found.key_holder = _named(row)
-    found.ahead = int(sorts["ahead"][0][5])
+        evidence.key_holder = _named(row)
+    evidence.ahead = int(sorts["ahead"][0][5])
     started, since_us = sorts["rate"][0][5:7]
-    found.started = started or 0
-    found.counted_since = optional_from_micros(since_us)
-    found.run_times = _merged([row[0] for row in sorts["run_times"]])
+    evidence.started = started or 0
+    evidence.counted_since = optional_from_micros(since_us)
+    evidence.run_times = _merged([row[0] for row in sorts["run_times"]])
     for scope, refill, tokens, _, _, capacity, refilled_at, *_ in sorts["rate_limit"]:
-        found.rate_limit = RateLimit(
+        evidence.rate_limit = RateLimit(
             scope, capacity, float(refill), float(tokens), refilled_at, now_us
         )
-    found.own_kinds = {row[0] for row in sorts["kind"]}
-    return found
+    evidence.own_kinds = {row[0] for row in sorts["kind"]}
+    return evidence
 
 
 def _worker(row: Sequence[Any], *, is_live: bool) -> KnownWorker:

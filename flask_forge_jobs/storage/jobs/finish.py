@@ -92,7 +92,7 @@ class RunFinisher:
         if any(map(_SIGNATURE, updates)):
             store_failures(transaction, failures_of(updates, finished))
         self._follow(updates, finished)
-        finished |= stored  # an earlier commit also stored what follows them
+        finished |= stored  # an earlier commit also stored their follow-ups
         for update, delay_s in throttled:
             if update.job.id in finished:
                 self._open_cooldown(update, delay_s)
@@ -183,7 +183,7 @@ class RunFinisher:
             self.followed = self._follow_ups.store(self._transaction, jobs)
 
     def _finish_rest(self, missing: Sequence[JobUpdate]) -> tuple[set[str], set[str]]:
-        """Handle what the fence held back; return the cancelled and the stored ids."""
+        """Handle refused outcomes; return the ids of cancelled and of stored jobs."""
         is_again = self._transaction.attempt > 0
         tried = [each for each in missing if is_again or each.was_tried]
         stopped = [e for e in missing if e.is_cancelled or e.status not in FINAL]
@@ -216,14 +216,16 @@ class RunFinisher:
             for each in updates
             if each.job.id in messages
         ]
-        found = _ids(self._transaction.all("finish_cancelled", rows=encode_rows(rows)))
+        cancelled = _ids(
+            self._transaction.all("finish_cancelled", rows=encode_rows(rows))
+        )
         for each in updates:
-            if each.job.id in found:
+            if each.job.id in cancelled:
                 each.cancel(messages[each.job.id])
-        return found
+        return cancelled
 
     def _stored_before(self, tried: Sequence[JobUpdate]) -> set[str]:
-        """Return what an earlier commit, whose answer was lost, has stored."""
+        """Return the ids that an earlier commit, whose answer was lost, has stored."""
         rows: list[dict[str, Parameter]] = []
         for each in tried:
             rows.append(_stored_row(each, each.status, each.error))
@@ -233,7 +235,7 @@ class RunFinisher:
 
 
 def _before_window(row: Row) -> QueueSettings:
-    """Return a queue as the throttle that opened its window found it.
+    """Return a queue as it was before the throttle that opened its window.
 
     What is throttled later within the window must not take the next, longer delay.
     """

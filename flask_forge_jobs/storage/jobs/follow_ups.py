@@ -1,4 +1,4 @@
-"""Stores what follows jobs that end without being done.
+"""Stores the follow-ups of jobs that end without being done.
 
 A worker that ends a run knows the task and its follow-up. A web process that cancels a
 job, or a reaper that gives it up, may not know the task, so each worker declares the
@@ -45,7 +45,7 @@ class FollowUpStore:
         self._max_queues = max_queues
 
     def declare(self, application: str, declared: Mapping[str, FollowUps]) -> None:
-        """Replace what an application has declared, a follow-up per kind and ending."""
+        """Replace an application's declarations, a follow-up per kind and ending."""
         rows = [
             (kind, ending.value, *follow_up)
             for kind, follow_ups in sorted(declared.items())
@@ -91,7 +91,7 @@ class FollowUpStore:
     def store_declared(
         self, transaction: Transaction, ids: Sequence[str], ending: Ending
     ) -> Made:
-        """Store what follows jobs that end in this transaction; see :meth:`store`."""
+        """Store follow-ups of jobs that end in this transaction; see :meth:`store`."""
         if not ids:
             return ()
         names = encode_names("job_id", ids)

@@ -51,7 +51,7 @@ def find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | 
 def find_many(
     transaction: Transaction, pairs: Sequence[NewPair]
 ) -> dict[str, EnqueueResult]:
-    """Return what :func:`find` returns for each new job, by its id."""
+    """Return the result of :func:`find` for each new job, by its id."""
     rows_by_id: dict[str, Row] = {}
     for start in range(0, len(pairs), BULK_ROWS):
         rows = encode_rows(
@@ -68,7 +68,7 @@ def find_many(
 
 
 def lock_pending(transaction: Transaction, pairs: Iterable[NewPair]) -> set[str]:
-    """Lock what new jobs may replace, in the order of ids; return the ids."""
+    """Lock jobs that new ones may replace, in the order of ids; return the ids."""
     keys = {str(job.stored_key) for job, _ in pairs if job.replace}
     if not keys:
         return set()

@@ -110,11 +110,11 @@ def _store_unheld(
         if job.dedupe_for is not None and job_id in ours:
             # Another job may have come and ended since the look-up; now that our row
             # is in place, no further one can.
-            found = recent(transaction, job, job_id)
-            if found is not None:
+            earlier = recent(transaction, job, job_id)
+            if earlier is not None:
                 take_back(transaction, job_id)
                 ours.discard(job_id)
-                results[job_id] = found
+                results[job_id] = earlier
     return results
 
 
@@ -139,7 +139,7 @@ def _replaced_all(
     pairs: Iterable[NewPair],
     results: Mapping[str, EnqueueResult],
 ) -> dict[str, EnqueueResult]:
-    """Replace what jobs replace; return the results for all."""
+    """Replace fields of pending jobs; return the results for all."""
     last: dict[str, EnqueueResult] = {}
     final: dict[str, EnqueueResult] = {}
     for job, job_id in pairs:
@@ -169,9 +169,9 @@ def _first_of_each_key(
         if job_id in results or key in seen:
             continue
         if job.dedupe_for is not None:
-            found = recent(transaction, job, job_id)
-            if found is not None:
-                results[job_id] = found
+            earlier = recent(transaction, job, job_id)
+            if earlier is not None:
+                results[job_id] = earlier
                 continue
         first.append((job, job_id))
         if key is not None:

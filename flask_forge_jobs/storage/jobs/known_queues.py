@@ -53,7 +53,7 @@ class KnownQueues:
     def look_up(
         self, database: Executor, queue_names: Sequence[str]
     ) -> RegisteredQueues:
-        """Register missing queues, and return what is known of all of them."""
+        """Register missing queues, and return the known facts of all of them."""
         if any(self._known_of(name) is None for name in queue_names):
             try:
                 return database.write(

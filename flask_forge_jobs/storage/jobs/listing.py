@@ -48,7 +48,7 @@ MAX_COMBINATIONS = 64
 MAX_SOURCES = 256
 # With more, walking the jobs is cheaper than merging in Python.
 MAX_MERGED_ROWS = 5000
-# With more, sorting what the index of scheduled jobs lists is cheaper.
+# With more, sorting the index of scheduled jobs is cheaper.
 MAX_MERGED_SCHEDULED = 1500
 # Up to this many, sorting beats an index that does not cover the conditions.
 MAX_SORTED_ROWS = 20_000
@@ -75,7 +75,7 @@ def counts_of(transaction: Transaction, queues: Sequence[str] | None) -> Sequenc
 class Listing:
     """One filter in one snapshot.
 
-    ``counts`` are what :func:`counts_of` returns for the filter's queues; None reads
+    ``counts`` is the result of :func:`counts_of` for the filter's queues; None reads
     them.
     """
 
@@ -94,7 +94,7 @@ class Listing:
 
     @cached_property
     def _all_counts(self) -> list[Row]:
-        """Every count of the queues; with many kinds, this is what costs most."""
+        """Every count of the queues; with many kinds, this is the largest cost."""
         if self._given_counts is not None:
             return list(self._given_counts)
         return list(counts_of(self._transaction, self._job_filter.queues))
@@ -171,7 +171,7 @@ class Listing:
         return places
 
     def _only(self, statuses: Sequence[JobStatus]) -> Listing | None:
-        """Return this listing for some states only; None when it asks for none."""
+        """Return this listing for some states only; None when it has none."""
         job_filter = self._job_filter
         stated = job_filter.statuses or (
             () if job_filter.scheduled else tuple(JobStatus)

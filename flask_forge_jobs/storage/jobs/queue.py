@@ -49,7 +49,7 @@ _ERROR = attrgetter("error")
 
 
 class JobQueue:
-    """What producers and workers do with jobs."""
+    """The methods of producers and workers for jobs."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class JobQueue:
         An unknown queue is registered with default settings.
 
         Args:
-            job: What to store.
+            job: The job to store.
             key: Makes a repeated call safe; see :meth:`enqueue_many`.
             connection: Store the job in this connection's transaction: it commits and
                 rolls back with the caller's work. A connection of psycopg2, psycopg 3
@@ -136,7 +136,7 @@ class JobQueue:
         Of several jobs with the same dedupe key, only the first is stored.
 
         Args:
-            jobs: What to store; ids are minted in this order.
+            jobs: The jobs to store; ids are made in this order.
             key: For a day, the same call with the same key stores nothing and returns
                 the first call's results, marked as replayed.
             connection: See :meth:`enqueue`.
@@ -338,7 +338,7 @@ class JobQueue:
         A job goes to ``failed`` with its queue's failure delay, or to ``dead`` when its
         attempts are used up, a user asked it to stop, or its worker died under it for
         the third time (the poison-pill limit). One that cannot be rescued is logged and
-        holds up no other.
+        does not block the rest.
 
         Args:
             observed: The jobs as last seen; those that have changed since are left.

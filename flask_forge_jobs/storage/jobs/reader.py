@@ -110,7 +110,7 @@ class JobReader:
         ]
 
     def has_work(self, worker_id: str, queue_names: Iterable[str]) -> bool:
-        """Tell whether a worker holds a job, or could claim one from its queues."""
+        """Return whether a worker holds a job, or could claim one from its queues."""
 
         def work(transaction: Transaction) -> bool:
             return bool(transaction.all("held", worker_id=worker_id)) or any(

@@ -26,7 +26,7 @@ def once(
     key: RequestKey | None,
     store: Callable[[], list[EnqueueResult]],
 ) -> list[EnqueueResult]:
-    """Store jobs, or return what an earlier request with the key did."""
+    """Store jobs, or return the result of an earlier request with the key."""
     if key is None:
         return store()
     before = _remembered(transaction, key, jobs)
@@ -40,7 +40,7 @@ def once(
 def _remembered(
     transaction: Transaction, key: RequestKey, jobs: Sequence[NewJob]
 ) -> list[EnqueueResult] | None:
-    """Return what an earlier request with the key did, or take the key."""
+    """Return the result of an earlier request with the key, or take the key."""
     fingerprint = key.fingerprint(jobs)
     if transaction.all(
         "take_request_key", fingerprint=fingerprint, kept_us=KEPT_US, **_place(key)

@@ -203,7 +203,7 @@ def _ended(
     jitter: Callable[[], float] | None,
     wait_s: float,
 ) -> tuple[RunEnd, dict[str, Parameter], AttemptRow]:
-    """Return how a run ends, what becomes of its job, and its attempt."""
+    """Return the end of a run, the update of its job, and its attempt."""
     end, error, attempt_ending = end_of_lost_run(
         attempts=run.attempts,
         max_attempts=run.max_attempts,

@@ -25,7 +25,7 @@ NEAR = 500
 _GUESSES = 5
 # Bisecting thirty years of microseconds takes fifty steps.
 _MAX_STEPS = 60
-# A guess falls a little short: what is counted up to it is never counted again.
+# A guess falls a little short: jobs counted up to it are never counted again.
 _AIM_PERCENT = 98
 
 

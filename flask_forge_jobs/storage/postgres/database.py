@@ -273,8 +273,8 @@ class PostgresDatabase:
         return state.tables == tables
 
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # its only argument
-        """Raise a StorageError while the server is away; see :class:`.Availability`."""
-        # If the server is full, ours may be what fills it.
+        """Raise a StorageError while the server is down; see :class:`.Availability`."""
+        # If the server is full, our connections may fill it.
         self._state.pool.discard_idle()
         with (
             within(self._limit_s if writes else _PROBE_LIMIT_S),

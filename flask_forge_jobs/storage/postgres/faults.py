@@ -1,4 +1,4 @@
-"""What the errors of PostgreSQL, of its driver and of our pool mean."""
+"""The meaning of errors of PostgreSQL, of its driver and of our pool."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def _is_lost(error: psycopg2.Error) -> bool:
     """Return whether the connection has ended.
 
     Every error of the server has a code. Without one the driver reports a lost
-    connection, by an OperationalError or, if the server said goodbye, the base class.
+    connection, by an OperationalError or, if the server closed it in order, the base
+    class.
     """
     code = error.pgcode
     if code:

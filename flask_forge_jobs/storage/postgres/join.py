@@ -90,7 +90,7 @@ class JoinedTransaction(PostgresTransaction):
         return code == _DEADLOCK or (code == _LOCKED and self._is_brief)
 
     def end(self) -> None:
-        """Send what is pending and release the savepoint.
+        """Send pending statements and release the savepoint.
 
         Raises:
             StorageError: A statement has failed and ``work`` swallowed the error.

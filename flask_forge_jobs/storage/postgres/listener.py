@@ -147,7 +147,8 @@ class PostgresListener:
             for watched in (self._stop_reader, connection):
                 selector.register(watched, selectors.EVENT_READ)
             while True:
-                # First what came with an answer: nothing more makes it readable.
+                # First notifications that came with an answer: no event follows for
+                # them.
                 self._deliver(connection)
                 ready = [key.fileobj for key, _ in selector.select(PING_PERIOD_S)]
                 if self._stop_reader in ready:

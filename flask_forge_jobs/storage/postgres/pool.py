@@ -124,7 +124,7 @@ class Watchdog:
 
 @dataclass(slots=True, eq=False)
 class _Watch:
-    """What :meth:`Watchdog.watching` returns."""
+    """The result of :meth:`Watchdog.watching`."""
 
     watchdog: Watchdog
     connection: Connection
@@ -140,7 +140,7 @@ class _Watch:
 
 @dataclass(slots=True, eq=False)
 class _Loan:
-    """What :meth:`ConnectionPool.connection` returns."""
+    """The result of :meth:`ConnectionPool.connection`."""
 
     pool: ConnectionPool
     urgent: bool
@@ -205,7 +205,7 @@ class Permits:
 
 
 class _Pooled:
-    """A connection and what the pool knows of it."""
+    """A connection and its state in the pool."""
 
     def __init__(self, connection: Connection, expires_at: float) -> None:
         self.connection = connection
@@ -292,7 +292,8 @@ class ConnectionPool:
         try:
             connection = self._connect()
         except StorageUnavailableError as error:
-            # All others are lent; if the server is away their callers will find out.
+            # All others are lent; if the server is unavailable their callers will
+            # notice.
             is_quick = time.monotonic() - since < _REFUSED_WITHIN_S
             if is_quick and self.backend_pids:
                 raise NoFurtherConnectionError(str(error)) from error.__cause__

@@ -1,4 +1,4 @@
-"""What one process has opened of a PostgreSQL database, and its transactions.
+"""The connections of one process to a PostgreSQL database, and its transactions.
 
 Calls to a hanging server soon block every thread of a web process. So after the first
 time-out calls fail at once, until a probe, once a second, gets an answer.
@@ -53,7 +53,7 @@ from flask_forge_jobs.storage.postgres.trial import Trial
 logger = get_logger(__name__)
 _LOG_THROTTLE = LogThrottle()
 
-# Commits that wait longer for a standby mean that the standby is away.
+# Commits that wait longer for a standby mean that the standby does not answer.
 LONG_WAIT_S = 2.0
 # The server never times out a commit that waits for its standby. If one of our commits
 # still waits there, the probe must not add another, which would use up a connection.
@@ -104,7 +104,7 @@ def _require_commits(connection: Connection, *, writes: bool) -> None:
 
 
 PROBE_PERIOD_S = 1.0
-# A server that is away again this soon must also commit to count as back.
+# A server that fails again this soon must also commit to count as available.
 RELAPSE_S = 60.0
 # A call that fails this late has timed out; a refused one fails sooner.
 _TIMED_OUT_S = 2.0
@@ -112,11 +112,11 @@ _NO_ANSWER = "it did not answer a commit"
 
 
 class Availability:
-    """Fails calls at once while the server is away.
+    """Fails calls at once while the server is unavailable.
 
     Args:
-        probe: Raises a StorageError while the server is away. Its argument asks for a
-            commit too: a server that waits for its standby still answers reads.
+        probe: Raises a StorageError while the server is unavailable. Its argument asks
+            for a commit too: a server that waits for its standby still answers reads.
         on_return: Called on the probe's thread when the server is back.
     """
 
@@ -131,7 +131,7 @@ class Availability:
         self._returned_at = -math.inf
 
     def check(self) -> None:
-        """Raise NotTriedError if the server is away."""
+        """Raise NotTriedError if the server is unavailable."""
         reason = self._reason
         if reason is not None:
             raise NotTriedError(f"the database is unavailable: {reason}")
@@ -238,7 +238,7 @@ class NotifyPause:
 
 
 class PostgresProcess:
-    """What one process has opened; a forked child starts with a new one.
+    """The connections of one process; a forked child starts with a new object.
 
     ``limit_s`` is the longest call, in seconds.
     """
@@ -257,7 +257,7 @@ class PostgresProcess:
         self.faults = faults
         self.known_version = known_version
         self.limit_s = limit_s
-        # Something may have changed while the server was away.
+        # Something may have changed while the server was unavailable.
         self.availability = Availability(probe, partial(self.wake, None))
         self.pool = make_pool(self.availability)
         self.trial = Trial(try_commit)
@@ -373,7 +373,7 @@ class TransactionBlock:
             raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error
 
     def _surface(self, error: BaseException) -> NoReturn:
-        """Raise the translated error, and report it if the server is away."""
+        """Raise the translated error, and report it if the server is unavailable."""
         try:
             with self._process.faults:
                 raise error

@@ -149,7 +149,7 @@ class PostgresTransaction:
                 self.defer("notify", queue_name=queue_name)
 
     def end(self) -> None:
-        """Send what is pending and commit.
+        """Send pending statements and commit.
 
         Raises:
             StorageError: A statement has failed and the block swallowed the error;

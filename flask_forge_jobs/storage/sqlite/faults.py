@@ -1,4 +1,4 @@
-"""What the errors of SQLite and of the file system mean."""
+"""The meaning of errors of SQLite and of the file system."""
 
 from __future__ import annotations
 

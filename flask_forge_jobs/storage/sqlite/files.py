@@ -38,7 +38,7 @@ _warned_of: set[Path] = set()
 def real(path: Path) -> Path:
     """Return the absolute path of the file that a path, perhaps a link, leads to.
 
-    What is beside it must be the same for all who have it open.
+    The files beside it must be the same for all processes that have it open.
     """
     return Path(os.path.realpath(path))
 
@@ -61,7 +61,7 @@ def mode_beside(path: Path) -> int:
 def make_folder_beside(path: Path, suffix: str) -> None:
     """Make the folder named ``path`` plus ``suffix``, unless it is there.
 
-    Everybody who may read the database may enter it.
+    Every user with read access to the database may enter it.
     """
     folder = Path(f"{path}{suffix}")
     try:
@@ -117,8 +117,8 @@ def _is_shared(database: os.stat_result, gid: int) -> bool:
 def open_beside(path: Path, suffix: str) -> int:
     """Open the file named ``path`` plus ``suffix``, creating it if it is missing.
 
-    It stays empty. Whoever may only read the database can lock it, too, but on NFS an
-    exclusive lock needs a descriptor that may write.
+    It stays empty. A user with read access to the database can lock it, too, but on NFS
+    an exclusive lock needs a descriptor that may write.
     """
     name = f"{path}{suffix}"
     flags = os.O_RDWR | _ITSELF
@@ -135,7 +135,7 @@ def open_beside(path: Path, suffix: str) -> int:
 
 
 def _give(descriptor: int, path: Path) -> None:
-    """Give what root has made beside a database to its owner, as SQLite does.
+    """Give files that root has made beside a database to its owner, as SQLite does.
 
     Last, because without CAP_FOWNER root may not change the mode afterwards.
     """

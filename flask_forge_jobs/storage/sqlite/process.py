@@ -113,7 +113,7 @@ class SqliteProcess:
         """Check that the path still leads to the file that is open.
 
         Raises:
-            StorageMovedError: It does not; what is written would be lost.
+            StorageMovedError: It does not; writes would be lost.
         """
         if self._file is None:
             return
@@ -137,7 +137,7 @@ class SqliteProcess:
         opened. Two connections to one file cannot both have the write lock.
 
         Raises:
-            StorageMovedError: It is not; what is written would be lost.
+            StorageMovedError: It is not; writes would be lost.
         """
         if self._file is None or not self.is_open:
             return

@@ -95,7 +95,7 @@ class _Folder:
 
 
 def _stamp_of(folder: os.stat_result) -> tuple[int, int]:
-    """Return what differs between two folders, and between two states of one."""
+    """Return values that differ between two folders, and between two states of one."""
     return folder.st_ino, folder.st_mtime_ns
 
 

@@ -29,7 +29,7 @@ DEFAULT_TIMEOUT_S = 600
 LONGEST_TIMEOUT_S = 31_536_000
 GRACE_S = 5.0  # between SIGTERM and SIGKILL
 TAIL_BYTES = 256
-# What most programs need, and no secret.
+# Variables that programs usually need, and no secret.
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TZ")
 _LOADS_CODE = re.compile(
     r"(DYLD|GIT|LD)_\w+|PERL5\w+|PYTHON(BREAKPOINT|HOME|PATH|STARTUP|WARNINGS)"

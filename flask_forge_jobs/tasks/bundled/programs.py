@@ -20,7 +20,7 @@ from flask_forge_jobs.model.bounds import shown
 Patterns = Sequence[str | re.Pattern[str] | EllipsisType]
 Programs = Mapping[str | Path, Patterns] | Iterable[str | Path]
 
-# Without arguments these run what their standard input says.
+# Without arguments these run commands from their standard input.
 _INTERPRETERS = frozenset({
     "ash", "bash", "busybox", "csh", "dash", "ed", "ex", "fish", "ksh", "lua", "mysql",
     "node", "parallel", "perl", "php", "psql", "pypy", "python", "ruby", "sh", "sqlite",
@@ -131,7 +131,7 @@ def _arguments_of(path: str, patterns: Patterns) -> _Arguments:
     compiled: list[re.Pattern[str]] = []
     for pattern in patterns[:-1] if is_open else patterns:
         try:
-            # re refuses what is no pattern.
+            # re refuses texts that are no pattern.
             compiled.append(re.compile(pattern))  # type: ignore[arg-type]
             compiled[-1].fullmatch("")  # one of bytes would raise here
         except (TypeError, re.error) as error:

@@ -13,7 +13,7 @@ LIMIT :limit
 -- name: enqueued_within
 -- Served by forge_job_list, a range of each combination that may have newer jobs.
 SELECT job.enqueued_at, job.id, job.queue_name, job.kind, job.status
-FROM (/* use wanted_combinations */) AS c
+FROM (/* use filtered_combinations */) AS c
 CROSS JOIN forge_job AS job
 WHERE c.newest_at >= :from_at
     AND job.queue_name = c.queue_name AND job.kind = c.kind AND job.status = c.status
@@ -23,7 +23,7 @@ LIMIT :limit
 -- name: ended_queues
 SELECT queue_name, status
 FROM forge_job_count
-WHERE /* use wanted_counts */
+WHERE /* use filtered_counts */
 GROUP BY queue_name, status
 HAVING SUM(jobs) > 0
 
@@ -69,7 +69,7 @@ SELECT MIN((
     WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
         AND enqueued_at >= :from_at
 ))
-FROM (/* use wanted_combinations */) AS c
+FROM (/* use filtered_combinations */) AS c
 WHERE c.newest_at >= :from_at
 
 -- name: ended_first
@@ -79,7 +79,7 @@ SELECT MIN((
     FROM forge_job
     WHERE queue_name = c.of_queue AND status = c.of_status
         AND completed_at IS NOT NULL AND completed_at >= :from_at
-        AND /* use wanted_end */
+        AND /* use filtered_end */
 ))
 FROM /* rows c: of_queue text, of_status text */
 
@@ -89,11 +89,11 @@ SELECT MAX((
     FROM forge_job
     WHERE queue_name = c.of_queue AND status = c.of_status
         AND completed_at IS NOT NULL AND completed_at < :to_at
-        AND /* use wanted_end */
+        AND /* use filtered_end */
 ))
 FROM /* rows c: of_queue text, of_status text */
 
--- fragment: wanted_end
+-- fragment: filtered_end
 (
     :any_death OR status = 'done'
     OR (cancel_requested_at IS NOT NULL) = :was_cancelled

@@ -1,4 +1,4 @@
--- What needs attention, from one snapshot and in one round trip.
+-- The facts of the attention report, from one snapshot and in one round trip.
 
 -- fragment: ended_runs
 -- By part: 0 began within the last hour, 1 is the bucket in which that hour begins, 2 the
@@ -38,7 +38,7 @@ GROUP BY queue_name, kind
 HAVING SUM(jobs) > 0
 
 -- fragment: rescued_jobs
--- What lost workers ran. Served by forge_attempt_crashed.
+-- The jobs of lost workers. Served by forge_attempt_crashed.
 SELECT
     a.worker_id, job.queue_name, COUNT(*) AS jobs,
     SUM(CASE WHEN job.status = 'dead' THEN 1 ELSE 0 END) AS dead

@@ -1,4 +1,4 @@
--- Failures by signature. Who adds to forge_error goes in the order of its key.
+-- Failures by signature. Writers add to forge_error in the order of its key.
 
 -- name: stored_errors
 SELECT e.signature, e.queue_name, e.kind

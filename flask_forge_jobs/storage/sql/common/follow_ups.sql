@@ -26,7 +26,7 @@ ON CONFLICT (of_kind, ending) DO UPDATE SET
     max_attempts = excluded.max_attempts, declared_by = excluded.declared_by
 
 -- name: followed_up
--- The given jobs that need a follow-up, with what to enqueue.
+-- The given jobs that need a follow-up, with the job to enqueue.
 SELECT
     job.id, job.kind, job.queue_name, job.payload, job.attempts, job.last_error,
     f.kind, f.parameter, f.queue_name, f.priority, f.max_attempts

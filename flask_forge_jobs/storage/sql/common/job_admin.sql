@@ -30,7 +30,7 @@ WHERE COALESCE(status, '') = :status
 RETURNING id
 
 -- name: request_cancel
--- Asks running jobs to stop; keeps time and reason of the first request.
+-- Requests running jobs to stop; keeps time and reason of the first request.
 UPDATE forge_job
 SET
     cancel_requested_at = COALESCE(cancel_requested_at, :now),
@@ -196,7 +196,7 @@ FROM forge_job
 WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
 -- name: fold_counts
--- SQLite counts in place, so only what has fallen to 0 goes.
+-- SQLite counts in place, so only counts of 0 are deleted.
 DELETE FROM forge_job_count
 WHERE jobs = 0
     AND (SELECT COUNT(*) > :worthwhile FROM forge_job_count WHERE jobs = 0)

@@ -44,17 +44,17 @@ LIMIT 1
 
 -- name: find_enqueued_many
 -- The same for each row. Served by forge_job_dedupe.
-WITH found AS MATERIALIZED (
+WITH matches AS MATERIALIZED (
     SELECT
         v.id AS new_id,
         COALESCE((SELECT id FROM forge_job WHERE id = v.id), /* use holder */) AS job_id
     FROM /* rows v: id text, dedupe_key text */
 )
 SELECT
-    found.new_id, forge_job.id, forge_job.queue_name, forge_job.kind, forge_job.status,
+    matches.new_id, forge_job.id, forge_job.queue_name, forge_job.kind, forge_job.status,
     forge_job.scheduled_at
-FROM found
-INNER JOIN forge_job ON forge_job.id = found.job_id
+FROM matches
+INNER JOIN forge_job ON forge_job.id = matches.job_id
 
 -- name: lock_pending
 -- Served by forge_job_dedupe.

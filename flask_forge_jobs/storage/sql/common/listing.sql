@@ -38,7 +38,7 @@
 (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
     AND (:any_time OR (enqueued_at >= :from_at AND enqueued_at <= :to_at))
 
--- fragment: wanted_counts
+-- fragment: filtered_counts
 -- The queues are looked up, so that SQLite reads no count of others.
 queue_name IN (
         SELECT v.name FROM /* rows v: name text = :queues */
@@ -48,18 +48,18 @@ queue_name IN (
     AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
     AND status IN (SELECT v.name FROM /* rows v: name text = :statuses */)
 
--- fragment: wanted_combinations
+-- fragment: filtered_combinations
 -- Queue, kind and status of jobs. Thousands of them cost less here than if they were read
 -- and passed back.
 SELECT queue_name, kind, status, MAX(newest_at) AS newest_at
 FROM forge_job_count
-WHERE /* use wanted_counts */
+WHERE /* use filtered_counts */
 GROUP BY queue_name, kind, status
 HAVING SUM(jobs) > 0
 
 -- fragment: newest_combinations
 SELECT *
-FROM (/* use wanted_combinations */) AS wanted
+FROM (/* use filtered_combinations */) AS combinations
 ORDER BY newest_at DESC
 LIMIT :max_combinations
 
@@ -281,13 +281,13 @@ FROM /* rows v: queue_name text, kind text, status text */
 -- Without other conditions than queue, kind and status.
 SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
-WHERE /* use wanted_counts */
+WHERE /* use filtered_counts */
 
 -- name: counts_plain
 -- The same by queue, state and whether deferred.
 SELECT queue_name, status, deferred, SUM(jobs)
 FROM forge_job_count
-WHERE /* use wanted_counts */
+WHERE /* use filtered_counts */
 GROUP BY queue_name, status, deferred
 
 -- fragment: number_by_status

@@ -1,5 +1,5 @@
 -- fragment: pause_note
--- Who pauses a queue that is paused already changes nothing.
+-- Pausing a paused queue changes nothing.
 paused_at = CASE WHEN NOT :paused THEN NULL WHEN paused THEN paused_at ELSE :now END,
 paused_by = CASE WHEN NOT :paused THEN NULL WHEN paused THEN paused_by ELSE :author END,
 pause_reason = CASE

@@ -1,4 +1,4 @@
--- Workers with what they do: reads for operators.
+-- Workers with their jobs: reads for operators.
 
 -- name: known_workers
 -- The last started come first, as ids begin with the time.

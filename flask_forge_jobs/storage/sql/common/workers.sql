@@ -45,7 +45,7 @@ WHERE worker_id = :worker_id
 RETURNING COALESCE(worker_name, worker_id), queues, heartbeat_at
 
 -- name: note_served
--- ``served_at`` of NULL means now. What is fresh is not written again, so that the workers
+-- ``served_at`` of NULL means now. A fresh time is not written again, so that the workers
 -- of a queue take no turns.
 WITH served AS MATERIALIZED (
     SELECT name

@@ -1,4 +1,4 @@
--- fragment: wanted_counts
+-- fragment: filtered_counts
 -- Without an index, a look-up of the queues would only cost more.
 (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))

@@ -27,7 +27,7 @@ CREATE TABLE forge_job (
     heartbeat_at        BIGINT,
     dedupe_key          TEXT COLLATE "C",
     cancel_requested_at BIGINT,
-    -- Of the user who cancelled it; a cancelled job that is dead has a request.
+    -- Of the user's cancellation; a cancelled job that is dead has a request.
     cancel_reason       TEXT,
     timeout_s           DOUBLE PRECISION,
     result              TEXT,
@@ -152,7 +152,7 @@ CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job
     FOR EACH STATEMENT EXECUTE FUNCTION forge_count_jobs();
 
 -- The runs of jobs, numbered by their claims. A job that was done at its first attempt has
--- none: its own row tells as much.
+-- none: its own row has the same facts.
 CREATE TABLE forge_attempt (
     job_id      TEXT COLLATE "C" NOT NULL,
     run         INTEGER NOT NULL,
@@ -173,11 +173,11 @@ CREATE TABLE forge_attempt (
     ),
     error       TEXT,
     traceback   TEXT,
-    -- The error without what differs from one failure to the next.
+    -- The error without the parts that differ from one failure to the next.
     signature   TEXT,
     PRIMARY KEY (job_id, run)
 );
--- What a lost worker ran.
+-- The jobs of a lost worker.
 CREATE INDEX forge_attempt_crashed ON forge_attempt (worker_id)
     WHERE ending = 'crashed';
 
@@ -316,7 +316,7 @@ CREATE TABLE forge_queue (
     updated_at           BIGINT  NOT NULL,
     -- Enqueuing fails while this many jobs wait; NULL means no bound.
     max_pending          INTEGER,
-    -- Of a paused queue: since when, by whom, and the reason given.
+    -- Of a paused queue: the time, the user and the reason.
     paused_at            BIGINT,
     paused_by            TEXT,
     pause_reason         TEXT,
@@ -436,7 +436,7 @@ $$;
 
 -- Served by forge_job_claim, which holds only due jobs, so scheduled jobs cost nothing. A
 -- paused or cooling queue yields none.
-CREATE FUNCTION forge_claim(from_queue TEXT, new_worker TEXT, most INTEGER)
+CREATE FUNCTION forge_claim(from_queue TEXT, new_worker TEXT, row_limit INTEGER)
 RETURNS TABLE (
     id                TEXT,
     queue_name        TEXT,
@@ -478,7 +478,7 @@ DECLARE
                 WHERE name = from_queue AND (paused OR throttled_until > now_us)
             )
         ORDER BY priority, scheduled_at, id
-        LIMIT most
+        LIMIT row_limit
         FOR UPDATE OF forge_job SKIP LOCKED
     );
 BEGIN
@@ -667,7 +667,7 @@ END
 $$;
 
 -- Whether the concurrency limit admits the job. Calls with the same key wait for each
--- other, so that each counts what the one before has stored.
+-- other, so that each counts the jobs of the one before.
 CREATE FUNCTION forge_acquire_concurrency(
     its_id TEXT, its_worker TEXT, its_run INTEGER, its_key TEXT, max_concurrent INTEGER
 ) RETURNS BOOLEAN LANGUAGE plpgsql
@@ -831,7 +831,7 @@ CREATE TABLE forge_cron (
     last_error    TEXT,
     created_at    BIGINT  NOT NULL,
     updated_at    BIGINT  NOT NULL,
-    -- What to do about missed firings.
+    -- The rule for missed firings.
     catch_up      TEXT    NOT NULL DEFAULT 'once',
     catch_up_limit INTEGER NOT NULL DEFAULT 100,
     -- The application that declares the schedule, and its last declaration.

@@ -26,7 +26,7 @@ CREATE TABLE forge_job (
     heartbeat_at        INTEGER,
     dedupe_key          TEXT,
     cancel_requested_at INTEGER,
-    -- Of the user who cancelled it; a cancelled job that is dead has a request.
+    -- Of the user's cancellation; a cancelled job that is dead has a request.
     cancel_reason       TEXT,
     timeout_s           REAL,
     result              TEXT,
@@ -117,7 +117,7 @@ CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job BEGIN
 END;
 
 -- The runs of jobs, numbered by their claims. A job that was done at its first attempt has
--- none: its own row tells as much.
+-- none: its own row has the same facts.
 CREATE TABLE forge_attempt (
     job_id      TEXT    NOT NULL,
     run         INTEGER NOT NULL,
@@ -138,11 +138,11 @@ CREATE TABLE forge_attempt (
     ),
     error       TEXT,
     traceback   TEXT,
-    -- The error without what differs from one failure to the next.
+    -- The error without the parts that differ from one failure to the next.
     signature   TEXT,
     PRIMARY KEY (job_id, run)
 ) WITHOUT ROWID;
--- What a lost worker ran.
+-- The jobs of a lost worker.
 CREATE INDEX forge_attempt_crashed ON forge_attempt (worker_id)
     WHERE ending = 'crashed';
 
@@ -253,7 +253,7 @@ CREATE TABLE forge_queue (
     updated_at           INTEGER NOT NULL,
     -- Enqueuing fails while this many jobs wait; NULL means no bound.
     max_pending          INTEGER,
-    -- Of a paused queue: since when, by whom, and the reason given.
+    -- Of a paused queue: the time, the user and the reason.
     paused_at            INTEGER,
     paused_by            TEXT,
     pause_reason         TEXT,
@@ -426,7 +426,7 @@ CREATE TABLE forge_cron (
     last_error    TEXT,
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
-    -- What to do about missed firings.
+    -- The rule for missed firings.
     catch_up      TEXT    NOT NULL DEFAULT 'once',
     catch_up_limit INTEGER NOT NULL DEFAULT 100,
     -- The application that declares the schedule, and its last declaration.
