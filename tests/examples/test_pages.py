@@ -44,6 +44,7 @@ PAGES = {
     "howto/monitor.rst", "howto/results.rst", "howto/retry.rst",
     "howto/secure.rst", "howto/signals.rst", "howto/test.rst",
     "howto/transactions.rst", "howto/troubleshoot.rst", "howto/unique.rst",
+    "reference/explanations.rst",
 }  # fmt: skip
 
 

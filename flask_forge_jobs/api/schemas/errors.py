@@ -31,7 +31,7 @@ class ErrorsQuerySchema(V1Schema):
         metadata={"enum": list(map(str, ErrorOrder))},
     )
     limit = Digits(load_default=50, metadata=bounds.ERROR_GROUPS)
-    cursor = Text(load_default=None, metadata=bounds.CURSOR)
+    cursor = Text(load_default=None)
 
 
 class ErrorGroupSchema(V1Schema):
