@@ -106,8 +106,8 @@ class Masking:
         if isinstance(value, dict):
             shown: dict[str, object] = {}
             for key, member in value.items():
-                is_text = isinstance(member, str)
-                if self.hides(key) or (is_text and self._keys.hides_text(key)):
+                hides_any, hides_text = self._keys.hidden(key)
+                if hides_any or (hides_text and isinstance(member, str)):
                     shown[key] = REDACTED
                 else:
                     shown[key] = self.masked(member, mask)

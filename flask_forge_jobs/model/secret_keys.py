@@ -81,13 +81,10 @@ class SecretKeys:
 
     def hides(self, key: str) -> bool:
         """Return whether any value under a key is a secret."""
-        return self._found(key)[0]
+        return self.hidden(key)[0]
 
-    def hides_text(self, key: str) -> bool:
-        """Return whether a text under a key is a secret."""
-        return any(self._found(key))
-
-    def _found(self, key: str) -> tuple[bool, bool]:
+    def hidden(self, key: str) -> tuple[bool, bool]:
+        """Return whether any value under a key is a secret, and whether its texts are."""
         is_short = len(key) <= _LONGEST_REMEMBERED
         return self._hides(key) if is_short else self._look_up(key)
 

@@ -93,7 +93,8 @@ def test_some_keys_hide_texts_only(
 ) -> None:
     keys = SecretKeys(DEFAULT_REDACT_KEYS)
 
-    assert (keys.hides(key), keys.hides_text(key)) == (is_hidden, is_hidden_text)
+    assert keys.hides(key) == is_hidden
+    assert any(keys.hidden(key)) == is_hidden_text
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_long_keys_are_not_remembered() -> None:
     try:
         for number in range(20):
             assert not keys.hides(f"{number}{long}")
-            assert keys.hides_text(f"{number}_token_{long[:500]}")
+            assert keys.hides(f"{number}_token_{long[:500]}")
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

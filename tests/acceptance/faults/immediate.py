@@ -104,7 +104,6 @@ _READING = {
     "WorkerReader": {"burden", "known"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},
-    "LogStore": {"page"},
 }  # fmt: skip
 # They have no call that writes, or no database.
 _WITHOUT = {"job_reader", "activity", "recorder", "database"}
