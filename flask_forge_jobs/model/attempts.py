@@ -64,6 +64,8 @@ class Attempt:
         ending: How it ended.
         error: Its error, masked; None without one.
         traceback: The error's traceback, masked, or None.
+        signature: The error without what differs from one failure to the next; None
+            unless the attempt counts as a failure.
     """
 
     run: int
@@ -78,6 +80,7 @@ class Attempt:
     ending: AttemptEnding
     error: str | None = None
     traceback: str | None = None
+    signature: str | None = None
 
     @property
     def wait_ms(self) -> int | None:

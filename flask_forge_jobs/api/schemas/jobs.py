@@ -283,6 +283,7 @@ class AttemptSchema(V1Schema):
     ending = Text(metadata=bounds.ATTEMPT_ENDING)
     error = Text(allow_none=True)
     traceback = Text(allow_none=True)
+    signature = Text(allow_none=True)
 
 
 class JobRecordSchema(V1Schema):

@@ -108,7 +108,7 @@ def _run(row: AttemptRow) -> int:
 def _attempt_from_row(row: Row) -> Attempt:
     (
         run, attempt, due_at, started_at, ended_at, worker_id, worker_name, host, slot,
-        ending, error, traceback,
+        ending, error, traceback, signature,
     ) = row  # fmt: skip
     return Attempt(
         run=run,
@@ -123,4 +123,5 @@ def _attempt_from_row(row: Row) -> Attempt:
         ending=AttemptEnding(ending),
         error=error,
         traceback=traceback,
+        signature=signature,
     )

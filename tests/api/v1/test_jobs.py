@@ -15,6 +15,7 @@ from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.model.progress import ProgressMeter
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.api.mounting import PREFIX, mount
@@ -281,7 +282,28 @@ def test_a_record_has_the_attempts_of_its_job(
         "ending": "failed",
         "error": "password=[redacted] is wrong",
         "traceback": trace.replace("hunter2", "[redacted]"),
+        "signature": "password=[redacted] is wrong",
     }
+
+
+def test_the_attempts_of_a_limited_caller_tell_nothing_of_other_queues(
+    storage: Storage,
+) -> None:
+    """A job that another queue ran at first names no queue but its own."""
+    mail = client_with_token(storage, "viewer", ["mail"])
+    storage.queues.ensure("mail")
+    moved, stays = (enqueue(storage, queue_name="bank") for _ in range(2))
+    for job_id in (moved, stays):
+        slots = [SlotReport(f"bank-3-{OWNER}-0", "bank", job_id)]
+        storage.workers.beat(OWNER, None, ["mail", "bank"], slots)
+        run(storage, Failed("no"), queue_name="bank")
+    storage.job_admin.reschedule(moved, queue_name="mail")
+
+    answer = mail.get(f"{PREFIX}/v1/jobs/{moved}")
+
+    assert [each["ending"] for each in answer.json["attempts"]] == ["failed"]  # type: ignore[index]
+    assert "bank" not in answer.text
+    assert mail.get(f"{PREFIX}/v1/jobs/{stays}").status_code == 404
 
 
 def test_a_listing_shows_the_progress_of_a_job_that_runs(

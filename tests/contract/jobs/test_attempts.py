@@ -150,6 +150,7 @@ def test_an_attempt_that_is_not_done_has_a_row(
             ending=ending,  # type: ignore[arg-type]  # equal to the member
             error=error,
             traceback=getattr(outcome, "traceback", None),
+            signature=error if ending == "failed" else None,
         ),
     )
     assert attempts_of(storage, job_id)[0].run_ms == 20
@@ -166,8 +167,8 @@ def test_a_cancelled_attempt_has_the_reason(storage: Storage, *, knows: bool) ->
     assert storage.jobs.finish(OWNER, [update]) == []
 
     (attempt,) = attempts_of(storage, job_id)
-    assert (attempt.ending, attempt.error) == (
-        "cancelled", "cancelled by user: wrong list",
+    assert (attempt.ending, attempt.error, attempt.signature) == (
+        "cancelled", "cancelled by user: wrong list", None,
     )  # fmt: skip
 
 
@@ -190,7 +191,7 @@ def test_an_attempt_of_a_lost_worker_has_crashed_and_names_it(storage: Storage) 
     assert (attempt.ending, attempt.worker_id, attempt.worker_name, attempt.slot) == (
         "crashed", OWNER, "mail-1", 3,
     )  # fmt: skip
-    assert attempt.error == "reaped after stale heartbeat"
+    assert attempt.error == attempt.signature == "reaped after stale heartbeat"
     assert attempt.started_at == from_micros(job.claimed_at_us)
     assert attempt.ended_at is not None
     assert attempt.ended_at >= attempt.started_at

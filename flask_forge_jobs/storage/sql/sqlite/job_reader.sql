@@ -4,7 +4,7 @@
     SELECT json_group_array(
         json_array(
             run, attempt, due_at, started_at, ended_at, worker_id, worker_name, host,
-            slot, ending, error, traceback
+            slot, ending, error, traceback, signature
         )
     )
     FROM forge_attempt
