@@ -99,8 +99,9 @@ def firings(
     each = max(min(MAX_FIRINGS, MAX_FIRINGS_IN_ALL // max(len(lines), 1)), 1)
     fired = _fired(storage, lines, start, min(end, now + _AHEAD), each)
     to_come, cut = firings_to_come(
-        [_first(line, start) for line in lines],
+        [line.next_fire_at if line.enabled else None for line in lines],
         [_following(line) for line in lines],
+        start,
         end,
         each=each,
         steps=MAX_STEPS,
@@ -182,15 +183,6 @@ def _fired(
         return none
     window = to_micros(start), to_micros(end)
     return none | storage.cron_history.fired(names, *window, each=each)
-
-
-def _first(line: ScheduleLine, start: datetime) -> datetime | None:
-    """Return the next firing, if it is in the window or after its beginning."""
-    if not line.enabled or line.next_fire_at is None:
-        return None
-    if line.next_fire_at >= start:
-        return line.next_fire_at
-    return _following(line)(start - timedelta(microseconds=1))
 
 
 def _following(line: ScheduleLine) -> Callable[[datetime], datetime | None]:

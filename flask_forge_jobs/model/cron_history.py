@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flask_forge_jobs.model.instants import whole_milliseconds
 
@@ -73,24 +73,29 @@ class Fired:
 def firings_to_come(
     first: Sequence[datetime | None],
     following: Sequence[Callable[[datetime], datetime | None]],
+    start: datetime,
     until: datetime,
     *,
     each: int,
     steps: int,
 ) -> tuple[list[list[datetime]], list[bool]]:
-    """Return the next firings of several schedules, and which lists are cut.
+    """Return the firings of several schedules in a window, and which lists are cut.
 
     Schedules take turns, so that one that fires each second costs the others nothing.
 
     Args:
         first: The next firing of each schedule; None of one that does not fire.
         following: Returns the firing after an instant, for each schedule.
+        start: The beginning of the window.
         until: The end of the window; exclusive.
         each: Most firings of one schedule.
         steps: Most firings to compute in all, which bounds the time.
     """
-    firings_of = [[at] if at is not None and at < until else [] for at in first]
-    going = [place for place, firings in enumerate(firings_of) if firings]
+    firings_of = [
+        [at] if at is not None and start <= at < until else [] for at in first
+    ]
+    going = [place for place, at in enumerate(first) if at is not None and at < until]
+    before = start - timedelta(microseconds=1)
     while going and steps > 0:
         still = []
         for place in going:
@@ -98,7 +103,8 @@ def firings_to_come(
                 still.append(place)
                 continue
             steps -= 1
-            at = following[place](firings_of[place][-1])
+            last = firings_of[place][-1] if firings_of[place] else before
+            at = following[place](last)
             if at is not None and at < until:
                 firings_of[place].append(at)
                 still.append(place)

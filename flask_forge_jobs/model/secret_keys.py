@@ -84,7 +84,7 @@ class SecretKeys:
         return self.hidden(key)[0]
 
     def hidden(self, key: str) -> tuple[bool, bool]:
-        """Return whether any value under a key is a secret, and whether its texts are."""
+        """Return whether a key hides any value, and whether it hides texts."""
         is_short = len(key) <= _LONGEST_REMEMBERED
         return self._hides(key) if is_short else self._look_up(key)
 

@@ -153,6 +153,9 @@ SERVED_BY = {
     "delete_old_audit": "forge_audit_time",
     "audit_page_of_actor": "forge_audit_actor",
     "audit_page_of_target": "forge_audit_target",
+    "schedule_lines": "forge_job_schedule",
+    "fired_within": "forge_job_schedule",
+    "runs_of_schedule": "forge_job_schedule",
     "log_chunks": "forge_log_pkey|autoindex_forge_log",
     "drop_lines": "forge_log_pkey|autoindex_forge_log",
 }

@@ -141,7 +141,7 @@ LIMIT = whole(1, MAX_PAGE_SIZE)
 ERROR_GROUPS = whole(1, MAX_ERROR_GROUPS)
 EVENTS = whole(1, MAX_EVENTS)
 WORKERS = whole(1, MAX_WORKERS_A_PAGE)
-LINE: Metadata = {"pattern": PLACE_PATTERN}
+LINE: Metadata = {"pattern": PLACE_PATTERN, "examples": ["1-99"]}
 OFFSET = whole(0, MAX_OFFSET)
 FILTER_NAME = text(1, MAX_NAME_LENGTH)
 # An empty one matches nothing.
