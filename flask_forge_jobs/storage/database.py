@@ -349,6 +349,13 @@ def run_with_retries(
     raise AssertionError("the last try returns or raises")
 
 
+ANOTHER_SCHEMA = (
+    "; if code from before the release made the tables, flask forge-jobs db reset "
+    "makes them anew, without their jobs"
+)
+"""What to do if a statement names what the schema lacks although its version fits."""
+
+
 @dataclass(eq=False)
 class Faults(ABC):
     """Translates driver errors in ``with`` blocks, also nested or in several threads.

@@ -6,15 +6,27 @@ To measure another one, add it to :data:`REQUESTS`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from urllib.parse import urlencode
 
 from flask_forge_jobs.clock import SystemClock
-from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.claims import RunId
+from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.run_logs import LogChunk, LogLine
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess, kinds_to_text
+from flask_forge_jobs.storage.base import Storage
+from tests.support.sql import Sql
 
 BODY_BYTES = 2_097_152
+# A job with as many attempts and log lines as are kept.
+FULL_JOB = "full-job"
+ERRORS = 20_000
+WORKERS = 200
+SLOTS = 64
 ROWS = 100_000
 KINDS = 40
 QUEUES = 20
@@ -74,6 +86,7 @@ def _keys(start: str, value: str, end: str = "}") -> bytes:
     return f"{start}{pairs}{end}".encode()
 
 
+_SIGNATURE = "error 7"
 _FILTER = '{"limit":1,"offset":0,"filter":{"%s":['
 _BULK = '{"items":['
 _PAYLOAD = '{"kind":"k","queue":"q0","payload":'
@@ -135,13 +148,39 @@ def _bodies() -> Iterator[Wish]:
 
 def _reads() -> Iterator[Wish]:
     def get(path: str, token: str = VIEWER) -> Wish:
-        return Wish("reads", path[:60], "GET", path, token)
+        name = path[:60] if token == VIEWER else f"{path[:42]} of {token}"
+        return Wish("reads", name, "GET", path, token)
 
     def post(name: str, path: str, token: str, body: object) -> Wish:
         return Wish("reads", name, "POST", path, token, json.dumps(body).encode())
 
     yield get("/v1/jobs?limit=50")
-    yield get("/v1/errors")
+    for path in ("", "?sort=-last_seen&limit=200", "?range=7d&limit=200", "?range=24h"):
+        yield get(f"/v1/errors{path}")
+    yield get("/v1/attention")
+    yield get("/v1/attention", LIMITED_VIEWER)
+    for path in (
+        "",
+        "/explain",
+        "/logs",
+        "/logs?limit=1000",
+        "/logs?after=16-9&limit=1",
+    ):
+        yield get(f"/v1/jobs/{FULL_JOB}{path}")
+    yield get("/v1/queues/q0/explain")
+    yield get("/v1/workers?limit=100")
+    yield get("/v1/workers?limit=100", LIMITED_VIEWER)
+    yield get("/v1/me", ADMIN)
+    yield get("/v1/jobs/counts")
+    yield get(f"/v1/jobs/counts?{urlencode({'signature': _SIGNATURE})}")
+    yield get(f"/v1/jobs?{urlencode({'signature': _SIGNATURE, 'limit': 1000})}")
+    yield get("/v1/cron/firings")
+    for since in (datetime(9000, 1, 1, tzinfo=UTC), datetime(1971, 1, 1, tzinfo=UTC)):
+        month = {"from": since.isoformat(), "to": (since + timedelta(30)).isoformat()}
+        yield get(f"/v1/cron/firings?{urlencode(month)}")
+    yield get("/v1/cron/listed-0/runs?limit=200")
+    gauges = [("name", f"q{number}") for number in range(QUEUES)]
+    yield get(f"/v1/gauges?{urlencode([*_window(30, 500), *gauges])}")
     yield get("/v1/jobs?limit=1000&status=dead")
     yield get("/jobs/failed?limit=1000")
     yield get("/v1/jobs?error=zzzz&limit=1000")
@@ -173,6 +212,62 @@ def _reads() -> Iterator[Wish]:
     yield get(f"/v1/jobs?error=zzzzz&{urlencode(kinds)}")
     dry = {"action": "retry", "filter": {"error": "zzzzzz"}, "dry_run": True}
     yield post("a dry run", "/v1/jobs/actions", OPERATOR, dry)
+
+
+def fill_history(storage: Storage, sql: Sql, part: float = 1.0) -> None:
+    """Add errors, workers, and a job with all that is kept of one."""
+    at = sql.now_us()
+    _insert(
+        sql,
+        "forge_error (signature, queue_name, kind, failures, first_at, last_at, "
+        "retrying, dead, job_id, message)",
+        (
+            f"('error {n % 1000}', 'q{n // 1000 % QUEUES}', 'k{n % KINDS}', 3, {at}, "
+            f"{at + n}, 1, 1, 'none', '{'m' * 400}')"
+            for n in range(int(ERRORS * part))
+        ),
+    )
+    _insert(
+        sql,
+        "forge_error_bucket (width_s, signature, queue_name, kind, bucket_start, "
+        "failures)",
+        (
+            f"({width_s}, 'error {n % 1000}', 'q{n // 1000 % QUEUES}', 'k{n % KINDS}', "
+            f"{at // (width_s * SECOND_US) * width_s * SECOND_US}, 3)"
+            for width_s in (3600, 86_400)
+            for n in range(int(ERRORS * part))
+        ),
+    )
+    for n in range(int(WORKERS * part)):
+        slots = [SlotReport(f"q0-{k}-w{n}-0", f"q{k % QUEUES}") for k in range(SLOTS)]
+        queues = [f"q{k}" for k in range(QUEUES)]
+        kinds = kinds_to_text(f"kind_{k}_of_many" for k in range(1000))
+        process = WorkerProcess("0.1.0", "host", n, kinds=kinds)
+        storage.workers.beat(f"w{n}", f"name-{n}", queues, slots, process=process)
+    old_id = storage.jobs.enqueue(NewJob("full", queue_name="q0")).id
+    sql.run(
+        "UPDATE forge_job SET id = ?, status = 'dead' WHERE id = ?", FULL_JOB, old_id
+    )
+    for run in range(1, 32):
+        sql.run(
+            "INSERT INTO forge_attempt (job_id, run, attempt, due_at, started_at, "
+            "ended_at, worker_id, slot, ending, error, traceback) "
+            "VALUES (?, ?, 1, 1, 1, 1, 'w0', 0, 'failed', ?, ?)",
+            FULL_JOB, run, "é" * 4096, "t" * 16_384,
+        )  # fmt: skip
+        line = LogLine(at, "INFO", "a", "é")
+        chunk = LogChunk(RunId(FULL_JOB, run), 1, 0, [line] * 1900)
+        sql.run(
+            "INSERT INTO forge_log (job_id, run, first_line, lines) "
+            "VALUES (?, ?, 0, ?)",
+            FULL_JOB, run, chunk.text(),
+        )  # fmt: skip
+
+
+def _insert(sql: Sql, into: str, rows: Iterable[str]) -> None:
+    rows = iter(rows)
+    while some := list(islice(rows, 1000)):
+        sql.run(f"INSERT INTO {into} VALUES {', '.join(some)}")
 
 
 REQUESTS: Sequence[Wish] = (*_bodies(), *_reads())

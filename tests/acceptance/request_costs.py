@@ -44,6 +44,7 @@ from tests.acceptance.costly_requests import (
     ROWS,
     VIEWER,
     Wish,
+    fill_history,
 )
 from tests.acceptance.driving import add_backend, measure_each
 from tests.support.databases import fresh_url
@@ -287,10 +288,11 @@ def fill(storage: Storage, sql: Sql, filling: Filling) -> None:
         payload = json.dumps({"x": "y" * (1_000_000 if number < 20 else 100)})
         storage.cron.create(
             ScheduleDefinition(
-                name=name, kind="k0", cron_expr="0 0 1 1 *", payload=payload,
-                enabled=False,
+                name=name, kind="k0", payload=payload, enabled=number % 2 > 0,
+                cron_expr="* * * * * *" if number % 2 else "0 0 1 1 *",
             )
         )  # fmt: skip
+    fill_history(storage, sql, min(rows / ROWS, 1.0))
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ def test_a_costly_body_and_a_large_answer_are_cheap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.acceptance.request_costs.REST_S", 0.05)
-    wishes = [*chosen("kinds of {}"), *chosen("/v1/errors")]
+    wishes = [*chosen("kinds of {}"), *chosen("/v1/errors")[:1]]
 
     figures = measure(
         sqlite_url(tmp_path / "queue.sqlite"),

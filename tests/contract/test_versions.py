@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.errors import MigrationError, StorageError
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -246,3 +247,15 @@ def test_a_breaking_step_waits_for_an_open_transaction_of_a_caller(
         shape = "SELECT later_shape FROM forge_job WHERE id = ?"
         assert sql.value(shape, job_id) == 1
         assert later.job_reader.get(job_id).status is JobStatus.PENDING
+
+
+def test_tables_from_before_the_release_have_an_error_that_says_what_to_do(
+    storage: Storage, sql: Sql
+) -> None:
+    enqueue(storage)
+    sql.run("ALTER TABLE forge_attempt RENAME COLUMN ending TO ended_how")
+    try:
+        with pytest.raises(StorageError, match="flask forge-jobs db reset"):
+            storage.attention.facts(from_micros(sql.now_us()))
+    finally:
+        sql.run("ALTER TABLE forge_attempt RENAME COLUMN ended_how TO ending")

@@ -223,8 +223,8 @@ def receive_lines(lines: Iterable[LogLine], left_out_count: int) -> None:
 
 
 @lru_cache(1024)
-def _logger_name(name: str) -> str:
-    return one_line(name, _NAME_LENGTH)
+def _logger_name(name: str, mask: Mask) -> str:
+    return one_line(mask(name), _NAME_LENGTH)
 
 
 @lru_cache(64)
@@ -237,7 +237,7 @@ def _line_of(record: logging.LogRecord, mask: Mask) -> LogLine:
         text = fit_text(_message_of(record), mask)
         if record.exc_info or record.stack_info:
             text = _with_traces(record, text, mask)
-        level, name = _level_name(record.levelno), _logger_name(str(record.name))
+        level, name = _level_name(record.levelno), _logger_name(str(record.name), mask)
     except CancelledError:  # raised by a signal in an isolated task
         raise
     except Exception as error:  # noqa: BLE001  # of foreign code

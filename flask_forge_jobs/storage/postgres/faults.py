@@ -13,7 +13,11 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.database import Faults, TransientError
+from flask_forge_jobs.storage.database import (
+    ANOTHER_SCHEMA,
+    Faults,
+    TransientError,
+)
 
 _SERIALIZATION = frozenset({"40001", "40P01"})
 _LOCKED = "55P03"
@@ -26,6 +30,8 @@ _FAILING = ("53", "58")
 _READ_ONLY = "25006"
 _CANCELLED = "57014"
 _UNIQUE = "23505"
+# An undefined column, table or function.
+_LACKS = frozenset({"42703", "42P01", "42883"})
 _TOO_NEW = "FJ001"  # raised by forge_check_version, with the versions as detail
 _PROGRAM_LIMIT = "54000"
 # Identifies the error; its message is in the server's language.
@@ -112,7 +118,10 @@ class PostgresFaults(Faults):
                     f"PostgreSQL has a resource or system error ({code})"
                 )
             )
-        return StorageError(f"PostgreSQL refused the statement ({code or 'no code'})")
+        advice = ANOTHER_SCHEMA if code in _LACKS else ""
+        return StorageError(
+            f"PostgreSQL refused the statement ({code or 'no code'}){advice}"
+        )
 
 
 def _is_lost(error: psycopg2.Error) -> bool:

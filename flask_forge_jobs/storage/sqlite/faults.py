@@ -12,7 +12,11 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.database import Faults, TransientError
+from flask_forge_jobs.storage.database import (
+    ANOTHER_SCHEMA,
+    Faults,
+    TransientError,
+)
 
 BUSY = 5
 _LOCKED, _INTERRUPT, _CORRUPT, _NOT_A_DATABASE = 6, 9, 11, 26
@@ -22,6 +26,8 @@ _RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
 _UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
 _NOT_PERMITTED = frozenset({3, 8, 14})
 _NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+# It has no code of its own.
+_LACKS = ("no such column", "no such table", "table forge_")
 _WRITABLE = "; the database needs a folder that this user can write to"
 
 
@@ -53,7 +59,8 @@ class SqliteFaults(Faults):
         if primary in _UNAVAILABLE:
             advice = _WRITABLE if primary in _NOT_PERMITTED else ""
             return StorageUnavailableError(f"{self.where}: {error}{advice}")
-        return StorageError(f"{self.where}: {error}")
+        advice = ANOTHER_SCHEMA if str(error).startswith(_LACKS) else ""
+        return StorageError(f"{self.where}: {error}{advice}")
 
     def _unsound(self, reason: object) -> StorageCorruptError:
         text = f"{self.where} is not a sound SQLite database: {reason}"

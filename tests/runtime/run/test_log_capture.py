@@ -405,6 +405,18 @@ def test_a_traceback_belongs_to_its_line(storage: Storage) -> None:
 
 
 @on_sqlite
+def test_the_name_of_a_logger_is_masked(storage: Storage) -> None:
+    named = logging.getLogger("tenant password=hunter2hunter2")
+    task = QuickTask(function=lambda _: named.warning("hello"))
+    with working(storage, task):
+        job_id = add(storage, "quick")
+        wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert [name for _, name, _ in lines_of(storage, job_id)] == [
+        "tenant password=[redacted]"
+    ]
+
+
 def test_secrets_are_masked(storage: Storage, sql: Any) -> None:
     def work(_: TaskContext) -> None:
         logger.info("password=%s", "hunter2hunter2")
