@@ -197,7 +197,7 @@ def done(case: JobCase) -> Sentence | None:
         return None
     ended, began = job.completed_at or case.now, job.started_at or case.now
     took = duration((ended - began).total_seconds())
-    text = f"{case.name} is done for {case.ago(ended)}: {_attempt(case)} ran {took}."
+    text = f"{case.name} was done {case.ago(ended)} ago: {_attempt(case)} ran {took}."
     return Sentence("done", text, _attempts(case) | _ended(case))
 
 
@@ -231,7 +231,7 @@ def dead(case: JobCase) -> Sentence:
     job = case.job
     why = f": {quoted(job.last_error)}" if job.last_error else ""
     ended = case.ago(job.completed_at or case.now)
-    text = f"{case.name} is dead for {ended} after {_attempt(case)}{why}."
+    text = f"{case.name} has been dead for {ended}, after {_attempt(case)}{why}."
     evidence = _attempts(case) | _ended(case) | {"error": job.last_error}
     retry = Action("POST", f"/v1/jobs/{job.id}/retry", "Retry")
     return Sentence("dead", text, evidence, retry)

@@ -443,9 +443,9 @@ def test_a_job_that_has_ended_says_when_and_why(storage: Storage) -> None:
             explain_job(storage, each) for each in (good, bad, late)
         )
 
-    text = f"Job {good} is done for …: attempt 1 of 5 ran …."
+    text = f"Job {good} was done … ago: attempt 1 of 5 ran …."
     assert_says(done, "done", text)
-    text = f"Job {bad} is dead for … after attempt 1 of 5: no such user."
+    text = f"Job {bad} has been dead for …, after attempt 1 of 5: no such user."
     assert_says(dead, "dead", text)
     assert dead.action is not None
     assert dead.action.path == f"/v1/jobs/{bad}/retry"
