@@ -25,6 +25,7 @@ class ScheduleRun:
         completed_at: When it ended, or None.
         attempts: How many attempts it took so far.
         error: Its last error, masked, or None.
+        progress: The last report of one that runs, masked, as JSON text, or None.
     """
 
     job_id: str
@@ -37,6 +38,7 @@ class ScheduleRun:
     completed_at: datetime | None
     attempts: int
     error: str | None
+    progress: str | None
 
     @property
     def run_ms(self) -> int | None:

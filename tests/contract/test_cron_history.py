@@ -7,7 +7,7 @@ import pytest
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.outcomes import Dead, Done
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import claim_one, finish
+from tests.support.jobs import OWNER, claim_one, finish
 from tests.support.sql import Sql
 
 
@@ -53,16 +53,25 @@ def test_each_schedule_has_its_newest_run(storage: Storage, sql: Sql) -> None:
     assert [line.name for line in storage.cron_history.lines(1)] == ["never"]
 
 
-def test_a_run_under_way_has_no_duration(storage: Storage, sql: Sql) -> None:
+def test_a_run_under_way_has_its_progress_and_no_duration(
+    storage: Storage, sql: Sql
+) -> None:
     schedule(storage, "often")
     fire(storage, sql, "often")
     (waiting,) = storage.cron_history.lines(9)
-    claim_one(storage, queue_name="mail")
+    job = claim_one(storage, queue_name="mail")
+    storage.jobs.heartbeat(OWNER, {job.id: '{"pct":50}'})
     (running,) = storage.cron_history.lines(9)
 
     for line, status in ((waiting, "pending"), (running, "in_progress")):
         assert line.last_run is not None
         assert (line.last_run.status, line.last_run.run_ms) == (status, None)
+    assert running.last_run is not None
+    assert running.last_run.progress == '{"pct":50}'
+    finish(storage, job, Done())
+    (done,) = storage.cron_history.lines(9)
+    assert done.last_run is not None
+    assert done.last_run.progress is None
 
 
 def test_the_newest_firings_of_a_window(storage: Storage, sql: Sql) -> None:

@@ -17,6 +17,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
     WireSchema,
 )
+from flask_forge_jobs.api.schemas.jobs import Progress
 from flask_forge_jobs.handlers.cron import DEFAULT_PREVIEW
 from flask_forge_jobs.handlers.cron_history import DEFAULT_PAGE_SIZE
 from flask_forge_jobs.model.cron_times import (
@@ -142,6 +143,7 @@ class ScheduleRunSchema(V1Schema):
     run_ms = LargeNumber(allow_none=True)
     attempts = WholeNumber()
     error = Text(allow_none=True)
+    progress = Progress(allow_none=True)
 
 
 class RunPageSchema(V1Schema):

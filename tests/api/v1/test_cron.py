@@ -379,6 +379,7 @@ def test_the_runs_of_a_schedule(client: FlaskClient) -> None:
     assert list(run) == [
         "job_id", "queue_name", "kind", "status", "fire_at", "enqueued_at",
         "started_at", "completed_at", "run_ms", "attempts", "error",
+        "progress",
     ]  # fmt: skip
     cursor = answer.json["next_cursor"]
     assert f"cursor={cursor}" in answer.headers["Link"]

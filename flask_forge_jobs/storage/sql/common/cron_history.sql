@@ -2,7 +2,8 @@
 
 -- fragment: run_columns
     job.id, job.queue_name, job.kind, job.status, job.fire_at, job.enqueued_at,
-    job.started_at, job.completed_at, job.attempts, job.last_error
+    job.started_at, job.completed_at, job.attempts, job.last_error,
+    CASE WHEN job.status = 'in_progress' THEN job.progress END
 
 -- name: schedule_lines
 -- Two look-ups by index for each schedule. Payloads are left out: each may have 1 MiB.
