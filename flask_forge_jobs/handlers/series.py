@@ -158,7 +158,8 @@ def series(
 
     ``by`` is ``queue`` or ``kind``. At most 100 names with 20,000 buckets in all are
     allowed. No names mean the registered queues or the active kinds: as many as these
-    limits allow. An unknown name has empty buckets. Buckets are at least 60 s wide.
+    limits allow. The empty name means all queues together. An unknown name has empty
+    buckets. Buckets are at least 60 s wide.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     known = checked_names(names, cut)

@@ -45,7 +45,12 @@ QUERIES = {
     "/v1/jobs/counts": ["", f"queue={OTHER}", f"kind={OTHER}", "error=failed"],
     "/v1/events": ["", f"queue={OTHER}", f"kind={OTHER}"],
     "/v1/errors": ["", "range=24h", f"queue={OTHER}", f"kind={OTHER}"],
-    "/v1/series": [f"by=queue&{DAY}", f"by=queue&name={OTHER}&{DAY}", f"by=kind&{DAY}"],
+    "/v1/series": [
+        f"by=queue&{DAY}",
+        f"by=queue&name={OTHER}&{DAY}",
+        f"by=kind&{DAY}",
+        f"by=queue&name=&{DAY}",
+    ],
     "/v1/workers": ["", f"queue={OTHER}"],
     "/v1/gauges": [DAY, f"name={OTHER}&{DAY}", f"name=&{DAY}"],
     "/v1/kinds": [DAY.rpartition("&")[0], f"{DAY.rpartition('&')[0]}&queue={OTHER}"],

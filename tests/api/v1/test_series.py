@@ -46,6 +46,22 @@ def test_series_of_several_queues_come_in_one_answer(client: FlaskClient) -> Non
 
 
 @pytest.mark.usefixtures("past")
+def test_the_empty_name_means_all_queues_together(
+    client: FlaskClient, storage: Storage
+) -> None:
+    together, limited = (
+        get(caller, "series", by="queue", name="", **WINDOW)
+        for caller in (client, client_with_token(storage, "viewer", ["mail"]))
+    )
+
+    assert together.json is not None
+    ((first, _),) = (each["buckets"] for each in together.json)
+    assert (first["enqueued"], first["completed"], first["retried"]) == (5, 2, 2)
+    assert first["wait_p95_ms"] > 0
+    assert limited.status_code == 403
+
+
+@pytest.mark.usefixtures("past")
 def test_series_without_names_are_of_all_that_are_known(
     client: FlaskClient, storage: Storage
 ) -> None:
