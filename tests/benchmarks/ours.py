@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import psycopg2
 from flask import Flask
@@ -27,9 +28,17 @@ class OurQueue(Contender):
 
     bulk_api = "enqueue_many"
 
-    def __init__(self, backend: str, location: str, watch: Watch) -> None:
+    def __init__(
+        self,
+        backend: str,
+        location: str,
+        watch: Watch,
+        *,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(backend, location, watch)
         self._app = Flask(__name__)
+        self._app.config.update(settings)
         self._app.config["FORGE_JOBS_DATABASE_URL"] = database_url(backend, location)
         self._forge = ForgeJobs(self._app)
         self._state = state_of(self._app)

@@ -54,6 +54,7 @@ MISSING_TASK_WAIT_S = 60.0  # the longest snooze of a job whose task is missing
 WARN_PERIOD_S = 60.0  # between two warnings of a missing task, per kind
 MAX_WARNED = 1000  # kinds to remember, which are any text
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_mark_run = running.set  # twice a job, so that a look-up counts
 
 TaskScope = Callable[[], AbstractContextManager[object]]
 
@@ -182,8 +183,9 @@ class Runner:
 
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return its outcome; never raises."""
-        if self.log_settings is not None:
-            running.set((execution, self.log_settings))
+        log_settings = self.log_settings
+        if log_settings is not None:
+            _mark_run((execution, log_settings))
         try:
             return _checked(self._run(execution), self.environment.mask)
         except BaseException as error:  # noqa: BLE001  # must not end the worker
@@ -193,8 +195,8 @@ class Runner:
             self.dispose(error)
             return failed
         finally:
-            if self.log_settings is not None:
-                running.set(None)
+            if log_settings is not None:
+                _mark_run(None)
 
     def _run(self, execution: Execution) -> object:
         job = execution.job

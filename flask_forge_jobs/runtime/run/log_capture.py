@@ -1,7 +1,8 @@
 """Log capture: keeps what tasks log, without changing any logger's level or handlers.
 
 While a worker runs, four methods of the standard library are wrapped; error trackers
-wrap the same ones. Outside of runs each call costs about 0.1 µs more.
+wrap the same ones. Outside of runs, ``logger.info()`` that logs nothing takes 0.07 µs
+more.
 
 * ``Logger.isEnabledFor`` also returns True within a run if its lines are to be kept,
   and ``Logger.callHandlers`` keeps the record. Handlers get only the records that they
