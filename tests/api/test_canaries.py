@@ -66,6 +66,7 @@ PROSE = [
 ]
 TEXT = "\n".join([*PROSE, *TOKENS.values()])
 PAYLOAD = {**KEYS, **{f"note {name}": f"use {text}" for name, text in TOKENS.items()}}
+REASON = {"queues": ["default"], "reason": TEXT[:900]}
 READS = [route for route in all_routes(enable_demo=True) if not route.mutates]
 
 
@@ -96,6 +97,8 @@ def _store(storage: Storage, client: FlaskClient) -> str:
         ("/v1/jobs", {"kind": "", "payload": PAYLOAD}),
         ("/v1/jobs", {"kind": "k", "payload": PAYLOAD, **KEYS}),
         ("/jobs/delete", {"ids": [TEXT[:100]], **PAYLOAD}),
+        ("/v1/queues/actions", {"action": "cool_down", **REASON, "seconds": 60}),
+        ("/v1/queues/actions", {"action": "pause", **REASON}),
     ):
         client.post(f"{PREFIX}{path}?token={CANARY}&x={TOKENS['github']}", json=body)
     return job_id
@@ -126,7 +129,15 @@ def test_sec_S37_thirty_canaries_come_out_nowhere(
         status, text = _ask(client, route, job_id)
         statuses.add(status)
         leaks += [(route.path, text)] if CANARY in text else []
-    for path in (f"/v1/jobs/{job_id}", "/v1/jobs?limit=100", "/v1/audit?limit=100"):
+    rows = client.get(f"{PREFIX}/v1/jobs?limit=100").get_json()["rows"]
+    for path in (
+        f"/v1/jobs/{job_id}",
+        "/v1/jobs?limit=100",
+        "/v1/audit?limit=100",
+        "/v1/queues/default",
+        "/v1/queues/default/explain",
+        *(f"/v1/jobs/{row['id']}/explain" for row in rows),
+    ):
         text = client.get(PREFIX + path).text
         leaks += [(path, text)] if CANARY in text else []
 
