@@ -143,6 +143,12 @@ def dumper(answer: Schema | Field[Any]) -> Dump:
     return _schema_dumper(answer)
 
 
+def encoder(schema: Schema) -> Callable[[Any], bytes]:
+    """Return a function that writes one object as JSON, as part of a large answer."""
+    dump = dumper(schema)
+    return lambda item: encode(dump(item))
+
+
 def _unchanged(value: object) -> object:
     return value
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.composer import PAUSE_S, WORK_S, Composer
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
 from tests.support.clocks import MovingClock
 from tests.support.threads import LIMIT_S
+
+_DAY = "from=2025-06-15T00:00:00Z&to=2025-06-16T00:00:00Z&bucket_secs=3600"
 
 
 def test_parts_are_written_in_their_order() -> None:
@@ -92,3 +99,34 @@ def test_an_answer_that_fails_lets_the_next_one_begin() -> None:
         composer.compose("\ud800", str.encode)
 
     assert composer.compose("a", str.encode) == [b"a"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"/v1/gauges?{_DAY}", f"/v1/series?by=queue&{_DAY}", "/v1/cron/firings"],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_large_answers_of_reads_are_composed(
+    client: FlaskClient,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    storage.queues.ensure("mail")
+    daily = ScheduleDefinition(name="daily", kind="send", cron_expr="0 0 * * *")
+    storage.cron.create(daily)
+    written: list[bytes] = []
+    real = Composer.compose
+
+    def compose(*arguments: Any) -> list[bytes]:
+        written.extend(found := real(*arguments))
+        return found
+
+    monkeypatch.setattr(Composer, "compose", compose)
+
+    answer = client.get(f"{PREFIX}{path}")
+
+    assert answer.status_code == 200
+    (part,) = written
+    assert part in answer.data
+    assert isinstance(answer.json, list | dict)

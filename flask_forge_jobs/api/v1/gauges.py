@@ -6,11 +6,17 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import truncated
+from flask_forge_jobs.api.response import (
+    encoded_array_response,
+    encoder,
+    truncated,
+)
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import gauges as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers.gauges import gauges
+
+_WRITE = encoder(schemas.GaugeSeriesSchema())
 
 
 def list_gauges(api: Api) -> Response:
@@ -19,7 +25,8 @@ def list_gauges(api: Api) -> Response:
     api.scope.names(query["names"])
     query["queue_names"] = api.scope.names()
     listing = gauges(api.storage, now=api.now, **query)
-    response = api.listing(listing.series, listing.total)
+    parts = api.composer.compose(listing.series, _WRITE)
+    response = encoded_array_response(parts, listing.total)
     return truncated(response, len(listing.series), listing.total)
 
 

@@ -6,12 +6,18 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import truncated
+from flask_forge_jobs.api.response import (
+    encoded_array_response,
+    encoder,
+    truncated,
+)
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import series as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
 from flask_forge_jobs.handlers.jobs import MAX_KINDS
+
+_WRITE = encoder(schemas.NamedSeriesSchema())
 
 
 def list_series(api: Api) -> Response:
@@ -21,7 +27,8 @@ def list_series(api: Api) -> Response:
         api.scope.names(query["names"])
     query["queue_names"] = api.scope.names()
     listing = series.series(api.storage, now=api.now, **query)
-    response = api.listing(listing.series, listing.total)
+    parts = api.composer.compose(listing.series, _WRITE)
+    response = encoded_array_response(parts, listing.total)
     return truncated(response, len(listing.series), listing.total)
 
 
