@@ -21,6 +21,7 @@ import click
 from tests.acceptance.driving import add_backend, chosen_backends
 from tests.benchmarks.measure import Watch
 from tests.benchmarks.ours import OurQueue
+from tests.benchmarks.role import BULK
 from tests.benchmarks.runner import empty_database
 from tests.support.postgres import running_server
 
@@ -58,7 +59,9 @@ class LoggingQueue(OurQueue):
     def bulk(self, count: int) -> None:
         """Store jobs that log."""
         with self._app.app_context():
-            self._forge.enqueue_many(self._task.job() for _ in range(count))
+            for first in range(0, count, BULK):
+                part = range(first, min(first + BULK, count))
+                self._forge.enqueue_many(self._task.job() for _ in part)
 
 
 def drain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.errors import StorageError
@@ -11,7 +12,7 @@ from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper, job_logger
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
@@ -47,6 +48,8 @@ class OutcomeWriter:
         ended = self._handover.ended
         if ended:
             new = []
+            is_logged = job_logger.logger.isEnabledFor(logging.INFO)
+            self._mapper.are_done_logged = is_logged
             for execution, outcome in ended:
                 update = self._mapper.update(execution, outcome)
                 if update is not None:

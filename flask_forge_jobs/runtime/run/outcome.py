@@ -67,6 +67,8 @@ class OutcomeMapper:
         self._jitter = jitter
         self._mask = mask
         self._task_of = task_of
+        self.are_done_logged = True
+        """Whether a job that is done may be logged; looked up once for a batch."""
         self.lost_count = 0
 
     def update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
@@ -133,7 +135,7 @@ class OutcomeMapper:
             if not execution.is_start_counted:
                 update.wait_us = execution.wait_us
             update.total_us = job.claimed_at_us - job.enqueued_at_us + held_us
-        if update.error is not None or job_logger.logger.isEnabledFor(logging.INFO):
+        if update.error is not None or self.are_done_logged:
             self._log(update)
         return update
 
