@@ -313,6 +313,17 @@ def test_two_ways_to_delete_a_queue(meeting: Meeting) -> None:
     assert found == 0
 
 
+def test_a_beat_waits_for_no_holder_of_a_queue(meeting: Meeting) -> None:
+    """A process that is stopped within a transaction must not silence the others."""
+    meeting.storage.queues.ensure("mail")
+    with contextlib.closing(meeting.sql.connect()) as holder:
+        holder.cursor().execute("BEGIN; SELECT 1 FROM forge_queue FOR UPDATE")
+
+        meeting.storage.workers.beat("host", None, ["mail"], [])
+
+    assert len(meeting.storage.workers.live(60)) == 1
+
+
 def test_declarations_of_two_versions(meeting: Meeting) -> None:
     """The newer one removes a schedule that the older one still declares."""
     cron = meeting.storage.cron

@@ -46,7 +46,8 @@ RETURNING COALESCE(worker_name, worker_id), queues, heartbeat_at
 
 -- name: note_served
 -- ``served_at`` of NULL means now. A fresh time is not written again, so that the workers
--- of a queue take no turns.
+-- of a queue take no turns. A beat must not wait: who holds the row may have been
+-- stopped, and all workers of the queue would fall silent.
 WITH served AS MATERIALIZED (
     SELECT name
     FROM forge_queue
@@ -56,7 +57,7 @@ WITH served AS MATERIALIZED (
             OR last_served_at < COALESCE(:served_at, :now) - :fresh_us
         )
     ORDER BY name
-    /* for_update */
+    /* skip_locked */
 )
 UPDATE forge_queue
 SET last_worker = :label, last_served_at = COALESCE(:served_at, :now)
