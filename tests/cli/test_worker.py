@@ -110,7 +110,9 @@ def test_a_worker_tells_what_it_runs_and_what_became_of_each_job(
     done = worker.wait_for(f"job done: id={job_id}")
     assert " INFO flask_forge_jobs.jobs: " in done
     assert "kind=quick queue=default attempt=1/5 run_ms=" in done
-    worker.wait_for("flask-forge-jobs 0.1.0, tasks: crash, held, quick, stubborn")
+    worker.wait_for(
+        "flask-forge-jobs 0.1.0, tasks: chatty, crash, held, quick, stubborn"
+    )
     worker.wait_for("queue default has jobs without a task: unknown")
     worker.wait_for("no worker serves these queues: mail; start one with")
     worker.wait_for(", named by FORGE_JOBS_DATABASE_URL")
