@@ -31,7 +31,7 @@ _INDENT = "    "
     "-f",
     "is_followed",
     is_flag=True,
-    help="Also print what comes, until the job has ended.",
+    help="Print new lines, too, until the job has ended.",
 )
 @click.option(
     "--attempt", type=click.IntRange(min=1), help="Only the lines of this attempt."

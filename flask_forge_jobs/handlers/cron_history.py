@@ -83,7 +83,7 @@ def firings(
 
     Args:
         storage: The stores.
-        now: What has passed and what is to come.
+        now: The instant that separates past firings from future ones.
         start: 12 hours before ``now`` by default.
         end: Exclusive; 12 hours after ``now`` by default.
 

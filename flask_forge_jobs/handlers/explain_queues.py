@@ -1,7 +1,7 @@
 """Rules that explain a queue, and with it the jobs that wait in it.
 
-Each returns its sentence or None. The list holds first what needs somebody, then what
-passes by itself, then what is as it should be.
+Each returns its sentence or None. The list begins with the states that need a person;
+states that pass by themselves follow, and normal states come last.
 """
 
 from __future__ import annotations
