@@ -48,6 +48,8 @@ def test_a_killed_worker_shows_as_lost_with_its_job(
         running = get_worker(storage, worker_id)
         first.signal(signal.SIGKILL)
         first.wait()
+    # The rescued job stays failed: no worker starts its next attempt.
+    storage.queues.set_paused_many(["default"], paused=True)
     with application.worker("--name", "second"):
         wait_for_status(storage, job_id, JobStatus.FAILED)
         wait_until(
