@@ -1,0 +1,116 @@
+"""Rows of queues, as the overview and the page of queues show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from flask_forge_jobs.handlers.attention.queues import BEHIND_S
+from flask_forge_jobs.handlers.queue_rates import QueueRates
+from flask_forge_jobs.model.queues import QueueOverview, QueueSettings
+
+# An oldest wait below this is good; from BEHIND_S on, the queue is behind.
+SLOW_S = 60
+
+
+class QueueState(StrEnum):
+    """Whether a queue runs jobs, and if not, why."""
+
+    LIVE = "live"
+    PAUSED = "paused"
+    COOLING = "cooling"
+    WITHOUT_SLOTS = "without_slots"
+    WITHOUT_WORKER = "without_worker"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One queue.
+
+    ``busy`` of ``slots`` live slots run a job. ``due``, ``retrying`` and ``scheduled``
+    jobs wait; ``oldest_s`` is how long the oldest due one does, None without one.
+    ``due_since`` is when it became due.
+    """
+
+    settings: QueueSettings
+    state: QueueState
+    due: int
+    retrying: int
+    scheduled: int
+    running: int
+    dead: int
+    busy: int
+    slots: int
+    oldest_s: int | None
+    due_since: datetime | None
+    rates: QueueRates
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self.settings.name
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait: due, for a retry, or for their time."""
+        return self.due + self.retrying + self.scheduled
+
+    @property
+    def runs(self) -> bool:
+        """Whether jobs start."""
+        return self.state is QueueState.LIVE
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether its oldest due job waits too long."""
+        return self.oldest_s is not None and self.oldest_s >= BEHIND_S
+
+    @property
+    def pace(self) -> str:
+        """Whether its oldest wait is ``good``, ``warn`` or ``bad``."""
+        if self.is_behind:
+            return "bad"
+        return "good" if (self.oldest_s or 0) < SLOW_S else "warn"
+
+
+def queue_rows(
+    queues: Sequence[QueueOverview], rates: Mapping[str, QueueRates], now: datetime
+) -> Sequence[QueueRow]:
+    """Return a row per queue, in order; the slots are those of live workers."""
+    return [_row(queue, rates[queue.settings.name], now) for queue in queues]
+
+
+def _row(queue: QueueOverview, rates: QueueRates, now: datetime) -> QueueRow:
+    settings, counts = queue.settings, queue.counts
+    oldest_s = queue.oldest_due_age_s if counts.pending or counts.failed else None
+    slots = min(len(queue.slots), settings.max_workers)
+    busy = sum(slot.current_job_id is not None for slot in queue.slots)
+    return QueueRow(
+        settings=settings,
+        state=_state(queue, now),
+        due=counts.pending,
+        retrying=counts.failed,
+        scheduled=counts.scheduled,
+        running=counts.in_progress,
+        dead=counts.dead,
+        busy=busy,
+        slots=max(slots, busy),
+        oldest_s=oldest_s or None,
+        due_since=now - timedelta(seconds=oldest_s) if oldest_s else None,
+        rates=rates,
+    )
+
+
+def _state(queue: QueueOverview, now: datetime) -> QueueState:
+    settings = queue.settings
+    if settings.paused:
+        return QueueState.PAUSED
+    if settings.max_workers == 0:
+        return QueueState.WITHOUT_SLOTS
+    if not queue.slots:
+        return QueueState.WITHOUT_WORKER
+    if settings.throttled_until is not None and settings.throttled_until > now:
+        return QueueState.COOLING
+    return QueueState.LIVE

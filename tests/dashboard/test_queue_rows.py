@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, queue_rows
+from flask_forge_jobs.handlers.queue_rates import QueueRates
+from flask_forge_jobs.model.queues import QueueCounts, QueueOverview, QueueSettings
+from flask_forge_jobs.model.workers import Slot
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=16)
+RATES = {"mail": QueueRates([0] * 12, 0.0, None)}
+BUSY = Slot("mail-0-w-0", "mail", "w", NOW, NOW, "job")
+FREE = Slot("mail-1-w-0", "mail", "w", NOW, NOW)
+
+
+def row(
+    counts: QueueCounts | None = None,
+    slots: tuple[Slot, ...] = (BUSY, FREE),
+    age_s: int = 0,
+    **settings: Any,
+) -> QueueRow:
+    """Return the row of a queue."""
+    queue = QueueOverview(
+        QueueSettings("mail", **settings), counts or QueueCounts(), slots, age_s
+    )
+    (only,) = queue_rows([queue], RATES, NOW)
+    return only
+
+
+@pytest.mark.parametrize(
+    ("settings", "slots", "state"),
+    [
+        ({}, (FREE,), QueueState.LIVE),
+        ({"throttled_until": NOW}, (FREE,), QueueState.LIVE),
+        ({"throttled_until": LATER}, (FREE,), QueueState.COOLING),
+        ({"throttled_until": LATER}, (), QueueState.WITHOUT_WORKER),
+        ({"max_workers": 0}, (FREE,), QueueState.WITHOUT_SLOTS),
+        ({"paused": True, "max_workers": 0}, (), QueueState.PAUSED),
+    ],
+)
+def test_the_state_says_why_no_job_starts(
+    settings: dict[str, Any], slots: tuple[Slot, ...], state: QueueState
+) -> None:
+    shown = row(slots=slots, **settings)
+
+    assert shown.state is state
+    assert shown.runs is (state is QueueState.LIVE)
+
+
+def test_a_row_has_the_waiting_jobs_and_the_slots() -> None:
+    counts = QueueCounts(pending=3, scheduled=5, in_progress=1, failed=2, dead=7)
+
+    shown = row(counts, age_s=90)
+
+    assert (shown.due, shown.retrying, shown.scheduled) == (3, 2, 5)
+    assert (shown.waiting, shown.running, shown.dead) == (10, 1, 7)
+    assert (shown.busy, shown.slots) == (1, 2)
+    assert (shown.oldest_s, shown.due_since) == (90, NOW - timedelta(seconds=90))
+
+
+def test_the_limit_of_a_queue_bounds_its_slots() -> None:
+    assert row(slots=(BUSY, FREE), max_workers=1).slots == 1
+    # The limit was lowered while both ran.
+    assert row(slots=(BUSY, BUSY), max_workers=1).slots == 2
+
+
+@pytest.mark.parametrize(
+    ("age_s", "pace"),
+    [(0, "good"), (59, "good"), (60, "warn"), (299, "warn"), (300, "bad")],
+)
+def test_the_oldest_wait_is_judged(age_s: int, pace: str) -> None:
+    shown = row(QueueCounts(pending=1), age_s=age_s)
+
+    assert shown.pace == pace
+    assert shown.is_behind is (pace == "bad")
+
+
+def test_nothing_waits_in_a_queue_without_due_jobs() -> None:
+    shown = row(QueueCounts(scheduled=1), age_s=999)
+
+    assert (shown.oldest_s, shown.due_since, shown.pace) == (None, None, "good")
