@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask, Response
-from werkzeug.serving import WSGIRequestHandler, make_server
+from playwright.sync_api import Browser, Page
 
 from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -25,8 +24,9 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage, open_storage
-from tests.support.browser import Browser
+from tests.support.browser import elements_of, running_browser, settled, tab
 from tests.support.jobs import OWNER, claim_one, run
+from tests.support.wsgi import served
 
 PREFIX = "/forge-jobs"
 FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
@@ -47,11 +47,6 @@ def _hostile() -> list[str]:
 
 
 HOSTILE = _hostile()
-
-
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
 
 
 @dataclass
@@ -100,18 +95,8 @@ def serving(options: BlueprintOptions, app: Flask) -> Iterator[Site]:
             body, media_type = made.pages[name]
             return body, {"Content-Type": media_type}
 
-        server = make_server(
-            "127.0.0.1", 0, noting, threaded=True, request_handler=_Quiet
-        )
-        made.port = server.port
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
+        with served(noting) as made.port:
             yield made
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
 
 @pytest.fixture
@@ -136,9 +121,16 @@ def open_site() -> Iterator[Site]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as running:
+        yield running
+
+
 @pytest.fixture
-def browser(tmp_path: Path) -> Browser:
-    return Browser(tmp_path)
+def page(browser: Browser) -> Iterator[Page]:
+    with tab(browser) as opened:
+        yield opened
 
 
 # -- stored by strangers -----------------------------------------------------------
@@ -168,7 +160,7 @@ def _store(storage: Storage) -> str:
 
 @pytest.mark.long
 def test_sec_S17_S19_H35_what_strangers_stored_is_shown_and_never_run(
-    site: Site, browser: Browser
+    site: Site, page: Page
 ) -> None:
     job_id = _store(site.storage)
     evil = quote("<img src=/hit onerror=fetch('/hit')>")
@@ -182,22 +174,23 @@ def test_sec_S17_S19_H35_what_strangers_stored_is_shown_and_never_run(
 
     for path in paths:
         site.asked.clear()
-        page = browser.open(site.url(PREFIX + path))
-        assert page.elements <= AROUND_TEXT, (path, page.elements - AROUND_TEXT)
-        assert page.text.lstrip()[:1] in ("{", "[", "#"), path
+        settled(page, site.url(PREFIX + path))
+        elements = elements_of(page)
+        assert elements <= AROUND_TEXT, (path, elements - AROUND_TEXT)
+        assert page.inner_text("body").lstrip()[:1] in ("{", "[", "#"), path
         # The page itself, and the icon that browsers look for.
         others = {asked for _, asked in site.asked} - {"/favicon.ico"}
         assert len(others) == 1, (path, others)
 
 
-def test_the_same_text_as_html_would_run(site: Site, browser: Browser) -> None:
+def test_the_same_text_as_html_would_run(site: Site, page: Page) -> None:
     """Without this the test above might see nothing because it looks wrongly."""
     text = "\n".join(HOSTILE).encode()
     site.pages["html"] = (text, "text/html; charset=utf-8")
 
-    page = browser.open(site.url("/page/html"))
+    settled(page, site.url("/page/html"))
 
-    assert {"script", "img", "svg"} <= page.elements
+    assert {"script", "img", "svg"} <= elements_of(page)
     assert ("GET", "/hit") in site.asked
 
 
@@ -239,18 +232,19 @@ Promise.all([
 </script>"""
 
 
-def _results(site: Site, browser: Browser, host: str) -> dict[str, object]:
+def _results(site: Site, page: Page, host: str) -> dict[str, object]:
     html = STRANGE_PAGE.replace("API", site.url(PREFIX)).replace("JOB", site.later)
     site.pages["strange"] = (html.encode(), "text/html; charset=utf-8")
-    text = browser.open(site.url("/page/strange", host)).text
-    found: dict[str, object] = json.loads(text.partition("const api")[0])
+    page.goto(site.url("/page/strange", host))
+    page.wait_for_selector("#out:not(:empty)")
+    found: dict[str, object] = json.loads(page.inner_text("#out"))
     return found
 
 
 def test_sec_S14_S16_S18_page_of_another_site_reads_and_writes_nothing(
-    site: Site, browser: Browser
+    site: Site, page: Page
 ) -> None:
-    found = _results(site, browser, "localhost")
+    found = _results(site, page, "localhost")
 
     assert found == {
         "read": "no", "read blindly": "no", "run as script": "no",
@@ -264,9 +258,9 @@ def test_sec_S14_S16_S18_page_of_another_site_reads_and_writes_nothing(
     assert site.jobs_scheduled() == 1
 
 
-def test_page_of_the_same_origin_reads_and_writes(site: Site, browser: Browser) -> None:
+def test_page_of_the_same_origin_reads_and_writes(site: Site, page: Page) -> None:
     """Without this the test above might pass because nothing works at all."""
-    found = _results(site, browser, "127.0.0.1")
+    found = _results(site, page, "127.0.0.1")
 
     assert (found["read"], found["write json"]) == (200, 200)
     # What a form or a blind page could send is refused from here too.
@@ -282,31 +276,31 @@ fetch("API/v1/jobs").then(answer => answer.status, () => "no").then(
 
 
 def test_sec_S10_page_of_another_port_or_site_does_not_read_as_this_machine(
-    site: Site, open_site: Site, browser: Browser
+    site: Site, open_site: Site, page: Page
 ) -> None:
     html = READING_PAGE.replace("API", open_site.url(PREFIX)).encode()
     for each in (site, open_site):
         each.pages["reading"] = (html, "text/html; charset=utf-8")
     path = "/page/reading"
 
-    own, other_port, other_site = (
-        browser.open(url).text.partition("fetch")[0].strip()
-        for url in (
-            open_site.url(path), site.url(path), open_site.url(path, "localhost"),
-        )
-    )  # fmt: skip
+    found = []
+    for url in (open_site.url(path), site.url(path), open_site.url(path, "localhost")):
+        page.goto(url)
+        page.wait_for_selector("#out:not(:empty)")
+        found.append(page.inner_text("#out"))
 
-    assert (own, other_port, other_site) == ("200", "403", "403")
+    assert found == ["200", "403", "403"]
     assert open_site.asked.count(("GET", f"{PREFIX}/v1/jobs")) == 3
 
 
 def test_link_of_another_site_opens_what_is_open_to_this_machine(
-    site: Site, open_site: Site, browser: Browser
+    site: Site, open_site: Site, page: Page
 ) -> None:
     address = open_site.url(f"{PREFIX}/v1/jobs")
     html = f"<!doctype html><script>location = '{address}'</script>".encode()
     site.pages["link"] = (html, "text/html; charset=utf-8")
 
-    page = browser.open(site.url("/page/link", "localhost"))
+    page.goto(site.url("/page/link", "localhost"))
+    page.wait_for_url(address)
 
-    assert json.loads(page.text)["rows"] == []
+    assert json.loads(page.inner_text("pre"))["rows"] == []

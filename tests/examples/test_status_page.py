@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +11,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
+from playwright.sync_api import expect
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.examples.pages import write_files
-from tests.support.browser import Browser
+from tests.support.browser import running_browser, tab
 from tests.support.jobs import OWNER
+from tests.support.wsgi import served
 
 
 @dataclass
@@ -66,23 +66,18 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             made.looked(environ["PATH_INFO"])
         return made.app(environ, start_response)
 
-    server = make_server("127.0.0.1", 0, noting, threaded=True)
-    made.port = server.port
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(noting) as made.port:
+        yield made
     made.storage.close()
 
 
-def test_a_browser_follows_a_job_to_its_end(site: Site, tmp_path: Path) -> None:
+def test_a_browser_follows_a_job_to_its_end(site: Site) -> None:
     client = site.app.test_client()
     location = client.post("/exports").headers["Location"]
 
-    page = Browser(tmp_path).open(f"http://127.0.0.1:{site.port}{location}")
+    with running_browser() as browser, tab(browser) as page:
+        page.goto(f"http://127.0.0.1:{site.port}{location}")
+        expect(page.locator("body")).to_contain_text("4 rows are in export.csv")
 
-    assert "4 rows are in export.csv" in page.text
     assert len(site.looks) == 4
     assert len(set(site.looks)) == 1

@@ -1,89 +1,27 @@
-"""A real browser: headless Chromium, one page after another."""
+"""A real browser: the system's Chromium without a window, driven by Playwright.
+
+A browser belongs to a module of tests: while one is open, no event loop can run in its
+thread.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import subprocess
-from html.parser import HTMLParser
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-# Of the page's own clock, which stands still while something is loading.
-_PAGE_TIME_MS = 5000
-_LIMIT_S = 120.0
-QUIET = (
-    "--headless", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-
-class _Elements(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        """Note the element."""
-        del attrs
-        self.names.add(tag)
-
-    def handle_data(self, data: str) -> None:
-        """Note the text."""
-        self.texts.append(data)
-
-
-class Page:
-    """What became of a page.
-
-    Args:
-        dom: Its elements as HTML, after everything that it started has ended.
-    """
-
-    def __init__(self, dom: str) -> None:
-        found = _Elements()
-        found.feed(dom)
-        self.elements = found.names
-        self.text = "".join(found.texts)
-
-
-class Browser:
-    """Opens each page in a fresh profile.
-
-    Args:
-        profiles: Where the profiles are kept.
-    """
-
-    def __init__(self, profiles: Path) -> None:
-        self._profiles = profiles
-        self._program = program()
-        self._opened = 0
-
-    def open(self, url: str) -> Page:
-        """Open a page as if its address had been typed in."""
-        self._opened += 1
-        finished = subprocess.run(
-            [
-                self._program, *QUIET, *as_root(),
-                f"--user-data-dir={self._profiles / str(self._opened)}",
-                f"--virtual-time-budget={_PAGE_TIME_MS}", "--dump-dom", url,
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=_LIMIT_S,
-            check=False,
-        )  # fmt: skip
-        assert finished.returncode == 0, finished.stderr
-        return Page(finished.stdout)
-
-
-def as_root() -> list[str]:
-    """Return what Chromium needs to start as root: only without its sandbox."""
-    return ["--no-sandbox"] if os.geteuid() == 0 else []
+PHONE_PX, PHONE_HEIGHT_PX, HEIGHT_PX = 500, 844, 800
+LIMIT_MS = 60_000
+_FLAGS = ("--disable-gpu", "--disable-quic")
+_COMPLAINTS = ("error", "warning")
+Theme = Literal["light", "dark"]
+expect.set_options(timeout=LIMIT_MS)
 
 
 def program() -> str:
@@ -96,3 +34,66 @@ def program() -> str:
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+@contextlib.contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Start a browser, and close it afterwards."""
+    path = program()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def tab(
+    browser: Browser, *, width: int = 1280, theme: Theme = "light", **more: Any
+) -> Iterator[Page]:
+    """Open a tab with a profile of its own.
+
+    Args:
+        browser: The browser.
+        width: Of the window in pixels; a narrow one is a phone's.
+        theme: The one that the person prefers.
+        more: Further options of Playwright's ``Browser.new_context``.
+    """
+    height = PHONE_HEIGHT_PX if width < PHONE_PX else HEIGHT_PX
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=theme, **more
+    )
+    context.set_default_timeout(LIMIT_MS)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+def complaints_of(page: Page) -> list[str]:
+    """Return a list that the browser's complaints about a tab go to, from now on.
+
+    They are breaches of the content policy, errors of scripts and failed requests.
+    """
+    found: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in _COMPLAINTS:
+            found.append(message.text)
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
+def elements_of(page: Page) -> set[str]:
+    """Return the names of the elements of a page."""
+    names = "[...document.querySelectorAll('*')].map(e => e.localName)"
+    return set(page.evaluate(names))
+
+
+def settled(page: Page, url: str) -> Page:
+    """Open an address and wait until nothing has been asked for half a second."""
+    page.goto(url, wait_until="networkidle")
+    return page

@@ -1,0 +1,146 @@
+"""Jobs, queues, workers and schedules in every state, some of a stranger's naming."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
+from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.queues import ChangeNote
+from flask_forge_jobs.model.run_logs import LogChunk, LogLine
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
+from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import OWNER, claim_one, run
+
+FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
+TRACEBACK = (
+    'Traceback (most recent call last):\n  File "shop/billing.py", line 12, in charge\n'
+    "    gateway.post(card)\nConnectionError: the gateway is away\n"
+)
+CORPUS = Path(__file__).parents[2] / "api" / "hazards" / "corpora" / "xss.txt"
+# Where a string of the corpus runs, it asks for this.
+HIT = "/hit"
+SECRET = "s3cr3t-of-the-tests"
+_UNFIT_FOR_A_QUEUE = str.maketrans("", "", ",/?#%")
+# Names with invisible characters are refused; texts are not.
+_UNFIT_FOR_A_NAME = str.maketrans("", "", "\u202e\u202c\u2066")
+_LONGEST_NAME = 120
+# One of each way out of a text: element, attribute, link, directions, length.
+_WAYS = (
+    "<script>fetch('/hit')</script>",
+    "\"><img src=/hit onerror=fetch('/hit')>",
+    "' onmouseover='fetch(`/hit`)' autofocus onfocus='fetch(`/hit`)",
+    "javascript:fetch('/hit')",
+    "\u202eevil\u202c\u2066{{7*7}}\\u0000%00&lt;b&gt;",
+    "x" * 10_240,
+)
+
+
+def hostile() -> list[str]:
+    """Return the corpus; each string asks for :data:`HIT` where it runs."""
+    lines = CORPUS.read_text("utf-8").splitlines()
+    return [
+        line.replace("alert(1)", f"fetch('{HIT}')").replace("src=x", f"src={HIT}")
+        for line in lines
+    ]
+
+
+def fill(storage: Storage, strings: tuple[str, ...] = _WAYS) -> Mapping[str, str]:
+    """Fill an empty database.
+
+    Args:
+        storage: Its stores.
+        strings: Stand wherever the text of a stranger may.
+
+    Returns:
+        A value for each placeholder of a page's path.
+    """
+    _enqueue(storage)
+    job_id = _run(storage)
+    _configure(storage)
+    for number, text in enumerate(strings):
+        _store(storage, text, number)
+    return {"job_id": job_id, "name": "mail", "worker_id": "worker-1"}
+
+
+def _enqueue(storage: Storage) -> None:
+    payload = dump({"to": "a@example.com", "password": SECRET, "rows": [1, 2.5, None]})
+    mail = [NewJob("send_mail", payload, queue_name="mail")] * 60
+    rest = [
+        NewJob("nightly_report", queue_name="reports", run_at=FAR_OFF),
+        NewJob("make_report", queue_name="reports", priority=5),
+        NewJob("charge_card", queue_name="billing"),
+        NewJob("export", queue_name="exports"),
+    ]
+    storage.jobs.enqueue_many([*mail, *rest])
+
+
+def _run(storage: Storage) -> str:
+    """Run some jobs; return one that failed with a traceback."""
+    away = "ConnectionError: the gateway is away"
+    outcomes: list[Outcome] = [
+        Done(dump({"sent": 1})), Failed(away, traceback=TRACEBACK), Dead("no card"),
+    ]  # fmt: skip
+    job_ids = []
+    for outcome in outcomes:
+        storage.jobs.enqueue(NewJob("charge_card", queue_name="work"))
+        job_ids.append(run(storage, outcome, queue_name="work").id)
+    storage.jobs.enqueue(NewJob("transcode", queue_name="work"))
+    running = claim_one(storage, queue_name="work")
+    report = dump({"done": 3, "total": 12, "message": "page 3"})
+    storage.jobs.heartbeat(OWNER, {running.id: report})
+    slots = [
+        SlotReport("slot-1", "work", current_job_id=running.id),
+        SlotReport("slot-2", "mail"),
+    ]
+    process = WorkerProcess(version="0.1.0", host="host-1", pid=77)
+    storage.workers.beat("worker-1", "first", ["work", "mail"], slots, process=process)
+    return job_ids[1]
+
+
+def _configure(storage: Storage) -> None:
+    why = ChangeNote("ops", "the printer is full")
+    storage.queues.change("reports", {"paused": True}, note=why)
+    storage.queues.cool_down(["billing"], 600, ChangeNote("ops", "too many requests"))
+    storage.rate_limits.put("gateway", capacity=10, refill_per_sec=0.5)
+    for number in range(3):
+        expression = f"{number} 3 * * *"
+        definition = ScheduleDefinition(f"nightly-{number}", "nightly", expression)
+        storage.cron.create(definition)
+    storage.cron.create(ScheduleDefinition("mail", "digest", "0 * * * *"))
+
+
+def _store(storage: Storage, text: str, number: int) -> None:
+    """Put a string wherever one of a stranger may go."""
+    name = text.translate(_UNFIT_FOR_A_NAME)[:_LONGEST_NAME]
+    queue_name = name.translate(_UNFIT_FOR_A_QUEUE).strip() or "x"
+    job = NewJob(
+        name, dump({text: text, "password": SECRET}), queue_name=queue_name,
+        dedupe_key=name, max_attempts=1 + number % 2,
+    )  # fmt: skip
+    failure = Failed(f"{text}: {text}", traceback=f"{TRACEBACK}{text}")
+    storage.jobs.enqueue(job)
+    run(storage, failure, queue_name=queue_name)
+    storage.jobs.enqueue(NewJob(name, dump(text), queue_name=queue_name))
+    running = claim_one(storage, queue_name=queue_name)
+    progress = dump({"done": 1, "total": 2, "message": text[:200]})
+    lines = [LogLine(running.claimed_at_us, "ERROR", name, text)]
+    chunk = LogChunk(running.run_id, running.attempts, 0, lines)
+    storage.jobs.heartbeat(OWNER, {running.id: progress}, [chunk])
+    slot = SlotReport(f"{number}-{name}"[:100], queue_name, current_job_id=running.id)
+    storage.workers.beat(name, name, [queue_name], [slot])
+    storage.queues.change(
+        queue_name, {"paused": True}, note=ChangeNote(name, text[:1000])
+    )
+    definition = ScheduleDefinition(
+        name.translate(_UNFIT_FOR_A_QUEUE), name, "0 * * * *", queue_name=queue_name
+    )
+    storage.cron.create(definition)
+    arguments = dump({"reason": text})
+    record = AuditRecord(name, "pause_queue", name, "127.0.0.1", "r", 200, 1, arguments)
+    storage.audit.append(record)

@@ -1,0 +1,109 @@
+"""Questions about an open page, as JavaScript, and a scan by axe-core."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from playwright.sync_api import Page
+
+# WCAG 2.2 AA and good practice; without the tags some rules, such as the size of
+# targets, do not run.
+_TAGS = (
+    "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice",
+)  # fmt: skip
+_SCAN = """async tags => {
+  const found = await axe.run({runOnly: tags, resultTypes: ["violations"]});
+  return found.violations.flatMap(rule => rule.nodes.map(node =>
+    `${rule.id}: ${node.target.join(" ")}: ` +
+    [...node.any, ...node.all, ...node.none].map(each => each.message).join("; ")));
+}"""
+# The elements that lie outside of the window, if it scrolls sideways.
+_TOO_WIDE = """() => {
+  const root = document.documentElement, right = innerWidth;
+  if (root.scrollWidth <= right) return [];
+  return [...document.querySelectorAll("body *")]
+    .filter(each => each.getBoundingClientRect().right > right + 1)
+    .map(each => `${right}: ${each.tagName}.${each.getAttribute("class")} ` +
+      each.textContent.trim().slice(0, 30)).slice(-5).concat(`${right}: too wide`);
+}"""
+# What the keyboard reaches and does not show it.
+_UNSEEN_FOCUS = """() => {
+  const reached = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+  return [...document.querySelectorAll(reached)].filter(each => {
+    each.focus(); // has no effect on what is disabled or hidden
+    if (document.activeElement !== each) return false;
+    const style = getComputedStyle(each), box = each.getBoundingClientRect();
+    const ring = style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth);
+    return ring < 2 || !box.width;
+  }).map(each => `${each.tagName} ${each.getAttribute("class")} ` +
+    each.textContent.trim().slice(0, 40));
+}"""
+_FACTS = """() => ({
+  lang: document.documentElement.lang,
+  headings: document.querySelectorAll("h1").length,
+  mains: document.querySelectorAll("main").length,
+  inline: document.querySelectorAll("[style], style, script:not([src])").length,
+  handlers: [...document.querySelectorAll("*")].filter(each =>
+    [...each.attributes].some(a => a.name.startsWith("on"))).length,
+  strange: [...document.querySelectorAll("a[href], form[action]")]
+    .filter(each => !/^https?:/.test(each.href || each.action)).length,
+})"""
+SOUND = {
+    "lang": "en", "headings": 1, "mains": 1, "inline": 0, "handlers": 0, "strange": 0,
+}  # fmt: skip
+_MOVING = """() => document.getAnimations()
+  .filter(each => each.effect.getComputedTiming().duration > 1)
+  .map(each => each.effect.target.outerHTML.slice(0, 80))"""
+# Icons are masks: without a forced colour they are as invisible as the page behind.
+_LOST_MARKS = """() => [...document.querySelectorAll("body, body *")].flatMap(each =>
+  ["", "::before", "::after"].filter(part => {
+    const style = getComputedStyle(each, part || null);
+    const isMask = style.maskImage !== "none" && (!part || style.content !== "none");
+    return isMask && style.backgroundColor === getComputedStyle(document.body)
+      .backgroundColor;
+  }).map(part => `${each.tagName}.${each.getAttribute("class")}${part}`))"""
+
+
+@cache
+def _axe() -> str:
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+
+
+def scan(page: Page) -> list[str]:
+    """Return what axe-core finds wrong with a page as it is now."""
+    page.evaluate(_axe())
+    found: list[str] = page.evaluate(_SCAN, list(_TAGS))
+    return found
+
+
+def facts_of(page: Page) -> dict[str, Any]:
+    """Return what should be :data:`SOUND`."""
+    found: dict[str, Any] = page.evaluate(_FACTS)
+    return found
+
+
+def too_wide(page: Page) -> list[str]:
+    """Return what makes a page scroll sideways."""
+    found: list[str] = page.evaluate(_TOO_WIDE)
+    return found
+
+
+def unseen_focus(page: Page) -> list[str]:
+    """Return what shows no ring when the keyboard has reached it."""
+    page.keyboard.press("Tab")  # from now on a focus is the keyboard's
+    found: list[str] = page.evaluate(_UNSEEN_FOCUS)
+    return found
+
+
+def moving(page: Page) -> list[str]:
+    """Return what moves."""
+    found: list[str] = page.evaluate(_MOVING)
+    return found
+
+
+def lost_marks(page: Page) -> list[str]:
+    """Return the masks that have the colour of the page."""
+    found: list[str] = page.evaluate(_LOST_MARKS)
+    return found

@@ -1,0 +1,92 @@
+"""A host application with the dashboard in it, as a browser meets it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from flask import Flask
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.api.routes import PLACEHOLDER
+from flask_forge_jobs.auth.tokens import new_token
+from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.base import Storage
+from tests.dashboard.browser.filling import fill
+from tests.support.wsgi import served
+
+OUTSIDE, INSIDE = "/tools", "/jobs"
+# Of each role, and of an operator who is limited to one queue.
+CALLERS: Mapping[str, Mapping[str, Any]] = {
+    "viewer": {"role": "viewer"},
+    "operator": {"role": "operator"},
+    "admin": {"role": "admin"},
+    "limited": {"role": "operator", "queues": ["mail"]},
+}
+
+
+@dataclass
+class Site:
+    """An application below a prefix, and everything that it was asked.
+
+    Args:
+        storage: Its stores.
+        headers: Those of a request of each caller.
+        examples: A value for each placeholder of a page's path.
+    """
+
+    storage: Storage
+    headers: Mapping[str, Mapping[str, str]]
+    examples: Mapping[str, str]
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def url(self, path: str = "/") -> str:
+        """Return the address of a path below the mount point."""
+        filled = PLACEHOLDER.sub(lambda found: self.examples[found["name"]], path)
+        return f"http://127.0.0.1:{self.port}{OUTSIDE}{INSIDE}{filled}"
+
+
+def every_page() -> list[str]:
+    """Return the path of every page, with its placeholders."""
+    return [route.path for route in page_routes() if route.is_page]
+
+
+@contextlib.contextmanager
+def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
+    """Serve an application whose database is filled.
+
+    Args:
+        folder: Where its database lies.
+        settings: Further settings, without ``FORGE_JOBS_``.
+    """
+    tokens, headers = [], {}
+    for name, entry in CALLERS.items():
+        token, digest = new_token(name)
+        tokens.append({"id": name, "sha256": digest, **entry})
+        headers[name] = {"Authorization": f"Bearer {token}"}
+    app = Flask("host", instance_path=str(folder))
+    app.secret_key = "of the tests"
+    app.config["FORGE_JOBS_TOKENS"] = tokens
+    app.config["FORGE_JOBS_URL_PREFIX"] = INSIDE
+    for name, value in settings.items():
+        app.config[f"FORGE_JOBS_{name.upper()}"] = value
+    ForgeJobs(app)
+    storage = state_of(app).storage
+    with contextlib.closing(storage):
+        storage.open()
+        site = Site(storage, headers, fill(storage))
+        below = DispatcherMiddleware(Flask("outer"), {OUTSIDE: app})
+
+        def noting(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+            site.asked.append(environ["PATH_INFO"])
+            return below(environ, start_response)
+
+        with served(noting) as site.port:
+            yield site
