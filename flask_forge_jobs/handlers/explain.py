@@ -15,6 +15,8 @@ from flask_forge_jobs.handlers import explain_jobs, explain_queues
 from flask_forge_jobs.handlers.explain_case import Case, JobCase
 from flask_forge_jobs.handlers.jobs import require_possible_id
 from flask_forge_jobs.handlers.queues import require_possible_name
+from flask_forge_jobs.model.evidence import JobFacts
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.storage.base import Storage
 
@@ -37,9 +39,19 @@ def explain_job(
     require_possible_id(job_id)
     try:
         job, queue = storage.evidence.job(job_id)
-        around = storage.evidence.around_job(job, queues)
+        return explain_facts(storage, job, queue, queues)
     except MigrationError as error:
         return _of_schema(error)
+
+
+def explain_facts(
+    storage: Storage,
+    job: JobFacts,
+    queue: QueueSettings,
+    queues: Collection[str] | None = None,
+) -> Sentence:
+    """Return the same of a job that was read; the storage is read once more."""
+    around = storage.evidence.around_job(job, queues)
     case = JobCase(queue, around, storage.database.known_version, queues, job=job)
     return _first(explain_jobs.RULES[job.status], case)
 

@@ -105,6 +105,13 @@ def read_job(
     """
     require_possible_id(job_id)
     job, attempts = storage.job_reader.with_attempts(job_id)
+    return record_of(job, attempts, redactor=redactor, is_limited=is_limited)
+
+
+def record_of(
+    job: Job, attempts: Sequence[Attempt], *, redactor: Redactor, is_limited: bool
+) -> JobRecord:
+    """Return a job that was read as :func:`read_job` does."""
     shown, stored = (_record(job, attempts, each) for each in (redactor, Unmasked()))
     origin = None if is_limited and is_of_task(shown.origin) else shown.origin
     return replace(shown, redacted=shown != stored, origin=origin)

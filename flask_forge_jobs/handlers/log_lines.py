@@ -11,6 +11,7 @@ from flask_forge_jobs.handlers.jobs import MAX_PAGE_SIZE, require_possible_id
 from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.run_logs import StoredLine
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs.logs import LogPage
 
 DEFAULT_LIMIT = 500
 # Of a run and the number of its line.
@@ -49,6 +50,19 @@ def read_lines(
         place = f"{run}-{number}"
     is_complete = page.is_all and page.status.is_final
     return LogLines(page.lines, place, page.is_all, is_complete)
+
+
+def last_lines(
+    storage: Storage, job_id: str, *, run: int | None, limit: int
+) -> LogPage:
+    """Return the last lines of a run; None means the newest run that has some.
+
+    ``limit`` is 1 to 1,000. ``is_all`` says that no earlier line of the run is left
+    out.
+    """
+    require_possible_id(job_id)
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    return storage.logs.tail(job_id, run, limit)
 
 
 def _place(after: str | None) -> tuple[int, int]:

@@ -157,6 +157,8 @@ SERVED_BY = {
     "fired_within": "forge_job_schedule",
     "runs_of_schedule": "forge_job_schedule",
     "log_chunks": "forge_log_pkey|autoindex_forge_log",
+    "log_tail": "forge_log_pkey|autoindex_forge_log",
+    "job_in_full": "forge_job_pkey",
     "drop_lines": "forge_log_pkey|autoindex_forge_log",
 }
 

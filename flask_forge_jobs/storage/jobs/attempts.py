@@ -66,6 +66,10 @@ def ended_attempts(
     ]
 
 
+ATTEMPTS = 5
+"""Columns of the fragment ``attempts_and_worker``."""
+
+
 def attempts_of(job: Job, row: Row) -> tuple[Attempt, ...]:
     """Return the attempts of a job, the oldest first.
 

@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from flask_forge_jobs.errors import JobNotFoundError, QueueNotFoundError
+from flask_forge_jobs.model.attempts import Attempt
 from flask_forge_jobs.model.evidence import (
     MAX_AHEAD,
     MAX_NAMED_JOBS,
@@ -25,12 +27,14 @@ from flask_forge_jobs.model.instants import (
     optional_from_micros,
     to_micros,
 )
-from flask_forge_jobs.model.jobs import WAITING
+from flask_forge_jobs.model.jobs import WAITING, Job
 from flask_forge_jobs.model.limits import RateLimit, awaited_rate_limit
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
+from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
-from flask_forge_jobs.storage.rows import facts_from_row, queue_from_row
+from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
+from flask_forge_jobs.storage.rows import facts_from_row, job_from_row, queue_from_row
 
 _FACTS = len(fields(JobFacts))
 _COUNTS = len(fields(QueueCounts))
@@ -58,6 +62,26 @@ class EvidenceStore:
         job, queue = facts_from_row(rows[0][:_FACTS]), rows[0][_FACTS:]
         is_known = queue[0] is not None
         return job, queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
+
+    def job_in_full(
+        self, job_id: str
+    ) -> tuple[Job, tuple[Attempt, ...], JobFacts, QueueSettings]:
+        """Return the same, and the job with its attempts, the oldest first.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        rows = self._database.read_one("job_in_full", id=job_id)
+        if not rows:
+            raise JobNotFoundError(job_id)
+        values = iter(rows[0])
+        job = job_from_row(tuple(islice(values, len(JOB))))
+        attempts = attempts_of(job, tuple(islice(values, ATTEMPTS)))
+        facts = facts_from_row(tuple(islice(values, _FACTS)))
+        queue = tuple(values)
+        is_known = queue[0] is not None
+        settings = queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
+        return job, attempts, facts, settings
 
     def queue(self, name: str) -> tuple[QueueSettings, QueueCounts, datetime | None]:
         """Return settings and counts of a queue, and its oldest due job's due time.

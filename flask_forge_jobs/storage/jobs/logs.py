@@ -92,3 +92,30 @@ class LogStore:
                 break
         is_all = len(rows) <= MAX_CHUNKS and len(after) <= limit
         return LogPage(after[:limit], is_all, JobStatus(rows[0][0]))
+
+    def tail(self, job_id: str, run: int | None, limit: int) -> LogPage:
+        """Return the last lines of a run.
+
+        Args:
+            job_id: The job.
+            run: The run; None means the newest that has logged lines.
+            limit: Most lines. There may be fewer although others precede them, and
+                ``is_all`` is then False.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        rows = self._database.read_one(
+            "log_tail", job_id=job_id, run=run, limit=MAX_CHUNKS
+        )
+        if not rows:
+            raise JobNotFoundError(job_id)
+        lines: list[StoredLine] = []
+        for _, its_run, first_line, text in rows:
+            earlier = [] if text is None else read_chunk(its_run, first_line, text)
+            lines[:0] = earlier
+            if len(lines) >= limit:
+                break
+        lines = lines[-limit:]
+        is_all = not lines or lines[0].number == 0
+        return LogPage(lines, is_all, JobStatus(rows[0][0]))

@@ -17,6 +17,7 @@ from tests.support.jobs import (
     OWNER,
     claim_one,
     enqueue,
+    finish,
     job_with,
     rescue_all,
     update_for,
@@ -219,3 +220,62 @@ def test_a_job_without_lines_has_none(storage: Storage) -> None:
 def test_a_job_that_does_not_exist_has_no_page(storage: Storage) -> None:
     with pytest.raises(JobNotFoundError):
         storage.logs.page("missing", 0, -1, 10)
+
+
+# -- the end of a run --------------------------------------------------------------
+
+
+def with_runs(storage: Storage, *lines: int) -> str:
+    """Make a job whose runs have logged so many lines."""
+    job_id = enqueue(storage)
+    for number in lines:
+        job = claim_one(storage)
+        texts = [f"{job.run_id.claim}.{each}" for each in range(number)]
+        if texts:
+            storage.jobs.heartbeat(OWNER, {}, [chunk(job, *texts)])
+        assert finish(storage, job, Released())
+    return job_id
+
+
+def test_the_last_lines_of_the_newest_run_with_some(storage: Storage) -> None:
+    job_id = with_runs(storage, 2, 3, 0)
+
+    page = storage.logs.tail(job_id, None, 10)
+
+    assert [line.text for line in page.lines] == ["2.0", "2.1", "2.2"]
+    assert (page.is_all, page.status) == (True, JobStatus.PENDING)
+
+
+def test_the_last_lines_of_one_run(storage: Storage) -> None:
+    job_id = with_runs(storage, 5, 1)
+
+    page = storage.logs.tail(job_id, 1, 2)
+
+    assert [line.text for line in page.lines] == ["1.3", "1.4"]
+    assert not page.is_all
+
+
+def test_the_last_lines_come_from_as_many_rows_as_needed(storage: Storage) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    for number in range(MAX_CHUNKS + 2):
+        storage.jobs.heartbeat(OWNER, {}, [chunk(job, str(number), first_line=number)])
+
+    few, most = (storage.logs.tail(job_id, None, limit) for limit in (3, 1000))
+
+    last = MAX_CHUNKS + 1
+    assert [line.text for line in few.lines] == [str(last - n) for n in (2, 1, 0)]
+    assert [line.number for line in most.lines] == list(range(2, last + 1))
+    assert not most.is_all
+
+
+def test_a_run_without_lines_has_no_last_ones(storage: Storage) -> None:
+    job_id = with_runs(storage, 1)
+
+    assert storage.logs.tail(job_id, 7, 10) == ([], True, JobStatus.PENDING)
+    assert storage.logs.tail(enqueue(storage), None, 10).lines == []
+
+
+def test_a_missing_job_has_no_last_lines(storage: Storage) -> None:
+    with pytest.raises(JobNotFoundError):
+        storage.logs.tail("01KB9V6W3E5Q8Y4N2M7T6R1W0X", None, 10)

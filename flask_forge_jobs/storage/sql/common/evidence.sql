@@ -13,6 +13,26 @@ LEFT JOIN (
     FROM forge_queue
 ) AS queue ON queue.name = job.queue_name
 
+-- name: job_in_full
+-- The same with everything else of the job, and its attempts: for its page, in one read.
+SELECT job.*, facts.*, queue.*
+FROM (
+    SELECT
+        /* use job_columns */,
+        /* use attempts_and_worker */
+    FROM forge_job
+    WHERE id = :id
+) AS job
+INNER JOIN (
+    SELECT /* use fact_columns */
+    FROM forge_job
+    WHERE id = :id
+) AS facts ON facts.id = job.id
+LEFT JOIN (
+    SELECT /* use queue_columns */
+    FROM forge_queue
+) AS queue ON queue.name = job.queue_name
+
 -- name: queue_facts
 -- The settings of a queue, its counts, and since when its oldest due job waits. Served by
 -- forge_job_claim, two seeks for each priority in use.

@@ -21,21 +21,25 @@ SELECT /* use job_columns */
 FROM forge_job
 WHERE id = :id
 
+-- fragment: attempts_and_worker
+-- What the attempts of a job are made of.
+claims, worker_id,
+(
+    SELECT worker_name
+    FROM forge_worker
+    WHERE forge_worker.worker_id = forge_job.worker_id
+),
+(
+    SELECT host
+    FROM forge_worker
+    WHERE forge_worker.worker_id = forge_job.worker_id
+),
+/* use attempts_of_job */
+
 -- name: get_job_with_attempts
 SELECT
     /* use job_columns */,
-    claims, worker_id,
-    (
-        SELECT worker_name
-        FROM forge_worker
-        WHERE forge_worker.worker_id = forge_job.worker_id
-    ),
-    (
-        SELECT host
-        FROM forge_worker
-        WHERE forge_worker.worker_id = forge_job.worker_id
-    ),
-    /* use attempts_of_job */
+    /* use attempts_and_worker */
 FROM forge_job
 WHERE id = :id
 

@@ -11,6 +11,20 @@ ON CONFLICT (job_id, run, first_line) DO UPDATE SET lines = excluded.lines
 DELETE FROM forge_log
 WHERE job_id = :job_id AND run > 1 AND run <= :last_run
 
+-- name: log_tail
+-- The state of a job, and the last lines of a run, by default of the newest with lines,
+-- the last row first; one row without lines if there are none.
+SELECT forge_job.status, log.run, log.first_line, log.lines
+FROM forge_job
+LEFT JOIN forge_log AS log
+    ON log.job_id = forge_job.id
+    AND log.run = COALESCE(
+        :run, (SELECT MAX(run) FROM forge_log WHERE job_id = :job_id)
+    )
+WHERE forge_job.id = :job_id
+ORDER BY log.first_line DESC
+LIMIT :limit
+
 -- name: log_chunks
 -- The state of a job, and its lines from the row on that holds a line; one row without
 -- lines if there are none. Served by the primary keys.
