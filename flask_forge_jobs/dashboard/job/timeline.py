@@ -1,0 +1,305 @@
+"""The timeline of a job: a row for each attempt, all on one scale of time.
+
+A row consists of marks: a dotted line waits for its time, a plain line waits for a
+slot, a bar runs, a dashed box is to come. A wait that would take more than 60 % of the
+width is cut, so that the runs beside it stay visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+
+from flask_forge_jobs.model.attempts import Attempt, AttemptEnding
+from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
+from flask_forge_jobs.model.jobs import WAITING, JobSummary
+
+# Share of the width.
+LONGEST_WAIT = 0.6
+# What a wait is cut to.
+CUT_WAIT = 0.4
+NARROWEST_BAR = 0.8
+# Of the width, in percent.
+WHOLE = 100.0
+LABELS = 5
+# The first attempt and the newest; the others are folded.
+OPEN_ROWS = 12
+# A run to come is drawn this long if nothing is known of earlier ones.
+_UNKNOWN_RUN = timedelta(seconds=1)
+_MINUTES = timedelta(minutes=5)
+_DAY = timedelta(days=1)
+
+
+class Mark(StrEnum):
+    """The form of a mark, which is also its class in the page."""
+
+    BACKS_OFF = "bo"
+    WAITS = "wt"
+    RUNS = "run"
+    COMES = "nx"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One mark; ``start`` and ``width`` in percent, ``cut`` where time is left out."""
+
+    mark: Mark
+    start: str
+    width: str
+    end: str
+    cut: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An attempt, or the one to come, of which ``attempt`` is None."""
+
+    number: int
+    attempt: Attempt | None
+    spans: Sequence[Span]
+    starts_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label of the axis; ``at`` is its place in percent."""
+
+    text: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Milliseconds that the attempts took in all, by what passed meanwhile."""
+
+    total: int
+    running: int
+    waiting: int
+    backing_off: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All rows, the place of the present in percent (None: outside), and the axis."""
+
+    rows: Sequence[Row]
+    now: str | None
+    labels: Sequence[Label]
+    sums: Sums
+    is_cut: bool
+
+    @property
+    def earlier(self) -> Sequence[Row]:
+        """Rows between the first and the newest, which are folded."""
+        return self.rows[1 : 1 - OPEN_ROWS] if len(self.rows) > OPEN_ROWS else ()
+
+    @property
+    def shown(self) -> Sequence[Row]:
+        """The first row and the newest."""
+        if len(self.rows) <= OPEN_ROWS:
+            return self.rows
+        return (self.rows[0], *self.rows[1 - OPEN_ROWS :])
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A mark in time."""
+
+    mark: Mark
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Line:
+    """The pieces of a row."""
+
+    number: int
+    attempt: Attempt | None
+    pieces: list[_Piece] = field(default_factory=list)
+    starts_at: datetime | None = None
+
+    def add(self, mark: Mark, start: int, end: int) -> None:
+        if end > start or mark in (Mark.RUNS, Mark.COMES):
+            self.pieces.append(_Piece(mark, start, max(start, end)))
+
+
+def timeline(
+    job: JobSummary,
+    attempts: Sequence[Attempt],
+    now: datetime,
+    run: timedelta | None = None,
+) -> Timeline | None:
+    """Return the timeline of a job; None if it has neither attempts nor a future.
+
+    Args:
+        job: The job.
+        attempts: Its attempts, the oldest first.
+        now: The present.
+        run: How long the run under way, or the next one, is expected to take.
+    """
+    lines = list(_lines(job, attempts, to_micros(now), run))
+    if not lines:
+        return None
+    pieces = [piece for line in lines for piece in line.pieces]
+    scale = _Scale(pieces)
+    now_us = to_micros(now)
+    return Timeline(
+        [
+            Row(line.number, line.attempt, _spans(line, scale), line.starts_at)
+            for line in lines
+        ],
+        _percent(scale.at(now_us)) if scale.start <= now_us <= scale.end else None,
+        scale.labels(),
+        _sums(pieces, now_us),
+        bool(scale.cuts),
+    )
+
+
+def _lines(
+    job: JobSummary, attempts: Sequence[Attempt], now: int, run: timedelta | None
+) -> Iterator[_Line]:
+    last = to_micros(job.enqueued_at)
+    expected = None if run is None else max(run // MICROSECOND, 1)
+    longest = 0
+    for attempt in attempts:
+        line = _Line(attempt.attempt, attempt)
+        due, started = to_micros(attempt.due_at), to_micros(attempt.started_at)
+        ended = now if attempt.ended_at is None else to_micros(attempt.ended_at)
+        started = max(started, min(last, due))
+        ended = max(ended, started)
+        line.add(Mark.BACKS_OFF, last, min(max(due, last), started))
+        line.add(Mark.WAITS, min(max(due, last), started), started)
+        line.add(Mark.RUNS, started, ended)
+        if attempt.ending is AttemptEnding.RUNNING and expected is not None:
+            line.add(Mark.COMES, ended, max(started + expected, ended))
+        longest = max(longest, ended - started)
+        last = ended
+        yield line
+    if job.status in WAITING:
+        yield _next(job, last, now, expected or longest or _UNKNOWN_RUN // MICROSECOND)
+
+
+def _next(job: JobSummary, last: int, now: int, run: int) -> _Line:
+    """Return the attempt that the job waits for."""
+    due = max(to_micros(job.scheduled_at), last)
+    line = _Line(job.attempts + 1, None, starts_at=job.scheduled_at)
+    start = max(due, now)
+    line.add(Mark.BACKS_OFF, last, due)
+    line.add(Mark.WAITS, due, start)
+    line.add(Mark.COMES, start, start + run)
+    return line
+
+
+class _Scale:
+    """Places instants on the width; waits that are too long count for less."""
+
+    def __init__(self, pieces: Sequence[_Piece]) -> None:
+        self.start = min(piece.start for piece in pieces)
+        self.end = max(self.start + 1, *(piece.end for piece in pieces))
+        # By the interval of a wait that is cut, what it counts for.
+        self.cuts: dict[tuple[int, int], float] = {}
+        waits = {
+            (each.start, each.end): float(each.end - each.start)
+            for each in pieces
+            if each.mark in (Mark.BACKS_OFF, Mark.WAITS)
+        }
+        # Without a run, nothing but the wait is worth the width.
+        if any(piece.mark is Mark.RUNS for piece in pieces):
+            self._cut(waits)
+        edges = {self.start, self.end, *(edge for cut in self.cuts for edge in cut)}
+        self._edges = sorted(edges)
+        self._places = [0.0]
+        for before, after in pairwise(self._edges):
+            self._places.append(self._places[-1] + self._size(before, after))
+
+    def _cut(self, waits: dict[tuple[int, int], float]) -> None:
+        """Shorten the longest wait until none takes too much; each at most twice."""
+        whole = float(self.end - self.start)
+        for _ in range(2 * len(waits)):
+            longest = max(waits, key=waits.__getitem__)
+            others = whole - waits[longest]
+            if waits[longest] <= LONGEST_WAIT * whole or others <= 0:
+                return
+            waits[longest] = others * CUT_WAIT / (1 - CUT_WAIT)
+            self.cuts[longest] = waits[longest]
+            whole = others + waits[longest]
+
+    def _size(self, before: int, after: int) -> float:
+        size = float(after - before)
+        for (start, end), counted in self.cuts.items():
+            if start <= before and after <= end:
+                size *= counted / (end - start)
+        return size
+
+    def at(self, instant: int) -> float:
+        """Return the place of an instant in percent."""
+        instant = min(max(instant, self.start), self.end)
+        for index, (before, after) in enumerate(pairwise(self._edges)):
+            if instant <= after:
+                part = (instant - before) / (after - before)
+                low, high = self._places[index : index + 2]
+                return WHOLE * (low + part * (high - low)) / self._places[-1]
+        return WHOLE
+
+    def _instant(self, share: float) -> int:
+        place = share * self._places[-1]
+        for index, (before, after) in enumerate(pairwise(self._edges)):
+            low, high = self._places[index : index + 2]
+            if place <= high and high > low:
+                return before + int((place - low) / (high - low) * (after - before))
+        return self.end
+
+    def labels(self) -> Sequence[Label]:
+        """Return evenly spaced labels with the instants at their places."""
+        whole = (self.end - self.start) * MICROSECOND
+        shares = [index / (LABELS - 1) for index in range(LABELS)]
+        instants = [from_micros(self._instant(share)) for share in shares]
+        form = "%H:%M:%S" if whole < _MINUTES else "%H:%M"
+        if whole >= _DAY or instants[0].date() != instants[-1].date():
+            form = "%-d %b %H:%M"
+        return [
+            Label(instant.strftime(form), _percent(WHOLE * share))
+            for share, instant in zip(shares, instants, strict=True)
+        ]
+
+    def cut_in(self, piece: _Piece) -> str | None:
+        """Return where the break mark of a wait stands; None if it is whole."""
+        if (piece.start, piece.end) not in self.cuts:
+            return None
+        return _percent((self.at(piece.start) + self.at(piece.end)) / 2)
+
+
+def _spans(line: _Line, scale: _Scale) -> Sequence[Span]:
+    spans = []
+    for piece in line.pieces:
+        start, end = scale.at(piece.start), scale.at(piece.end)
+        if piece.mark in (Mark.RUNS, Mark.COMES):
+            start = min(start, WHOLE - NARROWEST_BAR)
+            end = max(end, start + NARROWEST_BAR)
+        spans.append(
+            Span(
+                piece.mark,
+                _percent(start),
+                _percent(end - start),
+                _percent(end),
+                scale.cut_in(piece),
+            )
+        )
+    return spans
+
+
+def _sums(pieces: Sequence[_Piece], now: int) -> Sums:
+    def total(mark: Mark) -> int:
+        us = sum(min(p.end, now) - min(p.start, now) for p in pieces if p.mark is mark)
+        return us // 1000
+
+    parts = [total(mark) for mark in (Mark.RUNS, Mark.WAITS, Mark.BACKS_OFF)]
+    return Sums(sum(parts), *parts)
+
+
+def _percent(place: float) -> str:
+    return f"{place:.2f}%"
