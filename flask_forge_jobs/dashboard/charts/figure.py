@@ -1,0 +1,267 @@
+"""A chart as the macros show it: labels, shapes, legend, summary and table.
+
+A drawing is as many units wide as it has buckets, and the browser stretches it; text
+stays outside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from flask_forge_jobs.dashboard.charts import paths
+from flask_forge_jobs.dashboard.charts.instants import (
+    TimeLabel,
+    bucket_text,
+    names_days,
+    time_labels,
+)
+from flask_forge_jobs.dashboard.charts.ticks import Axis, cleaned, durations, linear
+from flask_forge_jobs.dashboard.charts.units import Unit, text
+
+HEIGHT = 168
+STRIP_HEIGHT = 40
+Values = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The buckets of a chart: ``count`` of them, each ``width_s`` seconds wide."""
+
+    start: datetime
+    width_s: int
+    count: int
+
+    @property
+    def end(self) -> datetime:
+        """The end of the last bucket."""
+        return self.start + timedelta(seconds=self.width_s * self.count)
+
+    def at(self, number: int) -> datetime:
+        """Return the start of a bucket."""
+        return self.start + timedelta(seconds=self.width_s * number)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series; ``tone`` is a colour: done, ink, run, ret or dead.
+
+    ``look`` may be ``area``, ``dashed`` or ``thin``.
+    """
+
+    name: str
+    tone: str
+    values: Values
+    look: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A path and its classes."""
+
+    classes: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the legend; ``text`` is the last value."""
+
+    name: str
+    classes: str
+    text: str
+    is_hidden: bool
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart of lines, or a band of percentiles, and perhaps a strip of bars.
+
+    Args:
+        name: Its id in the page.
+        title: Its heading.
+        unit: Of its values.
+        span: Its buckets.
+        lines: The series; of a band, its percentiles from the lowest on.
+        bars: Series of the strip, the first at the bottom; they share a scale.
+        hidden: Names of series that are not drawn.
+        is_band: Whether the lines bound a band.
+        least: The axis ends at or above this value.
+        note: Stands beside the heading.
+    """
+
+    name: str
+    title: str
+    unit: Unit
+    span: Span
+    lines: Sequence[Line]
+    bars: Sequence[Line] = ()
+    hidden: Collection[str] = ()
+    is_band: bool = False
+    least: float = 0
+    note: str | None = None
+    height: int = field(default=HEIGHT)
+
+    @cached_property
+    def axis(self) -> Axis:
+        """The axis of the lines."""
+        values = [value for line in self._drawn(self.lines) for value in line.values]
+        if self.is_band:
+            return durations(values)
+        return linear(values, self.unit, 5 if self.height == HEIGHT else 3, self.least)
+
+    @cached_property
+    def bars_axis(self) -> Axis:
+        """The axis of the strip, with a tick at its top."""
+        stacks = zip(*(cleaned(bar.values) for bar in self._drawn(self.bars)))  # noqa: B905
+        return linear([sum(v or 0 for v in stack) for stack in stacks], self.unit, 2)
+
+    @cached_property
+    def is_empty(self) -> bool:
+        """Whether it has no value at all."""
+        return not any(
+            value is not None for each in self._series for value in cleaned(each.values)
+        )
+
+    @property
+    def box(self) -> str:
+        """The ``viewBox`` of the lines; the first bucket is around 0."""
+        return f"-.5 0 {max(self.span.count, 1)} {self.height}"
+
+    @property
+    def strip_box(self) -> str:
+        """The ``viewBox`` of the strip."""
+        return f"-.5 0 {max(self.span.count, 1)} {STRIP_HEIGHT}"
+
+    @property
+    def grid(self) -> str:
+        """The path of a horizontal line at each tick."""
+        width = max(self.span.count, 1)
+        ys = (self.axis.y(tick, self.height) for tick in self.axis.ticks)
+        return "".join(f"M-.5 {y}h{width}" for y in ys)
+
+    def shapes(self) -> Iterator[Shape]:
+        """Yield the paths of the lines, those at the back first."""
+        drawn = list(self._drawn(self.lines))
+        ys = [self._ys(line.values) for line in drawn]
+        if self.is_band:
+            for place in range(len(drawn) - 1, 0, -1):
+                path = paths.band(ys[place - 1], ys[place])
+                yield Shape(f"bd{place} c-{drawn[place].tone}", path)
+        for line, heights in zip(drawn, ys, strict=True):
+            if "area" in line.look:
+                yield Shape(f"ar c-{line.tone}", paths.area(heights, self.height))
+            classes = "ln th" if "thin" in line.look else "ln"
+            if "dashed" in line.look:
+                classes += " ds"
+            yield Shape(f"{classes} c-{line.tone}", paths.line(heights))
+
+    def strip(self) -> Iterator[Shape]:
+        """Yield the paths of the bars, each on top of those before."""
+        floors = [STRIP_HEIGHT] * self.span.count
+        for bar in self._drawn(self.bars):
+            heights: list[int | None] = []
+            for value, floor in zip(cleaned(bar.values), floors, strict=True):
+                height = round(self.bars_axis.share(value or 0) * STRIP_HEIGHT)
+                heights.append(min(max(height, 1), floor) if value else None)
+            yield Shape(f"bs c-{bar.tone}", paths.bars(heights, floors))
+            pairs = zip(floors, heights, strict=True)
+            floors = [floor - (height or 0) for floor, height in pairs]
+
+    def times(self) -> list[TimeLabel]:
+        """Return the labels of the axis of time."""
+        return time_labels(self.span.start, self.span.end)
+
+    def legend(self) -> Iterator[Entry]:
+        """Yield an entry for each series, hidden ones too."""
+        bars = {bar.name for bar in self.bars}
+        for each in self._series:
+            shape = "sq" if each.name in bars else ""
+            if "dashed" in each.look:
+                shape = "dsh"
+            yield Entry(
+                each.name,
+                f"{shape} c-{each.tone}".strip(),
+                text(_last(each.values), self.unit),
+                each.name in self.hidden,
+            )
+
+    @property
+    def x(self) -> str:
+        """The first bucket, the width and the number of buckets, for the script."""
+        start = self.span.start.astimezone(UTC)
+        return f"{start:%Y-%m-%dT%H:%M:%SZ},{self.span.width_s},{self.span.count}"
+
+    @property
+    def y(self) -> str:
+        """The axis of values for the script."""
+        kind = "log" if self.axis.is_log else "lin"
+        return f"{kind},{self.axis.low:g},{self.axis.high:.12g},{self.height}"
+
+    @property
+    def data(self) -> str:
+        """The series for the script: colour, place and values of each."""
+        bars = {bar.name for bar in self.bars}
+        words = []
+        for each in self._series:
+            place = "s" if each.name in bars else ""
+            if each.name in self.hidden:
+                place = "h"
+            values = ",".join(map(_plain, cleaned(each.values)))
+            words.append(f"{each.tone}|{place}|{values}")
+        return ";".join(words)
+
+    def summary(self) -> str:
+        """Return the chart in a sentence, for readers who do not see it."""
+        span = self.span
+        start = bucket_text(span.start, 60, names_day=True)
+        end = bucket_text(span.end, 60, names_day=True)
+        head = f"{self.title}, {start} to {end} UTC"
+        if self.is_empty:
+            return f"{head}: no figures."
+        words = (self._in_words(each) for each in self._drawn(self._series))
+        return f"{head}: {'; '.join(words)}."
+
+    def rows(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield the name of each bucket and its values in words, the last first."""
+        span, series = self.span, [cleaned(each.values) for each in self._series]
+        days = names_days(span.start, span.end)
+        for number in range(span.count - 1, -1, -1):
+            name = bucket_text(span.at(number), span.width_s, names_day=days)
+            yield name, [text(values[number], self.unit) for values in series]
+
+    @property
+    def _series(self) -> Sequence[Line]:
+        return (*self.lines, *self.bars)
+
+    def _drawn(self, series: Sequence[Line]) -> Iterator[Line]:
+        return (each for each in series if each.name not in self.hidden)
+
+    def _ys(self, values: Values) -> list[int | None]:
+        return [
+            None if value is None else self.axis.y(value, self.height)
+            for value in cleaned(values)
+        ]
+
+    def _in_words(self, each: Line) -> str:
+        known = [value for value in cleaned(each.values) if value is not None]
+        if not known:
+            return f"{each.name} without figures"
+        low, high = text(min(known), self.unit), text(max(known), self.unit)
+        last = text(known[-1], self.unit)
+        if low == high:
+            return f"{each.name} {last} throughout"
+        return f"{each.name} from {low} to {high}, last {last}"
+
+
+def _last(values: Values) -> float | None:
+    return next((v for v in reversed(cleaned(values)) if v is not None), None)
+
+
+def _plain(value: float | None) -> str:
+    """Return a number as short as its use allows; nothing for a missing one."""
+    if value is None:
+        return ""
+    return f"{round(value, 1):g}" if value < 100 else f"{round(value)}"  # noqa: PLR2004

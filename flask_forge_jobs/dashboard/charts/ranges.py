@@ -1,0 +1,206 @@
+"""The range of time of a page: from its address, and in the links that change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from urllib.parse import urlencode
+
+from flask_forge_jobs.dashboard.charts.figure import Span
+
+# Name and seconds of each.
+PRESETS: Mapping[str, int] = {
+    "15m": 900,
+    "1h": 3600,
+    "6h": 21_600,
+    "24h": 86_400,
+    "7d": 604_800,
+    "30d": 2_592_000,
+}
+DEFAULT = "1h"
+WORDS: Mapping[str, str] = {
+    "15m": "Last 15 minutes",
+    "1h": "Last hour",
+    "6h": "Last 6 hours",
+    "24h": "Last 24 hours",
+    "7d": "Last 7 days",
+    "30d": "Last 30 days",
+}
+# The smallest that is not finer than the stored figures; spec section 6 has the others.
+_WIDTHS = (15, 30, 60, 300, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)
+MAX_BUCKETS = 100
+KEPT = timedelta(days=30)
+_LEAST_S = 60
+# The current bucket is left open until this share of it has passed.
+_OPEN_SHARE = 0.25
+_FORMATS = ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M")
+
+
+class Query(Protocol):
+    """The parameters of an address."""
+
+    def get(self, key: str) -> str | None:
+        """Return the first value of a parameter."""
+
+    def getlist(self, key: str) -> Sequence[str]:
+        """Return all values of a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A range of time.
+
+    Args:
+        preset: Its name, or that of the range before a zoom.
+        start: Start of the first bucket.
+        end: End of the last bucket.
+        width_s: Width of a bucket.
+        is_custom: Whether the address has both ends.
+        now: The current time.
+        others: Further parameters that the links keep.
+        default: The preset of an address without one.
+    """
+
+    preset: str
+    start: datetime
+    end: datetime
+    width_s: int
+    is_custom: bool
+    now: datetime
+    others: Sequence[tuple[str, str]] = ()
+    default: str = DEFAULT
+
+    @property
+    def span(self) -> Span:
+        """The buckets."""
+        return self.span_of(self.width_s)
+
+    def span_of(self, width_s: int) -> Span:
+        """Return the same range in buckets of another width."""
+        seconds = (self.end - self.start).total_seconds()
+        return Span(self.start, width_s, -int(-seconds // width_s))
+
+    @property
+    def words(self) -> str:
+        """The range in words."""
+        if not self.is_custom:
+            return WORDS[self.preset]
+        start, end = self.start, self.end
+        if start.date() == end.date():
+            return f"{start:%Y-%m-%d %H:%M} to {end:%H:%M} UTC"
+        return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+
+    @property
+    def is_older_than_kept(self) -> bool:
+        """Whether it begins before the figures that are kept."""
+        return self.start < self.now - KEPT - timedelta(seconds=self.width_s)
+
+    def minutes(self, number: int, width_s: int | None = None) -> float | None:
+        """Return how many minutes of a bucket have passed; None if too few.
+
+        A rate over a few seconds would jump.
+        """
+        width = width_s or self.width_s
+        begin = self.start + timedelta(seconds=number * width)
+        passed = min((self.now - begin).total_seconds(), width)
+        return passed / 60 if passed >= width * _OPEN_SHARE else None
+
+    def query(self, **changes: str | Sequence[str] | None) -> str:
+        """Return the query of an address with some parameters changed.
+
+        None removes a parameter. A change of ``range`` ends a zoom.
+        """
+        known = [("range", self.preset)]
+        if self.is_custom:
+            known += [("from", written(self.start)), ("to", written(self.end))]
+        known += self.others
+        dropped = set(changes)
+        if "range" in changes:
+            dropped |= {"from", "to"}
+        pairs = [(key, value) for key, value in known if key not in dropped]
+        for key, value in changes.items():
+            values = [value] if isinstance(value, str) else value or ()
+            pairs += [(key, each) for each in values]
+        usual = ("range", self.default)
+        return f"?{urlencode([pair for pair in pairs if pair != usual])}"
+
+    def presets(self) -> list[tuple[str, str, str, bool]]:
+        """Return name, words, link and whether it is chosen, of each preset."""
+        return [
+            (
+                name,
+                WORDS[name],
+                self.query(range=name),
+                not self.is_custom and name == self.preset,
+            )
+            for name in PRESETS
+        ]
+
+    def reset(self) -> str:
+        """Return the link to the range before the zoom."""
+        return self.query(range=self.preset)
+
+
+def chosen(
+    query: Query, now: datetime, keep: Sequence[str] = (), default: str = DEFAULT
+) -> Range:
+    """Return the range of an address.
+
+    Args:
+        query: Has ``range``, or ``from`` and ``to``; an invalid value is as none.
+        now: The current time.
+        keep: Names of further parameters that the links keep.
+        default: The preset of an address without one.
+    """
+    preset = query.get("range") or default
+    if preset not in PRESETS:
+        preset = default
+    others = [(key, each) for key in keep for each in query.getlist(key)]
+    ends = _ends(query, now)
+    if ends is not None:
+        start, end = ends
+        width_s = bucket_width((end - start).total_seconds())
+        return Range(preset, start, end, width_s, True, now, others, default)
+    seconds = PRESETS[preset]
+    width_s = bucket_width(seconds)
+    last = -(-now.timestamp() // width_s) * width_s
+    end = datetime.fromtimestamp(last, UTC)
+    start = end - timedelta(seconds=seconds)
+    return Range(preset, start, end, width_s, False, now, others, default)
+
+
+def bucket_width(seconds: float) -> int:
+    """Return the width of the buckets of a range: at most 100 of them."""
+    for width in _WIDTHS:
+        if seconds // width <= MAX_BUCKETS:
+            return width
+    return -int(-seconds // (_WIDTHS[-1] * MAX_BUCKETS)) * _WIDTHS[-1]
+
+
+def written(instant: datetime) -> str:
+    """Return an instant as addresses have it."""
+    text = f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return text.replace(":00Z", "Z")
+
+
+def _ends(query: Query, now: datetime) -> tuple[datetime, datetime] | None:
+    start, end = _instant(query.get("from")), _instant(query.get("to"))
+    if start is None or end is None or start >= now:
+        return None
+    end = min(end, now.replace(microsecond=0) + timedelta(seconds=1))
+    if end - start < timedelta(seconds=_LEAST_S):
+        end = start + timedelta(seconds=_LEAST_S)
+    longest = 2 * KEPT
+    return max(start, end - longest), end
+
+
+def _instant(text: str | None) -> datetime | None:
+    """Return the instant of a text, in UTC; None if it is not one."""
+    for form in _FORMATS:
+        try:
+            return datetime.strptime(text or "", form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None

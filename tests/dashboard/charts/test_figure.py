@@ -1,0 +1,100 @@
+"""A figure of any numbers is drawn, labelled, and said in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span
+from flask_forge_jobs.dashboard.charts.units import Unit
+from tests.dashboard.charts.test_paths import points
+
+START = datetime(2026, 11, 30, 13, 34, tzinfo=UTC)
+VALUE = st.none() | st.floats() | st.integers(-5, 10**18)
+
+
+def figure(
+    *values: list[float | None], is_band: bool = False, bars: bool = False
+) -> Figure:
+    """Return a figure of series a, b and so on; the last two as bars."""
+    lines = [Line("abc"[place], "run", each) for place, each in enumerate(values)]
+    return Figure(
+        "try",
+        "Jobs per minute",
+        Unit.MILLISECONDS if is_band else Unit.COUNT,
+        Span(START, 60, len(values[0])),
+        lines[:1] if bars else lines,
+        bars=lines[1:] if bars else (),
+        is_band=is_band,
+    )
+
+
+@given(
+    values=st.integers(0, 12).flatmap(
+        lambda count: st.tuples(*[st.lists(VALUE, min_size=count, max_size=count)] * 3)
+    ),
+    is_band=st.booleans(),
+    bars=st.booleans(),
+)
+@settings(max_examples=50)
+@example(values=([5.0] * 300, [None] * 300, [1e18] * 300), is_band=True, bars=False)
+@example(values=([0.0] * 300, [0.0] * 300, [1.0] * 300), is_band=False, bars=True)
+def test_any_numbers_make_a_figure(
+    values: tuple[list[float | None], ...], is_band: bool, bars: bool
+) -> None:
+    drawn = figure(*values, is_band=is_band, bars=bars and not is_band)
+
+    count = len(values[0])
+    for shape in drawn.shapes():
+        for x, y in points(shape.path):
+            assert 0 <= x < count
+            assert 0 <= y <= drawn.height
+    for shape in drawn.strip():
+        for x, y in points(shape.path):
+            assert 0 <= x < count
+            assert 0 <= y <= 40
+    assert len(list(drawn.rows())) == count
+    assert drawn.summary().endswith(".")
+    for each in drawn.data.split(";"):
+        assert each.split("|")[2].count(",") == max(count - 1, 0)
+
+
+def test_missing_values_are_gaps_and_not_zero() -> None:
+    drawn = figure([4, None, 4])
+
+    (shape,) = drawn.shapes()
+    assert shape.path.count("M") == 2
+    assert drawn.data == "run||4,,4"
+    assert [row for _, row in drawn.rows()] == [["4"], ["—"], ["4"]]
+
+
+def test_a_summary_says_range_and_last_value() -> None:
+    assert figure([850, 1329, 1158]).summary() == (
+        "Jobs per minute, Mon 30 13:34 to Mon 30 13:37 UTC: a from 850 to 1,329, "
+        "last 1,158."
+    )
+    assert figure([None]).summary().endswith("UTC: no figures.")
+
+
+def test_a_hidden_series_is_neither_drawn_nor_measured() -> None:
+    lines = [Line("Many", "ink", [9000]), Line("Few", "done", [3])]
+    drawn = Figure(
+        "try", "Jobs", Unit.COUNT, Span(START, 60, 1), lines, hidden={"Many"}
+    )
+
+    assert drawn.axis.high == 3
+    assert [shape.classes for shape in drawn.shapes()] == ["ln c-done"]
+    assert [entry.is_hidden for entry in drawn.legend()] == [True, False]
+    assert drawn.data == "ink|h|9000;done||3"
+
+
+def test_a_chart_of_a_hundred_buckets_is_small() -> None:
+    values: list[float | None] = [float(700 + 31 * n % 600) for n in range(100)]
+    drawn = figure(values, values, values)
+
+    size = sum(len(shape.path) for shape in drawn.shapes())
+
+    assert size <= 2100
+    assert len(drawn.data) <= 1400

@@ -1,0 +1,44 @@
+"""Small drawings of any numbers stay inside their boxes."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flask_forge_jobs.dashboard.charts.small import (
+    parts,
+    range_row,
+    spark,
+    spark_bars,
+)
+from flask_forge_jobs.dashboard.charts.ticks import logarithmic
+from tests.dashboard.charts.test_paths import points
+
+VALUE = st.none() | st.floats() | st.integers(-5, 10**18)
+
+
+@settings(max_examples=50)
+@given(st.lists(VALUE, max_size=20))
+def test_sparks_of_any_numbers_are_inside_their_boxes(
+    values: list[float | None],
+) -> None:
+    for drawn in (spark(values), spark_bars(values)):
+        for path in (drawn.line, drawn.area, drawn.bars):
+            assert all(0 <= x < len(values) and 0 <= y <= 24 for x, y in points(path))
+
+
+@given(st.lists(st.floats(0, 1e12), max_size=5), st.floats(0, 1e12))
+def test_parts_never_exceed_the_whole(numbers: list[float], whole: float) -> None:
+    widths = [float(part.width.rstrip("%")) for part in parts(numbers, whole)]
+
+    assert sum(widths) <= 100.1
+    assert len(widths) == len(numbers)
+
+
+def test_rows_share_a_logarithmic_axis() -> None:
+    axis = logarithmic([10, 600_000])
+
+    row = range_row(axis, 10, 1000, 600_000)
+
+    assert (row.p50, row.p99) == ("2%", "98%")
+    assert row.p95 == "42.18%"

@@ -1,0 +1,89 @@
+"""Axes are round in their unit, and hold every value."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flask_forge_jobs.dashboard.charts.ticks import (
+    MAX_TICKS,
+    cleaned,
+    durations,
+    linear,
+    logarithmic,
+)
+from flask_forge_jobs.dashboard.charts.units import Unit, text
+
+VALUES = st.lists(st.none() | st.floats(-1e30, 1e30) | st.floats(), max_size=12)
+
+
+@settings(max_examples=60)
+@given(VALUES, st.sampled_from(Unit))
+def test_a_linear_axis_holds_every_value_in_few_even_steps(
+    values: list[float | None], unit: Unit
+) -> None:
+    axis = linear(values, unit)
+
+    assert axis.low == 0
+    assert all(value is None or value <= axis.high for value in cleaned(values))
+    steps = {b - a for a, b in itertools.pairwise(axis.ticks)}
+    assert max(steps) == pytest.approx(min(steps), rel=1e-6)
+    assert 2 <= len(axis.ticks) <= MAX_TICKS
+
+
+@settings(max_examples=60)
+@given(VALUES)
+def test_an_axis_of_durations_holds_every_value(values: list[float | None]) -> None:
+    axis = durations(values)
+
+    assert all(value is None or value <= axis.high for value in cleaned(values))
+    assert all(a < b for a, b in itertools.pairwise(axis.ticks))
+
+
+@settings(max_examples=60)
+@given(VALUES, st.integers(1, 200))
+def test_each_place_is_inside_the_drawing(
+    values: list[float | None], height: int
+) -> None:
+    for axis in (linear(values, Unit.COUNT), logarithmic(values)):
+        for value in cleaned(values):
+            assert value is None or 0 <= axis.y(value, height) <= height
+        assert all(0 <= float(place) <= 100 for place, _ in axis.labels())
+
+
+@pytest.mark.parametrize(
+    ("highest", "unit", "labels"),
+    [
+        (0, Unit.COUNT, ["0", "1"]),
+        (1329, Unit.COUNT, ["0", "500", "1,000", "1,500"]),
+        (0.7, Unit.COUNT, ["0", "0.2", "0.4", "0.6", "0.8"]),
+        (50_000_000, Unit.MILLISECONDS, ["0ms", "3h", "6h", "9h", "12h", "15h"]),
+        (13_000, Unit.MILLISECONDS, ["0ms", "5s", "10s", "15s"]),
+        (140_000, Unit.MILLISECONDS, ["0ms", "30s", "1m", "1m 30s", "2m", "2m 30s"]),
+        (500_000_000, Unit.BYTES, ["0 B", "128 MiB", "256 MiB", "384 MiB", "512 MiB"]),
+        (80, Unit.PERCENT, ["0%", "20%", "40%", "60%", "80%"]),
+    ],
+)
+def test_ticks_are_round_in_their_unit(
+    highest: float, unit: Unit, labels: list[str]
+) -> None:
+    assert [words for _, words in linear([highest], unit).labels()] == labels
+
+
+def test_values_that_are_far_apart_have_a_logarithmic_axis() -> None:
+    axis = durations([120, None, 26_000])
+
+    assert axis.is_log
+    assert [text(tick, Unit.MILLISECONDS) for tick in axis.ticks] == [
+        "100ms", "1s", "10s", "1m",
+    ]  # fmt: skip
+    assert not durations([120, 900]).is_log
+
+
+def test_nothing_and_no_numbers_are_missing() -> None:
+    assert cleaned([None, math.nan, math.inf, -1, 2]) == [None, None, None, 0, 2]
+    assert linear([None, math.nan], Unit.BYTES).ticks == [0, 1]
