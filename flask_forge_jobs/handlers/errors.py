@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from flask_forge_jobs.handlers.cursors import from_errors_cursor, to_errors_cursor
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
 from flask_forge_jobs.model.bounds import check_integer
-from flask_forge_jobs.model.error_groups import ErrorGroup, ErrorOrder, ErrorRange
+from flask_forge_jobs.model.error_groups import (
+    ErrorDetail,
+    ErrorGroup,
+    ErrorOrder,
+    ErrorRange,
+)
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 
@@ -68,3 +73,22 @@ def list_errors(
         None if page.end is None else to_errors_cursor(page.end, job_filter, binding),
         page.total,
     )
+
+
+def one_error(
+    storage: Storage,
+    signature: str,
+    *,
+    queue_names: Sequence[str] | None = None,
+    within: str = ErrorRange.MONTH,
+) -> ErrorDetail | None:
+    """Return the failures with one signature, and their kinds; None without any.
+
+    Arguments as for :func:`list_errors`. ``count`` may be 0 if they are older.
+
+    Raises:
+        InvalidInputError: An argument is out of bounds; names it.
+    """
+    window = ErrorRange.parse(within, "range")
+    checked_filter(JobFilter(signature=signature), IN_QUERY)
+    return storage.errors.group(signature, window, queue_names=queue_names)

@@ -90,3 +90,20 @@ class ErrorsPage:
     groups: Sequence[ErrorGroup] = field(default_factory=list)
     end: ErrorPosition | None = None
     total: int = 0
+
+
+class KindFailures(NamedTuple):
+    """Failures of a kind in a queue in a month, and its jobs that wait or are dead."""
+
+    queue_name: str
+    kind: str
+    failures: int
+    retrying: int
+    dead: int
+
+
+class ErrorDetail(NamedTuple):
+    """One group, and its kinds, that with the most failures first."""
+
+    group: ErrorGroup
+    kinds: Sequence[KindFailures]

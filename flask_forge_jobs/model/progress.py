@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
@@ -102,6 +102,31 @@ def report_of(text: str) -> Any:
     return stored["report"] if _is_stamped(stored) else stored
 
 
+class StoredProgress(NamedTuple):
+    """A report, when it was made in microseconds since the epoch, and what a second.
+
+    ``at`` and ``rate`` are None if nothing is known of them.
+    """
+
+    report: Any
+    at: int | None = None
+    rate: float | None = None
+
+
+def read_progress(text: str) -> StoredProgress:
+    """Return the parts of a stored text; one that is not JSON is the report itself."""
+    try:
+        stored = json.loads(text)
+    except (ValueError, RecursionError):
+        return StoredProgress(text)  # something else damaged the row
+    if not _is_stamped(stored):
+        return StoredProgress(stored)
+    at = stored["at"]
+    return StoredProgress(
+        stored["report"], at if isinstance(at, int) else None, _number(stored["rate"])
+    )
+
+
 def shown_progress(text: str) -> dict[str, object]:
     """Return a stored text as it is shown: the report, ``at`` and ``rate``.
 
@@ -109,17 +134,11 @@ def shown_progress(text: str) -> dict[str, object]:
     is shown as ``value``, as is a text that is not JSON. A report's own ``at`` or
     ``rate`` comes first.
     """
-    try:
-        stored = json.loads(text)
-    except (ValueError, RecursionError):
-        stored = text  # something else damaged the row
-    report, at, rate = stored, None, None
-    if _is_stamped(stored):
-        report, at, rate = stored["report"], stored["at"], stored["rate"]
+    report, at, rate = read_progress(text)
     parts = report if isinstance(report, dict) else {"value": report}
     if "done" in parts:
         parts = {"total": None, "message": None, **parts}
-    instant = format_instant(from_micros(at)) if isinstance(at, int) else None
+    instant = None if at is None else format_instant(from_micros(at))
     return {"at": instant, "rate": rate, **parts}
 
 

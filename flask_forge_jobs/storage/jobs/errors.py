@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 from flask_forge_jobs.model.error_groups import (
     HOUR_US,
     MONTH_DAYS,
+    ErrorDetail,
     ErrorGroup,
     ErrorOrder,
     ErrorPosition,
     ErrorRange,
     ErrorsPage,
+    KindFailures,
 )
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros
 from flask_forge_jobs.storage.database import (
@@ -91,6 +93,38 @@ class ErrorStore:
                 shown[-1].position(order) if len(groups) > limit else None,
                 total,
             )
+
+        return self._database.read(work)
+
+    def group(
+        self,
+        signature: str,
+        window: ErrorRange,
+        *,
+        queue_names: Sequence[str] | None = None,
+    ) -> ErrorDetail | None:
+        """Return one group, with or without failures in a range; None if unknown.
+
+        Args:
+            signature: That of its errors.
+            window: The range.
+            queue_names: Only failures and jobs of these queues; None means all.
+        """
+        scope = _scope(queue_names, ())
+        names = encode_names("name", [signature])
+
+        def work(transaction: Transaction) -> ErrorDetail | None:
+            (start,) = transaction.all("start_of_range", **_range(window))
+            since = int(start[0])
+            rows = transaction.all(
+                "error_parts", rows=names, since=since, **_range(window), **scope
+            )
+            parts = [_Part._make(row) for row in rows]
+            if not any(part.last_at for part in parts):
+                return None
+            group = _group(_Group(signature, 0, 0), parts, since, window)
+            group.count = sum(group.trend)
+            return ErrorDetail(group, _by_kind(parts))
 
         return self._database.read(work)
 
@@ -176,6 +210,18 @@ def _complete(
         part = _Part._make(row)
         parts[part.signature].append(part)
     return [_group(each, parts[each.signature], since, window) for each in groups]
+
+
+def _by_kind(parts: Sequence[_Part]) -> Sequence[KindFailures]:
+    """Return the failures of each queue and kind in a month, the most first."""
+    sums: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for part in parts:
+        if part.part != "bucket":
+            total = sums[part.queue_name, part.kind]
+            for index, number in enumerate((part.failures, part.retrying, part.dead)):
+                total[index] += int(number or 0)
+    kinds = [KindFailures(*key, *total) for key, total in sums.items()]
+    return sorted(kinds, key=lambda each: (-each.failures, each.kind, each.queue_name))
 
 
 def _group(

@@ -296,3 +296,49 @@ def test_the_sums_equal_the_rows(storage: Storage, sql: Sql) -> None:
     assert {each.signature: (each.retrying, each.dead) for each in groups(storage)} == {
         name: (int(failed), int(dead)) for name, failed, dead in scanned
     }
+
+
+# -- one group ---------------------------------------------------------------------
+
+
+def test_one_group_is_that_of_the_page_with_its_kinds(
+    storage: Storage, settle: Any
+) -> None:
+    for queue, kind in (("a", "one"), ("b", "two"), ("b", "two")):
+        fail(storage, Dead("timeout after 10 s"), queue, kind)
+    fail(storage, Failed("another"))
+    settle(storage)
+
+    detail = storage.errors.group("timeout after <n> s", ErrorRange.DAY)
+
+    assert detail is not None
+    (listed,) = [g for g in groups(storage, ErrorRange.DAY) if g.count == 3]
+    assert detail.group == listed
+    assert [tuple(each) for each in detail.kinds] == [
+        ("b", "two", 2, 0, 2), ("a", "one", 1, 0, 1),
+    ]  # fmt: skip
+
+
+def test_one_group_of_other_queues_is_unknown(storage: Storage, settle: Any) -> None:
+    fail(storage, Dead("no"), "a", "one")
+    settle(storage)
+
+    assert storage.errors.group("no", ErrorRange.DAY, queue_names=["b"]) is None
+    assert storage.errors.group("yes", ErrorRange.DAY) is None
+
+
+def test_one_group_is_known_after_its_range(
+    storage: Storage, sql: Sql, settle: Any
+) -> None:
+    fail(storage, Dead("no"))
+    settle(storage)
+    for table, column in (
+        ("forge_error", "first_at"), ("forge_error", "last_at"),
+        ("forge_error_change", "at"), ("forge_error_bucket", "bucket_start"),
+    ):  # fmt: skip
+        sql.run(f"UPDATE {table} SET {column} = {column} - {3 * DAY_US}")
+
+    detail = storage.errors.group("no", ErrorRange.DAY)
+
+    assert detail is not None
+    assert (detail.group.count, detail.group.dead) == (0, 1)

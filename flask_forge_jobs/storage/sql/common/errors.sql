@@ -145,6 +145,9 @@ FROM (
 GROUP BY signature
 HAVING SUM(failures) > 0
 
+-- name: start_of_range
+SELECT /* use range_start */
+
 -- name: error_page
 -- One row without a signature if the page is empty. The start of the range comes first,
 -- then the number of all groups.
