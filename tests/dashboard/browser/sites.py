@@ -18,7 +18,6 @@ from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
-from tests.dashboard.browser.filling import fill
 from tests.support.wsgi import served
 
 OUTSIDE, INSIDE = "/tools", "/jobs"
@@ -36,21 +35,26 @@ class Site:
     """An application below a prefix, and everything that it was asked.
 
     Args:
+        app: The application.
         storage: Its stores.
         headers: Those of a request of each caller.
         examples: A value for each placeholder of a page's path.
     """
 
+    app: Flask
     storage: Storage
     headers: Mapping[str, Mapping[str, str]]
-    examples: Mapping[str, str]
+    examples: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     asked: list[str] = field(default_factory=list)
 
+    def filled(self, path: str) -> str:
+        """Return a path below the application, its placeholders filled."""
+        return INSIDE + filled(path, self.examples)
+
     def url(self, path: str = "/") -> str:
         """Return the address of a path below the mount point."""
-        filled = PLACEHOLDER.sub(lambda found: self.examples[found["name"]], path)
-        return f"http://127.0.0.1:{self.port}{OUTSIDE}{INSIDE}{filled}"
+        return f"http://127.0.0.1:{self.port}{OUTSIDE}{self.filled(path)}"
 
 
 def every_page() -> list[str]:
@@ -58,12 +62,17 @@ def every_page() -> list[str]:
     return [route.path for route in page_routes() if route.is_page]
 
 
+def filled(path: str, examples: Mapping[str, str]) -> str:
+    """Return a path whose placeholders are filled by their names."""
+    return PLACEHOLDER.sub(lambda found: examples[found["name"]], path)
+
+
 @contextlib.contextmanager
 def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
-    """Serve an application whose database is filled.
+    """Serve an application.
 
     Args:
-        folder: Where its database lies.
+        folder: Where its database lies, unless the settings name another one.
         settings: Further settings, without ``FORGE_JOBS_``.
     """
     tokens, headers = [], {}
@@ -79,9 +88,8 @@ def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
         app.config[f"FORGE_JOBS_{name.upper()}"] = value
     ForgeJobs(app)
     storage = state_of(app).storage
+    site = Site(app, storage, headers)
     with contextlib.closing(storage):
-        storage.open()
-        site = Site(storage, headers, fill(storage))
         below = DispatcherMiddleware(Flask("outer"), {OUTSIDE: app})
 
         def noting(environ: WSGIEnvironment, start_response: StartResponse) -> Any:

@@ -1,0 +1,198 @@
+"""Takes pictures of every page in every state, and measures the pages.
+
+Run it with ``python -m tests.acceptance.pictures``. It serves a database with 50 queues
+and a million jobs while a worker in another process runs some, one with jobs in every
+state, an empty one, one with names that strangers chose, and one that does not answer,
+and opens every page of each: light and dark, at 1280 and 390 pixels, and as callers who
+may see less. The pictures go into a folder that git ignores. Of the large database it
+prints the server's time, the size and the compressed size of each page; the exit status
+is 1 when a limit is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.storage.base import open_storage
+from tests.acceptance.driving import add_backend, measure_each
+from tests.acceptance.operating import traffic
+from tests.acceptance.operating_data import fill_operations
+from tests.acceptance.page_times import (
+    FIRST_PAGE_LIMIT_MS,
+    first_page_ms,
+    measure,
+    table,
+)
+from tests.dashboard.browser.filling import fill
+from tests.dashboard.browser.sites import Site, every_page, running_site
+from tests.support.browser import Theme, complaints_of, running_browser, tab
+from tests.support.databases import fresh_url
+from tests.support.sql import Sql
+
+FOLDER = Path("pictures")
+WIDTHS = (1280, 390)
+THEMES: tuple[Theme, ...] = ("light", "dark")
+FIRST_PAGES = 5
+# Nothing listens there.
+AWAY_URL = "postgresql://nobody@127.0.0.1:9/none"
+# Further addresses with a look of their own, by name; those of no page are refused.
+MORE: Mapping[str, str] = {"no-such-page": "/no-such-page"}
+# Keys that open something over the first page.
+OVERLAYS: Mapping[str, str] = {"palette": "/", "help": "?"}
+
+
+@dataclass(frozen=True, slots=True)
+class Photographer:
+    """Takes pictures of a site.
+
+    Args:
+        browser: The browser.
+        folder: Where the pictures go.
+        only: Paths without this text are left out.
+    """
+
+    browser: Browser
+    folder: Path
+    only: str = ""
+
+    def take(self, site: Site, scene: str, caller: str = "admin") -> None:
+        """Open every page as a caller; what the browser complains of is printed."""
+        pages = {slug(path): path for path in every_page()}
+        for look, page in self._looks(site, caller):
+            complaints = complaints_of(page)
+            for name, path in {**pages, **MORE}.items():
+                if self.only not in path:
+                    continue
+                complaints.clear()
+                answer = page.goto(site.url(path))
+                self._save(page, f"{scene}/{name}-{look}.png", full_page=True)
+                # The status of a refused page is no fault.
+                if answer is not None and answer.ok and complaints:
+                    sys.stderr.write(f"{scene} {path} {look}: {complaints}\n")
+
+    def take_overlays(self, site: Site, scene: str) -> None:
+        """Open what lies over the first page."""
+        for look, page in self._looks(site, "admin"):
+            for name, key in OVERLAYS.items():
+                page.goto(site.url())
+                page.keyboard.press(key)
+                self._save(page, f"{scene}/{name}-{look}.png", full_page=False)
+
+    def _looks(self, site: Site, caller: str) -> Iterator[tuple[str, Page]]:
+        headers = site.headers.get(caller, {})
+        for width, theme in product(WIDTHS, THEMES):
+            with tab(
+                self.browser, width=width, theme=theme, extra_http_headers=headers
+            ) as page:
+                yield f"{width}-{theme}", page
+
+    def _save(self, page: Page, name: str, *, full_page: bool) -> None:
+        page.screenshot(path=self.folder / name, full_page=full_page)
+
+
+def slug(path: str) -> str:
+    """Return the name of a page's pictures."""
+    return re.sub(r"<[^>]*>", "one", path).strip("/").replace("/", "-") or "overview"
+
+
+@contextlib.contextmanager
+def large_site(backend: str, rows: int, folder: Path) -> Iterator[Site]:
+    """Serve a database with so many jobs, of which a worker runs some."""
+    with fresh_url(backend) as url:
+        settings = DatabaseSettings.from_url(url)
+        with closing(open_storage(settings)) as storage:
+            storage.open()
+            sql = Sql(settings)
+            fill_operations(sql, backend, rows)
+            # Named like a queue, so that one name fits both pages.
+            storage.cron.create(ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *"))
+        with traffic(url), running_site(folder, database_url=url) as site:
+            site.examples = {
+                "name": "queue-1",
+                "job_id": sql.value(
+                    "SELECT MAX(id) FROM forge_job WHERE status = 'failed'"
+                ),
+                "worker_id": sql.value("SELECT MIN(worker_id) FROM forge_worker"),
+            }
+            yield site
+
+
+def run(
+    backend: str, rows: int, repeats: int, folder: Path, only: str
+) -> tuple[str, bool]:
+    """Take all pictures, measure and return a report.
+
+    Args:
+        backend: ``sqlite`` or ``postgres``, of the large database.
+        rows: How many jobs it has, a multiple of 100.
+        repeats: How often each page is asked for.
+        folder: Where the pictures go.
+        only: Paths without this text are left out.
+    """
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        browser = stack.enter_context(running_browser())
+        photographer = Photographer(browser, folder, only)
+        take_small(photographer, scratch)
+        site = stack.enter_context(large_site(backend, rows, scratch / "many"))
+        paths = [path for path in every_page() if only in path]
+        figures = measure(site, paths, repeats)
+        first_ms = first_page_ms(browser, site, FIRST_PAGES)
+        photographer.take(site, "many")
+    title = f"{backend}, {rows:,} jobs, in ms and bytes"
+    are_met = all(each.is_met for each in figures) and first_ms <= FIRST_PAGE_LIMIT_MS
+    return table(title, figures, first_ms), are_met
+
+
+def take_small(photographer: Photographer, scratch: Path) -> None:
+    """Take the pictures of small databases, and of one that does not answer."""
+    with running_site(scratch / "full") as site:
+        site.examples = fill(site.storage, ())
+        photographer.take(site, "full")
+        photographer.take_overlays(site, "full")
+        for caller in ("viewer", "limited", "stranger"):
+            photographer.take(site, caller, caller)
+    with running_site(scratch / "strange") as site:
+        site.examples = fill(site.storage)
+        photographer.take(site, "strange")
+    absent = {"job_id": "0" * 26, "name": "absent", "worker_id": "absent"}
+    with running_site(scratch / "empty") as site:
+        site.examples = absent
+        photographer.take(site, "empty")
+    with running_site(scratch / "away", database_url=AWAY_URL) as site:
+        site.examples = absent
+        photographer.take(site, "away")
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_backend(parser)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--only", metavar="TEXT", default="", help="a part of a path")
+    given = parser.parse_args()
+    return measure_each(
+        given.backend,
+        lambda backend: run(
+            backend, given.rows, given.repeats, given.folder, given.only
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

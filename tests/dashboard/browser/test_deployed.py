@@ -1,0 +1,69 @@
+"""The pages of two gunicorn workers, behind a proxy that strips a prefix silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+from playwright.sync_api import Browser
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.base import open_storage
+from tests.dashboard.browser.filling import fill
+from tests.dashboard.browser.sites import every_page, filled
+from tests.support.browser import complaints_of, tab
+from tests.support.databases import sqlite_url
+from tests.support.programs import gunicorn
+from tests.support.stripping import stripping
+
+OUTSIDE, INSIDE = "/ops", "/forge-jobs"
+APPLICATION = """
+from flask import Flask
+from flask_forge_jobs import ForgeJobs
+
+def create_app():
+    app = Flask("deployed")
+    app.config.from_prefixed_env()
+    app.secret_key = "of the tests"
+    ForgeJobs(app, open_to_loopback=True)
+    return app
+"""
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The address behind the proxy, and a value for each placeholder."""
+    folder = tmp_path_factory.mktemp("deployed")
+    settings = DatabaseSettings(path=folder / "queue.sqlite")
+    with closing(open_storage(settings)) as storage:
+        storage.open()
+        examples = dict(fill(storage, ()))
+    with ExitStack() as stack:
+        application = folder / "deployed.py"
+        application.write_text(APPLICATION, "utf-8")
+        url = sqlite_url(folder / "queue.sqlite")
+        server = stack.enter_context(gunicorn(application, url, folder, "--workers=2"))
+        port = stack.enter_context(stripping(OUTSIDE, server.port()))
+        yield f"http://127.0.0.1:{port}{OUTSIDE}{INSIDE}", examples
+
+
+def test_every_page_works_behind_a_proxy_that_strips_a_prefix(
+    browser: Browser, deployed: tuple[str, dict[str, str]]
+) -> None:
+    address, examples = deployed
+    with tab(browser) as page:
+        complaints = complaints_of(page)
+        for path in every_page():
+            answer = page.goto(address + filled(path, examples))
+            assert answer is not None
+            assert answer.status == 200, path
+            assert complaints == [], path
+            links = page.evaluate(
+                "[...document.querySelectorAll('a, link, script, form')]"
+                ".map(e => e.href || e.src || e.action)"
+            )
+            assert all(link.startswith(f"{address}/") for link in links), path
+            assert len(links) > 3
