@@ -32,7 +32,6 @@ from flask_forge_jobs.api.routes import Route, add_converters
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.dashboard.page import INDEX_PATH, problem_page
 from flask_forge_jobs.dashboard.table import page_routes
-from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.storage.base import Storage
 
 __all__ = ["BlueprintOptions", "create_blueprint"]
@@ -61,8 +60,9 @@ def create_blueprint(
     """
     chosen = options or BlueprintOptions()
     api_routes = all_routes(enable_demo=chosen.enable_demo)
-    routes = (*api_routes, *page_routes())
-    api = Api(storage, chosen, api_routes)
+    pages = page_routes()
+    routes = (*api_routes, *pages)
+    api = Api(storage, chosen, api_routes, pages)
     blueprint = Blueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
     )
@@ -73,7 +73,7 @@ def create_blueprint(
     routed = _Routed(routes)
     _add_hooks(blueprint, api, routed, cors, auditor)
 
-    handler = partial(_answer_error, routed, api.masking_redactor.text)
+    handler = partial(_answer_error, routed, api)
     blueprint.register_error_handler(Exception, handler)
     # The application's handler for a status would precede ours for all exceptions.
     for status in default_exceptions:
@@ -143,11 +143,11 @@ class _Routed:
         return state
 
 
-def _answer_error(routed: _Routed, mask: Mask, error: Exception) -> Response:
+def _answer_error(routed: _Routed, api: Api, error: Exception) -> Response:
     state = routed()
     is_page = state.route.is_page and prefers_page(state.request)
-    write = problem_page if is_page else json_problem
-    return error_response(error, mask=mask, write=write)
+    write = partial(problem_page, api) if is_page else json_problem
+    return error_response(error, mask=api.masking_redactor.text, write=write)
 
 
 def _named(

@@ -36,7 +36,8 @@ LOCKED_EXTRAS = ("postgres", "server", "test", "docs")
 PAGE_FILES = {
     f"flask_forge_jobs/dashboard/{name}"
     for name in (
-        "pages/index.py", "static/dashboard.css", "static/icon.svg",
+        "pages/index.py", "static/icon.svg", "static/scripts/core.js",
+        "static/styles/tokens.css",
         "templates/forge_jobs/base.html", "templates/forge_jobs/index.html",
     )
 }  # fmt: skip

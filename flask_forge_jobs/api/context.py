@@ -35,6 +35,7 @@ from flask_forge_jobs.handlers.jobs import is_expensive
 from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
+from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
@@ -52,7 +53,8 @@ class Api:
     """The context that the views of one blueprint share.
 
     ``storage`` may be a function that returns the storage of the current request.
-    ``routes`` are all routes of the API, for its description.
+    ``routes`` are all routes of the API, for its description; ``pages`` those of the
+    pages for people.
     """
 
     def __init__(
@@ -60,16 +62,19 @@ class Api:
         storage: Storage | Callable[[], Storage],
         options: BlueprintOptions,
         routes: Sequence[Route],
+        pages: Sequence[Route] = (),
     ) -> None:
         self._storage = storage
         self.options = options
         self.routes = routes
+        self.pages = pages
         self._expensive_reads = ExpensiveReads()
         self.composer = Composer(options.clock)
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}
         self.last_overview = LastBody()
         self._attention: WeakKeyDictionary[Database, Attention] = WeakKeyDictionary()
+        self._snapshots: WeakKeyDictionary[Database, Snapshots] = WeakKeyDictionary()
         self.status_links = StatusLinks(options.link_secrets, options.clock)
         names = (*options.redact_default_keys, *options.redact_keys)
         self.masking_redactor = Redactor(names, options.redact)
@@ -94,6 +99,14 @@ class Api:
         # One that another thread has just put there stays.
         return self._attention.get(database) or self._attention.setdefault(
             database, Attention(self.options.clock)
+        )
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The last reads of the current request's storage that pages repeat."""
+        database = self.storage.database
+        return self._snapshots.get(database) or self._snapshots.setdefault(
+            database, Snapshots(self.options.clock)
         )
 
     @property

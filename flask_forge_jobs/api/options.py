@@ -64,6 +64,13 @@ class BlueprintOptions:
         cors_origins: Origins whose pages may read the API.
         rate_limits: Rates of the classes ``read``, ``write`` and ``bulk`` per caller
             and process, such as ``{"write": "20/second"}``.
+        dashboard: Serve the pages for people.
+        dashboard_title: Name of the service in the pages' head.
+        dashboard_badge: Names the environment beside it, such as ``production``.
+        dashboard_colour: Of the badge: red, amber, green, blue or violet.
+        dashboard_logo: Address of an image to show in place of ours.
+        dashboard_home: Address of the link back to the application.
+        dashboard_links: Further links in the navigation, address by text.
         clock: Decides whether a cool-down still holds, and measures limits.
     """
 
@@ -87,6 +94,13 @@ class BlueprintOptions:
     allowed_hosts: Sequence[str] = ()
     cors_origins: Sequence[str] = ()
     rate_limits: Mapping[str, str] = field(default_factory=dict)
+    dashboard: bool = True
+    dashboard_title: str = "Forge Jobs"
+    dashboard_badge: str | None = None
+    dashboard_colour: str = "red"
+    dashboard_logo: str | None = None
+    dashboard_home: str | None = None
+    dashboard_links: Mapping[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
 
     @classmethod

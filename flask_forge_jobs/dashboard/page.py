@@ -3,50 +3,38 @@
 As with every blueprint, a file of the application under ``templates/forge_jobs``
 replaces ours. Our templates escape everything and refuse undefined names, independently
 of the application's own settings.
+
+A page is refreshed in parts: its ``blocks`` are blocks of its template, each with one
+root element whose ``id`` is the block's name, and ``?only=x,y`` answers just these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
-from typing import Any
-from urllib.parse import quote
+from http import HTTPStatus
+from typing import Any, cast
 
-from flask import Request, Response, current_app
-from jinja2 import Environment, StrictUndefined, defaults
+from flask import Response, g
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.dashboard import assets
+from flask_forge_jobs.dashboard.environment import FRAME, environment
+from flask_forge_jobs.dashboard.frame import FRAME_BLOCKS, Frame
+from flask_forge_jobs.dashboard.page_route import PageRoute
 
-# Style sheets and images of ours; no script, no form, and in nobody's frame.
+# Files of ours; no inline script or style, and in nobody's frame. The icons are data
+# in the style sheet.
 PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 INDEX_PATH = "/"
 # Takes the Api and the placeholders of the path.
 PageFunction = Callable[..., Mapping[str, object] | Response]
-
-_ENVIRONMENT = "forge_jobs_templates"
-# An application may have changed any of these for its own templates.
-_OPTIONS: Mapping[str, Any] = {
-    "autoescape": True,
-    "undefined": StrictUndefined,
-    "trim_blocks": True,
-    "lstrip_blocks": True,
-    "block_start_string": defaults.BLOCK_START_STRING,
-    "block_end_string": defaults.BLOCK_END_STRING,
-    "variable_start_string": defaults.VARIABLE_START_STRING,
-    "variable_end_string": defaults.VARIABLE_END_STRING,
-    "comment_start_string": defaults.COMMENT_START_STRING,
-    "comment_end_string": defaults.COMMENT_END_STRING,
-    "line_statement_prefix": None,
-    "line_comment_prefix": None,
-}
 _TITLES: Mapping[str, str] = {
     "unauthorized": "You are not signed in",
     "forbidden": "You may not see this page",
@@ -63,19 +51,23 @@ def page(
     *,
     permission: Permission | None = Permission.READ,
     policy: str = PAGE_POLICY,
+    blocks: Sequence[str] = (),
     **more: Any,
-) -> Route:
+) -> PageRoute:
     """Return the route of a page.
 
     Args:
         path: Its address below the mount point.
         show: Returns the values for the template
-            ``forge_jobs/<name of the function>.html``.
+            ``forge_jobs/<name of the function>.html``. A value ``query`` holds the
+            parameters that links back to the page keep.
         permission: The permission that a caller needs; None opens it to everybody.
         policy: Its ``Content-Security-Policy``.
-        more: Further fields of :class:`.Route`, such as ``reach``.
+        blocks: The blocks of the template that can be asked for alone.
+        more: Further fields of :class:`PageRoute`, such as ``nav``, ``icon`` and
+            ``order``, or ``reach``.
     """
-    return Route(
+    return PageRoute(
         method="GET",
         path=path,
         endpoint=f"page_{show.__name__}",
@@ -83,60 +75,57 @@ def page(
         permission=permission,
         content_type=PAGE_CONTENT_TYPE,
         policy=policy,
+        blocks=tuple(blocks),
         **more,
     )
 
 
 def _view(show: PageFunction, api: Api, **placeholders: str) -> Response:
     shown = show(api, **placeholders)
-    return shown if isinstance(shown, Response) else render(show.__name__, shown)
+    return shown if isinstance(shown, Response) else render(api, show.__name__, shown)
 
 
-def problem_page(problem: Problem) -> Response:
+def problem_page(api: Api, problem: Problem) -> Response:
     """Return an error as a page."""
     title = _TITLES.get(problem.kind, "Something went wrong")
-    return render("problem", {"title": title, "problem": problem}, problem.status)
+    shown = {"title": title, "problem": problem}
+    return render(api, "problem", shown, problem.status)
 
 
-def render(name: str, shown: Mapping[str, object], status: int = 200) -> Response:
-    """Return a template filled with values.
+def render(
+    api: Api, name: str, shown: Mapping[str, object], status: int = 200
+) -> Response:
+    """Return a template filled with values, or the blocks of it that are asked for.
 
-    Every template also knows ``root``, the way from its page to the mount point,
-    ``asset``, which returns the address of a static file, and ``request_id``.
+    Every template also knows ``frame``, ``root`` (the way from its page to the mount
+    point), ``now``, ``request_id``, and the functions and filters of
+    :mod:`flask_forge_jobs.dashboard.environment`.
     """
     state = present_state()
-    root = way_to_mount_point(state.request, state.route)
+    # A page about an error has no counts and no alarms, which may fail as well.
+    frame = Frame(api, state, reads=status == HTTPStatus.OK)
+    frame.query = cast("Mapping[str, object]", shown.get("query", frame.query))
+    setattr(g, FRAME, frame)
     text = (
-        _environment()
+        environment()
         .get_template(f"forge_jobs/{name}.html")
         .render(
             shown,
-            root=root,
-            asset=lambda file: root + assets.address_of(file),
+            frame=frame,
+            root=frame.root,
+            now=frame.now,
+            only=_asked(state.route, frame.only),
             request_id=state.id,
         )
     )
     response = Response(text, status, content_type=PAGE_CONTENT_TYPE)
-    response.vary.add("Accept")
+    response.vary.update(("Accept", "Cookie"))
     return response
 
 
-def way_to_mount_point(request: Request, route: Route) -> str:
-    """Return the relative address of the mount point, with a slash at its end.
-
-    Relative links also work behind a proxy that strips a prefix without saying so. The
-    index answers with and without a slash at the end of its address.
-    """
-    if route.path != INDEX_PATH:
-        return "../" * (route.path.count("/") - 1) or "./"
-    environ = request.environ
-    last = f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}".rpartition("/")[2]
-    return f"./{quote(last.encode('latin-1'))}/" if last else "./"
-
-
-def _environment() -> Environment:
-    made = current_app.extensions.get(_ENVIRONMENT)
-    if made is None:
-        made = current_app.jinja_env.overlay(**_OPTIONS)
-        current_app.extensions[_ENVIRONMENT] = made
-    return made
+def _asked(route: Route, only: Sequence[str] | None) -> Sequence[str] | None:
+    """Return the blocks to render, each once; None means the whole page."""
+    if only is None or not isinstance(route, PageRoute):
+        return None
+    known = (*FRAME_BLOCKS, *route.blocks)
+    return [name for name in known if name in only]

@@ -7,11 +7,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.dashboard import assets, pages
+from flask_forge_jobs.dashboard import assets, pages, preferences
 
 
 def page_routes() -> Sequence[Route]:
     """Return the routes of every page and of the static files."""
     names = [module.name for module in iter_modules(pages.__path__)]
     modules = [import_module(f"{pages.__name__}.{name}") for name in sorted(names)]
-    return (*assets.ROUTES, *(route for each in modules for route in each.ROUTES))
+    own = (*assets.ROUTES, *preferences.ROUTES)
+    return (*own, *(route for each in modules for route in each.ROUTES))

@@ -12,9 +12,11 @@ from jinja2 import DictLoader
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs import blueprint as blueprint_module
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
 
@@ -36,13 +38,19 @@ def with_page(
     path: str = "/try",
     *,
     app: Flask | None = None,
+    storage: Storage = UNASKED,
+    principal: Principal | bool = True,
+    options: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> FlaskClient:
-    """Return a client of an application with a page that a function shows."""
+    """Return a client of an application with a page that a function shows.
+
+    ``options`` are those of the blueprint, ``more`` those of the page.
+    """
     pages = (*page_routes(), page(path, show, **more))
     monkeypatch.setattr(blueprint_module, "page_routes", lambda: pages)
     host = app or Flask("host")
     name = f"forge_jobs/{show.__name__}.html"
     host.jinja_loader = DictLoader({name: template})
-    options = BlueprintOptions(authenticator=lambda _: True)
-    return mount(UNASKED, options, app=host, testing=False)
+    chosen = BlueprintOptions(authenticator=lambda _: principal, **(options or {}))
+    return mount(storage, chosen, app=host, testing=False)

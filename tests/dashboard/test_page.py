@@ -10,7 +10,8 @@ from werkzeug.test import EnvironBuilder
 
 from flask_forge_jobs.api.routes import DATA_POLICY, Route
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.dashboard.page import PAGE_POLICY, page, way_to_mount_point
+from flask_forge_jobs.dashboard.frame import way_to_mount_point
+from flask_forge_jobs.dashboard.page import PAGE_POLICY, page
 from flask_forge_jobs.errors import StorageUnavailableError
 from tests.api.mounting import PREFIX, mount
 from tests.dashboard.sites import UNASKED, open_page, with_page
@@ -112,10 +113,10 @@ def test_an_error_of_a_page_is_a_page(
     assert answer.content_type == "text/html; charset=utf-8"
     assert f"<h1>{title}</h1>" in answer.text
     assert 'href="../static/dashboard.css?v=' in answer.text
-    assert '<a class="button" href="../">' in answer.text
+    assert '<a class="btn" href="../">' in answer.text
     assert f"request {answer.headers['X-Request-Id']}" in answer.text
     assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
-    for hidden in ("/srv/x", "secret", "<script"):
+    for hidden in ("/srv/x", "secret", EVIL):
         assert hidden not in answer.text
 
 

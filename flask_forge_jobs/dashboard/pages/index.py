@@ -17,14 +17,8 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import prefers_page, present_state
 from flask_forge_jobs.api.response import json_response
-from flask_forge_jobs.auth.access import USER_PREFIX
-from flask_forge_jobs.auth.permissions import (
-    HOST,
-    LOCAL,
-    ROLES,
-    Permission,
-    Principal,
-)
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.callers import caller_of
 from flask_forge_jobs.dashboard.health import Tone, in_words
 from flask_forge_jobs.dashboard.page import INDEX_PATH, page
 from flask_forge_jobs.errors import StorageError
@@ -59,13 +53,6 @@ _LINKS: Mapping[str, tuple[str, str]] = {
     "health": ("Liveness", "Says ok while the process lives"),
     "v1_openapi": ("Description", "Every route, as OpenAPI"),
 }
-_MAY: Mapping[str, str] = {
-    "metrics": "Read the metrics.",
-    "viewer": "See everything but secrets, and change nothing.",
-    "operator": "See all but secrets; act on jobs, queues, schedules and limits.",
-    "admin": "See and change everything.",
-}
-_BY_LOGIN = "The application's own login let you in."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +73,6 @@ class Count:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The signed-in caller, and the caller's rights; ``queues`` of None means all."""
-
-    name: str
-    role: str
-    how: str
-    may: str
-    queues: str | None
-    has_token: bool
-
-
 def index(api: Api) -> Mapping[str, object] | Response:
     """Show the health of the service, its caller and links; programs get links."""
     if not prefers_page(request):
@@ -114,7 +89,7 @@ def index(api: Api) -> Mapping[str, object] | Response:
         "health": health,
         "counts": _counts(api) if may_read and not is_away else (),
         "version": version(NAME) if may_read else None,
-        "signed_in": _caller(principal, has_token=state.has_token),
+        "signed_in": caller_of(principal, has_token=state.has_token),
         "links": _links(api),
         "door": _door(api.options),
         "api": f"{request.script_root}{request.path}".rstrip("/"),
@@ -155,26 +130,6 @@ def _counts(api: Api) -> Sequence[Count]:
     ]
 
 
-def _caller(principal: Principal | None, *, has_token: bool) -> Caller | None:
-    if principal is None:
-        return None
-    role = next(
-        (name for name, may in ROLES.items() if may == principal.permissions), ""
-    )
-    name, how = principal.id.removeprefix(USER_PREFIX), _BY_LOGIN
-    if has_token:
-        how = "This request carries a token."
-    elif principal is LOCAL:
-        name, how = "this machine", "It needs no token here."
-    elif principal is HOST:
-        name = "somebody whom the application knows"
-    may = _MAY.get(role) or f"Use {', '.join(sorted(principal.permissions))}."
-    queues = None
-    if principal.queues is not None:
-        queues = ", ".join(sorted(principal.queues))
-    return Caller(name, role, how, may, queues, has_token)
-
-
 def _door(options: BlueprintOptions) -> str:
     """Return the way in: ``login``, ``tokens``, ``both`` or ``closed``."""
     if options.authenticator is None:
@@ -182,4 +137,9 @@ def _door(options: BlueprintOptions) -> str:
     return "login" if options.tokens is None else "both"
 
 
-ROUTES = (page(INDEX_PATH, index, permission=None, knows_caller=True),)
+ROUTES = (
+    page(
+        INDEX_PATH, index, permission=None, knows_caller=True,
+        nav="Overview", icon="overview", order=10, key="o",
+    ),
+)  # fmt: skip

@@ -15,6 +15,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.api.routes import PLACEHOLDER
 from flask_forge_jobs.auth.tokens import new_token
+from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
@@ -59,7 +60,7 @@ class Site:
 
 def every_page() -> list[str]:
     """Return the path of every page, with its placeholders."""
-    return [route.path for route in page_routes() if route.is_page]
+    return [route.path for route in page_routes() if isinstance(route, PageRoute)]
 
 
 def filled(path: str, examples: Mapping[str, str]) -> str:

@@ -287,7 +287,9 @@ def test_numbers_lead_to_the_jobs_that_they_count(
 
     page = open_page(client).text
 
-    counted = re.findall(r'href="\./(v1/jobs[^"]+)"><b>([\d,]+)</b>', page)
+    counted = re.findall(
+        r'href="\./(v1/jobs[^"]+)"><span>[a-z]+</span><b>([\d,]+)</b>', page
+    )
     assert len(counted) == 5
     for path, number in counted:
         listed = client.get(f"{PREFIX}/{path}").json
@@ -371,4 +373,4 @@ def test_it_answers_if_the_database_goes_while_it_reads(
 
     assert answer.status_code == 200
     assert "No worker is running" in answer.text
-    assert 'class="counts"' not in answer.text
+    assert 'class="tile"' not in answer.text

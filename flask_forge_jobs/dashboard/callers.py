@@ -1,0 +1,50 @@
+"""The signed-in caller in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask_forge_jobs.auth.access import USER_PREFIX
+from flask_forge_jobs.auth.permissions import HOST, LOCAL, ROLES, Principal
+
+_MAY: Mapping[str, str] = {
+    "metrics": "Read the metrics.",
+    "viewer": "See everything but secrets, and change nothing.",
+    "operator": "See all but secrets; act on jobs, queues, schedules and limits.",
+    "admin": "See and change everything.",
+}
+_BY_LOGIN = "The application's own login let you in."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The signed-in caller, and the caller's rights; ``queues`` of None means all."""
+
+    name: str
+    role: str
+    how: str
+    may: str
+    queues: str | None
+    has_token: bool
+
+
+def caller_of(principal: Principal | None, *, has_token: bool) -> Caller | None:
+    """Return the caller of a request; None for a stranger."""
+    if principal is None:
+        return None
+    role = next(
+        (name for name, may in ROLES.items() if may == principal.permissions), ""
+    )
+    name, how = principal.id.removeprefix(USER_PREFIX), _BY_LOGIN
+    if has_token:
+        how = "This request carries a token."
+    elif principal is LOCAL:
+        name, how = "this machine", "It needs no token here."
+    elif principal is HOST:
+        name = "somebody whom the application knows"
+    may = _MAY.get(role) or f"Use {', '.join(sorted(principal.permissions))}."
+    queues = None
+    if principal.queues is not None:
+        queues = ", ".join(sorted(principal.queues))
+    return Caller(name, role, how, may, queues, has_token)

@@ -1,0 +1,127 @@
+"""The environment of our templates: its options, functions and filters.
+
+The functions find the request themselves, so that macros which are imported without
+context know them as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from flask import current_app, g
+from jinja2 import Environment, StrictUndefined, defaults
+
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard import assets, words
+from flask_forge_jobs.dashboard.frame import Frame
+from flask_forge_jobs.model.sentences import Sentence
+
+FRAME = "forge_jobs_frame"
+# Colour and icon of the attention report's sentences, by code.
+_TONES: Mapping[str, tuple[str, str]] = {
+    "no_worker": ("red", "workers"),
+    "queue_unserved": ("red", "workers"),
+    "queue_without_slots": ("red", "queues"),
+    "database_locked": ("red", "system"),
+    "queue_paused": ("amber", "paused"),
+    "queue_behind": ("amber", "queues"),
+    "queue_cools_down": ("violet", "scheduled"),
+    "worker_lost": ("amber", "workers"),
+    "duty_late": ("amber", "workers"),
+    "kind_unknown": ("amber", "unknown"),
+    "schedule_missed": ("amber", "cron"),
+    "rate_limit_used_up": ("amber", "limits"),
+    "database_slow": ("amber", "system"),
+    "transaction_open": ("amber", "system"),
+    "sqlite_affected": ("amber", "system"),
+    "nothing_needs_you": ("green", "done"),
+}
+_ENVIRONMENT = "forge_jobs_templates"
+# An application may have changed any of these for its own templates.
+_OPTIONS: Mapping[str, Any] = {
+    "autoescape": True,
+    "undefined": StrictUndefined,
+    "trim_blocks": True,
+    "lstrip_blocks": True,
+    "block_start_string": defaults.BLOCK_START_STRING,
+    "block_end_string": defaults.BLOCK_END_STRING,
+    "variable_start_string": defaults.VARIABLE_START_STRING,
+    "variable_end_string": defaults.VARIABLE_END_STRING,
+    "comment_start_string": defaults.COMMENT_START_STRING,
+    "comment_end_string": defaults.COMMENT_END_STRING,
+    "line_statement_prefix": None,
+    "line_comment_prefix": None,
+}
+
+
+def environment() -> Environment:
+    """Return the environment of the current application."""
+    made = current_app.extensions.get(_ENVIRONMENT)
+    if made is None:
+        made = current_app.jinja_env.overlay(**_OPTIONS)
+        # Copies: an overlay shares those of the application.
+        made.globals = {**made.globals, **_FUNCTIONS}
+        made.filters = {**made.filters, **_FILTERS}
+        current_app.extensions[_ENVIRONMENT] = made
+    return cast("Environment", made)
+
+
+def _frame() -> Frame:
+    return cast("Frame", getattr(g, FRAME))
+
+
+def _asset(name: str) -> str:
+    """Return the address of a static file."""
+    return _frame().root + assets.address_of(name)
+
+
+def _link(path: str, *names: str, **query: object) -> str:
+    """Return the address of a page: ``link("queues", name, range="1h")``.
+
+    Names are percent-encoded; parameters of None are left out.
+    """
+    return _frame().link((path, *names), query)
+
+
+def _here(**changes: object) -> str:
+    """Return the address of this page with changed parameters; None removes one."""
+    return _frame().here_with(changes)
+
+
+def _may(permission: str) -> bool:
+    """Return whether the caller may change something now."""
+    return _frame().may(Permission(permission))
+
+
+def _ago(at: datetime) -> str:
+    # The script fills in the answers to its own requests, which so stay the same while
+    # nothing happens.
+    frame = _frame()
+    return words.ago(at, frame.now) if frame.only is None else ""
+
+
+def _age(since: datetime) -> str:
+    frame = _frame()
+    return words.age(since, frame.now) if frame.only is None else ""
+
+
+def _tone(sentence: Sentence) -> tuple[str, str]:
+    """Return the colour and the icon of a sentence of the attention report."""
+    return _TONES.get(sentence.code, ("red", "errors"))
+
+
+_FUNCTIONS = {"asset": _asset, "link": _link, "here": _here, "may": _may}
+_FILTERS = {
+    "ago": _ago,
+    "age": _age,
+    "absolute": words.absolute,
+    "stamp": words.stamp,
+    "number": words.number,
+    "percent": words.percent,
+    "size": words.size,
+    "span": words.span,
+    "fact": words.fact,
+    "tone": _tone,
+}

@@ -1,0 +1,279 @@
+"""The frame around every page: navigation, state of the work, alarms, preferences.
+
+Everything is computed when a template asks for it, so a partial update pays only for
+the blocks that it shows. The counts are those of the attention report, which is read
+once a second and process for all pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from flask import Request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import RequestState
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.auth.hosts import is_debugged_from_afar
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard import words
+from flask_forge_jobs.dashboard.callers import Caller, caller_of
+from flask_forge_jobs.dashboard.page_route import PageRoute
+from flask_forge_jobs.dashboard.preferences import (
+    REFRESH_S,
+    THEMES,
+    refresh_of,
+    theme_of,
+)
+from flask_forge_jobs.errors import ForgeJobsError
+from flask_forge_jobs.handlers.attention.report import Report
+from flask_forge_jobs.model.jobs import JobStatus
+
+# Of the frame itself; every page can be asked for them.
+FRAME_BLOCKS = ("state", "pages", "messages", "alarms", "ask")
+_READS = frozenset(
+    {Permission.READ, Permission.METRICS_READ, Permission.PAYLOAD_REVEAL}
+)
+# Parameters that belong to one request.
+_MOMENTARY = ("only", "ask")
+# Where the number beside an entry comes from, and how it is shown.
+_COUNTS: Mapping[str, tuple[str, str]] = {
+    "/scheduled": ("scheduled", ""),
+    "/retries": ("failed", "warn"),
+    "/dead": ("dead", "bad"),
+}
+# Word, state, icon, and the page that lists it.
+_STATES = (
+    ("waiting", JobStatus.PENDING, "pending", "/jobs"),
+    ("running", JobStatus.IN_PROGRESS, "running", "/jobs"),
+    ("retrying", JobStatus.FAILED, "retries", "/retries"),
+    ("dead", JobStatus.DEAD, "dead", "/dead"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A page in the navigation; ``path`` is below the mount point."""
+
+    name: str
+    path: str
+    icon: str
+    key: str | None
+    is_current: bool
+    starts_group: bool
+    count: int | None = None
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One fact of the state line, and the list behind it."""
+
+    word: str
+    shown: str
+    icon: str
+    href: str | None
+
+
+class Frame:
+    """The frame of one page.
+
+    ``reads`` is False for pages that say that a read failed.
+    """
+
+    def __init__(self, api: Api, state: RequestState, *, reads: bool) -> None:
+        self._api = api
+        self._state = state
+        self._reads = reads
+        self.options = api.options
+        self.now = api.now
+        self.root = way_to_mount_point(state.request, state.route)
+        self.query: Mapping[str, object] = {
+            key: values
+            for key, values in state.request.args.lists()
+            if key not in _MOMENTARY
+        }
+
+    @cached_property
+    def only(self) -> Sequence[str] | None:
+        """The blocks that the request asks for; None means the whole page."""
+        asked = self._state.request.args.get("only")
+        return None if asked is None else asked.split(",")
+
+    # -- addresses -----------------------------------------------------------------
+
+    def link(self, parts: Sequence[str], query: Mapping[str, object]) -> str:
+        """Return the address of a path below the mount point."""
+        first, *names = parts
+        path = "/".join([quote(first), *(quote(name, safe="") for name in names)])
+        return self.root + path + _query(query)
+
+    def here_with(self, changes: Mapping[str, object]) -> str:
+        """Return the address of this page with other parameters."""
+        return _query({**self.query, **changes}) or "?"
+
+    @property
+    def here(self) -> str:
+        """The path of this page below the mount point, with its query."""
+        request = self._state.request
+        levels = self._state.route.path.count("/")
+        parts = f"{request.script_root}{request.path}".rsplit("/", levels)[1:]
+        path = "" if self._state.route.path == "/" else "/".join(map(quote, parts))
+        return path + _query(self.query)
+
+    def has(self, path: str) -> bool:
+        """Return whether there is such a page for the caller."""
+        return any(route.path == path for route in self._open)
+
+    # -- caller --------------------------------------------------------------------
+
+    @cached_property
+    def caller(self) -> Caller | None:
+        """The signed-in caller."""
+        state = self._state
+        return caller_of(state.principal, has_token=state.has_token)
+
+    @cached_property
+    def is_read_only(self) -> bool:
+        """Whether changes are refused, whatever the caller's role."""
+        return self.options.read_only or is_debugged_from_afar(self._state.request)
+
+    def may(self, permission: Permission) -> bool:
+        """Return whether the caller has a permission and may use it now."""
+        principal = self._state.principal
+        if principal is None or not principal.may(permission):
+            return False
+        return permission in _READS or not self.is_read_only
+
+    # -- preferences ---------------------------------------------------------------
+
+    @cached_property
+    def theme(self) -> str:
+        """``system``, ``light`` or ``dark``."""
+        return theme_of(self._state.request)
+
+    @cached_property
+    def refresh_s(self) -> int:
+        """Seconds between two refreshes; 0 pauses them."""
+        return refresh_of(self._state.request)
+
+    @property
+    def next_theme(self) -> str:
+        """The theme that the button chooses."""
+        return THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)]
+
+    @property
+    def paces(self) -> Sequence[int]:
+        """The choices of ``refresh_s``."""
+        return REFRESH_S
+
+    # -- counts --------------------------------------------------------------------
+
+    @cached_property
+    def report(self) -> Report | None:
+        """The attention report; None if the caller may not read it, or it fails."""
+        principal = self._state.principal
+        if not self._reads or principal is None or not principal.may(Permission.READ):
+            return None
+        try:
+            return self._api.attention.report(self._api.storage, principal.queues)
+        except ForgeJobsError:
+            return None
+
+    @cached_property
+    def evidence(self) -> Mapping[str, Any]:
+        """The numbers of the report; empty if there are none."""
+        return {} if self.report is None else self.report.summary.evidence
+
+    @cached_property
+    def _open(self) -> Sequence[PageRoute]:
+        pages = [each for each in self._api.pages if isinstance(each, PageRoute)]
+        return [route for route in pages if self._api.may_open(route)]
+
+    @cached_property
+    def nav(self) -> Sequence[Entry]:
+        """The pages that the caller may open."""
+        if self._state.principal is None:
+            return ()
+        entries: list[Entry] = []
+        group = None
+        for route in sorted(self._open, key=lambda route: route.order):
+            if route.nav is None:
+                continue
+            count, tone = self._count_of(route.path)
+            starts = group not in {None, route.order // 10}
+            group = route.order // 10
+            entries.append(
+                Entry(
+                    route.nav, route.path.removeprefix("/"), route.icon, route.key,
+                    self._is_within(route), starts, count, tone if count else "",
+                )
+            )  # fmt: skip
+        return entries
+
+    def _is_within(self, route: Route) -> bool:
+        own = self._state.route.path
+        return own == route.path or (
+            route.path != "/" and own.startswith(f"{route.path}/")
+        )
+
+    def _count_of(self, path: str) -> tuple[int | None, str]:
+        evidence = self.evidence
+        if path in ("/queues", "/workers"):
+            return evidence.get(path[1:]), ""
+        if path in _COUNTS:
+            name, tone = _COUNTS[path]
+            return evidence.get("counts", {}).get(name), tone
+        return None, ""
+
+    @cached_property
+    def state(self) -> Sequence[State]:
+        """The state of the work in five facts; none if they are unknown."""
+        counts = self.evidence.get("counts")
+        if counts is None:
+            return ()
+        oldest_s = self.evidence["oldest_wait_s"]
+        wait = words.span(oldest_s) if oldest_s else "none"
+        return (
+            *(
+                State(
+                    word, words.number(counts[status]), icon,
+                    self._link_if(path, status if path == "/jobs" else None),
+                )
+                for word, status, icon, path in _STATES
+            ),
+            State("oldest wait", wait, "scheduled", self._link_if("/queues")),
+        )  # fmt: skip
+
+    def _link_if(self, path: str, status: str | None = None) -> str | None:
+        if not self.has(path):
+            return None
+        return self.link([path[1:]], {"status": status})
+
+
+def _query(query: Mapping[str, object]) -> str:
+    pairs = [
+        (key, words.stamp(value) if isinstance(value, datetime) else value)
+        for key, values in query.items()
+        for value in (values if isinstance(values, list | tuple) else [values])
+        if value is not None
+    ]
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def way_to_mount_point(request: Request, route: Route) -> str:
+    """Return the relative address of the mount point, with a slash at its end.
+
+    Relative links also work behind a proxy that strips a prefix without saying so. The
+    index answers with and without a slash at the end of its address.
+    """
+    if route.path != "/":
+        return "../" * (route.path.count("/") - 1) or "./"
+    environ = request.environ
+    last = f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}".rpartition("/")[2]
+    return f"./{quote(last.encode('latin-1'))}/" if last else "./"

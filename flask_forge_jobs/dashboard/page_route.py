@@ -1,0 +1,22 @@
+"""The route of a page as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask_forge_jobs.api.routes import Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRoute(Route):
+    """The route of a page, and its entry in the navigation.
+
+    ``nav`` is the name there; None leaves it out. Entries stand in ascending ``order``,
+    and a gap where its tens change. ``key`` is the letter after ``g`` that goes there.
+    """
+
+    blocks: tuple[str, ...] = ()
+    nav: str | None = None
+    icon: str = "jobs"
+    order: int = 0
+    key: str | None = None

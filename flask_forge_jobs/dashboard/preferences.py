@@ -1,0 +1,74 @@
+"""What a browser remembers of its person: theme and refresh, in two cookies.
+
+The cookies have no path, so the browser keeps them for the mount point as it sees it,
+also behind a proxy that strips a prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from flask import Request, Response, request
+from werkzeug.exceptions import BadRequest
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import prefers_page
+from flask_forge_jobs.api.response import empty_response
+from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
+from flask_forge_jobs.auth.csrf import check_same_site
+
+THEMES: Final = ("system", "light", "dark")
+REFRESH_S: Final = (0, 2, 5, 10, 30, 60)
+DEFAULT_REFRESH_S = 5
+PATH = "/preferences"
+_KEPT_S = 365 * 86_400
+_COOKIES = {"theme": "forge_jobs_theme", "refresh": "forge_jobs_refresh"}
+_KNOWN = {"theme": THEMES, "refresh": tuple(map(str, REFRESH_S))}
+# Below the mount point: no host, no scheme, no way up.
+_WAY_BACK = re.compile(r"(?!.*\.\.)[A-Za-z0-9%._~!$&'()*+,;=:@/?-]*")
+
+
+def theme_of(request: Request) -> str:
+    """Return the chosen theme, ``system`` by default."""
+    return _known(request, "theme", "system")
+
+
+def refresh_of(request: Request) -> int:
+    """Return the chosen seconds between refreshes; 0 pauses them."""
+    return int(_known(request, "refresh", str(DEFAULT_REFRESH_S)))
+
+
+def _known(request: Request, name: str, default: str) -> str:
+    value = request.cookies.get(_COOKIES[name])
+    return value if value in _KNOWN[name] else default
+
+
+def preferences(_api: Api) -> Response:
+    """Keep the theme or the refresh that a form chooses, and go back."""
+    check_same_site(request)
+    form = request.form
+    chosen = {name: form[name] for name in _COOKIES if name in form}
+    if not chosen or any(value not in _KNOWN[name] for name, value in chosen.items()):
+        raise BadRequest("unknown theme or refresh")
+    back = form.get("back", "")
+    if prefers_page(request):
+        response = Response(status=303)
+        known = back if _WAY_BACK.fullmatch(back) else ""
+        response.headers["Location"] = f"./{known}"
+    else:
+        response = empty_response(204)
+    for name, value in chosen.items():
+        response.set_cookie(
+            _COOKIES[name], value, max_age=_KEPT_S, path=None,
+            secure=request.is_secure, httponly=True, samesite="Lax",
+        )  # fmt: skip
+    return response
+
+
+ROUTES = (
+    Route(
+        method="POST", path=PATH, endpoint="preferences", view=preferences,
+        permission=None, content_type=PAGE_CONTENT_TYPE,
+    ),
+)  # fmt: skip

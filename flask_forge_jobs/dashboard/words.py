@@ -1,0 +1,95 @@
+"""Numbers, sizes and times as the pages write them; the script writes them the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+NOTHING = "\u2013"  # a dash
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_MINUTE_S = 60
+_FEW = 10
+_KIB = 1024
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Return a number with thousands separators; a dash for None.
+
+    ``digits`` are those after the point, of numbers below ten.
+    """
+    if value is None:
+        return NOTHING
+    rounded = round(value, digits)
+    if digits and abs(value) < _FEW and rounded != int(rounded):
+        return f"{value:.{digits}f}"
+    return f"{value:,.0f}"
+
+
+def percent(part: float | None) -> str:
+    """Return a share of one in percent, with one decimal below ten."""
+    if part is None:
+        return NOTHING
+    return f"{number(part * 100, 1)}%"
+
+
+def size(count: float | None) -> str:
+    """Return a number of bytes, such as ``4.2 MiB``."""
+    if count is None:
+        return NOTHING
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < _KIB:
+            return f"{number(count, 1)} {unit}"
+        count /= _KIB
+    return f"{number(count, 1)} TiB"
+
+
+def span(seconds: float | None, units: int = 2) -> str:
+    """Return a duration in at most ``units`` units: ``3m 12s``, ``8.4s``, ``122ms``."""
+    if seconds is None:
+        return NOTHING
+    if round(seconds * 1000) < 1000:  # noqa: PLR2004  # milliseconds in a second
+        return "0s" if seconds <= 0 else f"{max(round(seconds * 1000), 1)}ms"
+    if seconds < _MINUTE_S and units > 1:
+        return f"{number(seconds, 1)}s"
+    return _whole(int(seconds), units)
+
+
+def _whole(seconds: int, units: int) -> str:
+    parts: list[str] = []
+    for unit, width in _UNITS:
+        count, seconds = divmod(seconds, width)
+        if count:
+            parts.append(f"{count}{unit}")
+        if parts and (not seconds or not count or len(parts) == units):
+            break
+    return " ".join(parts) or "0s"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Return ``9m ago``, ``in 3m 12s`` or ``now``."""
+    seconds = int((now - at).total_seconds())
+    if seconds > 0:
+        return f"{_whole(seconds, 1)} ago"
+    return f"in {_whole(-seconds, 2)}" if seconds else "now"
+
+
+def age(since: datetime, now: datetime) -> str:
+    """Return how long something has lasted: ``2m 4s``."""
+    return _whole(max(int((now - since).total_seconds()), 0), 2)
+
+
+def absolute(at: datetime) -> str:
+    """Return an instant with its date, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def stamp(at: datetime) -> str:
+    """Return an instant for programs, to the millisecond."""
+    text = at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def fact(text: str) -> tuple[str, str]:
+    """Return the first statement of a sentence, which is shown bold, and the rest."""
+    ends = [place for mark in (". ", ": ") if (place := text.find(mark)) > 0]
+    end = min(ends, default=len(text) - 1) + 1
+    return text[:end], text[end:]

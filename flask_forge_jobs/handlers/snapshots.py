@@ -1,0 +1,64 @@
+"""Reads that many open pages repeat: one a second and process, however many ask."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TypeVar, cast
+
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.forks import PerProcess
+
+T = TypeVar("T")
+KEPT_S = 1.0
+# The least recently asked leave first.
+MAX_KEYS = 256
+
+
+class _Slot:
+    """One value, and the lock of its reader."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.read_at: float | None = None
+        self.value: object = None
+
+
+class Snapshots(PerProcess):
+    """The last reads of one storage, by key."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self.stay_own()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+
+    def get(self, key: Hashable, read: Callable[[], T], *, kept_s: float = KEPT_S) -> T:
+        """Return the value of a key, reading it unless it is young enough.
+
+        Callers at the same time wait for one read. If it fails, each of them tries.
+
+        Args:
+            key: Everything that the value depends on, the caller's queues included.
+            read: Returns the value, which nobody changes: all callers share it.
+            kept_s: How old the value may be, in seconds.
+
+        Raises:
+            Exception: As ``read`` does.
+        """
+        self.stay_own()
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+            if len(self._slots) > MAX_KEYS:
+                self._slots.popitem(last=False)
+        with slot.lock:
+            now = self._clock.monotonic()
+            if slot.read_at is None or now - slot.read_at >= kept_s:
+                slot.value = read()
+                # Not before the read: callers that waited for it share it.
+                slot.read_at = self._clock.monotonic()
+            return cast("T", slot.value)

@@ -1,0 +1,30 @@
+"""Callers in words; the index shows them, see its tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.auth.permissions import HOST, LOCAL, Permission, Principal
+from flask_forge_jobs.dashboard.callers import caller_of
+
+
+@pytest.mark.parametrize(
+    ("principal", "name", "role"),
+    [
+        (Principal.with_role("user:dana", "operator"), "dana", "operator"),
+        (LOCAL, "this machine", "admin"),
+        (HOST, "somebody whom the application knows", "admin"),
+        (Principal("eve", frozenset({Permission.READ})), "eve", ""),
+    ],
+)
+def test_a_caller_has_a_name_and_a_role(
+    principal: Principal, name: str, role: str
+) -> None:
+    caller = caller_of(principal, has_token=False)
+
+    assert caller is not None
+    assert (caller.name, caller.role, caller.queues) == (name, role, None)
+
+
+def test_a_stranger_is_none() -> None:
+    assert caller_of(None, has_token=False) is None

@@ -1,0 +1,91 @@
+"""Numbers, sizes and times in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from flask_forge_jobs.dashboard import words
+
+NOW = datetime(2026, 11, 30, 14, 32, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, words.NOTHING),
+        (0, "0"),
+        (1214, "1,214"),
+        (1_204_118.0, "1,204,118"),
+        (3.25, "3"),
+    ],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert words.number(value) == text
+
+
+def test_small_numbers_may_have_digits() -> None:
+    assert [words.number(each, 1) for each in (3.25, 3.0, 12.5)] == ["3.2", "3", "12"]
+    assert [words.percent(each) for each in (0.047, 0.31, None)] == [
+        "4.7%", "31%", words.NOTHING
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, words.NOTHING), (0, "0 B"), (1023, "1,023 B"), (4404019, "4.2 MiB"),
+        (2**40 * 3, "3 TiB"),
+    ],
+)  # fmt: skip
+def test_sizes(value: float | None, text: str) -> None:
+    assert words.size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, words.NOTHING), (0, "0s"), (-1, "0s"), (0.0002, "1ms"), (0.122, "122ms"),
+        (0.9999, "1s"), (8.4, "8.4s"), (44.3, "44s"), (60, "1m"), (192, "3m 12s"),
+        (7_740, "2h 9m"), (7_205, "2h"), (90_000, "1d 1h"), (86_460, "1d"),
+    ],
+)  # fmt: skip
+def test_spans(seconds: float | None, text: str) -> None:
+    assert words.span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "now"), (1, "1s ago"), (540, "9m ago"), (7_740, "2h ago"),
+        (-192, "in 3m 12s"), (-41, "in 41s"), (-90_000, "in 1d 1h"),
+    ],
+)  # fmt: skip
+def test_times_relative_to_now(seconds: int, text: str) -> None:
+    assert words.ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+def test_how_long_something_lasts() -> None:
+    assert words.age(NOW - timedelta(seconds=124), NOW) == "2m 4s"
+    assert words.age(NOW + timedelta(seconds=3), NOW) == "0s"
+
+
+def test_instants_are_in_utc() -> None:
+    at = NOW.astimezone(timezone(timedelta(hours=5)))
+
+    assert words.absolute(at) == "2026-11-30 14:32:08 UTC"
+    assert words.stamp(at) == "2026-11-30T14:32:08.000Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("Nothing runs mail. 4 jobs wait.", "Nothing runs mail."),
+        ("send fails: 31% of 20 runs. Most", "send fails:"),
+        ("Nothing needs you.", "Nothing needs you."),
+    ],
+)
+def test_the_fact_of_a_sentence_is_its_first_statement(text: str, fact: str) -> None:
+    assert words.fact(text)[0] == fact
+    assert "".join(words.fact(text)) == text
