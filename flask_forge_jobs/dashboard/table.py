@@ -8,11 +8,16 @@ from pkgutil import iter_modules
 
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.dashboard import assets, pages, preferences
+from flask_forge_jobs.dashboard.jobs import export, saved_views
 
 
 def page_routes() -> Sequence[Route]:
     """Return the routes of every page and of the static files."""
     names = [module.name for module in iter_modules(pages.__path__)]
     modules = [import_module(f"{pages.__name__}.{name}") for name in sorted(names)]
-    own = (*assets.ROUTES, *preferences.ROUTES)
+    own = [
+        route
+        for each in (assets, preferences, export, saved_views)
+        for route in each.ROUTES
+    ]
     return (*own, *(route for each in modules for route in each.ROUTES))

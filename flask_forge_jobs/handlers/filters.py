@@ -47,7 +47,12 @@ class FilterNames:
         return name if index is None or not self.has_indexes else f"{name}[{index}]"
 
 
-_SHORTER = {"enqueued_from": "from", "enqueued_to": "to", "error_search": "error"}
+_SHORTER = {
+    "enqueued_from": "from",
+    "enqueued_to": "to",
+    "error_search": "error",
+    "schedule_name": "cron",
+}
 IN_BODY = FilterNames(_SHORTER, prefix="filter.", has_indexes=True)
 IN_LISTING = replace(IN_BODY, takes_empty_names=True)
 IN_QUERY = FilterNames(
@@ -57,7 +62,6 @@ IN_QUERY = FilterNames(
         "kinds": "kind",
         "statuses": "status",
         "payload_search": "q",
-        "schedule_name": "cron",
     }
 )
 

@@ -239,6 +239,14 @@ def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int
     return kinds[:MAX_KINDS], len(kinds)
 
 
+def kinds_within(storage: Storage, queues: Sequence[str] | None) -> Sequence[str]:
+    """Return up to 1,000 kinds of the stored jobs of some queues, sorted.
+
+    None means all queues.
+    """
+    return sorted(storage.job_reader.named_kinds(queues))[:MAX_KINDS]
+
+
 @dataclass(frozen=True, slots=True)
 class JobsFound:
     """One page; ``total`` is None if it was not requested."""

@@ -47,7 +47,8 @@ def with_page(
 
     ``options`` are those of the blueprint, ``more`` those of the page.
     """
-    pages = (*page_routes(), page(path, show, **more))
+    others = [route for route in page_routes() if route.path != path]
+    pages = (*others, page(path, show, **more))
     monkeypatch.setattr(blueprint_module, "page_routes", lambda: pages)
     host = app or Flask("host")
     name = f"forge_jobs/{show.__name__}.html"

@@ -22,7 +22,7 @@ from tests.dashboard.sites import open_page
 FOLDER = Path(flask_forge_jobs.dashboard.__file__).parent
 TEMPLATES = sorted(FOLDER.glob("templates/forge_jobs/*.html"))
 PAGES = [route for route in page_routes() if isinstance(route, PageRoute)]
-OPEN = {"page_index", "static_file", "preferences"}
+OPEN = {"page_index", "static_file", "preferences", "save_view"}
 # Scripts, inline styles, foreign addresses, and ways around escaping.
 FORBIDDEN = re.compile(
     r"<script(?! src=\"\{\{ asset\()|<style|\bstyle=|\bon[a-z]+=|javascript:|\|\s*safe|https?://(?!<i>)",

@@ -64,6 +64,10 @@ class ActionFilterSchema(V1Schema, FilterSchema):
     queues = names_of(bounds.FILTER_NAME)
     kinds = names_of(bounds.FILTER_NAME)
     error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
+    dedupe_key = Text(load_default=None, metadata=bounds.DEDUPE_KEY)
+    schedule_name = Text(
+        data_key="cron", load_default=None, metadata=bounds.FILTER_NAME
+    )
     min_attempts = WholeNumber(load_default=None, metadata=bounds.MIN_ATTEMPTS)
     ending = Text(load_default=None, metadata=bounds.ENDING)
     signature = Text(load_default=None, metadata=bounds.SIGNATURE)

@@ -1,0 +1,66 @@
+"""The headline of a list: how many jobs match, and in which states they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask_forge_jobs.dashboard.jobs.listings import (
+    DEAD_JOBS,
+    JOBS,
+    RETRIES,
+    SCHEDULED_JOBS,
+    STATUS_NAMES,
+    parts_of,
+)
+from flask_forge_jobs.dashboard.jobs.offers import number_of
+from flask_forge_jobs.dashboard.jobs.query import JobQuery
+from flask_forge_jobs.model.ordering import StatusCounts
+from flask_forge_jobs.model.sentences import count
+
+# One job, several jobs, none.
+_UNFILTERED: Mapping[str, tuple[str, str, str]] = {
+    JOBS.path: ("job is stored", "jobs are stored", "No jobs"),
+    SCHEDULED_JOBS.path: (
+        "job waits for its time", "jobs wait for their time", "No scheduled jobs",
+    ),
+    RETRIES.path: (
+        "job waits for another try", "jobs wait for another try", "No retries",
+    ),
+    DEAD_JOBS.path: ("job is dead", "jobs are dead", "No dead jobs"),
+}  # fmt: skip
+_NOUNS = {
+    JOBS.path: "job",
+    SCHEDULED_JOBS.path: "scheduled job",
+    RETRIES.path: "retrying job",
+    DEAD_JOBS.path: "dead job",
+}
+
+
+def headline(query: JobQuery, matching: StatusCounts) -> str:
+    """Return the answer: ``1,501 jobs match``."""
+    if query.is_filtered:
+        noun = _NOUNS[query.listing.path]
+        if not matching.total:
+            return f"No {noun} matches"
+        return count(matching.total, f"{noun} matches", f"{noun}s match")
+    one, many, none = _UNFILTERED[query.listing.path]
+    return count(matching.total, one, many) if matching.total else none
+
+
+def parts_in_words(query: JobQuery, matching: StatusCounts) -> str:
+    """Return the states of the jobs, the largest first; empty if they have one."""
+    numbers = {
+        word: number_of(word, matching) for word in parts_of(query.chosen_statuses)
+    }
+    if None in numbers.values():  # scheduled jobs are not told apart
+        numbers = {
+            word: number or matching.pending if word == "pending" else number or 0
+            for word, number in numbers.items()
+        }
+    non_empty = {word: number for word, number in numbers.items() if number}
+    if len(non_empty) < 2:  # noqa: PLR2004  # the headline says it all
+        return ""
+    ordered = sorted(non_empty.items(), key=lambda item: -(item[1] or 0))
+    return ", ".join(
+        f"{number:,} {STATUS_NAMES[word].lower()}" for word, number in ordered
+    )

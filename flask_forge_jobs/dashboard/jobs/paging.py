@@ -1,0 +1,108 @@
+"""Pages of a list: they begin after a job, so new or deleted jobs shift nothing.
+
+The page before is read in the reverse order and turned round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flask_forge_jobs.dashboard.jobs.query import JobQuery, Place
+from flask_forge_jobs.handlers.jobs import JobsFound
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.jobs import JobSummary
+from flask_forge_jobs.model.ordering import Position, SortColumn
+
+# Takes an order and the position to start after.
+Find = Callable[[str, Position | None], JobsFound]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of jobs, and the places of its neighbours; None if there is none.
+
+    ``before`` is the number of jobs ahead of it, None if that is unknown.
+    """
+
+    jobs: Sequence[JobSummary]
+    before: int | None = 0
+    previous: Place | None = None
+    following: Place | None = None
+
+
+def page_at(query: JobQuery, find: Find) -> Page:
+    """Return the page at a query's place."""
+    place = query.place
+    if place is not None and place.is_backward:
+        page = _page_before(query, place, find)
+        if page is not None:
+            return page
+        place = None
+    found = find(query.sort, None if place is None else place.position)
+    before = 0 if place is None else place.before or None
+    return _page(
+        query,
+        found.rows,
+        before,
+        has_previous=place is not None,
+        has_next=found.next_cursor is not None,
+    )
+
+
+def _page_before(query: JobQuery, place: Place, find: Find) -> Page | None:
+    """Return a page that ends at a place; None if the list begins within it."""
+    found = find(reverse_of(query.sort), place.position)
+    if found.next_cursor is None:
+        return None
+    jobs = found.rows[::-1]
+    before = place.before or None
+    return _page(query, jobs, before, has_previous=True, has_next=True)
+
+
+def _page(
+    query: JobQuery,
+    jobs: Sequence[JobSummary],
+    before: int | None,
+    *,
+    has_previous: bool,
+    has_next: bool,
+) -> Page:
+    if not jobs:
+        return Page(jobs, before)
+    ahead, behind = 0, 0
+    if before is not None:
+        ahead, behind = max(before - query.per, 0), before + len(jobs)
+    previous = Place(position_of(jobs[0], query.sort), is_backward=True, before=ahead)
+    following = Place(position_of(jobs[-1], query.sort), before=behind)
+    return Page(
+        jobs,
+        before,
+        previous if has_previous else None,
+        following if has_next else None,
+    )
+
+
+def reverse_of(sort: str) -> str:
+    """Return the opposite order."""
+    return sort.removeprefix("-") if sort.startswith("-") else f"-{sort}"
+
+
+def position_of(job: JobSummary, sort: str) -> Position:
+    """Return the place of a job in an order.
+
+    Only ended jobs are sorted by their end.
+    """
+    column = SortColumn(sort.removeprefix("-"))
+    match column:
+        case SortColumn.ENQUEUED_AT:
+            key = to_micros(job.enqueued_at)
+        case SortColumn.SCHEDULED_AT:
+            key = to_micros(job.scheduled_at)
+        case SortColumn.COMPLETED_AT:
+            key = to_micros(job.completed_at or job.enqueued_at)
+        case SortColumn.PRIORITY:
+            key = job.priority
+        case SortColumn.ATTEMPTS:
+            key = job.attempts
+    return Position(key, job.id, is_unfinished=False)

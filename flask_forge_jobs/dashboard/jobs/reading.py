@@ -1,0 +1,161 @@
+"""Reads what a list shows: one page of jobs, and the matching jobs in each state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TypeVar
+
+from flask import request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.auth.hosts import is_debugged_from_afar
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.jobs.listings import PENDING
+from flask_forge_jobs.dashboard.jobs.paging import Page, page_at
+from flask_forge_jobs.dashboard.jobs.query import JobQuery
+from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.handlers.cursors import to_cursor
+from flask_forge_jobs.handlers.filters import SCHEDULED
+from flask_forge_jobs.handlers.jobs import (
+    JobsFound,
+    count_jobs,
+    find_jobs,
+    inspect_job,
+    is_expensive,
+    kinds_within,
+)
+from flask_forge_jobs.handlers.queues import overview
+from flask_forge_jobs.handlers.snapshots import KEPT_S
+from flask_forge_jobs.model.jobs import JobFilter, JobSummary
+from flask_forge_jobs.model.ordering import (
+    JobOrder,
+    Position,
+    SortColumn,
+    StatusCounts,
+)
+
+T = TypeVar("T")
+_READS = frozenset((Permission.READ, Permission.PAYLOAD_REVEAL))
+
+
+class JobList:
+    """One list; each part is read when a block asks for it.
+
+    Raises:
+        Forbidden: A queue is not the caller's, or the caller may not search payloads.
+    """
+
+    def __init__(self, api: Api, query: JobQuery) -> None:
+        self._api = api
+        self.query = query
+        self.now = api.now
+        self.job_filter = api.scope.limit(query.job_filter(self.now))
+        if self.job_filter.payload_search is not None:
+            # Payloads are searched unmasked.
+            api.principal.require(Permission.PAYLOAD_REVEAL)
+
+    @cached_property
+    def page(self) -> Page:
+        """One page of jobs."""
+        return self._kept("page", self._read_page)
+
+    @cached_property
+    def counts(self) -> StatusCounts:
+        """The matching jobs by state, in other states too if that is cheap."""
+        return self._kept("counts", self._read_counts)
+
+    @cached_property
+    def has_all_counts(self) -> bool:
+        """Whether the counts are of all states, whichever the filter names."""
+        return not self.query.listing.statuses and not is_expensive(self.job_filter)
+
+    @cached_property
+    def matching(self) -> StatusCounts:
+        """The jobs that match, by state."""
+        counts, chosen = self.counts, self.query.chosen_statuses
+        if not chosen or not self.has_all_counts:
+            return counts
+        if counts.scheduled is None and SCHEDULED in chosen and PENDING not in chosen:
+            return self._kept("matching", lambda: self._counted(self.job_filter))
+        return _within(counts, chosen)
+
+    def one(self, job_id: str) -> JobSummary | None:
+        """Return a job; None if it is gone or in a queue that is not the caller's."""
+        try:
+            self._api.scope.require_job(job_id)
+            redactor = self._api.masking_redactor
+            return inspect_job(self._api.storage, job_id, redactor=redactor).row
+        except JobNotFoundError:
+            return None
+
+    @cached_property
+    def known_queues(self) -> Sequence[str]:
+        """The queues that the caller may choose from, sorted."""
+        queues = self._api.scope.queues
+        if queues is None:
+            storage = self._api.storage
+            queues = frozenset(each.settings.name for each in overview(storage))
+        return sorted(queues)
+
+    @cached_property
+    def known_kinds(self) -> Sequence[str]:
+        """The kinds of the jobs in these queues, sorted."""
+        return kinds_within(self._api.storage, self._api.scope.names())
+
+    def _kept(self, part: str, read: Callable[[], T]) -> T:
+        query = self.query
+        key = ("jobs", query.listing.path, *query.pairs(), self._api.scope.queues, part)
+        # A page that is opened, after a change perhaps, shows the present state.
+        kept_s = KEPT_S if "only" in request.args else 0.0
+        return self._api.snapshots.get(key, read, kept_s=kept_s)
+
+    def _read_counts(self) -> StatusCounts:
+        job_filter = self.job_filter
+        if self.has_all_counts:
+            job_filter = replace(job_filter, statuses=(), scheduled=False)
+        return self._counted(job_filter)
+
+    def _counted(self, job_filter: JobFilter) -> StatusCounts:
+        with self._api.reading(job_filter):
+            return count_jobs(self._api.storage, job_filter)
+
+    def _read_page(self) -> Page:
+        query = self.query
+        with self._api.reading(self.job_filter, limit=query.per, sort=query.sort):
+            return page_at(query, self._find)
+
+    def _find(self, sort: str, after: Position | None) -> JobsFound:
+        cursor = None
+        if after is not None:
+            column = SortColumn(sort.removeprefix("-"))
+            order = JobOrder(column, descending=sort.startswith("-"))
+            cursor = to_cursor(after, self.job_filter, order)
+        return find_jobs(
+            self._api.storage,
+            self.job_filter,
+            sort=sort,
+            limit=self.query.per,
+            cursor=cursor,
+            count="none",
+            redactor=self._api.masking_redactor,
+        )
+
+
+def may_now(api: Api) -> Collection[Permission]:
+    """Return the permissions that the caller may use now."""
+    may = api.principal.permissions
+    is_closed = api.options.read_only or is_debugged_from_afar(request)
+    return may & _READS if is_closed else may
+
+
+def _within(counts: StatusCounts, chosen: Sequence[str]) -> StatusCounts:
+    """Return the counts of some states."""
+    kept = {word: getattr(counts, word) for word in chosen if word != SCHEDULED}
+    scheduled = counts.scheduled
+    if PENDING in chosen:
+        return StatusCounts(scheduled=scheduled, **kept)
+    if SCHEDULED not in chosen or scheduled is None:
+        return StatusCounts(**kept)
+    return StatusCounts(pending=scheduled, scheduled=scheduled, **kept)

@@ -1,0 +1,288 @@
+"""What the template of a list shows, in the order of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.jobs.columns import Choice, Column, choices, columns
+from flask_forge_jobs.dashboard.jobs.conditions import Chip, chips
+from flask_forge_jobs.dashboard.jobs.filter_text import QUALIFIERS
+from flask_forge_jobs.dashboard.jobs.headlines import headline, parts_in_words
+from flask_forge_jobs.dashboard.jobs.listings import (
+    JOBS,
+    PENDING,
+    STATUS_NAMES,
+    Listing,
+    parts_of,
+)
+from flask_forge_jobs.dashboard.jobs.offers import VERBS, Offer, Verb, number_of, offers
+from flask_forge_jobs.dashboard.jobs.query import PRESETS, JobQuery, Place
+from flask_forge_jobs.dashboard.jobs.questions import (
+    Question,
+    about_matching,
+    about_selected,
+)
+from flask_forge_jobs.dashboard.jobs.reading import JobList
+from flask_forge_jobs.dashboard.jobs.rows import Row
+from flask_forge_jobs.dashboard.jobs.saved_views import SavedView
+
+# Of queues and of kinds.
+MAX_SUGGESTIONS = 100
+_FIELDS = ("error", "q", "signature", "last", "from", "to")
+# A tab: name, address, whether it is chosen, and a number or None.
+Tab = tuple[str, str, bool, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A selection, and the action that it is meant for.
+
+    ``is_all`` selects everything that matches; otherwise ``ticked`` holds the values of
+    the checkboxes. ``verb`` of None asks nothing. ``menu`` is the id of a job whose
+    actions are asked for.
+    """
+
+    is_all: bool = False
+    ticked: Sequence[str] = ()
+    verb: str | None = None
+    menu: str | None = None
+
+
+NOTHING_ASKED = Asked()
+
+
+class ListView:
+    """One list for its template.
+
+    Args:
+        jobs: Reads the list.
+        may: The permissions that the caller may use now.
+        asked: The selection.
+        saved: The views that the browser has saved.
+    """
+
+    def __init__(
+        self,
+        jobs: JobList,
+        may: Collection[Permission],
+        asked: Asked = NOTHING_ASKED,
+        saved: Sequence[SavedView] = (),
+    ) -> None:
+        self._jobs = jobs
+        self.saved = saved
+        self._asked = asked
+        self.may = may
+        self.query: JobQuery = jobs.query
+        self.listing: Listing = jobs.query.listing
+
+    # -- head ----------------------------------------------------------------------
+
+    @cached_property
+    def headline(self) -> str:
+        """How many jobs match."""
+        return headline(self.query, self._jobs.matching)
+
+    @cached_property
+    def parts(self) -> str:
+        """The states of these jobs."""
+        return parts_in_words(self.query, self._jobs.matching)
+
+    @cached_property
+    def total(self) -> int:
+        """How many jobs match."""
+        return self._jobs.matching.total
+
+    @cached_property
+    def tabs(self) -> Sequence[Tab]:
+        """The states as links, with the number of jobs that the rest of the filter has.
+
+        A list of one state has none.
+        """
+        if self.listing.statuses:
+            return ()
+        chosen, counts = self.query.statuses, self._jobs.counts
+        knows_all = self._jobs.has_all_counts
+        known = tuple(STATUS_NAMES) if knows_all else parts_of(chosen)
+        everything = counts.total if knows_all else None
+        made: list[Tab] = [
+            ("All", self.query.address(statuses=()), not chosen, everything)
+        ]
+        for word, name in STATUS_NAMES.items():
+            # The list of pending jobs has the scheduled ones, too.
+            number = counts.pending if word == PENDING else number_of(word, counts)
+            address = self.query.address(statuses=(word,))
+            shown = number if word in known else None
+            made.append((name, address, word in chosen, shown))
+        return made
+
+    # -- filter --------------------------------------------------------------------
+
+    @cached_property
+    def chips(self) -> Sequence[Chip]:
+        """The conditions, each with the address without it."""
+        return chips(self.query)
+
+    @cached_property
+    def clear(self) -> str:
+        """The address without any condition; the states stay."""
+        return self.query.address(
+            queues=(), kinds=(), single={}, last=None, start=None, end=None
+        )
+
+    @cached_property
+    def kept(self) -> Sequence[tuple[str, str]]:
+        """The parameters that the text field repeats."""
+        return replace(self.query, place=None).pairs()
+
+    @cached_property
+    def kept_by_form(self) -> Sequence[tuple[str, str]]:
+        """Those for which the form of the conditions has no field."""
+        return [pair for pair in self.kept if pair[0] not in _FIELDS]
+
+    def value(self, name: str) -> str:
+        """Return the present value of a field of that form."""
+        query = self.query
+        instant = {"from": query.start, "to": query.end}.get(name)
+        if instant is not None:
+            return f"{instant:%Y-%m-%dT%H:%M:%S}"
+        return (query.last or "") if name == "last" else query.single.get(name, "")
+
+    @property
+    def qualifiers(self) -> Sequence[str]:
+        """The words in front of a colon that the text field knows."""
+        return list(QUALIFIERS)
+
+    @property
+    def presets(self) -> Mapping[str, str]:
+        """Ranges of time that end now, by their parameter."""
+        return PRESETS
+
+    @cached_property
+    def queue_names(self) -> Sequence[str]:
+        """Known queues to choose from."""
+        return self._jobs.known_queues[:MAX_SUGGESTIONS]
+
+    @cached_property
+    def kind_names(self) -> Sequence[str]:
+        """Known kinds to choose from."""
+        return self._jobs.known_kinds[:MAX_SUGGESTIONS]
+
+    # -- table ---------------------------------------------------------------------
+
+    @cached_property
+    def columns(self) -> Sequence[Column]:
+        """The columns, those that the filter fixes left out."""
+        return columns(self.query)
+
+    @cached_property
+    def choices(self) -> Sequence[Choice]:
+        """Further columns."""
+        return choices(self.query)
+
+    @cached_property
+    def rows(self) -> Sequence[Row]:
+        """The jobs of this page."""
+        return [Row(job, self._jobs.now) for job in self._jobs.page.jobs]
+
+    # -- pages ---------------------------------------------------------------------
+
+    @cached_property
+    def extent(self) -> str:
+        """Which of the matching jobs the page has: ``51-100 of 1,501``."""
+        page = self._jobs.page
+        if not page.jobs:
+            return f"0 of {self.total:,}"
+        if page.before is None:
+            return f"{len(page.jobs):,} of {self.total:,}"
+        first, last = page.before + 1, page.before + len(page.jobs)
+        # Jobs may have left the list since the pages before were shown.
+        if last > self.total:
+            return f"{len(page.jobs):,} of {self.total:,}"
+        return f"{first:,}\u2013{last:,} of {self.total:,}"
+
+    @cached_property
+    def first(self) -> str | None:
+        """The address of the first page; None on it."""
+        return None if self.query.place is None else self.query.address(place=None)
+
+    @cached_property
+    def previous(self) -> str | None:
+        """The address of the page before; None if there is none."""
+        return self._address_at(self._jobs.page.previous)
+
+    @cached_property
+    def following(self) -> str | None:
+        """The address of the next page; None if there is none."""
+        return self._address_at(self._jobs.page.following)
+
+    def _address_at(self, place: Place | None) -> str | None:
+        return None if place is None else self.query.address(place=place)
+
+    # -- actions -------------------------------------------------------------------
+
+    @cached_property
+    def offers(self) -> Sequence[Offer]:
+        """The actions on everything that matches."""
+        return offers(self.query.chosen_statuses, self._jobs.matching, self.may)
+
+    @cached_property
+    def verbs(self) -> Sequence[Verb]:
+        """The actions on ticked jobs, as far as the states of the list allow them."""
+        parts = parts_of(self.query.chosen_statuses)
+        return [
+            verb
+            for verb in VERBS.values()
+            if verb.permission in self.may and verb.statuses.intersection(parts)
+        ]
+
+    @cached_property
+    def is_all(self) -> bool:
+        """Whether everything that matches is selected."""
+        return self._asked.is_all and bool(self.offers)
+
+    @cached_property
+    def ticked(self) -> Collection[str]:
+        """The values of the ticked checkboxes."""
+        return frozenset(self._asked.ticked)
+
+    def export(self, suffix: str) -> str:
+        """Return the address of the list as a file."""
+        statuses = self.query.chosen_statuses
+        query = replace(
+            self.query, listing=JOBS, statuses=statuses, place=None, columns=()
+        )
+        return query.address().replace(JOBS.path, f"{JOBS.path}.{suffix}", 1)
+
+    @property
+    def dialog(self) -> str | None:
+        """Another dialog that was asked for: ``save`` or ``enqueue``."""
+        verb = self._asked.verb
+        if verb == "enqueue" and Permission.JOBS_ENQUEUE not in self.may:
+            return None
+        return verb if verb in ("save", "enqueue") else None
+
+    @cached_property
+    def menu(self) -> Row | None:
+        """The job whose actions are asked for; None without one, or if it is gone."""
+        job_id = self._asked.menu
+        job = None if job_id is None else self._jobs.one(job_id)
+        return None if job is None else Row(job, self._jobs.now)
+
+    @cached_property
+    def question(self) -> Question | None:
+        """The question before the action that was asked for; None without one."""
+        verb = self._asked.verb
+        if verb is None:
+            return None
+        if not self._asked.is_all:
+            for each in self.verbs:
+                if each.action == verb:
+                    return about_selected(each, self._asked.ticked)
+            return None
+        for offer in self.offers:
+            if offer.verb.action == verb:
+                return about_matching(offer, self.query, self._jobs.job_filter)
+        return None

@@ -1,0 +1,111 @@
+"""The lists of jobs: all of them, and those scheduled, retrying or dead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response, request
+from werkzeug.datastructures import MultiDict
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.routes import Reach, Route
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.jobs.filter_text import job_id_in, parameters_of
+from flask_forge_jobs.dashboard.jobs.listings import (
+    DEAD_JOBS,
+    JOBS,
+    LISTINGS,
+    RETRIES,
+    SCHEDULED_JOBS,
+    Listing,
+)
+from flask_forge_jobs.dashboard.jobs.query import query_of
+from flask_forge_jobs.dashboard.jobs.reading import JobList
+from flask_forge_jobs.dashboard.jobs.saved_views import COOKIE, views_in
+from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
+from flask_forge_jobs.dashboard.page import page, render
+
+BLOCKS = ("found", "tabs", "rows", "foot")
+# Set by the forms of the filter, whose fields may be empty or hold qualifiers.
+TEXT_FIELD, FORM_FIELD = "add", "filter"
+_SEE_OTHER = 303
+Routes = tuple[Route, ...]
+
+
+def jobs(api: Api) -> Response:
+    """Show all jobs."""
+    return _show(api, JOBS)
+
+
+def scheduled(api: Api) -> Response:
+    """Show the jobs that wait for their time."""
+    return _show(api, SCHEDULED_JOBS)
+
+
+def retries(api: Api) -> Response:
+    """Show the jobs that wait for another try."""
+    return _show(api, RETRIES)
+
+
+def dead(api: Api) -> Response:
+    """Show the jobs that were given up or cancelled."""
+    return _show(api, DEAD_JOBS)
+
+
+def _show(api: Api, listing: Listing) -> Response:
+    if TEXT_FIELD in request.args or FORM_FIELD in request.args:
+        return _filtered(api, listing)
+    args = request.args
+    return _rendered(
+        api, listing, Asked(is_all=args.get("all") == "1", verb=args.get("ask"))
+    )
+
+
+def _rendered(api: Api, listing: Listing, asked: Asked) -> Response:
+    query = query_of(listing, request.args)
+    saved = views_in(request.cookies.get(COOKIE))
+    # The pages change nothing yet.
+    may = api.principal.permissions & {Permission.PAYLOAD_REVEAL}
+    view = ListView(JobList(api, query), may, asked, saved)
+    kept: dict[str, list[str]] = {}
+    for name, value in query.pairs():
+        kept.setdefault(name, []).append(value)
+    return render(api, listing.path, {"view": view, "query": kept})
+
+
+def _filtered(api: Api, listing: Listing) -> Response:
+    """Redirect from a form of the filter to the address of the list."""
+    text = request.args.get(TEXT_FIELD, "")
+    job_id = job_id_in(text)
+    if job_id is not None:
+        return _to(f"jobs/{job_id}")
+    named = JobList(api, query_of(listing, MultiDict()))
+    more = parameters_of(text, queues=named.known_queues, kinds=named.known_kinds)
+    given = [(name, text) for name, text in request.args.items(multi=True) if text]
+    # Of a name with one value the first counts.
+    parameters = MultiDict([*more, *given])
+    return _to(query_of(listing, parameters).address())
+
+
+def _to(address: str) -> Response:
+    response = Response(status=_SEE_OTHER)
+    response.headers["Location"] = f"./{address}"
+    return response
+
+
+def _routes(show: Callable[[Api], Response], listing: Listing, key: str) -> Routes:
+    """Return the route of a list."""
+    path = f"/{listing.path}"
+    shown = page(
+        path, show, blocks=BLOCKS, reach=Reach.VIEW, nav=listing.title,
+        icon=listing.path, order=11 + LISTINGS.index(listing), key=key,
+    )  # fmt: skip
+    return (shown,)
+
+
+ROUTES = (
+    *_routes(jobs, JOBS, "j"),
+    *_routes(scheduled, SCHEDULED_JOBS, "s"),
+    *_routes(retries, RETRIES, "r"),
+    *_routes(dead, DEAD_JOBS, "d"),
+)
