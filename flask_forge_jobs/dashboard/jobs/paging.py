@@ -6,7 +6,7 @@ The page before is read in the reverse order and turned round.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask_forge_jobs.dashboard.jobs.query import JobQuery, Place
 from flask_forge_jobs.handlers.jobs import JobsFound
@@ -14,45 +14,78 @@ from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobSummary
 from flask_forge_jobs.model.ordering import Position, SortColumn
 
-# Takes an order and the position to start after.
-Find = Callable[[str, Position | None], JobsFound]
+# Takes an order, the position to start after, and the most jobs.
+Find = Callable[[str, Position | None, int], JobsFound]
+# More new jobs than these are not counted.
+MAX_AHEAD = 100
+# Sorts behind the characters of ids.
+_BEHIND = "~"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of jobs, and the places of its neighbours; None if there is none.
 
-    ``before`` is the number of jobs ahead of it, None if that is unknown.
+    ``before`` is the number of jobs ahead of it, None if that is unknown. ``ahead`` of
+    them have come since the page was opened, at most :data:`MAX_AHEAD`. ``pin`` is
+    where it begins.
     """
 
     jobs: Sequence[JobSummary]
     before: int | None = 0
     previous: Place | None = None
     following: Place | None = None
+    ahead: int = 0
+    pin: Place | None = None
 
 
 def page_at(query: JobQuery, find: Find) -> Page:
     """Return the page at a query's place."""
     place = query.place
+    if query.pin is not None:
+        return _pinned_page(query, query.pin, find)
     if place is not None and place.is_backward:
         page = _page_before(query, place, find)
         if page is not None:
             return page
         place = None
-    found = find(query.sort, None if place is None else place.position)
+    position = None if place is None else place.position
+    found = find(query.sort, position, query.per)
     before = 0 if place is None else place.before or None
-    return _page(
+    page = _page(
         query,
         found.rows,
         before,
         has_previous=place is not None,
         has_next=found.next_cursor is not None,
     )
+    if place is not None or not query.is_pinned or not page.jobs:
+        return page
+    return replace(page, pin=Place(position_of(page.jobs[0], query.sort)))
+
+
+def _pinned_page(query: JobQuery, pin: Place, find: Find) -> Page:
+    """Return the first page as it was opened, and how many jobs have come since."""
+    first = pin.position
+    newest = find(query.sort, None, MAX_AHEAD).rows
+    places = [position_of(job, query.sort) for job in newest]
+    ahead = sum((place.key, place.id) > (first.key, first.id) for place in places)
+    # The pin itself is on the page, unless it has left the list.
+    start = Position(first.key, first.id + _BEHIND)
+    found = find(query.sort, start, query.per)
+    page = _page(
+        query,
+        found.rows,
+        ahead if ahead < MAX_AHEAD else None,
+        has_previous=False,
+        has_next=found.next_cursor is not None,
+    )
+    return replace(page, ahead=ahead, pin=pin)
 
 
 def _page_before(query: JobQuery, place: Place, find: Find) -> Page | None:
     """Return a page that ends at a place; None if the list begins within it."""
-    found = find(reverse_of(query.sort), place.position)
+    found = find(reverse_of(query.sort), place.position, query.per)
     if found.next_cursor is None:
         return None
     jobs = found.rows[::-1]

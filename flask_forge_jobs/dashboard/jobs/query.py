@@ -42,6 +42,8 @@ _RANGE = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _PLACE = re.compile(r"(-?[0-9]{1,18})([.~])(.{1,64})", re.DOTALL)
 # Digits of the number of jobs before a page.
 _MAX_DIGITS = 12
+# The parameter of the refreshes of a page that stays where it begins.
+PIN = "pin"
 # Parameters of one value and the parts of the filter that they set.
 SINGLE: Mapping[str, str] = {
     "error": "error_search",
@@ -89,11 +91,21 @@ class JobQuery:
     per: int = DEFAULT_PAGE_SIZE
     columns: tuple[str, ...] = ()
     place: Place | None = None
+    # The first job of a page that is refreshed: newer ones do not shift it.
+    pin: Place | None = None
 
     @property
     def chosen_statuses(self) -> tuple[str, ...]:
         """The states of the jobs; none means all."""
         return self.listing.statuses or self.statuses
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether new jobs come before all others, and wait until they are asked for.
+
+        In other orders they may come anywhere.
+        """
+        return self.sort in ("-enqueued_at", "-completed_at")
 
     @property
     def is_filtered(self) -> bool:
@@ -200,7 +212,9 @@ def query_of(listing: Listing, args: MultiDict[str, str]) -> JobQuery:
     sort = args.get("sort", "")
     if sort.removeprefix("-") in sortable(query.chosen_statuses):
         query = replace(query, sort=sort)
-    return replace(query, place=_place(args))
+    place = _place(args, "after", "before")
+    pin = _place(args, PIN) if place is None and query.is_pinned else None
+    return replace(query, place=place, pin=pin)
 
 
 def _statuses(words: Sequence[str]) -> tuple[str, ...]:
@@ -267,8 +281,8 @@ def _page_size(text: str) -> int:
     return int(text) if text in map(str, PAGE_SIZES) else DEFAULT_PAGE_SIZE
 
 
-def _place(args: MultiDict[str, str]) -> Place | None:
-    for name in ("after", "before"):
+def _place(args: MultiDict[str, str], *names: str) -> Place | None:
+    for name in names:
         match = _PLACE.fullmatch(args.get(name, ""))
         if match is None:
             continue

@@ -106,10 +106,10 @@ class JobList:
 
     def _kept(self, part: str, read: Callable[[], T]) -> T:
         query = self.query
-        key = ("jobs", query.listing.path, *query.pairs(), self._api.scope.queues, part)
+        key = (query.listing.path, *query.pairs(), query.pin, self._api.scope.queues)
         # A page that is opened, after a change perhaps, shows the present state.
         kept_s = KEPT_S if "only" in request.args else 0.0
-        return self._api.snapshots.get(key, read, kept_s=kept_s)
+        return self._api.snapshots.get((*key, part), read, kept_s=kept_s)
 
     def _read_counts(self) -> StatusCounts:
         job_filter = self.job_filter
@@ -126,7 +126,7 @@ class JobList:
         with self._api.reading(self.job_filter, limit=query.per, sort=query.sort):
             return page_at(query, self._find)
 
-    def _find(self, sort: str, after: Position | None) -> JobsFound:
+    def _find(self, sort: str, after: Position | None, limit: int) -> JobsFound:
         cursor = None
         if after is not None:
             column = SortColumn(sort.removeprefix("-"))
@@ -136,7 +136,7 @@ class JobList:
             self._api.storage,
             self.job_filter,
             sort=sort,
-            limit=self.query.per,
+            limit=limit,
             cursor=cursor,
             count="none",
             redactor=self._api.masking_redactor,

@@ -19,6 +19,7 @@ from flask_forge_jobs.dashboard.jobs.listings import (
     parts_of,
 )
 from flask_forge_jobs.dashboard.jobs.offers import VERBS, Offer, Verb, number_of, offers
+from flask_forge_jobs.dashboard.jobs.paging import MAX_AHEAD
 from flask_forge_jobs.dashboard.jobs.query import PRESETS, JobQuery, Place
 from flask_forge_jobs.dashboard.jobs.questions import (
     Question,
@@ -28,6 +29,7 @@ from flask_forge_jobs.dashboard.jobs.questions import (
 from flask_forge_jobs.dashboard.jobs.reading import JobList
 from flask_forge_jobs.dashboard.jobs.rows import Row
 from flask_forge_jobs.dashboard.jobs.saved_views import SavedView
+from flask_forge_jobs.model.sentences import count
 
 # Of queues and of kinds.
 MAX_SUGGESTIONS = 100
@@ -186,6 +188,22 @@ class ListView:
     def rows(self) -> Sequence[Row]:
         """The jobs of this page."""
         return [Row(job, self._jobs.now) for job in self._jobs.page.jobs]
+
+    @cached_property
+    def pin(self) -> str | None:
+        """Where the page begins, for its refreshes; None if they need not know."""
+        pin = self._jobs.page.pin
+        return None if pin is None else pin.text
+
+    @cached_property
+    def fresh(self) -> str | None:
+        """How many jobs have come since the page was opened; None without one."""
+        ahead = self._jobs.page.ahead
+        if not ahead:
+            return None
+        if ahead >= MAX_AHEAD:
+            return f"{MAX_AHEAD} or more new jobs match"
+        return count(ahead, "new job matches", "new jobs match")
 
     # -- pages ---------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from flask_forge_jobs.dashboard.jobs.saved_views import COOKIE, views_in
 from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
 from flask_forge_jobs.dashboard.page import page, render
 
-BLOCKS = ("found", "tabs", "rows", "foot")
+BLOCKS = ("found", "tabs", "bulk", "rows", "foot")
 # Set by the forms of the filter, whose fields may be empty or hold qualifiers.
 TEXT_FIELD, FORM_FIELD = "add", "filter"
 _SEE_OTHER = 303

@@ -20,7 +20,7 @@ PER = 25
 FIRST = JobQuery(JOBS, sort="-enqueued_at", per=PER)
 
 
-def find(storage: Storage, sort: str, after: Position | None) -> JobsFound:
+def find(storage: Storage, sort: str, after: Position | None, limit: int) -> JobsFound:
     order = JobOrder(
         SortColumn(sort.removeprefix("-")), descending=sort.startswith("-")
     )
@@ -29,7 +29,7 @@ def find(storage: Storage, sort: str, after: Position | None) -> JobsFound:
         storage,
         JobFilter(),
         sort=sort,
-        limit=PER,
+        limit=limit,
         cursor=cursor,
         count="none",
         redactor=Unmasked(),
@@ -41,9 +41,11 @@ def store(storage: Storage, number: int) -> None:
 
 
 def at(storage: Storage, query: JobQuery, place: Place | None) -> Page:
-    return page_at(
-        replace(query, place=place), lambda sort, after: find(storage, sort, after)
-    )
+    return page_at(replace(query, place=place), lambda *asked: find(storage, *asked))
+
+
+def refreshed(storage: Storage, query: JobQuery, pin: Place | None) -> Page:
+    return page_at(replace(query, pin=pin), lambda *asked: find(storage, *asked))
 
 
 def ids(page: Page) -> list[str]:
@@ -124,3 +126,29 @@ def test_a_page_after_the_last_job_is_empty(storage: Storage) -> None:
 @pytest.mark.parametrize("sort", ["-enqueued_at", "enqueued_at"])
 def test_an_order_is_turned_round(sort: str) -> None:
     assert reverse_of(reverse_of(sort)) == sort != reverse_of(sort)
+
+
+def test_a_refreshed_page_stays_and_counts_new_jobs(storage: Storage) -> None:
+    store(storage, 60)
+    first = at(storage, FIRST, None)
+    store(storage, 3)
+    storage.job_admin.delete(first.jobs[0].id)
+    storage.job_admin.delete(first.jobs[7].id)
+
+    again = refreshed(storage, FIRST, first.pin)
+
+    assert (again.ahead, again.before, again.pin) == (3, 3, first.pin)
+    kept = [job_id for n, job_id in enumerate(ids(first)) if n not in (0, 7)]
+    assert ids(again)[:23] == kept
+    assert len(ids(again)) == PER
+    store(storage, 100)
+    many = refreshed(storage, FIRST, first.pin)
+    assert (many.ahead, many.before) == (100, None)
+    assert ids(many) == ids(again)
+
+
+def test_only_an_order_with_new_jobs_in_front_is_pinned(storage: Storage) -> None:
+    store(storage, 3)
+
+    assert at(storage, FIRST, None).pin is not None
+    assert at(storage, replace(FIRST, sort="priority"), None).pin is None

@@ -256,3 +256,19 @@ def test_a_column_sorts(storage: Storage, lists: Lists) -> None:
     assert heads["Priority"]["aria-sort"] == "ascending"
     turned = lists.open(heads["Priority"].find("a")["href"])
     assert ids(turned) == sorted_ids[::-1]
+
+
+def test_new_jobs_wait_until_they_are_asked_for(storage: Storage, lists: Lists) -> None:
+    storage.jobs.enqueue_many([NewJob("send")] * 2)
+    page = lists.open("jobs")
+    shown = ids(page)
+    storage.jobs.enqueue(NewJob("send"))
+
+    pin = page.find("#rows")["data-pin"]
+    again = parsed(lists.get(f"jobs?pin={pin}&only=rows,found").text)
+
+    assert words(again) == "3 jobs are stored"
+    assert ids(again) == shown
+    bar = again.find("#rows").find("a")
+    assert bar.text == "1 new job matches. Show them."
+    assert ids(lists.open(bar["href"]))[1:] == shown
