@@ -17,7 +17,7 @@ from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.errors import error_response, json_problem
+from flask_forge_jobs.api.errors import Problem, error_response, json_problem
 from flask_forge_jobs.api.guard import Guard
 from flask_forge_jobs.api.headers import (
     DEPRECATED_SINCE,
@@ -30,7 +30,11 @@ from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import RequestState, prefers_page, present_state
 from flask_forge_jobs.api.routes import Route, add_converters
 from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.dashboard.page import INDEX_PATH, problem_page
+from flask_forge_jobs.dashboard.forms.answers import answered
+from flask_forge_jobs.dashboard.forms.refused import refused_page
+from flask_forge_jobs.dashboard.forms.sign_in import shown_problem
+from flask_forge_jobs.dashboard.forms.table import form_routes
+from flask_forge_jobs.dashboard.page import INDEX_PATH
 from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.storage.base import Storage
 
@@ -61,7 +65,7 @@ def create_blueprint(
     chosen = options or BlueprintOptions()
     api_routes = all_routes(enable_demo=chosen.enable_demo)
     pages = page_routes()
-    routes = (*api_routes, *pages)
+    routes = (*api_routes, *pages, *form_routes(api_routes))
     api = Api(storage, chosen, api_routes, pages)
     blueprint = Blueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
@@ -145,8 +149,9 @@ class _Routed:
 
 def _answer_error(routed: _Routed, api: Api, error: Exception) -> Response:
     state = routed()
-    is_page = state.route.is_page and prefers_page(state.request)
-    write = partial(problem_page, api) if is_page else json_problem
+    write: Callable[[Problem], Response] = json_problem
+    if state.route.is_page and prefers_page(state.request):
+        write = partial(refused_page if state.route.is_form else shown_problem, api)
     return error_response(error, mask=api.masking_redactor.text, write=write)
 
 
@@ -180,10 +185,13 @@ def _add_hooks(
     @blueprint.after_request
     def end(response: Response) -> Response:
         state = routed()
+        response = auditor(state, response)
+        if state.route.is_form:
+            response = answered(api, state, response)
         if state.route.is_deprecated:
             response.headers["Deprecation"] = DEPRECATED_SINCE
         response = cors(add_headers(response, state.route.policy))
-        response = answer_conditionally(state, auditor(state, response))
+        response = answer_conditionally(state, response)
         api.request_metrics.observe(
             state.request.method,
             state.route.path,

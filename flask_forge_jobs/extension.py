@@ -15,6 +15,7 @@ from flask_forge_jobs.alembic import protect_tables
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.v1.jobs import STATUS_ENDPOINT
 from flask_forge_jobs.auth.links import StatusLinks
+from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.blueprint import BLUEPRINT_NAME, create_blueprint
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -350,7 +351,7 @@ def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:
 
 
 def _status_url_of(settings: Settings, clock: Clock) -> Callable[[str, float], str]:
-    return partial(_status_url, StatusLinks(settings.link_secrets, clock))
+    return partial(_status_url, StatusLinks(Signer(settings.link_secrets), clock))
 
 
 def _choose_database(

@@ -45,7 +45,9 @@ FOREIGN = {
     ),
 }
 # They come with Flask, which promises them, and with newer versions of Python.
-COME_ALONG = {"blinker", "click", "itsdangerous", "jinja2", "annotationlib"}
+COME_ALONG = {
+    "blinker", "click", "itsdangerous", "jinja2", "markupsafe", "annotationlib"
+}  # fmt: skip
 # Of a rule about security or swallowed errors, or of all rules at once.
 SILENCER = re.compile(r"# (nosec\b|noqa(?!:)|noqa:[A-Z0-9, ]*\b(S[0-9]{3}|BLE001)\b)")
 EXPLAINED = re.compile(r"# noqa: [A-Z0-9, ]+  # \w.*")

@@ -22,7 +22,7 @@ from flask import Request, Response
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import RequestState, present_state
 from flask_forge_jobs.api.response import REPLAYED_HEADER
-from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
@@ -161,7 +161,7 @@ class Auditor:
         arguments = {key: value for key, value in sent.items() if value}
         return AuditRecord(
             actor=one_line(actor, MAX_NAME_LENGTH),
-            action=state.route.endpoint.removeprefix(V1_ENDPOINT_PREFIX),
+            action=state.route.action,
             target=target,
             address=one_line(request.environ.get("REMOTE_ADDR", ""), MAX_NAME_LENGTH),
             request_id=state.id,

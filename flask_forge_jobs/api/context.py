@@ -16,18 +16,23 @@ from marshmallow import Schema
 from marshmallow.fields import Field
 
 from flask_forge_jobs.api.composer import Composer
+from flask_forge_jobs.api.forms import document_of
 from flask_forge_jobs.api.options import BlueprintOptions, MetricsAuth
 from flask_forge_jobs.api.request import (
     load_body,
     load_query,
+    loaded,
     present_state,
 )
 from flask_forge_jobs.api.response import LastBody, counted, dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.scope import Scope
-from flask_forge_jobs.auth.limits import ExpensiveReads
+from flask_forge_jobs.auth.form_tokens import FormTokens
+from flask_forge_jobs.auth.limits import ExpensiveReads, FailureLimit
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.permissions import Permission, Principal
+from flask_forge_jobs.auth.sessions import Sessions
+from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.handlers.attention.cache import Attention
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.job_actions import Admission
@@ -75,7 +80,12 @@ class Api:
         self.last_overview = LastBody()
         self._attention: WeakKeyDictionary[Database, Attention] = WeakKeyDictionary()
         self._snapshots: WeakKeyDictionary[Database, Snapshots] = WeakKeyDictionary()
-        self.status_links = StatusLinks(options.link_secrets, options.clock)
+        signer = Signer(options.link_secrets)
+        self.status_links = StatusLinks(signer, options.clock)
+        self.form_tokens = FormTokens(signer)
+        self.sessions = Sessions(options.tokens, signer, options.clock)
+        self.failures = FailureLimit(options.clock)
+        """Counts wrong credentials."""
         names = (*options.redact_default_keys, *options.redact_keys)
         self.masking_redactor = Redactor(names, options.redact)
         self.kind_limit = KindLimit(options.max_kinds, options.registry, options.clock)
@@ -194,12 +204,17 @@ class Api:
     def body(self) -> dict[str, Any]:
         """Return the request's body as keyword arguments, by the schema of its route.
 
-        Raises as :func:`.load_body`.
+        Raises as :func:`.load_body` or :func:`.document_of`.
         """
-        route = present_state().route
+        state = present_state()
+        route = state.route
+        schema = cast("Schema", route.body)
+        if state.form is not None:
+            state.document = document_of(state.form, schema)
+            return loaded(state.document, schema)
         return load_body(
             request,
-            cast("Schema", route.body),
+            schema,
             self.options.max_body_bytes,
             is_optional=route.is_body_optional,
         )

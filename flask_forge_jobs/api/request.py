@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
@@ -48,7 +48,7 @@ DISCARDED_AT_ONCE = 65_536
 # 1 MiB has room for 174,762 pairs of one-digit numbers.
 MAX_CONTAINERS = 200_000
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
-_NO_KEYS = V1Schema()
+NO_KEYS = V1Schema()
 # There are fewer routes with a query.
 _MAX_SCHEMAS = 256
 _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
@@ -71,8 +71,14 @@ class RequestState:
     principal: Principal | None = None
     # Whether a visitor of an open page has a valid token of ours.
     has_token: bool = False
+    # Whether the caller has signed in with one.
+    has_session: bool = False
+    # That of the form tokens of a browser that sent none.
+    new_nonce: str | None = None
     # Whether the response may show secrets.
     reveals: bool = False
+    # The fields of a sent form, the values of each name; None until it is read.
+    form: Mapping[str, Sequence[str]] | None = None
     # The parsed body; None until it is read.
     document: object = None
     # Digests of the old and the new value of an edit.
@@ -117,12 +123,13 @@ def load_body(
     body = read_body(request, max_bytes)
     if is_optional:
         if not body:
-            return _loaded({}, schema)
+            return loaded({}, schema)
         check_media_type(request)
-    return _loaded(_parsed(body), schema)
+    return loaded(_parsed(body), schema)
 
 
-def _loaded(document: object, schema: Schema) -> dict[str, Any]:
+def loaded(document: object, schema: Schema) -> dict[str, Any]:
+    """Return a JSON document loaded by a schema; its first fault is the error."""
     try:
         return cast("dict[str, Any]", schema.load(cast("Mapping[str, Any]", document)))
     except ValidationError as error:
@@ -164,7 +171,7 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
             raise InvalidInputError(key, "is given more than once")
         else:
             document[key] = values[0]
-    return _loaded(document, schema)
+    return loaded(document, schema)
 
 
 def refuse_unknown_parameters(request: Request, schema: Schema | None) -> None:
@@ -184,7 +191,7 @@ def refuse_unknown_parameters(request: Request, schema: Schema | None) -> None:
 @lru_cache(_MAX_SCHEMAS)
 def _defaults(schema: Schema) -> Mapping[str, Any]:
     """Return the result of loading an empty query; most reads have no query."""
-    return _loaded({}, schema)
+    return loaded({}, schema)
 
 
 def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
@@ -202,7 +209,7 @@ def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
     except InvalidInputError:
         return
     if isinstance(document, dict):
-        _loaded(document, _NO_KEYS)
+        loaded(document, NO_KEYS)
 
 
 def check_media_type(request: Request) -> None:

@@ -21,6 +21,9 @@ JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
 SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
 QUEUE_PATH = f"{V1_PREFIX}/queues/<forge_queue:name>"
 V1_ENDPOINT_PREFIX = "v1_"
+# Followed by the method of the route, and by its path.
+FORM_PREFIX = "/do"
+FORM_ENDPOINT_PREFIX = "form_"
 Answer = Schema | Field[Any] | None
 PAGE_CONTENT_TYPE = "text/html; charset=utf-8"
 # A browser that shows data as a page runs nothing in it.
@@ -93,6 +96,9 @@ class Route:
     # Whether a change is stored in several transactions.
     in_batches: bool = False
     is_deprecated: bool = False
+    # Whether its body is a form, which stands for the JSON of ``body``; see
+    # flask_forge_jobs.api.forms.
+    is_form: bool = False
     # Groups routes in the OpenAPI document; None is the module of the view.
     tag: str | None = None
 
@@ -134,11 +140,28 @@ class Route:
         return self.mutates or (is_v1 and self.permission is not None)
 
     @property
+    def action(self) -> str:
+        """The name of the change in the audit trail, however it is sent."""
+        name = self.endpoint.removeprefix(FORM_ENDPOINT_PREFIX)
+        return name.removeprefix(V1_ENDPOINT_PREFIX)
+
+    @property
     def limit_class(self) -> str:
         """Which of a caller's rates its requests count against."""
         if self.is_bulk:
             return "bulk"
         return "write" if self.mutates else "read"
+
+    def as_form(self) -> Route:
+        """Return the same route for forms, whose errors are pages."""
+        return replace(
+            self,
+            method="POST",
+            path=f"{FORM_PREFIX}/{self.method.lower()}{self.path}",
+            endpoint=FORM_ENDPOINT_PREFIX + self.endpoint,
+            is_form=True,
+            content_type=PAGE_CONTENT_TYPE,
+        )
 
     def under_v1(self) -> Route:
         """Return the same route below ``/v1``."""

@@ -1,4 +1,4 @@
-"""Identifies the caller: by a token, by the application's authenticator, or as local.
+"""Identifies the caller: by token, session, the application's own login, or as local.
 
 Closed by default. Without an authenticator, only direct requests from this machine are
 answered, and only in debug, in tests or under ``forge-jobs-server --open``. The peer's
@@ -14,15 +14,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from flask import Flask
+from flask import Flask, Request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
-from werkzeug.wrappers import Request
 
 from flask_forge_jobs.auth.csrf import is_read_from_elsewhere
 from flask_forge_jobs.auth.hosts import HostList, is_plainly_local
 from flask_forge_jobs.auth.limits import FailureLimit
 from flask_forge_jobs.auth.permissions import HOST, LOCAL, Principal
+from flask_forge_jobs.auth.sessions import Sessions
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.errors import RateLimitedError
 
@@ -58,6 +58,7 @@ class Access:
     """Identifies the sender of a request; a part that is None is not configured."""
 
     tokens: TokenSet | None
+    sessions: Sessions
     authenticator: Authenticator | None
     failures: FailureLimit
     hosts: HostList
@@ -71,6 +72,17 @@ class Access:
         if self.tokens is None or match is None:
             return None
         return self.tokens.principal(match["token"])
+
+    def by_session(self, request: Request, app: Flask) -> Principal | None:
+        """Return the user of the request's session; None without a valid one.
+
+        Raises:
+            Forbidden: The host is not allowed.
+        """
+        principal = self.sessions.principal(app, request)
+        if principal is not None:
+            self.hosts.check(request)
+        return principal
 
     def without_token(self, request: Request, app: Flask) -> Principal:
         """Return the sender of a request without a valid token.

@@ -6,20 +6,15 @@ cannot be revoked; a new secret invalidates all links signed with the old one.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any
-
 from flask import Flask
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData
 
+from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.config.checks import SECRETS, RefusedError
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.bounds import check_seconds
 from flask_forge_jobs.model.instants import SECOND_US
 
-_KEY = "FORGE_JOBS_LINK_SECRETS"
 # Keeps other texts that the application signs from passing as a link.
 _SALT = "flask_forge_jobs.status-link"
 # Far longer than any of our tokens; longer texts are refused unread.
@@ -28,21 +23,10 @@ EXPIRES_RANGE_S = (1, 366 * 86_400)
 
 
 class StatusLinks:
-    """Signs and reads the token in a status link.
+    """Signs and reads the token in a status link."""
 
-    ``secrets`` are the signing secrets, the newest first; an empty list means the
-    application's ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``.
-
-    Raises:
-        ConfigurationError: A secret is short.
-    """
-
-    def __init__(self, secrets: Sequence[str], clock: Clock) -> None:
-        try:
-            SECRETS.read(secrets)
-        except RefusedError as error:
-            raise ConfigurationError(_KEY, str(error)) from None
-        self._secrets = tuple(secrets)
+    def __init__(self, signer: Signer, clock: Clock) -> None:
+        self._signer = signer
         self._clock = clock
 
     def token(self, app: Flask, job_id: str, expires_in_s: float) -> str:
@@ -53,7 +37,7 @@ class StatusLinks:
             ConfigurationError: There is no secret.
         """
         check_seconds("expires_in_s", expires_in_s, *EXPIRES_RANGE_S)
-        serializer = self._serializer(app)
+        serializer = self._signer.serializer(app, _SALT)
         if serializer is None:
             raise ConfigurationError("SECRET_KEY", "must be set to sign status links")
         expires_at = self._clock.now_us() // SECOND_US + int(expires_in_s)
@@ -61,7 +45,7 @@ class StatusLinks:
 
     def job_id(self, app: Flask, token: str) -> str | None:
         """Return the job of a token; None if the token is invalid or has expired."""
-        serializer = self._serializer(app)
+        serializer = self._signer.serializer(app, _SALT)
         if serializer is None or len(token) > _LONGEST or not token.isascii():
             return None
         try:
@@ -71,17 +55,3 @@ class StatusLinks:
         if self._clock.now_us() >= expires_at * SECOND_US:
             return None
         return str(job_id)
-
-    def _serializer(self, app: Flask) -> URLSafeSerializer | None:
-        # Read each time: applications often set both after init_app.
-        secrets: Sequence[Any] = self._secrets
-        if not secrets:
-            if not app.secret_key:
-                return None
-            older = app.config.get("SECRET_KEY_FALLBACKS") or ()
-            secrets = (app.secret_key, *older)
-        return URLSafeSerializer(
-            list(reversed(secrets)),
-            salt=_SALT,
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )

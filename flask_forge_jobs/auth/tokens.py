@@ -24,6 +24,7 @@ from flask_forge_jobs.model.instants import to_micros
 
 KEY = "FORGE_JOBS_TOKENS"
 SECRET_BYTES = 32
+SHORT_DIGITS = 16
 ENTRY_KEYS = ("id", "sha256", "role", "queues", "expires_at")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _ID_RULE = "must be 1 to 64 letters, digits, dots and hyphens"
@@ -109,6 +110,18 @@ class TokenSet:
         if not hmac.compare_digest(digest, entry.digest) or known is None:
             return None
         return None if self._has_expired(known) else known.principal
+
+    def short_digest(self, token_id: str) -> str:
+        """Return a text that another token with the same id does not have."""
+        return sha256(self._entries[token_id].digest).hexdigest()[:SHORT_DIGITS]
+
+    def owner(self, token_id: object, short_digest: object) -> Principal | None:
+        """Return the owner of a token that is known by its id, or None."""
+        entry = self._entries.get(token_id) if isinstance(token_id, str) else None
+        if entry is None or self._has_expired(entry):
+            return None
+        is_same = self.short_digest(entry.principal.id) == short_digest
+        return entry.principal if is_same else None
 
     def _has_expired(self, entry: TokenEntry) -> bool:
         return entry.expires_at is not None and self._clock.now_us() >= to_micros(

@@ -15,8 +15,9 @@ from jinja2 import Environment, StrictUndefined, defaults
 
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import assets, words
+from flask_forge_jobs.dashboard.forms.inputs import FormTarget
 from flask_forge_jobs.dashboard.frame import Frame
-from flask_forge_jobs.model.sentences import Sentence
+from flask_forge_jobs.model.sentences import Action, Sentence
 
 FRAME = "forge_jobs_frame"
 # Colour and icon of the attention report's sentences, by code.
@@ -95,6 +96,16 @@ def _may(permission: str) -> bool:
     return _frame().may(Permission(permission))
 
 
+def _form_for(endpoint: str, **values: object) -> FormTarget:
+    """Return the form of a route of the API: address, hidden fields, permission."""
+    return _frame().forms.to(endpoint, values)
+
+
+def _form_of(action: Action) -> FormTarget | None:
+    """Return the form of a sentence's action; None if it only shows something."""
+    return _frame().forms.of(action)
+
+
 def _ago(at: datetime) -> str:
     # The script fills in the answers to its own requests, which so stay the same while
     # nothing happens.
@@ -112,7 +123,14 @@ def _tone(sentence: Sentence) -> tuple[str, str]:
     return _TONES.get(sentence.code, ("red", "errors"))
 
 
-_FUNCTIONS = {"asset": _asset, "link": _link, "here": _here, "may": _may}
+_FUNCTIONS = {
+    "asset": _asset,
+    "link": _link,
+    "here": _here,
+    "may": _may,
+    "form_for": _form_for,
+    "form_of": _form_of,
+}
 _FILTERS = {
     "ago": _ago,
     "age": _age,

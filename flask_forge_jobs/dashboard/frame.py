@@ -23,6 +23,9 @@ from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.callers import Caller, caller_of
+from flask_forge_jobs.dashboard.forms import notes
+from flask_forge_jobs.dashboard.forms.inputs import Forms
+from flask_forge_jobs.dashboard.forms.notes import Note
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.preferences import (
     REFRESH_S,
@@ -129,6 +132,18 @@ class Frame:
     def has(self, path: str) -> bool:
         """Return whether there is such a page for the caller."""
         return any(route.path == path for route in self._open)
+
+    # -- forms --------------------------------------------------------------------
+
+    @cached_property
+    def forms(self) -> Forms:
+        """The forms of the page, which come back to it."""
+        return Forms(self._api, self._state, self.root, self.here)
+
+    @cached_property
+    def note(self) -> Note | None:
+        """What the form before this page has done; shown once, by a whole page."""
+        return notes.take(self._api, self._state.request) if self.only is None else None
 
     # -- caller --------------------------------------------------------------------
 

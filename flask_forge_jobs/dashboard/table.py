@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.dashboard import assets, pages, preferences
+from flask_forge_jobs.dashboard.forms import sign_in
 from flask_forge_jobs.dashboard.jobs import export, saved_views
 
 
@@ -17,7 +18,7 @@ def page_routes() -> Sequence[Route]:
     modules = [import_module(f"{pages.__name__}.{name}") for name in sorted(names)]
     own = [
         route
-        for each in (assets, preferences, export, saved_views)
+        for each in (assets, preferences, sign_in, export, saved_views)
         for route in each.ROUTES
     ]
     return (*own, *(route for each in modules for route in each.ROUTES))

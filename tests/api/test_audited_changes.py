@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
 
@@ -21,96 +19,26 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
-from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.storage import queues, units
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Database, Transaction, TransientError
 from flask_forge_jobs.storage.pace import Pace
+from tests.api.changes import CHANGES, JOB, Call, fill, placed
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
-from tests.support.jobs import QUEUE, job_with
+from tests.support.jobs import QUEUE
 from tests.support.sql import Sql
 
-JOB: dict[str, object] = {"kind": "k", "payload": {"to": "x"}}
-NAMED: dict[str, object] = {"name": "new", "kind": "k", "cron_expr": "5 4 * * *"}
-LIMIT: dict[str, object] = {"capacity": 1, "refill_per_sec": 1}
-RETENTION: dict[str, object] = {"done_days": 1, "dead_days": 1}
-BACKOFF: dict[str, object] = {"enabled": True, "base_seconds": 2, "max_seconds": 3}
-Call = tuple[str, str, dict[str, object] | None]
-# One of each kind of verb, by how it stores what it does.
-CHANGES: dict[str, Call] = {
-    "enqueue": ("POST", "/jobs/enqueue", {**JOB, "queue_name": QUEUE}),
-    "enqueue to a new queue": ("POST", "/jobs/enqueue", {**JOB, "queue_name": "new"}),
-    "enqueue with a key": ("POST", "/v1/jobs", {**JOB, "dedupe_key": "one"}),
-    "enqueue many": ("POST", "/v1/jobs/bulk", {"items": [JOB, JOB]}),
-    "demo": ("POST", "/jobs/enqueue-demo", {}),
-    "run now": ("POST", "/jobs/run-now/{later}", {}),
-    "delete one": ("DELETE", "/v1/jobs/{later}", None),
-    "cancel": ("POST", "/v1/jobs/{later}/cancel", {}),
-    "retry one": ("POST", "/v1/jobs/{dead}/retry", None),
-    "reschedule": ("POST", "/v1/jobs/{later}/reschedule", {"priority": 3}),
-    "retry": ("POST", "/jobs/retry", {"ids": ["{dead}"]}),
-    "retry all": ("POST", "/jobs/retry-all-by-status", {"status": "dead"}),
-    "delete": ("POST", "/jobs/delete", {"ids": ["{later}"]}),
-    "delete all": ("POST", "/jobs/delete-by-status", {"status": "dead"}),
-    "delete done": ("POST", "/jobs/delete-done-older-than", {"days": 0}),
-    "act": ("POST", "/v1/jobs/actions", {"action": "delete", "ids": ["{later}"]}),
-    "cleanup": ("POST", "/queue/cleanup", {}),
-    "requeue": ("POST", "/jobs/requeue", {"ids": ["{dead}"]}),
-    "retry failed": ("POST", "/jobs/retry-all-failed", {}),
-    "set workers": ("POST", "/queue/{queue}/max-workers", {"n": 3}),
-    "set retention": ("POST", "/queue/{queue}/retention", RETENTION),
-    "set backoff": ("POST", "/queue/{queue}/backoff", BACKOFF),
-    "set expression": ("POST", "/cron/nightly/expr", {"expr": "5 4 * * *"}),
-    "set dedupe": ("POST", "/cron/nightly/dedupe", {"dedupe": True}),
-    "pause": ("POST", "/queue/{queue}/paused", {"paused": True}),
-    "create a queue": ("POST", "/v1/queues", {"name": "new"}),
-    "change a queue": ("PATCH", "/v1/queues/{queue}", {"max_workers": 7}),
-    "delete a queue": ("DELETE", "/v1/queues/empty", None),
-    "delete a queue of jobs": ("DELETE", "/v1/queues/{queue}?force=true", None),
-    "pause queues": ("POST", "/v1/queues/actions", {"action": "pause"}),
-    "create a schedule": ("POST", "/v1/cron", NAMED),
-    "change a schedule": ("PATCH", "/v1/cron/nightly", {"kind": "other"}),
-    "disable": ("POST", "/cron/nightly/enabled", {"enabled": False}),
-    "trigger": ("POST", "/cron/nightly/trigger", {}),
-    "delete a schedule": ("DELETE", "/v1/cron/nightly", None),
-    "put a limit": ("PUT", "/v1/rate-limits/new", LIMIT),
-    "drain": ("POST", "/v1/rate-limits/mail/drain", {}),
-    "delete a limit": ("DELETE", "/v1/rate-limits/mail", None),
-}
 DIED = 7
 CHANGED_TABLES = (
     "forge_job", "forge_queue", "forge_cron", "forge_rate_limit", "forge_request_key",
 )  # fmt: skip
 
 
-def _fill(storage: Storage) -> dict[str, str]:
-    """Store something of everything; return what a path may name."""
-    storage.queues.ensure("empty")
-    storage.queues.ensure(QUEUE)
-    storage.queues.change(QUEUE, {"retain_done_for_days": 0, "retain_dead_for_days": 0})
-    made = ScheduleDefinition("nightly", "digest", "0 3 * * *", '{"to":"all"}')
-    storage.cron.create(made)
-    storage.rate_limits.put("mail", 5, 1.0)
-    job_with(storage, JobStatus.DONE)
-    job_with(storage, JobStatus.FAILED)
-    later = NewJob("k", queue_name=QUEUE, run_at=datetime(2040, 1, 1, tzinfo=UTC))
-    return {
-        "queue": QUEUE,
-        "dead": job_with(storage, JobStatus.DEAD),
-        "later": storage.jobs.enqueue(later).id,
-    }
-
-
 def _change(client: FlaskClient, change: str, names: dict[str, str]) -> int:
-    method, path, body = CHANGES[change]
-    text = json.dumps(body)
-    for name, value in names.items():
-        path = path.replace(f"{{{name}}}", value)
-        text = text.replace(f"{{{name}}}", value)
-    sent = None if body is None else json.loads(text)
-    return client.open(PREFIX + path, method=method, json=sent).status_code
+    method, path, body = placed(change, names)
+    return client.open(PREFIX + path, method=method, json=body).status_code
 
 
 def _records(storage: Storage) -> list[AuditRecord]:
@@ -150,7 +78,7 @@ def test_sec_S42_change_whose_entry_fails_is_not_stored(
     storage: Storage, sql: Sql, change: str
 ) -> None:
     client = client_with_token(storage, "admin")
-    names = _fill(storage)
+    names = fill(storage)
     before = _everything(sql)
 
     with _full_trail(sql):
@@ -204,7 +132,7 @@ def test_nobody_waits_for_a_body_within_a_transaction(
     monkeypatch.setattr(request, "read_body", note)
     monkeypatch.setattr(type(storage.database), "begin", note_begin)
     client = client_with_token(storage, "admin")
-    names = _fill(storage)
+    names = fill(storage)
 
     for change in CHANGES:
         begun.clear()
@@ -225,7 +153,7 @@ def _die_before_the_entry(url: str, change: str, names: dict[str, str]) -> None:
 def test_sec_S42_process_that_dies_before_the_entry_has_changed_nothing(
     storage: Storage, sql: Sql, database_url: str, change: str
 ) -> None:
-    names = _fill(storage)
+    names = fill(storage)
     before = _everything(sql)
     process = multiprocessing.get_context("fork").Process(
         target=_die_before_the_entry, args=(database_url, change, names)

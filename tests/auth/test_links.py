@@ -9,6 +9,7 @@ from flask import Flask
 from itsdangerous import URLSafeSerializer
 
 from flask_forge_jobs.auth.links import StatusLinks
+from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 from tests.support.clocks import MovingClock
 
@@ -30,7 +31,7 @@ def clock() -> MovingClock:
 
 @pytest.fixture
 def links(clock: MovingClock) -> StatusLinks:
-    return StatusLinks((), clock)
+    return StatusLinks(Signer(()), clock)
 
 
 def test_a_token_leads_to_its_job_until_it_expires(
@@ -98,19 +99,19 @@ def test_a_secret_of_before_still_counts_and_a_forgotten_one_does_not(
 def test_secrets_of_our_own_take_the_place_of_the_applications(
     links: StatusLinks, app: Flask, clock: MovingClock
 ) -> None:
-    own = StatusLinks((NEW, OLD), clock)
+    own = StatusLinks(Signer((NEW, OLD)), clock)
 
-    assert own.job_id(app, StatusLinks((OLD,), clock).token(app, JOB_ID, 60))
+    assert own.job_id(app, StatusLinks(Signer((OLD,)), clock).token(app, JOB_ID, 60))
     assert own.job_id(app, links.token(app, JOB_ID, 60)) is None
     # Signed with the newest.
     token = own.token(app, JOB_ID, 60)
-    assert StatusLinks((NEW,), clock).job_id(app, token) == JOB_ID
+    assert StatusLinks(Signer((NEW,)), clock).job_id(app, token) == JOB_ID
 
 
 def test_a_short_secret_is_refused(clock: MovingClock) -> None:
     """Also that of a blueprint, which has no settings."""
     with pytest.raises(ConfigurationError, match="FORGE_JOBS_LINK_SECRETS: must be a"):
-        StatusLinks((NEW, OLD[:31]), clock)
+        StatusLinks(Signer((NEW, OLD[:31])), clock)
 
 
 def test_without_a_secret_nothing_is_signed_and_nothing_counts(

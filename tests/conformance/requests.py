@@ -16,6 +16,7 @@ from flask_forge_jobs.api.openapi.document import document
 from flask_forge_jobs.api.routes import PLACEHOLDER, Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.links import StatusLinks
+from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.clock import SystemClock
 from tests.api.mounting import LINK_SECRETS, PREFIX
 from tests.conformance.seeding import HOST_ID, JOB_ID, QUEUE, SCHEDULE
@@ -101,7 +102,7 @@ def sample(route: Route) -> Sample:
 
 @cache
 def _link_token() -> str:
-    links = StatusLinks(LINK_SECRETS, SystemClock())
+    links = StatusLinks(Signer(LINK_SECRETS), SystemClock())
     return links.token(Flask("host"), JOB_ID, 3600)
 
 

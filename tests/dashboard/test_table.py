@@ -22,7 +22,8 @@ from tests.dashboard.sites import open_page
 FOLDER = Path(flask_forge_jobs.dashboard.__file__).parent
 TEMPLATES = sorted(FOLDER.glob("templates/forge_jobs/*.html"))
 PAGES = [route for route in page_routes() if isinstance(route, PageRoute)]
-OPEN = {"page_index", "static_file", "preferences", "save_view"}
+SESSION = {f"session_{name}" for name in ("sign_in", "enter", "sign_out", "leave")}
+OPEN = {"page_index", "static_file", "preferences", "save_view"} | SESSION
 # Scripts, inline styles, foreign addresses, and ways around escaping.
 FORBIDDEN = re.compile(
     r"<script(?! src=\"\{\{ asset\()|<style|\bstyle=|\bon[a-z]+=|javascript:|\|\s*safe|https?://(?!<i>)",

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs import ForgeJobs, JobHandle
 from flask_forge_jobs.auth.links import StatusLinks
+from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.model.jobs import JobStatus
@@ -43,7 +44,7 @@ def stranger(storage: Storage, clock: MovingClock) -> FlaskClient:
 
 @pytest.fixture
 def link_to(clock: MovingClock) -> LinkTo:
-    links = StatusLinks((SECRET,), clock)
+    links = StatusLinks(Signer((SECRET,)), clock)
     return lambda job_id: (
         f"{PREFIX}/v1/job-status/" + links.token(Flask("x"), job_id, 60)
     )

@@ -1,0 +1,48 @@
+"""The answer to a form: back to its page with a note, or the same as JSON."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import RequestState, prefers_page
+from flask_forge_jobs.api.response import empty_response, json_response
+from flask_forge_jobs.dashboard.forms import notes
+from flask_forge_jobs.dashboard.forms.messages import note_of
+from flask_forge_jobs.dashboard.forms.way_back import way_back_of
+from flask_forge_jobs.dashboard.frame import way_to_mount_point
+
+_ERROR = 400
+_SEE_OTHER = 303
+# Of the API's answer; those about its body do not fit the new one.
+_LOST_HEADERS = ("Content-Type", "Content-Length", "ETag")
+
+
+def answered(api: Api, state: RequestState, response: Response) -> Response:
+    """Return the answer to a form whose route of the API has answered.
+
+    A script gets the note, the API's own answer and the way back as JSON.
+    """
+    if response.status_code >= _ERROR:
+        return response
+    note = notes.masked(api, note_of(state, response))
+    back = way_back_of(state.form)
+    is_page = prefers_page(state.request)
+    document = {
+        "message": note.text,
+        "tone": note.tone,
+        "back": back,
+        "answer": response.get_json(silent=True) if response.is_json else None,
+    }
+    changed = empty_response(_SEE_OTHER) if is_page else json_response(document)
+    for name in _LOST_HEADERS:
+        response.headers.pop(name, None)
+    response.headers.extend(changed.headers)
+    response.set_data(changed.get_data())
+    response.status_code = changed.status_code
+    response.vary.add("Accept")
+    if is_page:
+        root = way_to_mount_point(state.request, state.route)
+        response.headers["Location"] = root + back
+        notes.keep(api, state.request, response, note)
+    return response

@@ -1,0 +1,159 @@
+"""The forms of a template: their addresses and hidden fields.
+
+A page with a form sets the cookie that its token belongs to; see
+:mod:`flask_forge_jobs.auth.form_tokens`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlencode
+
+from flask import Response, after_this_request, current_app
+from markupsafe import Markup
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.forms import BACK_FIELD, BODY_FIELD, TOKEN_FIELD
+from flask_forge_jobs.api.request import RequestState
+from flask_forge_jobs.api.response import encode
+from flask_forge_jobs.api.routes import FORM_PREFIX, PLACEHOLDER, Reach, Route
+from flask_forge_jobs.auth.form_tokens import NONCE_COOKIE, new_nonce, nonce_of
+from flask_forge_jobs.auth.hosts import is_debugged_from_afar
+from flask_forge_jobs.model.sentences import Action
+
+
+@dataclass(frozen=True, slots=True)
+class FormTarget:
+    """Where a form goes.
+
+    ``action`` is its address, ``hidden`` its hidden fields, and ``allowed`` whether
+    the caller may send it now.
+    """
+
+    action: str
+    hidden: Markup
+    allowed: bool
+
+
+class Forms:
+    """The forms of one page.
+
+    Args:
+        api: The context of the blueprint.
+        state: The request of the page.
+        root: The way from the page to the mount point.
+        back: The address of the page below the mount point.
+    """
+
+    def __init__(self, api: Api, state: RequestState, root: str, back: str) -> None:
+        self._api = api
+        self._state = state
+        self._root = root
+        self._back = back
+
+    def to(self, endpoint: str, values: Mapping[str, object]) -> FormTarget:
+        """Return the form of a route of the API.
+
+        Args:
+            endpoint: That of the route, such as ``v1_job_retry``.
+            values: The placeholders of its path; the rest is its query.
+
+        Raises:
+            LookupError: There is no such route, or a placeholder is missing.
+        """
+        routes = {route.endpoint: route for route in self._api.routes}
+        route = routes[endpoint]
+        names = [match["name"] for match in PLACEHOLDER.finditer(route.path)]
+        placeholders = {name: str(values[name]) for name in names}
+        query = {key: each for key, each in values.items() if key not in names}
+        path = PLACEHOLDER.sub(
+            lambda match: quote(placeholders[match["name"]], safe=""), route.path
+        )
+        return FormTarget(
+            self._address(route.method, path, query),
+            self.hidden(),
+            self._may_send(route, placeholders),
+        )
+
+    def of(self, action: Action) -> FormTarget | None:
+        """Return the form of a sentence's action; None if it only shows something."""
+        if action.method == "GET":
+            return None
+        path = action.path.partition("?")[0]
+        for route in self._api.routes:
+            pattern = PLACEHOLDER.sub(r"(?P<\g<name>>[^/]+)", route.path)
+            match = re.fullmatch(pattern, path)
+            if match and route.method == action.method and route.mutates:
+                break
+        else:
+            raise LookupError(f"{action.method} {action.path} is no change of the API")
+        hidden = self.hidden()
+        if action.body is not None:
+            hidden += _input(BODY_FIELD, encode(action.body).decode())
+        placeholders = {name: unquote(text) for name, text in match.groupdict().items()}
+        return FormTarget(
+            self._address(action.method, action.path, {}),
+            hidden,
+            self._may_send(route, placeholders),
+        )
+
+    def hidden(self, caller: str | None = None) -> Markup:
+        """Return the hidden fields of every form: token and way back.
+
+        ``caller`` is by default that of the page.
+        """
+        return _input(TOKEN_FIELD, self.token(caller)) + _input(BACK_FIELD, self._back)
+
+    def token(self, caller: str | None = None) -> str:
+        """Return the token of the page's forms, also for ``X-CSRF-Token``."""
+        if caller is None:
+            principal = self._state.principal
+            caller = "" if principal is None else principal.id
+        return self._api.form_tokens.token(current_app, caller, self._nonce())
+
+    def _nonce(self) -> str:
+        state = self._state
+        known = nonce_of(state.request) or state.new_nonce
+        if known is not None:
+            return known
+        state.new_nonce = nonce = new_nonce()
+
+        @after_this_request
+        def remember(response: Response) -> Response:
+            response.set_cookie(
+                NONCE_COOKIE, nonce, secure=state.request.is_secure, httponly=True,
+                samesite="Lax",
+            )  # fmt: skip
+            return response
+
+        return nonce
+
+    def _address(self, method: str, path: str, query: Mapping[str, object]) -> str:
+        given = {key: value for key, value in query.items() if value is not None}
+        tail = f"?{urlencode(given)}" if given else ""
+        return f"{self._root}{FORM_PREFIX[1:]}/{method.lower()}{path}{tail}"
+
+    def _may_send(self, route: Route, placeholders: Mapping[str, str]) -> bool:
+        principal = self._state.principal
+        is_closed = self._api.options.read_only or is_debugged_from_afar(
+            self._state.request
+        )
+        if is_closed or principal is None or route.permission is None:
+            return False
+        if not principal.may(route.permission):
+            return False
+        if principal.queues is None:
+            return True
+        match route.reach:
+            case Reach.CLUSTER:
+                return False
+            case Reach.QUEUE:
+                return placeholders["name"] in principal.queues
+            case Reach.JOB | Reach.VIEW:
+                return True  # the page shows the caller's own jobs only
+
+
+def _input(name: str, value: str) -> Markup:
+    return Markup('<input type="hidden" name="{}" value="{}">').format(name, value)

@@ -1,0 +1,245 @@
+"""What has been done, as a sentence, from the answer of the API's route."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response
+
+from flask_forge_jobs.api.request import RequestState
+from flask_forge_jobs.dashboard.forms.notes import Note
+from flask_forge_jobs.model.bulk import JobAction, SkipReason
+from flask_forge_jobs.model.sentences import count
+
+_ACCEPTED = 202
+_DONE_TO_JOBS: Mapping[str, str] = {
+    JobAction.RETRY: "retried",
+    JobAction.DELETE: "deleted",
+    JobAction.CANCEL: "cancelled",
+    JobAction.RUN_NOW: "due now",
+    JobAction.RESCHEDULE: "rescheduled",
+}
+_WHY_SKIPPED: Mapping[str, str] = {
+    SkipReason.NOT_FOUND: "no longer there",
+    SkipReason.WRONG_STATUS: "in another state by now",
+    SkipReason.DEDUPE_CONFLICT: "another job holds their dedupe key",
+}
+_DONE_TO_QUEUES: Mapping[str, str] = {
+    "pause": "paused",
+    "resume": "resumed",
+    "cool_down": "cooling down",
+    "end_cooldown": "running again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A change that succeeded: its placeholders, document, answer and response."""
+
+    names: Mapping[str, str]
+    asked: Mapping[str, Any]
+    answer: Any
+    response: Response
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.names.values()), "")
+
+    def counted(self, header: str) -> int:
+        return int(self.response.headers.get(header, 0))
+
+
+def note_of(state: RequestState, response: Response) -> Note:
+    """Return the note about a change that an API's response reports."""
+    document = state.document if isinstance(state.document, dict) else {}
+    answer = response.get_json(silent=True) if response.is_json else None
+    done = _Done(state.request.view_args or {}, document, answer, response)
+    sentence = _SENTENCES.get(state.route.action)
+    return sentence(done) if sentence else Note("The change is stored.")
+
+
+def _jobs_acted_on(done: _Done) -> Note:
+    report = done.answer
+    action = done.asked.get("action", "")
+    if report["matched"] == 0 and not report["skipped"]:
+        return Note("No job matches any more; nothing was changed.", "warn")
+    if done.asked.get("dry_run"):
+        return Note(f"{count(report['matched'], 'job')} would be touched.")
+    reasons = Counter(each["reason"] for each in report["skipped"])
+    return _counted(
+        report["changed"],
+        _DONE_TO_JOBS.get(action, "changed"),
+        done.counted("X-Jobs-Skipped"),
+        reasons.most_common(1)[0][0] if len(reasons) == 1 else None,
+        is_complete=report["complete"],
+    )
+
+
+def _retried_all(done: _Done) -> Note:
+    reason = SkipReason.DEDUPE_CONFLICT if "status" in done.asked else None
+    return _counted_by_headers(done, "retried", "X-Jobs-Skipped", reason)
+
+
+def _deleted_all(done: _Done) -> Note:
+    note = _counted_by_headers(
+        done, "deleted", "X-Jobs-Not-Found", SkipReason.NOT_FOUND
+    )
+    asked = done.counted("X-Jobs-Cancel-Requested")
+    if asked:
+        return Note(f"{note.text} {count(asked, 'running job')} asked to stop.", "warn")
+    return note
+
+
+def _counted_by_headers(
+    done: _Done, verb: str, skipped: str, reason: str | None
+) -> Note:
+    return _counted(
+        done.answer,
+        verb,
+        done.counted(skipped),
+        reason,
+        is_complete=done.response.headers.get("X-Bulk-Complete") != "false",
+    )
+
+
+def _counted(
+    changed: int, verb: str, skipped: int, reason: str | None, *, is_complete: bool
+) -> Note:
+    text = f"{count(changed, 'job')} {verb}"
+    if skipped:
+        why = _WHY_SKIPPED.get(reason or "")
+        text += f", {skipped:,} skipped" + (f": {why}" if why else "")
+    text += "."
+    if not is_complete:
+        text += " More jobs match; send it again."
+    return Note(text, "good" if is_complete and not skipped else "warn")
+
+
+def _cancelled(done: _Done) -> Note:
+    if done.response.status_code == _ACCEPTED:
+        return Note(f"Job {done.name} is asked to stop.")
+    return Note(f"Job {done.name} is cancelled.")
+
+
+def _deleted(done: _Done) -> Note:
+    if done.response.status_code == _ACCEPTED:
+        return Note(f"Job {done.name} runs, so it is asked to stop.", "warn")
+    return Note(f"Job {done.name} is deleted.")
+
+
+def _enqueued(done: _Done) -> Note:
+    job_id = done.answer["id"] if isinstance(done.answer, dict) else done.answer
+    if done.response.headers.get("X-Job-Deduped") == "true":
+        return Note(f"Nothing was added: job {job_id} holds the dedupe key.", "warn")
+    return Note(f"Job {job_id} is enqueued.")
+
+
+def _enqueued_many(done: _Done) -> Note:
+    text = f"{count(done.answer['enqueued'], 'job')} enqueued"
+    deduped = done.answer["deduped"]
+    if not deduped:
+        return Note(f"{text}.")
+    why = _WHY_SKIPPED[SkipReason.DEDUPE_CONFLICT]
+    return Note(f"{text}, {deduped:,} skipped: {why}.", "warn")
+
+
+def _queues_acted_on(done: _Done) -> Note:
+    names: list[str] = done.asked.get("queues") or []
+    verb = _DONE_TO_QUEUES.get(done.asked.get("action", ""), "changed")
+    changed = done.answer["changed"]
+    if not changed:
+        return Note("Nothing was changed: it is so already.", "warn")
+    if len(names) == 1:
+        return Note(f"{names[0]} is {verb}.")
+    return Note(f"{count(changed, 'queue')} {verb}.")
+
+
+def _queue_changed(done: _Done) -> Note:
+    if set(done.asked) <= {"paused", "reason"} and "paused" in done.asked:
+        return _paused(done)
+    if set(done.asked) == {"max_workers"}:
+        return _slots_set(done)
+    return Note(f"The settings of {done.name} are stored.")
+
+
+def _paused(done: _Done) -> Note:
+    return Note(f"{done.name} is {'paused' if done.asked['paused'] else 'resumed'}.")
+
+
+def _slots_set(done: _Done) -> Note:
+    slots = done.asked.get("max_workers", done.asked.get("n", 0))
+    return Note(f"{done.name} may use {count(slots, 'slot')} of each worker.")
+
+
+def _queue_deleted(done: _Done) -> Note:
+    deleted = done.counted("X-Jobs-Deleted")
+    also = f" with {count(deleted, 'job')}" if deleted else ""
+    return Note(f"{done.name} is removed{also}.")
+
+
+def _swept(done: _Done) -> Note:
+    swept, dead = done.answer["done_deleted"], done.answer["dead_deleted"]
+    verb = "would be" if done.asked.get("dry_run") else "are"
+    return Note(f"{swept:,} done and {count(dead, 'dead job')} {verb} deleted.")
+
+
+def _schedule_enabled(done: _Done) -> Note:
+    word = "on" if done.asked["enabled"] else "paused"
+    return Note(f"{done.name} is {word}.")
+
+
+def _schedule_changed(done: _Done) -> Note:
+    if set(done.asked) == {"enabled"}:
+        return _schedule_enabled(done)
+    return Note(f"{done.name} is stored.")
+
+
+def _says(template: str) -> Callable[[_Done], Note]:
+    """Return a sentence with the name of the changed thing."""
+    return lambda done: Note(template.format(done.name))
+
+
+def _named(template: str) -> Callable[[_Done], Note]:
+    """Return a sentence with the name in the answer to a creation."""
+    return lambda done: Note(template.format(done.asked.get("name", "It")))
+
+
+_SENTENCES: Mapping[str, Callable[[_Done], Note]] = {
+    "jobs_act": _jobs_acted_on,
+    "jobs_retry": _retried_all,
+    "jobs_retry_all_failed": _retried_all,
+    "jobs_retry_all_by_status": _retried_all,
+    "jobs_delete": _deleted_all,
+    "jobs_delete_by_status": _deleted_all,
+    "jobs_delete_done_older_than": _deleted_all,
+    "jobs_enqueue": _enqueued,
+    "enqueue": _enqueued,
+    "enqueue_many": _enqueued_many,
+    "jobs_run_now": _says("Job {} is due now."),
+    "job_retry": _says("Job {} is due again, with all its attempts."),
+    "job_reschedule": _says("Job {} is rescheduled."),
+    "job_cancel": _cancelled,
+    "job_delete": _deleted,
+    "queue_actions": _queues_acted_on,
+    "change_queue": _queue_changed,
+    "queue_set_paused": _paused,
+    "queue_set_max_workers": _slots_set,
+    "queue_set_retention": _queue_changed,
+    "queue_set_backoff": _queue_changed,
+    "create_queue": _named("{} is registered."),
+    "delete_queue": _queue_deleted,
+    "queue_cleanup": _swept,
+    "cron_create": _named("{} is stored."),
+    "cron_change": _schedule_changed,
+    "cron_set_enabled": _schedule_enabled,
+    "cron_set_expr": _schedule_changed,
+    "cron_set_dedupe": _schedule_changed,
+    "cron_trigger": _says("{} runs once now."),
+    "cron_delete": _says("{} is deleted; its jobs stay."),
+    "put_rate_limit": _says("{} is stored."),
+    "drain_rate_limit": _says("{} has no tokens now."),
+    "delete_rate_limit": _says("{} has no limit any more."),
+}

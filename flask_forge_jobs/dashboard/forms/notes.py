@@ -1,0 +1,81 @@
+"""The note about a change, which a cookie carries over the redirect to its page.
+
+It is shown once, and signed for its browser: nobody else can put words there.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+
+from flask import Request, Response, after_this_request, current_app
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.auth.form_tokens import nonce_of
+from flask_forge_jobs.model.log_lines import one_line
+
+# In the path "/", as the nonce.
+COOKIE = "forge_jobs_note"
+# Enough for the redirect on a slow line.
+KEPT_S = 60
+MAX_LENGTH = 400
+TONES = ("good", "warn")
+_USE = "note "
+_LONGEST = 4 * MAX_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence about a change.
+
+    ``tone`` is ``good``, or ``warn`` if not all was done that was asked for.
+    """
+
+    text: str
+    tone: str = "good"
+
+
+def masked(api: Api, note: Note) -> Note:
+    """Return a note as it may be shown: without secrets, on one line, bounded."""
+    text = one_line(str(api.masking_redactor.text(note.text)), MAX_LENGTH)
+    return Note(text, note.tone)
+
+
+def keep(api: Api, request: Request, response: Response, note: Note) -> None:
+    """Let a response carry a note to the next page of its browser."""
+    nonce = nonce_of(request)
+    if nonce is None:
+        return
+    text = json.dumps([note.text, note.tone], separators=(",", ":"))
+    token = api.form_tokens.token(current_app, "", nonce, _USE + text)
+    value = f"{token}.{urlsafe_b64encode(text.encode()).decode()}"
+    response.set_cookie(
+        COOKIE, value, max_age=KEPT_S, secure=request.is_secure, httponly=True,
+        samesite="Lax",
+    )  # fmt: skip
+
+
+def take(api: Api, request: Request) -> Note | None:
+    """Return the note for this page, which no later one shows."""
+    value = request.cookies.get(COOKIE)
+    if value is None:
+        return None
+
+    @after_this_request
+    def forget(response: Response) -> Response:
+        response.delete_cookie(COOKIE, httponly=True, samesite="Lax")
+        return response
+
+    token, _, encoded = value.partition(".")
+    if len(encoded) > _LONGEST:
+        return None
+    try:
+        text = urlsafe_b64decode(encoded).decode()
+        nonce = nonce_of(request)
+        if not api.form_tokens.matches(current_app, "", nonce, token, _USE + text):
+            return None
+        shown, tone = json.loads(text)
+    except ValueError:
+        return None
+    return Note(shown, tone)

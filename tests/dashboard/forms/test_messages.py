@@ -1,0 +1,184 @@
+"""A form says what it did, and the audit trail cannot tell it from JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.dashboard.forms import messages
+from flask_forge_jobs.dashboard.forms.table import form_routes
+from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
+from flask_forge_jobs.storage.base import Storage, open_storage
+from tests.api.changes import CHANGES, fill, placed
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
+from tests.dashboard.forms.sending import Sender
+
+SCRIPT = {"Accept": "application/json"}
+# Of what tests/api/changes.py stores: a dead job, a failed one and a done one in
+# "default", one for later, and the empty queue "empty".
+SENTENCES = {
+    "enqueue": "Job {id} is enqueued.",
+    "enqueue to a new queue": "Job {id} is enqueued.",
+    "enqueue with a key": "Job {id} is enqueued.",
+    "enqueue many": "2 jobs enqueued.",
+    "run now": "Job {id} is due now.",
+    "delete one": "Job {id} is deleted.",
+    "cancel": "Job {id} is cancelled.",
+    "retry one": "Job {id} is due again, with all its attempts.",
+    "reschedule": "Job {id} is rescheduled.",
+    "retry": "1 job retried.",
+    "retry all": "1 job retried.",
+    "retry failed": "1 job retried.",
+    "delete": "1 job deleted.",
+    "delete all": "1 job deleted.",
+    "delete done": "1 job deleted.",
+    "act": "1 job deleted.",
+    "cleanup": "1 done and 1 dead job are deleted.",
+    "set workers": "default may use 3 slots of each worker.",
+    "set retention": "The settings of default are stored.",
+    "set backoff": "The settings of default are stored.",
+    "set expression": "nightly is stored.",
+    "set dedupe": "nightly is stored.",
+    "pause": "default is paused.",
+    "create a queue": "new is registered.",
+    "change a queue": "default may use 7 slots of each worker.",
+    "delete a queue": "empty is removed.",
+    "delete a queue of jobs": "default is removed with 2 jobs.",
+    "pause queues": "2 queues paused.",
+    "create a schedule": "new is stored.",
+    "change a schedule": "nightly is stored.",
+    "disable": "nightly is paused.",
+    "trigger": "nightly runs once now.",
+    "delete a schedule": "nightly is deleted; its jobs stay.",
+    "put a limit": "new is stored.",
+    "drain": "mail has no tokens now.",
+    "delete a limit": "mail has no limit any more.",
+}
+Call = tuple[str, str, dict[str, object] | None]
+
+
+class _Host:
+    """One application for all tests, which exchange its storage."""
+
+    def __init__(self) -> None:
+        self.storage: Storage | None = None
+        self.message = ""
+        self.sender = Sender(client_with_token(self._present, "admin"))
+
+    def _present(self) -> Storage:
+        assert self.storage is not None
+        return self.storage
+
+    def send_json(self, call: Call) -> None:
+        method, path, body = call
+        self.sender.client.open(PREFIX + path, method=method, json=body)
+
+    def send_form(self, call: Call) -> None:
+        method, path, body = call
+        path = f"{method.lower()}{path}"
+        answer = self.sender.send(path, _fields(body), headers=SCRIPT)
+        text = (answer.json or {}).get("message", "")
+        self.message = re.sub("[0-9A-HJKMNP-TV-Z]{26}", "{id}", text)
+
+
+@pytest.fixture(scope="module")
+def host() -> _Host:
+    return _Host()
+
+
+def _fields(body: dict[str, object] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for name, value in (body or {}).items():
+        is_list = isinstance(value, list) and not isinstance(value[0], dict)
+        values = value if is_list and isinstance(value, list) else [value]
+        for each in values:
+            text = each if isinstance(each, str) else json.dumps(each)
+            pairs.append((name, text))
+    return pairs
+
+
+def _trail(
+    host: _Host, path: Path, change: str, send: Callable[[Call], None]
+) -> list[AuditRecord]:
+    with contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage:
+        host.storage = storage
+        names = fill(storage)
+        method, path_, body = placed(change, names)
+        if not path_.startswith("/v1/"):
+            path_ = f"/v1{path_}"
+        send((method, path_, body))
+        storage.refusals.flush()
+        entries = storage.audit.page(AuditFilter(), 100)
+    labels = {job_id: name for name, job_id in names.items()}
+    return [_labelled(entry.record, labels) for entry in entries]
+
+
+def _labelled(record: AuditRecord, labels: dict[str, str]) -> AuditRecord:
+    # The test's client sorts the keys of its JSON.
+    arguments = json.dumps(json.loads(record.arguments), sort_keys=True)
+    for job_id, label in labels.items():
+        arguments = arguments.replace(job_id, label)
+    target = record.target or ""
+    # New jobs have ids of their own.
+    known = labels.get(target, "new" if len(target) == 26 else target)
+    return replace(record, target=known, arguments=arguments, request_id="")
+
+
+def test_every_form_has_a_sentence_of_its_own() -> None:
+    forms = form_routes(all_routes(enable_demo=True))
+
+    assert {form.action for form in forms} == set(messages._SENTENCES)
+
+
+def test_every_change_is_tried() -> None:
+    """But the deprecated ones, which have no form."""
+    assert set(SENTENCES) == CHANGES.keys() - {"demo", "requeue"}
+
+
+@pytest.mark.parametrize("change", sorted(SENTENCES))
+def test_a_form_does_what_json_does_and_says_it(
+    host: _Host, tmp_path: Path, change: str
+) -> None:
+    as_json = _trail(host, tmp_path / "json.sqlite", change, host.send_json)
+
+    as_form = _trail(host, tmp_path / "form.sqlite", change, host.send_form)
+
+    assert as_form == as_json
+    assert as_json[0].status < 300
+    assert host.message == SENTENCES[change]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/queues/actions", {"action": "explode"}),
+        ("/v1/jobs/none/retry", None),
+        ("/v1/jobs/actions", {"action": "delete"}),
+        # Changes nothing, so its entry is written after the request.
+        ("/v1/jobs/actions", {"action": "delete", "ids": ["none"]}),
+    ],
+)
+def test_the_trail_of_a_refused_or_empty_change_is_the_same_too(
+    host: _Host, tmp_path: Path, path: str, body: dict[str, object] | None
+) -> None:
+    trails = []
+    for name, send in (("json", host.send_json), ("form", host.send_form)):
+        settings = DatabaseSettings(path=tmp_path / name)
+        with contextlib.closing(open_storage(settings)) as storage:
+            host.storage = storage
+            send(("POST", path, body))
+            storage.refusals.flush()
+            entries = storage.audit.page(AuditFilter(), 100)
+        trails.append([replace(entry.record, request_id="") for entry in entries])
+
+    assert trails[0] == trails[1]
+    assert len(trails[0]) == 1

@@ -1,0 +1,85 @@
+"""A note is shown once, to its browser, and holds no secret and no foreign words."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.auth.form_tokens import new_nonce
+from flask_forge_jobs.dashboard.forms.notes import COOKIE, MAX_LENGTH
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
+from tests.dashboard.forms.sending import TOKENS, Sender
+from tests.dashboard.sites import PERSON
+from tests.support.backends import on_sqlite
+
+EVIL = "<script>alert(1)</script>"
+
+
+def _notes(client: FlaskClient, path: str = "") -> str:
+    """Return the messages of a page."""
+    page = client.get(f"{PREFIX}/{path}", headers=PERSON).text
+    return page.partition('<div id="messages">')[2].partition("</div>")[0]
+
+
+@on_sqlite
+def test_a_note_is_shown_once_by_a_whole_page(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+    sender = Sender(client_with_token(storage, "operator"))
+    sender.send("patch/v1/queues/mail", {"paused": "true"})
+
+    _notes(sender.client, "?only=state")
+    first = _notes(sender.client)
+    second = _notes(sender.client)
+
+    assert "<b>mail is paused.</b>" in first.replace("\n", "")
+    assert 'role="status"' in first
+    assert second == ""
+
+
+@on_sqlite
+def test_a_note_is_masked_bounded_and_escaped(storage: Storage) -> None:
+    sender = Sender(client_with_token(storage, "operator"))
+    job = {"kind": "k", "payload": "{}"}
+    sender.send("post/v1/queues", {"name": f"q{EVIL}"})
+
+    name = _notes(sender.client)
+    sender.send("post/v1/queues/actions", {"action": "pause", "queues": f"q{EVIL}"})
+    secret = "postgresql://ann:hunter22@db/x"
+    sender.send("put/v1/rate-limits/" + "x" * 90, {"capacity": 1, "refill_per_sec": 1})
+    long = _notes(sender.client)
+    sender.send("post/v1/cron", {**job, "name": secret, "cron_expr": "5 4 * * *"})
+
+    assert EVIL not in name
+    assert len(long) < MAX_LENGTH + 300
+    assert "hunter22" not in _notes(sender.client)
+
+
+@on_sqlite
+def test_nobody_else_can_put_words_on_a_page(storage: Storage) -> None:
+    sender = Sender(client_with_token(storage, "operator"))
+    client = sender.client
+    text = json.dumps(["Call this number.", "good"], separators=(",", ":"))
+    encoded = urlsafe_b64encode(text.encode()).decode()
+    good = TOKENS.token(client.application, "", sender.nonce, f"note {text}")
+    forged = {
+        "no token": f".{encoded}",
+        "token of a form": f"{sender.token}.{encoded}",
+        "another browser": (
+            TOKENS.token(client.application, "", new_nonce(), f"note {text}")
+            + f".{encoded}"
+        ),
+        "no text": f"{good}.",
+        "no Base64": f"{good}.\xe4",
+        "long": f"{good}.{encoded * 100}",
+    }
+
+    for what, value in forged.items():
+        client.set_cookie(COOKIE, value)
+        assert _notes(client) == "", what
+        assert client.get_cookie(COOKIE) is None, what
+    client.set_cookie(COOKIE, f"{good}.{encoded}")
+    assert "Call this number." in _notes(client)
