@@ -1,0 +1,80 @@
+"""What a refresh costs the database, of each page, alone and beside many others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.dashboard.page_route import PageRoute
+from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.handlers.snapshots import Snapshots
+from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
+from tests.dashboard.browser.sites import Site
+
+REFRESHED = [
+    route
+    for route in page_routes()
+    if isinstance(route, PageRoute) and route.is_page and route.blocks
+]
+MOST_QUERIES, OTHERS = 3, 50
+# The report that the frame of all pages shows, read once a second for all of them.
+ATTENTION = "/v1/attention"
+
+
+@pytest.fixture
+def queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of all statements that read, as they come."""
+    asked: list[str] = []
+    read = SqliteTransaction.all
+
+    def noting(transaction: SqliteTransaction, name: str, /, **given: Any) -> Any:
+        asked.append(name)
+        return read(transaction, name, **given)
+
+    monkeypatch.setattr(SqliteTransaction, "all", noting)
+    return asked
+
+
+def refresher(site: Site, route: PageRoute) -> Callable[[], None]:
+    """Return a function that asks for the blocks of a page."""
+    client = site.app.test_client()
+    path = f"{site.filled(route.path)}?only={','.join(route.blocks)}"
+    headers = {**site.headers["admin"], "Accept": "text/html"}
+
+    def ask() -> None:
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == 200
+
+    ask()  # what is read once in the life of a process
+    return ask
+
+
+@pytest.mark.parametrize("route", REFRESHED, ids=lambda route: str(route.path))
+def test_a_refresh_asks_three_times_at_most(
+    site: Site, route: PageRoute, queries: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh = refresher(site, route)
+    client = site.app.test_client()
+    client.get(f"/jobs{ATTENTION}", headers=site.headers["admin"])  # shared by all
+    monkeypatch.setattr(Snapshots, "get", lambda _self, _key, read, **_more: read())
+    queries.clear()
+
+    refresh()
+
+    assert len(queries) <= MOST_QUERIES, queries
+
+
+@pytest.mark.parametrize("route", REFRESHED, ids=lambda route: str(route.path))
+def test_many_open_pages_ask_no_more_than_one(
+    site: Site, route: PageRoute, queries: list[str]
+) -> None:
+    refresh = refresher(site, route)
+    queries.clear()
+
+    for _ in range(OTHERS):
+        refresh()
+
+    # They may take a second or two, and each second has its read.
+    assert len(queries) <= OTHERS / 5, queries
