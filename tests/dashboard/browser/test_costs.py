@@ -10,7 +10,7 @@ import pytest
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.handlers.snapshots import Snapshots
-from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
+from flask_forge_jobs.storage.executor import StoreExecutor
 from tests.dashboard.browser.sites import Site
 
 REFRESHED = [
@@ -25,15 +25,20 @@ ATTENTION = "/v1/attention"
 
 @pytest.fixture
 def queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of all statements that read, as they come."""
+    """The reads of the database, as they come; each has one transaction."""
     asked: list[str] = []
-    read = SqliteTransaction.all
+    read, read_one = StoreExecutor.read, StoreExecutor.read_one
 
-    def noting(transaction: SqliteTransaction, name: str, /, **given: Any) -> Any:
+    def noting(store: StoreExecutor, work: Any) -> Any:
+        asked.append(work.__qualname__)
+        return read(store, work)
+
+    def noting_one(store: StoreExecutor, name: str, /, **given: Any) -> Any:
         asked.append(name)
-        return read(transaction, name, **given)
+        return read_one(store, name, **given)
 
-    monkeypatch.setattr(SqliteTransaction, "all", noting)
+    monkeypatch.setattr(StoreExecutor, "read", noting)
+    monkeypatch.setattr(StoreExecutor, "read_one", noting_one)
     return asked
 
 
