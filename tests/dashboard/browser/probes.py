@@ -47,11 +47,14 @@ _FACTS = """() => ({
   inline: document.querySelectorAll("[style], style, script:not([src])").length,
   handlers: [...document.querySelectorAll("*")].filter(each =>
     [...each.attributes].some(a => a.name.startsWith("on"))).length,
+  unproven: [...document.querySelectorAll("form[method=post]")].filter(each =>
+    !each.elements._token && !/preferences$|sign-(in|out)$/.test(each.action)).length,
   strange: [...document.querySelectorAll("a[href], form[action]")]
     .filter(each => !/^https?:/.test(each.href || each.action)).length,
 })"""
 SOUND = {
-    "lang": "en", "headings": 1, "mains": 1, "inline": 0, "handlers": 0, "strange": 0,
+    "lang": "en", "headings": 1, "mains": 1, "inline": 0, "handlers": 0, "unproven": 0,
+    "strange": 0,
 }  # fmt: skip
 _MOVING = """() => document.getAnimations()
   .filter(each => each.effect.getComputedTiming().duration > 1)
