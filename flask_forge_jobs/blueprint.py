@@ -71,10 +71,10 @@ def create_blueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
     )
     auditor = Auditor(api)
-    blueprint.record(lambda state: add_converters(state.app.url_map, routes))
-    _add_routes(blueprint, api, routes, auditor)
-    cors = Cors(chosen.cors_origins)
     routed = _Routed(routes)
+    blueprint.record(lambda state: add_converters(state.app.url_map, routes))
+    _add_routes(blueprint, api, routes, auditor, routed)
+    cors = Cors(chosen.cors_origins)
     _add_hooks(blueprint, api, routed, cors, auditor)
 
     handler = partial(_answer_error, routed, api)
@@ -87,13 +87,21 @@ def create_blueprint(
 
 
 def _add_routes(
-    blueprint: Blueprint, api: Api, routes: Sequence[Route], auditor: Auditor
+    blueprint: Blueprint,
+    api: Api,
+    routes: Sequence[Route],
+    auditor: Auditor,
+    routed: _Routed,
 ) -> None:
     for route in routes:
+        if route.endpoint in routed.twins.values():
+            continue
         view = _named(
             auditor.view(route) if route.mutates else partial(route.view, api),
             route.view,
         )
+        if route.endpoint in routed.twins:
+            view = _named(partial(_as_preferred, api), route.view)
         if route.path == INDEX_PATH:
             blueprint.record(partial(_add_index, route, view))
             continue
@@ -105,6 +113,11 @@ def _add_routes(
             # Unmatched answers OPTIONS, with 204 and no body.
             provide_automatic_options=False,
         )
+
+
+def _as_preferred(api: Api, **placeholders: str) -> Response:
+    """Answer with the page at the path of a route of the API, or with its JSON."""
+    return present_state().route.view(api, **placeholders)
 
 
 def _add_index(
@@ -134,15 +147,27 @@ class _Routed:
     """Finds the state of a request and its route.
 
     Each of our hooks does, because one of the application may have answered before.
+    ``twins`` are the endpoints of routes of the API that share their path with a page,
+    and those of the pages. A request that prefers a page gets that.
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._by_endpoint = {route.endpoint: route for route in routes}
+        places: dict[tuple[str, str], str] = {}
+        self.twins: dict[str, str] = {}
+        for route in routes:
+            first = places.setdefault((route.method, route.path), route.endpoint)
+            if first != route.endpoint:
+                self.twins[first] = route.endpoint
 
     def __call__(self) -> RequestState:
         state = present_state()
         # Strip the names of the enclosing blueprints.
         endpoint = (state.request.endpoint or "").rpartition(".")[2]
+        twin = self.twins.get(endpoint)
+        state.is_varied = twin is not None
+        if twin is not None and prefers_page(state.request):
+            endpoint = twin
         state.route = self._by_endpoint[endpoint]
         return state
 
@@ -188,6 +213,8 @@ def _add_hooks(
         response = auditor(state, response)
         if state.route.is_form:
             response = answered(api, state, response)
+        if state.is_varied:
+            response.vary.add("Accept")
         if state.route.is_deprecated:
             response.headers["Deprecation"] = DEPRECATED_SINCE
         response = cors(add_headers(response, state.route.policy))

@@ -67,6 +67,8 @@ class RequestState:
     # Unset for a URL without a route.
     route: Route = field(init=False, repr=False)
     began: float = field(default_factory=perf_counter)
+    # Whether a page has the same address.
+    is_varied: bool = False
     # None until the caller is known, and on open routes.
     principal: Principal | None = None
     # Whether a visitor of an open page has a valid token of ours.

@@ -1,0 +1,61 @@
+"""The page of a status link: one job for whoever waits for it, without an account."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from flask import current_app
+from werkzeug.exceptions import NotFound
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.job.progress_view import progress_view
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.errors import NotFoundError
+from flask_forge_jobs.handlers import jobs
+from flask_forge_jobs.model.endings import Ending
+from flask_forge_jobs.model.jobs import JobStatus
+
+PATH = "/v1/job-status/<token>"
+# Characters of a result.
+MAX_RESULT = 20_000
+_GONE = "This link is invalid or has expired, or its job is gone."
+# Whoever waits need not know of attempts.
+_TITLES: Mapping[JobStatus, str] = {
+    JobStatus.PENDING: "It waits for its turn",
+    JobStatus.IN_PROGRESS: "It runs",
+    JobStatus.DONE: "It is done",
+    JobStatus.FAILED: "It failed and is tried again",
+    JobStatus.DEAD: "It failed",
+}
+
+
+def job_status(api: Api, token: str) -> Mapping[str, object]:
+    """Show state, progress and result of the job of a signed link."""
+    job_id = api.status_links.job_id(current_app, token)
+    if job_id is None:
+        raise NotFound(_GONE)
+    try:
+        state = jobs.job_state(api.storage, job_id, redactor=api.redactor)
+    except NotFoundError:
+        raise NotFound(_GONE) from None
+    is_cancelled = state.ending is Ending.CANCELLED
+    title = "It was cancelled" if is_cancelled else _TITLES[state.status]
+    return {
+        "title": title,
+        "badge_of": "cancelled" if is_cancelled else state.status,
+        "state": state,
+        "progress": None if state.progress is None else progress_view(state.progress),
+        "result": _shown(state.result),
+    }
+
+
+def _shown(result: object) -> str | None:
+    if result is None:
+        return None
+    if isinstance(result, str):
+        return result[:MAX_RESULT]
+    return json.dumps(result, indent=2, ensure_ascii=False)[:MAX_RESULT]
+
+
+ROUTES = (page(PATH, job_status, permission=None, blocks=("job",)),)
