@@ -38,6 +38,12 @@ V1: tuple[Route, ...] = tuple(route for each in _V1_MODULES for route in each.RO
 
 
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:
-    """Return every route: the reference's, the same below ``/v1``, and ours."""
+    """Return every route: the reference's, the same below ``/v1``, and ours.
+
+    Where one of ours has the place of the same below ``/v1``, it shows more.
+    """
     known = (*UNVERSIONED, jobs.DEMO_ROUTE) if enable_demo else UNVERSIONED
-    return (*known, *(route.under_v1() for route in known), *V1)
+    ours = {(route.method, route.path) for route in V1}
+    same = [route.under_v1() for route in known]
+    same = [route for route in same if (route.method, route.path) not in ours]
+    return (*known, *same, *V1)

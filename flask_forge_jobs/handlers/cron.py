@@ -17,6 +17,7 @@ from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
+from flask_forge_jobs.model.cron_history import ScheduleRun
 from flask_forge_jobs.model.cron_times import DEFAULT_TIME_ZONE, next_after
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import dump, load_text
@@ -33,18 +34,20 @@ PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5
 MAX_LISTED = 1000
 MAX_LISTED_BYTES = 4_194_304
-# Schedules that are read at once; each may have 1 MiB, however small those before are.
-PAGE_SIZE = 8
 # Changes are checked on this before the schedule is looked up.
 _SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDetail:
-    """A schedule and its payload as a JSON value; secrets are masked."""
+    """A schedule and its payload as a JSON value; secrets are masked.
+
+    ``last_run`` is the newest job that it made; None without one, or unless asked for.
+    """
 
     schedule: Schedule
     payload: object
+    last_run: ScheduleRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +83,22 @@ class ScheduleList:
     total: int
 
 
-def list_schedules(storage: Storage, *, redactor: Redactor) -> ScheduleList:
+def list_schedules(
+    storage: Storage, *, redactor: Redactor, with_runs: bool = False
+) -> ScheduleList:
     """Return the first schedules, by name; secrets are masked.
 
     They are at most 1,000, and no more follow once their payloads have 4 MiB.
+    ``with_runs`` looks the last run of each up.
     """
-    schedules, is_whole = _first_schedules(storage)
-    total = len(schedules) if is_whole else storage.cron.count()
-    return ScheduleList((detail(each, redactor) for each in schedules), total)
-
-
-def _first_schedules(storage: Storage) -> tuple[list[Schedule], bool]:
-    """Return the first schedules, and whether these are all."""
-    schedules: list[Schedule] = []
-    room, name = MAX_LISTED_BYTES, ""
-    while room > 0 and len(schedules) < MAX_LISTED:
-        page = storage.cron.all(name, min(PAGE_SIZE, MAX_LISTED - len(schedules)))
-        for schedule in page:
-            if room > 0:
-                schedules.append(schedule)
-            room -= len(schedule.definition.payload)
-        if len(page) < PAGE_SIZE:
-            break
-        name = page[-1].definition.name
-    return schedules, room > 0 and len(schedules) < MAX_LISTED
+    first = storage.cron_history.first(
+        MAX_LISTED, MAX_LISTED_BYTES, with_runs=with_runs
+    )
+    shown = sum(len(each.schedule.definition.payload) for each in first)
+    is_whole = shown < MAX_LISTED_BYTES and len(first) < MAX_LISTED
+    total = len(first) if is_whole else storage.cron.count()
+    details = (detail(each.schedule, redactor, each.last_run) for each in first)
+    return ScheduleList(details, total)
 
 
 def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:
@@ -232,10 +227,12 @@ def preview(
     return Preview(describe(expression), firings)
 
 
-def detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
+def detail(
+    schedule: Schedule, redactor: Redactor, last_run: ScheduleRun | None = None
+) -> ScheduleDetail:
     """Return a schedule with the secrets in its payload masked."""
     payload = payload_value(schedule.definition.payload, redactor, None)
-    return ScheduleDetail(schedule, payload)
+    return ScheduleDetail(schedule, payload, last_run)
 
 
 def _require_possible_name(name: str) -> None:

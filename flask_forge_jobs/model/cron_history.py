@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from flask_forge_jobs.model.cron import Schedule
 from flask_forge_jobs.model.instants import whole_milliseconds
 
 
@@ -60,6 +61,14 @@ class ScheduleLine:
     enabled: bool
     next_fire_at: datetime | None
     last_error: str | None
+    last_run: ScheduleRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSchedule:
+    """A schedule, with the newest job that it made, if any."""
+
+    schedule: Schedule
     last_run: ScheduleRun | None
 
 

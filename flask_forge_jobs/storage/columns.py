@@ -77,7 +77,7 @@ _FACTS = tuple(each.name for each in fields(JobFacts))
 _QUEUE = tuple(each.name for each in fields(QueueSettings))
 SCHEDULE_DEFINITION = tuple(each.name for each in fields(ScheduleDefinition))
 """The first columns of a schedule as read; the others are its own fields."""
-_SCHEDULE = (*SCHEDULE_DEFINITION, *(each.name for each in fields(Schedule)[1:]))
+SCHEDULE = (*SCHEDULE_DEFINITION, *(each.name for each in fields(Schedule)[1:]))
 
 
 _RUNNING_PROGRESS = "CASE WHEN status = 'in_progress' THEN progress END"
@@ -105,7 +105,7 @@ FRAGMENTS = {
     "fact_columns": _shown(_FACTS),
     "summary_columns": _shown(SUMMARY, progress=_RUNNING_PROGRESS),
     "queue_columns": _list(_QUEUE),
-    "schedule_columns": _list(_SCHEDULE),
+    "schedule_columns": _list(SCHEDULE),
     "waiting": _list(f"'{status}'" for status in WAITING),
     "unfinished": _list(f"'{status}'" for status in UNFINISHED),
     "unsuccessful": _list(f"'{status}'" for status in UNSUCCESSFUL),

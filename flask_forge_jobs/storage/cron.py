@@ -93,10 +93,9 @@ class CronStorage:
         self._recorder = recorder
         self._max_queues = max_queues
 
-    def all(self, after: str = "", limit: int = 2**31) -> list[Schedule]:
-        """Return the first schedules behind a name, by name; by default every one."""
-        values: dict[str, Parameter] = {"name": after, "limit": limit}
-        rows = self._database.read(lambda tx: tx.all("all_schedules", **values))
+    def all(self) -> list[Schedule]:
+        """Return every schedule, by name."""
+        rows = self._database.read(lambda tx: tx.all("all_schedules"), apart=True)
         return [schedule_from_row(row) for row in rows]
 
     def count(self) -> int:
@@ -105,7 +104,9 @@ class CronStorage:
 
     def get(self, name: str) -> Schedule:
         """Return one schedule; raise ScheduleNotFoundError if none has the name."""
-        rows = self._database.read(lambda tx: tx.all("get_schedule", name=name))
+        rows = self._database.read(
+            lambda tx: tx.all("get_schedule", name=name), apart=True
+        )
         if not rows:
             raise ScheduleNotFoundError(name)
         return schedule_from_row(rows[0])
@@ -206,7 +207,7 @@ class CronStorage:
 
     def ahead(self) -> FiringsAhead:
         """Return how long a firing has been due, and when the next one is."""
-        (ahead,) = self._database.read(lambda tx: tx.all("firings_ahead"))
+        (ahead,) = self._database.read(lambda tx: tx.all("firings_ahead"), apart=True)
         return FiringsAhead(*(None if us is None else us / SECOND_US for us in ahead))
 
     def delete(self, name: str) -> None:

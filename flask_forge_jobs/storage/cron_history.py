@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask_forge_jobs.model.cron_history import Fired, ScheduleLine, ScheduleRun
+from flask_forge_jobs.model.cron_history import (
+    Fired,
+    ListedSchedule,
+    ScheduleLine,
+    ScheduleRun,
+)
 from flask_forge_jobs.model.instants import (
     from_micros,
     optional_from_micros,
 )
-from flask_forge_jobs.storage.database import Executor, encode_names
-from flask_forge_jobs.storage.rows import schedule_run_from_row
+from flask_forge_jobs.storage.columns import SCHEDULE
+from flask_forge_jobs.storage.database import Executor, Row, encode_names
+from flask_forge_jobs.storage.rows import schedule_from_row, schedule_run_from_row
 
 # Follows every place in a listing.
 FROM_THE_NEWEST = (2**62, "")
+_SCHEDULE = len(SCHEDULE)
 
 
 class CronHistory:
@@ -21,6 +28,24 @@ class CronHistory:
 
     def __init__(self, database: Executor) -> None:
         self._database = database
+
+    def first(
+        self, limit: int, room: int, *, with_runs: bool = True
+    ) -> list[ListedSchedule]:
+        """Return the first schedules by name, with the newest job that each made.
+
+        None follows one that takes the last of the room, in characters of payloads.
+        """
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                "first_schedules", limit=limit, room=room, with_runs=with_runs
+            ),
+            apart=True,
+        )
+        return [
+            ListedSchedule(schedule_from_row(row[:_SCHEDULE]), _run(row[_SCHEDULE:]))
+            for row in rows
+        ]
 
     def lines(self, limit: int) -> list[ScheduleLine]:
         """Return the first schedules by name, each with the newest job it made."""
@@ -35,7 +60,7 @@ class CronHistory:
                 enabled=bool(enabled),
                 next_fire_at=optional_from_micros(next_fire_at),
                 last_error=last_error,
-                last_run=None if run[0] is None else schedule_run_from_row(tuple(run)),
+                last_run=_run(tuple(run)),
             )
             for name, kind, queue_name, cron_expr, timezone, enabled, next_fire_at,
                 last_error, *run in rows
@@ -73,3 +98,7 @@ class CronHistory:
             "runs_of_schedule", name=name, at=at, id=job_id, limit=limit
         )
         return [schedule_run_from_row(row) for row in rows]
+
+
+def _run(row: Row) -> ScheduleRun | None:
+    return None if row[0] is None else schedule_run_from_row(row)

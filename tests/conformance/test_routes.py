@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -59,12 +60,25 @@ def test_its_answer_follows_the_contract(client: FlaskClient, entry: Entry) -> N
     assert_follows(entry, call(client, entry))
 
 
+# What the twin of a list has behind the keys of the reference.
+ADDED = {
+    "cron_list": ["timezone", "catch_up", "catch_up_limit", "declared_by", "last_run"]
+}
+
+
 @pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_its_twin_below_v1_does_the_same(client: FlaskClient, entry: Entry) -> None:
     twin = replace(entry, path=f"/v1{entry.path}")
 
     assert path_of(twin).startswith(f"{PREFIX}/v1/")
-    assert_follows(twin, call(client, twin))
+    answer = call(client, twin)
+    if added := ADDED.get(entry.id, []):
+        items = answer.json
+        assert items
+        assert all(list(each)[-len(added) :] == added for each in items)
+        kept = [dict(list(each.items())[: -len(added)]) for each in items]
+        answer.data = json.dumps(kept, separators=(",", ":"))
+    assert_follows(twin, answer)
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,39 @@ def test_a_triggered_run_has_no_instant(
     (run,) = storage.cron_history.runs("a", 9)
 
     assert (run.fire_at is None) is trigger
+
+
+def test_listed_schedules_have_their_newest_run(storage: Storage, sql: Sql) -> None:
+    for name in ("never", "often"):
+        schedule(storage, name)
+    fire(storage, sql, "often")
+    fire(storage, sql, "often")
+
+    never, often = storage.cron_history.first(9, 99)
+    without = storage.cron_history.first(9, 99, with_runs=False)
+
+    assert (never.schedule, never.last_run) == (storage.cron.get("never"), None)
+    assert often.schedule == storage.cron.get("often")
+    assert often.last_run is not None
+    assert often.last_run.job_id == ids(sql, "often")[-1]
+    assert [each.schedule for each in without] == [never.schedule, often.schedule]
+    assert [each.last_run for each in without] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("limit", "room", "names"),
+    [(9, 99, "abcd"), (2, 99, "ab"), (9, 7, "a"), (9, 8, "ab"), (9, 15, "abc")],
+)
+def test_schedules_are_read_while_there_is_room_for_one_more(
+    storage: Storage, limit: int, room: int, names: str
+) -> None:
+    """Small schedules do not let many large ones be read at once."""
+    assert storage.cron_history.first(limit, room) == []
+    for name in "abcd":
+        storage.cron.create(
+            ScheduleDefinition(name, "report", "* * * * *", payload='{"a":1}')
+        )
+
+    listed = storage.cron_history.first(limit, room)
+
+    assert "".join(each.schedule.definition.name for each in listed) == names

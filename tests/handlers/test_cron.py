@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
 from flask_forge_jobs.handlers import cron
 from flask_forge_jobs.handlers.redaction import Redactor
-from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -90,27 +89,6 @@ def test_a_list_of_schedules_has_an_end(
     found = cron.list_schedules(storage, redactor=REDACTOR)
 
     assert (len(list(found.schedules)), found.total) == (shown, 21)
-
-
-@pytest.mark.parametrize(("limit", "pages"), [(cron.MAX_LISTED_BYTES, 6), (4, 1)])
-def test_schedules_are_read_a_page_at_a_time_until_there_is_no_room(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch, limit: int, pages: int
-) -> None:
-    """Small schedules do not let many large ones be read at once."""
-    for number in range(5 * cron.PAGE_SIZE):
-        create(storage, f"n{number:02}")
-    read = storage.cron.all
-    sizes: list[int] = []
-
-    def noted(after: str, limit: int) -> Sequence[Schedule]:
-        sizes.append(limit)
-        return read(after, limit)
-
-    monkeypatch.setattr(storage.cron, "all", noted)
-    monkeypatch.setattr(cron, "MAX_LISTED_BYTES", limit)
-    cron.list_schedules(storage, redactor=REDACTOR)
-
-    assert sizes == [cron.PAGE_SIZE] * pages
 
 
 def test_dedupe_keeps_a_custom_key(storage: Storage, sql: Sql) -> None:

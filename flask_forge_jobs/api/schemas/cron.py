@@ -146,6 +146,12 @@ class ScheduleRunSchema(V1Schema):
     progress = Progress(allow_none=True)
 
 
+class ListedScheduleSchema(CronScheduleInZoneSchema):
+    """One schedule with the newest job that it made."""
+
+    last_run = Nested(ScheduleRunSchema, allow_none=True)
+
+
 class RunPageSchema(V1Schema):
     """One page of the runs of a schedule."""
 

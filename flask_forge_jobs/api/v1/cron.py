@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flask import Response, request
+from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
@@ -12,9 +13,11 @@ from flask_forge_jobs.api.response import (
     dumper,
     empty_response,
     encode,
+    encoded_array_response,
     encoded_response,
     encoder,
     next_link,
+    truncated,
 )
 from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
@@ -23,7 +26,16 @@ from flask_forge_jobs.handlers import cron, cron_history
 
 _SCHEDULE = schemas.CronScheduleInZoneSchema()
 _DUMP_WINDOW = dumper(schemas.FiringsWindowSchema())
+_WRITE_SCHEDULE = encoder(schemas.ListedScheduleSchema())
 _WRITE_FIRINGS = encoder(schemas.ScheduleFiringsSchema())
+
+
+def list_schedules(api: Api) -> Response:
+    """Return the cron schedules with their last runs, up to 1,000 or 4 MiB."""
+    listing = cron.list_schedules(api.storage, redactor=api.redactor, with_runs=True)
+    schedules = api.composer.compose(listing.schedules, _WRITE_SCHEDULE)
+    response = encoded_array_response(schedules, listing.total)
+    return truncated(response, len(schedules), listing.total)
 
 
 def create(api: Api) -> Response:
@@ -91,6 +103,12 @@ def list_runs(api: Api, name: str) -> Response:
 
 
 ROUTES = (
+    Route(
+        method="GET", path="/v1/cron", endpoint="v1_cron_list", view=list_schedules,
+        permission=Permission.READ,
+        answer=List(Nested(schemas.ListedScheduleSchema)),
+        gives=("X-Result-Truncated",),
+    ),
     Route(
         method="POST", path="/v1/cron", endpoint="v1_cron_create", view=create,
         permission=Permission.CRON_EDIT, body=schemas.CreateScheduleRequestSchema(),

@@ -9,10 +9,12 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
 from tests.support.costs import lines_run, no_hang
+from tests.support.jobs import run
 from tests.support.sql import Sql
 
 BODY = {"name": "nightly", "kind": "send_digest", "cron_expr": "0 6 * * *"}
@@ -394,3 +396,23 @@ def test_a_limited_caller_gets_no_history(storage: Storage) -> None:
 
     assert mail.get(f"{PREFIX}/v1/cron/firings").status_code == 403
     assert mail.get(f"{PREFIX}/v1/cron/hourly/runs").status_code == 403
+
+
+def test_a_listed_schedule_has_its_last_run(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.cron.create(ScheduleDefinition("nightly", "send", "0 3 * * *"))
+    storage.cron.create(ScheduleDefinition("weekly", "send", "0 3 * * 1"))
+    client.post(f"{PREFIX}/cron/nightly/trigger")
+    job_id = run(storage, Dead("no mailbox")).id
+
+    answer = client.get(f"{PREFIX}/v1/cron")
+
+    assert answer.json is not None
+    nightly, weekly = answer.json
+    assert weekly["last_run"] is None
+    last_run = nightly["last_run"]
+    assert last_run["job_id"] == job_id
+    assert (last_run["status"], last_run["error"]) == ("dead", "no mailbox")
+    assert last_run["run_ms"] >= 0
+    assert answer.headers["X-Total-Count"] == "2"

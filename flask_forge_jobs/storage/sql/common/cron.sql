@@ -3,9 +3,7 @@
 -- name: all_schedules
 SELECT /* use schedule_columns */
 FROM forge_cron
-WHERE name > :name
 ORDER BY name
-LIMIT :limit
 
 -- name: count_schedules
 SELECT COUNT(*)

@@ -5,6 +5,43 @@
     job.started_at, job.completed_at, job.attempts, job.last_error,
     CASE WHEN job.status = 'in_progress' THEN job.progress END
 
+-- name: first_schedules
+-- One after the other while there is room for another payload, each of which may have
+-- 1 MiB; and their newest jobs, by two look-ups for each.
+WITH RECURSIVE line (name, room, number) AS (
+    SELECT MIN(name), CAST(:room AS BIGINT), 1
+    FROM forge_cron
+    UNION ALL
+    SELECT
+        (SELECT MIN(name) FROM forge_cron WHERE name > line.name),
+        line.room - LENGTH(own.payload), line.number + 1
+    FROM line
+    INNER JOIN forge_cron AS own ON own.name = line.name
+    WHERE line.room > LENGTH(own.payload) AND line.number < :limit
+),
+listed AS MATERIALIZED (
+    SELECT
+        name, number,
+        CASE WHEN :with_runs THEN (
+            SELECT id
+            FROM forge_job
+            WHERE schedule_name = line.name
+            ORDER BY enqueued_at DESC, id DESC
+            LIMIT 1
+        ) END AS last_id
+    FROM line
+)
+SELECT
+    schedule.*,
+    /* use run_columns */
+FROM listed
+INNER JOIN (
+    SELECT /* use schedule_columns */
+    FROM forge_cron
+) AS schedule ON schedule.name = listed.name
+LEFT JOIN forge_job AS job ON job.id = listed.last_id
+ORDER BY listed.number
+
 -- name: schedule_lines
 -- Two look-ups by index for each schedule. Payloads are left out: each may have 1 MiB.
 WITH line AS MATERIALIZED (
