@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.model.histograms import CHARTED, Histogram
-from flask_forge_jobs.model.instants import from_micros, to_micros
+from flask_forge_jobs.model.instants import DAY_US, from_micros, to_micros
 from flask_forge_jobs.model.metrics import NOTHING, Tally, Window, window
 from flask_forge_jobs.storage.base import Storage
 
@@ -22,7 +22,6 @@ LEAST_SERIES_S = 60
 MAX_NAMES = 100
 # Per answer.
 MAX_BUCKETS_IN_ALL = 20_000
-DEFAULT_KINDS_WINDOW = timedelta(days=1)
 _NO_FIGURES = (0,) * 15
 
 
@@ -201,11 +200,18 @@ def kinds(
     end: datetime | None = None,
     queue_names: Sequence[str] | None = None,
 ) -> list[KindRow]:
-    """Return the totals of each kind, by kind; the default window is the last day."""
-    end_us = to_micros(now if end is None else end)
-    day_before_us = end_us - DEFAULT_KINDS_WINDOW // timedelta(microseconds=1)
-    start_us = day_before_us if start is None else to_micros(start)
-    tallies = storage.metrics.kinds(start_us, end_us, to_micros(now), queue_names)
+    """Return the totals of each kind, by kind.
+
+    Without ``start`` the window is a day. Without both it is the last one, from the
+    beginning of a half hour on.
+    """
+    now_us = to_micros(now)
+    if start is None and end is None:
+        tallies = storage.kind_figures.of_last_day(now_us, queue_names)
+    else:
+        end_us = now_us if end is None else to_micros(end)
+        start_us = end_us - DAY_US if start is None else to_micros(start)
+        tallies = storage.kind_figures.within(start_us, end_us, now_us, queue_names)
     return [_kind_row(kind, tally) for kind, tally in tallies.items()]
 
 
@@ -221,7 +227,9 @@ def _known_names(
             return sorted(queue_names)
         return [queue.name for queue in storage.queues.all()]
     return list(
-        storage.metrics.kinds(cut.start_us, cut.end_us, to_micros(now), queue_names)
+        storage.kind_figures.within(
+            cut.start_us, cut.end_us, to_micros(now), queue_names
+        )
     )
 
 

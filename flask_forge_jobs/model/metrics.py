@@ -19,7 +19,7 @@ from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
 
 MAX_BUCKETS = 2000
 # Widths of the stored buckets in seconds. Prometheus counters are sums of days.
-LEVELS = (10, 60, 300, 1800, 86_400)
+LEVELS = (10, 60, 300, 1800, 10_800, 86_400)
 FINEST, DAY = LEVELS[0], LEVELS[-1]
 # The finest buckets are kept this long, enough for a window of a day; others for
 # KEPT_US.

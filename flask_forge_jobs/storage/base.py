@@ -37,6 +37,7 @@ from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.logs import LogStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
+from flask_forge_jobs.storage.kind_figures import KindFigures
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.pace import Pace
@@ -107,6 +108,7 @@ class StoreParts:
         self.gentle_pace = Pace(database.backend, clock, pauses=GENTLE_PAUSES)
         self.refusals = Refusals(executor, recorder, clock)
         self.metrics = MetricStore(executor, clock)
+        self.kind_figures = KindFigures(executor)
         self.samples = SampleStore(database, clock)
         self.gauges = GaugeStore(executor, clock)
         self.flusher = Flusher(
@@ -133,6 +135,7 @@ class Storage:
         self.flusher = parts.flusher
         self.refusals = parts.refusals
         self.metrics = parts.metrics
+        self.kind_figures = parts.kind_figures
         self.samples = parts.samples
         self.gauges = parts.gauges
 

@@ -156,8 +156,14 @@ class Executor(Protocol):
             StorageError: The transaction has failed and would store nothing.
         """
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run reads against one snapshot; raises the errors of :meth:`write`."""
+    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
+        """Run reads against one snapshot; raises the errors of :meth:`write`.
+
+        Args:
+            work: May be called again after a transient fault.
+            apart: Whether each statement may have a snapshot of its own. Then it takes
+                one round trip on PostgreSQL, and none is left for the end.
+        """
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own and return its rows.

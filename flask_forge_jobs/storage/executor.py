@@ -90,9 +90,9 @@ class StoreExecutor:
         """See :meth:`.Executor.join`."""
         return self._alone(self._wrote, partial(self._database.join, connection, work))
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
+    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
         """See :meth:`.Executor.read`."""
-        return self._alone(self._read, partial(self._database.read, work))
+        return self._alone(self._read, partial(self._database.read, work, apart=apart))
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """See :meth:`.Executor.read_one`."""

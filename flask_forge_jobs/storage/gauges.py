@@ -82,7 +82,8 @@ class GaugeStore:
                 rows=encode_names("name", names),
                 from_at=floor_to(window.start_us, level),
                 to_at=window.end_us,
-            )
+            ),
+            apart=True,
         )
         by_queue: dict[str, dict[int, Gauges]] = {}
         for name, start_us, *figures in rows:

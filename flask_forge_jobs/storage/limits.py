@@ -105,7 +105,9 @@ class RateLimits:
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
         """
-        rows = self._database.read(lambda tx: tx.all("get_rate_limit", scope=scope))
+        rows = self._database.read(
+            lambda tx: tx.all("get_rate_limit", scope=scope), apart=True
+        )
         return _only(scope, rows)
 
     def count(self) -> int:
@@ -115,7 +117,8 @@ class RateLimits:
     def all(self, limit: int = 2**31) -> list[RateLimit]:
         """Return the first buckets, by scope; by default every one."""
         rows = self._database.read(
-            lambda transaction: transaction.all("all_rate_limits", limit=limit)
+            lambda transaction: transaction.all("all_rate_limits", limit=limit),
+            apart=True,
         )
         return [RateLimit(*row) for row in rows]
 

@@ -28,7 +28,6 @@ from flask_forge_jobs.model.metrics import (
     MetricKey,
     Tally,
     Window,
-    cover,
 )
 from flask_forge_jobs.storage.database import (
     Executor,
@@ -166,7 +165,8 @@ class MetricStore:
                 from_at=window.start_us,
                 to_at=window.end_us,
                 **parameters,
-            )
+            ),
+            apart=True,
         )
         for name, bucket_us, *figures in rows:
             tallies, number = timelines[name], window.index_of(bucket_us)
@@ -174,40 +174,6 @@ class MetricStore:
                 tallies[number] = Tally()
             _add(tallies[number], figures)
         return timelines
-
-    def kinds(
-        self,
-        start_us: int,
-        end_us: int,
-        now_us: int,
-        queue_names: Sequence[str] | None = None,
-    ) -> dict[str, Tally]:
-        """Return the counts of each kind, by name; without waits and total times.
-
-        The interval ends before ``end_us``; ``now_us`` decides which levels are still
-        kept. Whole days are read as such, the rest in finer steps.
-        """
-        is_recent = start_us >= now_us - FINEST_KEPT_US
-        parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
-        queues = encode_names("name", queue_names or ())
-
-        def work(transaction: Transaction) -> list[Row]:
-            rows: list[Row] = []
-            for level, first_us, last_us in parts:
-                rows += transaction.all(
-                    "kinds_within",
-                    level=level,
-                    any_queue=queue_names is None,
-                    queues=queues,
-                    from_at=first_us,
-                    to_at=last_us,
-                )
-            return rows
-
-        tallies: dict[str, Tally] = {}
-        for kind, *figures in self._database.read(work):
-            _add(tallies.setdefault(kind, Tally()), figures)
-        return dict(sorted(tallies.items()))
 
     def counters(self) -> Counters:
         """Return the all-time totals."""
@@ -232,7 +198,8 @@ class MetricStore:
         """Return whether any job of a queue has ever started."""
         return bool(
             self._database.read(
-                lambda tx: tx.all("has_started", level=DAY, queue_name=queue_name)
+                lambda tx: tx.all("has_started", level=DAY, queue_name=queue_name),
+                apart=True,
             )
         )
 

@@ -92,14 +92,18 @@ class QueueConfig:
         Raises:
             QueueNotFoundError: No queue has this name.
         """
-        rows = self._database.read(lambda tx: tx.all("get_queue", name=name))
+        rows = self._database.read(
+            lambda tx: tx.all("get_queue", name=name), apart=True
+        )
         if not rows:
             raise QueueNotFoundError(name)
         return queue_from_row(rows[0])
 
     def all(self) -> list[QueueSettings]:
         """Return the settings of every queue, by name."""
-        rows = self._database.read(lambda transaction: transaction.all("all_queues"))
+        rows = self._database.read(
+            lambda transaction: transaction.all("all_queues"), apart=True
+        )
         return [queue_from_row(row) for row in rows]
 
     def waiting(self, names: Iterable[str]) -> dict[str, int]:
@@ -332,7 +336,9 @@ class QueueConfig:
         return {"author": note.by, "reason": reason}
 
     def _exists(self, name: str) -> bool:
-        return bool(self._database.read(lambda tx: tx.all("get_queue", name=name)))
+        return bool(
+            self._database.read(lambda tx: tx.all("get_queue", name=name), apart=True)
+        )
 
 
 def _parameters(settings: QueueSettings) -> dict[str, Parameter]:

@@ -117,7 +117,8 @@ class Retention:
                 queue_name=queue_name,
                 done_days=_DEFAULTS.retain_done_for_days,
                 dead_days=_DEFAULTS.retain_dead_for_days,
-            )
+            ),
+            apart=True,
         )
         if queue_name is not None and not rows:
             raise QueueNotFoundError(queue_name)
@@ -157,7 +158,9 @@ class Retention:
 
     def _count(self, period: RetentionPeriod) -> int:
         values = _parameters(period)
-        rows = self._database.read(lambda tx: tx.all("count_expired", **values))
+        rows = self._database.read(
+            lambda tx: tx.all("count_expired", **values), apart=True
+        )
         return int(rows[0][0])
 
     def _delete(self, period: RetentionPeriod, sweep: _Sweep) -> int | None:

@@ -73,7 +73,8 @@ class SampleStore:
                 worker_id=worker_id,
                 from_at=window.start_us,
                 to_at=window.end_us,
-            )
+            ),
+            apart=True,
         )
         by_worker: dict[str, dict[int, SampleSums]] = {}
         for name, bucket_us, *figures, reads, writes in rows:
@@ -86,7 +87,7 @@ class SampleStore:
 
     def health(self) -> DatabaseHealth:
         """Return the database's own figures."""
-        rows = self._database.read(lambda tx: tx.all("database_health"))
+        rows = self._database.read(lambda tx: tx.all("database_health"), apart=True)
         active, idle, max_connections, size = rows[0]
         log_bytes = self._database.log_bytes()
         return DatabaseHealth(active, idle, max_connections, size, log_bytes)

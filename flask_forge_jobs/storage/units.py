@@ -198,10 +198,10 @@ class _UnitExecutor(StoreExecutor):
         del changed, pace
         return self.write(work)
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
+    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
         """Run it in the transaction if that has begun."""
         if not self._unit.has_begun:
-            return super().read(work)
+            return super().read(work, apart=apart)
         return self._within(self._read, work)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:

@@ -162,7 +162,8 @@ class WorkerRegistry:
         rows = self._database.read(
             lambda tx: tx.all(
                 name, queue_name=queue_name, within_us=within_us, limit=limit
-            )
+            ),
+            apart=True,
         )
         return [slot_from_row(row) for row in rows]
 
@@ -171,7 +172,8 @@ class WorkerRegistry:
         rows = self._database.read(
             lambda tx: tx.all(
                 "count_slots", any_queue=queue_name is None, queue_name=queue_name
-            )
+            ),
+            apart=True,
         )
         return int(rows[0][0])
 
@@ -203,7 +205,7 @@ class WorkerRegistry:
         """
         within_us = int(within_s * SECOND_US)
         rows = self._database.read(
-            lambda tx: tx.all("service_ages", within_us=within_us)
+            lambda tx: tx.all("service_ages", within_us=within_us), apart=True
         )
         oldest: dict[str, ServiceAge] = {}
         for text, since_beat_us in rows:
@@ -219,20 +221,22 @@ class WorkerRegistry:
         The ages are seconds by the database's clock.
         """
         rows = self._database.read(
-            lambda tx: tx.all("worker_ages", within_us=FOREVER_US)
+            lambda tx: tx.all("worker_ages", within_us=FOREVER_US), apart=True
         )
         return [(worker_from_row(row[:-1]), row[-1] / SECOND_US) for row in rows]
 
     def all(self) -> list[Worker]:
         """Return the workers that are not lost, silent or not, by id."""
-        rows = self._database.read(lambda transaction: transaction.all("all_workers"))
+        rows = self._database.read(
+            lambda transaction: transaction.all("all_workers"), apart=True
+        )
         return [worker_from_row(row) for row in rows]
 
     def live(self, within_s: float) -> list[Worker]:
         """Return the workers with a heartbeat in the last seconds, by id."""
         within_us = int(within_s * SECOND_US)
         rows = self._database.read(
-            lambda tx: tx.all("live_workers", within_us=within_us)
+            lambda tx: tx.all("live_workers", within_us=within_us), apart=True
         )
         return [worker_from_row(row) for row in rows]
 

@@ -16,7 +16,13 @@ QUEUES, KINDS, SIGNATURES = 50, 200, 400
 SCHEDULES = 100
 HOUR_S = 3600
 # How far back each level has buckets, in seconds: what a window of it may read.
-_BACK_S = dict(zip(LEVELS, (HOUR_S, 6 * HOUR_S, DAY_S, 7 * DAY_S, 30 * DAY_S)))  # noqa: B905
+_BACK_S = dict(
+    zip(
+        LEVELS,
+        (HOUR_S, 6 * HOUR_S, DAY_S, 7 * DAY_S, 30 * DAY_S, 30 * DAY_S),
+        strict=True,
+    )
+)
 _LETTERS = "abcdefghijklmnopqrst"
 # A word for each signature: numbers would not tell two apart.
 _WORD = (

@@ -74,10 +74,10 @@ class _SlowSearch:
         self.may_end = threading.Event()
         read = storage.database.read
 
-        def slowly(work: Any) -> Any:
+        def slowly(work: Any, **options: Any) -> Any:
             self.has_begun.set()
             assert self.may_end.wait(LIMIT_S)
-            return read(work)
+            return read(work, **options)
 
         monkeypatch.setattr(storage.database, "read", slowly)
 
@@ -90,11 +90,11 @@ def _let_readers_meet(
     have_met = threading.Event()
     read = storage.database.read
 
-    def together(work: Any) -> Any:
+    def together(work: Any, **options: Any) -> Any:
         if not have_met.is_set():
             meeting.wait(LIMIT_S)
             have_met.set()
-        return read(work)
+        return read(work, **options)
 
     monkeypatch.setattr(storage.database, "read", together)
 

@@ -203,7 +203,7 @@ def test_more_rows_than_one_statement_takes(storage: Storage) -> None:
         assert {everything(storage, level).enqueued for level in LEVELS} == {jobs}
 
 
-# -- kinds and counters ------------------------------------------------------------
+# -- counters ----------------------------------------------------------------------
 
 
 def _all_levels(instant_us: int, queue: str, kind: str) -> dict[MetricKey, Tally]:
@@ -211,24 +211,6 @@ def _all_levels(instant_us: int, queue: str, kind: str) -> dict[MetricKey, Tally
         MetricKey(level, floor_to(instant_us, level), queue, kind): tally(completed=1)
         for level in LEVELS
     }
-
-
-def test_kinds_of_a_window_are_exact_whatever_its_edges(storage: Storage) -> None:
-    offsets = (-DAY_US, 0, 1, 30_000_000, 3 * DAY_US, 7 * DAY_US - 1, 7 * DAY_US)
-    for number, offset_us in enumerate(offsets):
-        rows = _all_levels(NOON_US + offset_us, "mail", "send")
-        storage.metrics.put(f"host-{number}", rows)
-    storage.metrics.put("other", _all_levels(NOON_US, "bulk", "pack"))
-
-    found = storage.metrics.kinds(NOON_US, NOON_US + 7 * DAY_US, NOON_US + 7 * DAY_US)
-    of_queue = storage.metrics.kinds(NOON_US, NOON_US + DAY_US, NOON_US, ["bulk"])
-
-    assert {kind: each.completed for kind, each in found.items()} == {
-        "pack": 1,
-        "send": 5,
-    }
-    assert list(of_queue) == ["pack"]
-    assert storage.metrics.kinds(NOON_US, NOON_US, NOON_US) == {}
 
 
 def test_counters_are_those_of_all_days(storage: Storage) -> None:
@@ -306,7 +288,11 @@ def test_what_processes_counted_that_are_long_gone_is_folded_before_the_day_is_o
         "SELECT level, source, completed FROM forge_metric"
         " WHERE level > 600 ORDER BY level, source"
     )
-    assert wide == [(1800, "", 3), (1800, late, 1), (DAY, "", 3), (DAY, late, 1)]
+    assert wide == [
+        (level, source, jobs)
+        for level in (1800, 10_800, DAY)
+        for source, jobs in (("", 3), (late, 1))
+    ]
     assert folded == 3 * len(LEVELS) + 3  # the narrow buckets are over
 
 
@@ -366,7 +352,8 @@ def test_pruning_keeps_each_level_for_its_time(storage: Storage, sql: Sql) -> No
         "SELECT level, COUNT(*) FROM forge_metric GROUP BY level ORDER BY level"
     )
     names = (-1, 2)  # of the queue and of the pair
-    assert left == [names, (0, 1), (10, 1), (60, 3), (300, 3), (1800, 3), (DAY, 3)]
+    wider = [(level, 3) for level in LEVELS[1:]]
+    assert left == [names, (0, 1), (10, 1), *wider]
 
 
 def test_counters_never_go_down(storage: Storage) -> None:

@@ -229,7 +229,7 @@ def test_a_cover_has_every_finest_bucket_once(one: int, two: int) -> None:
 def test_a_cover_reads_days_where_it_can() -> None:
     parts = cover(NOON_US, NOON_US + 7 * DAY_US)
 
-    assert [level for level, _, _ in parts] == [1800, 86_400, 1800]
+    assert [level for level, _, _ in parts] == [10_800, 86_400, 10_800]
     assert parts[1][2] - parts[1][1] == 6 * DAY_US
 
 

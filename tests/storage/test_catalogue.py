@@ -58,11 +58,11 @@ NUMBERS |= {
     "max_pending",
 }
 NUMBERS |= {"edge_at", "day_at", "now_at", "usual_at", "usual_end", "usual_every"}
-NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s"}
+NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s", "room"}
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 BOOLEANS |= {"is_waiting", "was_cancelled", "by_user", "backoff_enabled"}
-BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead"}
-JSON = {"rows", "queues", "kinds", "statuses"}
+BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
+JSON = {"rows", "queues", "kinds", "statuses", "parts"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 
 # The id is unique in all of these; the partial ones are smaller.

@@ -77,9 +77,9 @@ class LossyDatabase:
         """Run the unit once; the caller commits."""
         return self._inner.join(connection, work)
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
+    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
         """Run reads; nothing is lost."""
-        return self._inner.read(work)
+        return self._inner.read(work, apart=apart)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run the statement; nothing is lost."""

@@ -105,7 +105,8 @@ class JobActivity:
                 status=str(status),
                 age_us=int(within_s * SECOND_US),
                 rows=encode_rows({"of_queue": name} for name in queue_names),
-            )
+            ),
+            apart=True,
         )
         return {name: int(jobs) for name, jobs in rows}
 

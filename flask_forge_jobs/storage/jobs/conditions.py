@@ -41,6 +41,21 @@ class Conditions:
         )
 
     @property
+    def are_maintained(self) -> bool:
+        """Whether maintained counts by queue, kind and status have all that matters."""
+        return not self.has_range and (self.is_plain or self.scheduled_only)
+
+    @property
+    def has_own_index(self) -> bool:
+        """Whether an index leads to the jobs from a condition alone."""
+        job_filter = self._job_filter
+        return not (
+            job_filter.dedupe_key is None
+            and job_filter.schedule_name is None
+            and job_filter.signature is None
+        )
+
+    @property
     def _asks_for_rows_only(self) -> bool:
         job_filter = self._job_filter
         return job_filter.min_attempts == 0 and all(

@@ -94,7 +94,8 @@ class ErrorStore:
                 total,
             )
 
-        return self._database.read(work)
+        # A group that is dropped between both statements is left out.
+        return self._database.read(work, apart=True)
 
     def group(
         self,
@@ -209,7 +210,11 @@ def _complete(
     for row in transaction.all("error_parts", rows=names, since=since, **scope):
         part = _Part._make(row)
         parts[part.signature].append(part)
-    return [_group(each, parts[each.signature], since, window) for each in groups]
+    return [
+        _group(each, parts[each.signature], since, window)
+        for each in groups
+        if any(part.last_at for part in parts[each.signature])
+    ]
 
 
 def _by_kind(parts: Sequence[_Part]) -> Sequence[KindFailures]:

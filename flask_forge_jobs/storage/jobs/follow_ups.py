@@ -54,7 +54,8 @@ class FollowUpStore:
         columns = ("of_kind", "ending", *FollowUp._fields)
 
         stored = self._database.read(
-            lambda tx: tx.all("declared_follow_ups", application=application)
+            lambda tx: tx.all("declared_follow_ups", application=application),
+            apart=True,
         )
         if [tuple(row) for row in stored] == rows:
             return

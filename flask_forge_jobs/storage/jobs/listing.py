@@ -19,7 +19,13 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 
-from flask_forge_jobs.model.jobs import FINAL, UNFINISHED, JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import (
+    FINAL,
+    UNFINISHED,
+    JobFilter,
+    JobStatus,
+    JobSummary,
+)
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.storage.database import (
     Parameter,
@@ -149,6 +155,10 @@ class Listing:
             return self._by_completion(order, limit, after)
         places = self._places(order, limit, after, offset)
         return [Position(key, job_id) for key, job_id in places]
+
+    def summaries(self, places: Sequence[Position]) -> list[JobSummary]:
+        """Return what is shown of the jobs of a page, unless they are gone."""
+        return self._streams_of.summaries([place.id for place in places])
 
     def _by_completion(
         self, order: JobOrder, limit: int, after: Position | None
@@ -327,7 +337,7 @@ class Listing:
         job_filter, conditions = self._job_filter, self._conditions
         if conditions.is_plain and not conditions.has_range:
             return self._counted("count_plain", conditions.of_counts())
-        if not self._counts:
+        if not conditions.has_own_index and not self._counts:
             return 0
         if conditions.is_plain:
             return self._total_in_range()

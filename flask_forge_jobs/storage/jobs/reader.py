@@ -18,6 +18,7 @@ from flask_forge_jobs.model.ordering import (
     FoundJobs,
     JobOrder,
     Position,
+    SortColumn,
     StatusCounts,
 )
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
@@ -25,11 +26,11 @@ from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
 from flask_forge_jobs.storage.jobs.attempts import attempts_of
+from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.rows import (
     job_from_row,
-    load_summaries,
     queue_from_row,
     slot_from_row,
     within_micros,
@@ -78,7 +79,7 @@ class JobReader:
         Raises:
             JobNotFoundError: No job has this id.
         """
-        rows = self._database.read(lambda tx: tx.all("get_job", id=job_id))
+        rows = self._database.read(lambda tx: tx.all("get_job", id=job_id), apart=True)
         if not rows:
             raise JobNotFoundError(job_id)
         return job_from_row(rows[0])
@@ -90,7 +91,7 @@ class JobReader:
             JobNotFoundError: No job has this id.
         """
         rows = self._database.read(
-            lambda tx: tx.all("get_job_with_attempts", id=job_id)
+            lambda tx: tx.all("get_job_with_attempts", id=job_id), apart=True
         )
         if not rows:
             raise JobNotFoundError(job_id)
@@ -102,7 +103,9 @@ class JobReader:
     ) -> list[str]:
         """Return the ids whose job is in one of the queues (None: any), in no order."""
         ids = encode_names("job_id", job_ids)
-        rows = self._database.read(lambda tx: tx.all("queues_of_jobs", rows=ids))
+        rows = self._database.read(
+            lambda tx: tx.all("queues_of_jobs", rows=ids), apart=True
+        )
         return [
             job_id
             for job_id, queue_name in rows
@@ -152,7 +155,7 @@ class JobReader:
         ``statuses`` are of jobs of one queue.
         """
         if queue_name is None:
-            rows = self._database.read(lambda tx: tx.all("stored_kinds"))
+            rows = self._database.read(lambda tx: tx.all("stored_kinds"), apart=True)
             return sorted(kind for (kind,) in rows)
         counts = self._counts_of(queue_name)
         return sorted({kind for _, kind, status, _, _ in counts if status in statuses})
@@ -164,11 +167,11 @@ class JobReader:
         """
         if queue_names is not None:
             return {kind for _, kind, _, _, _ in self._counts_of(*queue_names)}
-        rows = self._database.read(lambda tx: tx.all("named_kinds"))
+        rows = self._database.read(lambda tx: tx.all("named_kinds"), apart=True)
         return {kind for (kind,) in rows}
 
     def _counts_of(self, *queue_names: str) -> Sequence[Row]:
-        return self._database.read(lambda tx: counts_of(tx, queue_names))
+        return self._database.read(lambda tx: counts_of(tx, queue_names), apart=True)
 
     def total(self, job_filter: JobFilter) -> int:
         """Return the exact number of matching jobs.
@@ -186,8 +189,10 @@ class JobReader:
         Raises:
             StorageUnavailableError: A search took longer than the statement limit.
         """
+        conditions = Conditions(job_filter)
         return self._database.read(
-            lambda transaction: StatusListing(transaction, job_filter).counts()
+            lambda transaction: StatusListing(transaction, job_filter).counts(),
+            apart=conditions.are_maintained or conditions.has_own_index,
         )
 
     def page(
@@ -208,7 +213,7 @@ class JobReader:
         def work(transaction: Transaction) -> JobsPage:
             listing = Listing(transaction, job_filter)
             places = listing.page(order, limit, offset=offset)
-            rows = load_summaries(transaction, [place.id for place in places])
+            rows = listing.summaries(places)
             return JobsPage(rows, listing.total(), limit=limit, offset=offset)
 
         return self._database.read(work)
@@ -244,12 +249,16 @@ class JobReader:
             places = listing.page(order, limit + 1, after)
             shown = places[:limit]
             return FoundJobs(
-                rows=load_summaries(transaction, [place.id for place in shown]),
+                rows=listing.summaries(shown),
                 end=shown[-1] if len(places) > limit else None,
                 total=listing.total() if with_total else None,
             )
 
-        return self._database.read(work)
+        # One statement reads such a page. Others read several parts of an index, and
+        # between them a job may move from one to another.
+        is_by_age = order.column is SortColumn.ENQUEUED_AT
+        is_one_read = job_filter.signature is not None and is_by_age
+        return self._database.read(work, apart=is_one_read)
 
 
 def _snapshot(

@@ -24,11 +24,9 @@ class StatusListing(Listing):
     def counts(self) -> StatusCounts:
         """Return the exact number of matching jobs in each state."""
         conditions = self._conditions
-        if not conditions.has_range and (
-            conditions.is_plain or conditions.scheduled_only
-        ):
+        if conditions.are_maintained:
             return self._maintained()
-        if not self._counts:
+        if not conditions.has_own_index and not self._counts:
             return StatusCounts()
         if conditions.is_plain:
             return self._within_range()
@@ -40,14 +38,11 @@ class StatusListing(Listing):
         conditions = self._conditions
         rows = self._transaction.all("counts_plain", **conditions.of_counts())
         counts: dict[str, int] = {}
-        scheduled: dict[str, int] = {}
-        for name, status, deferred, jobs in rows:
+        later = 0
+        for _, status, deferred, jobs, overdue in rows:
             counts[status] = counts.get(status, 0) + int(jobs)
-            if deferred and status == JobStatus.PENDING and jobs:
-                scheduled[name] = scheduled.get(name, 0) + int(jobs)
-        later = sum(scheduled.values())
-        if later:
-            later -= self._of_queues("count_overdue", scheduled)
+            if deferred and status == JobStatus.PENDING:
+                later += int(jobs) - overdue
         if conditions.scheduled_only:
             return StatusCounts(pending=later, scheduled=later)
         return _counts(counts, later)

@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
+from flask_forge_jobs.model.jobs import JobSummary
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.jobs.conditions import Conditions
-from flask_forge_jobs.storage.rows import place_from_row
+from flask_forge_jobs.storage.rows import (
+    load_summaries,
+    place_from_row,
+    summary_from_row,
+)
 
 # This many jobs may be left to skip one by one.
 NEAR = 500
@@ -90,6 +95,14 @@ class JobStreams:
     def __init__(self, transaction: Transaction, conditions: Conditions) -> None:
         self._transaction = transaction
         self._conditions = conditions
+        # Of the jobs that were read with their summaries.
+        self._summaries: dict[str, JobSummary] = {}
+
+    def summaries(self, ids: Sequence[str]) -> list[JobSummary]:
+        """Return the summaries of jobs of the streams, unless they are gone."""
+        if self._summaries.keys() >= set(ids):
+            return [self._summaries[job_id] for job_id in ids]
+        return load_summaries(self._transaction, ids)
 
     def by_age(self, stretch: Stretch) -> list[Iterator[Place]]:
         """Return streams by age that hold the jobs of a stretch.
@@ -180,7 +193,10 @@ class JobStreams:
                 limit=size,
                 offset=0,
             )
-            return [place_from_row(*row) for row in rows]
+            for _, job_id, *summary in rows:
+                if summary:
+                    self._summaries[job_id] = summary_from_row(tuple(summary))
+            return [place_from_row(row[0], row[1]) for row in rows]
 
         return [
             _chained(read(key, start, size), size, partial(read, key)) for key in keys

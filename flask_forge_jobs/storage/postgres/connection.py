@@ -59,7 +59,8 @@ class Session(Connection):
 class OpeningSql:
     """The SQL that opens a transaction, for sessions without and with our settings.
 
-    One that ``ends_itself`` ends with the message that holds its statements.
+    One that ``ends_itself`` ends with the message that holds its statements, and so
+    does an empty one.
     """
 
     unconfigured: str
@@ -112,6 +113,8 @@ class SessionSettings:
         self.write = _opening(begin, local, begin)
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         self.read = replace(_opening(begin, local, begin), stores=False)
+        #: For statements that are transactions of their own if that needs no settings.
+        self.read_apart = replace(_opening(begin, local, ""), stores=False)
 
     def configure(self, connection: Session) -> None:
         """Configure a new session if it is ours alone.

@@ -217,9 +217,12 @@ class PostgresDatabase:
         """Run a unit of work whose statements travel in one message."""
         return self._run(self._begin_checked, work)
 
-    def read(self, work: Callable[[PostgresTransaction], T]) -> T:
-        """Run reads against one snapshot."""
-        return self._run(self._session_settings.read, work)
+    def read(
+        self, work: Callable[[PostgresTransaction], T], *, apart: bool = False
+    ) -> T:
+        """Run reads against one snapshot, or each against its own."""
+        settings = self._session_settings
+        return self._run(settings.read_apart if apart else settings.read, work)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""

@@ -310,9 +310,11 @@ class TransactionBlock:
         except BaseException as error:  # noqa: BLE001  # raised again
             self._surface(error)
         try:
+            begin = opening.of(connection)
+            self._ends_itself = opening.ends_itself or not begin
             self._opened = PostgresTransaction(
                 connection,
-                opening.of(connection),
+                begin,
                 process.known_version,
                 self._attempt,
                 is_quiet=process.quiet.is_on,
@@ -324,7 +326,7 @@ class TransactionBlock:
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         try:
-            if error is None and not self._opening.ends_itself:
+            if error is None and not self._ends_itself:
                 self._opened.end()
         except BaseException as raised:  # noqa: BLE001  # raised again
             error = raised

@@ -276,9 +276,9 @@ class SqliteDatabase(PerProcess):
                 return
         self.open()
 
-    def read(self, work: Callable[[SqliteTransaction], T]) -> T:
-        """Run reads against one snapshot."""
-        return self._read(work)
+    def read(self, work: Work[T], *, apart: bool = False) -> T:
+        """Run reads against one snapshot, or each against its own."""
+        return self._read(work, is_single=apart)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""

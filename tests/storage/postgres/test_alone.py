@@ -90,6 +90,8 @@ def test_a_statement_that_was_given_up_is_not_carried_out_later(
             )  # fmt: skip
         with pytest.raises(StorageUnavailableError, match="longer than 1 s"):
             database.read_one("statuses", rows="[]")
+        with pytest.raises(StorageUnavailableError, match="longer than 1 s"):
+            database.read(lambda tx: tx.all("statuses", rows="[]"), apart=True)
         left_waiting = sql.lock_waiters
         cursor.execute("ROLLBACK")
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg2
 import pytest
@@ -19,8 +20,9 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.outcomes import Done, Failed
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
@@ -419,6 +421,53 @@ def test_a_change_over_http_and_its_entry_are_one_commit(
     is_begun = messages > 1
     assert [text.startswith("BEGIN") for text in sent].count(True) == is_begun
     assert [text.endswith("COMMIT") for text in sent].count(True) == is_begun
+
+
+DAY = "from=2026-11-29T12:00:00Z&to=2026-11-30T12:00:00Z&bucket_secs=600"
+SIGNATURE = "ValueError:%20no%20account"
+
+
+MESSAGES = {
+    "/jobs/{id}": 1,
+    "/jobs/{id}/logs": 1,
+    "/jobs/{id}/explain": 2,
+    "/queues/default/explain": 2,
+    "/errors": 2,
+    "/errors?range=7d": 2,
+    f"/jobs?signature={SIGNATURE}": 2,
+    f"/jobs?signature={SIGNATURE}&queue=default": 2,
+    "/jobs/counts": 1,
+    "/jobs/counts?queue=default&kind=k": 1,
+    f"/jobs/counts?signature={SIGNATURE}": 1,
+    "/cron/firings": 1,
+    "/cron/nightly": 1,
+    "/cron/nightly/runs": 2,
+    "/kinds": 1,
+    f"/kinds?{DAY.rpartition('&')[0]}": 1,
+    f"/gauges?{DAY}": 2,
+    f"/gauges?name=default&{DAY}": 1,
+    f"/series?by=kind&name=k&{DAY}": 1,
+    f"/series?by=queue&{DAY}": 2,
+    "/me": 0,
+}
+
+
+def test_a_read_is_at_most_two_round_trips(postgres: Storage, sent: list[str]) -> None:
+    failed = enqueue(postgres, "k", max_attempts=1)
+    run(postgres, Failed("ValueError: no account"))
+    postgres.jobs.enqueue(NewJob("k", delay=timedelta(hours=1)))
+    postgres.cron.create(ScheduleDefinition("nightly", "k", cron_expr="0 3 * * *"))
+    client = mount(postgres)
+
+    def messages(path: str) -> int:
+        url = f"{PREFIX}/v1{path.format(id=failed)}"
+        client.get(url)  # sums that are kept are read first
+        sent.clear()
+        answer = client.get(url)
+        assert answer.status_code == 200, answer.text
+        return len(sent)
+
+    assert {path: messages(path) for path in MESSAGES} == MESSAGES
 
 
 def test_a_bulk_call_does_not_try_keys_again_that_are_held(

@@ -207,8 +207,8 @@ ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
 -- name: listed_signature (both ways)
--- Served by forge_job_signature.
-SELECT enqueued_at, id
+-- Served by forge_job_signature. With the summaries, which saves a round trip.
+SELECT enqueued_at, id, /* use summary_columns */
 FROM forge_job
 WHERE signature = :signature AND signature IS NOT NULL
     AND status IN (/* use unsuccessful */)
@@ -284,11 +284,23 @@ FROM forge_job_count
 WHERE /* use filtered_counts */
 
 -- name: counts_plain
--- The same by queue, state and whether deferred.
-SELECT queue_name, status, deferred, SUM(jobs)
-FROM forge_job_count
-WHERE /* use filtered_counts */
-GROUP BY queue_name, status, deferred
+-- The same by queue, state and whether deferred; and the due jobs that no worker has
+-- promoted yet, served by forge_job_deferred.
+SELECT
+    queue_name, status, deferred, jobs,
+    CASE WHEN deferred AND status = 'pending' AND jobs > 0 THEN (
+        SELECT COUNT(*)
+        FROM forge_job
+        WHERE deferred AND queue_name = counted.queue_name AND status = 'pending'
+            AND scheduled_at <= :now
+            AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    ) ELSE 0 END
+FROM (
+    SELECT queue_name, status, deferred, SUM(jobs) AS jobs
+    FROM forge_job_count
+    WHERE /* use filtered_counts */
+    GROUP BY queue_name, status, deferred
+) AS counted
 
 -- fragment: number_by_status
 -- In one pass; grouping would sort on SQLite.

@@ -87,12 +87,15 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
     AND m.bucket_start >= :from_at AND m.bucket_start < :to_at
 
 -- name: kinds_within
--- Served by forge_metric_time. Run times only: the table of kinds shows no others.
-SELECT kind, enqueued, started, retried, completed, dead, cancelled, '', run_times, ''
-FROM forge_metric
-WHERE level = :level AND queue_name <> '' AND kind <> ''
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND bucket_start >= :from_at AND bucket_start < :to_at
+-- Served by forge_metric_time: one range for each part of a window. Run times only: the
+-- table of kinds shows no others.
+SELECT
+    m.kind, m.started, m.retried, m.completed, m.dead, m.cancelled, m.run_times
+FROM /* rows p: step integer, from_at bigint, to_at bigint = :parts */
+CROSS JOIN forge_metric AS m
+WHERE m.level = p.step AND m.queue_name <> '' AND m.kind <> ''
+    AND (:any_queue OR m.queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND m.bucket_start >= p.from_at AND m.bucket_start < p.to_at
 
 -- name: counter_totals
 -- Days plus level 0: each event ever counted, once. The order is for figures of an older

@@ -1,0 +1,138 @@
+"""KindFigures: the figures of each kind within a window, for the table of kinds.
+
+Hundreds of kinds have thousands of rows a day. So the part of the last day that is over
+is added up once every half hour and kept, and otherwise only the row of today is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from flask_forge_jobs.model.histograms import Histogram
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US
+from flask_forge_jobs.model.metrics import (
+    DAY,
+    FINEST,
+    FINEST_KEPT_US,
+    LEVELS,
+    Tally,
+    cover,
+    floor_to,
+)
+from flask_forge_jobs.storage.database import Executor, encode_names, encode_rows
+
+# Where the last day begins, so that it has few rows and the sum is needed for a while.
+_STEP_S = 1800
+# Processes write the figures of a bucket until so long after its end.
+_WRITTEN_AFTER_US = 1200 * SECOND_US
+# Callers limited to different queues have sums of their own.
+MAX_SUMS = 20
+
+Part = tuple[int, int, int]
+Tallies = dict[str, Tally]
+
+
+class KindFigures:
+    """Reads the figures of kinds; their waits and total times are left out."""
+
+    def __init__(self, database: Executor) -> None:
+        self._database = database
+        self._sums: dict[tuple[Sequence[Part], frozenset[str] | None], Tallies] = {}
+
+    def within(
+        self,
+        start_us: int,
+        end_us: int,
+        now_us: int,
+        queue_names: Sequence[str] | None = None,
+    ) -> Tallies:
+        """Return the figures of each kind, by name, in some or all queues.
+
+        The interval ends before ``end_us``; ``now_us`` decides which levels are still
+        kept. Whole days are read as such, the rest in finer steps.
+        """
+        if end_us > floor_to(now_us, FINEST):
+            # All figures so far, so that of today the row of the day is read.
+            end_us = max(end_us, _end_of_day(now_us))
+        is_recent = start_us >= now_us - FINEST_KEPT_US
+        parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
+        return _sorted(self._read(parts, queue_names))
+
+    def of_last_day(
+        self, now_us: int, queue_names: Sequence[str] | None = None
+    ) -> Tallies:
+        """Return the same for the last day, from the beginning of a half hour on.
+
+        Figures of yesterday that were written more than twenty minutes late may appear
+        half an hour later.
+        """
+        start_us = floor_to(now_us - DAY_US, _STEP_S)
+        over_us = floor_to(now_us - _WRITTEN_AFTER_US, DAY)
+        today = self._read([(DAY, over_us, _end_of_day(now_us))], queue_names)
+        steps = tuple(level for level in LEVELS if level >= _STEP_S)
+        for kind, tally in self._sum(cover(start_us, over_us, steps), queue_names):
+            today.setdefault(kind, Tally()).merge(tally)
+        return _sorted(today)
+
+    def _sum(
+        self, parts: Sequence[Part], queue_names: Sequence[str] | None
+    ) -> Sequence[tuple[str, Tally]]:
+        """Return the figures of parts that are over; read them once."""
+        parts = tuple(parts)
+        key = parts, None if queue_names is None else frozenset(queue_names)
+        known = self._sums.get(key)
+        if known is None:
+            known = {
+                kind: replace(tally, run=_packed(tally.run))
+                for kind, tally in self._read(parts, queue_names).items()
+            }
+            others = [each for each in self._sums.items() if each[0][0] == parts]
+            self._sums = dict([*others[1 - MAX_SUMS :], (key, known)])
+        return list(known.items())
+
+    def _read(
+        self, parts: Sequence[Part], queue_names: Sequence[str] | None
+    ) -> Tallies:
+        if not parts:
+            return {}
+        steps = [
+            {"step": level, "from_at": first, "to_at": last}
+            for level, first, last in parts
+        ]
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                "kinds_within",
+                parts=encode_rows(steps),
+                any_queue=queue_names is None,
+                queues=encode_names("name", queue_names or ()),
+            ),
+            apart=True,
+        )
+        tallies: Tallies = {}
+        for kind, started, retried, completed, dead, cancelled, run_times in rows:
+            tally = tallies.get(kind)
+            if tally is None:
+                tally = tallies[kind] = Tally()
+            tally.started += started
+            tally.retried += retried
+            tally.completed += completed
+            tally.dead += dead
+            tally.cancelled += cancelled
+            tally.run.merge_text(run_times)
+        return tallies
+
+
+def _end_of_day(instant_us: int) -> int:
+    return floor_to(instant_us, DAY) + DAY_US
+
+
+def _packed(histogram: Histogram) -> Histogram:
+    """Return the histogram as one text, which is small."""
+    packed = Histogram()
+    packed.merge_text(histogram.encode())
+    return packed
+
+
+def _sorted(tallies: Mapping[str, Tally]) -> Tallies:
+    return dict(sorted(tallies.items()))
