@@ -211,7 +211,7 @@ def _add_hooks(
     def end(response: Response) -> Response:
         state = routed()
         response = auditor(state, response)
-        if state.route.is_form:
+        if state.route.is_form and state.route.mutates:
             response = answered(api, state, response)
         if state.is_varied:
             response.vary.add("Accept")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, update_wrapper
 
 from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.forms import first
+from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.jobs.filter_text import job_id_in, parameters_of
 from flask_forge_jobs.dashboard.jobs.listings import (
     DEAD_JOBS,
@@ -20,7 +22,7 @@ from flask_forge_jobs.dashboard.jobs.listings import (
     Listing,
 )
 from flask_forge_jobs.dashboard.jobs.query import query_of
-from flask_forge_jobs.dashboard.jobs.reading import JobList
+from flask_forge_jobs.dashboard.jobs.reading import JobList, may_now
 from flask_forge_jobs.dashboard.jobs.saved_views import COOKIE, views_in
 from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
 from flask_forge_jobs.dashboard.page import page, render
@@ -61,12 +63,23 @@ def _show(api: Api, listing: Listing) -> Response:
     )
 
 
+def _ask(listing: Listing, api: Api) -> Response:
+    """Show a list with a question about its ticked rows, or with a job's actions."""
+    form = present_state().form or {}
+    # A button of one job has its action and its mark in one value.
+    verb, _, mark = first(form, "_one").partition(" ")
+    asked = Asked(
+        ticked=[mark] if mark else form.get("_id", ()),
+        verb=verb or first(form, "_ask") or None,
+        menu=first(form, "_menu") or None,
+    )
+    return _rendered(api, listing, asked)
+
+
 def _rendered(api: Api, listing: Listing, asked: Asked) -> Response:
     query = query_of(listing, request.args)
     saved = views_in(request.cookies.get(COOKIE))
-    # The pages change nothing yet.
-    may = api.principal.permissions & {Permission.PAYLOAD_REVEAL}
-    view = ListView(JobList(api, query), may, asked, saved)
+    view = ListView(JobList(api, query), may_now(api), asked, saved)
     kept: dict[str, list[str]] = {}
     for name, value in query.pairs():
         kept.setdefault(name, []).append(value)
@@ -94,13 +107,24 @@ def _to(address: str) -> Response:
 
 
 def _routes(show: Callable[[Api], Response], listing: Listing, key: str) -> Routes:
-    """Return the route of a list."""
+    """Return the route of a list, and that of the forms around its rows."""
     path = f"/{listing.path}"
     shown = page(
         path, show, blocks=BLOCKS, reach=Reach.VIEW, nav=listing.title,
         icon=listing.path, order=11 + LISTINGS.index(listing), key=key,
     )  # fmt: skip
-    return (shown,)
+    asking = Route(
+        method="POST",
+        path=path,
+        endpoint=f"{shown.endpoint}_ask",
+        view=update_wrapper(partial(_ask, listing), _ask),
+        permission=shown.permission,
+        reach=Reach.VIEW,
+        is_form=True,
+        content_type=shown.content_type,
+        policy=shown.policy,
+    )
+    return shown, asking
 
 
 ROUTES = (
