@@ -20,6 +20,8 @@ V1_PREFIX = "/v1"
 JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
 SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
 QUEUE_PATH = f"{V1_PREFIX}/queues/<forge_queue:name>"
+# That of a page, beside the reference's routes.
+JOB_PAGE_PATH = "/jobs/<forge_job_page:job_id>"
 V1_ENDPOINT_PREFIX = "v1_"
 # Followed by the method of the route, and by its path.
 FORM_PREFIX = "/do"
@@ -174,12 +176,12 @@ class Route:
 
 
 def add_converters(urls: Map, routes: Sequence[Route]) -> None:
-    """Register the converters of ``/v1/jobs/``, ``/v1/cron/`` and ``/v1/queues/``.
+    """Register the converters of the names of jobs, schedules and queues in paths.
 
     They match anything but the fixed words below these paths, so that a wrong method on
     ``/v1/jobs/list`` is 405 and not a request for the job ``list``.
     """
-    for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH):
+    for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH, JOB_PAGE_PATH):
         match = _LAST.fullmatch(path)
         if match is None:
             raise ValueError(f"{path} does not end with a placeholder")

@@ -1,8 +1,9 @@
 """The static files of the pages: style sheet, script and icon.
 
 Style sheet and script are one file each for the browser, and small files by subject
-here. They are joined in the order below when they are first read, without comment lines
-and indentation; a file that is not named stands at the end.
+here. They are joined in the order below when they are first read, without comment
+lines, indentation and other white space of the sheet; a file that is not named stands
+at the end.
 
 An address carries a fingerprint of the file, so browsers keep the file for a year. A
 request with another fingerprint, from a page of another version, gets the file too, but
@@ -53,6 +54,10 @@ _ICON_RULE = (
 )
 
 
+# White space that a style sheet does not need; strings stay as they are.
+_SPARE = re.compile(r"""("[^"]*")|\s*([{},])\s*|;\s*(?=})|([:;])\s+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
     """One file."""
@@ -86,7 +91,13 @@ def _joined(folder: Traversable, first: Sequence[str], last: Sequence[str]) -> b
         for line in texts[name].splitlines()
         if line.strip() and not _COMMENT.fullmatch(line)
     ]
-    return "\n".join(map(_with_icon, lines)).encode() + b"\n"
+    text = "\n".join(map(_with_icon, lines)) + "\n"
+    return (packed(text) if folder.name == "styles" else text).encode()
+
+
+def packed(sheet: str) -> str:
+    """Return a style sheet without the white space that it does not need."""
+    return _SPARE.sub(lambda match: "".join(match.groups("")), sheet)
 
 
 def _with_icon(line: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers.explain import explain_facts
@@ -20,6 +20,10 @@ class JobInFull:
     record: JobRecord
     why: Sentence
     cancel_reason: str | None
+
+    def without_payload(self) -> JobInFull:
+        """Return the same without the payload, which may be large."""
+        return replace(self, record=replace(self.record, payload=None))
 
 
 def job_in_full(

@@ -8,7 +8,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.routes import DATA_POLICY
-from flask_forge_jobs.dashboard.assets import KEPT, NOT_KEPT, address_of, assets
+from flask_forge_jobs.dashboard.assets import (
+    KEPT,
+    NOT_KEPT,
+    address_of,
+    assets,
+    packed,
+)
 from tests.api.mounting import PREFIX, mount
 from tests.dashboard.sites import UNASKED
 
@@ -46,6 +52,18 @@ def test_the_style_sheet_is_one_and_small(client: FlaskClient) -> None:
     assert not re.search(
         r"url\((?!\"data:image/svg)|@import|//(?!www\.w3\.org/2000/svg')[a-z]",
         sheet.text,
+    )
+
+
+def test_a_sheet_is_packed_and_keeps_its_strings() -> None:
+    sheet = """
+a > b :hover { margin: 1px 2px; content: "a : b; { c }"; }
+@media (max-width: 10px) { c, d { color: calc(1px - 2px); } }
+"""
+
+    assert packed(sheet).strip() == (
+        'a > b :hover{margin:1px 2px;content:"a : b; { c }"}'
+        "@media (max-width:10px){c,d{color:calc(1px - 2px)}}"
     )
 
 

@@ -87,7 +87,8 @@ def test_sec_S17_a_page_has_the_policy_of_its_route(
 ) -> None:
     answer = open_page(mount(storage), PREFIX + route.path)
 
-    assert answer.status_code == 200
+    # No job has the name of its placeholder.
+    assert answer.status_code == (404 if "<" in route.path else 200)
     assert answer.headers["Content-Security-Policy"] == route.policy
     assert "unsafe" not in route.policy
     assert "default-src 'none'" in route.policy

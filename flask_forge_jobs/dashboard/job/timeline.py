@@ -259,11 +259,14 @@ class _Scale:
         shares = [index / (LABELS - 1) for index in range(LABELS)]
         instants = [from_micros(self._instant(share)) for share in shares]
         form = "%H:%M:%S" if whole < _MINUTES else "%H:%M"
-        if whole >= _DAY or instants[0].date() != instants[-1].date():
-            form = "%-d %b %H:%M"
+        dated = f"%-d %b {form}"
+        # A day that is not over within the axis is named once.
+        following = dated if whole >= _DAY else form
+        is_dated = instants[0].date() != instants[-1].date()
+        forms = [dated if is_dated else form, *[following] * (LABELS - 1)]
         return [
-            Label(instant.strftime(form), _percent(WHOLE * share))
-            for share, instant in zip(shares, instants, strict=True)
+            Label(instant.strftime(each), _percent(WHOLE * share))
+            for each, share, instant in zip(forms, shares, instants, strict=True)
         ]
 
     def cut_in(self, piece: _Piece) -> str | None:

@@ -136,7 +136,7 @@ def _parts(text: str) -> Iterator[Part]:
             part, frame = Part(link=link), None
         elif match is not None and not (part.frames and part.text):
             # Text before the first frame is the rest of a line that is cut.
-            part.is_cut |= bool(part.text)
+            part.is_cut |= any(text.strip() for text in part.text)
             part.text.clear()
             frame = _frame(match)
             part.frames.append(frame)

@@ -1,0 +1,269 @@
+"""What the page of a job shows; each part is read or made when a block asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.job.failures import Failures, failures_of
+from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
+from flask_forge_jobs.dashboard.job.log_view import MAX_LINES, Level, LogView, log_view
+from flask_forge_jobs.dashboard.job.progress_view import ProgressView, progress_view
+from flask_forge_jobs.dashboard.job.timeline import Timeline, timeline
+from flask_forge_jobs.handlers import jobs as job_handlers
+from flask_forge_jobs.handlers.job_in_full import JobInFull, job_in_full
+from flask_forge_jobs.handlers.log_lines import last_lines
+from flask_forge_jobs.model.endings import Ending
+from flask_forge_jobs.model.jobs import (
+    UNSUCCESSFUL,
+    WAITING,
+    JobFilter,
+    JobStatus,
+    JobSummary,
+)
+from flask_forge_jobs.model.ordering import StatusCounts
+from flask_forge_jobs.model.run_logs import StoredLine
+from flask_forge_jobs.model.sentences import Action
+
+MAX_RELATED = 5
+# What may be done to a job, by its state; a running one is never deleted.
+CANCEL, DELETE, RESCHEDULE = QUESTIONS = ("cancel", "delete", "reschedule")
+_VERBS: Mapping[JobStatus, Sequence[str]] = {
+    JobStatus.PENDING: (RESCHEDULE, CANCEL, DELETE),
+    JobStatus.FAILED: (RESCHEDULE, CANCEL, DELETE),
+    JobStatus.IN_PROGRESS: (CANCEL,),
+    JobStatus.DONE: (DELETE,),
+    JobStatus.DEAD: (DELETE,),
+}
+# Pages of the routes that sentences refer to.
+_SHOWN: Mapping[str, str] = {
+    "/v1/rate-limits": "limits",
+    "/v1/queue/workers": "workers",
+}
+_JOB = "/v1/jobs/"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the address asks for: a run, lines of a level, and a question.
+
+    ``is_refresh`` says that it asks for a part of an open page again, which may be a
+    second old, and never for the payload.
+    """
+
+    run: int | None = None
+    level: Level = Level.ALL
+    question: str | None = None
+    is_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Other jobs with the same error, and how many there are."""
+
+    rows: Sequence[JobSummary]
+    counts: StatusCounts
+
+
+class JobView:
+    """One job; raises JobNotFoundError if the caller may not know of it."""
+
+    def __init__(self, api: Api, job_id: str, choice: Choice) -> None:
+        self._api = api
+        self.choice = choice
+        queues = api.scope.queues
+
+        def read() -> JobInFull:
+            return job_in_full(
+                api.storage, job_id, redactor=api.redactor, queues=queues
+            )
+
+        if choice.is_refresh:
+            key = ("job", job_id, queues)
+            self._full = api.snapshots.get(key, lambda: read().without_payload())
+        else:
+            self._full = read()
+        self.record = self._full.record
+        self.row = self.record.row
+        self.id = self.row.id
+
+    # -- what it is ----------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """The state for its badge."""
+        if self.row.ending is Ending.CANCELLED:
+            return "cancelled"
+        is_later = self.row.scheduled_at > self._api.now
+        if self.row.status is JobStatus.PENDING and is_later:
+            return "scheduled"
+        return self.row.status.value
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing of it changes by itself."""
+        return self.row.status.is_final
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it runs although a user has asked it to stop."""
+        is_running = self.row.status is JobStatus.IN_PROGRESS
+        return is_running and self.row.cancel_requested_at is not None
+
+    @cached_property
+    def why(self) -> str:
+        """Its explanation; it is the subject."""
+        text = self._full.why.text
+        subject = f"Job {self.id} "
+        if not text.startswith(subject):
+            return text
+        rest = text.removeprefix(subject)
+        return f"it {rest}" if self.lead else f"It {rest}"
+
+    @property
+    def lead(self) -> str:
+        """What the explanation begins with."""
+        return "Not running:" if self.row.status in WAITING else ""
+
+    # -- what may be done ----------------------------------------------------------
+
+    @property
+    def action(self) -> Action | None:
+        """The one request that helps, unless it only shows something."""
+        action = self._full.why.action
+        if action is None or action.method == "GET" or self._is_own(action):
+            return None
+        return action
+
+    @property
+    def shows(self) -> tuple[str, Sequence[str]] | None:
+        """Label and page, as arguments of a link, of an action that shows something."""
+        action = self._full.why.action
+        if action is None or action.method != "GET":
+            return None
+        if action.path in _SHOWN:
+            return action.label, (_SHOWN[action.path],)
+        return action.label, ("jobs", action.path.removeprefix(_JOB))
+
+    @property
+    def acts(self) -> Sequence[Action]:
+        """Requests that need no question, the first one as the main button."""
+        actions = []
+        is_waiting = self.row.status in WAITING
+        if is_waiting and self.row.scheduled_at > self._api.now:
+            actions.append(Action("POST", f"{_JOB}run-now/{self.id}", "Run now"))
+        if self.row.status in UNSUCCESSFUL:
+            actions.append(Action("POST", f"{_JOB}{self.id}/retry", "Retry"))
+        return actions
+
+    @property
+    def verbs(self) -> Sequence[str]:
+        """What is asked about before it is done."""
+        return () if self.is_stopping else _VERBS[self.row.status]
+
+    @property
+    def question(self) -> str | None:
+        """The question that the address asks, if it fits the job."""
+        question = self.choice.question
+        return question if question in self.verbs else None
+
+    def _is_own(self, action: Action) -> bool:
+        return action.label in {each.label for each in self.acts}
+
+    # -- what happened -------------------------------------------------------------
+
+    @cached_property
+    def timeline(self) -> Timeline | None:
+        """Its attempts, drawn."""
+        return timeline(self.row, self.record.attempts, self._api.now, self._expected)
+
+    @property
+    def _expected(self) -> timedelta | None:
+        """How long the run under way takes in all, as far as anything is known."""
+        started = self.row.started_at
+        if self.row.status is not JobStatus.IN_PROGRESS or started is None:
+            return None
+        progress = self.progress
+        if progress is not None and progress.rest is not None:
+            return self._api.now - started + progress.rest
+        usual_s = self._full.why.evidence.get("usual_run_seconds")
+        return timedelta(seconds=usual_s) if isinstance(usual_s, float) else None
+
+    @cached_property
+    def progress(self) -> ProgressView | None:
+        """Its last report of progress."""
+        text = self.record.progress
+        return None if text is None else progress_view(text)
+
+    @cached_property
+    def failures(self) -> Failures | None:
+        """Its failures, that of the chosen run open."""
+        return failures_of(self.record, self.choice.run)
+
+    @cached_property
+    def log(self) -> LogView:
+        """The last lines of the chosen run, or of the newest with lines."""
+        run = self.choice.run
+
+        def read() -> Sequence[StoredLine]:
+            api = self._api
+            return last_lines(api.storage, self.id, run=run, limit=MAX_LINES).lines
+
+        if self.choice.is_refresh:
+            # Who may not see the job has not come so far.
+            lines = self._api.snapshots.get(("job_log", self.id, run), read)
+        else:
+            lines = read()
+        return log_view(lines, self.choice.level)
+
+    @property
+    def place(self) -> str | None:
+        """Where the run of the log ran: worker and slot."""
+        for attempt in self.record.attempts:
+            if attempt.run == self.log.run:
+                name = attempt.worker_name or attempt.worker_id
+                slot = "" if attempt.slot is None else f", slot {attempt.slot}"
+                return None if name is None else f"{name}{slot}"
+        return None
+
+    # -- what it holds -------------------------------------------------------------
+
+    @cached_property
+    def payload(self) -> JsonView:
+        """Its payload."""
+        return json_view(self.record.payload)
+
+    @cached_property
+    def result(self) -> JsonView | None:
+        """What its task returned; None where nothing is kept."""
+        if self.row.status is not JobStatus.DONE or self.record.result is None:
+            return None
+        return json_view(self.record.result)
+
+    @cached_property
+    def ran_at(self) -> datetime | None:
+        """When it ended, or its last attempt began."""
+        return self.row.completed_at or self.row.started_at
+
+    @cached_property
+    def related(self) -> Related | None:
+        """Others with the same error; None if it has not failed."""
+        signature = self.record.signature
+        if signature is None:
+            return None
+        chosen = self._api.scope.limit(JobFilter(signature=signature))
+        found = job_handlers.find_jobs(
+            self._api.storage,
+            chosen,
+            sort=job_handlers.DEFAULT_SORT,
+            limit=MAX_RELATED + 1,
+            cursor=None,
+            count="none",
+            redactor=self._api.redactor,
+        )
+        others = [row for row in found.rows if row.id != self.id][:MAX_RELATED]
+        counts = job_handlers.count_jobs(self._api.storage, chosen)
+        return Related(others, counts)
