@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from flask_forge_jobs.dashboard.charts.small import Spark, spark
 from flask_forge_jobs.handlers.attention.queues import BEHIND_S
 from flask_forge_jobs.handlers.queue_rates import QueueRates
 from flask_forge_jobs.model.queues import QueueOverview, QueueSettings
@@ -56,6 +57,11 @@ class QueueRow:
     def waiting(self) -> int:
         """Jobs that wait: due, for a retry, or for their time."""
         return self.due + self.retrying + self.scheduled
+
+    @property
+    def spark(self) -> Spark:
+        """The completed jobs of the last hour."""
+        return spark(self.rates.completed)
 
     @property
     def runs(self) -> bool:

@@ -8,6 +8,7 @@ kind that is unknown only the kinds of its own queues are compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 from typing import TypeVar
 
 from flask_forge_jobs.errors import MigrationError
@@ -16,7 +17,7 @@ from flask_forge_jobs.handlers.explain_case import Case, JobCase
 from flask_forge_jobs.handlers.jobs import require_possible_id
 from flask_forge_jobs.handlers.queues import require_possible_name
 from flask_forge_jobs.model.evidence import JobFacts
-from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.storage.base import Storage
 
@@ -69,17 +70,25 @@ def explain_queue(
     require_possible_name(name)
     try:
         queue, counts, due_at = storage.evidence.queue(name)
-        around = storage.evidence.around_queue(name)
+        return explain_queue_facts(storage, queue, counts, due_at, queues)
     except MigrationError as error:
         return _of_schema(error)
-    case = Case(
-        queue,
-        around,
-        storage.database.known_version,
-        queues,
-        counts,
-        due_at,
-    )
+
+
+def explain_queue_facts(
+    storage: Storage,
+    queue: QueueSettings,
+    counts: QueueCounts,
+    due_at: datetime | None,
+    queues: Collection[str] | None = None,
+) -> Sentence:
+    """Return the same of a queue that was read; the storage is read once more.
+
+    ``due_at`` is when its oldest due job became due.
+    """
+    around = storage.evidence.around_queue(queue.name)
+    known = storage.database.known_version
+    case = Case(queue, around, known, queues, counts, due_at)
     return _first(explain_queues.RULES, case)
 
 

@@ -12,12 +12,11 @@ from urllib.parse import quote
 
 from flask import Response, request
 from marshmallow.fields import List, Nested
-from werkzeug.http import generate_etag
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.etags import settings_etag
 from flask_forge_jobs.api.response import (
     empty_response,
-    encode,
     json_response,
 )
 from flask_forge_jobs.api.routes import QUEUE_PATH, Reach, Route
@@ -33,7 +32,6 @@ from flask_forge_jobs.model.queues import (
 
 PATH = "/v1/queues"
 _QUEUE = schemas.QueueDetailsSchema()
-_CHOSEN = ("name", *QueueChanges.__annotations__)
 
 
 def create(api: Api) -> Response:
@@ -91,12 +89,6 @@ def act(api: Api) -> Response:
         known = [queue.name for queue in api.storage.queues.all()]
         arguments["queues"] = [name for name in known if api.scope.allows(name)]
     return json_response({"changed": queues.act(api.storage, **arguments)})
-
-
-def settings_etag(settings: QueueSettings) -> str:
-    """Return the ``ETag`` of a queue's settings, without quotes."""
-    chosen = encode([getattr(settings, name) for name in _CHOSEN])
-    return generate_etag(chosen)
 
 
 def _answer(api: Api, queue: QueueOverview) -> Response:

@@ -50,7 +50,8 @@ _FACTS = """() => ({
   unproven: [...document.querySelectorAll("form[method=post]")].filter(each =>
     !each.elements._token && !/preferences$|sign-(in|out)$/.test(each.action)).length,
   strange: [...document.querySelectorAll("a[href], form[action]")]
-    .filter(each => !/^https?:/.test(each.href || each.action)).length,
+    .map(each => each.getAttribute("href") ?? each.getAttribute("action"))
+    .filter(address => !/^https?:$/.test(new URL(address, location).protocol)).length,
 })"""
 SOUND = {
     "lang": "en", "headings": 1, "mains": 1, "inline": 0, "handlers": 0, "unproven": 0,

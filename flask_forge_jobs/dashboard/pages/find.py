@@ -1,0 +1,171 @@
+"""Search: any page, queue, kind, job, schedule or worker, and acts that help.
+
+The palette shows the block ``results``; without script this is a page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+from flask import request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.page_route import PageRoute
+from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.handlers.queues import overview
+from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE, list_workers
+from flask_forge_jobs.model.sentences import Action
+
+MAX_HITS = 12
+# Of one kind of hits, so that a common word leaves room for the others.
+_MAX_ALIKE = 6
+_MAX_SCHEDULES = 1000
+# Names change seldom, and one that is new is shown a little later.
+_KEPT_S = 5.0
+_JOB_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that was looked for.
+
+    ``kind`` is its kind in a word. It has a path below the mount point, one part after
+    the other, with a query; or an act of the attention report.
+    """
+
+    kind: str
+    name: str
+    path: Sequence[str] = ()
+    query: Mapping[str, str] | None = None
+    act: Action | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Everything with a name that the caller may know."""
+
+    queues: Sequence[str]
+    paused: frozenset[str]
+    kinds: Sequence[str]
+    schedules: Sequence[str]
+    workers: Sequence[tuple[str, str]]
+
+
+class Search:
+    """The hits for a text, the best first."""
+
+    def __init__(self, api: Api, text: str, pages: Sequence[PageRoute]) -> None:
+        self._api = api
+        self._pages = pages
+        self.text = text
+
+    @cached_property
+    def hits(self) -> Sequence[Hit]:
+        """At most twelve hits; without a text, the acts that help and the pages."""
+        part = self.text.casefold()
+        if not part:
+            return [*islice(self._acts(), _MAX_ALIKE), *self._of_pages()][:MAX_HITS]
+        named = [*islice(self._acts(), MAX_HITS), *self._of_pages(), *self._of_names()]
+        matching = [each for each in named if part in each.name.casefold()]
+        matching.sort(key=lambda each: not each.name.casefold().startswith(part))
+        return [*self._job(), *_mixed(matching)][:MAX_HITS]
+
+    def _acts(self) -> Iterator[Hit]:
+        report = self._api.attention.report(self._api.storage, self._api.scope.queues)
+        for sentence in report.sentences:
+            action = sentence.action
+            if action is not None and action.method != "GET":
+                fact = sentence.text.partition(".")[0]
+                yield Hit("do", f"{action.label}: {fact}", act=action)
+
+    def _of_pages(self) -> Iterator[Hit]:
+        for route in self._pages:
+            if route.nav is not None:
+                yield Hit("page", route.nav, (route.path.removeprefix("/"),))
+
+    def _of_names(self) -> Iterator[Hit]:
+        names = self._names
+        for name in names.queues:
+            yield Hit("queue", name, ("queues", name))
+        for name in names.kinds:
+            yield Hit("kind", name, ("jobs",), {"kind": name})
+        for name in names.schedules:
+            yield Hit("schedule", name, ("cron", name))
+        for worker_id, label in names.workers:
+            yield Hit("worker", label, ("workers", worker_id))
+        yield from self._dialogs()
+
+    def _dialogs(self) -> Iterator[Hit]:
+        may, names = self._api.principal.may, self._names
+        if self._api.options.read_only:
+            return
+        if may(Permission.QUEUES_EDIT):
+            for name in names.queues:
+                if name not in names.paused:
+                    query = {"ask": "pause", "queue": name}
+                    yield Hit("do", f"Pause {name}", ("queues",), query)
+        if may(Permission.CRON_EDIT):
+            for name in names.schedules:
+                yield Hit("do", f"Run {name} now", ("cron", name), {"ask": "run"})
+
+    def _job(self) -> Iterator[Hit]:
+        if _JOB_ID.fullmatch(self.text):
+            job_id = self.text.upper()
+            if self._api.storage.job_reader.ids_in([job_id], self._api.scope.names()):
+                yield Hit("job", job_id, ("jobs", job_id))
+
+    @property
+    def _names(self) -> Names:
+        key = ("names", self._api.scope.queues)
+        return self._api.snapshots.get(key, self._read_names, kept_s=_KEPT_S)
+
+    def _read_names(self) -> Names:
+        storage, scope = self._api.storage, self._api.scope
+        listed = [
+            queue.settings
+            for queue in overview(storage)
+            if scope.allows(queue.settings.name)
+        ]
+        # Schedules belong to no queue: limited callers may not read them.
+        is_limited = scope.queues is not None
+        lines = () if is_limited else storage.cron_history.lines(_MAX_SCHEDULES)
+        rows = list_workers(storage, scope.queues, limit=MAX_WORKERS_A_PAGE).rows
+        workers = [row.worker for row in rows]
+        return Names(
+            queues=[queue.name for queue in listed],
+            paused=frozenset(queue.name for queue in listed if queue.paused),
+            kinds=sorted(storage.job_reader.named_kinds(scope.queues)),
+            schedules=[line.name for line in lines],
+            workers=[
+                (each.worker_id, each.worker_name or each.worker_id) for each in workers
+            ],
+        )
+
+
+def _mixed(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Yield the hits in order, but at most six of each kind."""
+    left: dict[str, int] = {}
+    for hit in hits:
+        left[hit.kind] = left.get(hit.kind, _MAX_ALIKE) - 1
+        if left[hit.kind] >= 0:
+            yield hit
+
+
+def find(api: Api) -> Mapping[str, object]:
+    """Show the hits for the text in the address."""
+    parameters = Parameters(request)
+    text = parameters.text("q")
+    pages = [each for each in api.pages if isinstance(each, PageRoute)]
+    own = [each for each in pages if api.may_open(each)]
+    own.sort(key=lambda each: each.order)
+    return {"search": Search(api, text, own), "query": parameters.kept}
+
+
+ROUTES = (page("/find", find, reach=Reach.VIEW, blocks=("results",)),)

@@ -1,0 +1,154 @@
+"""The list of queues: which of them does not run or falls behind, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+from flask import request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.etags import settings_etag
+from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.queue_question import Question
+from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
+from flask_forge_jobs.model.sentences import count
+
+PAGE_SIZES = (25, 50, 100, 200)
+DEFAULT_PAGE_SIZE = 50
+_SORTS: Mapping[str, Callable[[QueueRow], float]] = {
+    "waiting": lambda row: row.waiting,
+    "oldest": lambda row: row.oldest_s or 0,
+    "rate": lambda row: row.rates.per_minute,
+    "dead": lambda row: row.dead,
+}
+_FILTERS: Mapping[str, tuple[str, Callable[[QueueRow], bool]]] = {
+    "stopped": ("Not running", lambda row: not row.runs),
+    "behind": ("Behind", lambda row: row.is_behind),
+}
+_STATES: Mapping[QueueState, str] = {
+    QueueState.LIVE: "run",
+    QueueState.PAUSED: "paused",
+    QueueState.COOLING: "cooling down",
+    QueueState.WITHOUT_WORKER: "without a worker",
+    QueueState.WITHOUT_SLOTS: "without slots",
+}
+
+
+class QueueList:
+    """The queues of the caller, those that match, and the ones on this page."""
+
+    def __init__(self, api: Api, parameters: Parameters) -> None:
+        self._api = api
+        self.part = parameters.text("q")
+        self.only = parameters.one_of("state", _FILTERS)
+        orders = [sign + name for name in ("name", *_SORTS) for sign in ("", "-")]
+        self.sort = parameters.one_of("sort", orders) or "name"
+        self.per = parameters.number("per", PAGE_SIZES, DEFAULT_PAGE_SIZE)
+        self.number = parameters.number("page", range(1, 10_000), 1)
+
+    @cached_property
+    def rows(self) -> Sequence[QueueRow]:
+        """Every queue that the caller may know."""
+        allows = self._api.scope.allows
+        listed = all_queues(self._api)
+        own = [queue for queue in listed if allows(queue.settings.name)]
+        return rows_of(self._api, own)
+
+    @cached_property
+    def named(self) -> Sequence[QueueRow]:
+        """The queues whose name has the part that is looked for."""
+        part = self.part.casefold()
+        return [row for row in self.rows if part in row.name.casefold()]
+
+    @cached_property
+    def matching(self) -> Sequence[QueueRow]:
+        """The queues that match, in order."""
+        rows = list(self.named)
+        if self.only:
+            rows = [row for row in rows if _FILTERS[self.only][1](row)]
+        by = self.sort.removeprefix("-")
+        is_down = self.sort.startswith("-")
+        if by == "name":
+            return sorted(rows, key=lambda row: row.name, reverse=is_down)
+        return sorted(rows, key=_SORTS[by], reverse=is_down)
+
+    @cached_property
+    def first(self) -> int:
+        """The place of the first queue on this page; the last page for too large ones.
+
+        The first place is 0.
+        """
+        last = max(len(self.matching) - 1, 0) // self.per
+        return min(self.number - 1, last) * self.per
+
+    @property
+    def shown(self) -> Sequence[QueueRow]:
+        """The queues on this page."""
+        return self.matching[self.first : self.first + self.per]
+
+    @property
+    def pages(self) -> Mapping[str, int | None]:
+        """The numbers of the pages around this one; None where there is none."""
+        number = self.first // self.per + 1
+        is_last = self.first + self.per >= len(self.matching)
+        return {
+            "first": 1 if number > 1 else None,
+            "previous": number - 1 if number > 1 else None,
+            "next": None if is_last else number + 1,
+        }
+
+    @property
+    def filters(self) -> Sequence[tuple[str, str | None, int]]:
+        """The choices of state: name, parameter, and how many queues match."""
+        choices = [
+            (name, key, sum(map(matches, self.named)))
+            for key, (name, matches) in _FILTERS.items()
+        ]
+        return [("All", None, len(self.named)), *choices]
+
+    @property
+    def most_waiting(self) -> int:
+        """The full width of the depth bars."""
+        return max((row.waiting for row in self.rows), default=0)
+
+    @property
+    def headline(self) -> str:
+        """How many queues there are, and how many of them run."""
+        if not self.rows:
+            return "No queue is registered"
+        states = Counter(row.state for row in self.rows)
+        parts = [
+            f"{states[state]:,} {word}"
+            for state, word in _STATES.items()
+            if states[state]
+        ]
+        if set(states) == {QueueState.LIVE}:
+            parts = ["all run" if len(self.rows) > 1 else "it runs"]
+        return f"{count(len(self.rows), 'queue')}: {', '.join(parts)}"
+
+
+def queues(api: Api) -> Mapping[str, object]:
+    """Show the queues, and the settings of one of them where the address says so."""
+    parameters = Parameters(request)
+    listed = QueueList(api, parameters)
+    edited = parameters.text("edit")
+    return {
+        "queues": listed,
+        "question": Question(api, parameters, lambda: listed.rows),
+        "edited": edited,
+        "etag": settings_etag,
+        "query": parameters.kept,
+    }
+
+
+ROUTES = (
+    page(
+        "/queues", queues, reach=Reach.VIEW, blocks=("headline", "filters", "list"),
+        nav="Queues", icon="queues", order=30, key="q",
+    ),
+)  # fmt: skip

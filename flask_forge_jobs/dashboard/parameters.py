@@ -1,0 +1,53 @@
+"""The parameters of a page: an invalid value counts as none, and leaves the links."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from flask import Request
+
+_LONGEST = 500
+# Parameters of one moment: a dialog, an open form.
+_MOMENTARY = frozenset({"ask", "queue", "edit"})
+
+
+class Parameters:
+    """The query of a request.
+
+    ``kept`` are the valid parameters, for links back to the same page.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._query = request.args
+        self.kept: dict[str, object] = {}
+
+    def text(self, name: str) -> str:
+        """Return a text without outer spaces; empty if it is missing or too long."""
+        text = self._query.get(name, "").strip()
+        if not text or len(text) > _LONGEST or "\x00" in text:
+            return ""
+        return self._keep(name, text)
+
+    def one_of(self, name: str, choices: Iterable[str]) -> str | None:
+        """Return one of the choices; None for anything else."""
+        text = self._query.get(name)
+        if text is None or text not in choices:
+            return None
+        return self._keep(name, text)
+
+    def number(self, name: str, choices: Container[int], default: int) -> int:
+        """Return a whole number among the choices; the default for anything else."""
+        text = self._query.get(name, "")
+        if not (text.isascii() and text.isdigit() and len(text) < len("1000000")):
+            return default
+        number = int(text)
+        if number not in choices:
+            return default
+        if number != default:
+            self._keep(name, text)
+        return number
+
+    def _keep(self, name: str, text: str) -> str:
+        if name not in _MOMENTARY:
+            self.kept[name] = text
+        return text

@@ -1,0 +1,41 @@
+"""The dialogs of the pages of queues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.queue_rows import QueueRow
+from flask_forge_jobs.handlers.queues import cleanup
+from flask_forge_jobs.model.queues import CleanupReport
+
+# About one queue, and about all.
+_ASKS = ("pause", "cool_down", "remove")
+_ASKS_OF_ALL = ("new", "pause_all", "resume_all", "cleanup")
+
+
+class Question:
+    """The dialog that the address asks for, about one queue or all; or none."""
+
+    def __init__(
+        self, api: Api, parameters: Parameters, rows: Callable[[], Sequence[QueueRow]]
+    ) -> None:
+        self._api = api
+        self._rows = rows
+        self._name = parameters.text("queue")
+        asked = parameters.one_of("ask", (*_ASKS, *_ASKS_OF_ALL))
+        self.verb = asked if asked in _ASKS_OF_ALL or self.row is not None else None
+
+    @cached_property
+    def row(self) -> QueueRow | None:
+        """The queue in question."""
+        if not self._name:
+            return None
+        return next((row for row in self._rows() if row.name == self._name), None)
+
+    @property
+    def expired(self) -> CleanupReport:
+        """The finished jobs that a cleanup would delete."""
+        return cleanup(self._api.storage, dry_run=True)

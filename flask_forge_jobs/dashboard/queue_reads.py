@@ -1,0 +1,30 @@
+"""Reads of queues, which all open pages share for a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
+from flask_forge_jobs.handlers.queue_rates import queue_rates
+from flask_forge_jobs.handlers.queues import overview
+from flask_forge_jobs.model.queues import QueueOverview
+
+# The pace is of an hour.
+_PACE_KEPT_S = 5.0
+
+
+def all_queues(api: Api) -> Sequence[QueueOverview]:
+    """Return every queue, with the slots of live workers, of all callers."""
+    return api.snapshots.get("queues", lambda: overview(api.storage, only_live=True))
+
+
+def rows_of(api: Api, queues: Sequence[QueueOverview]) -> Sequence[QueueRow]:
+    """Return a row for each of some queues."""
+    names = tuple(queue.settings.name for queue in queues)
+    rates = api.snapshots.get(
+        ("pace", names),
+        lambda: queue_rates(api.storage, names, now=api.now),
+        kept_s=_PACE_KEPT_S,
+    )
+    return queue_rows(queues, rates, api.now)

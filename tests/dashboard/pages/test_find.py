@@ -1,0 +1,88 @@
+"""The search behind the palette, through the real application."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_of_principal
+from tests.dashboard.markup import parsed
+from tests.dashboard.sites import open_page
+
+
+def hits(
+    storage: Storage,
+    text: str,
+    role: str = "admin",
+    queues: frozenset[str] | None = None,
+) -> list[tuple[str, str, str]]:
+    """Return the kind, the name and the address of each hit."""
+    principal = Principal.with_role("ann", role, queues=queues)
+    client = client_of_principal(storage, principal)
+    response = open_page(client, f"{PREFIX}/find?q={text}&only=results")
+    assert response.status_code == 200, response.text
+    found = []
+    for item in parsed(response.text).all("li"):
+        if item["class"] == "none":
+            continue
+        target = (item.all("a") or item.all("button"))[0]
+        kind = target.find("small").text
+        found.append((kind, target.text.removesuffix(kind), target["href"]))
+    return found
+
+
+def test_without_a_text_it_offers_the_pages(storage: Storage) -> None:
+    found = hits(storage, "")
+
+    assert ("page", "Queues", "./queues") in found
+
+
+def test_it_finds_everything_by_a_part_of_its_name(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    job_id = storage.jobs.enqueue(NewJob("email send", queue_name="mail")).id
+    storage.cron.create(
+        ScheduleDefinition(name="daily mail", kind="digest", cron_expr="0 5 * * *")
+    )
+    storage.workers.beat("worker-1", "mailer", ["mail"], [])
+
+    found = hits(storage, "MAIL")
+
+    assert ("queue", "mail", "./queues/mail") in found
+    assert ("kind", "email send", "./jobs?kind=email+send") in found
+    assert ("schedule", "daily mail", "./cron/daily%20mail") in found
+    assert ("worker", "mailer", "./workers/worker-1") in found
+    assert ("do", "Pause mail", "./queues?ask=pause&queue=mail") in found
+    # Names that begin with the text come first.
+    assert found[0][1].casefold().startswith("mail")
+    assert hits(storage, job_id.lower()) == [("job", job_id, f"./jobs/{job_id}")]
+    assert hits(storage, "nothing-has-this") == []
+
+
+def test_a_viewer_is_offered_no_act(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail", paused=True))
+    storage.queues.create(QueueSettings("mailing"))
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+
+    assert "do" not in {kind for kind, _, _ in hits(storage, "mail", "viewer")}
+    acts = [each for each in hits(storage, "resume") if each[0] == "do"]
+    assert acts
+    # The act of the attention report is a form, which has no address.
+    assert acts[0][2] == ""
+
+
+def test_a_limited_caller_finds_its_own_only(storage: Storage) -> None:
+    for name in ("mail", "mail-secret"):
+        storage.queues.create(QueueSettings(name))
+    hidden = storage.jobs.enqueue(NewJob("mail kind", queue_name="mail-secret")).id
+    storage.workers.beat("mail-worker", None, ["mail-secret"], [])
+    storage.cron.create(
+        ScheduleDefinition(name="mail cron", kind="mail", cron_expr="0 5 * * *")
+    )
+
+    found = hits(storage, "mail", queues=frozenset({"mail"}))
+
+    assert {name for _, name, _ in found} <= {"mail", "Pause mail"}
+    assert hits(storage, hidden, queues=frozenset({"mail"})) == []

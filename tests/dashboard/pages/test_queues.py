@@ -1,0 +1,182 @@
+"""The pages of queues, through the real application."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
+from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_of_principal
+from tests.dashboard.markup import Element, parsed
+from tests.dashboard.sites import open_page
+
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+def page_of(
+    storage: Storage, path: str = "/queues", role: str = "admin", **more: object
+) -> Element:
+    """Return a page as a caller sees it."""
+    queues = more.pop("queues", None)
+    principal = Principal.with_role("ann", role, queues=queues)  # type: ignore[arg-type]
+    client = client_of_principal(storage, principal, **more)
+    response = open_page(client, PREFIX + path)
+    assert response.status_code == 200, response.text
+    return parsed(response.text)
+
+
+def names_of(page: Element) -> list[str]:
+    """Return the names in the list, in order."""
+    return [row.find("th").text for row in page.all("tr") if "queue-" in row["id"]]
+
+
+def changes(page: Element) -> list[Element]:
+    """Return the forms within the page that change something."""
+    forms = page.find("main").all("form")
+    return [form for form in forms if form["method"] == "post"]
+
+
+def test_without_a_queue_the_page_says_how_one_comes(storage: Storage) -> None:
+    page = page_of(storage)
+
+    assert page.find("h1").text == "No queue is registered"
+    assert "first job is enqueued" in page.find("#list").text
+
+
+def test_the_headline_counts_the_queues_that_do_not_run(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.queues.create(QueueSettings("bulk", max_workers=0))
+    storage.queues.create(QueueSettings("media"))
+    storage.queues.create(QueueSettings("slow"))
+    slots = [SlotReport("1", "mail"), SlotReport("2", "slow")]
+    storage.workers.beat("worker-1", None, ["mail", "slow"], slots)
+    note = ChangeNote("dana", "CDN migration")
+    storage.queues.set_paused_many(["media"], paused=True, note=note)
+    storage.queues.cool_down(["slow"], 60.0)
+
+    page = page_of(storage)
+
+    assert page.find("h1").text == (
+        "4 queues: 1 run, 1 paused, 1 cooling down, 1 without slots"
+    )
+    assert "dana" in page.find("#queue-media").text
+    assert "“CDN migration”" in page.find("#queue-media").text
+
+
+def test_the_list_is_filtered_sorted_and_cut_into_pages(storage: Storage) -> None:
+    for number in range(30):
+        storage.queues.create(QueueSettings(f"q{number:02}", paused=number % 3 == 0))
+    storage.jobs.enqueue_many([NewJob("send", queue_name="q07")] * 3)
+
+    assert names_of(page_of(storage, "/queues?per=25")) == [
+        f"q{number:02}" for number in range(25)
+    ]
+    assert names_of(page_of(storage, "/queues?per=25&page=2"))[0] == "q25"
+    # A page beyond the last one is the last one.
+    assert names_of(page_of(storage, "/queues?per=25&page=999"))[0] == "q25"
+    assert names_of(page_of(storage, "/queues?sort=-waiting"))[0] == "q07"
+    assert names_of(page_of(storage, "/queues?q=Q2&sort=-name"))[0] == "q29"
+    assert names_of(page_of(storage, "/queues?q=nothing")) == []
+    assert "none matches" in page_of(storage, "/queues?q=nothing").find("#list").text
+
+
+def test_invalid_parameters_fall_back_and_leave_the_links(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+
+    page = page_of(storage, "/queues?sort=nonsense&per=7&page=x&state=bad&foo=1&q=ma")
+
+    assert names_of(page) == ["mail"]
+    links = [
+        link["href"] for link in page.find("#list").all("a") if "?" in link["href"]
+    ]
+    assert links
+    for href in links:
+        assert "nonsense" not in href
+        assert "foo" not in href
+        assert "q=ma" in href
+
+
+def test_a_viewer_is_offered_no_change(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+
+    for path in ("/queues", "/queues?edit=mail&ask=pause&queue=mail"):
+        page = page_of(storage, path, "viewer")
+
+        assert [form["action"] for form in changes(page)] == []
+        assert "Pause" not in page.find("main").text
+
+
+def test_a_read_only_service_offers_no_change(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+
+    page = page_of(storage, "/queues?edit=mail", read_only=True)
+
+    assert [form["action"] for form in changes(page)] == []
+
+
+def test_a_limited_caller_sees_its_queues_only(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.queues.create(QueueSettings("secret-queue"))
+
+    page = page_of(storage, role="operator", queues={"mail"})
+
+    assert page.find("h1").text.startswith("1 queue: ")
+    assert "secret-queue" not in page.find("body").text
+
+
+@pytest.mark.parametrize("verb", ["pause", "cool_down", "remove"])
+def test_a_dialog_names_the_queue(storage: Storage, verb: str) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+
+    dialog = page_of(storage, f"/queues?ask={verb}&queue=mail").find("dialog")
+
+    assert "mail" in dialog.find("h2").text
+    (button,) = dialog.all("button")
+    assert "mail" in button.text
+
+
+def test_a_dialog_about_an_unknown_queue_does_not_open(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+
+    assert page_of(storage, "/queues?ask=pause&queue=none").all("dialog") == []
+
+
+def test_the_cleanup_dialog_counts_first(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+
+    dialog = page_of(storage, "/queues?ask=cleanup").find("dialog")
+
+    assert "Delete 0 jobs" in dialog.text
+
+
+def test_hostile_texts_stay_texts(storage: Storage) -> None:
+    name = "a<b>'\"&c"
+    storage.queues.create(QueueSettings(name))
+    note = ChangeNote(HOSTILE, HOSTILE)
+    storage.queues.set_paused_many([name], paused=True, note=note)
+
+    for path in ("/queues", f"/queues?edit={name}", f"/queues?q={HOSTILE}"):
+        page = page_of(storage, path.replace("&", "%26").replace("%26edit", "&edit"))
+
+        assert all(script["src"] for script in page.all("script"))
+    listed = page_of(storage)
+    assert HOSTILE in listed.find("main").text
+
+
+def test_a_cool_down_is_shown_with_its_cause(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.workers.beat("worker-1", None, ["mail"], [SlotReport("s", "mail")])
+    storage.queues.cool_down(["mail"], 600.0, ChangeNote("dana", "429"))
+
+    page = page_of(storage)
+
+    row = page.find("#queue-mail")
+    assert "Cooling down" in row.text
+    assert "429, resumes in 9m" in row.text
+    assert "End now" in row.text
+    assert page.find("h1").text == "1 queue: 1 cooling down"
