@@ -29,9 +29,9 @@ def queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     read, read_one = StoreExecutor.read, StoreExecutor.read_one
 
-    def noting(store: StoreExecutor, work: Any) -> Any:
+    def noting(store: StoreExecutor, work: Any, **more: Any) -> Any:
         asked.append(work.__qualname__)
-        return read(store, work)
+        return read(store, work, **more)
 
     def noting_one(store: StoreExecutor, name: str, /, **given: Any) -> Any:
         asked.append(name)

@@ -1,0 +1,294 @@
+"""Schedules: what fires next, what failed last, and what fires together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from zoneinfo import ZoneInfo, available_timezones
+
+from flask import request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.cron_strip import Axis, Strip, axis, strip
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.cron import ScheduleDetail, get_schedule, preview
+from flask_forge_jobs.handlers.cron_history import (
+    FiringsWindow,
+    RunPage,
+    ScheduleFirings,
+    firings,
+    list_runs,
+)
+from flask_forge_jobs.model.cron_description import describe
+from flask_forge_jobs.model.cron_expression import CronExpression
+from flask_forge_jobs.model.cron_history import ScheduleLine, ScheduleRun
+from flask_forge_jobs.model.cron_times import DEFAULT_TIME_ZONE, CatchUp
+from flask_forge_jobs.model.jobs import UNFINISHED, UNSUCCESSFUL
+from flask_forge_jobs.model.sentences import count
+
+PAGE_SIZE = 100
+RUNS_PER_PAGE = 50
+_ASKS = ("run", "delete")
+_SORTS: Mapping[str, Callable[[ScheduleLine], object]] = {
+    "name": lambda line: line.name,
+    "next": lambda line: (line.next_fire_at is None, line.next_fire_at),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """One schedule of the list.
+
+    ``failures`` of its newest runs failed, one after the other.
+    """
+
+    line: ScheduleLine
+    words: str
+    strip: Strip
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """An instant to come, in the schedule's time zone, too."""
+
+    at: datetime
+    there: datetime
+
+
+class Trial:
+    """An expression and a time zone, and their meaning.
+
+    The address may name others than the stored ones, which tries them out.
+    """
+
+    def __init__(
+        self, now: datetime, parameters: Parameters, expression: str, zone: str
+    ) -> None:
+        self.expression = parameters.text("expr") or expression
+        self.zone = parameters.text("zone") or zone
+        self._now = now
+
+    @cached_property
+    def _result(self) -> tuple[str, Sequence[Firing], str | None]:
+        if not self.expression:
+            return "", (), None
+        try:
+            seen = preview(self._now, cron_expr=self.expression, timezone=self.zone)
+        except InvalidInputError as error:
+            return "", (), f"{error.field} {error.message}"
+        zone = ZoneInfo(self.zone)
+        return (
+            seen.description,
+            [Firing(at, at.astimezone(zone)) for at in seen.next],
+            None,
+        )
+
+    @property
+    def words(self) -> str:
+        """The meaning of the expression; empty for an invalid one."""
+        return self._result[0]
+
+    @property
+    def firings(self) -> Sequence[Firing]:
+        """The next firings."""
+        return self._result[1]
+
+    @property
+    def error(self) -> str | None:
+        """The fault of the expression or of the zone."""
+        return self._result[2]
+
+    @property
+    def zones(self) -> Sequence[str]:
+        """All time zones."""
+        return sorted(available_timezones())
+
+
+class ScheduleList:
+    """The schedules with the strip of 24 hours that they share."""
+
+    def __init__(self, api: Api, parameters: Parameters) -> None:
+        self._api = api
+        self.part = parameters.text("q")
+        orders = [sign + name for name in _SORTS for sign in ("", "-")]
+        self.sort = parameters.one_of("sort", orders) or "name"
+        self.number = parameters.number("page", range(1, 1_000), 1)
+
+    @cached_property
+    def window(self) -> FiringsWindow:
+        """Every schedule with its firings."""
+        api = self._api
+        return api.snapshots.get("firings", lambda: firings(api.storage, api.now))
+
+    @cached_property
+    def axis(self) -> Axis:
+        """The axis of all strips."""
+        return axis(self.window)
+
+    @cached_property
+    def matching(self) -> Sequence[ScheduleFirings]:
+        """The schedules whose name or kind has the part that is looked for."""
+        part = self.part.casefold()
+        found = [
+            each
+            for each in self.window.schedules
+            if part in each.line.name.casefold() or part in each.line.kind.casefold()
+        ]
+        by = _SORTS[self.sort.removeprefix("-")]
+        down = self.sort.startswith("-")
+        return sorted(found, key=lambda each: by(each.line), reverse=down)  # type: ignore[arg-type, return-value]
+
+    @cached_property
+    def first(self) -> int:
+        """The place of the first schedule on this page, from 0."""
+        last = max(len(self.matching) - 1, 0) // PAGE_SIZE
+        return min(self.number - 1, last) * PAGE_SIZE
+
+    @property
+    def rows(self) -> Sequence[ScheduleRow]:
+        """The schedules on this page."""
+        shown = self.matching[self.first : self.first + PAGE_SIZE]
+        return [self._row(each) for each in shown]
+
+    def _row(self, each: ScheduleFirings) -> ScheduleRow:
+        failures = 0
+        for fired in reversed(each.fired):
+            if fired.status not in UNSUCCESSFUL:
+                break
+            failures += 1
+        words = meaning(each.line.cron_expr)
+        return ScheduleRow(each.line, words, strip(each, self.axis), failures)
+
+    @property
+    def pages(self) -> Mapping[str, int | None]:
+        """The numbers of the pages around this one; None where there is none."""
+        number = self.first // PAGE_SIZE + 1
+        is_last = self.first + PAGE_SIZE >= len(self.matching)
+        return {
+            "first": 1 if number > 1 else None,
+            "previous": number - 1 if number > 1 else None,
+            "next": None if is_last else number + 1,
+        }
+
+    @property
+    def headline(self) -> str:
+        """How many schedules there are, and how many of them are on."""
+        lines = [each.line for each in self.window.schedules]
+        if not lines:
+            return "No schedule is registered"
+        on = sum(line.enabled for line in lines)
+        more = "" if self.window.is_whole else "the first "
+        return f"{more}{count(len(lines), 'schedule')}, {on:,} on".capitalize()
+
+    @property
+    def next_at(self) -> datetime | None:
+        """The next firing of all."""
+        lines = (each.line for each in self.window.schedules)
+        instants = [at for line in lines if line.enabled and (at := line.next_fire_at)]
+        return min(instants, default=None)
+
+
+class ScheduleInFull:
+    """One schedule: its definition, its next firings, and its runs."""
+
+    def __init__(self, api: Api, name: str, parameters: Parameters) -> None:
+        self._api = api
+        self.name = name
+        self._cursor = parameters.text("cursor") or None
+        definition = self.detail.schedule.definition
+        self.trial = Trial(
+            api.now, parameters, definition.cron_expr, definition.timezone
+        )
+
+    @cached_property
+    def detail(self) -> ScheduleDetail:
+        """The schedule; secrets in its payload are masked."""
+        api = self._api
+        return api.snapshots.get(
+            ("schedule", self.name),
+            lambda: get_schedule(api.storage, self.name, redactor=api.masking_redactor),
+        )
+
+    @cached_property
+    def runs(self) -> RunPage:
+        """The jobs that it made, the newest first; the first page for a bad cursor."""
+        key = ("runs", self.name, self._cursor)
+        return self._api.snapshots.get(key, self._read_runs)
+
+    def _read_runs(self) -> RunPage:
+        read = partial(list_runs, self._api.storage, self.name, limit=RUNS_PER_PAGE)
+        try:
+            return read(cursor=self._cursor)
+        except InvalidInputError:
+            return read()
+
+    @property
+    def running(self) -> ScheduleRun | None:
+        """Its newest run, if that is unfinished."""
+        rows = self.runs.rows
+        return rows[0] if rows and rows[0].status in UNFINISHED else None
+
+    @property
+    def words(self) -> str:
+        """The meaning of its expression."""
+        return meaning(self.detail.schedule.definition.cron_expr)
+
+    @property
+    def payload(self) -> str:
+        """The payload as text; None of it is lost if it is saved again."""
+        return json.dumps(self.detail.payload, ensure_ascii=False, indent=2)
+
+    @property
+    def is_payload_masked(self) -> bool:
+        """Whether the payload that is shown is not the stored one."""
+        stored = self.detail.schedule.definition.payload
+        return bool(json.loads(stored) != self.detail.payload)
+
+
+def meaning(expression: str) -> str:
+    """Return an expression in words; empty for one that is invalid."""
+    try:
+        return describe(CronExpression.parse(expression))
+    except InvalidInputError:
+        return ""
+
+
+def cron(api: Api) -> Mapping[str, object]:
+    """Show all schedules; where the address says so, the form of a new one."""
+    parameters = Parameters(request)
+    is_new = parameters.one_of("new", ("1",)) is not None
+    return {
+        "schedules": ScheduleList(api, parameters),
+        "is_new": is_new,
+        "trial": Trial(api.now, parameters, "", DEFAULT_TIME_ZONE),
+        "catch_ups": [each.value for each in CatchUp],
+        "query": parameters.kept,
+    }
+
+
+def schedule(api: Api, name: str) -> Mapping[str, object]:
+    """Show one schedule: the form of its settings, its next firings and its runs."""
+    parameters = Parameters(request)
+    return {
+        "shown": ScheduleInFull(api, name, parameters),
+        "verb": parameters.one_of("ask", _ASKS),
+        "catch_ups": [each.value for each in CatchUp],
+        "query": parameters.kept,
+    }
+
+
+ROUTES = (
+    page(
+        "/cron", cron, blocks=("headline", "list", "trial", "chosen"),
+        nav="Cron", icon="cron", order=31, key="c",
+    ),
+    page(
+        "/cron/<name>", schedule, blocks=("headline", "trial", "chosen", "runs"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,185 @@
+"""The pages of schedules, through the real application."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_of_principal
+from tests.dashboard.markup import Element, parsed
+from tests.dashboard.sites import open_page
+
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+def schedule(
+    storage: Storage, name: str, expr: str = "0 5 * * *", **more: object
+) -> None:
+    storage.cron.create(
+        ScheduleDefinition(name=name, kind="send", cron_expr=expr, **more)  # type: ignore[arg-type]
+    )
+
+
+def trigger(storage: Storage, name: str) -> str:
+    job = storage.cron.get(name).definition.job(lambda _kind: "mail")
+    return storage.jobs.enqueue(job).id
+
+
+def page_of(storage: Storage, path: str = "/cron", role: str = "admin") -> Element:
+    """Return a page as a caller sees it."""
+    client = client_of_principal(storage, Principal.with_role("ann", role))
+    response = open_page(client, PREFIX + path)
+    assert response.status_code == 200, response.text
+    return parsed(response.text)
+
+
+def names_of(page: Element) -> list[str]:
+    """Return the names in the list, in order."""
+    rows = [row for row in page.all("tr") if row["id"].startswith("schedule-")]
+    return [row.find("a").text for row in rows]
+
+
+def test_without_a_schedule_the_page_says_how_one_comes(storage: Storage) -> None:
+    page = page_of(storage)
+
+    assert page.find("h1").text == "No schedule is registered"
+    assert "registers itself" in page.find("#list").text
+
+
+def test_the_list_says_when_and_in_words(storage: Storage) -> None:
+    schedule(storage, "renew", "0 5 * * *", timezone="Europe/Berlin")
+    schedule(storage, "off", "0 * * * *", enabled=False)
+
+    page = page_of(storage)
+
+    assert page.find("h1").text.startswith("2 schedules, 1 on. Next fires in ")
+    row = page.find("#schedule-renew").text
+    assert "send → router" in row
+    assert "At 05:00" in row
+    assert "Europe/Berlin" in row
+    assert "never" in row
+    assert page.find("#schedule-off")["class"] == "off"
+    strips = [svg["aria-label"] for svg in page.all("svg") if svg["class"] == "strip"]
+    assert len(strips) == 2
+    assert all("firings before now" in each for each in strips)
+
+
+def test_the_list_is_filtered_and_sorted(storage: Storage) -> None:
+    schedule(storage, "a-late", "0 0 1 1 *")
+    schedule(storage, "b-soon", "* * * * *")
+    schedule(storage, "c-off", "* * * * *", enabled=False)
+
+    assert names_of(page_of(storage)) == ["a-late", "b-soon", "c-off"]
+    assert names_of(page_of(storage, "/cron?sort=-name"))[0] == "c-off"
+    assert names_of(page_of(storage, "/cron?sort=next"))[0] in {"b-soon", "c-off"}
+    assert names_of(page_of(storage, "/cron?q=SOON")) == ["b-soon"]
+    assert "No schedule matches" in page_of(storage, "/cron?q=none").find("#list").text
+
+
+def test_programs_get_their_json_as_before(storage: Storage) -> None:
+    schedule(storage, "renew")
+    client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
+
+    answer = client.get(f"{PREFIX}/cron")
+
+    assert answer.is_json
+    assert [each["name"] for each in answer.get_json()] == ["renew"]
+
+
+def test_a_new_schedule_is_tried_out_in_two_zones(storage: Storage) -> None:
+    page = page_of(storage, "/cron?new=1&expr=0+30+7+*+*+*&zone=Asia/Tokyo")
+
+    trial = page.find("#trial")
+    assert trial.find("h3").text == "At 07:30, every day, Asia/Tokyo"
+    cells = [[cell.text for cell in row.all("td")] for row in trial.all("tr")[1:]]
+    assert len(cells) == 5
+    assert cells[0][0].endswith("07:30:00")
+    assert cells[0][1].endswith("22:30:00")
+    chosen = {each["name"]: each["value"] for each in page.find("#chosen").all("input")}
+    assert chosen == {"cron_expr": "0 30 7 * * *", "timezone": "Asia/Tokyo"}
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [("expr=61+*+*+*+*", "cron_expr"), ("expr=*+*+*+*+*&zone=X", "timezone")],
+)
+def test_a_bad_expression_says_its_fault(
+    storage: Storage, query: str, fault: str
+) -> None:
+    trial = page_of(storage, f"/cron?new=1&{query}").find("#trial")
+
+    assert trial.text.startswith(fault)
+
+
+def test_one_schedule_has_its_settings_and_runs(storage: Storage) -> None:
+    schedule(storage, "renew", payload='{"token":"s3cret","n":1}', max_attempts=3)
+    job_id = trigger(storage, "renew")
+
+    page = page_of(storage, "/cron/renew")
+
+    assert page.find("h1").text.startswith("renew fires in ")
+    assert "s3cret" not in page.text
+    assert json.loads(page.find("pre").text)["n"] == 1
+    assert "masked values" in page.text
+    assert job_id[-7:] in page.find("#runs").text
+    assert "by hand" in page.find("#runs").text
+    values = {each["name"]: each["value"] for each in page.all("input")}
+    assert values["max_attempts"] == "3"
+
+
+def test_run_now_asks_only_while_a_job_is_unfinished(storage: Storage) -> None:
+    schedule(storage, "renew")
+
+    assert "?ask=run" not in str(
+        [a["href"] for a in page_of(storage, "/cron/renew").all("a")]
+    )
+    trigger(storage, "renew")
+    page = page_of(storage, "/cron/renew?ask=run")
+
+    assert "?ask=run" in str([a["href"] for a in page.find("#headline").all("a")])
+    assert "still waiting" in page.find("dialog").text
+
+
+def test_a_viewer_is_offered_no_change(storage: Storage) -> None:
+    schedule(storage, "renew")
+
+    for path in ("/cron?new=1", "/cron/renew?ask=delete"):
+        page = page_of(storage, path, "viewer")
+
+        forms = page.find("main").all("form")
+        assert [form for form in forms if form["method"] == "post"] == []
+        assert page.all("dialog") == []
+
+
+def test_a_bad_cursor_shows_the_first_page(storage: Storage) -> None:
+    schedule(storage, "renew")
+    trigger(storage, "renew")
+
+    page = page_of(storage, "/cron/renew?cursor=nonsense")
+
+    assert len(page.find("#runs").all("tr")) == 2
+
+
+def test_an_unknown_schedule_is_a_page_of_its_own(storage: Storage) -> None:
+    client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
+
+    assert open_page(client, f"{PREFIX}/cron/none").status_code == 404
+
+
+def test_hostile_texts_stay_texts(storage: Storage) -> None:
+    definition = ScheduleDefinition(
+        name="renew", kind=HOSTILE, cron_expr="* * * * *", payload=json.dumps(HOSTILE)
+    )
+    storage.cron.create(definition)
+
+    for path in ("/cron", "/cron/renew", "/cron?new=1&expr=%3Cscript%3E&zone=%3Cb%3E"):
+        page = page_of(storage, path)
+
+        assert all(script["src"] for script in page.all("script"))
+        assert page.all("b") == [] or all("<b>" not in b.text for b in page.all("b"))
+    assert HOSTILE in page_of(storage).find("#list").text
