@@ -48,6 +48,6 @@ def _query(api: Api) -> ErrorQuery:
 ROUTES = (
     page(
         "/errors", errors, reach=Reach.VIEW, blocks=BLOCKS, nav="Errors", icon="errors",
-        order=5, key="e",
+        order=15, key="e",
     ),
 )  # fmt: skip
