@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import filterfalse
 from operator import attrgetter, itemgetter
+from typing import Any
 
 from flask_forge_jobs.model.claims import (
     append_error,
@@ -263,29 +264,41 @@ def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
     return set(map(itemgetter(0), rows))
 
 
-def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Parameter]:
-    """Return an outcome as a row; from here on, its error and traceback are masked."""
-    job, error = update.job, update.error
-    row: dict[str, Parameter] = {
+def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Any]:
+    """Return an outcome as a row; from here on, its error and traceback are masked.
+
+    A job that is done has no ``rest``, which the database therefore need not read.
+    """
+    job = update.job
+    row: dict[str, Any] = {
         "job_id": job.id,
         "run": job.claim,
         "new_status": update.status.value,
+    }
+    if update.result is not None:
+        row["new_result"] = update.result
+    if update.status is not JobStatus.DONE or update.result_error is not None:
+        row["rest"] = _rest(update, at_us, mask)
+    return row
+
+
+def _rest(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Parameter]:
+    job, error = update.job, update.error
+    rest: dict[str, Parameter] = {
         "uncount": int(update.uncount),
         "throttled": int(update.is_throttle and update.is_counted),
     }
     if update.delay_s is not None:
-        row["delay_us"] = _to_us(update.delay_s)
-    if update.result is not None:
-        row["new_result"] = update.result
+        rest["delay_us"] = _to_us(update.delay_s)
     if update.result_error is not None:
-        row["result_error"] = mask(update.result_error)
+        rest["result_error"] = mask(update.result_error)
     if error is not None:
         # Kept, because a follow-up quotes it and a repeat looks for it.
-        row["error"] = error = update.error = mask(error)
+        rest["error"] = error = update.error = mask(error)
         if update.traceback is not None:
             update.traceback = mask(update.traceback)
         if not update.is_throttle:  # there may be many, and they are no failures
-            row["history"] = append_error(job, error, at_us, update.traceback)
+            rest["history"] = append_error(job, error, at_us, update.traceback)
         if update.signature is not None and update.is_failure:
-            row["new_signature"] = update.signature
-    return row
+            rest["new_signature"] = update.signature
+    return rest

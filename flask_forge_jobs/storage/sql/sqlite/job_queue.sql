@@ -83,19 +83,19 @@ SET
     status = v.new_status,
     attempts = CASE
         WHEN v.new_status = 'done' THEN attempts
-        ELSE attempts - json_extract(run_end, '$.uncount')
+        ELSE attempts - json_extract(run_end, '$.rest.uncount')
     END,
     throttle_attempts = CASE
         WHEN v.new_status = 'done' THEN 0
-        ELSE throttle_attempts + json_extract(run_end, '$.throttled')
+        ELSE throttle_attempts + json_extract(run_end, '$.rest.throttled')
     END,
     scheduled_at = CASE
         WHEN v.new_status IN (/* use final */) THEN scheduled_at
-        ELSE COALESCE(:now + json_extract(run_end, '$.delay_us'), scheduled_at)
+        ELSE COALESCE(:now + json_extract(run_end, '$.rest.delay_us'), scheduled_at)
     END,
     deferred = CASE
         WHEN v.new_status IN (/* use final */) THEN FALSE
-        ELSE COALESCE(json_extract(run_end, '$.delay_us') > 0, FALSE)
+        ELSE COALESCE(json_extract(run_end, '$.rest.delay_us') > 0, FALSE)
     END,
     completed_at = CASE WHEN v.new_status IN (/* use final */) THEN :now END,
     -- The run ended dead by itself, so the request had no effect.
@@ -104,19 +104,19 @@ SET
     END,
     last_error = CASE
         WHEN v.new_status = 'done' THEN last_error
-        ELSE COALESCE(json_extract(run_end, '$.error'), last_error)
+        ELSE COALESCE(json_extract(run_end, '$.rest.error'), last_error)
     END,
     error_history = CASE
         WHEN v.new_status = 'done' THEN error_history
-        ELSE COALESCE(json_extract(run_end, '$.history'), error_history)
+        ELSE COALESCE(json_extract(run_end, '$.rest.history'), error_history)
     END,
     result = json_extract(run_end, '$.new_result'),
-    result_error = json_extract(run_end, '$.result_error'),
+    result_error = json_extract(run_end, '$.rest.result_error'),
     worker_id = NULL,
     heartbeat_at = NULL,
     signature = CASE
         WHEN v.new_status = 'done' THEN signature
-        ELSE COALESCE(json_extract(run_end, '$.new_signature'), signature)
+        ELSE COALESCE(json_extract(run_end, '$.rest.new_signature'), signature)
     END
 FROM v
 WHERE forge_job.id = v.job_id

@@ -7,6 +7,8 @@ CREATE TABLE forge_job (
     payload             TEXT    NOT NULL,
     status              TEXT    NOT NULL DEFAULT 'pending'
         CHECK (status IN ('pending', 'in_progress', 'done', 'failed', 'dead')),
+    -- Of the last failure; NULL if none, or if the job was cancelled since.
+    signature           TEXT,
     priority            INTEGER NOT NULL DEFAULT 0,
     enqueued_at         INTEGER NOT NULL,
     scheduled_at        INTEGER NOT NULL,
@@ -45,9 +47,7 @@ CREATE TABLE forge_job (
     -- The start of the run that was admitted; NULL while a job waits for the limit.
     admitted_at         INTEGER,
     -- How often it was claimed. Never reset, so it identifies a run; attempts are reset.
-    claims              INTEGER NOT NULL DEFAULT 0,
-    -- Of the last failure; NULL if none, or if the job was cancelled since.
-    signature           TEXT
+    claims              INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE INDEX forge_job_claim ON forge_job (queue_name, priority, scheduled_at, id)
