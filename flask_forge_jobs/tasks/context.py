@@ -159,6 +159,8 @@ class TaskContext:
     mask: Mask = mask_known
     # Gets the exception of the task once its text is stored.
     dispose: Dispose = forget_frames
+    # The worker's run whose lines are kept; None keeps none.
+    logged_run: Any = None
 
     @property
     def is_last_attempt(self) -> bool:

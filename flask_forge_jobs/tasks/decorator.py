@@ -318,7 +318,8 @@ class Task(Generic[P, R]):
 
     def apply(self, context: TaskContext, arguments: dict[str, Any]) -> object:
         """Call the function in a context; return its result, also of a coroutine."""
-        leave = enter(context)
+        # A worker has entered it, around the application's context.
+        leave = None if entered_context() is context else enter(context)
         try:
             if self.parameters.takes_context:
                 value: object = self.function(context, **arguments)
@@ -326,7 +327,8 @@ class Task(Generic[P, R]):
                 value = self.function(**arguments)
             return run_coroutine(value) if inspect.iscoroutine(value) else value
         finally:
-            leave()
+            if leave is not None:
+                leave()
 
     def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
         try:

@@ -34,11 +34,16 @@ from flask_forge_jobs.model.progress import ProgressMeter
 from flask_forge_jobs.runtime.run.run_log import (
     LogSettings,
     Reports,
+    logged_run,
     reports_of,
-    running,
 )
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
-from flask_forge_jobs.tasks.context import CancelToken, Dispose, TaskContext
+from flask_forge_jobs.tasks.context import (
+    CancelToken,
+    Dispose,
+    TaskContext,
+    enter,
+)
 from flask_forge_jobs.tasks.failures import (
     describe_failure,
     fit,
@@ -54,7 +59,6 @@ MISSING_TASK_WAIT_S = 60.0  # the longest snooze of a job whose task is missing
 WARN_PERIOD_S = 60.0  # between two warnings of a missing task, per kind
 MAX_WARNED = 1000  # kinds to remember, which are any text
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_mark_run = running.set  # twice a job, so that a look-up counts
 
 TaskScope = Callable[[], AbstractContextManager[object]]
 
@@ -183,9 +187,6 @@ class Runner:
 
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return its outcome; never raises."""
-        log_settings = self.log_settings
-        if log_settings is not None:
-            _mark_run((execution, log_settings))
         try:
             return _checked(self._run(execution), self.environment.mask)
         except BaseException as error:  # noqa: BLE001  # must not end the worker
@@ -194,9 +195,6 @@ class Runner:
             failed = Failed(fit(describe_failure(error), self.environment.mask))
             self.dispose(error)
             return failed
-        finally:
-            if log_settings is not None:
-                _mark_run(None)
 
     def _run(self, execution: Execution) -> object:
         job = execution.job
@@ -209,10 +207,12 @@ class Runner:
                 return snoozed
         outcome: object = None
         process = os.getpid()
+        context = self._context(execution)
+        leave = enter(context)
         try:
             with self.scope():
                 try:
-                    outcome = self.observer.run(task, self._context(execution), job)
+                    outcome = self.observer.run(task, context, job)
                 finally:
                     if os.getpid() != process:
                         forks.end_child(job.id)
@@ -222,10 +222,12 @@ class Runner:
             if outcome is None:  # otherwise the task has ended and only clean-up failed
                 outcome = Failed(describe_failure(error))
             self.dispose(error)
+        finally:
+            leave()
         return outcome
 
     def _context(self, execution: Execution) -> TaskContext:
-        job, environment = execution.job, self.environment
+        job, environment, settings = execution.job, self.environment, self.log_settings
         return TaskContext(
             job_id=job.id,
             kind=job.kind,
@@ -243,6 +245,8 @@ class Runner:
             carried=_NOTHING if job.carried is None else _carried(job.carried),
             mask=environment.mask,
             dispose=self.dispose,
+            # A job that runs inline logs for the run around it.
+            logged_run=logged_run() if settings is None else (execution, settings),
         )
 
     def _report(self, execution: Execution, text: str) -> None:

@@ -1,7 +1,7 @@
 """Log capture: keeps what tasks log, without changing any logger's level or handlers.
 
 While a worker runs, four methods of the standard library are wrapped; error trackers
-wrap the same ones. Outside of runs, ``logger.info()`` that logs nothing takes 0.07 µs
+wrap the same ones. Outside of runs, ``logger.info()`` that logs nothing takes 0.08 µs
 more.
 
 * ``Logger.isEnabledFor`` also returns True within a run if its lines are to be kept,
@@ -32,7 +32,8 @@ from flask_forge_jobs.runtime.run.run_log import (
     LoggedRun,
     LogSettings,
     log_of,
-    running,
+    logged_run,
+    logging_as,
 )
 
 Call = Callable[..., Any]
@@ -79,7 +80,7 @@ def _enabled_in_runs(original: Call) -> Call:
     def is_enabled_for(self: logging.Logger, level: int) -> bool:
         if original(self, level):
             return True
-        run = running.get()
+        run = logged_run()
         if run is None or self.disabled or self.manager.disable >= level:
             return False
         if not _is_kept(run, self, level):
@@ -99,19 +100,19 @@ def _enabled_in_runs(original: Call) -> Call:
 def _keeping_records(original: Call) -> Call:
     @wraps(original)
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        run = running.get()
+        run = logged_run()
         if run is None:
             original(self, record)
             return
         # What formatting and handlers log themselves is not of the task.
-        token = running.set(None)
+        token = logging_as.set(None)
         try:
             if _is_kept(run, self, record.levelno):
                 log_of(run).add_record(record)
             if self.isEnabledFor(record.levelno):
                 original(self, record)
         finally:
-            running.reset(token)
+            logging_as.reset(token)
 
     return call_handlers
 
@@ -119,7 +120,7 @@ def _keeping_records(original: Call) -> Call:
 def _starting_within(original: Call) -> Call:
     @wraps(original)
     def start(self: threading.Thread, *args: Any, **options: Any) -> None:
-        run = running.get()
+        run = logged_run()
         if run is not None and self.ident is None and _is_of_task(self):
             with suppress(AttributeError):  # a subclass may not allow it
                 _carry(self, run)
@@ -142,11 +143,11 @@ def _carry(thread: threading.Thread, run: LoggedRun) -> None:
 
     def run_within() -> None:
         thread.__dict__.pop("run", None)  # a circle
-        running.set(run)
+        logging_as.set(run)
         try:
             own_run()
         finally:
-            running.set(None)
+            logging_as.set(None)
 
     thread.run = run_within  # type: ignore[method-assign]
 
@@ -161,11 +162,11 @@ class _Within:
         self._run = run
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        token = running.set(self._run)
+        token = logging_as.set(self._run)
         try:
             return self._call(*args, **options)
         finally:
-            running.reset(token)
+            logging_as.reset(token)
 
 
 def _submitting_within(original: Call) -> Call:
@@ -173,7 +174,7 @@ def _submitting_within(original: Call) -> Call:
     def submit(
         self: ThreadPoolExecutor, fn: Call, /, *args: Any, **options: Any
     ) -> Any:
-        run = running.get()
+        run = logged_run()
         return original(self, fn if run is None else _Within(fn, run), *args, **options)
 
     return submit
@@ -191,13 +192,13 @@ class _Printed:
     def write(self, text: str) -> int:
         """Write a text, and keep it if a task has printed it."""
         count: int = self._stream.write(text)
-        run = running.get()
+        run = logged_run()
         if run is not None and run[1].prints:
-            token = running.set(None)
+            token = logging_as.set(None)
             try:
                 log_of(run).add_printed(text)
             finally:
-                running.reset(token)
+                logging_as.reset(token)
         return count
 
     def writelines(self, lines: Iterator[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import ClaimedJob
@@ -25,7 +25,7 @@ from flask_forge_jobs.model.run_logs import (
     instant_of,
     size_of,
 )
-from flask_forge_jobs.tasks.context import CancelledError
+from flask_forge_jobs.tasks.context import CancelledError, entered_context
 from flask_forge_jobs.tasks.failures import traceback_of
 
 OUR_LOGGER = "flask_forge_jobs"
@@ -70,10 +70,14 @@ class ReportingRun(Protocol):
 
 LoggedRun = tuple[ReportingRun, LogSettings]
 
-running: ContextVar[LoggedRun | None] = ContextVar("forge_jobs_run", default=None)
-"""The run that logs; None where no line is kept. A new thread starts with None.
+_UNKNOWN: Any = object()
+logging_as: ContextVar[LoggedRun | None] = ContextVar(
+    "forge_jobs_run", default=_UNKNOWN
+)
+"""The run that logs where it is not the one of the current task; None keeps no line.
 
-A plain tuple, because each run sets it.
+Set in threads that a task starts, and while a handler handles a line. A run itself sets
+nothing, because its task's context has it, and each variable to set takes time.
 """
 _making = threading.RLock()
 
@@ -196,6 +200,15 @@ class RunLog:
         return self.unsaved()
 
 
+def logged_run() -> LoggedRun | None:
+    """Return the run that logs here; None where no line is kept."""
+    run = logging_as.get()
+    if run is not _UNKNOWN:
+        return run
+    context = entered_context()
+    return None if context is None else context.logged_run
+
+
 def reports_of(run: ReportingRun) -> Reports:
     """Return the reports of a run, made for the first one."""
     with _making:
@@ -217,7 +230,7 @@ def log_of(run: LoggedRun) -> RunLog:
 
 def receive_lines(lines: Iterable[LogLine], left_out_count: int) -> None:
     """Add lines from another process to the log of this thread's run."""
-    run = running.get()
+    run = logged_run()
     if run is not None:
         log_of(run).receive(lines, left_out_count)
 

@@ -18,9 +18,9 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.model.run_logs import CUT, MAX_LINE_BYTES, MAX_RUN_BYTES
+from flask_forge_jobs.runtime.inline import InlineWorker
 from flask_forge_jobs.runtime.run import log_capture
-from flask_forge_jobs.runtime.run.run_log import log_of
-from flask_forge_jobs.runtime.run.run_log import running as running_run
+from flask_forge_jobs.runtime.run.run_log import log_of, logged_run
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import TaskContext
@@ -281,6 +281,41 @@ def test_threads_of_a_task_log_for_it(storage: Storage) -> None:
     texts = [text for _, _, text in logged_by(storage, work)]
 
     assert texts == ["plain", "own", "timer"]
+
+
+@on_sqlite
+def test_the_scope_of_a_run_logs_for_it(storage: Storage) -> None:
+    """It is the application's context, whose functions at its end log, too."""
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        logger.info("enters")
+        yield
+        logger.info("leaves")
+
+    runtime = QueueRuntime(storage, registry_of(QuickTask("quick")), scope=scope)
+    handle = runtime.with_queues(["default"]).with_log_lines().start()
+    try:
+        job_id = add(storage, "quick")
+        wait_for_status(storage, job_id, JobStatus.DONE)
+    finally:
+        handle.shutdown_graceful(LIMIT_S)
+
+    assert texts_of(storage, job_id) == ["enters", "leaves"]
+
+
+@on_sqlite
+def test_a_job_that_runs_inline_logs_for_the_run_around_it(storage: Storage) -> None:
+    inner = QuickTask("inner", lambda _: logger.info("inner"))
+    inline = InlineWorker(QueueRuntime(storage, registry_of(inner)).plan)
+
+    def work(_: TaskContext) -> None:
+        assert inline.run_one(add(storage, "inner", queue="other")) is not None
+        logger.info("outer")
+
+    texts = [text for _, _, text in logged_by(storage, work)]
+
+    assert texts == ["inner", "outer"]
 
 
 @on_sqlite
@@ -595,7 +630,7 @@ def test_a_long_printed_line_takes_bounded_memory(storage: Storage) -> None:
     def work(_: TaskContext) -> None:
         for _number in range(1000):
             sys.stdout.write("x" * 1000)
-        run = running_run.get()
+        run = logged_run()
         assert run is not None
         assert len(log_of(run)._printed) <= 2 * MAX_LINE_BYTES + 1
 

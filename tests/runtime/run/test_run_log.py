@@ -12,9 +12,9 @@ from flask_forge_jobs.runtime.run.run_log import (
     LogSettings,
     RunLog,
     log_of,
+    logging_as,
     receive_lines,
     reports_of,
-    running,
 )
 from flask_forge_jobs.tasks.context import CancelledError
 from tests.support.clocks import MovingClock
@@ -108,12 +108,12 @@ def test_a_process_takes_its_lines_and_the_worker_counts_them(log: RunLog) -> No
         log.add(LINE)
     log.leave_out(5)
     execution = Execution(JOB, 0.0)
-    token = running.set((execution, SETTINGS))
+    token = logging_as.set((execution, SETTINGS))
     try:
         receive_lines(*log.take())
         receive_lines(*log.take())
     finally:
-        running.reset(token)
+        logging_as.reset(token)
     receive_lines([LINE], 0)  # of no run
 
     last = reports_of(execution).last_lines()
