@@ -175,6 +175,21 @@ def test_lines_go_with_their_job(storage: Storage, sql: Sql) -> None:
     assert sql.run("SELECT job_id FROM forge_log") == [(kept,)]
 
 
+@pytest.mark.parametrize("logging", [0, 1, 2])
+def test_lines_go_with_any_of_several_jobs(
+    storage: Storage, sql: Sql, logging: int
+) -> None:
+    """PostgreSQL looks at once whether any job from the first to the last has some."""
+    ids = [enqueue(storage) for _ in range(3)]
+    jobs = storage.jobs.claim("default", OWNER, 3)
+    storage.jobs.heartbeat(OWNER, {}, [chunk(jobs[logging], "a line")])
+    assert sql.run("SELECT job_id FROM forge_log") == [(ids[logging],)]
+
+    sql.run("DELETE FROM forge_job")
+
+    assert sql.run("SELECT job_id FROM forge_log") == []
+
+
 # -- reading -----------------------------------------------------------------------
 
 

@@ -193,21 +193,35 @@ CREATE TABLE forge_log (
     PRIMARY KEY (job_id, run, first_line)
 );
 
--- Nothing of a job outlives it. Most jobs have no attempts beside their own row. The
--- settings rule out a plan that only suits a small table.
+-- Nothing of a job outlives it. Most jobs have neither attempts beside their own row nor
+-- lines, and jobs that are deleted together have ids near each other: one look at all ids
+-- between them mostly saves one for each. The settings rule out a plan that only suits a
+-- small table.
 CREATE FUNCTION forge_delete_parts() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET jit = off
 AS $$
+DECLARE
+    first_id TEXT COLLATE "C";
+    last_id  TEXT COLLATE "C";
 BEGIN
-    DELETE FROM forge_attempt
-    USING removed
-    WHERE (removed.status <> 'done' OR removed.claims > 1)
-        AND forge_attempt.job_id = removed.id;
-    -- An array takes 0.3 µs a job, a join with "removed" 0.9.
-    DELETE FROM forge_log WHERE job_id = ANY (ARRAY(SELECT id FROM removed));
+    SELECT min(id), max(id) INTO first_id, last_id FROM removed;
+    IF EXISTS (
+        SELECT FROM forge_attempt WHERE job_id >= first_id AND job_id <= last_id
+    ) THEN
+        DELETE FROM forge_attempt
+        USING removed
+        WHERE (removed.status <> 'done' OR removed.claims > 1)
+            AND forge_attempt.job_id = removed.id;
+    END IF;
+    IF EXISTS (
+        SELECT FROM forge_log WHERE job_id >= first_id AND job_id <= last_id
+    ) THEN
+        -- An array takes 0.3 µs a job, a join with "removed" 0.9.
+        DELETE FROM forge_log WHERE job_id = ANY (ARRAY(SELECT id FROM removed));
+    END IF;
     RETURN NULL;
 END
 $$;
