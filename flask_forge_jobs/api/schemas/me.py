@@ -8,10 +8,10 @@ from flask_forge_jobs.api.schemas.fields import Flag, Text, V1Schema
 
 
 class AllowedRouteSchema(V1Schema):
-    """A :class:`.Route` that changes something, as in the OpenAPI document."""
+    """A route that changes something, as in the OpenAPI document."""
 
     method = Text()
-    path = Text(attribute="template")
+    path = Text()
 
 
 class CallerSchema(V1Schema):
