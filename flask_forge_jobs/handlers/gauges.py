@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import datetime
 
 from flask_forge_jobs.handlers.series import (
     LEAST_SERIES_S,
-    MAX_BUCKETS_IN_ALL,
     MAX_NAMES,
     checked_names,
 )
@@ -20,26 +18,27 @@ from flask_forge_jobs.storage.base import Storage
 
 # Most stored buckets to read where a wider level can show the same window.
 MAX_ROWS = 6000
-_GAP = (None,) * 5
-
-
-class GaugeBucket(NamedTuple):
-    """Means over the samples of one bucket, and the oldest wait; None without one."""
-
-    at: datetime
-    waiting: float | None
-    oldest_wait_s: int | None
-    running: float | None
-    free_slots: float | None
-    live_workers: float | None
+# Most buckets of all queues together; more take longer than a page may.
+MAX_POINTS = 2500
+_Means = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class GaugeSeries:
-    """The buckets of one queue; the empty name stands for all together."""
+    """The buckets of one queue; the empty name stands for all together.
+
+    ``start`` and ``bucket_secs`` say where they lie. They hold means over the samples,
+    and the oldest wait; None without a sample.
+    """
 
     name: str
-    buckets: Sequence[GaugeBucket]
+    start: datetime
+    bucket_secs: int
+    waiting: _Means
+    oldest_wait_s: Sequence[int | None]
+    running: _Means
+    free_slots: _Means
+    live_workers: _Means
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +62,54 @@ def gauges(
     """Return the gauges of several queues, by name.
 
     Names and buckets are limited as in :func:`.series.series`. No names mean
-    ``queue_names``, or the registered queues if that is None. Buckets are at least 60 s
-    wide.
+    ``queue_names``, or the registered queues if that is None, and then wider buckets if
+    there would be more than 2,500. Buckets are at least 60 s wide.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
-    known: Sequence[str] = checked_names(names, cut)
-    if not known and queue_names is not None:
-        known = sorted(queue_names)
-    elif not known:
-        known = [queue.name for queue in storage.queues.all()]
-    chosen = known[: min(MAX_NAMES, MAX_BUCKETS_IN_ALL // max(cut.count, 1))]
+    chosen: Sequence[str] = checked_names(names, cut)
+    total = len(chosen)
+    if not chosen:
+        known = queue_names
+        if known is None:
+            known = [queue.name for queue in storage.queues.all()]
+        chosen, total = sorted(known)[:MAX_NAMES], len(known)
+        cut = _widened(cut, len(chosen))
     level = _level(cut, to_micros(now), len(chosen))
     by_queue = storage.gauges.within(cut, level, chosen) if cut.count else {}
-    first, width = from_micros(cut.start_us), timedelta(microseconds=cut.width_us)
-    instants = [first + number * width for number in range(cut.count)]
-    shown = []
-    for name in chosen:
-        sums = by_queue.get(name, {})
-        buckets = [
-            GaugeBucket(at, *(_means(sums[number]) if number in sums else _GAP))
-            for number, at in enumerate(instants)
-        ]
-        shown.append(GaugeSeries(name, buckets))
-    return GaugeList(shown, len(known))
+    return GaugeList(
+        [_series(name, cut, by_queue.get(name, {})) for name in chosen], total
+    )
+
+
+def _widened(cut: Window, queues: int) -> Window:
+    """Return a window of the queues with few enough buckets, at whole multiples."""
+    if cut.count * queues <= MAX_POINTS:
+        return cut
+    step_us = SAMPLE_LEVELS[-1] * SECOND_US
+    # One bucket more than fits, since the first one begins before the window.
+    fitting = max(MAX_POINTS // queues - 1, 1)
+    width_us = -((cut.start_us - cut.end_us) // (fitting * step_us)) * step_us
+    start_us = cut.start_us - cut.start_us % width_us
+    return Window(start_us, width_us, -((start_us - cut.end_us) // width_us))
+
+
+def _series(name: str, cut: Window, by_number: Mapping[int, Gauges]) -> GaugeSeries:
+    oldest: list[int | None] = [None] * cut.count
+    columns: list[list[float | None]] = [[None] * cut.count for _ in range(4)]
+    for number, sums in by_number.items():
+        count = sums.samples
+        oldest[number] = sums.oldest_wait_s
+        figures = sums.waiting, sums.running, sums.free_slots, sums.live_workers
+        for column, figure in zip(columns, figures, strict=True):
+            column[number] = _mean(figure, count)
+    return GaugeSeries(
+        name,
+        from_micros(cut.start_us),
+        cut.width_us // SECOND_US,
+        columns[0],
+        oldest,
+        *columns[1:],
+    )
 
 
 def _level(cut: Window, now_us: int, queues: int) -> int:
@@ -104,17 +128,6 @@ def _level(cut: Window, now_us: int, queues: int) -> int:
         if span_us * queues <= level * SECOND_US * MAX_ROWS:
             return level
     return fitting[-1] if fitting else finest
-
-
-def _means(sums: Gauges) -> tuple[float, int, float, float, float]:
-    count = sums.samples
-    return (
-        _mean(sums.waiting, count),
-        sums.oldest_wait_s,
-        _mean(sums.running, count),
-        _mean(sums.free_slots, count),
-        _mean(sums.live_workers, count),
-    )
 
 
 def _mean(total: int, count: int) -> float:

@@ -91,6 +91,9 @@ class GaugeStore:
             end_us = start_us + level * SECOND_US
             first = max(window.index_of(start_us), 0)
             last = min(window.index_of(end_us - 1), window.count - 1)
+            if first == last and first not in of_queue:
+                of_queue[first] = Gauges(*figures)
+                continue
             for number in range(first, last + 1):
                 of_queue.setdefault(number, Gauges()).merge(Gauges(*figures))
         return by_queue

@@ -8,7 +8,7 @@ month, attempts of every failed job, and figures at each level for each kind.
 from __future__ import annotations
 
 from flask_forge_jobs.model.histograms import Histogram
-from flask_forge_jobs.model.metrics import DAY, LEVELS, floor_to
+from flask_forge_jobs.model.metrics import DAY, LEVELS, SAMPLE_LEVELS, floor_to
 from tests.acceptance.filling import DAY_S, fill
 from tests.support.sql import SECOND_US, Sql
 
@@ -45,6 +45,7 @@ def fill_operations(sql: Sql, backend: str, rows: int) -> None:
     _fail(sql, now_us)
     _fill_errors(sql, now_us)
     _fill_figures(sql, now_us)
+    _fill_gauges(sql, now_us)
     _fill_schedules(sql, now_us)
     if backend == "sqlite":
         sql.run("ANALYZE")
@@ -128,6 +129,24 @@ def _fill_figures(sql: Sql, now_us: int) -> None:
             f" {start_us} - b.n * {level * SECOND_US}, '', 100, 100, 2, 97, 1, 0, 0,"
             f" '{text}', '{text}', '{text}' FROM whose CROSS JOIN b"
             " WHERE TRUE ON CONFLICT DO NOTHING"
+        )
+
+
+def _fill_gauges(sql: Sql, now_us: int) -> None:
+    """Measure each queue and all together, for as long as a window may reach back."""
+    for level, back_s in zip(
+        SAMPLE_LEVELS, (DAY_S, 2 * DAY_S, 30 * DAY_S), strict=True
+    ):
+        start_us = floor_to(now_us, level)
+        sql.run(
+            "INSERT INTO forge_gauge (level, queue_name, bucket_start, samples,"
+            " waiting, oldest_wait_s, running, free_slots, live_workers)"
+            f" WITH RECURSIVE {_numbers('q', QUEUES + 1)},"
+            f" {_numbers('b', back_s // level)}"
+            f" SELECT {level}, CASE WHEN q.n = {QUEUES} THEN '' ELSE"
+            " 'queue-' || CAST(q.n AS TEXT) END,"
+            f" {start_us} - b.n * {level * SECOND_US}, {level // 60}, 7 + b.n % 90, 31,"
+            " 4, 2, 1 FROM q CROSS JOIN b WHERE TRUE ON CONFLICT DO NOTHING"
         )
 
 

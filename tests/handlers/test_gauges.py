@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.handlers.gauges import GaugeBucket, GaugeList, gauges
+from flask_forge_jobs.handlers.gauges import MAX_POINTS, GaugeList, GaugeSeries, gauges
 from flask_forge_jobs.handlers.series import MAX_NAMES
 from flask_forge_jobs.model.gauges import Gauges
 from flask_forge_jobs.model.instants import SECOND_US, to_micros
@@ -41,11 +41,10 @@ def _put(storage: Storage) -> None:
 def test_a_minute_without_a_sample_stays_a_gap(storage: Storage) -> None:
     [mail] = _gauges(storage).series
 
-    assert mail.buckets == [
-        GaugeBucket(NOON, 4, 30, 2, 1, 3),
-        GaugeBucket(NOON + MINUTE, None, None, None, None, None),
-        GaugeBucket(NOON + 2 * MINUTE, 1, 10, 2, 0, 3),
-    ]
+    assert mail == GaugeSeries(
+        "mail", NOON, 60, [4, None, 1], [30, None, 10], [2, None, 2], [1, None, 0],
+        [3, None, 3],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("days", [0, 2])
@@ -54,7 +53,7 @@ def test_wider_buckets_are_means_of_the_samples(storage: Storage, days: int) -> 
 
     [mail] = _gauges(storage, minutes=5, bucket_secs=300, now=now).series
 
-    assert mail.buckets == [GaugeBucket(NOON, 2.5, 30, 2, 0.5, 3)]
+    assert mail == GaugeSeries("mail", NOON, 300, [2.5], [30], [2], [0.5], [3])
 
 
 @pytest.mark.parametrize(
@@ -98,6 +97,39 @@ def test_no_names_are_all_queues_of_the_caller(storage: Storage) -> None:
     assert limited.total == 2
 
 
+@pytest.mark.parametrize(
+    ("queues", "minutes", "asked", "buckets"),
+    [
+        (50, 50, 60, (60, 50)),
+        (50, 24 * 60, 600, (1800, 49)),
+        (100, 24 * 60, 600, (3600, 25)),
+        (100, 30 * 24 * 60, 1800, (108_000, 25)),
+        (20, 30, 60, (60, 30)),
+    ],
+)
+def test_all_queues_have_few_buckets_together(
+    storage: Storage, queues: int, minutes: int, asked: int, buckets: tuple[int, int]
+) -> None:
+    names = [f"q{number}" for number in range(queues)]
+    start, end = NOON + 7 * MINUTE, NOON + (7 + minutes) * MINUTE
+
+    found = _gauges(
+        storage,
+        bucket_secs=asked,
+        names=(),
+        queue_names=names,
+        start=start,
+        end=end,
+    ).series
+
+    first = found[0]
+    width, count = first.bucket_secs, len(first.waiting)
+    assert (len(found), width, count) == (queues, *buckets)
+    assert queues * count <= MAX_POINTS
+    assert first.start <= start < first.start + timedelta(seconds=width)
+    assert first.start + count * timedelta(seconds=width) >= end
+
+
 def test_names_and_buckets_are_limited(storage: Storage) -> None:
     with pytest.raises(InvalidInputError, match="exceed 100"):
         _gauges(storage, names=[f"q{n}" for n in range(MAX_NAMES + 1)])
@@ -106,4 +138,4 @@ def test_names_and_buckets_are_limited(storage: Storage) -> None:
 
 
 def test_an_empty_window_has_no_buckets(storage: Storage) -> None:
-    assert _gauges(storage, minutes=0).series[0].buckets == []
+    assert _gauges(storage, minutes=0).series[0].waiting == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow.fields import List, Nested
+from marshmallow.fields import List
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
@@ -18,22 +18,20 @@ from flask_forge_jobs.api.schemas.series import MAX_SECONDS
 from flask_forge_jobs.handlers.series import MAX_NAMES
 
 
-class GaugeBucketSchema(V1Schema):
-    """One bucket of a queue; null where nothing was measured."""
-
-    at = Instant()
-    waiting = Fraction(allow_none=True)
-    oldest_wait_s = WholeNumber(data_key="oldest_wait_seconds", allow_none=True)
-    running = Fraction(allow_none=True)
-    free_slots = Fraction(allow_none=True)
-    live_workers = Fraction(allow_none=True)
-
-
 class GaugeSeriesSchema(V1Schema):
-    """The buckets of one queue; the empty name stands for all together."""
+    """The buckets of one queue; null where nothing was measured.
+
+    The empty name stands for all queues together.
+    """
 
     name = Text()
-    buckets = List(Nested(GaugeBucketSchema))
+    start = Instant(data_key="from")
+    bucket_secs = WholeNumber(is_signed=False)
+    waiting = List(Fraction(allow_none=True))
+    oldest_wait_s = List(WholeNumber(allow_none=True), data_key="oldest_wait_seconds")
+    running = List(Fraction(allow_none=True))
+    free_slots = List(Fraction(allow_none=True))
+    live_workers = List(Fraction(allow_none=True))
 
 
 class GaugesQuerySchema(V1Schema):
