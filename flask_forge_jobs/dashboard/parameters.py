@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from datetime import UTC, datetime
 
 from flask import Request
 
 _LONGEST = 500
 # Parameters of one moment: a dialog, an open form.
-_MOMENTARY = frozenset({"ask", "queue", "edit"})
+_MOMENTARY = frozenset({"ask", "queue", "scope", "edit", "new"})
 
 
 class Parameters:
@@ -34,6 +35,19 @@ class Parameters:
         if text is None or text not in choices:
             return None
         return self._keep(name, text)
+
+    def instant(self, name: str) -> datetime | None:
+        """Return an instant, as browsers write it; in UTC if it has no offset."""
+        text = self._query.get(name, "")
+        try:
+            instant = datetime.fromisoformat(text)
+            if instant.tzinfo is None:
+                instant = instant.replace(tzinfo=UTC)
+            instant = instant.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+        self._keep(name, text)
+        return instant
 
     def number(self, name: str, choices: Container[int], default: int) -> int:
         """Return a whole number among the choices; the default for anything else."""

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
 from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.instants import DAY_US, SECOND_US
+from flask_forge_jobs.model.evidence import NamedJob
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US, optional_from_micros
 from flask_forge_jobs.model.limits import (
     CAPACITY_RANGE,
     Acquired,
@@ -222,6 +223,23 @@ class ConcurrencyLimits:
             max_concurrent=max_concurrent,
         )
         return bool(rows and rows[0][0])
+
+    def held(self, limit: int) -> list[tuple[str, NamedJob]]:
+        """Return the keys of running jobs, each with its job, by key and start."""
+        rows = self._database.read_one("concurrency_holders", limit=limit)
+        return [
+            (
+                key,
+                NamedJob(
+                    job_id, queue_name, kind, optional_from_micros(since_us), worker_id
+                ),
+            )
+            for key, job_id, queue_name, kind, worker_id, since_us in rows
+        ]
+
+    def waiting(self, limit: int) -> dict[str, int]:
+        """Return how many jobs wait for each key, of ``limit`` jobs in all."""
+        return dict(self._database.read_one("concurrency_waiters", limit=limit))
 
 
 def release_waiters(transaction: Transaction, freed: Iterable[str]) -> None:

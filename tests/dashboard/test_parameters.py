@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
@@ -46,3 +49,18 @@ def test_a_default_and_a_moment_leave_the_links() -> None:
     assert parameters.one_of("ask", ("pause",)) == "pause"
     assert parameters.text("queue") == parameters.text("edit") == "mail"
     assert parameters.kept == {}
+
+
+def test_an_instant_without_an_offset_is_in_utc() -> None:
+    parameters = asked("from=2026-11-30T12:00&to=2026-11-30T12:00%2B01:00&x=soon")
+
+    assert parameters.instant("from") == datetime(2026, 11, 30, 12, tzinfo=UTC)
+    assert parameters.instant("to") == datetime(2026, 11, 30, 11, tzinfo=UTC)
+    assert parameters.instant("x") is None
+    assert parameters.instant("none") is None
+    assert set(parameters.kept) == {"from", "to"}
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00%2B23:59", "9999-12-31T23:59-23:59"])
+def test_an_instant_beyond_the_calendar_is_none(text: str) -> None:
+    assert asked(f"from={text}").instant("from") is None

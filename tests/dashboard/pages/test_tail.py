@@ -1,0 +1,45 @@
+"""The tail of events, through the real application."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.base import Storage
+from tests.dashboard.pages.test_queues import page_of
+from tests.support.sql import Sql
+
+
+def kinds(storage: Storage, path: str = "/tail", **more: object) -> list[str]:
+    """Return the kinds of the events that a page shows, in order."""
+    rows = page_of(storage, path, **more).find("#events").all("tr")[1:]  # type: ignore[arg-type]
+    return [row.all("td")[2].text for row in rows]
+
+
+def fill(storage: Storage, sql: Sql) -> None:
+    storage.jobs.enqueue(NewJob("old", queue_name="mail"))
+    sql.age(5)
+    storage.jobs.enqueue(NewJob("new", queue_name="bulk"))
+    sql.age(5)
+
+
+def test_the_newest_event_stands_on_top(storage: Storage, sql: Sql) -> None:
+    assert kinds(storage) == []
+    fill(storage, sql)
+
+    assert kinds(storage) == ["new", "old"]
+
+
+def test_events_are_filtered(storage: Storage, sql: Sql) -> None:
+    fill(storage, sql)
+
+    assert kinds(storage, "/tail?queue_name=mail") == ["old"]
+    assert kinds(storage, "/tail?kind=new") == ["new"]
+    assert kinds(storage, "/tail?type=enqueued") == ["new", "old"]
+    assert kinds(storage, "/tail?type=dead") == []
+    assert kinds(storage, "/tail?type=nonsense&kind=%2F") == []
+
+
+def test_a_limited_caller_sees_events_of_its_queues(storage: Storage, sql: Sql) -> None:
+    fill(storage, sql)
+
+    assert kinds(storage, queues={"mail"}) == ["old"]
+    assert kinds(storage, "/tail?queue_name=bulk", queues={"mail"}) == []
