@@ -3,7 +3,7 @@
 Environment variables configure it; see :mod:`flask_forge_jobs.config.environment`.
 Without configured tokens it creates one for this start and prints it. A local address
 is no proof of a local client, since a proxy on this machine has one too; ``--open``
-accepts that risk. ``--demo`` is open on its own data, with a worker and demo jobs.
+accepts that risk. ``--demo`` is open on its own data: a shop with a week behind it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.blueprint import INDEX_ENDPOINT
 from flask_forge_jobs.cli.errors import fails_clearly
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import (
     DEFAULT_SQLITE_NAME,
     ChosenDatabase,
@@ -39,7 +41,6 @@ from flask_forge_jobs.config.settings import PREFIX, options
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.forks import private_pipe
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.state import state_of
 
@@ -77,7 +78,7 @@ def create_app(
 
     Args:
         environ: The environment; that of the process by default.
-        demo: Folder of the demo's data, served with ``POST /jobs/enqueue-demo``. None
+        demo: File of the demo's data, served with ``POST /jobs/enqueue-demo``. None
             serves the database of the environment.
         is_open: Answer without a token, if the server listens on loopback only.
         tokens: Entries like those of ``FORGE_JOBS_TOKENS``, used if that is not set.
@@ -99,6 +100,8 @@ def create_app(
         name = option.key.removeprefix(PREFIX).lower()
         app.config[option.key] = getattr(settings, name)
     app.config[f"{PREFIX}TOKENS"] = settings.tokens or tuple(tokens)
+    # Signs the sessions of browsers, which end with the server without the setting.
+    app.secret_key = secrets.token_urlsafe()
     app.config[f"{PREFIX}ENABLE_DEMO"] = settings.enable_demo or demo is not None
     ForgeJobs(
         app,
@@ -112,9 +115,8 @@ def create_app(
     return app
 
 
-def _demo_data(folder: Path, environment: ServerEnvironment) -> ChosenDatabase:
+def _demo_data(path: Path, environment: ServerEnvironment) -> ChosenDatabase:
     tuning = Tuning.from_settings(environment.settings)
-    path = folder / DEFAULT_SQLITE_NAME
     return ChosenDatabase(
         DatabaseSettings.from_location(
             {"backend": "sqlite", "path": path}, tuning, DEMO_OPTION
@@ -126,8 +128,13 @@ def _demo_data(folder: Path, environment: ServerEnvironment) -> ChosenDatabase:
 @click.option(
     DEMO_OPTION,
     is_flag=True,
-    help="Like --open, with a worker and a demo job every second, on a temporary "
-    "SQLite file.",
+    help="Like --open, on a temporary SQLite file: a shop with a week of figures, and "
+    "a worker that runs its jobs.",
+)
+@click.option(
+    "--demo-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Like --demo, on this SQLite file, which is kept.",
 )
 @click.option(
     OPEN_OPTION,
@@ -147,7 +154,12 @@ def _demo_data(folder: Path, environment: ServerEnvironment) -> ChosenDatabase:
 )
 @fails_clearly
 def main(
-    *, demo: bool, is_open: bool, workers: int | None, threads: int | None
+    *,
+    demo: bool,
+    demo_file: Path | None,
+    is_open: bool,
+    workers: int | None,
+    threads: int | None,
 ) -> None:
     """Serve the jobs API.
 
@@ -164,24 +176,20 @@ def main(
         threads=threads or environment.threads,
     )
     logging.basicConfig(level=environment.log_level, format=LOG_FORMAT)
+    demo = demo or demo_file is not None
     _check_start(environment, demo=demo, is_open=is_open)
     is_open = is_open or demo
     is_closed = not (is_open or environment.settings.tokens)
-    with _throw_away_folder() if demo else contextlib.nullcontext() as folder:
+    with _data_of_demo(demo_file) if demo else contextlib.nullcontext() as data:
         welcome = _Welcome(
             is_closed=is_closed,
             is_open=is_open,
-            folder=folder,
+            data=data,
+            is_kept=demo_file is not None,
             prefix=environment.settings.url_prefix,
         )
-        app = create_app(demo=folder, is_open=is_open, tokens=welcome.tokens)
-        # Fail here, with one line, if the database is wrong, not in every process.
-        storage = state_of(app).storage
-        storage.open()
-        if demo:
-            # The first request may come before the worker has started.
-            storage.queues.ensure(DEFAULT_QUEUE)
-        storage.close()
+        app = create_app(demo=data, is_open=is_open, tokens=welcome.tokens)
+        _open_once(app, is_demo=demo)
         body_limit = DISCARDED_BODIES * environment.settings.max_body_bytes
         # Followed by the version, so that nothing else begins like it.
         health = f"GET {environment.settings.url_prefix}/health HTTP/".encode()
@@ -189,8 +197,19 @@ def main(
             app,
             body_limit,
             health,
-            _options(environment, demo=folder, welcome=welcome),
+            _options(environment, demo=data, welcome=welcome),
         )
+
+
+def _open_once(app: Flask, *, is_demo: bool) -> None:
+    """Fail here, if the database is wrong, and not in every process."""
+    storage = state_of(app).storage
+    storage.open()
+    if is_demo:
+        # By name: the demo is in a layer above.
+        demo = importlib.import_module(f"{DEMO_MODULE}.scenery")
+        demo.prepare(storage, SystemClock().now_us())
+    storage.close()
 
 
 def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -> None:
@@ -222,11 +241,15 @@ def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -
 
 
 @contextlib.contextmanager
-def _throw_away_folder() -> Iterator[Path]:
+def _data_of_demo(kept: Path | None) -> Iterator[Path]:
+    """Return the file of the demo's data, in a folder that goes unless it is kept."""
+    if kept is not None:
+        yield kept.absolute()
+        return
     folder = Path(tempfile.mkdtemp(prefix="forge-jobs-demo-"))
     owner = os.getpid()
     try:
-        yield folder
+        yield folder / DEFAULT_SQLITE_NAME
     finally:
         if os.getpid() == owner:  # forked server processes pass here, too
             shutil.rmtree(folder, ignore_errors=True)
@@ -240,11 +263,18 @@ class _Welcome:
     """
 
     def __init__(
-        self, *, is_closed: bool, is_open: bool, folder: Path | None, prefix: str
+        self,
+        *,
+        is_closed: bool,
+        is_open: bool,
+        data: Path | None,
+        is_kept: bool,
+        prefix: str,
     ) -> None:
         self._prefix = prefix
         self._is_open = is_open
-        self._folder = folder
+        self._data = data
+        self._is_kept = is_kept
         self._token = ""
         self.tokens: list[dict[str, object]] = []
         if is_closed:
@@ -254,12 +284,12 @@ class _Welcome:
     def say(self, server: Arbiter) -> None:
         """Print it, now that the port is known."""
         address = str(server.LISTENERS[0])
-        if self._folder is not None:
-            click.echo(
-                f"{DEMO_OPTION}: the data in {self._folder} is deleted when the server "
-                "stops",
-                err=True,
-            )
+        if self._data is not None:
+            where = f"the data in {self._data.parent} is deleted when the server stops"
+            if self._is_kept:
+                where = f"the data stays in {self._data}"
+            where += f"\n\n    {address}{self._prefix}/\n"
+            click.echo(f"{DEMO_OPTION}: {where}", err=True)
         if self._is_open:
             click.echo(f"OPEN: anyone who can reach {address} is admin", err=True)
         if self._token:
@@ -332,16 +362,14 @@ def _close_listeners(server: Arbiter, worker: Worker) -> None:
 class _DemoCompanion:
     """The worker process of a demo server; it stops when the server does."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, data: Path) -> None:
+        self._data = data
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start once the server listens."""
         reader, self._writer = private_pipe()
-        command: Sequence[str] = (
-            sys.executable, "-m", DEMO_MODULE, str(self._folder)
-        )  # fmt: skip
+        command = [sys.executable, "-m", DEMO_MODULE, str(self._data)]
         self._process = subprocess.Popen(  # noqa: S603  # our own module
             command,
             env=os.environ | {PARENT_PIPE_VARIABLE: str(reader)},

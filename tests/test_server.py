@@ -199,7 +199,9 @@ def test_a_server_waits_less_for_a_locked_file_than_an_application(
 def test_the_demo_route_and_its_task_are_there_for_the_demo_only(
     tmp_path: Path, *, demo: bool
 ) -> None:
-    app = create_app(variables(tmp_path), demo=tmp_path if demo else None)
+    app = create_app(
+        variables(tmp_path), demo=tmp_path / "queue.sqlite" if demo else None
+    )
 
     rules = {rule.rule for rule in app.url_map.iter_rules()}
 

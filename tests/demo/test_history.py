@@ -1,0 +1,54 @@
+"""A week of figures is there at the first look, and soon."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.demo import history
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
+from tests.support.backends import on_sqlite
+
+# Of the processor; the server prints its address after it.
+MAX_S = 3.0
+QUEUES, KINDS = ("mail", "search"), ("send_receipt", "index_product")
+READS = {"v1/series?by=queue": QUEUES, "v1/series?by=kind": KINDS, "v1/gauges?": QUEUES}
+RANGES_H = (1, 3, 6, 24, 72, 168)
+
+
+@on_sqlite
+def test_the_past_week_is_full_of_figures(storage: Storage) -> None:
+    now = datetime.now(UTC)  # noqa: TID251  # the service asks the system's clock
+    began = time.process_time()
+
+    history.fill(storage, to_micros(now))
+
+    assert time.process_time() - began < MAX_S
+    client = client_with_token(storage, "viewer")
+    for hours in RANGES_H:
+        window = {
+            "from": (now - timedelta(hours=hours)).isoformat(),
+            "to": now.isoformat(),
+            "bucket_secs": hours * 60,
+        }
+        for path, names in READS.items():
+            query = urlencode({**window, "name": names}, doseq=True)
+            _check_full(client, f"{PREFIX}/{path}&{query}", names)
+    groups = client.get(f"{PREFIX}/v1/errors").json or []
+    assert len(groups) == 3
+    assert all(sum(1 for day in group["trend"] if day) >= 6 for group in groups)
+
+
+def _check_full(client: FlaskClient, address: str, names: tuple[str, ...]) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.text
+    series = {each["name"]: each["buckets"] for each in answer.json or []}
+    for name in names:
+        full = [b for b in series[name] if b.get("completed") or b.get("live_workers")]
+        assert len(full) >= 0.97 * len(series[name]), (address, name)
