@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import TypeVar
 
 from flask_forge_jobs.handlers.series import LEAST_SERIES_S
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
@@ -51,6 +52,9 @@ class DbHealthBucket:
     wal_bytes: int | None
 
 
+B = TypeVar("B", ResourceBucket, DbHealthBucket)
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSeries:
     """The buckets of one worker."""
@@ -80,40 +84,49 @@ def resource_series(
 
     ``now`` decides which samples are still stored. There are at most 2,000 buckets.
     """
-    return _series(storage, asked, now, ResourceBucket, _resources)
+    return _series(storage, asked, now, ResourceBucket)
 
 
 def db_series(
     storage: Storage, asked: SampleRange, *, now: datetime
 ) -> list[WorkerSeries]:
     """Return the database performance of each worker, as :func:`resource_series`."""
-    return _series(storage, asked, now, DbHealthBucket, _db_health)
+    return _series(storage, asked, now, DbHealthBucket)
 
 
 def _series(
     storage: Storage,
     asked: SampleRange,
     now: datetime,
-    bucket_type: type[ResourceBucket | DbHealthBucket],
-    values_of: Callable[[SampleSums, Window], Iterable[float]],
+    bucket_type: type[B],
 ) -> list[WorkerSeries]:
     cut = window(asked.start, asked.end, asked.bucket_secs, least_secs=LEAST_SERIES_S)
+    has_gaps = asked.gaps is not None
+    return [
+        WorkerSeries(worker_id, buckets_of(bucket_type, cut, sums, has_gaps=has_gaps))
+        for worker_id, sums in _samples(storage, cut, now, asked.worker_id).items()
+    ]
+
+
+def buckets_of(
+    bucket_type: type[B],
+    cut: Window,
+    sums: Mapping[int, SampleSums],
+    *,
+    has_gaps: bool = True,
+) -> list[B]:
+    """Return the buckets of a window; None, or 0, are the figures of empty ones."""
+    values_of = _VALUES[bucket_type]
     empty: Iterable[float | None] = values_of(_NO_SAMPLES, cut)
-    if asked.gaps is not None:
+    if has_gaps:
         empty = [None] * (len(fields(bucket_type)) - 1)
     blank = tuple(empty)
     return [
-        WorkerSeries(
-            worker_id,
-            [
-                bucket_type(
-                    from_micros(at_us),
-                    *(values_of(sums[number], cut) if number in sums else blank),
-                )
-                for number, at_us in enumerate(cut.starts())
-            ],
+        bucket_type(
+            from_micros(at_us),
+            *(values_of(sums[number], cut) if number in sums else blank),
         )
-        for worker_id, sums in _samples(storage, cut, now, asked.worker_id).items()
+        for number, at_us in enumerate(cut.starts())
     ]
 
 
@@ -129,7 +142,7 @@ def _samples(
     return {name: by_worker[name] for name in names}
 
 
-def _resources(sums: SampleSums, _cut: Window) -> Iterable[float]:
+def _resources(sums: SampleSums, _cut: Window) -> Iterator[float]:
     yield sums.mean("cpu_pct")
     yield round(sums.mean("rss_bytes"))
     yield round(sums.mean("disk_read_bytes"))
@@ -137,7 +150,7 @@ def _resources(sums: SampleSums, _cut: Window) -> Iterable[float]:
     yield sums.mean("disk_used_pct")
 
 
-def _db_health(sums: SampleSums, cut: Window) -> Iterable[float]:
+def _db_health(sums: SampleSums, cut: Window) -> Iterator[float]:
     for histogram in (sums.reads, sums.writes):
         yield from (round(us / 1000) for us in histogram.percentiles(*_PERCENTS))
         yield round(histogram.count * _MINUTE_US / cut.width_us)
@@ -147,3 +160,9 @@ def _db_health(sums: SampleSums, cut: Window) -> Iterable[float]:
     yield 100 * sums.pool_active / sums.pool_max if sums.pool_max else 0.0
     yield round(sums.mean("db_size_bytes"))
     yield round(sums.mean("wal_bytes"))
+
+
+_VALUES: Mapping[type, Callable[[SampleSums, Window], Iterator[float]]] = {
+    ResourceBucket: _resources,
+    DbHealthBucket: _db_health,
+}

@@ -72,7 +72,7 @@ class SeriesList:
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """The totals of one kind; times are of completed jobs, in milliseconds."""
+    """The totals of one kind, or queue; times are of completed jobs, in ms."""
 
     kind: str
     completed: int
@@ -88,6 +88,14 @@ class KindRow:
     success_rate: float | None
     # The median; None without a completed job.
     usual_run_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The totals of each kind or queue, by name, and of all together."""
+
+    rows: Sequence[KindRow]
+    whole: KindRow
 
 
 def timeline(
@@ -213,6 +221,27 @@ def kinds(
         start_us = end_us - DAY_US if start is None else to_micros(start)
         tallies = storage.kind_figures.within(start_us, end_us, now_us, queue_names)
     return [_kind_row(kind, tally) for kind, tally in tallies.items()]
+
+
+def totals(
+    storage: Storage,
+    *,
+    by: str,
+    now: datetime,
+    start: datetime,
+    end: datetime,
+    queue_names: Sequence[str] | None = None,
+) -> Totals:
+    """Return the totals of each kind or queue, and of all, from one read."""
+    tallies = storage.kind_figures.within(
+        to_micros(start), to_micros(end), to_micros(now), queue_names,
+        per_queue=by == "queue",
+    )  # fmt: skip
+    whole = Tally()
+    for tally in tallies.values():
+        whole.merge(tally)
+    rows = [_kind_row(name, tally) for name, tally in tallies.items()]
+    return Totals(rows, _kind_row("", whole))
 
 
 def _known_names(

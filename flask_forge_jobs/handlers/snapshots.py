@@ -62,3 +62,11 @@ class Snapshots(PerProcess):
                 # Not before the read: callers that waited for it share it.
                 slot.read_at = self._clock.monotonic()
             return cast("T", slot.value)
+
+    def age(self, key: Hashable) -> float | None:
+        """Return how many seconds ago the value of a key was read; None if never."""
+        self.stay_own()
+        with self._lock:
+            slot = self._slots.get(key)
+        read_at = None if slot is None else slot.read_at
+        return None if read_at is None else self._clock.monotonic() - read_at

@@ -46,8 +46,10 @@ class KindFigures:
         end_us: int,
         now_us: int,
         queue_names: Sequence[str] | None = None,
+        *,
+        per_queue: bool = False,
     ) -> Tallies:
-        """Return the figures of each kind, by name, in some or all queues.
+        """Return the figures of each kind, or queue, by name, in some or all queues.
 
         The interval ends before ``end_us``; ``now_us`` decides which levels are still
         kept. Whole days are read as such, the rest in finer steps.
@@ -57,7 +59,8 @@ class KindFigures:
             end_us = max(end_us, _end_of_day(now_us))
         is_recent = start_us >= now_us - FINEST_KEPT_US
         parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
-        return _sorted(self._read(parts, queue_names))
+        statement = "queues_within" if per_queue else "kinds_within"
+        return _sorted(self._read(parts, queue_names, statement))
 
     def of_last_day(
         self, now_us: int, queue_names: Sequence[str] | None = None
@@ -92,7 +95,10 @@ class KindFigures:
         return list(known.items())
 
     def _read(
-        self, parts: Sequence[Part], queue_names: Sequence[str] | None
+        self,
+        parts: Sequence[Part],
+        queue_names: Sequence[str] | None,
+        statement: str = "kinds_within",
     ) -> Tallies:
         if not parts:
             return {}
@@ -102,7 +108,7 @@ class KindFigures:
         ]
         rows = self._database.read(
             lambda transaction: transaction.all(
-                "kinds_within",
+                statement,
                 parts=encode_rows(steps),
                 any_queue=queue_names is None,
                 queues=encode_names("name", queue_names or ()),

@@ -7,7 +7,7 @@ nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.metrics import (
@@ -19,7 +19,13 @@ from flask_forge_jobs.model.metrics import (
     SampleSums,
     Window,
 )
-from flask_forge_jobs.storage.database import Database, Parameter, encode_rows
+from flask_forge_jobs.storage.database import (
+    Database,
+    Parameter,
+    Row,
+    Transaction,
+    encode_rows,
+)
 from flask_forge_jobs.storage.pace import Pace
 
 # On SQLite, other writers wait for a batch.
@@ -66,28 +72,23 @@ class SampleStore:
     ) -> dict[str, dict[int, SampleSums]]:
         """Return a level's samples by worker and number of the bucket."""
         rows = self._database.read(
-            lambda transaction: transaction.all(
-                "samples_within",
-                level=level,
-                any_worker=worker_id is None,
-                worker_id=worker_id,
-                from_at=window.start_us,
-                to_at=window.end_us,
-            ),
+            lambda tx: _rows(tx, window, level, worker_id), apart=True
+        )
+        return _by_worker(rows, window)
+
+    def within_and_names(
+        self, window: Window, level: int
+    ) -> tuple[dict[str, dict[int, SampleSums]], dict[str, str]]:
+        """Return the same of every worker, and the names of those that have one."""
+        rows, names = self._database.read(
+            lambda tx: (_rows(tx, window, level, None), tx.all("worker_names")),
             apart=True,
         )
-        by_worker: dict[str, dict[int, SampleSums]] = {}
-        for name, bucket_us, *figures, reads, writes in rows:
-            of_worker = by_worker.setdefault(name, {})
-            sums = of_worker.setdefault(window.index_of(bucket_us), SampleSums())
-            sums.merge(SampleSums(*figures))
-            sums.reads.merge_text(reads)
-            sums.writes.merge_text(writes)
-        return by_worker
+        return _by_worker(rows, window), dict(names)
 
     def health(self) -> DatabaseHealth:
         """Return the database's own figures."""
-        rows = self._database.read(lambda tx: tx.all("database_health"), apart=True)
+        rows = self._database.read(lambda tx: tx.all("database_health"))
         active, idle, max_connections, size = rows[0]
         log_bytes = self._database.log_bytes()
         return DatabaseHealth(active, idle, max_connections, size, log_bytes)
@@ -112,3 +113,27 @@ class SampleStore:
             gone += count
             if count < PRUNE_ROWS:
                 return gone
+
+
+def _rows(
+    transaction: Transaction, window: Window, level: int, worker_id: str | None
+) -> list[Row]:
+    return transaction.all(
+        "samples_within",
+        level=level,
+        any_worker=worker_id is None,
+        worker_id=worker_id,
+        from_at=window.start_us,
+        to_at=window.end_us,
+    )
+
+
+def _by_worker(rows: Iterable[Row], window: Window) -> dict[str, dict[int, SampleSums]]:
+    by_worker: dict[str, dict[int, SampleSums]] = {}
+    for name, bucket_us, *figures, reads, writes in rows:
+        of_worker = by_worker.setdefault(name, {})
+        sums = of_worker.setdefault(window.index_of(bucket_us), SampleSums())
+        sums.merge(SampleSums(*figures))
+        sums.reads.merge_text(reads)
+        sums.writes.merge_text(writes)
+    return by_worker

@@ -55,6 +55,24 @@ def test_kinds_of_a_window_are_exact_whatever_its_edges(storage: Storage) -> Non
     assert figures.within(NOON_US, NOON_US, NOON_US) == {}
 
 
+def test_queues_have_the_figures_of_all_their_kinds(storage: Storage) -> None:
+    for offset_us in (-DAY_US, 0, DAY_US, 2 * DAY_US):
+        put(storage, NOON_US + offset_us, "")
+        put(storage, NOON_US + offset_us)
+    put(storage, NOON_US + 1, "", queue="bulk")
+    put(storage, NOON_US + 2, "", queue="")
+    figures, end_us = storage.kind_figures, NOON_US + 2 * DAY_US
+
+    found = figures.within(NOON_US, end_us, end_us + DAY_US, per_queue=True)
+    limited = figures.within(NOON_US, end_us, end_us, ["bulk"], per_queue=True)
+
+    assert {name: each.completed for name, each in found.items()} == {
+        "bulk": 1,
+        "mail": 2,
+    }
+    assert list(limited) == ["bulk"]
+
+
 def test_a_window_up_to_now_reads_the_row_of_today(storage: Storage) -> None:
     """Its end in ten seconds, minutes and hours would be most of all rows."""
     put(storage, NOON_US, levels=LEVELS[-1:])

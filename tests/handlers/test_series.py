@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from flask_forge_jobs.handlers.series import (
     metric_series,
     series,
     timeline,
+    totals,
 )
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.metrics import NOTHING, Tally
@@ -366,3 +368,21 @@ def test_kinds_of_a_window(storage: Storage, past: PastProcess) -> None:
     assert (send.started, send.success_rate) == (6, 0.75)
     assert send.usual_run_ms == send.p50_ms
     assert [(row.kind, row.completed) for row in of_mail] == [("send", 2)]
+
+
+def test_totals_of_each_queue_and_of_all(storage: Storage, past: PastProcess) -> None:
+    past.runs("mail", "send", [100, 300])
+    past.runs("mail", "pack", [200], dead=1, retried=2)
+    past.runs("bulk", "pack", [50])
+
+    found = totals(storage, by="queue", now=LATER, start=START, end=LATER)
+    only = totals(
+        storage, by="kind", now=LATER, start=START, end=LATER, queue_names=["bulk"]
+    )
+
+    bulk, mail = found.rows
+    assert (mail.kind, mail.completed, mail.dead, mail.retried) == ("mail", 3, 1, 2)
+    assert (mail.total_run_ms, mail.started) == (600, 6)
+    assert (found.whole.completed, found.whole.total_run_ms) == (4, 650)
+    assert only.rows == [replace(bulk, kind="pack")]
+    assert only.whole == replace(bulk, kind="")

@@ -46,15 +46,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series; ``tone`` is a colour: done, ink, run, ret or dead.
+    """One series; ``tone`` is the name of a colour, such as ``green``.
 
-    ``look`` may be ``area``, ``dashed`` or ``thin``.
+    ``look`` may be ``area``, ``dashed`` or ``thin``. A series that ``is_off`` is drawn
+    only on demand.
     """
 
     name: str
     tone: str
     values: Values
     look: Collection[str] = ()
+    is_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the legend; ``text`` is the last value."""
+    """An entry of the legend; ``text`` is the last value.
+
+    ``toggled`` is the parameter of the address that hides or shows the series.
+    """
 
     name: str
     classes: str
     text: str
     is_hidden: bool
+    toggled: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Figure:
         span: Its buckets.
         lines: The series; of a band, its percentiles from the lowest on.
         bars: Series of the strip, the first at the bottom; they share a scale.
-        hidden: Names of series that are not drawn.
+        toggled: Of the address: ``<chart>:<series>`` of each that is not as usual.
         is_band: Whether the lines bound a band.
         least: The axis ends at or above this value.
         note: Stands beside the heading.
@@ -98,7 +104,7 @@ class Figure:
     span: Span
     lines: Sequence[Line]
     bars: Sequence[Line] = ()
-    hidden: Collection[str] = ()
+    toggled: Sequence[str] = ()
     is_band: bool = False
     least: float = 0
     note: str | None = None
@@ -157,6 +163,8 @@ class Figure:
             if "dashed" in line.look:
                 classes += " ds"
             yield Shape(f"{classes} c-{line.tone}", paths.line(heights))
+            if alone := paths.dots(heights):
+                yield Shape(f"dt c-{line.tone}", alone)
 
     def strip(self) -> Iterator[Shape]:
         """Yield the paths of the bars, each on top of those before."""
@@ -185,8 +193,22 @@ class Figure:
                 each.name,
                 f"{shape} c-{each.tone}".strip(),
                 text(_last(each.values), self.unit),
-                each.name in self.hidden,
+                self.hides(each),
+                self._toggled_with(each),
             )
+
+    @property
+    def bars_top(self) -> str:
+        """The value at the top of the strip, in words."""
+        return text(self.bars_axis.high, self.unit)
+
+    def without(self, tables: Sequence[str]) -> list[str]:
+        """Return the names of charts that show their table, without this one."""
+        return [name for name in tables if name != self.name]
+
+    def with_table(self, tables: Sequence[str]) -> list[str]:
+        """Return the names of charts that show their table, and this one."""
+        return [*self.without(tables), self.name]
 
     @property
     def x(self) -> str:
@@ -195,23 +217,15 @@ class Figure:
         return f"{start:%Y-%m-%dT%H:%M:%SZ},{self.span.width_s},{self.span.count}"
 
     @property
-    def y(self) -> str:
-        """The axis of values for the script."""
-        kind = "log" if self.axis.is_log else "lin"
-        return f"{kind},{self.axis.low:g},{self.axis.high:.12g},{self.height}"
-
-    @property
     def data(self) -> str:
-        """The series for the script: colour, place and values of each."""
-        bars = {bar.name for bar in self.bars}
-        words = []
-        for each in self._series:
-            place = "s" if each.name in bars else ""
-            if each.name in self.hidden:
-                place = "h"
-            values = ",".join(map(_plain, cleaned(each.values)))
-            words.append(f"{each.tone}|{place}|{values}")
-        return ";".join(words)
+        """The values of each entry of the legend in words, for the script."""
+        return ";".join(
+            "|".join(
+                "" if value is None else text(value, self.unit)
+                for value in cleaned(each.values)
+            )
+            for each in self._series
+        )
 
     def summary(self) -> str:
         """Return the chart in a sentence, for readers who do not see it."""
@@ -234,10 +248,19 @@ class Figure:
 
     @property
     def _series(self) -> Sequence[Line]:
-        return (*self.lines, *self.bars)
+        return (*self.lines, *reversed(self.bars))
 
     def _drawn(self, series: Sequence[Line]) -> Iterator[Line]:
-        return (each for each in series if each.name not in self.hidden)
+        return (each for each in series if not self.hides(each))
+
+    def hides(self, each: Line) -> bool:
+        """Return whether a series is not drawn."""
+        return each.is_off != (f"{self.name}:{each.name}" in self.toggled)
+
+    def _toggled_with(self, each: Line) -> list[str]:
+        key = f"{self.name}:{each.name}"
+        others = [name for name in self.toggled if name != key]
+        return others if key in self.toggled else [*others, key]
 
     def _ys(self, values: Values) -> list[int | None]:
         return [
@@ -258,10 +281,3 @@ class Figure:
 
 def _last(values: Values) -> float | None:
     return next((v for v in reversed(cleaned(values)) if v is not None), None)
-
-
-def _plain(value: float | None) -> str:
-    """Return a number as short as its use allows; nothing for a missing one."""
-    if value is None:
-        return ""
-    return f"{round(value, 1):g}" if value < 100 else f"{round(value)}"  # noqa: PLR2004

@@ -28,10 +28,15 @@ def runs(ys: Ys) -> list[Run]:
 
 
 def line(ys: Ys) -> str:
-    """Return the path of a line; a value between two gaps is a dot."""
+    """Return the path of a line."""
     return "".join(
-        f"M{x} {values[0]}{_steps(values) or 'h0'}" for x, values in runs(ys)
+        f"M{x} {values[0]}{_steps(values)}" for x, values in runs(ys) if len(values) > 1
     )
+
+
+def dots(ys: Ys) -> str:
+    """Return the path of dots: the values between two gaps, which no line shows."""
+    return "".join(f"M{x} {values[0]}h0" for x, values in runs(ys) if len(values) == 1)
 
 
 def area(ys: Ys, bottom: int) -> str:

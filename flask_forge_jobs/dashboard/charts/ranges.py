@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from urllib.parse import urlencode
 
 from flask_forge_jobs.dashboard.charts.figure import Span
 
@@ -35,7 +34,12 @@ KEPT = timedelta(days=30)
 _LEAST_S = 60
 # The current bucket is left open until this share of it has passed.
 _OPEN_SHARE = 0.25
-_FORMATS = ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M")
+_FORMATS = (
+    "%Y-%m-%dT%H:%M:%S.%fZ",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%MZ",
+    "%Y-%m-%dT%H:%M",
+)
 
 
 class Query(Protocol):
@@ -43,9 +47,6 @@ class Query(Protocol):
 
     def get(self, key: str) -> str | None:
         """Return the first value of a parameter."""
-
-    def getlist(self, key: str) -> Sequence[str]:
-        """Return all values of a parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,6 @@ class Range:
         width_s: Width of a bucket.
         is_custom: Whether the address has both ends.
         now: The current time.
-        others: Further parameters that the links keep.
         default: The preset of an address without one.
     """
 
@@ -69,8 +69,14 @@ class Range:
     width_s: int
     is_custom: bool
     now: datetime
-    others: Sequence[tuple[str, str]] = ()
     default: str = DEFAULT
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the figures of the range depend on."""
+        if self.is_custom:
+            return self.start, self.end
+        return (self.preset,)
 
     @property
     def span(self) -> Span:
@@ -92,83 +98,74 @@ class Range:
             return f"{start:%Y-%m-%d %H:%M} to {end:%H:%M} UTC"
         return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
 
+    def input(self, instant: datetime) -> str:
+        """Return an instant as fields of forms have it."""
+        return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M}"
+
     @property
     def is_older_than_kept(self) -> bool:
         """Whether it begins before the figures that are kept."""
         return self.start < self.now - KEPT - timedelta(seconds=self.width_s)
 
-    def minutes(self, number: int, width_s: int | None = None) -> float | None:
-        """Return how many minutes of a bucket have passed; None if too few.
+    def minutes(self, number: int) -> float | None:
+        """Return how many minutes of a bucket have passed; None if too few."""
+        share = self.share(number)
+        return None if share is None else share * self.width_s / 60
+
+    def share(self, number: int, width_s: int | None = None) -> float | None:
+        """Return the share of a bucket that has passed; None if it is small.
 
         A rate over a few seconds would jump.
         """
         width = width_s or self.width_s
         begin = self.start + timedelta(seconds=number * width)
-        passed = min((self.now - begin).total_seconds(), width)
-        return passed / 60 if passed >= width * _OPEN_SHARE else None
+        share = min((self.now - begin).total_seconds() / width, 1.0)
+        return share if share >= _OPEN_SHARE else None
 
-    def query(self, **changes: str | Sequence[str] | None) -> str:
-        """Return the query of an address with some parameters changed.
-
-        None removes a parameter. A change of ``range`` ends a zoom.
-        """
-        known = [("range", self.preset)]
+    @property
+    def query(self) -> dict[str, object]:
+        """The parameters of links back to this range; those of None are left out."""
+        is_usual = self.preset == self.default
+        known: dict[str, object] = {"range": None if is_usual else self.preset}
         if self.is_custom:
-            known += [("from", written(self.start)), ("to", written(self.end))]
-        known += self.others
-        dropped = set(changes)
-        if "range" in changes:
-            dropped |= {"from", "to"}
-        pairs = [(key, value) for key, value in known if key not in dropped]
-        for key, value in changes.items():
-            values = [value] if isinstance(value, str) else value or ()
-            pairs += [(key, each) for each in values]
-        usual = ("range", self.default)
-        return f"?{urlencode([pair for pair in pairs if pair != usual])}"
+            known |= {"from": written(self.start), "to": written(self.end)}
+        return known
 
-    def presets(self) -> list[tuple[str, str, str, bool]]:
-        """Return name, words, link and whether it is chosen, of each preset."""
+    def presets(self) -> list[tuple[str, str | None, str, bool]]:
+        """Return name, parameter, words and whether it is chosen, of each preset."""
         return [
             (
                 name,
-                WORDS[name],
-                self.query(range=name),
+                None if name == self.default else name,
+                words,
                 not self.is_custom and name == self.preset,
             )
-            for name in PRESETS
+            for name, words in WORDS.items()
         ]
 
-    def reset(self) -> str:
-        """Return the link to the range before the zoom."""
-        return self.query(range=self.preset)
 
-
-def chosen(
-    query: Query, now: datetime, keep: Sequence[str] = (), default: str = DEFAULT
-) -> Range:
+def chosen(query: Query, now: datetime, default: str = DEFAULT) -> Range:
     """Return the range of an address.
 
     Args:
         query: Has ``range``, or ``from`` and ``to``; an invalid value is as none.
         now: The current time.
-        keep: Names of further parameters that the links keep.
         default: The preset of an address without one.
     """
     preset = query.get("range") or default
     if preset not in PRESETS:
         preset = default
-    others = [(key, each) for key in keep for each in query.getlist(key)]
     ends = _ends(query, now)
     if ends is not None:
         start, end = ends
         width_s = bucket_width((end - start).total_seconds())
-        return Range(preset, start, end, width_s, True, now, others, default)
+        return Range(preset, start, end, width_s, True, now, default)
     seconds = PRESETS[preset]
     width_s = bucket_width(seconds)
     last = -(-now.timestamp() // width_s) * width_s
     end = datetime.fromtimestamp(last, UTC)
     start = end - timedelta(seconds=seconds)
-    return Range(preset, start, end, width_s, False, now, others, default)
+    return Range(preset, start, end, width_s, False, now, default)
 
 
 def bucket_width(seconds: float) -> int:
@@ -192,6 +189,7 @@ def _ends(query: Query, now: datetime) -> tuple[datetime, datetime] | None:
     end = min(end, now.replace(microsecond=0) + timedelta(seconds=1))
     if end - start < timedelta(seconds=_LEAST_S):
         end = start + timedelta(seconds=_LEAST_S)
+    start, end = start.replace(microsecond=0), end.replace(microsecond=0)
     longest = 2 * KEPT
     return max(start, end - longest), end
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.dashboard.charts import paths
 from flask_forge_jobs.dashboard.charts.ticks import Axis, cleaned
+from flask_forge_jobs.dashboard.charts.units import text
 
 SPARK_HEIGHT = 24
 # Room above the highest value and below the lowest, for the stroke.
 _MARGIN = 2
 # The share of a range row's width at each end that stays free, in percent.
-_PADDING = 2.0
+_PADDING = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ def spark(values: Sequence[float | None]) -> Spark:
         for value in known
     ]
     box = f"0 0 {max(len(ys) - 1, 1)} {SPARK_HEIGHT}"
-    return Spark(box, paths.line(ys), paths.area(ys, SPARK_HEIGHT))
+    line = paths.line(ys) + paths.dots(ys)
+    return Spark(box, line, paths.area(ys, SPARK_HEIGHT))
 
 
 def spark_bars(values: Sequence[float | None]) -> Spark:
@@ -84,3 +86,8 @@ def parts(numbers: Sequence[float], whole: float) -> list[Part]:
         shown.append(Part(f"{end:.4g}%", f"{width:.4g}%"))
         end += width
     return shown
+
+
+def range_labels(axis: Axis) -> list[tuple[str, str]]:
+    """Return the place of each tick of range rows, and its words."""
+    return [(range_place(axis, tick), text(tick, axis.unit)) for tick in axis.ticks]

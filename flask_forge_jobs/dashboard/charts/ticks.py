@@ -59,7 +59,10 @@ class Axis:
     def labels(self) -> list[tuple[str, str]]:
         """Return the place of each tick from the top, in percent, and its words."""
         return [
-            (f"{100 - 100 * self.share(tick):g}", text(tick, self.unit))
+            (
+                f"{100 - 100 * self.share(tick):.4g}",
+                text(tick, self.unit) if tick else "0",
+            )
             for tick in self.ticks
         ]
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span
 from flask_forge_jobs.dashboard.charts.units import Unit
 from tests.dashboard.charts.test_paths import points
@@ -58,16 +59,16 @@ def test_any_numbers_make_a_figure(
     assert len(list(drawn.rows())) == count
     assert drawn.summary().endswith(".")
     for each in drawn.data.split(";"):
-        assert each.split("|")[2].count(",") == max(count - 1, 0)
+        assert each.count("|") == max(count - 1, 0)
 
 
 def test_missing_values_are_gaps_and_not_zero() -> None:
     drawn = figure([4, None, 4])
 
-    (shape,) = drawn.shapes()
-    assert shape.path.count("M") == 2
-    assert drawn.data == "run||4,,4"
-    assert [row for _, row in drawn.rows()] == [["4"], ["—"], ["4"]]
+    line, dots = drawn.shapes()
+    assert (line.path, dots.path.count("M")) == ("", 2)
+    assert drawn.data == "4||4"
+    assert [row for _, row in drawn.rows()] == [["4"], [words.NOTHING], ["4"]]
 
 
 def test_a_summary_says_range_and_last_value() -> None:
@@ -79,15 +80,27 @@ def test_a_summary_says_range_and_last_value() -> None:
 
 
 def test_a_hidden_series_is_neither_drawn_nor_measured() -> None:
-    lines = [Line("Many", "ink", [9000]), Line("Few", "done", [3])]
+    lines = [Line("Many", "ink", [9000]), Line("Few", "green", [3])]
     drawn = Figure(
-        "try", "Jobs", Unit.COUNT, Span(START, 60, 1), lines, hidden={"Many"}
+        "try",
+        "Jobs",
+        Unit.COUNT,
+        Span(START, 60, 1),
+        lines,
+        toggled=["try:Many", "x:y"],
     )
 
     assert drawn.axis.high == 3
-    assert [shape.classes for shape in drawn.shapes()] == ["ln c-done"]
+    assert [shape.classes for shape in drawn.shapes()] == [
+        "ln c-green",
+        "dt c-green",
+    ]
     assert [entry.is_hidden for entry in drawn.legend()] == [True, False]
-    assert drawn.data == "ink|h|9000;done||3"
+    assert [entry.toggled for entry in drawn.legend()] == [
+        ["x:y"],
+        ["try:Many", "x:y", "try:Few"],
+    ]
+    assert drawn.data == "9,000;3"
 
 
 def test_a_chart_of_a_hundred_buckets_is_small() -> None:
@@ -97,4 +110,4 @@ def test_a_chart_of_a_hundred_buckets_is_small() -> None:
     size = sum(len(shape.path) for shape in drawn.shapes())
 
     assert size <= 2100
-    assert len(drawn.data) <= 1400
+    assert len(drawn.data) <= 1600

@@ -40,12 +40,13 @@ def points(path: str) -> list[tuple[int, int]]:
 
 @settings(max_examples=60)
 @given(YS)
-def test_a_line_has_every_value_and_no_other(ys: list[int | None]) -> None:
+def test_line_and_dots_have_every_value_and_no_other(ys: list[int | None]) -> None:
     known = {(x, y) for x, y in enumerate(ys) if y is not None}
 
-    assert set(points(paths.line(ys))) == known
-    stretches = re.findall("None|[^N]+", "".join("N" if y is None else "x" for y in ys))
-    assert paths.line(ys).count("M") == sum("x" in each for each in stretches)
+    path = paths.line(ys) + paths.dots(ys)
+    assert set(points(path)) == known
+    stretches = "".join("-" if y is None else "x" for y in ys).split("-")
+    assert path.count("M") == sum(bool(each) for each in stretches)
 
 
 @settings(max_examples=60)
@@ -87,5 +88,5 @@ def test_bars_stand_on_their_bottoms() -> None:
 
 
 def test_one_value_is_a_dot() -> None:
-    assert paths.line([None, 5, None]) == "M1 5h0"
-    assert paths.line([]) == ""
+    assert paths.line([None, 5, None]) == ""
+    assert paths.dots([None, 5, None]) == "M1 5h0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -52,7 +51,7 @@ def test_an_invalid_range_is_the_default_and_leaves_the_links(
     found = chosen(MultiDict(query), NOW)
 
     assert (found.preset, found.is_custom) == ("1h", False)
-    assert found.query() == "?"
+    assert found.query == {"range": None}
 
 
 def test_a_zoom_keeps_the_range_before_it() -> None:
@@ -61,17 +60,16 @@ def test_a_zoom_keeps_the_range_before_it() -> None:
     assert found.is_custom
     assert found.width_s == 30
     assert (found.start.hour, found.end.minute) == (12, 30)
-    assert found.reset() == "?range=6h"
-    assert parse_qs(found.query()[1:]) == {key: [each] for key, each in ZOOM.items()}
+    assert found.query == ZOOM
+    assert not any(is_chosen for *_, is_chosen in found.presets())
 
 
-def test_links_keep_the_other_parameters() -> None:
-    query = MultiDict([("queue", "a&b"), ("hide", "x"), ("hide", "y"), ("z", "1")])
-    found = chosen(query, NOW, ("queue", "hide"))
+def test_the_preset_that_is_chosen_is_marked() -> None:
+    found = chosen(MultiDict(), NOW, "24h")
 
-    assert found.query(range="7d") == "?queue=a%26b&hide=x&hide=y&range=7d"
-    assert found.query(hide=["x"]) == "?queue=a%26b&hide=x"
-    assert found.query(queue=None, hide=None) == "?"
+    marked = [name for name, *_, is_chosen in found.presets() if is_chosen]
+    assert marked == ["24h"]
+    assert found.query == {"range": None}
 
 
 @given(st.datetimes(), st.datetimes())
@@ -92,4 +90,4 @@ def test_the_current_bucket_has_no_rate_before_a_quarter_has_passed() -> None:
     last = found.span.count - 1
     assert found.minutes(0) == 15
     assert found.minutes(last) is None
-    assert found.minutes(0, 3600) == 60
+    assert found.share(0, 3600) == 1

@@ -97,6 +97,16 @@ WHERE m.level = p.step AND m.queue_name <> '' AND m.kind <> ''
     AND (:any_queue OR m.queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND m.bucket_start >= p.from_at AND m.bucket_start < p.to_at
 
+-- name: queues_within
+-- The same of queues.
+SELECT
+    m.queue_name, m.started, m.retried, m.completed, m.dead, m.cancelled, m.run_times
+FROM /* rows p: step integer, from_at bigint, to_at bigint = :parts */
+CROSS JOIN forge_metric AS m
+WHERE m.level = p.step AND m.queue_name <> '' AND m.kind = ''
+    AND (:any_queue OR m.queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND m.bucket_start >= p.from_at AND m.bucket_start < p.to_at
+
 -- name: counter_totals
 -- Days plus level 0: each event ever counted, once. The order is for figures of an older
 -- version, which stored no names: it showed the first ones of the registered queues.

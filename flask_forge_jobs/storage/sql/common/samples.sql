@@ -35,6 +35,9 @@ WHERE level = :level AND (:any_worker OR worker_id = :worker_id)
     AND bucket_start >= :from_at AND bucket_start < :to_at
 ORDER BY worker_id
 
+-- name: worker_names
+SELECT worker_id, worker_name FROM forge_worker WHERE worker_name IS NOT NULL
+
 -- name: drop_old_samples
 DELETE FROM forge_sample
 WHERE (level, bucket_start, worker_id) IN (

@@ -1,0 +1,105 @@
+"""Charts of jobs: how many there are a minute, and how long they run and wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flask_forge_jobs.dashboard.charts.figure import Figure, Line
+from flask_forge_jobs.dashboard.charts.ranges import Range
+from flask_forge_jobs.dashboard.charts.units import Unit
+from flask_forge_jobs.handlers.series import Bucket
+
+
+def throughput(
+    shown: Range, buckets: Sequence[Bucket], toggled: Sequence[str] = ()
+) -> Figure:
+    """Return the jobs a minute, and those that failed on a scale of their own."""
+
+    def rates(count_of: Callable[[Bucket], int]) -> list[float | None]:
+        minutes = map(shown.minutes, range(len(buckets)))
+        return [
+            None if passed is None else count_of(bucket) / passed
+            for bucket, passed in zip(buckets, minutes, strict=True)
+        ]
+
+    return Figure(
+        "throughput",
+        "Jobs per minute",
+        Unit.COUNT,
+        shown.span,
+        [
+            Line("Completed", "green", rates(lambda each: each.completed), ["area"]),
+            Line(
+                "Enqueued", "ink", rates(lambda each: each.enqueued), ["thin", "dashed"]
+            ),
+            Line(
+                "Started",
+                "blue",
+                rates(lambda each: each.started),
+                ["thin"],
+                is_off=True,
+            ),
+        ],
+        bars=[
+            Line("Dead", "red", rates(lambda each: each.dead)),
+            Line("Retried", "amber", rates(lambda each: each.retried)),
+        ],
+        toggled=toggled,
+    )
+
+
+def run_time(
+    shown: Range, buckets: Sequence[Bucket], toggled: Sequence[str] = ()
+) -> Figure:
+    """Return the percentiles of run times; a bucket without a run is a gap."""
+    times = [
+        (each.run_p50_ms, each.run_p95_ms, each.run_p99_ms) if each.completed else None
+        for each in buckets
+    ]
+    return _band("run_time", "Run time", shown, times, toggled)
+
+
+def wait_time(
+    shown: Range, buckets: Sequence[Bucket], toggled: Sequence[str] = ()
+) -> Figure:
+    """Return the percentiles of waits for a slot; a bucket without a start is a gap."""
+    times = [
+        (each.wait_p50_ms, each.wait_p95_ms, each.wait_p99_ms) if each.started else None
+        for each in buckets
+    ]
+    return _band("wait_time", "Wait for a slot", shown, times, toggled)
+
+
+def total_time(
+    shown: Range, buckets: Sequence[Bucket], toggled: Sequence[str] = ()
+) -> Figure:
+    """Return the percentiles of times from enqueued to finished."""
+    times = [
+        (each.total_p50_ms, each.total_p95_ms, each.total_p99_ms)
+        if each.completed
+        else None
+        for each in buckets
+    ]
+    return _band("total_time", "Enqueued to finished", shown, times, toggled)
+
+
+def _band(
+    name: str,
+    title: str,
+    shown: Range,
+    times: Sequence[tuple[int, int, int] | None],
+    toggled: Sequence[str],
+) -> Figure:
+    looks = (("p50", ()), ("p95", ("thin",)), ("p99", ("thin", "dashed")))
+    lines = [
+        Line(
+            percentile,
+            "blue",
+            [None if each is None else each[place] for each in times],
+            look,
+        )
+        for place, (percentile, look) in enumerate(looks)
+    ]
+    return Figure(
+        name, title, Unit.MILLISECONDS, shown.span, lines, toggled=toggled, is_band=True
+    )

@@ -1,0 +1,170 @@
+"""Charts of machines, a line per worker, and of the database that all of them use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span
+from flask_forge_jobs.dashboard.charts.units import Unit
+from flask_forge_jobs.handlers.machines import Machines
+from flask_forge_jobs.handlers.samples import DbHealthBucket, ResourceBucket
+
+HEIGHT = 72
+# More lines than these cannot be told apart.
+MAX_LINES = 6
+_LOOKS: Sequence[tuple[str, Sequence[str]]] = (
+    ("blue", ()),
+    ("ink", ("dashed",)),
+    ("amber", ()),
+    ("violet", ("dashed",)),
+    ("green", ()),
+    ("red", ("dashed",)),
+)
+_PERCENTILES = (("p50", ()), ("p95", ("thin",)), ("p99", ("thin", "dashed")))
+_FULL_PCT = 100
+_NO_TIMES = (None, None, None)
+B = TypeVar("B", ResourceBucket, DbHealthBucket)
+
+
+def busiest(found: Machines, chosen: Sequence[str] = ()) -> list[str]:
+    """Return the ids of the workers to draw, by name.
+
+    These are the chosen ones, or those that used most of their machines last.
+    """
+
+    def last_use(worker_id: str) -> float:
+        used = [each.cpu_pct for each in found.resources[worker_id]]
+        return next((pct for pct in reversed(used) if pct is not None), -1.0)
+
+    known = [worker_id for worker_id in chosen if worker_id in found.resources]
+    drawn = known or sorted(found.resources, key=last_use, reverse=True)
+    return sorted(drawn[:MAX_LINES], key=lambda each: (name_of(found, each), each))
+
+
+def name_of(found: Machines, worker_id: str) -> str:
+    """Return the name of a worker; of one that is gone, the end of its id."""
+    return found.names.get(worker_id) or f"…{worker_id[-6:]}"
+
+
+def resources(
+    found: Machines, span: Span, worker_ids: Sequence[str], toggled: Sequence[str] = ()
+) -> list[Figure]:
+    """Return the charts of CPU, memory and disk of some workers."""
+
+    def lines(value_of: Callable[[ResourceBucket], float | None]) -> list[Line]:
+        return [
+            Line(
+                name_of(found, worker_id),
+                tone,
+                _of(found.resources[worker_id], value_of),
+                look,
+            )
+            for worker_id, (tone, look) in zip(worker_ids, _LOOKS, strict=False)
+        ]
+
+    rows = list(zip(*found.resources.values(), strict=True))
+    read = [_sum(each.disk_read_bytes for each in row) for row in rows]
+    write = [_sum(each.disk_write_bytes for each in row) for row in rows]
+    disk = [Line("read", "green", read), Line("write", "blue", write, ["dashed"])]
+    percent = partial(_small(span, toggled), unit=Unit.PERCENT, least=_FULL_PCT)
+    size = partial(_small(span, toggled), unit=Unit.BYTES)
+    return [
+        percent("cpu", "CPU", lines=lines(lambda each: each.cpu_pct)),
+        size("memory", "Memory", lines=lines(lambda each: each.rss_bytes)),
+        size("disk", "Disk per minute", lines=disk),
+        percent("disk_used", "Disk used", lines=lines(lambda each: each.disk_used_pct)),
+    ]
+
+
+def database(
+    buckets: Sequence[DbHealthBucket],
+    span: Span,
+    toggled: Sequence[str] = (),
+    *,
+    share: Callable[[int], float | None] = lambda _: 1.0,
+    has_pool: bool,
+) -> list[Figure]:
+    """Return the charts of times, calls, sizes and connections.
+
+    ``share`` returns how much of a bucket has passed; None leaves its calls out.
+    """
+
+    def rates(
+        value_of: Callable[[DbHealthBucket], float | None],
+    ) -> list[float | None]:
+        shares = map(share, range(len(buckets)))
+        return [
+            None if part is None or (value := value_of(each)) is None else value / part
+            for each, part in zip(buckets, shares, strict=True)
+        ]
+
+    count = partial(_small(span, toggled), unit=Unit.COUNT)
+    size = partial(_small(span, toggled), unit=Unit.BYTES)
+    times = partial(_small(span, toggled), unit=Unit.MILLISECONDS, is_band=True)
+    reads = rates(lambda each: each.reads_per_min)
+    writes = rates(lambda each: each.writes_per_min)
+    data = _of(buckets, lambda each: each.db_size_bytes)
+    log = _of(buckets, lambda each: each.wal_bytes)
+    calls = [Line("writes", "red", writes), Line("reads", "blue", reads, ["dashed"])]
+    drawn = [
+        times("reads", "Database reads", lines=_band(buckets, _read_times)),
+        times("writes", "Database writes", lines=_band(buckets, _write_times)),
+        count("calls", "Calls per minute", lines=calls),
+        size("size", "Database size", lines=[Line("data", "ink", data, ["area"])]),
+        size("log", "Log size", lines=[Line("log", "ink", log, ["area"])]),
+    ]
+    if has_pool:
+        drawn.append(count("pool", "Connections", lines=_pool(buckets)))
+    return drawn
+
+
+def _pool(buckets: Sequence[DbHealthBucket]) -> list[Line]:
+    used = _of(buckets, lambda each: each.pool_active)
+    idle = _of(buckets, lambda each: each.pool_idle)
+    most = _of(buckets, lambda each: each.pool_max)
+    return [
+        Line("in use", "amber", used, ["area"]),
+        Line("idle", "green", idle, ["thin"]),
+        Line("possible", "ink", most, ["thin", "dashed"], is_off=True),
+    ]
+
+
+def _small(span: Span, toggled: Sequence[str]) -> Callable[..., Figure]:
+    return partial(Figure, span=span, toggled=toggled, height=HEIGHT)
+
+
+def _band(
+    buckets: Sequence[DbHealthBucket],
+    times_of: Callable[[DbHealthBucket], tuple[int | None, ...]],
+) -> list[Line]:
+    times = [times_of(each) for each in buckets]
+    return [
+        Line(name, "blue", [each[place] for each in times], look)
+        for place, (name, look) in enumerate(_PERCENTILES)
+    ]
+
+
+def _read_times(each: DbHealthBucket) -> tuple[int | None, ...]:
+    """Return the percentiles; None without a read."""
+    if not each.reads_per_min:
+        return _NO_TIMES
+    return each.read_p50_ms, each.read_p95_ms, each.read_p99_ms
+
+
+def _write_times(each: DbHealthBucket) -> tuple[int | None, ...]:
+    if not each.writes_per_min:
+        return _NO_TIMES
+    return each.write_p50_ms, each.write_p95_ms, each.write_p99_ms
+
+
+def _of(
+    buckets: Sequence[B], value_of: Callable[[B], float | None]
+) -> list[float | None]:
+    return [value_of(each) for each in buckets]
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

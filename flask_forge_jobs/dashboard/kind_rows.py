@@ -1,0 +1,101 @@
+"""The table of kinds, or of queues, on the page of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flask_forge_jobs.dashboard.charts.small import RangeRow, range_labels, range_row
+from flask_forge_jobs.dashboard.charts.ticks import logarithmic
+from flask_forge_jobs.handlers.series import KindRow
+
+DEFAULT_SORT = "-total"
+# Most rows; the others have a link.
+MOST = 50
+_OFTEN = 0.02
+_KEYS: Mapping[str, Callable[[Row], float | str]] = {
+    "name": lambda row: row.name,
+    "runs": lambda row: row.runs,
+    "failed": lambda row: row.failed_share,
+    "mean": lambda row: row.mean_ms,
+    "p50": lambda row: row.p50_ms,
+    "p95": lambda row: row.p95_ms,
+    "p99": lambda row: row.p99_ms,
+    "total": lambda row: row.total_ms,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The totals of one kind or queue; ``times`` is None without a completed run."""
+
+    name: str
+    runs: int
+    failed: int
+    mean_ms: float
+    p50_ms: int
+    p95_ms: int
+    p99_ms: int
+    total_ms: int
+    times: RangeRow | None
+
+    @property
+    def failed_share(self) -> float:
+        """The share of runs that failed."""
+        return self.failed / self.runs if self.runs else 0.0
+
+    @property
+    def fails_often(self) -> bool:
+        """Whether it fails so often that it stands out."""
+        return self.failed_share >= _OFTEN
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in order, the labels of the axis that they share, and how many there are."""
+
+    rows: Sequence[Row]
+    labels: Sequence[tuple[str, str]]
+    sort: str
+    total: int
+
+
+def checked_sort(sort: str | None) -> str:
+    """Return the order of an address; an unknown one is the default."""
+    return sort if sort and sort.removeprefix("-") in _KEYS else DEFAULT_SORT
+
+
+def kind_rows(found: Sequence[KindRow], sort: str, most: int | None = MOST) -> Rows:
+    """Return the rows of totals, and their times on one axis."""
+    shown = [row for row in found if row.completed]
+    axis = logarithmic([ms for row in shown for ms in (row.p50_ms, row.p99_ms)])
+    rows = [
+        Row(
+            name=row.kind,
+            runs=runs_of(row),
+            failed=failures_of(row),
+            mean_ms=row.total_run_ms / row.completed if row.completed else 0.0,
+            p50_ms=row.p50_ms,
+            p95_ms=row.p95_ms,
+            p99_ms=row.p99_ms,
+            total_ms=row.total_run_ms,
+            times=range_row(axis, row.p50_ms, row.p95_ms, row.p99_ms)
+            if row.completed
+            else None,
+        )
+        for row in found
+    ]
+    key = _KEYS[sort.removeprefix("-")]
+    rows.sort(key=lambda row: row.name)
+    rows.sort(key=key, reverse=sort.startswith("-"))
+    return Rows(rows[:most], range_labels(axis), sort, len(rows))
+
+
+def runs_of(row: KindRow) -> int:
+    """Return how many runs ended by themselves."""
+    return row.completed + row.dead + row.retried
+
+
+def failures_of(row: KindRow) -> int:
+    """Return how many runs failed."""
+    return row.dead + row.retried

@@ -1,0 +1,237 @@
+"""Metrics: when it changed, and which kind did it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, cast
+
+from flask import request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.dashboard import words
+from flask_forge_jobs.dashboard.charts import jobs, machines, ranges
+from flask_forge_jobs.dashboard.charts.figure import Figure
+from flask_forge_jobs.dashboard.kind_rows import (
+    MOST,
+    Rows,
+    checked_sort,
+    failures_of,
+    kind_rows,
+    runs_of,
+)
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
+from flask_forge_jobs.handlers.machines import Machines
+from flask_forge_jobs.handlers.machines import machines as read_machines
+from flask_forge_jobs.handlers.series import Bucket, KindRow, Totals, timeline, totals
+from flask_forge_jobs.model.sentences import count
+
+DEFAULT_RANGE = "24h"
+# Charts of machines are small: their buckets are wider, and at least so many seconds.
+_WIDER, _LEAST_S = 2, 60
+# Which reads each block shows.
+BLOCKS: Mapping[str, Sequence[str]] = {
+    "headline": ("totals",),
+    "throughput": ("timeline",),
+    "run_time": ("timeline",),
+    "wait_time": ("timeline",),
+    "kinds": ("totals",),
+    "machines": ("machines",),
+}
+
+
+class Shown:
+    """The values of the page, each computed when its block asks for it."""
+
+    def __init__(self, api: Api) -> None:
+        args = request.args
+        self._api = api
+        self.range = ranges.chosen(args, api.now, DEFAULT_RANGE)
+        self.by = "queue" if args.get("by") == "queue" else "kind"
+        self.sort = checked_sort(args.get("sort"))
+        self.shows_all = args.get("rows") == "all"
+        self.toggled = args.getlist("toggle")
+        self.tables = args.getlist("table")
+        self.workers = args.getlist("worker")
+        self.queue = args.get("queue") or None
+        self.kind = args.get("kind") or None
+        if self.queue is not None:
+            api.scope.require(self.queue)
+        self.sees_machines = api.scope.queues is None
+        key = "kinds", *self.range.key, self.by, self.queue, self.kind, api.scope.queues
+        self._reads = Reads(api.snapshots, key, self._parts(), needed_by(BLOCKS))
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        """The parameters that links back to the page keep."""
+        return {
+            **self.range.query,
+            "queue": self.queue,
+            "kind": self.kind,
+            "by": None if self.by == "kind" else self.by,
+            "sort": None if self.sort == "-total" else self.sort,
+            "rows": "all" if self.shows_all else None,
+            "toggle": self.toggled,
+            "table": self.tables,
+            "worker": self.workers,
+        }
+
+    def _parts(self) -> Mapping[str, Part]:
+        api, shown, width_s = self._api, self.range, self._sample_s
+        storage, now = api.storage, api.now
+        names = api.scope.names([self.queue] if self.queue else ())
+        window: partial[dict[str, Any]] = partial(
+            dict, start=shown.start, end=shown.end, now=now
+        )
+        per_bucket = window(bucket_secs=shown.width_s, kind=self.kind)
+        kept_s = min(shown.width_s / 4, 30.0)
+
+        def queue_names() -> list[str]:
+            overview = storage.job_reader.snapshot().overview
+            return [queue.settings.name for queue in overview]
+
+        return {
+            "timeline": Part(
+                lambda: (shown, timeline(storage, **per_bucket, queue_names=names)),
+                kept_s,
+            ),
+            "totals": Part(
+                lambda: totals(storage, by=self.by, **window(queue_names=names)), kept_s
+            ),
+            "machines": Part(
+                lambda: (
+                    shown,
+                    read_machines(
+                        storage, start=shown.start, end=shown.end, bucket_secs=width_s
+                    ),
+                ),
+                15.0,
+            ),
+            "queues": Part(queue_names, 10.0),
+        }
+
+    @property
+    def _sample_s(self) -> int:
+        return max(_WIDER * self.range.width_s, _LEAST_S)
+
+    # -- headline ------------------------------------------------------------------
+
+    @property
+    def queue_names(self) -> Sequence[str]:
+        """The queues to choose from."""
+        allows = self._api.scope.allows
+        names = cast("Sequence[str]", self._reads["queues"])
+        return [name for name in names if allows(name)]
+
+    @property
+    def kind_names(self) -> Sequence[str]:
+        """The kinds to choose from: those with figures in the range."""
+        if self.by == "queue":
+            return [self.kind] if self.kind else []
+        names = [row.kind for row in self._totals.rows[:500]]
+        return names if self.kind in {None, *names} else [*names, str(self.kind)]
+
+    @property
+    def headline(self) -> str:
+        """The range in a sentence."""
+        whole = self._whole
+        if whole is None or not runs_of(whole):
+            return f"{self.range.words}: no job ended"
+        parts = [
+            f"{count(whole.completed, 'job')} done",
+            f"{words.percent(failures_of(whole) / runs_of(whole))} of runs failed",
+        ]
+        if whole.completed:
+            parts.append(f"p95 {words.span(whole.p95_ms / 1000)}")
+        return f"{self.range.words}: {', '.join(parts)}"
+
+    @property
+    def _whole(self) -> KindRow | None:
+        if self.kind is None or self.by == "queue":
+            return self._totals.whole
+        return next((row for row in self._totals.rows if row.kind == self.kind), None)
+
+    # -- charts --------------------------------------------------------------------
+
+    @property
+    def _timeline(self) -> tuple[ranges.Range, Sequence[Bucket]]:
+        # The range is that of the read, which may be a moment older than the page.
+        return cast("tuple[ranges.Range, Sequence[Bucket]]", self._reads["timeline"])
+
+    @property
+    def _totals(self) -> Totals:
+        return cast("Totals", self._reads["totals"])
+
+    @property
+    def throughput(self) -> Figure:
+        """Jobs a minute."""
+        return jobs.throughput(*self._timeline, self.toggled)
+
+    @property
+    def run_time(self) -> Figure:
+        """How long jobs run."""
+        return jobs.run_time(*self._timeline, self.toggled)
+
+    @property
+    def wait_time(self) -> Figure:
+        """How long jobs wait for a slot."""
+        return jobs.wait_time(*self._timeline, self.toggled)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The table of kinds or queues."""
+        found = self._totals.rows
+        if self.kind is not None and self.by == "kind":
+            found = [row for row in found if row.kind == self.kind]
+        return kind_rows(found, self.sort, None if self.shows_all else MOST)
+
+    @cached_property
+    def _machines(self) -> tuple[ranges.Range, Machines]:
+        return cast("tuple[ranges.Range, Machines]", self._reads["machines"])
+
+    @cached_property
+    def drawn_workers(self) -> Sequence[str]:
+        """The ids of the workers that are drawn."""
+        return machines.busiest(self._machines[1], self.workers)
+
+    @property
+    def worker_names(self) -> Sequence[tuple[str, str]]:
+        """Id and name of each worker with figures."""
+        _, found = self._machines
+        named = ((each, machines.name_of(found, each)) for each in found.resources)
+        return sorted(named, key=lambda pair: (pair[1], pair[0]))
+
+    @property
+    def resources(self) -> Sequence[Figure]:
+        """The charts of the machines."""
+        read, found = self._machines
+        span = read.span_of(self._sample_s)
+        return machines.resources(found, span, self.drawn_workers, self.toggled)
+
+    @property
+    def database(self) -> Sequence[Figure]:
+        """The charts of the database."""
+        read, found = self._machines
+        return machines.database(
+            found.database,
+            read.span_of(self._sample_s),
+            self.toggled,
+            share=lambda number: read.share(number, self._sample_s),
+            has_pool=self._api.storage.backend == "postgres",
+        )
+
+
+def kinds(api: Api) -> Mapping[str, object]:
+    """Show throughput, times and failures by queue and kind, and the machines."""
+    shown = Shown(api)
+    return {"shown": shown, "query": shown.query}
+
+
+ROUTES = (
+    page(
+        "/kinds", kinds, reach=Reach.VIEW, blocks=tuple(BLOCKS), nav="Metrics",
+        icon="metrics", order=30, key="m",
+    ),
+)  # fmt: skip
