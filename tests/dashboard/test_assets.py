@@ -55,6 +55,16 @@ def test_the_style_sheet_is_one_and_small(client: FlaskClient) -> None:
     )
 
 
+def test_all_icons_are_one_picture(client: FlaskClient) -> None:
+    sheet = client.get(f"{PREFIX}/{address_of('dashboard.css')}").text
+
+    assert sheet.count("data:image/svg+xml") == 1
+    places = [int(place) for place in re.findall(r"\.i-[a-z-]+\{--n:(\d+)\}", sheet)]
+    last = re.search(r"--last:(\d+)", sheet)
+    assert last is not None
+    assert len(places) > max(places) == int(last[1]) == sheet.count("<path") - 1
+
+
 def test_a_sheet_is_packed_and_keeps_its_strings() -> None:
     sheet = """
 a > b :hover { margin: 1px 2px; content: "a : b; { c }"; }
