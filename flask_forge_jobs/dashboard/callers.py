@@ -14,6 +14,7 @@ _MAY: Mapping[str, str] = {
     "operator": "See all but secrets; act on jobs, queues, schedules and limits.",
     "admin": "See and change everything.",
 }
+_BY_SESSION = "You have signed in with a token."
 _BY_LOGIN = "The application's own login let you in."
 
 
@@ -27,9 +28,12 @@ class Caller:
     may: str
     queues: str | None
     has_token: bool
+    has_session: bool
 
 
-def caller_of(principal: Principal | None, *, has_token: bool) -> Caller | None:
+def caller_of(
+    principal: Principal | None, *, has_token: bool, has_session: bool = False
+) -> Caller | None:
     """Return the caller of a request; None for a stranger."""
     if principal is None:
         return None
@@ -39,6 +43,8 @@ def caller_of(principal: Principal | None, *, has_token: bool) -> Caller | None:
     name, how = principal.id.removeprefix(USER_PREFIX), _BY_LOGIN
     if has_token:
         how = "This request carries a token."
+    elif has_session:
+        how = _BY_SESSION
     elif principal is LOCAL:
         name, how = "this machine", "It needs no token here."
     elif principal is HOST:
@@ -47,4 +53,4 @@ def caller_of(principal: Principal | None, *, has_token: bool) -> Caller | None:
     queues = None
     if principal.queues is not None:
         queues = ", ".join(sorted(principal.queues))
-    return Caller(name, role, how, may, queues, has_token)
+    return Caller(name, role, how, may, queues, has_token, has_session)

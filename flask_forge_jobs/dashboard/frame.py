@@ -151,7 +151,11 @@ class Frame:
     def caller(self) -> Caller | None:
         """The signed-in caller."""
         state = self._state
-        return caller_of(state.principal, has_token=state.has_token)
+        return caller_of(
+            state.principal,
+            has_token=state.has_token,
+            has_session=state.has_session,
+        )
 
     @cached_property
     def is_read_only(self) -> bool:

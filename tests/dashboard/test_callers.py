@@ -28,3 +28,18 @@ def test_a_caller_has_a_name_and_a_role(
 
 def test_a_stranger_is_none() -> None:
     assert caller_of(None, has_token=False) is None
+
+
+def test_a_caller_reads_how_the_way_in_was() -> None:
+    ann = Principal.with_role("ann", "viewer")
+
+    ways = [
+        caller_of(ann, has_token=has_token, has_session=has_session)
+        for has_token, has_session in ((True, False), (False, True), (False, False))
+    ]
+
+    assert [way and way.how for way in ways] == [
+        "This request carries a token.",
+        "You have signed in with a token.",
+        "The application's own login let you in.",
+    ]

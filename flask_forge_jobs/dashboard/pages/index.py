@@ -89,7 +89,9 @@ def index(api: Api) -> Mapping[str, object] | Response:
         "health": health,
         "counts": _counts(api) if may_read and not is_away else (),
         "version": version(NAME) if may_read else None,
-        "signed_in": caller_of(principal, has_token=state.has_token),
+        "signed_in": caller_of(
+            principal, has_token=state.has_token, has_session=state.has_session
+        ),
         "links": _links(api),
         "door": _door(api.options),
         "api": f"{request.script_root}{request.path}".rstrip("/"),

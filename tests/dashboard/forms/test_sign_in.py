@@ -225,6 +225,8 @@ def test_to_sign_out_ends_the_session(storage: Storage) -> None:
 
     refused = site.post("sign-out", {"_token": "0" * 32})
     assert refused.status_code == 403
+    # The button of every page and the page of its own do the same.
+    assert page.text.count('action="./sign-out"') == 2
     answer = site.post("sign-out", values(page.text))
 
     assert where(answer) == f"{PREFIX}/sign-in"
@@ -255,3 +257,7 @@ def test_with_a_login_of_the_application_the_page_points_there() -> None:
     assert "own login opens this service" in login.open("sign-in").text
     for site in (closed, login):
         assert 'name="token"' not in site.open("sign-in").text
+
+
+def test_the_index_leads_a_stranger_to_the_sign_in() -> None:
+    assert 'href="./sign-in"' in _site().open("").text
