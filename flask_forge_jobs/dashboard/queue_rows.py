@@ -95,7 +95,7 @@ def _row(queue: QueueOverview, rates: QueueRates, now: datetime) -> QueueRow:
     busy = sum(slot.current_job_id is not None for slot in queue.slots)
     return QueueRow(
         settings=settings,
-        state=_state(queue, now),
+        state=state_of(queue, now),
         due=counts.pending,
         retrying=counts.failed,
         scheduled=counts.scheduled,
@@ -109,7 +109,8 @@ def _row(queue: QueueOverview, rates: QueueRates, now: datetime) -> QueueRow:
     )
 
 
-def _state(queue: QueueOverview, now: datetime) -> QueueState:
+def state_of(queue: QueueOverview, now: datetime) -> QueueState:
+    """Return whether a queue runs; its slots are those of live workers."""
     settings = queue.settings
     if settings.paused:
         return QueueState.PAUSED

@@ -1,0 +1,60 @@
+"""Workers: is capacity there, who is lost, which queue has nobody?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.workers.view import Choice, WorkersView, WorkerView
+from flask_forge_jobs.errors import WorkerNotFoundError
+from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.worker_details import WorkerState
+
+_NOT_FOUND = 404
+_LONGEST_ID = 128
+
+
+def workers(api: Api) -> Mapping[str, object]:
+    """Show the workers, what their slots run, and queues that none serves."""
+    asked = request.args
+    state, queue = asked.get("state"), asked.get("queue")
+    choice = Choice(
+        state if state in list(WorkerState) else None,
+        queue if queue and api.scope.allows(queue) else None,
+        asked.get("cursor"),
+        is_refresh="only" in asked,
+    )
+    view = WorkersView(api, choice)
+    rows = view.rows  # a cursor that does not fit leaves the links
+    kept = {
+        "state": view.choice.state,
+        "queue": view.choice.queue,
+        "cursor": view.choice.cursor,
+    }
+    return {"view": view, "rows": rows, "query": kept}
+
+
+def worker(api: Api, worker_id: str) -> Mapping[str, object] | Response:
+    """Show one worker; a missing one has a page with a way back."""
+    try:
+        view = WorkerView(api, worker_id, is_refresh="only" in request.args)
+    except WorkerNotFoundError:
+        shown = {"worker_id": one_line(worker_id, _LONGEST_ID)}
+        return render(api, "worker_missing", shown, _NOT_FOUND)
+    return {"view": view}
+
+
+ROUTES = (
+    page(
+        "/workers", workers, reach=Reach.VIEW, nav="Workers", icon="workers", order=32,
+        key="w", blocks=("summary", "alerts", "workers"),
+    ),
+    page(
+        "/workers/<worker_id>", worker, reach=Reach.VIEW,
+        blocks=("worker", "slots", "rescued"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,340 @@
+"""Workers with their slots as squares, lost ones, and queues that nobody serves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard import words
+from flask_forge_jobs.dashboard.queue_rows import QueueState, state_of
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers import workers as handlers
+from flask_forge_jobs.handlers.queues import overview
+from flask_forge_jobs.handlers.snapshots import KEPT_S
+from flask_forge_jobs.handlers.workers import WorkerDetail
+from flask_forge_jobs.model.queues import QueueOverview
+from flask_forge_jobs.model.sentences import count
+from flask_forge_jobs.model.worker_details import QueueLoad, SlotRun, WorkerState
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S
+
+PAGE_SIZE = 50
+# Beyond, a worker is a line and no card.
+MAX_CARDS = 24
+# Squares of a queue, and jobs that are named below them.
+MAX_SQUARES = 24
+MAX_NAMED = 3
+MAX_RESCUED = 20
+# Of the table of workers and queues.
+MAX_QUEUES = 12
+_LONG_MS, _LONGER_MS = 10_000, 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A busy slot: how long its job runs, and how dark that makes it."""
+
+    run: SlotRun
+    text: str
+    shade: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The slots of a worker for one queue; ``more`` are left out."""
+
+    queue_name: str
+    busy: Sequence[Square]
+    idle: int
+    total: int
+    more: int
+
+
+class WorkerRow:
+    """A worker as it is shown."""
+
+    def __init__(self, detail: WorkerDetail, now: datetime) -> None:
+        self.detail = detail
+        self.worker = detail.worker
+        self._now = now
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.worker.worker_id
+
+    @property
+    def name(self) -> str:
+        """Its name, or else its id."""
+        return self.worker.worker_name or self.id
+
+    @property
+    def state(self) -> WorkerState:
+        """How it is."""
+        return self.worker.state
+
+    @property
+    def place(self) -> str:
+        """Host and process, as far as they are known."""
+        parts = (self.worker.host, self.worker.pid)
+        return " · ".join(str(part) for part in parts if part is not None)
+
+    @property
+    def up(self) -> str:
+        """How long it runs, or ran."""
+        end = self.worker.heartbeat_at
+        return words.span((end - self.worker.started_at).total_seconds())
+
+    @cached_property
+    def slots(self) -> Sequence[Slots]:
+        """Its slots by queue; none of a lost worker."""
+        if self.state is WorkerState.LOST:
+            return ()
+        runs: defaultdict[str, list[SlotRun]] = defaultdict(list)
+        for run in self.detail.running:
+            runs[run.queue_name].append(run)
+        return [
+            _slots(load, runs[load.queue_name])
+            for load in self.detail.by_queue
+            if load.slots or runs[load.queue_name]
+        ]
+
+    @property
+    def without_slots(self) -> Sequence[str]:
+        """Queues that it serves without a slot: they are paused, or have none."""
+        shown = {each.queue_name for each in self.slots}
+        names = [load.queue_name for load in self.detail.by_queue]
+        return [name for name in names if name not in shown]
+
+    @cached_property
+    def longest(self) -> Sequence[SlotRun]:
+        """The jobs that run the longest."""
+        return sorted(self.detail.running, key=lambda run: -run.run_ms)[:MAX_NAMED]
+
+    @property
+    def cpu(self) -> str | None:
+        """Its share of the machine; None if unknown."""
+        use = self.detail.use
+        return None if use is None else f"{use.cpu_pct:.0f} %"
+
+    @property
+    def sentence(self) -> str:
+        """The rest of the sentence about a late or lost worker."""
+        if self.state is WorkerState.LATE:
+            left_s = max(LIVE_WITHIN_S - self.worker.heartbeat_age_s, 0)
+            jobs = count(len(self.detail.running), "job")
+            return f"In {words.span(left_s)} others take its {jobs}."
+        where = f" on {self.worker.host}" if self.worker.host else ""
+        fates = self.fates
+        return f"It was last seen{where}, after {self.up}. {fates}"
+
+    @property
+    def fates(self) -> str:
+        """What became of the jobs of a lost worker."""
+        rescued = self.detail.rescued
+        if not rescued:
+            return "It ran no job."
+        kinds: defaultdict[str, int] = defaultdict(int)
+        for job in rescued:
+            kinds[_FATES.get(job.ending or job.status, job.status)] += 1
+        parts = ", ".join(f"{number:,} {word}" for word, number in kinds.items())
+        jobs = count(len(rescued), "job that it ran was", "jobs that it ran were")
+        return f"{jobs} rescued: {parts}."
+
+    def slots_of(self, queue_name: str) -> int | None:
+        """Return its slots for a queue; None if it does not serve it."""
+        for load in self.detail.by_queue:
+            if load.queue_name == queue_name:
+                return load.slots
+        return None
+
+
+_FATES = {
+    "pending": "waits again", "in_progress": "runs elsewhere", "done": "done",
+    "failed": "waits for a retry", "dead": "dead", "cancelled": "cancelled",
+}  # fmt: skip
+
+
+def _slots(load: QueueLoad, runs: Sequence[SlotRun]) -> Slots:
+    total = max(load.slots, len(runs))
+    busy = [_square(run) for run in runs[:MAX_SQUARES]]
+    idle = min(total - len(runs), MAX_SQUARES - len(busy))
+    more = total - len(busy) - idle
+    return Slots(load.queue_name, busy, idle, total, more)
+
+
+def _square(run: SlotRun) -> Square:
+    shade = 1 + (run.run_ms >= _LONG_MS) + (run.run_ms >= _LONGER_MS)
+    return Square(run, words.span(run.run_ms // 1000 or run.run_ms / 1000, 1), shade)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the address asks for: a state, a queue, and a place in the list."""
+
+    state: str | None = None
+    queue: str | None = None
+    cursor: str | None = None
+    is_refresh: bool = False
+
+    @property
+    def kept_s(self) -> float:
+        """How old the numbers may be: a page that is opened has the newest."""
+        return KEPT_S if self.is_refresh else 0.0
+
+
+class WorkersView:
+    """The workers that the caller may see."""
+
+    def __init__(self, api: Api, choice: Choice) -> None:
+        self._api = api
+        self.choice = choice
+
+    @cached_property
+    def _page(self) -> handlers.WorkerPage:
+        names = self._api.scope.names()
+        choice = self.choice
+
+        def read() -> handlers.WorkerPage:
+            return handlers.list_workers(
+                self._api.storage,
+                names,
+                queue=choice.queue,
+                state=choice.state,
+                limit=PAGE_SIZE,
+                cursor=choice.cursor,
+            )
+
+        key = ("workers", choice.state, choice.queue, choice.cursor, names)
+        try:
+            return self._api.snapshots.get(key, read, kept_s=choice.kept_s)
+        except InvalidInputError:
+            # Such as a cursor of another filter.
+            self.choice = Choice(is_refresh=choice.is_refresh)
+            return handlers.list_workers(self._api.storage, names, limit=PAGE_SIZE)
+
+    @cached_property
+    def queues(self) -> Sequence[QueueOverview]:
+        """The queues of the caller, with the slots of live workers."""
+        storage = self._api.storage
+        every = self._api.snapshots.get(
+            "live_queues",
+            lambda: overview(storage, only_live=True),
+            kept_s=self.choice.kept_s,
+        )
+        allows = self._api.scope.allows
+        return [queue for queue in every if allows(queue.settings.name)]
+
+    @cached_property
+    def rows(self) -> Sequence[WorkerRow]:
+        """The workers of the page that are live or late."""
+        return [row for row in self._all if row.state is not WorkerState.LOST]
+
+    @cached_property
+    def lost(self) -> Sequence[WorkerRow]:
+        """The lost workers of the page."""
+        return [row for row in self._all if row.state is WorkerState.LOST]
+
+    @property
+    def late(self) -> Sequence[WorkerRow]:
+        """The late workers of the page."""
+        return [row for row in self.rows if row.state is WorkerState.LATE]
+
+    @cached_property
+    def _all(self) -> Sequence[WorkerRow]:
+        return [WorkerRow(each, self._api.now) for each in self._page.rows]
+
+    @property
+    def counts(self) -> handlers.StateCounts:
+        """How many workers are in each state."""
+        return self._page.counts
+
+    @property
+    def next_cursor(self) -> str | None:
+        """The cursor of the next page."""
+        return self._page.next_cursor
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether there are few enough workers for cards."""
+        return len(self.rows) <= MAX_CARDS and not self.next_cursor
+
+    @property
+    def headline(self) -> str:
+        """The answer to: is capacity there?"""
+        known = self.counts
+        running = known.live + known.late
+        if not running:
+            return "No worker is running"
+        slots = sum(len(queue.slots) for queue in self.queues)
+        busy = sum(
+            slot.current_job_id is not None
+            for queue in self.queues
+            for slot in queue.slots
+        )
+        workers = count(running, "worker runs", "workers run")
+        return f"{workers}, {busy:,} of {slots:,} slots busy"
+
+    @property
+    def note(self) -> str:
+        """How many workers need a look."""
+        known = self.counts
+        parts = [(known.lost, "lost"), (known.late, "late")]
+        return ", ".join(f"{number:,} {word}" for number, word in parts if number)
+
+    @cached_property
+    def unserved(self) -> Sequence[QueueOverview]:
+        """Queues with due jobs that no live worker serves, the most jobs first."""
+        waiting = [queue for queue in self._without_worker if _due(queue)]
+        return sorted(waiting, key=lambda queue: -_due(queue))
+
+    @property
+    def idle(self) -> Sequence[str]:
+        """Queues that no live worker serves, and that have nothing to run."""
+        return [q.settings.name for q in self._without_worker if not _due(q)]
+
+    @cached_property
+    def _without_worker(self) -> Sequence[QueueOverview]:
+        now = self._api.now
+        return [
+            queue
+            for queue in self.queues
+            if state_of(queue, now) is QueueState.WITHOUT_WORKER
+        ]
+
+    @property
+    def columns(self) -> Sequence[QueueOverview]:
+        """The queues of the table of who serves what; none if they are too many."""
+        is_small = self.is_narrow and len(self.queues) <= MAX_QUEUES
+        return self.queues if is_small and self.rows else ()
+
+
+def _due(queue: QueueOverview) -> int:
+    return queue.counts.pending
+
+
+class WorkerView:
+    """One worker; raises WorkerNotFoundError if the caller may not know of it."""
+
+    def __init__(self, api: Api, worker_id: str, *, is_refresh: bool) -> None:
+        names = api.scope.names()
+
+        def read() -> WorkerDetail:
+            return handlers.get_worker(api.storage, worker_id, names)
+
+        kept_s = KEPT_S if is_refresh else 0.0
+        detail = api.snapshots.get(("worker", worker_id, names), read, kept_s=kept_s)
+        self.row = WorkerRow(detail, api.now)
+        self.running = sorted(detail.running, key=lambda run: -run.run_ms)
+        self.rescued = detail.rescued[:MAX_RESCUED]
+        self.more_rescued = len(detail.rescued) - len(self.rescued)
+
+    @property
+    def lost_for(self) -> timedelta | None:
+        """How long it is silent; None unless it is lost."""
+        if self.row.state is not WorkerState.LOST:
+            return None
+        return timedelta(seconds=self.row.worker.heartbeat_age_s)

@@ -1,0 +1,233 @@
+"""Workers as a page, on both backends."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.auth.permissions import ROLES, Principal
+from flask_forge_jobs.dashboard.workers import view as module
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_of_principal
+from tests.dashboard.browser.filling import hostile
+from tests.dashboard.markup import Element, parsed
+from tests.dashboard.sites import open_page
+from tests.support.jobs import claim_one, enqueue, rescue_all
+from tests.support.sql import Sql
+
+STRANGE = frozenset(("script", "img", "iframe", "style", "object", "base", "b1"))
+PATH = f"{PREFIX}/workers"
+
+
+def client_of(storage: Storage, *queues: str) -> FlaskClient:
+    names = frozenset(queues) if queues else None
+    return client_of_principal(storage, Principal("ann", ROLES["admin"], names))
+
+
+@pytest.fixture
+def client(storage: Storage) -> FlaskClient:
+    """A client of an admin."""
+    return client_of(storage)
+
+
+def shown(client: FlaskClient, path: str = "", status: int = 200) -> Element:
+    answer = open_page(client, PATH + path)
+    assert answer.status_code == status, answer.text
+    return parsed(answer.text)
+
+
+def start(
+    storage: Storage, worker_id: str, *queues: str, slots: int = 2, busy: int = 1
+) -> list[str]:
+    """Register a worker; of each queue some slots run a job, whose ids return."""
+    reports, job_ids = [], []
+    for name in queues:
+        for number in range(slots):
+            job_id = None
+            if number < busy:
+                job_id = enqueue(storage, f"kind-{name}", queue_name=name)
+                claim_one(storage, owner=worker_id, queue_name=name)
+                job_ids.append(job_id)
+            slot_id = f"{name}-{number}-{worker_id}"
+            reports.append(SlotReport(slot_id, name, current_job_id=job_id))
+    process = WorkerProcess(version="0.1.0", host="web-2", pid=77)
+    name = f"name-{worker_id}"
+    storage.workers.beat(worker_id, name, queues, reports, process=process)
+    return job_ids
+
+
+def test_slots_say_what_they_run(storage: Storage, client: FlaskClient) -> None:
+    mail, bank = start(storage, "w1", "mail", "bank")
+
+    page = shown(client)
+
+    assert page.find("h1").text == "1 worker runs, 2 of 4 slots busy"
+    card = next(each for each in page.all("section") if "name-w1" in each.text)
+    assert "alive" in card.text
+    assert "web-2 · 77" in card.text
+    (slots, _) = [each for each in card.all("div") if each["class"] == "slots"]
+    assert slots["aria-label"] == "mail: 1 of 2 slots busy"
+    assert slots.find("a")["href"] == f"./jobs/{mail}"
+    assert slots.find("a")["title"] == "kind-mail"
+    assert len(slots.all("i")) == 1
+    assert bank in "".join(each["href"] for each in card.all("a"))
+
+
+def test_who_serves_what_is_a_table(storage: Storage, client: FlaskClient) -> None:
+    storage.queues.ensure("mail")
+    start(storage, "w1", "mail", busy=0)
+    start(storage, "w2", "bank", slots=3, busy=0)
+    enqueue(storage, queue_name="bank")
+
+    table = shown(client).find("table")
+
+    rows = [" ".join(cell.text for cell in row._within()) for row in table.all("tr")]
+    assert [row.split() for row in rows] == [
+        ["Worker", "bank", "bank", "mail", "mail"], ["name-w2", "3", "·"],
+        ["name-w1", "·", "2"], ["Slots", "3", "3", "2", "2"], ["Waiting", "1", "0"],
+    ]  # fmt: skip
+
+
+def test_D21_a_late_worker_and_a_lost_one_stay_with_the_fate_of_their_jobs(
+    storage: Storage, client: FlaskClient, sql: Sql
+) -> None:
+    (job_id,) = start(storage, "lost", "mail")
+    assert rescue_all(storage) == 1
+    storage.workers.reap(["lost"])
+    start(storage, "late", "bank")
+    sql.age(31)
+    start(storage, "live", "mail", busy=0)
+
+    page = shown(client)
+    one = shown(client, "/lost")
+
+    assert page.find("h1").text.startswith("2 workers run, ")
+    assert "1 lost, 1 late" in page.find("#summary").text
+    alerts = page.find("#alerts").text
+    assert "name-lost is lost" in alerts
+    assert "1 job that it ran was rescued: 1 waits for a retry." in alerts
+    assert "name-late is late" in alerts
+    assert "others take its 1 job" in alerts
+    assert "Lost" in one.find("#worker").text
+    assert job_id in "".join(e["href"] for e in one.find("#rescued").all("a"))
+
+
+def test_queues_that_nobody_serves_are_named(
+    storage: Storage, client: FlaskClient
+) -> None:
+    start(storage, "w1", "mail")
+    enqueue(storage, queue_name="bank")
+    storage.queues.ensure("idle")
+    storage.queues.ensure("paused")
+    storage.queues.change("paused", {"paused": True})
+
+    alerts = shown(client).find("#alerts").text
+
+    assert "Nothing runs bank. 1 job waits" in alerts
+    assert "Idle, and without a live worker: idle." in alerts
+    assert "paused" not in alerts
+
+
+def test_without_workers_the_command_is_shown(client: FlaskClient) -> None:
+    page = shown(client)
+
+    assert page.find("h1").text == "No worker is running"
+    assert "flask forge-jobs worker" in page.find("#workers").text
+
+
+def test_many_workers_are_lines_on_pages(
+    storage: Storage, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE_SIZE", 3)
+    for number in range(5):
+        start(storage, f"w{number}", "mail", busy=0)
+
+    first = shown(client)
+    (following,) = [each for each in first.all("a") if each.text == "Next"]
+    second = shown(client, following["href"])
+
+    names = [
+        link.text
+        for page in (first, second)
+        for link in page.find("#workers").all("a")
+        if link["href"].startswith("./workers/")
+    ]
+    assert sorted(names) == [f"name-w{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("query", ["?state=x", "?cursor=x", "?queue=", "?nonsense=1"])
+def test_invalid_parameters_fall_back(
+    storage: Storage, client: FlaskClient, query: str
+) -> None:
+    start(storage, "w1", "mail")
+
+    assert shown(client, query).find("h1").text.startswith("1 worker runs")
+
+
+def test_workers_are_filtered(storage: Storage, client: FlaskClient) -> None:
+    start(storage, "w1", "mail")
+    start(storage, "w2", "bank")
+
+    page = shown(client, "?queue=bank")
+
+    assert "name-w2" in page.find("#workers").text
+    assert "name-w1" not in page.find("#workers").text
+    assert "Show all workers" in page.find("#summary").text
+
+
+# -- one worker --------------------------------------------------------------------
+
+
+def test_one_worker_lists_its_jobs(storage: Storage, client: FlaskClient) -> None:
+    (job_id,) = start(storage, "w1", "mail")
+
+    page = shown(client, "/w1")
+
+    assert page.find("h1").text == "name-w1"
+    assert "1 of 2 busy" in page.find("#slots").text
+    assert job_id[-7:] in page.find("#slots").text
+    assert "mail-0-w1" in page.find("#slots").text
+
+
+@pytest.mark.parametrize("name", ["none", "<script>", "x" * 300])
+def test_a_missing_worker_has_a_page_with_a_way_back(
+    client: FlaskClient, name: str
+) -> None:
+    page = shown(client, f"/{name}", status=404)
+
+    assert "There is no worker" in page.find("h1").text
+    assert any(each["href"] == "../workers" for each in page.all("a"))
+
+
+# -- who may see it ----------------------------------------------------------------
+
+
+def test_a_limited_caller_sees_what_concerns_the_own_queues(storage: Storage) -> None:
+    start(storage, "both", "mail", "secret")
+    start(storage, "other", "secret")
+    enqueue(storage, queue_name="secret2")
+    limited = client_of(storage, "mail")
+
+    page = shown(limited)
+
+    assert page.find("h1").text == "1 worker runs, 1 of 2 slots busy"
+    assert "secret" not in page.find("main").text
+    assert "secret" not in shown(limited, "/both").find("main").text
+    shown(limited, "/other", status=404)
+
+
+def test_P05_names_of_strangers_are_text(storage: Storage, client: FlaskClient) -> None:
+    for number, text in enumerate(hostile()[:5]):
+        queue = "".join(char for char in text if char.isalnum() or char in "<>\"'")
+        start(storage, f"{number}{text}"[:100].replace("/", ""), queue[:100] or "x")
+
+    page = shown(client)
+
+    links = [e["href"] for e in page.find("#workers").all("h2")]
+    assert len(links) == 6
+    for element in page.find("main")._within():
+        assert element.name not in STRANGE
+        assert not any(key.startswith("on") for key in element.attributes)
+        assert not element["href"].lower().startswith(("javascript:", "data:"))
