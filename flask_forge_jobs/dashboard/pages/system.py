@@ -1,0 +1,123 @@
+"""The system: health of the database, its facts, settings in force, versions."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+
+from flask import current_app
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.config.settings import MASK, options
+from flask_forge_jobs.dashboard.health import Health, in_words
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.handlers.readiness import readiness
+from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState
+
+# A person waits for this page.
+LIMIT_S = 1.0
+# Of a setting, such as a long list of hosts.
+LONGEST_VALUE = 300
+PACKAGES = (
+    "flask-forge-jobs", "Flask", "Werkzeug", "SQLAlchemy", "psycopg2-binary",
+    "psycopg2", "psycopg", "gunicorn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting in force; ``is_changed`` says that it is not the default."""
+
+    key: str
+    value: str
+    is_changed: bool
+
+
+class SystemView:
+    """Everything about the installation; each part is read when it is shown."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    @cached_property
+    def health(self) -> Health:
+        """The results of the readiness checks."""
+        api = self._api
+        return in_words(readiness(api.storage, api.scope.queues, limit_s=LIMIT_S))
+
+    @cached_property
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Names and values of the database; none if it does not answer."""
+        try:
+            info = self._api.storage.describe()
+        except StorageError:
+            return ()
+        return [("backend", info.backend), *info.fields]
+
+    @cached_property
+    def settings(self) -> Sequence[Setting]:
+        """The settings of the application, those that were changed first.
+
+        None for callers that are limited to some queues, and in an application that
+        mounts the blueprint by itself.
+        """
+        state = current_app.extensions.get(EXTENSION_NAME)
+        is_limited = self._api.scope.queues is not None
+        if is_limited or not isinstance(state, ApplicationState):
+            return ()
+        mask = self._api.masking_redactor.text
+        rows = []
+        for option in options():
+            name = option.key.lower().removeprefix("forge_jobs_")
+            value = getattr(state.settings, name)
+            is_changed = value != option.default
+            shown = MASK if option.secret and value else mask(_text(value, option.unit))
+            rows.append(Setting(option.key, one_line(shown, LONGEST_VALUE), is_changed))
+        return sorted(rows, key=lambda row: (not row.is_changed, row.key))
+
+    @property
+    def versions(self) -> Sequence[tuple[str, str]]:
+        """Python, and the packages that are installed."""
+        known = [("Python", platform.python_version())]
+        for name in PACKAGES:
+            try:
+                known.append((name, version(name)))
+            except PackageNotFoundError:
+                continue
+        return known
+
+
+def system(api: Api) -> Mapping[str, object]:
+    """Show the health of the database, its facts, settings in force and versions."""
+    return {"view": SystemView(api)}
+
+
+def _text(value: object, unit: str) -> str:
+    if value is None or value in ((), {}):
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return f"{value:,} {unit}".rstrip()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {each}" for key, each in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(str, value))
+    if callable(value):
+        return str(getattr(value, "__qualname__", type(value).__name__))
+    return str(value)
+
+
+ROUTES = (
+    # Not refreshed: its checks ask the database several times.
+    page(
+        "/system", system, reach=Reach.VIEW, nav="System", icon="system", order=44,
+        key="y",
+    ),
+)  # fmt: skip

@@ -1,0 +1,93 @@
+"""The system page: health, facts, settings without secrets, versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_forge_jobs import ForgeJobs, __version__
+from flask_forge_jobs.auth.permissions import ROLES, Principal
+from flask_forge_jobs.auth.tokens import new_token
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_of_principal
+from tests.dashboard.markup import Element, parsed
+from tests.dashboard.sites import open_page
+
+PATH = f"{PREFIX}/system"
+_, DIGEST = new_token("ci")
+ADMIN = Principal("ann", ROLES["admin"])
+
+
+def shown(client: FlaskClient, path: str = PATH) -> Element:
+    answer = open_page(client, path)
+    assert answer.status_code == 200, answer.text
+    return parsed(answer.text)
+
+
+def test_health_facts_and_versions(storage: Storage) -> None:
+    page = shown(client_of_principal(storage, ADMIN))
+
+    assert page.find("h1").text == "No worker is running"
+    main = page.find("main").text
+    assert "Answers in" in main
+    assert storage.backend in main
+    assert __version__ in main
+    assert "Settings in force" not in main
+
+
+def test_a_database_that_is_away_is_said() -> None:
+    away = faulty_storage(StorageUnavailableError("postgres://secret@db"))
+
+    page = shown(client_of_principal(away, ADMIN))
+
+    assert page.find("h1").text == "The database does not answer"
+    assert "secret" not in page.text
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    """An application with settings, some of them secret."""
+    host = Flask("host", instance_path=str(tmp_path))
+    host.config |= {
+        "FORGE_JOBS_AUTH": lambda _: True,
+        "FORGE_JOBS_BULK_MAX": 77,
+        "FORGE_JOBS_TOKENS": [{"id": "ci", "sha256": DIGEST, "role": "viewer"}],
+        "FORGE_JOBS_DATABASE_URL": f"sqlite:///{tmp_path}/secret-name.sqlite",
+    }
+    ForgeJobs(host)
+    return host
+
+
+def test_settings_in_force_come_without_secrets(app: Flask) -> None:
+    page = shown(app.test_client(), "/forge-jobs/system")
+    state_of(app).storage.close()
+
+    rows = [
+        tuple(cell.text for cell in row.all("td"))
+        for row in page.find("table").all("tr")
+    ]
+    assert ("FORGE_JOBS_BULK_MAX", "77 jobs") in rows
+    assert ("FORGE_JOBS_TOKENS", "***") in rows
+    assert ("FORGE_JOBS_DATABASE_URL", "***") in rows
+    assert ("FORGE_JOBS_STRICT_QUEUES", "off") in rows
+    assert rows.index(("FORGE_JOBS_BULK_MAX", "77 jobs")) < rows.index(
+        ("FORGE_JOBS_STRICT_QUEUES", "off")
+    )
+    assert DIGEST not in page.text
+
+
+def test_a_limited_caller_sees_no_settings_and_no_other_queue(storage: Storage) -> None:
+    storage.queues.ensure("other")
+    limited = Principal("bob", ROLES["operator"], frozenset({"mail"}))
+
+    main = shown(client_of_principal(storage, limited)).find("main").text
+
+    assert "other" not in main
+    assert "Settings in force" not in main
