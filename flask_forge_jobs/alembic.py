@@ -41,6 +41,7 @@ TABLES = frozenset(
         "forge_rate_limit",
         "forge_request_key",
         "forge_sample",
+        "forge_bulk_run",
         "forge_gauge",
         "forge_schema",
     }

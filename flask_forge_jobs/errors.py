@@ -78,6 +78,14 @@ class WorkerNotFoundError(NotFoundError):
         self.worker_id = worker_id
 
 
+class BulkRunNotFoundError(NotFoundError):
+    """No bulk run has the id ``run_id``, or it ended long ago."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__("there is no such bulk run")
+        self.run_id = run_id
+
+
 class RateLimitNotFoundError(NotFoundError):
     """No rate limit has the scope ``scope``."""
 

@@ -25,6 +25,7 @@ TESTS = ROOT / "tests"
 
 # Modules whose tests stand elsewhere than in the mirrored place, each with its reason.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "api/bulk_runs": "api/v1/test_bulk_runs.py, with the routes that use it",
     "api/options": "test_extension.py, through the keys of an application",
     "dashboard/failures/view": "dashboard/pages/test_errors.py, as it is shown",
     "dashboard/workers/view": "dashboard/pages/test_workers.py, as it is shown",
@@ -34,6 +35,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "handlers/explain_case": "handlers/test_explain.py, with the sentences",
     "handlers/explain_jobs": "handlers/test_explain.py, on both backends",
     "handlers/explain_queues": "handlers/test_explain.py, on both backends",
+    "model/bulk_runs": "contract/test_bulk_runs.py, as they are stored",
     "model/evidence": "handlers/test_explain.py, with what reads it",
     "storage/jobs/evidence": "handlers/test_explain.py, on both backends",
     "pytest_plugin": "testing/test_plugin.py, in runs of pytest",
@@ -48,6 +50,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "runtime/duties/services": "runtime/test_runtime.py, with what starts them",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
     "runtime/worker": "runtime/test_runtime.py, with what starts it",
+    "storage/bulk_runs": "contract/test_bulk_runs.py, on both backends",
+    "storage/bulk_walk": "contract/test_bulk_runs.py, on both backends",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
     "storage/jobs/admission": "contract/jobs/test_queue_limits.py, on both backends",

@@ -35,6 +35,7 @@ from flask_forge_jobs.auth.sessions import Sessions
 from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.handlers.attention.cache import Attention
 from flask_forge_jobs.handlers.bulk import BulkLimits
+from flask_forge_jobs.handlers.bulk_runs import BulkRunner
 from flask_forge_jobs.handlers.job_actions import Admission
 from flask_forge_jobs.handlers.jobs import is_expensive
 from flask_forge_jobs.handlers.kinds import KindLimit
@@ -74,6 +75,7 @@ class Api:
         self.routes = routes
         self.pages = pages
         self._expensive_reads = ExpensiveReads()
+        self.bulk_runner = BulkRunner()
         self.composer = Composer(options.clock)
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}

@@ -19,6 +19,7 @@ from flask_forge_jobs.api.v1 import (
     workers,
 )
 from flask_forge_jobs.api.v1 import bulk as v1_bulk
+from flask_forge_jobs.api.v1 import bulk_runs as v1_bulk_runs
 from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
@@ -26,8 +27,9 @@ from flask_forge_jobs.api.v1 import series as v1_series
 
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
-    activity, attention, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron,
-    v1_queues, enqueue, errors, explain, gauges, health, me, rate_limits, workers,
+    activity, attention, audit, description, v1_jobs, v1_bulk, v1_bulk_runs, v1_series,
+    v1_cron, v1_queues, enqueue, errors, explain, gauges, health, me, rate_limits,
+    workers,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

@@ -19,6 +19,7 @@ from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.audit import AuditLog
+from flask_forge_jobs.storage.bulk_runs import BulkRunStore, RunBatches
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.cron_history import CronHistory
@@ -139,9 +140,15 @@ class Storage:
         self.samples = parts.samples
         self.gauges = parts.gauges
 
-    def within(self, unit: Unit | Batches) -> Storage:
+    def within(self, unit: Unit | Batches | RunBatches) -> Storage:
         """Return the same stores, whose changes belong to a unit or to batches."""
         return Storage(self._parts, unit.executor(), unit.executor(self.recorder))
+
+    def outside(self) -> Storage:
+        """Return the same stores, whose changes belong to no unit."""
+        parts = self._parts
+        timed = StoreExecutor(parts.database, parts.recorder)
+        return Storage(parts, parts.executor, timed)
 
     def when_stored(self, call: Callable[..., object], *args: object) -> None:
         """Call something after the commit of the unit; outside a unit at once."""
@@ -182,6 +189,9 @@ class Storage:
         lambda self: WorkerReader(self._executor)
     )
     audit = cached_property[AuditLog](lambda self: AuditLog(self._executor))
+    bulk_runs = cached_property[BulkRunStore](
+        lambda self: BulkRunStore(self._executor, self._parts.ids)
+    )
     rate_limits = cached_property[RateLimits](lambda self: RateLimits(self._executor))
     concurrency = cached_property[ConcurrencyLimits](
         lambda self: ConcurrencyLimits(self._executor)

@@ -276,10 +276,7 @@ class _BatchExecutor(StoreExecutor):
             result = work(transaction)
             changes = changed(result)
             if changes:
-                # append_audit_once would skip a second, equal batch. A retry of a batch
-                # that was stored changes nothing, so it stores no second entry.
-                entry = _parameters(self._batches.record(changes))
-                transaction.defer("append_audit", **entry)
+                append_batch_entry(transaction, self._batches.record(changes))
             return result
 
         result = super().write_batch(with_entry, changed, pace)
@@ -291,6 +288,14 @@ def append_entry(transaction: Transaction, record: AuditRecord) -> None:
     """Append an audit entry; a retry checks whether its first try has stored it."""
     name = "append_audit_once" if transaction.attempt else "append_audit"
     transaction.defer(name, **_parameters(record))
+
+
+def append_batch_entry(transaction: Transaction, record: AuditRecord) -> None:
+    """Append the entry of a batch, of which an equal one may follow.
+
+    A retry of a batch that was stored changes nothing, so it stores no second entry.
+    """
+    transaction.defer("append_audit", **_parameters(record))
 
 
 def _parameters(record: AuditRecord) -> dict[str, Parameter]:

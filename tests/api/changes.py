@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
@@ -16,6 +18,8 @@ LIMIT: dict[str, object] = {"capacity": 1, "refill_per_sec": 1}
 RETENTION: dict[str, object] = {"done_days": 1, "dead_days": 1}
 BACKOFF: dict[str, object] = {"enabled": True, "base_seconds": 2, "max_seconds": 3}
 Call = tuple[str, str, dict[str, object] | None]
+# They change no job by themselves.
+RUNS = ("begin a bulk run", "stop a bulk run")
 # One of each kind of verb, by how it stores what it does.
 CHANGES: dict[str, Call] = {
     "enqueue": ("POST", "/jobs/enqueue", {**JOB, "queue_name": QUEUE}),
@@ -34,6 +38,12 @@ CHANGES: dict[str, Call] = {
     "delete all": ("POST", "/jobs/delete-by-status", {"status": "dead"}),
     "delete done": ("POST", "/jobs/delete-done-older-than", {"days": 0}),
     "act": ("POST", "/v1/jobs/actions", {"action": "delete", "ids": ["{later}"]}),
+    "begin a bulk run": (
+        "POST",
+        "/v1/bulk-runs",
+        {"action": "run_now", "filter": {"kinds": ["none"]}},
+    ),
+    "stop a bulk run": ("POST", "/v1/bulk-runs/{run}/stop", None),
     "cleanup": ("POST", "/queue/cleanup", {}),
     "requeue": ("POST", "/jobs/requeue", {"ids": ["{dead}"]}),
     "retry failed": ("POST", "/jobs/retry-all-failed", {}),
@@ -74,7 +84,15 @@ def fill(storage: Storage) -> dict[str, str]:
         "queue": QUEUE,
         "dead": job_with(storage, JobStatus.DEAD),
         "later": storage.jobs.enqueue(later).id,
+        "run": _begin_bulk(storage),
     }
+
+
+def _begin_bulk(storage: Storage) -> str:
+    author = RunAuthor("ops", "127.0.0.1", "request-1", "{}")
+    jobs: dict[str, object] = {"kinds": ["none"]}
+    run = NewBulkRun(action=JobAction.RUN_NOW, jobs=jobs, matched=0, author=author)
+    return storage.bulk_runs.add(run, "process-1")
 
 
 def placed(change: str, names: dict[str, str]) -> Call:

@@ -89,6 +89,13 @@ BODIES: dict[str, list[dict[str, object]]] = {
         {"action": "delete", "filter": {"queues": [OTHER]}},
         {"action": "retry", "filter": {"kinds": [OTHER]}},
     ],
+    "/v1/bulk-runs": [
+        {"action": "delete", "filter": {}, "all": True},
+        {"action": "delete", "filter": {"statuses": ["dead"]}},
+        {"action": "delete", "filter": {"queues": [OTHER]}},
+        {"action": "retry", "filter": {"kinds": [OTHER]}},
+    ],
+    "/v1/bulk-runs/<run_id>/stop": [{}],
     "/v1/queues": [{"name": OTHER}, {"name": "new"}],
     "/v1/queues/actions": [
         {"action": "pause"},

@@ -19,11 +19,14 @@ from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.clock import SystemClock
 from tests.api.mounting import LINK_SECRETS, PREFIX
-from tests.conformance.seeding import HOST_ID, JOB_ID, QUEUE, SCHEDULE
+from tests.conformance.seeding import HOST_ID, JOB_ID, QUEUE, RUN_ID, SCHEDULE
 
 _QUEUE_KEYS = frozenset({"queue", "queues", "queue_name"})
 # Changes to the examples, where the data set would make them fail.
-_BODIES: Mapping[str, Mapping[str, object]] = {"create_queue": {"name": "exports"}}
+_BODIES: Mapping[str, Mapping[str, object]] = {
+    "create_queue": {"name": "exports"},
+    "bulk_run_begin": {"filter": {"queues": [QUEUE], "statuses": ["dead"]}},
+}
 # Parameters that may be left out, and are needed with this data set.
 _QUERIES: Mapping[str, Mapping[str, object]] = {"delete_queue": {"force": "1"}}
 
@@ -80,7 +83,10 @@ def sample(route: Route) -> Sample:
     operation = described()["paths"][path][route.method.lower()]
     name = SCHEDULE if "/cron/" in path else QUEUE
     placeholders = {each: quote(name) for each in PLACEHOLDER.findall(route.path)}
-    known = {"job_id": JOB_ID, "token": _link_token(), "worker_id": HOST_ID}
+    known = {
+        "job_id": JOB_ID, "token": _link_token(), "worker_id": HOST_ID,
+        "run_id": RUN_ID,
+    }  # fmt: skip
     placeholders |= {each: known[each] for each in placeholders.keys() & known.keys()}
     query = {
         each["name"]: each["example"]

@@ -12,6 +12,8 @@ from pathlib import Path
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
@@ -26,6 +28,7 @@ SCHEDULE = "nightly_digest"
 # The job that the reference's client acts on in the contract: failed, to be retried.
 JOB_ID = "01K5A4D3E4F5G6H7J8K9M0N1P2"
 HOST_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X4Z"
+RUN_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X50"
 # Its worker must not look dead before the test has ended.
 _FRESH_FOR_S = 10.0
 
@@ -59,6 +62,13 @@ def seed(storage: Storage, sql: Sql) -> None:
             SlotReport(f"{QUEUE}-1-{HOST_ID}", QUEUE),
         ],
     )
+    author = RunAuthor("ops", "127.0.0.1", "request-1", "{}")
+    conditions: dict[str, object] = {"queues": [QUEUE], "statuses": ["done"]}
+    retry = NewBulkRun(
+        action=JobAction.RETRY, jobs=conditions, matched=1, author=author
+    )
+    run_id = storage.bulk_runs.add(retry, HOST_ID)
+    sql.run("UPDATE forge_bulk_run SET id = ? WHERE id = ?", RUN_ID, run_id)
     storage.workers.show("lost", None, [QUEUE])
     storage.workers.reap(["lost"])
 

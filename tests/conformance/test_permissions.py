@@ -34,7 +34,7 @@ OTHER_QUEUE = "reports"
 # Routes that touch a queue which the request does not name as one.
 CHOOSES_A_QUEUE = frozenset({"create_queue", "jobs_enqueue_demo"})
 # Reads of what serves other queues only, for a limited caller.
-HIDDEN = frozenset({"worker"})
+HIDDEN = frozenset({"worker", "bulk_run", "bulk_run_stop"})
 # Routes that mean one queue where none is named.
 NEEDS_ONE_QUEUE = frozenset(
     {"jobs_kinds", "jobs_scheduled", "queue_processes", "queue_cleanup"}

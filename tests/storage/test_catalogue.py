@@ -33,6 +33,7 @@ NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"
 NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
 NUMBERS |= {"number", "last_run"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
+NUMBERS |= {"matched", "changed", "skipped"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
 NUMBERS |= {
@@ -292,6 +293,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_lease",
         "forge_metric",
         "forge_sample",
+        "forge_bulk_run",
         "forge_gauge",
         "forge_audit",
         "forge_cron",

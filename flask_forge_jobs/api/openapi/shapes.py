@@ -52,6 +52,7 @@ VALUES: Mapping[str, object] = {
     "queue": "mail",
     "queues": ["mail"],
     "name": "mail",
+    "ending": "dead",
     "kind": "send_receipt",
     "kinds": ["send_receipt"],
     "status": "failed",

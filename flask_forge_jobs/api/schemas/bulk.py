@@ -9,6 +9,7 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
+    AnyJson,
     Array,
     Flag,
     Instant,
@@ -121,3 +122,36 @@ class ActionReportSchema(V1Schema):
     skipped = List(Nested(SkippedJobSchema))
     complete = Flag(attribute="is_complete")
     next_cursor = Text(allow_none=True)
+
+
+class BulkRunRequestSchema(V1Schema):
+    """The jobs and the action of a bulk run."""
+
+    action = Text(required=True, metadata=bounds.JOB_ACTION)
+    job_filter = Nested(
+        ActionFilterSchema,
+        data_key="filter",
+        load_default=None,
+        error_messages={"type": "must be an object"},
+        metadata={"examples": [{"queues": ["mail"], "statuses": ["dead"]}]},
+    )
+    is_all = Flag(data_key="all", load_default=None, metadata=bounds.without("filter"))
+    expected = WholeNumber(is_signed=False, load_default=None)
+    run_at = Instant(load_default=None)
+
+
+class BulkRunSchema(V1Schema):
+    """A bulk run and its progress."""
+
+    id = Text()
+    action = Text(metadata=bounds.JOB_ACTION)
+    filter = AnyJson(attribute="jobs")
+    run_at = Instant(allow_none=True)
+    state = Text()
+    matched = WholeNumber()
+    changed = WholeNumber()
+    skipped = WholeNumber()
+    actor = Text(attribute="author.actor")
+    error = Text(allow_none=True)
+    created_at = Instant()
+    ended_at = Instant(allow_none=True)

@@ -17,6 +17,9 @@ _SEE_OTHER = 303
 # Of the API's answer; those about its body do not fit the new one.
 _LOST_HEADERS = ("Content-Type", "Content-Length", "ETag")
 
+# Where to see what a change has begun, in place of the way back.
+_GOES_TO = {"bulk_run_begin": "bulk/{id}"}
+
 
 def answered(api: Api, state: RequestState, response: Response) -> Response:
     """Return the answer to a form whose route of the API has answered.
@@ -26,13 +29,16 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
     if response.status_code >= _ERROR:
         return response
     note = notes.masked(api, note_of(state, response))
+    answer = response.get_json(silent=True) if response.is_json else None
     back = way_back_of(state.form)
+    if state.route.action in _GOES_TO and isinstance(answer, dict):
+        back = _GOES_TO[state.route.action].format(**answer)
     is_page = prefers_page(state.request)
     document = {
         "message": note.text,
         "tone": note.tone,
         "back": back,
-        "answer": response.get_json(silent=True) if response.is_json else None,
+        "answer": answer,
     }
     changed = empty_response(_SEE_OTHER) if is_page else json_response(document)
     for name in _LOST_HEADERS:

@@ -78,6 +78,15 @@ def _jobs_acted_on(done: _Done) -> Note:
     )
 
 
+def _run_begun(done: _Done) -> Note:
+    jobs = count(done.answer["matched"], "job")
+    return Note(f"{jobs} to go, batch by batch. Leaving this page stops nothing.")
+
+
+def _run_stopped(done: _Done) -> Note:
+    return Note(f"Stopped after {count(done.answer['changed'], 'job')}.", "warn")
+
+
 def _retried_all(done: _Done) -> Note:
     reason = SkipReason.DEDUPE_CONFLICT if "status" in done.asked else None
     return _counted_by_headers(done, "retried", "X-Jobs-Skipped", reason)
@@ -209,6 +218,8 @@ def _named(template: str) -> Callable[[_Done], Note]:
 
 _SENTENCES: Mapping[str, Callable[[_Done], Note]] = {
     "jobs_act": _jobs_acted_on,
+    "bulk_run_begin": _run_begun,
+    "bulk_run_stop": _run_stopped,
     "jobs_retry": _retried_all,
     "jobs_retry_all_failed": _retried_all,
     "jobs_retry_all_by_status": _retried_all,

@@ -23,6 +23,8 @@ from flask_forge_jobs.model.sentences import count
 
 # Of a selection, so many ids are named.
 _NAMED = 5
+# More jobs than one request should act on.
+MAX_AT_ONCE = 2000
 # Parameters of the page, and the keys of the same parts in a request.
 _KEYS = {"q": "payload_search"}
 
@@ -33,7 +35,7 @@ class Question:
 
     ``lines`` say which jobs, ``others`` how many of the selected ones stay as they are.
     ``body`` is the JSON of the request without ``expected`` and ``run_at``, which the
-    form adds.
+    form adds. A ``is_long`` one goes on in the background.
     """
 
     verb: Verb
@@ -42,6 +44,7 @@ class Question:
     lines: Sequence[tuple[str, str]]
     needs_typing: bool
     body: Mapping[str, object]
+    is_long: bool = False
 
     @property
     def text(self) -> str:
@@ -87,6 +90,7 @@ def about_matching(offer: Offer, query: JobQuery, job_filter: JobFilter) -> Ques
         in_words(query, statuses),
         offer.needs_typing,
         body,
+        is_long=offer.number > MAX_AT_ONCE,
     )
 
 

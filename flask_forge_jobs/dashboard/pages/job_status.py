@@ -36,10 +36,7 @@ def job_status(api: Api, token: str) -> Mapping[str, object]:
     if job_id is None:
         raise NotFound(_GONE)
     try:
-        state = api.snapshots.get(
-            ("job_status", job_id),
-            lambda: jobs.job_state(api.storage, job_id, redactor=api.redactor),
-        )
+        state = jobs.job_state(api.storage, job_id, redactor=api.redactor)
     except NotFoundError:
         raise NotFound(_GONE) from None
     is_cancelled = state.ending is Ending.CANCELLED

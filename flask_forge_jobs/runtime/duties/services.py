@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.duties.bulk_runs import BulkRunDuty
 from flask_forge_jobs.runtime.duties.counts import Upkeep
 from flask_forge_jobs.runtime.duties.cron import Scheduler
 from flask_forge_jobs.runtime.duties.gauges import Gauger
@@ -154,6 +155,7 @@ def _upkeep(plan: RuntimePlan, worker_id: str) -> tuple[Duty, ...]:
             clock=clock,
         ),
         MetricsUpkeep(storage.metrics, storage.samples, clock),
+        BulkRunDuty(storage, worker_id, clock=clock),
     )
 
 

@@ -286,6 +286,7 @@ class JobAdmin:
         after: WalkPosition | None = None,
         limit: int = BATCH,
         run_at: datetime | None = None,
+        on_picked: Callable[[WalkPosition | None], object] | None = None,
     ) -> BulkStep:
         """Act on the next jobs that match a filter and are in a state the action takes.
 
@@ -298,6 +299,8 @@ class JobAdmin:
             after: Start behind this job; None starts at the first.
             limit: Most jobs to look at.
             run_at: New start, for a reschedule; the past means now.
+            on_picked: Called with the position that the step will return, before it
+                changes anything.
         """
         picked = self._database.read(
             lambda transaction: bulk.pick(
@@ -308,6 +311,8 @@ class JobAdmin:
                 limit=limit,
             )
         )
+        if on_picked is not None:
+            on_picked(picked.position)
         change = self.change(action, picked.ids, status=picked.status, run_at=run_at)
         return BulkStep(len(picked.ids), change, picked.position)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
@@ -31,7 +33,7 @@ _UNFIT_FOR_A_QUEUE = str.maketrans("", "", ",/?#%")
 _UNFIT_FOR_A_NAME = str.maketrans("", "", "\u202e\u202c\u2066")
 _LONGEST_NAME = 120
 # One of each way out of a text: element, attribute, link, directions, length.
-WAYS = (
+_WAYS = (
     "<script>fetch('/hit')</script>",
     "\"><img src=/hit onerror=fetch('/hit')>",
     "' onmouseover='fetch(`/hit`)' autofocus onfocus='fetch(`/hit`)",
@@ -50,7 +52,7 @@ def hostile() -> list[str]:
     ]
 
 
-def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
+def fill(storage: Storage, strings: tuple[str, ...] = _WAYS) -> Mapping[str, str]:
     """Fill an empty database.
 
     Args:
@@ -65,7 +67,21 @@ def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
     _configure(storage)
     for number, text in enumerate(strings):
         _store(storage, text, number)
-    return {"job_id": job_id, "name": "mail", "worker_id": "worker-1"}
+    examples = {"job_id": job_id, "name": "mail", "worker_id": "worker-1"}
+    return examples | {"run_id": begin_bulk(storage, strings)}
+
+
+def begin_bulk(storage: Storage, strings: tuple[str, ...] = ()) -> str:
+    """Begin a bulk run that nobody works on, and return its id."""
+    actor, *_, text = strings or ("ops", "no card")
+    author = RunAuthor(actor, "127.0.0.1", "request-1", "{}")
+    conditions: dict[str, object] = {
+        "statuses": ["dead"], "kinds": list(strings), "error": text[:200],
+    }  # fmt: skip
+    run = NewBulkRun(
+        action=JobAction.RETRY, jobs=conditions, matched=5000, author=author
+    )
+    return storage.bulk_runs.add(run, "a process that has died")
 
 
 def _enqueue(storage: Storage) -> None:

@@ -42,6 +42,9 @@ SENTENCES = {
     "delete all": "1 job deleted.",
     "delete done": "1 job deleted.",
     "act": "1 job deleted.",
+    "begin a bulk run": "0 jobs to go, batch by batch. "
+    "Leaving this page stops nothing.",
+    "stop a bulk run": "Stopped after 0 jobs.",
     "cleanup": "1 done and 1 dead job are deleted.",
     "set workers": "default may use 3 slots of each worker.",
     "set retention": "The settings of default are stored.",

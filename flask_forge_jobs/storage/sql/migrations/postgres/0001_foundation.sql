@@ -713,6 +713,36 @@ BEGIN
 END
 $$;
 
+-- Bulk actions that run outside of their request, batch by batch. Each batch stores its
+-- jobs, what it has changed and a longer lease in one transaction, so a process that takes
+-- over goes on where the last one was.
+CREATE TABLE forge_bulk_run (
+    id         TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    action     TEXT    NOT NULL,
+    -- JSON of the filter, the queues of its author included.
+    jobs       TEXT    NOT NULL,
+    run_at     BIGINT,
+    matched    BIGINT NOT NULL,
+    changed    BIGINT NOT NULL DEFAULT 0,
+    skipped    BIGINT NOT NULL DEFAULT 0,
+    -- JSON of the last job of the walk; NULL at its start.
+    place      TEXT,
+    state      TEXT    NOT NULL DEFAULT 'running'
+        CHECK (state IN ('running', 'done', 'stopped', 'failed')),
+    error      TEXT,
+    -- For the audit trail.
+    actor      TEXT    NOT NULL,
+    address    TEXT    NOT NULL,
+    request_id TEXT    NOT NULL,
+    arguments  TEXT    NOT NULL,
+    created_at BIGINT NOT NULL,
+    ended_at   BIGINT,
+    holder     TEXT,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE INDEX forge_bulk_run_open ON forge_bulk_run (expires_at) WHERE state = 'running';
+
 -- For work that one process at a time may do.
 CREATE TABLE forge_lease (
     name       TEXT COLLATE "C" NOT NULL PRIMARY KEY,

@@ -299,6 +299,36 @@ CREATE TABLE forge_worker (
     lost_at      INTEGER
 ) WITHOUT ROWID;
 
+-- Bulk actions that run outside of their request, batch by batch. Each batch stores its
+-- jobs, what it has changed and a longer lease in one transaction, so a process that takes
+-- over goes on where the last one was.
+CREATE TABLE forge_bulk_run (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    action     TEXT    NOT NULL,
+    -- JSON of the filter, the queues of its author included.
+    jobs       TEXT    NOT NULL,
+    run_at     INTEGER,
+    matched    INTEGER NOT NULL,
+    changed    INTEGER NOT NULL DEFAULT 0,
+    skipped    INTEGER NOT NULL DEFAULT 0,
+    -- JSON of the last job of the walk; NULL at its start.
+    place      TEXT,
+    state      TEXT    NOT NULL DEFAULT 'running'
+        CHECK (state IN ('running', 'done', 'stopped', 'failed')),
+    error      TEXT,
+    -- For the audit trail.
+    actor      TEXT    NOT NULL,
+    address    TEXT    NOT NULL,
+    request_id TEXT    NOT NULL,
+    arguments  TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    ended_at   INTEGER,
+    holder     TEXT,
+    expires_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX forge_bulk_run_open ON forge_bulk_run (expires_at) WHERE state = 'running';
+
 -- For work that one process at a time may do.
 CREATE TABLE forge_lease (
     name       TEXT    NOT NULL PRIMARY KEY,

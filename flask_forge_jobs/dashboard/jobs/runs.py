@@ -1,0 +1,101 @@
+"""Bulk runs in words: what they do, to which jobs, and how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from werkzeug.datastructures import MultiDict
+
+from flask_forge_jobs.auth.access import USER_PREFIX
+from flask_forge_jobs.dashboard.jobs.conditions import in_words
+from flask_forge_jobs.dashboard.jobs.listings import JOBS
+from flask_forge_jobs.dashboard.jobs.query import JobQuery, query_of
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk_runs import BulkRun, BulkRunState
+from flask_forge_jobs.model.sentences import count
+
+# While it goes on, and afterwards.
+_WORDS: Mapping[str, tuple[str, str]] = {
+    JobAction.RETRY: ("Retrying", "retried"),
+    JobAction.DELETE: ("Deleting", "deleted"),
+    JobAction.CANCEL: ("Cancelling", "cancelled"),
+    JobAction.RUN_NOW: ("Making due", "due now"),
+    JobAction.RESCHEDULE: ("Rescheduling", "rescheduled"),
+}
+_SEARCH = "payload_search"
+# Conditions of a run, and the parameters of a list.
+_PARAMETERS = {
+    "statuses": "status", "queues": "queue", "kinds": "kind", _SEARCH: "q",
+}  # fmt: skip
+_COLOURS = {
+    BulkRunState.RUNNING: "in_progress",
+    BulkRunState.DONE: "done",
+    BulkRunState.STOPPED: "cancelled",
+    BulkRunState.FAILED: "dead",
+}
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One bulk run; ``shows_search`` says whether its search in payloads is shown."""
+
+    run: BulkRun
+    shows_search: bool
+
+    @property
+    def headline(self) -> str:
+        """How far it is, or its result."""
+        run = self.run
+        doing, done = _WORDS[run.action]
+        changed = count(run.changed, "job")
+        match run.state:
+            case BulkRunState.RUNNING:
+                return f"{doing} {count(run.matched, 'job')}: {run.changed:,} done"
+            case BulkRunState.DONE:
+                return f"{changed} {done}"
+            case BulkRunState.STOPPED:
+                return f"Stopped: {changed} {done}"
+            case BulkRunState.FAILED:
+                return f"Failed after {changed}"
+
+    @property
+    def author(self) -> str:
+        """The name of the caller that began it."""
+        return self.run.author.actor.removeprefix(USER_PREFIX)
+
+    @property
+    def badge(self) -> str:
+        """The state whose colour and shape it has."""
+        return _COLOURS[self.run.state]
+
+    @property
+    def part(self) -> float:
+        """The share of the jobs that it has visited, 0 to 1."""
+        visited = self.run.changed + self.run.skipped
+        return min(visited / self.run.matched, 1.0) if self.run.matched else 1.0
+
+    @cached_property
+    def _query(self) -> JobQuery:
+        pairs = [
+            (_PARAMETERS.get(name, name), str(each))
+            for name, value in self.run.jobs.items()
+            for each in (value if isinstance(value, list) else [value])
+            if self.shows_search or name != _SEARCH
+        ]
+        return query_of(JOBS, MultiDict(pairs))
+
+    @property
+    def lines(self) -> Sequence[tuple[str, str]]:
+        """The conditions of its jobs, each as a name and a value."""
+        lines = in_words(self._query, self._query.statuses)
+        if self.shows_search or _SEARCH not in self.run.jobs:
+            return lines
+        return [*lines, ("payload contains", "a text that needs payload.reveal")]
+
+    @property
+    def address(self) -> str | None:
+        """The list of the jobs that match its filter now; None if it is not shown."""
+        is_shown = self.shows_search or _SEARCH not in self.run.jobs
+        return self._query.address() if is_shown else None

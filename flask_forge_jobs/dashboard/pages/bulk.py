@@ -1,0 +1,39 @@
+"""Bulk runs: the newest ones, and the progress of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask_forge_jobs.api.bulk_runs import visible_run, visible_runs
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.jobs.offers import VERBS
+from flask_forge_jobs.dashboard.jobs.reading import may_now
+from flask_forge_jobs.dashboard.jobs.runs import RunView
+from flask_forge_jobs.dashboard.page import page
+
+MAX_LISTED = 50
+
+
+def bulk(api: Api) -> Mapping[str, object]:
+    """Show the newest bulk runs of the caller's queues."""
+    shows = Permission.PAYLOAD_REVEAL in may_now(api)
+    return {"runs": [RunView(run, shows) for run in visible_runs(api, MAX_LISTED)]}
+
+
+def bulk_run(api: Api, run_id: str) -> Mapping[str, object]:
+    """Show the progress of a bulk run, and its result."""
+    run = visible_run(api, run_id)
+    may = may_now(api)
+    needed = {Permission.JOBS_RETRY, VERBS[run.action].permission}
+    return {
+        "view": RunView(run, Permission.PAYLOAD_REVEAL in may),
+        "may_stop": needed.issubset(may) and not run.is_over,
+    }
+
+
+ROUTES = (
+    page("/bulk", bulk, blocks=("runs",), reach=Reach.VIEW),
+    page("/bulk/<run_id>", bulk_run, blocks=("found", "run"), reach=Reach.VIEW),
+)

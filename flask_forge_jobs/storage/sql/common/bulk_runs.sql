@@ -1,0 +1,74 @@
+-- Bulk actions that run outside of their request.
+
+-- name: add_bulk_run
+INSERT INTO forge_bulk_run (
+    id, action, jobs, run_at, matched, actor, address, request_id, arguments, created_at,
+    holder, expires_at
+)
+VALUES (
+    :id, :action, :jobs, :run_at, :matched, :actor, :address, :request_id, :arguments,
+    :now, :holder, :now + :lease_us
+)
+RETURNING id
+
+-- name: bulk_run
+SELECT
+    id, action, jobs, run_at, matched, changed, skipped, place, state, error, actor,
+    address, request_id, arguments, created_at, ended_at,
+    state = 'running' AND expires_at <= :now AS is_lapsed
+FROM forge_bulk_run
+WHERE id = :id
+
+-- name: bulk_runs
+SELECT
+    id, action, jobs, run_at, matched, changed, skipped, place, state, error, actor,
+    address, request_id, arguments, created_at, ended_at,
+    state = 'running' AND expires_at <= :now AS is_lapsed
+FROM forge_bulk_run
+ORDER BY id DESC
+LIMIT :limit
+
+-- name: lapsed_bulk_runs
+-- Served by forge_bulk_run_open.
+SELECT id
+FROM forge_bulk_run
+WHERE state = 'running' AND expires_at <= :now
+ORDER BY expires_at
+LIMIT :limit
+
+-- name: take_bulk_run
+-- One process can win. As with leases, none lasts longer than a new one.
+UPDATE forge_bulk_run
+SET holder = :holder, expires_at = :now + :lease_us
+WHERE id = :id AND state = 'running'
+    AND (holder = :holder OR expires_at <= :now OR expires_at > :now + :lease_us)
+RETURNING id
+
+-- name: advance_bulk_run
+-- Nothing if the run was stopped, or taken over by another process.
+UPDATE forge_bulk_run
+SET
+    changed = changed + :changed,
+    skipped = skipped + :skipped,
+    place = COALESCE(:place, place),
+    expires_at = :now + :lease_us
+WHERE id = :id AND state = 'running' AND holder = :holder
+RETURNING id
+
+-- name: end_bulk_run
+UPDATE forge_bulk_run
+SET state = :state, error = :error, ended_at = :now
+WHERE id = :id AND state = 'running' AND holder = :holder
+RETURNING id
+
+-- name: stop_bulk_run
+UPDATE forge_bulk_run
+SET state = 'stopped', ended_at = :now
+WHERE id = :id AND state = 'running'
+RETURNING id
+
+-- name: prune_bulk_runs
+DELETE FROM forge_bulk_run
+WHERE id IN (
+    SELECT id FROM forge_bulk_run WHERE ended_at < :now - :kept_us ORDER BY id LIMIT 100
+)

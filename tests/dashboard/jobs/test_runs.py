@@ -1,0 +1,90 @@
+"""Bulk runs in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import pytest
+
+from flask_forge_jobs.dashboard.jobs.runs import RunView
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk_runs import BulkRun, BulkRunState, RunAuthor
+from tests.dashboard.jobs.test_query import NOW
+
+
+def viewed(
+    state: BulkRunState = BulkRunState.RUNNING,
+    action: JobAction = JobAction.DELETE,
+    *,
+    matched: int = 5000,
+    shows_search: bool = True,
+    jobs: Mapping[str, object] = MappingProxyType({}),
+) -> RunView:
+    run = BulkRun(
+        id="01KB0000000000000000000000",
+        action=action,
+        jobs=jobs,
+        matched=matched,
+        changed=1204,
+        skipped=46,
+        state=state,
+        place=None,
+        error=None,
+        author=RunAuthor("ops", "127.0.0.1", "request-1", "{}"),
+        created_at=NOW,
+        ended_at=None,
+        is_lapsed=False,
+    )
+    return RunView(run, shows_search)
+
+
+@pytest.mark.parametrize(
+    ("state", "action", "words"),
+    [
+        ("running", "delete", "Deleting 5,000 jobs: 1,204 done"),
+        ("done", "retry", "1,204 jobs retried"),
+        ("stopped", "cancel", "Stopped: 1,204 jobs cancelled"),
+        ("failed", "run_now", "Failed after 1,204 jobs"),
+    ],
+)
+def test_a_run_says_how_far_it_is(state: str, action: str, words: str) -> None:
+    view = viewed(BulkRunState(state), JobAction(action))
+
+    assert view.headline == words
+    assert view.part == 0.25
+
+
+def test_a_run_without_jobs_is_complete() -> None:
+    assert viewed(matched=0).part == 1.0
+
+
+def test_a_run_has_its_filter_in_words_and_its_list() -> None:
+    view = viewed(
+        jobs={
+            "statuses": ["failed", "dead"],
+            "queues": ["mail"],
+            "error": "out",
+            "min_attempts": 3,
+        }
+    )
+
+    assert view.lines == [
+        ("status is", "Retrying or Dead"),
+        ("queue is", "mail"),
+        ("error contains", "out"),
+        ("tries at least", "3"),
+    ]
+    assert view.address == (
+        "jobs?status=failed&status=dead&queue=mail&error=out&min_attempts=3"
+    )
+
+
+def test_a_search_in_payloads_is_shown_to_those_who_may_search() -> None:
+    conditions = {"payload_search": "4242", "queues": ["mail"]}
+
+    shown, hidden = viewed(jobs=conditions), viewed(shows_search=False, jobs=conditions)
+
+    assert ("payload contains", "4242") in shown.lines
+    assert "4242" not in str(hidden.lines)
+    assert hidden.address is None

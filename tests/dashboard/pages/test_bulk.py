@@ -1,0 +1,101 @@
+"""Long bulk actions: from a list to their progress, their result, and their stop."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.dashboard.jobs import questions
+from flask_forge_jobs.handlers.bulk_runs import BulkRunner
+from flask_forge_jobs.model.bulk_runs import BulkRunState
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.bulk_walk import work_on
+from tests.api.mounting import PREFIX
+from tests.dashboard.jobs.test_actions import send
+from tests.dashboard.pages.test_jobs import Lists, links, lists_of
+from tests.support.jobs import having, job_with
+from tests.support.sql import Sql
+
+
+@pytest.fixture(autouse=True)
+def _long_and_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let three jobs be many, and leave the work to the tests."""
+    monkeypatch.setattr(questions, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(BulkRunner, "start", lambda *_: None)
+
+
+def begun(storage: Storage, lists: Lists) -> str:
+    for _ in range(3):
+        job_with(storage, JobStatus.DEAD, queue_name="mail")
+    question = lists.open("dead?queue=mail&all=1&ask=delete").find("#ask")
+    assert "goes on in the background" in question.text
+    answer = send(lists, question.find("form"))
+    assert answer.status_code == 303, answer.text
+    return lists.path.rpartition("/")[2]
+
+
+def test_a_long_action_goes_on_after_its_request(storage: Storage) -> None:
+    lists = lists_of(storage)
+    run_id = begun(storage, lists)
+
+    page = lists.open(lists.path)
+
+    assert lists.path == f"{PREFIX}/bulk/{run_id}"
+    assert page.find("h1").text == "Deleting 3 jobs: 0 done"
+    assert "3 jobs to go" in page.find("#messages").text
+    assert "queue is mail" in page.find("#run").text
+    assert page.find("noscript").find("meta")["content"] == "2"
+    run = storage.bulk_runs.get(run_id)
+    assert run.author.actor == "user:root"
+    holder = BulkRunner().holder
+    assert not work_on(storage, run_id, holder, lambda: False)  # another holder has it
+    storage.bulk_runs.stop(run_id)
+
+
+def test_a_run_shows_its_result_and_is_listed(storage: Storage, sql: Sql) -> None:
+    lists = lists_of(storage)
+    run_id = begun(storage, lists)
+    sql.run("UPDATE forge_bulk_run SET expires_at = 0")
+    assert not work_on(storage, run_id, "another", lambda: False)
+
+    page = lists.open(lists.path)
+
+    assert page.find("h1").text == "3 jobs deleted"
+    assert not page.find("#main").all("noscript")
+    assert not page.find("#run").all("form")
+    assert storage.job_reader.total(having(JobStatus.DEAD)) == 0
+    listed = lists.open("../bulk")
+    assert links(listed.find("#runs"))["3 jobs deleted"] == f"./bulk/{run_id}"
+
+
+def test_a_run_is_stopped(storage: Storage) -> None:
+    lists = lists_of(storage)
+    run_id = begun(storage, lists)
+
+    answer = send(lists, lists.open(lists.path).find("#run").find("form"))
+
+    assert answer.status_code == 303
+    assert storage.bulk_runs.get(run_id).state is BulkRunState.STOPPED
+    assert lists.open(lists.path).find("h1").text == "Stopped: 0 jobs deleted"
+    assert storage.job_reader.total(having(JobStatus.DEAD)) == 3
+
+
+@pytest.mark.parametrize("queues", [["other"], []])
+def test_a_run_on_other_queues_is_not_there(
+    storage: Storage, queues: list[str]
+) -> None:
+    run_id = begun(storage, lists_of(storage))
+    limited = lists_of(storage, Principal.with_role("ops", "operator", queues=queues))
+
+    assert limited.get(f"bulk/{run_id}").status_code == 404
+    assert run_id not in limited.get("../bulk").text
+
+
+def test_a_viewer_sees_a_run_and_cannot_stop_it(storage: Storage) -> None:
+    run_id = begun(storage, lists_of(storage))
+    viewer = lists_of(storage, Principal.with_role("eve", "viewer"))
+
+    page = viewer.open(f"bulk/{run_id}")
+
+    assert not page.find("#run").all("form")
