@@ -38,7 +38,8 @@ from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.jobs import JobStatus
 
 # Of the frame itself; every page can be asked for them.
-FRAME_BLOCKS = ("state", "pages", "messages", "alarms", "ask")
+REFRESHED = ("state", "pages", "alarms")
+FRAME_BLOCKS = (*REFRESHED, "messages", "ask", "keys")
 _READS = frozenset(
     {Permission.READ, Permission.METRICS_READ, Permission.PAYLOAD_REVEAL}
 )
@@ -108,6 +109,18 @@ class Frame:
         asked = self._state.request.args.get("only")
         return None if asked is None else asked.split(",")
 
+    @property
+    def ask(self) -> str | None:
+        """The question that the page shows, such as ``keys``."""
+        return self._state.request.args.get("ask")
+
+    @property
+    def blocks(self) -> str:
+        """The blocks that the script asks for, which are those that are shown."""
+        route = self._state.route
+        own = route.blocks if isinstance(route, PageRoute) else ()
+        return ",".join((*REFRESHED, *own))
+
     # -- addresses -----------------------------------------------------------------
 
     def link(self, parts: Sequence[str], query: Mapping[str, object]) -> str:
@@ -156,6 +169,11 @@ class Frame:
             has_token=state.has_token,
             has_session=state.has_session,
         )
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the caller has signed in here, and may sign out."""
+        return self._state.has_session
 
     @cached_property
     def is_read_only(self) -> bool:

@@ -26,10 +26,9 @@ from flask_forge_jobs.dashboard.environment import FRAME, environment
 from flask_forge_jobs.dashboard.frame import FRAME_BLOCKS, Frame
 from flask_forge_jobs.dashboard.page_route import PageRoute
 
-# Files of ours; no inline script or style, and in nobody's frame. The icons are data
-# in the style sheet.
+# Files of ours; no inline script or style, and in nobody's frame.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 INDEX_PATH = "/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 
 import pytest
@@ -13,7 +14,6 @@ from flask_forge_jobs.dashboard.assets import (
     NOT_KEPT,
     address_of,
     assets,
-    packed,
 )
 from tests.api.mounting import PREFIX, mount
 from tests.dashboard.sites import UNASKED
@@ -48,33 +48,22 @@ def test_the_style_sheet_is_one_and_small(client: FlaskClient) -> None:
 
     assert sheet.content_type == "text/css; charset=utf-8"
     assert len(sheet.data) < 40_000
+    assert len(gzip.compress(sheet.data)) < 10_000
     # Nothing of another server, and nothing that a policy would have to allow.
-    assert not re.search(
-        r"url\((?!\"data:image/svg)|@import|//(?!www\.w3\.org/2000/svg')[a-z]",
-        sheet.text,
-    )
+    addresses = re.findall(r"url\(([^)]*)\)", sheet.text)
+    assert addresses == [f'"{address_of("icons.svg").removeprefix("static/")}"']
+    assert not re.search(r"@import|//|@icons|@sheet", sheet.text)
 
 
-def test_all_icons_are_one_picture(client: FlaskClient) -> None:
-    sheet = client.get(f"{PREFIX}/{address_of('dashboard.css')}").text
+def test_the_script_is_one_and_small(client: FlaskClient) -> None:
+    script = client.get(f"{PREFIX}/{address_of('dashboard.js')}")
 
-    assert sheet.count("data:image/svg+xml") == 1
-    places = [int(place) for place in re.findall(r"\.i-[a-z-]+\{--n:(\d+)\}", sheet)]
-    last = re.search(r"--last:(\d+)", sheet)
-    assert last is not None
-    assert len(places) > max(places) == int(last[1]) == sheet.count("<path") - 1
-
-
-def test_a_sheet_is_packed_and_keeps_its_strings() -> None:
-    sheet = """
-a > b :hover { margin: 1px 2px; content: "a : b; { c }"; }
-@media (max-width: 10px) { c, d { color: calc(1px - 2px); } }
-"""
-
-    assert packed(sheet).strip() == (
-        'a > b :hover{margin:1px 2px;content:"a : b; { c }"}'
-        "@media (max-width:10px){c,d{color:calc(1px - 2px)}}"
-    )
+    assert script.content_type == "text/javascript; charset=utf-8"
+    assert len(script.data) < 12_000
+    assert len(gzip.compress(script.data)) < 5_000
+    assert script.text.startswith('"use strict";')
+    for forbidden in ("innerHTML", "eval(", "insertAdjacentHTML", "document.write"):
+        assert forbidden not in script.text
 
 
 @pytest.mark.parametrize(
