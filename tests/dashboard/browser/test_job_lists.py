@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from flask_forge_jobs.dashboard.jobs import questions
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.dashboard.browser import probes
@@ -182,3 +183,23 @@ def test_D03_D06_D16_P16_a_selection_says_what_it_is(
     assert lists.storage.job_reader.get(running).cancel_requested_at is not None
     page.reload()
     expect(page.locator("#rows tbody tr").first).to_contain_text("stopping")
+
+
+@pytest.mark.parametrize("with_script", [False])
+def test_a_long_action_shows_its_progress_and_its_result(
+    page: Page, lists: Site, monkeypatch: pytest.MonkeyPatch, *, with_script: bool
+) -> None:
+    monkeypatch.setattr(questions, "MAX_AT_ONCE", 2)
+    queue = f"long-{with_script}"
+    fill(lists.storage, queue)
+    page.goto(lists.url(f"/dead?queue={queue}&all=1&ask=delete"))
+    asked = page.locator("dialog")
+    expect(asked).to_contain_text("goes on in the background")
+
+    asked.get_by_role("button", name="Delete 4 jobs").click()
+
+    # The page refreshes itself until the end.
+    expect(page.locator("h1")).to_have_text("4 jobs deleted")
+    expect(page.locator("#run")).to_contain_text(f"queue is {queue}")
+    assert "/bulk/" in page.url
+    assert ids(lists.storage, queue, JobStatus.DEAD) == set()
