@@ -32,7 +32,7 @@ from flask_forge_jobs.dashboard.jobs.saved_views import SavedView
 from flask_forge_jobs.model.sentences import count
 
 # Of queues and of kinds.
-MAX_SUGGESTIONS = 100
+MAX_SUGGESTIONS = 50
 _FIELDS = ("error", "q", "signature", "last", "from", "to")
 # A tab: name, address, whether it is chosen, and a number or None.
 Tab = tuple[str, str, bool, int | None]
