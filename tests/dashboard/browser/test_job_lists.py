@@ -127,6 +127,7 @@ def test_P03_D01_D02_an_action_touches_what_the_filter_lists(
     expect(asked).to_contain_text(mine)
     if with_script:
         assert probes.scan(page) == []
+        expect(asked.get_by_role("button")).to_be_disabled()
     asked.get_by_label("Type 8 to go on").fill("8")
     asked.get_by_role("button", name="Delete 8 jobs").click()
 
@@ -179,13 +180,13 @@ def test_D03_D06_D16_P16_a_selection_says_what_it_is(
     asked.get_by_role("button", name="Cancel").click()
     expect(asked).to_contain_text("Cancel 1 job?")
     asked.get_by_role("button", name="Cancel 1 job").click()
-    answered(page, "1 job")
+    answered(page, "1 job cancelled")
     assert lists.storage.job_reader.get(running).cancel_requested_at is not None
     page.reload()
     expect(page.locator("#rows tbody tr").first).to_contain_text("stopping")
 
 
-@pytest.mark.parametrize("with_script", [False])
+@SCRIPT
 def test_a_long_action_shows_its_progress_and_its_result(
     page: Page, lists: Site, monkeypatch: pytest.MonkeyPatch, *, with_script: bool
 ) -> None:
@@ -203,3 +204,23 @@ def test_a_long_action_shows_its_progress_and_its_result(
     expect(page.locator("#run")).to_contain_text(f"queue is {queue}")
     assert "/bulk/" in page.url
     assert ids(lists.storage, queue, JobStatus.DEAD) == set()
+
+
+@pytest.mark.parametrize("with_script", [True])
+def test_new_jobs_wait_above_the_rows(
+    page: Page, lists: Site, *, with_script: bool
+) -> None:
+    assert with_script
+    queue = "fresh"
+    lists.storage.jobs.enqueue_many([NewJob("send", queue_name=queue)] * 3)
+    page.goto(lists.url(f"/jobs?queue={queue}"))
+    first = shown(page)
+    lists.storage.jobs.enqueue(NewJob("send", queue_name=queue))
+
+    page.keyboard.press("r")
+
+    bar = page.get_by_role("link", name="1 new job matches. Show them.")
+    expect(bar).to_be_visible()
+    assert shown(page) == first
+    bar.click()
+    expect(page.locator("#rows tbody tr")).to_have_count(4)

@@ -9,7 +9,9 @@
       if (!ok) return say(`Nothing was changed: ${said.msg}. Request ${headers.get("X-Request-Id")}.`, "bad");
       form.reset();
       $$("tbody :checked").forEach(i => i.click());
-      history.replaceState(null, "", new URL(html.dataset.root + said.back, location));
+      const to = new URL(html.dataset.root + said.back, location);
+      if (to.pathname !== location.pathname) return location = to;
+      history.replaceState(null, "", to);
       refresh();
       const undo = d.getElementById(form.dataset.undo);
       say(said.message, said.tone, ...(undo ? [button("Undo", () => undo.requestSubmit())] : []));

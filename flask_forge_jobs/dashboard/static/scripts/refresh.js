@@ -53,6 +53,8 @@ let refresh = () => location.reload();
       running?.abort();
       const mine = running = new AbortController(), url = new URL(location);
       url.searchParams.set("only", names.filter(n => d.getElementById(n)));
+      // Where a list begins stays.
+      $$("[data-pin]").forEach(e => url.searchParams.set("pin", e.dataset.pin));
       try {
         const answer = await fetch(url, { signal: mine.signal, headers: { Accept: "text/html", "If-None-Match": tag } }), text = await answer.text(), { ok, status, headers } = answer, date = Date.parse(headers.get("Date"));
         if (mine !== running) return;

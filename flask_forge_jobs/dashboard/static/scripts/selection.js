@@ -1,29 +1,32 @@
-// The selection of a list: a box for the page, ranges with shift, and a count.
+// The selection of a list: a box for the page, ranges with shift, a count, and questions in place.
 {
-  const boxes = () => [...document.querySelectorAll("#rows tbody [name=_id]")];
-  let last = null;
-  const show = () => {
-    const all = boxes(), count = all.filter(box => box.checked).length;
-    const pick = document.getElementById("pick"), picked = document.getElementById("picked");
+  const boxes = () => $$("#rows [name=_id]"), tick = (some, is) => some.forEach(b => { b.checked = is; });
+  let last;
+  const count = () => {
+    const all = boxes(), n = all.filter(b => b.checked).length, pick = $("#pick");
     if (!pick) return;
-    pick.hidden = !all.length;
-    pick.checked = count > 0 && count === all.length;
-    pick.indeterminate = count > 0 && count < all.length;
-    picked.textContent = count ? `${count} on this page` : "Tick jobs to act on them";
+    pick.hidden = !all[0];
+    pick.checked = n && n === all.length;
+    pick.indeterminate = n && !pick.checked;
+    $("#picked").textContent = n ? n + " on this page" : "Tick jobs to act on them";
   };
-  document.addEventListener("click", event => {
-    const box = event.target, all = boxes(), at = all.indexOf(box);
+  on("click", e => {
+    const box = e.target, all = boxes(), at = all.indexOf(box), from = all.indexOf(last);
     if (at < 0) return;
-    const from = all.indexOf(last);
-    if (event.shiftKey && from >= 0) {
-      all.slice(Math.min(from, at), Math.max(from, at) + 1).forEach(each => { each.checked = box.checked; });
-    }
+    if (e.shiftKey && from >= 0) tick(all.slice(Math.min(from, at), Math.max(from, at) + 1), box.checked);
     last = box;
-    show();
   });
-  document.addEventListener("change", event => {
-    if (event.target.id === "pick") boxes().forEach(box => { box.checked = event.target.checked; });
-    show();
+  on("change", e => {
+    if (e.target.id === "pick") tick(boxes(), e.target.checked);
+    count();
   });
-  addEventListener("pageshow", show);
+  on("submit", async e => {
+    const form = e.target, by = e.submitter;
+    if (form.id !== "list") return;
+    e.preventDefault();
+    const body = new URLSearchParams(new FormData(form, by)), box = $("dialog", parse(await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } }).then(r => r.text(), () => "")));
+    by.closest("dialog")?.close();
+    if (box) show(box);
+  });
+  part(count);
 }
