@@ -1,0 +1,65 @@
+"""The palette: opened by a key, found by the server, chosen by arrows."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from tests.dashboard.browser import probes
+from tests.dashboard.browser.sites import Site
+from tests.support.browser import Theme, complaints_of, tab
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_P09_the_palette_is_used_by_keys_alone(
+    browser: Browser, site: Site, theme: Theme
+) -> None:
+    headers = site.headers["admin"]
+    with tab(browser, theme=theme, extra_http_headers=headers) as page:
+        complaints = complaints_of(page)
+        page.goto(site.url("/queues/<name>"))
+
+        page.keyboard.press("/")
+        field = page.locator("input[role=combobox]")
+        expect(field).to_be_focused()
+        expect(page.locator("#hits [role=option]").first).to_be_visible()
+        assert probes.scan(page) == []
+        field.fill("make_report")
+        expect(page.locator("#hits [role=option]")).to_have_count(1)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/jobs?kind=make_report")
+
+        page.keyboard.press("Control+k")
+        page.locator("input[role=combobox]").fill("nightly-")
+        expect(page.locator("#hits [role=option]").nth(5)).to_be_visible()
+        page.keyboard.press("ArrowDown")
+        second = page.locator("#hits [role=option]").nth(1)
+        expect(second).to_have_attribute("aria-selected", "true")
+        name = second.evaluate("row => row.firstChild.data")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/cron/{name}")
+
+        page.locator("[data-palette]").click()
+        page.keyboard.press("Escape")
+        expect(page.locator("input[role=combobox]")).to_have_count(0)
+        assert complaints == []
+
+
+def test_P13_a_late_answer_to_an_older_text_is_dropped(
+    browser: Browser, site: Site
+) -> None:
+    with tab(browser, extra_http_headers=site.headers["admin"]) as page:
+        page.goto(site.url("/queues"))
+        page.keyboard.press("/")
+        expect(page.locator("#hits [role=option]").first).to_be_visible()
+        held: list[Route] = []
+        page.route("**/find?*q=mail", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks it
+        page.locator("input[role=combobox]").fill("mail")
+        page.locator("input[role=combobox]").fill("make_report")
+        expect(page.locator("#hits [role=option]")).to_have_count(1)
+
+        for route in held:
+            with page.expect_response("**/find?*q=mail"):
+                route.continue_()
+        expect(page.locator("#hits [role=option]")).to_have_count(1)
+        assert held
