@@ -238,9 +238,9 @@ def test_a_queue_that_cools_down(storage: Storage, sql: Sql) -> None:
 
 def fails_much(storage: Storage, sql: Sql) -> None:
     at = _us(now(sql))
-    past = PastProcess(storage, at - 26 * 3600 * SECOND_US)
+    past = PastProcess(storage, at - 12 * 3600 * SECOND_US)
     past.runs("mail", "send", [10] * 200, retried=2)
-    past.clock.move(26 * 3600 - 60)
+    past.clock.move(12 * 3600 - 60)
     past.runs("mail", "send", [10] * 20, retried=20, dead=2)
     serve(storage, "mail")
 
