@@ -232,3 +232,13 @@ def test_contributors_are_sent_to_paths_that_exist() -> None:
     assert missing == []
     assert len(answers) >= 25
     assert all("``" in answer.partition("\n     - ")[2] for answer in answers)
+
+
+def test_no_file_has_the_marks_of_an_unfinished_merge() -> None:
+    folders = ("flask_forge_jobs", "tests", "docs", ".ci")
+    files = [path for name in folders for path in (ROOT / name).rglob("*.*")]
+    marks = re.compile(rb"^(?:<{7}|>{7}) ", re.MULTILINE)
+
+    assert [
+        path for path in files if path.is_file() and marks.search(path.read_bytes())
+    ] == []

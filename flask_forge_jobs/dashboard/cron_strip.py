@@ -15,7 +15,7 @@ from flask_forge_jobs.handlers.cron_history import FiringsWindow, ScheduleFiring
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL
 
 # Marks that are closer than this, in minutes, touch on a narrow screen.
-_TOUCHING = 9
+_TOUCHING = 12
 _MINUTE = timedelta(minutes=1)
 _HEIGHT = 33
 

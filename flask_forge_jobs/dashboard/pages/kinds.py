@@ -232,6 +232,6 @@ def kinds(api: Api) -> Mapping[str, object]:
 ROUTES = (
     page(
         "/kinds", kinds, reach=Reach.VIEW, blocks=tuple(BLOCKS), nav="Metrics",
-        icon="metrics", order=50, key="m",
+        icon="metrics", order=40, key="m",
     ),
 )  # fmt: skip
