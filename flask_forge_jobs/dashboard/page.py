@@ -113,7 +113,8 @@ def render(
             frame=frame,
             root=frame.root,
             now=frame.now,
-            only=_asked(state.route, frame.only),
+            # An error has none of the blocks of its route.
+            only=_asked(state.route, frame.only) if status < 400 else None,  # noqa: PLR2004  # errors
             request_id=state.id,
         )
     )

@@ -36,6 +36,12 @@ class Snapshots(PerProcess):
         self._lock = threading.Lock()
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
 
+    def forget(self) -> None:
+        """Forget all values: a change of this process shows at once."""
+        self.stay_own()
+        with self._lock:
+            self._slots.clear()
+
     def get(self, key: Hashable, read: Callable[[], T], *, kept_s: float = KEPT_S) -> T:
         """Return the value of a key, reading it unless it is young enough.
 

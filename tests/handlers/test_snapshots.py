@@ -81,6 +81,15 @@ def test_the_keys_are_bounded() -> None:
     assert snapshots.get(1, lambda: "new") == "new"
 
 
+def test_a_change_shows_at_once() -> None:
+    snapshots = Snapshots(MovingClock())
+    snapshots.get("key", lambda: "old")
+
+    snapshots.forget()
+
+    assert snapshots.get("key", lambda: "new") == "new"
+
+
 def test_a_child_starts_with_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     snapshots = Snapshots(MovingClock())
     snapshots.get("key", lambda: "of the parent")

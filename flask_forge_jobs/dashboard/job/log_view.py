@@ -82,7 +82,7 @@ def log_view(lines: Sequence[StoredLine], level: Level = Level.ALL) -> LogView:
 def _row(line: StoredLine) -> LogRow:
     time = line.at.strftime("%H:%M:%S.%f")
     name = line.level.upper()
-    style = "z"
+    style = "dim"
     if Level.ERRORS.covers(name):
         style = "e"
     elif Level.WARNINGS.covers(name):

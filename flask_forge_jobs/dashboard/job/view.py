@@ -13,6 +13,7 @@ from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
 from flask_forge_jobs.dashboard.job.log_view import MAX_LINES, Level, LogView, log_view
 from flask_forge_jobs.dashboard.job.progress_view import ProgressView, progress_view
 from flask_forge_jobs.dashboard.job.timeline import Timeline, timeline
+from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import jobs as job_handlers
 from flask_forge_jobs.handlers.job_in_full import JobInFull, job_in_full
 from flask_forge_jobs.handlers.log_lines import last_lines
@@ -212,11 +213,14 @@ class JobView:
             api = self._api
             return last_lines(api.storage, self.id, run=run, limit=MAX_LINES).lines
 
-        if self.choice.is_refresh:
-            # Who may not see the job has not come so far.
-            lines = self._api.snapshots.get(("job_log", self.id, run), read)
-        else:
-            lines = read()
+        try:
+            if self.choice.is_refresh:
+                # Who may not see the job has not come so far.
+                lines = self._api.snapshots.get(("job_log", self.id, run), read)
+            else:
+                lines = read()
+        except JobNotFoundError:
+            lines = ()  # deleted since the job was read
         return log_view(lines, self.choice.level)
 
     @property

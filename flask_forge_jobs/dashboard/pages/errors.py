@@ -13,7 +13,6 @@ from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
 
 BLOCKS = ("summary", "groups")
-_NOT_FOUND = 404
 # Of the address; more are no filter of a person.
 _MAX_NAMES = 20
 
@@ -24,7 +23,7 @@ def errors(api: Api) -> Mapping[str, object] | Response:
     if query.signature is not None:
         view = ErrorView(api, query)
         shown = {"view": view, "query": query.kept}
-        status = 200 if view.detail else _NOT_FOUND
+        status = 200 if view.detail or query.is_refresh else 404
         return render(api, "error", shown, status)
     listed = ErrorsView(api, query)
     return {"view": listed, "query": listed.query.kept}

@@ -19,7 +19,6 @@ BLOCKS = (
     "job", "why", "progress", "attempts", "failures", "log", "result", "facts",
 )  # fmt: skip
 _MAX_DIGITS = 9
-_NOT_FOUND = 404
 _LONGEST_ID = 64
 
 
@@ -30,7 +29,8 @@ def job(api: Api, job_id: str) -> Mapping[str, object] | Response:
         view = JobView(api, job_id, choice)
     except JobNotFoundError:
         shown = {"job_id": one_line(job_id, _LONGEST_ID)}
-        return render(api, "job_missing", shown, _NOT_FOUND)
+        # An open page shows it in place of what it had.
+        return render(api, "job_missing", shown, 200 if choice.is_refresh else 404)
     return {
         "job": view,
         "reveals": present_state().reveals,

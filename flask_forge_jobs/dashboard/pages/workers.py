@@ -14,7 +14,6 @@ from flask_forge_jobs.errors import WorkerNotFoundError
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.worker_details import WorkerState
 
-_NOT_FOUND = 404
 _LONGEST_ID = 128
 
 
@@ -40,11 +39,13 @@ def workers(api: Api) -> Mapping[str, object]:
 
 def worker(api: Api, worker_id: str) -> Mapping[str, object] | Response:
     """Show one worker; a missing one has a page with a way back."""
+    is_refresh = "only" in request.args
     try:
-        view = WorkerView(api, worker_id, is_refresh="only" in request.args)
+        view = WorkerView(api, worker_id, is_refresh=is_refresh)
     except WorkerNotFoundError:
         shown = {"worker_id": one_line(worker_id, _LONGEST_ID)}
-        return render(api, "worker_missing", shown, _NOT_FOUND)
+        # An open page shows it in place of what it had.
+        return render(api, "worker_missing", shown, 200 if is_refresh else 404)
     return {"view": view}
 
 

@@ -24,9 +24,9 @@ def test_a_line_has_time_level_and_text() -> None:
 @pytest.mark.parametrize(
     ("level", "style", "word"),
     [
-        ("DEBUG", "z", "DEBUG"), ("INFO", "z", "INFO"), ("warn", "w", "WARN"),
+        ("DEBUG", "dim", "DEBUG"), ("INFO", "dim", "INFO"), ("warn", "w", "WARN"),
         ("ERROR", "e", "ERROR"), ("CRITICAL", "e", "CRIT"),
-        ("Level 35 of the shop", "z", "LEVEL 35"),
+        ("Level 35 of the shop", "dim", "LEVEL 35"),
     ],
 )  # fmt: skip
 def test_a_level_is_a_word_and_a_colour(level: str, style: str, word: str) -> None:

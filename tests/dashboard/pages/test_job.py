@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.auth.permissions import ROLES, Principal
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.model.bulk import CancelOutcome
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
@@ -18,6 +19,7 @@ from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
 from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.browser.filling import TRACEBACK, hostile
@@ -299,6 +301,27 @@ def test_a_missing_job_has_a_page_with_a_way_back(client: FlaskClient) -> None:
             page = parsed(answer.text)
             assert "There is no job" in page.find("h1").text
             assert any(each["href"] == "../jobs" for each in page.all("a"))
+
+
+def test_a_failure_of_a_refresh_is_an_error() -> None:
+    away = client_of(faulty_storage(StorageUnavailableError("no")), "admin")
+
+    answer = open_page(away, f"{PREFIX}/jobs/{MISSING}?only=job,why")
+
+    assert answer.status_code == 503
+    assert "The database does not answer" in parsed(answer.text).find("h1").text
+
+
+def test_an_open_page_says_that_its_job_is_deleted(client: FlaskClient) -> None:
+    blocks = "job,why,progress,attempts,failures,log,result,facts"
+
+    answer = open_page(client, f"{PREFIX}/jobs/{MISSING}?only={blocks}")
+
+    assert answer.status_code == 200
+    page = parsed(answer.text)
+    assert f"There is no job {MISSING}" in page.find("#job").text
+    ids = [part["id"] for part in page.parts if isinstance(part, Element)]
+    assert ids == blocks.split(",")
 
 
 def test_a_job_of_another_queue_is_a_missing_one(storage: Storage) -> None:

@@ -201,6 +201,13 @@ def test_a_missing_worker_has_a_page_with_a_way_back(
     assert any(each["href"] == "../workers" for each in page.all("a"))
 
 
+def test_an_open_page_says_that_its_worker_has_stopped(client: FlaskClient) -> None:
+    page = shown(client, "/none?only=worker,slots,rescued")
+
+    assert "There is no worker none" in page.find("#worker").text
+    assert page.find("#rescued").text == ""
+
+
 # -- who may see it ----------------------------------------------------------------
 
 

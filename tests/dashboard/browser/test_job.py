@@ -1,0 +1,116 @@
+"""One job in a browser: its buttons, its cancellation, its times, its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead
+from flask_forge_jobs.model.run_logs import LogChunk, LogLine
+from tests.dashboard.browser.filling import TRACEBACK
+from tests.dashboard.browser.sites import Site, running_site
+from tests.support.browser import complaints_of, tab
+from tests.support.jobs import OWNER, claim_one, finish, job_with, run
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site whose tests add jobs, each in a queue of its own."""
+    with running_site(tmp_path_factory.mktemp("site")) as made:
+        made.storage.open()
+        yield made
+
+
+@pytest.fixture(params=[True, False], ids=["script", "no-script"])
+def page(
+    request: pytest.FixtureRequest, browser: Browser, site: Site
+) -> Iterator[Page]:
+    """A tab of an admin, with and without script."""
+    headers = site.headers["admin"]
+    options = {"java_script_enabled": request.param, "extra_http_headers": headers}
+    with tab(browser, **options) as opened:
+        yield opened
+
+
+def running(site: Site, name: str) -> str:
+    site.storage.jobs.enqueue(NewJob("rebuild", queue_name=name))
+    return claim_one(site.storage, queue_name=name).id
+
+
+def test_P14_P16_D02_a_running_job_is_asked_to_stop_and_never_deleted(
+    page: Page, site: Site, request: pytest.FixtureRequest
+) -> None:
+    complaints = complaints_of(page)
+    job_id = running(site, request.node.name)
+    page.goto(site.url(f"/jobs/{job_id}"))
+    head = page.locator("#job")
+    expect(head.get_by_role("link", name="Delete")).to_have_count(0)
+
+    head.get_by_role("link", name="Cancel").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("Ask this job to stop?")
+    question.get_by_label("Reason").fill("the index is stale")
+    question.get_by_role("button", name="Ask it to stop").click()
+
+    expect(page.get_by_text(f"Job {job_id} is asked to stop.")).to_be_visible()
+    expect(head).to_contain_text("Stopping")
+    expect(head).to_contain_text("Cancel requested")
+    expect(page.locator("#why")).to_contain_text("“the index is stale”")
+    assert site.storage.job_reader.get(job_id).status is JobStatus.IN_PROGRESS
+    assert complaints == []
+
+
+def test_D02_D16_a_job_is_deleted_after_a_question_only(
+    page: Page, site: Site, request: pytest.FixtureRequest
+) -> None:
+    job_id = job_with(site.storage, JobStatus.DONE, queue_name=request.node.name)
+    page.goto(site.url(f"/jobs/{job_id}"))
+    buttons = page.locator("#job .end").locator("a, button")
+    expect(buttons).to_have_text(["Delete"])
+
+    buttons.click()
+    assert site.storage.job_reader.get(job_id).id == job_id
+    page.get_by_role("button", name="Delete 1 job").click()
+
+    expect(page.get_by_text(f"Job {job_id} is deleted.")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("There is no job")
+
+
+def test_D24_every_time_has_its_date_and_zone(
+    page: Page, site: Site, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.name
+    site.storage.jobs.enqueue(NewJob("charge", queue_name=name))
+    job = claim_one(site.storage, queue_name=name)
+    line = LogLine(job.claimed_at_us, "ERROR", "shop", "no answer")
+    chunk = LogChunk(job.run_id, 1, 0, [line])
+    site.storage.jobs.heartbeat(OWNER, {}, [chunk])
+    assert finish(site.storage, job, Dead("no answer", traceback=TRACEBACK))
+
+    page.goto(site.url(f"/jobs/{job.id}"))
+
+    times = page.locator("main time")
+    assert times.count() >= 4
+    for time in times.all():
+        assert (time.get_attribute("title") or "").endswith(" UTC")
+        assert time.get_attribute("datetime")
+        assert time.inner_text()
+
+
+def test_a_library_s_frames_unfold(page: Page, site: Site) -> None:
+    trace = TRACEBACK.replace(
+        "ConnectionError",
+        '  File "/v/lib/python3.12/site-packages/urllib3/pool.py", line 9, in go\n'
+        "    connect()\nConnectionError",
+    )
+    site.storage.jobs.enqueue(NewJob("charge", queue_name="frames"))
+    job = run(site.storage, Dead("away", traceback=trace), queue_name="frames")
+    page.goto(site.url(f"/jobs/{job.id}"))
+    hidden = page.get_by_text("connect()", exact=True)
+
+    expect(hidden).to_be_hidden()
+    page.get_by_text("1 frame in urllib3").click()
+    expect(hidden).to_be_visible()
