@@ -17,7 +17,9 @@ DEFECTS = {f"D{number:02}" for number in range(1, 28)}
 MISSING = {
     "P01", "P06", "P11", "P12", "P13", "P15", "P17",
     "P18",
-} | DEFECTS - {"D01", "D02", "D03", "D04", "D06", "D10", "D16", "D18", "D21", "D24"}  # fmt: skip
+} | DEFECTS - {
+    "D01", "D02", "D03", "D04", "D06", "D10", "D16", "D18", "D21", "D24",
+}  # fmt: skip
 _TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
 _NUMBER = re.compile(r"_([PD]\d\d)(?=_)")
 
