@@ -120,6 +120,24 @@ def test_an_error_of_a_page_is_a_page(
         assert hidden not in answer.text
 
 
+@pytest.mark.parametrize(
+    "error", [Unauthorized(), NotFound(), StorageUnavailableError("away")]
+)
+def test_a_refresh_that_fails_has_the_status_of_its_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(_api: object) -> dict[str, object]:
+        raise error
+
+    # The page of the error has no such block.
+    client = with_page(monkeypatch, "", failing, blocks=("rows",))
+
+    whole = open_page(client, f"{PREFIX}/try")
+    answer = open_page(client, f"{PREFIX}/try?only=rows,state")
+
+    assert answer.status_code == whole.status_code < 504
+
+
 def test_a_program_gets_the_error_of_a_page_as_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
