@@ -19,7 +19,7 @@ MAX_BYTES = 65_536
 """Of JSON text; of a longer one only the head is shown."""
 HEAD = 2000
 """Characters of that head."""
-MAX_VALUES = 1500
+MAX_VALUES = 700
 """Values that are shown, containers included."""
 MAX_STRING = 4000
 """Characters of one string that are shown."""
