@@ -36,7 +36,7 @@ from tests.acceptance.page_times import (
     measure,
     table,
 )
-from tests.dashboard.browser.filling import begin_bulk, fill
+from tests.dashboard.browser.filling import WAYS, begin_bulk
 from tests.dashboard.browser.sites import Site, every_page, running_site
 from tests.support.browser import Theme, complaints_of, running_browser, tab
 from tests.support.databases import fresh_url
@@ -121,14 +121,16 @@ def large_site(backend: str, rows: int, folder: Path) -> Iterator[Site]:
             storage.cron.create(ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *"))
             run_id = begin_bulk(storage)
         with traffic(url), running_site(folder, database_url=url) as site:
-            site.examples = {
-                "name": "queue-1",
-                "job_id": sql.value(
-                    "SELECT MAX(id) FROM forge_job WHERE status = 'failed'"
-                ),
-                "worker_id": sql.value("SELECT MIN(worker_id) FROM forge_worker"),
-                "run_id": run_id,
-            }
+            failed = "SELECT MAX(id) FROM forge_job WHERE status = 'failed'"
+            workers = "SELECT MIN(worker_id) FROM forge_worker"
+            site.use(
+                {
+                    "name": "queue-1",
+                    "job_id": sql.value(failed),
+                    "worker_id": sql.value(workers),
+                    "run_id": run_id,
+                }
+            )
             yield site
 
 
@@ -162,21 +164,21 @@ def run(
 def take_small(photographer: Photographer, scratch: Path) -> None:
     """Take the pictures of small databases, and of one that does not answer."""
     with running_site(scratch / "full") as site:
-        site.examples = fill(site.storage, ())
+        site.fill()
         photographer.take(site, "full")
         photographer.take_overlays(site, "full")
         for caller in ("viewer", "limited", "stranger"):
             photographer.take(site, caller, caller)
     with running_site(scratch / "strange") as site:
-        site.examples = fill(site.storage)
+        site.fill(*WAYS)
         photographer.take(site, "strange")
     absent = {"job_id": "0" * 26, "name": "absent", "worker_id": "absent"}
     absent["run_id"] = "absent"
     with running_site(scratch / "empty") as site:
-        site.examples = absent
+        site.use(absent)
         photographer.take(site, "empty")
     with running_site(scratch / "away", database_url=AWAY_URL) as site:
-        site.examples = absent
+        site.use(absent)
         photographer.take(site, "away")
 
 

@@ -19,12 +19,17 @@ MAX_LISTED = 50
 def bulk(api: Api) -> Mapping[str, object]:
     """Show the newest bulk runs of the caller's queues."""
     shows = Permission.PAYLOAD_REVEAL in may_now(api)
-    return {"runs": [RunView(run, shows) for run in visible_runs(api, MAX_LISTED)]}
+    runs = api.snapshots.get(
+        ("bulk runs", api.scope.queues), lambda: visible_runs(api, MAX_LISTED)
+    )
+    return {"runs": [RunView(run, shows) for run in runs]}
 
 
 def bulk_run(api: Api, run_id: str) -> Mapping[str, object]:
     """Show the progress of a bulk run, and its result."""
-    run = visible_run(api, run_id)
+    run = api.snapshots.get(
+        ("bulk run", run_id, api.scope.queues), lambda: visible_run(api, run_id)
+    )
     may = may_now(api)
     needed = {Permission.JOBS_RETRY, VERBS[run.action].permission}
     return {

@@ -36,7 +36,10 @@ def job_status(api: Api, token: str) -> Mapping[str, object]:
     if job_id is None:
         raise NotFound(_GONE)
     try:
-        state = jobs.job_state(api.storage, job_id, redactor=api.redactor)
+        state = api.snapshots.get(
+            ("job_status", job_id),
+            lambda: jobs.job_state(api.storage, job_id, redactor=api.redactor),
+        )
     except NotFoundError:
         raise NotFound(_GONE) from None
     is_cancelled = state.ending is Ending.CANCELLED

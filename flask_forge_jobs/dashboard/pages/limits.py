@@ -128,7 +128,7 @@ def limits(api: Api) -> Mapping[str, object]:
 
 ROUTES = (
     page(
-        "/limits", limits, blocks=("headline", "buckets", "keys"),
+        "/limits", limits, blocks=("headline", "buckets", "held"),
         nav="Limits", icon="limits", order=33, key="l",
     ),
 )  # fmt: skip

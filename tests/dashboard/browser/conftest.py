@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.dashboard.browser.filling import fill
+from tests.dashboard.browser.filling import WAYS
 from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import running_browser
 
@@ -23,6 +23,5 @@ def browser() -> Iterator[Browser]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A filled site; its tests may look at it, and change nothing."""
     with running_site(tmp_path_factory.mktemp("site")) as made:
-        made.storage.open()
-        made.examples = fill(made.storage)
+        made.fill(*WAYS)
         yield made

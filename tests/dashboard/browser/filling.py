@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +33,7 @@ _UNFIT_FOR_A_QUEUE = str.maketrans("", "", ",/?#%")
 _UNFIT_FOR_A_NAME = str.maketrans("", "", "\u202e\u202c\u2066")
 _LONGEST_NAME = 120
 # One of each way out of a text: element, attribute, link, directions, length.
-_WAYS = (
+WAYS = (
     "<script>fetch('/hit')</script>",
     "\"><img src=/hit onerror=fetch('/hit')>",
     "' onmouseover='fetch(`/hit`)' autofocus onfocus='fetch(`/hit`)",
@@ -52,7 +52,7 @@ def hostile() -> list[str]:
     ]
 
 
-def fill(storage: Storage, strings: tuple[str, ...] = _WAYS) -> Mapping[str, str]:
+def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
     """Fill an empty database.
 
     Args:

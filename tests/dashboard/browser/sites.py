@@ -19,6 +19,7 @@ from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
+from tests.dashboard.browser.filling import fill
 from tests.support.wsgi import served
 
 OUTSIDE, INSIDE = "/tools", "/jobs"
@@ -48,6 +49,17 @@ class Site:
     examples: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     asked: list[str] = field(default_factory=list)
+
+    def fill(self, *strings: str) -> None:
+        """Fill its empty database; these stand wherever a stranger's text may."""
+        self.storage.open()
+        self.use(fill(self.storage, strings))
+
+    def use(self, examples: Mapping[str, str]) -> None:
+        """Take a value for each placeholder; the token follows from the job."""
+        with self.app.test_request_context():
+            link = ForgeJobs.job(examples["job_id"]).status_url()
+        self.examples = {**examples, "token": link.rpartition("/")[2]}
 
     def filled(self, path: str) -> str:
         """Return a path below the application, its placeholders filled."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Browser
 
-from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.base import open_storage
-from tests.dashboard.browser.filling import fill
-from tests.dashboard.browser.sites import every_page, filled
+from tests.dashboard.browser.sites import every_page, filled, running_site
 from tests.support.browser import complaints_of, tab
 from tests.support.databases import sqlite_url
 from tests.support.programs import gunicorn
@@ -34,24 +31,22 @@ def create_app():
 @pytest.fixture(scope="module")
 def deployed(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[str, dict[str, str]]]:
+) -> Iterator[tuple[str, Mapping[str, str]]]:
     """The address behind the proxy, and a value for each placeholder."""
     folder = tmp_path_factory.mktemp("deployed")
-    settings = DatabaseSettings(path=folder / "queue.sqlite")
-    with closing(open_storage(settings)) as storage:
-        storage.open()
-        examples = dict(fill(storage, ()))
+    url = sqlite_url(folder / "queue.sqlite")
+    with running_site(folder, database_url=url) as site:  # of the same secret key
+        site.fill()
     with ExitStack() as stack:
         application = folder / "deployed.py"
         application.write_text(APPLICATION, "utf-8")
-        url = sqlite_url(folder / "queue.sqlite")
         server = stack.enter_context(gunicorn(application, url, folder, "--workers=2"))
         port = stack.enter_context(stripping(OUTSIDE, server.port()))
-        yield f"http://127.0.0.1:{port}{OUTSIDE}{INSIDE}", examples
+        yield f"http://127.0.0.1:{port}{OUTSIDE}{INSIDE}", site.examples
 
 
 def test_every_page_works_behind_a_proxy_that_strips_a_prefix(
-    browser: Browser, deployed: tuple[str, dict[str, str]]
+    browser: Browser, deployed: tuple[str, Mapping[str, str]]
 ) -> None:
     address, examples = deployed
     with tab(browser) as page:
@@ -62,8 +57,9 @@ def test_every_page_works_behind_a_proxy_that_strips_a_prefix(
             assert answer.status == 200, path
             assert complaints == [], path
             links = page.evaluate(
-                "[...document.querySelectorAll('a, link, script, form')]"
-                ".map(e => e.href || e.src || e.action)"
+                "[...document.querySelectorAll('[href], [src], [action]')].map(each =>"
+                "  each.href || each.src ||"
+                "  new URL(each.getAttribute('action'), location).href)"
             )
             assert all(link.startswith(f"{address}/") for link in links), path
             assert len(links) > 3

@@ -18,7 +18,7 @@ from tests.dashboard.browser.filling import HIT, SECRET
 from tests.dashboard.browser.sites import CALLERS, Site, every_page
 from tests.support.browser import Theme, complaints_of, elements_of, tab
 
-WIDTHS = (360, 390, 640, 768, 1280, 1920)  # 640 is 1280 at a zoom of 200 %
+WIDTHS = (360, 390, 640, 768, 1100, 1280, 1920)  # 640 is 1280 at a zoom of 200 %
 PAGES = every_page()
 LONGEST_PAGE, LONGEST_PACKED = 60_000, 12_000
 # Elements that no page of ours has: they would be a stranger's.

@@ -36,7 +36,7 @@ def test_the_holders_of_a_key_are_named(storage: Storage) -> None:
     (job,) = storage.jobs.claim("default", "worker-1", 1)
     assert storage.concurrency.acquire(job, "worker-1", "send account=1", 1)
 
-    keys = page_of(storage, "/limits").find("#keys")
+    keys = page_of(storage, "/limits").find("#held")
 
     assert "send account=1" in keys.text
     assert keys.all("tr")[1].find("a")["href"] == f"./jobs/{job.id}"

@@ -33,8 +33,8 @@ SELECT concurrency_key, COUNT(*)
 FROM (
     SELECT concurrency_key
     FROM forge_job
-    WHERE deferred AND concurrency_key IS NOT NULL AND admitted_at IS NULL
-        AND status = 'pending'
+    WHERE status = 'pending' AND deferred AND concurrency_key IS NOT NULL
+        AND admitted_at IS NULL
     LIMIT :limit
 ) AS waiting
 GROUP BY concurrency_key
