@@ -71,7 +71,7 @@ def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
     return examples | {"run_id": begin_bulk(storage, strings)}
 
 
-def begin_bulk(storage: Storage, strings: tuple[str, ...] = ()) -> str:
+def begin_bulk(storage: Storage, strings: Sequence[str] = ()) -> str:
     """Begin a bulk run that nobody works on, and return its id."""
     actor, *_, text = strings or ("ops", "no card")
     author = RunAuthor(actor, "127.0.0.1", "request-1", "{}")
