@@ -13,6 +13,7 @@ from flask import Request, Response, request
 from werkzeug.exceptions import BadRequest
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.forms import first, read_form
 from flask_forge_jobs.api.request import prefers_page
 from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
@@ -22,6 +23,8 @@ THEMES: Final = ("system", "light", "dark")
 REFRESH_S: Final = (0, 2, 5, 10, 30, 60)
 DEFAULT_REFRESH_S = 5
 PATH = "/preferences"
+# Of a stranger's form.
+MAX_BYTES = 4096
 _KEPT_S = 365 * 86_400
 _COOKIES = {"theme": "forge_jobs_theme", "refresh": "forge_jobs_refresh"}
 _KNOWN = {"theme": THEMES, "refresh": tuple(map(str, REFRESH_S))}
@@ -47,11 +50,11 @@ def _known(request: Request, name: str, default: str) -> str:
 def preferences(_api: Api) -> Response:
     """Keep the theme or the refresh that a form chooses, and go back."""
     check_same_site(request)
-    form = request.form
-    chosen = {name: form[name] for name in _COOKIES if name in form}
+    form = read_form(request, MAX_BYTES)
+    chosen = {name: first(form, name) for name in _COOKIES if name in form}
     if not chosen or any(value not in _KNOWN[name] for name, value in chosen.items()):
         raise BadRequest("unknown theme or refresh")
-    back = form.get("back", "")
+    back = first(form, "back")
     if prefers_page(request):
         response = Response(status=303)
         known = back if _WAY_BACK.fullmatch(back) else ""

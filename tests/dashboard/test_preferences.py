@@ -43,7 +43,13 @@ def test_a_script_gets_no_page(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [{}, {"theme": "pink"}, {"refresh": "1"}, {"theme": "dark", "refresh": ""}]
+    "form",
+    [
+        {"other": ""},
+        {"theme": "pink"},
+        {"refresh": "1"},
+        {"theme": "dark", "refresh": ""},
+    ],
 )
 def test_no_other_values(client: FlaskClient, form: dict[str, str]) -> None:
     answer = client.post(PATH, data=form, headers=OWN)

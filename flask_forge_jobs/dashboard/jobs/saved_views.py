@@ -17,6 +17,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.forms import first, read_form
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.csrf import check_same_site
 from flask_forge_jobs.dashboard.jobs.listings import LISTINGS
@@ -28,6 +29,8 @@ MAX_NAME_LENGTH = 40
 MAX_ADDRESS_LENGTH = 600
 # Browsers keep 4,096 bytes of a cookie.
 MAX_COOKIE_LENGTH = 3800
+# Of a stranger's form.
+MAX_BYTES = 16_384
 _KEPT_S = 365 * 86_400
 _LISTINGS = {listing.path: listing for listing in LISTINGS}
 
@@ -92,12 +95,12 @@ def save_view(_api: Api) -> Response:
     """Save or remove a view, and go to the list."""
     check_same_site(request)
     views = views_in(request.cookies.get(COOKIE))
-    form = request.form
-    address = form.get("address", "")
+    form = read_form(request, MAX_BYTES)
+    address = first(form, "address")
     cookie = (
-        without_view(views, form["remove"])
+        without_view(views, first(form, "remove"))
         if "remove" in form
-        else with_view(views, form.get("name", ""), address)
+        else with_view(views, first(form, "name"), address)
     )
     if cookie is None:
         raise BadRequest(
