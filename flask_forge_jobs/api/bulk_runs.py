@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.errors import BulkRunNotFoundError
 from flask_forge_jobs.model.bulk_runs import BulkRun
+from flask_forge_jobs.model.masking import REDACTED
+
+# Of the conditions of a run; it may be a secret, and the counts tell whether it is one.
+_SEARCH = "payload_search"
 
 
 def visible_runs(api: Api, limit: int) -> Sequence[BulkRun]:
     """Return those of the newest runs that touch the caller's queues only."""
-    return [run for run in api.storage.bulk_runs.newest(limit) if _is_own(api, run)]
+    newest = api.storage.bulk_runs.newest(limit)
+    return [_masked(api, run) for run in newest if _is_own(api, run)]
 
 
 def visible_run(api: Api, run_id: str) -> BulkRun:
@@ -25,7 +32,7 @@ def visible_run(api: Api, run_id: str) -> BulkRun:
         raise BulkRunNotFoundError(run_id)
     if run.is_lapsed:
         go_on_with(api, run.id)
-    return run
+    return _masked(api, run)
 
 
 def go_on_with(api: Api, run_id: str) -> None:
@@ -36,3 +43,10 @@ def go_on_with(api: Api, run_id: str) -> None:
 def _is_own(api: Api, run: BulkRun) -> bool:
     own = api.scope.queues
     return own is None or (run.queues is not None and run.queues <= own)
+
+
+def _masked(api: Api, run: BulkRun) -> BulkRun:
+    """Return a run without its search in payloads, unless the caller may search."""
+    if _SEARCH not in run.jobs or api.principal.may(Permission.PAYLOAD_REVEAL):
+        return run
+    return replace(run, jobs={**run.jobs, _SEARCH: REDACTED})

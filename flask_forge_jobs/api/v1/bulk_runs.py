@@ -73,7 +73,7 @@ def stop(api: Api, run_id: str) -> Response:
     if run.action in _ENDING:
         api.principal.require(Permission.JOBS_DELETE)
     api.storage.bulk_runs.stop(run.id)
-    return api.answer(api.storage.bulk_runs.get(run.id))
+    return api.answer(visible_run(api, run.id))
 
 
 ROUTES = (

@@ -139,3 +139,25 @@ def test_who_asks_about_a_lapsed_run_goes_on_with_it(
 
     wait_until(lambda: client.get(path).get_json()["state"] == "done", "it is done")
     assert storage.job_reader.total(having()) == 0
+
+
+@pytest.mark.usefixtures("_nobody_works")
+def test_a_search_in_payloads_is_shown_to_those_who_may_search(
+    storage: Storage,
+) -> None:
+    secret = "4111-1111"
+    storage.jobs.enqueue(NewJob("pay", f'{{"card": "{secret}"}}', queue_name="mail"))
+    begun = client_of_principal(storage, ADMIN).post(
+        RUNS, json={"action": "retry", "filter": {"payload_search": secret}}
+    )
+    path = f"{RUNS}/{begun.get_json()['id']}"
+    permissions = frozenset({Permission.READ, Permission.JOBS_RETRY})
+    client = client_of_principal(storage, Principal("ann", permissions))
+
+    answers = [client.get(RUNS), client.get(path), client.post(f"{path}/stop")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert not any(secret in answer.text for answer in answers)
+    assert client_of_principal(storage, ADMIN).get(path).get_json()["filter"] == {
+        "payload_search": secret
+    }
