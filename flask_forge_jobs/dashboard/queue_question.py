@@ -28,6 +28,12 @@ class Question:
         asked = parameters.one_of("ask", (*_ASKS, *_ASKS_OF_ALL))
         self.verb = asked if asked in _ASKS_OF_ALL or self.row is not None else None
 
+    @property
+    def may_clean_up(self) -> bool:
+        """Whether the caller may clean all queues, or has only one."""
+        queues = self._api.scope.queues
+        return queues is None or len(queues) == 1
+
     @cached_property
     def row(self) -> QueueRow | None:
         """The queue in question."""
@@ -38,4 +44,5 @@ class Question:
     @property
     def expired(self) -> CleanupReport:
         """The finished jobs that a cleanup would delete."""
-        return cleanup(self._api.storage, dry_run=True)
+        queue_name = self._api.scope.one(None)
+        return cleanup(self._api.storage, queue_name=queue_name, dry_run=True)

@@ -6,6 +6,7 @@ import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
@@ -13,6 +14,7 @@ from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
+from tests.support.jobs import run
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -152,6 +154,22 @@ def test_the_cleanup_dialog_counts_first(storage: Storage) -> None:
     dialog = page_of(storage, "/queues?ask=cleanup").find("dialog")
 
     assert "Delete 0 jobs" in dialog.text
+
+
+def test_a_cleanup_counts_the_callers_jobs_only(storage: Storage) -> None:
+    for name in ("mail", "secret"):
+        storage.queues.create(QueueSettings(name, retain_done_for_days=0))
+    storage.jobs.enqueue(NewJob("send", queue_name="secret"))
+    run(storage, Done(None), queue_name="secret")
+    both = frozenset({"mail", "other"})
+
+    for queues, counted in ((None, "Delete 1 jobs"), (["mail"], "Delete 0 jobs")):
+        dialog = page_of(storage, "/queues?ask=cleanup", queues=queues).find("dialog")
+        assert counted in dialog.text
+    # The route cleans one queue or all, and these are neither.
+    page = page_of(storage, "/queues?ask=cleanup", queues=both)
+    assert page.all("dialog") == []
+    assert "Clean up" not in page.find("main").text
 
 
 def test_hostile_texts_stay_texts(storage: Storage) -> None:
