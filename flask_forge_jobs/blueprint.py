@@ -35,7 +35,7 @@ from flask_forge_jobs.dashboard.forms.refused import refused_page
 from flask_forge_jobs.dashboard.forms.sign_in import shown_problem
 from flask_forge_jobs.dashboard.forms.table import form_routes
 from flask_forge_jobs.dashboard.page import INDEX_PATH
-from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.dashboard.table import page_routes, routes_without_pages
 from flask_forge_jobs.storage.base import Storage
 
 __all__ = ["BlueprintOptions", "create_blueprint"]
@@ -64,8 +64,9 @@ def create_blueprint(
     """
     chosen = options or BlueprintOptions()
     api_routes = all_routes(enable_demo=chosen.enable_demo)
-    pages = page_routes()
-    routes = (*api_routes, *pages, *form_routes(api_routes))
+    pages = page_routes() if chosen.dashboard else routes_without_pages()
+    forms = form_routes(api_routes) if chosen.dashboard else ()
+    routes = (*api_routes, *pages, *forms)
     api = Api(storage, chosen, api_routes, pages)
     blueprint = Blueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"

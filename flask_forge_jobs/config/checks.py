@@ -78,6 +78,16 @@ def _holds(value: object, is_member: Callable[[Any], bool]) -> bool:
     return isinstance(value, list | tuple) and all(map(is_member, value))
 
 
+def _is_link(value: object) -> bool:
+    if not isinstance(value, str) or re.search(r"[\x00-\x20\"<>\\]", value):
+        return False
+    if re.match(r"https?://[^/]", value):
+        return True
+    # Relative: no other host, and no scheme such as javascript.
+    first = value.partition("/")[0]
+    return value != "" and not value.startswith("//") and ":" not in first
+
+
 def integer(low: int, high: int) -> Check:
     """Accept whole numbers within the bounds, but no booleans."""
     return _accept(
@@ -125,6 +135,14 @@ TEXT = _accept(
     lambda value: isinstance(value, str) and value != "" and not CONTROL.search(value),
     "must be non-empty text without control characters",
     "text",
+)
+TEXT_OR_NONE = _accept(
+    lambda value: (
+        value is None
+        or (isinstance(value, str) and value != "" and not CONTROL.search(value))
+    ),
+    "must be non-empty text without control characters, or None",
+    "text, or None",
 )
 FILE_OR_NONE = _accept(
     lambda value: (
@@ -193,6 +211,21 @@ ORIGINS = _accept(
     "without a path",
     "a list of origins",
     tuple,
+)
+LINK_OR_NONE = _accept(
+    lambda value: value is None or _is_link(value),
+    "must be an http or https address, a path on this host, or None",
+    "an address, or None",
+)
+LINKS = _accept(
+    lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(name, str) and name for name in value)
+        and all(map(_is_link, value.values()))
+    ),
+    "must be a mapping of text to http or https addresses or paths on this host",
+    "a mapping of text to addresses",
+    dict,
 )
 TEXTS_BY_NAME = _accept(
     lambda value: (

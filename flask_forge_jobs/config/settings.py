@@ -213,6 +213,42 @@ class Settings:
         "``{'write': '20/second', 'bulk': '10/minute; 100/day'}``, per second, minute, "
         "hour or day. They apply per caller and process.",
     )
+    dashboard: bool = _option(
+        True,
+        checks.BOOLEAN,
+        "Whether to serve the pages for people; see :doc:`/howto/dashboard`. The API "
+        "stays either way.",
+    )
+    dashboard_title: str = _option(
+        "Forge Jobs",
+        checks.TEXT,
+        "The name at the top of the pages.",
+    )
+    dashboard_badge: str | None = _option(
+        None,
+        checks.TEXT_OR_NONE,
+        "The name of the environment beside the title, such as ``production``.",
+    )
+    dashboard_colour: Literal["red", "amber", "green", "blue", "violet"] = _option(
+        "red",
+        checks.one_of("red", "amber", "green", "blue", "violet"),
+        "The colour of the badge.",
+    )
+    dashboard_logo: str | None = _option(
+        None,
+        checks.LINK_OR_NONE,
+        "The address of an image beside the title.",
+    )
+    dashboard_home: str | None = _option(
+        None,
+        checks.LINK_OR_NONE,
+        "The address of the link back to the application.",
+    )
+    dashboard_links: Mapping[str, str] = _option(
+        {},
+        checks.LINKS,
+        "Further links in the navigation, such as ``{'Runbook': '/runbook'}``.",
+    )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = _option(
         "FULL",
         checks.one_of("FULL", "NORMAL"),

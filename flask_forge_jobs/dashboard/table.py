@@ -22,3 +22,10 @@ def page_routes() -> Sequence[Route]:
         for route in each.ROUTES
     ]
     return (*own, *(route for each in modules for route in each.ROUTES))
+
+
+def routes_without_pages() -> Sequence[Route]:
+    """Return the routes of a blueprint that serves no pages: the links for programs."""
+    from flask_forge_jobs.dashboard.pages.index import LINKS_ONLY
+
+    return (LINKS_ONLY,)

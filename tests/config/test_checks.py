@@ -77,3 +77,25 @@ def test_near_match_names_the_closest() -> None:
 
 def test_near_match_is_silent_when_nothing_is_close() -> None:
     assert near_match("xyz", ["password", "path"]) == ""
+
+
+@pytest.mark.parametrize(
+    "address",
+    [None, "/", "/static/logo.svg", "ops/", "?a=b", "https://wiki.example.org/x:y"],
+)
+def test_links_lead_to_the_web_or_this_host(address: str | None) -> None:
+    assert checks.LINK_OR_NONE.read(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "javascript:alert(1)", "JAVASCRIPT:x", "data:text/html,x", "//evil.test",
+        "java\tscript:x", " /x", "https://", "ftp://x", "\\evil.test", 1,
+    ],
+)  # fmt: skip
+def test_links_lead_nowhere_else(address: object) -> None:
+    with pytest.raises(checks.RefusedError):
+        checks.LINK_OR_NONE.read(address)
+    with pytest.raises(checks.RefusedError):
+        checks.LINKS.read({"Runbook": address})

@@ -10,11 +10,12 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.auth.permissions import Permission, Principal
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
-from tests.api.mounting import PREFIX
+from tests.api.mounting import PREFIX, mount
 from tests.dashboard.markup import parsed
 from tests.dashboard.sites import open_page, with_page
 
@@ -177,3 +178,14 @@ def test_the_host_names_its_panel(
         'href="https://shop.example/"', 'href="/runbook?a=1&amp;b=2"',
     ):  # fmt: skip
         assert expected in text
+
+
+def test_a_host_may_serve_no_pages(storage: Storage) -> None:
+    client = mount(storage, BlueprintOptions(dashboard=False))
+
+    index = open_page(client)
+    assert index.json is not None
+    assert index.json["name"] == "flask-forge-jobs"
+    for path in ("/jobs", "/static/dashboard.css", "/preferences", "/sign-in"):
+        assert open_page(client, PREFIX + path).status_code == 404, path
+    assert client.get(f"{PREFIX}/v1/queues").status_code == 200

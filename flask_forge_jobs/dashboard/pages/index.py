@@ -17,6 +17,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import prefers_page, present_state
 from flask_forge_jobs.api.response import json_response
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.callers import caller_of
 from flask_forge_jobs.dashboard.health import Tone, in_words
@@ -76,7 +77,7 @@ class Count:
 def index(api: Api) -> Mapping[str, object] | Response:
     """Show the health of the service, its caller and links; programs get links."""
     if not prefers_page(request):
-        return _links_for_programs()
+        return links_for_programs(api)
     state = present_state()
     principal = state.principal
     may_read = principal is not None and principal.may(Permission.READ)
@@ -98,7 +99,8 @@ def index(api: Api) -> Mapping[str, object] | Response:
     }
 
 
-def _links_for_programs() -> Response:
+def links_for_programs(_api: Api) -> Response:
+    """Return the addresses that programs begin with."""
     here = f"{request.script_root}{request.path}".rstrip("/")
     links = {name: f"{here}/{path}" for name, path in _PROGRAM_LINKS.items()}
     response = json_response({"name": NAME, "links": links})
@@ -139,6 +141,11 @@ def _door(options: BlueprintOptions) -> str:
     return "login" if options.tokens is None else "both"
 
 
+# Where no pages are served.
+LINKS_ONLY = Route(
+    method="GET", path=INDEX_PATH, endpoint="page_index", view=links_for_programs,
+    permission=None,
+)  # fmt: skip
 ROUTES = (
     page(
         INDEX_PATH, index, permission=None, knows_caller=True,
