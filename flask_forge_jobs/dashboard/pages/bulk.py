@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from flask import request
 
 from flask_forge_jobs.api.bulk_runs import visible_run, visible_runs
 from flask_forge_jobs.api.context import Api
@@ -12,7 +15,9 @@ from flask_forge_jobs.dashboard.jobs.offers import VERBS
 from flask_forge_jobs.dashboard.jobs.reading import may_now
 from flask_forge_jobs.dashboard.jobs.runs import RunView
 from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.handlers.snapshots import KEPT_S
 
+T = TypeVar("T")
 MAX_LISTED = 50
 
 
@@ -36,6 +41,12 @@ def bulk_run(api: Api, run_id: str) -> Mapping[str, object]:
         "view": RunView(run, Permission.PAYLOAD_REVEAL in may),
         "may_stop": needed.issubset(may) and not run.is_over,
     }
+
+
+def _kept(api: Api, run_id: str, read: Callable[[], T]) -> T:
+    """Share the read among refreshes; a page that is opened shows what is true now."""
+    kept_s = KEPT_S if "only" in request.args else 0.0
+    return api.snapshots.get(("bulk", api.scope.queues, run_id), read, kept_s=kept_s)
 
 
 ROUTES = (
