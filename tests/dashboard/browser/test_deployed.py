@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser
@@ -15,6 +18,7 @@ from tests.support.programs import gunicorn
 from tests.support.stripping import stripping
 
 OUTSIDE, INSIDE = "/ops", "/forge-jobs"
+PANELS, LONGEST_S = 10, 1.0
 APPLICATION = """
 from flask import Flask
 from flask_forge_jobs import ForgeJobs
@@ -63,3 +67,33 @@ def test_every_page_works_behind_a_proxy_that_strips_a_prefix(
             )
             assert all(link.startswith(f"{address}/") for link in links), path
             assert len(links) > 3
+
+
+@pytest.mark.long
+def test_P18_open_panels_never_block_an_api_call(
+    browser: Browser, deployed: tuple[str, Mapping[str, str]]
+) -> None:
+    address, _ = deployed
+    waits: list[float] = []
+    with ExitStack() as stack:
+        pages = [stack.enter_context(tab(browser)) for _ in range(PANELS)]
+        for page in pages:
+            page.context.add_cookies(
+                [{"name": "forge_jobs_refresh", "value": "2", "url": f"{address}/"}]
+            )
+            page.goto(f"{address}/")
+        for page in pages:
+            with page.expect_request(lambda request: "only=" in request.url):
+                waits.append(_time_of_a_call(address))
+        while len(waits) < 5 * PANELS:
+            pages[len(waits) % PANELS].wait_for_timeout(100)
+            waits.append(_time_of_a_call(address))
+
+    assert max(waits) < LONGEST_S
+
+
+def _time_of_a_call(address: str) -> float:
+    before = time.monotonic()
+    with urlopen(f"{address}/v1/attention") as answer:
+        assert "summary" in json.load(answer)
+    return time.monotonic() - before
