@@ -22,6 +22,7 @@ from flask_forge_jobs.dashboard.kind_rows import (
     runs_of,
 )
 from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.machines import machines as read_machines
@@ -52,11 +53,11 @@ class Shown:
         self.by = "queue" if args.get("by") == "queue" else "kind"
         self.sort = checked_sort(args.get("sort"))
         self.shows_all = args.get("rows") == "all"
-        self.toggled = args.getlist("toggle")
-        self.tables = args.getlist("table")
-        self.workers = args.getlist("worker")
-        self.queue = args.get("queue") or None
-        self.kind = args.get("kind") or None
+        self.toggled = chosen(args, "toggle")
+        self.tables = chosen(args, "table")
+        self.workers = chosen(args, "worker")
+        self.queue = next(iter(chosen(args, "queue")), None)
+        self.kind = next(iter(chosen(args, "kind")), None)
         if self.queue is not None:
             api.scope.require(self.queue)
         self.sees_machines = api.scope.queues is None

@@ -160,3 +160,16 @@ def test_invalid_values_leave_the_links(site: Site, query: str) -> None:
     assert rows(page) == ["pack", "send"]
     for link in page.find("#kinds").all("a"):
         assert "sort=y" not in link["href"]
+
+
+def test_links_repeat_no_more_of_the_address_than_a_page_has(storage: Storage) -> None:
+    client = Site(storage).client()
+    own = len(open_page(client, f"{PREFIX}/kinds").text)
+
+    for name in ("toggle", "table", "worker"):
+        many = "&".join(f"{name}=n{number}" for number in range(3000))
+        for query in (many, f"{name}={'n' * 20_000}"):
+            answer = open_page(client, f"{PREFIX}/kinds?{query}")
+            assert len(answer.text) < own + 60_000
+    long = open_page(client, f"{PREFIX}/kinds?kind={'n' * 20_000}")
+    assert len(long.text) < own + 60_000

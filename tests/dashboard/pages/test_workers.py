@@ -130,6 +130,18 @@ def test_queues_that_nobody_serves_are_named(
     assert "paused" not in alerts
 
 
+def test_the_first_of_many_queues_that_nobody_serves(
+    storage: Storage, client: FlaskClient
+) -> None:
+    for number in range(10):
+        enqueue(storage, queue_name=f"queue-{number}")
+
+    alerts = shown(client).find("#alerts")
+
+    assert len(alerts.all("li")) == 9
+    assert "Jobs wait in 2 more queues." in alerts.text
+
+
 def test_without_workers_the_command_is_shown(client: FlaskClient) -> None:
     page = shown(client)
 
