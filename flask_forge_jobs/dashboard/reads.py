@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import request
 
-from flask_forge_jobs.handlers.snapshots import Snapshots
+from flask_forge_jobs.handlers.snapshots import Known, Snapshots
 
 # Reads of one refresh, beside that of the frame.
 MOST = 2
@@ -50,25 +50,33 @@ class Reads:
         self._key = key
         self._parts = parts
         self._values: dict[str, Any] = {}
-        self._renewed = set(parts) if needed is None else self._oldest(needed)
+        self._stale = {} if needed is None else self._not_renewed(needed)
 
     def __getitem__(self, name: str) -> Any:
         # All blocks of a page show the same moment.
         if name not in self._values:
-            part = self._parts[name]
-            kept_s = part.kept_s if name in self._renewed else _OLDEST_S
-            key = self._key, name
-            self._values[name] = self._snapshots.get(key, part.read, kept_s=kept_s)
+            part, known = self._parts[name], self._stale.get(name)
+            if known is not None:
+                self._values[name] = known.value
+            else:
+                key = self._key, name
+                self._values[name] = self._snapshots.get(
+                    key, part.read, kept_s=part.kept_s
+                )
         return self._values[name]
 
-    def _oldest(self, needed: Collection[str]) -> set[str]:
-        ages = {name: self._snapshots.age((self._key, name)) for name in needed}
-        due = {
-            name: age_s
-            for name, age_s in ages.items()
-            if age_s is not None and age_s >= self._parts[name].kept_s
+    def _not_renewed(self, needed: Collection[str]) -> dict[str, Known]:
+        """Return the values that this refresh shows as they are."""
+        known = {
+            name: found
+            for name in needed
+            if (found := self._snapshots.known((self._key, name))) is not None
+            and found.age_s < _OLDEST_S
         }
-        return set(sorted(due, key=due.__getitem__, reverse=True)[:MOST])
+        due = [name for name in known if known[name].age_s >= self._parts[name].kept_s]
+        for name in sorted(due, key=lambda name: -known[name].age_s)[:MOST]:
+            del known[name]
+        return known
 
 
 def needed_by(blocks: Mapping[str, Collection[str]]) -> set[str] | None:

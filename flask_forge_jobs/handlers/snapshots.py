@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.forks import PerProcess
@@ -14,6 +14,13 @@ T = TypeVar("T")
 KEPT_S = 1.0
 # The least recently asked leave first.
 MAX_KEYS = 256
+
+
+class Known(NamedTuple):
+    """A value, and how many seconds ago it was read."""
+
+    value: Any
+    age_s: float
 
 
 class _Slot:
@@ -69,10 +76,11 @@ class Snapshots(PerProcess):
                 slot.read_at = self._clock.monotonic()
             return cast("T", slot.value)
 
-    def age(self, key: Hashable) -> float | None:
-        """Return how many seconds ago the value of a key was read; None if never."""
+    def known(self, key: Hashable) -> Known | None:
+        """Return the value of a key and its age without a read; None if unknown."""
         self.stay_own()
         with self._lock:
             slot = self._slots.get(key)
-        read_at = None if slot is None else slot.read_at
-        return None if read_at is None else self._clock.monotonic() - read_at
+        if slot is None or slot.read_at is None:
+            return None
+        return Known(slot.value, self._clock.monotonic() - slot.read_at)

@@ -1,8 +1,9 @@
 """The index: the page at the mount point, for callers and for strangers.
 
 A stranger reads how to sign in and nothing else. A caller with the permission ``read``
-sees the health of the service. Every caller gets only the links that this caller may
-open. Programs, which do not ask for a page, get links and need no credentials.
+sees the overview, or the health of a service whose database cannot be read. Every other
+caller gets only the links that it may open. Programs, which do not ask for a page, get
+links and need no credentials.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from flask import Response, request
+from werkzeug.exceptions import ServiceUnavailable, Unauthorized
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.options import BlueprintOptions
@@ -21,12 +23,14 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.callers import caller_of
 from flask_forge_jobs.dashboard.health import Tone, in_words
-from flask_forge_jobs.dashboard.page import INDEX_PATH, page
+from flask_forge_jobs.dashboard.overview.view import BLOCKS, Overview
+from flask_forge_jobs.dashboard.page import INDEX_PATH, page, render
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.activity import stats
 from flask_forge_jobs.handlers.readiness import readiness
 
 NAME = "flask-forge-jobs"
+ABOUT_PATH = "/about"
 # A person waits for this page.
 LIMIT_S = 1.0
 # For programs.
@@ -81,12 +85,25 @@ def index(api: Api) -> Mapping[str, object] | Response:
     state = present_state()
     principal = state.principal
     may_read = principal is not None and principal.may(Permission.READ)
+    if may_read and (shown := _overview(api)) is not None:
+        return render(api, "overview", {"shown": shown, "query": shown.query})
+    if "only" in request.args:
+        # An open overview, whose caller is signed out, or whose database is away.
+        raise Unauthorized if not may_read else ServiceUnavailable
+    return about(api)
+
+
+def about(api: Api) -> Response:
+    """Show the health of the service, the caller and its rights, and its links."""
+    state = present_state()
+    principal = state.principal
+    may_read = principal is not None and principal.may(Permission.READ)
     health = None
     if may_read:
         queues = api.scope.queues
         health = in_words(readiness(api.storage, queues, limit_s=LIMIT_S))
     is_away = health is not None and health.tone is Tone.BAD
-    return {
+    shown = {
         "health": health,
         "counts": _counts(api) if may_read and not is_away else (),
         "version": version(NAME) if may_read else None,
@@ -95,13 +112,32 @@ def index(api: Api) -> Mapping[str, object] | Response:
         ),
         "links": _links(api),
         "door": _door(api.options),
-        "api": f"{request.script_root}{request.path}".rstrip("/"),
+        "api": _here(),
     }
+    return render(api, "index", shown)
+
+
+def _here() -> str:
+    """Return the address of the mount point, without a slash at its end."""
+    path = request.path.rstrip("/")
+    if present_state().route.path == ABOUT_PATH:
+        path = path.removesuffix(ABOUT_PATH)
+    return f"{request.script_root}{path}"
+
+
+def _overview(api: Api) -> Overview | None:
+    """Return the overview of a reader; None if the database cannot be read."""
+    try:
+        report = api.attention.report(api.storage, api.scope.queues)
+    except StorageError:
+        return None
+    # Without a schema that fits there are no numbers.
+    return Overview(api, report) if "workers" in report.summary.evidence else None
 
 
 def links_for_programs(_api: Api) -> Response:
     """Return the addresses that programs begin with."""
-    here = f"{request.script_root}{request.path}".rstrip("/")
+    here = _here()
     links = {name: f"{here}/{path}" for name, path in _PROGRAM_LINKS.items()}
     response = json_response({"name": NAME, "links": links})
     response.vary.add("Accept")
@@ -148,7 +184,8 @@ LINKS_ONLY = Route(
 )  # fmt: skip
 ROUTES = (
     page(
-        INDEX_PATH, index, permission=None, knows_caller=True,
+        INDEX_PATH, index, permission=None, knows_caller=True, blocks=tuple(BLOCKS),
         nav="Overview", icon="overview", order=10, key="o",
     ),
+    page(ABOUT_PATH, about, permission=None, knows_caller=True),
 )  # fmt: skip

@@ -30,6 +30,8 @@ from tests.api.tokens import client_of_principal, client_with_token
 from tests.dashboard.sites import PERSON, UNASKED, open_page
 from tests.support.clocks import MovingClock
 
+# What readers saw before there was an overview, and strangers see.
+ABOUT = f"{PREFIX}/about"
 FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
 EVERY_PATH = {
     route.path: name
@@ -267,7 +269,7 @@ def test_links_are_those_that_open(storage: Storage, caller: str) -> None:
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
     client = CALLERS[caller](storage)
 
-    offered = links_of(open_page(client).text)
+    offered = links_of(open_page(client, ABOUT).text)
 
     assert offered
     for path, name in EVERY_PATH.items():
@@ -285,7 +287,7 @@ def test_numbers_lead_to_the_jobs_that_they_count(
     storage.jobs.enqueue(NewJob("later", queue_name="mail", run_at=FAR_OFF))
     client = CALLERS[caller](storage)
 
-    page = open_page(client).text
+    page = open_page(client, ABOUT).text
 
     counted = re.findall(
         r'href="\./(v1/jobs[^"]+)"><span>[a-z]+</span><b>([\d,]+)</b>', page
@@ -312,7 +314,7 @@ def test_numbers_lead_to_the_jobs_that_they_count(
     ],
 )
 def test_callers_see_who_they_are(storage: Storage, caller: str, said: str) -> None:
-    answer = open_page(CALLERS[caller](storage))
+    answer = open_page(CALLERS[caller](storage), ABOUT)
 
     text = text_of(answer.text).replace("&#39;", "'")
     assert said in text
@@ -325,7 +327,7 @@ def test_callers_see_who_they_are(storage: Storage, caller: str, said: str) -> N
 def test_a_caller_with_permissions_of_no_role_reads_them(storage: Storage) -> None:
     own = Principal("eve", frozenset({Permission.READ, Permission.CRON_EDIT}))
 
-    text = text_of(open_page(client_of_principal(storage, own)).text)
+    text = text_of(open_page(client_of_principal(storage, own), ABOUT).text)
 
     assert "You may Use cron.edit, read." in text
 
@@ -334,7 +336,7 @@ def test_sec_S19_names_are_text(storage: Storage) -> None:
     evil = "<img src=x onerror=alert(1)>"
     principal = Principal.with_role(evil, "viewer", queues=[evil])
 
-    page = open_page(client_of_principal(storage, principal)).text
+    page = open_page(client_of_principal(storage, principal), ABOUT).text
 
     assert evil not in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 2
@@ -369,7 +371,7 @@ def test_it_answers_if_the_database_goes_while_it_reads(
 
     monkeypatch.setattr(index, "stats", gone)
 
-    answer = open_page(client_with_token(storage, "viewer"))
+    answer = open_page(client_with_token(storage, "viewer"), ABOUT)
 
     assert answer.status_code == 200
     assert "No worker is running" in answer.text

@@ -1,0 +1,38 @@
+"""The answer of the overview in a sentence."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.handlers.attention.report import Report
+
+_NUMBERS = (
+    *("no", "one", "two", "three", "four", "five"),
+    *("six", "seven", "eight", "nine"),
+)
+
+
+def headline(report: Report) -> str:
+    """Return whether work flows, and how many things need the reader."""
+    needs = len(report.sentences) + report.left_out
+    if not needs:
+        return "Nothing needs you"
+    evidence = report.summary.evidence
+    waits = evidence.get("oldest_wait_s")
+    if evidence.get("workers") and (evidence.get("done_last_hour") or not waits):
+        return f"Work flows, but {things(needs)}"
+    return (
+        f"Work stands still: {things(needs)}" if waits else things(needs).capitalize()
+    )
+
+
+def proof(report: Report) -> str | None:
+    """Return the numbers that prove that nothing is needed; None if something is."""
+    if report.sentences:
+        return None
+    _, _, numbers = report.summary.text.partition(": ")
+    return f"{numbers[:1].upper()}{numbers[1:]}" or None
+
+
+def things(count: int) -> str:
+    """Return ``one thing needs you``, ``12 things need you``."""
+    number = _NUMBERS[count] if count < len(_NUMBERS) else f"{count:,}"
+    return f"{number} thing needs you" if count == 1 else f"{number} things need you"

@@ -1,0 +1,166 @@
+"""The tiles: six numbers, each with its history and one comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from flask_forge_jobs.dashboard import words
+from flask_forge_jobs.dashboard.charts.ranges import Range
+from flask_forge_jobs.dashboard.charts.small import Spark, spark
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
+from flask_forge_jobs.handlers.gauges import GaugeSeries
+from flask_forge_jobs.handlers.series import Bucket
+from flask_forge_jobs.model.sentences import count
+
+Values = Sequence[float | None]
+_RECENT = 3
+# Ranges that the page of errors has as well, beside its usual one.
+_LONG = {"7d", "30d"}
+_OFTEN = 0.02
+_STATES: Mapping[QueueState, str] = {
+    QueueState.PAUSED: "paused",
+    QueueState.COOLING: "cools down",
+    QueueState.WITHOUT_WORKER: "no worker",
+    QueueState.WITHOUT_SLOTS: "no slots",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number; ``path`` and ``query`` lead to the list behind it."""
+
+    name: str
+    value: str
+    note: str
+    spark: Spark
+    colour: str
+    path: str
+    unit: str = ""
+    tone: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauged:
+    """What waited and ran, over all queues of the caller."""
+
+    waiting: Values = ()
+    oldest_wait_s: Values = ()
+    running: Values = ()
+    workers: Values = ()
+
+
+def gauged(series: Sequence[GaugeSeries]) -> Gauged:
+    """Return queues added up; of waits and workers, the largest."""
+    return Gauged(
+        _merged([each.waiting for each in series], sum),
+        _merged([each.oldest_wait_s for each in series], max),
+        _merged([each.running for each in series], sum),
+        _merged([each.live_workers for each in series], max),
+    )
+
+
+def tiles(
+    shown: Range,
+    buckets: Sequence[Bucket],
+    rows: Sequence[QueueRow],
+    history: Gauged,
+    workers: int,
+) -> list[Tile]:
+    """Return the six tiles."""
+    return [
+        _throughput(shown, buckets),
+        _failures(shown, buckets),
+        _waiting(rows, history),
+        _oldest(rows, history),
+        _running(rows, history),
+        _workers(rows, history, workers),
+    ]
+
+
+def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
+    rates = [
+        None if (passed := shown.minutes(number)) is None else each.completed / passed
+        for number, each in enumerate(buckets)
+    ]
+    known = [rate for rate in rates if rate is not None]
+    now = sum(known[-_RECENT:]) / len(known[-_RECENT:]) if known else None
+    usual = sum(known) / len(known) if known else 0
+    note = "as usual" if usual else "no job completed"
+    if now is not None and usual and abs(now / usual - 1) >= _OFTEN:
+        part = words.percent(abs(now / usual - 1))
+        note = f"{part} {'above' if now > usual else 'below'} usual"
+    return Tile(
+        "Throughput", words.number(now, 1), note, spark(rates), "green", "kinds", "/min"
+    )
+
+
+def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
+    def share(failed: int, completed: int) -> float | None:
+        return failed / (failed + completed) if failed + completed else None
+
+    shares = [share(each.dead + each.retried, each.completed) for each in buckets]
+    known = [each for each in shares if each is not None]
+    failed = sum(each.dead + each.retried for each in buckets)
+    whole = share(failed, sum(each.completed for each in buckets))
+    note = f"usually {words.percent(median(known))}" if known else "no run ended"
+    tone = "bad" if whole is not None and whole >= _OFTEN else ""
+    return Tile(
+        "Failures", words.percent(whole), note, spark(shares), "red", "errors",
+        tone=tone, query={"range": shown.preset} if shown.preset in _LONG else {},
+    )  # fmt: skip
+
+
+def _waiting(rows: Sequence[QueueRow], history: Gauged) -> Tile:
+    due = sum(row.due for row in rows)
+    most = max(rows, key=lambda row: row.due, default=None)
+    note = f"{words.number(most.due)} in {most.name}" if most and most.due else "none"
+    return Tile(
+        "Waiting", words.number(due), note, spark(history.waiting), "ink", "jobs",
+        query={"status": "pending"},
+    )  # fmt: skip
+
+
+def _oldest(rows: Sequence[QueueRow], history: Gauged) -> Tile:
+    oldest = max(rows, key=lambda row: row.oldest_s or 0, default=None)
+    drawn = spark(history.oldest_wait_s)
+    if oldest is None or not oldest.oldest_s:
+        return Tile("Oldest wait", "none", "no due job", drawn, "amber", "queues")
+    state = _STATES.get(oldest.state)
+    note = f"{oldest.name}, {state}" if state else oldest.name
+    tone = "bad" if oldest.is_behind else ""
+    return Tile(
+        "Oldest wait", words.span(oldest.oldest_s), note, drawn, "amber", "queues",
+        tone=tone,
+    )  # fmt: skip
+
+
+def _running(rows: Sequence[QueueRow], history: Gauged) -> Tile:
+    running, slots = sum(row.running for row in rows), sum(row.slots for row in rows)
+    busy = sum(row.busy for row in rows)
+    note = f"{words.percent(busy / slots)} of all slots" if slots else "no slots"
+    return Tile(
+        "Running", words.number(running), note, spark(history.running), "blue", "jobs",
+        f"of {words.number(slots)}", query={"status": "in_progress"},
+    )  # fmt: skip
+
+
+def _workers(rows: Sequence[QueueRow], history: Gauged, workers: int) -> Tile:
+    unserved = sum(row.state is QueueState.WITHOUT_WORKER for row in rows)
+    note = (
+        f"{count(unserved, 'queue')} without one" if unserved else "all queues served"
+    )
+    return Tile(
+        "Workers", words.number(workers), note, spark(history.workers), "ink",
+        "workers", "live", "" if workers else "bad",
+    )  # fmt: skip
+
+
+def _merged(columns: Sequence[Values], add: Callable[[list[float]], float]) -> Values:
+    merged: list[float | None] = []
+    for row in zip(*columns, strict=True):
+        known = [value for value in row if value is not None]
+        merged.append(add(known) if known else None)
+    return merged

@@ -1,0 +1,232 @@
+"""The values of the overview, each computed when its block asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import cast
+
+from flask import request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.charts import jobs, ranges
+from flask_forge_jobs.dashboard.charts.figure import Figure
+from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
+from flask_forge_jobs.dashboard.overview.headline import headline, proof
+from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
+from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
+from flask_forge_jobs.handlers.attention.report import Report
+from flask_forge_jobs.handlers.errors import ErrorsFound, list_errors
+from flask_forge_jobs.handlers.gauges import gauges
+from flask_forge_jobs.handlers.queue_rates import QueueRates, queue_rates
+from flask_forge_jobs.handlers.queues import overview
+from flask_forge_jobs.handlers.series import MAX_NAMES, Bucket, timeline
+from flask_forge_jobs.model.error_groups import ErrorGroup
+from flask_forge_jobs.model.queues import QueueOverview
+from flask_forge_jobs.model.sentences import Sentence
+from flask_forge_jobs.model.worker_details import SlotRun
+
+MOST_NEEDS = 5
+MOST_QUEUES = 15
+MOST_RUNS = 8
+MOST_ERRORS = 5
+_LEAST_S = 60
+# Which reads each block shows; the attention report is the frame's.
+BLOCKS: Mapping[str, Sequence[str]] = {
+    "headline": (),
+    "attention": (),
+    "tiles": ("timeline", "queues", "rates", "gauges"),
+    "throughput": ("timeline",),
+    "run_time": ("timeline",),
+    "queues": ("queues", "rates"),
+    "running": ("queues", "running"),
+    "errors": ("errors",),
+}
+Timed = tuple[ranges.Range, Sequence[Bucket]]
+
+
+class Overview:
+    """The overview of one caller."""
+
+    def __init__(self, api: Api, report: Report) -> None:
+        args = request.args
+        self._api = api
+        self.report = report
+        self.range = ranges.chosen(args, api.now)
+        self.queue = args.get("queue") or None
+        if self.queue is not None:
+            api.scope.require(self.queue)
+        self.toggled = args.getlist("toggle")
+        self.tables = args.getlist("table")
+        self.shows_needs = args.get("needs") == "all"
+        key = "overview", *self.range.key, self.queue, api.scope.queues
+        self._reads = Reads(api.snapshots, key, self._parts(), needed_by(BLOCKS))
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        """The parameters that links back to the page keep."""
+        return {
+            **self.range.query,
+            "queue": self.queue,
+            "toggle": self.toggled,
+            "table": self.tables,
+            "needs": "all" if self.shows_needs else None,
+        }
+
+    def _parts(self) -> Mapping[str, Part]:
+        api, shown = self._api, self.range
+        storage, now = api.storage, api.now
+        names = api.scope.names([self.queue] if self.queue else ())
+        kept_s = min(shown.width_s / 4, 30.0)
+
+        def buckets() -> Timed:
+            return shown, timeline(
+                storage, start=shown.start, end=shown.end, now=now,
+                bucket_secs=shown.width_s, queue_names=names,
+            )  # fmt: skip
+
+        def history() -> Gauged:
+            chosen = [""] if names is None else names[:MAX_NAMES]
+            if not chosen:
+                return Gauged()
+            found = gauges(
+                storage, names=chosen, start=shown.start, end=shown.end, now=now,
+                bucket_secs=max(shown.width_s, _LEAST_S),
+            )  # fmt: skip
+            return gauged(found.series)
+
+        return {
+            "timeline": Part(buckets, kept_s),
+            "gauges": Part(history, kept_s),
+            "queues": Part(lambda: overview(storage, only_live=True), 1.0),
+            "rates": Part(lambda: queue_rates(storage, self._names, now=now), 5.0),
+            "running": Part(self._read_running, 2.0),
+            "errors": Part(
+                lambda: list_errors(storage, queue_names=names, limit=MOST_ERRORS), 10.0
+            ),
+        }
+
+    def _read_running(self) -> Sequence[SlotRun]:
+        names = self._api.scope.names([self.queue] if self.queue else ())
+        workers = {slot.worker_id for queue in self._queues for slot in queue.slots}
+        if not workers:
+            return ()
+        burden = self._api.storage.worker_reader.burden(sorted(workers), names)
+        runs = [run for of_worker in burden.running.values() for run in of_worker]
+        return sorted(runs, key=lambda run: run.started_at)[:MOST_RUNS]
+
+    # -- headline ------------------------------------------------------------------
+
+    @property
+    def headline(self) -> str:
+        """Whether work flows."""
+        return headline(self.report)
+
+    @property
+    def proof(self) -> str | None:
+        """The numbers behind a quiet headline."""
+        return proof(self.report)
+
+    @property
+    def needs(self) -> Sequence[Sentence]:
+        """What needs the reader, the worst first."""
+        found = self.report.sentences
+        return found if self.shows_needs else found[:MOST_NEEDS]
+
+    @property
+    def more_needs(self) -> int:
+        """How many things more there are."""
+        return len(self.report.sentences) + self.report.left_out - len(self.needs)
+
+    # -- charts --------------------------------------------------------------------
+
+    @property
+    def _timeline(self) -> Timed:
+        return cast("Timed", self._reads["timeline"])
+
+    @property
+    def throughput(self) -> Figure:
+        """Jobs a minute."""
+        return jobs.throughput(*self._timeline, self.toggled)
+
+    @property
+    def run_time(self) -> Figure:
+        """How long jobs run."""
+        return jobs.run_time(*self._timeline, self.toggled)
+
+    @property
+    def tiles(self) -> Sequence[Tile]:
+        """The numbers at the top."""
+        history = cast("Gauged", self._reads["gauges"])
+        workers = self.report.summary.evidence["workers"]
+        return tiles(*self._timeline, self._rows, history, cast("int", workers))
+
+    # -- lists ---------------------------------------------------------------------
+
+    @cached_property
+    def _queues(self) -> Sequence[QueueOverview]:
+        listed = cast("Sequence[QueueOverview]", self._reads["queues"])
+        allows = self._api.scope.allows
+        own = [queue for queue in listed if allows(queue.settings.name)]
+        if self.queue is None:
+            return own
+        return [queue for queue in own if queue.settings.name == self.queue]
+
+    @property
+    def queue_names(self) -> Sequence[str]:
+        """The queues to choose from."""
+        listed = cast("Sequence[QueueOverview]", self._reads["queues"])
+        names = [queue.settings.name for queue in listed]
+        return [name for name in names if self._api.scope.allows(name)]
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [queue.settings.name for queue in self._queues]
+
+    @cached_property
+    def _rows(self) -> Sequence[QueueRow]:
+        rates = cast("Mapping[str, QueueRates]", self._reads["rates"])
+        # One that was registered since the rates were read has none yet.
+        known = [queue for queue in self._queues if queue.settings.name in rates]
+        return queue_rows(known, rates, self._api.now)
+
+    @property
+    def rows(self) -> Sequence[QueueRow]:
+        """The first queues: those that wait longest, then those with most jobs."""
+
+        def place(row: QueueRow) -> tuple[int, int, int, str]:
+            return -(row.oldest_s or 0), -row.waiting, -row.running, row.name
+
+        return sorted(self._rows, key=place)[:MOST_QUEUES]
+
+    @property
+    def total_queues(self) -> int:
+        """How many queues there are."""
+        return len(self._rows)
+
+    @property
+    def most_waiting(self) -> int:
+        """The scale of all depth bars."""
+        return max((row.waiting for row in self._rows), default=0)
+
+    @property
+    def runs(self) -> Sequence[SlotRun]:
+        """The jobs that run longest."""
+        return cast("Sequence[SlotRun]", self._reads["running"])
+
+    @property
+    def total_running(self) -> int:
+        """How many jobs run."""
+        return sum(queue.counts.in_progress for queue in self._queues)
+
+    @property
+    def errors(self) -> Sequence[tuple[ErrorGroup, Spark]]:
+        """The most frequent errors of a day, and their hours."""
+        found = cast("ErrorsFound", self._reads["errors"])
+        return [(group, spark_bars(group.trend)) for group in found.groups]
+
+    @property
+    def total_errors(self) -> int:
+        """How many different errors there are."""
+        return cast("ErrorsFound", self._reads["errors"]).total

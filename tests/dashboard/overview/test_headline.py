@@ -1,0 +1,45 @@
+"""The headline says whether work flows, and how much is needed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.dashboard.overview.headline import headline, proof
+from flask_forge_jobs.handlers.attention.report import Report
+from flask_forge_jobs.model.sentences import Sentence
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def report(needs: int, left_out: int = 0, **evidence: Any) -> Report:
+    known = {"workers": 2, "done_last_hour": 9, "oldest_wait_s": 60, **evidence}
+    summary = Sentence("x", "Nothing needs you: 2 workers live, 0 dead.", known)
+    return Report(NOW, summary, [Sentence("y", "A fact.")] * needs, left_out)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (report(0), "Nothing needs you"),
+        (report(1), "Work flows, but one thing needs you"),
+        (report(4), "Work flows, but four things need you"),
+        (report(20, 3), "Work flows, but 23 things need you"),
+        (report(2, workers=0), "Work stands still: two things need you"),
+        (report(2, done_last_hour=0), "Work stands still: two things need you"),
+        (report(1, workers=0, oldest_wait_s=0), "One thing needs you"),
+        (
+            report(1, done_last_hour=0, oldest_wait_s=0),
+            "Work flows, but one thing needs you",
+        ),
+    ],
+)
+def test_the_headline_is_the_answer(found: Report, said: str) -> None:
+    assert headline(found) == said
+
+
+def test_only_a_quiet_headline_has_a_proof() -> None:
+    assert proof(report(0)) == "2 workers live, 0 dead."
+    assert proof(report(1)) is None

@@ -1,0 +1,75 @@
+"""The tiles: numbers, their comparison, and sums of gauges with gaps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from werkzeug.datastructures import MultiDict
+
+from flask_forge_jobs.dashboard.charts.ranges import chosen
+from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
+from flask_forge_jobs.handlers.gauges import GaugeSeries
+from flask_forge_jobs.handlers.series import Bucket
+from tests.dashboard.test_queue_rows import BUSY, row
+
+NOW = datetime(2026, 11, 30, 14, 30, tzinfo=UTC)
+SHOWN = chosen(MultiDict({"range": "1h"}), NOW)
+ZEROS = dict.fromkeys(Bucket._fields[1:], 0)
+
+
+def buckets(*completed: int, retried: int = 0) -> list[Bucket]:
+    """Return the buckets of an hour, these at its end."""
+    counts = [0] * (60 - len(completed)) + list(completed)
+    return [
+        Bucket(NOW, **{**ZEROS, "completed": each, "retried": retried})
+        for each in counts
+    ]
+
+
+def shown(found: list[Bucket], *rows: object, workers: int = 1) -> dict[str, Tile]:
+    drawn = tiles(SHOWN, found, rows, Gauged(), workers)  # type: ignore[arg-type]
+    return {each.name: each for each in drawn}
+
+
+def test_throughput_is_compared_with_the_range() -> None:
+    usual = shown(buckets(*[10] * 60))["Throughput"]
+    high = shown(buckets(*[10] * 57, 20, 20, 20))["Throughput"]
+
+    assert (usual.value, usual.unit, usual.note) == ("10", "/min", "as usual")
+    assert (high.value, high.note) == ("20", "90% above usual")
+    assert shown(buckets())["Throughput"].note == "no job completed"
+
+
+def test_failures_are_a_share_of_the_runs_that_ended() -> None:
+    few = shown(buckets(*[99] * 60, retried=1))["Failures"]
+    many = shown(buckets(*[3] * 60, retried=1))["Failures"]
+
+    assert (few.value, few.note, few.tone) == ("1%", "usually 1%", "")
+    assert (many.value, many.tone) == ("25%", "bad")
+    assert shown(buckets())["Failures"].note == "no run ended"
+
+
+def test_waits_and_slots_are_those_of_the_queues() -> None:
+    found = shown(buckets(), row(), row(slots=(BUSY,)), workers=0)
+
+    assert (found["Running"].unit, found["Running"].note) == (
+        "of 3",
+        "67% of all slots",
+    )
+    assert (found["Oldest wait"].value, found["Waiting"].note) == ("none", "none")
+    assert (found["Workers"].tone, found["Workers"].note) == (
+        "bad",
+        "all queues served",
+    )
+
+
+def test_gauges_of_queues_are_added_up_and_gaps_stay() -> None:
+    def series(*waiting: float | None) -> GaugeSeries:
+        ages = [None if each is None else int(each) for each in waiting]
+        return GaugeSeries("x", NOW, 60, waiting, ages, waiting, waiting, waiting)
+
+    whole = gauged([series(1, None, 3), series(2, None, None)])
+
+    assert whole.waiting == [3, None, 3]
+    assert (whole.oldest_wait_s, whole.workers) == ([2, None, 3], [2, None, 3])
+    assert gauged([]).waiting == []

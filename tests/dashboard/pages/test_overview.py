@@ -1,0 +1,185 @@
+"""The overview: the answer, what needs the reader, numbers, queues, scope, names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.blueprint import BlueprintOptions
+from flask_forge_jobs.dashboard.overview.view import BLOCKS
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Dead
+from flask_forge_jobs.model.queues import ChangeNote
+from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_of_principal
+from tests.dashboard.markup import Element, parsed
+from tests.dashboard.sites import UNASKED, open_page
+from tests.support.jobs import OWNER, claim_one, run
+
+ADMIN = Principal.with_role("root", "admin")
+VIEWER = Principal.with_role("guest", "viewer")
+LIMITED = Principal.with_role("mailer", "viewer", queues=["mail"])
+HOSTILE = "<script>fetch('/hit')</script>\"><img src=x>"
+
+
+def opened(
+    storage: Storage, principal: Principal = ADMIN, query: str = "", **options: Any
+) -> Element:
+    """Open the overview as a caller."""
+    client = client_of_principal(storage, principal, **options)
+    answer = open_page(client, f"{PREFIX}/{query}")
+    assert answer.status_code == 200, answer.text[:2000]
+    return parsed(answer.text)
+
+
+@pytest.fixture
+def busy(storage: Storage) -> Storage:
+    """A paused queue, one without a worker, one that runs a job, and a dead job."""
+    for queue in ("mail", "mail", "reports", "exports"):
+        storage.jobs.enqueue(NewJob(f"{queue}-job", queue_name=queue))
+    storage.queues.change(
+        "reports", {"paused": True}, note=ChangeNote("ops", "the printer is full")
+    )
+    storage.jobs.enqueue(NewJob("charge", queue_name="billing"))
+    run(storage, Dead("CardDeclined: no funds"), queue_name="billing")
+    running = claim_one(storage, queue_name="mail")
+    slots = [
+        SlotReport("mail-0-w", "mail", current_job_id=running.id),
+        SlotReport("mail-1-w", "mail"),
+        SlotReport("billing-0-w", "billing"),
+    ]
+    storage.workers.beat(OWNER, "first", ["mail", "billing", "reports"], slots)
+    return storage
+
+
+def tiles(page: Element) -> dict[str, str]:
+    return {
+        each.find("span").text: each.find("b").text
+        for each in page.find("#tiles").all("a")
+    }
+
+
+def rows(page: Element, block: str = "queues") -> list[str]:
+    body = page.find(f"#{block}").find("tbody")
+    return [row.find("th").text for row in body.all("tr")]
+
+
+def test_the_headline_is_the_answer(busy: Storage) -> None:
+    page = opened(busy)
+
+    assert page.find("h1").text.startswith("Work ")
+    needs = [each.find("b").text for each in page.find("#attention").all("li")]
+    assert needs[0] == "Nothing runs exports."
+    assert any("reports is paused" in each for each in needs)
+
+
+def test_a_quiet_system_has_its_proof(storage: Storage) -> None:
+    head = opened(storage).find("#headline")
+
+    assert head.find("h1").text == "Nothing needs you"
+    assert head.find("p").text.startswith("0 workers live, 0 of 0 queues served")
+    assert not opened(storage).find("#attention").all("li")
+
+
+def test_the_tiles_are_the_numbers_of_the_rows(busy: Storage) -> None:
+    page = opened(busy)
+
+    shown = tiles(page)
+    assert shown["Waiting"] == "3"
+    assert shown["Running"] == "1of 3"
+    assert shown["Workers"] == "1live"
+    states = {
+        row.find("th").text: row.all("td")[0].text
+        for row in page.find("#queues").find("tbody").all("tr")
+    }
+    assert states == {
+        "mail": "Live",
+        "billing": "Live",
+        "reports": "Paused",
+        "exports": "No worker",
+    }
+
+
+def test_the_lists_lead_to_their_things(busy: Storage) -> None:
+    page = opened(busy)
+
+    assert rows(page, "running") == ["mail-job"]
+    (error,) = page.find("#errors").find("tbody").all("a")
+    assert error.text == "CardDeclined: no funds"
+    assert error["href"].startswith("./errors?signature=CardDeclined")
+
+
+def test_only_who_may_act_has_buttons(busy: Storage) -> None:
+    def buttons(principal: Principal, **options: Any) -> list[str]:
+        attention = opened(busy, principal, **options).find("#attention")
+        return [each.text for each in attention.all("button")]
+
+    assert "Resume" in " ".join(buttons(ADMIN))
+    assert buttons(VIEWER) == []
+    assert buttons(ADMIN, read_only=True) == []
+
+
+def test_a_limited_caller_sees_its_queues_only(busy: Storage) -> None:
+    page = opened(busy, LIMITED)
+
+    assert rows(page) == ["mail"]
+    for hidden in ("reports", "exports", "billing", "printer", "CardDeclined"):
+        assert hidden not in page.text
+    client = client_of_principal(busy, LIMITED)
+    assert open_page(client, f"{PREFIX}/?queue=billing").status_code == 403
+
+
+def test_one_queue_is_chosen_by_the_address(busy: Storage) -> None:
+    page = opened(busy, query="?queue=billing&range=24h")
+
+    assert rows(page) == ["billing"]
+    assert tiles(page)["Waiting"] == "0"
+    assert page.find("#throughput")["data-x"].endswith(",900,96")
+
+
+def test_each_block_is_refreshed_alone(busy: Storage) -> None:
+    client = client_of_principal(busy, ADMIN)
+
+    for name in BLOCKS:
+        part = parsed(open_page(client, f"{PREFIX}/?only={name}").text)
+        (root,) = [each for each in part.parts if isinstance(each, Element)]
+        assert root["id"] == name
+
+
+def test_a_stranger_who_refreshes_is_refused() -> None:
+    client = mount(UNASKED, BlueprintOptions(authenticator=lambda _: None))
+
+    assert open_page(client, f"{PREFIX}/?only=tiles").status_code == 401
+
+
+def test_the_names_of_strangers_are_text(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob(HOSTILE, queue_name="mail"))
+    running = claim_one(storage, queue_name="mail")
+    slot = SlotReport("mail-0-w", "mail", current_job_id=running.id)
+    storage.workers.beat(OWNER, HOSTILE, ["mail"], [slot])
+    storage.jobs.enqueue(NewJob("charge", queue_name="billing"))
+    run(storage, Dead(HOSTILE), queue_name="billing")
+
+    page = opened(storage)
+
+    assert rows(page, "running") == [HOSTILE]
+    assert len(page.all("script")) == 1
+    assert not page.all("img")
+
+
+def test_many_needs_are_cut_and_can_be_shown(storage: Storage) -> None:
+    for number in range(8):
+        storage.jobs.enqueue(NewJob("send", queue_name=f"queue-{number}"))
+        storage.queues.change(f"queue-{number}", {"paused": True})
+
+    page = opened(storage)
+
+    needs = page.find("#attention").all("li")
+    assert len(needs) == 6
+    more = needs[-1].find("a")
+    every = opened(storage, query=more["href"]).find("#attention").all("li")
+    assert more.text == f"{len(every) - 5} more"
