@@ -14,6 +14,8 @@ T = TypeVar("T")
 KEPT_S = 1.0
 # The least recently asked leave first.
 MAX_KEYS = 256
+# What nobody has asked for since leaves, too: longer than any value is good for.
+FORGOTTEN_S = 120.0
 
 
 class Known(NamedTuple):
@@ -28,6 +30,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.asked_at = 0.0
         self.read_at: float | None = None
         self.value: object = None
 
@@ -66,8 +69,8 @@ class Snapshots(PerProcess):
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
-            if len(self._slots) > MAX_KEYS:
-                self._slots.popitem(last=False)
+            slot.asked_at = self._clock.monotonic()
+            self._forget(slot.asked_at)
         with slot.lock:
             now = self._clock.monotonic()
             if slot.read_at is None or now - slot.read_at >= kept_s:
@@ -75,6 +78,12 @@ class Snapshots(PerProcess):
                 # Not before the read: callers that waited for it share it.
                 slot.read_at = self._clock.monotonic()
             return cast("T", slot.value)
+
+    def _forget(self, now: float) -> None:
+        first = next(iter(self._slots.values()))
+        while len(self._slots) > MAX_KEYS or now - first.asked_at >= FORGOTTEN_S:
+            self._slots.popitem(last=False)
+            first = next(iter(self._slots.values()))
 
     def known(self, key: Hashable) -> Known | None:
         """Return the value of a key and its age without a read; None if unknown."""

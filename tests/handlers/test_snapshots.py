@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_forge_jobs.handlers.snapshots import MAX_KEYS, Snapshots
+from flask_forge_jobs.handlers.snapshots import FORGOTTEN_S, MAX_KEYS, Snapshots
 from tests.support.clocks import MovingClock
 
 
@@ -97,3 +98,24 @@ def test_a_child_starts_with_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getpid", lambda: -1)
 
     assert snapshots.get("key", lambda: "of the child") == "of the child"
+
+
+def test_what_nobody_asks_for_does_not_stay_in_memory() -> None:
+    class Value:
+        pass
+
+    clock = MovingClock()
+    snapshots = Snapshots(clock)
+    left = [weakref.ref(snapshots.get(number, Value)) for number in range(3)]
+
+    clock.move(FORGOTTEN_S - 1)
+    snapshots.get(2, Value)
+    clock.move(1)
+    snapshots.get("other", Value)
+
+    assert [each() is None for each in left] == [True, True, True]
+    assert [snapshots.known(number) is None for number in range(3)] == [
+        True,
+        True,
+        False,
+    ]

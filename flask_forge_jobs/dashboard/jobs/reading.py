@@ -15,6 +15,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.jobs.listings import PENDING
 from flask_forge_jobs.dashboard.jobs.paging import Page, page_at
 from flask_forge_jobs.dashboard.jobs.query import JobQuery
+from flask_forge_jobs.dashboard.jobs.rows import MAX_ERROR, first_line
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers.cursors import to_cursor
 from flask_forge_jobs.handlers.filters import SCHEDULED
@@ -132,7 +133,7 @@ class JobList:
             column = SortColumn(sort.removeprefix("-"))
             order = JobOrder(column, descending=sort.startswith("-"))
             cursor = to_cursor(after, self.job_filter, order)
-        return find_jobs(
+        found = find_jobs(
             self._api.storage,
             self.job_filter,
             sort=sort,
@@ -141,6 +142,15 @@ class JobList:
             count="none",
             redactor=self._api.masking_redactor,
         )
+        return replace(found, rows=[_small(job) for job in found.rows])
+
+
+def _small(job: JobSummary) -> JobSummary:
+    """Return a job without the rest of its error, since many pages are kept."""
+    error = job.last_error
+    if error is None or len(error) <= MAX_ERROR:
+        return job
+    return replace(job, last_error=first_line(error))
 
 
 def may_now(api: Api) -> Collection[Permission]:

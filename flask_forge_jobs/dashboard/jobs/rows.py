@@ -22,6 +22,12 @@ _LATE = timedelta(seconds=30)
 _COLOURS = {"failed": "amber", "dead": "red", "in_progress": "blue", "done": "green"}
 
 
+def first_line(error: str) -> str:
+    """Return the first line of an error, cut."""
+    line = error.strip().partition("\n")[0]
+    return line if len(line) <= MAX_ERROR else f"{line[: MAX_ERROR - 1]}…"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One job of a list at one moment."""
@@ -72,8 +78,7 @@ class Row:
     @property
     def error(self) -> str:
         """The first line of its last error, cut."""
-        line = (self.job.last_error or "").strip().partition("\n")[0]
-        return line if len(line) <= MAX_ERROR else f"{line[: MAX_ERROR - 1]}…"
+        return first_line(self.job.last_error or "")
 
     @property
     def progress(self) -> tuple[float, str] | None:

@@ -13,12 +13,14 @@ from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.dashboard.jobs.reading import JobList, may_now
+from flask_forge_jobs.dashboard.jobs.rows import MAX_ERROR
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import StatusCounts
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
 from tests.dashboard.jobs.test_query import read
 from tests.support.clocks import MovingClock
-from tests.support.jobs import having, job_with
+from tests.support.jobs import having, job_with, run
 
 OPERATOR = Principal.with_role("ops", "operator")
 
@@ -138,3 +140,15 @@ def test_an_opened_page_shows_the_present_state(storage: Storage) -> None:
         assert JobList(present, read("")).matching.total == 0
         storage.jobs.enqueue(NewJob("send"))
         assert JobList(present, read("")).matching.total == 1
+
+
+@pytest.mark.usefixtures("request_of")
+def test_a_page_that_is_kept_holds_the_first_lines_of_errors(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    run(storage, Dead(f"E: {'x' * 5000}\nsecond line"), queue_name="mail")
+
+    (job,) = opened(storage).page.jobs
+
+    assert job.last_error is not None
+    assert job.last_error.startswith("E: xxx")
+    assert len(job.last_error) == MAX_ERROR
