@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.jobs import questions
 from flask_forge_jobs.handlers.bulk_runs import BulkRunner
 from flask_forge_jobs.model.bulk_runs import BulkRunState
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.bulk_walk import work_on
-from tests.api.mounting import PREFIX
+from tests.api.mounting import PREFIX, mount
 from tests.dashboard.jobs.test_actions import send
 from tests.dashboard.pages.test_jobs import Lists, links, lists_of
+from tests.dashboard.sites import PERSON
 from tests.support.jobs import having, job_with
 from tests.support.sql import Sql
 
@@ -99,3 +101,29 @@ def test_a_viewer_sees_a_run_and_cannot_stop_it(storage: Storage) -> None:
     page = viewer.open(f"bulk/{run_id}")
 
     assert not page.find("#run").all("form")
+
+
+def test_readers_with_other_rights_share_no_run(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("pay", '{"card": "4111-1111"}', queue_name="mail"))
+    callers = {role: Principal.with_role(role, role) for role in ("admin", "viewer")}
+    client = mount(
+        storage,
+        BlueprintOptions(authenticator=lambda sent: callers[sent.headers["X-Role"]]),
+        testing=False,
+    )
+    begun = client.post(
+        f"{PREFIX}/v1/bulk-runs",
+        json={"action": "retry", "filter": {"payload_search": "4111-1111"}},
+        headers={"X-Role": "admin"},
+    )
+
+    shown = {
+        role: client.get(
+            f"{PREFIX}/bulk/{begun.get_json()['id']}",
+            headers={**PERSON, "X-Role": role},
+        ).text
+        for role in ("viewer", "admin")
+    }
+
+    assert "4111-1111" in shown["admin"]
+    assert "4111-1111" not in shown["viewer"]
