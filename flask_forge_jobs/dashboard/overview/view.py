@@ -14,6 +14,7 @@ from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
+from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.handlers.attention.report import Report
@@ -54,11 +55,11 @@ class Overview:
         self._api = api
         self.report = report
         self.range = ranges.chosen(args, api.now)
-        self.queue = args.get("queue") or None
+        self.queue = next(iter(chosen(args, "queue")), None)
         if self.queue is not None:
             api.scope.require(self.queue)
-        self.toggled = args.getlist("toggle")
-        self.tables = args.getlist("table")
+        self.toggled = chosen(args, "toggle")
+        self.tables = chosen(args, "table")
         self.shows_needs = args.get("needs") == "all"
         key = "overview", *self.range.key, self.queue, api.scope.queues
         self._reads = Reads(api.snapshots, key, self._parts(), needed_by(BLOCKS))

@@ -162,14 +162,19 @@ def test_invalid_values_leave_the_links(site: Site, query: str) -> None:
         assert "sort=y" not in link["href"]
 
 
-def test_links_repeat_no_more_of_the_address_than_a_page_has(storage: Storage) -> None:
+@pytest.mark.parametrize("path", [f"{PREFIX}/kinds", f"{PREFIX}/"])
+def test_links_repeat_no_more_of_the_address_than_a_page_has(
+    storage: Storage, path: str
+) -> None:
     client = Site(storage).client()
-    own = len(open_page(client, f"{PREFIX}/kinds").text)
+    own = len(open_page(client, path).text)
 
     for name in ("toggle", "table", "worker"):
         many = "&".join(f"{name}=n{number}" for number in range(3000))
         for query in (many, f"{name}={'n' * 20_000}"):
-            answer = open_page(client, f"{PREFIX}/kinds?{query}")
+            answer = open_page(client, f"{path}?{query}")
+            assert answer.status_code == 200
             assert len(answer.text) < own + 60_000
-    long = open_page(client, f"{PREFIX}/kinds?kind={'n' * 20_000}")
+    long = open_page(client, f"{path}?kind={'n' * 20_000}&queue={'n' * 20_000}")
+    assert long.status_code == 200
     assert len(long.text) < own + 60_000
