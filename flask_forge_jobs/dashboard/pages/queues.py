@@ -18,8 +18,9 @@ from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
 from flask_forge_jobs.model.sentences import count
 
-PAGE_SIZES = (25, 50, 100, 200)
-DEFAULT_PAGE_SIZE = 50
+# A row takes 1.4 kB.
+PAGE_SIZES = (20, 40, 100, 200)
+DEFAULT_PAGE_SIZE = 40
 _SORTS: Mapping[str, Callable[[QueueRow], float]] = {
     "waiting": lambda row: row.waiting,
     "oldest": lambda row: row.oldest_s or 0,
@@ -139,6 +140,7 @@ def queues(api: Api) -> Mapping[str, object]:
     edited = parameters.text("edit")
     return {
         "queues": listed,
+        "sizes": PAGE_SIZES,
         "question": Question(api, parameters, lambda: listed.rows),
         "edited": edited,
         "etag": settings_etag,
