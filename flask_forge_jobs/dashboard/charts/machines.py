@@ -148,13 +148,14 @@ def _band(
 
 def _read_times(each: DbHealthBucket) -> tuple[int | None, ...]:
     """Return the percentiles; None without a read."""
-    if not each.reads_per_min:
+    # Few a bucket are none a minute.
+    if not (each.reads_per_min or each.read_p99_ms):
         return _NO_TIMES
     return each.read_p50_ms, each.read_p95_ms, each.read_p99_ms
 
 
 def _write_times(each: DbHealthBucket) -> tuple[int | None, ...]:
-    if not each.writes_per_min:
+    if not (each.writes_per_min or each.write_p99_ms):
         return _NO_TIMES
     return each.write_p50_ms, each.write_p95_ms, each.write_p99_ms
 

@@ -139,7 +139,7 @@ def test_the_names_of_strangers_are_text(storage: Storage) -> None:
     page = parsed(open_page(client, f"{PREFIX}/kinds").text)
 
     assert rows(page) == [HOSTILE]
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2
     assert not page.all("img")
 
 

@@ -167,7 +167,7 @@ def test_the_names_of_strangers_are_text(storage: Storage) -> None:
     page = opened(storage)
 
     assert rows(page, "running") == [HOSTILE]
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2
     assert not page.all("img")
 
 
