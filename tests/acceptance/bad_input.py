@@ -274,7 +274,7 @@ def _routing_cases() -> Iterator[Case]:
             request = Request(method, path)
             yield Case(f"{method} {path}", request, 405, WRONG_METHOD)
     for path in (
-        "/none", "/jobs", "/jobs/enqueue/", "/health/", "/Health", "/jobs/./list",
+        "/none", "/job", "/jobs/enqueue/", "/health/", "/Health", "/jobs/./list",
         "/jobs/../health", "/jobs//list", "//health", "/%2e%2e/health", "/health;a=b",
         "/queue//backoff", "/jobs/inspect/", "/jobs/inspect/a/b", "/health%00",
         "/v1/none", "/metrics/x",

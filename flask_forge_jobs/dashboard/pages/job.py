@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import present_state
+from flask_forge_jobs.api.request import prefers_page, present_state
 from flask_forge_jobs.api.routes import JOB_PAGE_PATH, Reach
 from flask_forge_jobs.dashboard.job.log_view import Level
 from flask_forge_jobs.dashboard.job.view import QUESTIONS, Choice, JobView
@@ -28,6 +28,8 @@ def job(api: Api, job_id: str) -> Mapping[str, object] | Response:
     try:
         view = JobView(api, job_id, choice)
     except JobNotFoundError:
+        if not prefers_page(request):
+            raise
         shown = {"job_id": one_line(job_id, _LONGEST_ID)}
         # An open page shows it in place of what it had.
         return render(api, "job_missing", shown, 200 if choice.is_refresh else 404)

@@ -18,6 +18,8 @@ from unittest import mock
 
 from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk_runs import BulkRunState, NewBulkRun, RunAuthor
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.gauges import Gauges
@@ -26,6 +28,7 @@ from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.model.metrics import MetricKey, Tally
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.storage.bulk_runs import RunBatches
 from tests.acceptance.faults.fault import Bench
 from tests.storage.sqlite.test_database import WRITES
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
@@ -36,6 +39,20 @@ YEARLY = ScheduleDefinition("yearly", "tick", "0 0 1 1 *")
 TOLD_OF_CANCELLED = {"noop": {Ending.CANCELLED: FollowUp("tell", "job", QUEUE, 0, 1)}}
 A_MINUTE = {MetricKey(60, 0, QUEUE, "noop"): Tally(completed=1)}
 RECORD = AuditRecord("me", "act", None, "127.0.0.1", "request", 200, 1, "{}")
+
+
+def carry_out_in_bulk(storage: Storage) -> None:
+    """Make every writing call about a bulk run."""
+    author = RunAuthor("me", "127.0.0.1", "request", "{}")
+    run = NewBulkRun(action=JobAction.RETRY, jobs={}, matched=1, author=author)
+    runs = storage.bulk_runs
+    run_id = runs.add(run, "me")
+    runs.take(run_id, "me")
+    runs.advance(RunBatches(storage.database, runs.get(run_id), "me"), 0)
+    runs.stop(run_id)
+    runs.end(run_id, "me", BulkRunState.STOPPED)
+
+
 # What those of the contract leave out.
 _MORE: dict[str, Callable[[Storage], object]] = {
     "enqueue with a key": lambda s: s.jobs.enqueue(
@@ -79,6 +96,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "cool down": lambda s: s.queues.cool_down([QUEUE], 60.0),
     "delete finished": lambda s: s.retention.delete(QUEUE, JobStatus.DONE, 0),
     "declare follow-ups": lambda s: s.follow_ups.declare("app", TOLD_OF_CANCELLED),
+    "carry out in bulk": carry_out_in_bulk,
     "store a follow-up": lambda s: s.job_admin.cancel(enqueue(s)),
 }
 _READING = {
@@ -94,13 +112,16 @@ _READING = {
     "MetricStore": {
         "timelines", "timelines_of_kinds", "kinds", "counters", "has_started", "now_us",
     },
-    "SampleStore": {"within", "health"},
+    "SampleStore": {"within", "within_and_names", "health"},
+    "KindFigures": {"of_last_day", "within"},
+    "BulkRunStore": {"get", "lapsed", "newest"},
+    "ConcurrencyLimits": {"held", "waiting"},
     "GaugeStore": {"within"},
     "AttentionReader": {"common_errors", "facts"},
-    "CronHistory": {"fired", "lines", "runs"},
-    "ErrorStore": {"page"},
-    "EvidenceStore": {"around_job", "around_queue", "job", "queue"},
-    "LogStore": {"page"},
+    "CronHistory": {"fired", "first", "lines", "runs"},
+    "ErrorStore": {"group", "page"},
+    "EvidenceStore": {"around_job", "around_queue", "job", "job_in_full", "queue"},
+    "LogStore": {"page", "tail"},
     "WorkerReader": {"burden", "known"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},
