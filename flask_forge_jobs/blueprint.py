@@ -73,7 +73,9 @@ def create_blueprint(
     )
     auditor = Auditor(api)
     routed = _Routed(routes)
-    blueprint.record(lambda state: add_converters(state.app.url_map, routes))
+    # A demo route that is off is unknown, and no name of a job either.
+    known = (*all_routes(enable_demo=True), *routes)
+    blueprint.record(lambda state: add_converters(state.app.url_map, known))
     _add_routes(blueprint, api, routes, auditor, routed)
     cors = Cors(chosen.cors_origins)
     _add_hooks(blueprint, api, routed, cors, auditor)

@@ -14,7 +14,7 @@ BOUNDED = {
     "v1_queues": "FORGE_JOBS_MAX_QUEUES",
     "v1_stats": "FORGE_JOBS_MAX_QUEUES",
     "v1_queue": "the workers, 1,024 slots",
-    "v1_bulk_runs": "the 50 newest",
+    "v1_bulk_runs": "the 100 newest",
     "queue_workers": "the workers",
     "queue_timeline": "2,000 buckets",
     "queue_metric_series": "2,000 buckets",

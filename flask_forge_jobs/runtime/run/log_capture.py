@@ -29,12 +29,14 @@ from typing import Any
 
 from flask_forge_jobs.runtime.run.run_log import (
     OUR_LOGGER,
+    UNKNOWN,
     LoggedRun,
     LogSettings,
     log_of,
     logged_run,
     logging_as,
 )
+from flask_forge_jobs.tasks.context import entered_context
 
 Call = Callable[..., Any]
 _OUR_LOGGERS = f"{OUR_LOGGER}."
@@ -80,7 +82,10 @@ def _enabled_in_runs(original: Call) -> Call:
     def is_enabled_for(self: logging.Logger, level: int) -> bool:
         if original(self, level):
             return True
-        run = logged_run()
+        run = logging_as.get()
+        if run is UNKNOWN:  # as in logged_run(): each run asks
+            context = entered_context()
+            run = None if context is None else context.logged_run
         if run is None or self.disabled or self.manager.disable >= level:
             return False
         if not _is_kept(run, self, level):

@@ -70,10 +70,8 @@ class ReportingRun(Protocol):
 
 LoggedRun = tuple[ReportingRun, LogSettings]
 
-_UNKNOWN: Any = object()
-logging_as: ContextVar[LoggedRun | None] = ContextVar(
-    "forge_jobs_run", default=_UNKNOWN
-)
+UNKNOWN: Any = object()
+logging_as: ContextVar[LoggedRun | None] = ContextVar("forge_jobs_run", default=UNKNOWN)
 """The run that logs where it is not the one of the current task; None keeps no line.
 
 Set in threads that a task starts, and while a handler handles a line. A run itself sets
@@ -203,7 +201,7 @@ class RunLog:
 def logged_run() -> LoggedRun | None:
     """Return the run that logs here; None where no line is kept."""
     run = logging_as.get()
-    if run is not _UNKNOWN:
+    if run is not UNKNOWN:
         return run
     context = entered_context()
     return None if context is None else context.logged_run
