@@ -114,6 +114,7 @@ def test_P08_complete_without_script_and_with_preferences(
         assert complaints == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("caller", [*CALLERS, "stranger"])
 def test_each_caller_gets_a_sound_page_or_a_refusal(
     browser: Browser, site: Site, caller: str
