@@ -18,6 +18,7 @@ from flask_forge_jobs.dashboard.table import page_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.dashboard.sites import open_page
+from tests.support.backends import on_sqlite
 
 FOLDER = Path(flask_forge_jobs.dashboard.__file__).parent
 TEMPLATES = sorted(FOLDER.glob("templates/forge_jobs/*.html"))
@@ -82,6 +83,7 @@ def test_only_these_pages_are_open_to_strangers() -> None:
     assert all(isinstance(each.permission, Permission | None) for each in PAGES)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "route",
     [route for route in PAGES if "<" not in route.path],

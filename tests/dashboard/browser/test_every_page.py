@@ -51,7 +51,7 @@ def themes(browser: Browser, site: Site) -> Iterator[dict[str, tuple[Page, list[
     ("theme", "scanned"),
     [
         ("light", 1280),
-        ("dark", 390),
+        pytest.param("dark", 390, marks=pytest.mark.long),
         pytest.param("light", 390, marks=pytest.mark.long),
         pytest.param("dark", 1280, marks=pytest.mark.long),
     ],
@@ -93,6 +93,7 @@ def check_answer(answer: Response) -> None:
     assert SECRET.encode() not in body
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
 def test_P08_complete_without_script_and_with_preferences(
     browser: Browser, site: Site, path: str
