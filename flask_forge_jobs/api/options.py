@@ -68,7 +68,7 @@ class BlueprintOptions:
         dashboard_title: Name of the service in the pages' head.
         dashboard_badge: Names the environment beside it, such as ``production``.
         dashboard_colour: Of the badge: red, amber, green, blue or violet.
-        dashboard_logo: Address of an image to show in place of ours.
+        dashboard_logo: Address of an image that replaces the anvil.
         dashboard_home: Address of the link back to the application.
         dashboard_links: Further links in the navigation, address by text.
         clock: Decides whether a cool-down still holds, and measures limits.

@@ -42,7 +42,7 @@ V1: tuple[Route, ...] = tuple(route for each in _V1_MODULES for route in each.RO
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:
     """Return every route: the reference's, the same below ``/v1``, and ours.
 
-    Where one of ours has the place of the same below ``/v1``, it shows more.
+    A route of ours replaces the same one below ``/v1`` if it shows more.
     """
     known = (*UNVERSIONED, jobs.DEMO_ROUTE) if enable_demo else UNVERSIONED
     ours = {(route.method, route.path) for route in V1}

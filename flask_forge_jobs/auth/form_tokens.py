@@ -1,4 +1,4 @@
-"""Form tokens: prove that a form comes from a page of ours, shown to its sender.
+"""Form tokens: a form with one comes from a dashboard page that its sender saw.
 
 A browser that opens a page with a form gets a random nonce in a cookie. The token in
 the form is a keyed hash of that nonce and of the caller, so it is good for no other

@@ -19,7 +19,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 COOKIE = "forge_jobs_session"
 LENGTH_S = 12 * 3600
 _SALT = "flask_forge_jobs.session"
-# Longer than any of ours; longer texts are refused unread.
+# No session is this long; longer texts are refused unread.
 _LONGEST = 512
 
 

@@ -12,7 +12,7 @@ from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.samples import DbHealthBucket, ResourceBucket
 
 HEIGHT = 72
-# More lines than these cannot be told apart.
+# A reader can tell so many lines apart.
 MAX_LINES = 6
 _LOOKS: Sequence[tuple[str, Sequence[str]]] = (
     ("blue", ()),

@@ -68,7 +68,7 @@ class Axis:
 
 
 def cleaned(values: Iterable[float | None]) -> list[float | None]:
-    """Return values with None for what is no finite number, and none below 0."""
+    """Return the values, None for each infinite one or NaN, and 0 for negative ones."""
     return [
         None
         if value is None or not math.isfinite(value)
@@ -83,7 +83,7 @@ def linear(
     """Return an axis from 0 to a round value at or above all values.
 
     Args:
-        values: All that it must show; None and what is no number count as missing.
+        values: All that it must show; None, NaN and infinities count as missing.
         unit: Determines which steps are round.
         most: How many steps it has at most.
         least: It ends at or above this value.
