@@ -177,9 +177,10 @@ def _typical(path: str, samples: list[float]) -> float:
 
 
 @contextlib.contextmanager
-def traffic(url: str) -> Iterator[None]:
-    """Let another process enqueue and run jobs."""
-    command = [sys.executable, "-m", "tests.acceptance.operating_traffic", url]
+def traffic(url: str, pause_s: float = 0.0) -> Iterator[None]:
+    """Let another process enqueue and run jobs, which take up to six pauses each."""
+    module = "tests.acceptance.operating_traffic"
+    command = [sys.executable, "-m", module, url, str(pause_s)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

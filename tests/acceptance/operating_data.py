@@ -111,14 +111,17 @@ def _fill_figures(sql: Sql, now_us: int) -> None:
     times = Histogram()
     times.record_many(range(1_000, 400_000, 1_000))
     text = times.encode()
+    # Each with how many of the kinds it has.
     whose = (
         f"SELECT 'queue-' || CAST(n % {QUEUES} AS TEXT) AS queue_name,"
-        " 'kind-' || CAST(n AS TEXT) AS kind FROM k UNION ALL"
-        f" SELECT 'queue-' || CAST(n AS TEXT), '' FROM k WHERE n < {QUEUES}"
-        " UNION ALL SELECT '', ''"
+        " 'kind-' || CAST(n AS TEXT) AS kind, 1 AS kinds FROM k UNION ALL"
+        f" SELECT 'queue-' || CAST(n AS TEXT), '', {KINDS // QUEUES} FROM k"
+        f" WHERE n < {QUEUES} UNION ALL SELECT '', '', {KINDS}"
     )
     for level, back_s in _BACK_S.items():
         start_us = floor_to(now_us, level)
+        # About 25 a minute of each kind, more and less in turn.
+        jobs = f"(kinds * {level // 10} * (3 + b.n * 7 % 4))"
         sql.run(
             "INSERT INTO forge_metric (level, queue_name, kind, bucket_start, source,"
             " enqueued, started, retried, completed, dead, refused, cancelled,"
@@ -126,7 +129,8 @@ def _fill_figures(sql: Sql, now_us: int) -> None:
             f" WITH RECURSIVE {_numbers('k', KINDS)},"
             f" {_numbers('b', back_s // level)}, whose AS ({whose})"
             f" SELECT {level}, queue_name, kind,"
-            f" {start_us} - b.n * {level * SECOND_US}, '', 100, 100, 2, 97, 1, 0, 0,"
+            f" {start_us} - b.n * {level * SECOND_US}, '', {jobs}, {jobs}, {jobs} / 50,"
+            f" {jobs} - {jobs} / 50 - {jobs} / 100, {jobs} / 100, 0, 0,"
             f" '{text}', '{text}', '{text}' FROM whose CROSS JOIN b"
             " WHERE TRUE ON CONFLICT DO NOTHING"
         )

@@ -1,6 +1,7 @@
 """Enqueues and runs jobs in a process of its own until its input ends.
 
 A tenth of the jobs fails, and each logs a line. It prints a line once jobs have run.
+Jobs take up to six times the seconds of the second argument, 0 by default.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import itertools
 import logging
 import select
 import sys
+import time
 
 from flask import Flask
 
@@ -24,7 +26,7 @@ THREADS, GRACE_S = 4, 10.0
 logger = logging.getLogger("traffic")
 
 
-def create_app(url: str) -> Flask:
+def create_app(url: str, pause_s: float = 0.0) -> Flask:
     """Return the application, with a task for each kind of the filling."""
     app = Flask("traffic")
     app.config["FORGE_JOBS_DATABASE_URL"] = url
@@ -35,6 +37,7 @@ def create_app(url: str) -> Flask:
         def run(number: int = 1, account_id: int = 0, note: str = "") -> None:
             # The jobs of the filling have the last two.
             logger.info("runs job %s of %s: %s", number, account_id, note)
+            time.sleep(pause_s * ((number + account_id) % 7))
             if number % BATCH == 0:
                 raise ValueError(f"no account of {kind} {number}")
 
@@ -62,7 +65,8 @@ def enqueue_batches(storage: Storage) -> None:
 def main() -> int:
     """Run from the command line, with the URL of the database."""
     logging.getLogger(JOB_LOGGER).setLevel(logging.CRITICAL)
-    app = create_app(sys.argv[1])
+    url, *pauses = sys.argv[1:]
+    app = create_app(url, *map(float, pauses))
     with app.app_context():
         state = state_of(app)
         queues = [f"queue-{number}" for number in range(QUEUES)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -39,13 +40,15 @@ from tests.acceptance.page_times import (
 from tests.dashboard.browser.filling import WAYS, begin_bulk
 from tests.dashboard.browser.sites import Site, every_page, running_site
 from tests.support.browser import Theme, complaints_of, running_browser, tab
-from tests.support.databases import fresh_url
+from tests.support.databases import fresh_url, sqlite_url
 from tests.support.sql import Sql
 
 FOLDER = Path("pictures")
 WIDTHS = (1280, 390)
 THEMES: tuple[Theme, ...] = ("light", "dark")
 FIRST_PAGES = 5
+LARGE = "many"
+PAUSE_S = 0.02  # so that some jobs are seen to run
 # Nothing listens there.
 AWAY_URL = "postgresql://nobody@127.0.0.1:9/none"
 # Further addresses with a look of their own, by name; those of no page are refused.
@@ -62,14 +65,18 @@ class Photographer:
         browser: The browser.
         folder: Where the pictures go.
         only: Paths without this text are left out.
+        scene: Likewise the names of scenes.
     """
 
     browser: Browser
     folder: Path
     only: str = ""
+    scene: str = ""
 
     def take(self, site: Site, scene: str, caller: str = "admin") -> None:
         """Open every page as a caller; what the browser complains of is printed."""
+        if self.scene not in scene:
+            return
         pages = {slug(path): path for path in every_page()}
         for look, page in self._looks(site, caller):
             complaints = complaints_of(page)
@@ -85,6 +92,8 @@ class Photographer:
 
     def take_overlays(self, site: Site, scene: str) -> None:
         """Open what lies over the first page."""
+        if self.scene not in scene:
+            return
         for look, page in self._looks(site, "admin"):
             for name, key in OVERLAYS.items():
                 page.goto(site.url())
@@ -108,19 +117,44 @@ def slug(path: str) -> str:
     return re.sub(r"<[^>]*>", "one", path).strip("/").replace("/", "-") or "overview"
 
 
+def fill_large(url: str, rows: int) -> None:
+    """Fill an empty database with so many jobs."""
+    settings = DatabaseSettings.from_url(url)
+    with closing(open_storage(settings)) as storage:
+        storage.open()
+        fill_operations(Sql(settings), settings.backend, rows)
+        # Named like a queue, so that one name fits both pages.
+        storage.cron.create(ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *"))
+
+
 @contextlib.contextmanager
-def large_site(backend: str, rows: int, folder: Path) -> Iterator[Site]:
-    """Serve a database with so many jobs, of which a worker runs some."""
+def large_url(backend: str, rows: int, ready: Path | None) -> Iterator[str]:
+    """Yield the URL of a database with so many jobs, or of a copy of a ready file."""
     with fresh_url(backend) as url:
-        settings = DatabaseSettings.from_url(url)
-        with closing(open_storage(settings)) as storage:
-            storage.open()
-            sql = Sql(settings)
-            fill_operations(sql, backend, rows)
-            # Named like a queue, so that one name fits both pages.
-            storage.cron.create(ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *"))
-            run_id = begin_bulk(storage)
-        with traffic(url), running_site(folder, database_url=url) as site:
+        if ready is None:
+            fill_large(url, rows)
+        else:
+            if not ready.exists():
+                fill_large(sqlite_url(ready), rows)
+            copy = DatabaseSettings.from_url(url).path
+            assert copy is not None, "a ready file is one of SQLite"
+            with (
+                closing(sqlite3.connect(ready)) as source,
+                closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target)
+        yield url
+
+
+@contextlib.contextmanager
+def large_site(url: str, folder: Path) -> Iterator[Site]:
+    """Serve the large database while a worker runs some of its jobs."""
+    settings = DatabaseSettings.from_url(url)
+    with closing(open_storage(settings)) as storage:
+        run_id = begin_bulk(storage)
+    with traffic(url, PAUSE_S):
+        sql = Sql(settings)
+        with running_site(folder, database_url=url) as site:
             failed = "SELECT MAX(id) FROM forge_job WHERE status = 'failed'"
             workers = "SELECT MIN(worker_id) FROM forge_worker"
             site.use(
@@ -135,34 +169,41 @@ def large_site(backend: str, rows: int, folder: Path) -> Iterator[Site]:
 
 
 def run(
-    backend: str, rows: int, repeats: int, folder: Path, only: str
+    photographer: Photographer,
+    backend: str,
+    rows: int,
+    repeats: int,
+    ready: Path | None = None,
 ) -> tuple[str, bool]:
-    """Take all pictures, measure and return a report.
+    """Take the pictures of the large database, measure and return a report.
 
     Args:
-        backend: ``sqlite`` or ``postgres``, of the large database.
-        rows: How many jobs it has, a multiple of 100.
+        photographer: Takes them.
+        backend: ``sqlite`` or ``postgres``.
+        rows: How many jobs the database has, a multiple of 100.
         repeats: How often each page is asked for.
-        folder: Where the pictures go.
-        only: Paths without this text are left out.
+        ready: A file of SQLite that is filled already, or will be.
     """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        browser = stack.enter_context(running_browser())
-        photographer = Photographer(browser, folder, only)
-        take_small(photographer, scratch)
-        site = stack.enter_context(large_site(backend, rows, scratch / "many"))
-        paths = [path for path in every_page() if only in path]
+        url = stack.enter_context(large_url(backend, rows, ready))
+        site = stack.enter_context(large_site(url, scratch))
+        photographer.take(site, LARGE)
+        paths = [path for path in every_page() if photographer.only in path]
         figures = measure(site, paths, repeats)
-        first_ms = first_page_ms(browser, site, FIRST_PAGES)
-        photographer.take(site, "many")
+        first_ms = first_page_ms(photographer.browser, site, FIRST_PAGES)
     title = f"{backend}, {rows:,} jobs, in ms and bytes"
     are_met = all(each.is_met for each in figures) and first_ms <= FIRST_PAGE_LIMIT_MS
     return table(title, figures, first_ms), are_met
 
 
-def take_small(photographer: Photographer, scratch: Path) -> None:
+def take_small(photographer: Photographer) -> None:
     """Take the pictures of small databases, and of one that does not answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        _take_small(photographer, Path(folder))
+
+
+def _take_small(photographer: Photographer, scratch: Path) -> None:
     with running_site(scratch / "full") as site:
         site.fill()
         photographer.take(site, "full")
@@ -190,13 +231,27 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--only", metavar="TEXT", default="", help="a part of a path")
-    given = parser.parse_args()
-    return measure_each(
-        given.backend,
-        lambda backend: run(
-            backend, given.rows, given.repeats, given.folder, given.only
-        ),
+    parser.add_argument(
+        "--scene", metavar="TEXT", default="", help="a part of a scene's name"
     )
+    parser.add_argument(
+        "--database",
+        metavar="FILE",
+        type=Path,
+        help="the large database, of SQLite: filled if it is absent, else copied",
+    )
+    given = parser.parse_args()
+    with running_browser() as browser:
+        photographer = Photographer(browser, given.folder, given.only, given.scene)
+        take_small(photographer)
+        if given.scene not in LARGE:
+            return 0
+        return measure_each(
+            "sqlite" if given.database else given.backend,
+            lambda backend: run(
+                photographer, backend, given.rows, given.repeats, given.database
+            ),
+        )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.pictures import THEMES, WIDTHS, run, slug
+from tests.acceptance.pictures import (
+    THEMES,
+    WIDTHS,
+    Photographer,
+    run,
+    slug,
+    take_small,
+)
 from tests.dashboard.browser.sites import every_page
+from tests.support.browser import running_browser
 
 ROWS, REPEATS = 2_000, 2
 SCENES = (
@@ -18,7 +26,10 @@ SCENES = (
 @pytest.mark.long
 def test_every_page_is_measured_and_has_its_pictures(tmp_path: Path) -> None:
     # The limits of time are those of a machine without other work.
-    text, _ = run("sqlite", ROWS, REPEATS, tmp_path, only="")
+    with running_browser() as browser:
+        photographer = Photographer(browser, tmp_path)
+        take_small(photographer)
+        text, _ = run(photographer, "sqlite", ROWS, REPEATS)
 
     assert all(path in text for path in every_page())
     for scene in SCENES:
