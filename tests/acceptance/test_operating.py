@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.operating import run
 from tests.support.backends import BACKENDS
+from tests.support.databases import fresh_url
 
 ROWS, REPEATS = 2_000, 2
 
@@ -14,6 +15,7 @@ ROWS, REPEATS = 2_000, 2
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_operators_read_everything_while_jobs_run(backend: str) -> None:
     # The limits of time are those of a machine without other work.
-    text, _ = run(backend, ROWS, REPEATS, only="/v1/")
+    with fresh_url(backend) as url:
+        text, _ = run(url, ROWS, REPEATS, only="/v1/")
 
     assert "/v1/attention" in text

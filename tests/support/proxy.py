@@ -58,6 +58,7 @@ class Weather:
         lost: How many answers got lost.
         cuts: How many connections were cut.
         passed: Bytes that went through.
+        answers: Round trips: how often the server was ready for the next message.
     """
 
     delay_s: float = 0.0
@@ -67,6 +68,7 @@ class Weather:
     lost: int = 0
     cuts: int = 0
     passed: int = 0
+    answers: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def allow(self, size: int) -> int:
@@ -85,6 +87,11 @@ class Weather:
         """Return whether the answer to a transaction gets lost."""
         with self.lock:
             return self.loses is not None and self.loses(transaction)
+
+    def count_answers(self, count: int) -> None:
+        """Count round trips that have ended."""
+        with self.lock:
+            self.answers += count
 
 
 class Proxy:
@@ -268,7 +275,9 @@ class _Link:
         # The answer to a wish for encryption is no message.
         if data in _ONE_BYTE_ANSWERS:
             return
-        if (READY, _IDLE) in self._answered.feed(data):
+        messages = self._answered.feed(data)
+        self._weather.count_answers(sum(name == READY for name, _ in messages))
+        if (READY, _IDLE) in messages:
             self._transaction = b""
 
     def _send(self, target: socket.socket, data: bytes) -> bool:
