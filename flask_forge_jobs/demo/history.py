@@ -157,16 +157,20 @@ def _bucket(
         sums = _sums(flow, level, start_us, share, now_us)
         if not sums.enqueued:
             continue
-        times = _times(flow.run_ms, min(sums.completed, _MOST_TIMES), slowness)
+        times = _times((flow,), sums.completed, slowness)
         yield sums.row((level, flow.queue_name, flow.kind, start_us), times)
         for name in ("", flow.queue_name):
             queues.setdefault(name, _Sums()).add(sums)
     for name, sums in queues.items():
         if sums.enqueued:
-            of_queue = [f for f in FLOWS if name in ("", f.queue_name)]
-            run_ms = min(flow.run_ms for flow in of_queue)
-            times = _times(run_ms, min(sums.completed, _MOST_TIMES), slowness)
+            times = _times(_flows_of(name), sums.completed, slowness)
             yield sums.row((level, name, "", start_us), times)
+
+
+@cache
+def _flows_of(queue_name: str) -> tuple[Flow, ...]:
+    """Return the flows of a queue; an empty name means all."""
+    return tuple(flow for flow in FLOWS if queue_name in ("", flow.queue_name))
 
 
 def _sums(flow: Flow, level: int, start_us: int, share: float, now_us: int) -> _Sums:
@@ -203,27 +207,52 @@ def _noise(salt: str, at_us: int) -> float:
     return zlib.crc32(f"{salt}{at_us // SECOND_US}".encode()) / 2**32
 
 
-# More durations of a bucket would not move its percentiles.
-_MOST_TIMES = 40
+# So many durations stand for those of all jobs.
+_SHAPE = 100
 
 
 @cache
-def _times(run_ms: float, count: int, slowness: float) -> _Times:
-    runs = [run_ms * slowness * _spread(number, count) for number in range(count)]
-    waits = [25 * slowness**2 * _spread(number, count) ** 2 for number in range(count)]
-    totals = [run + wait for run, wait in zip(runs, waits, strict=True)]
-    return _Times(*(_encoded(each) for each in (waits, runs, totals)))
+def _times(flows: tuple[Flow, ...], count: int, slowness: float) -> _Times:
+    """Return the times of so many jobs, of each flow as many as its share."""
+    shape = _shape(flows, slowness)
+    whole, rest = divmod(count, len(shape))
+    some = [shape[place * len(shape) // rest] for place in range(rest)]
+    return _Times(*(_encoded(shape, whole, some, part) for part in range(3)))
+
+
+@cache
+def _shape(flows: tuple[Flow, ...], slowness: float) -> Sequence[tuple[int, int, int]]:
+    """Return wait, run and both together of typical jobs, in microseconds."""
+    in_all = sum(flow.per_minute for flow in flows)
+    shape = []
+    for flow in flows:
+        count = max(round(_SHAPE * flow.per_minute / in_all), 1)
+        for number in range(count):
+            spread = _spread(number, count)
+            wait_us = int(25_000 * slowness**2 * spread**2)
+            run_us = int(1000 * flow.run_ms * slowness * spread)
+            shape.append((wait_us, run_us, wait_us + run_us))
+    return shape
+
+
+def _encoded(
+    shape: Sequence[tuple[int, int, int]],
+    times: int,
+    more: Sequence[tuple[int, int, int]],
+    part: int,
+) -> str:
+    histogram = Histogram()
+    histogram.record_many(each[part] for each in more)
+    if times:
+        whole = Histogram()
+        whole.record_many(each[part] for each in shape)
+        histogram.merge_times(whole, times)
+    return histogram.encode()
 
 
 def _spread(number: int, count: int) -> float:
     """Return a factor around 1; a few are several times as long."""
     return 0.6 + 0.5 * (number + 1) / count + (2.5 if number % 19 == 18 else 0)  # noqa: PLR2004
-
-
-def _encoded(times_ms: Sequence[float]) -> str:
-    histogram = Histogram()
-    histogram.record_many(int(each * 1000) for each in times_ms)
-    return histogram.encode()
 
 
 def _starts(level: int, hours: float, now_us: int) -> range:

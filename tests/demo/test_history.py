@@ -41,9 +41,19 @@ def test_the_past_week_is_full_of_figures(storage: Storage) -> None:
         for path, names in READS.items():
             query = urlencode({**window, "name": names}, doseq=True)
             _check_full(client, f"{PREFIX}/{path}&{query}", names)
+    _check_means(client)
     groups = client.get(f"{PREFIX}/v1/errors").json or []
     assert len(groups) == 3
     assert all(sum(1 for day in group["trend"] if day) >= 6 for group in groups)
+
+
+def _check_means(client: FlaskClient) -> None:
+    """The mean of a kind lies where its percentiles say, in its queue as well."""
+    rows = client.get(f"{PREFIX}/v1/kinds").json or []
+    assert len(rows) == len(history.FLOWS)
+    for row in rows:
+        mean_ms = row["total_run_ms"] / row["completed"]
+        assert 0.8 * row["p50_ms"] < mean_ms < row["p99_ms"], row
 
 
 def _check_full(client: FlaskClient, address: str, names: tuple[str, ...]) -> None:
