@@ -22,11 +22,17 @@ MAX_ERROR_GROUPS = 200
 
 @dataclass(frozen=True, slots=True)
 class ErrorsFound:
-    """One page of groups, the cursor of the next one, and how many there are."""
+    """One page of groups, the cursor of the next one, and sums of all groups.
+
+    ``total`` is how many there are, ``failures`` their failures in the range, ``fresh``
+    how many are new: since an hour in a day, else since a day.
+    """
 
     groups: Sequence[ErrorGroup]
     next_cursor: str | None
     total: int
+    failures: int
+    fresh: int
 
 
 def list_errors(
@@ -72,6 +78,8 @@ def list_errors(
         page.groups,
         None if page.end is None else to_errors_cursor(page.end, job_filter, binding),
         page.total,
+        page.failures,
+        page.fresh,
     )
 
 

@@ -85,11 +85,17 @@ class ErrorGroup:
 
 @dataclass(frozen=True, slots=True)
 class ErrorsPage:
-    """Groups in order, the end of the page if more follow, and how many there are."""
+    """Groups in order, the end of the page if more follow, and sums of all groups.
+
+    ``total`` is how many there are, ``failures`` their failures in the range, ``fresh``
+    how many failed for the first time within the last bucket's width.
+    """
 
     groups: Sequence[ErrorGroup] = field(default_factory=list)
     end: ErrorPosition | None = None
     total: int = 0
+    failures: int = 0
+    fresh: int = 0
 
 
 class KindFailures(NamedTuple):

@@ -65,6 +65,8 @@ def test_a_cursor_leads_to_the_next_page_of_its_request(storage: Storage) -> Non
     signatures = [each.signature for each in (*first.groups, *last.groups)]
     assert signatures == ["ab", "cd", "ef"]
     assert (first.total, last.total, last.next_cursor) == (3, 3, None)
+    # Sums are those of all pages.
+    assert [(page.failures, page.fresh) for page in (first, last)] == [(3, 3)] * 2
     for other in ({"sort": "-last_seen"}, {"kinds": ["k"]}, {"within": "7d"}):
         with pytest.raises(InvalidInputError, match="cursor"):
             list_errors(storage, cursor=first.next_cursor, **other)

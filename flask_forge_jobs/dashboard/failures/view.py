@@ -115,7 +115,7 @@ def row_of(group: ErrorGroup, total: int, new_since: datetime) -> GroupRow:
     return GroupRow(
         group,
         spark_bars(group.trend),
-        f"{share} %" if share else "<1 %",
+        f"{share}%" if share else "<1%",
         group.first_seen >= new_since,
     )
 
@@ -169,21 +169,16 @@ class ErrorsView:
         """The cursor of the next page."""
         return self._page.next_cursor
 
-    @cached_property
+    @property
     def failures(self) -> int:
-        """The failures of the groups on the page."""
-        return sum(group.count for group in self._page.groups)
+        """The failures of all groups, of which each has a share."""
+        return self._page.failures
 
     @cached_property
     def rows(self) -> Sequence[GroupRow]:
         """The groups of the page."""
         since = self._api.now - _SPANS[self.query.within][1]
         return [row_of(each, self.failures, since) for each in self._page.groups]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the page has all groups."""
-        return self.next_cursor is None and self.query.cursor is None
 
     @property
     def headline(self) -> str:
@@ -193,19 +188,17 @@ class ErrorsView:
         failures = count(self.failures, "failure")
         top = max(self._page.groups, key=lambda group: group.count)
         percent = _percent(top.count, self.failures)
-        if len(self.rows) == 1:
+        if self.total == 1:
             return f"One error made {failures} in {self.query.span}"
-        if percent >= _HALF and self.is_whole:
-            return f"One error makes {percent} % of {failures} in {self.query.span}"
-        if self.is_whole:
-            return f"{self.total:,} errors made {failures} in {self.query.span}"
-        return f"{self.total:,} errors in {self.query.span}"
+        # One that makes the most of them is on this page, or it is not the first page.
+        if percent >= _HALF:
+            return f"One error makes {percent}% of {failures} in {self.query.span}"
+        return f"{self.total:,} errors made {failures} in {self.query.span}"
 
     @property
     def note(self) -> str:
         """How many groups there are, and how many are new."""
-        new = sum(row.is_new for row in self.rows)
-        when = _SPANS[self.query.within][2]
+        new, when = self._page.fresh, _SPANS[self.query.within][2]
         groups = count(self.total, "group")
         return f"{groups}, {new or 'none'} new in {when}" if self.total else ""
 

@@ -85,13 +85,15 @@ class ErrorStore:
                 limit=limit + 1,
                 **scope,
             )
-            since, total = int(rows[0][0]), int(rows[0][1])
-            groups = [_Group(*row[2:]) for row in rows if row[2] is not None]
+            since, total, failures, fresh = map(int, rows[0][:4])
+            groups = [_Group(*row[4:]) for row in rows if row[4] is not None]
             shown = groups[:limit]
             return ErrorsPage(
                 _complete(transaction, shown, since, window, scope),
                 shown[-1].position(order) if len(groups) > limit else None,
                 total,
+                failures,
+                fresh,
             )
 
         # A group that is dropped between both statements is left out.

@@ -178,6 +178,10 @@ def test_a_trend_has_each_hour_or_day(storage: Storage, sql: Sql) -> None:
     assert day.retrying == month.retrying == 6
     assert day.first_seen == month.first_seen
     assert from_micros(now_us - 50 * HOUR_US) < day.first_seen
+    # The sums are those of groups beyond the page, too.
+    fail(storage, Failed("new"))
+    pages = [storage.errors.page(each, ErrorOrder.COUNT, 1) for each in ErrorRange]
+    assert [(page.failures, page.fresh) for page in pages] == [(4, 1), (7, 1), (7, 1)]
 
 
 def test_hours_become_days_and_days_leave(storage: Storage, sql: Sql) -> None:

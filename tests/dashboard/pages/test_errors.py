@@ -61,7 +61,7 @@ TIMEOUT = "?signature=timeout+after+%3Cn%3E+s"
 def test_the_headline_is_the_answer(client: FlaskClient) -> None:
     page = shown(client)
 
-    assert page.find("h1").text == "One error makes 85 % of 7 failures in 24 hours"
+    assert page.find("h1").text == "One error makes 85% of 7 failures in 24 hours"
     assert "2 groups, 2 new in the last hour" in page.find("#summary").text
     assert signatures(page) == ["timeout after <n> s", "no card"]
 
@@ -71,7 +71,7 @@ def test_a_group_tells_kinds_queues_and_counts(client: FlaskClient) -> None:
     first = shown(client).find("article")
 
     assert "charge refund in billing" in first.text
-    assert "6 85 %" in first.text
+    assert "6 85%" in first.text
     assert "Retry 2" in first.text
     assert "Retry 4 dead" in first.text
     assert first.find("svg")["aria-label"] == "at most 6 in one bar, 6 in the last"
@@ -125,8 +125,11 @@ def test_many_groups_are_paged(storage: Storage, client: FlaskClient) -> None:
     (following,) = [e for e in first.all("a") if e.text == "Next"]
     second = shown(client, following["href"])
 
-    assert first.find("h1").text == "30 errors in 24 hours"
+    assert first.find("h1").text == "30 errors made 30 failures in 24 hours"
     assert "25 of 30 groups" in first.text
+    # The share is that of all failures, not of those on the page.
+    assert "1 3%" in first.find("article").text
+    assert "shares are of all 30 failures" in second.text
     assert len({*signatures(first), *signatures(second)}) == 30
 
 

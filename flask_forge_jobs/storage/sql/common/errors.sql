@@ -116,7 +116,9 @@ WHERE failures = 0 AND retrying = 0 AND dead = 0
 -- fragment: error_groups
 -- With the failures in the range, and the last one ever. All totals are read, and for a
 -- range below a month the buckets of each, from its place in the primary key on.
-SELECT signature, SUM(failures) AS failures, MAX(last_at) AS last_at
+SELECT
+    signature, SUM(failures) AS failures, MIN(first_at) AS first_at,
+    MAX(last_at) AS last_at
 FROM (
     SELECT
         signature,
@@ -133,12 +135,14 @@ FROM (
             )
             ELSE 0
         END AS failures,
+        first_at,
         last_at
     FROM forge_error
     WHERE /* use error_scope */
     UNION ALL
     SELECT
-        signature, CASE WHEN at >= /* use range_start */ THEN failures ELSE 0 END, at
+        signature, CASE WHEN at >= /* use range_start */ THEN failures ELSE 0 END, at,
+        at
     FROM forge_error_change
     WHERE failures > 0 AND /* use error_scope */
 ) AS counted
@@ -150,12 +154,17 @@ SELECT /* use range_start */
 
 -- name: error_page
 -- One row without a signature if the page is empty. The start of the range comes first,
--- then the number of all groups.
+-- then all groups, their failures, and the groups of the last hour or day.
 WITH groups AS MATERIALIZED (/* use error_groups */)
 SELECT
-    /* use range_start */, (SELECT COUNT(*) FROM groups),
+    /* use range_start */, whole.total, whole.failures, whole.fresh,
     page.signature, page.failures, page.last_at
-FROM (SELECT 1 AS one) AS always
+FROM (
+    SELECT
+        COUNT(*) AS total, COALESCE(SUM(failures), 0) AS failures,
+        COALESCE(SUM(CASE WHEN first_at >= :now - :width_us THEN 1 ELSE 0 END), 0) AS fresh
+    FROM groups
+) AS whole
 LEFT JOIN (
     SELECT signature, failures, last_at
     FROM groups
