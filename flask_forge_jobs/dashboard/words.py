@@ -90,6 +90,10 @@ def stamp(at: datetime) -> str:
 
 def fact(text: str) -> tuple[str, str]:
     """Return the first statement of a sentence, which is shown bold, and the rest."""
-    ends = [place for mark in (". ", ": ") if (place := text.find(mark)) > 0]
-    end = min(ends, default=len(text) - 1) + 1
+    ends = [
+        place + len(mark.rstrip())
+        for mark in (". ", ": ", " is paused ")
+        if (place := text.find(mark)) > 0
+    ]
+    end = min(ends, default=len(text))
     return text[:end], text[end:]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.model.attempts import Attempt, AttemptEnding
 from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
 from flask_forge_jobs.model.jobs import WAITING, JobSummary
@@ -30,6 +31,8 @@ OPEN_ROWS = 12
 # A run to come is drawn this long if nothing is known of earlier ones.
 _UNKNOWN_RUN = timedelta(seconds=1)
 _MINUTES = timedelta(minutes=5)
+# Below it, labels of whole seconds would be equal.
+_SECONDS = timedelta(seconds=8)
 _DAY = timedelta(days=1)
 
 
@@ -55,12 +58,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An attempt, or the one to come, of which ``attempt`` is None."""
+    """An attempt, or the one to come, of which ``attempt`` is None.
+
+    ``is_due`` says that the one to come waits for nothing but a slot.
+    """
 
     number: int
     attempt: Attempt | None
     spans: Sequence[Span]
     starts_at: datetime | None = None
+    is_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,20 @@ class Sums:
     running: int
     waiting: int
     backing_off: int
+
+    @property
+    def words(self) -> str:
+        """The sums in words, those of nothing left out."""
+        parts = (
+            (self.running, "running"),
+            (self.waiting, "waiting for a slot"),
+            (self.backing_off, "waiting for its time"),
+        )
+        shown = [f"{words.span(ms / 1000)} {what}" for ms, what in parts if ms]
+        if len(shown) == 1:
+            return shown[0]
+        in_all = f"{words.span(self.total / 1000)} in all"
+        return f"{in_all}: {', '.join(shown)}" if shown else in_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +142,7 @@ class _Line:
     attempt: Attempt | None
     pieces: list[_Piece] = field(default_factory=list)
     starts_at: datetime | None = None
+    is_due: bool = False
 
     def add(self, mark: Mark, start: int, end: int) -> None:
         if end > start or mark in (Mark.RUNS, Mark.COMES):
@@ -149,7 +171,13 @@ def timeline(
     now_us = to_micros(now)
     return Timeline(
         [
-            Row(line.number, line.attempt, _spans(line, scale), line.starts_at)
+            Row(
+                line.number,
+                line.attempt,
+                _spans(line, scale),
+                line.starts_at,
+                line.is_due,
+            )
             for line in lines
         ],
         _percent(scale.at(now_us)) if scale.start <= now_us <= scale.end else None,
@@ -186,7 +214,12 @@ def _lines(
 def _next(job: JobSummary, last: int, now: int, run: int) -> _Line:
     """Return the attempt that the job waits for."""
     due = max(to_micros(job.scheduled_at), last)
-    line = _Line(job.attempts + 1, None, starts_at=job.scheduled_at)
+    line = _Line(
+        job.attempts + 1,
+        None,
+        starts_at=job.scheduled_at,
+        is_due=to_micros(job.scheduled_at) <= now,
+    )
     start = max(due, now)
     line.add(Mark.BACKS_OFF, last, due)
     line.add(Mark.WAITS, due, start)
@@ -264,9 +297,12 @@ class _Scale:
         following = dated if whole >= _DAY else form
         is_dated = instants[0].date() != instants[-1].date()
         forms = [dated if is_dated else form, *[following] * (LABELS - 1)]
+        texts = [at.strftime(each) for at, each in zip(instants, forms, strict=True)]
+        if whole < _SECONDS:
+            texts = [f"{at:%H:%M:%S.%f}"[:-3] for at in instants]
         return [
-            Label(instant.strftime(each), _percent(WHOLE * share))
-            for each, share, instant in zip(forms, shares, instants, strict=True)
+            Label(text, _percent(WHOLE * share))
+            for text, share in zip(texts, shares, strict=True)
         ]
 
     def cut_in(self, piece: _Piece) -> str | None:

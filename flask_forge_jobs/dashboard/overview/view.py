@@ -23,14 +23,14 @@ from flask_forge_jobs.handlers.gauges import gauges
 from flask_forge_jobs.handlers.queue_rates import QueueRates, queue_rates
 from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.handlers.series import MAX_NAMES, Bucket, timeline
-from flask_forge_jobs.model.error_groups import ErrorGroup
+from flask_forge_jobs.model.error_groups import ErrorGroup, ErrorRange
 from flask_forge_jobs.model.queues import QueueOverview
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.worker_details import SlotRun
 
 MOST_NEEDS = 5
 MOST_QUEUES = 15
-MOST_RUNS = 8
+MOST_RUNS = 10
 MOST_ERRORS = 5
 _LEAST_S = 60
 # Which reads each block shows; the attention report is the frame's.
@@ -104,7 +104,13 @@ class Overview:
             "rates": Part(lambda: queue_rates(storage, self._names, now=now), 5.0),
             "running": Part(self._read_running, 2.0),
             "errors": Part(
-                lambda: list_errors(storage, queue_names=names, limit=MOST_ERRORS), 10.0
+                lambda: list_errors(
+                    storage,
+                    queue_names=names,
+                    within=ErrorRange.DAY,
+                    limit=MOST_ERRORS,
+                ),
+                10.0,
             ),
         }
 

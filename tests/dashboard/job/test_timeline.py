@@ -203,6 +203,7 @@ def test_a_run_of_no_time_is_visible() -> None:
 @pytest.mark.parametrize(
     ("seconds", "first", "last"),
     [
+        (0.06, "14:00:00.000", "14:00:00.060"),
         (60, "14:00:00", "14:01:00"),
         (3600, "14:00", "15:00"),
         (12 * 3600, "30 Nov 14:00", "02:00"),
@@ -214,6 +215,15 @@ def test_the_labels_fit_the_scale(seconds: float, first: str, last: str) -> None
 
     assert len(made.labels) == 5
     assert (made.labels[0].text, made.labels[-1].text) == (first, last)
+
+
+def test_the_sums_leave_out_what_took_no_time() -> None:
+    waiting = drawn(job(JobStatus.PENDING, attempts=0), [], now=28)
+    both = drawn(job(), [attempt(0, 2, 5)], now=5)
+
+    assert waiting.sums.words == "28s waiting for a slot"
+    assert waiting.rows[0].is_due
+    assert both.sums.words == "5s in all: 3s running, 2s waiting for a slot"
 
 
 def test_of_many_attempts_those_between_are_folded() -> None:

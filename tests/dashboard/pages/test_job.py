@@ -95,6 +95,18 @@ def test_a_job_that_waits_says_why(storage: Storage, client: FlaskClient) -> Non
     assert "Retrying" in page.find("#job").text
 
 
+def test_a_due_job_waits_for_a_slot_since_it_is_due(
+    storage: Storage, client: FlaskClient
+) -> None:
+    job_id = enqueue(storage)
+
+    attempts = shown(client, job_id).find("#attempts").text
+
+    assert "1 next due for" in attempts
+    assert "starts" not in attempts
+    assert "running" not in attempts.partition("waiting for a slot")[0]
+
+
 @pytest.mark.parametrize(
     ("status", "word", "why"),
     [
@@ -159,7 +171,7 @@ def test_progress_and_log_of_a_running_job(
 
     progress = shown(client, job_id).find("#progress").text
 
-    assert "25 %" in progress
+    assert "25%" in progress
     assert "30 of 120" in progress
     assert "page 3; 2 a second" in progress
     assert "about 45s left" in progress

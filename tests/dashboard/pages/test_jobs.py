@@ -182,6 +182,7 @@ def test_three_kinds_of_nothing(lists: Lists) -> None:
     failing = lists_of(faulty_storage(TimeoutError("slow")))
 
     assert words(nothing.find("#rows"), "h2") == "Nothing here"
+    assert "hidden" in nothing.find("#bulk").attributes
     assert words(unmatched.find("#rows"), "h2") == "Nothing matches these filters"
     assert links(unmatched.find("#rows")) == {"Clear the filters": "./dead"}
     assert failing.get("dead").status_code == 500

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.overview.view import BLOCKS
+from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.model.queues import ChangeNote
+from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
-from tests.dashboard.sites import UNASKED, open_page
+from tests.dashboard.sites import UNASKED, open_page, with_page
 from tests.support.jobs import OWNER, claim_one, run
+from tests.support.sql import Sql
 
 ADMIN = Principal.with_role("root", "admin")
 VIEWER = Principal.with_role("guest", "viewer")
@@ -111,6 +116,40 @@ def test_the_lists_lead_to_their_things(busy: Storage) -> None:
     (error,) = page.find("#errors").find("tbody").all("a")
     assert error.text == "CardDeclined: no funds"
     assert error["href"].startswith("./errors?signature=CardDeclined")
+
+
+def test_the_top_errors_are_those_of_a_day(busy: Storage, sql: Sql) -> None:
+    busy.errors.fold(0)
+    sql.run("UPDATE forge_error_bucket SET bucket_start = bucket_start - ?", 2 * DAY_US)
+    busy.jobs.enqueue(NewJob("charge", queue_name="billing"))
+    run(busy, Dead("late"), queue_name="billing")
+
+    page = opened(busy)
+
+    (error,) = page.find("#errors").find("tbody").all("a")
+    assert error.text == "late"
+
+
+def test_a_signature_in_a_sentence_is_code() -> None:
+    error = "E: <b1>no</b1> entry"
+    text = f"charge fails more than usual: 9% of 20 runs. Most say {error}."
+    item = Sentence("kind_fails", text, {"error": error})
+    template = (
+        '{% extends "forge_jobs/base.html" %}'
+        '{% from "forge_jobs/_parts.html" import sentence %}'
+        "{% block needs %}<ul>{{ sentence(item) }}</ul>{% endblock %}"
+    )
+
+    def try_sentence(_: Api) -> Mapping[str, object]:
+        return {"item": item}
+
+    with pytest.MonkeyPatch.context() as patch:
+        client = with_page(patch, template, try_sentence, blocks=("needs",))
+        shown = parsed(open_page(client, f"{PREFIX}/try?only=needs").text).find("li")
+
+    assert shown.find("b").text == "charge fails more than usual:"
+    assert shown.find("code").text == error
+    assert shown.text == text
 
 
 def test_only_who_may_act_has_buttons(busy: Storage) -> None:
