@@ -1,32 +1,78 @@
-"""``flask forge-jobs audit``: manage the audit trail."""
+"""``flask forge-jobs audit``: list and prune the audit trail."""
 
 from __future__ import annotations
 
-import getpass
-import os
-
 import click
 
+from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.facts import instant, text_of
+from flask_forge_jobs.cli.local_api import local_api
+from flask_forge_jobs.cli.output import json_option, print_json_lines
+from flask_forge_jobs.cli.tables import Column, print_table
+from flask_forge_jobs.cli.times import at_age, instant_or_age
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.state import current
 
-
-def actor() -> str:
-    """Return the name of this command's user, for the audit trail."""
-    try:
-        name = getpass.getuser()
-    except (ImportError, KeyError, OSError):  # the user has no name
-        name = str(os.getuid())
-    return f"command:{name}"
+_COLUMNS = (
+    Column("AT", lambda entry: instant(entry["at"])),
+    Column("ACTOR", "actor", is_elastic=True),
+    Column("ACTION", "action"),
+    Column("TARGET", "target", is_elastic=True),
+    Column("DETAIL", lambda entry: text_of(entry["detail"]), is_elastic=True),
+)
 
 
 @click.group("audit")
 def audit_group() -> None:
-    """Manage the audit trail."""
+    """List and prune the audit trail."""
 
 
-@audit_group.command()
+@audit_group.command(
+    "list", epilog="Example: flask forge-jobs audit list --since 24h --actor user:ada"
+)
+@click.option("--actor", "by", help="Exactly this caller.")
+@click.option("--action", help="Exactly this action, such as job_retry.")
+@click.option("--target", help="Exactly this job, queue or schedule.")
+@click.option("--since", callback=instant_or_age, help="Entries since: 2h, 7d.")
+@click.option("--until", callback=instant_or_age, help="Entries until: 30m.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=30,
+    show_default=True,
+    help="Print at most this many entries.",
+)
+@json_option("each entry")
+@within_application
+def list_command(
+    *,
+    by: str | None,
+    action: str | None,
+    target: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List who changed what, the newest first."""
+    query = {
+        "actor": by,
+        "action": action,
+        "target": target,
+        "from": at_age(since),
+        "to": at_age(until),
+    }
+    entries = list(local_api().rows("v1_audit", limit=limit, query=query))
+    if as_json:
+        print_json_lines(entries)
+    elif entries:
+        print_table(_COLUMNS, entries)
+    else:
+        click.echo("no entry matches")
+
+
+@audit_group.command("prune", epilog="Example: flask forge-jobs audit prune --days 365")
 @click.option(
     "--days", required=True, type=int, help="Keep this many days; at least 90."
 )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 from flask import current_app
 
-from flask_forge_jobs.cli.audit import actor
+from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
@@ -46,7 +46,7 @@ def _ok(command: str) -> None:
     click.echo(f"{command}: ok")
 
 
-@db_group.command()
+@db_group.command(epilog="Example: flask forge-jobs db create")
 @within_application
 def create() -> None:
     """Create the database if it is missing.
@@ -58,7 +58,7 @@ def create() -> None:
     _ok("create")
 
 
-@db_group.command()
+@db_group.command(epilog="Example: flask forge-jobs db migrate")
 @within_application
 def migrate() -> None:
     """Migrate the schema to the latest version; safe while workers run."""
@@ -70,7 +70,7 @@ def migrate() -> None:
     _ok("migrate")
 
 
-@db_group.command()
+@db_group.command(epilog="Example: flask forge-jobs db status")
 @within_application
 def status() -> None:
     """Check that the database exists and is up to date.
@@ -108,7 +108,7 @@ _database = click.option(
 )
 
 
-@db_group.command()
+@db_group.command(epilog="Example: flask forge-jobs db drop --force")
 @_force
 @_database
 @within_application
@@ -128,7 +128,7 @@ def drop(*, force: bool, as_a_whole: bool) -> None:
     _ok("drop")
 
 
-@db_group.command()
+@db_group.command(epilog="Example: flask forge-jobs db reset --force")
 @_force
 @_database
 @within_application

@@ -24,7 +24,10 @@ def _instant(
         ) from None
 
 
-@click.command("enqueue")
+@click.command(
+    "enqueue",
+    epilog="Example: flask forge-jobs enqueue send_welcome '{\"user_id\": 7}'",
+)
 @click.argument("kind")
 @click.argument("payload", default="{}")
 @click.option("--queue", help="Queue of the job. Default: the task's queue.")

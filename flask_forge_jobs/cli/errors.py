@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 import click
 from flask import current_app
 from flask.cli import NoAppException, with_appcontext
+from werkzeug.exceptions import HTTPException
 
 from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError
 from flask_forge_jobs.state import state_of
@@ -30,7 +31,7 @@ class WrongSetting(click.ClickException):
 
 
 def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
-    """Report a ForgeJobsError in one line; exit with 78 for a wrong setting, else 1."""
+    """Report an error of ours in one line; exit with 78 for a wrong setting, else 1."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -40,6 +41,8 @@ def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
             is_setting = isinstance(error, ConfigurationError)
             failure = WrongSetting if is_setting else click.ClickException
             raise failure(str(error)) from error
+        except HTTPException as error:
+            raise click.ClickException(error.description or error.name) from error
 
     return wrapper
 

@@ -21,7 +21,7 @@ _DUMP = dumper(SentenceSchema())
 _LONGEST = 4000
 
 
-@click.command("explain")
+@click.command("explain", epilog="Example: flask forge-jobs explain mail")
 @click.argument("name", metavar="ID|QUEUE")
 @click.option("--json", "is_json", is_flag=True, help="Print it with its evidence.")
 @within_application

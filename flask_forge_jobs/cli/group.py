@@ -7,12 +7,48 @@ of its own commands only when that is called.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from importlib import import_module
+
 import click
 
-_COMMANDS = (
-    "audit", "db", "enqueue", "explain", "logs", "queue", "status", "token", "worker",
-    "workers",
-)  # fmt: skip
+# The module below flask_forge_jobs.cli and the name in it.
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "audit": ("audit", "audit_group"),
+    "cleanup": ("cleanup", "cleanup_command"),
+    "cron": ("cron", "cron_group"),
+    "db": ("database", "db_group"),
+    "enqueue": ("enqueue", "enqueue_command"),
+    "errors": ("failures", "errors_command"),
+    "events": ("events", "events_command"),
+    "explain": ("explain", "explain_command"),
+    "jobs": ("jobs", "jobs_group"),
+    "kinds": ("kinds", "kinds_command"),
+    "limits": ("limits", "limits_group"),
+    "logs": ("log_lines", "logs_command"),
+    "openapi": ("openapi", "openapi_command"),
+    "queues": ("queues", "queues_group"),
+    "ready": ("ready", "ready_command"),
+    "status": ("status", "status_command"),
+    "token": ("token", "token_group"),
+    "worker": ("worker", "worker_command"),
+    "workers": ("workers", "workers_command"),
+}
+# Habits from other queues, and slips.
+_WORDS: Mapping[str, str] = {
+    "job": "jobs",
+    "queue": "queues",
+    "schedule": "cron",
+    "schedules": "cron",
+    "beat": "cron",
+    "inspect": "jobs show",
+    "purge": "jobs delete",
+    "retry": "jobs retry",
+    "cancel": "jobs cancel",
+    "run": "worker",
+    "info": "status",
+}
 
 
 class LazyGroup(click.Group):
@@ -24,33 +60,27 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a name, or None."""
-        command: click.Command
-        match cmd_name:
-            case "audit":
-                from flask_forge_jobs.cli.audit import audit_group as command
-            case "db":
-                from flask_forge_jobs.cli.database import db_group as command
-            case "enqueue":
-                from flask_forge_jobs.cli.enqueue import enqueue_command as command
-            case "explain":
-                from flask_forge_jobs.cli.explain import explain_command as command
-            case "logs":
-                from flask_forge_jobs.cli.log_lines import logs_command as command
-            case "queue":
-                from flask_forge_jobs.cli.queue import queue_group as command
-            case "status":
-                from flask_forge_jobs.cli.status import status_command as command
-            case "token":
-                from flask_forge_jobs.cli.token import token_group as command
-            case "worker":
-                from flask_forge_jobs.cli.worker import worker_command as command
-            case "workers":
-                from flask_forge_jobs.cli.workers import workers_command as command
-            case _:
-                return super().get_command(ctx, cmd_name)
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(
+            import_module(f"flask_forge_jobs.cli.{module}"), name
+        )
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; an unknown one is refused with the word that we use."""
+        name = args[0]
+        if name in _WORDS and self.get_command(ctx, name) is None:
+            ctx.fail(f"No such command {name!r}. Did you mean {_WORDS[name]!r}?")
+        return super().resolve_command(ctx, args)
 
 
 @click.group("forge-jobs", cls=LazyGroup)
-def forge_jobs_group() -> None:
+@click.pass_context
+def forge_jobs_group(ctx: click.Context) -> None:
     """Run and manage background jobs."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

@@ -24,7 +24,9 @@ EXIT_INTERRUPTED = 130
 _INDENT = "    "
 
 
-@click.command("logs")
+@click.command(
+    "logs", epilog="Example: flask forge-jobs logs -f 01JQ3N6Z8T4S0V9XK2M7C5B1WD"
+)
 @click.argument("job_id", metavar="ID")
 @click.option(
     "--follow",

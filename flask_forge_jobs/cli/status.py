@@ -27,8 +27,8 @@ from flask_forge_jobs.storage.base import StorageInfo
 NEEDS_YOU = 1
 # Commands with the effect of a sentence's request.
 _COMMANDS = {
-    "queue_paused": "flask forge-jobs queue resume {queue}",
-    "queue_cools_down": "flask forge-jobs queue end-cool-down {queue}",
+    "queue_paused": "flask forge-jobs queues resume {queue}",
+    "queue_cools_down": "flask forge-jobs queues end-cool-down {queue}",
 }
 
 
@@ -41,7 +41,7 @@ class _Status:
     info: StorageInfo
 
 
-@click.command("status")
+@click.command("status", epilog="Example: flask forge-jobs status --queue mail")
 @click.option(
     "--queue", "queues", multiple=True, help="Only this queue; may be repeated."
 )

@@ -19,7 +19,9 @@ def token_group() -> None:
     """Create bearer tokens for the API."""
 
 
-@token_group.command()
+@token_group.command(
+    epilog="Example: flask forge-jobs token new --role viewer --name grafana"
+)
 @click.option(
     "--role", required=True, type=click.Choice(list(ROLES)), help="What it allows."
 )

@@ -37,7 +37,10 @@ SPARE_CONNECTIONS = 5
 LOGGER = logging.getLogger(__name__)
 
 
-@click.command("worker")
+@click.command(
+    "worker",
+    epilog="Example: flask forge-jobs worker --queues mail,default --threads 8",
+)
 @click.option(
     "--queues",
     default=DEFAULT_QUEUE,

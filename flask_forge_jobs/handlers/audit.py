@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import islice
-from typing import cast
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.redaction import Redactor
@@ -17,7 +15,7 @@ from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, AuditRecord
 from flask_forge_jobs.model.bounds import check_integer, check_text
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.units import Batches, Unit
+from flask_forge_jobs.storage.units import Batches
 
 MAX_PAGE_SIZE = 1000
 # The status of entries of commands.
@@ -79,34 +77,6 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
     if not batches.entries:
         storage.audit.append(_of_command("audit_prune", actor, 0, arguments))
     return pruned
-
-
-def record_command(
-    storage: Storage,
-    action: str,
-    arguments: Mapping[str, object],
-    change: Callable[[Storage], int],
-    *,
-    actor: str,
-) -> int:
-    """Make the change of a command and record it, both or neither.
-
-    ``change`` gets the stores to use and returns how many rows it changed, which this
-    returns too. Secrets in ``arguments`` are masked.
-    """
-    shown = storage.masking.masked(dict(arguments), storage.masking.text)
-    entry = partial(
-        _of_command, action, actor, arguments=cast("dict[str, object]", shown)
-    )
-    unit = Unit(storage.database, lambda _: entry(1))
-    stores = storage.within(unit)
-
-    def work() -> int:
-        changed = change(stores)
-        stores.audit.append(entry(changed))
-        return changed
-
-    return unit.run(work)
 
 
 def record_reset(

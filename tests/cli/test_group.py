@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+
 import click
 import pytest
+from click.testing import CliRunner
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
@@ -34,8 +38,50 @@ def test_a_command_is_found_by_its_name() -> None:
     found = [forge_jobs_group.get_command(context, name) for name in names]
 
     assert names == [
-        "audit", "db", "enqueue", "explain", "logs", "queue", "status", "token",
-        "worker", "workers",
+        "audit", "cleanup", "cron", "db", "enqueue", "errors", "events", "explain",
+        "jobs", "kinds", "limits", "logs", "openapi", "queues", "ready", "status",
+        "token", "worker", "workers",
     ]  # fmt: skip
     assert [each.name for each in found if each is not None] == names
     assert forge_jobs_group.get_command(context, "nowhere") is None
+
+
+def test_a_habit_from_another_queue_gets_our_word() -> None:
+    result = CliRunner().invoke(forge_jobs_group, ["purge"])
+
+    assert result.exit_code == 2
+    assert "Did you mean 'jobs delete'?" in result.output
+
+
+def commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command with its path."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [pytest.param(*each, id=" ".join(each[0])) for each in commands(forge_jobs_group)],
+)
+def test_help_has_a_summary_and_an_example_that_parses(
+    path: tuple[str, ...], command: click.Command
+) -> None:
+    prefix = "Example: flask forge-jobs "
+    example = (command.epilog or "").removeprefix(prefix)
+
+    assert example != command.epilog, "the example is the epilog"
+    words = shlex.split(example.partition(" && ")[0].partition(" > ")[0])
+    assert tuple(words[: len(path)]) == path
+    command.make_context(" ".join(path), words[len(path) :])
+    assert command.help
+    assert all(
+        option.help for option in command.params if isinstance(option, click.Option)
+    )

@@ -1,0 +1,68 @@
+"""One job as text: ``flask forge-jobs jobs show``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask_forge_jobs.cli.facts import MAX_VALUE_LENGTH, fact_lines, instant
+from flask_forge_jobs.cli.tables import Column, Row, span, table_lines
+from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.log_lines import one_line
+
+_ATTEMPTS = (
+    Column("ATTEMPT", "attempt", is_number=True),
+    Column("STARTED", lambda row: instant(row["started_at"])),
+    Column("WAITED", span("wait_ms"), is_number=True),
+    Column("RAN", span("run_ms"), is_number=True),
+    Column(
+        "WORKER", lambda row: row["worker_name"] or row["worker_id"], is_elastic=True
+    ),
+    Column("ENDED", lambda row: row["ending"] or "runs"),
+    Column("ERROR", "error", is_elastic=True),
+)
+
+
+def job_lines(job: Row) -> Iterator[str]:
+    """Yield the lines of a job, as ``GET /v1/jobs/{id}`` answers it."""
+    yield f"job {one_line(job['row']['id'])}"
+    yield from fact_lines(_facts(job))
+    if job["attempts"]:
+        yield ""
+        yield from table_lines(_ATTEMPTS, job["attempts"])
+    if job["traceback"]:
+        yield ""
+        for line in job["traceback"].splitlines():
+            yield one_line(line, MAX_VALUE_LENGTH)
+
+
+def _facts(job: Row) -> dict[str, object]:
+    row = job["row"]
+    ending = row["ending"]
+    return {
+        "kind": row["kind"],
+        "queue": f"{row['queue_name']}, priority {row['priority']}",
+        "status": row["status"] if ending is None else f"{row['status']}, {ending}",
+        "attempts": f"{row['attempts']} of {row['max_attempts']}",
+        "enqueued": row["enqueued_at"],
+        "due": row["scheduled_at"],
+        "started": row["started_at"],
+        "ended": row["completed_at"],
+        "waited": _span(job["wait_ms"]),
+        "ran": _span(job["run_ms"]),
+        "timeout": None if job["timeout_s"] is None else duration(job["timeout_s"]),
+        "dedupe key": row["dedupe_key"],
+        "schedule": job["schedule_name"],
+        "origin": job["origin"],
+        "crashes": job["crashes"] or None,
+        "payload": job["payload"],
+        "progress": job["progress"],
+        "result": job["result"],
+        "no result": job["result_error"],
+        "last error": row["last_error"],
+        "signature": job["signature"],
+        "masked": "secrets; --reveal shows them" if job["redacted"] else None,
+    }
+
+
+def _span(ms: int | None) -> str | None:
+    return None if ms is None else duration(ms / 1000)

@@ -1,0 +1,129 @@
+"""``flask forge-jobs jobs``: list, show and change jobs."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.job_changes import CHANGES
+from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
+from flask_forge_jobs.cli.job_view import job_lines
+from flask_forge_jobs.cli.local_api import local_api
+from flask_forge_jobs.cli.output import json_option, print_json, print_json_lines
+from flask_forge_jobs.cli.tables import Column, Row, print_table, since
+from flask_forge_jobs.handlers.jobs import DEFAULT_SORT, MAX_PAGE_SIZE, SORTS
+from flask_forge_jobs.model.sentences import count
+
+DEFAULT_LIMIT = 30
+MAX_LIMIT = 1_000_000
+
+
+@click.group("jobs")
+def jobs_group() -> None:
+    """List, show and change jobs."""
+
+
+for change in CHANGES:
+    jobs_group.add_command(change)
+
+
+def _status(row: Row) -> str:
+    return str(row["ending"] or row["status"])
+
+
+def _when(row: Row) -> str:
+    """Return the time that matters in the state of a job."""
+    if row["completed_at"] is not None:
+        return since(row["completed_at"])
+    if row["status"] == "in_progress":
+        return f"for {since(row['started_at']).removesuffix(' ago')}"
+    return f"due {since(row['scheduled_at'])}"
+
+
+_COLUMNS = (
+    Column("ID", "id"),
+    Column("STATUS", _status),
+    Column("QUEUE", "queue_name", is_elastic=True),
+    Column("KIND", "kind", is_elastic=True),
+    Column("TRIES", lambda row: f"{row['attempts']}/{row['max_attempts']}"),
+    Column("WHEN", _when),
+    Column("LAST ERROR", "last_error", is_elastic=True),
+)
+
+
+@jobs_group.command(
+    "list",
+    epilog="Example: flask forge-jobs jobs list --dead --kind send_mail --since 2h",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_LIMIT),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="Print at most this many jobs.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    default=DEFAULT_SORT,
+    show_default=True,
+    metavar="COLUMN",
+    help="Column to sort by; a - in front means descending.",
+)
+@click.option("--count", "only_counted", is_flag=True, help="Print only the counts.")
+@json_option("each job")
+@chosen_jobs
+@within_application
+def list_command(
+    *, choice: Choice, limit: int, sort: str, only_counted: bool, as_json: bool
+) -> None:
+    """List jobs, the newest first."""
+    api = local_api()
+    if only_counted:
+        _print_counts(
+            api.call("v1_jobs_count", query=choice.as_query()).document, as_json=as_json
+        )
+        return
+    query = {**choice.as_query(), "sort": sort}
+    rows = api.rows(
+        "v1_jobs_find", query=query, limit=limit + 1, page_size=MAX_PAGE_SIZE
+    )
+    if as_json:
+        print_json_lines(islice(rows, limit))
+        return
+    shown = list(rows)
+    if not shown:
+        click.echo("no job matches")
+        return
+    print_table(_COLUMNS, shown[:limit])
+    if len(shown) > limit:
+        click.echo(f"more than {count(limit, 'job')} match; see --limit", err=True)
+
+
+def _print_counts(counts: Row, *, as_json: bool) -> None:
+    if as_json:
+        print_json(counts)
+        return
+    for name, number in counts.items():
+        click.echo(f"{name}: {number:,}")
+
+
+@jobs_group.command(
+    "show",
+    epilog="Example: flask forge-jobs jobs show 01890a5d-ac96-774b-bcce-b302099a8057",
+)
+@click.argument("job_id", metavar="ID")
+@click.option("--reveal", is_flag=True, help="Show masked secrets; this is audited.")
+@json_option("the job")
+@within_application
+def show_command(*, job_id: str, reveal: bool, as_json: bool) -> None:
+    """Show a job: payload, attempts, last error, progress and result."""
+    query = {"reveal": "1" if reveal else None}
+    job = local_api().call("v1_job_read", query=query, job_id=job_id).document
+    if as_json:
+        print_json(job)
+        return
+    for line in job_lines(job):
+        click.echo(line)

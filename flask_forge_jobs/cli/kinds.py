@@ -1,0 +1,48 @@
+"""``flask forge-jobs kinds``: the run times and failures of each kind."""
+
+from __future__ import annotations
+
+import click
+
+from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.local_api import local_api
+from flask_forge_jobs.cli.output import json_option, print_json_lines
+from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, print_table, span
+from flask_forge_jobs.cli.times import at_age, instant_or_age
+
+
+def _success(kind: Row) -> str:
+    rate = kind["success_rate"]
+    return NO_VALUE if rate is None else f"{rate:.1%}"
+
+
+_COLUMNS = (
+    Column("KIND", "kind", is_elastic=True),
+    Column("DONE", "completed", is_number=True),
+    Column("RETRIED", "retried", is_number=True),
+    Column("DEAD", "dead", is_number=True),
+    Column("CANCELLED", "cancelled", is_number=True),
+    Column("SUCCESS", _success, is_number=True),
+    Column("P50", span("p50_ms"), is_number=True),
+    Column("P95", span("p95_ms"), is_number=True),
+    Column("P99", span("p99_ms"), is_number=True),
+)
+
+
+@click.command("kinds", epilog="Example: flask forge-jobs kinds --since 7d")
+@click.option(
+    "--since", callback=instant_or_age, help="Start: 2h, 7d. Default: a day ago."
+)
+@click.option("--queue", help="Only jobs of this queue.")
+@json_option("each kind")
+@within_application
+def kinds_command(*, since: str | None, queue: str | None, as_json: bool) -> None:
+    """Show the run times and failures of each kind."""
+    query = {"from": at_age(since), "queue": queue}
+    kinds = local_api().call("v1_kinds", query=query).document
+    if as_json:
+        print_json_lines(kinds)
+    elif kinds:
+        print_table(_COLUMNS, kinds)
+    else:
+        click.echo("no job ended in this time")

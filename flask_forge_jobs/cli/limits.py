@@ -1,0 +1,83 @@
+"""``flask forge-jobs limits``: list, set, drain and delete rate limits."""
+
+from __future__ import annotations
+
+import click
+
+from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.local_api import local_api
+from flask_forge_jobs.cli.output import (
+    confirm,
+    json_option,
+    print_json,
+    print_json_lines,
+    yes_option,
+)
+from flask_forge_jobs.cli.tables import Column, ago, print_table
+
+_COLUMNS = (
+    Column("SCOPE", "scope", is_elastic=True),
+    Column("TOKENS", lambda limit: f"{limit['tokens']:.1f}", is_number=True),
+    Column("CAPACITY", "capacity", is_number=True),
+    Column("A SECOND", lambda limit: f"{limit['refill_per_sec']:g}", is_number=True),
+    Column("REFILLED", ago("last_refilled_at")),
+)
+
+
+@click.group("limits")
+def limits_group() -> None:
+    """List, set, drain and delete rate limits."""
+
+
+@limits_group.command("list", epilog="Example: flask forge-jobs limits list")
+@json_option("each limit")
+@within_application
+def list_command(*, as_json: bool) -> None:
+    """List the rate limits with the tokens that are left."""
+    limits = local_api().call("v1_rate_limits").document
+    if as_json:
+        print_json_lines(limits)
+    elif limits:
+        print_table(_COLUMNS, limits)
+    else:
+        click.echo("there is no rate limit")
+
+
+@limits_group.command(
+    "set", epilog="Example: flask forge-jobs limits set mail --capacity 10 --refill 2"
+)
+@click.argument("scope")
+@click.option("--capacity", type=int, required=True, help="Most tokens at once.")
+@click.option("--refill", type=float, required=True, help="New tokens a second.")
+@json_option("the limit")
+@within_application
+def set_command(*, scope: str, capacity: int, refill: float, as_json: bool) -> None:
+    """Create or change a rate limit."""
+    body = {"capacity": capacity, "refill_per_sec": refill}
+    answer = local_api().call("v1_put_rate_limit", body=body, scope=scope)
+    if as_json:
+        print_json(answer.document)
+    else:
+        click.echo(f"limit {scope}: {capacity:,} tokens, {refill:g} a second")
+
+
+@limits_group.command("drain", epilog="Example: flask forge-jobs limits drain mail")
+@click.argument("scope")
+@within_application
+def drain_command(*, scope: str) -> None:
+    """Take all tokens of a rate limit."""
+    local_api().call("v1_drain_rate_limit", scope=scope)
+    click.echo(f"limit {scope} drained")
+
+
+@limits_group.command("delete", epilog="Example: flask forge-jobs limits delete mail")
+@click.argument("scope")
+@yes_option
+@within_application
+def delete_command(*, scope: str, is_sure: bool) -> None:
+    """Delete a rate limit; its jobs run without it."""
+    api = local_api()
+    api.call("v1_rate_limit", scope=scope)
+    confirm(f"limit {scope} will be deleted; go on?", is_sure=is_sure)
+    api.call("v1_delete_rate_limit", scope=scope)
+    click.echo(f"limit {scope} deleted")

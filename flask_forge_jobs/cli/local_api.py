@@ -1,0 +1,162 @@
+"""Calls the routes of the API in this process, as the user of a command.
+
+A command makes the request that a client would send, so the same schema checks it, the
+same handler answers it and the same entry of the audit trail records it. The guard is
+not asked: a user who can run a command can read the settings of the database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from flask import Response, current_app, g
+from werkzeug.datastructures import Headers, MultiDict
+from werkzeug.test import EnvironBuilder
+
+from flask_forge_jobs.api.auditor import Auditor
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.options import BlueprintOptions
+from flask_forge_jobs.api.request import RequestState, present_state
+from flask_forge_jobs.api.routes import V1_PREFIX, Route
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.cli.actor import actor
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.state import ApplicationState, current
+
+# No list has shorter pages.
+PAGE_SIZE = 100
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response: its JSON value, None without a body, and its headers."""
+
+    document: Any
+    headers: Headers
+
+
+class LocalApi:
+    """The routes below ``/v1`` of one application.
+
+    Args:
+        state: The application's parts.
+        actor: The name of the user in the audit trail.
+    """
+
+    def __init__(self, state: ApplicationState, actor: str) -> None:
+        options = BlueprintOptions.from_settings(
+            state.settings,
+            router=state.router,
+            registry=state.registry,
+            clock=state.clock,
+        )
+        routes = all_routes(enable_demo=False)
+        self._api = Api(state.storage, options, routes)
+        self._auditor = Auditor(self._api)
+        self._routes = {
+            route.endpoint: route
+            for route in routes
+            if route.path.startswith(f"{V1_PREFIX}/")
+        }
+        self._prefix = state.settings.url_prefix
+        self._user = Principal.with_role(actor, "admin")
+
+    def call(
+        self,
+        endpoint: str,
+        *,
+        query: Document | None = None,
+        body: Document | None = None,
+        **placeholders: str,
+    ) -> Answer:
+        """Return the answer of a route.
+
+        Args:
+            endpoint: That of the route, such as ``v1_job_retry``.
+            query: The parameters; a sequence repeats one, and None leaves it out.
+            body: The JSON object; see :func:`given`.
+            placeholders: The values in the path.
+
+        Raises:
+            InvalidInputError: A value is not UTF-8, or the route refuses it.
+            ForgeJobsError, HTTPException: As the view of the route.
+        """
+        route = self._routes[endpoint]
+        query = given(**query or {})
+        _require_text([placeholders, query, body])
+        builder = EnvironBuilder(
+            path=self._prefix + route.path,
+            method=route.method,
+            query_string=MultiDict(query),
+            data=None if body is None else json.dumps(body),
+            content_type=None if body is None else "application/json",
+        )
+        with current_app.request_context(builder.get_environ()):
+            # An application context around it keeps the state of the last request.
+            g.pop("forge_jobs_request", None)
+            state = present_state()
+            state.request.view_args = dict(placeholders)
+            response = self._answer(state, route)
+            text = response.get_data(as_text=True)
+            return Answer(json.loads(text) if text else None, response.headers)
+
+    def _answer(self, state: RequestState, route: Route) -> Response:
+        state.id = uuid4().hex
+        state.route = route
+        state.principal = self._user
+        state.reveals = route.can_reveal and state.request.args.get("reveal") == "1"
+        placeholders = state.request.view_args or {}
+        if route.mutates:
+            response = self._auditor.view(route)(**placeholders)
+        else:
+            response = route.view(self._api, **placeholders)
+        return self._auditor(state, response)
+
+    def rows(
+        self,
+        endpoint: str,
+        *,
+        limit: int,
+        query: Document | None = None,
+        page_size: int = PAGE_SIZE,
+        **placeholders: Any,
+    ) -> Iterator[Document]:
+        """Yield at most ``limit`` rows of a list, page by page."""
+        cursor = None
+        while limit > 0:
+            size = min(limit, page_size)
+            asked = {**(query or {}), "limit": size, "cursor": cursor}
+            page = self.call(endpoint, query=asked, **placeholders).document
+            yield from page["rows"]
+            limit -= len(page["rows"])
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+
+def local_api() -> LocalApi:
+    """Return the API of the current application, for the user of this command."""
+    return LocalApi(current(), actor())
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return the values of those options that were given."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if value is not None and value != ()
+    }
+
+
+def _require_text(values: object) -> None:
+    """Refuse bytes of the command line that are not UTF-8."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError("arguments", "must be UTF-8") from None

@@ -1,0 +1,18 @@
+"""``flask forge-jobs openapi``: the description of the API."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.local_api import local_api
+
+
+@click.command("openapi", epilog="Example: flask forge-jobs openapi > openapi.json")
+@within_application
+def openapi_command() -> None:
+    """Print the OpenAPI 3.1 document of the API."""
+    document = local_api().call("v1_openapi").document
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,60 @@
+"""The output of commands: tables for people, JSON for programs, questions before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from flask_forge_jobs.api.response import encode
+from flask_forge_jobs.cli.tables import Row
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def json_option(of: str) -> Callable[[Command], Command]:
+    """Return the option ``--json``; ``of`` says what is printed."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {of} as JSON.")
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on a line."""
+    click.echo(encode(document))
+
+
+def print_json_lines(rows: Iterable[Row]) -> None:
+    """Print a JSON document a line for each row."""
+    for row in rows:
+        print_json(row)
+
+
+def options(*added: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Return a decorator that adds options in the order of the help."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(added):
+            command = option(command)
+        return command
+
+    return add
+
+
+yes_option = click.option("--yes", "-y", "is_sure", is_flag=True, help="Do not ask.")
+
+
+def confirm(question: str, *, is_sure: bool) -> None:
+    """Ask on standard error before a change, unless the user is sure.
+
+    Raises:
+        UsageError: Nobody can answer.
+        Abort: The answer is no.
+    """
+    if is_sure:
+        return
+    try:
+        is_agreed = click.confirm(question, err=True)
+    except click.Abort:
+        raise click.UsageError("there is no answer; add --yes to do it") from None
+    if not is_agreed:
+        raise click.Abort
