@@ -33,7 +33,12 @@ from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.dashboard.forms.answers import answered
 from flask_forge_jobs.dashboard.forms.refused import refused_page
 from flask_forge_jobs.dashboard.forms.sign_in import shown_problem
-from flask_forge_jobs.dashboard.forms.table import form_routes
+from flask_forge_jobs.dashboard.forms.table import (
+    FORM_ENDPOINT,
+    FORM_RULE,
+    FormTable,
+    form_routes,
+)
 from flask_forge_jobs.dashboard.page import INDEX_PATH
 from flask_forge_jobs.dashboard.table import page_routes, routes_without_pages
 from flask_forge_jobs.storage.base import Storage
@@ -66,17 +71,20 @@ def create_blueprint(
     api_routes = all_routes(enable_demo=chosen.enable_demo)
     pages = page_routes() if chosen.dashboard else routes_without_pages()
     forms = form_routes(api_routes) if chosen.dashboard else ()
-    routes = (*api_routes, *pages, *forms)
+    routes = (*api_routes, *pages)
     api = Api(storage, chosen, api_routes, pages)
     blueprint = Blueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
     )
     auditor = Auditor(api)
-    routed = _Routed(routes)
     # A demo route that is off is unknown, and no name of a job either.
     known = (*all_routes(enable_demo=True), *routes)
     blueprint.record(lambda state: add_converters(state.app.url_map, known))
+    form_table = FormTable(forms, known)
+    routed = _Routed(routes, form_table)
     _add_routes(blueprint, api, routes, auditor, routed)
+    if forms:
+        _add_forms(blueprint, auditor, form_table)
     cors = Cors(chosen.cors_origins)
     _add_hooks(blueprint, api, routed, cors, auditor)
 
@@ -118,6 +126,20 @@ def _add_routes(
         )
 
 
+def _add_forms(blueprint: Blueprint, auditor: Auditor, forms: FormTable) -> None:
+    def send_form(**placeholders: str) -> Response:
+        return auditor.view(present_state().route)(**placeholders)
+
+    blueprint.record(lambda state: forms.add_converter(state.app.url_map))
+    blueprint.add_url_rule(
+        FORM_RULE,
+        endpoint=FORM_ENDPOINT,
+        view_func=send_form,
+        methods=["POST"],
+        provide_automatic_options=False,
+    )
+
+
 def _as_preferred(api: Api, **placeholders: str) -> Response:
     """Answer with the page at the path of a route of the API, or with its JSON."""
     return present_state().route.view(api, **placeholders)
@@ -154,7 +176,8 @@ class _Routed:
     and those of the pages. A request that prefers a page gets that.
     """
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], forms: FormTable) -> None:
+        self._forms = forms
         self._by_endpoint = {route.endpoint: route for route in routes}
         places: dict[tuple[str, str], str] = {}
         self.twins: dict[str, str] = {}
@@ -167,6 +190,9 @@ class _Routed:
         state = present_state()
         # Strip the names of the enclosing blueprints.
         endpoint = (state.request.endpoint or "").rpartition(".")[2]
+        if endpoint == FORM_ENDPOINT:
+            state.route = self._forms.enter(state.request) or state.route
+            return state
         twin = self.twins.get(endpoint)
         state.is_varied = twin is not None
         if twin is not None and prefers_page(state.request):

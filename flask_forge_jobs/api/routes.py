@@ -16,7 +16,7 @@ from werkzeug.routing import BaseConverter, Map
 from flask_forge_jobs.auth.permissions import Permission
 
 V1_PREFIX = "/v1"
-# Their converters are registered by add_converters.
+# With the converters of converters().
 JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
 SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
 QUEUE_PATH = f"{V1_PREFIX}/queues/<forge_queue:name>"
@@ -176,17 +176,24 @@ class Route:
 
 
 def add_converters(urls: Map, routes: Sequence[Route]) -> None:
-    """Register the converters of the names of jobs, schedules and queues in paths.
+    """Register the converters of :func:`converters`."""
+    urls.converters.update(converters(routes))
+
+
+def converters(routes: Sequence[Route]) -> Mapping[str, type[BaseConverter]]:
+    """Return the converters of the names of jobs, schedules and queues in paths.
 
     They match anything but the fixed words below these paths, so that a wrong method on
     ``/v1/jobs/list`` is 405 and not a request for the job ``list``.
     """
+    found = {}
     for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH, JOB_PAGE_PATH):
         match = _LAST.fullmatch(path)
         if match is None:
             raise ValueError(f"{path} does not end with a placeholder")
         taken = _words(match["folder"], routes)
-        urls.converters[match["converter"]] = _all_but(taken)
+        found[match["converter"]] = _all_but(taken)
+    return found
 
 
 def _words(folder: str, routes: Iterable[Route]) -> list[str]:
