@@ -28,6 +28,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "api/bulk_runs": "api/v1/test_bulk_runs.py, with the routes that use it",
     "api/options": "test_extension.py, through the keys of an application",
     "dashboard/failures/view": "dashboard/pages/test_errors.py, as it is shown",
+    "dashboard/workers/one": "dashboard/pages/test_workers.py, as it is shown",
     "dashboard/workers/view": "dashboard/pages/test_workers.py, as it is shown",
     "dashboard/job/view": "dashboard/pages/test_job.py, as it is shown",
     "demo/__main__": "test_server.py, as the worker of a demo server",

@@ -48,7 +48,7 @@ def caller_of(
     elif principal is LOCAL:
         name, how = "this machine", "It needs no token here."
     elif principal is HOST:
-        name = "somebody whom the application knows"
+        name = "application login"
     may = _MAY.get(role) or f"Use {', '.join(sorted(principal.permissions))}."
     queues = None
     if principal.queues is not None:

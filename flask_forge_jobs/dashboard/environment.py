@@ -140,6 +140,7 @@ _FILTERS = {
     "percent": words.percent,
     "size": words.size,
     "span": words.span,
+    "took": words.took,
     "fact": words.fact,
     "tone": _tone,
 }

@@ -26,6 +26,7 @@ from flask_forge_jobs.dashboard.callers import Caller, caller_of
 from flask_forge_jobs.dashboard.forms import notes
 from flask_forge_jobs.dashboard.forms.inputs import Forms
 from flask_forge_jobs.dashboard.forms.notes import Note
+from flask_forge_jobs.dashboard.nav_counts import CRON, ERRORS, nav_counts
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.preferences import (
     REFRESH_S,
@@ -261,12 +262,24 @@ class Frame:
 
     def _count_of(self, path: str) -> tuple[int | None, str]:
         evidence = self.evidence
+        if path in (CRON, ERRORS):
+            return self._slow_counts.get(path), ""
         if path in ("/queues", "/workers"):
             return evidence.get(path[1:]), ""
         if path in _COUNTS:
             name, tone = _COUNTS[path]
             return evidence.get("counts", {}).get(name), tone
         return None, ""
+
+    @cached_property
+    def _slow_counts(self) -> Mapping[str, int]:
+        if not self.evidence:
+            return {}
+        return nav_counts(
+            self._api,
+            counts_schedules=self.has(CRON),
+            is_refresh=self.only is not None,
+        )
 
     @cached_property
     def state(self) -> Sequence[State]:

@@ -37,6 +37,7 @@ class Reads:
         key: Everything that all values depend on, the caller's queues included.
         parts: The reads.
         needed: Names of the parts that the refresh shows; None opens the page.
+        most: How many parts a refresh renews.
     """
 
     def __init__(
@@ -45,11 +46,14 @@ class Reads:
         key: Hashable,
         parts: Mapping[str, Part],
         needed: Collection[str] | None = None,
+        *,
+        most: int = MOST,
     ) -> None:
         self._snapshots = snapshots
         self._key = key
         self._parts = parts
         self._values: dict[str, Any] = {}
+        self._most = most
         self._stale = {} if needed is None else self._not_renewed(needed)
 
     def __getitem__(self, name: str) -> Any:
@@ -74,7 +78,7 @@ class Reads:
             and found.age_s < _OLDEST_S
         }
         due = [name for name in known if known[name].age_s >= self._parts[name].kept_s]
-        for name in sorted(due, key=lambda name: -known[name].age_s)[:MOST]:
+        for name in sorted(due, key=lambda name: -known[name].age_s)[: self._most]:
             del known[name]
         return known
 

@@ -53,6 +53,13 @@ def span(seconds: float | None, units: int = 2) -> str:
     return _whole(int(seconds), units)
 
 
+def took(milliseconds: float | None) -> str:
+    """Return how long something took: a time below a millisecond is not zero."""
+    if milliseconds is None:
+        return NOTHING
+    return span(milliseconds / 1000) if milliseconds else "<1ms"
+
+
 def _whole(seconds: int, units: int) -> str:
     parts: list[str] = []
     for unit, width in _UNITS:

@@ -33,6 +33,10 @@ class QueueRates:
     run_p95_ms: int | None
 
 
+# Of a queue whose pace is not shown.
+NO_RATES = QueueRates((), 0.0, None)
+
+
 def queue_rates(
     storage: Storage, queue_names: Sequence[str], *, now: datetime
 ) -> Mapping[str, QueueRates]:

@@ -13,7 +13,7 @@ from flask_forge_jobs.dashboard.callers import caller_of
     [
         (Principal.with_role("user:dana", "operator"), "dana", "operator"),
         (LOCAL, "this machine", "admin"),
-        (HOST, "somebody whom the application knows", "admin"),
+        (HOST, "application login", "admin"),
         (Principal("eve", frozenset({Permission.READ})), "eve", ""),
     ],
 )

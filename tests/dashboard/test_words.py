@@ -90,3 +90,9 @@ def test_instants_are_in_utc() -> None:
 def test_the_fact_of_a_sentence_is_its_first_statement(text: str, fact: str) -> None:
     assert words.fact(text)[0] == fact
     assert "".join(words.fact(text)) == text
+
+
+def test_a_time_below_a_millisecond_is_not_zero() -> None:
+    taken = [words.took(value) for value in (None, 0, 1, 999, 1000)]
+
+    assert taken == [words.NOTHING, "<1ms", "1ms", "999ms", "1s"]

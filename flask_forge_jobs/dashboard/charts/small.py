@@ -26,13 +26,18 @@ class Spark:
     bars: str = ""
 
 
-def spark(values: Sequence[float | None]) -> Spark:
-    """Return a line over the values, on a scale from 0; gaps stay gaps."""
+def spark(values: Sequence[float | None], top: float = 0) -> Spark:
+    """Return a line over the values, on a scale from 0 to ``top``; gaps stay gaps.
+
+    A ``top`` of 0 is the highest value.
+    """
     known = cleaned(values)
-    top = max((value for value in known if value is not None), default=0) or 1
+    top = top or max((value for value in known if value is not None), default=0) or 1
     room = SPARK_HEIGHT - 2 * _MARGIN
     ys = [
-        None if value is None else SPARK_HEIGHT - _MARGIN - round(value / top * room)
+        None
+        if value is None
+        else SPARK_HEIGHT - _MARGIN - round(min(value / top, 1) * room)
         for value in known
     ]
     box = f"0 0 {max(len(ys) - 1, 1)} {SPARK_HEIGHT}"

@@ -1,24 +1,41 @@
-"""One queue: why it does not run, its settings, its slots and its kinds."""
+"""One queue: why it does not run, its charts, its settings and its slots."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import cast
 
 from flask import request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import settings_etag
 from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.dashboard.charts import jobs, ranges
+from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.queue_question import Question
-from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
-from flask_forge_jobs.dashboard.queue_rows import QueueRow
+from flask_forge_jobs.dashboard.queue_reads import all_queues
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
+from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.explain import explain_queue_facts
+from flask_forge_jobs.handlers.queue_rates import NO_RATES
+from flask_forge_jobs.handlers.series import Bucket, timeline
+from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.workers import Slot
+
+# Which reads each block shows.
+BLOCKS: Mapping[str, Sequence[str]] = {
+    "headline": ("sentence",),
+    "tiles": (),
+    "throughput": ("timeline",),
+    "wait_time": ("timeline",),
+    "run_time": ("timeline",),
+    "slots": (),
+}
 
 
 class QueueInFull:
@@ -37,30 +54,81 @@ class QueueInFull:
             raise QueueNotFoundError(name)
         self._overview = found
 
+        args = request.args
+        self.range = ranges.chosen(args, api.now)
+        self.toggled = chosen(args, "toggle")
+        self.tables = chosen(args, "table")
+        key = "queue", name, *self.range.key, api.scope.queues
+        # With the queues and the report of the frame, a refresh asks three times.
+        self._reads = Reads(
+            api.snapshots, key, self._parts(), needed_by(BLOCKS), most=1
+        )
+
+    def _parts(self) -> Mapping[str, Part]:
+        api, shown, row = self._api, self.range, self.row
+
+        def explain() -> Sentence:
+            return explain_queue_facts(
+                api.storage,
+                row.settings,
+                self._overview.counts,
+                row.due_since,
+                api.scope.queues,
+            )
+
+        def figures() -> tuple[ranges.Range, Sequence[Bucket]]:
+            return shown, timeline(
+                api.storage,
+                start=shown.start,
+                end=shown.end,
+                bucket_secs=shown.width_s,
+                now=api.now,
+                queue_names=[self.name],
+            )
+
+        kept_s = min(shown.width_s / 4, 30.0)
+        return {"sentence": Part(explain, KEPT_S), "timeline": Part(figures, kept_s)}
+
     @cached_property
     def row(self) -> QueueRow:
-        """Its settings, counts and pace."""
-        return rows_of(self._api, [self._overview])[0]
+        """Its settings and counts."""
+        rates = {self.name: NO_RATES}
+        return queue_rows([self._overview], rates, self._api.now)[0]
 
     @property
     def slots(self) -> Sequence[Slot]:
         """The slots of its live workers, the busy ones first."""
         return sorted(self._overview.slots, key=lambda slot: not slot.current_job_id)
 
-    @cached_property
+    @property
     def sentence(self) -> Sentence:
         """Whether its jobs run, and if not, why."""
-        row, api = self.row, self._api
-        return api.snapshots.get(
-            ("explain queue", self.name, api.scope.queues),
-            lambda: explain_queue_facts(
-                api.storage,
-                row.settings,
-                self._overview.counts,
-                row.due_since,
-                api.scope.queues,
-            ),
-        )
+        return cast("Sentence", self._reads["sentence"])
+
+    @property
+    def _timeline(self) -> tuple[ranges.Range, Sequence[Bucket]]:
+        # The range is that of the read, which may be a moment older than the page.
+        return cast("tuple[ranges.Range, Sequence[Bucket]]", self._reads["timeline"])
+
+    @property
+    def throughput(self) -> Figure:
+        """Jobs a minute."""
+        return jobs.throughput(*self._timeline, self.toggled)
+
+    @property
+    def run_time(self) -> Figure:
+        """How long its jobs run."""
+        return jobs.run_time(*self._timeline, self.toggled)
+
+    @property
+    def wait_time(self) -> Figure:
+        """How long its jobs wait for a slot."""
+        return jobs.wait_time(*self._timeline, self.toggled)
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        """The parameters of its charts, which links back to the page keep."""
+        return {**self.range.query, "toggle": self.toggled, "table": self.tables}
 
 
 def queue(api: Api, name: str) -> Mapping[str, object]:
@@ -71,13 +139,13 @@ def queue(api: Api, name: str) -> Mapping[str, object]:
         "shown": shown,
         "question": Question(api, parameters, lambda: [shown.row]),
         "etag": settings_etag(shown.row.settings),
-        "query": parameters.kept,
+        "query": {**parameters.kept, **shown.query},
     }
 
 
 ROUTES = (
     page(
         "/queues/<name>", queue, reach=Reach.QUEUE,
-        blocks=("headline", "tiles", "slots"),
+        blocks=tuple(BLOCKS),
     ),
 )  # fmt: skip

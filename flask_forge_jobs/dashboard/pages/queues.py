@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -40,6 +41,12 @@ _STATES: Mapping[QueueState, str] = {
 }
 
 
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return the key of an order in which ``mail-2`` stands before ``mail-10``."""
+    parts = re.split("([0-9]+)", name)
+    return [(len(part) if part.isdigit() else 0, part) for part in parts]
+
+
 class QueueList:
     """The queues of the caller, those that match, and the ones on this page."""
 
@@ -75,7 +82,7 @@ class QueueList:
         by = self.sort.removeprefix("-")
         is_down = self.sort.startswith("-")
         if by == "name":
-            return sorted(rows, key=lambda row: row.name, reverse=is_down)
+            return sorted(rows, key=lambda row: _natural(row.name), reverse=is_down)
         return sorted(rows, key=_SORTS[by], reverse=is_down)
 
     @cached_property

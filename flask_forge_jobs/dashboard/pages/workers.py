@@ -9,7 +9,8 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page, render
-from flask_forge_jobs.dashboard.workers.view import Choice, WorkersView, WorkerView
+from flask_forge_jobs.dashboard.workers.one import WorkerView
+from flask_forge_jobs.dashboard.workers.view import RANGES, Choice, WorkersView
 from flask_forge_jobs.errors import WorkerNotFoundError
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.worker_details import WorkerState
@@ -26,6 +27,7 @@ def workers(api: Api) -> Mapping[str, object]:
         queue if queue and api.scope.allows(queue) else None,
         asked.get("cursor"),
         is_refresh="only" in asked,
+        hours=RANGES.get(asked.get("range", ""), 1),
     )
     view = WorkersView(api, choice)
     rows = view.rows  # a cursor that does not fit leaves the links
@@ -33,8 +35,9 @@ def workers(api: Api) -> Mapping[str, object]:
         "state": view.choice.state,
         "queue": view.choice.queue,
         "cursor": view.choice.cursor,
+        "range": None if choice.hours == 1 else asked["range"],
     }
-    return {"view": view, "rows": rows, "query": kept}
+    return {"view": view, "rows": rows, "ranges": RANGES, "query": kept}
 
 
 def worker(api: Api, worker_id: str) -> Mapping[str, object] | Response:
@@ -46,7 +49,7 @@ def worker(api: Api, worker_id: str) -> Mapping[str, object] | Response:
         shown = {"worker_id": one_line(worker_id, _LONGEST_ID)}
         # An open page shows it in place of what it had.
         return render(api, "worker_missing", shown, 200 if is_refresh else 404)
-    return {"view": view}
+    return {"view": view, "query": view.query}
 
 
 ROUTES = (
@@ -56,6 +59,6 @@ ROUTES = (
     ),
     page(
         "/workers/<worker_id>", worker, reach=Reach.VIEW,
-        blocks=("worker", "slots", "rescued"),
+        blocks=("worker", "slots", "rescued", "machine"),
     ),
 )  # fmt: skip

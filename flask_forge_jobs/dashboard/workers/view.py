@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
+from typing import cast
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard import words
+from flask_forge_jobs.dashboard.charts.small import Spark, spark
 from flask_forge_jobs.dashboard.queue_rows import QueueState, state_of
+from flask_forge_jobs.dashboard.reads import Part, Reads
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import workers as handlers
+from flask_forge_jobs.handlers.machines import Machines, machines
 from flask_forge_jobs.handlers.queues import overview
+from flask_forge_jobs.handlers.samples import ResourceBucket
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.handlers.workers import WorkerDetail
 from flask_forge_jobs.model.queues import QueueOverview
@@ -27,10 +32,16 @@ MAX_CARDS = 24
 # Squares of a queue, and jobs that are named below them.
 MAX_SQUARES = 24
 MAX_NAMED = 3
-MAX_RESCUED = 20
 # Of the table of workers and queues.
 MAX_QUEUES = 12
 _LONG_MS, _LONGER_MS = 10_000, 60_000
+_FULL_PCT = 100
+# Workers sample their machine once a minute.
+_USE_KEPT_S = 30.0
+# Hours of the sparklines, and the buckets of each.
+RANGES: Mapping[str, int] = {"1h": 1, "6h": 6, "24h": 24}
+_SPARK_BUCKETS = 48
+_LEAST_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +67,13 @@ class Slots:
 class WorkerRow:
     """A worker as it is shown."""
 
-    def __init__(self, detail: WorkerDetail, now: datetime) -> None:
+    def __init__(
+        self, detail: WorkerDetail, history: Sequence[ResourceBucket] = ()
+    ) -> None:
         self.detail = detail
         self.worker = detail.worker
-        self._now = now
+        # Of its machine, which concerns callers that see all its queues.
+        self._history = history if detail.use else ()
 
     @property
     def id(self) -> str:
@@ -118,13 +132,28 @@ class WorkerRow:
     def cpu(self) -> str | None:
         """Its share of the machine; None if unknown."""
         use = self.detail.use
-        return None if use is None else f"{use.cpu_pct:.0f} %"
+        return None if use is None else f"{use.cpu_pct:.0f}%"
+
+    @property
+    def cpu_spark(self) -> Spark | None:
+        """Its share of the machine over the range; None without a sample."""
+        return self._spark([each.cpu_pct for each in self._history], _FULL_PCT)
+
+    @property
+    def memory_spark(self) -> Spark | None:
+        """Its memory over the range; None without a sample."""
+        return self._spark([each.rss_bytes for each in self._history])
+
+    def _spark(self, values: Sequence[float | None], top: float = 0) -> Spark | None:
+        return spark(values, top) if any(values) else None
 
     @property
     def sentence(self) -> str:
         """The rest of the sentence about a late or lost worker."""
         if self.state is WorkerState.LATE:
             left_s = max(LIVE_WITHIN_S - self.worker.heartbeat_age_s, 0)
+            if not self.detail.running:
+                return "It runs no job."
             jobs = count(len(self.detail.running), "job")
             return f"In {words.span(left_s)} others take its {jobs}."
         where = f" on {self.worker.host}" if self.worker.host else ""
@@ -168,7 +197,15 @@ def _slots(load: QueueLoad, runs: Sequence[SlotRun]) -> Slots:
 
 def _square(run: SlotRun) -> Square:
     shade = 1 + (run.run_ms >= _LONG_MS) + (run.run_ms >= _LONGER_MS)
-    return Square(run, words.span(run.run_ms // 1000 or run.run_ms / 1000, 1), shade)
+    seconds = run.run_ms // 1000
+    return Square(run, words.span(seconds, 1) if seconds else "<1s", shade)
+
+
+def use_of(api: Api, hours: int) -> Machines:
+    """Return the use of all machines in the last hours."""
+    start = api.now - timedelta(hours=hours)
+    width_s = max(hours * 3600 // _SPARK_BUCKETS, _LEAST_S)
+    return machines(api.storage, start=start, end=api.now, bucket_secs=width_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +216,7 @@ class Choice:
     queue: str | None = None
     cursor: str | None = None
     is_refresh: bool = False
+    hours: int = 1
 
     @property
     def kept_s(self) -> float:
@@ -192,6 +230,19 @@ class WorkersView:
     def __init__(self, api: Api, choice: Choice) -> None:
         self._api = api
         self.choice = choice
+        needed = ("queues", "machines") if choice.is_refresh else None
+        # With the workers and the report of the frame, a refresh asks three times.
+        self._reads = Reads(
+            api.snapshots, ("workers", choice.hours), self._parts(), needed, most=1
+        )
+
+    def _parts(self) -> Mapping[str, Part]:
+        api, hours = self._api, self.choice.hours
+        kept_s = KEPT_S if self.choice.is_refresh else 0.0
+        return {
+            "queues": Part(lambda: overview(api.storage, only_live=True), kept_s),
+            "machines": Part(lambda: use_of(api, hours), _USE_KEPT_S),
+        }
 
     @cached_property
     def _page(self) -> handlers.WorkerPage:
@@ -213,18 +264,13 @@ class WorkersView:
             return self._api.snapshots.get(key, read, kept_s=choice.kept_s)
         except InvalidInputError:
             # Such as a cursor of another filter.
-            self.choice = Choice(is_refresh=choice.is_refresh)
+            self.choice = Choice(is_refresh=choice.is_refresh, hours=choice.hours)
             return handlers.list_workers(self._api.storage, names, limit=PAGE_SIZE)
 
     @cached_property
     def queues(self) -> Sequence[QueueOverview]:
         """The queues of the caller, with the slots of live workers."""
-        storage = self._api.storage
-        every = self._api.snapshots.get(
-            "live_queues",
-            lambda: overview(storage, only_live=True),
-            kept_s=self.choice.kept_s,
-        )
+        every = cast("Sequence[QueueOverview]", self._reads["queues"])
         allows = self._api.scope.allows
         return [queue for queue in every if allows(queue.settings.name)]
 
@@ -245,7 +291,17 @@ class WorkersView:
 
     @cached_property
     def _all(self) -> Sequence[WorkerRow]:
-        return [WorkerRow(each, self._api.now) for each in self._page.rows]
+        rows = self._page.rows
+        # A line in the place of a card has no sparkline.
+        is_drawn = len(rows) <= MAX_CARDS and any(row.use for row in rows)
+        found = cast("Machines", self._reads["machines"]) if is_drawn else None
+        history = found.resources if found else {}
+        return [WorkerRow(row, history.get(row.worker.worker_id, ())) for row in rows]
+
+    @property
+    def draws_use(self) -> bool:
+        """Whether a card has a sparkline."""
+        return self.is_narrow and any(row.cpu_spark for row in self.rows)
 
     @property
     def counts(self) -> handlers.StateCounts:
@@ -314,27 +370,3 @@ class WorkersView:
 
 def _due(queue: QueueOverview) -> int:
     return queue.counts.pending
-
-
-class WorkerView:
-    """One worker; raises WorkerNotFoundError if the caller may not know of it."""
-
-    def __init__(self, api: Api, worker_id: str, *, is_refresh: bool) -> None:
-        names = api.scope.names()
-
-        def read() -> WorkerDetail:
-            return handlers.get_worker(api.storage, worker_id, names)
-
-        kept_s = KEPT_S if is_refresh else 0.0
-        detail = api.snapshots.get(("worker", worker_id, names), read, kept_s=kept_s)
-        self.row = WorkerRow(detail, api.now)
-        self.running = sorted(detail.running, key=lambda run: -run.run_ms)
-        self.rescued = detail.rescued[:MAX_RESCUED]
-        self.more_rescued = len(detail.rescued) - len(self.rescued)
-
-    @property
-    def lost_for(self) -> timedelta | None:
-        """How long it is silent; None unless it is lost."""
-        if self.row.state is not WorkerState.LOST:
-            return None
-        return timedelta(seconds=self.row.worker.heartbeat_age_s)

@@ -22,7 +22,7 @@ VALUE = st.none() | st.floats() | st.integers(-5, 10**18)
 def test_sparks_of_any_numbers_are_inside_their_boxes(
     values: list[float | None],
 ) -> None:
-    for drawn in (spark(values), spark_bars(values)):
+    for drawn in (spark(values), spark(values, 100), spark_bars(values)):
         for path in (drawn.line, drawn.area, drawn.bars):
             assert all(0 <= x < len(values) and 0 <= y <= 24 for x, y in points(path))
 
@@ -33,6 +33,13 @@ def test_parts_never_exceed_the_whole(numbers: list[float], whole: float) -> Non
 
     assert sum(widths) <= 100.1
     assert len(widths) == len(numbers)
+
+
+def test_a_spark_may_have_a_scale_of_its_own() -> None:
+    half, whole = spark([50, 50], 100), spark([50, 50])
+
+    assert {y for _, y in points(half.line)} == {12}
+    assert {y for _, y in points(whole.line)} == {2}
 
 
 def test_rows_share_a_logarithmic_axis() -> None:

@@ -220,7 +220,7 @@ def test_a_broken_login_is_told_and_lets_nobody_in() -> None:
     answer = open_page(mounted(PREFIX, authenticator=broken))
 
     assert answer.status_code == 403
-    assert "the authenticator failed; the log has the details" in answer.text
+    assert "The authenticator failed; the log has the details" in answer.text
     assert "a secret" not in answer.text
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
@@ -12,6 +18,7 @@ from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import parsed
 from tests.dashboard.pages.test_queues import changes, page_of
 from tests.dashboard.sites import open_page
+from tests.support.jobs import run
 
 
 def test_it_says_why_it_does_not_run(storage: Storage) -> None:
@@ -73,3 +80,44 @@ def test_a_queue_of_others_is_refused(storage: Storage) -> None:
     )
 
     assert answer.status_code == 403
+
+
+def test_its_charts_have_the_range_of_the_address(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    run(storage, Done(), queue_name="mail")
+
+    page = page_of(storage, "/queues/mail?range=24h&table=throughput")
+
+    charts = {each["id"]: each for each in page.all("figure")}
+    assert list(charts) == ["throughput", "wait_time", "run_time"]
+    span = charts["wait_time"]["data-x"].split(",")[1:]
+    assert span == ["900", "96"]
+    ranges = next(each for each in page.all("nav") if each["aria-label"] == "Range")
+    links = {each.text: each["href"] for each in ranges.all("a")}
+    assert links["1h"] == "?table=throughput"
+    assert links["7d"] == "?range=7d&table=throughput"
+    assert len(charts["throughput"].all("tbody")[0].all("tr")) == 96
+
+
+def test_a_refresh_reads_one_part_beside_the_queues(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
+    asked: list[object] = []
+    get = Snapshots.get
+
+    def noting(snapshots: Snapshots, key: object, read: Any, **more: Any) -> Any:
+        asked.append(key)
+        return get(snapshots, key, read, **more)
+
+    blocks = "headline,tiles,throughput,wait_time,run_time,slots"
+    open_page(client, f"{PREFIX}/queues/mail")
+    monkeypatch.setattr(Snapshots, "get", noting)
+
+    refreshed = open_page(client, f"{PREFIX}/queues/mail?only={blocks}")
+
+    ids = [each["id"] for each in parsed(refreshed.text)._within() if each["id"]]
+    assert set(blocks.split(",")) <= set(ids)
+    assert len(asked) <= 2

@@ -46,7 +46,7 @@ def test_without_a_queue_the_page_says_how_one_comes(storage: Storage) -> None:
     page = page_of(storage)
 
     assert page.find("h1").text == "No queue is registered"
-    assert "first job is enqueued" in page.find("#list").text
+    assert "comes with its first job" in page.find("#list").text
 
 
 def test_the_headline_counts_the_queues_that_do_not_run(storage: Storage) -> None:
@@ -198,3 +198,15 @@ def test_a_cool_down_is_shown_with_its_cause(storage: Storage) -> None:
     assert "429, resumes in 9m" in row.text
     assert "End now" in row.text
     assert page.find("h1").text == "1 queue: 1 cooling down"
+
+
+def test_numbers_in_names_are_in_their_order(storage: Storage) -> None:
+    for name in ("queue-10", "queue-2", "queue-a", "queue-1"):
+        storage.queues.create(QueueSettings(name))
+
+    up, down = (
+        names_of(page_of(storage, f"/queues?sort={by}")) for by in ("name", "-name")
+    )
+
+    assert up == ["queue-1", "queue-2", "queue-10", "queue-a"]
+    assert down == up[::-1]

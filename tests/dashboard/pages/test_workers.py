@@ -6,7 +6,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.auth.permissions import ROLES, Principal
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.dashboard.workers import view as module
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.metrics import (
+    SAMPLE_LEVELS,
+    DatabaseHealth,
+    ResourceUse,
+    SampleSums,
+)
 from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -138,8 +146,8 @@ def test_the_first_of_many_queues_that_nobody_serves(
 
     alerts = shown(client).find("#alerts")
 
-    assert len(alerts.all("li")) == 9
-    assert "Jobs wait in 2 more queues." in alerts.text
+    assert len(alerts.all("li")) == 6
+    assert "Jobs wait in 5 more queues." in alerts.text
 
 
 def test_without_workers_the_command_is_shown(client: FlaskClient) -> None:
@@ -250,3 +258,54 @@ def test_P05_names_of_strangers_are_text(storage: Storage, client: FlaskClient) 
         assert element.name not in STRANGE
         assert not any(key.startswith("on") for key in element.attributes)
         assert not element["href"].lower().startswith(("javascript:", "data:"))
+
+
+def sample(storage: Storage, worker_id: str) -> None:
+    """Store what a worker used of its machine this minute."""
+    sums = SampleSums()
+    sums.add(
+        ResourceUse(40.0, 100_000_000),
+        DatabaseHealth(),
+    )
+    now_us = SystemClock().now_us()
+    levels = {
+        (level, now_us - now_us % (level * SECOND_US)): sums for level in SAMPLE_LEVELS
+    }
+    storage.samples.put(worker_id, levels)
+
+
+def test_a_card_shows_the_use_of_its_machine(
+    storage: Storage, client: FlaskClient
+) -> None:
+    start(storage, "w1", "mail")
+    assert not shown(client).find("#summary").all("nav")
+    sample(storage, "w1")
+
+    page = shown(client, "?range=6h")
+
+    (use,) = [each for each in page.all("div") if each["class"] == "use"]
+    assert [each.text for each in use.all("b")] == ["40%", "95 MiB"]
+    assert len(use.all("svg")) == 2
+    links = {each.text: each["href"] for each in page.find("#summary").all("a")}
+    assert links == {"1h": "?", "6h": "?range=6h", "24h": "?range=24h"}
+
+
+def test_a_worker_has_charts_of_its_machine_and_database(
+    storage: Storage, client: FlaskClient
+) -> None:
+    start(storage, "w1", "mail", "bank")
+    start(storage, "w2", "mail")
+    for worker_id in ("w1", "w2"):
+        sample(storage, worker_id)
+
+    page = shown(client, "/w1?range=15m")
+
+    charts = {each["id"]: each for each in page.find("#machine").all("figure")}
+    assert list(charts) == [
+        "cpu", "memory", "disk", "disk_used", "reads", "writes", "calls",
+    ]  # fmt: skip
+    (line,) = charts["cpu"].all("li")
+    assert line.text == "name-w1 40%"
+    # The machine works for another queue, too.
+    limited = shown(client_of(storage, "mail"), "/w1")
+    assert "machine" not in {each["id"] for each in limited._within()}

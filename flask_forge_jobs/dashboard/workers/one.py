@@ -1,0 +1,96 @@
+"""One worker: its slots, the jobs that were rescued from it, and its machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from flask import request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.charts import machines as charts
+from flask_forge_jobs.dashboard.charts import ranges
+from flask_forge_jobs.dashboard.charts.figure import Figure
+from flask_forge_jobs.dashboard.parameters import chosen
+from flask_forge_jobs.dashboard.workers.view import WorkerRow
+from flask_forge_jobs.handlers.machines import Machines, machines
+from flask_forge_jobs.handlers.snapshots import KEPT_S
+from flask_forge_jobs.handlers.workers import WorkerDetail, get_worker
+
+MAX_RESCUED = 20
+# Charts are small: their buckets are wider, and at least so many seconds.
+_WIDER, _LEAST_S = 2, 60
+_KEPT_S = 15.0
+# Those of the database that a worker sees by itself: reads, writes and calls.
+_OWN = 3
+
+
+class WorkerView:
+    """One worker; raises WorkerNotFoundError if the caller may not know of it."""
+
+    def __init__(self, api: Api, worker_id: str, *, is_refresh: bool) -> None:
+        self._api = api
+        self._id = worker_id
+        names = api.scope.names()
+
+        def read() -> WorkerDetail:
+            return get_worker(api.storage, worker_id, names)
+
+        kept_s = KEPT_S if is_refresh else 0.0
+        detail = api.snapshots.get(("worker", worker_id, names), read, kept_s=kept_s)
+        self.row = WorkerRow(detail)
+        self.running = sorted(detail.running, key=lambda run: -run.run_ms)
+        self.rescued = detail.rescued[:MAX_RESCUED]
+        self.more_rescued = len(detail.rescued) - len(self.rescued)
+        self.range = ranges.chosen(request.args, api.now)
+        self.toggled = chosen(request.args, "toggle")
+        self.tables = chosen(request.args, "table")
+
+    @property
+    def sees_machine(self) -> bool:
+        """Whether the caller sees all queues that the machine works for."""
+        queues = self._api.scope.queues
+        return queues is None or set(self.row.worker.queues) <= set(queues)
+
+    @cached_property
+    def _use(self) -> tuple[ranges.Range, Machines]:
+        """The range of the read, which may be a moment older than the page."""
+        api, shown, width_s = self._api, self.range, self._width_s
+
+        def read() -> tuple[ranges.Range, Machines]:
+            return shown, machines(
+                api.storage,
+                start=shown.start,
+                end=shown.end,
+                bucket_secs=width_s,
+                worker_id=self._id,
+            )
+
+        key = "use of worker", self._id, *shown.key
+        return api.snapshots.get(key, read, kept_s=_KEPT_S)
+
+    @property
+    def _width_s(self) -> int:
+        return max(_WIDER * self.range.width_s, _LEAST_S)
+
+    @cached_property
+    def figures(self) -> Sequence[Figure]:
+        """The charts of its machine, and of its calls to the database."""
+        if not self.sees_machine:
+            return ()
+        read, found = self._use
+        span = read.span_of(self._width_s)
+        database = charts.database(
+            found.database,
+            span,
+            self.toggled,
+            share=lambda number: read.share(number, self._width_s),
+            has_pool=False,
+        )
+        own = charts.resources(found, span, [self._id], self.toggled)
+        return [*own, *database[:_OWN]]
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        """The parameters of its charts, which links back to the page keep."""
+        return {**self.range.query, "toggle": self.toggled, "table": self.tables}
