@@ -19,6 +19,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "cleanup": ("cleanup", "cleanup_command"),
     "cron": ("cron", "cron_group"),
     "db": ("database", "db_group"),
+    "doctor": ("doctor.command", "doctor_command"),
     "enqueue": ("enqueue", "enqueue_command"),
     "errors": ("failures", "errors_command"),
     "events": ("events", "events_command"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
@@ -13,6 +11,7 @@ import click
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.attention import AttentionSchema
 from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.remedies import remedy_of
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.attention.cache import look
 from flask_forge_jobs.handlers.attention.report import Report, counts_of, report
@@ -20,16 +19,10 @@ from flask_forge_jobs.model.attention import Facts
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.state import current
 from flask_forge_jobs.storage.base import StorageInfo
 
 NEEDS_YOU = 1
-# Commands with the effect of a sentence's request.
-_COMMANDS = {
-    "queue_paused": "flask forge-jobs queues resume {queue}",
-    "queue_cools_down": "flask forge-jobs queues end-cool-down {queue}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +89,7 @@ def _lines(status: _Status) -> Iterator[str]:
     yield one_line(status.report.summary.text)
     for sentence in status.report.sentences:
         yield f"- {one_line(sentence.text)}"
-        if help_ := _help(sentence):
+        if help_ := remedy_of(sentence):
             yield f"    {one_line(help_)}"
     if status.report.left_out:
         yield f"and {status.report.left_out:,} more"
@@ -112,18 +105,3 @@ def _lines(status: _Status) -> Iterator[str]:
         f"{facts['schema_version']}, {status.info.fields[-1][1]}, "
         f"Python {facts['python_version']}"
     )
-
-
-def _help(sentence: Sentence) -> str | None:
-    """Return the command that helps, or else the request."""
-    command = sentence.evidence.get("command")
-    if command is None and sentence.code in _COMMANDS:
-        queue = shlex.quote(str(sentence.evidence["queue"]))
-        command = _COMMANDS[sentence.code].format(queue=queue)
-    if command is not None:
-        return f"$ {command}"
-    action = sentence.action
-    if action is None:
-        return None
-    body = "" if action.body is None else f" {json.dumps(action.body)}"
-    return f"{action.label}: {action.method} {action.path}{body}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ from click.testing import Result
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
+
+_, _DIGEST = new_token("ada")
+# Settings of an application that one can deploy.
+SOUND = {
+    "SECRET_KEY": "k" * 32,
+    "FORGE_JOBS_TOKENS": [{"id": "ada", "sha256": _DIGEST, "role": "viewer"}],
+}
 
 
 class Console:
@@ -25,10 +34,13 @@ class Console:
     """
 
     def __init__(
-        self, folder: Path, url: str | None = None, **settings: object
+        self,
+        folder: Path,
+        url: str | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         self.app = Flask("shop", instance_path=str(folder))
-        self.app.config.update(settings)
+        self.app.config.update(settings or {})
         if url is not None:
             self.app.config["FORGE_JOBS_DATABASE_URL"] = url
         self.forge = ForgeJobs(self.app)

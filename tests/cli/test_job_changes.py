@@ -102,7 +102,7 @@ def test_a_command_line_that_is_wrong(
 
 def test_every_job_of_a_large_choice_is_changed(tmp_path: Path) -> None:
     """One call changes two."""
-    console = Console(tmp_path, FORGE_JOBS_BULK_MAX=2)
+    console = Console(tmp_path, settings={"FORGE_JOBS_BULK_MAX": 2})
     ids = [enqueue(console.storage) for _ in range(5)]
 
     text = console.text("jobs", "delete", "--all", "--yes")

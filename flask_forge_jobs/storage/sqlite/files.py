@@ -13,6 +13,7 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from flask_forge_jobs.logs import get_logger
@@ -24,6 +25,7 @@ PRIVATE = 0o600
 _READABLE = 0o444
 _BY_EVERYBODY = 0o002
 _BY_GROUP = 0o020
+_TO_EVERYBODY = 0o006
 # Links are not followed, because others may have planted them.
 _ITSELF = os.O_NOFOLLOW | os.O_CLOEXEC
 # Not 9p: by that sandboxes and WSL reach the disk of their host.
@@ -147,7 +149,17 @@ def _give(descriptor: int, path: Path) -> None:
 
 def warn_of_place(path: Path) -> None:
     """Log a warning if the database's folder is not fit for it."""
-    _warn_of_network(path)
+    for fault in folder_faults(path):
+        logger.warning("%s", fault)
+    # Once per process, as each storage opens the file.
+    for fault in network_faults(path):
+        if path not in _warned_of:
+            _warned_of.add(path)
+            logger.warning("%s", fault)
+
+
+def folder_faults(path: Path) -> Iterator[str]:
+    """Yield that others can put files beside a database."""
     folder = path.parent
     facts = folder.stat()
     if facts.st_mode & _BY_EVERYBODY:
@@ -160,12 +172,18 @@ def warn_of_place(path: Path) -> None:
         others = f"group {facts.st_gid}"
     else:
         return
-    logger.warning(
-        "%s can write to %s, which holds the database; use a folder that only its "
-        "owner can write to",
-        others,
-        folder,
+    yield (
+        f"{others} can write to {folder}, which holds the database; use a folder that "
+        "only its owner can write to"
     )
+
+
+def file_faults(path: Path) -> Iterator[str]:
+    """Yield that everybody can read or write a database, which holds payloads."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & _TO_EVERYBODY:
+        verb = "write" if mode & _BY_EVERYBODY else "read"
+        yield f"everybody can {verb} {path}; chmod {mode & 0o770:o} {path}"
 
 
 def _is_private_group(facts: os.stat_result) -> bool:
@@ -180,16 +198,13 @@ def _is_private_group(facts: os.stat_result) -> bool:
     return owner.pw_name == group.gr_name and set(group.gr_mem) <= {owner.pw_name}
 
 
-def _warn_of_network(path: Path) -> None:
-    """Log a warning, once per process, if a file is on a network file system."""
+def network_faults(path: Path) -> Iterator[str]:
+    """Yield that a database is on a network file system."""
     kind = _file_system_of(path)
-    if kind in _NETWORK_FILE_SYSTEMS and path not in _warned_of:
-        _warned_of.add(path)
-        logger.warning(
-            "%s is on a network file system (%s), where processes of two hosts damage "
-            "a SQLite file; use a local disk, or PostgreSQL",
-            path,
-            kind,
+    if kind in _NETWORK_FILE_SYSTEMS:
+        yield (
+            f"{path} is on a network file system ({kind}), where processes of two "
+            "hosts damage a SQLite file; use a local disk, or PostgreSQL"
         )
 
 

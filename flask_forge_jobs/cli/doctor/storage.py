@@ -1,0 +1,95 @@
+"""Findings on the database, on what waits in it and on the workers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from flask_forge_jobs.cli.remedies import remedy_of
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.handlers.attention.cache import look
+from flask_forge_jobs.handlers.attention.report import report
+from flask_forge_jobs.model.findings import Finding
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.state import ApplicationState
+from flask_forge_jobs.storage import deployment
+from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.database import SchemaVersions
+
+# A server that notifies does so within milliseconds.
+NOTIFY_WITHIN_S = 5.0
+_LOOK_EVERY_S = 0.02
+_MIGRATE = "flask forge-jobs db migrate"
+# Sentences that name a fault of the deployment, not of its work.
+_DEPLOYMENT = frozenset(
+    {
+        "database_locked", "database_slow", "duty_late", "kind_unknown", "no_worker",
+        "queue_unserved", "queue_without_slots", "transaction_open", "worker_lost",
+    }
+)  # fmt: skip
+
+
+def findings_of(state: ApplicationState) -> Iterator[Finding]:
+    """Yield the findings on the database of an application; changes nothing in it."""
+    settings = state.database.settings
+    reader = open_storage(settings, migrate=False)
+    try:
+        versions = reader.database.schema_versions()
+    except StorageError as error:
+        yield Finding(
+            "database_away",
+            f"{settings.dsn_for_display} cannot be used: {error}.",
+            f"start it, or correct the setting that names it: {state.database.source}",
+        )
+        return
+    finally:
+        reader.close()
+    unfit = _unfit(versions)
+    if unfit is not None:
+        yield unfit
+        return
+    yield from deployment.findings_of(state.storage.database, state.clock)
+    if settings.backend == "postgres" and not _notifies(state.storage):
+        yield Finding(
+            "notify_missing",
+            "LISTEN is accepted but notifications do not arrive, so jobs start late.",
+            "set FORGE_JOBS_LISTEN_URL to an address past the pooler",
+        )
+    yield from _of_work(state)
+
+
+def _unfit(versions: SchemaVersions | None) -> Finding | None:
+    """Return that the schema is missing, old or too new; None if it fits."""
+    if versions is None:
+        return Finding("schema_missing", "There are no tables of the jobs.", _MIGRATE)
+    try:
+        versions.require_readable()
+    except StorageError as error:
+        return Finding("schema_too_new", f"{error}.", "install the newer package here")
+    pending = versions.known - versions.stored
+    if pending > 0:
+        text = f"The schema is {versions.stored}, this code knows {versions.known}."
+        return Finding("schema_old", text, _MIGRATE)
+    return None
+
+
+def _notifies(storage: Storage) -> bool:
+    """Return whether notifications arrive, on a connection of a listener."""
+    listener = storage.database.listen(lambda _: None)
+    try:
+        end = time.monotonic() + NOTIFY_WITHIN_S
+        never = threading.Event()
+        while not listener.is_pushing() and time.monotonic() < end:
+            never.wait(_LOOK_EVERY_S)
+        return listener.is_pushing()
+    finally:
+        listener.stop()
+
+
+def _of_work(state: ApplicationState) -> Iterator[Finding]:
+    facts = look(state.storage, from_micros(state.clock.now_us()))
+    for sentence in report(facts).sentences:
+        if sentence.code in _DEPLOYMENT:
+            remedy = remedy_of(sentence) or "see flask forge-jobs status"
+            yield Finding(sentence.code, sentence.text, remedy.removeprefix("$ "))
