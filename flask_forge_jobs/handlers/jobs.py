@@ -37,7 +37,7 @@ MAX_KINDS = 1000
 DEFAULT_SORT = "-enqueued_at"
 SORTS = tuple(f"{sign}{column}" for column in SortColumn for sign in ("", "-"))
 COUNTS = ("exact", "none")
-_SORTED_WITHOUT_INDEX = (SortColumn.PRIORITY, SortColumn.ATTEMPTS)
+SORTED_WITHOUT_INDEX = (SortColumn.PRIORITY, SortColumn.ATTEMPTS)
 _SOONEST_FIRST = JobOrder(SortColumn.SCHEDULED_AT, descending=False)
 
 
@@ -277,7 +277,7 @@ def find_jobs(
     Raises:
         StorageUnavailableError: The search exceeded the statement time limit.
     """
-    order = _order(sort)
+    order = order_of(sort)
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     if count not in COUNTS:
         raise InvalidInputError("count", f"{shown(count)} is neither exact nor none")
@@ -287,7 +287,7 @@ def find_jobs(
         job_filter, order, limit, after, with_total=count == "exact"
     )
     return JobsFound(
-        rows=[_masked_row(row, redactor) for row in page.rows],
+        rows=[masked_row(row, redactor) for row in page.rows],
         next_cursor=None
         if page.end is None
         else to_cursor(page.end, job_filter, order),
@@ -295,18 +295,22 @@ def find_jobs(
     )
 
 
-def count_jobs(storage: Storage, job_filter: JobFilter) -> StatusCounts:
+def count_jobs(
+    storage: Storage, job_filter: JobFilter, *, most: int | None = None
+) -> StatusCounts:
     """Return the exact number of matching jobs in each state; ``pending`` is all of it.
 
-    States may be plain text, ``scheduled`` too.
+    States may be plain text, ``scheduled`` too. With ``most``, counting may stop behind
+    so many jobs.
 
     Raises:
         StorageUnavailableError: The search exceeded the statement time limit.
     """
-    return storage.job_reader.counts(checked_filter(job_filter, IN_QUERY))
+    return storage.job_reader.counts(checked_filter(job_filter, IN_QUERY), most)
 
 
-def _masked_row(job: JobSummary, redactor: Redactor) -> JobSummary:
+def masked_row(job: JobSummary, redactor: Redactor) -> JobSummary:
+    """Return a job whose last report of progress is masked."""
     if job.progress is None:
         return job
     return replace(job, progress=_masked_text(job.progress, redactor))
@@ -324,11 +328,12 @@ def is_expensive(
         or offset > MAX_CHEAP_OFFSET
         or job_filter.searches_texts
         or job_filter.min_attempts > 0
-        or sort.removeprefix("-") in _SORTED_WITHOUT_INDEX
+        or sort.removeprefix("-") in SORTED_WITHOUT_INDEX
     )
 
 
-def _order(sort: str) -> JobOrder:
+def order_of(sort: str) -> JobOrder:
+    """Return the order that a parameter means; raises InvalidInputError."""
     if sort not in SORTS:
         columns = ", ".join(SortColumn)
         raise InvalidInputError(

@@ -48,7 +48,8 @@ class Position:
 class StatusCounts:
     """The number of matching jobs in each state; ``pending`` includes ``scheduled``.
 
-    ``scheduled`` is None where counting it would read very many jobs.
+    ``scheduled`` is None where counting it would read very many jobs. With a ``bound``,
+    more jobs than it match, and the states are those of the first ones.
     """
 
     pending: int = 0
@@ -57,10 +58,13 @@ class StatusCounts:
     failed: int = 0
     dead: int = 0
     scheduled: int | None = 0
+    bound: int | None = None
 
     @property
     def total(self) -> int:
-        """The number of matching jobs."""
+        """The number of matching jobs, or the bound."""
+        if self.bound is not None:
+            return self.bound
         return self.pending + self.in_progress + self.done + self.failed + self.dead
 
 

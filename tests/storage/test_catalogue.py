@@ -31,7 +31,7 @@ BEGIN = SessionSettings(10_000, 12_000).write.unconfigured
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
 NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
-NUMBERS |= {"number", "last_run"}
+NUMBERS |= {"number", "last_run", "end", "skip", "each"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"matched", "changed", "skipped"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
@@ -119,6 +119,13 @@ SERVED_BY = {
     "ended_first": "forge_job_finished",
     "ended_last": "forge_job_finished",
     "count_inside": "forge_job_list",
+    "count_inside_first": "forge_job_list",
+    "found_few_desc": "forge_job_list",
+    "found_few_asc": "forge_job_list",
+    "found_each_desc": "forge_job_list",
+    "found_each_asc": "forge_job_list",
+    "found_newest_desc": "forge_job_pkey",
+    "found_newest_asc": "forge_job_pkey",
     "count_outside": "forge_job_list",
     "delete_expired": "forge_job_finished",
     "delete_due": "forge_job_claim",

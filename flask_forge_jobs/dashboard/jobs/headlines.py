@@ -38,6 +38,8 @@ _NOUNS = {
 
 def headline(query: JobQuery, matching: StatusCounts) -> str:
     """Return the answer: ``1,501 jobs match``."""
+    if matching.bound is not None:
+        return f"More than {matching.bound:,} {_NOUNS[query.listing.path]}s match"
     if query.is_filtered:
         noun = _NOUNS[query.listing.path]
         if not matching.total:
@@ -49,6 +51,8 @@ def headline(query: JobQuery, matching: StatusCounts) -> str:
 
 def parts_in_words(query: JobQuery, matching: StatusCounts) -> str:
     """Return the states of the jobs, the largest first; empty if they have one."""
+    if matching.bound is not None:
+        return ""
     numbers = {
         word: number_of(word, matching) for word in parts_of(query.chosen_statuses)
     }

@@ -42,6 +42,8 @@ _RANGE = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _PLACE = re.compile(r"(-?[0-9]{1,18})([.~])(.{1,64})", re.DOTALL)
 # Digits of the number of jobs before a page.
 _MAX_DIGITS = 12
+# With "all", the parameter of a search of all jobs.
+SEARCH = "search"
 # The parameter of the refreshes of a page that stays where it begins.
 PIN = "pin"
 # Parameters of one value and the parts of the filter that they set.
@@ -93,6 +95,8 @@ class JobQuery:
     place: Place | None = None
     # The first job of a page that is refreshed: newer ones do not shift it.
     pin: Place | None = None
+    # Whether all jobs are searched and counted, however long that takes.
+    is_whole: bool = False
 
     @property
     def chosen_statuses(self) -> tuple[str, ...]:
@@ -150,6 +154,8 @@ class JobQuery:
         if self.per != DEFAULT_PAGE_SIZE:
             pairs.append(("per", str(self.per)))
         pairs += [("col", each) for each in self.columns]
+        if self.is_whole:
+            pairs.append((SEARCH, "all"))
         if self.place is not None:
             name = "before" if self.place.is_backward else "after"
             pairs.append((name, self.place.text))
@@ -161,10 +167,12 @@ class JobQuery:
         """Return an address below the mount point.
 
         ``more`` are further parameters. A change of anything but the place leads to the
-        first page.
+        first page, and one of the filter to a bounded search.
         """
         if changes:
             changes.setdefault("place", None)
+        if changes.keys() - _OF_THE_TABLE:
+            changes.setdefault("is_whole", False)
         query = urlencode([*replace(self, **changes).pairs(), *more])
         return f"{self.listing.path}?{query}" if query else self.listing.path
 
@@ -180,6 +188,7 @@ class JobQuery:
         return self.address(last=None, start=None, end=None)
 
 
+_OF_THE_TABLE = frozenset(("place", "sort", "per", "columns"))
 _LISTS = {"status": "statuses", "queue": "queues", "kind": "kinds"}
 
 
@@ -207,6 +216,7 @@ def query_of(listing: Listing, args: MultiDict[str, str]) -> JobQuery:
         sort=listing.sort,
         per=_page_size(args.get("per", "")),
         columns=tuple(c for c in OPTIONAL_COLUMNS if c in args.getlist("col")),
+        is_whole=args.get(SEARCH) == "all",
     )
     query = _with_range(query, args)
     sort = args.get("sort", "")

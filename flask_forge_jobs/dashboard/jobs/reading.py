@@ -1,11 +1,16 @@
-"""Reads what a list shows: one page of jobs, and the matching jobs in each state."""
+"""Reads what a list shows: one page of jobs, and the matching jobs in each state.
+
+Where no index answers, only some thousand jobs are searched and counted, until the
+address asks for all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from flask import request
 
@@ -19,12 +24,18 @@ from flask_forge_jobs.dashboard.jobs.rows import MAX_ERROR, first_line
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers.cursors import to_cursor
 from flask_forge_jobs.handlers.filters import SCHEDULED
+from flask_forge_jobs.handlers.job_search import (
+    MAX_COUNTED,
+    JobsSearched,
+    has_condition_without_index,
+    is_searched,
+    search_jobs,
+)
 from flask_forge_jobs.handlers.jobs import (
     JobsFound,
     count_jobs,
     find_jobs,
     inspect_job,
-    is_expensive,
     kinds_within,
 )
 from flask_forge_jobs.handlers.queues import overview
@@ -39,6 +50,15 @@ from flask_forge_jobs.model.ordering import (
 
 T = TypeVar("T")
 _READS = frozenset((Permission.READ, Permission.PAYLOAD_REVEAL))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What one read gives; a page that is not searched has no counts."""
+
+    page: Page
+    counts: StatusCounts | None = None
+    searched: int | None = None
 
 
 class JobList:
@@ -58,19 +78,45 @@ class JobList:
             api.principal.require(Permission.PAYLOAD_REVEAL)
 
     @cached_property
+    def _read(self) -> _Read:
+        return self._kept("page", self._read_page)
+
+    @property
     def page(self) -> Page:
         """One page of jobs."""
-        return self._kept("page", self._read_page)
+        return self._read.page
+
+    @property
+    def searched(self) -> int | None:
+        """How many jobs were looked at to find them; None means all that can match."""
+        return self._read.searched if self._is_searched else None
 
     @cached_property
     def counts(self) -> StatusCounts:
         """The matching jobs by state, in other states too if that is cheap."""
+        if self._has_own_counts:
+            return cast("StatusCounts", self._read.counts)
         return self._kept("counts", self._read_counts)
 
     @cached_property
     def has_all_counts(self) -> bool:
         """Whether the counts are of all states, whichever the filter names."""
-        return not self.query.listing.statuses and not is_expensive(self.job_filter)
+        return not self.query.listing.statuses and not self._has_own_counts
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all matching jobs are counted."""
+        is_part = self._has_own_counts and self.searched is not None
+        return self.matching.bound is None and not is_part
+
+    @cached_property
+    def _is_searched(self) -> bool:
+        return is_searched(self.job_filter, self.query.sort)
+
+    @cached_property
+    def _has_own_counts(self) -> bool:
+        """Whether the search counts, because nothing else can."""
+        return has_condition_without_index(self.job_filter)
 
     @cached_property
     def matching(self) -> StatusCounts:
@@ -78,6 +124,8 @@ class JobList:
         counts, chosen = self.counts, self.query.chosen_statuses
         if not chosen or not self.has_all_counts:
             return counts
+        if counts.bound is not None:
+            return self._kept("matching", lambda: self._counted(self.job_filter))
         if counts.scheduled is None and SCHEDULED in chosen and PENDING not in chosen:
             return self._kept("matching", lambda: self._counted(self.job_filter))
         return _within(counts, chosen)
@@ -119,26 +167,51 @@ class JobList:
         return self._counted(job_filter)
 
     def _counted(self, job_filter: JobFilter) -> StatusCounts:
-        with self._api.reading(job_filter):
+        if not self.query.is_whole:
+            return count_jobs(self._api.storage, job_filter, most=MAX_COUNTED)
+        with self._api.reading_much():
             return count_jobs(self._api.storage, job_filter)
 
-    def _read_page(self) -> Page:
+    def _read_page(self) -> _Read:
         query = self.query
-        with self._api.reading(self.job_filter, limit=query.per, sort=query.sort):
-            return page_at(query, self._find)
+        if not self._is_searched:
+            return _Read(page_at(query, self._find))
+        # Each page of a search is a search, so that none is pinned.
+        query, found = replace(query, pin=None), list[JobsSearched]()
+
+        def search(sort: str, after: Position | None, limit: int) -> JobsFound:
+            found.append(self._search(sort, after, limit))
+            return JobsFound([*map(_small, found[-1].rows)], found[-1].next_cursor, 0)
+
+        with self._api.reading_much() if query.is_whole else nullcontext():
+            page = replace(page_at(query, search), pin=None)
+        return _Read(page, found[-1].counts, found[-1].searched)
+
+    def _search(self, sort: str, after: Position | None, limit: int) -> JobsSearched:
+        return search_jobs(
+            self._api.storage,
+            self.job_filter,
+            sort=sort,
+            limit=limit,
+            cursor=self._cursor(sort, after),
+            is_bounded=not self.query.is_whole,
+            redactor=self._api.masking_redactor,
+        )
+
+    def _cursor(self, sort: str, after: Position | None) -> str | None:
+        if after is None:
+            return None
+        column = SortColumn(sort.removeprefix("-"))
+        order = JobOrder(column, descending=sort.startswith("-"))
+        return to_cursor(after, self.job_filter, order)
 
     def _find(self, sort: str, after: Position | None, limit: int) -> JobsFound:
-        cursor = None
-        if after is not None:
-            column = SortColumn(sort.removeprefix("-"))
-            order = JobOrder(column, descending=sort.startswith("-"))
-            cursor = to_cursor(after, self.job_filter, order)
         found = find_jobs(
             self._api.storage,
             self.job_filter,
             sort=sort,
             limit=limit,
-            cursor=cursor,
+            cursor=self._cursor(sort, after),
             count="none",
             redactor=self._api.masking_redactor,
         )

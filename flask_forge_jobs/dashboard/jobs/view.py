@@ -106,7 +106,7 @@ class ListView:
         if self.listing.statuses:
             return ()
         chosen, counts = self.query.statuses, self._jobs.counts
-        knows_all = self._jobs.has_all_counts
+        knows_all = self._jobs.has_all_counts and counts.bound is None
         known = tuple(STATUS_NAMES) if knows_all else parts_of(chosen)
         everything = counts.total if knows_all else None
         made: list[Tab] = [
@@ -116,9 +116,34 @@ class ListView:
             # The list of pending jobs has the scheduled ones, too.
             number = counts.pending if word == PENDING else number_of(word, counts)
             address = self.query.address(statuses=(word,))
-            shown = number if word in known else None
+            shown = number if word in known and counts.bound is None else None
             made.append((name, address, word in chosen, shown))
         return made
+
+    @cached_property
+    def part(self) -> tuple[str, str] | None:
+        """Which part of the jobs is searched or counted, and the way to all of them.
+
+        None if it is all.
+        """
+        searched = self._jobs.searched
+        if searched is not None:
+            jobs = count(searched, "job")
+            return f"Only the newest {jobs} are searched.", "Search all jobs"
+        if self._jobs.is_exact:
+            return None
+        return f"Counting stops at {self.total:,}.", "Count all jobs"
+
+    @cached_property
+    def whole(self) -> str:
+        """The address of the same list with all jobs searched and counted."""
+        return self.query.address(is_whole=True)
+
+    @cached_property
+    def shown_total(self) -> str:
+        """The number of matching jobs in words."""
+        is_bounded = self._jobs.matching.bound is not None
+        return f"more than {self.total:,}" if is_bounded else f"{self.total:,}"
 
     # -- filter --------------------------------------------------------------------
 
@@ -212,14 +237,14 @@ class ListView:
         """Which of the matching jobs the page has: ``51-100 of 1,501``."""
         page = self._jobs.page
         if not page.jobs:
-            return f"0 of {self.total:,}"
+            return f"0 of {self.shown_total}"
         if page.before is None:
-            return f"{len(page.jobs):,} of {self.total:,}"
+            return f"{len(page.jobs):,} of {self.shown_total}"
         first, last = page.before + 1, page.before + len(page.jobs)
         # Jobs may have left the list since the pages before were shown.
-        if last > self.total:
+        if last > self.total and self._jobs.is_exact:
             return f"{len(page.jobs):,} of {self.total:,}"
-        return f"{first:,}\u2013{last:,} of {self.total:,}"
+        return f"{first:,}\u2013{last:,} of {self.shown_total}"
 
     @cached_property
     def first(self) -> str | None:
@@ -243,7 +268,9 @@ class ListView:
 
     @cached_property
     def offers(self) -> Sequence[Offer]:
-        """The actions on everything that matches."""
+        """The actions on everything that matches; none unless its number is known."""
+        if not self._jobs.is_exact:
+            return ()
         return offers(self.query.chosen_statuses, self._jobs.matching, self.may)
 
     @cached_property

@@ -28,6 +28,7 @@ from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode
 from flask_forge_jobs.storage.jobs.attempts import attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
+from flask_forge_jobs.storage.jobs.search import SearchedJobs, SearchListing
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.rows import (
     job_from_row,
@@ -183,15 +184,18 @@ class JobReader:
             lambda transaction: Listing(transaction, job_filter).total()
         )
 
-    def counts(self, job_filter: JobFilter) -> StatusCounts:
-        """Return the exact number of matching jobs in each state.
+    def counts(self, job_filter: JobFilter, most: int | None = None) -> StatusCounts:
+        """Return the number of matching jobs in each state.
+
+        It is exact. With ``most``, counting stops behind so many jobs, unless
+        maintained counts know the number.
 
         Raises:
             StorageUnavailableError: A search took longer than the statement limit.
         """
         conditions = Conditions(job_filter)
         return self._database.read(
-            lambda transaction: StatusListing(transaction, job_filter).counts(),
+            lambda transaction: StatusListing(transaction, job_filter).counts(most),
             apart=conditions.are_maintained or conditions.has_own_index,
         )
 
@@ -259,6 +263,29 @@ class JobReader:
         is_by_age = order.column is SortColumn.ENQUEUED_AT
         is_one_read = job_filter.signature is not None and is_by_age
         return self._database.read(work, apart=is_one_read)
+
+    def search(
+        self,
+        job_filter: JobFilter,
+        order: JobOrder,
+        limit: int,
+        after: Position | None = None,
+        *,
+        is_bounded: bool = True,
+    ) -> SearchedJobs:
+        """Return one page of the matching jobs and their number, from one pass.
+
+        For conditions and orders without an index; by ``completed_at``, of finished
+        jobs only. A bounded search may leave out older jobs, and says so.
+
+        Raises:
+            StorageUnavailableError: It took longer than the statement limit.
+        """
+        return self._database.read(
+            lambda transaction: SearchListing(transaction, job_filter).search(
+                order, limit, after, is_bounded=is_bounded
+            )
+        )
 
 
 def _snapshot(

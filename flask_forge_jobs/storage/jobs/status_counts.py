@@ -1,10 +1,12 @@
 """StatusListing: counts the jobs that match a filter, by state.
 
 It counts what :mod:`~flask_forge_jobs.storage.jobs.listing` adds up for a total, at the
-same cost.
+same cost, or stops at a bound.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.ordering import StatusCounts
@@ -15,23 +17,30 @@ from flask_forge_jobs.storage.jobs.streams import OF_COMBINATION
 # No index has both the age and the start of a job. With more scheduled ones, those
 # within a range of ages are not counted.
 MAX_SCHEDULED = 5000
+# More jobs than there can be.
+_NO_END = 2**62
 _STATUSES = frozenset(map(str, JobStatus))
 
 
 class StatusListing(Listing):
     """One filter in one snapshot, whose jobs are counted by state."""
 
-    def counts(self) -> StatusCounts:
-        """Return the exact number of matching jobs in each state."""
+    def counts(self, most: int | None = None) -> StatusCounts:
+        """Return the number of matching jobs in each state.
+
+        With ``most``, counting stops behind so many jobs, unless maintained counts know
+        the number.
+        """
         conditions = self._conditions
         if conditions.are_maintained:
             return self._maintained()
         if not conditions.has_own_index and not self._counts:
             return StatusCounts()
         if conditions.is_plain:
-            return self._within_range()
+            return self._within_range(most)
         name, parameters = self._statement()
-        return StatusCounts(*map(int, self._transaction.all(name, **parameters)[0]))
+        rows = self._transaction.all(name, end=_end(most), **parameters)
+        return _bounded(StatusCounts(*map(int, rows[0])), most)
 
     def _maintained(self) -> StatusCounts:
         """Add up the maintained counts; a deferred job that is due is not scheduled."""
@@ -47,16 +56,33 @@ class StatusListing(Listing):
             return StatusCounts(pending=later, scheduled=later)
         return _counts(counts, later)
 
-    def _within_range(self) -> StatusCounts:
+    def _within_range(self, most: int | None) -> StatusCounts:
+        if most is None:
+            return _counts(self._counts_in_range(), self._scheduled_in_range())
+        rows = self._transaction.all(
+            "count_inside_first",
+            rows=self._rows(OF_COMBINATION),
+            from_at=self._conditions.from_at,
+            to_at=self._conditions.to_at,
+            end=_end(most),
+        )
+        counts = _bounded(_counts({each: int(n) for each, n in rows}, None), most)
+        if counts.bound is not None:
+            return counts
+        later = self._scheduled_in_range() if counts.pending else 0
+        return replace(counts, scheduled=later)
+
+    def _scheduled_in_range(self) -> int | None:
+        """Return how many of the jobs start later; None if these are very many."""
         queues: dict[str, int] = {}
         for name, _, status, deferred, jobs in self._all_counts:
             if deferred and status == JobStatus.PENDING:
                 queues[name] = queues.get(name, 0) + int(jobs)
-        later: int | None = 0
-        if queues and JobStatus.PENDING in self._conditions.statuses:
-            are_many = sum(queues.values()) > MAX_SCHEDULED
-            later = None if are_many else self._of_queues("count_scheduled", queues)
-        return _counts(self._counts_in_range(), later)
+        if not queues or JobStatus.PENDING not in self._conditions.statuses:
+            return 0
+        if sum(queues.values()) > MAX_SCHEDULED:
+            return None
+        return self._of_queues("count_scheduled", queues)
 
     def _of_queues(self, name: str, queues: dict[str, int]) -> int:
         parameters = self._conditions.parameters()
@@ -75,6 +101,15 @@ class StatusListing(Listing):
             rows = self._rows(OF_COMBINATION)
             return "counts_few", conditions.of_combinations() | {"rows": rows}
         return "counts_all", conditions.parameters()
+
+
+def _end(most: int | None) -> int:
+    """Return how many jobs to count: one more shows that there are more."""
+    return _NO_END if most is None else most + 1
+
+
+def _bounded(counts: StatusCounts, most: int | None) -> StatusCounts:
+    return counts if counts.total < _end(most) else replace(counts, bound=most)
 
 
 def _counts(by_status: dict[str, int], scheduled: int | None) -> StatusCounts:

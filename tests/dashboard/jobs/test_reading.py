@@ -76,9 +76,9 @@ def test_panels_at_the_same_time_share_a_read(
     api = Api(storage, BlueprintOptions(clock=MovingClock()), ())
     counts = storage.job_reader.counts
 
-    def noted(_: object, job_filter: JobFilter) -> StatusCounts:
+    def noted(_: object, job_filter: JobFilter, most: int | None) -> StatusCounts:
         reads.append(job_filter)
-        return counts(job_filter)
+        return counts(job_filter, most)
 
     monkeypatch.setattr(type(storage.job_reader), "counts", noted)
 

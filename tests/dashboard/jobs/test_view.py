@@ -32,7 +32,14 @@ def viewed(
         query=query,
         now=NOW,
         job_filter=query.job_filter(NOW),
-        **{"matching": SOME, "counts": SOME, "has_all_counts": True, **values},
+        **{
+            "matching": SOME,
+            "counts": SOME,
+            "has_all_counts": True,
+            "is_exact": True,
+            "searched": None,
+            **values,
+        },
     )
     return ListView(cast("JobList", jobs), may, asked or Asked())
 
@@ -67,6 +74,31 @@ def test_a_search_shows_only_numbers_that_it_has_counted() -> None:
         "Dead": 60,
         "Done": None,
     }
+
+
+def test_a_part_of_the_jobs_is_named_and_offers_no_action_on_all() -> None:
+    page = Page([row().job] * 50)
+    bounded = StatusCounts(dead=7, done=3, bound=10)
+
+    counted = viewed(page=page, matching=bounded, counts=bounded, is_exact=False)
+    found = viewed("q=out", searched=20_000, is_exact=False)
+
+    assert (counted.headline, counted.parts) == ("More than 10 jobs match", "")
+    assert counted.extent == "1\u201350 of more than 10"
+    assert {number for _, _, _, number in counted.tabs} == {None}
+    assert counted.part == ("Counting stops at 10.", "Count all jobs")
+    sentence = "Only the newest 20,000 jobs are searched."
+    assert found.part == (sentence, "Search all jobs")
+    assert found.whole == "jobs?q=out&search=all"
+    assert counted.offers == found.offers == ()
+    assert viewed().part is None
+
+
+def test_another_filter_is_a_bounded_search_again() -> None:
+    query = viewed("q=out&search=all").query
+
+    assert query.address(sort="attempts") == "jobs?q=out&sort=attempts&search=all"
+    assert query.address(queues=("mail",)) == "jobs?queue=mail&q=out"
 
 
 def test_an_export_has_the_states_and_the_order_of_the_list() -> None:

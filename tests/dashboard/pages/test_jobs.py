@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs import search
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
@@ -125,6 +126,25 @@ def test_a_walk_there_and_back_while_jobs_arrive(
     back = lists.open(links(page.find("#foot"))["Previous"])
     assert ids(back) == seen[25:50]
     assert words(lists.open(links(back.find("#foot"))["First"])) == "69 jobs match"
+
+
+def test_a_bounded_search_leads_to_one_of_all_jobs(
+    storage: Storage, lists: Lists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bound, value in (("MAX_FEW", 1), ("MAX_OF_EACH", 2)):
+        monkeypatch.setattr(search, bound, value)
+    for _ in range(5):
+        job_with(storage, JobStatus.DEAD)
+
+    page = lists.open("dead?min_attempts=1")
+
+    assert (len(ids(page)), words(page)) == (2, "2 dead jobs match")
+    assert "Select all" not in page.find("#bulk").text
+    found = page.find("#found")
+    assert "Only the newest 2 jobs are searched." in found.text
+    whole = lists.open(links(found)["Search all jobs"])
+    assert (len(ids(whole)), words(whole)) == (5, "5 dead jobs match")
+    assert "Select all 5 that match" in whole.find("#bulk").text
 
 
 def test_the_text_field_becomes_chips(storage: Storage, lists: Lists) -> None:

@@ -251,6 +251,19 @@ SELECT v.status, (
 )
 FROM /* rows v: queue_name text, kind text, status text */
 
+-- name: count_inside_first
+-- Served by forge_job_list: likewise, at most :end of all together.
+SELECT status, COUNT(*)
+FROM (
+    SELECT job.status
+    FROM /* rows c: of_queue text, of_kind text, of_status text */
+    CROSS JOIN forge_job AS job
+    WHERE job.queue_name = c.of_queue AND job.kind = c.of_kind AND job.status = c.of_status
+        AND job.enqueued_at >= :from_at AND job.enqueued_at <= :to_at
+    LIMIT :end
+) AS inside
+GROUP BY status
+
 -- name: count_outside
 -- Served by forge_job_list, the two ends of each combination, at most :max_rows of each.
 SELECT
@@ -322,7 +335,7 @@ FROM /* use jobs_of_key */
 
 -- name: counts_key
 SELECT /* use number_by_status */
-FROM /* use jobs_of_key */
+FROM (SELECT status, scheduled_at FROM /* use jobs_of_key */ LIMIT :end) AS matching
 
 -- fragment: jobs_of_schedule
 forge_job
@@ -335,7 +348,7 @@ FROM /* use jobs_of_schedule */
 
 -- name: counts_schedule
 SELECT /* use number_by_status */
-FROM /* use jobs_of_schedule */
+FROM (SELECT status, scheduled_at FROM /* use jobs_of_schedule */ LIMIT :end) AS matching
 
 -- fragment: jobs_of_few
 /* rows c: of_queue text, of_kind text, of_status text */
@@ -354,7 +367,7 @@ FROM /* use jobs_of_signature */
 
 -- name: counts_signature
 SELECT /* use number_by_status */
-FROM /* use jobs_of_signature */
+FROM (SELECT status, scheduled_at FROM /* use jobs_of_signature */ LIMIT :end) AS matching
 
 -- name: count_few
 SELECT COUNT(*)
@@ -362,7 +375,7 @@ FROM /* use jobs_of_few */
 
 -- name: counts_few
 SELECT /* use number_by_status */
-FROM /* use jobs_of_few */
+FROM (SELECT status, scheduled_at FROM /* use jobs_of_few */ LIMIT :end) AS matching
 
 -- name: count_all
 SELECT COUNT(*)
@@ -371,8 +384,7 @@ WHERE /* use matches */
 
 -- name: counts_all
 SELECT /* use number_by_status */
-FROM forge_job
-WHERE /* use matches */
+FROM (SELECT status, scheduled_at FROM forge_job WHERE /* use matches */ LIMIT :end) AS matching
 
 -- name: count_scheduled
 -- Served by forge_job_deferred: pending jobs that start later.

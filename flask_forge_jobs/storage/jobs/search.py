@@ -1,0 +1,106 @@
+"""Search: one page of the jobs that match conditions without an index, and how many.
+
+One pass finds both. A bounded search reads so many jobs only, however many are stored:
+all that can match if these are few, otherwise the newest ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flask_forge_jobs.model.jobs import JobSummary
+from flask_forge_jobs.model.ordering import JobOrder, Position, StatusCounts
+from flask_forge_jobs.storage.database import Parameter
+from flask_forge_jobs.storage.jobs.listing import Listing
+from flask_forge_jobs.storage.jobs.streams import OF_COMBINATION, way
+from flask_forge_jobs.storage.rows import summary_from_row
+
+# Up to so many jobs that can match are all read, by the index of their combinations.
+MAX_FEW = 5_000
+# Otherwise so many of all jobs, in the order of their ids, which costs a third.
+NEWEST = 20_000
+# Or, of jobs that are few among all, so many in equal parts of each combination.
+MAX_OF_EACH = 5_000
+# Few means that the newest of all jobs would have fewer of them.
+_SHARE = 2
+# More jobs than there can be.
+_ALL = 10**9
+_COUNTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedJobs:
+    """One page, and the number of matching jobs in each state.
+
+    ``end`` is None on the last page. ``searched`` is how many jobs were looked at; None
+    means all that can match.
+    """
+
+    rows: Sequence[JobSummary]
+    end: Position | None
+    counts: StatusCounts
+    searched: int | None
+
+
+_NOTHING = SearchedJobs((), None, StatusCounts(), None)
+
+
+class SearchListing(Listing):
+    """One filter in one snapshot, whose jobs are looked at one by one."""
+
+    def search(
+        self,
+        order: JobOrder,
+        limit: int,
+        after: Position | None = None,
+        *,
+        is_bounded: bool = True,
+    ) -> SearchedJobs:
+        """Return one page of the matching jobs; only finished ones have an end."""
+        if not self._counts:
+            return _NOTHING
+        name, parameters, searched = self._source(is_bounded=is_bounded)
+        at, job_id = self._start(order, after)
+        page: dict[str, Parameter] = {
+            "sort": str(order.column), "at": at, "id": job_id, "limit": limit + 1,
+        }  # fmt: skip
+        rows = self._transaction.all(way(name, order), **parameters, **page)
+        found = [row[_COUNTS:] for row in rows if row[_COUNTS + 1] is not None]
+        shown = found[:limit]
+        return SearchedJobs(
+            rows=[summary_from_row(tuple(row[1:])) for row in shown],
+            end=Position(int(shown[-1][0]), shown[-1][1])
+            if len(found) > limit
+            else None,
+            counts=StatusCounts(*map(int, rows[0][:_COUNTS])),
+            searched=searched,
+        )
+
+    def _source(
+        self, *, is_bounded: bool
+    ) -> tuple[str, Mapping[str, Parameter], int | None]:
+        """Return the statement, its parameters, and how many jobs it reads."""
+        conditions, matching = self._conditions, self._matching
+        parts = conditions.of_combinations() | {"rows": self._rows(OF_COMBINATION)}
+        if matching <= MAX_FEW:
+            return "found_few", parts, None
+        if not is_bounded:
+            if self._are_few:
+                return "found_few", parts, None
+            return "found_newest", conditions.parameters() | {"skip": _ALL}, None
+        if self._are_most:
+            window = conditions.parameters() | {"skip": NEWEST}
+            return "found_newest", window, NEWEST
+        each = max(MAX_OF_EACH // len(self._counts), 1)
+        read = sum(min(jobs, each) for jobs in self._counts.values())
+        return "found_each", parts | {"each": each}, read
+
+    @property
+    def _are_most(self) -> bool:
+        """Whether the newest of all jobs have many that can match."""
+        job_filter = self._job_filter
+        if job_filter.queues is not None or self._conditions.has_range:
+            return False
+        stored = sum(int(jobs) for *_, jobs in self._all_counts)
+        return self._matching * _SHARE >= stored
