@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import logging
 import selectors
@@ -212,6 +213,22 @@ def worker() -> Iterator[GatheringWorker]:
             made._drop(conn)  # the rest sends on
         for key in made.poller.get_map().values():  # an older gunicorn waits for them
             key.fileobj.close()
+
+
+def test_what_is_loaded_is_left_to_no_collection(
+    worker: GatheringWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def serve(_: object) -> None:
+        counts.append(gc.get_freeze_count())
+        gc.unfreeze()
+
+    monkeypatch.setattr(ThreadWorker, "run", serve)
+
+    worker.run()
+
+    assert counts[0]
 
 
 def connected(worker: GatheringWorker, first: bytes) -> socket.socket:

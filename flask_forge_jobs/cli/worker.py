@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -146,6 +147,8 @@ def _work(
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
     changed()  # remembers the modification times of the loaded files
+    # Collecting all that the application has loaded would delay jobs by 50 ms.
+    gc.freeze()
     status = run_in_foreground(
         runtime, grace_s=grace_s, burst=burst, changed=changed, leave=leave
     )

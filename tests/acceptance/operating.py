@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import subprocess
 import sys
 import time
@@ -140,9 +141,11 @@ def measure(url: str, paths: Sequence[str], repeats: int) -> dict[str, list[floa
     with closing(Reader(url)) as reader:
         for path in paths:
             reader.get(path)
+        gc.freeze()  # as forge-jobs-server does
         for _ in range(repeats):
             for path in paths:
                 samples[path].append(reader.get(path))
+        gc.unfreeze()
     return samples
 
 

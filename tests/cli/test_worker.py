@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from flask import Flask
 from flask.cli import FlaskGroup, with_appcontext
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.cli import worker as worker_module
 from flask_forge_jobs.cli.worker import debug_reason
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
@@ -94,6 +96,24 @@ def test_green_threads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert result.exit_code == EX_CONFIG
     assert result.stderr.startswith("Error: gevent: replaces threads")
+
+
+def test_a_worker_leaves_what_is_loaded_to_no_collection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counts: list[int] = []
+
+    def serve(*_: object, **__: object) -> int:
+        counts.append(gc.get_freeze_count())
+        gc.unfreeze()
+        return 0
+
+    monkeypatch.setattr(worker_module, "run_in_foreground", serve)
+    app = Flask("shop", instance_path=str(tmp_path))
+    ForgeJobs(app)
+
+    assert app.test_cli_runner().invoke(args=["forge-jobs", "worker"]).exit_code == 0
+    assert counts[0]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 
 from flask_forge_jobs.handlers.attention import (
     database,
@@ -19,6 +20,8 @@ from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.sentences import Sentence, count
 
 MAX_SENTENCES = 20
+# astuple() copies each number deeply.
+_NUMBERS = attrgetter(*(each.name for each in fields(QueueCounts)))
 # The worst first.
 RULES: Sequence[Callable[[Facts], Iterable[Need]]] = (
     database.misfit,
@@ -104,5 +107,5 @@ def _summary(facts: Facts, needs: int) -> Sentence:
 
 def counts_of(facts: Facts) -> QueueCounts:
     """Return the jobs in each state over all queues."""
-    rows = [astuple(queue.counts) for queue in facts.queues]
+    rows = [_NUMBERS(queue.counts) for queue in facts.queues]
     return QueueCounts(*map(sum, zip(*rows, strict=True)))
