@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers.explain import explain_facts
@@ -21,10 +21,6 @@ class JobInFull:
     why: Sentence
     cancel_reason: str | None
 
-    def without_payload(self) -> JobInFull:
-        """Return the same without the payload, which may be large."""
-        return replace(self, record=replace(self.record, payload=None))
-
 
 def job_in_full(
     storage: Storage,
@@ -32,6 +28,7 @@ def job_in_full(
     *,
     redactor: Redactor,
     queues: Collection[str] | None = None,
+    most_values: int | None = None,
 ) -> JobInFull:
     """Return one job with its explanation; secrets are masked.
 
@@ -41,6 +38,8 @@ def job_in_full(
         redactor: Masks payload, result and progress.
         queues: All that the caller may know; None means every queue. A job of another
             queue does not exist for the caller.
+        most_values: How many values of a large payload are needed; 0 means no payload
+            at all, None all of it.
 
     Raises:
         JobNotFoundError: No job of these queues has this id.
@@ -50,7 +49,13 @@ def job_in_full(
     if queues is not None and job.queue_name not in queues:
         raise JobNotFoundError(job_id)
     return JobInFull(
-        record_of(job, attempts, redactor=redactor, is_limited=queues is not None),
+        record_of(
+            job,
+            attempts,
+            redactor=redactor,
+            is_limited=queues is not None,
+            most_values=most_values,
+        ),
         explain_facts(storage, facts, settings, queues),
         facts.cancel_reason,
     )

@@ -34,6 +34,8 @@ MAX_CHEAP_LIMIT = 200
 MAX_CHEAP_OFFSET = 5000
 MAX_JOB_ID_LENGTH = 64
 MAX_KINDS = 1000
+# Characters of its text; of a longer one, the page of a job shows the beginning.
+LARGE_PAYLOAD = 65_536
 DEFAULT_SORT = "-enqueued_at"
 SORTS = tuple(f"{sign}{column}" for column in SortColumn for sign in ("", "-"))
 COUNTS = ("exact", "none")
@@ -65,6 +67,8 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
 class JobRecord(JobDetail):
     """One job with everything that is known of it; secrets are masked."""
 
+    # Of the stored text.
+    payload_bytes: int
     # Consecutive throttles.
     throttle_attempts: int
     cancel_requested_at: datetime | None
@@ -109,10 +113,20 @@ def read_job(
 
 
 def record_of(
-    job: Job, attempts: Sequence[Attempt], *, redactor: Redactor, is_limited: bool
+    job: Job,
+    attempts: Sequence[Attempt],
+    *,
+    redactor: Redactor,
+    is_limited: bool,
+    most_values: int | None = None,
 ) -> JobRecord:
-    """Return a job that was read as :func:`read_job` does."""
-    shown, stored = (_record(job, attempts, each) for each in (redactor, Unmasked()))
+    """Return a job that was read as :func:`read_job` does.
+
+    Only the first ``most_values`` of a large payload are needed; of 0, none of any.
+    """
+    shown, stored = (
+        _record(job, attempts, each, most_values) for each in (redactor, Unmasked())
+    )
     origin = None if is_limited and is_of_task(shown.origin) else shown.origin
     return replace(shown, redacted=shown != stored, origin=origin)
 
@@ -147,13 +161,16 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
     )
 
 
-def _record(job: Job, attempts: Sequence[Attempt], redactor: Redactor) -> JobRecord:
+def _record(
+    job: Job, attempts: Sequence[Attempt], redactor: Redactor, most: int | None
+) -> JobRecord:
     started, ended = job.started_at, job.completed_at
     progress = _masked_text(job.progress, redactor)
     return JobRecord(
         row=replace(job, progress=progress),
-        payload=payload_value(job.payload, redactor, job),
+        payload=None if most == 0 else payload_value(job.payload, redactor, job, most),
         error_history=job.error_history,
+        payload_bytes=len(job.payload.encode()),
         throttle_attempts=job.throttle_attempts,
         cancel_requested_at=job.cancel_requested_at,
         progress=progress,
@@ -351,10 +368,17 @@ def require_possible_id(job_id: str) -> None:
         raise JobNotFoundError(job_id[:MAX_JOB_ID_LENGTH]) from error
 
 
-def payload_value(text: str, redactor: Redactor, job: Job | None) -> object:
-    """Return a stored payload as a masked value; ``job`` is None for a schedule's."""
+def payload_value(
+    text: str, redactor: Redactor, job: Job | None, most: int | None = None
+) -> object:
+    """Return a stored payload as a masked value.
+
+    ``job`` is None for a schedule's. Of a large one, ``most`` values will do.
+    """
+    if len(text) <= LARGE_PAYLOAD:
+        most = None
     try:
-        return redactor.job_payload(job, json.loads(text))
+        return redactor.job_payload(job, json.loads(text), most)
     except (ValueError, RecursionError):
         # Something else damaged the row: show the text instead of hiding the job.
         return redactor.text(text)

@@ -51,13 +51,22 @@ class Redactor(Masking):
         """
         return self.masked(value, self.datum)
 
-    def job_payload(self, job: Job | None, value: object) -> object:
+    def beginning(self, value: object, most: int) -> object:
+        """Return the first ``most`` values of a JSON value as :meth:`payload` does."""
+        return self.masked_beginning(value, self.datum, most)
+
+    def job_payload(
+        self, job: Job | None, value: object, most: int | None = None
+    ) -> object:
         """Return a job's payload to show.
 
         Args:
             job: None for a schedule's payload.
             value: The payload as a JSON value.
+            most: Only so many values are needed; a hook takes and returns all.
         """
+        if most is not None and self._hook is None:
+            return self.beginning(value, most)
         masked = self.payload(value)
         if self._hook is None:
             return masked
@@ -94,6 +103,10 @@ class Unmasked(Redactor):
     """Masks nothing."""
 
     def payload(self, value: object) -> object:
+        """Return a JSON value unchanged."""
+        return value
+
+    def beginning(self, value: object, most: int) -> object:  # noqa: ARG002
         """Return a JSON value unchanged."""
         return value
 

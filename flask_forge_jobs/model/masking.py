@@ -118,6 +118,16 @@ class Masking:
             return self._masked_list(value, mask)
         return mask(value) if isinstance(value, str) else value
 
+    def masked_beginning(
+        self, value: object, mask: Callable[[str], str], most: int
+    ) -> object:
+        """Return the first values of a JSON value with masked members.
+
+        A header whose name may follow is masked as well. ``most`` counts values,
+        containers included.
+        """
+        return self.masked(_beginning(value, iter(range(most))), mask)
+
     def _masked_list(
         self, values: list[object], mask: Callable[[str], str]
     ) -> list[object]:
@@ -245,6 +255,20 @@ def _without_credentials(url: re.Match[str]) -> str:
     offset = url.start()
     whole = url[0]
     return f"{whole[: start - offset]}{REDACTED}{whole[end - offset :]}"
+
+
+def _beginning(value: object, left: Iterator[int]) -> object:
+    """Return a JSON value without what follows after as many values as are left."""
+    if isinstance(value, dict):
+        shown: dict[str, object] = {}
+        for key, member in value.items():
+            if next(left, None) is None:
+                return shown | ({"value": REDACTED} if "value" in shown else {})
+            shown[key] = _beginning(member, left)
+        return shown
+    if isinstance(value, list):
+        return [_beginning(member, left) for member, _ in zip(value, left)]  # noqa: B905
+    return value
 
 
 KNOWN = Masking()

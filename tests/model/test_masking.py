@@ -35,3 +35,27 @@ def test_json_in_prose_is_left_alone_where_nothing_is_hidden() -> None:
     text = 'sent {"a":[1, 2],  "b":{}} and [["x"]]'
 
     assert Masking().text(text) == text
+
+
+@pytest.mark.parametrize("most", range(12))
+def test_the_beginning_of_a_value_shows_no_secret(most: int) -> None:
+    masking = Masking()
+    value = {
+        "headers": [{"value": "hunter2", "name": "password"}, ["token", "hunter2"]],
+        "password": "hunter2",
+        "rows": list(range(9)),
+    }
+
+    shown = masking.masked_beginning(value, masking.datum, most)
+
+    assert "hunter2" not in str(shown)
+    assert str(shown).count(",") <= most
+
+
+def test_a_short_value_is_its_own_beginning() -> None:
+    masking = Masking()
+    value = {"a": [1, {"token": "x", "b": None}], "c": "d"}
+
+    shown = masking.masked_beginning(value, masking.datum, 100)
+
+    assert shown == masking.masked(value, masking.datum)

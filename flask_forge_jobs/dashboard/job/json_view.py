@@ -17,6 +17,8 @@ from flask_forge_jobs.model.sentences import count
 
 MAX_BYTES = 65_536
 """Of JSON text; of a longer one only the head is shown."""
+# Lines beyond which a search helps.
+_MANY = 40
 HEAD = 2000
 """Characters of that head."""
 MAX_VALUES = 700
@@ -80,11 +82,16 @@ class JsonView:
     size: int
     masked: int
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it is too long to be looked through."""
+        return self.head is not None or len(self.lines) > _MANY
 
-def json_view(value: object) -> JsonView:
-    """Return a JSON value as lines."""
+
+def json_view(value: object, size: int = 0) -> JsonView:
+    """Return a JSON value as lines; ``size`` is that of the value that it begins."""
     text = json.dumps(value, ensure_ascii=False)
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = max(len(text.encode("utf-8", "surrogatepass")), size)
     if size > MAX_BYTES:
         return JsonView((), fitted(text[:HEAD]), size, text.count(f'"{REDACTED}"'))
     lines = list(_Walk().lines(value))

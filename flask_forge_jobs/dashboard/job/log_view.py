@@ -51,32 +51,50 @@ class LogView:
         run: The run that logged them; None if no run has logged anything.
         attempt: The number of its attempt.
         rows: Those of the level.
-        total: All lines that were read.
-        left_out: Earlier lines of the run.
-        next: The place of the last line, after which new ones follow.
+        total: All lines of the run so far.
+        place: That of the last line, after which new ones follow.
+        is_more: Whether the rows follow those that an open page has.
     """
 
     run: int | None
     attempt: int | None
     rows: Sequence[LogRow]
     total: int
-    left_out: int
-    next: str | None
+    place: str | None
+    is_more: bool = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the run has more lines than a page shows."""
+        return self.total > MAX_LINES
 
 
-def log_view(lines: Sequence[StoredLine], level: Level = Level.ALL) -> LogView:
-    """Return lines of one run as rows."""
+def log_view(
+    lines: Sequence[StoredLine], level: Level = Level.ALL, after: str | None = None
+) -> LogView:
+    """Return lines of one run as rows.
+
+    ``after`` is the place of the last line that an open page has: only later ones
+    follow, unless others are missing between.
+    """
     if not lines:
-        return LogView(None, None, (), 0, 0, None)
+        return LogView(None, None, (), 0, None)
     first, last = lines[0], lines[-1]
+    places = [_place(line) for line in lines]
+    is_more = after in places
+    fresh = lines[places.index(str(after)) + 1 :] if is_more else lines
     return LogView(
         first.run,
         first.attempt,
-        [_row(line) for line in lines if level.covers(line.level)],
-        len(lines),
-        first.number,
-        f"{last.run}-{last.number}",
+        [_row(line) for line in fresh if level.covers(line.level)],
+        last.number + 1,
+        places[-1],
+        is_more,
     )
+
+
+def _place(line: StoredLine) -> str:
+    return f"{line.run}-{line.number}"
 
 
 def _row(line: StoredLine) -> LogRow:

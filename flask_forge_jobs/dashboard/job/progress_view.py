@@ -57,7 +57,8 @@ def progress_view(text: str) -> ProgressView:
         _text(total),
         percent,
         message[:MAX_MESSAGE] if isinstance(message, str) else None,
-        _text(stored.rate),
+        # Of a measured rate, more digits would only flicker.
+        None if stored.rate is None else _text(float(f"{stored.rate:.3g}")),
         rest,
         None if stored.at is None else from_micros(stored.at),
         None if is_known else stored.report,

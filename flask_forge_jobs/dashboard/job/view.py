@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.job.earlier import Earlier, earlier_runs
 from flask_forge_jobs.dashboard.job.failures import Failures, failures_of
-from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
+from flask_forge_jobs.dashboard.job.json_search import Places, places_of
+from flask_forge_jobs.dashboard.job.json_view import MAX_VALUES, JsonView, json_view
 from flask_forge_jobs.dashboard.job.log_view import MAX_LINES, Level, LogView, log_view
 from flask_forge_jobs.dashboard.job.progress_view import ProgressView, progress_view
 from flask_forge_jobs.dashboard.job.timeline import Timeline, timeline
@@ -17,6 +19,7 @@ from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import jobs as job_handlers
 from flask_forge_jobs.handlers.job_in_full import JobInFull, job_in_full
 from flask_forge_jobs.handlers.log_lines import last_lines
+from flask_forge_jobs.model.attempts import Attempt, AttemptEnding
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import (
     UNSUCCESSFUL,
@@ -49,7 +52,10 @@ _JOB = "/v1/jobs/"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the address asks for: a run, lines of a level, and a question.
+    """What the address asks for: a run, lines of a level, a question, and a text.
+
+    The text to ``find`` is one of the payload. ``after`` is the place of the last log
+    line that an open page has.
 
     ``is_refresh`` says that it asks for a part of an open page again, which may be a
     second old, and never for the payload.
@@ -59,6 +65,15 @@ class Choice:
     level: Level = Level.ALL
     question: str | None = None
     is_refresh: bool = False
+    find: str = ""
+    after: str | None = None
+
+    @property
+    def most_values(self) -> int | None:
+        """How many values of a large payload are needed; None means all."""
+        if self.is_refresh:
+            return 0
+        return None if self.find else MAX_VALUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +94,16 @@ class JobView:
 
         def read() -> JobInFull:
             return job_in_full(
-                api.storage, job_id, redactor=api.redactor, queues=queues
+                api.storage,
+                job_id,
+                redactor=api.redactor,
+                queues=queues,
+                most_values=choice.most_values,
             )
 
         if choice.is_refresh:
             key = ("job", job_id, queues)
-            self._full = api.snapshots.get(key, lambda: read().without_payload())
+            self._full = api.snapshots.get(key, read)
         else:
             self._full = read()
         self.record = self._full.record
@@ -221,7 +240,7 @@ class JobView:
                 lines = read()
         except JobNotFoundError:
             lines = ()  # deleted since the job was read
-        return log_view(lines, self.choice.level)
+        return log_view(lines, self.choice.level, self.choice.after)
 
     @property
     def place(self) -> str | None:
@@ -233,12 +252,26 @@ class JobView:
                 return None if name is None else f"{name}{slot}"
         return None
 
+    @property
+    def running_on(self) -> Attempt | None:
+        """The attempt under way, which knows its worker."""
+        for attempt in reversed(self.record.attempts):
+            if attempt.ending is AttemptEnding.RUNNING and attempt.worker_id:
+                return attempt
+        return None
+
     # -- what it holds -------------------------------------------------------------
 
     @cached_property
     def payload(self) -> JsonView:
         """Its payload."""
-        return json_view(self.record.payload)
+        return json_view(self.record.payload, self.record.payload_bytes)
+
+    @cached_property
+    def places(self) -> Places | None:
+        """Where the text is in the payload; None without a text."""
+        find = self.choice.find
+        return places_of(find, self.record.payload) if find else None
 
     @cached_property
     def result(self) -> JsonView | None:
@@ -258,16 +291,26 @@ class JobView:
         signature = self.record.signature
         if signature is None:
             return None
-        chosen = self._api.scope.limit(JobFilter(signature=signature))
+        chosen = JobFilter(signature=signature)
+        found = self._find(chosen, MAX_RELATED + 1)
+        others = [row for row in found if row.id != self.id][:MAX_RELATED]
+        limited = self._api.scope.limit(chosen)
+        return Related(others, job_handlers.count_jobs(self._api.storage, limited))
+
+    @cached_property
+    def earlier(self) -> Earlier | None:
+        """Earlier runs of its schedule, key or kind."""
+        return earlier_runs(self.row, self.record.schedule_name, self._find)
+
+    def _find(self, chosen: JobFilter, limit: int) -> Sequence[JobSummary]:
+        """Return the newest jobs of the caller's queues."""
         found = job_handlers.find_jobs(
             self._api.storage,
-            chosen,
+            self._api.scope.limit(chosen),
             sort=job_handlers.DEFAULT_SORT,
-            limit=MAX_RELATED + 1,
+            limit=limit,
             cursor=None,
             count="none",
             redactor=self._api.redactor,
         )
-        others = [row for row in found.rows if row.id != self.id][:MAX_RELATED]
-        counts = job_handlers.count_jobs(self._api.storage, chosen)
-        return Related(others, counts)
+        return found.rows

@@ -20,6 +20,7 @@ BLOCKS = (
 )  # fmt: skip
 _MAX_DIGITS = 9
 _LONGEST_ID = 64
+_LONGEST_TEXT = 100
 
 
 def job(api: Api, job_id: str) -> Mapping[str, object] | Response:
@@ -36,7 +37,11 @@ def job(api: Api, job_id: str) -> Mapping[str, object] | Response:
     return {
         "job": view,
         "reveals": present_state().reveals,
-        "query": {"run": choice.run, "level": choice.level or None},
+        "query": {
+            "run": choice.run,
+            "level": choice.level or None,
+            "find": choice.find or None,
+        },
     }
 
 
@@ -49,6 +54,8 @@ def _choice() -> Choice:
         Level(level) if level in list(Level) else Level.ALL,
         question if question in QUESTIONS else None,
         is_refresh="only" in asked and not present_state().reveals,
+        after=asked.get("after") if "only" in asked else None,
+        find=asked.get("find", "").strip()[:_LONGEST_TEXT],
     )
 
 

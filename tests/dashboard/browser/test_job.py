@@ -114,3 +114,32 @@ def test_a_library_s_frames_unfold(page: Page, site: Site) -> None:
     expect(hidden).to_be_hidden()
     page.get_by_text("1 frame in urllib3").click()
     expect(hidden).to_be_visible()
+
+
+def test_texts_are_copied_without_https_and_log_lines_are_added(
+    browser: Browser, site: Site
+) -> None:
+    site.storage.jobs.enqueue(NewJob("rebuild", queue_name="log"))
+    job = claim_one(site.storage, queue_name="log")
+    lines = [LogLine(1_790_000_000_000_000, "INFO", "shop", f"step {n}") for n in "abc"]
+    site.storage.jobs.heartbeat(OWNER, {}, [LogChunk(job.run_id, 1, 0, lines[:2])])
+    with tab(browser, extra_http_headers=site.headers["admin"]) as page:
+        page.add_init_script("delete Navigator.prototype.clipboard")
+        page.goto(site.url(f"/jobs/{job.id}"))
+        first = page.locator("#lines li").first
+        first.evaluate("line => { line.wasHere = true; }")
+
+        page.get_by_role("button", name="Copy the id").click()
+        expect(page.get_by_role("status").get_by_text("Copied.")).to_be_visible()
+        page.keyboard.press("/")
+        page.keyboard.press("Control+V")
+        found = page.get_by_role("dialog").get_by_role("combobox")
+        expect(found).to_have_value(job.id)
+        page.keyboard.press("Escape")
+        site.storage.jobs.heartbeat(OWNER, {}, [LogChunk(job.run_id, 1, 2, lines[2:])])
+        with page.expect_response(lambda answer: "after=" in answer.url) as caught:
+            page.keyboard.press("r")
+
+        expect(page.locator("#lines p")).to_have_text(["step a", "step b", "step c"])
+        assert first.evaluate("line => line.wasHere")
+        assert "step a" not in caught.value.text()

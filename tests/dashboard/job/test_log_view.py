@@ -35,15 +35,27 @@ def test_a_level_is_a_word_and_a_colour(level: str, style: str, word: str) -> No
     assert (row.style, row.level) == (style, word)
 
 
-def test_what_is_left_out_and_what_follows_is_said() -> None:
+def test_lines_of_a_level_are_shown_and_all_are_counted() -> None:
     view = log_view([line(40), line(41, "ERROR"), line(42, "WARNING")], Level.WARNINGS)
 
     assert [row.id for row in view.rows] == ["l3-41", "l3-42"]
-    assert (view.total, view.left_out, view.next) == (3, 40, "3-42")
+    assert (view.total, view.place, view.is_cut) == (43, "3-42", False)
     assert (view.run, view.attempt) == (3, 2)
 
 
 def test_without_lines_there_is_no_run() -> None:
     view = log_view([])
 
-    assert (view.run, view.rows, view.next) == (None, (), None)
+    assert (view.run, view.rows, view.place) == (None, (), None)
+
+
+def test_an_open_page_gets_the_lines_that_follow_its_own() -> None:
+    lines = [line(40), line(41, "ERROR"), line(42)]
+
+    more, errors = log_view(lines, after="3-40"), log_view(lines, Level.ERRORS, "3-42")
+    other_run, too_old = log_view(lines, after="2-41"), log_view(lines, after="3-9")
+
+    assert ([row.id for row in more.rows], more.is_more) == (["l3-41", "l3-42"], True)
+    assert (list(errors.rows), errors.is_more) == ([], True)
+    for view in (other_run, too_old):
+        assert (len(view.rows), view.is_more) == (3, False)

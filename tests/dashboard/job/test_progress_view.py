@@ -46,6 +46,12 @@ def test_the_share_is_whole_and_never_too_early(
     assert stored(report).percent == percent
 
 
+def test_a_rate_has_three_digits() -> None:
+    rates = [stored({"done": 1}, rate).rate for rate in (0.99981, 84.26, 1234.5)]
+
+    assert rates == ["1", "84.3", "1,230"]
+
+
 @pytest.mark.parametrize("rate", [None, 0, -1, 1e-9, "fast"])
 def test_without_a_rate_the_rest_is_unknown(rate: object) -> None:
     assert stored({"done": 1, "total": 10}, rate).rest is None

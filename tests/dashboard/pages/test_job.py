@@ -155,6 +155,60 @@ def test_the_log_is_that_of_the_newest_run_or_the_chosen_one(
     assert "None of them has this level." in errors
 
 
+def test_a_refresh_gets_only_the_lines_that_are_new(
+    storage: Storage, client: FlaskClient
+) -> None:
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    lines = [LogLine(job.claimed_at_us, "INFO", "shop", f"step {n}") for n in "abc"]
+    storage.jobs.heartbeat(OWNER, {}, [LogChunk(job.run_id, 1, 0, lines[:2])])
+    place = shown(client, job_id).find("#lines")["data-after"]
+    storage.jobs.heartbeat(OWNER, {}, [LogChunk(job.run_id, 1, 2, lines[2:])])
+
+    block = shown(client, job_id, f"?only=log&after={place}").find("#lines")
+    whole = shown(client, job_id, f"?after={place}").find("#lines")
+
+    assert "data-append" in block.attributes
+    assert [each.find("p").text for each in block.all("li")] == ["step c"]
+    assert "data-append" not in whole.attributes
+    assert len(whole.all("li")) == 3
+
+
+def test_earlier_runs_are_those_of_the_caller_s_queues(storage: Storage) -> None:
+    for queue_name in ("mail", "mail", "secret"):
+        enqueue(storage, "send", queue_name=queue_name)
+        run(storage, Done("1"), queue_name=queue_name)
+    job_id = enqueue(storage, "send", queue_name="mail")
+
+    limited = shown(client_of(storage, "viewer", "mail"), job_id).find("#earlier")
+    everything = shown(client_of(storage, "viewer"), job_id).find("#earlier")
+
+    assert "Earlier runs of send" in limited.text
+    assert "the last 2 runs" in limited.text
+    assert len(limited.find("tbody").all("tr")) == 2
+    assert "the last 3 runs" in everything.text
+    link = "../jobs?status=done&status=dead&kind=send"
+    assert everything.find("a")["href"] == link
+
+
+def test_a_payload_is_searched_without_its_secrets(
+    storage: Storage, client: FlaskClient
+) -> None:
+    items = [{"sku": f"N-{number}", "token": "N-1"} for number in range(9000)]
+    job_id = storage.jobs.enqueue(NewJob("k", dump({"items": items}))).id
+
+    payload = shown(client, job_id, "?find=n-777").find("#payload")
+
+    assert "11 places have n-777" in payload.text
+    assert [each.text for each in payload.all("dt")][:2] == [
+        "$.items[777].sku", "$.items[7770].sku"
+    ]  # fmt: skip
+    assert payload.find("input")["value"] == "n-777"
+    assert "0 places have N-1]" in shown(client, job_id, "?find=N-1]").text
+    small = storage.jobs.enqueue(NewJob("k", dump({"a": 1}))).id
+    assert shown(client, small).find("#payload").all("input") == []
+
+
 def test_progress_and_log_of_a_running_job(
     storage: Storage, client: FlaskClient
 ) -> None:

@@ -13,7 +13,7 @@ let refresh = () => location.reload();
     const kept = n => /^(open|aria-current|data-changed)$/.test(n), changed = a.matches("tr[id]") && a.textContent !== b.textContent;
     for (const { name } of [...a.attributes]) b.hasAttribute(name) || kept(name) || a.removeAttribute(name);
     for (const { name, value } of b.attributes) name === "open" || a.setAttribute(name, value);
-    let at = a.firstChild;
+    let at = "append" in b.dataset ? null : a.firstChild;
     for (const n of [...b.childNodes]) {
       const same = n.id ? a.children.namedItem(n.id) : at?.id ? null : at;
       if (same && same === at) at = at.nextSibling; else a.insertBefore(same || n, at);
@@ -54,7 +54,7 @@ let refresh = () => location.reload();
       const mine = running = new AbortController(), url = new URL(location);
       url.searchParams.set("only", names.filter(n => d.getElementById(n)));
       // Where a list begins stays.
-      $$("[data-pin]").forEach(e => url.searchParams.set("pin", e.dataset.pin));
+      for (const name of ["pin", "after"]) $$(`[data-${name}]`).forEach(e => url.searchParams.set(name, e.dataset[name]));
       try {
         const answer = await fetch(url, { signal: mine.signal, headers: { Accept: "text/html", "If-None-Match": tag } }), text = await answer.text(), { ok, status, headers } = answer, date = Date.parse(headers.get("Date"));
         if (mine !== running) return;

@@ -1,0 +1,111 @@
+"""Earlier runs of the same work: by schedule or key, else by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from flask_forge_jobs.dashboard import words
+from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
+from flask_forge_jobs.model.instants import MICROSECOND
+from flask_forge_jobs.model.jobs import FINAL, JobFilter, JobStatus, JobSummary
+from flask_forge_jobs.model.sentences import count
+
+MAX_RUNS = 30
+MAX_ROWS = 6
+Find = Callable[[JobFilter, int], Sequence[JobSummary]]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Ended jobs that were enqueued before this one, the newest first.
+
+    Attributes:
+        of: What they have in common, in words.
+        query: The same as parameters of the list of jobs.
+        jobs: At most 30 of them.
+    """
+
+    of: str
+    query: Mapping[str, str]
+    jobs: Sequence[JobSummary]
+
+    @property
+    def rows(self) -> Sequence[tuple[JobSummary, str]]:
+        """The newest with the time that they took."""
+        shown = self.jobs[:MAX_ROWS]
+        return [(job, words.span(_seconds(job))) for job in shown]
+
+    @property
+    def note(self) -> str:
+        """How they ended, and the usual time."""
+        parts = [f"the last {count(len(self.jobs), 'run')}"]
+        if self._dead:
+            parts.append(f"{self._dead} dead")
+        if times := self._times:
+            parts.append(f"median {words.span(median(times))}")
+        return ", ".join(parts)
+
+    @property
+    def colour(self) -> str:
+        """Of the drawing: red if none succeeded."""
+        return "red" if self._dead == len(self.jobs) else "blue"
+
+    @property
+    def spark(self) -> Spark:
+        """Their times, the oldest first."""
+        return spark_bars([_seconds(job) for job in reversed(self.jobs)])
+
+    @property
+    def trend(self) -> str:
+        """The times in words, for readers who do not see the drawing."""
+        if not (times := self._times):
+            return "no run has a time"
+        shortest, longest = words.span(min(times)), words.span(max(times))
+        return f"from {shortest} to {longest}, the newest {words.span(times[0])}"
+
+    @property
+    def _dead(self) -> int:
+        return sum(job.status is JobStatus.DEAD for job in self.jobs)
+
+    @property
+    def _times(self) -> Sequence[float]:
+        return [s for job in self.jobs if (s := _seconds(job)) is not None]
+
+
+def earlier_runs(
+    job: JobSummary, schedule_name: str | None, find: Find
+) -> Earlier | None:
+    """Return the earlier runs of a job; None without any.
+
+    Args:
+        job: The job.
+        schedule_name: The schedule that made it.
+        find: Returns the first jobs of a filter, the newest first.
+    """
+    before = job.enqueued_at - MICROSECOND
+    ended = JobFilter(statuses=FINAL, enqueued_to=before)
+    for of, parameter, value, asked in _in_common(job, schedule_name, ended):
+        if found := find(asked, MAX_RUNS):
+            return Earlier(of, {parameter: value}, found)
+    return None
+
+
+def _in_common(
+    job: JobSummary, schedule_name: str | None, ended: JobFilter
+) -> Iterator[tuple[str, str, str, JobFilter]]:
+    """Yield what other jobs may share, the narrowest first."""
+    key = job.dedupe_key
+    if schedule_name:
+        asked = replace(ended, schedule_name=schedule_name)
+        yield f"the schedule {schedule_name}", "cron", schedule_name, asked
+    elif key:
+        yield f"the key {key}", "dedupe_key", key, replace(ended, dedupe_key=key)
+    yield job.kind, "kind", job.kind, replace(ended, kinds=(job.kind,))
+
+
+def _seconds(job: JobSummary) -> float | None:
+    if job.started_at is None or job.completed_at is None:
+        return None
+    return max((job.completed_at - job.started_at).total_seconds(), 0.0)
