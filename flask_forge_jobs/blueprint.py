@@ -28,19 +28,16 @@ from flask_forge_jobs.api.headers import (
 from flask_forge_jobs.api.mount_point import Unmatched
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import RequestState, prefers_page, present_state
-from flask_forge_jobs.api.routes import Route, add_converters
+from flask_forge_jobs.api.routes import Address, Route, converters
 from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.dashboard.forms.answers import answered
-from flask_forge_jobs.dashboard.forms.refused import refused_page
-from flask_forge_jobs.dashboard.forms.sign_in import shown_problem
 from flask_forge_jobs.dashboard.forms.table import (
     FORM_ENDPOINT,
     FORM_RULE,
     FormTable,
     form_routes,
 )
-from flask_forge_jobs.dashboard.page import INDEX_PATH
-from flask_forge_jobs.dashboard.table import page_routes, routes_without_pages
+from flask_forge_jobs.dashboard.page_route import INDEX_PATH
+from flask_forge_jobs.dashboard.table import Pages, all_pages, links_only
 from flask_forge_jobs.storage.base import Storage
 
 __all__ = ["BlueprintOptions", "create_blueprint"]
@@ -69,20 +66,20 @@ def create_blueprint(
     """
     chosen = options or BlueprintOptions()
     api_routes = all_routes(enable_demo=chosen.enable_demo)
-    pages = page_routes() if chosen.dashboard else routes_without_pages()
+    pages = all_pages() if chosen.dashboard else links_only()
     forms = form_routes(api_routes) if chosen.dashboard else ()
-    routes = (*api_routes, *pages)
-    api = Api(storage, chosen, api_routes, pages)
+    api = Api(storage, chosen, api_routes, pages.routes)
     blueprint = Blueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
     )
     auditor = Auditor(api)
     # A demo route that is off is unknown, and no name of a job either.
-    known = (*all_routes(enable_demo=True), *routes)
-    blueprint.record(lambda state: add_converters(state.app.url_map, known))
-    form_table = FormTable(forms, known)
-    routed = _Routed(routes, form_table)
-    _add_routes(blueprint, api, routes, auditor, routed)
+    paths = [route.path for route in all_routes(enable_demo=True)]
+    found = converters([*paths, *(address.path for address in pages.addresses)])
+    blueprint.record(lambda state: state.app.url_map.converters.update(found))
+    form_table = FormTable(forms, found)
+    routed = _Routed(api_routes, pages, form_table)
+    _add_routes(blueprint, api, pages, auditor, routed)
     if forms:
         _add_forms(blueprint, auditor, form_table)
     cors = Cors(chosen.cors_origins)
@@ -100,27 +97,30 @@ def create_blueprint(
 def _add_routes(
     blueprint: Blueprint,
     api: Api,
-    routes: Sequence[Route],
+    pages: Pages,
     auditor: Auditor,
     routed: _Routed,
 ) -> None:
-    for route in routes:
-        if route.endpoint in routed.twins.values():
-            continue
-        view = _named(
-            auditor.view(route) if route.mutates else partial(route.view, api),
-            route.view,
-        )
+    views: dict[Address, Callable[..., Response]] = {}
+    for route in api.routes:
+        view = auditor.view(route) if route.mutates else partial(route.view, api)
         if route.endpoint in routed.twins:
-            view = _named(partial(_as_preferred, api), route.view)
-        if route.path == INDEX_PATH:
-            blueprint.record(partial(_add_index, route, view))
+            view = partial(_as_preferred, api)
+        views[route.address] = _named(view, route.view)
+    for address in pages.addresses:
+        if address.endpoint in routed.twins.values():
             continue
+        view = _named(partial(_as_preferred, api), _as_preferred)
+        if address.path == INDEX_PATH:
+            blueprint.record(partial(_add_index, address, view))
+        else:
+            views[address] = view
+    for address, view in views.items():
         blueprint.add_url_rule(
-            route.path,
-            endpoint=route.endpoint,
+            address.path,
+            endpoint=address.endpoint,
             view_func=view,
-            methods=[route.method],
+            methods=[address.method],
             # Unmatched answers OPTIONS, with 204 and no body.
             provide_automatic_options=False,
         )
@@ -141,12 +141,12 @@ def _add_forms(blueprint: Blueprint, auditor: Auditor, forms: FormTable) -> None
 
 
 def _as_preferred(api: Api, **placeholders: str) -> Response:
-    """Answer with the page at the path of a route of the API, or with its JSON."""
+    """Answer with a page, or with the JSON of the API at the same path."""
     return present_state().route.view(api, **placeholders)
 
 
 def _add_index(
-    route: Route, view: Callable[..., Response], state: BlueprintSetupState
+    address: Address, view: Callable[..., Response], state: BlueprintSetupState
 ) -> None:
     """Serve the index at the mount point; the root is the application's own.
 
@@ -154,7 +154,7 @@ def _add_index(
     the client has named. Not strict_slashes=False, which answers other methods with
     404.
     """
-    names = (state.name_prefix, state.name, route.endpoint)
+    names = (state.name_prefix, state.name, address.endpoint)
     endpoint = ".".join(name for name in names if name)
     # At the root, forge-jobs-server adds the rule.
     state.app.view_functions[endpoint] = view
@@ -163,7 +163,7 @@ def _add_index(
         state.app.add_url_rule(
             path,
             endpoint,
-            methods=[route.method],
+            methods=[address.method],
             provide_automatic_options=False,
         )
 
@@ -176,15 +176,16 @@ class _Routed:
     and those of the pages. A request that prefers a page gets that.
     """
 
-    def __init__(self, routes: Sequence[Route], forms: FormTable) -> None:
+    def __init__(self, routes: Sequence[Route], pages: Pages, forms: FormTable) -> None:
         self._forms = forms
+        self._pages = pages
         self._by_endpoint = {route.endpoint: route for route in routes}
         places: dict[tuple[str, str], str] = {}
         self.twins: dict[str, str] = {}
-        for route in routes:
-            first = places.setdefault((route.method, route.path), route.endpoint)
-            if first != route.endpoint:
-                self.twins[first] = route.endpoint
+        for each in (*(route.address for route in routes), *pages.addresses):
+            first = places.setdefault((each.method, each.path), each.endpoint)
+            if first != each.endpoint:
+                self.twins[first] = each.endpoint
 
     def __call__(self) -> RequestState:
         state = present_state()
@@ -197,14 +198,24 @@ class _Routed:
         state.is_varied = twin is not None
         if twin is not None and prefers_page(state.request):
             endpoint = twin
-        state.route = self._by_endpoint[endpoint]
+        state.route = self._route(endpoint)
         return state
+
+    def _route(self, endpoint: str) -> Route:
+        if endpoint not in self._by_endpoint:
+            pages = {route.endpoint: route for route in self._pages.routes()}
+            self._by_endpoint.update(pages)
+        return self._by_endpoint[endpoint]
 
 
 def _answer_error(routed: _Routed, api: Api, error: Exception) -> Response:
     state = routed()
     write: Callable[[Problem], Response] = json_problem
     if state.route.is_page and prefers_page(state.request):
+        # As the pages, not before the first request for one.
+        from flask_forge_jobs.dashboard.forms.refused import refused_page
+        from flask_forge_jobs.dashboard.forms.sign_in import shown_problem
+
         write = partial(refused_page if state.route.is_form else shown_problem, api)
     return error_response(error, mask=api.masking_redactor.text, write=write)
 
@@ -241,6 +252,8 @@ def _add_hooks(
         state = routed()
         response = auditor(state, response)
         if state.route.is_form and state.route.mutates:
+            from flask_forge_jobs.dashboard.forms.answers import answered
+
             response = answered(api, state, response)
         if state.is_varied:
             response.vary.add("Accept")

@@ -59,8 +59,8 @@ class Api:
     """The context that the views of one blueprint share.
 
     ``storage`` may be a function that returns the storage of the current request.
-    ``routes`` are all routes of the API, for its description; ``pages`` those of the
-    pages for people.
+    ``routes`` are all routes of the API, for its description; ``pages`` returns
+    those of the pages for people.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Api:
         storage: Storage | Callable[[], Storage],
         options: BlueprintOptions,
         routes: Sequence[Route],
-        pages: Sequence[Route] = (),
+        pages: Callable[[], Sequence[Route]] = tuple,
     ) -> None:
         self._storage = storage
         self.options = options
         self.routes = routes
-        self.pages = pages
+        self._pages = pages
         self._expensive_reads = ExpensiveReads()
         self.bulk_runner = BulkRunner()
         self.composer = Composer(options.clock)
@@ -103,6 +103,11 @@ class Api:
     def storage(self) -> Storage:
         """The storage of the current request."""
         return self._storage() if callable(self._storage) else self._storage
+
+    @property
+    def pages(self) -> Sequence[Route]:
+        """The routes of the pages for people."""
+        return self._pages()
 
     @property
     def attention(self) -> Attention:

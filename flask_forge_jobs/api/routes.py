@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Response
 from marshmallow import Schema
 from marshmallow.fields import Field
-from werkzeug.routing import BaseConverter, Map
+from werkzeug.routing import BaseConverter
 
 from flask_forge_jobs.auth.permissions import Permission
 
@@ -46,6 +46,14 @@ class Reach(Enum):
     JOB = auto()
     # The view checks this with ``api.scope``, which lets callers without a limit pass.
     VIEW = auto()
+
+
+class Address(NamedTuple):
+    """What Werkzeug knows of a route."""
+
+    method: str
+    path: str
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,11 @@ class Route:
             raise TypeError(f"{self.endpoint}: the path has no <{placeholder}>")
 
     @property
+    def address(self) -> Address:
+        """What an application knows of it from its start."""
+        return Address(self.method, self.path, self.endpoint)
+
+    @property
     def template(self) -> str:
         """The path with its placeholders in braces."""
         return PLACEHOLDER.sub(r"{\g<name>}", self.path)
@@ -175,12 +188,7 @@ class Route:
         )
 
 
-def add_converters(urls: Map, routes: Sequence[Route]) -> None:
-    """Register the converters of :func:`converters`."""
-    urls.converters.update(converters(routes))
-
-
-def converters(routes: Sequence[Route]) -> Mapping[str, type[BaseConverter]]:
+def converters(paths: Collection[str]) -> Mapping[str, type[BaseConverter]]:
     """Return the converters of the names of jobs, schedules and queues in paths.
 
     They match anything but the fixed words below these paths, so that a wrong method on
@@ -191,17 +199,13 @@ def converters(routes: Sequence[Route]) -> Mapping[str, type[BaseConverter]]:
         match = _LAST.fullmatch(path)
         if match is None:
             raise ValueError(f"{path} does not end with a placeholder")
-        taken = _words(match["folder"], routes)
+        taken = _words(match["folder"], paths)
         found[match["converter"]] = _all_but(taken)
     return found
 
 
-def _words(folder: str, routes: Iterable[Route]) -> list[str]:
-    below = {
-        route.path.removeprefix(folder)
-        for route in routes
-        if route.path.startswith(folder)
-    }
+def _words(folder: str, paths: Iterable[str]) -> list[str]:
+    below = {path.removeprefix(folder) for path in paths if path.startswith(folder)}
     return sorted(word for word in below if "<" not in word)
 
 

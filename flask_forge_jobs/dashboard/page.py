@@ -24,14 +24,8 @@ from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.environment import FRAME, environment
 from flask_forge_jobs.dashboard.frame import FRAME_BLOCKS, Frame
-from flask_forge_jobs.dashboard.page_route import PageRoute
+from flask_forge_jobs.dashboard.page_route import PAGE_POLICY, PageRoute
 
-# Files of ours; no inline script or style, and in nobody's frame.
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-INDEX_PATH = "/"
 # Takes the Api and the placeholders of the path.
 PageFunction = Callable[..., Mapping[str, object] | Response]
 _TITLES: Mapping[str, str] = {

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.api.routes import Route
 
+# Files of ours; no inline script or style, and in nobody's frame.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+INDEX_PATH = "/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRoute(Route):

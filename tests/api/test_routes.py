@@ -8,7 +8,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
-from flask_forge_jobs.api.routes import Reach, Route, add_converters
+from flask_forge_jobs.api.routes import Reach, Route, converters
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Permission
 
@@ -64,7 +64,7 @@ def test_under_v1_changes_place_and_name_only() -> None:
 def urls() -> MapAdapter:
     app = Flask("host")
     routes = all_routes(enable_demo=True)
-    add_converters(app.url_map, routes)
+    app.url_map.converters.update(converters([route.path for route in routes]))
     for route in routes:
         app.add_url_rule(route.path, route.endpoint, methods=[route.method])
     return app.url_map.bind("host")

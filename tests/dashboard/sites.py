@@ -15,7 +15,7 @@ from flask_forge_jobs import blueprint as blueprint_module
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.dashboard.table import Pages, page_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -49,7 +49,8 @@ def with_page(
     """
     others = [route for route in page_routes() if route.path != path]
     pages = (*others, page(path, show, **more))
-    monkeypatch.setattr(blueprint_module, "page_routes", lambda: pages)
+    table = Pages([each.address for each in pages], lambda: pages)
+    monkeypatch.setattr(blueprint_module, "all_pages", lambda: table)
     host = app or Flask("host")
     name = f"forge_jobs/{show.__name__}.html"
     host.jinja_loader = DictLoader({name: template})

@@ -11,7 +11,8 @@ from werkzeug.test import EnvironBuilder
 from flask_forge_jobs.api.routes import DATA_POLICY, Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.frame import way_to_mount_point
-from flask_forge_jobs.dashboard.page import PAGE_POLICY, page
+from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.page_route import PAGE_POLICY
 from flask_forge_jobs.errors import StorageUnavailableError
 from tests.api.mounting import PREFIX, mount
 from tests.dashboard.sites import UNASKED, open_page, with_page

@@ -25,7 +25,7 @@ ROWS = queue_rows(
 def question(query: str) -> Question:
     """Return the dialog of a request."""
     environ = EnvironBuilder(query_string=query).get_environ()
-    api = Api(UNASKED, BlueprintOptions(), (), ())
+    api = Api(UNASKED, BlueprintOptions(), ())
     return Question(api, Parameters(Request(environ)), lambda: ROWS)
 
 

@@ -17,7 +17,7 @@ def clock() -> MovingClock:
 
 @pytest.fixture
 def api(storage: Storage, clock: MovingClock) -> Api:
-    return Api(storage, BlueprintOptions(clock=clock), (), ())
+    return Api(storage, BlueprintOptions(clock=clock), ())
 
 
 def test_pages_share_a_read_for_a_second(

@@ -12,9 +12,8 @@ from flask_forge_jobs.api.openapi.document import document
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.dashboard.page import INDEX_PATH, PAGE_POLICY
-from flask_forge_jobs.dashboard.page_route import PageRoute
-from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.dashboard.page_route import INDEX_PATH, PAGE_POLICY, PageRoute
+from flask_forge_jobs.dashboard.table import all_pages, page_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.dashboard.sites import open_page
@@ -38,8 +37,16 @@ FORBIDDEN = re.compile(
 TEMPLATE_LINES = 200
 
 
+def test_every_address_is_that_of_a_route() -> None:
+    routes = page_routes()
+
+    assert sorted(all_pages().addresses) == sorted(route.address for route in routes)
+    # One that did would need the audit trail.
+    assert not any(route.mutates for route in routes)
+
+
 def test_a_page_is_its_function_its_template_and_its_test() -> None:
-    """A page costs three files, and no line anywhere else."""
+    """A page costs three files, and the line of its address."""
     modules = {path.stem for path in FOLDER.glob("pages/*.py")} - {"__init__"}
     tests = Path(__file__).parent.glob("pages/test_*.py")
 

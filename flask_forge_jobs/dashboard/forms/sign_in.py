@@ -20,7 +20,8 @@ from flask_forge_jobs.auth.sessions import delete_cookie, set_cookie
 from flask_forge_jobs.dashboard.forms.inputs import Forms
 from flask_forge_jobs.dashboard.forms.way_back import way_back, way_back_of
 from flask_forge_jobs.dashboard.frame import Frame, way_to_mount_point
-from flask_forge_jobs.dashboard.page import PAGE_POLICY, problem_page, render
+from flask_forge_jobs.dashboard.page import problem_page, render
+from flask_forge_jobs.dashboard.page_route import PAGE_POLICY
 from flask_forge_jobs.errors import RateLimitedError
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"

@@ -13,14 +13,8 @@ from flask import Request
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, Map, Rule
 
-from flask_forge_jobs.api.routes import (
-    FORM_PREFIX,
-    PLACEHOLDER,
-    V1_PREFIX,
-    Route,
-    converters,
-)
-from flask_forge_jobs.dashboard.page import PAGE_POLICY
+from flask_forge_jobs.api.routes import FORM_PREFIX, PLACEHOLDER, V1_PREFIX, Route
+from flask_forge_jobs.dashboard.page_route import PAGE_POLICY
 
 _CHANGE = "change"
 _CONVERTER = "forge_form"
@@ -44,11 +38,12 @@ class FormTable:
 
     Args:
         forms: The routes of the forms; none if there are no pages.
-        routes: All routes, whose fixed words are no names.
+        known: The converters of placeholders.
     """
 
-    def __init__(self, forms: Iterable[Route], routes: Sequence[Route]) -> None:
-        known = converters(routes)
+    def __init__(
+        self, forms: Iterable[Route], known: Mapping[str, type[BaseConverter]]
+    ) -> None:
         # A fixed word comes before a placeholder in its place, as in Werkzeug.
         ordered = sorted(forms, key=lambda form: form.path.replace("<", "~"))
         self._patterns = [(_pattern(form, known), form) for form in ordered]

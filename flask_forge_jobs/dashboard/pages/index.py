@@ -24,7 +24,8 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.callers import caller_of
 from flask_forge_jobs.dashboard.health import Tone, in_words
 from flask_forge_jobs.dashboard.overview.view import BLOCKS, Overview
-from flask_forge_jobs.dashboard.page import INDEX_PATH, page, render
+from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.page_route import INDEX_PATH
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.activity import stats
 from flask_forge_jobs.handlers.readiness import readiness

@@ -11,13 +11,13 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from flask_forge_jobs.api.routes import PLACEHOLDER, Route, add_converters
+from flask_forge_jobs.api.routes import PLACEHOLDER, Route, converters
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.dashboard.forms.table import FormTable, form_routes
 from tests.dashboard.sites import UNASKED
 
-KNOWN = all_routes(enable_demo=True)
+CONVERTERS = converters([route.path for route in all_routes(enable_demo=True)])
 API = [route for route in all_routes(enable_demo=True) if route.mutates]
 FORMS = form_routes(all_routes(enable_demo=True))
 
@@ -40,7 +40,7 @@ def test_each_change_below_v1_has_a_form() -> None:
 def single() -> MapAdapter:
     """Return an application's rules, with one for each form."""
     app = Flask("host")
-    add_converters(app.url_map, KNOWN)
+    app.url_map.converters.update(CONVERTERS)
     for form in FORMS:
         app.add_url_rule(form.path, form.endpoint, methods=["POST"])
     return app.url_map.bind("host")
@@ -83,7 +83,7 @@ def test_the_one_rule_knows_the_same_forms(
 
 def _entered(app: Flask, path: str) -> tuple[str, Mapping[str, object]]:
     with app.test_request_context(quote(path), method="POST"):
-        form = FormTable(FORMS, KNOWN).enter(request)
+        form = FormTable(FORMS, CONVERTERS).enter(request)
         assert form is not None
         assert request.url_rule is not None
         assert request.url_rule.rule == form.path

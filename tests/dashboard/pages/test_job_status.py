@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.clock import SystemClock
-from flask_forge_jobs.dashboard.page import PAGE_POLICY
+from flask_forge_jobs.dashboard.page_route import PAGE_POLICY
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage
