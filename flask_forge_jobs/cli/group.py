@@ -17,6 +17,7 @@ import click
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit_group"),
     "cleanup": ("cleanup", "cleanup_command"),
+    "copy": ("copy", "copy_command"),
     "cron": ("cron", "cron_group"),
     "db": ("database", "db_group"),
     "doctor": ("doctor.command", "doctor_command"),

@@ -92,6 +92,11 @@ def record_reset(
     storage.audit.append(_of_command("db_reset", actor, changed, arguments))
 
 
+def record_copy(storage: Storage, origin: str, rows: int, *, actor: str) -> None:
+    """Note where the rows of a database were copied from; ``rows`` is their number."""
+    storage.audit.append(_of_command("copy", actor, rows, {"from": origin}))
+
+
 def _of_command(
     action: str, actor: str, changed: int, arguments: Mapping[str, object]
 ) -> AuditRecord:
