@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
+from flask_forge_jobs.errors import (
+    InvalidInputError,
+    ScheduleNotFoundError,
+    StaleSettingsError,
+)
 from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.handlers.redaction import Redactor
@@ -142,12 +146,17 @@ def change_schedule(
     *,
     registry: TaskRegistry | None = None,
     kinds: KindLimit | None = None,
+    is_expected: Callable[[ScheduleDefinition], bool] | None = None,
 ) -> ScheduleEdit:
-    """Change some fields of a schedule.
+    """Change some fields of a schedule, all or none.
 
     ``changes`` are arguments of :func:`create_schedule` except the name. ``dedupe``
     keeps an existing key. A new expression enables a schedule that a bad one had
     disabled. ``registry`` and ``kinds`` as for :func:`create_schedule`.
+    ``is_expected`` is asked about the present definition first; None expects any.
+
+    Raises:
+        StaleSettingsError: The present definition is not the expected one.
     """
     values = dict(changes)
     if "payload" in values:
@@ -160,19 +169,31 @@ def change_schedule(
     before: list[ScheduleDefinition] = []
 
     def decide(schedule: Schedule) -> ScheduleDefinition:
-        definition = schedule.definition
-        before.append(definition)
-        if "cron_expr" in values:
-            definition = schedule.with_expression(values["cron_expr"])
-        definition = replace(definition, **values)
-        # Disabling a schedule does not require a valid payload.
-        if not values.keys().isdisjoint(("kind", "payload")):
-            payload = load_text(definition.payload)
-            check_payload_of_kind(registry, definition.kind, payload)
-        return definition if dedupe is None else definition.deduped(dedupe)
+        before.append(schedule.definition)
+        if is_expected is not None and not is_expected(schedule.definition):
+            msg = f"the settings of schedule {name!r} have changed"
+            raise StaleSettingsError(msg)
+        return _changed(schedule, values, dedupe, registry)
 
     after = storage.cron.change(name, decide)
     return ScheduleEdit(before[-1], after)
+
+
+def _changed(
+    schedule: Schedule,
+    values: Mapping[str, Any],
+    dedupe: bool | None,  # noqa: FBT001  # the value
+    registry: TaskRegistry | None,
+) -> ScheduleDefinition:
+    definition = schedule.definition
+    if "cron_expr" in values:
+        definition = schedule.with_expression(values["cron_expr"])
+    definition = replace(definition, **values)
+    # Disabling a schedule does not require a valid payload.
+    if not values.keys().isdisjoint(("kind", "payload")):
+        payload = load_text(definition.payload)
+        check_payload_of_kind(registry, definition.kind, payload)
+    return definition if dedupe is None else definition.deduped(dedupe)
 
 
 def delete_schedule(storage: Storage, name: str) -> None:

@@ -1,7 +1,12 @@
-"""Cron schedules: create, read, change, delete, preview."""
+"""Cron schedules: create, read, change, delete, preview.
+
+The ``ETag`` of a schedule covers its definition only, because ``If-Match`` guards that;
+its times change with each firing. A read of a schedule is therefore never a 304.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from flask import Response, request
@@ -9,6 +14,7 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.etags import schedule_etag
 from flask_forge_jobs.api.response import (
     dumper,
     empty_response,
@@ -23,6 +29,7 @@ from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron, cron_history
+from flask_forge_jobs.model.cron import ScheduleDefinition
 
 _SCHEDULE = schemas.CronScheduleInZoneSchema()
 _DUMP_WINDOW = dumper(schemas.FiringsWindowSchema())
@@ -47,26 +54,26 @@ def create(api: Api) -> Response:
         kinds=api.kind_limit,
         **api.body(),
     )
-    return api.answer(created)
+    return _answer(api, created)
 
 
 def get(api: Api, name: str) -> Response:
     """Return one cron schedule."""
-    schedule = cron.get_schedule(api.storage, name, redactor=api.redactor)
-    return api.answer(schedule)
+    return _answer(api, cron.get_schedule(api.storage, name, redactor=api.redactor))
 
 
 def change(api: Api, name: str) -> Response:
-    """Change some fields of a schedule."""
+    """Change some fields of a schedule; ``If-Match`` guards against lost updates."""
     edit = cron.change_schedule(
         api.storage,
         name,
         api.body(),
         registry=api.options.registry,
         kinds=api.kind_limit,
+        is_expected=_expected(api),
     )
     note_edit(*edit.digests)
-    return api.answer(cron.detail(edit.after, api.redactor))
+    return _answer(api, cron.detail(edit.after, api.redactor))
 
 
 def delete(api: Api, name: str) -> Response:
@@ -102,6 +109,21 @@ def list_runs(api: Api, name: str) -> Response:
     return response
 
 
+def _answer(api: Api, detail: cron.ScheduleDetail) -> Response:
+    response = api.answer(detail)
+    definition = detail.schedule.definition
+    response.set_etag(schedule_etag(definition, api.masking_redactor))
+    return response
+
+
+def _expected(api: Api) -> Callable[[ScheduleDefinition], bool] | None:
+    if "If-Match" not in request.headers:
+        return None
+    if_match = request.if_match
+    redactor = api.masking_redactor
+    return lambda definition: if_match.contains(schedule_etag(definition, redactor))
+
+
 ROUTES = (
     Route(
         method="GET", path="/v1/cron", endpoint="v1_cron_list", view=list_schedules,
@@ -112,7 +134,7 @@ ROUTES = (
     Route(
         method="POST", path="/v1/cron", endpoint="v1_cron_create", view=create,
         permission=Permission.CRON_EDIT, body=schemas.CreateScheduleRequestSchema(),
-        answer=_SCHEDULE, status=201, errors=(409,),
+        answer=_SCHEDULE, status=201, errors=(409,), gives=("ETag",),
     ),
     Route(
         method="POST", path="/v1/cron/preview", endpoint="v1_cron_preview",
@@ -131,12 +153,13 @@ ROUTES = (
     ),
     Route(
         method="GET", path=SCHEDULE_PATH, endpoint="v1_cron_get", view=get,
-        permission=Permission.READ, answer=_SCHEDULE, errors=(404,),
+        permission=Permission.READ, answer=_SCHEDULE, errors=(404,), gives=("ETag",),
+        is_compared=False,
     ),
     Route(
         method="PATCH", path=SCHEDULE_PATH, endpoint="v1_cron_change", view=change,
         permission=Permission.CRON_EDIT, body=schemas.ChangeScheduleRequestSchema(),
-        answer=_SCHEDULE, errors=(404,),
+        answer=_SCHEDULE, errors=(404, 412), takes=("If-Match",), gives=("ETag",),
     ),
     Route(
         method="DELETE", path=SCHEDULE_PATH, endpoint="v1_cron_delete", view=delete,

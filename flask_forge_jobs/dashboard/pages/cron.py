@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from flask import request
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.etags import schedule_etag
 from flask_forge_jobs.dashboard.cron_strip import Axis, Strip, axis, strip
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters
@@ -230,6 +231,12 @@ class ScheduleInFull:
             return read()
 
     @property
+    def etag(self) -> str:
+        """The tag of its definition, which a form sends back."""
+        definition = self.detail.schedule.definition
+        return schedule_etag(definition, self._api.masking_redactor)
+
+    @property
     def running(self) -> ScheduleRun | None:
         """Its newest run, if that is unfinished."""
         rows = self.runs.rows
@@ -286,10 +293,10 @@ def schedule(api: Api, name: str) -> Mapping[str, object]:
 
 ROUTES = (
     page(
-        "/cron", cron, blocks=("headline", "list", "trial", "chosen"),
+        "/cron", cron, blocks=("headline", "list"),
         nav="Cron", icon="cron", order=31, key="c",
     ),
     page(
-        "/cron/<name>", schedule, blocks=("headline", "trial", "chosen", "runs"),
+        "/cron/<name>", schedule, blocks=("headline", "settings", "runs"),
     ),
 )  # fmt: skip

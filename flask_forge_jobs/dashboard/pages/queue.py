@@ -34,6 +34,7 @@ BLOCKS: Mapping[str, Sequence[str]] = {
     "throughput": ("timeline",),
     "wait_time": ("timeline",),
     "run_time": ("timeline",),
+    "settings": (),
     "slots": (),
 }
 

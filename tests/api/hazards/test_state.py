@@ -81,6 +81,30 @@ def test_H30_a_stale_change_is_refused(client: FlaskClient, storage: Storage) ->
 
 
 @each_backend
+def test_H30_a_stale_change_of_a_schedule_is_refused(
+    client: FlaskClient, storage: Storage
+) -> None:
+    secret = {"password": "p1"}
+    body = {"name": "own", "kind": "k", "cron_expr": "0 3 * * *", "payload": secret}
+    created = post(client, "/v1/cron", body)
+    tag = client.get(f"{PREFIX}/v1/cron/own").headers["ETag"]
+
+    def change(tag: str, **changes: object) -> TestResponse:
+        return client.patch(
+            f"{PREFIX}/v1/cron/own", json=changes, headers={"If-Match": tag}
+        )
+
+    assert created.headers["ETag"] == tag
+    answer = change(tag, cron_expr="0 4 * * *")
+    assert answer.status_code == 200
+    assert change(tag, cron_expr="0 5 * * *").status_code == 412
+    assert storage.cron.get("own").definition.cron_expr == "0 4 * * *"
+    # A tag that depends on a secret would let it be guessed.
+    other = change(answer.headers["ETag"], payload={"password": "p2"})
+    assert other.headers["ETag"] == answer.headers["ETag"]
+
+
+@each_backend
 def test_H31_what_comes_too_late_changes_nothing(
     client: FlaskClient, storage: Storage
 ) -> None:

@@ -4,7 +4,6 @@
 //   keys.x = () => ...    a key outside of fields; _keys.html lists them
 //   say(text, tone)       "good" is a toast; others stay as a bar; returns the box
 //   show(dialog, after)   opens a <dialog>; it is removed when it closes
-//   page(address)         fetches a page as a document
 //   post(address, body), refresh(), el(tag, properties, ...nodes), span(seconds, units)
 // Names are short, because all scripts together are at most 12,000 bytes.
 "use strict";
@@ -12,7 +11,6 @@ const d = document, html = d.documentElement, $ = (css, in_ = d) => in_.querySel
 const on = (type, act, at = d) => at.addEventListener(type, act);
 const parts = [], holds = [], keys = {}, part = act => parts.push(act), hold = why => holds.push(why);
 const el = (tag, more, ...nodes) => { const e = Object.assign(d.createElement(tag), more); e.append(...nodes); return e; };
-const number = n => n.toLocaleString("en");
 const span = (s, most = 2) => {
   const out = [];
   for (const [unit, width] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]]) {

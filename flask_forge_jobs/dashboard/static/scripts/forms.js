@@ -16,7 +16,7 @@
       const undo = d.getElementById(form.dataset.undo);
       say(said.message, said.tone, ...(undo ? [button("Undo", () => undo.requestSubmit())] : []));
     } catch {
-      say("The answer did not arrive. Look whether the change was made before you repeat it.", "bad");
+      say("No answer arrived. Look whether the change was made before you repeat it.", "bad");
     } finally {
       if (by) by.disabled = false;
     }

@@ -7,7 +7,7 @@
       const of = d.getElementById(b.dataset.copy), box = el("textarea", { value: of?.value ?? of?.textContent ?? b.dataset.copy });
       b.after(box);
       box.select();
-      say(...d.execCommand("copy") ? ["Copied.", "good"] : ["Select the text to copy it."]);
+      say(...d.execCommand("copy") ? ["Copied.", "good"] : ["Select it to copy it."]);
       box.remove();
       b.focus();
     });

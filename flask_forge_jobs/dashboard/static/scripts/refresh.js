@@ -10,8 +10,8 @@ let refresh = () => location.reload();
   const morph = (a, b) => {
     if (a.isEqualNode(b) || isBusy(a)) return;
     if (a.nodeType !== 1 || a.nodeName !== b.nodeName || a.id !== b.id || "whole" in a.dataset) return a.replaceWith(b);
-    const kept = n => /^(open|aria-current|data-changed)$/.test(n), changed = a.matches("tr[id]") && a.textContent !== b.textContent;
-    for (const { name } of [...a.attributes]) b.hasAttribute(name) || kept(name) || a.removeAttribute(name);
+    const changed = a.matches("tr[id]") && a.textContent !== b.textContent;
+    for (const { name } of [...a.attributes]) b.hasAttribute(name) || "open,aria-current,data-changed".includes(name) || a.removeAttribute(name);
     for (const { name, value } of b.attributes) name === "open" || a.setAttribute(name, value);
     let at = "append" in b.dataset ? null : a.firstChild;
     for (const n of [...b.childNodes]) {
