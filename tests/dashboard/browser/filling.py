@@ -63,12 +63,14 @@ def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
         A value for each placeholder of a page's path.
     """
     _enqueue(storage)
-    job_id = _run(storage)
+    job_id, running_id = _run(storage)
     _configure(storage)
     for number, text in enumerate(strings):
         _store(storage, text, number)
-    examples = {"job_id": job_id, "name": "mail", "worker_id": "worker-1"}
-    return examples | {"run_id": begin_bulk(storage, strings)}
+    return {
+        "job_id": job_id, "running_id": running_id, "name": "mail",
+        "worker_id": "worker-1", "run_id": begin_bulk(storage, strings),
+    }  # fmt: skip
 
 
 def begin_bulk(storage: Storage, strings: Sequence[str] = ()) -> str:
@@ -96,8 +98,8 @@ def _enqueue(storage: Storage) -> None:
     storage.jobs.enqueue_many([*mail, *rest])
 
 
-def _run(storage: Storage) -> str:
-    """Run some jobs; return one that failed with a traceback."""
+def _run(storage: Storage) -> tuple[str, str]:
+    """Run some jobs; return one that failed with a traceback, and one that runs."""
     away = "ConnectionError: the gateway is away"
     outcomes: list[Outcome] = [
         Done(dump({"sent": 1})), Failed(away, traceback=TRACEBACK), Dead("no card"),
@@ -112,17 +114,21 @@ def _run(storage: Storage) -> str:
     storage.jobs.heartbeat(OWNER, {running.id: report})
     slots = [
         SlotReport("slot-1", "work", current_job_id=running.id),
-        SlotReport("slot-2", "mail"),
-    ]
+        SlotReport("slot-2", "mail"), SlotReport("slot-3", "cool"),
+    ]  # fmt: skip
     process = WorkerProcess(version="0.1.0", host="host-1", pid=77)
-    storage.workers.beat("worker-1", "first", ["work", "mail"], slots, process=process)
-    return job_ids[1]
+    names = ["work", "mail", "cool"]
+    storage.workers.beat("worker-1", "first", names, slots, process=process)
+    return job_ids[1], running.id
 
 
 def _configure(storage: Storage) -> None:
     why = ChangeNote("ops", "the printer is full")
     storage.queues.change("reports", {"paused": True}, note=why)
-    storage.queues.cool_down(["billing"], 600, ChangeNote("ops", "too many requests"))
+    storage.queues.ensure("cool", 4)
+    storage.queues.cool_down(
+        ["billing", "cool"], 600, ChangeNote("ops", "too many requests")
+    )
     storage.rate_limits.put("gateway", capacity=10, refill_per_sec=0.5)
     for number in range(3):
         expression = f"{number} 3 * * *"

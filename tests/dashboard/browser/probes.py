@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page
 
 # WCAG 2.2 AA and good practice; without the tags some rules, such as the size of
@@ -13,8 +14,8 @@ from playwright.sync_api import Page
 _TAGS = (
     "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice",
 )  # fmt: skip
-_SCAN = """async tags => {
-  const found = await axe.run({runOnly: tags, resultTypes: ["violations"]});
+_SCAN = """async ([part, tags]) => {
+  const found = await axe.run(part, {runOnly: tags, resultTypes: ["violations"]});
   return found.violations.flatMap(rule => rule.nodes.map(node =>
     `${rule.id}: ${node.target.join(" ")}: ` +
     [...node.any, ...node.all, ...node.none].map(each => each.message).join("; ")));
@@ -39,6 +40,21 @@ _UNSEEN_FOCUS = """() => {
     return ring < 2 || !box.width;
   }).map(each => `${each.tagName} ${each.getAttribute("class")} ` +
     each.textContent.trim().slice(0, 40));
+}"""
+# Where the keyboard is: the name, and whether one sees it there.
+_FOCUSED = """() => {
+  const at = document.activeElement, box = at.getBoundingClientRect();
+  const style = getComputedStyle(at);
+  const ring = style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth);
+  const middle = box.left + Math.min(box.width, innerWidth - box.left) / 2;
+  const shown = document.elementFromPoint(middle, box.top + box.height / 2);
+  return {
+    name: (at.getAttribute("aria-label") || at.labels?.[0]?.querySelector("span,b")
+      ?.textContent || at.textContent || at.name || "").trim().slice(0, 60),
+    tag: at.localName,
+    isSeen: at === document.body || ring >= 2 && (at.contains(shown) ||
+      shown?.contains(at) || !!at.closest("label")?.contains(shown)),
+  };
 }"""
 _FACTS = """() => ({
   lang: document.documentElement.lang,
@@ -76,10 +92,11 @@ def _axe() -> str:
     return files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 
 
-def scan(page: Page) -> list[str]:
-    """Return what axe-core finds wrong with a page as it is now."""
-    page.evaluate(_axe())
-    found: list[str] = page.evaluate(_SCAN, list(_TAGS))
+def scan(page: Page, part: str = "html") -> list[str]:
+    """Return what axe-core finds wrong with a page, or a part of it, as it is now."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(_axe())
+    found: list[str] = page.evaluate(_SCAN, [part, list(_TAGS)])
     return found
 
 
@@ -100,6 +117,24 @@ def unseen_focus(page: Page) -> list[str]:
     page.keyboard.press("Tab")  # from now on a focus is the keyboard's
     found: list[str] = page.evaluate(_UNSEEN_FOCUS)
     return found
+
+
+def focused(page: Page) -> dict[str, Any]:
+    """Return the name and the tag of what has the focus, and whether one sees it."""
+    found: dict[str, Any] = page.evaluate(_FOCUSED)
+    return found
+
+
+def reach(page: Page, name: str, most: int = 150) -> None:
+    """Press Tab until something of this name has the focus."""
+    passed = []
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        at = focused(page)
+        if at["name"] == name:
+            return
+        passed.append(at["name"])
+    pytest.fail(f"{name!r} is not reached, but {passed}")
 
 
 def moving(page: Page) -> list[str]:

@@ -41,6 +41,9 @@ class Site:
         storage: Its stores.
         headers: Those of a request of each caller.
         examples: A value for each placeholder of a page's path.
+        port: Where it listens.
+        asked: The path of each request.
+        writes: The status of the answer to each request that is no ``GET``.
     """
 
     app: Flask
@@ -49,6 +52,7 @@ class Site:
     examples: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     asked: list[str] = field(default_factory=list)
+    writes: list[int] = field(default_factory=list)
 
     def fill(self, *strings: str) -> None:
         """Fill its empty database; these stand wherever a stranger's text may."""
@@ -107,7 +111,14 @@ def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
 
         def noting(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
             site.asked.append(environ["PATH_INFO"])
-            return below(environ, start_response)
+            is_write = environ["REQUEST_METHOD"] != "GET"
+
+            def answer(status: str, headers: Any, error: Any = None) -> Any:
+                if is_write:
+                    site.writes.append(int(status[:3]))
+                return start_response(status, headers, error)
+
+            return below(environ, answer)
 
         with served(noting) as site.port:
             yield site

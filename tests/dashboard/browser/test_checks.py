@@ -11,20 +11,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1]
+FOLDER = Path(__file__).parent
 CHECKS = {f"P{number:02}" for number in range(1, 19)}
 DEFECTS = {f"D{number:02}" for number in range(1, 28)}
-MISSING = {
-    "P01", "P06", "P17",
-    "D05", "D07", "D08", "D09", "D11", "D12", "D17",
-    "D23", "D26", "D27",
-}  # fmt: skip
+MISSING = {"P17", "D08", "D21", "D27"}
 _TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
 _NUMBER = re.compile(r"_([PD]\d\d)(?=_)")
 
 
 def covered() -> set[str]:
-    """Return the numbers in the names of the dashboard's tests."""
+    """Return the numbers in the names of the tests in a browser."""
     texts = [path.read_text("utf-8") for path in FOLDER.rglob("test_*.py")]
     names = [name for text in texts for name in _TEST.findall(text)]
     return {number for name in names for number in _NUMBER.findall(name)}

@@ -56,7 +56,7 @@ def themes(browser: Browser, site: Site) -> Iterator[dict[str, tuple[Page, list[
         pytest.param("dark", 1280, marks=pytest.mark.long),
     ],
 )
-def test_P05_P07_P09_P10_sound_in_every_theme_and_width(
+def test_P05_P07_P09_P10_D26_sound_in_every_theme_and_width(
     themes: dict[str, tuple[Page, list[str]]],
     site: Site,
     path: str,

@@ -46,7 +46,7 @@ def test_P09_the_palette_is_used_by_keys_alone(
         assert complaints == []
 
 
-def test_P13_a_late_answer_to_an_older_text_is_dropped(
+def test_P13_D09_a_late_answer_to_an_older_text_is_dropped(
     browser: Browser, site: Site
 ) -> None:
     with tab(browser, extra_http_headers=site.headers["admin"]) as page:

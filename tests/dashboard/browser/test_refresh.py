@@ -121,7 +121,7 @@ def test_P12_a_fault_is_told_and_passes(page: Page) -> None:
     expect(field).to_have_value("queue:mail")
 
 
-def test_P13_a_newer_request_ends_the_older(page: Page) -> None:
+def test_P13_D09_a_newer_request_ends_the_older(page: Page) -> None:
     held: list[Route] = []
 
     def hold(route: Route) -> None:

@@ -1,0 +1,186 @@
+"""Queues and schedules in a browser, by two operators, with and without script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.handlers import bulk, queues
+from flask_forge_jobs.handlers.snapshots import Snapshots
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from tests.dashboard.browser.sites import Site, running_site
+from tests.support.browser import complaints_of, tab
+from tests.support.databases import sqlite_url
+from tests.support.jobs import having, job_with
+from tests.support.sql import Sql
+
+REQUEST = re.compile(r"[Rr]equest \w{8}")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site whose tests have a queue or a schedule of their own each."""
+    folder = tmp_path_factory.mktemp("shared")
+    url = sqlite_url(folder / "queue.sqlite")
+    with running_site(folder, database_url=url) as made:
+        made.storage.open()
+        yield made
+
+
+@pytest.fixture(params=[True, False], ids=["script", "plain"])
+def page(
+    request: pytest.FixtureRequest, browser: Browser, shared: Site
+) -> Iterator[Page]:
+    """A tab of an admin, with and without script."""
+    headers = shared.headers["admin"]
+    options = {"java_script_enabled": request.param, "extra_http_headers": headers}
+    with tab(browser, **options) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _no_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show at once what the test itself stores, as another process would."""
+    monkeypatch.setattr(Snapshots, "get", lambda _self, _key, read, **_more: read())
+
+
+@pytest.fixture
+def has_script(request: pytest.FixtureRequest) -> bool:
+    """Whether the tab runs scripts."""
+    return "[script]" in request.node.name
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest, shared: Site, *, has_script: bool) -> str:
+    """Return the name of a queue of this test."""
+    own = f"{request.function.__name__[5:8]}-{has_script}"
+    shared.storage.queues.ensure(own, 4)
+    return own
+
+
+def refused(page: Page, text: str) -> None:
+    """Wait for the refusal of a change, which names its request."""
+    box = page.locator("#messages .bar-msg, form.refused")
+    expect(box).to_contain_text(text)
+    expect(box).to_contain_text(REQUEST)
+
+
+def done(page: Page, text: str) -> None:
+    """Wait for the message about a change."""
+    expect(page.locator("#messages, #toasts").get_by_text(text).first).to_be_visible()
+
+
+def test_P08_P12_P14_D11_no_operator_undoes_the_other_s_settings(
+    page: Page, shared: Site, name: str, *, has_script: bool
+) -> None:
+    storage = shared.storage
+    address = shared.url(f"/queues?edit={name}")
+    page.goto(address)
+    page.get_by_label("Slots at most").fill("7")
+    storage.queues.change(name, {"retain_dead_for_days": 9})
+    if has_script:
+        # A refresh does not take away what is being typed.
+        page.locator("h1").click()
+        with page.expect_response(lambda answer: "only=" in answer.url):
+            page.keyboard.press("r")
+        expect(page.get_by_label("Keep dead jobs, days")).not_to_have_value("9")
+
+    page.get_by_role("button", name="Save settings").click()
+
+    refused(page, f"the settings of queue '{name}' have changed")
+    field = "Slots at most" if has_script else "max_workers"
+    expect(page.get_by_label(field)).to_have_value("7")
+    stored = storage.queues.get(name)
+    assert (stored.max_workers, stored.retain_dead_for_days) == (4, 9)
+    page.goto(address)
+    expect(page.get_by_label("Keep dead jobs, days")).to_have_value("9")
+    page.get_by_label("Slots at most").fill("8")
+    page.get_by_role("button", name="Save settings").click()
+    done(page, name)
+    stored = storage.queues.get(name)
+    assert (stored.max_workers, stored.retain_dead_for_days) == (8, 9)
+
+
+def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
+    page: Page, shared: Site, name: str, *, has_script: bool
+) -> None:
+    cron = shared.storage.cron
+    cron.create(ScheduleDefinition(name, "nightly", "0 3 * * *"))
+    page.goto(shared.url(f"/cron/{name}"))
+    field = page.get_by_label("Expression")
+    expect(field).to_have_value("0 3 * * *")
+    cron.change(name, lambda stored: stored.with_expression("0 4 * * *"))
+
+    if has_script:
+        page.keyboard.press("r")
+        expect(field).to_have_value("0 4 * * *")
+        page.get_by_label("Attempts at most").fill("3")
+        cron.change(name, lambda stored: stored.with_expression("0 5 * * *"))
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    refused(page, f"the settings of schedule '{name}' have changed")
+    last = "0 5 * * *" if has_script else "0 4 * * *"
+    assert cron.get(name).definition.cron_expr == last
+    page.goto(shared.url(f"/cron/{name}"))
+    field.fill("0 30 6 * * MON-FRI")
+    page.get_by_role("button", name="Show the next times").click()
+    expect(page.locator("#trial tbody tr")).to_have_count(5)
+    page.get_by_role("button", name="Save", exact=True).click()
+    done(page, name)
+    assert cron.get(name).definition.cron_expr == "0 30 6 * * MON-FRI"
+
+
+def test_P14_D07_a_refused_change_says_so_on_the_page(
+    page: Page, shared: Site, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = shared.storage
+    complaints = complaints_of(page)
+    # A pause: somebody has removed the queue.
+    page.goto(shared.url(f"/queues?ask=pause&queue={name}"))
+    storage.queues.delete(name)
+    page.get_by_role("dialog").get_by_label("Reason").fill("full")
+    page.get_by_role("button", name=f"Pause {name}").click()
+    refused(page, name)
+    # A run at once: somebody has deleted the schedule.
+    storage.cron.create(ScheduleDefinition(name, "nightly", "0 3 * * *"))
+    page.goto(shared.url(f"/cron?q={name}"))
+    storage.cron.delete(name)
+    page.get_by_role("button", name="Run now").click()
+    refused(page, name)
+    # A delete of all that match: more match by now than a busy list may gain.
+    monkeypatch.setattr(bulk, "_TOLERATED_ROWS", 0)
+    storage.queues.ensure(name, 4)
+    job_with(storage, JobStatus.DEAD, queue_name=name)
+    page.goto(shared.url(f"/dead?queue={name}&all=1&ask=delete"))
+    job_with(storage, JobStatus.DEAD, queue_name=name)
+    page.get_by_role("button", name="Delete 1 job").click()
+    refused(page, "2 jobs match, 1 were expected")
+    assert storage.job_reader.total(having(JobStatus.DEAD, queue_name=name)) == 2
+    # A clean-up: the database is away.
+    page.goto(shared.url("/queues?ask=cleanup"))
+    monkeypatch.setattr(queues, "cleanup", lambda *_, **__: 1 / 0)
+    page.get_by_role("button", name=re.compile("Delete .* jobs")).click()
+    refused(page, "")
+    assert [each for each in complaints if "Failed to load resource" not in each] == []
+
+
+def test_P15_D12_a_queue_that_lags_says_for_how_long(
+    page: Page, shared: Site, name: str
+) -> None:
+    shared.storage.jobs.enqueue(NewJob("send", queue_name=name))
+    Sql(DatabaseSettings.from_url(shared.app.config["FORGE_JOBS_DATABASE_URL"])).age(
+        2 * 3600 + 90
+    )
+
+    page.goto(shared.url("/queues"))
+    expect(page.locator(f"#queue-{name} .bad")).to_have_text("2h 1m")
+    expect(page.locator("#state")).to_contain_text(re.compile(r"oldest wait \d+h \d+m"))
+    page.goto(shared.url("/"))
+    expect(page.locator(f"#queue-{name}")).to_contain_text("2h 1m")
+    page.goto(shared.url(f"/queues/{name}"))
+    expect(page.locator("#tiles")).to_contain_text("2h 1m")
