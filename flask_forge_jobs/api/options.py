@@ -70,6 +70,7 @@ class BlueprintOptions:
         dashboard_colour: Of the badge: red, amber, green, blue or violet.
         dashboard_logo: Address of an image that replaces the anvil.
         dashboard_home: Address of the link back to the application.
+        dashboard_login: Address of the application's own sign-in page.
         dashboard_links: Further links in the navigation, address by text.
         clock: Decides whether a cool-down still holds, and measures limits.
     """
@@ -100,6 +101,7 @@ class BlueprintOptions:
     dashboard_colour: str = "red"
     dashboard_logo: str | None = None
     dashboard_home: str | None = None
+    dashboard_login: str | None = None
     dashboard_links: Mapping[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
 

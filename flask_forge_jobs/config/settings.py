@@ -244,6 +244,11 @@ class Settings:
         checks.LINK_OR_NONE,
         "The address of the link back to the application.",
     )
+    dashboard_login: str | None = _option(
+        None,
+        checks.LINK_OR_NONE,
+        "The address of the application's own sign-in page, for visitors.",
+    )
     dashboard_links: Mapping[str, str] = _option(
         {},
         checks.LINKS,

@@ -239,6 +239,7 @@ _AS_TEXT = {
     "DASHBOARD_COLOUR": "amber",
     "DASHBOARD_LOGO": "/static/logo.svg",
     "DASHBOARD_HOME": "https://shop.example.org/",
+    "DASHBOARD_LOGIN": "/sign-in",
     "DASHBOARD_LINKS": '{"Runbook": "/runbook"}',
     "SQLITE_SYNCHRONOUS": "NORMAL",
     "RATE_LIMITS": '{"read": "5/second"}',

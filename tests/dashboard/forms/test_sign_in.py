@@ -21,6 +21,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import LINK_SECRETS, PREFIX
 from tests.dashboard.forms.sending import SAME_SITE, Sender, values, where
+from tests.dashboard.markup import parsed
 from tests.dashboard.sites import PERSON
 from tests.support.backends import on_sqlite
 from tests.support.clocks import MovingClock
@@ -261,3 +262,19 @@ def test_with_a_login_of_the_application_the_page_points_there() -> None:
 
 def test_the_index_leads_a_stranger_to_the_sign_in() -> None:
     assert 'href="./sign-in"' in _site().open("").text
+
+
+@pytest.mark.parametrize("entry", [None, ENTRY], ids=["login", "login and tokens"])
+def test_every_closed_page_links_to_the_login_of_the_application(
+    entry: dict[str, Any] | None,
+) -> None:
+    site = _site(
+        entry=entry, authenticator=lambda _: False, dashboard_login="/login?next=/jobs"
+    )
+
+    for path, status in (("", 200), ("queues", 401), ("sign-in", 200)):
+        page = site.open(path)
+
+        assert page.status_code == status
+        links = [each["href"] for each in parsed(page.text).all("a")]
+        assert "/login?next=/jobs" in links, path
