@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flask_forge_jobs.cli.completion import schedule_names
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.facts import instant, print_facts
 from flask_forge_jobs.cli.local_api import given, local_api
@@ -76,7 +77,7 @@ def list_command(*, as_json: bool) -> None:
 
 
 @cron_group.command("show", epilog="Example: flask forge-jobs cron show nightly")
-@click.argument("name", metavar="SCHEDULE")
+@click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @json_option("the schedule")
 @within_application
 def show_command(*, name: str, as_json: bool) -> None:
@@ -94,7 +95,7 @@ def show_command(*, name: str, as_json: bool) -> None:
 
 
 @cron_group.command("runs", epilog="Example: flask forge-jobs cron runs nightly")
-@click.argument("name", metavar="SCHEDULE")
+@click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
@@ -176,7 +177,7 @@ _fields = options(
     epilog="Example: flask forge-jobs cron create nightly --kind report "
     "--cron '0 3 * * *'",
 )
-@click.argument("name", metavar="SCHEDULE")
+@click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @json_option("the schedule")
 @_fields
 @within_application
@@ -192,7 +193,7 @@ def create_command(*, name: str, as_json: bool, **fields: Any) -> None:
 @cron_group.command(
     "set", epilog="Example: flask forge-jobs cron set nightly --cron '30 3 * * *'"
 )
-@click.argument("name", metavar="SCHEDULE")
+@click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @json_option("the schedule")
 @_fields
 @within_application
@@ -206,7 +207,13 @@ def set_command(*, name: str, as_json: bool, **fields: Any) -> None:
 
 
 @cron_group.command("enable", epilog="Example: flask forge-jobs cron enable nightly")
-@click.argument("names", nargs=-1, required=True, metavar="SCHEDULE...")
+@click.argument(
+    "names",
+    nargs=-1,
+    required=True,
+    metavar="SCHEDULE...",
+    shell_complete=schedule_names,
+)
 @within_application
 def enable_command(*, names: tuple[str, ...]) -> None:
     """Let schedules fire again."""
@@ -214,7 +221,13 @@ def enable_command(*, names: tuple[str, ...]) -> None:
 
 
 @cron_group.command("disable", epilog="Example: flask forge-jobs cron disable nightly")
-@click.argument("names", nargs=-1, required=True, metavar="SCHEDULE...")
+@click.argument(
+    "names",
+    nargs=-1,
+    required=True,
+    metavar="SCHEDULE...",
+    shell_complete=schedule_names,
+)
 @within_application
 def disable_command(*, names: tuple[str, ...]) -> None:
     """Let schedules fire no more until they are enabled."""
@@ -229,7 +242,7 @@ def _enable(names: tuple[str, ...], *, enabled: bool) -> None:
 
 
 @cron_group.command("trigger", epilog="Example: flask forge-jobs cron trigger nightly")
-@click.argument("name", metavar="SCHEDULE")
+@click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @within_application
 def trigger_command(*, name: str) -> None:
     """Enqueue the job of a schedule now, and print its id."""
@@ -237,7 +250,7 @@ def trigger_command(*, name: str) -> None:
 
 
 @cron_group.command("delete", epilog="Example: flask forge-jobs cron delete nightly")
-@click.argument("name", metavar="SCHEDULE")
+@click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @yes_option
 @within_application
 def delete_command(*, name: str, is_sure: bool) -> None:

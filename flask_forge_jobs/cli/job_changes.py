@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from flask_forge_jobs.cli import completion
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
 from flask_forge_jobs.cli.local_api import LocalApi, given, local_api
@@ -73,7 +74,9 @@ def _on_jobs(command: Callable[..., None]) -> Callable[..., None]:
         command(target=Target(**chosen), **values)
 
     return options(
-        click.argument("job_ids", nargs=-1, metavar="[ID]..."),
+        click.argument(
+            "job_ids", nargs=-1, metavar="[ID]...", shell_complete=completion.job_ids
+        ),
         chosen_jobs,
         click.option("--all", "is_all", is_flag=True, help="Every job."),
         click.option("--dry-run", is_flag=True, help="Only count the jobs."),

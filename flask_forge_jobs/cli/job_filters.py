@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from flask_forge_jobs.cli.completion import kind_names, queue_names
 from flask_forge_jobs.cli.local_api import given
 from flask_forge_jobs.cli.output import Command, options
 from flask_forge_jobs.cli.times import at_age, instant_or_age
@@ -107,8 +108,22 @@ def _flag(word: str) -> Callable[[Command], Command]:
 
 
 _OPTIONS = (
-    click.option("--queue", "-q", "queues", multiple=True, help="Queue; repeatable."),
-    click.option("--kind", "-k", "kinds", multiple=True, help="Kind; repeatable."),
+    click.option(
+        "--queue",
+        "-q",
+        "queues",
+        multiple=True,
+        shell_complete=queue_names,
+        help="Queue; repeatable.",
+    ),
+    click.option(
+        "--kind",
+        "-k",
+        "kinds",
+        multiple=True,
+        shell_complete=kind_names,
+        help="Kind; repeatable.",
+    ),
     click.option(
         "--status",
         "-s",

@@ -6,6 +6,7 @@ from itertools import islice
 
 import click
 
+from flask_forge_jobs.cli.completion import job_ids
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.job_changes import CHANGES
 from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
@@ -114,7 +115,7 @@ def _print_counts(counts: Row, *, as_json: bool) -> None:
     "show",
     epilog="Example: flask forge-jobs jobs show 01890a5d-ac96-774b-bcce-b302099a8057",
 )
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=job_ids)
 @click.option("--reveal", is_flag=True, help="Show masked secrets; this is audited.")
 @json_option("the job")
 @within_application

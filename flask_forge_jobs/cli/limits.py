@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from flask_forge_jobs.cli.completion import limit_scopes
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import (
@@ -46,7 +47,7 @@ def list_command(*, as_json: bool) -> None:
 @limits_group.command(
     "set", epilog="Example: flask forge-jobs limits set mail --capacity 10 --refill 2"
 )
-@click.argument("scope")
+@click.argument("scope", shell_complete=limit_scopes)
 @click.option("--capacity", type=int, required=True, help="Most tokens at once.")
 @click.option("--refill", type=float, required=True, help="New tokens a second.")
 @json_option("the limit")
@@ -62,7 +63,7 @@ def set_command(*, scope: str, capacity: int, refill: float, as_json: bool) -> N
 
 
 @limits_group.command("drain", epilog="Example: flask forge-jobs limits drain mail")
-@click.argument("scope")
+@click.argument("scope", shell_complete=limit_scopes)
 @within_application
 def drain_command(*, scope: str) -> None:
     """Take all tokens of a rate limit."""
@@ -71,7 +72,7 @@ def drain_command(*, scope: str) -> None:
 
 
 @limits_group.command("delete", epilog="Example: flask forge-jobs limits delete mail")
-@click.argument("scope")
+@click.argument("scope", shell_complete=limit_scopes)
 @yes_option
 @within_application
 def delete_command(*, scope: str, is_sure: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flask_forge_jobs.cli.completion import queue_names
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.facts import print_facts
 from flask_forge_jobs.cli.local_api import given, local_api
@@ -30,7 +31,8 @@ def queues_group() -> None:
     """List, show, create, change and delete queues."""
 
 
-def _state(queue: Row) -> str:
+def state_of_queue(queue: Row) -> str:
+    """Return ``open``, ``paused`` or ``cools down`` for a queue of the API."""
     if queue["paused"]:
         return "paused"
     until = queue["throttled_until"]
@@ -49,7 +51,7 @@ def _counted(state: str) -> Callable[[Row], int]:
 
 _COLUMNS = (
     Column("QUEUE", "name", is_elastic=True),
-    Column("STATE", _state),
+    Column("STATE", state_of_queue),
     Column("PENDING", _counted("pending"), is_number=True),
     Column("SCHEDULED", _counted("scheduled"), is_number=True),
     Column("RUNNING", _counted("in_progress"), is_number=True),
@@ -75,7 +77,7 @@ def list_command(*, as_json: bool) -> None:
 
 
 @queues_group.command("show", epilog="Example: flask forge-jobs queues show mail")
-@click.argument("name", metavar="QUEUE")
+@click.argument("name", metavar="QUEUE", shell_complete=queue_names)
 @json_option("the queue")
 @within_application
 def show_command(*, name: str, as_json: bool) -> None:
@@ -133,7 +135,7 @@ def create_command(*, name: str, as_json: bool, **settings: Any) -> None:
 @queues_group.command(
     "set", epilog="Example: flask forge-jobs queues set mail --max-workers 4"
 )
-@click.argument("name", metavar="QUEUE")
+@click.argument("name", metavar="QUEUE", shell_complete=queue_names)
 @json_option("the queue")
 @_settings
 @within_application
@@ -154,7 +156,7 @@ def _print_change(queue: Row, text: str, *, as_json: bool) -> None:
 
 
 @queues_group.command("delete", epilog="Example: flask forge-jobs queues delete old")
-@click.argument("name", metavar="QUEUE")
+@click.argument("name", metavar="QUEUE", shell_complete=queue_names)
 @click.option("--force", is_flag=True, help="Also delete its unfinished jobs.")
 @yes_option
 @within_application
@@ -181,7 +183,9 @@ def delete_command(*, name: str, force: bool, is_sure: bool) -> None:
 
 def _on_queues(command: Callable[..., None]) -> Callable[..., None]:
     """Add the arguments of the commands that act on several queues."""
-    named = click.argument("names", nargs=-1, metavar="[QUEUE]...")
+    named = click.argument(
+        "names", nargs=-1, metavar="[QUEUE]...", shell_complete=queue_names
+    )
     every = click.option("--all", "is_all", is_flag=True, help="All queues.")
     return named(every(_reason(within_application(command))))
 

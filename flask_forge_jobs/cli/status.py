@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
@@ -10,7 +11,9 @@ import click
 
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.attention import AttentionSchema
+from flask_forge_jobs.cli import screen
 from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.remedies import remedy_of
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.attention.cache import look
@@ -38,14 +41,21 @@ class _Status:
 @click.option(
     "--queue", "queues", multiple=True, help="Only this queue; may be repeated."
 )
+@click.option("--watch", is_flag=True, help="Draw queues, rates and runs until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @within_application
-def status_command(*, queues: Sequence[str], as_json: bool) -> None:
+def status_command(*, queues: Sequence[str], watch: bool, as_json: bool) -> None:
     """Print the queues and jobs that need attention, the worst first.
 
     The exit status is 0 if nothing does, and 1 if something does or the database cannot
     be reached.
     """
+    if watch:
+        if queues or as_json:
+            raise click.UsageError("--watch shows all queues, and no JSON")
+        if not sys.stdout.isatty():
+            raise click.UsageError("--watch needs a terminal")
+        _watch()
     status = _look(queues)
     if as_json:
         click.echo(encode(_document(status)))
@@ -53,6 +63,14 @@ def status_command(*, queues: Sequence[str], as_json: bool) -> None:
         click.echo("\n".join(_lines(status)))
     if status.report.sentences:
         raise SystemExit(NEEDS_YOU)
+
+
+def _watch() -> None:
+    api = local_api()
+    screen.watch(
+        lambda size: screen.screen_lines(current(), api, size),
+        is_coloured=click.get_current_context().color is not False,
+    )
 
 
 def _look(queues: Sequence[str]) -> _Status:

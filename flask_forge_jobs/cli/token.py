@@ -9,14 +9,15 @@ import click
 
 from flask_forge_jobs.auth.permissions import ROLES
 from flask_forge_jobs.auth.tokens import KEY, TokenSet, new_token, parse_expiry
-from flask_forge_jobs.cli.errors import fails_clearly
+from flask_forge_jobs.cli.errors import fails_clearly, within_application
+from flask_forge_jobs.state import current
 
 RANDOM_ID_BYTES = 4
 
 
 @click.group("token")
 def token_group() -> None:
-    """Create bearer tokens for the API."""
+    """Create and check bearer tokens for the API."""
 
 
 @token_group.command(
@@ -51,3 +52,24 @@ def new(
     click.echo(token)
     click.echo(f"Add this to {KEY}; the token is not shown again:", err=True)
     click.echo(json.dumps(entry))
+
+
+@token_group.command(epilog="Example: flask forge-jobs token check < ada.token")
+@within_application
+def check() -> None:
+    """Say whether the API accepts a token, and what it allows.
+
+    The token is read from the standard input, or asked for without being shown. The
+    exit status is 1 if it is unknown or has expired.
+    """
+    token = click.prompt("Token", hide_input=True, err=True).strip()
+    state = current()
+    tokens = TokenSet.from_config(state.settings.tokens, state.clock)
+    principal = tokens.principal(token)
+    if principal is None:
+        raise click.ClickException("unknown or expired; the API answers 401")
+    roles = ", ".join(principal.roles) or "no role"
+    queues = "all queues"
+    if principal.queues is not None:
+        queues = f"queues {', '.join(sorted(principal.queues)) or 'none'}"
+    click.echo(f"{principal.id}: {roles}; {queues}")

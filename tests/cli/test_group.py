@@ -79,7 +79,9 @@ def test_help_has_a_summary_and_an_example_that_parses(
     example = (command.epilog or "").removeprefix(prefix)
 
     assert example != command.epilog, "the example is the epilog"
-    words = shlex.split(example.partition(" && ")[0].partition(" > ")[0])
+    words = shlex.split(
+        example.partition(" && ")[0].partition(" > ")[0].partition(" < ")[0]
+    )
     assert tuple(words[: len(path)]) == path
     command.make_context(" ".join(path), words[len(path) :])
     assert command.help

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.cli.group import forge_jobs_group
+from tests.cli.console import Console
 
 
 def _new(*options: str) -> Result:
@@ -78,3 +80,16 @@ def test_wrong_option_prints_no_token(options: Sequence[str], why: str) -> None:
     assert result.exit_code != 0
     assert why in result.stderr
     assert "fj_" not in result.output
+
+
+def test_check_says_what_a_token_allows(tmp_path: Path) -> None:
+    token, entry = _printed("--role", "viewer", "--queue", "mail", "--name", "ci")
+    console = Console(tmp_path, settings={"FORGE_JOBS_TOKENS": [entry]})
+
+    known = console.run("token", "check", answer=f"{token}\n")
+    unknown = console.run("token", "check", answer=f"{token}x\n")
+
+    assert (known.exit_code, known.stdout) == (0, "ci: metrics, viewer; queues mail\n")
+    assert unknown.exit_code == 1
+    assert "unknown or expired" in unknown.stderr
+    assert token not in known.output + unknown.output
