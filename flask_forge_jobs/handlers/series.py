@@ -92,10 +92,14 @@ class KindRow:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The totals of each kind or queue, by name, and of all together."""
+    """The totals of each kind or queue, by name, and of all together.
+
+    ``run_times`` are those of the completed jobs of one of them.
+    """
 
     rows: Sequence[KindRow]
     whole: KindRow
+    run_times: Histogram
 
 
 def timeline(
@@ -231,8 +235,12 @@ def totals(
     start: datetime,
     end: datetime,
     queue_names: Sequence[str] | None = None,
+    times_of: str | None = None,
 ) -> Totals:
-    """Return the totals of each kind or queue, and of all, from one read."""
+    """Return the totals of each kind or queue, and of all, from one read.
+
+    ``times_of`` is the kind or queue whose run times are needed one by one.
+    """
     tallies = storage.kind_figures.within(
         to_micros(start), to_micros(end), to_micros(now), queue_names,
         per_queue=by == "queue",
@@ -241,7 +249,8 @@ def totals(
     for tally in tallies.values():
         whole.merge(tally)
     rows = [_kind_row(name, tally) for name, tally in tallies.items()]
-    return Totals(rows, _kind_row("", whole))
+    chosen = tallies.get(times_of or "", Tally())
+    return Totals(rows, _kind_row("", whole), chosen.run)
 
 
 def _known_names(

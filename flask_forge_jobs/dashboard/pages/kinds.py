@@ -13,6 +13,7 @@ from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts import jobs, machines, ranges
 from flask_forge_jobs.dashboard.charts.figure import Figure
+from flask_forge_jobs.dashboard.charts.spread import Spread, spread
 from flask_forge_jobs.dashboard.kind_rows import (
     MOST,
     Rows,
@@ -38,6 +39,7 @@ BLOCKS: Mapping[str, Sequence[str]] = {
     "throughput": ("timeline",),
     "run_time": ("timeline",),
     "wait_time": ("timeline",),
+    "spread": ("totals",),
     "kinds": ("totals",),
     "machines": ("machines",),
 }
@@ -99,7 +101,13 @@ class Shown:
                 kept_s,
             ),
             "totals": Part(
-                lambda: totals(storage, by=self.by, **window(queue_names=names)), kept_s
+                lambda: totals(
+                    storage,
+                    by=self.by,
+                    times_of=self.kind if self.by == "kind" else self.queue,
+                    **window(queue_names=names),
+                ),
+                kept_s,
             ),
             "machines": Part(
                 lambda: (
@@ -179,6 +187,11 @@ class Shown:
     def wait_time(self) -> Figure:
         """How long jobs wait for a slot."""
         return jobs.wait_time(*self._timeline, self.toggled)
+
+    @property
+    def spread(self) -> Spread | None:
+        """How the run times of the chosen kind or queue spread."""
+        return spread(self._totals.run_times)
 
     @cached_property
     def rows(self) -> Rows:

@@ -77,6 +77,17 @@ def test_kinds_and_queues_have_their_totals(site: Site) -> None:
     assert rows(site.open("?kind=pack")) == ["pack"]
 
 
+def test_a_chosen_kind_or_queue_has_the_spread_of_its_run_times(site: Site) -> None:
+    words = "5 runs: half took at most 4s, 95% 4s, 99% 4s"
+
+    for query in ("?kind=pack", "?queue=bulk&by=queue"):
+        spread = site.open(query).find("#spread")
+        assert words in spread.text
+        assert spread.find("svg")["aria-label"] == words
+    for query in ("", "?kind=none", "?queue=bulk&kind=send"):
+        assert site.open(query).find("#spread").text == ""
+
+
 def test_a_chart_has_words_and_a_table_without_script(site: Site) -> None:
     page = site.open("?range=1h&table=throughput")
 

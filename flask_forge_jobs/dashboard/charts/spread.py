@@ -1,0 +1,53 @@
+"""How run times spread: a bar for each range of a logarithmic axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
+from flask_forge_jobs.dashboard.charts.ticks import Axis, logarithmic
+from flask_forge_jobs.dashboard.charts.units import text
+from flask_forge_jobs.model.histograms import CHARTED, Histogram
+from flask_forge_jobs.model.sentences import count
+
+BINS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The bars, the labels of the axis with their places, and all in words."""
+
+    bars: Spark
+    labels: Sequence[tuple[str, str]]
+    words: str
+
+
+def spread(histogram: Histogram) -> Spread | None:
+    """Return how durations spread; None without any."""
+    number = histogram.count
+    if not number:
+        return None
+    shortest, longest = (us / 1000 for us in histogram.percentiles(0, 100))
+    axis = logarithmic([shortest, longest])
+    p50, p95, p99 = (
+        text(round(us / 1000), axis.unit) for us in histogram.percentiles(*CHARTED)
+    )
+    return Spread(
+        spark_bars(_counts(histogram, axis, number)),
+        [
+            (f"{100 * axis.share(tick):.4g}%", text(tick, axis.unit))
+            for tick in axis.ticks
+        ],
+        f"{count(number, 'run')}: half took at most {p50}, 95% {p95}, 99% {p99}",
+    )
+
+
+def _counts(histogram: Histogram, axis: Axis, number: int) -> list[int]:
+    """Return how many durations each of the equal parts of the axis has."""
+    step = (axis.high / axis.low) ** (1 / BINS)
+    limits = [round(1000 * axis.low * step**place) for place in range(1, BINS)]
+    # The ends take what lies beyond them.
+    up_to = [0, *histogram.counts_up_to(limits), number]
+    return [after - before for before, after in pairwise(up_to)]
