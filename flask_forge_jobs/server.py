@@ -208,7 +208,7 @@ def _open_once(app: Flask, *, is_demo: bool) -> None:
     if is_demo:
         # By name: the demo is in a layer above.
         demo = importlib.import_module(f"{DEMO_MODULE}.scenery")
-        demo.prepare(storage, SystemClock().now_us())
+        demo.prepare(app, SystemClock().now_us())
     storage.close()
 
 

@@ -13,7 +13,7 @@ from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.server import LOG_FORMAT, create_app
 from flask_forge_jobs.storage.database import logger as database_logger
 
-_JOBS = ("flask_forge_jobs.demo", "flask_forge_jobs.jobs")
+_JOBS = ("shop", "flask_forge_jobs.jobs")
 
 
 def _is_about_the_worker(record: logging.LogRecord) -> bool:

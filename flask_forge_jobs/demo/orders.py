@@ -1,24 +1,27 @@
-"""New orders every second, and the worker that runs their jobs."""
+"""New orders every second, and the workers that run their jobs."""
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, cycle, islice
 
 from flask import Flask
 
 from flask_forge_jobs.demo import scenery, shop
-from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.demo.flows import WORKERS
 from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.service import Duty, Service
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 
-THREADS = 14
+THREADS = 12
+MEDIA = "media"
 GRACE_S = 2.0
 PERIOD_S = 1.0
+# Orders of each second, one on average. They come in waves, which the rate limit of the
+# gateway evens out.
+WAVE = (3,) * 10 + (0, 1, 0) * 10
 # A paused queue takes no more than this.
-MAX_UNENTERED = 400
+MAX_UNENTERED = 4000
 
 
 class DemoProducer(Duty):
@@ -28,48 +31,34 @@ class DemoProducer(Duty):
         super().__init__("demo-jobs", PERIOD_S)
         self._storage = storage
         self._orders = count(first_order)
+        self._wave = cycle(WAVE)
 
     def tick(self) -> None:
-        """Add the jobs of one order."""
-        jobs = self.jobs_of(next(self._orders))
+        """Add the jobs of the orders of a second."""
+        orders = list(islice(self._orders, next(self._wave)))
+        jobs = [job for order in orders for job in shop.jobs_of(order)]
         waiting = self._storage.queues.waiting([shop.LEDGER])
         if waiting.get(shop.LEDGER, 0) >= MAX_UNENTERED:
             jobs = [job for job in jobs if job.queue_name != shop.LEDGER]
         self._storage.jobs.enqueue_many(jobs)
 
-    @staticmethod
-    def jobs_of(order: int) -> list[NewJob]:
-        """Return the jobs of an order; only some orders have pictures or videos."""
-        cents = 900 + order * 37 % 9000
-        jobs = [
-            shop.send_receipt.job(order=order, to=f"customer{order}@shop.example"),
-            shop.index_product.job(order=order),
-        ]
-        if order % 2 == 0:
-            jobs.append(shop.charge_card.job(order=order, cents=cents))
-            jobs.append(shop.write_entry.job(order=order, cents=cents))
-        if order % 4 == 0:
-            jobs.append(shop.resize_image.job(order=order, sizes=[64, 256, 1024]))
-        if order % 15 == 0:
-            jobs.append(shop.close_order.job(order=order))
-        if order % 70 == 0:
-            jobs.append(shop.transcode_video.job(order=order, seconds=40))
-        return jobs
-
 
 def run(app: Flask) -> int:
-    """Run the worker and the producer until a signal or the server's end."""
+    """Run the workers and the producer until a signal or the server's end."""
     state = state_of(app)
     for task in shop.TASKS:
         state.registry.add(task)
-    orders = scenery.FIRST_ORDER + scenery.UNENTERED
-    producer = Service(DemoProducer(state.storage, orders))
-    names = (*scenery.QUEUES, DEFAULT_QUEUE)
-    runtime = state.runtime(THREADS).with_queues(names).with_worker_name("demo")
+    producer = Service(DemoProducer(state.storage, scenery.NEXT_ORDER))
+    names = [name for name in scenery.QUEUES if name != MEDIA]
+    first, second = WORKERS
+    runtime = state.runtime(THREADS).with_queues(names).with_worker_name(first)
     state.storage.open()
     producer.start()
+    media = state.runtime(scenery.QUEUES[MEDIA]).with_queues([MEDIA])
+    handle = media.with_worker_name(second).start()
     try:
         return run_in_foreground(runtime, grace_s=GRACE_S)
     finally:
         producer.stop()
         producer.join(PERIOD_S)
+        handle.shutdown_graceful(GRACE_S)

@@ -2,83 +2,126 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
-from flask_forge_jobs.demo import history
+from flask import Flask
+
+from flask_forge_jobs.demo import flows, history
+from flask_forge_jobs.demo.past import FIRST_ORDER, Moment, Past, past_of, queue_of
+from flask_forge_jobs.demo.past_clock import PastClock
 from flask_forge_jobs.demo.shop import (
     GATEWAY,
+    HOUR_US,
     LEDGER,
     build_report,
     charge_card,
-    close_order,
     index_product,
-    resize_image,
     send_receipt,
     transcode_video,
-    write_entry,
 )
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.model.queues import ChangeNote, QueueChanges
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE, ChangeNote, QueueChanges
+from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 
 # Slots of each queue.
-QUEUES = {"orders": 3, LEDGER: 2, "mail": 3, "media": 3, "search": 2, "reports": 1}
-WHO, WHY = "dana", "the bank's file of today is wrong; ask before you resume"
-FIRST_ORDER = 4711
-UNCLOSED, UNENTERED = 48, 160
+QUEUES = {**flows.SLOTS, DEFAULT_QUEUE: 2}
+WHO, WHY = "dana", "month-end closing, takes ten minutes"
+# The next one that comes; the past has had those before.
+NEXT_ORDER = FIRST_ORDER + flows.PAUSED_FOR_US // SECOND_US
+_BEGIN_US = 8 * DAY_US
+# Its bucket is just large enough for the shop, not for a crowd.
+_TOKENS, _TOKENS_A_SECOND = 3, 0.5
 _SCHEDULES = (
     ("nightly-report", build_report.kind, "0 3 * * *", {"name": "nightly"}),
     ("weekly-report", build_report.kind, "30 6 * * MON", {"name": "weekly"}),
-    ("ten-minute-report", build_report.kind, "*/10 * * * *", {"name": "takings"}),
+    ("takings", build_report.kind, "*/30 * * * *", {"name": "takings"}),
     ("reindex", index_product.kind, "15 4 * * *", {"order": 1}),
     ("newsletter", send_receipt.kind, "0 9 * * TUE",
      {"order": 2, "to": "subscribers@shop.example"}),
 )  # fmt: skip
+# Fires too often for eight days to be told.
+_OFTEN = "takings"
 
 
-def prepare(storage: Storage, now_us: int) -> None:
+def prepare(app: Flask, now_us: int) -> None:
     """Fill an empty database; one with jobs stays as it is."""
+    storage = state_of(app).storage
     if LEDGER in [queue.name for queue in storage.queues.all()]:
         return
-    for name, slots in QUEUES.items():
-        storage.queues.ensure(name)
-        storage.queues.change(name, QueueChanges(max_workers=slots))
-    storage.queues.change(LEDGER, {"paused": True}, note=ChangeNote(WHO, WHY))
-    storage.rate_limits.put(GATEWAY, capacity=5, refill_per_sec=1.0)
-    for name, kind, expression, arguments in _SCHEDULES:
-        storage.cron.create(
-            ScheduleDefinition(name, kind, expression, dump(arguments), _queue_of(kind))
-        )
-    storage.audit.append(_pause())
+    with app.app_context(), past_of(app, now_us - _BEGIN_US) as (of_past, clock):
+        _set_up(of_past)
+        past = Past(of_past, clock, now_us)
+        past.play(_operations(of_past, clock, now_us))
     history.fill(storage, now_us)
     storage.jobs.enqueue_many(_first_jobs(now_us))
 
 
-def _queue_of(kind: str) -> str:
-    return next(flow.queue_name for flow in history.FLOWS if flow.kind == kind)
+def _set_up(storage: Storage) -> None:
+    """Set the shop up, long ago."""
+    for name, slots in QUEUES.items():
+        storage.queues.ensure(name)
+        storage.queues.change(name, QueueChanges(max_workers=slots))
+    storage.rate_limits.put(GATEWAY, _TOKENS + 2, 1.0)
+    for name, kind, expression, arguments in _SCHEDULES:
+        storage.cron.create(
+            ScheduleDefinition(
+                name, kind, expression, dump(arguments), queue_of(kind),
+                enabled=name != _OFTEN,
+            )
+        )  # fmt: skip
 
 
-def _pause() -> AuditRecord:
-    body = {"action": "pause", "queues": [LEDGER], "reason": WHY}
-    return AuditRecord(
-        WHO, "queue_actions", LEDGER, "127.0.0.1", "demo", 200, 1, dump({"body": body})
-    )
+def _operations(storage: Storage, clock: PastClock, now_us: int) -> list[Moment]:
+    """Return what operators did since, each with its entry in the audit trail."""
+
+    def note(who: str, action: str, target: str | None, body: object) -> None:
+        arguments = dump({"body": body})
+        request_id = f"demo-{clock.now_us() // SECOND_US % 10**6}"
+        record = AuditRecord(
+            who, action, target, "10.2.0.17", request_id, 200, 1, arguments
+        )
+        storage.audit.append(record)
+
+    def limit() -> None:
+        storage.rate_limits.put(GATEWAY, _TOKENS, _TOKENS_A_SECOND)
+        body = {"capacity": _TOKENS, "refill_per_sec": _TOKENS_A_SECOND}
+        note("kim", "put_rate_limit", GATEWAY, body)
+
+    def begin_takings() -> None:
+        storage.cron.change(
+            _OFTEN, lambda schedule: replace(schedule.definition, enabled=True)
+        )
+        note(WHO, "cron_change", _OFTEN, {"enabled": True})
+
+    def retry() -> None:
+        filter_ = {"kinds": [charge_card.kind], "statuses": ["dead"]}
+        note("kim", "jobs_act", None, {"action": "retry", "filter": filter_})
+
+    def pause() -> None:
+        storage.queues.change(LEDGER, {"paused": True}, note=ChangeNote(WHO, WHY))
+        body = {"action": "pause", "queues": [LEDGER], "reason": WHY}
+        note(WHO, "queue_actions", LEDGER, body)
+
+    return [
+        (now_us - 49 * HOUR_US, limit),
+        (now_us - 46 * HOUR_US, retry),
+        (now_us - 25 * HOUR_US, begin_takings),
+        (now_us - flows.PAUSED_FOR_US - SECOND_US, pause),
+    ]
 
 
 def _first_jobs(now_us: int) -> list[NewJob]:
     later = from_micros(now_us) + timedelta(hours=2)
-    orders = range(FIRST_ORDER, FIRST_ORDER + UNENTERED)
+    orders = range(NEXT_ORDER - 30, NEXT_ORDER)
     return [
-        *(close_order.job(order=order) for order in orders[:UNCLOSED]),
-        *(write_entry.job(order=order, cents=order * 7) for order in orders),
-        *(charge_card.job(order=order, cents=order * 7) for order in orders[:20]),
-        *(resize_image.job(order=order, sizes=[64, 256, 1024]) for order in orders[:6]),
-        transcode_video.job(order=FIRST_ORDER, seconds=90),
-        transcode_video.job(order=FIRST_ORDER + 1, seconds=60),
+        transcode_video.job(order=orders[0], seconds=90),
+        transcode_video.job(order=orders[1], seconds=60),
         build_report.job(name="yesterday"),
         *(
             send_receipt.options(run_at=later + timedelta(minutes=13 * number)).job(

@@ -8,39 +8,83 @@ from __future__ import annotations
 import logging
 import zlib
 
+from flask_forge_jobs.demo.past_clock import work
 from flask_forge_jobs.extension import ForgeJobs
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.state import current
 from flask_forge_jobs.tasks.context import TaskContext
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("shop")
 
 forge = ForgeJobs()
+HOUR_US = 3600 * SECOND_US
 LEDGER = "ledger"
 GATEWAY = "card-gateway"
+# Which of the orders have the trouble; see share().
+RESET, TIMEOUT, DECLINED, BROKEN, STUCK = 0.03, 0.04, 0.001, 0.001, 0.02
+# In one hour of so many, the warehouse copies its tables.
+WAREHOUSE_H = 7
 
 
-class CardDeclinedError(Exception):
-    """The bank of a customer refuses a payment."""
+class GatewayTimeoutError(Exception):
+    """The card gateway does not answer."""
 
 
 class LedgerEntryMissingError(Exception):
-    """An order cannot be closed, because nobody has written its entry."""
+    """An order cannot be closed, because its entry is missing."""
 
 
-def _share(order: int, salt: str) -> float:
+class WarehouseBusyError(Exception):
+    """Reports cannot be built while the warehouse copies its tables."""
+
+
+def mixed(text: str) -> float:
+    """Return a number from 0 to 1 that looks random and depends on the text only."""
+    number = zlib.crc32(text.encode())
+    for _ in range(2):  # sums of similar texts are similar; products are not
+        number = (number ^ number >> 16) * 0x45D9F3B % 2**32
+    return number / 2**32
+
+
+def share(order: int, salt: str) -> float:
     """Return a number from 0 to 1 that looks random and depends on the order only."""
-    return zlib.crc32(f"{salt}{order}".encode()) / 2**32
+    return mixed(f"{salt}{order}")
 
 
-@forge.task(queue="orders", retry=[5, 20], max_attempts=3)
+def jobs_of(order: int) -> list[NewJob]:
+    """Return the jobs of an order; only some orders have pictures or videos."""
+    cents = 900 + order * 37 % 9000
+    jobs = [
+        send_receipt.job(order=order, to=f"customer{order}@shop.example"),
+        index_product.job(order=order),
+    ]
+    if order % 9 in {0, 2, 4, 6}:
+        jobs.append(charge_card.job(order=order, cents=cents))
+    if order % 5 == 0:
+        jobs.append(write_entry.job(order=order, cents=cents))
+    if order % 4 == 0:
+        jobs.append(resize_image.job(order=order, sizes=[64, 256, 1024]))
+    if order % 30 == 0:
+        jobs.append(close_order.job(order=order))
+    if order % 140 in {0, 3}:  # the second one waits for the first one
+        jobs.append(transcode_video.job(order=order, seconds=40 + order % 7))
+    return jobs
+
+
+@forge.task(queue="orders", retry=[30, 120], max_attempts=3)
 def charge_card(context: TaskContext, order: int, cents: int) -> dict[str, int]:
     """Charge a customer's card through the gateway, which takes few calls a second."""
     context.rate_limit(GATEWAY)
     logger.info("order %d: %d cents to charge", order, cents)
-    context.sleep(0.08 + 0.4 * _share(order, "charge"))
-    if _share(order, "declined") < 0.05:  # noqa: PLR2004  # one customer in twenty
-        logger.warning("order %d: the bank answers 51, insufficient funds", order)
-        raise CardDeclinedError(f"order {order}: declined by the bank, code 51")
+    work(context, 0.08 + 0.4 * share(order, "charge"))
+    if share(order, "declined") < DECLINED:
+        logger.error("order %d: the bank answers 51, insufficient funds", order)
+        raise Dead(f"CardDeclined: order {order}: insufficient funds, code 51")
+    if context.attempt == 1 and share(order, "timeout") < TIMEOUT:
+        logger.warning("order %d: no answer within 10 s", order)
+        raise GatewayTimeoutError("cards.shop.example: no answer within 10 s")
     return {"charged": cents}
 
 
@@ -48,7 +92,7 @@ def charge_card(context: TaskContext, order: int, cents: int) -> dict[str, int]:
 def close_order(context: TaskContext, order: int) -> None:
     """Close an order that is paid, shipped and entered in the ledger."""
     logger.info("order %d: paid and shipped", order)
-    context.sleep(0.05)
+    work(context, 0.05)
     _check_entry(order)
 
 
@@ -65,47 +109,59 @@ def _check_entry(order: int) -> None:
 def write_entry(context: TaskContext, order: int, cents: int) -> None:
     """Write an order's entry into the ledger."""
     logger.info("order %d: %d cents entered", order, cents)
-    context.sleep(0.04)
+    work(context, 0.025)
 
 
-@forge.task(queue="mail", retry=[3, 10, 30], max_attempts=4)
+@forge.task(queue="mail", retry=[300, 1200, 3600], max_attempts=4)
 def send_receipt(context: TaskContext, order: int, to: str) -> None:
     """Send a receipt; the mail server drops a connection now and then."""
     logger.info("order %d: receipt to %s", order, to)
-    context.sleep(0.02 + 0.1 * _share(order, "mail"))
-    if context.attempt == 1 and _share(order, "reset") < 0.04:  # noqa: PLR2004  # rarely
+    work(context, 0.02 + 0.1 * share(order, "mail"))
+    if context.attempt == 1 and share(order, "reset") < RESET:
         raise ConnectionResetError("smtp.shop.example: connection reset by peer")
 
 
 @forge.task(queue="media", max_attempts=3)
 def resize_image(context: TaskContext, order: int, sizes: list[int]) -> None:
     """Make the thumbnails of a product's picture."""
+    logger.info("order %d: a picture in %d sizes", order, len(sizes))
+    if share(order, "broken") < BROKEN:
+        logger.error("order %d: the file ends after 12 KiB of 310", order)
+        raise Dead(f"BrokenPicture: order {order}: the file is truncated")
     for number, size in enumerate(sizes, 1):
-        context.sleep(0.1 + 0.3 * _share(order, f"image{size}"))
+        work(context, 0.1 + 0.3 * share(order, f"image{size}"))
         context.progress(number, len(sizes), f"{size} px")
 
 
-@forge.task(queue="media", max_concurrent=1, timeout_s=120)
+@forge.task(
+    queue="media", max_concurrent=1, retry=[60, 300], max_attempts=3, timeout_s=120
+)
 def transcode_video(context: TaskContext, order: int, seconds: int) -> dict[str, int]:
     """Convert a product's video; one at a time in the whole cluster."""
     logger.info("order %d: a video of %d s", order, seconds)
     for done in range(1, seconds + 1):
-        context.sleep(1)
+        work(context, 1)
         context.progress(done, seconds, f"scene {1 + done // 8}")
+        if done > seconds // 2 and share(order, "stuck") < STUCK:
+            logger.error("order %d: the encoder hangs in scene %d", order, done // 8)
+            raise TimeoutError("the encoder has not answered for 30 s")
     return {"seconds": seconds}
 
 
 @forge.task(queue="search")
 def index_product(context: TaskContext, order: int) -> None:
     """Put a product into the index of the search."""
-    context.sleep(0.01 + 0.03 * _share(order, "index"))
+    work(context, 0.01 + 0.03 * share(order, "index"))
 
 
-@forge.task(queue="reports", timeout_s=300)
+@forge.task(queue="reports", max_attempts=1, timeout_s=300)
 def build_report(context: TaskContext, name: str) -> dict[str, object]:
     """Build a report for the accountants."""
+    if context.clock.now_us() // HOUR_US % WAREHOUSE_H == 0:
+        logger.error("report %s: the warehouse copies its tables for an hour", name)
+        raise WarehouseBusyError("warehouse.shop.example: closed for copying tables")
     for done in range(1, 13):
-        context.sleep(0.7)
+        work(context, 0.7)
         context.progress(done, 12, f"month {done} of 12")
     logger.info("report %s: 12 months, 4 regions", name)
     return {"name": name, "rows": 48}

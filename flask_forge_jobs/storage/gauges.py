@@ -7,7 +7,7 @@ two leaders in one minute, changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from flask_forge_jobs.clock import Clock
@@ -22,6 +22,7 @@ from flask_forge_jobs.model.metrics import (
 )
 from flask_forge_jobs.storage.database import (
     Executor,
+    Parameter,
     Transaction,
     encode_names,
     encode_rows,
@@ -44,6 +45,14 @@ class GaugeStore:
     ) -> None:
         self._database = database
         self._pace = Pace(database.backend, clock, wait)
+
+    def append(self, rows: Iterable[Sequence[Parameter]]) -> None:
+        """Store rows of buckets that have none, such as those of a made-up past.
+
+        Their values are in the order of the columns.
+        """
+        made = tuple(rows)  # a transaction may be repeated
+        self._database.write(lambda tx: tx.copy_rows("append_gauges", made))
 
     def put(self, at_us: int, by_queue: Mapping[str, Gauges]) -> None:
         """Store one sample of each queue, replacing those of the same minute."""

@@ -102,6 +102,14 @@ class MetricStore:
             lambda transaction: transaction.run("put_metrics", source=source, rows=rows)
         )
 
+    def append(self, rows: Iterable[Sequence[Parameter]]) -> None:
+        """Store rows of buckets that have none, such as those of a made-up past.
+
+        Their values are in the order of the columns.
+        """
+        made = tuple(rows)  # a transaction may be repeated
+        self._database.write(lambda tx: tx.copy_rows("append_metrics", made))
+
     def overwrite(
         self, source: str, tallies: Mapping[MetricKey, Tally]
     ) -> set[MetricKey]:

@@ -41,6 +41,14 @@ def test_wider_buckets_are_sums_of_their_minutes(storage: Storage) -> None:
     assert halves == {"bulk": {0: Gauges(1)}, "mail": {0: Gauges(3, 7, 50, 7, 7, 3)}}
 
 
+def test_rows_of_a_past_are_appended(storage: Storage) -> None:
+    storage.gauges.append([(60, "mail", NOON_US, 1, 2, 3, 4, 5, 6)])
+
+    found = storage.gauges.within(window(NOON, NOON + HOUR, 60), 60, ["mail"])
+
+    assert found == {"mail": {0: Gauges(1, 2, 3, 4, 5, 6)}}
+
+
 def test_a_stored_bucket_counts_in_each_that_it_overlaps(storage: Storage) -> None:
     storage.gauges.put(NOON_US, {"mail": Gauges(1, 2)})
     late = NOON + timedelta(seconds=90)

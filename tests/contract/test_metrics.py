@@ -112,6 +112,17 @@ def test_writing_again_replaces(storage: Storage) -> None:
     assert (first.enqueued, first.completed, first.run.count) == (5, 2, 2)
 
 
+def test_rows_of_a_past_are_appended(storage: Storage) -> None:
+    given = tally(enqueued=3, completed=2)
+    times = [each.encode() for each in (given.wait, given.run, given.total)]
+    counts = [3, given.started, 0, 2, 0, 0, 0]
+    storage.metrics.append([(10, "", "", NOON_US, "", *counts, *times)])
+
+    [first, *_] = buckets(storage)
+
+    assert (first.enqueued, first.completed, first.run.count) == (3, 2, 2)
+
+
 def test_only_rows_that_are_there_are_overwritten(storage: Storage, sql: Sql) -> None:
     """A row that was folded would count twice."""
     count = 7

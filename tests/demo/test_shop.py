@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from flask_forge_jobs.demo import shop
-from flask_forge_jobs.demo.history import FLOWS
+from flask_forge_jobs.demo.flows import FLOWS
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
 
@@ -43,10 +44,22 @@ def test_an_order_is_closed_once_its_queue_is_resumed(
 
 
 def test_one_order_fares_the_same_every_time() -> None:
-    shares = [shop._share(order, "declined") for order in range(1000)]
+    shares = [shop.share(order, "reset") for order in range(5000)]
 
-    assert shares == [shop._share(order, "declined") for order in range(1000)]
-    assert 20 < sum(share < 0.05 for share in shares) < 100
+    assert shares == [shop.share(order, "reset") for order in range(5000)]
+    assert 120 < sum(share < shop.RESET for share in shares) < 180
+    assert 0.48 < sum(shares) / len(shares) < 0.52
+
+
+@pytest.mark.usefixtures("app")
+def test_an_order_fails_as_the_past_says() -> None:
+    by_kind = {flow.kind: flow for flow in FLOWS}
+    order = next(n for n in count() if shop.share(n, "reset") < shop.RESET)
+
+    with pytest.raises(ConnectionResetError) as caught:
+        shop.send_receipt(order=order, to="a@shop.example")
+
+    assert by_kind["send_receipt"].error == f"ConnectionResetError: {caught.value}"
 
 
 def test_the_past_has_the_kinds_and_queues_of_the_tasks() -> None:

@@ -170,7 +170,13 @@ SERVED_BY = {
     "drop_lines": "forge_log_pkey|autoindex_forge_log",
 }
 
-DDL_OR_COPY = {"create_schema_table", "replace_version_check", "append_jobs"}
+DDL_OR_COPY = {
+    "create_schema_table",
+    "replace_version_check",
+    "append_gauges",
+    "append_jobs",
+    "append_metrics",
+}
 
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
 FUNCTIONS = {"promote", "claim", "finish", "snapshot", "acquire_concurrency"}

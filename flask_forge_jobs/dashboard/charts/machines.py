@@ -14,6 +14,7 @@ from flask_forge_jobs.handlers.samples import DbHealthBucket, ResourceBucket
 HEIGHT = 72
 # A reader can tell so many lines apart.
 MAX_LINES = 6
+_LONGEST_ID = 8  # of those that are shown whole
 _LOOKS: Sequence[tuple[str, Sequence[str]]] = (
     ("blue", ()),
     ("ink", ("dashed",)),
@@ -45,7 +46,8 @@ def busiest(found: Machines, chosen: Sequence[str] = ()) -> list[str]:
 
 def name_of(found: Machines, worker_id: str) -> str:
     """Return the name of a worker; of one that is gone, the end of its id."""
-    return found.names.get(worker_id) or f"…{worker_id[-6:]}"
+    short = worker_id if len(worker_id) <= _LONGEST_ID else f"…{worker_id[-6:]}"
+    return found.names.get(worker_id) or short
 
 
 def resources(

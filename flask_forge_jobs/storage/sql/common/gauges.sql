@@ -1,8 +1,9 @@
+-- fragment: gauge_columns
+level, queue_name, bucket_start, samples, waiting, oldest_wait_s, running, free_slots,
+live_workers
+
 -- name: put_gauges
-INSERT INTO forge_gauge (
-    level, queue_name, bucket_start, samples, waiting, oldest_wait_s, running, free_slots,
-    live_workers
-)
+INSERT INTO forge_gauge (/* use gauge_columns */)
 SELECT
     :level, v.queue_name, :from_at, v.samples, v.waiting, v.oldest_wait_s, v.running,
     v.free_slots, v.live_workers
@@ -18,10 +19,7 @@ ON CONFLICT (level, queue_name, bucket_start) DO UPDATE SET
 
 -- name: sum_gauges
 -- Served by the primary key: the minutes of one wider bucket, a range for each queue.
-INSERT INTO forge_gauge (
-    level, queue_name, bucket_start, samples, waiting, oldest_wait_s, running, free_slots,
-    live_workers
-)
+INSERT INTO forge_gauge (/* use gauge_columns */)
 SELECT
     :level, g.queue_name, :from_at, SUM(g.samples), SUM(g.waiting), MAX(g.oldest_wait_s),
     SUM(g.running), SUM(g.free_slots), SUM(g.live_workers)

@@ -1,9 +1,10 @@
+-- fragment: metric_columns
+level, queue_name, kind, bucket_start, source,
+enqueued, started, retried, completed, dead, refused, cancelled,
+wait_times, run_times, total_times
+
 -- name: put_metrics
-INSERT INTO forge_metric (
-    level, queue_name, kind, bucket_start, source,
-    enqueued, started, retried, completed, dead, refused, cancelled,
-    wait_times, run_times, total_times
-)
+INSERT INTO forge_metric (/* use metric_columns */)
 SELECT
     v.level, v.queue_name, v.kind, v.bucket_start, :source,
     v.enqueued, v.started, v.retried, v.completed, v.dead, v.refused,

@@ -35,3 +35,10 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS m
 WHERE :any_queue OR queue.name IN (SELECT q.name FROM /* rows q: name text = :queues */)
+
+-- name: append_metrics
+-- Of buckets that have no figures.
+COPY forge_metric (/* use metric_columns */) FROM STDIN
+
+-- name: append_gauges
+COPY forge_gauge (/* use gauge_columns */) FROM STDIN
