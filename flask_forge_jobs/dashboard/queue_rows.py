@@ -14,6 +14,9 @@ from flask_forge_jobs.model.queues import QueueOverview, QueueSettings
 
 # An oldest wait below this is good; from BEHIND_S on, the queue is behind.
 SLOW_S = 60
+# A worker makes the slots of a resumed queue with its next heartbeat, and notes once a
+# minute that it serves the queue.
+_SLOTS_WITHIN, _SERVED_WITHIN = timedelta(seconds=5), timedelta(seconds=65)
 
 
 class QueueState(StrEnum):
@@ -109,6 +112,17 @@ def _row(queue: QueueOverview, rates: QueueRates, now: datetime) -> QueueRow:
     )
 
 
+def _will_have_slots(settings: QueueSettings, now: datetime) -> bool:
+    """Whether its worker has yet to make the slots of a queue that was resumed."""
+    changed, served = settings.updated_at, settings.last_served_at
+    return (
+        changed is not None
+        and served is not None
+        and now - changed < _SLOTS_WITHIN
+        and now - served < _SERVED_WITHIN
+    )
+
+
 def state_of(queue: QueueOverview, now: datetime) -> QueueState:
     """Return whether a queue runs; its slots are those of live workers."""
     settings = queue.settings
@@ -116,7 +130,7 @@ def state_of(queue: QueueOverview, now: datetime) -> QueueState:
         return QueueState.PAUSED
     if settings.max_workers == 0:
         return QueueState.WITHOUT_SLOTS
-    if not queue.slots:
+    if not queue.slots and not _will_have_slots(settings, now):
         return QueueState.WITHOUT_WORKER
     if settings.throttled_until is not None and settings.throttled_until > now:
         return QueueState.COOLING

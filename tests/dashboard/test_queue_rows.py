@@ -12,6 +12,7 @@ from flask_forge_jobs.model.workers import Slot
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=16)
+BEFORE = NOW - timedelta(seconds=70)
 RATES = {"mail": QueueRates([0] * 12, 0.0, None)}
 BUSY = Slot("mail-0-w-0", "mail", "w", NOW, NOW, "job")
 FREE = Slot("mail-1-w-0", "mail", "w", NOW, NOW)
@@ -38,6 +39,9 @@ def row(
         ({"throttled_until": NOW}, (FREE,), QueueState.LIVE),
         ({"throttled_until": LATER}, (FREE,), QueueState.COOLING),
         ({"throttled_until": LATER}, (), QueueState.WITHOUT_WORKER),
+        ({"updated_at": NOW, "last_served_at": NOW}, (), QueueState.LIVE),
+        ({"updated_at": NOW, "last_served_at": BEFORE}, (), QueueState.WITHOUT_WORKER),
+        ({"updated_at": BEFORE, "last_served_at": NOW}, (), QueueState.WITHOUT_WORKER),
         ({"max_workers": 0}, (FREE,), QueueState.WITHOUT_SLOTS),
         ({"paused": True, "max_workers": 0}, (), QueueState.PAUSED),
     ],

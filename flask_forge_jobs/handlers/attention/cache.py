@@ -82,6 +82,12 @@ class Attention(PerProcess):
         self._reports: dict[frozenset[str] | None, Report] = {}
         self._hazards: Sequence[str] | None = None
 
+    def forget(self) -> None:
+        """Read the facts again at the next call: this process has changed some."""
+        self.stay_own()
+        with self._lock:
+            self._facts = None
+
     def report(self, storage: Storage, queues: Collection[str] | None = None) -> Report:
         """Return the attention report.
 

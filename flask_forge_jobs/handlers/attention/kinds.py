@@ -24,7 +24,13 @@ def usual(kind: KindFacts) -> Failures:
 
 
 def is_failing(kind: KindFacts) -> bool:
-    """Whether a kind fails more than usual; see :meth:`.Failures.is_above`."""
+    """Whether a kind fails more than usual, and jobs of it are left to care for.
+
+    Once none of them is dead or waits, the failures of the hour are history. See
+    :meth:`.Failures.is_above`.
+    """
+    if not (kind.dead or kind.waiting):
+        return False
     return kind.hour.failed >= MIN_FAILURES and kind.hour.is_above(usual(kind))
 
 

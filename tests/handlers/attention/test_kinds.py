@@ -48,12 +48,19 @@ def test_a_kind_that_fails_more_than_usual() -> None:
 
 
 def test_jobs_that_come_back_by_themselves_are_not_retried() -> None:
-    [(_, sentence)] = failing(facts_of(replace(CHARGE, dead=0, error=None)))
+    retrying = replace(CHARGE, dead=0, waiting=3, error=None)
+
+    [(_, sentence)] = failing(facts_of(retrying))
 
     assert sentence.text.endswith("2% before.")
     assert sentence.action == Action(
         "GET", "/v1/errors?queue=billing&kind=charge_card", "Show errors"
     )
+
+
+def test_failures_without_a_job_that_is_left_need_nobody() -> None:
+    """The cause is mended and all jobs were retried; the hour still counts them."""
+    assert list(failing(facts_of(replace(CHARGE, dead=0, waiting=0)))) == []
 
 
 def test_a_kind_of_several_queues_is_said_with_its_queue() -> None:
