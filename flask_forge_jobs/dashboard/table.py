@@ -37,6 +37,7 @@ _ADDRESSES = (
     Address("GET", "/audit", "page_audit"),
     Address("GET", "/bulk", "page_bulk"),
     Address("GET", "/bulk/<run_id>", "page_bulk_run"),
+    Address("GET", "/skipped", "page_skipped"),
     Address("GET", "/cron", "page_cron"),
     Address("GET", "/cron/<name>", "page_schedule"),
     Address("GET", "/errors", "page_errors"),

@@ -39,6 +39,7 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
     document = {
         "message": note.text,
         "tone": note.tone,
+        "link": note.link,
         "back": back,
         "answer": answer,
     }

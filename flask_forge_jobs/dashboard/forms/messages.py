@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Response
 
 from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.dashboard.forms.notes import Note
+from flask_forge_jobs.dashboard.jobs.skips import WHY_SKIPPED, skips_path
 from flask_forge_jobs.model.bulk import JobAction, SkipReason
 from flask_forge_jobs.model.sentences import count
 
@@ -21,11 +22,6 @@ _DONE_TO_JOBS: Mapping[str, str] = {
     JobAction.CANCEL: "cancelled",
     JobAction.RUN_NOW: "due now",
     JobAction.RESCHEDULE: "rescheduled",
-}
-_WHY_SKIPPED: Mapping[str, str] = {
-    SkipReason.NOT_FOUND: "no longer there",
-    SkipReason.WRONG_STATUS: "in another state by now",
-    SkipReason.DEDUPE_CONFLICT: "another job holds their dedupe key",
 }
 _DONE_TO_QUEUES: Mapping[str, str] = {
     "pause": "paused",
@@ -69,13 +65,15 @@ def _jobs_acted_on(done: _Done) -> Note:
     if done.asked.get("dry_run"):
         return Note(f"{count(report['matched'], 'job')} would be touched.")
     reasons = Counter(each["reason"] for each in report["skipped"])
-    return _counted(
+    skips = done.counted("X-Jobs-Skipped")
+    note = _counted(
         report["changed"],
         _DONE_TO_JOBS.get(action, "changed"),
-        done.counted("X-Jobs-Skipped"),
+        skips,
         reasons.most_common(1)[0][0] if len(reasons) == 1 else None,
         is_complete=report["complete"],
     )
+    return replace(note, link=skips_path(report["skipped"], skips) or "")
 
 
 def _run_begun(done: _Done) -> Note:
@@ -119,7 +117,7 @@ def _counted(
 ) -> Note:
     text = f"{count(changed, 'job')} {verb}"
     if skipped:
-        why = _WHY_SKIPPED.get(reason or "")
+        why = WHY_SKIPPED.get(reason or "")
         text += f", {skipped:,} skipped" + (f": {why}" if why else "")
     text += "."
     if not is_complete:
@@ -151,7 +149,7 @@ def _enqueued_many(done: _Done) -> Note:
     deduped = done.answer["deduped"]
     if not deduped:
         return Note(f"{text}.")
-    why = _WHY_SKIPPED[SkipReason.DEDUPE_CONFLICT]
+    why = WHY_SKIPPED[SkipReason.DEDUPE_CONFLICT]
     return Note(f"{text}, {deduped:,} skipped: {why}.", "warn")
 
 

@@ -22,24 +22,27 @@ KEPT_S = 60
 MAX_LENGTH = 400
 TONES = ("good", "warn")
 _USE = "note "
-_LONGEST = 4 * MAX_LENGTH
+# Of a cookie, the signature beside it.
+_LONGEST = 3800
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
     """A sentence about a change.
 
-    ``tone`` is ``good``, or ``warn`` if not all was done that was asked for.
+    ``tone`` is ``good``, or ``warn`` if not all was done that was asked for. ``link``
+    is the path below the mount point of a page about it, or empty.
     """
 
     text: str
     tone: str = "good"
+    link: str = ""
 
 
 def masked(api: Api, note: Note) -> Note:
     """Return a note as it may be shown: without secrets, on one line, bounded."""
     text = one_line(str(api.masking_redactor.text(note.text)), MAX_LENGTH)
-    return Note(text, note.tone)
+    return Note(text, note.tone, note.link)
 
 
 def keep(api: Api, request: Request, response: Response, note: Note) -> None:
@@ -47,7 +50,7 @@ def keep(api: Api, request: Request, response: Response, note: Note) -> None:
     nonce = nonce_of(request)
     if nonce is None:
         return
-    text = json.dumps([note.text, note.tone], separators=(",", ":"))
+    text = json.dumps([note.text, note.tone, note.link], separators=(",", ":"))
     token = api.form_tokens.token(current_app, "", nonce, _USE + text)
     value = f"{token}.{urlsafe_b64encode(text.encode()).decode()}"
     response.set_cookie(
@@ -75,7 +78,7 @@ def take(api: Api, request: Request) -> Note | None:
         nonce = nonce_of(request)
         if not api.form_tokens.matches(current_app, "", nonce, token, _USE + text):
             return None
-        shown, tone = json.loads(text)
+        shown, tone, link = json.loads(text)
     except ValueError:
         return None
-    return Note(shown, tone)
+    return Note(shown, tone, link)

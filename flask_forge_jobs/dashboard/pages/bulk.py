@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flask import request
+
 from flask_forge_jobs.api.bulk_runs import visible_run, visible_runs
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
@@ -11,6 +13,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.jobs.offers import VERBS
 from flask_forge_jobs.dashboard.jobs.reading import may_now
 from flask_forge_jobs.dashboard.jobs.runs import RunView
+from flask_forge_jobs.dashboard.jobs.skips import skips_in
 from flask_forge_jobs.dashboard.page import page
 
 MAX_LISTED = 50
@@ -39,7 +42,15 @@ def bulk_run(api: Api, run_id: str) -> Mapping[str, object]:
     }
 
 
+def skipped(_: Api) -> Mapping[str, object]:
+    """List the jobs that an action has left alone; the address names them."""
+    groups, more = skips_in(request.args)
+    total = more + sum(len(ids) for _, ids in groups)
+    return {"groups": groups, "more": more, "total": total, "query": request.args}
+
+
 ROUTES = (
     page("/bulk", bulk, blocks=("runs",), reach=Reach.VIEW),
     page("/bulk/<run_id>", bulk_run, blocks=("found", "run"), reach=Reach.VIEW),
+    page("/skipped", skipped, reach=Reach.VIEW),
 )

@@ -41,6 +41,7 @@ def test_a_script_gets_the_same_as_json(storage: Storage) -> None:
     assert answer.json == {
         "message": "mail is paused.",
         "tone": "good",
+        "link": "",
         "back": "queues?sort=name",
         "answer": {"changed": 1},
     }

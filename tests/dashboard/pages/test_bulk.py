@@ -13,7 +13,7 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.bulk_walk import work_on
 from tests.api.mounting import PREFIX, mount
-from tests.dashboard.jobs.test_actions import send
+from tests.dashboard.jobs.test_actions import send, tick
 from tests.dashboard.pages.test_jobs import Lists, links, lists_of
 from tests.dashboard.sites import PERSON
 from tests.support.jobs import having, job_with
@@ -127,3 +127,39 @@ def test_readers_with_other_rights_share_no_run(storage: Storage) -> None:
 
     assert "4111-1111" in shown["admin"]
     assert "4111-1111" not in shown["viewer"]
+
+
+def test_skipped_jobs_are_behind_a_link(storage: Storage) -> None:
+    lists = lists_of(storage)
+    job_with(storage, JobStatus.DEAD, queue_name="mail")
+    other_id = job_with(storage, JobStatus.DEAD, queue_name="mail")
+    question = tick(lists, lists.open("dead"), 2, "retry").find("#ask")
+    storage.job_admin.delete(other_id)
+
+    send(lists, question.find("form"))
+    message = lists.open(lists.path).find("#messages")
+    page = lists.open(message.find("a")["href"].removeprefix("./"))
+
+    assert "1 job retried, 1 skipped: no longer there." in message.text
+    assert page.find("h1").text == "1 job was left as it is"
+    section = page.find("section")
+    assert section.find("h2").text == "No longer there"
+    assert links(section) == {other_id: f"./jobs/{other_id}"}
+
+
+@pytest.mark.parametrize(
+    ("query", "headline"),
+    [
+        ("", "0 jobs were left as they are"),
+        ("not_found=<b1>.A.&more=7&wrong_status=%00", "8 jobs were left as they are"),
+        (f"wrong_status={'.'.join(['A'] * 99)}", "50 jobs were left as they are"),
+        ("more=-1&not_found=A", "1 job was left as it is"),
+    ],
+)
+def test_the_address_of_skipped_jobs_is_checked(
+    storage: Storage, query: str, headline: str
+) -> None:
+    page = lists_of(storage).open(f"skipped?{query}")
+
+    assert page.find("h1").text == headline
+    assert page.all("b1") == []
