@@ -14,9 +14,9 @@
       history.replaceState(null, "", to);
       refresh();
       const undo = d.getElementById(form.dataset.undo);
-      say(said.message, said.tone, ...(undo ? [button("Undo", () => undo.requestSubmit())] : said.link ? [el("a", { className: "lk", href: html.dataset.root + said.link }, "Show them")] : []));
+      say(said.message, said.tone, ...(undo ? [button("Undo", () => undo.requestSubmit())] : said.link ? [el("a", { className: "lk", href: html.dataset.root + said.link }, "Show")] : []));
     } catch {
-      say("No answer arrived. Check before you repeat it.", "bad");
+      say("No answer arrived. Check before a repeat.", "bad");
     } finally {
       if (by) by.disabled = false;
     }
