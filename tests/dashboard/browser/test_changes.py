@@ -13,6 +13,7 @@ from flask_forge_jobs.handlers import bulk, queues
 from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from tests.dashboard.browser import probes
 from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import complaints_of, tab
 from tests.support.databases import sqlite_url
@@ -133,6 +134,71 @@ def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
     page.get_by_role("button", name="Save", exact=True).click()
     done(page, name)
     assert cron.get(name).definition.cron_expr == "0 30 6 * * MON-FRI"
+
+
+def test_P09_D17_queues_schedules_and_jobs_are_run_by_keys_alone(
+    browser: Browser, shared: Site
+) -> None:
+    storage, name = shared.storage, "keys"
+    storage.queues.ensure(name, 4)
+    job_id = job_with(storage, JobStatus.DEAD, queue_name=name)
+    with tab(browser, extra_http_headers=shared.headers["admin"]) as page:
+        press, reach = page.keyboard.press, probes.reach
+
+        page.goto(shared.url(f"/queues?q={name}"))
+        reach(page, "Pause")
+        press("Enter")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        reach(page, "Reason")
+        page.keyboard.type("the printer is full")
+        reach(page, f"Pause {name}")
+        press("Enter")
+        expect(page.locator(f"#queue-{name}")).to_contain_text("the printer is full")
+        # The keyboard stays where it was.
+        reach(page, "Resume", 2)
+        press("Enter")
+        expect(page.locator(f"#queue-{name}")).not_to_contain_text("the printer")
+        reach(page, "Settings")
+        press("Enter")
+        reach(page, "Slots at most")
+        press("Control+a")
+        page.keyboard.type("9")
+        press("Enter")
+        done(page, name)
+        assert storage.queues.get(name).max_workers == 9
+
+        page.goto(shared.url("/cron?new=1"))
+        reach(page, "Expression")
+        page.keyboard.type("0 7 * * *")
+        press("Enter")
+        expect(page.locator("#trial tbody tr")).to_have_count(5)
+        for field in ("Name", "Kind"):
+            reach(page, field)
+            page.keyboard.type(name)
+        reach(page, "Create the schedule")
+        press("Enter")
+        done(page, name)
+        reach(page, f"{name} fires")
+        press("Space")
+        expect(page.locator(f"#schedule-{name} [aria-checked]")).to_have_text("Off")
+        assert not storage.cron.get(name).definition.enabled
+
+        page.goto(shared.url("/jobs"))
+        reach(page, "Add a filter, or the id of a job")
+        page.keyboard.type(f"queue:{name}")
+        press("Enter")
+        expect(page.locator("h1")).to_have_text("1 job matches")
+        press("j")
+        press("x")
+        reach(page, "Delete")
+        press("Enter")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        # No key of its own destroys: only the button does.
+        press("d")
+        assert storage.job_reader.get(job_id).id == job_id
+        reach(page, "Delete 1 job")
+        press("Enter")
+        done(page, "1 job deleted")
 
 
 def test_P14_D07_a_refused_change_says_so_on_the_page(

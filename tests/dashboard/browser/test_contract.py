@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.counterparts import COUNTERPARTS
@@ -104,3 +104,100 @@ def test_P09_D02_D17_a_question_is_sound_and_gives_the_focus_back(
         check_dialog(page)
         expect(page.locator("#opener")).to_be_focused()
     assert complaints == []
+
+
+# -- refresh -----------------------------------------------------------------------
+
+# Those that refreshed themselves at a pace of their own, or asked once for each queue.
+PACED = ("/", "/scheduled", "/retries", "/cron", "/queues", "/kinds")
+OTHERS = ("/jobs", "/dead", "/workers", "/limits", "/audit", "/tail", "/errors",
+          "/queues/<name>", "/cron/<name>", "/jobs/<job_id>", "/bulk")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path", [*PACED, *(pytest.param(each, marks=pytest.mark.long) for each in OTHERS)]
+)
+def test_P11_D08_D27_the_pace_is_that_of_every_page_and_each_asks_once(
+    page: Page, site: Site, path: str
+) -> None:
+    cookie = {"name": "forge_jobs_refresh", "value": "60", "url": site.url("/")}
+    page.context.add_cookies([cookie])  # type: ignore[list-item]
+    page.clock.install()
+    page.goto(site.url(path))
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        if "/static/" not in request.url and "preferences" not in request.url:
+            asked.append(request.url)
+
+    page.on("request", note)
+
+    page.clock.run_for(50_000)
+    assert asked == []
+    with page.expect_response(lambda answer: "only=" in answer.url):
+        page.clock.run_for(15_000)
+    assert len(asked) == 1
+    page.keyboard.press("p")
+    page.clock.run_for(300_000)
+    assert len(asked) == 1
+
+
+# -- keys --------------------------------------------------------------------------
+
+WALKED = ("/jobs?queue=work", "/queues?q=work", "/cron?q=mail")
+ALSO_WALKED = (
+    "/", "/jobs/<job_id>", "/queues/<name>", "/cron/<name>", "/kinds", "/workers",
+    "/limits", "/audit", "/errors", "/system", "/tail",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*WALKED, *(pytest.param(each, marks=pytest.mark.long) for each in ALSO_WALKED)],
+)
+def test_P09_D17_tab_goes_through_a_page_and_shows_where_it_is(
+    page: Page, site: Site, path: str
+) -> None:
+    page.goto(site.url(path))
+    assert page.locator("[tabindex]:not([tabindex='0'], [tabindex='-1'])").count() == 0
+    page.keyboard.press("Tab")
+    assert probes.focused(page)["name"] == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+    hidden, walked = [], 0
+    page.reload()
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        at = probes.focused(page)
+        if at["tag"] == "body":
+            break
+        walked += 1
+        if not at["isSeen"]:
+            hidden.append(at["name"])
+    else:
+        pytest.fail(f"Tab does not leave the page, but is at {at}")
+    assert walked > 20
+    assert hidden == []
+
+
+def test_P09_menus_and_the_help_open_and_close_by_keys(page: Page, site: Site) -> None:
+    page.goto(site.url("/jobs"))
+    for name in ("Export", "More filters"):
+        probes.reach(page, name)
+        page.keyboard.press("Enter")
+        menu = page.locator("details[open]")
+        expect(menu).to_have_count(1)
+        assert probes.scan(page, "details[open]") == []
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        expect(menu).to_have_count(0)
+        assert probes.focused(page)["name"] == name
+    page.keyboard.press("?")
+    check_dialog(page)
+    for key, path in (("j", "/jobs"), ("s", "/scheduled"), ("r", "/retries"),
+                      ("d", "/dead"), ("c", "/cron"), ("q", "/queues"),
+                      ("w", "/workers"), ("o", "/")):  # fmt: skip
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        page.wait_for_url(site.url(path))

@@ -6,7 +6,7 @@ let refresh = () => location.reload();
   const wait = () => Math.min(60, Math.max(pace.value, 2) * 2 ** failures);
   const why = () => +pace.value ? isOut ? "signed out" : d.hidden ? "hidden" : $("dialog[open]") ? "a dialog is open" : $("tbody :checked:not(option)") ? "rows are selected" : $("main :is(input:not([type=checkbox]),select,textarea):focus") ? "a field has the focus" : holds.map(f => f()).find(Boolean) : "by you";
   // Rows, forms and charts that somebody is at work on.
-  const isBusy = e => e.matches?.("tr[id],form,[data-whole]") && (e.matches(":focus-within,[data-whole]:hover") || $("details[open]", e) || $$("input,textarea", e).some(i => i.value !== i.defaultValue || i.checked !== i.defaultChecked));
+  const isBusy = e => e.matches?.("tr[id],form,[data-whole]") && (e.matches("[data-whole]:is(:hover,:focus-within)") || $("details[open]", e) || $$("input,textarea", e).some(i => i.value !== i.defaultValue || i.checked !== i.defaultChecked));
   const morph = (a, b) => {
     if (a.isEqualNode(b) || isBusy(a)) return;
     if (a.nodeType !== 1 || a.nodeName !== b.nodeName || a.id !== b.id || "whole" in a.dataset) return a.replaceWith(b);
