@@ -4,7 +4,7 @@
   part(root => {
     // navigator.clipboard exists under https alone.
     $$("[data-copy]", root).forEach(b => b.onclick = () => {
-      const of = d.getElementById(b.dataset.copy), box = el("textarea", { value: of?.value ?? of?.textContent ?? b.dataset.copy });
+      const of = d.getElementById(b.dataset.copy), box = el("textarea", { value: of.value ?? of.textContent });
       b.after(box);
       box.select();
       say(...d.execCommand("copy") ? ["Copied.", "good"] : ["Select it to copy it."]);
