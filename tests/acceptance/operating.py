@@ -107,7 +107,7 @@ def paths_of(sql: Sql) -> list[str]:
         "/v1/kinds",
         *(f"/v1/gauges?{whose}{window}" for whose in ("", "name=queue-1&")),
         f"/v1/series?by=kind&name=kind-1&{window}",
-        *(f"/v1/series?by=queue&{whose}{window}" for whose in ("", "name=queue-1&")),
+        f"/v1/series?by=queue&name=queue-1&{window}",
     ]
 
 

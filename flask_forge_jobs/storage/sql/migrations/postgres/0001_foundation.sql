@@ -117,13 +117,6 @@ BEGIN
         SELECT queue_name, kind, status, deferred, count(*), max(enqueued_at)
         FROM added
         GROUP BY queue_name, kind, status, deferred;
-    ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO forge_job_count (
-            queue_name, kind, status, deferred, jobs, newest_at
-        )
-        SELECT queue_name, kind, status, deferred, -count(*), max(enqueued_at)
-        FROM removed
-        GROUP BY queue_name, kind, status, deferred;
     ELSE
         INSERT INTO forge_job_count (
             queue_name, kind, status, deferred, jobs, newest_at
@@ -147,9 +140,6 @@ CREATE TRIGGER forge_job_count_insert AFTER INSERT ON forge_job
     FOR EACH STATEMENT EXECUTE FUNCTION forge_count_jobs();
 CREATE TRIGGER forge_job_count_update AFTER UPDATE ON forge_job
     REFERENCING OLD TABLE AS removed NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION forge_count_jobs();
-CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job
-    REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION forge_count_jobs();
 
 -- The runs of jobs, numbered by their claims. A job that was done at its first attempt has
@@ -195,9 +185,9 @@ CREATE TABLE forge_log (
 
 -- Nothing of a job outlives it. Most jobs have neither attempts beside their own row nor
 -- lines, and jobs that are deleted together have ids near each other: one look at all ids
--- between them mostly saves one for each. The settings rule out a plan that only suits a
--- small table.
-CREATE FUNCTION forge_delete_parts() RETURNS trigger LANGUAGE plpgsql
+-- between them mostly saves one for each. One pass counts the jobs and finds these ids. The
+-- settings rule out a plan that only suits a small table.
+CREATE FUNCTION forge_forget_jobs() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -207,7 +197,20 @@ DECLARE
     first_id TEXT COLLATE "C";
     last_id  TEXT COLLATE "C";
 BEGIN
-    SELECT min(id), max(id) INTO first_id, last_id FROM removed;
+    WITH gone AS MATERIALIZED (
+        SELECT
+            queue_name, kind, status, deferred, count(*) AS jobs,
+            max(enqueued_at) AS newest_at, min(id) AS least_id, max(id) AS greatest_id
+        FROM removed
+        GROUP BY queue_name, kind, status, deferred
+    ), counted AS (
+        INSERT INTO forge_job_count (
+            queue_name, kind, status, deferred, jobs, newest_at
+        )
+        SELECT queue_name, kind, status, deferred, -jobs, newest_at
+        FROM gone
+    )
+    SELECT min(least_id), max(greatest_id) INTO first_id, last_id FROM gone;
     IF EXISTS (
         SELECT FROM forge_attempt WHERE job_id >= first_id AND job_id <= last_id
     ) THEN
@@ -228,7 +231,7 @@ $$;
 
 CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job
     REFERENCING OLD TABLE AS removed
-    FOR EACH STATEMENT EXECUTE FUNCTION forge_delete_parts();
+    FOR EACH STATEMENT EXECUTE FUNCTION forge_forget_jobs();
 
 -- Failures, and the failed and dead jobs now, by signature. Changes are appended, and
 -- added to forge_error and forge_error_bucket later; readers sum.
