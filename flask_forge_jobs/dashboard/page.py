@@ -79,10 +79,18 @@ def _view(show: PageFunction, api: Api, **placeholders: str) -> Response:
 
 
 def problem_page(api: Api, problem: Problem) -> Response:
-    """Return an error as a page."""
-    title = _TITLES.get(problem.kind, "Something went wrong")
-    shown = {"title": title, "problem": problem}
+    """Return an error as a page, if need be as the page that was asked for."""
+    route = present_state().route
+    is_away = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
+    if is_away and isinstance(route, PageRoute) and route.unread is not None:
+        return route.unread(api, problem)
+    shown = {"title": titled(problem), "problem": problem}
     return render(api, "problem", shown, problem.status)
+
+
+def titled(problem: Problem) -> str:
+    """Return an error as a title."""
+    return _TITLES.get(problem.kind, "Something went wrong")
 
 
 def render(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.routes import Route
 
 # Files of ours; no inline script or style, and in nobody's frame.
@@ -20,6 +25,7 @@ class PageRoute(Route):
 
     ``nav`` is the name there; None leaves it out. Entries stand in ascending ``order``,
     and a gap where its tens change. ``key`` is the letter after ``g`` that goes there.
+    ``unread`` shows the page without its content, if the database does not answer.
     """
 
     blocks: tuple[str, ...] = ()
@@ -27,3 +33,4 @@ class PageRoute(Route):
     icon: str = "jobs"
     order: int = 0
     key: str | None = None
+    unread: Callable[[Api, Problem], Response] | None = None

@@ -9,6 +9,7 @@ from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.forms import first
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.routes import Reach, Route
@@ -25,7 +26,7 @@ from flask_forge_jobs.dashboard.jobs.query import query_of
 from flask_forge_jobs.dashboard.jobs.reading import JobList, may_now
 from flask_forge_jobs.dashboard.jobs.saved_views import COOKIE, views_in
 from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
-from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.page import page, render, titled
 
 BLOCKS = ("found", "tabs", "bulk", "rows", "foot")
 # Set by the forms of the filter, whose fields may be empty or hold qualifiers.
@@ -86,6 +87,22 @@ def _rendered(api: Api, listing: Listing, asked: Asked) -> Response:
     return render(api, listing.path, {"view": view, "query": kept})
 
 
+class _Unread(JobList):
+    """A list of which nothing can be read."""
+
+    known_queues = known_kinds = ()
+
+
+def _unread(listing: Listing, api: Api, problem: Problem) -> Response:
+    """Show the filter of a list whose jobs cannot be read."""
+    query = query_of(listing, request.args)
+    saved = views_in(request.cookies.get(COOKIE))
+    view = ListView(_Unread(api, query), may_now(api), saved=saved)
+    message = f"{problem.message[:1].upper()}{problem.message[1:]}."
+    shown = {"view": view, "title": titled(problem), "message": message}
+    return render(api, "unread", shown, problem.status)
+
+
 def _filtered(api: Api, listing: Listing) -> Response:
     """Redirect from a form of the filter to the address of the list."""
     text = request.args.get(TEXT_FIELD, "")
@@ -112,6 +129,7 @@ def _routes(show: Callable[[Api], Response], listing: Listing, key: str) -> Rout
     shown = page(
         path, show, blocks=BLOCKS, reach=Reach.VIEW, nav=listing.title,
         icon=listing.path, order=11 + LISTINGS.index(listing), key=key,
+        unread=partial(_unread, listing),
     )  # fmt: skip
     asking = Route(
         method="POST",

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import search
@@ -206,6 +207,23 @@ def test_three_kinds_of_nothing(lists: Lists) -> None:
     assert words(unmatched.find("#rows"), "h2") == "Nothing matches these filters"
     assert links(unmatched.find("#rows")) == {"Clear the filters": "./dead"}
     assert failing.get("dead").status_code == 500
+
+
+def test_a_list_that_cannot_be_read_keeps_its_filter() -> None:
+    lists = lists_of(faulty_storage(StorageUnavailableError("tcp://secret is away")))
+
+    answer = lists.get("dead?queue=mail&error=late")
+    page = parsed(answer.text)
+    refresh = lists.get("dead?queue=mail&error=late&only=rows")
+
+    assert answer.status_code == refresh.status_code == 503
+    assert words(page) == "Dead cannot be read"
+    assert "queue ismail error containslate" in page.find("#filter").text
+    again = {"Try again": "./dead?queue=mail&error=late"}
+    assert again.items() <= links(page.find("section")).items()
+    assert words(page.find("section"), "h2") == "The database does not answer"
+    assert "secret" not in answer.text
+    assert "secret" not in refresh.text
 
 
 def test_a_place_behind_the_last_job_leads_back(storage: Storage, lists: Lists) -> None:
