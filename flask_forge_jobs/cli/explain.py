@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.sentences import SentenceSchema
 from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.remedies import remedy_of
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import explain
 from flask_forge_jobs.model.log_lines import one_line
@@ -28,18 +27,15 @@ _LONGEST = 4000
 def explain_command(*, name: str, is_json: bool) -> None:
     """Explain a job or a queue in one sentence.
 
-    Below it stands the request that helps, if there is one.
+    Below it stands the command or the request that helps, if there is one.
     """
     sentence = _explained(current().storage, name)
     if is_json:
         click.echo(encode(_DUMP(sentence)))
         return
     click.echo(one_line(sentence.text, _LONGEST))
-    action = sentence.action
-    if action is not None:
-        body = "" if action.body is None else f" {json.dumps(action.body)}"
-        request = f"{action.label}: {action.method} {action.path}{body}"
-        click.echo(one_line(request, _LONGEST))
+    if remedy := remedy_of(sentence):
+        click.echo(one_line(remedy, _LONGEST))
 
 
 def _explained(storage: Storage, name: str) -> Sentence:

@@ -38,10 +38,11 @@ def job_lines(job: Row) -> Iterator[str]:
 def _facts(job: Row) -> dict[str, object]:
     row = job["row"]
     ending = row["ending"]
+    same = (None, row["status"])
     return {
         "kind": row["kind"],
         "queue": f"{row['queue_name']}, priority {row['priority']}",
-        "status": row["status"] if ending is None else f"{row['status']}, {ending}",
+        "status": row["status"] + (f", {ending}" if ending not in same else ""),
         "attempts": f"{row['attempts']} of {row['max_attempts']}",
         "enqueued": row["enqueued_at"],
         "due": row["scheduled_at"],

@@ -43,9 +43,7 @@ def test_a_queue_and_a_job_are_explained_with_what_helps(
         lines = invoke(app, name).output.splitlines()
 
         assert lines[0].startswith("mail is paused for ")
-        assert lines[1] == (
-            'Resume: POST /v1/queues/actions {"action": "resume", "queues": ["mail"]}'
-        )
+        assert lines[1] == "$ flask forge-jobs queues resume mail"
 
 
 def test_it_may_be_json(app: Flask, storage: Storage) -> None:
