@@ -40,8 +40,6 @@ _JOINED = {
         ("narrow", "modes"),
     ),
     "dashboard.js": ("scripts", ("core", "refresh", "forms"), ("keys", "start")),
-    # Only pages with charts load it, after the other one.
-    "charts.js": ("charts", ("charts",), ()),
 }
 
 

@@ -10,12 +10,11 @@ import re
 from collections.abc import Sequence
 from importlib.resources.abc import Traversable
 
+from flask_forge_jobs.dashboard.short_names import LITERAL, shortened
+
 _COMMENTS = {".css": re.compile(r"/\*.*?\*/", re.DOTALL), ".js": re.compile(r" *//.*")}
-# Texts, templates and regular expressions keep their spaces.
-_LITERAL = re.compile(
-    r'("(?:[^"\\]|\\.)*"|`[^`]*`'
-    r"|(?<=[(=:,!&|?])\s*/(?![/*])(?:[^/\\\[]|\\.|\[[^\]]*\])+/[a-z]*)"
-)
+# Line ends where a statement or a list goes on, and the last semicolon of a block.
+_SPARE = re.compile(r"(?<=[;{,(\[])\n|;\n?(?=})")
 # Spaces stay where a sign follows itself: "a + +b" is not "a++b".
 _SPACES = {
     ".css": re.compile(r"; *(?=})| *([{};,]) *|(?<=:) "),
@@ -41,7 +40,8 @@ def joined(
     }
     others = sorted(texts.keys() - {*first, *last})
     names = (*first, *others, *last)
-    return "".join(squeezed(texts[name], suffix) for name in names)
+    text = "".join(squeezed(texts[name], suffix) for name in names)
+    return _SPARE.sub("", shortened(text)) if suffix == ".js" else text
 
 
 def squeezed(text: str, suffix: str) -> str:
@@ -53,7 +53,8 @@ def squeezed(text: str, suffix: str) -> str:
     for line in text.splitlines():
         if not line.strip() or comments.fullmatch(line):
             continue
-        pieces = _LITERAL.split(line.strip())
+        # Texts, templates and regular expressions keep their spaces.
+        pieces = LITERAL.split(line.strip())
         pieces[::2] = [spaces.sub(_sign, piece) for piece in pieces[::2]]
         lines.append("".join(pieces) + "\n")
     return "".join(lines)

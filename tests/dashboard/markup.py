@@ -67,7 +67,9 @@ class _Builder(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         element = Element(tag, {name: value or "" for name, value in attrs})
-        self._open[-1].parts.append(element)
+        # What is in a template is not on the page.
+        if tag != "template":
+            self._open[-1].parts.append(element)
         if tag not in _VOID:
             self._open.append(element)
 

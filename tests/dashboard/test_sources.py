@@ -47,4 +47,4 @@ def test_files_stand_in_their_order(tmp_path: Path) -> None:
 
     text = joined(tmp_path, ".js", ("core",), ("start",))
 
-    assert text == "core();\na();\nb();\nstart();\n"
+    assert text == "core();a();b();start();"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from flask_forge_jobs.dashboard.charts import paths
@@ -212,9 +212,12 @@ class Figure:
 
     @property
     def x(self) -> str:
-        """The first bucket, the width and the number of buckets, for the script."""
-        start = self.span.start.astimezone(UTC)
-        return f"{start:%Y-%m-%dT%H:%M:%SZ},{self.span.width_s},{self.span.count}"
+        """The first bucket, the width and the number of buckets, for the script.
+
+        Times are in milliseconds.
+        """
+        span = self.span
+        return f"{span.start.timestamp() * 1000:.0f},{span.width_s * 1000},{span.count}"
 
     @property
     def data(self) -> str:

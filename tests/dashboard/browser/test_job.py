@@ -133,7 +133,7 @@ def test_texts_are_copied_without_https_and_log_lines_are_added(
         expect(page.get_by_role("status").get_by_text("Copied.")).to_be_visible()
         page.keyboard.press("/")
         page.keyboard.press("Control+V")
-        found = page.get_by_role("dialog").get_by_role("combobox")
+        found = page.get_by_role("dialog").get_by_role("textbox")
         expect(found).to_have_value(job.id)
         page.keyboard.press("Escape")
         site.storage.jobs.heartbeat(OWNER, {}, [LogChunk(job.run_id, 1, 2, lines[2:])])

@@ -163,7 +163,7 @@ def test_keys_go_to_pages_and_open_their_list(page: Page, site: Site) -> None:
     page.get_by_label("Keys are on").check()
     page.keyboard.press("Escape")
     page.keyboard.press("t")
-    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
 
     page.keyboard.press("j")
     page.keyboard.press("x")
@@ -184,7 +184,7 @@ def test_P08_theme_and_refresh_without_script(browser: Browser, site: Site) -> N
         page.locator("#live button").click()
         page.wait_for_url("**/jobs?status=done")
         expect(page.locator("#live select")).to_have_value("30")
-        page.locator("form[data-theme] button").click()
+        page.locator("[name=theme]").click()
         page.wait_for_url("**/jobs?status=done")
         expect(page.locator("html")).to_have_attribute("data-theme", "light")
         page.locator("#help").click()

@@ -1,39 +1,47 @@
 // What the files share; each further one is a block { ... }, so that its names stay its own.
-//   part(root => ...)     called with the page, then with each block that has changed
-//   hold(() => reason)    why not to refresh now, or nothing
-//   keys.x = () => ...    a key outside of fields; _keys.html lists them
-//   say(text, tone)       "good" is a toast; others stay as a bar; returns the box
-//   show(dialog, after)   opens a <dialog>; it is removed when it closes
-//   post(address, body), refresh(), el(tag, properties, ...nodes), span(seconds, units)
-// Names are short, because all scripts together are at most 12,000 bytes.
+//   parts.push(() => ...)    called at the start, and after each change of the page
+//   keys.x = () => ...       a key outside of fields; data-do="x" is clicked by one
+//   plain(event)             whether no modifier but shift is pressed
+//   say(text, tone, label, act)  "good" is a toast, "warn" and "red" are bars that stay
+//   show(dialog, after)      opens a <dialog>; it is removed when it closes
+//   ask(address, more)       shows the server's question; returns whether there is one
+//   at(path), here()         the address of a path below the mount point; this path
+//   page(address, more)      fetches a page as a document
+//   post(address, body), refresh(), span(seconds, units)
+// All scripts together are at most 12,000 bytes.
 "use strict";
-const d = document, html = d.documentElement, $ = (css, in_ = d) => in_.querySelector(css), $$ = (css, in_ = d) => [...in_.querySelectorAll(css)];
-const on = (type, act, at = d) => at.addEventListener(type, act);
-const parts = [], holds = [], keys = {}, part = act => parts.push(act), hold = why => holds.push(why);
-const el = (tag, more, ...nodes) => { const e = Object.assign(d.createElement(tag), more); e.append(...nodes); return e; };
+const d = document, html = d.documentElement, on = addEventListener, parts = [], keys = {};
+const FIELDS = "input:not([type=checkbox]),select,textarea";
+const $ = (css, root = d) => root.querySelector(css), $$ = (css, root = d) => [...root.querySelectorAll(css)];
+const [message, palette] = $("#parts").content.children;
+const plain = e => !(e.ctrlKey || e.metaKey || e.altKey);
 const span = (s, most = 2) => {
-  const out = [];
-  for (const [unit, width] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]]) {
-    const n = Math.floor(s / width);
-    s %= width;
-    if (n) out.push(n + unit);
-    if (out[0] && (!n || !s || out[most - 1])) break;
-  }
-  return out.join(" ") || "0s";
+  const all = [86400, 3600, 60, 1].map((width, i) => { const n = Math.floor(s / width); s %= width; return n && n + "dhms"[i]; }), at = all.findIndex(Boolean);
+  return all.slice(at, at + most).filter(Boolean).join(" ") || "0s";
 };
+const at = path => new URL(html.dataset.root + path, location);
+const here = () => location.href.slice(at("").href.length);
+const utc = ms => new Date(ms).toISOString().slice(0, 19).replace("T", " ") + " UTC";
 const post = (address, body) => fetch(address, { method: "POST", body, headers: { Accept: "application/json" } });
 const parse = text => new DOMParser().parseFromString(text, "text/html");
+const page = (address, more) => fetch(address, { headers: { Accept: "text/html" }, ...more }).then(r => r.text(), () => "").then(parse);
 // Times tick by the server's clock.
-let ahead = Date.parse(html.dataset.now) - Date.now();
+const ahead = Date.parse(html.dataset.now) - Date.now();
 const now = () => Date.now() + ahead;
-const tick = root => $$("[data-ago],[data-age]", root).forEach(t => {
-  const s = Math.trunc((now() - Date.parse(t.dateTime)) / 1e3), text = "age" in t.dataset ? span(Math.max(s, 0)) : s > 0 ? span(s, 1) + " ago" : s ? "in " + span(-s) : "now";
-  if (t.textContent !== text) t.textContent = text;
+const tick = root => $$("[data-ago],[data-age]", root).forEach(e => {
+  const s = Math.trunc((now() - Date.parse(e.dateTime)) / 1e3), text = "age" in e.dataset ? span(Math.max(s, 0)) : s > 0 ? span(s, 1) + " ago" : s ? "in " + span(-s) : "now";
+  if (e.textContent !== text) e.textContent = text;
 });
-const enliven = root => { tick(root); parts.forEach(act => act(root)); };
-const button = (textContent, onclick) => el("button", { type: "button", className: "btn s", textContent, onclick });
-const say = (text, tone, ...nodes) => {
-  const good = tone === "good", [fact, rest = ""] = text.split(/(?<=[.:] )(.*)/s), box = el("div", { className: good ? "toast" : "bar-msg i-warn c-" + (tone === "bad" ? "red" : "amber"), tabIndex: -1 }, el("p", {}, el("b", {}, fact), rest), ...nodes, button("Close", () => box.remove()));
+const enliven = () => { tick(d); parts.forEach(act => act()); };
+const say = (text, tone, label, act) => {
+  const good = tone === "good", [fact, rest = ""] = text.split(/(?<=[.:] )(.*)/s), box = message.cloneNode(true), [more, close] = $$("button", box);
+  box.className = good ? "toast" : "bar-msg i-warn c-" + tone;
+  $("b", box).append(fact);
+  $("p", box).append(rest);
+  more.textContent = label;
+  more.onclick = act;
+  act || more.remove();
+  close.onclick = () => box.remove();
   $(good ? "#toasts" : "#messages").append(box);
   if (good) setTimeout(() => box.remove(), 1e4); else box.focus();
   return box;
@@ -44,5 +52,10 @@ const show = (box, after) => {
   box.onclick = e => { if (e.target === box || e.target.closest("[data-close]")) { e.preventDefault(); box.close(); } };
   d.body.append(box);
   box.showModal();
-  enliven(box);
+  enliven();
+};
+const ask = async (address, more) => {
+  const box = $("dialog", await page(address, more));
+  if (box) show(box);
+  return box;
 };

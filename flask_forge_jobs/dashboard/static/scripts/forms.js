@@ -1,47 +1,50 @@
 // Forms are posted in place. Errors stay, and typed values stay as they are.
 {
-  const send = async (form, by, address) => {
-    const body = new URLSearchParams(new FormData(form, by)), box = form.closest("dialog");
+  const send = async (form, by, body) => {
+    const box = form.closest("dialog");
     if (by) by.disabled = true;
     try {
-      const answer = await post(address, body), { ok, headers } = answer, said = await answer.json();
+      const answer = await post(form.getAttribute("action"), body), said = await answer.json();
       box?.close();
-      if (!ok) return say(`Nothing was changed: ${said.msg}. Request ${headers.get("X-Request-Id")}.`, "bad");
+      if (!answer.ok) return say(`Nothing was changed: ${said.msg}. Request ${answer.headers.get("X-Request-Id")}.`, "red");
       form.reset();
-      $$("tbody :checked").forEach(i => i.click());
-      const to = new URL(html.dataset.root + said.back, location);
+      $$("tbody :checked").forEach(e => e.click());
+      const to = at(said.back);
       if (to.pathname !== location.pathname) return location = to;
       history.replaceState(null, "", to);
       refresh();
       const undo = d.getElementById(form.dataset.undo);
-      say(said.message, said.tone, ...(undo ? [button("Undo", () => undo.requestSubmit())] : said.link ? [el("a", { className: "lk", href: html.dataset.root + said.link }, "Show")] : []));
+      say(said.message, said.tone, undo ? "Undo" : "Show", undo ? () => undo.requestSubmit() : said.link && (() => { location = at(said.link); }));
     } catch {
-      say("No answer arrived. Check before a repeat.", "bad");
+      say("No answer arrived. Check before a repeat.", "red");
     } finally {
       if (by) by.disabled = false;
     }
   };
   on("submit", e => {
-    const form = e.target, by = e.submitter, address = by?.getAttribute("formaction") || form.getAttribute("action") || "", back = form.elements._back;
-    if ("theme" in form.dataset) {
-      const all = ["system", "light", "dark"], theme = html.dataset.theme = by.value;
-      post(address, new URLSearchParams({ theme }));
-      by.value = all[(all.indexOf(theme) + 1) % 3];
-      by.title = by.ariaLabel = "Theme: " + theme;
-    } else if (e.defaultPrevented || !/\bdo\//.test(address) || !back || new URL(html.dataset.root + back.value, location).pathname !== location.pathname) return;
-    else send(form, by, address);
+    const form = e.target, by = e.submitter, body = new URLSearchParams(new FormData(form, by)), back = form.elements._back;
+    if (form.elements.back) form.elements.back.value = here();
+    if (!back || at(back.value).pathname !== location.pathname) return;
     e.preventDefault();
+    if (form.id !== "list") return send(form, by, body);
+    by.closest("dialog")?.close();
+    ask(form.action, { method: "POST", body });
   });
-  // Questions are dialogs by the server, and a page of their own without script.
+  on("change", e => e.target.matches("[data-submit]") && e.target.form.requestSubmit());
+  // Questions are dialogs by the server, and a page of their own without script. Series
+  // and tables of charts come and go in place.
   on("click", async e => {
-    const link = e.target.closest("a[href]"), url = new URL(link || location);
-    if (!link || e.ctrlKey || e.metaKey || e.shiftKey || !url.searchParams.has("ask") || url.pathname !== location.pathname) return;
+    const link = e.target.closest("a[href]"), url = new URL(link || location), goes = link?.matches("[data-go]");
+    if (!plain(e) || e.shiftKey || url.pathname !== location.pathname || !(goes || link && url.searchParams.has("ask"))) return;
     e.preventDefault();
+    if (goes) {
+      history.replaceState(null, "", url);
+      delete link.closest("figure").dataset.whole;
+      return refresh();
+    }
     url.searchParams.set("only", "ask,keys");
-    const box = $("dialog", parse(await fetch(url, { headers: { Accept: "text/html" } }).then(r => r.text(), () => "")));
-    if (box) show(box); else location = link;
+    await ask(url) || (location = link);
   });
-  part(root => $$("[data-must]", root).forEach(i => (i.oninput = () => { $(".go,.hot", i.form).disabled = i.value.replace(/\D/g, "") !== i.dataset.must; })()));
   const asked = $("dialog[open]");
   if (asked) show(asked, () => history.replaceState(null, "", asked.dataset.back));
 }

@@ -1,7 +1,7 @@
 // Keys; none destroys. Off in fields and dialogs, and by the switch in their list.
 {
   let went = -1e3;
-  const OFF = "keys-off", row = () => $("tbody tr[aria-current]"), click = css => $(css)?.click();
+  const OFF = "keys-off", row = () => $("tbody tr[aria-current]");
   const step = by => () => {
     const rows = $$("main tbody tr"), old = row(), next = rows[rows.indexOf(old) + by];
     if (!next) return;
@@ -9,20 +9,22 @@
     next.ariaCurrent = "true";
     next.scrollIntoView({ block: "nearest" });
   };
-  Object.assign(keys, { j: step(1), k: step(-1), x: () => click("tr[aria-current] [type=checkbox]"), Enter: () => click("tr[aria-current] a"), "?": () => click("#help"), t: () => click("form[data-theme] button") });
-  part(root => $$("#keys-on", root).forEach(i => {
-    i.checked = !localStorage[OFF];
-    i.onchange = () => { localStorage[OFF] = i.checked ? "" : 1; };
+  Object.assign(keys, { j: step(1), k: step(-1) });
+  parts.push(() => $$("#keys-on").forEach(e => {
+    e.checked = !localStorage[OFF];
+    e.onchange = () => { localStorage[OFF] = e.checked ? "" : 1; };
   }));
   on("keydown", e => {
-    const name = e.key, at = e.target, box = name === "Escape" && $("[open]:focus-within>summary");
+    const jumps = !plain(e) && e.key === "k", name = jumps ? "/" : plain(e) && e.key, field = e.target;
+    const menu = name === "Escape" && $("[open]:focus-within>summary");
     // A menu closes, and gives the focus back.
-    if (box) { box.click(); box.focus(); }
-    if (e.ctrlKey || e.metaKey || e.altKey || $("dialog[open]") || at.matches("input:not([type=checkbox]),select,textarea") || (localStorage[OFF] && name !== "?") || (name === "Enter" && !(row() && at.matches("body,main")))) return;
-    const place = e.timeStamp - went < 1e3 && $(`a[data-key="${CSS.escape(name)}"]`), act = place ? () => place.click() : keys[name];
+    if (menu) { menu.click(); menu.focus(); }
+    if ($("dialog[open]") || !jumps && (field.matches(FIELDS) || localStorage[OFF] && name !== "?" || name === "Enter" && !field.matches("body,main"))) return;
+    const goes = e.timeStamp - went < 1e3, css = { x: "tr[aria-current] [type=checkbox]", Enter: "tr[aria-current] a" }[name] || `[data-${goes ? "key" : "do"}="${CSS.escape(name)}"]`;
     went = name === "g" ? e.timeStamp : -1e3;
+    const act = !goes && keys[name] || $(css);
     if (!act) return;
     e.preventDefault();
-    act();
+    act.click ? act.click() : act();
   });
 }

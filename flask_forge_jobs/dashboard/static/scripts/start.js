@@ -1,1 +1,1 @@
-enliven(document);
+enliven();
