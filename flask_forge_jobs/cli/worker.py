@@ -137,12 +137,7 @@ def _work(
     if child is None:
         _warn(state, threads)
     if processes > 1 and child is None:
-        # Fail once, here, if a setting, database or queue is wrong, not in every child.
-        _check(state, queues)
-        watch = Children(
-            own_command(), count=processes, grace_s=grace_s, clock=state.clock
-        )
-        sys.exit(watch.run(leave))
+        _watch(state, queues, processes, grace_s)
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
@@ -153,6 +148,17 @@ def _work(
         runtime, grace_s=grace_s, burst=burst, changed=changed, leave=leave
     )
     sys.exit(status)
+
+
+def _watch(
+    state: ApplicationState, queues: str, processes: int, grace_s: float
+) -> NoReturn:
+    # Fail once, here, if a setting, database or queue is wrong, not in every child.
+    _check(state, queues)
+    children = Children(
+        own_command(), count=processes, grace_s=grace_s, clock=state.clock
+    )
+    sys.exit(children.run(leave))
 
 
 def _warn(state: ApplicationState, threads: int) -> None:
