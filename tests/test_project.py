@@ -155,7 +155,7 @@ def test_sec_S48_every_check_is_on_for_the_package(tools: dict[str, Any]) -> Non
     )
     assert mypy["strict"] is True
     assert PACKAGE.name in mypy["files"]
-    assert {"ruff check", "mypy"} <= set(gate.splitlines())
+    assert {"    ruff check", "    mypy"} <= set(gate.splitlines())
 
 
 def test_sec_S48_who_silences_a_check_of_security_says_why() -> None:
