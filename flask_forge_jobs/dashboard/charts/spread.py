@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,14 +13,19 @@ from flask_forge_jobs.model.histograms import CHARTED, Histogram
 from flask_forge_jobs.model.sentences import count
 
 BINS = 60
+# Ticks, between which there is room for more labels.
+_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The bars, the labels of the axis with their places, and all in words."""
+    """The bars, the labels of their axis, and all in words.
+
+    A label has its place, its words, and whether it may be left out.
+    """
 
     bars: Spark
-    labels: Sequence[tuple[str, str]]
+    labels: Sequence[tuple[str, str, bool]]
     words: str
 
 
@@ -36,12 +41,20 @@ def spread(histogram: Histogram) -> Spread | None:
     )
     return Spread(
         spark_bars(_counts(histogram, axis, number)),
-        [
-            (f"{100 * axis.share(tick):.4g}%", text(tick, axis.unit))
-            for tick in axis.ticks
-        ],
+        list(_labels(axis)),
         f"{count(number, 'run')}: half took at most {p50}, 95% {p95}, 99% {p99}",
     )
+
+
+def _labels(axis: Axis) -> Iterator[tuple[str, str, bool]]:
+    """Yield a label for each tick, and between ticks for its double and fivefold."""
+    steps = (1, 2, 5) if len(axis.ticks) <= _FEW else (1,)
+    for tick, following in pairwise(axis.ticks):
+        for at in (tick * step for step in steps):
+            if at < following:
+                place = f"{100 * axis.share(at):.4g}%"
+                yield place, text(at, axis.unit), at != tick
+    yield "100%", text(axis.high, axis.unit), False
 
 
 def _counts(histogram: Histogram, axis: Axis, number: int) -> list[int]:
