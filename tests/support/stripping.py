@@ -1,4 +1,4 @@
-"""A reverse proxy that strips a prefix and does not say so, as many do."""
+"""A reverse proxy that strips a prefix; many do not say so."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ _OF_A_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
 @contextlib.contextmanager
-def stripping(prefix: str, port: int) -> Iterator[int]:
+def stripping(prefix: str, port: int, *, says_so: bool = False) -> Iterator[int]:
     """Pass requests below a prefix on to a port of loopback; yield the proxy's port.
 
     The host stays the one that the client named.
+
+    Args:
+        prefix: What it strips.
+        port: Where it passes requests on to.
+        says_so: Tell the prefix, the client's address and the host in X-Forwarded-*.
     """
 
     def pass_on(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -28,12 +33,20 @@ def stripping(prefix: str, port: int) -> Iterator[int]:
         if not address.startswith(f"{prefix}/"):
             start("404 Not Found", [])
             return []
+        said = {
+            "X-Forwarded-For": environ["REMOTE_ADDR"],
+            "X-Forwarded-Proto": environ["wsgi.url_scheme"],
+            "X-Forwarded-Host": environ["HTTP_HOST"],
+            "X-Forwarded-Prefix": prefix,
+        }
         length = int(environ.get("CONTENT_LENGTH") or 0)
         headers = {
             name: value
             for name, value in EnvironHeaders(environ)
             if name.lower() not in _OF_A_HOP
         }
+        if says_so:
+            headers |= said
         server = HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
         with contextlib.closing(server):
             server.request(

@@ -6,17 +6,26 @@ behind a proxy with a prefix, and under ``flask run``.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.auth.tokens import new_token
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.demo import scenery
+from flask_forge_jobs.state import state_of
 from tests.support.browser import LIMIT_MS, complaints_of, tab
-from tests.support.programs import Program, script
+from tests.support.databases import sqlite_url
+from tests.support.programs import Program, environment, gunicorn, running, script
+from tests.support.stripping import stripping
 
 _ADDRESS = re.compile(r"^ +(http://\S+)$")
 _LOOK_MS = 500
@@ -95,6 +104,37 @@ class Newcomer:
         raise AssertionError(f"{text} is not in {place.inner_text()}")
 
 
+APPLICATION = """
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from flask_forge_jobs.demo import shop
+
+def create_app():
+    app = Flask("shop")
+    app.config.from_prefixed_env()
+    app.secret_key = "of the tests"
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)
+    shop.forge.init_app(app)
+    return app
+"""
+
+
+@contextmanager
+def shop(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Write an application whose database has the past of the demo."""
+    application = folder / "shop_application.py"
+    application.write_text(APPLICATION, "utf-8")
+    url = sqlite_url(folder / "queue.sqlite")
+    app = Flask("shop")
+    app.config["FORGE_JOBS_DATABASE_URL"] = url
+    ForgeJobs(app)
+    with closing(state_of(app).storage) as storage:
+        storage.open()
+        scenery.prepare(app, SystemClock().now_us())
+    yield application, url
+
+
 @contextmanager
 def demo(folder: Path) -> Iterator[str]:
     """Start the demo, and yield the address that it prints."""
@@ -114,6 +154,55 @@ def demo(folder: Path) -> Iterator[str]:
         program.stop()
     finally:
         program.end()
+
+
+@pytest.mark.long
+def test_a_newcomer_mends_an_application_behind_a_proxy(
+    browser: Browser, tmp_path: Path
+) -> None:
+    token, digest = new_token("ada")
+    tokens = json.dumps([{"id": "ada", "sha256": digest, "role": "admin"}])
+    queues = ",".join(scenery.QUEUES)
+    with ExitStack() as stack:
+        application, url = stack.enter_context(shop(tmp_path))
+        factory = f"--app={application}:create_app"
+        work = [script("flask"), factory, "forge-jobs", "worker", f"--queues={queues}"]
+        environ = environment(url, FLASK_FORGE_JOBS_TOKENS=tokens)
+        worker = running(work, environ=environ, folder=tmp_path)
+        stack.enter_context(worker).wait_for(" serves ")
+        served = gunicorn(
+            application, url, tmp_path, "--workers=2", FLASK_FORGE_JOBS_TOKENS=tokens
+        )
+        port = stack.enter_context(served).port()
+        proxy = stack.enter_context(stripping("/shop", port, says_so=True))
+        page = stack.enter_context(tab(browser))
+
+        page.goto(f"http://127.0.0.1:{proxy}/shop/forge-jobs/sign-in")
+        page.get_by_label("Token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        Newcomer(page).walk(f"http://127.0.0.1:{proxy}/shop/forge-jobs/")
+
+
+@pytest.mark.long
+def test_a_newcomer_mends_an_application_under_flask_run(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        application, url = stack.enter_context(shop(tmp_path))
+        factory = f"--app={application}:create_app"
+        command = [
+            script("flask"),
+            factory,
+            "run",
+            "--debug",
+            "--no-reload",
+            "--port=0",
+        ]
+        program = running(command, environ=environment(url), folder=tmp_path)
+        address = stack.enter_context(program).match(r"Running on (http://\S+)")[1]
+        page = stack.enter_context(tab(browser))
+
+        Newcomer(page).walk(f"{address}/forge-jobs/")
 
 
 @pytest.mark.parametrize(
