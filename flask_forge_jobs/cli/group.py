@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "jobs": ("jobs", "jobs_group"),
     "kinds": ("kinds", "kinds_command"),
     "limits": ("limits", "limits_group"),
+    "loadgen": ("loadgen.command", "loadgen_command"),
     "logs": ("log_lines", "logs_command"),
     "openapi": ("openapi", "openapi_command"),
     "queues": ("queues", "queues_group"),

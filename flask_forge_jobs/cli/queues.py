@@ -161,13 +161,12 @@ def _print_change(queue: Row, text: str, *, as_json: bool) -> None:
 @yes_option
 @within_application
 def delete_command(*, name: str, force: bool, is_sure: bool) -> None:
-    """Delete a queue and its finished jobs."""
+    """Delete a queue; its finished jobs stay, until their retention is over."""
     api = local_api()
     counts = api.call("v1_queue", name=name).document["counts"]
-    # Scheduled jobs are pending ones, too.
-    number = sum(counts.values()) - counts["scheduled"]
+    number = sum(counts[state] for state in ("pending", "in_progress", "failed"))
     confirm(
-        f"queue {name} with {count(number, 'job')} will be deleted; go on?",
+        f"queue {name} with {count(number, 'unfinished job')} will be deleted; go on?",
         is_sure=is_sure,
     )
     query = {"force": "true" if force else None}

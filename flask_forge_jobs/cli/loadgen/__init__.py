@@ -1,0 +1,1 @@
+"""``flask forge-jobs loadgen``: measure the queue on the database in use."""
