@@ -13,7 +13,7 @@ from time import perf_counter
 
 from flask import Blueprint, Response
 from flask.blueprints import BlueprintSetupState
-from werkzeug.exceptions import default_exceptions
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.context import Api
@@ -25,7 +25,7 @@ from flask_forge_jobs.api.headers import (
     add_headers,
     answer_conditionally,
 )
-from flask_forge_jobs.api.mount_point import Unmatched
+from flask_forge_jobs.api.mount_point import ErrorPage, Unmatched
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import RequestState, prefers_page, present_state
 from flask_forge_jobs.api.routes import Address, Route, converters
@@ -90,7 +90,8 @@ def create_blueprint(
     # The application's handler for a status would precede ours for all exceptions.
     for status in default_exceptions:
         blueprint.register_error_handler(status, handler)
-    blueprint.record(partial(_answer_unmatched_urls, cors))
+    lost = partial(_lost, api) if chosen.dashboard else None
+    blueprint.record(partial(_answer_unmatched_urls, cors, lost))
     return blueprint
 
 
@@ -270,5 +271,15 @@ def _add_hooks(
         return response
 
 
-def _answer_unmatched_urls(cors: Cors, state: BlueprintSetupState) -> None:
-    state.app.before_request(Unmatched(state.app, state.url_prefix or "", cors))
+def _answer_unmatched_urls(
+    cors: Cors, page: ErrorPage | None, state: BlueprintSetupState
+) -> None:
+    unmatched = Unmatched(state.app, state.url_prefix or "", cors, page)
+    state.app.before_request(unmatched)
+
+
+def _lost(api: Api, path: str, error: HTTPException) -> Response:
+    from flask_forge_jobs.dashboard.page import lost_page
+
+    response = error_response(error, write=partial(lost_page, api, path))
+    return add_headers(response, present_state().route.policy)

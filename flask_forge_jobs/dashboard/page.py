@@ -93,6 +93,16 @@ def titled(problem: Problem) -> str:
     return _TITLES.get(problem.kind, "Something went wrong")
 
 
+def lost_page(api: Api, path: str, problem: Problem) -> Response:
+    """Return an error as a page for a path below the mount point without a route."""
+    present_state().route = page(path, _nothing, permission=None)
+    return problem_page(api, problem)
+
+
+def _nothing(_api: Api) -> Mapping[str, object]:
+    return {}
+
+
 def render(
     api: Api, name: str, shown: Mapping[str, object], status: int = 200
 ) -> Response:

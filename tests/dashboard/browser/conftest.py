@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.dashboard.browser.filling import WAYS
+from tests.dashboard.browser.filling import OPTIONS, WAYS
 from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import running_browser
 
@@ -22,6 +22,6 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A filled site; its tests may look at it, and change nothing."""
-    with running_site(tmp_path_factory.mktemp("site")) as made:
+    with running_site(tmp_path_factory.mktemp("site"), **OPTIONS) as made:
         made.fill(*WAYS)
         yield made

@@ -32,6 +32,13 @@ _UNFIT_FOR_A_QUEUE = str.maketrans("", "", ",/?#%")
 # Names with invisible characters are refused; texts are not.
 _UNFIT_FOR_A_NAME = str.maketrans("", "", "\u202e\u202c\u2066")
 _LONGEST_NAME = 120
+# What the application names itself is not ours either.
+OPTIONS = {
+    "dashboard_title": "<script>fetch('/hit')</script>",
+    "dashboard_badge": "\"><img src=/hit onerror=fetch('/hit')>",
+    "dashboard_links": {"' onmouseover='fetch(`/hit`)": "/x?a=1&lt;b"},
+    "dashboard_home": "/x?'onclick='fetch(`/hit`)",
+}
 # One of each way out of a text: element, attribute, link, directions, length.
 WAYS = (
     "<script>fetch('/hit')</script>",
@@ -150,6 +157,8 @@ def _store(storage: Storage, text: str, number: int) -> None:
     run(storage, failure, queue_name=queue_name)
     storage.jobs.enqueue(NewJob(name, dump(text), queue_name=queue_name))
     running = claim_one(storage, queue_name=queue_name)
+    assert storage.concurrency.acquire(running, OWNER, f"{number} {text}"[:200], 1)
+    storage.rate_limits.put(queue_name, capacity=number + 1, refill_per_sec=0.5)
     progress = dump({"done": 1, "total": 2, "message": text[:200]})
     lines = [LogLine(running.claimed_at_us, "ERROR", name, text)]
     chunk = LogChunk(running.run_id, running.attempts, 0, lines)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Never
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, Page, Request, Response, expect
 
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.handlers.snapshots import Snapshots
+from flask_forge_jobs.storage.executor import StoreExecutor
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.counterparts import COUNTERPARTS
 from tests.dashboard.browser.sites import Site
-from tests.support.browser import complaints_of, tab
+from tests.support.browser import Theme, complaints_of, tab
 
 # The names that pages give to their parts; they are parsed and not drawn.
 _NAMES = """async addresses => {
@@ -201,3 +205,86 @@ def test_P09_menus_and_the_help_open_and_close_by_keys(page: Page, site: Site) -
         page.keyboard.press("g")
         page.keyboard.press(key)
         page.wait_for_url(site.url(path))
+
+
+# -- pages beside the work ---------------------------------------------------------
+
+NO_JOB = "01J9ZK3V5Q8Y4N2M7T6R1W0XCB"
+# Who asks for what, and the status of the answer.
+BESIDE = (
+    ("stranger", "/v1/job-status/<token>", 200), ("stranger", "/jobs", 401),
+    ("viewer", "/audit", 403), ("viewer", f"/jobs/{NO_JOB}", 404),
+)  # fmt: skip
+ALSO_BESIDE = (
+    ("stranger", "/sign-in", 200), ("stranger", "/v1/job-status/x", 404),
+    ("stranger", "/nothing", 404), ("stranger", "/do/post/v1/queues", 405),
+    ("limited", "/queues/work", 403), ("admin", "/nothing/at/all", 404),
+    ("admin", "/queues/nothing", 404), ("admin", "/cron/nothing", 404),
+    ("admin", "/workers/nothing", 404), ("admin", "/bulk/nothing", 404),
+    ("admin", "/jobs?queue=nothing", 200), ("admin", "/find?q=nothing", 200),
+)  # fmt: skip
+_SHEETS = "[...document.styleSheets].map(each => new URL(each.href).pathname)"
+
+
+@pytest.mark.parametrize(
+    ("theme", "beside"),
+    [
+        ("light", BESIDE),
+        pytest.param("light", ALSO_BESIDE, marks=pytest.mark.long),
+        pytest.param("dark", BESIDE + ALSO_BESIDE, marks=pytest.mark.long),
+    ],
+)
+def test_P09_P10_pages_of_errors_and_strangers_are_sound_and_look_alike(
+    browser: Browser,
+    site: Site,
+    theme: Theme,
+    beside: tuple[tuple[str, str, int], ...],
+) -> None:
+    with tab(browser, width=360, theme=theme) as page:
+        complaints = complaints_of(page)
+        for caller, path, status in beside:
+            page.set_extra_http_headers(dict(site.headers.get(caller, {})))
+            answer = page.goto(site.url(path))
+            assert answer is not None
+            check_beside(page, answer, status)
+            # The browser says so of each status of an error.
+            assert [e for e in complaints if "the server responded" not in e] == []
+
+
+def test_P09_P14_a_refused_form_and_an_absent_database_are_sound_pages(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.goto(site.url("/queues/<name>"))
+    with page.expect_navigation() as refused:
+        page.evaluate("""() => {
+          const form = document.querySelector("form[action*='/v1/queues/']");
+          form.elements._token.value = "x";
+          form.submit();
+        }""")
+    check_beside(page, refused.value, 403)
+
+    def away(*_: object, **__: object) -> Never:
+        raise StorageUnavailableError
+
+    monkeypatch.setattr(StoreExecutor, "read", away)
+    monkeypatch.setattr(StoreExecutor, "read_one", away)
+    monkeypatch.setattr(Snapshots, "get", lambda _self, _key, read, **_more: read())
+    answer = page.goto(site.url("/queues"))
+    assert answer is not None
+    check_beside(page, answer, 503)
+
+
+def check_beside(page: Page, answer: Response, status: int) -> None:
+    """Check a page that is none of those in the navigation."""
+    assert answer.status == status, answer.url
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert probes.facts_of(page) == probes.SOUND, answer.url
+    assert probes.too_wide(page) == [], answer.url
+    assert probes.scan(page) == [], answer.url
+    (sheet,) = page.evaluate(_SHEETS)
+    assert sheet.endswith("/static/dashboard.css")
+    if status >= 400:
+        expect(page.locator("h1")).not_to_be_empty()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.dashboard.browser.filling import hostile
+from tests.dashboard.browser.filling import OPTIONS, hostile
 from tests.dashboard.browser.sites import Site, every_page, running_site
 
 # Elements that only a stranger would put on a page of ours.
@@ -46,7 +46,7 @@ class Found(HTMLParser):
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site where every string of the corpus stands wherever a text may."""
-    with running_site(tmp_path_factory.mktemp("strange")) as made:
+    with running_site(tmp_path_factory.mktemp("strange"), **OPTIONS) as made:
         made.fill(*hostile())
         yield made
 
