@@ -128,6 +128,17 @@ class CountDiffersError(ConflictError):
         self.matched = matched
 
 
+class TooManyBulkRunsError(ConflictError):
+    """``bound`` bulk runs have not ended, ``whose`` says of whom; nothing was begun."""
+
+    def __init__(self, bound: int, whose: str = "") -> None:
+        super().__init__(
+            f"{bound} bulk runs {whose}have not ended, the most at a time: "
+            "stop one, or wait for one"
+        )
+        self.bound = bound
+
+
 class ScheduleExistsError(ConflictError):
     """A cron schedule named ``schedule_name`` exists already."""
 

@@ -90,7 +90,7 @@ class Auditor:
         )
         response = view(self._api.on(storage.within(batches)))
         # A call that changes nothing is recorded too, after the request.
-        state.is_noted = bool(batches.entries)
+        state.is_noted = batches.has_entry
         return response
 
     def __call__(self, state: RequestState, response: Response) -> Response:

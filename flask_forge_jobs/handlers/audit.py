@@ -74,7 +74,7 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
         lambda pruned: _of_command("audit_prune", actor, pruned, arguments),
     )
     pruned = storage.within(batches).audit.prune(older_than_days)
-    if not batches.entries:
+    if not batches.has_entry:
         storage.audit.append(_of_command("audit_prune", actor, 0, arguments))
     return pruned
 

@@ -8,10 +8,12 @@ holder, so nothing is done twice, and nothing after a stop.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TypeVar
 
-from flask_forge_jobs.errors import BulkRunNotFoundError, ConflictError
+from flask_forge_jobs.errors import (
+    BulkRunNotFoundError,
+    ConflictError,
+    TooManyBulkRunsError,
+)
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.bulk import JobAction
@@ -30,16 +32,16 @@ from flask_forge_jobs.model.instants import (
 )
 from flask_forge_jobs.storage.database import Database, Executor, Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.units import append_batch_entry
-
-T = TypeVar("T")
+from flask_forge_jobs.storage.units import BatchExecutor, append_batch_entry
 
 # A process that works on a run renews its lease with each batch, which takes
 # milliseconds; one that has died is missed for so long.
 LEASE_S = 15.0
 KEPT_US = 7 * DAY_US
+# Runs that have not ended. Requests that come at the same moment may exceed it.
+MAX_OF_ACTOR = 20
+MAX_OF_ALL = 100
 _LEASE_US = int(LEASE_S * SECOND_US)
 _ACCEPTED = 202
 
@@ -56,12 +58,23 @@ class BulkRunStore:
         self._ids = ids
 
     def add(self, run: NewBulkRun, holder: str) -> str:
-        """Store a run with a lease for its holder; return its id. Old ones go."""
+        """Store a run with a lease for its holder; return its id. Old ones go.
+
+        Raises:
+            TooManyBulkRunsError: Too many runs have not ended.
+        """
         author = run.author
         run_id = self._ids.new()
 
         def work(transaction: Transaction) -> None:
             transaction.run("prune_bulk_runs", kept_us=KEPT_US)
+            ((of_actor, of_all),) = transaction.all(
+                "open_bulk_runs", actor=author.actor
+            )
+            if of_actor >= MAX_OF_ACTOR:
+                raise TooManyBulkRunsError(MAX_OF_ACTOR, "of this caller ")
+            if of_all >= MAX_OF_ALL:
+                raise TooManyBulkRunsError(MAX_OF_ALL)
             transaction.all(
                 "add_bulk_run",
                 id=run_id,
@@ -145,10 +158,10 @@ class RunBatches:
 
     def executor(self, recorder: Recorder | None = None) -> StoreExecutor:
         """Return the executor of the stores of the run."""
-        return _RunExecutor(self, recorder)
+        return BatchExecutor(self.database, recorder, self.advance)
 
     def advance(
-        self, transaction: Transaction, *, changed: int = 0, skipped: int = 0
+        self, transaction: Transaction, changed: int = 0, skipped: int = 0
     ) -> None:
         """Store the progress of a batch in its transaction.
 
@@ -181,29 +194,6 @@ class RunBatches:
             changed=changed,
             arguments=author.arguments,
         )
-
-
-class _RunExecutor(StoreExecutor):
-    """Runs the calls of stores, and stores the progress with each batch."""
-
-    def __init__(self, batches: RunBatches, recorder: Recorder | None) -> None:
-        super().__init__(batches.database, recorder)
-        self._batches = batches
-
-    def write_batch(
-        self,
-        work: Callable[[Transaction], T],
-        changed: Callable[[T], int],
-        pace: Pace | None = None,
-    ) -> T:
-        """Run one of several transactions, with the progress that it makes."""
-
-        def with_progress(transaction: Transaction) -> T:
-            result = work(transaction)
-            self._batches.advance(transaction, changed=changed(result))
-            return result
-
-        return super().write_batch(with_progress, changed, pace)
 
 
 def _run(row: Row) -> BulkRun:

@@ -248,21 +248,34 @@ class Batches:
         self, database: Database, record: Callable[[int], AuditRecord]
     ) -> None:
         self.database = database
-        self.record = record
-        self.entries = 0
-        """How many entries are stored."""
+        self._record = record
+        self.has_entry = False
+        """Whether a batch has changed something."""
 
     def executor(self, recorder: Recorder | None = None) -> StoreExecutor:
         """Return the executor of the request's stores."""
-        return _BatchExecutor(self, recorder)
+        return BatchExecutor(self.database, recorder, self._note)
+
+    def _note(self, transaction: Transaction, changed: int) -> None:
+        if changed:
+            append_batch_entry(transaction, self._record(changed))
+            self.has_entry = True
 
 
-class _BatchExecutor(StoreExecutor):
-    """Runs the calls of stores, and stores an audit entry with each batch."""
+class BatchExecutor(StoreExecutor):
+    """Runs the calls of stores, and ``note`` in the transaction of each batch.
 
-    def __init__(self, batches: Batches, recorder: Recorder | None) -> None:
-        super().__init__(batches.database, recorder)
-        self._batches = batches
+    ``note`` gets the number of the batch's changes.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        recorder: Recorder | None,
+        note: Callable[[Transaction, int], object],
+    ) -> None:
+        super().__init__(database, recorder)
+        self._note = note
 
     def write_batch(
         self,
@@ -270,18 +283,14 @@ class _BatchExecutor(StoreExecutor):
         changed: Callable[[T], int],
         pace: Pace | None = None,
     ) -> T:
-        """Run one of several transactions, with an entry if it changes something."""
+        """Run one of several transactions, with its note."""
 
-        def with_entry(transaction: Transaction) -> T:
+        def noted(transaction: Transaction) -> T:
             result = work(transaction)
-            changes = changed(result)
-            if changes:
-                append_batch_entry(transaction, self._batches.record(changes))
+            self._note(transaction, changed(result))
             return result
 
-        result = super().write_batch(with_entry, changed, pace)
-        self._batches.entries += changed(result) > 0
-        return result
+        return super().write_batch(noted, changed, pace)
 
 
 def append_entry(transaction: Transaction, record: AuditRecord) -> None:

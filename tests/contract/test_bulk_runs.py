@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flask_forge_jobs.errors import BulkRunNotFoundError
+from flask_forge_jobs.errors import BulkRunNotFoundError, TooManyBulkRunsError
 from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import (
@@ -21,7 +21,7 @@ from flask_forge_jobs.model.bulk_runs import (
 )
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
-from flask_forge_jobs.storage import bulk_walk
+from flask_forge_jobs.storage import bulk_runs, bulk_walk
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.bulk_runs import RunBatches, RunLostError
 from flask_forge_jobs.storage.bulk_walk import work_on
@@ -218,6 +218,31 @@ def test_runs_are_listed_and_forgotten_after_a_week(storage: Storage, sql: Sql) 
     with pytest.raises(BulkRunNotFoundError):
         storage.bulk_runs.get(first)
     assert storage.bulk_runs.get(second).state is BulkRunState.RUNNING
+
+
+def test_runs_that_have_not_ended_are_bounded(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_runs, "MAX_OF_ACTOR", 2)
+    monkeypatch.setattr(bulk_runs, "MAX_OF_ALL", 3)
+
+    def begin(actor: str) -> str:
+        author = RunAuthor(actor, "127.0.0.1", "request-1", "{}")
+        jobs = conditions_of(having(queue_name="mail"))
+        run = NewBulkRun(action=JobAction.DELETE, jobs=jobs, matched=0, author=author)
+        return storage.bulk_runs.add(run, FIRST)
+
+    first = begin("ann")
+    begin("ann")
+    with pytest.raises(TooManyBulkRunsError, match=r"^2 bulk runs of this caller have"):
+        begin("ann")
+    begin("bob")
+    with pytest.raises(TooManyBulkRunsError, match=r"^3 bulk runs have not ended"):
+        begin("bob")
+
+    storage.bulk_runs.stop(first)
+    begin("ann")
+    assert len(storage.bulk_runs.newest(10)) == 4
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,10 @@ def test_batches_leave_an_entry_each_if_they_change_something(
     )
     write_batch = batches.executor().write_batch
 
-    for changed in (3, 0, 2):
+    for changed in (0, 3, 0, 2):
         write_batch(lambda tx: len(tx.all("all_queues")), lambda _, n=changed: n)  # type: ignore[misc]  # bound
+        assert batches.has_entry == bool(_records(storage))
     StoreExecutor(storage.database).write_batch(lambda _: 1, lambda _: 1)
 
     assert [record.changed for record in _records(storage)] == [2, 3]
-    assert batches.entries == 2
+    assert batches.has_entry

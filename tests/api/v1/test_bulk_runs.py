@@ -8,6 +8,7 @@ from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.handlers.bulk_runs import BulkRunner
 from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.storage import bulk_runs
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
@@ -52,6 +53,24 @@ def test_a_run_goes_on_after_its_request(storage: Storage) -> None:
 @pytest.fixture
 def _nobody_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BulkRunner, "start", lambda *_: None)
+
+
+@pytest.mark.usefixtures("_nobody_works")
+def test_too_many_runs_are_refused(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_runs, "MAX_OF_ACTOR", 1)
+    client = client_of_principal(storage, ADMIN)
+    asked = {"action": "delete", "all": True}
+
+    answers = [client.post(RUNS, json=asked) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [202, 409]
+    assert answers[1].get_json() == {
+        "kind": "conflict",
+        "msg": "1 bulk runs of this caller have not ended, the most at a time: "
+        "stop one, or wait for one",
+    }
 
 
 @pytest.mark.usefixtures("_nobody_works")

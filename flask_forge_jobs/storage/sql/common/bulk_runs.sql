@@ -28,6 +28,12 @@ FROM forge_bulk_run
 ORDER BY id DESC
 LIMIT :limit
 
+-- name: open_bulk_runs
+-- Served by forge_bulk_run_open.
+SELECT COALESCE(SUM(CASE WHEN actor = :actor THEN 1 ELSE 0 END), 0), COUNT(*)
+FROM forge_bulk_run
+WHERE state = 'running'
+
 -- name: lapsed_bulk_runs
 -- Served by forge_bulk_run_open.
 SELECT id
