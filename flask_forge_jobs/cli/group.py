@@ -33,6 +33,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "openapi": ("openapi", "openapi_command"),
     "queues": ("queues", "queues_group"),
     "ready": ("ready", "ready_command"),
+    "show-config": ("show_config", "show_config_command"),
     "status": ("status", "status_command"),
     "token": ("token", "token_group"),
     "worker": ("worker", "worker_command"),

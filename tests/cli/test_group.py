@@ -41,7 +41,7 @@ def test_a_command_is_found_by_its_name() -> None:
         "audit", "cleanup", "copy", "cron", "db", "doctor", "enqueue", "errors",
         "events", "explain",
         "jobs", "kinds", "limits", "loadgen", "logs", "openapi", "queues", "ready",
-        "status",
+        "show-config", "status",
         "token", "worker", "workers",
     ]  # fmt: skip
     assert [each.name for each in found if each is not None] == names
