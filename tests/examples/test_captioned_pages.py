@@ -13,8 +13,9 @@ from tests.examples.pages import write_files
 from tests.testing.test_plugin import run_pytest
 
 PAGES = [
-    "coming_from.rst", "isolation.rst", "limit.rst", "monitor.rst", "results.rst",
-    "signals.rst", "transactions.rst", "troubleshoot.rst", "unique.rst",
+    "async.rst", "bulk.rst", "coming_from.rst", "isolation.rst", "limit.rst",
+    "monitor.rst", "results.rst", "schedule.rst", "side_by_side.rst", "signals.rst",
+    "transactions.rst", "troubleshoot.rst", "unique.rst",
     "../reference/explanations.rst",
 ]  # fmt: skip
 
