@@ -25,6 +25,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from flask_forge_jobs.api.streams import CAPACITY, STOPPING
 from flask_forge_jobs.server_connections import AT_ONCE, BufferBudget, ClientSocket
 
 # How long a client may take to send a request, and again to read its answer.
@@ -46,6 +47,8 @@ MAX_LARGE = 1
 READ_ON = 4
 # How long other requests may come before the next large one.
 LONGEST_PAUSE_S = 0.25
+# Open pages occupy a quarter of the threads at most.
+THREADS_PER_STREAM = 4
 TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
@@ -161,11 +164,35 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         )
         # Connections with one that is not answered yet.
         self._quick: set[Any] = set()
+        self._stopping = threading.Event()
 
     def init_process(self) -> None:
         """Serve; the main thread waits for busy ones at each call to a socket."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Tell the application when the server stops and how many streams it holds."""
+        super().load_wsgi()
+        application: Any = self.wsgi  # type: ignore[has-type]
+        # One thread is for /health.
+        streams = (self.cfg.threads - 1) // THREADS_PER_STREAM
+
+        def knowing(environ: dict[str, Any], start_response: Any) -> Any:
+            environ |= {STOPPING: self._stopping, CAPACITY: streams}
+            return application(environ, start_response)
+
+        self.wsgi = knowing
+
+    def handle_exit(self, *args: Any) -> None:
+        """Stop gracefully."""
+        self._stopping.set()
+        super().handle_exit(*args)
+
+    def handle_quit(self, *args: Any) -> None:
+        """Stop at once."""
+        self._stopping.set()
+        super().handle_quit(*args)
 
     def run(self) -> None:
         """Look at the sockets until the end."""
@@ -243,6 +270,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._serve_large()
         self._tidy()
         if not self.alive:
+            self._stopping.set()
             # All now: the threads of an older gunicorn take no more after this.
             while len(self._large):
                 super().enqueue_req(self._large.take())

@@ -27,6 +27,7 @@ from flask_forge_jobs.api.request import (
 from flask_forge_jobs.api.response import LastBody, counted, dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.scope import Scope
+from flask_forge_jobs.api.streams import Streams
 from flask_forge_jobs.auth.form_tokens import FormTokens
 from flask_forge_jobs.auth.limits import ExpensiveReads, FailureLimit
 from flask_forge_jobs.auth.links import StatusLinks
@@ -76,6 +77,7 @@ class Api:
         self._pages = pages
         self._expensive_reads = ExpensiveReads()
         self.bulk_runner = BulkRunner()
+        self.streams = Streams(options.dashboard_streams)
         self.composer = Composer(options.clock)
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}

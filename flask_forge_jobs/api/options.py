@@ -72,6 +72,8 @@ class BlueprintOptions:
         dashboard_home: Address of the link back to the application.
         dashboard_login: Address of the application's own sign-in page.
         dashboard_links: Further links in the navigation, address by text.
+        dashboard_streams: How many open pages a process serves as event streams; see
+            :class:`~flask_forge_jobs.api.streams.Streams`.
         clock: Decides whether a cool-down still holds, and measures limits.
     """
 
@@ -103,6 +105,7 @@ class BlueprintOptions:
     dashboard_home: str | None = None
     dashboard_login: str | None = None
     dashboard_links: Mapping[str, str] = field(default_factory=dict)
+    dashboard_streams: int | None = None
     clock: Clock = field(default_factory=SystemClock)
 
     @classmethod

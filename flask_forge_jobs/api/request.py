@@ -47,6 +47,7 @@ DISCARDED_AT_ONCE = 65_536
 # Objects and arrays in a body, which take up to 200 bytes of memory each. A payload of
 # 1 MiB has room for 174,762 pairs of one-digit numbers.
 MAX_CONTAINERS = 200_000
+EVENT_STREAM = "text/event-stream"
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
 NO_KEYS = V1Schema()
 # There are fewer routes with a query.
@@ -108,9 +109,12 @@ def present_state() -> RequestState:
 
 
 def prefers_page(request: Request) -> bool:
-    """Return whether a client prefers a page to JSON, as browsers do."""
-    offered = ["application/json", "text/html"]
-    return request.accept_mimetypes.best_match(offered) == "text/html"
+    """Return whether a client prefers a page to JSON, as browsers do.
+
+    So does one that asks for the page as an event stream.
+    """
+    offered = ["application/json", "text/html", EVENT_STREAM]
+    return request.accept_mimetypes.best_match(offered) in offered[1:]
 
 
 def load_body(

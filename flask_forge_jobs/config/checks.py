@@ -97,6 +97,17 @@ def integer(low: int, high: int) -> Check:
     )
 
 
+def integer_or_none(low: int, high: int) -> Check:
+    """Accept what :func:`integer` does, and None."""
+    return _accept(
+        lambda value: (
+            value is None or (_is_number(value, int) and low <= value <= high)
+        ),
+        f"must be a whole number from {low} to {high}, or None",
+        f"whole number, {low} to {high}, or None",
+    )
+
+
 def seconds(low: float, high: float) -> Check:
     """Accept numbers of seconds within the bounds."""
     return _accept(

@@ -254,6 +254,12 @@ class Settings:
         checks.LINKS,
         "Further links in the navigation, such as ``{'Runbook': '/runbook'}``.",
     )
+    dashboard_streams: int | None = _option(
+        None,
+        checks.integer_or_none(0, 64),
+        "How many open pages a process serves as event streams, with a thread each; "
+        "others poll. None: a quarter of forge-jobs-server's threads, or 8 of flask's.",
+    )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = _option(
         "FULL",
         checks.one_of("FULL", "NORMAL"),

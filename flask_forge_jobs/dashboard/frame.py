@@ -45,7 +45,7 @@ _READS = frozenset(
     {Permission.READ, Permission.METRICS_READ, Permission.PAYLOAD_REVEAL}
 )
 # Parameters that belong to one request.
-_MOMENTARY = ("only", "ask")
+_MOMENTARY = ("only", "ask", "stream", "tag")
 # Where the number beside an entry comes from, and how it is shown.
 _COUNTS: Mapping[str, tuple[str, str]] = {
     "/scheduled": ("scheduled", ""),
@@ -199,6 +199,11 @@ class Frame:
     def refresh_s(self) -> int:
         """Seconds between two refreshes; 0 pauses them."""
         return refresh_of(self._state.request)
+
+    @cached_property
+    def offers_stream(self) -> bool:
+        """Whether the server may send this page as events."""
+        return self._api.streams.limit(self._state.request.environ) > 0
 
     @property
     def next_theme(self) -> str:

@@ -22,6 +22,7 @@ from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard import live
 from flask_forge_jobs.dashboard.environment import FRAME, environment
 from flask_forge_jobs.dashboard.frame import FRAME_BLOCKS, Frame
 from flask_forge_jobs.dashboard.page_route import PAGE_POLICY, PageRoute
@@ -74,6 +75,9 @@ def page(
 
 
 def _view(show: PageFunction, api: Api, **placeholders: str) -> Response:
+    state = present_state()
+    if isinstance(state.route, PageRoute) and live.wants_stream(state):
+        return live.stream(api)
     shown = show(api, **placeholders)
     return shown if isinstance(shown, Response) else render(api, show.__name__, shown)
 

@@ -241,6 +241,7 @@ _AS_TEXT = {
     "DASHBOARD_HOME": "https://shop.example.org/",
     "DASHBOARD_LOGIN": "/sign-in",
     "DASHBOARD_LINKS": '{"Runbook": "/runbook"}',
+    "DASHBOARD_STREAMS": "2",
     "SQLITE_SYNCHRONOUS": "NORMAL",
     "RATE_LIMITS": '{"read": "5/second"}',
     "REDACT_KEYS": '["iban"]',

@@ -54,5 +54,6 @@ def with_page(
     host = app or Flask("host")
     name = f"forge_jobs/{show.__name__}.html"
     host.jinja_loader = DictLoader({name: template})
-    chosen = BlueprintOptions(authenticator=lambda _: principal, **(options or {}))
+    given = {"authenticator": lambda _: principal, **(options or {})}
+    chosen = BlueprintOptions(**given)
     return mount(storage, chosen, app=host, testing=False)

@@ -101,6 +101,8 @@ def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
     app.secret_key = "of the tests"
     app.config["FORGE_JOBS_TOKENS"] = tokens
     app.config["FORGE_JOBS_URL_PREFIX"] = INSIDE
+    # The time of streams is not the browser's, which tests move.
+    settings = {"dashboard_streams": 0, **settings}
     for name, value in settings.items():
         app.config[f"FORGE_JOBS_{name.upper()}"] = value
     ForgeJobs(app)
