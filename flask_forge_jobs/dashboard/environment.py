@@ -110,7 +110,14 @@ def _ago(at: datetime) -> str:
     # The script fills in the answers to its own requests, which so stay the same while
     # nothing happens.
     frame = _frame()
+    if not frame.has_ages:
+        return words.dated(at)
     return words.ago(at, frame.now) if frame.only is None else ""
+
+
+def _ticks() -> bool:
+    """Return whether instants are ages, which the script keeps up to date."""
+    return _frame().has_ages
 
 
 def _age(since: datetime) -> str:
@@ -128,6 +135,7 @@ _FUNCTIONS = {
     "link": _link,
     "here": _here,
     "may": _may,
+    "ticks": _ticks,
     "form_for": _form_for,
     "form_of": _form_of,
 }

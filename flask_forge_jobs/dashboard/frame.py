@@ -33,6 +33,7 @@ from flask_forge_jobs.dashboard.preferences import (
     THEMES,
     refresh_of,
     theme_of,
+    times_of,
 )
 from flask_forge_jobs.errors import ForgeJobsError
 from flask_forge_jobs.handlers.attention.report import Report
@@ -204,6 +205,11 @@ class Frame:
     def offers_stream(self) -> bool:
         """Whether the server may send this page as events."""
         return self._api.streams.limit(self._state.request.environ) > 0
+
+    @property
+    def has_ages(self) -> bool:
+        """Whether instants are shown as their age, not as date and time."""
+        return times_of(self._state.request) == "ago"
 
     @property
     def next_theme(self) -> str:

@@ -1,4 +1,4 @@
-"""What a browser remembers of its person: theme and refresh, in two cookies.
+"""What a browser remembers of its person: theme, refresh and times, in a cookie each.
 
 The cookies have no path, so the browser keeps them for the mount point as it sees it,
 also behind a proxy that strips a prefix.
@@ -22,12 +22,18 @@ from flask_forge_jobs.auth.csrf import check_same_site
 THEMES: Final = ("system", "light", "dark")
 REFRESH_S: Final = (0, 2, 5, 10, 30, 60)
 DEFAULT_REFRESH_S = 5
+# An instant as its age, or as date and time.
+TIMES: Final = ("ago", "utc")
 PATH = "/preferences"
 # Of a stranger's form.
 MAX_BYTES = 4096
 _KEPT_S = 365 * 86_400
-_COOKIES = {"theme": "forge_jobs_theme", "refresh": "forge_jobs_refresh"}
-_KNOWN = {"theme": THEMES, "refresh": tuple(map(str, REFRESH_S))}
+_COOKIES = {
+    "theme": "forge_jobs_theme",
+    "refresh": "forge_jobs_refresh",
+    "times": "forge_jobs_times",
+}
+_KNOWN = {"theme": THEMES, "refresh": tuple(map(str, REFRESH_S)), "times": TIMES}
 # Below the mount point: no host, no scheme, no way up.
 _WAY_BACK = re.compile(r"(?!.*\.\.)[A-Za-z0-9%._~!$&'()*+,;=:@/?-]*")
 
@@ -42,18 +48,23 @@ def refresh_of(request: Request) -> int:
     return int(_known(request, "refresh", str(DEFAULT_REFRESH_S)))
 
 
+def times_of(request: Request) -> str:
+    """Return how instants are shown, ``ago`` by default."""
+    return _known(request, "times", "ago")
+
+
 def _known(request: Request, name: str, default: str) -> str:
     value = request.cookies.get(_COOKIES[name])
     return value if value in _KNOWN[name] else default
 
 
 def preferences(_api: Api) -> Response:
-    """Keep the theme or the refresh that a form chooses, and go back."""
+    """Keep what a form chooses, and go back."""
     check_same_site(request)
     form = read_form(request, MAX_BYTES)
     chosen = {name: first(form, name) for name in _COOKIES if name in form}
     if not chosen or any(value not in _KNOWN[name] for name, value in chosen.items()):
-        raise BadRequest("unknown theme or refresh")
+        raise BadRequest("unknown theme, refresh or times")
     back = first(form, "back")
     if prefers_page(request):
         response = Response(status=303)

@@ -89,6 +89,11 @@ def absolute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def dated(at: datetime) -> str:
+    """Return an instant with its date in a short form, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
 def stamp(at: datetime) -> str:
     """Return an instant for programs, to the millisecond."""
     text = at.astimezone(UTC).isoformat(timespec="milliseconds")

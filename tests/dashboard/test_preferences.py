@@ -1,13 +1,19 @@
-"""Theme and refresh: two cookies, set by a form that works without script."""
+"""Theme, refresh and times: cookies, set by a form that works without script."""
 
 from __future__ import annotations
 
 import pytest
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
+from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_of_principal
+from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import PERSON, UNASKED, open_page
+from tests.support.backends import on_sqlite
+from tests.support.jobs import enqueue
 
 PATH = f"{PREFIX}/preferences"
 OWN = PERSON | {"Sec-Fetch-Site": "same-origin"}
@@ -42,6 +48,26 @@ def test_a_script_gets_no_page(client: FlaskClient) -> None:
     assert "forge_jobs_refresh=0" in answer.headers["Set-Cookie"]
 
 
+@on_sqlite
+def test_times_are_dates_on_request(storage: Storage) -> None:
+    client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
+    job_id = enqueue(storage)
+
+    def time(query: str = "") -> Element:
+        page = parsed(open_page(client, f"{PREFIX}/jobs{query}").text)
+        return page.find(f"#j-{job_id}").find("time")
+
+    assert "data-ago" in time().attributes
+    keys = parsed(open_page(client, f"{PREFIX}/jobs?ask=keys").text).find("#ask")
+    button = next(each for each in keys.all("button") if each["name"] == "times")
+    client.post(PATH, data={"times": button["value"]}, headers=OWN)
+
+    for query in ("", "?only=rows"):
+        shown = time(query)
+        assert f"{shown.text[:-1]} UTC" == shown["title"]
+        assert "data-ago" not in shown.attributes
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -49,6 +75,7 @@ def test_a_script_gets_no_page(client: FlaskClient) -> None:
         {"theme": "pink"},
         {"refresh": "1"},
         {"theme": "dark", "refresh": ""},
+        {"times": "cet"},
     ],
 )
 def test_no_other_values(client: FlaskClient, form: dict[str, str]) -> None:

@@ -150,7 +150,9 @@ def _running(rows: Sequence[QueueRow], history: Gauged) -> Tile:
 def _workers(rows: Sequence[QueueRow], history: Gauged, workers: int) -> Tile:
     unserved = sum(row.state is QueueState.WITHOUT_WORKER for row in rows)
     note = (
-        f"{count(unserved, 'queue')} without one" if unserved else "all queues served"
+        f"{count(unserved, 'queue')} without one"
+        if unserved
+        else ("all queues served" if workers else "none is running")
     )
     return Tile(
         "Workers", words.number(workers), note, spark(history.workers), "ink",
