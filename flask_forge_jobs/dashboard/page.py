@@ -11,6 +11,7 @@ root element whose ``id`` is the block's name, and ``?only=x,y`` answers just th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial, update_wrapper
 from http import HTTPStatus
 from typing import Any, cast
@@ -33,9 +34,15 @@ _TITLES: Mapping[str, str] = {
     "unauthorized": "You are not signed in",
     "forbidden": "You may not see this page",
     "not_found": "There is no such page",
+    "method_not_allowed": "This address takes other requests",
     "rate_limited": "Too many requests",
     "unavailable": "The database does not answer",
     "validation": "This address is not right",
+}
+
+_LOST: Mapping[int, str] = {
+    404: "nothing has this address",
+    405: "this address takes other methods",
 }
 
 
@@ -88,7 +95,7 @@ def problem_page(api: Api, problem: Problem) -> Response:
     is_away = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
     if is_away and isinstance(route, PageRoute) and route.unread is not None:
         return route.unread(api, problem)
-    shown = {"title": titled(problem), "problem": problem}
+    shown = {"title": titled(problem), "problem": problem, "up": _list_of(route)}
     return render(api, "problem", shown, problem.status)
 
 
@@ -100,11 +107,19 @@ def titled(problem: Problem) -> str:
 def lost_page(api: Api, path: str, problem: Problem) -> Response:
     """Return an error as a page for a path below the mount point without a route."""
     present_state().route = page(path, _nothing, permission=None)
-    return problem_page(api, problem)
+    # In place of the framework's words.
+    words = _LOST.get(problem.status, problem.message)
+    return problem_page(api, replace(problem, message=words))
 
 
 def _nothing(_api: Api) -> Mapping[str, object]:
     return {}
+
+
+def _list_of(route: Route) -> str | None:
+    """Return the page that lists what a page shows one of; None if there is none."""
+    listed, _, entry = route.path.removeprefix("/").partition("/<")
+    return listed if entry and "/" not in listed else None
 
 
 def render(

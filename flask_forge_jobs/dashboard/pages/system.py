@@ -13,6 +13,7 @@ from flask import current_app
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.config.settings import MASK, options
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.health import Health, in_words
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.errors import StorageError
@@ -56,9 +57,18 @@ class SystemView:
         """Names and values of the database; none if it does not answer."""
         try:
             info = self._api.storage.describe()
+            sizes = self._api.storage.samples.health()
         except StorageError:
             return ()
-        return [("backend", info.backend), *info.fields]
+        facts = [("backend", info.backend), *map(_in_words, info.fields)]
+        facts.append(("size of the data", words.size(sizes.db_size_bytes)))
+        if sizes.wal_bytes:
+            facts.append(("size of the log", words.size(sizes.wal_bytes)))
+        if sizes.pool_max:
+            used, idle = sizes.pool_active, sizes.pool_idle
+            connections = f"{used:,} busy, {idle:,} idle, {sizes.pool_max:,} possible"
+            facts.append(("connections", connections))
+        return facts
 
     @cached_property
     def settings(self) -> Sequence[Setting]:
@@ -82,6 +92,11 @@ class SystemView:
         return sorted(rows, key=lambda row: (not row.is_changed, row.key))
 
     @property
+    def changed(self) -> int:
+        """How many settings are not at their default."""
+        return sum(row.is_changed for row in self.settings)
+
+    @property
     def versions(self) -> Sequence[tuple[str, str]]:
         """Python, and the packages that are installed."""
         known = [("Python", platform.python_version())]
@@ -98,9 +113,18 @@ def system(api: Api) -> Mapping[str, object]:
     return {"view": SystemView(api)}
 
 
+def _in_words(field: tuple[str, str]) -> tuple[str, str]:
+    name, value = field
+    if name.endswith("_secs"):
+        name, value = name.removesuffix("_secs"), f"{value} s"
+    return name.replace("_", " "), value
+
+
 def _text(value: object, unit: str) -> str:
     if value is None or value in ((), {}):
         return "none"
+    if value == "":
+        return "empty"
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int | float):

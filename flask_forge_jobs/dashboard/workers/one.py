@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from flask import request
@@ -58,13 +59,15 @@ class WorkerView:
         api, shown, width_s = self._api, self.range, self._width_s
 
         def read() -> tuple[ranges.Range, Machines]:
-            return shown, machines(
+            found = machines(
                 api.storage,
                 start=shown.start,
                 end=shown.end,
                 bucket_secs=width_s,
                 worker_id=self._id,
             )
+            # Its name is the heading, and may be long.
+            return shown, replace(found, names={self._id: "this worker"})
 
         key = "use of worker", self._id, *shown.key
         return api.snapshots.get(key, read, kept_s=_KEPT_S)

@@ -43,7 +43,10 @@ def test_an_unknown_queue_is_a_page_with_a_way_back(storage: Storage) -> None:
     response = open_page(client, f"{PREFIX}/queues/none")
 
     assert response.status_code == 404
-    assert parsed(response.text).find("main").all("a")
+    links = {
+        each.text: each["href"] for each in parsed(response.text).find("main").all("a")
+    }
+    assert links == {"Show the list": "../queues", "To the start page": "../"}
 
 
 def test_its_slots_name_their_jobs(storage: Storage) -> None:
@@ -92,7 +95,7 @@ def test_its_charts_have_the_range_of_the_address(storage: Storage) -> None:
     charts = {each["id"]: each for each in page.all("figure")}
     assert list(charts) == ["throughput", "wait_time", "run_time"]
     span = charts["wait_time"]["data-x"].split(",")[1:]
-    assert span == ["900", "96"]
+    assert span == ["900000", "96"]
     ranges = next(each for each in page.all("nav") if each["aria-label"] == "Range")
     links = {each.text: each["href"] for each in ranges.all("a")}
     assert links["1h"] == "?table=throughput"

@@ -305,7 +305,7 @@ def test_a_worker_has_charts_of_its_machine_and_database(
         "cpu", "memory", "disk", "disk_used", "reads", "writes", "calls",
     ]  # fmt: skip
     (line,) = charts["cpu"].all("li")
-    assert line.text == "name-w1 40%"
+    assert line.text == "this worker 40%"
     # The machine works for another queue, too.
     limited = shown(client_of(storage, "mail"), "/w1")
     assert "machine" not in {each["id"] for each in limited._within()}
