@@ -70,7 +70,7 @@ def search_jobs(
     """
     order, job_filter = order_of(sort), checked_filter(job_filter, IN_QUERY)
     after = None if cursor is None else from_cursor(cursor, job_filter, order)
-    found = storage.job_reader.search(
+    found = storage.job_search.page(
         job_filter, order, limit, after, is_bounded=is_bounded
     )
     return JobsSearched(

@@ -237,13 +237,14 @@ def totals(
     queue_names: Sequence[str] | None = None,
     times_of: str | None = None,
 ) -> Totals:
-    """Return the totals of each kind or queue, and of all, from one read.
+    """Return the totals of each kind or queue, and of all, from one or two reads.
 
-    ``times_of`` is the kind or queue whose run times are needed one by one.
+    ``times_of`` is the kind or queue whose run times are needed one by one. Figures
+    that are written late may appear half an hour later.
     """
     tallies = storage.kind_figures.within(
         to_micros(start), to_micros(end), to_micros(now), queue_names,
-        per_queue=by == "queue",
+        per_queue=by == "queue", keeps=True,
     )  # fmt: skip
     whole = Tally()
     for tally in tallies.values():

@@ -38,6 +38,7 @@ from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.logs import LogStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
+from flask_forge_jobs.storage.jobs.search import JobSearch
 from flask_forge_jobs.storage.kind_figures import KindFigures
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
@@ -175,6 +176,7 @@ class Storage:
     # A request needs two or three of these, so each is made at its first use.
     follow_ups = cached_property[FollowUpStore](lambda self: self.jobs.follow_ups)
     job_reader = cached_property[JobReader](lambda self: JobReader(self._timed))
+    job_search = cached_property[JobSearch](lambda self: JobSearch(self._timed))
     errors = cached_property[ErrorStore](lambda self: ErrorStore(self._executor))
     activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
     evidence = cached_property[EvidenceStore](lambda self: EvidenceStore(self._timed))

@@ -1,7 +1,7 @@
 """KindFigures: the figures of each kind within a window, for the table of kinds.
 
-Hundreds of kinds have thousands of rows a day. So the part of the last day that is over
-is added up once every half hour and kept, and otherwise only the row of today is read.
+Hundreds of kinds have thousands of rows a day. So the days of a window that are over
+can be added up once every half hour and kept; then only the row of today is read.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ MAX_SUMS = 20
 
 Part = tuple[int, int, int]
 Tallies = dict[str, Tally]
+# The half hour, the statement, the parts and the queues.
+_Key = tuple[int, str, tuple[Part, ...], frozenset[str] | None]
 
 
 class KindFigures:
@@ -38,7 +40,7 @@ class KindFigures:
 
     def __init__(self, database: Executor) -> None:
         self._database = database
-        self._sums: dict[tuple[Sequence[Part], frozenset[str] | None], Tallies] = {}
+        self._sums: dict[_Key, Tallies] = {}
 
     def within(
         self,
@@ -48,19 +50,29 @@ class KindFigures:
         queue_names: Sequence[str] | None = None,
         *,
         per_queue: bool = False,
+        keeps: bool = False,
     ) -> Tallies:
         """Return the figures of each kind, or queue, by name, in some or all queues.
 
         The interval ends before ``end_us``; ``now_us`` decides which levels are still
-        kept. Whole days are read as such, the rest in finer steps.
+        kept. Whole days are read as such, the rest in finer steps. With ``keeps``, what
+        is written late may appear half an hour later.
         """
         if end_us > floor_to(now_us, FINEST):
             # All figures so far, so that of today the row of the day is read.
             end_us = max(end_us, _end_of_day(now_us))
         is_recent = start_us >= now_us - FINEST_KEPT_US
-        parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
+        levels = LEVELS if is_recent else LEVELS[1:]
         statement = "queues_within" if per_queue else "kinds_within"
-        return _sorted(self._read(parts, queue_names, statement))
+        since_us = start_us
+        if keeps:
+            over_us = floor_to(now_us - _WRITTEN_AFTER_US, DAY)
+            since_us = min(max(start_us, over_us), end_us)
+        parts = cover(since_us, end_us, levels)
+        tallies = self._read(parts, queue_names, statement)
+        over = cover(start_us, since_us, levels)
+        self._add(tallies, over, now_us, queue_names, statement)
+        return _sorted(tallies)
 
     def of_last_day(
         self, now_us: int, queue_names: Sequence[str] | None = None
@@ -74,25 +86,32 @@ class KindFigures:
         over_us = floor_to(now_us - _WRITTEN_AFTER_US, DAY)
         today = self._read([(DAY, over_us, _end_of_day(now_us))], queue_names)
         steps = tuple(level for level in LEVELS if level >= _STEP_S)
-        for kind, tally in self._sum(cover(start_us, over_us, steps), queue_names):
-            today.setdefault(kind, Tally()).merge(tally)
+        self._add(today, cover(start_us, over_us, steps), now_us, queue_names)
         return _sorted(today)
 
-    def _sum(
-        self, parts: Sequence[Part], queue_names: Sequence[str] | None
-    ) -> Sequence[tuple[str, Tally]]:
-        """Return the figures of parts that are over; read them once."""
-        parts = tuple(parts)
-        key = parts, None if queue_names is None else frozenset(queue_names)
+    def _add(
+        self,
+        tallies: Tallies,
+        parts: Sequence[Part],
+        now_us: int,
+        queue_names: Sequence[str] | None,
+        statement: str = "kinds_within",
+    ) -> None:
+        """Add the figures of parts that are over; read them once in a half hour."""
+        if not parts:
+            return
+        queues = None if queue_names is None else frozenset(queue_names)
+        key = floor_to(now_us, _STEP_S), statement, tuple(parts), queues
         known = self._sums.get(key)
         if known is None:
             known = {
-                kind: replace(tally, run=_packed(tally.run))
-                for kind, tally in self._read(parts, queue_names).items()
+                name: replace(tally, run=_packed(tally.run))
+                for name, tally in self._read(parts, queue_names, statement).items()
             }
-            others = [each for each in self._sums.items() if each[0][0] == parts]
+            others = [each for each in self._sums.items() if each[0][0] == key[0]]
             self._sums = dict([*others[1 - MAX_SUMS :], (key, known)])
-        return list(known.items())
+        for name, tally in known.items():
+            tallies.setdefault(name, Tally()).merge(tally)
 
     def _read(
         self,

@@ -73,6 +73,30 @@ def test_queues_have_the_figures_of_all_their_kinds(storage: Storage) -> None:
     assert list(limited) == ["bulk"]
 
 
+@pytest.mark.parametrize("per_queue", [False, True])
+def test_days_that_are_over_are_read_once_in_a_half_hour(
+    storage: Storage, *, per_queue: bool
+) -> None:
+    kind, name = ("", "mail") if per_queue else ("send", "send")
+    figures, start_us = storage.kind_figures, NOON_US - 3 * DAY_US
+    now_us = NOON_US + 5 * SECOND_US
+    for offset_us in (0, DAY_US, 3 * DAY_US):
+        put(storage, start_us + offset_us, kind)
+
+    def completed(now_us: int) -> int:
+        found = figures.within(
+            start_us, now_us, now_us, per_queue=per_queue, keeps=True
+        )
+        return found[name].completed
+
+    first = completed(now_us)
+    put(storage, start_us + 1, kind)
+    put(storage, NOON_US + 1, kind)
+
+    assert (first, completed(now_us)) == (3, 4)
+    assert completed(now_us + HALF_HOUR_US) == 5
+
+
 def test_a_window_up_to_now_reads_the_row_of_today(storage: Storage) -> None:
     """Its end in ten seconds, minutes and hours would be most of all rows."""
     put(storage, NOON_US, levels=LEVELS[-1:])

@@ -33,7 +33,7 @@ from flask_forge_jobs.model.jobs import UNFINISHED, UNSUCCESSFUL
 from flask_forge_jobs.model.sentences import count
 
 # Rows with their strips take up to 1.4 kB.
-PAGE_SIZE = 40
+PAGE_SIZE = 36
 RUNS_PER_PAGE = 50
 _ASKS = ("run", "delete")
 _SORTS: Mapping[str, Callable[[ScheduleLine], object]] = {

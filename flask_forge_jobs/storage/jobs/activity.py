@@ -7,8 +7,10 @@ only while the job runs.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from flask_forge_jobs.model.activity import (
@@ -151,12 +153,26 @@ class _Tail:
 
     def latest(self, limit: int) -> list[Event]:
         """Return the last events in order."""
+        start = self._start_of_latest(limit)
+        if start is not None:
+            events, is_all = self._read(start, self._until, MAX_ROWS)
+            if is_all:
+                return _sorted(events)[-limit:]
         events, is_all = self._read(0, self._until, ROOM * limit)
         if not is_all:
             last = self._last()
             end = last // MILLISECOND_US * MILLISECOND_US + MILLISECOND_US
             events = self._grown(lambda width: (max(end - width, 0), end), limit)
         return _sorted(events)[-limit:]
+
+    def _start_of_latest(self, limit: int) -> int | None:
+        """Return an instant since which there are ``limit`` events; None if unknown."""
+        if not any(source.type is EventType.ENQUEUED for source in self._sources):
+            return None
+        newest = self._enqueued(limit)
+        if len(newest) < limit:
+            return None
+        return min(newest) // MILLISECOND_US * MILLISECOND_US
 
     def _next(self, start: int, limit: int) -> list[Event]:
         """Return events from an instant on, past the time without any."""
@@ -214,7 +230,7 @@ class _Tail:
         instants: list[int] = []
         for each in self._sources:
             if each.last is None:
-                instants += self._last_enqueued()
+                instants += self._enqueued(1)
             else:
                 instants += self._instant(each.last, each, to_at=self._until)
         return max(instants, default=self._until)
@@ -224,10 +240,12 @@ class _Tail:
         rows = self._transaction.all(name, **bound, **source.parameters)
         return [int(at) for (at,) in rows if at is not None]
 
-    def _last_enqueued(self) -> list[int]:
+    def _enqueued(self, limit: int) -> list[int]:
+        """Return when the last jobs were enqueued, at most so many."""
         streams = JobStreams(self._transaction, self._conditions)
-        newest = streams.by_age(Stretch(JobOrder(), (self._until, ""), 1))
-        return [at for stream in newest for at, _ in stream]
+        newest = streams.by_age(Stretch(JobOrder(), (self._until, ""), limit))
+        merged = heapq.merge(*newest, reverse=True)
+        return [at for at, _ in islice(merged, limit)]
 
 
 class _Source(NamedTuple):

@@ -122,6 +122,12 @@ class Conditions:
         chosen = {name: known[name] for name in names}
         return chosen | {"statuses": encode_names("name", sorted(self.statuses))}
 
+    def of_together(self) -> dict[str, Parameter]:
+        """Return those of the fragment ``kind_and_age``."""
+        known = self.parameters()
+        names = ("any_kind", "kinds", "any_time", "from_at", "to_at")
+        return {name: known[name] for name in names}
+
     def of_failed(self) -> dict[str, Parameter]:
         """Return those of ``count_failed`` that other statements do not have."""
         return {

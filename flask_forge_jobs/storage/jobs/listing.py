@@ -2,13 +2,12 @@
 
 The maintained counts say which combinations of queue, kind and status exist. By age,
 one statement finds those that hold the first jobs, and their first ids are read from
-one index and merged. Other indexes do the same for the end, the due time, the dedupe
-key and the schedule. Orders without an index are sorted, within the statement's time
-limit: the jobs of the combinations if these are few, otherwise all jobs. Indexes for
-them would cost every job three entries, a tenth of the throughput.
+one index and merged; other indexes do the same for the end, the due time, the dedupe
+key and the schedule. Orders without an index, which would cost every job three more
+entries, are sorted: the jobs of the combinations if these are few, otherwise all.
 
-The total is the sum of the counts. With a time range, the jobs inside or outside it are
-counted, whichever are fewer; with any other condition, the jobs that match.
+The total is the sum of the counts. Within a range of ages jobs are counted, or those
+outside it if these are fewer; with any other condition, those that match.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.streams import (
     COMBINATION,
+    MAX_EAGER,
     NEAR,
     OF_COMBINATION,
     Combination,
@@ -54,8 +54,6 @@ MAX_COMBINATIONS = 64
 MAX_SOURCES = 256
 # With more, walking the jobs is cheaper than merging in Python.
 MAX_MERGED_ROWS = 5000
-# With more, sorting the index of scheduled jobs is cheaper.
-MAX_MERGED_SCHEDULED = 1500
 # Up to this many, sorting beats an index that does not cover the conditions.
 MAX_SORTED_ROWS = 20_000
 # Finding a job by index costs as much as walking over this many.
@@ -64,6 +62,7 @@ WALKED_PER_LOOK_UP = 5
 MAX_COUNTED_ROWS = 5_000
 # Beyond every sort key: 32-bit numbers and microseconds.
 _BEYOND = 2**62
+Streams = list[Iterator[Place]] | None
 # For an index without queue, kind and status.
 _NO_KEY: tuple[Combination, ...] = (("", "", ""),)
 
@@ -231,19 +230,18 @@ class Listing:
 
     def _first(self, order: JobOrder) -> int:
         """Return the instant of the first job by age; there must be a job."""
-        first = Stretch(order, self._start(order, None), 1)
-        return int(self._streams_of.leading(first)[0][3])
+        stretch = Stretch(order, self._start(order, None), 1)
+        return int(self._streams_of.leading(stretch)[0][3])
 
     def _start(self, order: JobOrder, after: Position | None) -> Place:
         if after is not None:
             return after.key, after.id
         if order.column is SortColumn.ENQUEUED_AT:
-            conditions, first_id = self._conditions, ""  # sorts before every id
-            at = conditions.to_at + 1 if order.descending else conditions.from_at
-            return at, first_id
+            first, last = self._conditions.from_at, self._conditions.to_at
+            return last + 1 if order.descending else first, ""  # before every id
         return (_BEYOND if order.descending else -_BEYOND), ""
 
-    def _streams(self, stretch: Stretch) -> list[Iterator[Place]] | None:
+    def _streams(self, stretch: Stretch) -> Streams:
         """Return the streams to merge, or None if sorting is cheaper."""
         order = stretch.order
         if order.column is SortColumn.ENQUEUED_AT:
@@ -256,7 +254,7 @@ class Listing:
             return None
         if order.column is SortColumn.COMPLETED_AT:
             return self._streams_by_end(stretch)
-        if self._is_by_time(order):
+        if order.column is SortColumn.SCHEDULED_AT:
             return self._streams_by_time(stretch)
         return None
 
@@ -267,7 +265,7 @@ class Listing:
         is_plain = conditions.is_plain or conditions.scheduled_only
         return bool(self._job_filter.kinds) or conditions.has_range or not is_plain
 
-    def _streams_by_age(self, stretch: Stretch) -> list[Iterator[Place]] | None:
+    def _streams_by_age(self, stretch: Stretch) -> Streams:
         job_filter, streams = self._job_filter, self._streams_of
         if job_filter.dedupe_key is not None:
             return streams.one_by_one("listed_key", _NO_KEY, stretch)
@@ -282,7 +280,7 @@ class Listing:
             return None
         return streams.one_by_one("listed", keys, stretch)
 
-    def _streams_by_end(self, stretch: Stretch) -> list[Iterator[Place]] | None:
+    def _streams_by_end(self, stretch: Stretch) -> Streams:
         pairs = sorted({(queue, status) for queue, _, status in self._counts})
         if len(pairs) > MAX_SOURCES:
             return None
@@ -293,11 +291,15 @@ class Listing:
             name, read = "finished_together", self._streams_of.together
         return read(name, keys, stretch)
 
-    def _streams_by_time(self, stretch: Stretch) -> list[Iterator[Place]] | None:
-        keys = [(queue, "", "") for queue in self._queues]
-        if stretch.depth > MAX_MERGED_SCHEDULED or not 1 < len(keys) <= MAX_SOURCES:
+    def _streams_by_time(self, stretch: Stretch) -> Streams:
+        conditions, queues = self._conditions, self._queues
+        is_retry = conditions.is_plain and conditions.statuses == {JobStatus.FAILED}
+        fits = stretch.depth <= MAX_EAGER and len(queues) <= MAX_SOURCES
+        if not fits or not (is_retry or conditions.scheduled_only):
             return None
-        return self._streams_of.one_by_one("listed_deferred", keys, stretch)
+        name = "retrying_together" if is_retry else "deferred_together"
+        keys = [(queue, "", "") for queue in queues]
+        return self._streams_of.together(name, keys, stretch)
 
     def _sorted(
         self, order: JobOrder, start: Place, limit: int, offset: int

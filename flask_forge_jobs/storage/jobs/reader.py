@@ -28,7 +28,6 @@ from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode
 from flask_forge_jobs.storage.jobs.attempts import attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
-from flask_forge_jobs.storage.jobs.search import SearchedJobs, SearchListing
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.rows import (
     job_from_row,
@@ -263,29 +262,6 @@ class JobReader:
         is_by_age = order.column is SortColumn.ENQUEUED_AT
         is_one_read = job_filter.signature is not None and is_by_age
         return self._database.read(work, apart=is_one_read)
-
-    def search(
-        self,
-        job_filter: JobFilter,
-        order: JobOrder,
-        limit: int,
-        after: Position | None = None,
-        *,
-        is_bounded: bool = True,
-    ) -> SearchedJobs:
-        """Return one page of the matching jobs and their number, from one pass.
-
-        For conditions and orders without an index; by ``completed_at``, of finished
-        jobs only. A bounded search may leave out older jobs, and says so.
-
-        Raises:
-            StorageUnavailableError: It took longer than the statement limit.
-        """
-        return self._database.read(
-            lambda transaction: SearchListing(transaction, job_filter).search(
-                order, limit, after, is_bounded=is_bounded
-            )
-        )
 
 
 def _snapshot(

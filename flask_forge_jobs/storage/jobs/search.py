@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flask_forge_jobs.model.jobs import JobSummary
+from flask_forge_jobs.model.jobs import JobFilter, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, Position, StatusCounts
-from flask_forge_jobs.storage.database import Parameter
+from flask_forge_jobs.storage.database import Executor, Parameter
 from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.jobs.streams import OF_COMBINATION, way
 from flask_forge_jobs.storage.rows import summary_from_row
@@ -44,6 +44,36 @@ class SearchedJobs:
 
 
 _NOTHING = SearchedJobs((), None, StatusCounts(), None)
+
+
+class JobSearch:
+    """Searches jobs; writes nothing."""
+
+    def __init__(self, database: Executor) -> None:
+        self._database = database
+
+    def page(
+        self,
+        job_filter: JobFilter,
+        order: JobOrder,
+        limit: int,
+        after: Position | None = None,
+        *,
+        is_bounded: bool = True,
+    ) -> SearchedJobs:
+        """Return one page of the matching jobs and their number, from one pass.
+
+        For conditions and orders without an index; by ``completed_at``, of finished
+        jobs only. A bounded search may leave out older jobs, and says so.
+
+        Raises:
+            StorageUnavailableError: It took longer than the statement limit.
+        """
+        return self._database.read(
+            lambda transaction: SearchListing(transaction, job_filter).search(
+                order, limit, after, is_bounded=is_bounded
+            )
+        )
 
 
 class SearchListing(Listing):

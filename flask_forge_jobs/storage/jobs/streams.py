@@ -1,7 +1,8 @@
 """Streams of jobs, each read in order from one index, for a merge.
 
-A stream is read in chunks, only as far as the merge asks. One statement reads the first
-chunks of all streams where that is possible, which saves a round trip for each.
+A stream is read in chunks, only as far as the merge asks. Where that is possible, one
+statement reads the first chunks of all streams, and for a page of usual length a second
+one reads all that may be missing; these save a round trip for each.
 
 For a deep page, :func:`seek` turns the offset into an instant: it guesses one, counts
 the newer index entries, and narrows the guess until few jobs are left to skip.
@@ -10,7 +11,8 @@ the newer index entries, and narrows the guess until few jobs are left to skip.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -69,11 +71,17 @@ def seek(
 
 
 # This many combinations of queue, kind and status are looked at first.
-NEWEST_COMBINATIONS = 64
+NEWEST_COMBINATIONS = 256
 # More of them than there can be.
 _ALL = 10**9
 _FIRST_CHUNK = 4
+# Chunks of so many jobs in all are read without regard to their share.
+_WORTHWHILE = 400
+# Up to this depth, two reads cost less than many small ones.
+MAX_EAGER = 320
 _LARGEST_CHUNK = 1000
+# Beyond every instant.
+_BEYOND = 2**62
 COMBINATION = ("queue_name", "kind", "status")
 OF_COMBINATION = ("of_queue", "of_kind", "of_status")
 Combination = tuple[str, str, str]
@@ -140,40 +148,83 @@ class JobStreams:
     def together(
         self, name: str, keys: Sequence[Combination], stretch: Stretch
     ) -> list[Iterator[Place]]:
-        """Return a stream for each key; one statement reads all first chunks."""
+        """Return streams that hold the jobs of a stretch; statements read all keys."""
         order = stretch.order
         size = _chunk_size(stretch.depth, len(keys))
+        read = partial(self._read_together, name, order, edge=self._edge(order, name))
+        chunks = read(keys, stretch.start, size=size)
+        if stretch.depth <= MAX_EAGER:
+            return [iter(self._eager(name, chunks, size, stretch))]
 
-        def read(
-            combinations: Sequence[Combination], start: Place, size: int
-        ) -> list[Row]:
-            return self._transaction.all(
-                way(name, order),
-                rows=encode_rows(
-                    dict(zip(OF_COMBINATION, key, strict=True)) for key in combinations
-                ),
-                limit=size,
-                **self.bounds(order, start),
-            )
+        def read_one(key: Combination, start: Place, size: int) -> Sequence[Place]:
+            return read([key], start, size=size).get(key, ())
 
-        def places(rows: Iterable[Row]) -> list[Place]:
-            places_of = [place_from_row(row[3], row[4]) for row in rows]
-            return sorted(places_of, reverse=order.descending)
-
-        def read_one(key: Combination, start: Place, size: int) -> list[Place]:
-            return places(read([key], start, size))
-
-        chunks: dict[Combination, list[Row]] = {}
-        for row in read(keys, stretch.start, size):
-            chunks.setdefault((row[0], row[1], row[2]), []).append(row)
         return [
-            _chained(
-                places(chunks.get(key, ())),
-                size,
-                partial(read_one, key),
-            )
-            for key in keys
+            _chained(chunks.get(key, ()), size, partial(read_one, key)) for key in keys
         ]
+
+    def _read_together(
+        self,
+        name: str,
+        order: JobOrder,
+        keys: Sequence[Combination],
+        start: Place,
+        *,
+        size: int,
+        edge: int,
+    ) -> dict[Combination, list[Place]]:
+        """Return the first places behind a start, in order, of each key with some."""
+        rows = self._transaction.all(
+            way(name, order),
+            rows=encode_rows(dict(zip(OF_COMBINATION, k, strict=True)) for k in keys),
+            limit=size,
+            at=start[0],
+            id=start[1],
+            edge=edge,
+            **self._conditions.of_together(),
+        )
+        chunks: dict[Combination, list[Place]] = {}
+        for queue, kind, status, *place in rows:
+            found = chunks.setdefault((queue, kind, status), [])
+            found.append(place_from_row(*place))
+        for found in chunks.values():
+            found.sort(reverse=order.descending)
+        return chunks
+
+    def _eager(
+        self,
+        name: str,
+        chunks: Mapping[Combination, Sequence[Place]],
+        size: int,
+        stretch: Stretch,
+    ) -> Sequence[Place]:
+        """Return the places of a stretch, with one more read if some are missing."""
+        order, depth = stretch.order, stretch.depth
+        is_down, edge = order.descending, self._edge(order, name)
+        places = sorted(itertools.chain(*chunks.values()), reverse=is_down)[:depth]
+        ends = {key: found[-1] for key, found in chunks.items() if len(found) >= size}
+        if len(places) == depth:
+            # What follows the last place of a chunk may come before that of the page.
+            last = places[-1]
+            ends = {
+                k: e for k, e in ends.items() if e != last and (e > last) == is_down
+            }
+            edge = max(edge, last[0]) if is_down else min(edge, last[0])
+        if size >= depth or not ends:
+            return places
+        start = max(ends.values()) if is_down else min(ends.values())
+        more = self._read_together(
+            name, order, list(ends), start, size=depth, edge=edge
+        )
+        found = {*places, *itertools.chain(*more.values())}
+        return sorted(found, reverse=is_down)[:depth]
+
+    def _edge(self, order: JobOrder, name: str) -> int:
+        """Return the last value of an order; that of the age may be the filter's."""
+        if name == "listed_together":
+            conditions = self._conditions
+            return conditions.from_at if order.descending else conditions.to_at
+        return -_BEYOND if order.descending else _BEYOND
 
     def one_by_one(
         self, name: str, keys: Sequence[Combination], stretch: Stretch
@@ -217,7 +268,8 @@ def way(name: str, order: JobOrder) -> str:
 def _chunk_size(depth: int, streams: int) -> int:
     """Return how many jobs of a stream to read first: a bit more than its share."""
     share = depth // max(streams, 1)
-    return min(share + share // 2 + _FIRST_CHUNK, depth, _LARGEST_CHUNK)
+    size = max(share + share // 2 + _FIRST_CHUNK, _WORTHWHILE // max(streams, 1))
+    return min(size, depth, _LARGEST_CHUNK)
 
 
 def _chained(

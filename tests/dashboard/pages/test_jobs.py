@@ -132,7 +132,7 @@ def test_a_walk_there_and_back_while_jobs_arrive(
 def test_a_bounded_search_leads_to_one_of_all_jobs(
     storage: Storage, lists: Lists, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for bound, value in (("MAX_FEW", 1), ("MAX_OF_EACH", 2)):
+    for bound, value in (("MAX_FEW", 1), ("NEWEST", 2)):
         monkeypatch.setattr(search, bound, value)
     for _ in range(5):
         job_with(storage, JobStatus.DEAD)

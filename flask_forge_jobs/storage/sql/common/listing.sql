@@ -116,7 +116,8 @@ WHERE job.id IN (
     SELECT id
     FROM forge_job
     WHERE queue_name = c.of_queue AND status = c.of_status
-        AND completed_at IS NOT NULL AND (completed_at, id) < (:at, :id)
+        AND completed_at IS NOT NULL
+        AND completed_at >= :edge AND (completed_at, id) < (:at, :id)
     ORDER BY completed_at DESC, id DESC
     LIMIT :limit
 )
@@ -172,6 +173,37 @@ WHERE deferred AND queue_name = :queue_name AND status = 'pending'
     AND /* use kind_and_age */
 ORDER BY scheduled_at DESC, id DESC
 LIMIT :limit OFFSET :offset
+
+-- name: deferred_together (both ways)
+-- Likewise for many queues at once.
+SELECT c.of_queue, c.of_kind, c.of_status, job.scheduled_at, job.id
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN forge_job AS job
+WHERE job.id IN (
+    SELECT id
+    FROM forge_job
+    WHERE deferred AND queue_name = c.of_queue AND status = 'pending'
+        AND +scheduled_at > :now
+        AND scheduled_at >= :edge AND (scheduled_at, id) < (:at, :id)
+        AND /* use kind_and_age */
+    ORDER BY scheduled_at DESC, id DESC
+    LIMIT :limit
+)
+
+-- name: retrying_together (both ways)
+-- Served by forge_job_retry: failed jobs of many queues at once, by their next try.
+SELECT c.of_queue, c.of_kind, c.of_status, job.scheduled_at, job.id
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN forge_job AS job
+WHERE job.id IN (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = c.of_queue AND status = 'failed'
+        AND scheduled_at >= :edge AND (scheduled_at, id) < (:at, :id)
+        AND /* use kind_and_age */
+    ORDER BY scheduled_at DESC, id DESC
+    LIMIT :limit
+)
 
 -- name: deferred_sorted (both ways)
 -- Likewise for many queues, a range of each, sorted together: for deep pages, where a

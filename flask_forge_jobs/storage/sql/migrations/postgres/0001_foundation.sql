@@ -65,6 +65,9 @@ CREATE INDEX forge_job_claim ON forge_job (queue_name, priority, scheduled_at, i
     WHERE status IN ('pending', 'failed') AND NOT deferred;
 CREATE INDEX forge_job_deferred ON forge_job (queue_name, scheduled_at)
     WHERE deferred;
+-- Lists of failed jobs; no other job has an entry.
+CREATE INDEX forge_job_retry ON forge_job (queue_name, scheduled_at)
+    WHERE status = 'failed';
 CREATE UNIQUE INDEX forge_job_dedupe ON forge_job (dedupe_key)
     WHERE dedupe_key IS NOT NULL AND status IN ('pending', 'in_progress', 'failed');
 CREATE INDEX forge_job_running ON forge_job (worker_id, id)
