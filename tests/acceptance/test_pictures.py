@@ -10,28 +10,26 @@ from tests.acceptance.pictures import (
     THEMES,
     WIDTHS,
     Photographer,
-    run,
     slug,
+    take_large,
     take_small,
 )
 from tests.dashboard.browser.sites import every_page
 from tests.support.browser import running_browser
 
-ROWS, REPEATS = 2_000, 2
+ROWS = 2_000
 SCENES = (
     "full", "viewer", "limited", "stranger", "strange", "empty", "away", "many",
 )  # fmt: skip
 
 
 @pytest.mark.long
-def test_every_page_is_measured_and_has_its_pictures(tmp_path: Path) -> None:
-    # The limits of time are those of a machine without other work.
+def test_every_page_has_its_pictures(tmp_path: Path) -> None:
     with running_browser() as browser:
         photographer = Photographer(browser, tmp_path)
         take_small(photographer)
-        text, _ = run(photographer, "sqlite", ROWS, REPEATS)
+        take_large(photographer, "sqlite", ROWS)
 
-    assert all(path in text for path in every_page())
     for scene in SCENES:
         taken = {each.stem for each in (tmp_path / scene).iterdir()}
         for page in map(slug, every_page()):

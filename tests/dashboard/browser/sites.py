@@ -90,9 +90,11 @@ def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
 
     Args:
         folder: Where its database lies, unless the settings name another one.
-        settings: Further settings, without ``FORGE_JOBS_``.
+        settings: Further settings, without ``FORGE_JOBS_``; ``clock`` is that of the
+            application.
     """
     tokens, headers = [], {}
+    clock = settings.pop("clock", None)
     for name, entry in CALLERS.items():
         token, digest = new_token(name)
         tokens.append({"id": name, "sha256": digest, **entry})
@@ -105,7 +107,7 @@ def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
     settings = {"dashboard_streams": 0, **settings}
     for name, value in settings.items():
         app.config[f"FORGE_JOBS_{name.upper()}"] = value
-    ForgeJobs(app)
+    ForgeJobs(app, clock=clock)
     storage = state_of(app).storage
     site = Site(app, storage, headers)
     with contextlib.closing(storage):

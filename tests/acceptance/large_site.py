@@ -1,0 +1,73 @@
+"""An application over a database with very many jobs, while a worker runs some."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.storage.base import open_storage
+from tests.acceptance.operating import traffic
+from tests.acceptance.operating_data import fill_operations
+from tests.dashboard.browser.filling import begin_bulk
+from tests.dashboard.browser.sites import Site, running_site
+from tests.support.databases import fresh_url, sqlite_url
+from tests.support.sql import Sql
+
+PAUSE_S = 0.02  # so that some jobs are seen to run
+
+
+def fill_large(url: str, rows: int) -> None:
+    """Fill an empty database with so many jobs."""
+    settings = DatabaseSettings.from_url(url)
+    with closing(open_storage(settings)) as storage:
+        storage.open()
+        fill_operations(Sql(settings), settings.backend, rows)
+        # Named like a queue, so that one name fits both pages.
+        storage.cron.create(ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *"))
+
+
+@contextlib.contextmanager
+def large_url(backend: str, rows: int, ready: Path | None) -> Iterator[str]:
+    """Yield the URL of a database with so many jobs, or of a copy of a ready file."""
+    with fresh_url(backend) as url:
+        if ready is None:
+            fill_large(url, rows)
+        else:
+            if not ready.exists():
+                fill_large(sqlite_url(ready), rows)
+            copy = DatabaseSettings.from_url(url).path
+            assert copy is not None, "a ready file is one of SQLite"
+            with (
+                closing(sqlite3.connect(ready)) as source,
+                closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target)
+        yield url
+
+
+@contextlib.contextmanager
+def large_site(url: str, folder: Path, clock: Clock | None = None) -> Iterator[Site]:
+    """Serve the large database while a worker runs some of its jobs."""
+    settings = DatabaseSettings.from_url(url)
+    with closing(open_storage(settings)) as storage:
+        run_id = begin_bulk(storage)
+    with traffic(url, PAUSE_S):
+        sql = Sql(settings)
+        with running_site(folder, clock=clock, database_url=url) as site:
+            failed = "SELECT MAX(id) FROM forge_job WHERE status = 'failed'"
+            workers = "SELECT MIN(worker_id) FROM forge_worker"
+            site.use(
+                {
+                    "name": "queue-1",
+                    "job_id": sql.value(failed),
+                    "worker_id": sql.value(workers),
+                    "run_id": run_id,
+                }
+            )
+            yield site
