@@ -30,8 +30,9 @@ FROM (
     UNION ALL
     SELECT signature, SUM(failures)::bigint, NULL, NULL
     FROM forge_error_bucket
-    WHERE NOT :is_month AND width_s IN (3600, :width_s)
-        AND bucket_start >= /* use range_start */
+    WHERE NOT :is_month
+        -- Both widths, or hours only: a list takes a tenth more.
+        AND bucket_start >= /* use range_start */ AND width_s <= :width_s
         AND /* use error_scope */
     GROUP BY signature
     UNION ALL
