@@ -242,3 +242,26 @@ def test_no_file_has_the_marks_of_an_unfinished_merge() -> None:
     assert [
         path for path in files if path.is_file() and marks.search(path.read_bytes())
     ] == []
+
+
+_PICTURE = re.compile(r"^\.\. image:: (\S+\.webp)\n((?:   .*\n)+)", re.MULTILINE)
+MAX_PICTURE_BYTES = 120_000
+
+
+def test_pictures_are_small_and_tell_in_words_what_they_show() -> None:
+    found: dict[Path, list[str]] = {}
+    for page in (ROOT / "README.rst", ROOT / "docs" / "howto" / "dashboard.rst"):
+        for target, options in _PICTURE.findall(page.read_text("utf-8")):
+            path = (page.parent / target).resolve()
+            found.setdefault(page, []).append(path.stem)
+            assert path.stat().st_size <= MAX_PICTURE_BYTES, path
+            said = re.search(r":alt: ((?:.|\n)+)", options)
+            assert said is not None, path
+            assert len(said[1]) > 40, path
+
+    readme, dashboard = found.values()
+    assert readme == ["overview-light", "job-light"]
+    assert len(dashboard) == 12
+    lights = [name.removesuffix("-light") for name in dashboard if "-light" in name]
+    darks = [name.removesuffix("-dark") for name in dashboard if "-dark" in name]
+    assert lights == darks

@@ -109,12 +109,14 @@ def sums_of(flow: Flow, level: int, start_us: int, now_us: int) -> Sums:
     """Return the jobs of a bucket, as far as it is over."""
     since_us = now_us - start_us
     minutes = min(level, since_us / SECOND_US) / 60
-    noise = noise_of(f"{flow.kind}{level}", start_us)
+    # Over a long time, more and less even out.
+    swing = max(min((60 / level) ** 0.5, 1), 0.3)
+    noise = (noise_of(f"{flow.kind}{level}", start_us) - 0.5) * swing
     # Of a bucket of hours, the mean of its hours.
     hours = range(start_us, start_us + level * SECOND_US, HOUR_US)
     busy = sum(daylight(each_us, now_us) for each_us in hours) / len(hours)
     expected = flow.per_minute * busy * minutes
-    count = int(expected * (0.85 + 0.3 * noise) + noise_of(flow.kind, start_us + 1))
+    count = int(expected * (1 + 0.3 * noise) + noise_of(flow.kind, start_us + 1))
     if flow.kind in _STOPPED:
         stopped = round(count * _part_while_paused(start_us, level, now_us))
         dead = stopped if flow.kind == "close_order" else 0
@@ -122,7 +124,7 @@ def sums_of(flow: Flow, level: int, start_us: int, now_us: int) -> Sums:
     failing = flow.failing
     if flow.kind == "charge_card" and is_slow_at(start_us, now_us):
         failing = _FAILING_WHILE_SLOW
-    retried = _some(count * failing * (0.5 + noise), flow.kind, start_us)
+    retried = _some(count * failing * (1 + noise), flow.kind, start_us)
     dead = _some(count * flow.dying, flow.kind, start_us)
     return Sums(count, retried, count - dead, dead)
 

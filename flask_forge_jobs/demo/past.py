@@ -20,7 +20,8 @@ from flask_forge_jobs.demo.flows import PAUSED_FOR_US
 from flask_forge_jobs.demo.past_clock import PastClock
 from flask_forge_jobs.demo.shop import HOUR_US
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import JobUpdate
@@ -40,6 +41,8 @@ FIRST_ORDER = 4710
 STEP_US = 2 * MINUTE_US
 _QUEUES = ("orders", "mail", "media", "search", "reports", shop.LEDGER)
 _THREADS = 8
+# The worker before the present ones.
+FORMER = "worker-0"
 # A worker that died, and when it was last seen, was found missing, and its jobs ran.
 LOST, LOST_US = "media-2", 34 * MINUTE_US
 _MISSING_US, _MADE_UP_US = 33 * MINUTE_US, 32 * MINUTE_US
@@ -60,7 +63,7 @@ def past_of(app: Flask, begin_us: int) -> Iterator[tuple[Storage, PastClock]]:
 
 
 # When something happens, and what.
-Moment = tuple[int, Callable[[], None]]
+Moment = tuple[int, Callable[[], object]]
 
 
 class Past:
@@ -90,9 +93,8 @@ class Past:
             worker=WorkerOptions(threads=_THREADS, lease_s=60, cancel_grace_s=10),
         )
         self._mapper = OutcomeMapper(QueueSettings, None, plan.mask, registry.get)
-        self._worker_id = plan.ids.new()
         self._runner = plan.runner(
-            registry, self._worker_id, concurrency=None, log_settings=plan.log_settings
+            registry, FORMER, concurrency=None, log_settings=plan.log_settings
         )
 
     def play(self, operations: Iterable[Moment]) -> None:
@@ -149,26 +151,35 @@ class Past:
         self.storage.jobs.enqueue_many(jobs)
         self.clock.move(0.012)
         demand = dict.fromkeys(_QUEUES, 20)
-        claimed = self.storage.jobs.exchange(self._worker_id, (), demand).claimed
-        begin_us = end_us = self.clock.now_us()
-        updates: list[JobUpdate] = []
+        claimed = self.storage.jobs.exchange(FORMER, (), demand).claimed
+        begin_us = self.clock.now_us()
+        ended = []
         for number, job in enumerate(claimed):
             self.clock.set(begin_us)
-            at_s = self.clock.monotonic()
-            execution = Execution(
-                job, claimed_at=at_s, started_at=at_s + 0.001, slot=number % 3
-            )
-            self.clock.move(0.001)
-            outcome = self._runner.run(execution)
-            execution.ended_at = self.clock.monotonic()
-            end_us = max(end_us, self.clock.now_us())
-            update = self._mapper.update(execution, outcome)
+            update = self._end_of(job, number % 3)
             if update is not None:
-                if execution.reports is not None:
-                    update.logged = execution.reports.last_lines()
-                updates.append(update)
-        self.clock.set(end_us)
-        self.storage.jobs.finish(self._worker_id, updates)
+                ended.append((self.clock.now_us(), number, update))
+        for end_us, _, update in sorted(ended, key=lambda each: each[:2]):
+            self.clock.set(end_us)
+            self.storage.jobs.finish(FORMER, [update])
+
+    def _end_of(self, job: ClaimedJob, slot: int) -> JobUpdate | None:
+        """Run a job, and return its end."""
+        begin_us, at_s = self.clock.now_us(), self.clock.monotonic()
+        execution = Execution(job, claimed_at=at_s, started_at=at_s + 0.001, slot=slot)
+        self.clock.move(0.001)
+        outcome = self._runner.run(execution)
+        execution.ended_at = self.clock.monotonic()
+        update = self._mapper.update(execution, outcome)
+        logged = execution.reports and execution.reports.last_lines()
+        if update is not None and logged:
+            # The records have the time of the system.
+            lines = [
+                line._replace(at_us=begin_us + (number + 1) * MILLISECOND_US)
+                for number, line in enumerate(logged.lines)
+            ]
+            update.logged = replace(logged, lines=lines)
+        return update
 
     def _die(self) -> None:
         """Let another worker take two jobs, and be heard of no more."""

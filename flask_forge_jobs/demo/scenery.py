@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from flask import Flask
 
@@ -59,7 +60,6 @@ def prepare(app: Flask, now_us: int) -> None:
         past = Past(of_past, clock, now_us)
         past.play(_operations(of_past, clock, now_us))
     history.fill(storage, now_us)
-    storage.jobs.enqueue_many(_first_jobs(now_us))
 
 
 def _set_up(storage: Storage) -> None:
@@ -113,20 +113,26 @@ def _operations(storage: Storage, clock: PastClock, now_us: int) -> list[Moment]
         (now_us - 46 * HOUR_US, retry),
         (now_us - 25 * HOUR_US, begin_takings),
         (now_us - flows.PAUSED_FOR_US - SECOND_US, pause),
+        (now_us - HOUR_US // 4, partial(storage.jobs.enqueue_many, _later(now_us))),
+        (now_us - SECOND_US, partial(storage.jobs.enqueue_many, _first())),
     ]
 
 
-def _first_jobs(now_us: int) -> list[NewJob]:
-    later = from_micros(now_us) + timedelta(hours=2)
-    orders = range(NEXT_ORDER - 30, NEXT_ORDER)
+def _later(now_us: int) -> list[NewJob]:
+    """Return receipts for orders that are shipped later."""
+    begin = from_micros(now_us) + timedelta(hours=2)
     return [
-        transcode_video.job(order=orders[0], seconds=90),
-        transcode_video.job(order=orders[1], seconds=60),
+        send_receipt.options(run_at=begin + timedelta(minutes=13 * number)).job(
+            order=order, to=f"customer{order}@shop.example"
+        )
+        for number, order in enumerate(range(FIRST_ORDER, FIRST_ORDER + 9))
+    ]
+
+
+def _first() -> list[NewJob]:
+    """Return what runs at the first look."""
+    return [
+        transcode_video.job(order=NEXT_ORDER - 30, seconds=90),
+        transcode_video.job(order=NEXT_ORDER - 29, seconds=60),
         build_report.job(name="yesterday"),
-        *(
-            send_receipt.options(run_at=later + timedelta(minutes=13 * number)).job(
-                order=order, to=f"customer{order}@shop.example"
-            )
-            for number, order in enumerate(orders[:9])
-        ),
     ]

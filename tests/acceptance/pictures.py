@@ -20,6 +20,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
+from tests.acceptance import doc_pictures
 from tests.acceptance.driving import add_backend, chosen_backends
 from tests.acceptance.large_site import large_site, large_url
 from tests.dashboard.browser.filling import WAYS
@@ -159,8 +160,15 @@ def main() -> int:
         type=Path,
         help="the large database, of SQLite: filled if it is absent, else copied",
     )
+    parser.add_argument(
+        "--docs", action="store_true", help="take those of the documentation only"
+    )
     given = parser.parse_args()
     with running_browser() as browser:
+        if given.docs:
+            with tempfile.TemporaryDirectory() as scratch:
+                doc_pictures.take(browser, doc_pictures.FOLDER, Path(scratch))
+            return 0
         photographer = Photographer(browser, given.folder, given.only, given.scene)
         take_small(photographer)
         if given.scene in LARGE:

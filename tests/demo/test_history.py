@@ -62,7 +62,7 @@ def test_the_figures_of_a_day_agree(storage: Storage) -> None:
         (kind,) = group["kinds"]
         of_kind = kinds[kind]
         failed = of_kind["retried"] + of_kind["dead"]
-        assert group["count"] == pytest.approx(failed, rel=0.25, abs=12), kind
+        assert group["count"] == pytest.approx(failed, rel=0.25, abs=20), kind
     for each in kinds.values():
         mean_ms = each["total_run_ms"] / each["completed"]
         assert mean_ms == pytest.approx(each["p50_ms"], rel=0.2)
