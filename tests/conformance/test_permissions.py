@@ -17,12 +17,14 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import ROLES, Permission, Principal
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.tokens import client_of_principal, client_with_token
 from tests.conformance.requests import Sample, sample
 from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
+from tests.support.clocks import MovingClock
 from tests.support.sql import Sql
 
 ROUTES = all_routes(enable_demo=True)
@@ -53,13 +55,15 @@ class Host:
 
     def __init__(self, caller: str) -> None:
         self.storage: Storage | None = None
+        self.clock = MovingClock()
         role = caller if caller in ROLES else "operator"
         queues = [OTHER_QUEUE] if caller == "another queue" else None
         if caller == "no queue":
             nothing = Principal.with_role(caller, role, queues=())
             self.client = client_of_principal(self._present, nothing)
         else:
-            self.client = client_with_token(self._present, role, queues)
+            clock = self.clock if caller == "wrong token" else SystemClock()
+            self.client = client_with_token(self._present, role, queues, clock=clock)
         if caller == "nobody":
             del self.client.environ_base["HTTP_AUTHORIZATION"]
         elif caller == "wrong token":
@@ -72,9 +76,10 @@ class Host:
 
 def client_of(caller: str, storage: Storage) -> FlaskClient:
     """Return a client with the caller's credential."""
-    # An application counts wrong tokens, and soon refuses their sender another way.
-    host = Host(caller) if caller == "wrong token" else shared_host(caller)
+    host = shared_host(caller)
     host.storage = storage
+    # An application that sees many wrong tokens within a minute answers 429.
+    host.clock.move(60)
     return host.client
 
 
