@@ -94,10 +94,11 @@ def test_only_blocks_that_changed_are_sent() -> None:
 
 def test_a_stream_has_a_short_life() -> None:
     clock = MovingClock()
+    began = clock.monotonic()
 
     def wait(seconds: float) -> bool:
         clock.move(seconds)
-        return False
+        return clock.monotonic() - began > 2 * LIFETIME_S
 
     ask = lambda: Answer(200, "1", [])  # noqa: E731
     made = list(events(ask, wait, clock, pace_s=2, tag="1"))
