@@ -21,6 +21,7 @@ from flask_forge_jobs.cli.output import (
 )
 from flask_forge_jobs.cli.tables import Column, Row, print_table, since
 from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.jobs import UNFINISHED
 from flask_forge_jobs.model.sentences import count
 
 _reason = click.option("--reason", help="Kept and shown; secrets are masked.")
@@ -164,7 +165,7 @@ def delete_command(*, name: str, force: bool, is_sure: bool) -> None:
     """Delete a queue; its finished jobs stay, until their retention is over."""
     api = local_api()
     counts = api.call("v1_queue", name=name).document["counts"]
-    number = sum(counts[state] for state in ("pending", "in_progress", "failed"))
+    number = sum(counts[status] for status in UNFINISHED)
     confirm(
         f"queue {name} with {count(number, 'unfinished job')} will be deleted; go on?",
         is_sure=is_sure,
