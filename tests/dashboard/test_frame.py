@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from flask.testing import FlaskClient
+from jinja2 import DictLoader
 
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.auth.permissions import Permission, Principal
@@ -178,6 +179,26 @@ def test_the_host_names_its_panel(
         'href="https://shop.example/"', 'href="/runbook?a=1&amp;b=2"',
     ):  # fmt: skip
         assert expected in text
+
+
+def test_the_host_adds_a_style_sheet(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage
+) -> None:
+    client = with_page(monkeypatch, TEMPLATE, tried, storage=storage, nav="Try")
+    own = '<link rel="stylesheet" href="/static/jobs.css">'
+    loader = client.application.jinja_loader
+    assert isinstance(loader, DictLoader)
+    loader.mapping = {**loader.mapping, "forge_jobs/_head.html": own}
+
+    sheets = [
+        each["href"]
+        for each in parsed(open_page(client, f"{PREFIX}/try").text).all("link")
+        if each["rel"] == "stylesheet"
+    ]
+
+    # Behind ours, so that its colours win.
+    assert sheets[0].startswith("./static/dashboard.css")
+    assert sheets[1:] == ["/static/jobs.css"]
 
 
 def test_a_host_may_serve_no_pages(storage: Storage) -> None:
