@@ -38,6 +38,7 @@ from flask_forge_jobs.config.database import (
 )
 from flask_forge_jobs.config.environment import WORKER_RANGE, ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX, options
+from flask_forge_jobs.dashboard.warm_up import begin_to_warm_up
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.forks import private_pipe
@@ -193,12 +194,8 @@ def main(
         body_limit = DISCARDED_BODIES * environment.settings.max_body_bytes
         # Followed by the version, so that nothing else begins like it.
         health = f"GET {environment.settings.url_prefix}/health HTTP/".encode()
-        _serve(
-            app,
-            body_limit,
-            health,
-            _options(environment, demo=data, welcome=welcome),
-        )
+        chosen = _options(environment, demo=data, welcome=welcome)
+        _serve(app, body_limit, health, chosen)
 
 
 def _open_once(app: Flask, *, is_demo: bool) -> None:
@@ -347,6 +344,7 @@ def _serve(
                     self.cfg.set(name, value)
 
         def load(self) -> Flask:
+            begin_to_warm_up(app)  # in each process, after the fork
             return app  # its database is closed, so gunicorn may fork
 
     Server().run()

@@ -330,6 +330,49 @@ def test_a_page_of_all_queues_reads_few_of_very_many_kinds(
     assert max(looked_at) <= streams.NEWEST_COMBINATIONS
 
 
+# A page, and the most statements that it takes: counts, two of places, what is shown.
+MOST_STATEMENTS: dict[str, tuple[JobFilter, JobOrder]] = {
+    "by age": (JobFilter(), JobOrder()),
+    "by start": (
+        JobFilter(scheduled=True), JobOrder(SortColumn.SCHEDULED_AT, descending=False),
+    ),
+    "by next try": (
+        JobFilter(statuses=[JobStatus.FAILED]),
+        JobOrder(SortColumn.SCHEDULED_AT, descending=False),
+    ),
+    "by end": (
+        JobFilter(statuses=[JobStatus.DEAD]), JobOrder(SortColumn.COMPLETED_AT),
+    ),
+}  # fmt: skip
+
+
+def test_a_page_takes_four_statements_however_many_queues_there_are(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(12):
+        for status in ("pending", "failed", "dead"):
+            name, due_in_s = f"q-{n}", 900 if status != "dead" else 0
+            sql.seed(
+                6, queue_name=name, status=status, due_in_s=due_in_s,
+                prefix=f"{name}-{status}",
+            )  # fmt: skip
+    transaction: Any = storage.database.read(type)
+    real = transaction.all
+    asked: list[str] = []
+
+    def noted(self: Transaction, name: str, /, **parameters: Any) -> Sequence[Row]:
+        asked.append(name)
+        rows: Sequence[Row] = real(self, name, **parameters)
+        return rows
+
+    monkeypatch.setattr(transaction, "all", noted)
+    for wanted, order in MOST_STATEMENTS.values():
+        asked.clear()
+        page = storage.job_reader.find(wanted, order, 50, with_total=False)
+        assert len(page.rows) == 50
+        assert len(asked) <= 4, asked
+
+
 def _enqueue_in_turn(storage: Storage, sql: Sql, *kinds: str) -> list[str]:
     """Store a job of each kind, a second after the one before; return their ids."""
     ids = []
