@@ -13,13 +13,16 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, patch
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from flask_forge_jobs import server as server_module
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError
@@ -110,6 +113,27 @@ def demo_server(
         started.wait_for(" serves ")
         assert found is not None
         yield started, url, Path(found[1])
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """A function that runs the command here; it returns the status and the output.
+
+    It takes variables and arguments. A process takes most of a second to start.
+    """
+    monkeypatch.chdir(tmp_path)
+    unasked = AssertionError("it serves")
+    monkeypatch.setattr(server_module, "_serve", Mock(side_effect=unasked))
+
+    def run(given: dict[str, str], *arguments: str) -> tuple[int, str]:
+        environ = variables(tmp_path) | given
+        with patch.dict(os.environ, environ, clear=True):
+            result = CliRunner().invoke(server_module.main, arguments)
+        return result.exit_code, result.output
+
+    return run
 
 
 def call(url: str, body: object = None) -> tuple[int, Any]:
@@ -358,13 +382,16 @@ def test_sec_open_says_so_and_asks_nobody(tmp_path: Path) -> None:
     ],
 )
 def test_sec_an_option_that_opens_refuses_what_it_would_give_away(
-    tmp_path: Path, option: str, name: str, value: str
+    refused: Callable[..., tuple[int, str]],
+    tmp_path: Path,
+    option: str,
+    name: str,
+    value: str,
 ) -> None:
-    with program(variables(tmp_path) | {name: value}, tmp_path, option) as started:
-        status = started.wait()
+    status, text = refused({name: value}, option)
 
     assert status == 78
-    assert_one_clear_line(started.text, option, name)
+    assert_one_clear_line(text, option, name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -376,15 +403,12 @@ def test_sec_an_option_that_opens_refuses_what_it_would_give_away(
     ],
 )  # fmt: skip
 def test_sec_S02_server_refuses_to_be_reached_from_elsewhere(
-    tmp_path: Path, host: str
+    refused: Callable[..., tuple[int, str]], tmp_path: Path, host: str
 ) -> None:
-    given = variables(tmp_path) | {"JOBS_API_BIND": f"{host}:0"}
-
-    with program(given, tmp_path) as started:
-        status = started.wait()
+    status, text = refused({"JOBS_API_BIND": f"{host}:0"})
 
     assert status == 78
-    assert_one_clear_line(started.text, "JOBS_API_BIND", "FORGE_JOBS_AUTH")
+    assert_one_clear_line(text, "JOBS_API_BIND", "FORGE_JOBS_AUTH")
     assert not (tmp_path / "data").exists()
 
 
@@ -419,12 +443,13 @@ def test_sec_S02_with_tokens_the_server_listens_elsewhere_and_asks_for_one(
         ("FORGE_JOBS_TOKEN", "[]"),
     ],
 )
-def test_server_refuses_a_wrong_variable(tmp_path: Path, name: str, value: str) -> None:
-    with program(variables(tmp_path) | {name: value}, tmp_path) as started:
-        status = started.wait()
+def test_server_refuses_a_wrong_variable(
+    refused: Callable[..., tuple[int, str]], tmp_path: Path, name: str, value: str
+) -> None:
+    status, text = refused({name: value})
 
     assert status == 78
-    assert_one_clear_line(started.text, name)
+    assert_one_clear_line(text, name)
     assert not (tmp_path / "data").exists()
 
 
@@ -491,16 +516,17 @@ def test_server_needs_gunicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (tmp_path / "data").exists()
 
 
-def test_server_names_the_file_that_does_not_pass(tmp_path: Path) -> None:
+def test_server_names_the_file_that_does_not_pass(
+    refused: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
     config = tmp_path / "config"
     config.mkdir()
     (config / "queue_database.toml").write_text('adapter = "mysql"')
 
-    with program(variables(tmp_path), tmp_path) as started:
-        status = started.wait()
+    status, text = refused({})
 
     assert status == 78
-    assert_one_clear_line(started.text, "queue_database.toml: adapter: ", str(config))
+    assert_one_clear_line(text, "queue_database.toml: adapter: ", str(config))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
