@@ -15,6 +15,7 @@ from flask_forge_jobs.cli.log_lines import LOOK_EVERY_S, log_lines
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import sqlite_first
 from tests.support.commands import Application
 from tests.support.jobs import OWNER, claim_one, enqueue, update_for
 from tests.support.runtimes import add
@@ -45,6 +46,7 @@ def end(storage: Storage, outcome: Outcome, *lines: LogLine) -> None:
     assert storage.jobs.finish(OWNER, [update]) == []
 
 
+@sqlite_first
 def test_a_job_is_followed_to_its_end(
     storage: Storage, application: Application
 ) -> None:

@@ -21,6 +21,7 @@ from flask_forge_jobs.cli import worker as worker_module
 from flask_forge_jobs.cli.worker import debug_reason
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import sqlite_first
 from tests.support.commands import Application
 from tests.support.processes import is_alive, suspend
 from tests.support.runtimes import add, wait_for_status
@@ -382,6 +383,7 @@ def test_a_process_that_was_stopped_past_its_lease_changes_nothing(
     assert (late.result, late.attempts) == (job.result, 2)
 
 
+@sqlite_first
 def test_a_poison_pill_is_dead_after_three_processes(
     storage: Storage, application: Application
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import sqlite_first
 from tests.support.commands import Application
 from tests.support.sql import Sql
 
@@ -21,6 +22,7 @@ def add_code(application: Application, code: str) -> None:
         module.write(code)
 
 
+@sqlite_first
 def test_code_declares_and_workers_fire(
     storage: Storage, sql: Sql, application: Application
 ) -> None:

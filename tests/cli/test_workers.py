@@ -10,6 +10,7 @@ from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.handlers.workers import get_worker, list_workers
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import sqlite_first
 from tests.support.commands import Application
 from tests.support.runtimes import add, wait_for_status
 from tests.support.waiting import wait_until
@@ -32,6 +33,7 @@ def test_without_a_worker_the_command_says_how_to_start_one(tmp_path: Path) -> N
     assert shown(url, tmp_path, "--json") == ""
 
 
+@sqlite_first
 def test_a_killed_worker_shows_as_lost_with_its_job(
     storage: Storage, application: Application, database_url: str, tmp_path: Path
 ) -> None:

@@ -17,3 +17,10 @@ on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def long(*values: object) -> ParameterSet:
     """Return a case that only the full tier runs."""
     return pytest.param(*values, marks=pytest.mark.long)
+
+
+#: For a scenario of processes whose storage the contract tests on both; the full tier
+#: runs it on both, too.
+sqlite_first = pytest.mark.parametrize(
+    "backend", ["sqlite", long("postgres")], indirect=True
+)

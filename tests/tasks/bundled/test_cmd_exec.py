@@ -26,6 +26,7 @@ from flask_forge_jobs.tasks.bundled import cmd_exec
 from flask_forge_jobs.tasks.bundled.cmd_exec import TAIL_BYTES, CmdExec, Tail
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.backends import sqlite_first
 from tests.support.costs import no_hang
 from tests.support.processes import is_alive
 from tests.support.runtimes import (
@@ -497,6 +498,7 @@ def test_a_shutdown_ends_the_program_before_the_job_goes_back(
         wait_until(lambda: not is_alive(pids[1]), "nor what it has started")
 
 
+@sqlite_first
 def test_a_limit_of_the_worker_does_not_give_the_slot_up_too_soon(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
