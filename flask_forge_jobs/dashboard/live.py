@@ -49,8 +49,9 @@ class Answer(NamedTuple):
 
 
 def wants_stream(state: RequestState) -> bool:
-    """Return whether a client asks for events."""
-    return state.request.accept_mimetypes.best == EVENT_STREAM
+    """Return whether a known caller asks for events; strangers hold no thread."""
+    is_asked = state.request.accept_mimetypes.best == EVENT_STREAM
+    return is_asked and state.principal is not None
 
 
 def stream(api: Api) -> Response:

@@ -192,6 +192,14 @@ def test_a_caller_who_is_let_in_no_more_reads_no_more(
     assert streamed(client).status_code == 401
 
 
+def test_a_stranger_on_an_open_page_gets_the_page(
+    monkeypatch: pytest.MonkeyPatch, state: dict[str, Any]
+) -> None:
+    client = page_of(monkeypatch, state, permission=None)
+
+    assert streamed(client).content_type.startswith("text/html")
+
+
 def test_a_fault_ends_the_stream_and_is_an_event(
     monkeypatch: pytest.MonkeyPatch, state: dict[str, Any]
 ) -> None:

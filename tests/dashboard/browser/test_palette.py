@@ -38,6 +38,8 @@ def test_P09_the_palette_is_used_by_keys_alone(
         # A letter goes back to the field.
         page.keyboard.type("-")
         expect(field).to_have_value("nightly-")
+        expect(hits.first).to_contain_text("nightly-")
+        expect(field).to_be_focused()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowDown")
         second = hits.locator("a").nth(1)

@@ -10,6 +10,7 @@
       for (const name of ["href", "action"]) $$(`[${name}]`, answer).forEach(e => e.setAttribute(name, new URL(e.getAttribute(name), url)));
       $$("[name=_back]", answer).forEach(e => { e.value = here(); });
       list.replaceChildren(...$$("li", answer));
+      field.focus();
     };
     field.oninput = find;
     box.onkeydown = e => {
