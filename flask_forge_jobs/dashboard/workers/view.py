@@ -118,7 +118,12 @@ class WorkerRow:
 
     @property
     def without_slots(self) -> Sequence[str]:
-        """Queues that it serves without a slot: they are paused, or have none."""
+        """Queues that it serves without a slot: they are paused, or have none.
+
+        None of a lost worker, which has no slot at all.
+        """
+        if self.state is WorkerState.LOST:
+            return ()
         shown = {each.queue_name for each in self.slots}
         names = [load.queue_name for load in self.detail.by_queue]
         return [name for name in names if name not in shown]

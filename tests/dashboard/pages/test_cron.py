@@ -13,6 +13,7 @@ from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
+from tests.support.sql import Sql
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -67,6 +68,16 @@ def test_the_list_says_when_and_in_words(storage: Storage) -> None:
     strips = [svg["aria-label"] for svg in page.all("svg") if svg["class"] == "strip"]
     assert len(strips) == 2
     assert all("firings before now" in each for each in strips)
+
+
+def test_a_firing_that_is_late_was_due(storage: Storage, sql: Sql) -> None:
+    schedule(storage, "soon", "* * * * *")
+    sql.age(120)
+
+    title = page_of(storage).find("h1").text
+
+    assert title.startswith("1 schedule, 1 on. The next was due ")
+    assert title.endswith("m ago")
 
 
 def test_the_list_is_filtered_and_sorted(storage: Storage) -> None:

@@ -119,6 +119,7 @@ def test_D21_a_late_worker_and_a_lost_one_stay_with_the_fate_of_their_jobs(
     assert "name-late is late" in alerts
     assert "others take its 1 job" in alerts
     assert "Lost" in one.find("#worker").text
+    assert "No slot for" not in one.find("#slots").text
     assert job_id in "".join(e["href"] for e in one.find("#rescued").all("a"))
 
 
