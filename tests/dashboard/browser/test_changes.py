@@ -13,6 +13,7 @@ from flask_forge_jobs.handlers import bulk, queues
 from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.workers import SlotReport
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import complaints_of, tab
@@ -33,7 +34,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield made
 
 
-@pytest.fixture(params=[True, False], ids=["script", "plain"])
+@pytest.fixture(
+    params=[
+        pytest.param(True, id="script"),
+        pytest.param(False, id="plain", marks=pytest.mark.long),
+    ]
+)
 def page(
     request: pytest.FixtureRequest, browser: Browser, shared: Site
 ) -> Iterator[Page]:
@@ -165,6 +171,7 @@ def test_P09_D17_queues_schedules_and_jobs_are_run_by_keys_alone(
         page.keyboard.type("9")
         press("Enter")
         done(page, name)
+        assert probes.scan(page, "#messages, #toasts") == []
         assert storage.queues.get(name).max_workers == 9
 
         page.goto(shared.url("/cron?new=1"))
@@ -212,6 +219,7 @@ def test_P14_D07_a_refused_change_says_so_on_the_page(
     page.get_by_role("dialog").get_by_label("Reason").fill("full")
     page.get_by_role("button", name=f"Pause {name}").click()
     refused(page, name)
+    assert probes.scan(page) == []
     # A run at once: somebody has deleted the schedule.
     storage.cron.create(ScheduleDefinition(name, "nightly", "0 3 * * *"))
     page.goto(shared.url(f"/cron?q={name}"))
@@ -235,13 +243,35 @@ def test_P14_D07_a_refused_change_says_so_on_the_page(
     assert [each for each in complaints if "Failed to load resource" not in each] == []
 
 
+def test_D21_a_silent_worker_turns_late_then_lost_and_stays(
+    page: Page, shared: Site, name: str
+) -> None:
+    workers = shared.storage.workers
+    workers.beat(name, f"the {name}", [name], [SlotReport(f"{name}-slot", name)])
+    row = page.locator("#workers").get_by_text(f"the {name}").locator("xpath=../..")
+    page.goto(shared.url("/workers"))
+    expect(row.locator(".c-green")).to_be_visible()
+
+    grown(shared, 40)
+    page.goto(shared.url("/workers"))
+    expect(page.locator("#alerts")).to_contain_text(f"the {name} is late")
+    expect(row.locator(".c-amber").first).to_be_visible()
+    workers.reap([name])
+    page.goto(shared.url("/workers"))
+    expect(page.locator("#alerts .c-red")).to_contain_text([f"the {name} is lost"])
+
+
+def grown(site: Site, seconds: float) -> None:
+    """Let time pass."""
+    url = site.app.config["FORGE_JOBS_DATABASE_URL"]
+    Sql(DatabaseSettings.from_url(url)).age(seconds)
+
+
 def test_P15_D12_a_queue_that_lags_says_for_how_long(
     page: Page, shared: Site, name: str
 ) -> None:
     shared.storage.jobs.enqueue(NewJob("send", queue_name=name))
-    Sql(DatabaseSettings.from_url(shared.app.config["FORGE_JOBS_DATABASE_URL"])).age(
-        2 * 3600 + 90
-    )
+    grown(shared, 2 * 3600 + 90)
 
     page.goto(shared.url("/queues"))
     expect(page.locator(f"#queue-{name} .bad")).to_have_text("2h 1m")

@@ -97,7 +97,15 @@ def check_dialog(page: Page) -> None:
     expect(dialog).to_have_count(0)
 
 
-@pytest.mark.parametrize("path", DIALOGS)
+@pytest.mark.parametrize(
+    "path",
+    [
+        each
+        if each in {"/queues", "/dead"}
+        else pytest.param(each, marks=pytest.mark.long)
+        for each in DIALOGS
+    ],
+)
 def test_P09_D02_D17_a_question_is_sound_and_gives_the_focus_back(
     page: Page, site: Site, path: str
 ) -> None:
@@ -113,9 +121,11 @@ def test_P09_D02_D17_a_question_is_sound_and_gives_the_focus_back(
 # -- refresh -----------------------------------------------------------------------
 
 # Those that refreshed themselves at a pace of their own, or asked once for each queue.
-PACED = ("/", "/scheduled", "/retries", "/cron", "/queues", "/kinds")
-OTHERS = ("/jobs", "/dead", "/workers", "/limits", "/audit", "/tail", "/errors",
-          "/queues/<name>", "/cron/<name>", "/jobs/<job_id>", "/bulk")  # fmt: skip
+PACED = ("/", "/retries", "/queues")
+OTHERS = (
+    "/scheduled", "/cron", "/kinds", "/jobs", "/dead", "/workers", "/limits", "/audit",
+    "/tail", "/errors", "/queues/<name>", "/cron/<name>", "/jobs/<job_id>", "/bulk",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -148,10 +158,10 @@ def test_P11_D08_D27_the_pace_is_that_of_every_page_and_each_asks_once(
 
 # -- keys --------------------------------------------------------------------------
 
-WALKED = ("/jobs?queue=work", "/queues?q=work", "/cron?q=mail")
+WALKED = ("/jobs?queue=work", "/queues?q=work")
 ALSO_WALKED = (
-    "/", "/jobs/<job_id>", "/queues/<name>", "/cron/<name>", "/kinds", "/workers",
-    "/limits", "/audit", "/errors", "/system", "/tail",
+    "/", "/cron?q=mail", "/jobs/<job_id>", "/queues/<name>", "/cron/<name>", "/kinds",
+    "/workers", "/limits", "/audit", "/errors", "/system", "/tail",
 )  # fmt: skip
 
 
@@ -288,3 +298,74 @@ def check_beside(page: Page, answer: Response, status: int) -> None:
     assert sheet.endswith("/static/dashboard.css")
     if status >= 400:
         expect(page.locator("h1")).not_to_be_empty()
+
+
+# -- hostile texts -----------------------------------------------------------------
+
+# Pages that show what a stranger has named or written.
+TELLING = (
+    "/jobs", "/retries", "/errors", "/queues", "/cron", "/workers", "/limits",
+    "/audit", "/bulk/<run_id>", "/kinds?range=1h",
+)  # fmt: skip
+_READ = """async addresses => Promise.all(addresses.map(async address => {
+  const answer = await fetch(address, {headers: {Accept: "text/html"}});
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  return page.querySelector("main").textContent;
+}))"""
+
+
+def test_P05_hostile_texts_can_be_read_as_they_are(page: Page, site: Site) -> None:
+    """They are not left out, which would be safe as well."""
+    page.goto(site.url("/tail"))
+    texts = page.evaluate(_READ, [site.url(path) for path in TELLING])
+
+    for path, text in zip(TELLING, texts, strict=True):
+        assert re.search(r"<script>fetch\(\W?/?hit", text), path
+    assert "alert" not in page.title()
+    expect(page.locator("header.brand")).to_contain_text("<script>fetch('/hit')")
+
+
+# -- everything that opens ---------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("theme", "width"), [("light", 390), ("dark", 390), ("dark", 1280)]
+)
+def test_P09_everything_that_opens_is_sound_in_every_theme_and_width(
+    browser: Browser, site: Site, theme: Theme, width: int
+) -> None:
+    headers = site.headers["admin"]
+    with tab(
+        browser, width=width, theme=theme, reduced_motion="reduce",
+        extra_http_headers=headers,
+    ) as page:  # fmt: skip
+        complaints = complaints_of(page)
+        for path, asks in DIALOGS.items():
+            page.goto(site.url(path))
+            for ask in asks:
+                page.evaluate(_ASK, f"?ask={ask}")
+                check_dialog(page)
+            assert probes.too_wide(page) == [], path
+        page.keyboard.press("/")
+        expect(page.locator("#hits [role=option]").first).to_be_visible()
+        assert probes.scan(page, "dialog") == []
+        tables = "&".join(f"table={name}" for name in ("throughput", "run_time", "cpu"))
+        for address in (f"/kinds?{tables}", f"/?{tables}", "/cron?new=1&expr=x",
+                        "/limits?new=1", "/limits?edit=gateway",
+                        "/queues?edit=mail"):  # fmt: skip
+            page.goto(site.url(address))
+            assert probes.scan(page) == [], address
+            assert probes.too_wide(page) == [], address
+        page.goto(site.url("/jobs"))
+        for menu in page.locator("details.menu > summary").all():
+            menu.click()
+            assert probes.scan(page) == []
+            menu.click()
+        assert complaints == []
+
+
+def test_P09_a_table_of_a_chart_is_sound(page: Page, site: Site) -> None:
+    page.goto(site.url("/kinds?table=throughput"))
+    expect(page.locator("#throughput table")).to_be_visible()
+    assert probes.scan(page) == []

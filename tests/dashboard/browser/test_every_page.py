@@ -95,24 +95,29 @@ def check_answer(answer: Response) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
-def test_P08_complete_without_script_and_with_preferences(
+def test_P05_P07_P08_P09_P10_complete_without_script_and_with_preferences(
     browser: Browser, site: Site, path: str
 ) -> None:
-    """Nothing moves, colours are the person's own, and no script runs."""
+    """Nothing moves, colours are the person's own, and the zoom is 200 %."""
     preferences: dict[str, Any] = {
         "java_script_enabled": False, "forced_colors": "active",
         "reduced_motion": "reduce", "extra_http_headers": site.headers["admin"],
+        "device_scale_factor": 2,
     }  # fmt: skip
-    with tab(browser, **preferences) as page:
+    with tab(browser, width=640, **preferences) as page:
         complaints = complaints_of(page)
-        opened(page, site, path)
+        site.asked.clear()
+        answer = opened(page, site, path)
 
         assert probes.facts_of(page) == probes.SOUND
         assert page.locator("h1").inner_text().strip()
         assert probes.too_wide(page) == []
         assert probes.moving(page) == []
         assert probes.lost_marks(page) == []
+        assert probes.scan(page) == []
         assert complaints == []
+        assert [each for each in site.asked if each.endswith(HIT)] == []
+        check_answer(answer)
 
 
 @pytest.mark.long

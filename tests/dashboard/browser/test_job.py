@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
 from tests.dashboard.browser.filling import TRACEBACK
 from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import complaints_of, tab
-from tests.support.jobs import OWNER, claim_one, finish, job_with, run
+from tests.support.jobs import OWNER, claim_one, finish, job_with, run, update_for
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +36,17 @@ def page(
         yield opened
 
 
-def running(site: Site, name: str) -> str:
+def running(site: Site, name: str) -> ClaimedJob:
     site.storage.jobs.enqueue(NewJob("rebuild", queue_name=name))
-    return claim_one(site.storage, queue_name=name).id
+    return claim_one(site.storage, queue_name=name)
 
 
 def test_P14_P16_D02_a_running_job_is_asked_to_stop_and_never_deleted(
     page: Page, site: Site, request: pytest.FixtureRequest
 ) -> None:
     complaints = complaints_of(page)
-    job_id = running(site, request.node.name)
+    job = running(site, request.node.name)
+    job_id = job.id
     page.goto(site.url(f"/jobs/{job_id}"))
     head = page.locator("#job")
     expect(head.get_by_role("link", name="Delete")).to_have_count(0)
@@ -60,6 +62,12 @@ def test_P14_P16_D02_a_running_job_is_asked_to_stop_and_never_deleted(
     expect(head).to_contain_text("Cancel requested")
     expect(page.locator("#why")).to_contain_text("“the index is stale”")
     assert site.storage.job_reader.get(job_id).status is JobStatus.IN_PROGRESS
+    # So it says until the worker ends it.
+    ended = update_for(job, Dead("stopped"), failure_delay_s=0, user_cancelled=True)
+    assert site.storage.jobs.finish(OWNER, [ended]) == []
+    page.reload()
+    expect(head.get_by_text("Cancelled")).to_be_visible()
+    expect(head).not_to_contain_text("Cancel requested")
     assert complaints == []
 
 

@@ -101,6 +101,43 @@ def test_P02_P04_D04_D10_D18_pages_stay_while_jobs_arrive(
     assert len(set(shown(page)) - before) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "column", "with_script"),
+    [
+        ("dead", JobStatus.DEAD, "Finished", False),
+        pytest.param(
+            "retries", JobStatus.FAILED, "Next try", True, marks=pytest.mark.long
+        ),
+    ],
+)
+def test_P04_D10_failed_jobs_have_a_number_pages_and_a_filter(
+    page: Page,
+    lists: Site,
+    path: str,
+    status: JobStatus,
+    column: str,
+    *,
+    with_script: bool,
+) -> None:
+    queue = f"{path}-{with_script}"
+    for name in (queue, queue, queue, f"other-{queue}"):
+        for _ in range(9):
+            job_with(lists.storage, status, queue_name=name)
+    page.goto(lists.url(f"/{path}?queue={queue}&per=25"))
+
+    expect(page.locator("h1")).to_contain_text("27 ")
+    expect(page.locator("#foot")).to_contain_text("25 of 27")
+    first = shown(page)
+    page.get_by_role("link", name="Next", exact=True).click()
+    expect(page.locator("#foot")).to_contain_text("27 of 27")
+    assert len(set(first + shown(page))) == 27
+    assert set(first + shown(page)) == ids(lists.storage, queue, status)
+    head = page.locator("#rows th").filter(has_text=column)
+    expect(head).to_have_attribute("aria-sort", re.compile("."))
+    time = page.locator("#rows tbody tr").first.locator("time").last
+    expect(time).to_have_attribute("title", re.compile(r"\d{4}-\d\d-\d\d .* UTC"))
+
+
 @SCRIPT
 def test_P03_D01_D02_an_action_touches_what_the_filter_lists(
     page: Page, lists: Site, *, with_script: bool
@@ -169,7 +206,13 @@ def test_D03_D06_D16_P16_a_selection_says_what_it_is(
         page.get_by_label("Select this page").uncheck()
         expect(buttons).to_have_count(0)
         boxes.nth(0).check()
-        boxes.nth(1).check()
+    # Another filter is another selection.
+    page.locator("#tabs").get_by_text("Dead").click()
+    page.wait_for_url("**status=dead*")
+    expect(page.locator("#rows tbody input:checked")).to_have_count(0)
+    page.goto(lists.url(f"/jobs?queue={queue}"))
+    boxes.nth(0).check()
+    boxes.nth(1).check()
     choose(page, "Delete")
     asked = page.locator("dialog")
     expect(asked).to_contain_text("Delete 1 job for good?")

@@ -5,6 +5,7 @@ The browser's clock stands still until a test moves it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -61,6 +62,21 @@ def test_a_refresh_changes_what_has_changed_and_nothing_else(
         page.clock.run_for(6_000)
     assert answered.value.status in {200, 304}
     assert complaints == []
+
+
+def test_D24_times_have_a_date_and_go_on_without_a_request(
+    page: Page, site: Site
+) -> None:
+    page.keyboard.press("p")
+    time = page.locator("#rows time").first
+    expect(time).to_have_attribute("title", re.compile(r"^\d{4}-\d\d-\d\d .* UTC$"))
+    site.asked.clear()
+
+    page.clock.run_for(121_000)
+    expect(time).to_have_text(re.compile(r"^[23]m ago$"))
+    page.clock.fast_forward(2 * 86_400_000)
+    expect(time).to_have_text("2d ago")
+    assert refreshes(site) == 0
 
 
 def test_P11_no_request_while_paused_hidden_or_in_use(page: Page, site: Site) -> None:
