@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.errors import ForgeJobsError
-from flask_forge_jobs.handlers.errors import list_errors
+from flask_forge_jobs.handlers.errors import count_errors
 from flask_forge_jobs.model.error_groups import ErrorRange
 
 # They change slowly, and each is a read of its own: once a minute for all open pages.
@@ -22,10 +22,8 @@ def nav_counts(
 
     def read() -> Mapping[str, int]:
         names = None if queues is None else sorted(queues)
-        found = list_errors(
-            api.storage, queue_names=names, within=ErrorRange.DAY, limit=1
-        )
-        counts = {ERRORS: found.total}
+        failing = count_errors(api.storage, queue_names=names, within=ErrorRange.DAY)
+        counts = {ERRORS: failing}
         if counts_schedules:
             counts[CRON] = api.storage.cron.count()
         return counts

@@ -67,7 +67,7 @@ class ErrorStore:
         Args:
             window: The range.
             order: How they are sorted.
-            limit: Most groups, at least 1.
+            limit: Most groups; 0 counts them only.
             after: End of the page before; None starts at the first group.
             queue_names: Only failures and jobs of these queues; None means all.
             kinds: Only those of these kinds; none means all.
@@ -90,7 +90,7 @@ class ErrorStore:
             shown = groups[:limit]
             return ErrorsPage(
                 _complete(transaction, shown, since, window, scope),
-                shown[-1].position(order) if len(groups) > limit else None,
+                shown[-1].position(order) if 0 < limit < len(groups) else None,
                 total,
                 failures,
                 fresh,
