@@ -166,6 +166,7 @@ def test_P09_D17_queues_schedules_and_jobs_are_run_by_keys_alone(
         expect(page.locator(f"#queue-{name}")).not_to_contain_text("the printer")
         reach(page, "Settings")
         press("Enter")
+        page.wait_for_url("**edit=*")
         reach(page, "Slots at most")
         press("Control+a")
         page.keyboard.type("9")
