@@ -11,7 +11,7 @@ from flask_forge_jobs.handlers.series import KindRow
 
 DEFAULT_SORT = "-total"
 # Most rows; the others have a link.
-MOST = 25
+MOST = 20
 _OFTEN = 0.02
 _KEYS: Mapping[str, Callable[[Row], float | str]] = {
     "name": lambda row: row.name,

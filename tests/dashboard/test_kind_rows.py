@@ -67,6 +67,6 @@ def test_rows_share_an_axis() -> None:
 def test_the_first_rows_are_shown_and_all_counted() -> None:
     found = [totals(f"kind-{number:03}", 1, 1) for number in range(60)]
 
-    assert len(kind_rows(found, "name").rows) == 25
+    assert len(kind_rows(found, "name").rows) == 20
     assert kind_rows(found, "name").total == 60
     assert len(kind_rows(found, "name", None).rows) == 60
