@@ -78,9 +78,10 @@ def test_a_proxy_of_http_1_0_gets_events_as_they_come(tmp_path: Path) -> None:
                 assert answer.readline().startswith(b"data: <ul")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "streams"),
-    [(["--threads=4"], True), pytest.param(["-ksync"], False, marks=pytest.mark.long)],
+    [(["--threads=4"], True), (["-ksync"], False)],
 )
 def test_an_application_has_streams_if_it_says_so_and_has_threads(
     tmp_path: Path,
