@@ -151,12 +151,14 @@ class RunLog:
 
     def unsaved(self) -> LogChunk | None:
         """Return the lines that are not known to be stored."""
+        # The number of the first line is of these lines: a heartbeat that has stored
+        # some of them moves it.
         with self._lock:
+            if not self._lines:
+                return None
             lines = tuple(self._lines)
-        return self._chunk(lines) if lines else None
-
-    def _chunk(self, lines: tuple[LogLine, ...]) -> LogChunk:
-        return LogChunk(self._job.run_id, self._job.attempts, self._first_line, lines)
+            job = self._job
+            return LogChunk(job.run_id, job.attempts, self._first_line, lines)
 
     def note_stored(self, chunk: LogChunk) -> None:
         """Forget lines that are stored."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -51,6 +52,37 @@ def test_lines_stay_until_they_are_stored(log: RunLog) -> None:
     assert rest is not None
     assert (rest.first_line, [line.text for line in rest.lines]) == (1, ["second"])
     assert log.unsaved() == rest
+
+
+class LockWithSuccessor:
+    """A lock that another thread takes as soon as it is free."""
+
+    def __init__(self, successor: Callable[[], object]) -> None:
+        self._successor: Callable[[], object] | None = successor
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            successor()
+
+
+def test_lines_keep_their_number_if_a_heartbeat_stores_them_meanwhile(
+    log: RunLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.add(LINE)
+    beaten = log.unsaved()
+    assert beaten is not None
+    log.add(LINE._replace(text="second"))
+    lock = LockWithSuccessor(lambda: log.note_stored(beaten))
+    monkeypatch.setattr(log, "_lock", lock)
+
+    chunk = log.unsaved()
+
+    assert chunk is not None
+    assert (chunk.first_line, len(chunk.lines)) == (0, 2)
 
 
 def test_the_first_64_kib_are_kept(log: RunLog) -> None:
