@@ -46,14 +46,17 @@ _FOCUSED = """() => {
   const at = document.activeElement, box = at.getBoundingClientRect();
   const style = getComputedStyle(at);
   const ring = style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth);
-  const middle = box.left + Math.min(box.width, innerWidth - box.left) / 2;
-  const shown = document.elementFromPoint(middle, box.top + box.height / 2);
+  // Near its start: the end of a long name is cut.
+  const place = box.left + Math.min(box.width, 12) / 2;
+  const shown = document.elementFromPoint(place, box.top + box.height / 2);
   return {
     name: (at.getAttribute("aria-label") || at.labels?.[0]?.querySelector("span,b")
       ?.textContent || at.textContent || at.name || "").trim().slice(0, 60),
     tag: at.localName,
-    isSeen: at === document.body || ring >= 2 && (at.contains(shown) ||
-      shown?.contains(at) || !!at.closest("label")?.contains(shown)),
+    // Chromium marks the parts of a date itself.
+    isSeen: at.matches("body, [type=datetime-local]") || ring >= 2 &&
+      (at.contains(shown) || shown?.contains(at) ||
+      !!at.closest("label")?.contains(shown)),
   };
 }"""
 _FACTS = """() => ({

@@ -348,7 +348,7 @@ def test_P09_everything_that_opens_is_sound_in_every_theme_and_width(
                 check_dialog(page)
             assert probes.too_wide(page) == [], path
         page.keyboard.press("/")
-        expect(page.locator("#hits [role=option]").first).to_be_visible()
+        expect(page.locator(".palette li").first).to_be_visible()
         assert probes.scan(page, "dialog") == []
         tables = "&".join(f"table={name}" for name in ("throughput", "run_time", "cpu"))
         for address in (f"/kinds?{tables}", f"/?{tables}", "/cron?new=1&expr=x",
@@ -360,7 +360,8 @@ def test_P09_everything_that_opens_is_sound_in_every_theme_and_width(
         page.goto(site.url("/jobs"))
         for menu in page.locator("details.menu > summary").all():
             menu.click()
-            assert probes.scan(page) == []
+            # It lies over what is behind it.
+            assert probes.scan(page, "details[open]") == []
             menu.click()
         assert complaints == []
 
