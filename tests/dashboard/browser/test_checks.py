@@ -18,6 +18,7 @@ DEFECTS = {f"D{number:02}" for number in range(1, 28)}
 ONCE: Mapping[str, str] = {
     "P01": "names of parts are read from pages that run no script",
     "P06": "a refused request is sent by a script, as a stranger's site would",
+    "P09": "axe-core is a script, and the keys of the pages are one's",
     "P11": "without script, no page asks by itself",
     "P13": "without script, no answer comes late",
     "P17": "it measures the server, and what the script loads",
