@@ -51,9 +51,9 @@ class Console:
         return state_of(self.app).storage
 
     def run(self, *words: str, answer: str | None = None, **env: str) -> Result:
-        """Run a command; ``answer`` is typed when it asks."""
+        """Run a command as in a pipe; ``answer`` is typed when it asks."""
         return self.app.test_cli_runner().invoke(
-            args=["forge-jobs", *words], input=answer, env=env
+            args=["forge-jobs", *words], input=answer, env={"COLUMNS": None, **env}
         )
 
     def text(self, *words: str, **env: str) -> str:
