@@ -24,7 +24,6 @@ COUNTERPARTS: Mapping[str, str] = {
         Run time | Wait for a slot | CPU | Memory | Disk per minute | Disk used
         read | write | Database reads | Database writes | Calls per minute
         Database size | Log size | Queue | Kind
-        Runs | Failed | Mean | Total
     """,
     # 7 Jobs: filters, columns, pages, and the actions on a selection or on all.
     "/jobs": """

@@ -136,8 +136,12 @@ def test_series_and_tables_come_and_go_in_place(page: Page) -> None:
     expect(chart.locator("[data-off]")).to_have_count(2)
 
 
-def test_P15_D13_D14_every_worker_and_the_whole_database_are_drawn(page: Page) -> None:
+def test_P01_P15_D13_D14_every_worker_and_the_whole_database_are_drawn(
+    page: Page,
+) -> None:
     expect(page.locator("#throughput .legend")).to_contain_text("Started")
+    heads = {text.strip() for text in page.locator("th").all_text_contents()}
+    assert {"Kind", "Runs", "Failed", "Mean", "p50", "p95", "p99", "Total"} <= heads
     for name in ("cpu", "memory", "disk_used"):
         names = page.locator(f"#{name} .legend span").all_inner_texts()
         assert names == ["name of worker-1", "name of worker-2"]

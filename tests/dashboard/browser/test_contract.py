@@ -209,9 +209,10 @@ def test_P09_menus_and_the_help_open_and_close_by_keys(page: Page, site: Site) -
         assert probes.focused(page)["name"] == name
     page.keyboard.press("?")
     check_dialog(page)
-    for key, path in (("j", "/jobs"), ("s", "/scheduled"), ("r", "/retries"),
-                      ("d", "/dead"), ("c", "/cron"), ("q", "/queues"),
-                      ("w", "/workers"), ("o", "/")):  # fmt: skip
+    # Each leads to another address, so that its page is waited for.
+    for key, path in (("s", "/scheduled"), ("r", "/retries"), ("d", "/dead"),
+                      ("c", "/cron"), ("q", "/queues"), ("w", "/workers"),
+                      ("j", "/jobs"), ("o", "/")):  # fmt: skip
         page.keyboard.press("g")
         page.keyboard.press(key)
         page.wait_for_url(site.url(path))
