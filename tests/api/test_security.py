@@ -44,8 +44,8 @@ def _trees() -> Iterator[tuple[Path, ast.AST]]:
 
 # -- S24, S25 ----------------------------------------------------------------------
 
-# Names of databases, tables, pragmas, savepoints and channels cannot be parameters; they
-# are checked or constants.
+# Names of databases, tables, pragmas, savepoints and channels cannot be parameters;
+# they are checked or constants.
 BUILT_STATEMENTS = {
     "storage/administration",
     "storage/postgres/join",
@@ -171,8 +171,8 @@ def test_sec_S33_nothing_in_the_package_runs_stored_text() -> None:
                 names = [node.func.attr] if hit else []
             found |= {(path.name, name) for name in names if name in modules | calls}
 
-    # By the names of the files in dashboard/pages, by that of the demo, and by the table
-    # of the commands.
+    # By the names of the files in dashboard/pages, that of the demo, and those in the
+    # table of commands.
     modules_by_name = {"table.py", "server.py", "group.py"}
     assert found == {(name, "import_module") for name in modules_by_name}
 
