@@ -133,6 +133,7 @@ def test_two_reads_at_most_and_none_of_jobs(
     storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails_much(storage, sql)
+    fail(storage, Failed("refused"), "mail", "send")
     asked = []
     caller = threading.get_ident()
     adapter = type(storage.database)

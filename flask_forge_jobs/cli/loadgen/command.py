@@ -14,6 +14,7 @@ from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.state import current
 
+LOGGER = logging.getLogger("flask_forge_jobs")
 QUEUE = "loadgen"
 MAX_JOBS = 10_000_000
 
@@ -76,12 +77,14 @@ def loadgen_command(
     state, api = current(), local_api()
     where = state.database.settings.dsn_for_display
     confirm(f"{where} will be under load; go on?", is_sure=is_sure)
-    logging.getLogger("flask_forge_jobs").setLevel(logging.ERROR)
     _clean(api)
     load = Load(state.storage, QUEUE, threads, sleep_ms / 1000, seconds)
+    level = LOGGER.level
+    LOGGER.setLevel(logging.ERROR)  # a line for each job would be measured, too
     try:
         measured = load.drain(jobs) if rate is None else load.pickup(rate)
     finally:
+        LOGGER.setLevel(level)
         _clean(api)
     if as_json:
         print_json(_document(measured))

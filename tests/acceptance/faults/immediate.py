@@ -85,11 +85,15 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     ],
     "flush": lambda s: s.flusher.flush(),
     "overwrite metrics": lambda s: s.metrics.overwrite("gone", A_MINUTE),
+    "append metrics": lambda s: s.metrics.append(
+        [(60, QUEUE, "noop", 60, "", 1, 1, 0, 1, 0, 0, 0, "", "", "")]
+    ),
     "fold metrics": lambda s: s.metrics.fold(2**50),
     "prune metrics": lambda s: s.metrics.prune(2**50),
     "put samples": lambda s: s.samples.put("host", {}),
     "prune samples": lambda s: s.samples.prune(2**50),
     "put gauges": lambda s: s.gauges.put(0, {QUEUE: Gauges()}),
+    "append gauges": lambda s: s.gauges.append([(60, QUEUE, 60, 1, 0, 0, 0, 0, 0)]),
     "prune gauges": lambda s: s.gauges.prune(2**50),
     "fold errors": lambda s: s.errors.fold(0),
     "expire errors": lambda s: s.errors.expire(),
@@ -114,6 +118,7 @@ _READING = {
     },
     "SampleStore": {"within", "within_and_names", "health"},
     "KindFigures": {"of_last_day", "within"},
+    "JobSearch": {"page"},
     "BulkRunStore": {"get", "lapsed", "newest"},
     "ConcurrencyLimits": {"held", "waiting"},
     "GaugeStore": {"within"},
