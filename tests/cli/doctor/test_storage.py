@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_forge_jobs.cli.doctor import storage as doctor
 from flask_forge_jobs.cli.doctor.storage import findings_of
 from flask_forge_jobs.model.findings import Finding
 from flask_forge_jobs.state import state_of
@@ -81,6 +82,7 @@ def test_notifications_that_do_not_arrive(
     tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener.PostgresListener, "_hears", lambda *_: False)
+    monkeypatch.setattr(doctor, "NOTIFY_WITHIN_S", 0.2)
     console = Console(tmp_path, postgres_database)
     console.storage.open()
 

@@ -16,7 +16,7 @@ def test_a_drain_runs_every_job(storage: Storage) -> None:
 
 
 def test_a_run_that_is_too_short_says_how_many_ran(storage: Storage) -> None:
-    measured = Load(storage, "loadgen", 1, 5.0, 0.05).drain(3)
+    measured = Load(storage, "loadgen", 1, 0.5, 0.05).drain(3)
 
     assert measured.ran < measured.enqueued == 3
 

@@ -103,6 +103,7 @@ def _mark() -> None:
     this_thread.answers_requests = True
 
 
+@pytest.mark.long
 def test_one_thread_of_a_server_does_not_wait_for_it(
     far: Storage, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
