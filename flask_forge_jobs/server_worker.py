@@ -11,7 +11,6 @@ between, and ``/health`` by a thread of its own.
 from __future__ import annotations
 
 import contextlib
-import gc
 import selectors
 import socket
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from flask_forge_jobs.api.streams import CAPACITY, STOPPING
+from flask_forge_jobs.loaded import leave_out_of_collections
 from flask_forge_jobs.server_connections import AT_ONCE, BufferBudget, ClientSocket
 
 # How long a client may take to send a request, and again to read its answer.
@@ -197,7 +197,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def run(self) -> None:
         """Look at the sockets until the end."""
         # Collecting all that the application has loaded would stop requests for 50 ms.
-        gc.freeze()
+        leave_out_of_collections()
         with self._reachable():
             super().run()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.logs import write_logs
 from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
 from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.loaded import leave_out_of_collections
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
 from flask_forge_jobs.runtime.foreground import run_in_foreground
@@ -143,7 +143,7 @@ def _work(
     runtime.with_task_command(own_command())
     changed()  # remembers the modification times of the loaded files
     # Collecting all that the application has loaded would delay jobs by 50 ms.
-    gc.freeze()
+    leave_out_of_collections()
     status = run_in_foreground(
         runtime, grace_s=grace_s, burst=burst, changed=changed, leave=leave
     )

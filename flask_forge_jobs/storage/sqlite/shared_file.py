@@ -12,7 +12,6 @@ not detect this, so after a long wait a writer looks for connections of its own 
 from __future__ import annotations
 
 import contextlib
-import gc
 import sqlite3
 import sys
 import threading
@@ -22,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.loaded import all_objects
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.caller_transaction import FIELD, look_below, refuse
 from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
@@ -100,7 +100,7 @@ def _engines(path: Path) -> Iterator[Any]:
     if core is None:
         return
     # isinstance() would resolve proxies.
-    for each in [each for each in gc.get_objects() if type(each) is core.Engine]:
+    for each in [each for each in all_objects() if type(each) is core.Engine]:
         file = each.url.database
         if each.dialect.name == "sqlite" and file and is_same_file(Path(file), path):
             yield each
@@ -186,7 +186,7 @@ def _of_this_thread() -> Iterator[sqlite3.Connection]:
 def _alive(kinds: tuple[type, ...]) -> list[Any]:
     # isinstance() would resolve proxies. The list of all objects must be gone before
     # one is used, because it keeps closed connections open.
-    return [each for each in gc.get_objects() if issubclass(type(each), kinds)]
+    return [each for each in all_objects() if issubclass(type(each), kinds)]
 
 
 def _in_variables(kinds: tuple[type, ...]) -> list[Any]:
