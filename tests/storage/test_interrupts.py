@@ -248,5 +248,6 @@ def test_a_handler_that_enqueues_at_any_place_is_served_or_refused(
 
     rows = Sql(database_settings).run("SELECT id FROM forge_job WHERE kind = 'handler'")
     assert {job_id for (job_id,) in rows} == stored
-    assert len(stored) + answers["refused"] > 20
+    # A wait looks once or several times, so it has more places or fewer.
+    assert len(stored) + answers["refused"] > 10
     assert stored
