@@ -31,7 +31,7 @@ class WrongSetting(click.ClickException):
 
 
 def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
-    """Report an error of ours in one line; exit with 78 for a wrong setting, else 1."""
+    """Report an error in one line; exit with 78 for a wrong setting, else 1."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
