@@ -18,6 +18,7 @@ version = release
 extensions = [
     "forge_jobs_reference",
     "readable_signatures",
+    "search_order",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
@@ -26,6 +27,7 @@ extensions = [
 exclude_patterns = ["_build", "_extensions"]
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_search_scorer = str(Path(__file__).parent / "_extensions" / "search_scorer.js")
 
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False

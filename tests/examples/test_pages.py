@@ -27,7 +27,10 @@ from tests.support.runtimes import wait_for_status
 
 DOCS = Path(__file__).parents[2] / "docs"
 PACKAGE = DOCS.parent / "flask_forge_jobs"
-COMMAND = re.compile(r"^ +\$ flask (?:--app \w+ )?forge-jobs (.+)$", re.MULTILINE)
+# Also within another command: docker compose exec worker flask forge-jobs status.
+COMMAND = re.compile(
+    r"^ +[$#] .*?\bflask (?:--app \w+ )?forge-jobs ([^|&)\n]+)", re.MULTILINE
+)
 LINES = sorted(
     {line for page in DOCS.rglob("*.rst") for line in COMMAND.findall(page.read_text())}
 )
@@ -39,11 +42,12 @@ BLOCK = re.compile(
 PAGES = {
     "index.rst", "quickstart.rst", "reference/cron.rst", "howto/arguments.rst",
     "howto/async.rst", "howto/bulk.rst", "howto/schedule.rst", "howto/side_by_side.rst",
-    "howto/coming_from.rst", "howto/deploy.rst", "howto/embed.rst",
+    "howto/coming_from.rst", "howto/containers.rst", "howto/database.rst",
+    "howto/deploy.rst", "howto/embed.rst",
     "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",
     "howto/limit.rst", "howto/log_lines.rst", "howto/migrate.rst",
-    "howto/monitor.rst", "howto/results.rst", "howto/retry.rst",
-    "howto/secure.rst", "howto/signals.rst", "howto/test.rst",
+    "howto/monitor.rst", "howto/procfile.rst", "howto/results.rst", "howto/retry.rst",
+    "howto/secure.rst", "howto/signals.rst", "howto/systemd.rst", "howto/test.rst",
     "howto/transactions.rst", "howto/troubleshoot.rst", "howto/unique.rst",
     "reference/explanations.rst",
 }  # fmt: skip
@@ -131,7 +135,8 @@ def test_the_quickstart_enqueues_by_name(
 
 
 @pytest.mark.parametrize(
-    ("page", "number"), [("quickstart.rst", 3), ("howto/failover.rst", 0)]
+    ("page", "number"),
+    [("quickstart.rst", 3), ("howto/database.rst", 0), ("howto/failover.rst", 0)],
 )
 def test_a_page_names_a_database_that_is_understood(page: str, number: int) -> None:
     names: dict[str, Any] = {"app": Flask("shop"), "ForgeJobs": ForgeJobs}
