@@ -6,6 +6,7 @@ width for as long as that width is kept. Of the jobs themselves, :mod:`.past` ru
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -40,9 +41,9 @@ from flask_forge_jobs.model.signatures import signature
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Parameter, Transaction, encode_rows
 
-# Failures are kept by hour for a day, before that by day.
+# Failures are kept by hour for a day, and by day.
 _HOUR_S, _DAY_S = 3600, 86_400
-_HOURS_BY_HOUR = 23.0
+_HOURS_BY_HOUR, _DAYS_BEFORE = 23.0, 6
 
 
 def fill(storage: Storage, now_us: int) -> None:
@@ -201,15 +202,18 @@ def _put_errors(transaction: Transaction, now_us: int) -> None:
             "queue_name": flow.queue_name,
             "kind": flow.kind,
         }
-        failures = dict(_failures(flow, now_us))
+        failures = _failures(flow, now_us)
         buckets += [
             {"width_s": width_s, **key, "bucket_start": start_us, "failures": count}
             for (width_s, start_us), count in failures.items()
         ]
+        in_all = sum(
+            count for (width_s, _), count in failures.items() if width_s == _DAY_S
+        )
         # The jobs that have failed since are the examples.
         errors.append(
             {
-                **key, "failures": sum(failures.values()),
+                **key, "failures": in_all,
                 "first_at": now_us - 7 * DAY_US, "last_at": now_us - 21 * HOUR_US,
                 "retrying": 0, "dead": 0, "job_id": None, "message": flow.error,
             }
@@ -218,17 +222,24 @@ def _put_errors(transaction: Transaction, now_us: int) -> None:
     transaction.run("add_error_buckets", rows=encode_rows(buckets))
 
 
-def _failures(flow: Flow, now_us: int) -> Iterator[tuple[tuple[int, int], int]]:
-    first_hour_us = now_us - int(_HOURS_BY_HOUR * HOUR_US)
-    ends_us = floor_to(first_hour_us, _DAY_S)
-    for width_s, starts in (
-        (_HOUR_S, starts_of(_HOUR_S, _HOURS_BY_HOUR, now_us)),
-        (_DAY_S, starts_of(_DAY_S, (now_us - ends_us) / HOUR_US + 120, ends_us)),
-    ):
-        for start_us in starts:
-            sums = sums_of(flow, width_s, start_us, now_us)
-            if sums.retried + sums.dead:
-                yield (width_s, start_us), sums.retried + sums.dead
+def _failures(flow: Flow, now_us: int) -> Counter[tuple[int, int]]:
+    """Return the failures by width and start; the last days sum up their hours."""
+
+    def failures(width_s: int, start_us: int) -> int:
+        sums = sums_of(flow, width_s, start_us, now_us)
+        return sums.retried + sums.dead
+
+    kept_us = floor_to(now_us - int(_HOURS_BY_HOUR * HOUR_US), _HOUR_S)
+    day_us = floor_to(kept_us, _DAY_S)
+    counts: Counter[tuple[int, int]] = Counter()
+    for start_us in range(day_us, now_us, HOUR_US):
+        count = failures(_HOUR_S, start_us)
+        counts[_DAY_S, floor_to(start_us, _DAY_S)] += count
+        if start_us >= kept_us:
+            counts[_HOUR_S, start_us] = count
+    for start_us in range(day_us - _DAYS_BEFORE * DAY_US, day_us, DAY_US):
+        counts[_DAY_S, start_us] = failures(_DAY_S, start_us)
+    return +counts
 
 
 def _samples(

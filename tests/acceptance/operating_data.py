@@ -90,18 +90,18 @@ def _fill_errors(sql: Sql, now_us: int) -> None:
     sql.run(
         "INSERT INTO forge_error (signature, queue_name, kind, failures, first_at,"
         " last_at, retrying, dead, job_id, message)"
-        f" {series} SELECT {text}, {place}, 540, {now_us - 30 * DAY_S * SECOND_US},"
+        f" {series} SELECT {text}, {place}, 7200, {now_us - 30 * DAY_S * SECOND_US},"
         f" {now_us} - s.n * {SECOND_US}, 0, 0, 'FILLED1000000098', {text} FROM s"
         " WHERE TRUE"
         " ON CONFLICT (signature, queue_name, kind) DO NOTHING"
     )
-    for width_s, count in ((HOUR_S, 24), (DAY, 30)):
+    for width_s, count, failures in ((HOUR_S, 24, 10), (DAY, 30, 240)):
         start_us = floor_to(now_us, width_s)
         sql.run(
             "INSERT INTO forge_error_bucket (width_s, signature, queue_name, kind,"
             " bucket_start, failures)"
             f" {series}, {_numbers('b', count)} SELECT {width_s}, {text}, {place},"
-            f" {start_us} - b.n * {width_s * SECOND_US}, 10 FROM s CROSS JOIN b"
+            f" {start_us} - b.n * {width_s * SECOND_US}, {failures} FROM s CROSS JOIN b"
             " WHERE TRUE ON CONFLICT DO NOTHING"
         )
 

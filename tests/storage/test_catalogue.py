@@ -78,6 +78,7 @@ SERVED_BY = {
     "next_due": "forge_job_deferred",
     "attention": "forge_metric_time",
     "common_errors": "forge_error_kind",
+    "take_error_buckets": "forge_error_bucket_time",
     "cancelled": "forge_job_cancelled",
     "listed_desc": "forge_job_list",
     "listed_asc": "forge_job_list",

@@ -2,8 +2,8 @@
 
 Failures and changes of jobs append rows (see :mod:`.failures`), so that no two
 transactions wait for a hot row. They are folded later: into a total for each signature,
-queue and kind, and into hours. Hours become days after a day, and days leave after a
-month, also from the totals.
+queue and kind, into hours and into days, so that a range reads buckets of one width.
+Hours leave after a day, and days after a month, also from the totals.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ from flask_forge_jobs.storage.database import (
 
 FOLD_ROWS = 500
 FOLD_BATCH = 2000
-_HOUR_S, _DAY_S = HOUR_US // SECOND_US, DAY_US // SECOND_US
 # Hours before the current one that stay: those of a trend, and one for clocks that lag.
 _KEPT_HOURS = 24
 # Beyond every key.
 _FIRST = ErrorPosition(2**62, "")
 Key = tuple[str, str, str]
+# Width in microseconds, key and start.
+Bucket = tuple[int, Key, int]
 
 
 class ErrorStore:
@@ -141,9 +142,9 @@ class ErrorStore:
                 pass
 
     def expire(self) -> None:
-        """Turn hours into days after a day, and drop what is older than a month."""
+        """Drop hours that are older than a day, and days older than a month."""
         self.fold(0)
-        for work in (_hours_to_days, _drop_days):
+        for work in (_drop_hours, _drop_days):
             while self._database.write(work) == FOLD_BATCH:
                 pass
         self._database.write(lambda transaction: transaction.run("drop_errors"))
@@ -269,7 +270,7 @@ def _fold(transaction: Transaction) -> int:
     """Add a batch of changes to the sums; return how many there were."""
     rows = transaction.all("take_error_changes", limit=FOLD_BATCH)
     totals: dict[Key, dict[str, Any]] = {}
-    hours: defaultdict[tuple[Key, int], int] = defaultdict(int)
+    buckets: defaultdict[Bucket, int] = defaultdict(int)
     for row in rows:
         key, at, failures, job_id, message = row[:3], row[3], row[4], row[7], row[8]
         total = totals.setdefault(key, _no_failure(key))
@@ -277,23 +278,19 @@ def _fold(transaction: Transaction) -> int:
         total["retrying"] += row[5]
         total["dead"] += row[6]
         if failures:
-            hours[key, at // HOUR_US * HOUR_US] += failures
+            for width_us in (HOUR_US, DAY_US):
+                buckets[width_us, key, at // width_us * width_us] += failures
             total["first_at"] = min(total["first_at"] or at, at)
             if at >= (total["last_at"] or 0):
                 total["last_at"] = at
                 total["job_id"], total["message"] = job_id, message
     _add(transaction, totals)
-    _add_buckets(transaction, _HOUR_S, hours)
+    _add_buckets(transaction, buckets)
     return len(rows)
 
 
-def _hours_to_days(transaction: Transaction) -> int:
-    rows = _taken(transaction, HOUR_US, _KEPT_HOURS)
-    days: defaultdict[tuple[Key, int], int] = defaultdict(int)
-    for *key, start, failures in rows:
-        days[(key[0], key[1], key[2]), start // DAY_US * DAY_US] += failures
-    _add_buckets(transaction, _DAY_S, days)
-    return len(rows)
+def _drop_hours(transaction: Transaction) -> int:
+    return len(_taken(transaction, HOUR_US, _KEPT_HOURS))
 
 
 def _drop_days(transaction: Transaction) -> int:
@@ -339,22 +336,18 @@ def _add(transaction: Transaction, totals: dict[Key, dict[str, Any]]) -> None:
         transaction.defer("add_errors", rows=rows)
 
 
-def _add_buckets(
-    transaction: Transaction,
-    width_s: int,
-    counts: Mapping[tuple[Key, int], int],
-) -> None:
+def _add_buckets(transaction: Transaction, counts: Mapping[Bucket, int]) -> None:
     if not counts:
         return
     rows = encode_rows(
         {
-            "width_s": width_s,
+            "width_s": width_us // SECOND_US,
             "signature": key[0],
             "queue_name": key[1],
             "kind": key[2],
             "bucket_start": start,
-            "failures": counts[key, start],
+            "failures": counts[width_us, key, start],
         }
-        for key, start in sorted(counts)
+        for width_us, key, start in sorted(counts)
     )
     transaction.defer("add_error_buckets", rows=rows)

@@ -145,9 +145,15 @@ def test_a_scope_learns_nothing_of_other_queues(storage: Storage, settle: Any) -
     assert list(counts(storage, kinds=["theirs"])) == ["no <n>", "theirs alone"]
 
 
-def age_buckets(sql: Sql, hours: int) -> None:
-    """Let hours pass for failures that are folded; a key must stay unique meanwhile."""
+def age(sql: Sql, hours: int) -> None:
+    """Let hours pass for failures that are not folded yet."""
     shift_us = hours * HOUR_US
+    sql.run("UPDATE forge_error_change SET at = at - ?", shift_us)
+
+
+def age_folded(sql: Sql, days: int) -> None:
+    """Let days pass for failures that are folded; a key must stay unique meanwhile."""
+    shift_us = days * DAY_US
     sql.run(
         "UPDATE forge_error_bucket SET bucket_start = -(bucket_start - ?)", shift_us
     )
@@ -158,12 +164,48 @@ def age_buckets(sql: Sql, hours: int) -> None:
     )  # fmt: skip
 
 
+def buckets(sql: Sql) -> dict[int, int]:
+    """Return the failures in the buckets of each width."""
+    widths = "SELECT width_s, SUM(failures) FROM forge_error_bucket GROUP BY width_s"
+    return {width_s: int(failures) for width_s, failures in sql.run(widths)}
+
+
+def test_a_range_counts_the_same_before_and_after_folding(
+    storage: Storage, sql: Sql
+) -> None:
+    """Every failure counts once in each range, whichever buckets it went through."""
+    hours_ago = [0, 0, 1, 22, 25, 30, 47, 100, 143, 170, 400, 680]
+    for number, hours in enumerate(hours_ago):
+        fail(storage, Failed("no"), "ab"[number % 2], "xyz"[number % 3])
+        sql.run(
+            "UPDATE forge_error_change SET at = at - ?"
+            " WHERE id = (SELECT MAX(id) FROM forge_error_change WHERE failures > 0)",
+            hours * HOUR_US,
+        )
+
+    def answers() -> list[Any]:
+        scopes: list[dict[str, Any]] = [{}, {"queue_names": ["a"]}, {"kinds": ["x"]}]
+        return [
+            groups(storage, each, **scope) for scope in scopes for each in ErrorRange
+        ]
+
+    appended = answers()
+    storage.errors.fold(0)
+    folded = answers()
+    storage.errors.expire()
+
+    assert [group.count for (group,) in appended[:3]] == [4, 9, 12]
+    assert all(sum(group.trend) == group.count for (group,) in appended)
+    assert folded == appended
+    assert answers() == appended
+
+
 def test_a_trend_has_each_hour_or_day(storage: Storage, sql: Sql) -> None:
-    for count, hours in ((3, 47), (2, 2), (1, 0)):
+    for count, hours in ((3, 49), (2, 2), (1, 0)):
         for _ in range(count):
             fail(storage, Failed("no"))
+        age(sql, hours)
         storage.errors.fold(0)
-        age_buckets(sql, hours)
 
     now_us = sql.now_us()
     day, week, month = (groups(storage, window)[0] for window in ErrorRange)
@@ -184,17 +226,17 @@ def test_a_trend_has_each_hour_or_day(storage: Storage, sql: Sql) -> None:
     assert [(page.failures, page.fresh) for page in pages] == [(4, 1), (7, 1), (7, 1)]
 
 
-def test_hours_become_days_and_days_leave(storage: Storage, sql: Sql) -> None:
+def test_hours_leave_after_a_day_and_days_after_a_month(
+    storage: Storage, sql: Sql
+) -> None:
     ids = [fail(storage, Failed(text)) for text in ("no", "no", "old")]
+    age(sql, 26)
     storage.errors.fold(0)
-    age_buckets(sql, 26)
+    assert buckets(sql) == {3600: 3, 86_400: 3}
     storage.errors.expire()
-    assert (
-        sql.value("SELECT COUNT(*) FROM forge_error_bucket WHERE width_s = 3600") == 0
-    )
-    assert sql.value("SELECT COUNT(*) FROM forge_error_bucket") == 2
+    assert buckets(sql) == {86_400: 3}
     assert counts(storage) == {"no": (2, 2, 0), "old": (1, 1, 0)}
-    age_buckets(sql, 24 * 29)
+    age_folded(sql, 29)
     fail(storage, Failed("no"))
     storage.job_admin.delete(ids[2])
 

@@ -89,7 +89,8 @@ ON CONFLICT (width_s, signature, queue_name, kind, bucket_start) DO UPDATE
 SET failures = forge_error_bucket.failures + excluded.failures
 
 -- name: take_error_buckets
--- Those of a width that lie before the one of today or of this hour by so much.
+-- Those of a width that lie before the one of today or of this hour by so much. Served
+-- by forge_error_bucket_time.
 DELETE FROM forge_error_bucket
 WHERE (width_s, signature, queue_name, kind, bucket_start) IN (
     SELECT width_s, signature, queue_name, kind, bucket_start
@@ -127,7 +128,7 @@ FROM (
             WHEN last_at >= /* use range_start */ THEN (
                 SELECT COALESCE(SUM(b.failures), 0)
                 FROM forge_error_bucket AS b
-                WHERE b.width_s IN (3600, :width_s)
+                WHERE b.width_s = :width_s
                     AND b.signature = forge_error.signature
                     AND b.queue_name = forge_error.queue_name
                     AND b.kind = forge_error.kind
@@ -201,15 +202,13 @@ SELECT
     'bucket', signature, '', '', 0, 0, 0, 0, 0, NULL,
     json_group_object(CAST(start AS TEXT), failures)
 FROM (
-    SELECT
-        signature, bucket_start / :width_us * :width_us AS start,
-        SUM(failures) AS failures
+    SELECT signature, bucket_start AS start, SUM(failures) AS failures
     FROM forge_error_bucket
-    WHERE width_s IN (3600, :width_s)
+    WHERE width_s = :width_s
         AND signature IN (SELECT v.name FROM /* rows v: name text */)
         AND bucket_start >= :since
         AND /* use error_scope */
-    GROUP BY signature, bucket_start / :width_us * :width_us
+    GROUP BY signature, bucket_start
 ) AS bucket
 GROUP BY signature
 

@@ -5,11 +5,9 @@ FROM /* rows v: name text */
 CROSS JOIN LATERAL (
     SELECT json_object_agg(bucket.start, bucket.failures)::text AS counts
     FROM (
-        SELECT
-            bucket_start / :width_us * :width_us AS start,
-            SUM(failures)::bigint AS failures
+        SELECT bucket_start AS start, SUM(failures)::bigint AS failures
         FROM forge_error_bucket
-        WHERE width_s IN (3600, :width_s) AND signature = v.name
+        WHERE width_s = :width_s AND signature = v.name
             AND bucket_start >= :since
             AND /* use error_scope */
         GROUP BY 1
@@ -31,8 +29,7 @@ FROM (
     SELECT signature, SUM(failures)::bigint, NULL, NULL
     FROM forge_error_bucket
     WHERE NOT :is_month
-        -- Both widths, or hours only: a list takes a tenth more.
-        AND bucket_start >= /* use range_start */ AND width_s <= :width_s
+        AND width_s = :width_s AND bucket_start >= /* use range_start */
         AND /* use error_scope */
     GROUP BY signature
     UNION ALL

@@ -262,7 +262,7 @@ CREATE TABLE forge_error (
     signature  TEXT COLLATE "C" NOT NULL,
     queue_name TEXT COLLATE "C" NOT NULL,
     kind       TEXT COLLATE "C" NOT NULL,
-    -- Those of forge_error_bucket together.
+    -- Those of the days in forge_error_bucket together.
     failures   BIGINT  NOT NULL,
     -- The first failure may have left, as long as others follow.
     first_at   BIGINT,
@@ -275,7 +275,7 @@ CREATE TABLE forge_error (
 );
 CREATE INDEX forge_error_kind ON forge_error (queue_name, kind);
 
--- Failures by hour for a day, then by day for a month.
+-- Failures by hour for a day, and all of them by day for a month.
 CREATE TABLE forge_error_bucket (
     width_s      INTEGER NOT NULL,
     signature    TEXT COLLATE "C" NOT NULL,
@@ -285,6 +285,7 @@ CREATE TABLE forge_error_bucket (
     failures     BIGINT  NOT NULL,
     PRIMARY KEY (width_s, signature, queue_name, kind, bucket_start)
 );
+CREATE INDEX forge_error_bucket_time ON forge_error_bucket (width_s, bucket_start);
 
 -- For each row: the condition costs nothing for a job that never failed.
 CREATE FUNCTION forge_count_errors() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -188,7 +188,7 @@ CREATE TABLE forge_error (
     signature  TEXT NOT NULL,
     queue_name TEXT NOT NULL,
     kind       TEXT NOT NULL,
-    -- Those of forge_error_bucket together.
+    -- Those of the days in forge_error_bucket together.
     failures   INTEGER NOT NULL,
     -- The first failure may have left, as long as others follow.
     first_at   INTEGER,
@@ -201,7 +201,7 @@ CREATE TABLE forge_error (
 ) WITHOUT ROWID;
 CREATE INDEX forge_error_kind ON forge_error (queue_name, kind);
 
--- Failures by hour for a day, then by day for a month.
+-- Failures by hour for a day, and all of them by day for a month.
 CREATE TABLE forge_error_bucket (
     width_s      INTEGER NOT NULL,
     signature    TEXT NOT NULL,
@@ -211,6 +211,7 @@ CREATE TABLE forge_error_bucket (
     failures     INTEGER NOT NULL,
     PRIMARY KEY (width_s, signature, queue_name, kind, bucket_start)
 ) WITHOUT ROWID;
+CREATE INDEX forge_error_bucket_time ON forge_error_bucket (width_s, bucket_start);
 
 CREATE TRIGGER forge_job_error_update
 AFTER UPDATE OF queue_name, kind, status, signature ON forge_job
