@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flask_forge_jobs.model.attempts import NEWEST_ATTEMPTS
+from flask_forge_jobs.model.attempts import NEWEST_ATTEMPTS, AttemptEnding
 from flask_forge_jobs.model.run_end import MAX_CRASHES
 from tests.acceptance import kept_lines
 from tests.acceptance.application import (
@@ -59,9 +59,14 @@ class Checker:
         for line in evidence.lines:
             if line.event == STARTED:
                 self._starts[line.job_id].append(line)
-        self._good_ends = {
-            line.run: line for line in evidence.lines if line.event == ENDED
-        }
+        self._ended_by: defaultdict[Run, set[str]] = defaultdict(set)
+        self._last_start_ns: dict[str, int] = {}
+        for line in evidence.lines:
+            if line.event == ENDED:
+                self._ended_by[line.run].add(line.worker_id)
+            elif line.event == STARTED:
+                last_ns = self._last_start_ns.get(line.worker_id, 0)
+                self._last_start_ns[line.worker_id] = max(last_ns, line.at_ns)
         self._bad_ends = {line.run for line in evidence.lines if line.event == FAILED}
         self._kill_of_run: dict[Run, Kill] = {
             run: kill for kill in evidence.kills for run in kill.held
@@ -99,11 +104,26 @@ class Checker:
         row = self._rows.get(line.job_id)
         if row is None:
             return False
+        if self._was_given_back(line):
+            return True
         if row.status == "done" and row.attempts == line.attempt:
             return True
         return line.run in self._bad_ends and any(
             failure.attempt == line.attempt and not failure.is_reaped
             for failure in row.failures
+        )
+
+    def _was_given_back(self, line: Line) -> bool:
+        """Return whether its worker gave a run back, as it does once, when it stops.
+
+        The next run has the same attempt.
+        """
+        row = self._rows.get(line.job_id)
+        ending = AttemptEnding.RELEASED
+        return row is not None and any(
+            (each.ending, each.attempt, each.worker_id)
+            == (ending, line.attempt, line.worker_id)
+            for each in row.stored_attempts
         )
 
     # -- the invariants --------------------------------------------------------------
@@ -134,11 +154,12 @@ class Checker:
         for row in self._evidence.rows:
             if row.status != "done":
                 continue
-            end = self._good_ends.get((row.job_id, row.attempts))
-            if end is None:
+            workers = self._ended_by.get((row.job_id, row.attempts), set())
+            if not workers:
                 yield f"job {row.job_id} is done, but attempt {row.attempts} never was"
-            elif end.worker_id != row.result_host:
-                yield f"job {row.job_id}: {end.worker_id} ran it, not {row.result_host}"
+            elif row.result_host not in workers:
+                names = ", ".join(sorted(workers))
+                yield f"job {row.job_id}: {names} ran it, not {row.result_host}"
 
     def at_most_once(self) -> Iterator[str]:
         """I4."""
@@ -154,7 +175,14 @@ class Checker:
                     f" {kill.pid} whose death should explain it"
                 )
         for job_id, lines in self._starts.items():
-            for attempt, count in Counter(line.attempt for line in lines).items():
+            last_ns = max(line.at_ns for line in lines)
+            kept = []
+            for line in lines:
+                if not self._was_given_back(line):
+                    kept.append(line.attempt)
+                elif self._last_start_ns[line.worker_id] > last_ns:
+                    yield f"{line.worker_id} gave job {job_id} back and went on"
+            for attempt, count in Counter(kept).items():
                 if count > 1:
                     yield f"attempt {attempt} of job {job_id} was started {count} times"
         for row, failure in self._reaped():
@@ -178,8 +206,9 @@ class Checker:
 
     def no_overlap(self) -> Iterator[str]:
         """I6."""
+        # A run that was given back and the next one have the same attempt.
         ends = {
-            line.run: line.at_ns
+            (line.run, line.worker_id): line.at_ns
             for line in self._evidence.lines
             if line.event in (ENDED, FAILED)
         }
@@ -191,7 +220,8 @@ class Checker:
             for before, after in pairwise(ordered):
                 if self._stalled & {before.run, after.run}:
                     continue
-                end_ns = ends.get(before.run, killed_at.get(before.pid))
+                of_run = before.run, before.worker_id
+                end_ns = ends.get(of_run, killed_at.get(before.pid))
                 if end_ns is None or end_ns > after.at_ns:
                     yield (
                         f"attempts {before.attempt} and {after.attempt} of job {job_id}"

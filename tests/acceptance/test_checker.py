@@ -448,6 +448,70 @@ def test_stall_explains_only_what_the_process_held() -> None:
     assert verdicts["I6"].violations
 
 
+def given_back() -> Evidence:
+    """A run in which a worker that stops gives a job back, which then ends after all.
+
+    The next run has the same attempt, and begins much later.
+    """
+    evidence = sound()
+    stopped, pid = "host-stopped", 400
+    evidence.acks.append(Ack("given"))
+    evidence.lines += _run("given", 1, stopped, pid, at_s=42)
+    evidence.lines += _run("given", 1, HOST, PID, at_s=90)
+    attempts = (
+        StoredAttempt(1, 1, "released", stopped, started_us=1, ended_us=2),
+        StoredAttempt(2, 1, "done", HOST, started_us=100, ended_us=101),
+    )
+    lines = [line for each in attempts for line in _lines("given", each)]
+    row = replace(_done("given", 1), claims=2, stored_attempts=attempts)
+    evidence.rows.append(replace(row, kept_lines=tuple(lines)))
+    evidence.counts = {"rows": {"done": 14}}
+    return evidence
+
+
+def test_checker_accepts_a_job_that_was_given_back() -> None:
+    verdicts = Checker(given_back()).check()
+
+    assert not any(verdict.violations for verdict in verdicts), table(verdicts)
+
+
+def run_on_meanwhile(evidence: Evidence) -> None:
+    """The run goes on until after the next one has begun."""
+    end = next(
+        line for line in evidence.lines
+        if (line.event, line.worker_id) == ("E", "host-stopped")
+    )  # fmt: skip
+    evidence.lines.remove(end)
+    evidence.lines.append(replace(end, at_ns=91 * SECOND_NS))
+
+
+def give_back_and_go_on(evidence: Evidence) -> None:
+    evidence.lines += _run("plain-1", 2, "host-stopped", 400, at_s=95)
+
+
+def keep_no_word_of_it(evidence: Evidence) -> None:
+    _change(evidence, "given", stored_attempts=(), claims=1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "invariant"),
+    [
+        (run_on_meanwhile, "I6"),
+        (give_back_and_go_on, "I4"),
+        (keep_no_word_of_it, "I4"),
+    ],
+)
+def test_checker_flags_a_job_that_was_given_back_wrongly(
+    damage: Damage, invariant: str
+) -> None:
+    evidence = given_back()
+
+    damage(evidence)
+
+    verdicts = {verdict.name: verdict for verdict in Checker(evidence).check()}
+    assert verdicts[invariant].violations
+
+
 def test_checker_knows_the_jobs_of_forked_children() -> None:
     evidence = sound()
 
