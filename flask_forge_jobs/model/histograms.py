@@ -228,15 +228,24 @@ def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:
         (body,) = bodies
         return int.from_bytes(body[:2], "little") + _ZERO, body[_HEAD.size :]
     heads = [_HEAD.unpack_from(body) for body in bodies]
-    firsts, sizes = zip(*heads, strict=True)
-    least = min(firsts)
+    least = min(heads)[0]
     # Wide enough that no sum carries into the next count.
-    needed = max(sizes) + (len(texts) - 1).bit_length()
-    bits = next(bits for bits in _LANES if bits >= needed)
-    total = 0
+    largest = sum([(1 << size) - 1 for _, size in heads])
+    bits = next(bits for bits in _LANES if largest >> bits == 0)
+    total = small = used = 0
     for body, (first, size) in zip(bodies, heads, strict=True):
-        lanes = body[_HEAD.size :] if bits == _BYTE else _spread(body, size, bits)
-        total += int.from_bytes(lanes, "little") << bits * (first - least)
+        if size > _BYTE:
+            lanes = int.from_bytes(_spread(body[_HEAD.size :], size, bits), "little")
+            total += lanes << bits * (first - least)
+            continue
+        # Small counts add up in their bytes, as many texts as cannot carry.
+        most = (1 << size) - 1
+        if used + most >> _BYTE:
+            total += _widened(small, bits)
+            small = used = 0
+        small += int.from_bytes(body[_HEAD.size :], "little") << _BYTE * (first - least)
+        used += most
+    total += _widened(small, bits)
     length = -(-total.bit_length() // bits)
     summed = total.to_bytes(length * bits // _BYTE, "little")
     if bits == _BYTE:
@@ -244,13 +253,21 @@ def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:
     return least + _ZERO, struct.unpack(f"<{length}{_LANES[bits]}", summed)
 
 
-def _spread(body: bytes, size: int, bits: int) -> bytearray:
+def _widened(small: int, bits: int) -> int:
+    """Return counts of a byte each in lanes of so many bits."""
+    if bits == _BYTE:
+        return small
+    planes = small.to_bytes(-(-small.bit_length() // _BYTE), "little")
+    return int.from_bytes(_spread(planes, _BYTE, bits), "little")
+
+
+def _spread(planes_of: bytes, size: int, bits: int) -> bytearray:
     """Interleave the planes, so that the bytes of each count are adjacent."""
     planes = -(-size // _BYTE)
-    buckets = (len(body) - _HEAD.size) // planes
+    buckets = len(planes_of) // planes
     width = bits // _BYTE
     lanes = bytearray(width * buckets)
     for plane in range(planes):
-        start = _HEAD.size + plane * buckets
-        lanes[plane::width] = body[start : start + buckets]
+        start = plane * buckets
+        lanes[plane::width] = planes_of[start : start + buckets]
     return lanes

@@ -45,8 +45,9 @@ FOLD_LOCK = 7_022_013_337_003
 # A process takes a new source after this time, so that its rows of a day can be folded
 # before the day is over. Reading the counters means reading the rows of all sources.
 SOURCE_US = 600 * SECOND_US
-# A row is folded this long after its bucket or its source is over.
-FOLD_AFTER_US = 600 * SECOND_US
+# A row is folded this long after its bucket or its source is over: reading today's
+# figures means reading the rows of all sources that are not folded.
+FOLD_AFTER_US = 120 * SECOND_US
 # On SQLite, other writers wait for a batch.
 FOLD_ROWS = 200
 PUT_ROWS = 500

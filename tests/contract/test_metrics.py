@@ -285,7 +285,7 @@ def test_what_processes_counted_that_are_long_gone_is_folded_before_the_day_is_o
     storage: Storage, sql: Sql
 ) -> None:
     """Or whoever scrapes reads the rows of all that have run on this day."""
-    rows = _all_levels(NOON_US, "mail", "send")
+    rows = _all_levels(NOON_US, "", "")
     for age_us in (1, 2, 3):
         storage.metrics.put(least_at(NOON_US - age_us * SECOND_US), rows)
     late = least_at(NOON_US)
@@ -305,6 +305,27 @@ def test_what_processes_counted_that_are_long_gone_is_folded_before_the_day_is_o
         for source, jobs in (("", 3), (late, 1))
     ]
     assert folded == 3 * len(LEVELS) + 3  # the narrow buckets are over
+
+
+def test_a_process_leaves_rows_of_two_sources_at_most(
+    storage: Storage, sql: Sql
+) -> None:
+    """Or reading today's figures would cost more with each process that runs."""
+    left = set()
+    for number in range(12):
+        at_us = NOON_US + number * SOURCE_US // 2
+        source = least_at(NOON_US + number // 2 * SOURCE_US)
+        storage.metrics.put(source, _all_levels(NOON_US, "", ""))
+        storage.metrics.fold(at_us)  # as every five minutes
+        left.add(
+            sql.value(
+                "SELECT COUNT(DISTINCT source) FROM forge_metric"
+                f" WHERE level = {DAY} AND source <> ''"
+            )
+        )
+
+    assert left == {1, 2}
+    assert everything(storage, DAY).completed == 6
 
 
 def test_many_rows_are_folded_in_batches(storage: Storage, sql: Sql) -> None:
