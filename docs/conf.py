@@ -31,6 +31,7 @@ html_search_scorer = str(Path(__file__).parent / "_extensions" / "search_scorer.
 
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 
 # The gate builds without the network, so names of other projects are only links where

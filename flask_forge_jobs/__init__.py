@@ -50,6 +50,7 @@ __all__ = [
     "ForgeJobs",
     "ForgeJobsError",
     "InvalidInputError",
+    "Job",
     "JobFilter",
     "JobHandle",
     "JobNotFoundError",

@@ -50,6 +50,7 @@ from flask_forge_jobs.handlers.bulk import BulkLimits as BulkLimits
 from flask_forge_jobs.handlers.redaction import Redactor as Redactor
 from flask_forge_jobs.model.cron_expression import parse_cron as parse_cron
 from flask_forge_jobs.model.jobs import EnqueueResult as EnqueueResult
+from flask_forge_jobs.model.jobs import Job as Job
 from flask_forge_jobs.model.jobs import JobFilter as JobFilter
 from flask_forge_jobs.model.jobs import JobStatus as JobStatus
 from flask_forge_jobs.model.jobs import NewJob as NewJob

@@ -21,30 +21,83 @@ from flask_forge_jobs.api.openapi.document import (
     refusals_of,
     tag_of,
 )
-from flask_forge_jobs.api.openapi.headers import NOT_MODIFIED, given, is_compared
+from flask_forge_jobs.api.openapi.headers import given, is_compared
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import UNVERSIONED, all_routes
 from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.environment import VARIABLES
-from flask_forge_jobs.config.settings import options
+from flask_forge_jobs.config.settings import PREFIX, Option, options
 
 Lines = Iterator[str]
+OK = 200
+# The groups of settings on their page.
+SETTINGS = {
+    "The database": (
+        "database_url database_file listen_url migrate pool_size connect_timeout_s "
+        "statement_timeout_s sqlite_synchronous sqlite_busy_timeout_s"
+    ),
+    "Workers": "embedded_worker inline lease_s shutdown_grace_s cancel_grace_s",
+    "Log lines of jobs": "log_lines log_print",
+    "Access to the API": (
+        "auth tokens read_only metrics_auth allowed_hosts cors_origins rate_limits "
+        "link_secrets"
+    ),
+    "Limits of requests": (
+        "url_prefix max_body_bytes bulk_max strict_queues max_queue_depth max_queues "
+        "max_kinds enable_demo"
+    ),
+    "Masking": "redact_keys redact_default_keys redact",
+    "The dashboard": (
+        "dashboard dashboard_title dashboard_badge dashboard_colour dashboard_logo "
+        "dashboard_home dashboard_login dashboard_links dashboard_streams"
+    ),
+}
+# Headers that the page names once; statuses that it names where they may occur.
+SAID_ONCE = {"ETag", "If-None-Match", "X-Total-Count", "Deprecation"}
+NAMED = (404, 412)
+MEANINGS = {
+    400: "the body, the query or the path is wrong; ``field`` says where",
+    401: "no valid credential",
+    403: "the credential lacks the permission, or may not see the queue",
+    404: "nothing has this id or name, or the caller may not see it",
+    405: "the path has other methods; ``Allow`` names them",
+    409: "the state does not allow it, or another writer holds the SQLite file",
+    411: "the body has no length",
+    412: "``If-Match`` does not match: somebody has changed it since",
+    413: "the body exceeds ``FORGE_JOBS_MAX_BODY_BYTES``",
+    415: "the body is not JSON in UTF-8",
+    429: "a limit of the caller or of the queue is reached",
+    500: "a fault of the server, whose log has the request's id",
+    503: "the database is away or too slow; or the service is not ready",
+}
 
 
 def setting_lines() -> Lines:
-    """Yield a definition of every ``FORGE_JOBS_`` key."""
-    for option in options():
-        unit = f" {option.unit}" if option.unit else ""
-        default = option.default
-        shown = list(default) if isinstance(default, tuple) else default
-        yield f"``{option.key}``"
-        yield f"    {option.meaning}"
+    """Yield a section for each group of ``FORGE_JOBS_`` keys."""
+    known = {option.key.removeprefix(PREFIX).lower(): option for option in options()}
+    grouped = [name for names in SETTINGS.values() for name in names.split()]
+    if sorted(grouped) != sorted(known):
+        raise LookupError(f"not in one group each: {sorted({*grouped} ^ {*known})}")
+    for title, names in SETTINGS.items():
+        yield title
+        yield "~" * len(title)
         yield ""
-        yield f"    Default: ``{shown!r}``{unit}. Accepts {option.accepts}."
-        if option.secret:
-            yield "    Never shown in a message or a log."
-        yield ""
+        for name in names.split():
+            yield from option_lines(known[name])
+
+
+def option_lines(option: Option) -> Lines:
+    """Yield the definition of one key."""
+    unit = f" {option.unit}" if option.unit else ""
+    default = option.default
+    shown = list(default) if isinstance(default, tuple) else default
+    yield f"``{option.key}``"
+    yield f"    {option.meaning}"
+    yield ""
+    secret = " Never shown in a message or a log." if option.secret else ""
+    yield f"    Default: ``{shown!r}``{unit}. Accepts {option.accepts}.{secret}"
+    yield ""
 
 
 def variable_lines() -> Lines:
@@ -53,53 +106,70 @@ def variable_lines() -> Lines:
     yield from table(("variable", "default", "meaning"), rows)
 
 
-def route_lines() -> Lines:
-    """Yield the routes by concern, from what the OpenAPI document is made of."""
-    routes = all_routes(enable_demo=True)
+def route_lines(*tags: str) -> Lines:
+    """Yield the routes with these tags, from what the OpenAPI document is made of."""
+    routes = list(all_routes(enable_demo=True))
     served = document(routes)["paths"]
-    twins = {route.under_v1().path for route in (*UNVERSIONED, DEMO_ROUTE)}
-    for tag in sorted({tag_of(route) for route in routes}):
-        yield tag.capitalize().replace("_", " ")
-        yield "~" * len(tag)
-        yield ""
+    twins = {each.under_v1().template for each in (*UNVERSIONED, DEMO_ROUTE)}
+    if unknown := set(tags) - {tag_of(route) for route in routes}:
+        raise LookupError(f"no route has the tag {', '.join(sorted(unknown))}")
+    routes.sort(
+        key=lambda route: route.template in twins
+    )  # those of the reference last
+    for tag in tags:
         for route in routes:
-            if tag_of(route) != tag or route.path in twins:
-                continue
             path = route.template
-            operation = served[path][route.method.lower()]
-            yield f"``{route.method} {path}``"
-            yield from operation_lines(route, operation)
-            yield ""
+            if tag_of(route) == tag and path.startswith("/v1/"):
+                mark = " †" if path in twins else ""
+                operation = served[path][route.method.lower()]
+                yield f"``{route.method} {path}``{mark}"
+                yield from operation_lines(route, operation)
+                yield ""
 
 
 def operation_lines(route: Route, operation: Document) -> Lines:
-    """Yield what a definition list says of one route."""
-    permission = route.permission or "none"
+    """Yield what a definition list says of one route and not of every one."""
+    permission = f"``{route.permission}``" if route.permission else "no permission"
     old = " Deprecated." if route.is_deprecated else ""
-    yield f"    {operation['summary']}{old}"
+    yield f"    {operation['summary']}{old} Needs {permission}."
     yield ""
-    yield f"    Permission: {permission}."
+    told = [*input_texts(route, operation), *answer_texts(route)]
+    if told:
+        yield f"    {' '.join(told)}"
+        yield ""
+
+
+def input_texts(route: Route, operation: Document) -> Lines:
+    """Yield a sentence for each part of the request."""
     places = {"query": "Query", "header": "Headers"}
     for place, title in places.items():
         found = [
-            each for each in operation.get("parameters", ()) if each["in"] == place
+            each
+            for each in operation.get("parameters", ())
+            if each["in"] == place and each["name"] not in SAID_ONCE
         ]
         if found:
-            yield f"    {title}: {', '.join(map(parameter_text, found))}."
+            yield f"{title}: {', '.join(map(parameter_text, found))}."
     if route.body is not None:
         fields = route.body.fields.items()
         keys = [
             f"``{field.data_key or name}``{'' if field.required else '?'}"
             for name, field in fields
         ]
-        yield f"    Body: {', '.join(keys)}."
-    answered = ", ".join(map(str, (route.status, *route.other_answers)))
-    if is_compared(route):
-        answered += f", {NOT_MODIFIED}"
-    refused = ", ".join(map(str, refusals_of(route)))
-    named = ", ".join(f"``{name}``" for name in given(route))
-    more = f", with {named}" if named else ""
-    yield f"    Answers {answered}{more}; refuses with {refused}."
+        yield f"Body: {', '.join(keys)}."
+
+
+def answer_texts(route: Route) -> Lines:
+    """Yield what differs from the answers of every route."""
+    statuses = (route.status, *route.other_answers)
+    if statuses != (OK,):
+        yield f"Answers {', '.join(map(str, statuses))}."
+    if route.method == "GET" and route.permission and not is_compared(route):
+        yield "Never 304."
+    if named := [f"``{name}``" for name in given(route) if name not in SAID_ONCE]:
+        yield f"Gives {', '.join(named)}."
+    if refused := [str(each) for each in refusals_of(route) if each in NAMED]:
+        yield f"Refuses with {', '.join(refused)}, too."
 
 
 def parameter_text(parameter: Document) -> str:
@@ -108,12 +178,21 @@ def parameter_text(parameter: Document) -> str:
 
 
 def status_lines() -> Lines:
-    """Yield a table of the kinds of errors on the wire."""
-    kinds = dict(STATUSES.values())
+    """Yield a table of the statuses of errors, with their kinds on the wire."""
+    kinds: dict[int, set[str]] = {}
+    for kind, status in STATUSES.values():
+        kinds.setdefault(status, set()).add(kind)
     for status, (kind, _field) in HTTP_KINDS.items():
-        kinds.setdefault(kind, status)
-    rows = ((f"``{kind}``", str(status)) for kind, status in kinds.items())
-    yield from table(("kind", "status"), sorted(rows, key=lambda row: row[1]))
+        kinds.setdefault(status, set()).add(kind)
+    rows = (
+        (
+            str(status),
+            ", ".join(f"``{kind}``" for kind in sorted(found)),
+            MEANINGS[status],
+        )
+        for status, found in sorted(kinds.items())
+    )
+    yield from table(("status", "``kind``", "meaning"), rows)
 
 
 def error_lines() -> Lines:
@@ -182,12 +261,14 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Lines:
     yield ""
 
 
-def directive(lines: Callable[[], Lines]) -> type[SphinxDirective]:
-    """Return a directive that writes what a function yields."""
+def directive(lines: Callable[..., Lines]) -> type[SphinxDirective]:
+    """Return a directive that writes what a function yields for its arguments."""
 
     class Generated(SphinxDirective):
+        optional_arguments = 9
+
         def run(self) -> list[nodes.Node]:
-            text = "\n".join(lines())
+            text = "\n".join(lines(*self.arguments))
             return self.parse_text_to_nodes(text, allow_section_headings=True)
 
     return Generated

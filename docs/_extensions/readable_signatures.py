@@ -27,7 +27,7 @@ _HANDED_OUT = frozenset(
         "flask_forge_jobs.Storage",
         "flask_forge_jobs.Task",
         "flask_forge_jobs.TaskContext",
-        "flask_forge_jobs.model.jobs.Job",
+        "flask_forge_jobs.Job",
         "flask_forge_jobs.storage.jobs.admin.JobAdmin",
         "flask_forge_jobs.storage.jobs.queue.JobQueue",
         "flask_forge_jobs.storage.jobs.reader.JobReader",
@@ -38,6 +38,7 @@ _HANDED_OUT = frozenset(
 )
 # ``~P`` and ``~flask_forge_jobs.tasks.decorator.P`` are variables of types.
 _TYPE_VARIABLE = re.compile(r"~(?:[\w.]+\.)?~?([PR])\b(?!\.)")
+_MODULES = re.compile(r"\b(?:[a-z_]+\.)+[A-Za-z_]+")
 _LONGEST_DEFAULT = 40
 
 
@@ -88,6 +89,17 @@ def shorten_signature(  # noqa: PLR0917  # as Sphinx calls it
     )
 
 
+def shorten_types(  # noqa: PLR0917  # as Sphinx calls it
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Write the types of attributes without their modules; the links stay."""
+    del app, what, name, obj, options
+    lines[:] = [
+        _MODULES.sub(r"~\g<0>", line) if line.startswith(":vartype") else line
+        for line in lines
+    ]
+
+
 def drop_overloads(app: Sphinx) -> None:
     """Show one signature of a method whose overloads only type checkers need."""
     del app
@@ -120,5 +132,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("builder-inited", drop_overloads)
     app.connect("autodoc-before-process-signature", shorten_defaults)
     app.connect("autodoc-process-signature", shorten_signature)
+    # After napoleon, which writes the types.
+    app.connect("autodoc-process-docstring", shorten_types, priority=900)
     app.connect("missing-reference", find_public_name)
     return {"version": "1", "parallel_read_safe": True}

@@ -128,7 +128,7 @@ class JobHandle:
 
     @property
     def result_error(self) -> str | None:
-        """Why the result was not stored: it is not JSON or over 64 KiB."""
+        """Why the result was not stored (not JSON, or over 64 KiB), or None."""
         return self._row().result_error
 
     @property

@@ -16,6 +16,8 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_forge_jobs import ForgeJobs, StorageOutcomeUnknownError
+from flask_forge_jobs.api.openapi.document import tag_of
+from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.settings import Settings
@@ -49,7 +51,7 @@ PAGES = {
     "howto/monitor.rst", "howto/procfile.rst", "howto/results.rst", "howto/retry.rst",
     "howto/secure.rst", "howto/signals.rst", "howto/systemd.rst", "howto/test.rst",
     "howto/transactions.rst", "howto/troubleshoot.rst", "howto/unique.rst",
-    "reference/explanations.rst",
+    "reference/configuration.rst", "reference/explanations.rst",
 }  # fmt: skip
 
 
@@ -102,6 +104,17 @@ def run(page: str) -> dict[str, Any]:
     return names
 
 
+def test_every_route_stands_in_a_section_of_the_reference() -> None:
+    page = (DOCS / "reference/http.rst").read_text("utf-8")
+    listed = " ".join(
+        re.findall(r"^\.\. forge-jobs-routes:: (.+)$", page, re.MULTILINE)
+    )
+
+    assert sorted(listed.split()) == sorted(
+        {tag_of(route) for route in all_routes(enable_demo=False)}
+    )
+
+
 def test_the_first_page_shows_the_program_of_the_readme() -> None:
     assert [block.strip() for block in blocks_of("index.rst")] == [PROGRAM.strip()]
 
@@ -136,10 +149,14 @@ def test_the_quickstart_enqueues_by_name(
 
 @pytest.mark.parametrize(
     ("page", "number"),
-    [("quickstart.rst", 3), ("howto/database.rst", 0), ("howto/failover.rst", 0)],
-)
+    [
+        ("quickstart.rst", 3), ("howto/database.rst", 0), ("howto/failover.rst", 0),
+        ("reference/configuration.rst", 0),
+    ],
+)  # fmt: skip
 def test_a_page_names_a_database_that_is_understood(page: str, number: int) -> None:
     names: dict[str, Any] = {"app": Flask("shop"), "ForgeJobs": ForgeJobs}
+    names |= {"Flask": Flask, "__name__": "shop"}
 
     exec(blocks_of(page)[number], names)
 

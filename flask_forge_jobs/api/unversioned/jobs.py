@@ -113,17 +113,17 @@ ROUTES = (
         method="POST", path="/jobs/enqueue", endpoint="jobs_enqueue", view=enqueue,
         permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
         body=schemas.EnqueueRequestSchema(), answer=Text(), errors=(404, 409),
-        takes=(REQUEST_KEY_FIELD,), gives=ENQUEUE_HEADERS,
+        takes=(REQUEST_KEY_FIELD,), gives=ENQUEUE_HEADERS, tag="enqueue",
     ),
     Route(
         method="POST", path="/jobs/run-now/<job_id>", endpoint="jobs_run_now",
         view=run_now, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
-        answer=Flag(), errors=(404,),
+        answer=Flag(), errors=(404,), tag="job_actions",
     ),
 )  # fmt: skip
 DEMO_ROUTE = Route(
     method="POST", path="/jobs/enqueue-demo", endpoint="jobs_enqueue_demo",
     view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
     body=schemas.EnqueueDemoRequestSchema(), answer=Text(), gives=ENQUEUE_HEADERS,
-    is_deprecated=True,
+    is_deprecated=True, tag="enqueue",
 )  # fmt: skip
