@@ -33,7 +33,11 @@ from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError, StorageE
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import reason_to_stop
-from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
+from flask_forge_jobs.runtime.run.job_log import (
+    JOB_LOGGER,
+    LineFormatter,
+    LineHandler,
+)
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.server_detection import (
@@ -196,8 +200,7 @@ class EmbeddedWorker:
                 f" * Jobs run in this process: queues {queues} in {place} "
                 "(in production, run `flask forge-jobs worker`)"
             )
-            handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter(" * %(message)s"))
+            handler = LineHandler(LineFormatter(" * %(message)s"))
             _show(JOB_LOGGER, [handler])
         else:
             _show_as_the_server_does()
@@ -345,8 +348,7 @@ def _show_as_the_server_does() -> None:
     server = logging.getLogger("gunicorn.error")
     handlers = server.handlers
     if not handlers:
-        handlers = [logging.StreamHandler()]
-        handlers[0].setFormatter(logging.Formatter(_SERVER_FORMAT))
+        handlers = [LineHandler(LineFormatter(_SERVER_FORMAT))]
     for name in (__name__, JOB_LOGGER):
         _show(name, handlers, max(logging.INFO, server.level))
 

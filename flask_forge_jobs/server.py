@@ -43,6 +43,7 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.forks import private_pipe
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
+from flask_forge_jobs.runtime.run.job_log import LineFormatter, LineHandler
 from flask_forge_jobs.state import state_of
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ def main(
         workers=workers or environment.workers,
         threads=threads or environment.threads,
     )
-    logging.basicConfig(level=environment.log_level, format=LOG_FORMAT)
+    handler = LineHandler(LineFormatter(LOG_FORMAT))
+    logging.basicConfig(level=environment.log_level, handlers=[handler])
     demo = demo or demo_file is not None
     _check_start(environment, demo=demo, is_open=is_open)
     is_open = is_open or demo

@@ -26,7 +26,7 @@ from flask_forge_jobs.embedded import EmbeddedWorker
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.runtime.foreground import MAX_ABANDONED
-from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
+from flask_forge_jobs.runtime.run.job_log import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.state import state_of

@@ -7,22 +7,30 @@ import logging
 from collections.abc import Mapping
 
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
+from flask_forge_jobs.runtime.run.job_log import (
+    JOB_LOGGER,
+    LineFormatter,
+    LineHandler,
+)
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(LineFormatter):
     """Writes each record as one JSON object, including the fields of a job."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def done_line(self, at: float, template: str, fields: Mapping[str, object]) -> str:
+        """Return the line of a job that was done."""
+        entry = _entry(at, "INFO", JOB_LOGGER, template % fields)
+        return json.dumps({**entry, **fields})
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        entry: dict[str, object] = {
-            "time": from_micros(int(record.created * SECOND_US)).isoformat(),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
+        message = record.getMessage()
+        entry = _entry(record.created, record.levelname, record.name, message)
         if isinstance(record.args, Mapping):
             entry |= record.args
         if record.exc_info:
@@ -30,13 +38,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
+def _entry(at: float, level: str, name: str, message: str) -> dict[str, object]:
+    time = from_micros(int(at * SECOND_US)).isoformat()
+    return {"time": time, "level": level, "logger": name, "message": message}
+
+
 def write_logs(*, quiet: bool, as_json: bool) -> None:
     """Log to standard error, unless the application has set up logging.
 
     JSON replaces the application's handlers.
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(_FORMAT))
+    handler = LineHandler(JsonFormatter() if as_json else LineFormatter(_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=as_json)
     if quiet:
         logging.getLogger(JOB_LOGGER).setLevel(logging.WARNING)

@@ -29,7 +29,7 @@ from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.runtime.plan import RuntimePlan, WorkerOptions
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.log_capture import capturing
-from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER, OutcomeMapper
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import logger as database_logger
@@ -105,8 +105,7 @@ class Past:
         """
         moments = sorted([*operations, *self._moments()], key=lambda each: each[0])
         # The pages show what tasks log.
-        loggers = (shop.logger, logging.getLogger(JOB_LOGGER))
-        with capturing(self._plan.log_settings), _in_silence(*loggers):
+        with capturing(self._plan.log_settings), _in_silence(shop.logger):
             for at_us, act in moments:
                 self._fire_until(at_us)
                 self.clock.set(at_us)
@@ -277,15 +276,13 @@ def orders_of(first: int, size: int) -> range:
 
 
 @contextlib.contextmanager
-def _in_silence(*loggers: logging.Logger) -> Iterator[None]:
-    """Keep what these log from the console."""
+def _in_silence(logger: logging.Logger) -> Iterator[None]:
+    """Keep what a logger logs from the console."""
     nowhere = logging.NullHandler()
-    for logger in loggers:
-        logger.propagate = False
-        logger.addHandler(nowhere)
+    logger.propagate = False
+    logger.addHandler(nowhere)
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.propagate = True
-            logger.removeHandler(nowhere)
+        logger.propagate = True
+        logger.removeHandler(nowhere)

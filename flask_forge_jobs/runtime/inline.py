@@ -20,6 +20,7 @@ from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.context import (
@@ -92,6 +93,7 @@ class InlineWorker:
             enqueue=enqueue,
             dispose=self._raised.append,
         )
+        self._log = JobLog(plan.clock)
         self._mapper = OutcomeMapper(
             self._settings_of, plan.jitter, plan.mask, plan.registry.get
         )
@@ -115,6 +117,7 @@ class InlineWorker:
         execution.ended_at = self._clock.monotonic()
         update = self._mapper.update(execution, outcome)
         if update is not None:
+            self._log.write([(execution.ended_at, update)])
             refused = self._storage.jobs.finish(self._worker_id, [update])
             self._storage.recorder.ended([update], refused)
         # The first exception is the task's; others come from leaving the context.

@@ -42,6 +42,7 @@ from flask_forge_jobs.runtime.run.isolation import (
     TaskProcesses,
     isolated_kinds,
 )
+from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.log_capture import capturing
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.runtime.slots import Slots
@@ -298,7 +299,14 @@ def _writer(
         settings.__getitem__, plan.jitter, plan.mask, plan.registry.get
     )
     storage = plan.storage
-    return OutcomeWriter(storage.jobs, worker_id, handover, mapper, storage.recorder)
+    return OutcomeWriter(
+        storage.jobs,
+        worker_id,
+        handover,
+        mapper,
+        storage.recorder,
+        job_log=JobLog(plan.clock),
+    )
 
 
 def _time_limits(plan: RuntimePlan, handover: Handover, runner: Runner) -> TimeLimits:

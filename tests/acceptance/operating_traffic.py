@@ -15,7 +15,7 @@ import time
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs, NewJob, Storage
-from flask_forge_jobs.runtime.run.outcome import JOB_LOGGER
+from flask_forge_jobs.runtime.run.job_log import JOB_LOGGER
 from flask_forge_jobs.state import state_of
 from tests.acceptance.operating_data import KINDS, QUEUES
 from tests.support.waiting import wait_until

@@ -1,9 +1,10 @@
-"""``python -m tests.benchmarks.log_lines``: what it costs to keep log lines.
+"""``python -m tests.benchmarks.log_lines``: what log lines cost.
 
-A worker with 8 slots drains jobs in turns with ``FORGE_JOBS_LOG_LINES`` off and on:
-jobs that log nothing, and jobs that log ten lines each. Each drain has an empty
-database and is the other one's neighbour in time, so only differences within a pair
-count. It prints their medians, and asserts nothing.
+A worker with 8 slots drains jobs in turns with lines off and on: with its own line of
+each job, written to a file; and with ``FORGE_JOBS_LOG_LINES``, jobs that log nothing
+and jobs that log ten lines each. Each drain has an empty database and is the other
+one's neighbour in time, so only differences within a pair count. It prints their
+medians, and asserts nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ import argparse
 import contextlib
 import gc
 import logging
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
 import click
 
+from flask_forge_jobs.runtime.run.job_log import (
+    JOB_LOGGER,
+    LineFormatter,
+    LineHandler,
+)
+from flask_forge_jobs.server import LOG_FORMAT
 from tests.acceptance.driving import add_backend, chosen_backends
 from tests.benchmarks.measure import Watch
 from tests.benchmarks.ours import OurQueue
@@ -37,6 +46,34 @@ class Drain:
 
     wall_us: float
     cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is logged in a drain.
+
+    Args:
+        name: What to call it.
+        lines: How many lines each job logs.
+        level: ``FORGE_JOBS_LOG_LINES``.
+        has_own: Whether the worker logs each job.
+    """
+
+    name: str
+    lines: int = 0
+    level: str = _OFF
+    has_own: bool = False
+
+
+Pair = tuple[Case, Case]
+PAIRS: dict[str, Pair] = {
+    "own": (Case("off"), Case("the worker's own line of each job", has_own=True)),
+    "none": (Case("off"), Case("jobs that log nothing", level=_ON)),
+    "ten": (
+        Case("off", lines=LINES),
+        Case(f"jobs that log {LINES} lines", lines=LINES, level=_ON),
+    ),
+}
 
 
 class LoggingQueue(OurQueue):
@@ -64,13 +101,32 @@ class LoggingQueue(OurQueue):
                 self._forge.enqueue_many(self._task.job() for _ in part)
 
 
-def drain(
-    backend: str, server_url: str | None, jobs: int, *, lines: int, level: str
-) -> Drain:
+@contextlib.contextmanager
+def own_lines(*, on: bool) -> Iterator[None]:
+    """Write a line of each job as ``flask forge-jobs worker`` does, or none."""
+    log = logging.getLogger(JOB_LOGGER)
+    with tempfile.TemporaryFile("w") as file:
+        handler = LineHandler(LineFormatter(LOG_FORMAT))
+        handler.setStream(file)
+        log.addHandler(handler)
+        log.propagate = False
+        log.setLevel(logging.INFO if on else logging.ERROR)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+
+
+def drain(backend: str, server_url: str | None, jobs: int, case: Case) -> Drain:
     """Drain an empty database that is filled with jobs."""
-    with empty_database(backend, server_url) as location:
+    with (
+        empty_database(backend, server_url) as location,
+        own_lines(on=case.has_own),
+    ):
         watch = Watch(jobs)
-        queue = LoggingQueue(backend, location, watch, lines=lines, level=level)
+        queue = LoggingQueue(
+            backend, location, watch, lines=case.lines, level=case.level
+        )
         queue.prepare()
         queue.bulk(jobs)
         gc.collect()
@@ -82,30 +138,30 @@ def drain(
 
 
 def pairs(
-    backend: str, server_url: str | None, jobs: int, count: int, *, lines: int
+    backend: str, server_url: str | None, jobs: int, count: int, cases: Pair
 ) -> list[tuple[Drain, Drain]]:
-    """Return drains with the setting off and on, every other pair in reverse."""
+    """Return drains of both cases, every other pair in reverse."""
     found = []
     for number in range(count):
-        order = (_OFF, _ON) if number % 2 == 0 else (_ON, _OFF)
-        pair = {
-            level: drain(backend, server_url, jobs, lines=lines, level=level)
-            for level in order
-        }
-        found.append((pair[_OFF], pair[_ON]))
+        first, second = cases if number % 2 == 0 else reversed(cases)
+        ends = [drain(backend, server_url, jobs, each) for each in (first, second)]
+        off, on = ends if number % 2 == 0 else reversed(ends)
+        found.append((off, on))
     return found
 
 
-def report(backend: str, found: list[tuple[Drain, Drain]], lines: int) -> str:
+def report(backend: str, found: list[tuple[Drain, Drain]], case: Case) -> str:
     """Return the medians of pairs as text."""
-    what = "nothing logged" if not lines else f"{lines} lines a job"
-    shown = [f"{backend}, {what}, medians of {len(found)} pairs:"]
+    shown = [f"{backend}, {case.name}, medians of {len(found)} pairs:"]
     for name in ("wall_us", "cpu_us"):
         values = [(getattr(off, name), getattr(on, name)) for off, on in found]
         off, on = (median(each) for each in zip(*values, strict=True))
         more = median(on - off for off, on in values)
         percent = median(100 * (on / off - 1) for off, on in values)
-        cost = f"{more / lines:.1f} µs a line" if lines else f"{percent:+.1f} %"
+        count = case.lines or int(case.has_own)
+        cost = f"{percent:+.1f} %"
+        if count:
+            cost += f", {more / count:.1f} µs a line"
         label = "drain" if name == "wall_us" else "worker's CPU"
         shown.append(f"  {label}: off {off:.1f}, on {on:.1f} µs a job: {cost}")
     return "\n".join(shown)
@@ -117,7 +173,7 @@ def main() -> None:
     add_backend(parser)
     parser.add_argument("--jobs", type=int, default=10_000, help="default: 10000")
     parser.add_argument("--pairs", type=int, default=5, help="default: 5")
-    parser.add_argument("--lines", type=int, help=f"a job; default: 0, then {LINES}")
+    parser.add_argument("--only", choices=PAIRS, help="default: all, in turn")
     options = parser.parse_args()
     # Each new database has jobs that no worker has ever served.
     logging.getLogger("flask_forge_jobs").setLevel(logging.ERROR)
@@ -126,10 +182,11 @@ def main() -> None:
             url = None
             if backend == "postgres":
                 url = stack.enter_context(running_server())
-            for lines in (0, LINES) if options.lines is None else (options.lines,):
-                drain(backend, url, options.jobs // 10, lines=lines, level=_ON)
-                found = pairs(backend, url, options.jobs, options.pairs, lines=lines)
-                click.echo(report(backend, found, lines))
+            for name, cases in PAIRS.items():
+                if options.only in (None, name):
+                    drain(backend, url, options.jobs // 10, cases[1])
+                    found = pairs(backend, url, options.jobs, options.pairs, cases)
+                    click.echo(report(backend, found, cases[1]))
 
 
 if __name__ == "__main__":

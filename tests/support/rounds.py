@@ -17,6 +17,7 @@ from flask_forge_jobs.runtime.loop.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.loop.rounds import Rounds
 from flask_forge_jobs.runtime.loop.time_limits import TimeLimits
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
+from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
@@ -116,6 +117,7 @@ class RoundsRig(Bench):
             self.handover,
             OutcomeMapper(QueueSettings, None),
             self.recorder,
+            job_log=JobLog(self.clock),
         )
         schedule = ClaimSchedule(queues)
         schedule.is_pushing = lambda: self.is_pushing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.errors import StorageError
@@ -12,7 +11,8 @@ from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.run.outcome import OutcomeMapper, job_logger
+from flask_forge_jobs.runtime.run.job_log import EndedRun, JobLog
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
@@ -33,12 +33,15 @@ class OutcomeWriter:
         handover: Handover,
         mapper: OutcomeMapper,
         recorder: Recorder,
+        *,
+        job_log: JobLog,
     ) -> None:
         self.worker_id = worker_id
         self._jobs = jobs
         self._handover = handover
         self._mapper = mapper
         self._recorder = recorder
+        self._job_log = job_log
         # Replaced and never changed, so that any thread may read it.
         self._updates: list[JobUpdate] = []
         self.refused_count = 0
@@ -48,19 +51,20 @@ class OutcomeWriter:
         ended = self._handover.ended
         if ended:
             new = []
-            is_logged = job_logger.logger.isEnabledFor(logging.INFO)
-            self._mapper.are_done_logged = is_logged
+            logged: list[EndedRun] = []
             for execution, outcome in ended:
                 update = self._mapper.update(execution, outcome)
                 if update is not None:
                     if execution.reports is not None:
                         update.logged = execution.reports.last_lines()
                     new.append(update)
+                    logged.append((execution.ended_at, update))
                 else:
                     job = execution.job
                     self._recorder.refused(job.queue_name, job.kind)
             self._updates = [*self._updates, *new]
             self._handover.drop_ended(len(ended))
+            self._job_log.write(logged)
         return self._updates
 
     def runs(self) -> set[RunId]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import textwrap
+import math
 from collections.abc import Callable
 
 from flask_forge_jobs.logs import get_logger
@@ -23,7 +22,6 @@ from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
 from flask_forge_jobs.model.run_end import (
     CancelReason,
     JobUpdate,
-    RunEnd,
     end_of_failure,
     end_of_run,
 )
@@ -39,16 +37,6 @@ from flask_forge_jobs.tasks.registry import Runnable
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY
 
 logger = get_logger(__name__)
-# Gets one line for each run that ends; has its own name so that it can be turned off.
-JOB_LOGGER = "flask_forge_jobs.jobs"
-job_logger = get_logger(JOB_LOGGER)
-_LEVELS = {
-    RunEnd.DONE: logging.INFO,
-    RunEnd.FAILED: logging.WARNING,
-    RunEnd.DEAD: logging.ERROR,
-    RunEnd.CANCELLED: logging.INFO,
-    RunEnd.THROTTLED: logging.INFO,
-}
 UNUSABLE_MESSAGE = "the task's outcome could not be used"
 UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
 
@@ -67,8 +55,6 @@ class OutcomeMapper:
         self._jitter = jitter
         self._mask = mask
         self._task_of = task_of
-        self.are_done_logged = True
-        """Whether a job that is done may be logged; looked up once for a batch."""
         self.lost_count = 0
 
     def update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
@@ -115,11 +101,12 @@ class OutcomeMapper:
     def _complete(
         self, update: JobUpdate, execution: Execution, outcome: Outcome
     ) -> JobUpdate:
-        """Add follow-ups and times of the run, and log it."""
+        """Add follow-ups and times of the run."""
         job = execution.job
         update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
+            _check(update)
         # Of a job that is done at its first claim, nothing more is stored.
         is_ordinary = update.status is JobStatus.DONE and job.claim == 1
         if not is_ordinary and not isinstance(outcome, Postponed):
@@ -135,8 +122,6 @@ class OutcomeMapper:
             if not execution.is_start_counted:
                 update.wait_us = execution.wait_us
             update.total_us = job.claimed_at_us - job.enqueued_at_us + held_us
-        if update.error is not None or self.are_done_logged:
-            self._log(update)
         return update
 
     def _is_final(self, job: ClaimedJob, error: BaseException) -> bool:
@@ -185,31 +170,13 @@ class OutcomeMapper:
         replacement.total_us = update.total_us
         return [replacement]
 
-    @staticmethod
-    def _log(update: JobUpdate) -> None:
-        end = update.end
-        level = _LEVELS.get(end)
-        if level is None or (end is RunEnd.THROTTLED and update.error is None):
-            return
-        job = update.job
-        fields: dict[str, object] = {
-            "id": job.id,
-            "kind": one_line(job.kind),
-            "queue": one_line(job.queue_name),
-            "attempt": job.attempts,
-            "max_attempts": job.max_attempts,
-        }
-        if update.run_us is not None:
-            fields["run_ms"] = round(update.run_us / 1000, 1)
-        if update.status is not JobStatus.DONE:
-            if update.delay_s is not None:
-                fields["delay_s"] = round(update.delay_s, 1)
-            fields["error"] = one_line(update.error or "")
-        text = " ".join(f"{name}=%({name})s" for name in fields)
-        text = text.replace(" max_attempts=", "/")
-        if update.traceback is not None:
-            # Indented, so that no line of it passes for a log line.
-            fields["traceback"] = textwrap.indent(update.traceback, "    ")
-            text += "\n%(traceback)s"
-        # A dict, so that formatters find the fields in record.args.
-        job_logger.log(level, f"job {end}: {text}", fields)  # noqa: G004
+
+def _check(update: JobUpdate) -> None:
+    """Raise for an outcome of a broken subclass, which a database would take."""
+    error: object = update.error
+    if not isinstance(error, str | None):
+        message = "the error is not a text"
+        raise TypeError(message)
+    if update.delay_s is not None and not math.isfinite(update.delay_s):
+        message = "the delay is not a finite number"
+        raise ValueError(message)

@@ -37,6 +37,7 @@ from flask_forge_jobs.runtime.loop.rounds import Claims
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.plan import WorkerOptions
 from flask_forge_jobs.runtime.run.execution import Execution, keep_progress
+from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.runtime.run.run_log import LogSettings, log_of
 from flask_forge_jobs.runtime.service import Duty
@@ -75,6 +76,7 @@ class Rig(Bench):
             self.handover,
             OutcomeMapper(QueueSettings, None),
             storage.recorder,
+            job_log=JobLog(self.clock),
         )
         strays = Strays(storage.jobs, self.handover, writer, Claims(), self.clock)
         self.heartbeat = Heartbeat(

@@ -12,6 +12,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.loop.rounds import Claims
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
+from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
@@ -30,6 +31,7 @@ class Rig(Bench):
             self.handover,
             OutcomeMapper(QueueSettings, None),
             storage.recorder,
+            job_log=JobLog(self.clock),
         )
         self.strays = Strays(
             storage.jobs, self.handover, writer, self.claims, self.clock

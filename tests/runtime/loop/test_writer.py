@@ -12,6 +12,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason, JobUpdate
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import (
     UNSTORABLE_MESSAGE,
     OutcomeMapper,
@@ -30,7 +31,12 @@ class Rig(Bench):
         self.storage = storage
         mapper = OutcomeMapper(QueueSettings, None)
         self.writer = OutcomeWriter(
-            storage.jobs, OWNER, self.handover, mapper, storage.recorder
+            storage.jobs,
+            OWNER,
+            self.handover,
+            mapper,
+            storage.recorder,
+            job_log=JobLog(self.lease.clock),
         )
 
     def end(self, *job_ids: str, outcome: Outcome | None = None) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import pytest
@@ -227,16 +226,6 @@ def test_a_time_limit_counts_as_a_timeout_error(
     assert (update.status, update.error) == (status, "timed out after 2s")
 
 
-def test_the_log_has_the_traceback_below_the_id(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    updated(Failed("KeyError: 'id'", traceback="Traceback:\n  line 7\nKeyError: 'id'"))
-
-    first, *rest = caplog.messages[0].split("\n")
-    assert first.startswith("job failed: id=job-1 ")
-    assert rest == ["    Traceback:", "      line 7", "    KeyError: 'id'"]
-
-
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.DEAD])
 def test_it_keeps_the_traceback(status: JobStatus) -> None:
     """Also of a task that stopped at its time limit: it tells where it was."""
@@ -246,28 +235,6 @@ def test_it_keeps_the_traceback(status: JobStatus) -> None:
     assert updated(outcome, attempts=attempts).traceback == "in send"
     assert updated(outcome, CancelReason.TIMEOUT).traceback == "in send"
     assert updated(Dead("no use", "in send")).traceback == "in send"
-
-
-def test_the_log_says_when_the_next_attempt_is_due_if_there_is_one(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    updated(Failed("busy", retry_after_s=16.29437331066711))
-    updated(Dead("no use"))
-
-    later, never = caplog.messages
-    assert later.endswith("attempt=1/5 delay_s=16.3 error=busy")
-    assert never.endswith("attempt=1/5 error=no use")
-
-
-def test_a_throttle_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-
-    updated(Throttled(30, reason="HTTP 429"))
-    updated(Throttled(30))
-
-    (line,) = caplog.messages
-    assert line.startswith("job throttled: id=")
-    assert line.endswith("delay_s=30.0 error=HTTP 429")
 
 
 def test_it_ends_the_job_at_its_last_attempt() -> None:
@@ -302,18 +269,6 @@ def test_it_ends_a_job_that_a_user_cancelled(outcome: Outcome) -> None:
     assert update.is_cancelled
 
 
-def test_it_logs_that_a_user_cancelled_a_job_for_information(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-
-    updated(Failed("stopped"), CancelReason.USER)
-
-    (record,) = caplog.records
-    assert record.levelno == logging.INFO
-    assert record.getMessage().startswith("job cancelled: id=job-1 kind=held ")
-
-
 @pytest.mark.parametrize(
     "reason", [CancelReason.USER, CancelReason.TIMEOUT, CancelReason.SHUTDOWN]
 )
@@ -335,18 +290,6 @@ def test_it_writes_nothing_for_a_lost_job(
     assert update is None
     assert lost.lost_count == 1
     assert "job-1 was lost" in caplog.text
-
-
-def test_it_logs_failures_as_warnings_and_deaths_as_errors(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    updated(Failed("first"))
-    updated(Dead("second"))
-    updated(Done())
-
-    levels = [record.levelno for record in caplog.records]
-    assert levels == [logging.WARNING, logging.ERROR]
-    assert "kind=held queue=default attempt=1/5 delay_s=15.0 error=first" in caplog.text
 
 
 def test_an_unstorable_outcome_is_replaced_once() -> None:

@@ -1,0 +1,199 @@
+"""JobLog: the line of the log for each run that ends.
+
+A call of ``logging`` takes longer than all the rest of a quick job. Where nothing of
+the application listens, the lines of jobs that are done are therefore written without
+it, a batch at a time; all others are ordinary records.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import textwrap
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.run_end import JobUpdate, RunEnd
+
+JOB_LOGGER = "flask_forge_jobs.jobs"
+"""Gets a line for each run that ends; has its own name so that it can be turned off."""
+job_logger = get_logger(JOB_LOGGER)
+
+_LEVELS = {
+    RunEnd.DONE: logging.INFO,
+    RunEnd.FAILED: logging.WARNING,
+    RunEnd.DEAD: logging.ERROR,
+    RunEnd.CANCELLED: logging.INFO,
+    RunEnd.THROTTLED: logging.INFO,
+}
+_name_of = lru_cache(1024)(one_line)
+
+EndedRun = tuple[float, JobUpdate]
+"""A run that has ended, after the monotonic time of its end."""
+
+
+class LineFormatter(logging.Formatter):
+    """Makes lines from records, and the same lines without a record.
+
+    Args:
+        template: In ``%`` style, of ``asctime``, ``levelname``, ``name``, ``process``
+            and ``message``.
+    """
+
+    def __init__(self, template: str) -> None:
+        super().__init__(template)
+        self._template = template
+        self._second, self._second_text = -1, ""
+
+    def done_line(self, at: float, template: str, fields: Mapping[str, object]) -> str:
+        """Return the line of a job that was done.
+
+        Args:
+            at: The Unix time in seconds.
+            template: Of the message, in ``%`` style.
+            fields: What the template names.
+        """
+        second = int(at)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime(
+                self.default_time_format, self.converter(second)
+            )
+        return self._template % {
+            "asctime": f"{self._second_text},{int((at - second) * 1000):03d}",
+            "levelname": "INFO",
+            "name": JOB_LOGGER,
+            "process": os.getpid(),
+            "message": template % fields,
+        }
+
+
+class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # any text stream
+    """Writes the log of a program of this package to standard error."""
+
+    def __init__(self, formatter: LineFormatter) -> None:
+        super().__init__()
+        self.lines = formatter
+        self.setFormatter(formatter)
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines by one call."""
+        self.acquire()
+        try:
+            self.stream.write("\n".join(lines) + "\n")
+            self.stream.flush()
+        finally:
+            self.release()
+
+
+class JobLog:
+    """Logs the ends of runs; no call raises.
+
+    Args:
+        clock: Source of time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def write(self, ended: Iterable[EndedRun]) -> None:
+        """Log runs, in order."""
+        is_done_logged = job_logger.logger.isEnabledFor(logging.INFO)
+        handler = _only_handler(job_logger.logger) if is_done_logged else None
+        boot_s = self._clock.now_us() / SECOND_US - self._clock.monotonic()
+        lines: list[str] = []
+        for ended_at, update in ended:
+            if update.status is not JobStatus.DONE:
+                _write(handler, lines)
+                lines = []
+                _log(update)
+            elif handler is not None:
+                at = boot_s + ended_at
+                lines.append(handler.lines.done_line(at, *_entry(update)))
+            elif is_done_logged:
+                _log(update)
+        _write(handler, lines)
+
+
+def _only_handler(logger: logging.Logger) -> LineHandler | None:
+    """Return the handler of a logger if nothing else would see a record of it.
+
+    Error trackers replace a method, the class of the loggers or that of the records;
+    applications add handlers and filters.
+    """
+    if (
+        type(logger) is not logging.Logger
+        or logger.filters
+        or logging.getLogRecordFactory() is not logging.LogRecord
+        or logging.Logger.handle.__module__ != logging.__name__
+        or logging.Logger.callHandlers.__module__ != logging.__name__
+    ):
+        return None
+    handlers: list[logging.Handler] = []
+    each: logging.Logger | None = logger
+    while each is not None:
+        handlers += each.handlers
+        each = each.parent if each.propagate else None
+    if len(handlers) != 1:
+        return None
+    (handler,) = handlers
+    if not isinstance(handler, LineHandler) or handler.filters:
+        return None
+    if handler.level > logging.INFO or handler.formatter is not handler.lines:
+        return None
+    return handler
+
+
+def _write(handler: LineHandler | None, lines: Sequence[str]) -> None:
+    if handler is None or not lines:
+        return
+    try:
+        handler.write(lines)
+    except Exception:  # noqa: BLE001  # a full disk or a closed pipe ends no thread
+        if logging.raiseExceptions and sys.stderr is not None:
+            traceback.print_exc(file=sys.stderr)
+
+
+def _entry(update: JobUpdate) -> tuple[str, dict[str, object]]:
+    """Return the template of a run's message, and its fields."""
+    job = update.job
+    fields: dict[str, object] = {
+        "id": job.id,
+        "kind": _name_of(job.kind),
+        "queue": _name_of(job.queue_name),
+        "attempt": job.attempts,
+        "max_attempts": job.max_attempts,
+    }
+    if update.run_us is not None:
+        fields["run_ms"] = round(update.run_us / 1000, 1)
+    if update.status is not JobStatus.DONE:
+        if update.delay_s is not None:
+            fields["delay_s"] = round(update.delay_s, 1)
+        fields["error"] = one_line(update.error or "")
+    if update.traceback is not None:
+        # Indented, so that no line of it passes for a log line.
+        fields["traceback"] = textwrap.indent(update.traceback, "    ")
+    return _template(update.end, tuple(fields)), fields
+
+
+@lru_cache(64)
+def _template(end: RunEnd, names: Sequence[str]) -> str:
+    text = " ".join(f"{name}=%({name})s" for name in names)
+    text = text.replace(" max_attempts=", "/").replace(" traceback=", "\n")
+    return f"job {end}: {text}"
+
+
+def _log(update: JobUpdate) -> None:
+    level = _LEVELS.get(update.end)
+    if level is None or (update.end is RunEnd.THROTTLED and update.error is None):
+        return
+    # A dict, so that formatters find the fields in record.args.
+    job_logger.log(level, *_entry(update))

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+from flask_forge_jobs.cli.logs import JsonFormatter
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.run_end import CancelReason, JobUpdate
+from flask_forge_jobs.runtime.run.execution import Execution
+from flask_forge_jobs.runtime.run.job_log import (
+    JobLog,
+    LineFormatter,
+    LineHandler,
+    job_logger,
+)
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
+from tests.support.clocks import MovingClock
+from tests.support.runtimes import claimed
+
+LOGGER = job_logger.logger
+LINE = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
+
+
+def ended(
+    outcome: Outcome, reason: CancelReason | None = None, *, kind: str = "held"
+) -> JobUpdate:
+    execution = Execution(claimed(kind=kind), 0.0, started_at=1.0, ended_at=1.5)
+    if reason is not None:
+        execution.token.cancel(reason)
+    update = OutcomeMapper(QueueSettings, None).update(execution, outcome)
+    assert update is not None
+    return update
+
+
+def write(*updates: JobUpdate) -> None:
+    clock = MovingClock()
+    JobLog(clock).write((clock.monotonic(), each) for each in updates)
+
+
+class CountedStream(io.StringIO):
+    """A text stream that counts the calls."""
+
+    calls = 0
+
+    def write(self, text: str) -> int:
+        self.calls += 1
+        return super().write(text)
+
+
+class Alone:
+    """A worker whose application has no handlers, so that ours is the only one.
+
+    pytest adds its own handlers to each logger, and removes them later on.
+    """
+
+    def __init__(self, formatter: LineFormatter) -> None:
+        self.level = logging.INFO
+        self.stream = CountedStream()
+        self.handler = LineHandler(formatter)
+        self.handler.setStream(self.stream)
+
+    def write(self, *updates: JobUpdate) -> list[str]:
+        """Log; return the lines that are new."""
+        before = len(self.stream.getvalue())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LOGGER, "handlers", [self.handler])
+            patch.setattr(LOGGER, "propagate", False)
+            LOGGER.setLevel(self.level)
+            write(*updates)
+        LOGGER.setLevel(logging.NOTSET)
+        return self.stream.getvalue()[before:].splitlines()
+
+
+@pytest.fixture(params=[LineFormatter(LINE), JsonFormatter()], ids=["text", "json"])
+def alone(request: pytest.FixtureRequest) -> Alone:
+    return Alone(request.param)
+
+
+def test_the_traceback_stands_below_the_id(caplog: pytest.LogCaptureFixture) -> None:
+    trace = "Traceback:\n  line 7\nKeyError: 'id'"
+    write(ended(Failed("KeyError: 'id'", traceback=trace)))
+
+    first, *rest = caplog.messages[0].split("\n")
+    assert first.startswith("job failed: id=job-1 ")
+    assert first.endswith("error=KeyError: 'id'")
+    assert rest == ["    Traceback:", "      line 7", "    KeyError: 'id'"]
+
+
+def test_a_failure_says_when_the_next_attempt_is_due_if_there_is_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write(ended(Failed("busy", retry_after_s=16.29437331066711)), ended(Dead("no use")))
+
+    later, never = caplog.messages
+    assert later.endswith("attempt=1/5 run_ms=500.0 delay_s=16.3 error=busy")
+    assert never.endswith("attempt=1/5 run_ms=500.0 error=no use")
+
+
+def test_a_throttle_is_logged_if_it_has_a_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    write(ended(Throttled(30, reason="HTTP 429")), ended(Throttled(30)))
+
+    (line,) = caplog.messages
+    assert line.startswith("job throttled: id=")
+    assert line.endswith("delay_s=30.0 error=HTTP 429")
+
+
+def test_a_cancelled_job_is_information(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    write(ended(Failed("stopped"), CancelReason.USER))
+
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage().startswith("job cancelled: id=job-1 kind=held ")
+
+
+def test_failures_are_warnings_and_deaths_are_errors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write(ended(Failed("first")), ended(Dead("second")), ended(Done()))
+
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.WARNING, logging.ERROR]
+
+
+def test_the_lines_of_a_batch_are_those_of_records_in_one_write(alone: Alone) -> None:
+    updates = [ended(Done(), kind=kind) for kind in ("held", "two\nlines", "100%")]
+    lines = alone.write(*updates)
+    calls = alone.stream.calls
+    alone.handler.addFilter(_at_the_time_of_the_clock)
+
+    assert lines == alone.write(*updates)
+    assert (len(lines), calls) == (3, 1)
+
+
+def _at_the_time_of_the_clock(record: logging.LogRecord) -> bool:
+    record.created = MovingClock().now_us() / 1_000_000
+    record.msecs = 0
+    return True
+
+
+def test_failures_stand_between_the_jobs_that_are_done(alone: Alone) -> None:
+    lines = alone.write(
+        ended(Done(), kind="a"),
+        ended(Done(), kind="b"),
+        ended(Failed("oops"), kind="c"),
+        ended(Done(), kind="d"),
+    )
+
+    assert [each.split(" kind=")[1][0] for each in lines] == ["a", "b", "c", "d"]
+
+
+def test_a_quiet_logger_gets_the_failures_only(alone: Alone) -> None:
+    alone.level = logging.WARNING
+
+    (line,) = alone.write(ended(Done()), ended(Failed("oops")))
+
+    assert "job failed: " in line
+
+
+class Renamed(logging.LogRecord):
+    """A record of the application's own class."""
+
+    def getMessage(self) -> str:
+        return "renamed"
+
+
+def add_a_filter_of_the_logger(patch: pytest.MonkeyPatch, _: Alone) -> None:
+    patch.setattr(LOGGER, "filters", [lambda _: False])
+
+
+def add_a_filter_of_the_handler(_: pytest.MonkeyPatch, alone: Alone) -> None:
+    alone.handler.addFilter(lambda _: False)
+
+
+def set_a_record_factory(patch: pytest.MonkeyPatch, _: Alone) -> None:
+    patch.setattr(logging, "_logRecordFactory", Renamed)
+
+
+def track_errors(patch: pytest.MonkeyPatch, _: Alone) -> None:
+    patch.setattr(logging.Logger, "callHandlers", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("listen", "lines"),
+    [
+        (add_a_filter_of_the_logger, []),
+        (add_a_filter_of_the_handler, []),
+        (set_a_record_factory, ["renamed"]),
+        (track_errors, []),
+    ],
+)
+def test_an_application_that_listens_gets_records(
+    monkeypatch: pytest.MonkeyPatch,
+    listen: Callable[[pytest.MonkeyPatch, Alone], None],
+    lines: list[str],
+) -> None:
+    alone = Alone(LineFormatter("%(message)s"))
+    listen(monkeypatch, alone)
+
+    assert alone.write(ended(Done())) == lines
+
+
+class FullDisk(io.StringIO):
+    def write(self, _: str, /) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_stops_no_worker(
+    alone: Alone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone.handler.setStream(FullDisk())
+    alone.write(ended(Done()))
+
+    assert "No space left on device" in capsys.readouterr().err
