@@ -7,22 +7,25 @@ still stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
-from flask_forge_jobs.model.histograms import CHARTED, Histogram
-from flask_forge_jobs.model.instants import DAY_US, from_micros, to_micros
-from flask_forge_jobs.model.metrics import NOTHING, Tally, Window, window
+from flask_forge_jobs.model.charts import NO_FIGURES, Figures, figures_of
+from flask_forge_jobs.model.histograms import Histogram
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros, to_micros
+from flask_forge_jobs.model.metrics import DAY, LEVELS, NOTHING, Tally, Window, window
 from flask_forge_jobs.storage.base import Storage
 
 LEAST_SERIES_S = 60
 MAX_NAMES = 100
 # Per answer.
 MAX_BUCKETS_IN_ALL = 20_000
-_NO_FIGURES = (0,) * 15
+# Without names, more buckets than this of all names together become stored ones, which
+# cost a fifth, and at most so many. More take longer than a page may.
+MAX_AS_ASKED, MAX_STORED = 500, 1600
 
 
 class Bucket(NamedTuple):
@@ -128,7 +131,7 @@ def timeline(
             stored, level, [""] if queue_names is None else queue_names
         )
     whole = _added_up(stored.count, timelines.values())
-    return _buckets(cut, cut.share_out(stored, whole, now_us))
+    return _buckets(cut, _charted(cut.share_out(stored, whole, now_us)))
 
 
 def metric_series(
@@ -151,7 +154,7 @@ def metric_series(
     level = cut.level(now_us)
     stored = cut.stored(level)
     timelines = storage.metrics.timelines(stored, level, [queue])
-    return _buckets(cut, cut.share_out(stored, timelines[queue], now_us))
+    return _buckets(cut, _charted(cut.share_out(stored, timelines[queue], now_us)))
 
 
 def series(
@@ -168,27 +171,80 @@ def series(
     """Return throughput and times of several queues or kinds, by name.
 
     ``by`` is ``queue`` or ``kind``. At most 100 names with 20,000 buckets in all are
-    allowed. No names mean the registered queues or the active kinds: as many as these
-    limits allow. The empty name means all queues together. An unknown name has empty
-    buckets. Buckets are at least 60 s wide.
+    allowed. No names mean the first 100 of the registered queues or the active kinds,
+    with wider buckets if there would be more than 500 in all. The empty name means all
+    queues together. An unknown name has empty buckets. Buckets are at least 60 s wide.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
-    known = checked_names(names, cut)
-    known = known or _known_names(storage, by, cut, now, queue_names)
-    chosen = known[: min(MAX_NAMES, MAX_BUCKETS_IN_ALL // max(cut.count, 1))]
     now_us = to_micros(now)
     level = cut.level(now_us)
-    stored = cut.stored(level)
-    metrics = storage.metrics
-    if by == "kind":
-        timelines = metrics.timelines_of_kinds(stored, level, chosen, queue_names)
+    chosen: Sequence[str] = checked_names(names, cut)
+    total, are_all = len(chosen), not chosen
+    if are_all:
+        known = _known_names(storage, by, cut, queue_names)
+        chosen, total = known[:MAX_NAMES], len(known)
+        cut, level = _fitting(cut, level, len(chosen))
+    whose = _Whose(by == "kind", chosen, queue_names, are_all)
+    shown = _figures(storage, whose, cut, level, now_us)
+    return SeriesList(
+        [Series(name, _buckets(cut, shown[name])) for name in chosen], total
+    )
+
+
+def _fitting(cut: Window, level: int, names: int) -> tuple[Window, int]:
+    """Return a window that many names can show, and the level to read it from."""
+    span_us = names * (cut.end_us - cut.start_us)
+    if cut.count * names <= MAX_AS_ASKED:
+        levels = [each for each in LEVELS if each >= level]
+        fitting = [each for each in levels if cut.width_us % (each * SECOND_US) == 0]
+        few = (each for each in fitting if span_us <= each * SECOND_US * MAX_STORED)
+        return cut, next(few, fitting[-1] if fitting else level)
+    wide = _widened(cut, names)
+    return wide, min(wide.width_us // SECOND_US, DAY)
+
+
+def _widened(cut: Window, names: int) -> Window:
+    """Return the window in stored buckets, few enough for so many names."""
+    # One bucket more than fits, since the first one begins before the window.
+    fitting = max(MAX_STORED // names - 1, 1)
+    span_us = cut.end_us - cut.start_us
+    least_us = max(cut.width_us, -(-span_us // fitting))
+    widths_us = (level * SECOND_US for level in LEVELS)
+    in_days_us = -(-least_us // DAY_US) * DAY_US
+    width_us = next((each for each in widths_us if each >= least_us), in_days_us)
+    start_us = cut.start_us - cut.start_us % width_us
+    return Window(start_us, width_us, -((start_us - cut.end_us) // width_us))
+
+
+class _Whose(NamedTuple):
+    """Queues, or kinds within some queues or all."""
+
+    is_kind: bool
+    names: Sequence[str]
+    queue_names: Sequence[str] | None
+    # Of all names with figures these are the first.
+    are_all: bool
+
+
+def _figures(
+    storage: Storage, whose: _Whose, cut: Window, level: int, now_us: int
+) -> Mapping[str, Sequence[Figures]]:
+    """Return the figures of each bucket, by name, from the stored ones of a level."""
+    metrics, stored = storage.metrics, cut.stored(level)
+    is_kind, names, queue_names, are_all = whose
+    if stored == cut:
+        return metrics.charts(
+            cut, level, names, by_kind=is_kind, queue_names=queue_names,
+            are_active=are_all,
+        )  # fmt: skip
+    if is_kind:
+        timelines = metrics.timelines_of_kinds(stored, level, names, queue_names)
     else:
-        timelines = metrics.timelines(stored, level, chosen)
-    shown = [
-        Series(name, _buckets(cut, cut.share_out(stored, timelines[name], now_us)))
-        for name in chosen
-    ]
-    return SeriesList(shown, len(known))
+        timelines = metrics.timelines(stored, level, names)
+    return {
+        name: _charted(cut.share_out(stored, tallies, now_us))
+        for name, tallies in timelines.items()
+    }
 
 
 def checked_names(names: Sequence[str], cut: Window) -> list[str]:
@@ -255,21 +311,18 @@ def totals(
 
 
 def _known_names(
-    storage: Storage,
-    by: str,
-    cut: Window,
-    now: datetime,
-    queue_names: Sequence[str] | None,
+    storage: Storage, by: str, cut: Window, queue_names: Sequence[str] | None
 ) -> list[str]:
-    if by == "queue":
-        if queue_names is not None:
-            return sorted(queue_names)
-        return [queue.name for queue in storage.queues.all()]
-    return list(
-        storage.kind_figures.within(
-            cut.start_us, cut.end_us, to_micros(now), queue_names
-        )
-    )
+    if by == "kind":
+        # Of a window that begins a fifteenth earlier, or less, for few rows.
+        minute_us = LEAST_SERIES_S * SECOND_US
+        minutes = -((cut.start_us - cut.end_us) // minute_us)
+        wide = _widened(Window(cut.start_us, minute_us, minutes), MAX_NAMES)
+        level = min(wide.width_us // SECOND_US, DAY)
+        return storage.kind_figures.active(wide, level, queue_names) if minutes else []
+    if queue_names is not None:
+        return sorted(queue_names)
+    return [queue.name for queue in storage.queues.all()]
 
 
 def _added_up(count: int, several: Iterable[list[Tally]]) -> list[Tally]:
@@ -283,36 +336,20 @@ def _added_up(count: int, several: Iterable[list[Tally]]) -> list[Tally]:
     return total
 
 
-def _buckets(cut: Window, tallies: Sequence[Tally]) -> list[Bucket]:
+def _charted(tallies: Iterable[Tally]) -> list[Figures]:
+    return [NO_FIGURES if each is NOTHING else figures_of(each) for each in tallies]
+
+
+def _buckets(cut: Window, figures: Sequence[Figures]) -> list[Bucket]:
     if not cut.count:
         return []
     first, width = from_micros(cut.start_us), timedelta(microseconds=cut.width_us)
-    return [
-        Bucket(first + number * width, *_NO_FIGURES)
-        if tally is NOTHING
-        else Bucket(
-            first + number * width,
-            tally.enqueued,
-            tally.started,
-            tally.retried,
-            tally.completed,
-            tally.dead,
-            tally.cancelled,
-            *_milliseconds(tally.run),
-            *_milliseconds(tally.total),
-            *_milliseconds(tally.wait),
-        )
-        for number, tally in enumerate(tallies)
-    ]
-
-
-def _milliseconds(histogram: Histogram) -> list[int]:
-    return [round(us / 1000) for us in histogram.percentiles(*CHARTED)]
+    return [Bucket(first + n * width, *each) for n, each in enumerate(figures)]
 
 
 def _kind_row(kind: str, tally: Tally) -> KindRow:
     ended = tally.completed + tally.dead
-    p50_ms, p95_ms, p99_ms = _milliseconds(tally.run)
+    p50_ms, p95_ms, p99_ms = tally.run.charted_ms()
     return KindRow(
         kind,
         tally.completed,

@@ -134,6 +134,10 @@ class Histogram:
         first = min(counts)
         return first, [counts.get(n, 0) for n in range(first, max(counts) + 1)]
 
+    def charted_ms(self) -> Sequence[int]:
+        """Return the percentiles of :data:`CHARTED` in whole milliseconds."""
+        return [round(us / 1000) for us in self.percentiles(*CHARTED)]
+
     def counts_up_to(self, limits_us: Sequence[int]) -> list[int]:
         """Return how many values are at most each ascending limit, within 2 percent."""
         pairs = sorted(self.counts.items())
@@ -179,6 +183,22 @@ def charted(text: str) -> list[float]:
     Its first 60 characters will do.
     """
     return [_middle(int(word)) for word in text.split(" ", 4)[1:4]]
+
+
+def charted_ms(text: str) -> Sequence[int]:
+    """Return the same in whole milliseconds; zeros for an empty text."""
+    if not text:
+        return _ZEROS
+    _, middle, high, highest, _ = text.split(" ", 4)
+    return _milliseconds(middle), _milliseconds(high), _milliseconds(highest)
+
+
+_ZEROS = (0,) * len(CHARTED)
+
+
+@cache
+def _milliseconds(word: str) -> int:
+    return round(_middle(int(word)) / 1000)
 
 
 def _ranked(first: int, counts: Sequence[int], percents: Iterable[float]) -> list[int]:

@@ -17,6 +17,7 @@ from flask_forge_jobs.model.metrics import (
     FINEST_KEPT_US,
     LEVELS,
     Tally,
+    Window,
     cover,
     floor_to,
 )
@@ -73,6 +74,26 @@ class KindFigures:
         over = cover(start_us, since_us, levels)
         self._add(tallies, over, now_us, queue_names, statement)
         return _sorted(tallies)
+
+    def active(
+        self, window: Window, level: int, queue_names: Sequence[str] | None = None
+    ) -> list[str]:
+        """Return the kinds with figures in a window, from the stored ones of a level.
+
+        In some or all queues, by name.
+        """
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                "active_kinds",
+                level=level,
+                from_at=window.start_us,
+                to_at=window.end_us,
+                any_queue=queue_names is None,
+                queues=encode_names("name", queue_names or ()),
+            ),
+            apart=True,
+        )
+        return sorted(kind for (kind,) in rows)
 
     def of_last_day(
         self, now_us: int, queue_names: Sequence[str] | None = None

@@ -108,6 +108,7 @@ def paths_of(sql: Sql) -> list[str]:
         *(f"/v1/gauges?{whose}{window}" for whose in ("", "name=queue-1&")),
         f"/v1/series?by=kind&name=kind-1&{window}",
         f"/v1/series?by=queue&name=queue-1&{window}",
+        f"/v1/series?by=queue&{window}",
     ]
 
 

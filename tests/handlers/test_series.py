@@ -9,13 +9,14 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers.series import (
     MAX_NAMES,
+    MAX_STORED,
     kinds,
     metric_series,
     series,
     timeline,
     totals,
 )
-from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.metrics import NOTHING, Tally
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import START_US
@@ -310,9 +311,9 @@ def test_series_are_bounded(storage: Storage) -> None:
     assert (too_many.value.field, too_much.value.field) == ("name", "bucket_secs")
 
 
-@pytest.mark.parametrize(("minutes", "shown"), [(1, MAX_NAMES), (201, 99), (2000, 10)])
+@pytest.mark.parametrize("minutes", [1, 201, 2000])
 def test_a_request_without_names_gets_the_first_of_many(
-    storage: Storage, past: PastProcess, minutes: int, shown: int
+    storage: Storage, past: PastProcess, minutes: int
 ) -> None:
     kinds_run = [f"kind-{number:03}" for number in range(MAX_NAMES + 1)]
     for kind in reversed(kinds_run):
@@ -330,8 +331,68 @@ def test_a_request_without_names_gets_the_first_of_many(
             bucket_secs=60,
             now=LATER,
         )
-        assert [each.name for each in found.series] == kinds_run[:shown]
+        assert [each.name for each in found.series] == kinds_run[:MAX_NAMES]
         assert found.total == MAX_NAMES + 1
+        assert sum(len(each.buckets) for each in found.series) <= MAX_STORED
+
+
+@pytest.mark.parametrize(
+    ("hours", "secs", "width"),
+    [(1, 60, 300), (1, 300, 300), (24, 600, 10_800), (100, 300, 86_400)],
+)
+def test_without_names_many_buckets_become_wide_ones(
+    storage: Storage, past: PastProcess, hours: int, secs: int, width: int
+) -> None:
+    """They are stored ones, with the figures that each shows by its name."""
+    names = [f"name-{number:02}" for number in range(50)]
+    for name in names:
+        storage.queues.ensure(name)
+        past.recorder.enqueued(name, name)
+    for minutes in (5, 60, 1440):
+        past.runs("name-07", "name-07", [minutes, 40], retried=1, dead=1)
+        past.clock.move(60 * minutes)
+        past.runs("name-07", "name-49", [7])
+    end = START + hours * 60 * MINUTE
+    asked: dict[str, Any] = {"now": end, "end": end}
+
+    for by in ("queue", "kind"):
+        found = series(storage, by=by, names=(), start=START, bucket_secs=secs, **asked)
+
+        assert [each.name for each in found.series] == names
+        assert sum(len(each.buckets) for each in found.series) <= MAX_STORED
+        at = found.series[0].buckets[0].at
+        assert START - width * SECOND < at <= START
+        assert to_micros(at) % (width * 10**6) == 0
+        assert found.series[0].buckets[1].at - at == width * SECOND
+        named = series(
+            storage, by=by, names=names, start=at, bucket_secs=width, **asked
+        )
+        assert named == found
+        assert sum(bucket.completed for bucket in found.series[7].buckets) > 1
+
+
+def test_without_names_few_buckets_are_as_asked(
+    storage: Storage, past: PastProcess
+) -> None:
+    """Read from coarser stored ones if that makes fewer rows."""
+    names = [f"name-{number:02}" for number in range(50)]
+    for name in names:
+        storage.queues.ensure(name)
+    past.runs("name-03", "send", [100, 300], retried=1)
+    end = START + 24 * 60 * MINUTE
+
+    found = series(
+        storage, by="queue", names=(), start=START, end=end, bucket_secs=10_800, now=end
+    )
+
+    assert [each.at for each in found.series[3].buckets] == [
+        START + number * 180 * MINUTE for number in range(8)
+    ]
+    [named] = series(
+        storage, by="queue", names=["name-03"], start=START, end=end,
+        bucket_secs=10_800, now=end,
+    ).series  # fmt: skip
+    assert found.series[3] == named
 
 
 # -- the table of kinds ------------------------------------------------------------

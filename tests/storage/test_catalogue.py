@@ -160,6 +160,8 @@ SERVED_BY = {
     "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",
     "timeline_of_kinds": r"_pkey on forge_metric +\(|\bm USING PRIMARY KEY",
     "kinds_within": "forge_metric_time",
+    "active_kinds": "forge_metric_time",
+    "timeline_of_active_kinds": "forge_metric_time",
     "take_unfolded": r"forge_metric_unfolded[^\n]*\n?.*bucket_start ?<",
     "append_audit_once": "forge_audit_actor",
     "audit_page": "forge_audit_time",

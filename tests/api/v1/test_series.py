@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from flask_forge_jobs.api.response import encode
+from flask_forge_jobs.api.schemas.series import NamedSeriesSchema
+from flask_forge_jobs.api.v1.series import write_series
+from flask_forge_jobs.handlers.series import Bucket, Series
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
@@ -149,3 +154,13 @@ def test_a_caller_with_queues_sees_those_only(storage: Storage) -> None:
     assert [each["name"] for each in kinds.json] == ["send"]
     assert [row["kind"] for row in table.json] == ["send"]
     assert get(client, "series", by="queue", name="bulk", **WINDOW).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["mail", 'é"\\\ud800'])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_series_is_written_as_its_schema_says(name: str, count: int) -> None:
+    at = datetime(2027, 3, 1, 9, tzinfo=UTC)
+    buckets = [Bucket(at, *range(number, number + 15)) for number in range(count)]
+    series = Series(name, buckets)
+
+    assert write_series(series) == encode(NamedSeriesSchema().dump(series))

@@ -87,6 +87,25 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
     AND (:any_queue OR queue.name IN (SELECT q.name FROM /* rows q: name text = :queues */))
     AND m.bucket_start >= :from_at AND m.bucket_start < :to_at
 
+-- name: timeline_of_active_kinds
+-- Served by forge_metric_time: all kinds up to the last one that is shown. A range for each
+-- of many kinds in each queue would take longer.
+SELECT
+    kind, bucket_start, enqueued, started, retried, completed, dead, cancelled,
+    wait_times, run_times, total_times
+FROM forge_metric
+WHERE level = :level AND queue_name <> '' AND kind <> '' AND kind <= :last_kind
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+
+-- name: active_kinds
+-- Served by forge_metric_time.
+SELECT DISTINCT kind
+FROM forge_metric
+WHERE level = :level AND queue_name <> '' AND kind <> ''
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+
 -- name: kinds_within
 -- Served by forge_metric_time: one range for each part of a window. Run times only: the
 -- table of kinds shows no others.
