@@ -16,6 +16,9 @@ dialects:
     ``MIN`` and ``MAX`` on SQLite.
 ``OCTET_LENGTH(…)``
     ``LENGTH`` on SQLite, which is the same for ASCII text such as a payload.
+``CROSS JOIN LATERAL (SELECT enqueued_at, id FROM forge_job …) AS job``
+    Some jobs for each row. On SQLite, which has no ``LATERAL``, a join with these rows
+    of ``forge_job``.
 ``JSON_LIST(JSON_ROW(…))``
     Many rows as one value: a JSON array of arrays, or NULL or ``[]`` without any.
 ``:known``
@@ -45,8 +48,15 @@ _TURNED = {
     " DESC": " ASC",
     " < (:at": " > (:at",
     " >= :edge": " <= :edge",
+    " >= bound.": " <= bound.",
 }
 _ROWS = re.compile(r"/\* rows (\w+): ([^*]+?)(?: = :(\w+))? \*/")
+_LATERAL = re.compile(
+    r"CROSS JOIN LATERAL \(\s*SELECT (?:\w+, )*id(\s+FROM forge_job\b.*?)"
+    r"\n\s*\) AS job\b",
+    re.DOTALL,
+)
+_JOINED = r"CROSS JOIN forge_job AS job ON job.rowid IN (\n    SELECT rowid\1\n)"
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _BLANK_LINES = re.compile(r"\n\s*\n")
@@ -90,7 +100,7 @@ def _postgres_rows(match: re.Match[str]) -> str:
 
 
 def _render_sqlite(name: str, sql: str) -> Statement:
-    sql = _ROWS.sub(_sqlite_rows, sql)
+    sql = _LATERAL.sub(_JOINED, _ROWS.sub(_sqlite_rows, sql))
     for mark in _POSTGRES_LOCKS:
         sql = sql.replace(f"/* {mark} */", "")
     sql = sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(")

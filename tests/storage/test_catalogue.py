@@ -31,7 +31,8 @@ BEGIN = SessionSettings(10_000, 12_000).write.unconfigured
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
 NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
-NUMBERS |= {"number", "last_run", "end", "skip", "each"}
+NUMBERS |= {"number", "last_run", "end", "skip", "each", "chunk"}
+NUMBERS |= {"max_scheduled"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"matched", "changed", "skipped"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
@@ -93,10 +94,14 @@ SERVED_BY = {
     "listed_deferred_desc": "forge_job_deferred",
     "listed_deferred_asc": "forge_job_deferred",
     "deferred_sorted_desc": "forge_job_deferred",
-    "deferred_together_desc": "forge_job_deferred",
-    "deferred_together_asc": "forge_job_deferred",
-    "retrying_together_desc": "forge_job_retry",
-    "retrying_together_asc": "forge_job_retry",
+    "page_by_age_desc": "forge_job_list",
+    "page_by_age_asc": "forge_job_list",
+    "page_by_end_desc": "forge_job_finished",
+    "page_by_end_asc": "forge_job_finished",
+    "page_deferred_desc": "forge_job_deferred",
+    "page_deferred_asc": "forge_job_deferred",
+    "page_retrying_desc": "forge_job_retry",
+    "page_retrying_asc": "forge_job_retry",
     "deferred_sorted_asc": "forge_job_deferred",
     "listed_key_desc": "forge_job_key",
     "listed_key_asc": "forge_job_key",
@@ -124,7 +129,7 @@ SERVED_BY = {
     "ended_first": "forge_job_finished",
     "ended_last": "forge_job_finished",
     "count_inside": "forge_job_list",
-    "count_inside_first": "forge_job_list",
+    "counts_inside": "forge_job_list",
     "found_few_desc": "forge_job_list",
     "found_few_asc": "forge_job_list",
     "found_each_desc": "forge_job_list",

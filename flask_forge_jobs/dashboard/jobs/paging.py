@@ -17,7 +17,7 @@ from flask_forge_jobs.model.ordering import Position, SortColumn
 # Takes an order, the position to start after, and the most jobs.
 Find = Callable[[str, Position | None, int], JobsFound]
 # More new jobs than these are not counted.
-MAX_AHEAD = 100
+MAX_AHEAD = 50
 # Sorts behind the characters of ids.
 _BEHIND = "~"
 
@@ -67,18 +67,23 @@ def page_at(query: JobQuery, find: Find) -> Page:
 def _pinned_page(query: JobQuery, pin: Place, find: Find) -> Page:
     """Return the first page as it was opened, and how many jobs have come since."""
     first = pin.position
-    newest = find(query.sort, None, MAX_AHEAD).rows
-    places = [position_of(job, query.sort) for job in newest]
+    found = find(query.sort, None, MAX_AHEAD + query.per)
+    places = [position_of(job, query.sort) for job in found.rows[:MAX_AHEAD]]
     ahead = sum((place.key, place.id) > (first.key, first.id) for place in places)
-    # The pin itself is on the page, unless it has left the list.
-    start = Position(first.key, first.id + _BEHIND)
-    found = find(query.sort, start, query.per)
+    if ahead < MAX_AHEAD:
+        jobs = found.rows[ahead : ahead + query.per]
+        is_last = found.next_cursor is None and len(found.rows) <= ahead + query.per
+    else:
+        # The pin itself is on the page, unless it has left the list.
+        start = Position(first.key, first.id + _BEHIND)
+        found = find(query.sort, start, query.per)
+        jobs, is_last = found.rows, found.next_cursor is None
     page = _page(
         query,
-        found.rows,
+        jobs,
         ahead if ahead < MAX_AHEAD else None,
         has_previous=False,
-        has_next=found.next_cursor is not None,
+        has_next=not is_last,
     )
     return replace(page, ahead=ahead, pin=pin)
 

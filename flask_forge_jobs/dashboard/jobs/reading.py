@@ -38,7 +38,6 @@ from flask_forge_jobs.handlers.jobs import (
     inspect_job,
     kinds_within,
 )
-from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.jobs import JobFilter, JobSummary
 from flask_forge_jobs.model.ordering import (
@@ -49,6 +48,8 @@ from flask_forge_jobs.model.ordering import (
 )
 
 T = TypeVar("T")
+# Names that the filter offers.
+OFFERED_KEPT_S = 60.0
 _READS = frozenset((Permission.READ, Permission.PAYLOAD_REVEAL))
 
 
@@ -142,16 +143,21 @@ class JobList:
     @cached_property
     def known_queues(self) -> Sequence[str]:
         """The queues that the caller may choose from, sorted."""
-        queues = self._api.scope.queues
-        if queues is None:
-            storage = self._api.storage
-            queues = frozenset(each.settings.name for each in overview(storage))
-        return sorted(queues)
+        storage, queues = self._api.storage, self._api.scope.queues
+        if queues is not None:
+            return sorted(queues)
+        return self._offered("queues", lambda: [q.name for q in storage.queues.all()])
 
     @cached_property
     def known_kinds(self) -> Sequence[str]:
         """The kinds of the jobs in these queues, sorted."""
-        return kinds_within(self._api.storage, self._api.scope.names())
+        names = self._api.scope.names()
+        return self._offered("kinds", lambda: kinds_within(self._api.storage, names))
+
+    def _offered(self, part: str, read: Callable[[], Sequence[str]]) -> Sequence[str]:
+        """Return names that the filter offers; a new one may be missing for a while."""
+        key = "offered", part, self._api.scope.queues
+        return self._api.snapshots.get(key, read, kept_s=OFFERED_KEPT_S)
 
     def _kept(self, part: str, read: Callable[[], T]) -> T:
         query = self.query

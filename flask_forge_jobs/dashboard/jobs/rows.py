@@ -16,7 +16,8 @@ from flask_forge_jobs.model.progress import shown_progress
 
 # The last characters of an id tell jobs of the same moment apart.
 SHORT_ID = 7
-MAX_ERROR = 160
+# Of the first line; a column is mostly narrower.
+MAX_ERROR = 80
 # A heartbeat is due every few seconds.
 _LATE = timedelta(seconds=30)
 _COLOURS = {"failed": "amber", "dead": "red", "in_progress": "blue", "done": "green"}

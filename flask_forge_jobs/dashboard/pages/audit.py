@@ -16,7 +16,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.audit import AuditPage, list_entries
 from flask_forge_jobs.model.audit import AuditFilter
 
-PAGE_SIZES = (25, 50, 100, 200)
+PAGE_SIZES = (10, 25, 50)
 DEFAULT_PAGE_SIZE = 50
 
 

@@ -20,7 +20,7 @@ from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
 from flask_forge_jobs.model.sentences import count
 
 # A row takes 1.5 kB, and a page of usual size 60 at most.
-PAGE_SIZES = (20, 36, 100, 200)
+PAGE_SIZES = (10, 20, 36)
 DEFAULT_PAGE_SIZE = 36
 _SORTS: Mapping[str, Callable[[QueueRow], float]] = {
     "waiting": lambda row: row.waiting,

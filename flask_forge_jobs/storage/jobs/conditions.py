@@ -41,9 +41,20 @@ class Conditions:
         )
 
     @property
+    def failed_only(self) -> bool:
+        """Whether the filter means failed jobs and no others."""
+        return self.is_plain and self.statuses == {JobStatus.FAILED}
+
+    @property
     def are_maintained(self) -> bool:
         """Whether maintained counts by queue, kind and status have all that matters."""
         return not self.has_range and (self.is_plain or self.scheduled_only)
+
+    @property
+    def are_selective(self) -> bool:
+        """Whether an index on queue, status and time would read many jobs in vain."""
+        is_plain = self.is_plain or self.scheduled_only
+        return bool(self._job_filter.kinds) or self.has_range or not is_plain
 
     @property
     def has_own_index(self) -> bool:

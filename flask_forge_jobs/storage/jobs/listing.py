@@ -36,7 +36,6 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.streams import (
     COMBINATION,
-    MAX_EAGER,
     NEAR,
     OF_COMBINATION,
     Combination,
@@ -45,8 +44,8 @@ from flask_forge_jobs.storage.jobs.streams import (
     Stretch,
     seek,
     way,
+    whole_page,
 )
-from flask_forge_jobs.storage.rows import place_from_row
 
 # With more, walking the jobs is cheaper than a statement for each.
 MAX_COMBINATIONS = 64
@@ -124,7 +123,10 @@ class Listing:
 
     @property
     def _are_few(self) -> bool:
-        stored = int(self._transaction.all("stored_jobs")[0][0])
+        if self._job_filter.queues is None:
+            stored = sum(int(row[-1]) for row in self._all_counts)
+        else:
+            stored = int(self._transaction.all("stored_jobs")[0][0])
         return self._matching * WALKED_PER_LOOK_UP <= stored
 
     @property
@@ -189,6 +191,8 @@ class Listing:
         scheduled = job_filter.scheduled and JobStatus.PENDING in statuses
         if not kept and not scheduled:
             return None
+        if (kept, scheduled) == (tuple(job_filter.statuses), job_filter.scheduled):
+            return self
         narrowed = replace(job_filter, statuses=kept, scheduled=scheduled)
         return Listing(self._transaction, narrowed, self._all_counts)
 
@@ -248,22 +252,16 @@ class Listing:
             if stretch.depth > MAX_MERGED_ROWS:
                 return None
             return self._streams_by_age(stretch)
+        name = whole_page(self._conditions, stretch)
+        if name is not None and not self._conditions.are_selective:
+            return self._streams_of.at_once(name, stretch)
         if not self._counts:
             return []
-        if self._is_selective and self._matching <= MAX_SORTED_ROWS:
+        if self._conditions.are_selective and self._matching <= MAX_SORTED_ROWS:
             return None
         if order.column is SortColumn.COMPLETED_AT:
             return self._streams_by_end(stretch)
-        if order.column is SortColumn.SCHEDULED_AT:
-            return self._streams_by_time(stretch)
-        return None
-
-    @property
-    def _is_selective(self) -> bool:
-        """Whether an index on other columns would read many jobs in vain."""
-        conditions = self._conditions
-        is_plain = conditions.is_plain or conditions.scheduled_only
-        return bool(self._job_filter.kinds) or conditions.has_range or not is_plain
+        return None if name is None else self._streams_of.at_once(name, stretch)
 
     def _streams_by_age(self, stretch: Stretch) -> Streams:
         job_filter, streams = self._job_filter, self._streams_of
@@ -285,21 +283,11 @@ class Listing:
         if len(pairs) > MAX_SOURCES:
             return None
         keys = [(queue, "", status) for queue, status in pairs]
-        if self._is_selective:
+        if self._conditions.are_selective:
             name, read = "listed_finished", self._streams_of.one_by_one
         else:
             name, read = "finished_together", self._streams_of.together
         return read(name, keys, stretch)
-
-    def _streams_by_time(self, stretch: Stretch) -> Streams:
-        conditions, queues = self._conditions, self._queues
-        is_retry = conditions.is_plain and conditions.statuses == {JobStatus.FAILED}
-        fits = stretch.depth <= MAX_EAGER and len(queues) <= MAX_SOURCES
-        if not fits or not (is_retry or conditions.scheduled_only):
-            return None
-        name = "retrying_together" if is_retry else "deferred_together"
-        keys = [(queue, "", "") for queue in queues]
-        return self._streams_of.together(name, keys, stretch)
 
     def _sorted(
         self, order: JobOrder, start: Place, limit: int, offset: int
@@ -322,7 +310,7 @@ class Listing:
         else:
             name, known = "listed_all", self._conditions.parameters()
         rows = self._transaction.all(way(name, order), **(known | parameters))
-        return [place_from_row(*row) for row in rows]
+        return self._streams_of.kept(rows)
 
     def _rows(self, columns: tuple[str, str, str]) -> str:
         return encode_rows(dict(zip(columns, key, strict=True)) for key in self._counts)

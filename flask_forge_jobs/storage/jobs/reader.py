@@ -18,7 +18,6 @@ from flask_forge_jobs.model.ordering import (
     FoundJobs,
     JobOrder,
     Position,
-    SortColumn,
     StatusCounts,
 )
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
@@ -29,6 +28,7 @@ from flask_forge_jobs.storage.jobs.attempts import attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
+from flask_forge_jobs.storage.jobs.streams import reads_once
 from flask_forge_jobs.storage.rows import (
     job_from_row,
     queue_from_row,
@@ -257,10 +257,9 @@ class JobReader:
                 total=listing.total() if with_total else None,
             )
 
-        # One statement reads such a page. Others read several parts of an index, and
-        # between them a job may move from one to another.
-        is_by_age = order.column is SortColumn.ENQUEUED_AT
-        is_one_read = job_filter.signature is not None and is_by_age
+        # Others read several parts of an index, and between them a job may move from
+        # one to another.
+        is_one_read = not with_total and reads_once(job_filter, order, limit + 1)
         return self._database.read(work, apart=is_one_read)
 
 

@@ -34,10 +34,10 @@ class StatusListing(Listing):
         conditions = self._conditions
         if conditions.are_maintained:
             return self._maintained()
-        if not conditions.has_own_index and not self._counts:
-            return StatusCounts()
         if conditions.is_plain:
             return self._within_range(most)
+        if not conditions.has_own_index and not self._counts:
+            return StatusCounts()
         name, parameters = self._statement()
         rows = self._transaction.all(name, end=_end(most), **parameters)
         return _bounded(StatusCounts(*map(int, rows[0])), most)
@@ -58,19 +58,19 @@ class StatusListing(Listing):
 
     def _within_range(self, most: int | None) -> StatusCounts:
         if most is None:
+            if not self._counts:
+                return StatusCounts()
             return _counts(self._counts_in_range(), self._scheduled_in_range())
         rows = self._transaction.all(
-            "count_inside_first",
-            rows=self._rows(OF_COMBINATION),
-            from_at=self._conditions.from_at,
-            to_at=self._conditions.to_at,
+            "counts_inside",
+            **(self._conditions.of_counts() | self._conditions.of_together()),
+            max_scheduled=MAX_SCHEDULED,
             end=_end(most),
         )
-        counts = _bounded(_counts({each: int(n) for each, n in rows}, None), most)
-        if counts.bound is not None:
-            return counts
-        later = self._scheduled_in_range() if counts.pending else 0
-        return replace(counts, scheduled=later)
+        by_status = {status: int(jobs) for status, jobs, _ in rows}
+        scheduled = rows[0][2] if JobStatus.PENDING in by_status else 0
+        counts = _bounded(_counts(by_status, scheduled), most)
+        return counts if counts.bound is None else replace(counts, scheduled=None)
 
     def _scheduled_in_range(self) -> int | None:
         """Return how many of the jobs start later; None if these are very many."""

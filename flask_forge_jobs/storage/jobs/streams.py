@@ -1,8 +1,8 @@
 """Streams of jobs, each read in order from one index, for a merge.
 
 A stream is read in chunks, only as far as the merge asks. Where that is possible, one
-statement reads the first chunks of all streams, and for a page of usual length a second
-one reads all that may be missing; these save a round trip for each.
+statement reads the first chunks of all streams, which saves a round trip for each; and
+a page of usual length is merged by the database, in one statement.
 
 For a deep page, :func:`seek` turns the offset into an instant: it guesses one, counts
 the newer index entries, and narrows the guess until few jobs are left to skip.
@@ -10,15 +10,12 @@ the newer index entries, and narrows the guess until few jobs are left to skip.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 
-from flask_forge_jobs.model.jobs import JobSummary
-from flask_forge_jobs.model.ordering import JobOrder
+from flask_forge_jobs.model.jobs import FINAL, JobFilter, JobSummary
+from flask_forge_jobs.model.ordering import JobOrder, SortColumn
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.rows import (
@@ -77,11 +74,14 @@ _ALL = 10**9
 _FIRST_CHUNK = 4
 # Chunks of so many jobs in all are read without regard to their share.
 _WORTHWHILE = 400
-# Up to this depth, two reads cost less than many small ones.
-MAX_EAGER = 320
+# Up to this depth, one statement reads a page with all that is shown of its jobs.
+MAX_AT_ONCE = 320
+# How many jobs of each source it looks at first.
+_CHUNK = 8
 _LARGEST_CHUNK = 1000
 # Beyond every instant.
 _BEYOND = 2**62
+_PLACE = ("key", "id")
 COMBINATION = ("queue_name", "kind", "status")
 OF_COMBINATION = ("of_queue", "of_kind", "of_status")
 Combination = tuple[str, str, str]
@@ -103,13 +103,13 @@ class JobStreams:
     def __init__(self, transaction: Transaction, conditions: Conditions) -> None:
         self._transaction = transaction
         self._conditions = conditions
-        # Of the jobs that were read with their summaries.
-        self._summaries: dict[str, JobSummary] = {}
+        # Of the jobs that were read with their summaries, by id.
+        self._rows: dict[str, Row] = {}
 
     def summaries(self, ids: Sequence[str]) -> list[JobSummary]:
         """Return the summaries of jobs of the streams, unless they are gone."""
-        if self._summaries.keys() >= set(ids):
-            return [self._summaries[job_id] for job_id in ids]
+        if self._rows.keys() >= set(ids):
+            return [summary_from_row(self._rows[job_id]) for job_id in ids]
         return load_summaries(self._transaction, ids)
 
     def by_age(self, stretch: Stretch) -> list[Iterator[Place]]:
@@ -118,29 +118,61 @@ class JobStreams:
         No conditions but queue, kind, status and age apply. The newest combinations
         mostly hold the newest jobs; then the others are not looked at.
         """
+        if stretch.depth <= MAX_AT_ONCE:
+            return [iter(self._newest(stretch))]
+        rows = self.leading(stretch)
+        keys = [(queue, kind, status) for queue, kind, status, _ in rows]
+        return self.together("listed_together", keys, stretch)
 
-        def streams(rows: Sequence[Row]) -> list[Iterator[Place]]:
-            keys = [(queue, kind, status) for queue, kind, status, _, _ in rows]
-            return self.together("listed_together", keys, stretch)
+    def _newest(self, stretch: Stretch) -> Sequence[Place]:
+        """Return the places of a stretch by age."""
+        order, bounds = stretch.order, self.bounds(stretch.order, stretch.start)
 
-        if stretch.order.descending:
-            depth, (start_at, _) = stretch.depth, stretch.start
-            rows = self.leading(stretch, NEWEST_COMBINATIONS)
-            unread_at = rows[0][4] if rows else start_at
-            if unread_at is None:
-                return streams(rows)
-            if unread_at < start_at:
-                places = list(islice(heapq.merge(*streams(rows), reverse=True), depth))
-                if len(places) == depth and places[-1][0] > unread_at:
-                    return [iter(places)]
-        return streams(self.leading(stretch))
+        def read(max_combinations: int) -> tuple[int | None, list[Place]]:
+            bounds["max_combinations"] = max_combinations
+            rows = self._at_once("page_by_age", stretch, bounds)
+            return rows[0][0], self.kept([row[1:] for row in rows if row[2]])
 
-    def leading(self, stretch: Stretch, max_combinations: int = _ALL) -> list[Row]:
+        if order.descending:
+            unread_at, places = read(NEWEST_COMBINATIONS)
+            is_whole = len(places) == stretch.depth
+            if unread_at is None or (is_whole and places[-1][0] > unread_at):
+                return places
+        return read(_ALL)[1]
+
+    def at_once(self, name: str, stretch: Stretch) -> list[Iterator[Place]]:
+        """Return a stream of the jobs of a stretch, from one statement.
+
+        Only the conditions of its sources apply.
+        """
+        edge = -_BEYOND if stretch.order.descending else _BEYOND
+        start: dict[str, Parameter] = {
+            "at": stretch.start[0], "id": stretch.start[1], "edge": edge,
+        }  # fmt: skip
+        return [iter(self.kept(self._at_once(name, stretch, start)))]
+
+    def _at_once(
+        self, name: str, stretch: Stretch, bounds: Mapping[str, Parameter]
+    ) -> list[Row]:
+        return self._transaction.all(
+            way(name, stretch.order),
+            limit=stretch.depth,
+            chunk=_CHUNK,
+            **(self._conditions.of_counts() | self._conditions.of_together()),
+            **bounds,
+        )
+
+    def kept(self, rows: Sequence[Row]) -> list[Place]:
+        """Return the places of jobs: key and id, perhaps with the rest of a summary."""
+        self._rows.update((row[1], row[1:]) for row in rows if len(row) > len(_PLACE))
+        return [place_from_row(row[0], row[1]) for row in rows]
+
+    def leading(self, stretch: Stretch) -> list[Row]:
         """Return what the statement ``leading`` returns, at most a row for each job."""
         return self._transaction.all(
             way("leading", stretch.order),
             limit=stretch.depth,
-            max_combinations=max_combinations,
+            max_combinations=_ALL,
             **self._conditions.of_counts(),
             **self.bounds(stretch.order, stretch.start),
         )
@@ -148,16 +180,13 @@ class JobStreams:
     def together(
         self, name: str, keys: Sequence[Combination], stretch: Stretch
     ) -> list[Iterator[Place]]:
-        """Return streams that hold the jobs of a stretch; statements read all keys."""
-        order = stretch.order
+        """Return a stream for each key; one statement reads their first chunks."""
         size = _chunk_size(stretch.depth, len(keys))
-        read = partial(self._read_together, name, order, edge=self._edge(order, name))
-        chunks = read(keys, stretch.start, size=size)
-        if stretch.depth <= MAX_EAGER:
-            return [iter(self._eager(name, chunks, size, stretch))]
+        read = partial(self._read_together, name, stretch.order)
+        chunks = read(keys, stretch.start, size)
 
         def read_one(key: Combination, start: Place, size: int) -> Sequence[Place]:
-            return read([key], start, size=size).get(key, ())
+            return read([key], start, size).get(key, ())
 
         return [
             _chained(chunks.get(key, ()), size, partial(read_one, key)) for key in keys
@@ -169,9 +198,7 @@ class JobStreams:
         order: JobOrder,
         keys: Sequence[Combination],
         start: Place,
-        *,
         size: int,
-        edge: int,
     ) -> dict[Combination, list[Place]]:
         """Return the first places behind a start, in order, of each key with some."""
         rows = self._transaction.all(
@@ -180,7 +207,7 @@ class JobStreams:
             limit=size,
             at=start[0],
             id=start[1],
-            edge=edge,
+            edge=self._edge(order, name),
             **self._conditions.of_together(),
         )
         chunks: dict[Combination, list[Place]] = {}
@@ -190,34 +217,6 @@ class JobStreams:
         for found in chunks.values():
             found.sort(reverse=order.descending)
         return chunks
-
-    def _eager(
-        self,
-        name: str,
-        chunks: Mapping[Combination, Sequence[Place]],
-        size: int,
-        stretch: Stretch,
-    ) -> Sequence[Place]:
-        """Return the places of a stretch, with one more read if some are missing."""
-        order, depth = stretch.order, stretch.depth
-        is_down, edge = order.descending, self._edge(order, name)
-        places = sorted(itertools.chain(*chunks.values()), reverse=is_down)[:depth]
-        ends = {key: found[-1] for key, found in chunks.items() if len(found) >= size}
-        if len(places) == depth:
-            # What follows the last place of a chunk may come before that of the page.
-            last = places[-1]
-            ends = {
-                k: e for k, e in ends.items() if e != last and (e > last) == is_down
-            }
-            edge = max(edge, last[0]) if is_down else min(edge, last[0])
-        if size >= depth or not ends:
-            return places
-        start = max(ends.values()) if is_down else min(ends.values())
-        more = self._read_together(
-            name, order, list(ends), start, size=depth, edge=edge
-        )
-        found = {*places, *itertools.chain(*more.values())}
-        return sorted(found, reverse=is_down)[:depth]
 
     def _edge(self, order: JobOrder, name: str) -> int:
         """Return the last value of an order; that of the age may be the filter's."""
@@ -244,10 +243,7 @@ class JobStreams:
                 limit=size,
                 offset=0,
             )
-            for _, job_id, *summary in rows:
-                if summary:
-                    self._summaries[job_id] = summary_from_row(tuple(summary))
-            return [place_from_row(row[0], row[1]) for row in rows]
+            return self.kept(rows)
 
         return [
             _chained(read(key, start, size), size, partial(read, key)) for key in keys
@@ -263,6 +259,40 @@ class JobStreams:
 def way(name: str, order: JobOrder) -> str:
     """Return the name of a statement for one direction."""
     return f"{name}_desc" if order.descending else f"{name}_asc"
+
+
+def whole_page(conditions: Conditions, stretch: Stretch) -> str | None:
+    """Return the statement that reads a stretch by end or time; None without one.
+
+    By the end, the filter must have states of finished jobs only.
+    """
+    if stretch.depth > MAX_AT_ONCE:
+        return None
+    if stretch.order.column is SortColumn.COMPLETED_AT:
+        return "page_by_end"
+    if stretch.order.column is SortColumn.SCHEDULED_AT:
+        if conditions.scheduled_only:
+            return "page_deferred"
+        if conditions.failed_only:
+            return "page_retrying"
+    return None
+
+
+def reads_once(job_filter: JobFilter, order: JobOrder, depth: int) -> bool:
+    """Return whether one statement reads the first so many jobs of a filter."""
+    conditions = Conditions(job_filter)
+    if order.column is SortColumn.ENQUEUED_AT:
+        is_short = depth <= MAX_AT_ONCE and conditions.is_plain
+        return is_short or conditions.has_own_index
+    name = whole_page(conditions, Stretch(order, (0, ""), depth))
+    return (
+        name is not None
+        and not conditions.are_selective
+        and (
+            order.column is not SortColumn.COMPLETED_AT
+            or conditions.statuses <= frozenset(map(str, FINAL))
+        )
+    )
 
 
 def _chunk_size(depth: int, streams: int) -> int:

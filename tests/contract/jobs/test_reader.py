@@ -27,10 +27,10 @@ from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Row, Transaction
-from flask_forge_jobs.storage.jobs import listing
+from flask_forge_jobs.storage.jobs import streams
 from flask_forge_jobs.storage.jobs.listing import MAX_COMBINATIONS
 from flask_forge_jobs.storage.jobs.reader import QueueStatistics
-from flask_forge_jobs.storage.jobs.streams import MAX_EAGER
+from flask_forge_jobs.storage.jobs.streams import MAX_AT_ONCE
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -287,11 +287,11 @@ def test_scheduled_lists_what_starts_later_the_earliest_first(
     assert (ids_of(second_page), second_page.total) == ([second], 3)
 
 
-@pytest.mark.parametrize("most", [MAX_EAGER, 0])
+@pytest.mark.parametrize("most", [MAX_AT_ONCE, 0])
 def test_scheduled_merges_the_queues(
     storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(listing, "MAX_EAGER", most)
+    monkeypatch.setattr(streams, "MAX_AT_ONCE", most)
     ids = [
         enqueue_in(storage, sql, 600 + 100 * n, queue_name=f"q{n % 3}")
         for n in range(9)

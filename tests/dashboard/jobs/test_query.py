@@ -25,7 +25,7 @@ ADDRESSES = (
     "status=failed&status=dead&queue=mail&queue=a%26b&kind=send",
     "error=time+out&q=card&signature=abc&cron=nightly&dedupe_key=k&min_attempts=3",
     "ending=cancelled",
-    "last=24h&sort=-attempts&per=100&col=error&col=priority",
+    "last=24h&sort=-attempts&per=25&col=error&col=priority",
     "from=2026-11-01T00%3A00%3A00Z&to=2026-11-02T00%3A00%3A00Z",
     "after=1764512345678901.01KB0000000000000000000000&at=50",
     "before=-7.a+%26+b%0A",

@@ -21,7 +21,7 @@ const span = (s, most = 2) => {
 };
 const at = path => new URL(html.dataset.root + path, location);
 const here = () => location.href.slice(at("").href.length);
-const utc = ms => new Date(ms).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+const utc = at => new Date(at).toISOString().slice(0, 19).replace("T", " ") + " UTC";
 const post = (address, body) => fetch(address, { method: "POST", body, headers: { Accept: "application/json" } });
 const parse = text => new DOMParser().parseFromString(text, "text/html");
 const page = (address, more) => fetch(address, { headers: { Accept: "text/html" }, ...more }).then(r => r.text(), () => "").then(parse);
@@ -30,6 +30,7 @@ const ahead = Date.parse(html.dataset.now) - Date.now();
 const now = () => Date.now() + ahead;
 const tick = root => $$("[data-ago],[data-age]", root).forEach(e => {
   const s = Math.trunc((now() - Date.parse(e.dateTime)) / 1e3), text = "age" in e.dataset ? span(Math.max(s, 0)) : s > 0 ? span(s, 1) + " ago" : s ? "in " + span(-s) : "now";
+  e.title ||= utc(e.dateTime);
   if (e.textContent !== text) e.textContent = text;
 });
 const enliven = () => { tick(d); parts.forEach(act => act()); };

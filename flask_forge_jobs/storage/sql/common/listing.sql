@@ -57,12 +57,6 @@ WHERE /* use filtered_counts */
 GROUP BY queue_name, kind, status
 HAVING SUM(jobs) > 0
 
--- fragment: newest_combinations
-SELECT *
-FROM (/* use filtered_combinations */) AS combinations
-ORDER BY newest_at DESC
-LIMIT :max_combinations
-
 -- fragment: payload_shows
 -- The pattern is cheap, and exact for payloads without escapes.
 (
@@ -97,49 +91,41 @@ LIMIT :limit
 -- The same for many combinations at once, without other conditions.
 SELECT c.of_queue, c.of_kind, c.of_status, job.enqueued_at, job.id
 FROM /* rows c: of_queue text, of_kind text, of_status text */
-CROSS JOIN forge_job AS job
-WHERE job.id IN (
-    SELECT id
+CROSS JOIN LATERAL (
+    SELECT enqueued_at, id
     FROM forge_job
     WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
         AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
     ORDER BY enqueued_at DESC, id DESC
     LIMIT :limit
-)
+) AS job
 
 -- name: finished_together (both ways)
 -- Served by forge_job_finished: likewise for many queues and states at once.
 SELECT c.of_queue, c.of_kind, c.of_status, job.completed_at, job.id
 FROM /* rows c: of_queue text, of_kind text, of_status text */
-CROSS JOIN forge_job AS job
-WHERE job.id IN (
-    SELECT id
+CROSS JOIN LATERAL (
+    SELECT completed_at, id
     FROM forge_job
     WHERE queue_name = c.of_queue AND status = c.of_status
         AND completed_at IS NOT NULL
         AND completed_at >= :edge AND (completed_at, id) < (:at, :id)
     ORDER BY completed_at DESC, id DESC
     LIMIT :limit
-)
+) AS job
 
 -- name: leading (both ways)
--- Served by forge_job_list: the combinations whose first jobs come first, in order. It
--- looks at the newest ones, up to :max_combinations. No job of the others is newer than
--- unread_at, which is NULL if there are no others.
-WITH newest AS (/* use newest_combinations */)
-SELECT
-    c.queue_name, c.kind, c.status, job.enqueued_at,
-    (SELECT MIN(newest_at) FROM newest HAVING COUNT(*) = :max_combinations) AS unread_at
-FROM newest AS c
-CROSS JOIN forge_job AS job
-WHERE job.id IN (
-    SELECT id
+-- Served by forge_job_list: the combinations whose first jobs come first, in order.
+SELECT c.queue_name, c.kind, c.status, job.enqueued_at
+FROM (/* use filtered_combinations */) AS c
+CROSS JOIN LATERAL (
+    SELECT enqueued_at, id
     FROM forge_job
     WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
         AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
     ORDER BY enqueued_at DESC, id DESC
     LIMIT 1
-)
+) AS job
 ORDER BY job.enqueued_at DESC, job.id DESC
 LIMIT :limit
 
@@ -174,37 +160,6 @@ WHERE deferred AND queue_name = :queue_name AND status = 'pending'
 ORDER BY scheduled_at DESC, id DESC
 LIMIT :limit OFFSET :offset
 
--- name: deferred_together (both ways)
--- Likewise for many queues at once.
-SELECT c.of_queue, c.of_kind, c.of_status, job.scheduled_at, job.id
-FROM /* rows c: of_queue text, of_kind text, of_status text */
-CROSS JOIN forge_job AS job
-WHERE job.id IN (
-    SELECT id
-    FROM forge_job
-    WHERE deferred AND queue_name = c.of_queue AND status = 'pending'
-        AND +scheduled_at > :now
-        AND scheduled_at >= :edge AND (scheduled_at, id) < (:at, :id)
-        AND /* use kind_and_age */
-    ORDER BY scheduled_at DESC, id DESC
-    LIMIT :limit
-)
-
--- name: retrying_together (both ways)
--- Served by forge_job_retry: failed jobs of many queues at once, by their next try.
-SELECT c.of_queue, c.of_kind, c.of_status, job.scheduled_at, job.id
-FROM /* rows c: of_queue text, of_kind text, of_status text */
-CROSS JOIN forge_job AS job
-WHERE job.id IN (
-    SELECT id
-    FROM forge_job
-    WHERE queue_name = c.of_queue AND status = 'failed'
-        AND scheduled_at >= :edge AND (scheduled_at, id) < (:at, :id)
-        AND /* use kind_and_age */
-    ORDER BY scheduled_at DESC, id DESC
-    LIMIT :limit
-)
-
 -- name: deferred_sorted (both ways)
 -- Likewise for many queues, a range of each, sorted together: for deep pages, where a
 -- merge would read as much.
@@ -218,8 +173,8 @@ ORDER BY scheduled_at DESC, id DESC
 LIMIT :limit OFFSET :offset
 
 -- name: listed_key (both ways)
--- Served by forge_job_key.
-SELECT enqueued_at, id
+-- Served by forge_job_key. With the summaries, which saves a round trip; so the next two.
+SELECT enqueued_at, /* use summary_columns */
 FROM forge_job
 WHERE dedupe_key >= :dedupe_key AND dedupe_key < :key_end
     AND dedupe_key IS NOT NULL
@@ -230,7 +185,7 @@ LIMIT :limit
 
 -- name: listed_schedule (both ways)
 -- Served by forge_job_schedule.
-SELECT enqueued_at, id
+SELECT enqueued_at, /* use summary_columns */
 FROM forge_job
 WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
     AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
@@ -239,8 +194,8 @@ ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
 -- name: listed_signature (both ways)
--- Served by forge_job_signature. With the summaries, which saves a round trip.
-SELECT enqueued_at, id, /* use summary_columns */
+-- Served by forge_job_signature.
+SELECT enqueued_at, /* use summary_columns */
 FROM forge_job
 WHERE signature = :signature AND signature IS NOT NULL
     AND status IN (/* use unsuccessful */)
@@ -250,24 +205,39 @@ ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
 -- name: listed_few (both ways)
--- Served by forge_job_list: all jobs of some combinations, in any order.
-SELECT /* use sort_key */, id
-FROM /* rows c: of_queue text, of_kind text, of_status text */
+-- Served by forge_job_list: all jobs of some combinations, in any order. With the
+-- summaries, as the next one.
+WITH page AS MATERIALIZED (
+    SELECT /* use sort_key */ AS page_at, id AS page_id
+    FROM /* rows c: of_queue text, of_kind text, of_status text */
+    CROSS JOIN forge_job
+    WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
+        AND (/* use sort_key */, id) < (:at, :id)
+        AND /* use matches */
+    ORDER BY 1 DESC, id DESC
+    LIMIT :limit OFFSET :offset
+)
+SELECT page_at, /* use summary_columns */
+FROM page
 CROSS JOIN forge_job
-WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
-    AND (/* use sort_key */, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY 1 DESC, id DESC
-LIMIT :limit OFFSET :offset
+WHERE forge_job.id = page_id
+ORDER BY page_at DESC, page_id DESC
 
 -- name: listed_all (both ways)
 -- Scans all jobs: for conditions without an index, within the statement time-out.
-SELECT /* use sort_key */, id
-FROM forge_job
-WHERE (/* use sort_key */, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY 1 DESC, id DESC
-LIMIT :limit OFFSET :offset
+WITH page AS MATERIALIZED (
+    SELECT /* use sort_key */ AS page_at, id AS page_id
+    FROM forge_job
+    WHERE (/* use sort_key */, id) < (:at, :id)
+        AND /* use matches */
+    ORDER BY 1 DESC, id DESC
+    LIMIT :limit OFFSET :offset
+)
+SELECT page_at, /* use summary_columns */
+FROM page
+CROSS JOIN forge_job
+WHERE forge_job.id = page_id
+ORDER BY page_at DESC, page_id DESC
 
 -- name: count_inside
 -- Served by forge_job_list, a range of each combination, at most :max_rows of each.
@@ -283,14 +253,35 @@ SELECT v.status, (
 )
 FROM /* rows v: queue_name text, kind text, status text */
 
--- name: count_inside_first
--- Served by forge_job_list: likewise, at most :end of all together.
-SELECT status, COUNT(*)
+-- name: counts_inside
+-- Served by forge_job_list: likewise by state, at most :end of all together. No index has
+-- the age of scheduled jobs: they are counted if :max_scheduled of the queues are enough.
+SELECT
+    status, COUNT(*),
+    (
+        SELECT CASE WHEN COALESCE(SUM(jobs), 0) <= :max_scheduled THEN (
+            SELECT COUNT(*)
+            FROM forge_job
+            WHERE deferred AND status = 'pending' AND scheduled_at > :now
+                AND (
+                    :any_queue
+                    OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */)
+                )
+                AND /* use kind_and_age */
+        ) END
+        FROM forge_job_count
+        WHERE deferred AND status = 'pending'
+            AND (
+                :any_queue
+                OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */)
+            )
+    )
 FROM (
     SELECT job.status
-    FROM /* rows c: of_queue text, of_kind text, of_status text */
+    FROM (/* use filtered_combinations */) AS c
     CROSS JOIN forge_job AS job
-    WHERE job.queue_name = c.of_queue AND job.kind = c.of_kind AND job.status = c.of_status
+    WHERE c.newest_at >= :from_at
+        AND job.queue_name = c.queue_name AND job.kind = c.kind AND job.status = c.status
         AND job.enqueued_at >= :from_at AND job.enqueued_at <= :to_at
     LIMIT :end
 ) AS inside
