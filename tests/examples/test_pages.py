@@ -24,6 +24,8 @@ from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
+from tests.examples.blocks import block
+from tests.examples.test_operate import plain
 from tests.examples.test_ten_lines import PROGRAM
 from tests.support.runtimes import wait_for_status
 
@@ -241,12 +243,12 @@ def test_the_page_on_log_lines_keeps_lines(
     wait_for_status(state.storage, job_id, JobStatus.DONE)
     handle.shutdown_graceful()
 
-    lines, *_ = state.storage.logs.page(job_id, 0, -1, 10)
+    command = ["forge-jobs", "logs", job_id]
+    printed = names["app"].test_cli_runner().invoke(args=command).output.splitlines()
     state.storage.close()
-    assert [(each.level, each.text.split("\n")[0]) for each in lines] == [
-        ("INFO", "order 7 has 3 positions"),
-        ("ERROR", "order 7 has no template"),
-    ]
+    expected = block("howto/log_lines.rst", "console").text.splitlines()[1:-1]
+    found = [plain(line) for line in printed][: len(expected)]
+    assert found == list(map(plain, expected))
 
 
 def test_the_application_with_an_embedded_worker_has_one() -> None:
