@@ -37,7 +37,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "handlers/explain_jobs": "handlers/test_explain.py, on both backends",
     "handlers/explain_queues": "handlers/test_explain.py, on both backends",
     "model/bulk_runs": "contract/test_bulk_runs.py, as they are stored",
-    "cli/remedies": "cli/test_status.py, as status prints them",
+    "cli/doctor/storage": "cli/doctor/test_deployments.py, with real databases",
     "model/findings": "cli/doctor, as the commands print them",
     "storage/postgres/side": "cli/test_copy.py, from and to each database",
     "storage/sides": "cli/test_copy.py, from and to each database",

@@ -1,29 +1,69 @@
-"""The command that helps, for sentences of the attention report."""
+"""The command that helps, for the sentences of ``status``, ``explain`` and ``doctor``.
+
+Sentences carry a request to the API, for the dashboard. Here it becomes the command
+with the same effect.
+"""
 
 from __future__ import annotations
 
-import json
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from flask_forge_jobs.model.sentences import Sentence
+from flask_forge_jobs.model.sentences import Action, Sentence
 
-# Commands with the effect of a sentence's request.
-_COMMANDS = {
-    "queue_paused": "flask forge-jobs queues resume {queue}",
-    "queue_cools_down": "flask forge-jobs queues end-cool-down {queue}",
-}
+# Verbs and filters of a request that have another name on the command line.
+_VERBS = {"end_cooldown": "end-cool-down", "run_now": "run-now"}
+_FILTERS = {"queues": "queue", "kinds": "kind", "statuses": "status"}
 
 
 def remedy_of(sentence: Sentence) -> str | None:
-    """Return the command that helps, or else the request; None if there is none."""
+    """Return the command that helps, None if there is none."""
     command = sentence.evidence.get("command")
-    if command is None and sentence.code in _COMMANDS:
-        queue = shlex.quote(str(sentence.evidence["queue"]))
-        command = _COMMANDS[sentence.code].format(queue=queue)
-    if command is not None:
-        return f"$ {command}"
-    action = sentence.action
-    if action is None:
-        return None
-    body = "" if action.body is None else f" {json.dumps(action.body)}"
-    return f"{action.label}: {action.method} {action.path}{body}"
+    if command is None and sentence.action is not None:
+        words = _words(sentence.action)
+        command = shlex.join(["flask", "forge-jobs", *words]) if words else None
+    return None if command is None else f"$ {command}"
+
+
+def _words(action: Action) -> Sequence[str]:
+    """Return the command of a request, and nothing if it has none."""
+    body: Mapping[str, Any] = action.body or {}
+    verb = str(body.get("action"))
+    verb = _VERBS.get(verb, verb)
+    address = urlsplit(action.path)
+    query = dict(parse_qsl(address.query))
+    match action.method, [unquote(each) for each in address.path.split("/")[2:]]:
+        case "POST", ["queues", "actions"]:
+            return ["queues", verb, *body["queues"]]
+        case "POST", ["jobs", "actions"]:
+            return ["jobs", verb, *body.get("ids", ()), *_filters(body)]
+        case "PATCH", ["queues", name]:
+            return ["queues", "set", name, *_options(body)]
+        case "POST", ["jobs" | "cron" as group, name, deed]:
+            return [group, deed, name]
+        case "GET", ["jobs", job_id]:
+            return ["jobs", "show", job_id]
+        case "GET", ["jobs"]:
+            return ["jobs", "list", *_options(query)]
+        case "GET", ["errors"]:
+            return ["errors", *_options(query)]
+        case "GET", ["rate-limits", *_]:
+            return ["limits", "list"]
+        case "GET", ["storage", "info"]:
+            return ["db", "status"]
+        case "GET", [*_, "workers"]:
+            return ["workers"]
+    return []
+
+
+def _filters(body: Mapping[str, Any]) -> Iterator[str]:
+    for key, values in body.get("filter", {}).items():
+        for value in values:
+            yield from (f"--{_FILTERS[key]}", value)
+
+
+def _options(values: Mapping[str, object]) -> Iterator[str]:
+    for key, value in values.items():
+        yield from (f"--{key.replace('_', '-')}", str(value))

@@ -69,7 +69,7 @@ LOGGER = logging.getLogger(__name__)
     default=None,
     envvar=NAME_VARIABLE,
     show_envvar=True,
-    help="Name of the worker in the API.",
+    help="Name of the worker in the API, at most 255 characters.",
 )
 @click.option(
     "--grace",
@@ -137,7 +137,9 @@ def _work(
     if child is None:
         _warn(state, threads)
     if processes > 1 and child is None:
-        _watch(state, queues, processes, grace_s)
+        # Fail once, here, if a setting, database or queue is wrong, not in every child.
+        _check(state, queues, f"{name}-{processes}" if name else name)
+        _watch(state, processes, grace_s)
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
@@ -150,11 +152,7 @@ def _work(
     sys.exit(status)
 
 
-def _watch(
-    state: ApplicationState, queues: str, processes: int, grace_s: float
-) -> NoReturn:
-    # Fail once, here, if a setting, database or queue is wrong, not in every child.
-    _check(state, queues)
+def _watch(state: ApplicationState, processes: int, grace_s: float) -> NoReturn:
     children = Children(
         own_command(), count=processes, grace_s=grace_s, clock=state.clock
     )
@@ -205,8 +203,8 @@ def _require_threads() -> None:
         )
 
 
-def _check(state: ApplicationState, queues: str) -> None:
-    runtime = state.runtime(1).with_queues(queues.split(","))
+def _check(state: ApplicationState, queues: str, name: str | None) -> None:
+    runtime = state.runtime(1).with_queues(queues.split(",")).with_worker_name(name)
     runtime.with_task_command(own_command()).plan.check()
     state.storage.open()
     state.storage.close()

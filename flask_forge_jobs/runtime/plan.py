@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.bounds import check_queue_name
+from flask_forge_jobs.model.bounds import check_queue_name, check_text
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.runtime.run.execution import (
@@ -31,6 +31,8 @@ from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
 DEFAULT_THREADS = 8
+# As long as a host name, which many workers are called by.
+WORKER_NAME_LENGTH = 255
 DEFAULT_LEASE_S = 60.0
 DEFAULT_CANCEL_GRACE_S = 10.0
 
@@ -90,11 +92,13 @@ class RuntimePlan:
         return result
 
     def check(self) -> None:
-        """Raise an error if queues or isolated tasks are not usable."""
+        """Raise an error if queues, name or isolated tasks are not usable."""
         if not self.worker.queue_names:
             raise ConfigurationError("queues", "declare at least one queue")
         for name in self.worker.queue_names:
             check_queue_name(name)
+        if self.worker.name is not None:
+            check_text("worker name", self.worker.name, WORKER_NAME_LENGTH)
         check_isolation(self.registry, self.worker.task_command)
 
     def runner(

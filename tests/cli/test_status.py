@@ -48,9 +48,7 @@ def test_nothing_needs_anybody(app: Flask, storage: Storage) -> None:
     assert result.exit_code == 0
 
 
-def test_each_sentence_has_the_command_or_the_request_that_helps(
-    app: Flask, storage: Storage
-) -> None:
+def test_each_sentence_has_the_command_that_helps(app: Flask, storage: Storage) -> None:
     for name in ("mail", "bills"):
         enqueue(storage, queue_name=name)
     storage.queues.change("mail", {"max_pending": 1})
@@ -64,9 +62,7 @@ def test_each_sentence_has_the_command_or_the_request_that_helps(
     assert lines[1].startswith("- Nothing runs bills. 1 job waits")
     assert lines[2] == "    $ flask forge-jobs worker --queues bills"
     assert lines[3].startswith("- mail is full: ")
-    assert lines[4] == (
-        '    Raise the bound to 2: PATCH /v1/queues/mail {"max_pending": 2}'
-    )
+    assert lines[4] == "    $ flask forge-jobs queues set mail --max-pending 2"
 
 
 def test_of_one_queue(app: Flask, storage: Storage) -> None:

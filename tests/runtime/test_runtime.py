@@ -109,6 +109,15 @@ def test_start_with_comma_in_queue_name_errors(storage: Storage) -> None:
     assert storage.queues.all() == []
 
 
+def test_start_with_a_name_without_end_errors(storage: Storage) -> None:
+    runtime = QueueRuntime(storage, TaskRegistry()).with_queues(["fine"])
+
+    with pytest.raises(InvalidInputError, match="1 to 255 characters, not 256"):
+        runtime.with_worker_name("w" * 256).start()
+
+    assert storage.queues.all() == []
+
+
 def test_with_queues_drops_blanks_and_repetitions(storage: Storage) -> None:
     runtime = QueueRuntime(storage, TaskRegistry())
 

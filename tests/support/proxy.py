@@ -12,12 +12,12 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.support.wire import QUERY, READY, MessageStream
+from tests.support.wire import QUERY, READY, MessageStream, join
 
 _CHUNK = 65_536
 # How soon a silence or its end is noticed by a connection that is quiet.
@@ -55,6 +55,8 @@ class Weather:
         loses: Asked about each transaction that is about to be committed, by the text
             of its queries; whether the answer gets lost. The server commits, and the
             client's connection is reset instead of the answer.
+        drops: Names of messages of the server that do not arrive, such as ``b"A"``,
+            its notifications. Set it before the first connection.
         lost: How many answers got lost.
         cuts: How many connections were cut.
         passed: Bytes that went through.
@@ -65,6 +67,7 @@ class Weather:
     is_silent: bool = False
     cut_after: int | None = None
     loses: Callable[[bytes], bool] | None = None
+    drops: Collection[bytes] = ()
     lost: int = 0
     cuts: int = 0
     passed: int = 0
@@ -264,21 +267,25 @@ class _Link:
 
     def _send_down(self, data: bytes) -> bool:
         if not self._is_doomed:
-            self._note_answers(data)
-            return self._send(self._client, data)
+            return self._send(self._client, self._arriving(data))
         if any(name == READY for name, _ in self._answered.feed(data)):
             self._weather.lost += 1
             return False
         return True
 
-    def _note_answers(self, data: bytes) -> None:
+    def _arriving(self, data: bytes) -> bytes:
+        """Note the server's answers; return what arrives of them."""
         # The answer to a wish for encryption is no message.
         if data in _ONE_BYTE_ANSWERS:
-            return
+            return data
         messages = self._answered.feed(data)
         self._weather.count_answers(sum(name == READY for name, _ in messages))
         if (READY, _IDLE) in messages:
             self._transaction = b""
+        dropped = self._weather.drops
+        if not dropped:
+            return data
+        return b"".join(join(*each) for each in messages if each[0] not in dropped)
 
     def _send(self, target: socket.socket, data: bytes) -> bool:
         allowed = self._weather.allow(len(data))

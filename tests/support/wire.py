@@ -9,6 +9,12 @@ _NAME_LENGTH = 1
 _ASKS_FOR_ENCRYPTION = (80877103, 80877104)
 QUERY = b"Q"
 READY = b"Z"
+NOTIFICATION = b"A"
+
+
+def join(name: bytes, body: bytes) -> bytes:
+    """Return a message as it is sent."""
+    return name + struct.pack("!I", len(body) + 4) + body
 
 
 class MessageStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flask_forge_jobs.cli.remedies import remedy_of
 from flask_forge_jobs.errors import StorageError
@@ -12,6 +12,7 @@ from flask_forge_jobs.handlers.attention.cache import look
 from flask_forge_jobs.handlers.attention.report import report
 from flask_forge_jobs.model.findings import Finding
 from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.state import ApplicationState
 from flask_forge_jobs.storage import deployment
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -21,13 +22,23 @@ from flask_forge_jobs.storage.database import SchemaVersions
 NOTIFY_WITHIN_S = 5.0
 _LOOK_EVERY_S = 0.02
 _MIGRATE = "flask forge-jobs db migrate"
-# Sentences that name a fault of the deployment, not of its work.
-_DEPLOYMENT = frozenset(
-    {
-        "database_locked", "database_slow", "duty_late", "kind_unknown", "no_worker",
-        "queue_unserved", "queue_without_slots", "transaction_open", "worker_lost",
-    }
-)  # fmt: skip
+_READ_LOG = "read its log, and start it again; flask forge-jobs workers"
+# Sentences that name a fault of the deployment, not of its work, and the remedies that
+# no command is. Their names are keys of the evidence.
+DEPLOYMENT: Mapping[str, str | None] = {
+    "database_locked": "end the process that keeps the lock; fuser and lsof list those "
+    "that have the file open",
+    "database_slow": "look for other load on its host and disk",
+    "duty_late": _READ_LOG,
+    "kind_unknown": "deploy its task to the workers of {queue}, or flask forge-jobs "
+    "jobs cancel --queue {queue} --kind {kind}",
+    "no_worker": None,
+    "queue_unserved": None,
+    "queue_without_slots": None,
+    "transaction_open": "SELECT pg_terminate_backend(its number), then let its program "
+    "commit sooner",
+    "worker_lost": _READ_LOG,
+}
 
 
 def findings_of(state: ApplicationState) -> Iterator[Finding]:
@@ -90,6 +101,12 @@ def _notifies(storage: Storage) -> bool:
 def _of_work(state: ApplicationState) -> Iterator[Finding]:
     facts = look(state.storage, from_micros(state.clock.now_us()))
     for sentence in report(facts).sentences:
-        if sentence.code in _DEPLOYMENT:
-            remedy = remedy_of(sentence) or "see flask forge-jobs status"
-            yield Finding(sentence.code, sentence.text, remedy.removeprefix("$ "))
+        if sentence.code in DEPLOYMENT:
+            yield Finding(sentence.code, sentence.text, _remedy_of(sentence))
+
+
+def _remedy_of(sentence: Sentence) -> str:
+    words = DEPLOYMENT[sentence.code]
+    if words is None:
+        return (remedy_of(sentence) or "").removeprefix("$ ")
+    return words.format_map(sentence.evidence)

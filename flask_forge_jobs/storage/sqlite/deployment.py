@@ -14,7 +14,7 @@ from flask_forge_jobs.storage.sqlite.files import (
 from flask_forge_jobs.storage.sqlite.shared_file import engine_hazards
 
 # By the code of their fault; each yields sentences that end with their remedy.
-_CHECKS: dict[str, Callable[[Path], Iterable[str]]] = {
+CHECKS: dict[str, Callable[[Path], Iterable[str]]] = {
     "folder_writable": folder_faults,
     "file_readable": file_faults,
     "network_file_system": network_faults,
@@ -24,7 +24,7 @@ _CHECKS: dict[str, Callable[[Path], Iterable[str]]] = {
 
 def file_findings(path: Path) -> Iterator[Finding]:
     """Yield the faults of an existing database file."""
-    for code, check in _CHECKS.items():
+    for code, check in CHECKS.items():
         for sentence in check(path):
             text, _, remedy = sentence.rpartition("; ")
             yield Finding(code, f"{text[0].upper()}{text[1:]}.", remedy)

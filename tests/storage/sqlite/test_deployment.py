@@ -9,7 +9,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.findings import Finding
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.deployment import findings_of
-from flask_forge_jobs.storage.sqlite import deployment, files
+from flask_forge_jobs.storage.sqlite import files
 
 
 @pytest.fixture
@@ -60,19 +60,3 @@ def test_a_network_file_system(
     monkeypatch.setattr(files, "_file_system_of", lambda _: "nfs4")
 
     assert codes(sqlite) == ["network_file_system"]
-
-
-@pytest.mark.usefixtures("path")
-def test_connections_that_may_damage_the_file(
-    sqlite: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hazard = "connections of an engine checkpoint it; call disable_autocheckpoint"
-    monkeypatch.setitem(
-        deployment._CHECKS,
-        "sqlite_affected",
-        lambda _: (hazard,),
-    )
-
-    assert [each.remedy for each in findings_of(sqlite.database, SystemClock())] == [
-        "call disable_autocheckpoint"
-    ]
