@@ -24,6 +24,7 @@ from tests.support.postgres import fresh_database, running_server
 from tests.support.rules import compile_builders_once
 from tests.support.runtimes import LIMIT_S
 from tests.support.sql import Sql
+from tests.support.templates import compile_templates_once
 from tests.support.waiting import wait_until
 
 
@@ -65,9 +66,10 @@ hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _url_builders_are_compiled_once() -> Iterator[None]:
+def _rules_and_templates_are_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         compile_builders_once(patch)
+        compile_templates_once(patch)
         yield
 
 
