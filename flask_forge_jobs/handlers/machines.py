@@ -36,16 +36,18 @@ def machines(
 ) -> Machines:
     """Return the figures of a window, from one read; buckets are at least 60 s wide.
 
-    ``worker_id`` leaves out the samples of all other workers.
+    ``worker_id`` leaves out the samples of all other workers, and the names.
     """
     if start >= end:
         return Machines({}, [], {})
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     # The widest that fits: it has the fewest rows, and there may be many workers.
     level = max(each for each in SAMPLE_LEVELS if each * SECOND_US <= cut.width_us)
-    by_worker, names = storage.samples.within_and_names(cut, level)
-    if worker_id is not None:
-        by_worker = {worker_id: by_worker.get(worker_id, {})}
+    if worker_id is None:
+        by_worker, names = storage.samples.within_and_names(cut, level)
+    else:
+        found, names = storage.samples.within(cut, level, worker_id), {}
+        by_worker = {worker_id: found.get(worker_id, {})}
     whole: dict[int, SampleSums] = {}
     for sums in by_worker.values():
         for number, each in sums.items():

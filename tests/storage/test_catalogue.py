@@ -64,7 +64,7 @@ NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s", "roo
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 BOOLEANS |= {"is_waiting", "was_cancelled", "by_user", "backoff_enabled"}
 BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
-JSON = {"rows", "queues", "kinds", "statuses", "parts"}
+JSON = {"rows", "queues", "kinds", "statuses", "parts", "ends"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 
 # The id is unique in all of these; the partial ones are smaller.
@@ -123,9 +123,8 @@ SERVED_BY = {
     "counts_few": "forge_job_list",
     "counts_signature": "forge_job_signature",
     "ended_lately": "forge_job_finished",
-    "enqueued_within": "forge_job_list",
+    "events_within": r"forge_job_list\b[\s\S]*\bforge_job_finished",
     "enqueued_first": "forge_job_list",
-    "ended_within": "forge_job_finished",
     "ended_first": "forge_job_finished",
     "ended_last": "forge_job_finished",
     "count_inside": "forge_job_list",

@@ -6,10 +6,11 @@ The palette shows the block ``results``; without script this is a page.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 from flask import request
 
@@ -19,7 +20,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.parameters import Parameters
-from flask_forge_jobs.handlers.queues import overview
+from flask_forge_jobs.dashboard.reads import Part, Reads
 from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE, list_workers
 from flask_forge_jobs.model.sentences import Action
 
@@ -121,32 +122,48 @@ class Search:
             if self._api.storage.job_reader.ids_in([job_id], self._api.scope.names()):
                 yield Hit("job", job_id, ("jobs", job_id))
 
-    @property
+    @cached_property
     def _names(self) -> Names:
-        key = ("names", self._api.scope.queues)
-        return self._api.snapshots.get(key, self._read_names, kept_s=_KEPT_S)
-
-    def _read_names(self) -> Names:
-        storage, scope = self._api.storage, self._api.scope
-        listed = [
-            queue.settings
-            for queue in overview(storage)
-            if scope.allows(queue.settings.name)
-        ]
-        # Schedules belong to no queue: limited callers may not read them.
-        is_limited = scope.queues is not None
-        lines = () if is_limited else storage.cron_history.lines(_MAX_SCHEDULES)
-        rows = list_workers(storage, scope.queues, limit=MAX_WORKERS_A_PAGE).rows
-        workers = [row.worker for row in rows]
+        api = self._api
+        parts = self._parts()
+        is_refresh = "only" in request.args
+        read = Reads(
+            api.snapshots,
+            ("names", api.scope.queues),
+            {name: Part(part, _KEPT_S) for name, part in parts.items()},
+            parts.keys() if is_refresh else None,
+        )
+        listed = [queue for queue in read["queues"] if api.scope.allows(queue.name)]
         return Names(
             queues=[queue.name for queue in listed],
             paused=frozenset(queue.name for queue in listed if queue.paused),
-            kinds=sorted(storage.job_reader.named_kinds(scope.queues)),
-            schedules=[line.name for line in lines],
-            workers=[
-                (each.worker_id, each.worker_name or each.worker_id) for each in workers
-            ],
+            kinds=read["kinds"],
+            schedules=read["schedules"],
+            workers=read["workers"],
         )
+
+    def _parts(self) -> Mapping[str, Callable[[], Sequence[Any]]]:
+        storage, queues = self._api.storage, self._api.scope.queues
+
+        def schedules() -> Sequence[str]:
+            # Schedules belong to no queue: limited callers may not read them.
+            is_limited = queues is not None
+            lines = () if is_limited else storage.cron_history.lines(_MAX_SCHEDULES)
+            return [line.name for line in lines]
+
+        def workers() -> Sequence[tuple[str, str]]:
+            rows = list_workers(storage, queues, limit=MAX_WORKERS_A_PAGE).rows
+            return [
+                (row.worker.worker_id, row.worker.worker_name or row.worker.worker_id)
+                for row in rows
+            ]
+
+        return {
+            "queues": storage.queues.all,
+            "kinds": lambda: sorted(storage.job_reader.named_kinds(queues)),
+            "schedules": schedules,
+            "workers": workers,
+        }
 
 
 def _mixed(hits: Iterable[Hit]) -> Iterator[Hit]:

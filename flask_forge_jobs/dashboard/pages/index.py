@@ -100,13 +100,15 @@ def about(api: Api) -> Response:
     principal = state.principal
     may_read = principal is not None and principal.may(Permission.READ)
     health = None
-    if may_read:
+    # A refresh asks for blocks of the frame.
+    is_read = may_read and "only" not in request.args
+    if is_read:
         queues = api.scope.queues
         health = in_words(readiness(api.storage, queues, limit_s=LIMIT_S))
     is_away = health is not None and health.tone is Tone.BAD
     shown = {
         "health": health,
-        "counts": _counts(api) if may_read and not is_away else (),
+        "counts": _counts(api) if is_read and not is_away else (),
         "version": version(NAME) if may_read else None,
         "signed_in": caller_of(
             principal, has_token=state.has_token, has_session=state.has_session

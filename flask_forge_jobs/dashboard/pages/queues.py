@@ -19,9 +19,9 @@ from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
 from flask_forge_jobs.model.sentences import count
 
-# A row takes 1.5 kB, and a page of usual size 60 at most.
-PAGE_SIZES = (10, 20, 36)
-DEFAULT_PAGE_SIZE = 36
+# A row takes 1.5 kB, and a page 60 at most.
+PAGE_SIZES = (10, 20, 30)
+DEFAULT_PAGE_SIZE = 30
 _SORTS: Mapping[str, Callable[[QueueRow], float]] = {
     "waiting": lambda row: row.waiting,
     "oldest": lambda row: row.oldest_s or 0,

@@ -8,6 +8,7 @@ only while the job runs.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -45,6 +46,8 @@ _ENDS = {
     "dead": EventType.DEAD,
     "cancelled": EventType.CANCELLED,
 }
+# In the rows of events.
+_WORDS = {"started": EventType.STARTED, "enqueued": EventType.ENQUEUED, **_ENDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,8 @@ class _Tail:
         self._conditions = Conditions(
             JobFilter(queues=job_filter.queues, kinds=job_filter.kinds)
         )
-        self._sources = _sources(transaction, types, self._conditions.of_counts())
+        self._sources = [each for each in _SOURCES if each.types & types]
+        self._parameters = self._conditions.of_counts() | _parameters(types)
 
     @property
     def last_id(self) -> int:
@@ -167,7 +171,7 @@ class _Tail:
 
     def _start_of_latest(self, limit: int) -> int | None:
         """Return an instant since which there are ``limit`` events; None if unknown."""
-        if not any(source.type is EventType.ENQUEUED for source in self._sources):
+        if _ENQUEUED not in self._sources:
             return None
         newest = self._enqueued(limit)
         if len(newest) < limit:
@@ -203,25 +207,19 @@ class _Tail:
 
     def _read(self, start: int, end: int, limit: int) -> tuple[list[Event], bool]:
         """Return events of a window, and whether these are all."""
-        events: list[Event] = []
-        is_all = True
-        for source in self._sources:
-            window: dict[str, Parameter] = {
-                "from_at": start,
-                "to_at": end,
-                "limit": limit,
-            }
-            rows = self._transaction.all(source.within, **window, **source.parameters)
-            is_all = is_all and len(rows) < limit
-            events += [_event(source, row) for row in rows]
-        return events, is_all
+        rows = self._transaction.all(
+            "events_within", from_at=start, to_at=end, limit=limit, **self._parameters
+        )
+        numbers = Counter(_SOURCE_OF[row[-1]] for row in rows)
+        is_all = all(number < limit for number in numbers.values())
+        return list(map(_event, rows)), is_all
 
     def _first(self, start: int) -> int:
         """Return the first instant with an event from an instant on, or the end."""
         instants = [
             at
             for each in self._sources
-            for at in self._instant(each.first, each, from_at=start)
+            for at in self._instant(each.first, from_at=start)
         ]
         return min((*instants, self._until))
 
@@ -232,12 +230,12 @@ class _Tail:
             if each.last is None:
                 instants += self._enqueued(1)
             else:
-                instants += self._instant(each.last, each, to_at=self._until)
+                instants += self._instant(each.last, to_at=self._until)
         return max(instants, default=self._until)
 
-    def _instant(self, name: str, source: _Source, **bound: int) -> list[int]:
+    def _instant(self, name: str, **bound: int) -> list[int]:
         """Return the instant that a statement finds, if there is one."""
-        rows = self._transaction.all(name, **bound, **source.parameters)
+        rows = self._transaction.all(name, **bound, **self._parameters)
         return [int(at) for (at,) in rows if at is not None]
 
     def _enqueued(self, limit: int) -> list[int]:
@@ -249,64 +247,47 @@ class _Tail:
 
 
 class _Source(NamedTuple):
-    """Events of one type, or of ends (None), and the statements that read them.
+    """Events of some types, and the statements that find the first and the last one.
 
-    ``last`` is None where pages by age find the last one.
+    ``last`` is None where pages by age find it.
     """
 
-    type: EventType | None
-    within: str
+    types: frozenset[EventType]
     first: str
     last: str | None
-    parameters: dict[str, Parameter]
 
 
-def _sources(
-    transaction: Transaction,
-    types: frozenset[EventType],
-    counts: dict[str, Parameter],
-) -> list[_Source]:
-    sources = []
-    if EventType.STARTED in types:
-        names = "started_within", "started_first", "started_last"
-        sources.append(_Source(EventType.STARTED, *names, counts))
-    if EventType.ENQUEUED in types:
-        sources.append(
-            _Source(
-                EventType.ENQUEUED, "enqueued_within", "enqueued_first", None, counts
-            )
-        )
-    if types & set(_ENDS.values()):
-        sources.append(_source_of_ends(transaction, types, counts))
-    return sources
+_ENQUEUED = _Source(frozenset((EventType.ENQUEUED,)), "enqueued_first", None)
+_SOURCES = (
+    _Source(frozenset((EventType.STARTED,)), "started_first", "started_last"),
+    _ENQUEUED,
+    _Source(frozenset(_ENDS.values()), "ended_first", "ended_last"),
+)
+_SOURCE_OF = {
+    word: next(each for each in _SOURCES if event in each.types)
+    for word, event in _WORDS.items()
+}
 
 
-def _source_of_ends(
-    transaction: Transaction,
-    types: frozenset[EventType],
-    counts: dict[str, Parameter],
-) -> _Source:
+def _parameters(types: frozenset[EventType]) -> dict[str, Parameter]:
+    """Return the parameters of statements about events of some types."""
     deaths = types & {EventType.DEAD, EventType.CANCELLED}
     states = {JobStatus.DEAD} if deaths else set()
     if EventType.COMPLETED in types:
         states.add(JobStatus.DONE)
-    of_states = counts | {"statuses": encode_names("name", sorted(states))}
-    ended = transaction.all("ended_queues", **of_states)
-    parameters: dict[str, Parameter] = {
-        "rows": encode_rows(
-            {"of_queue": name, "of_status": end} for name, end in ended
-        ),
+    return {
+        "any_start": EventType.STARTED in types,
+        "any_enqueue": EventType.ENQUEUED in types,
+        "any_end_state": bool(states),
+        "ends": encode_names("name", sorted(states)),
         "any_death": len(deaths) != 1,
         "was_cancelled": EventType.CANCELLED in deaths,
     }
-    names = "ended_within", "ended_first", "ended_last"
-    return _Source(None, *names, counts | parameters)
 
 
-def _event(source: _Source, row: Row) -> Event:
-    at, job_id, queue_name, kind, end = row
-    what = source.type or _ENDS[end]
-    return Event(from_micros(at), what, queue_name, kind, job_id)
+def _event(row: Row) -> Event:
+    at, job_id, queue_name, kind, word = row
+    return Event(from_micros(at), _WORDS[word], queue_name, kind, job_id)
 
 
 def _sorted(events: Iterable[Event]) -> list[Event]:

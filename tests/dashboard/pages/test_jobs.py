@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urljoin
 
@@ -13,19 +11,16 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.auth.permissions import Principal
-from flask_forge_jobs.dashboard.pages.jobs import BLOCKS
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.jobs import search
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
-from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, finish, having, job_with
 
 ADMIN = Principal.with_role("root", "admin")
@@ -317,42 +312,6 @@ def test_new_jobs_wait_until_they_are_asked_for(storage: Storage, lists: Lists) 
     bar = again.find("#rows").find("a")
     assert bar.text == "1 new job matches. Show them."
     assert ids(lists.open(bar["href"]))[1:] == shown
-
-
-def test_a_refresh_of_a_list_takes_two_statements(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beside the report of the frame"""
-    clock = MovingClock()
-    lists = lists_of(storage, clock=clock)
-    for n in range(3):
-        job_with(storage, JobStatus.DEAD, queue_name=f"q{n}")
-        job_with(storage, JobStatus.FAILED, queue_name=f"q{n}")
-        storage.jobs.enqueue(NewJob("send", delay=600))
-    transaction: Any = storage.database.read(type)
-    real = transaction.all
-    asked, own = list[str](), threading.get_ident()
-
-    def noted(self: Transaction, name: str, /, **parameters: Any) -> Sequence[Row]:
-        # A thread of the process stores figures meanwhile.
-        if threading.get_ident() == own:
-            asked.append(name)
-        rows: Sequence[Row] = real(self, name, **parameters)
-        return rows
-
-    for address in (
-        "jobs", "jobs?status=failed", "jobs?queue=q1", "jobs?last=24h", "jobs?q=xyz",
-        "jobs?cron=nightly", "scheduled", "retries", "dead",
-    ):  # fmt: skip
-        rows = lists.open(address).find("#rows")
-        pin = f"&pin={rows['data-pin']}" if rows["data-pin"] else ""
-        also = "&" if "?" in address else "?"
-        monkeypatch.setattr(transaction, "all", noted)
-        asked.clear()
-        clock.move(31)
-        lists.open(f"{address}{also}only={','.join(BLOCKS)}{pin}")
-        monkeypatch.setattr(transaction, "all", real)
-        assert 0 < len(asked) <= 2, (address, asked)
 
 
 def test_a_full_page_of_long_texts_is_small(storage: Storage, lists: Lists) -> None:

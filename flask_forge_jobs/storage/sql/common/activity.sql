@@ -1,51 +1,61 @@
 -- Events come in no order, so that a read ends at its limit: an order by time and id
 -- would sort all jobs of an instant, which may be very many.
 
--- name: started_within
--- Served by forge_job_running, which holds only running jobs.
-SELECT started_at, id, queue_name, kind, status
-FROM forge_job
-WHERE status = 'in_progress' AND started_at >= :from_at AND started_at < :to_at
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-LIMIT :limit
+-- name: events_within
+-- Starts are served by forge_job_running, which holds only running jobs. Enqueued jobs are
+-- served by forge_job_list, a range of each combination that may have newer jobs; ends by
+-- forge_job_finished, a range of each queue and state.
+SELECT *
+FROM (
+    SELECT started_at, id, queue_name, kind, 'started'
+    FROM forge_job
+    WHERE :any_start AND status = 'in_progress'
+        AND started_at >= :from_at AND started_at < :to_at
+        AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+        AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    LIMIT :limit
+) AS started
+UNION ALL
+SELECT *
+FROM (
+    SELECT job.enqueued_at, job.id, job.queue_name, job.kind, 'enqueued'
+    FROM (/* use filtered_combinations */) AS c
+    CROSS JOIN forge_job AS job
+    WHERE :any_enqueue AND c.newest_at >= :from_at
+        AND job.queue_name = c.queue_name AND job.kind = c.kind AND job.status = c.status
+        AND job.enqueued_at >= :from_at AND job.enqueued_at < :to_at
+    LIMIT :limit
+) AS enqueued
+UNION ALL
+SELECT *
+FROM (
+    SELECT
+        job.completed_at, job.id, job.queue_name, job.kind,
+        CASE
+            WHEN job.status = 'dead' AND job.cancel_requested_at IS NOT NULL
+                THEN 'cancelled'
+            ELSE job.status
+        END
+    FROM (/* use ended_queues */) AS c
+    CROSS JOIN forge_job AS job
+    WHERE :any_end_state AND job.queue_name = c.queue_name AND job.status = c.status
+        AND job.completed_at IS NOT NULL
+        AND job.completed_at >= :from_at AND job.completed_at < :to_at
+        AND (
+            :any_death OR job.status = 'done'
+            OR (job.cancel_requested_at IS NOT NULL) = :was_cancelled
+        )
+        AND (:any_kind OR job.kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    LIMIT :limit
+) AS ended
 
--- name: enqueued_within
--- Served by forge_job_list, a range of each combination that may have newer jobs.
-SELECT job.enqueued_at, job.id, job.queue_name, job.kind, job.status
-FROM (/* use filtered_combinations */) AS c
-CROSS JOIN forge_job AS job
-WHERE c.newest_at >= :from_at
-    AND job.queue_name = c.queue_name AND job.kind = c.kind AND job.status = c.status
-    AND job.enqueued_at >= :from_at AND job.enqueued_at < :to_at
-LIMIT :limit
-
--- name: ended_queues
+-- fragment: ended_queues
 SELECT queue_name, status
 FROM forge_job_count
-WHERE /* use filtered_counts */
+WHERE status IN (SELECT v.name FROM /* rows v: name text = :ends */)
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
 GROUP BY queue_name, status
 HAVING SUM(jobs) > 0
-
--- name: ended_within
--- Served by forge_job_finished, a range of each queue and state.
-SELECT
-    job.completed_at, job.id, job.queue_name, job.kind,
-    CASE
-        WHEN job.status = 'dead' AND job.cancel_requested_at IS NOT NULL THEN 'cancelled'
-        ELSE job.status
-    END
-FROM /* rows c: of_queue text, of_status text */
-CROSS JOIN forge_job AS job
-WHERE job.queue_name = c.of_queue AND job.status = c.of_status
-    AND job.completed_at IS NOT NULL
-    AND job.completed_at >= :from_at AND job.completed_at < :to_at
-    AND (
-        :any_death OR job.status = 'done'
-        OR (job.cancel_requested_at IS NOT NULL) = :was_cancelled
-    )
-    AND (:any_kind OR job.kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-LIMIT :limit
 
 -- name: started_first
 SELECT MIN(started_at)
@@ -77,21 +87,21 @@ WHERE c.newest_at >= :from_at
 SELECT MIN((
     SELECT MIN(completed_at)
     FROM forge_job
-    WHERE queue_name = c.of_queue AND status = c.of_status
+    WHERE queue_name = c.queue_name AND status = c.status
         AND completed_at IS NOT NULL AND completed_at >= :from_at
         AND /* use filtered_end */
 ))
-FROM /* rows c: of_queue text, of_status text */
+FROM (/* use ended_queues */) AS c
 
 -- name: ended_last
 SELECT MAX((
     SELECT MAX(completed_at)
     FROM forge_job
-    WHERE queue_name = c.of_queue AND status = c.of_status
+    WHERE queue_name = c.queue_name AND status = c.status
         AND completed_at IS NOT NULL AND completed_at < :to_at
         AND /* use filtered_end */
 ))
-FROM /* rows c: of_queue text, of_status text */
+FROM (/* use ended_queues */) AS c
 
 -- fragment: filtered_end
 (
