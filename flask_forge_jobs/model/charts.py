@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flask_forge_jobs.model.histograms import charted_ms
+from flask_forge_jobs.model.histograms import charted_ms, charted_ms_of
 from flask_forge_jobs.model.metrics import Tally, Window
 
 Figures = Sequence[int]
@@ -48,10 +48,12 @@ def charts(
             *row[2:8], *charted_ms(run), *charted_ms(total), *charted_ms(wait),
         )  # fmt: skip
     for (name, number), rows_of in others.items():
-        tally = Tally()
-        for row in (first[name, number], *rows_of):
-            add_row(tally, row[2:])
-        shown[name][number] = figures_of(tally)
+        columns = list(zip(first[name, number], *rows_of, strict=True))
+        wait, run, total = columns[8:]
+        shown[name][number] = (
+            *map(sum, columns[2:8]),
+            *charted_ms_of(run), *charted_ms_of(total), *charted_ms_of(wait),
+        )  # fmt: skip
     return shown
 
 

@@ -193,12 +193,20 @@ def charted_ms(text: str) -> Sequence[int]:
     return _milliseconds(middle), _milliseconds(high), _milliseconds(highest)
 
 
+def charted_ms_of(texts: Iterable[str]) -> Sequence[int]:
+    """Return the same of several texts together."""
+    full = [text for text in texts if text]
+    if len(full) > 1:
+        return [_milliseconds(index) for index in _ranked(*_added_up(full), CHARTED)]
+    return charted_ms(full[0] if full else "")
+
+
 _ZEROS = (0,) * len(CHARTED)
 
 
 @cache
-def _milliseconds(word: str) -> int:
-    return round(_middle(int(word)) / 1000)
+def _milliseconds(index: int | str) -> int:
+    return round(_middle(int(index)) / 1000)
 
 
 def _ranked(first: int, counts: Sequence[int], percents: Iterable[float]) -> list[int]:

@@ -91,10 +91,16 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
 -- Served by forge_metric_time: all kinds up to the last one that is shown. A range for each
 -- of many kinds in each queue would take longer.
 SELECT
-    kind, bucket_start, enqueued, started, retried, completed, dead, cancelled,
-    wait_times, run_times, total_times
-FROM forge_metric
-WHERE level = :level AND queue_name <> '' AND kind <> '' AND kind <= :last_kind
+    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
+    m.cancelled, m.wait_times, m.run_times, m.total_times
+FROM /* use figures_of_active_kinds */
+
+-- fragment: figures_of_active_kinds
+forge_metric AS m
+WHERE /* use is_active_kind */
+
+-- fragment: is_active_kind
+level = :level AND queue_name <> '' AND kind <> '' AND kind <= :last_kind
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
