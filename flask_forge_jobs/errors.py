@@ -86,6 +86,14 @@ class BulkRunNotFoundError(NotFoundError):
         self.run_id = run_id
 
 
+class BatchNotFoundError(NotFoundError):
+    """No batch has the id ``batch_id``."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"no batch has the id {batch_id!r}")
+        self.batch_id = batch_id
+
+
 class RateLimitNotFoundError(NotFoundError):
     """No rate limit has the scope ``scope``."""
 
@@ -161,6 +169,28 @@ class QueueNotEmptyError(ConflictError):
     def __init__(self, queue_name: str, job_count: int) -> None:
         super().__init__(f"queue {queue_name!r} still has {job_count} unfinished jobs")
         self.queue_name = queue_name
+        self.job_count = job_count
+
+
+class BatchEndedError(ConflictError):
+    """The batch ``batch_id`` takes no more jobs: it has ended or is cancelled."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(
+            f"batch {batch_id!r} has ended or is cancelled; make another batch"
+        )
+        self.batch_id = batch_id
+
+
+class BatchUnfinishedError(ConflictError):
+    """The batch cannot be deleted: ``job_count`` of its jobs are unfinished."""
+
+    def __init__(self, batch_id: str, job_count: int) -> None:
+        super().__init__(
+            f"batch {batch_id!r} has not ended, with {job_count} unfinished jobs; "
+            "cancel it first"
+        )
+        self.batch_id = batch_id
         self.job_count = job_count
 
 

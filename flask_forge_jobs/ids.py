@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.forks import PerProcess
@@ -22,6 +22,7 @@ from flask_forge_jobs.forks import PerProcess
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
 _MAX_ULID = (1 << 128) - 1
+_NEAR = (1 << 64) - 1
 _TAIL_LENGTH = 4
 _TAIL_BITS = 5 * _TAIL_LENGTH
 # Two characters at a time: 1,024 entries turn 26 divisions into 13.
@@ -35,6 +36,32 @@ def _encode(value: int) -> str:
         value >>= 10
     pairs.reverse()
     return "".join(pairs)
+
+
+def lifted(ids: Sequence[str], floor: str) -> list[str]:
+    """Return ids that are greater than another one, in the same order.
+
+    They are those given if these are. Otherwise another process, whose clock is ahead,
+    has made the other id; then they follow from both, at a distance of their own.
+
+    Raises:
+        OverflowError: There are not so many.
+    """
+    if not ids or ids[0] > floor:
+        return list(ids)
+    first = _decode(ids[0])
+    offset = _decode(floor) + 1 + (first & _NEAR) - first
+    values = [_decode(each) + offset for each in ids]
+    if values[-1] > _MAX_ULID:
+        raise OverflowError("the ULID space is used up")
+    return [_encode(value) for value in values]
+
+
+def _decode(ulid: str) -> int:
+    value = 0
+    for character in ulid:
+        value = value << 5 | _ALPHABET.index(character)
+    return value
 
 
 def least_at(instant_us: int) -> str:

@@ -13,17 +13,16 @@ from flask_forge_jobs.handlers.filters import IN_LISTING, IN_QUERY, checked_filt
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.attempts import Attempt
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
+from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import whole_milliseconds
 from flask_forge_jobs.model.jobs import (
-    ErrorEntry,
     Job,
     JobFilter,
-    JobsPage,
     JobStatus,
     JobSummary,
 )
-from flask_forge_jobs.model.ordering import JobOrder, SortColumn, StatusCounts
+from flask_forge_jobs.model.ordering import JobOrder, JobsPage, SortColumn, StatusCounts
 from flask_forge_jobs.model.origins import is_of_task
 from flask_forge_jobs.storage.base import Storage
 

@@ -119,10 +119,11 @@ def check_text(field: str, value: object, longest: int) -> str:
     return value
 
 
-def check_job_id(value: object) -> str:
-    """Return the id of a job, a ULID."""
+def check_job_id(value: object, field: str = "job_id") -> str:
+    """Return the id of a job or a batch, a ULID."""
     if not isinstance(value, str) or not _JOB_ID.fullmatch(value):
-        raise InvalidInputError("job_id", f"{shown(value)} is not the id of a job")
+        noun = "job" if field in ("job_id", "after") else "batch"
+        raise InvalidInputError(field, f"{shown(value)} is not the id of a {noun}")
     return value
 
 

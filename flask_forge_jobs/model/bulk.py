@@ -45,6 +45,7 @@ class SkipReason(StrEnum):
     NOT_FOUND = "not_found"
     WRONG_STATUS = "wrong_status"
     DEDUPE_CONFLICT = "dedupe_conflict"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,12 +78,24 @@ class ClaimBatch:
     """The result of one round of the hot path.
 
     ``claimed`` is in claim order, ``refused`` has the ids of dropped outcomes whose job
-    the caller no longer held, ``followed`` the queue and kind of stored follow-ups.
+    the caller no longer held, ``followed`` the queue and kind of stored follow-ups, and
+    ``noted`` the batches whose counts are still to be folded.
     """
 
     claimed: list[ClaimedJob] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     followed: list[tuple[str, str]] = field(default_factory=list)
+    noted: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEntry:
+    """An entry of a job's error history; only the newest has a traceback."""
+
+    at: str
+    attempt: int
+    message: str
+    traceback: str | None = None
 
 
 def append_entry(

@@ -25,9 +25,11 @@ from flask_forge_jobs.model.bounds import (
     checked_delay,
     checked_replace,
 )
+from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.dedupe_keys import stored_key
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
+from flask_forge_jobs.model.links import OnParentDead, checked_ties
 from flask_forge_jobs.model.origins import origin_of
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
@@ -89,6 +91,9 @@ class NewJob:
         carried: JSON text of :attr:`TaskContext.carried`; None means nothing.
         delay: Earliest start after it is stored, by the clock of the database; a
             timedelta or seconds, 0 to 36,500 days. Excludes ``run_at``.
+        after: Ids of up to 100 jobs or batches that have to end first.
+        on_parent_dead: An :class:`.OnParentDead`, if one of them is not done then.
+        batch_id: The batch that counts it, or None.
 
     Raises:
         InvalidInputError: A value is out of bounds or not strict JSON, or an option of
@@ -110,6 +115,9 @@ class NewJob:
     is_key_of_queue: bool = False
     carried: str | None = None
     delay: float | timedelta | None = None
+    after: Sequence[str] = ()
+    on_parent_dead: OnParentDead | str = OnParentDead.CANCEL
+    batch_id: str | None = None
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
@@ -134,6 +142,12 @@ class NewJob:
             object.__setattr__(self, "replace", chosen)
         if self.job_id is not None:
             check_job_id(self.job_id)
+        if self.batch_id is not None:
+            check_job_id(self.batch_id, "batch_id")
+        if self.after != () or self.on_parent_dead is not OnParentDead.CANCEL:
+            after, policy = checked_ties(self.after, self.on_parent_dead, self.job_id)
+            object.__setattr__(self, "after", after)
+            object.__setattr__(self, "on_parent_dead", policy)
         if self.payload is not EMPTY_PAYLOAD:
             object.__setattr__(self, "payload", canonical(self.payload))
         check_payload_size(self.payload)
@@ -227,16 +241,6 @@ class EnqueueResult(NamedTuple):
         return from_micros(self.scheduled_at_us)
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorEntry:
-    """An entry of a job's error history; only the newest has a traceback."""
-
-    at: str
-    attempt: int
-    message: str
-    traceback: str | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSummary:
     """A stored job as listed, without its large texts."""
@@ -308,6 +312,8 @@ class Job(JobSummary):
         schedule_name: The schedule that made it, or None.
         carried: JSON text of :attr:`.TaskContext.carried`, or None.
         signature: That of its last failure; None without one, or if it was cancelled.
+        batch_id: The batch that counts it, or None.
+        start_at: When it may start once the jobs that it waits for have ended, or None.
     """
 
     payload: str
@@ -320,6 +326,13 @@ class Job(JobSummary):
     schedule_name: str | None = None
     carried: str | None = None
     signature: str | None = None
+    batch_id: str | None = None
+    start_at: datetime | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for other jobs to end."""
+        return self.status is JobStatus.PENDING and self.start_at is not None
 
     @property
     def origin(self) -> str | None:
@@ -384,13 +397,3 @@ class JobFilter:
         """Whether matching needs to read the jobs, because no index covers it."""
         texts = (self.payload_search, self.error_search)
         return any(text is not None and text.strip() for text in texts)
-
-
-@dataclass(frozen=True, slots=True)
-class JobsPage:
-    """One page of a listing, and the exact number of matching jobs."""
-
-    rows: Sequence[JobSummary]
-    total: int
-    limit: int
-    offset: int

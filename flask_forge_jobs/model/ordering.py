@@ -75,3 +75,13 @@ class FoundJobs:
     rows: Sequence[JobSummary]
     end: Position | None
     total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobsPage:
+    """One page of a listing, and the exact number of matching jobs."""
+
+    rows: Sequence[JobSummary]
+    total: int
+    limit: int
+    offset: int

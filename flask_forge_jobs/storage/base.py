@@ -19,6 +19,7 @@ from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.audit import AuditLog
+from flask_forge_jobs.storage.batches import BatchStore
 from flask_forge_jobs.storage.bulk_runs import BulkRunStore, RunBatches
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
@@ -35,6 +36,7 @@ from flask_forge_jobs.storage.jobs.evidence import EvidenceStore
 from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
+from flask_forge_jobs.storage.jobs.links import LinkStore
 from flask_forge_jobs.storage.jobs.logs import LogStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
@@ -198,6 +200,12 @@ class Storage:
     concurrency = cached_property[ConcurrencyLimits](
         lambda self: ConcurrencyLimits(self._executor)
     )
+    links = cached_property[LinkStore](lambda self: LinkStore(self._timed))
+    batches = cached_property[BatchStore](
+        lambda self: BatchStore(
+            self._timed, self.jobs, self.job_admin, self._parts.ids.new_many
+        )
+    )
     leases = cached_property[Leases](lambda self: Leases(self._executor))
 
     @cached_property
@@ -208,14 +216,27 @@ class Storage:
     @cached_property
     def job_admin(self) -> JobAdmin:
         """Changes of jobs by an operator."""
-        parts, follow_ups = self._parts, self.follow_ups
-        return JobAdmin(self._timed, parts.clock, parts.pace, follow_ups, parts.masking)
+        parts, jobs = self._parts, self.jobs
+        return JobAdmin(
+            self._timed,
+            parts.clock,
+            parts.pace,
+            jobs.follow_ups,
+            settlement=jobs.settlement,
+            masking=parts.masking,
+        )
 
     @cached_property
     def queues(self) -> QueueConfig:
         """The settings of queues."""
         parts = self._parts
-        return QueueConfig(self._executor, parts.pace, parts.max_queues, parts.masking)
+        return QueueConfig(
+            self._executor,
+            parts.pace,
+            self.jobs.settlement,
+            parts.max_queues,
+            parts.masking,
+        )
 
     @cached_property
     def cron(self) -> CronStorage:
@@ -230,7 +251,12 @@ class Storage:
         """Deletes jobs whose time is over."""
         parts = self._parts
         return Retention(
-            self._executor, self.leases, parts.ids, parts.pace, parts.gentle_pace
+            self._executor,
+            self.leases,
+            parts.ids,
+            parts.pace,
+            parts.gentle_pace,
+            settlement=self.jobs.settlement,
         )
 
     @property

@@ -68,6 +68,7 @@ _POSTGRES_LOCKS = {
     "nowait_job": "FOR UPDATE OF forge_job NOWAIT",
     "for_update": "FOR UPDATE",
     "for_no_key_update": "FOR NO KEY UPDATE",
+    "for_share": "FOR SHARE",
 }
 # statement_timestamp() is stable, so an index can serve a comparison with it.
 _POSTGRES_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.evidence import JobFacts
+from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import (
     FINAL,
     UNFINISHED,
@@ -70,6 +71,23 @@ def new_row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Value, 
     return made + _appended(job)
 
 
+def tied_row(
+    job: NewJob, job_id: str, due_us: int, now_us: int, ties: int | None
+) -> tuple[Value, ...]:
+    """Return such a job as a row of ``append_tied_jobs``; one that waits starts later.
+
+    ``ties`` has :data:`AWAITED` if others wait for it.
+    """
+    if not job.after:
+        row = new_row(job, job_id, due_us, now_us)
+        return (*row, job.batch_id, None, ties)
+    row = new_row(job, job_id, MAX_INSTANT_US, now_us)
+    return (*row, job.batch_id, due_us, (ties or 0) | WAITED)
+
+
+AWAITED, WAITED = 1, 2
+"""Bits of the column ``ties``: others wait for the job; it has waited for others."""
+
 JOB = tuple(each.name for each in fields(Job))
 """The columns of a job as read, which are its fields."""
 SUMMARY = tuple(each.name for each in fields(JobSummary))
@@ -93,10 +111,13 @@ def _list(texts: Iterable[str]) -> str:
 
 
 _ROW = ("id", "queue_name", "enqueued_at", "scheduled_at", "deferred", *_APPENDED)
+_TIED_ROW = (*_ROW, "batch_id", "start_at", "ties")
 FRAGMENTS = {
     "new_job_columns": _list(_MADE + _COPIED),
     "row_columns": _list(_ROW),
     "row_marks": _list("?" for _ in _ROW),
+    "tied_row_columns": _list(_TIED_ROW),
+    "tied_row_marks": _list("?" for _ in _TIED_ROW),
     "new_job_parameters": _list(f":{name}" for name in NEW_JOB),
     "new_job_rows": f"/* rows v: {_list(map(' '.join, NEW_JOB.items()))} */",
     "copied_parameters": _list(f":{name}" for name in _COPIED),

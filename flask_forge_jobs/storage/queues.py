@@ -40,6 +40,8 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
+from flask_forge_jobs.storage.ties.turns import deleted_turns
 
 # The columns that a caller chooses.
 _STORED = ("name", *QueueChanges.__annotations__)
@@ -52,9 +54,11 @@ class QueueConfig:
         self,
         database: StoreExecutor,
         pace: Pace,
+        settlement: Settlement,
         max_queues: int = DEFAULT_MAX_QUEUES,
         masking: Masking = KNOWN,
     ) -> None:
+        self._settlement = settlement
         self._database = database
         self._pace = pace
         self._max_queues = max_queues
@@ -318,16 +322,37 @@ class QueueConfig:
                     raise QueueNotEmptyError(name, waiting)
                 room = BATCH  # nothing is left but the queue
             # Deleting the queue counts as one more change.
+            settled = Settled()
             deleted, asked, is_last = self._database.write_batch(
-                partial(_drain, name, room),
+                partial(self._drain, name, room, settled),
                 lambda done: done[0] + done[1] + done[2],
                 self._pace,
             )
+            self._settlement.after_commit(settled)
             report = QueueDeletion(
                 deleted=report.deleted + deleted,
                 cancel_requested=report.cancel_requested + asked,
             )
         return report
+
+    def _drain(
+        self, name: str, limit: int, settled: Settled, transaction: Transaction
+    ) -> tuple[int, int, bool]:
+        """Delete one batch of waiting jobs; without any, the queue."""
+        settled.clear()
+        # Lock the queue before its jobs, as everywhere.
+        transaction.defer("lock_queue", name=name)
+        gone = transaction.all("delete_due", queue_name=name, limit=limit)
+        if not gone:
+            gone = transaction.all("delete_deferred", queue_name=name, limit=limit)
+        if gone:
+            # Running jobs are asked to stop once no others are locked.
+            self._settlement.settle(transaction, deleted_turns(gone), settled)
+            return len(gone), 0, False
+        asked = transaction.all("cancel_running", queue_name=name)
+        transaction.defer("delete_unused_rate_limit", scope=name)
+        transaction.run("delete_queue", name=name)
+        return 0, len(asked), True
 
     def _noted(self, note: ChangeNote) -> dict[str, Parameter]:
         reason = note.reason or None
@@ -350,19 +375,3 @@ def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:
     for name in names:
         if name not in known:
             raise QueueNotFoundError(name)
-
-
-def _drain(name: str, limit: int, transaction: Transaction) -> tuple[int, int, bool]:
-    """Delete one batch of waiting jobs; without any, the queue."""
-    # Lock the queue before its jobs, as everywhere.
-    transaction.defer("lock_queue", name=name)
-    gone = transaction.all("delete_due", queue_name=name, limit=limit)
-    if not gone:
-        gone = transaction.all("delete_deferred", queue_name=name, limit=limit)
-    if gone:
-        # Running jobs are asked to stop once no others are locked.
-        return len(gone), 0, False
-    asked = transaction.all("cancel_running", queue_name=name)
-    transaction.defer("delete_unused_rate_limit", scope=name)
-    transaction.run("delete_queue", name=name)
-    return 0, len(asked), True

@@ -24,6 +24,8 @@ from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
 from flask_forge_jobs.storage.database import Parameter, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import BATCH, Pace
+from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
+from flask_forge_jobs.storage.ties.turns import deleted_turns
 from flask_forge_jobs.storage.workers import Leases, renewed
 
 logger = get_logger(__name__)
@@ -35,6 +37,8 @@ GENTLE_PAUSES = 20.0
 LEASE = "cleanup"
 # Longer than one batch can take with all its retries.
 LEASE_S = 120.0
+# A batch goes with its last job. One without jobs stays for as long.
+EMPTY_BATCH_DAYS = 7
 _DEFAULTS = QueueSettings("")
 
 RetentionPeriod = tuple[str, JobStatus, int]
@@ -53,7 +57,10 @@ class Retention:
         ids: UlidGenerator,
         pace: Pace,
         gentle_pace: Pace,
+        *,
+        settlement: Settlement,
     ) -> None:
+        self._settlement = settlement
         self._database = database
         self._pace = pace
         self._gentle_pace = gentle_pace
@@ -105,7 +112,7 @@ class Retention:
         values = _parameters((queue_name, status, days))
 
         def work(transaction: Transaction) -> int:
-            return len(transaction.all("delete_expired", limit=limit, **values))
+            return self._delete_within(transaction, limit, values)
 
         return self._database.write_batch(work, int, self._pace)
 
@@ -139,6 +146,9 @@ class Retention:
             except StorageError as error:
                 logger.exception("the jobs of queue %r could not be swept", period[0])
                 failure = error
+        self._database.execute(
+            "forget_empty_batches", age_us=EMPTY_BATCH_DAYS * DAY_US, limit=BATCH
+        )
         if failure is not None:
             raise failure
         return _report(sweep.deleted, is_complete=True)
@@ -170,9 +180,17 @@ class Retention:
         def work(transaction: Transaction) -> int | None:
             if not renewed(transaction, LEASE, sweep.holder, LEASE_S):
                 return None
-            return len(transaction.all("delete_expired", limit=sweep.room, **values))
+            return self._delete_within(transaction, sweep.room, values)
 
         return self._database.write_batch(work, _number, sweep.pace)
+
+    def _delete_within(
+        self, transaction: Transaction, limit: int, values: dict[str, Parameter]
+    ) -> int:
+        gone = transaction.all("delete_expired", limit=limit, **values)
+        # They had ended, so that nothing follows that would have to be counted.
+        self._settlement.settle(transaction, deleted_turns(gone), Settled())
+        return len(gone)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import StorageCorruptError
+from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_history import ScheduleRun
 from flask_forge_jobs.model.dedupe_keys import shown_key
@@ -20,7 +21,7 @@ from flask_forge_jobs.model.instants import (
     optional_to_micros,
     to_micros,
 )
-from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus, JobSummary
+from flask_forge_jobs.model.jobs import Job, JobStatus, JobSummary
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.worker_details import KnownWorker
 from flask_forge_jobs.model.workers import (
@@ -111,7 +112,12 @@ _OF_SUMMARY: Mapping[str, Callable[[Any], object]] = {
 summary_from_row = _naming_damage(_reader(JobSummary, **_OF_SUMMARY))
 """Return the job of a row of ``get_summaries``."""
 job_from_row = _naming_damage(
-    _reader(Job, error_history=error_history_from_text, **_OF_SUMMARY)
+    _reader(
+        Job,
+        error_history=error_history_from_text,
+        start_at=optional_from_micros,
+        **_OF_SUMMARY,
+    )
 )
 """Return the job of a row of ``get_job``."""
 facts_from_row = _naming_damage(

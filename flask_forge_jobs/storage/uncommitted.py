@@ -99,7 +99,7 @@ class Uncommitted(PerProcess):
         rows = self._database.read_one(
             "statuses", rows=encode_names("job_id", looked_for)
         )
-        committed = {job_id for job_id, _ in rows}
+        committed = {row[0] for row in rows}
         with self._lock:
             for job_id in looked_for:
                 each = due[job_id]

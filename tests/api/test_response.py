@@ -34,7 +34,9 @@ from flask_forge_jobs.api.schemas.series import (
 from flask_forge_jobs.api.schemas.system import StorageInfoSchema
 from flask_forge_jobs.handlers.jobs import JobDetail
 from flask_forge_jobs.handlers.series import Bucket
-from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobsPage, JobStatus
+from flask_forge_jobs.model.claims import ErrorEntry
+from flask_forge_jobs.model.jobs import Job, JobStatus
+from flask_forge_jobs.model.ordering import JobsPage
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview, QueueSettings
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.base import StorageInfo

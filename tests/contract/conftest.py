@@ -18,3 +18,4 @@ def _counts_equal_rows(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if beside is not None:
         beside.assert_counts_equal_rows()
+        beside.assert_nobody_waits_in_vain()

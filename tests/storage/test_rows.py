@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from flask_forge_jobs.errors import StorageCorruptError
-from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus
+from flask_forge_jobs.model.claims import ErrorEntry
+from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.workers import Slot, Worker
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.rows import (
@@ -37,11 +38,12 @@ def test_a_job_has_every_column() -> None:
         "dedupe_key": "key", "cancel_requested_at": 0, "throttle_attempts": 4,
         "crashes": 5, "timeout_s": 1.5, "result": "result", "result_error": "not kept",
         "progress": "progress", "schedule_name": "nightly", "carried": "{}",
-        "signature": "error",
+        "signature": "error", "batch_id": "batch", "start_at": 0,
     }  # fmt: skip
     decoded = {
         "status": JobStatus.FAILED, "enqueued_at": EPOCH, "scheduled_at": EPOCH,
         "started_at": EPOCH, "heartbeat_at": EPOCH, "cancel_requested_at": EPOCH,
+        "start_at": EPOCH,
         "error_history": (ErrorEntry("x", 1, "m"),),
     }  # fmt: skip
 

@@ -24,6 +24,19 @@ UNDER_TEST = (
     "backend_type = 'client backend' AND datname = current_database() "
     f"AND application_name <> '{_NAME}'"
 )
+_SUMS = "b.total - b.done - b.dead - b.removed", "b.done", "b.dead"
+_CHANGES = "COALESCE((SELECT SUM({}) FROM forge_batch_change WHERE batch_id = b.id), 0)"
+_BATCH_COUNTS = {
+    "sqlite": f"SELECT b.id, {', '.join(_SUMS)} FROM forge_batch AS b",
+    "postgres": "SELECT b.id, "
+    + ", ".join(
+        f"{own} + {_CHANGES.format(change)}"
+        for own, change in zip(
+            _SUMS, ("added - done - dead - removed", "done", "dead"), strict=True
+        )
+    )
+    + " FROM forge_batch AS b",
+}
 _INSTANTS = {
     "forge_job_count": ("newest_at",),
     "forge_job": (
@@ -35,6 +48,16 @@ _INSTANTS = {
         "cancel_requested_at",
         "fire_at",
         "admitted_at",
+        "start_at",
+    ),
+    "forge_batch": (
+        "cancel_requested_at",
+        "succeeded_at",
+        "finished_at",
+        "died_at",
+        "created_at",
+        "last_added_at",
+        "completed_at",
     ),
     "forge_attempt": ("due_at", "started_at", "ended_at"),
     "forge_error": ("first_at", "last_at"),
@@ -174,6 +197,33 @@ class Sql:
     def assert_counts_equal_rows(self) -> None:
         """Check that the counts equal a scan of the jobs (I8)."""
         assert self.maintained_counts() == self.counted_rows()
+
+    def assert_nobody_waits_in_vain(self) -> None:
+        """Check that each waiting job has an open link, and each batch its counts."""
+        stuck = self.run(
+            "SELECT id FROM forge_job WHERE start_at IS NOT NULL AND status = 'pending'"
+            " AND (NOT deferred OR NOT EXISTS (SELECT 1 FROM forge_link"
+            " WHERE child_id = forge_job.id AND ended IS NULL))"
+        )
+        assert stuck == []
+        for batch_id, unfinished, done, dead in self.run(_BATCH_COUNTS[self.backend]):
+            states = [
+                row[0]
+                for row in self.run(
+                    "SELECT status FROM forge_job WHERE batch_id = ?", batch_id
+                )
+            ]
+            inner = self.run(
+                "SELECT completed_at IS NULL, dead FROM forge_batch WHERE within = ?",
+                batch_id,
+            )
+            open_batches = sum(bool(is_open) for is_open, _ in inner)
+            assert unfinished == open_batches + sum(
+                state in ("pending", "in_progress", "failed") for state in states
+            ), batch_id
+            # Jobs that were deleted after their end still count.
+            assert done >= states.count("done")
+            assert dead >= states.count("dead")
 
     def seed(
         self,

@@ -39,6 +39,7 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.pace import BATCH, Pace
+from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 
 # An arbitrary lock key: two processes must not fold the same counts.
 FOLD_LOCK = 7_022_013_337_002
@@ -53,11 +54,13 @@ class _Effects:
 
     cancelled: list[tuple[str, str]] = field(default_factory=list)
     followed: list[tuple[str, str]] = field(default_factory=list)
+    settled: Settled = field(default_factory=Settled)
 
     def clear(self) -> None:
         """Forget the changes of a transaction that is tried again."""
         self.cancelled.clear()
         self.followed.clear()
+        self.settled.clear()
 
 
 class JobAdmin:
@@ -69,9 +72,12 @@ class JobAdmin:
         clock: Clock,
         pace: Pace,
         follow_ups: FollowUpStore,
+        *,
+        settlement: Settlement,
         masking: Masking = KNOWN,
     ) -> None:
         self._masking = masking
+        self._settlement = settlement
         self._database = database
         self._clock = clock
         self._pace = pace
@@ -107,12 +113,17 @@ class JobAdmin:
                 bulk.request_stop(transaction, [job_id], reason)
                 return CancelOutcome.CANCEL_REQUESTED
             message = cancelled_message(reason)
-            self._cancel_waiting(transaction, [job_id], message, effects)
+            changed = self._cancel_waiting(transaction, [job_id], message, effects)
+            self._settlement.settle(transaction, changed.turns, effects.settled)
             return CancelOutcome.CANCELLED
 
         outcome = self._database.write(work)
-        self._follow_ups.count(effects.followed, effects.cancelled)
+        self._count(effects)
         return outcome
+
+    def _count(self, effects: _Effects) -> None:
+        self._follow_ups.count(effects.followed, effects.cancelled)
+        self._settlement.after_commit(effects.settled)
 
     def _cancel_waiting(
         self,
@@ -120,7 +131,7 @@ class JobAdmin:
         ids: Sequence[str],
         message: str,
         effects: _Effects,
-    ) -> list[str]:
+    ) -> bulk.Changed:
         rows = bulk.cancel_waiting(
             transaction, ids, message=message, at_us=self._clock.now_us()
         )
@@ -128,23 +139,28 @@ class JobAdmin:
         effects.followed += self._follow_ups.store_declared(
             transaction, followed, Ending.CANCELLED
         )
-        effects.cancelled += [tuple(row[2:]) for row in rows]
-        return [row[0] for row in rows]
+        effects.cancelled += [(row[2], row[3]) for row in rows]
+        return bulk.Changed([row[0] for row in rows], bulk.cancelled_turns(rows))
 
-    def requeue(self, job_id: str) -> bool:
+    def requeue(self, job_id: str, *, dependents: bool = False) -> bool:
         """Give a failed or dead job all its attempts again, due now.
+
+        With ``dependents``, the jobs that died with it wait for it again, and theirs
+        for them.
 
         Returns:
             False when the job is missing, in another state, or its dedupe key is held
             by another unfinished job.
         """
-        return self.change(JobAction.RETRY, [job_id]).changed == 1
+        change = self.change(JobAction.RETRY, [job_id], dependents=dependents)
+        return change.changed == 1
 
     def run_now(self, job_id: str) -> bool:
         """Make a pending or failed job due now; an overdue one keeps its place.
 
         Returns:
-            False when the job waits neither for its start nor for a retry.
+            False when the job waits neither for its start nor for a retry, or waits for
+            other jobs.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -163,6 +179,8 @@ class JobAdmin:
         queue_name: str | None = None,
     ) -> None:
         """Change start, priority or queue of a waiting job; None changes nothing.
+
+        If it waits for other jobs, it goes on waiting, and starts no sooner.
 
         Args:
             job_id: The job.
@@ -188,6 +206,7 @@ class JobAdmin:
                 run_at_us=None if run_at is None else to_micros(run_at),
                 priority=priority,
                 queue_name=queue_name,
+                may_wait=True,
             )
 
         self._database.write(work)
@@ -201,6 +220,7 @@ class JobAdmin:
         *,
         status: JobStatus | None = None,
         run_at: datetime | None = None,
+        dependents: bool = False,
     ) -> BulkChange:
         """Act on the named jobs; in one transaction unless their follow-ups are large.
 
@@ -209,6 +229,7 @@ class JobAdmin:
             job_ids: At most one batch, each id once.
             status: Only jobs in this state; None means any.
             run_at: New start, for a reschedule; the past means now.
+            dependents: Of a retry, also the jobs that died with these.
         """
         if not job_ids:
             return BulkChange()
@@ -218,42 +239,43 @@ class JobAdmin:
                 done = (self.change(action, piece, status=status) for piece in pieces)
                 return sum(done, BulkChange())
         effects = _Effects()
-        change_resting = self._change_resting(action, status, run_at, effects)
+        change_resting = self._change_resting(
+            action, status, run_at, effects, dependents=dependents
+        )
 
         def work(transaction: Transaction) -> BulkChange:
             effects.clear()
             stopped: list[str] = []
-            changed: list[str] = []
+            changed = bulk.Changed([])
             if action in _STOPPING and status in (None, JobStatus.IN_PROGRESS):
                 stopped = bulk.request_stop(transaction, job_ids)
             if status is not JobStatus.IN_PROGRESS:
                 changed = change_resting(transaction, job_ids)
-            done = {*stopped, *changed}
-            rest = [job_id for job_id in job_ids if job_id not in done]
-            return BulkChange(
-                changed=len(done),
-                stop_requested=len(stopped),
-                skipped=bulk.reasons(transaction, action, rest),
-            )
+                self._settlement.settle(transaction, changed.turns, effects.settled)
+            return bulk.result(transaction, action, job_ids, stopped, changed.ids)
 
         try:
             change = self._database.write_batch(work, _changed, self._pace)
         except DedupeKeyTakenError:
-            return self._change_halves(action, job_ids, status)
-        self._follow_ups.count(effects.followed, effects.cancelled)
+            return self._change_halves(action, job_ids, status, dependents=dependents)
+        self._count(effects)
         return change
 
     def _change_halves(
-        self, action: JobAction, job_ids: Sequence[str], status: JobStatus | None
+        self,
+        action: JobAction,
+        job_ids: Sequence[str],
+        status: JobStatus | None,
+        *,
+        dependents: bool,
     ) -> BulkChange:
         """Find the job whose key is taken, and change the others."""
         if len(job_ids) == 1:
             skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
             return BulkChange(skipped=(skip,))
         middle = len(job_ids) // 2
-        return self.change(action, job_ids[:middle], status=status) + self.change(
-            action, job_ids[middle:], status=status
-        )
+        change = partial(self.change, action, status=status, dependents=dependents)
+        return change(job_ids[:middle]) + change(job_ids[middle:])
 
     def _change_resting(
         self,
@@ -261,7 +283,9 @@ class JobAdmin:
         status: JobStatus | None,
         run_at: datetime | None,
         effects: _Effects,
-    ) -> Callable[[Transaction, Sequence[str]], list[str]]:
+        *,
+        dependents: bool,
+    ) -> Callable[[Transaction, Sequence[str]], bulk.Changed]:
         """Return the function that acts on jobs that are not running."""
         run_at_us = None if run_at is None else to_micros(run_at)
         match action:
@@ -272,7 +296,7 @@ class JobAdmin:
                     self._cancel_waiting, message=CANCELLED_MESSAGE, effects=effects
                 )
             case JobAction.RETRY:
-                return bulk.requeue
+                return partial(bulk.requeue, dependents=dependents)
             case JobAction.RUN_NOW:
                 return bulk.run_now
             case JobAction.RESCHEDULE:
@@ -329,16 +353,22 @@ class JobAdmin:
         Returns:
             How many jobs ended.
         """
+        effects = _Effects()
+
+        def work(transaction: Transaction) -> int:
+            effects.clear()
+            changed = bulk.end_superseded(
+                transaction, at_us=self._clock.now_us(), limit=BATCH
+            )
+            self._settlement.settle(transaction, changed.turns, effects.settled)
+            return len(changed.ids)
+
         ended = 0
         while True:
-            superseded = self._pace.write(
-                self._database.write,
-                lambda transaction: bulk.end_superseded(
-                    transaction, at_us=self._clock.now_us(), limit=BATCH
-                ),
-            )
-            ended += len(superseded)
-            if len(superseded) < BATCH:
+            superseded = self._pace.write(self._database.write, work)
+            self._count(effects)
+            ended += superseded
+            if superseded < BATCH:
                 return ended
 
     def fold_counts(self, worthwhile: int = FOLD_ROWS) -> None:

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
+    BulkChange,
     JobAction,
     Skip,
     SkipReason,
@@ -33,19 +35,31 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.conditions import Conditions
+from flask_forge_jobs.storage.ties.links import reopen_dependents
+from flask_forge_jobs.storage.ties.turns import Fate, Turn, deleted_turns, turns_of
 
 # Queues and kinds that are read at once.
 COMBINATIONS = 500
+_TIMED = (JobAction.RUN_NOW, JobAction.RESCHEDULE)
+
+
+class Changed(NamedTuple):
+    """The jobs that an action has changed, and what remains to be settled of them."""
+
+    ids: list[str]
+    turns: Sequence[Turn] = ()
 
 
 def delete(
     transaction: Transaction, ids: Sequence[str], status: JobStatus | None = None
-) -> list[str]:
+) -> Changed:
     """Delete jobs that are not running; with a status, only those still in it."""
     rows = _locked(transaction, ids)
     if status is None:
-        return _ids(transaction.all("delete_jobs", rows=rows))
-    return _ids(transaction.all("delete_with_status", rows=rows, status=status.value))
+        gone = transaction.all("delete_jobs", rows=rows)
+    else:
+        gone = transaction.all("delete_with_status", rows=rows, status=status.value)
+    return Changed(_ids(gone), deleted_turns(gone))
 
 
 def request_stop(
@@ -56,8 +70,13 @@ def request_stop(
     return _ids(transaction.all("request_cancel", rows=rows, reason=reason))
 
 
-def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
-    """Give failed and dead jobs all attempts again, due now; one per dedupe key."""
+def requeue(
+    transaction: Transaction, ids: Sequence[str], *, dependents: bool = False
+) -> Changed:
+    """Give failed and dead jobs all attempts again, due now; one per dedupe key.
+
+    With ``dependents``, the jobs that died with them wait again.
+    """
     rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
     free = encode_names("job_id", _ids(rows))
     first: dict[str, str] = {}
@@ -67,10 +86,18 @@ def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
     blocked = {job_id for job_id, key in keys.items() if first[key] != job_id}
     chosen = [job_id for job_id in _ids(rows) if job_id not in blocked]
     chosen.sort(key=lambda job_id: keys.get(job_id, ""))
-    return _woken(
+    changed = _woken(
         transaction,
         transaction.all("requeue_jobs", rows=encode_names("job_id", chosen)),
     )
+    done = set(changed)
+    dead = [
+        row[:3] for row in rows if row[0] in done and row[3] == JobStatus.DEAD.value
+    ]
+    turns = turns_of(dead, Fate.REOPENED)
+    if dependents:
+        turns += reopen_dependents(transaction, changed)
+    return Changed(changed, turns)
 
 
 def cancel_waiting(
@@ -84,7 +111,8 @@ def cancel_waiting(
     """End jobs that wait for their start or for a retry.
 
     The message becomes the last error and an entry of the history, stamped ``at_us``.
-    Returns rows of the id, whether a follow-up is declared, the queue and the kind.
+    Returns rows of the id, whether a follow-up is declared, the queue and the kind,
+    then the columns of :func:`.turns_of`.
     """
     locked = transaction.all("lock_waiting", rows=encode_names("job_id", ids))
     rows = encode_rows(
@@ -100,20 +128,27 @@ def cancel_waiting(
     return transaction.all("cancel_waiting", rows=rows, by_user=by_user)
 
 
-def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> list[str]:
+def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> Changed:
     """End up to ``limit`` failed jobs whose dedupe key another unfinished job holds."""
     ids = _ids(transaction.all("superseded", limit=limit))
-    return _ids(
-        cancel_waiting(
-            transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us, by_user=False
-        )
+    ended = cancel_waiting(
+        transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us, by_user=False
     )
+    return Changed(_ids(ended), cancelled_turns(ended))
 
 
-def run_now(transaction: Transaction, ids: Sequence[str]) -> list[str]:
-    """Make jobs due now; an overdue one keeps its place."""
+def cancelled_turns(rows: Iterable[Row]) -> list[Turn]:
+    """Return the turns of rows of :func:`cancel_waiting`."""
+    return turns_of(((row[0], *row[4:6]) for row in rows), Fate.DEAD)
+
+
+def run_now(transaction: Transaction, ids: Sequence[str]) -> Changed:
+    """Make jobs due now; an overdue one keeps its place.
+
+    One that waits for others is left alone.
+    """
     rows = _locked(transaction, ids)
-    return _woken(transaction, transaction.all("run_now", rows=rows))
+    return Changed(_woken(transaction, transaction.all("run_now", rows=rows)))
 
 
 def reschedule(
@@ -123,24 +158,38 @@ def reschedule(
     run_at_us: int | None = None,
     priority: int | None = None,
     queue_name: str | None = None,
-) -> list[str]:
+    may_wait: bool = False,
+) -> Changed:
     """Change start, priority or queue of waiting jobs; None changes nothing.
 
     ``run_at_us`` is in microseconds since the epoch; the past means now. In another
-    queue, a job loses a dedupe key that is unique per queue.
+    queue, a job loses a dedupe key that is unique per queue. With ``may_wait``, also of
+    jobs that wait for others, which start no sooner for it.
     """
     rows = _locked(transaction, ids)
-    return _woken(
-        transaction,
-        transaction.all(
-            "reschedule",
-            rows=rows,
-            run_at=run_at_us,
-            priority=priority,
-            queue_name=queue_name,
-            own_mark=MARK,
-        ),
+    changed = transaction.all(
+        "reschedule",
+        rows=rows,
+        run_at=run_at_us,
+        priority=priority,
+        queue_name=queue_name,
+        own_mark=MARK,
+        may_wait=may_wait,
     )
+    return Changed(_woken(transaction, changed))
+
+
+def result(
+    transaction: Transaction,
+    action: JobAction,
+    ids: Sequence[str],
+    stopped: Sequence[str],
+    changed: Sequence[str],
+) -> BulkChange:
+    """Return the result of an action on jobs, of which it has changed some."""
+    done = {*stopped, *changed}
+    skipped = reasons(transaction, action, [each for each in ids if each not in done])
+    return BulkChange(len(done), len(stopped), skipped)
 
 
 def reasons(
@@ -151,13 +200,20 @@ def reasons(
     if not left:
         return []
     rows = transaction.all("statuses", rows=encode_names("job_id", left))
-    statuses = {job_id: JobStatus(status) for job_id, status in rows}
-    return [Skip(job_id, _reason(action, statuses.get(job_id))) for job_id in left]
+    states = {job_id: (JobStatus(s), start_at) for job_id, s, start_at in rows}
+    return [
+        Skip(job_id, _reason(action, *states.get(job_id, (None, None))))
+        for job_id in left
+    ]
 
 
-def _reason(action: JobAction, status: JobStatus | None) -> SkipReason:
+def _reason(
+    action: JobAction, status: JobStatus | None, start_at_us: int | None
+) -> SkipReason:
     if status is None:
         return SkipReason.NOT_FOUND
+    if action in _TIMED and status is JobStatus.PENDING and start_at_us is not None:
+        return SkipReason.WAITING
     # Only a retry needs more than the right state: a free dedupe key.
     if action is JobAction.RETRY and status in APPLIES_TO[action]:
         return SkipReason.DEDUPE_CONFLICT

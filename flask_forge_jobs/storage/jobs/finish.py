@@ -43,18 +43,22 @@ from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.jobs.logs import append_lines
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 
 # Read for every outcome, so without a function of our own.
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
 _SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
 _LOGGED = attrgetter("logged")
+_BATCH_ID, _TIES = itemgetter(1), itemgetter(2)
+_FATES = {JobStatus.DONE: Fate.DONE, JobStatus.DEAD: Fate.DEAD}
 
 
 class RunFinisher:
     """Writes a worker's outcomes in one transaction, stamped ``at_us`` in the history.
 
     ``mask`` masks secrets in every text of an outcome but the result. ``followed``
-    collects queue and kind of the follow-up jobs that it stores.
+    collects queue and kind of the follow-up jobs that it stores, ``turns`` the ends
+    that are to be settled.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class RunFinisher:
         mask: Mask,
     ) -> None:
         self._mask = mask
+        self.turns: list[Turn] = []
         self._transaction = transaction
         self._worker_id = worker_id
         self._at_us = at_us
@@ -117,9 +122,17 @@ class RunFinisher:
     def _finish(self, updates: Sequence[JobUpdate]) -> set[str]:
         to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)
         rows = encode_rows(map(to_row, updates))
-        return _ids(
-            self._transaction.all("finish", worker_id=self._worker_id, rows=rows)
-        )
+        ended = self._transaction.all("finish", worker_id=self._worker_id, rows=rows)
+        if any(map(_BATCH_ID, ended)) or any(map(_TIES, ended)):
+            fates = {
+                each.job.id: _FATES[each.status]
+                for each in updates
+                if each.status in FINAL
+            }
+            for row in ended:
+                if row[0] in fates:
+                    self.turns += turns_of([row], fates[row[0]])
+        return _ids(ended)
 
     def _lock_first(self, updates: Sequence[JobUpdate]) -> None:
         """Lock all jobs if one has a dedupe key.
@@ -217,9 +230,9 @@ class RunFinisher:
             for each in updates
             if each.job.id in messages
         ]
-        cancelled = _ids(
-            self._transaction.all("finish_cancelled", rows=encode_rows(rows))
-        )
+        ended = self._transaction.all("finish_cancelled", rows=encode_rows(rows))
+        self.turns += turns_of(ended, Fate.DEAD)
+        cancelled = _ids(ended)
         for each in updates:
             if each.job.id in cancelled:
                 each.cancel(messages[each.job.id])

@@ -14,7 +14,7 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import EndedJob, FollowUp, FollowUps
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
-from flask_forge_jobs.storage.columns import new_row
+from flask_forge_jobs.storage.columns import new_row, tied_row
 from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
@@ -116,14 +116,21 @@ class FollowUpStore:
             ],
         )
 
-    def store(self, transaction: Transaction, jobs: Sequence[NewJob]) -> Made:
+    def store(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[NewJob],
+        ids: Sequence[str] | None = None,
+    ) -> Made:
         """Store jobs, whatever their queue's bound, and wake its workers.
 
-        Returns queue and kind of each, for :meth:`count` after the commit.
+        They get new ids unless these are given. Returns queue and kind of each, for
+        :meth:`count` after the commit.
         """
         if not jobs:
             return ()
-        ids = self._ids.new_many(len(jobs))
+        if ids is None:
+            ids = self._ids.new_many(len(jobs))
         for queue_name in sorted({job.queue for job in jobs}):
             transaction.defer(
                 "ensure_queue",
@@ -133,11 +140,13 @@ class FollowUpStore:
             )
             transaction.wake(queue_name)
         now_us = int(transaction.all("now")[0][0])
-        rows = (
-            new_row(job, job_id, now_us, now_us)
-            for job, job_id in zip(jobs, ids, strict=True)
-        )
-        transaction.copy_rows("append_jobs", rows)
+        pairs = zip(jobs, ids, strict=True)
+        if any(job.batch_id is not None for job in jobs):
+            tied = (tied_row(job, i, now_us, now_us, None) for job, i in pairs)
+            transaction.copy_rows("append_tied_jobs", tied)
+        else:
+            rows = (new_row(job, job_id, now_us, now_us) for job, job_id in pairs)
+            transaction.copy_rows("append_jobs", rows)
         return [(job.queue, job.kind) for job in jobs]
 
     def count(self, made: Made, cancelled: Made = ()) -> None:

@@ -8,6 +8,7 @@ outcomes and claims new jobs for the free slots in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 
 from flask_forge_jobs.clock import Clock
@@ -42,6 +43,7 @@ from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.logs import append_lines
 from flask_forge_jobs.storage.jobs.rescue import Rescuer
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 
 # Read for every outcome, so without a function of our own.
@@ -69,14 +71,27 @@ class JobQueue:
         self._database = database
         self._clock = clock
         self.masking = masking
-        self._recorder = recorder
-        self._uncommitted = uncommitted
         self._signatures = signatures or Signatures(database, masking.text)
         self.ends = ends or JobEnds(database)
         self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
-        self._rescuer = Rescuer(database, clock, jitter, self.follow_ups, recorder)
+        self.settlement = Settlement(database, clock, self.follow_ups, recorder)
+        self._rescuer = Rescuer(
+            database,
+            clock,
+            jitter,
+            self.follow_ups,
+            recorder,
+            settlement=self.settlement,
+        )
         self.known_queues = known_queues or KnownQueues(clock, max_queues)
-        self._enqueuer = Enqueuer(database, ids, self.known_queues)
+        self.enqueuer = Enqueuer(
+            database,
+            ids,
+            self.known_queues,
+            settlement=self.settlement,
+            recorder=recorder,
+            uncommitted=uncommitted,
+        )
 
     # -- producing -----------------------------------------------------------------
 
@@ -117,11 +132,7 @@ class JobQueue:
             return self.enqueue_many(
                 [job], key, connection=connection, most_waiting=most_waiting
             )[0]
-        result = self._enqueuer.enqueue(job, most_waiting)
-        if self._recorder is not None and not result.is_deduped:
-            count = self._recorder.enqueued
-            self._database.when_stored(count, result.queue_name, job.kind)
-        return result
+        return self.enqueuer.enqueue(job, most_waiting)
 
     def enqueue_many(
         self,
@@ -160,19 +171,8 @@ class JobQueue:
         if not jobs:
             return []
         if connection is not None:
-            results = self._enqueuer.enqueue_within(connection, jobs, key)
-            if self._uncommitted is not None:
-                self._uncommitted.add(results)
-            return results
-        results = self._enqueuer.enqueue_many(jobs, key, most_waiting)
-        if self._recorder is not None:
-            new = [
-                (each.queue_name, each.kind)
-                for each in results
-                if not each.is_deduped and not each.is_replayed
-            ]
-            self._database.when_stored(self._recorder.enqueued_many, new)
-        return results
+            return self.enqueuer.enqueue_within(connection, jobs, key)
+        return self.enqueuer.enqueue_many(jobs, key, most_waiting)
 
     # -- claiming and finishing ---------------------------------------------------
 
@@ -241,30 +241,45 @@ class JobQueue:
         if not updates and len(demand) == 1 and not promote:
             return self._claim_only(worker_id, *next(iter(demand.items())))
 
-        def work(transaction: Transaction) -> ClaimBatch:
-            batch = ClaimBatch()
-            if updates:
-                at_us, mask = self._clock.now_us(), self.masking.text
-                finisher = RunFinisher(
-                    transaction, worker_id, at_us, self.follow_ups, mask
-                )
-                refused = finisher.write(updates)
-                batch.refused.extend(refused)
-                batch.followed.extend(finisher.followed)
-                for answer in self.ends.answers(updates, refused):
-                    transaction.wake(answer)
-            for queue_name, limit in demand.items():
-                if promote:
-                    transaction.defer("promote", queue_name=queue_name)
-                rows = transaction.all(
-                    "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
-                )
-                batch.claimed.extend(_in_claim_order(rows))
-            return batch
-
-        batch = self._database.write(work)
+        settled: list[Settled] = []
+        work = partial(self._exchange, worker_id, updates, demand)
+        batch = self._database.write(partial(work, promote=promote, settled=settled))
         if batch.followed:
             self.follow_ups.count(batch.followed)
+        for each in settled:
+            self.settlement.after_commit(each)
+            batch.noted.update(each.noted)
+        return batch
+
+    def _exchange(
+        self,
+        worker_id: str,
+        updates: Sequence[JobUpdate],
+        demand: Mapping[str, int],
+        transaction: Transaction,
+        *,
+        promote: bool,
+        settled: list[Settled],
+    ) -> ClaimBatch:
+        batch = ClaimBatch()
+        if updates:
+            at_us, mask = self._clock.now_us(), self.masking.text
+            finisher = RunFinisher(transaction, worker_id, at_us, self.follow_ups, mask)
+            refused = finisher.write(updates)
+            batch.refused.extend(refused)
+            batch.followed.extend(finisher.followed)
+            if finisher.turns:
+                settled[:] = [Settled()]
+                self.settlement.settle(transaction, finisher.turns, settled[0])
+            for answer in self.ends.answers(updates, refused):
+                transaction.wake(answer)
+        for queue_name, limit in demand.items():
+            if promote:
+                transaction.defer("promote", queue_name=queue_name)
+            rows = transaction.all(
+                "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
+            )
+            batch.claimed.extend(_in_claim_order(rows))
         return batch
 
     def _claim_only(self, worker_id: str, queue_name: str, limit: int) -> ClaimBatch:

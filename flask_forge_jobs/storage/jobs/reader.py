@@ -13,10 +13,11 @@ from types import MappingProxyType
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.attempts import Attempt
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import (
     FoundJobs,
     JobOrder,
+    JobsPage,
     Position,
     StatusCounts,
 )

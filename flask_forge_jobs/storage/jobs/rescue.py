@@ -29,6 +29,8 @@ from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
+from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 
 logger = get_logger(__name__)
 
@@ -48,7 +50,10 @@ class Rescuer:
         jitter: Callable[[], float] | None,
         follow_ups: FollowUpStore,
         recorder: Recorder | None,
+        *,
+        settlement: Settlement,
     ) -> None:
+        self._settlement = settlement
         self._database = database
         self._clock = clock
         self._jitter = jitter
@@ -87,12 +92,19 @@ class Rescuer:
         return rescued
 
     def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
-        rescued, followed = self._database.write(
-            lambda tx: rescue_jobs(
-                tx, jobs, self._clock.now_us(), self._jitter, self._follow_ups
+        settled = Settled()
+
+        def work(transaction: Transaction) -> tuple[list[Rescued], Made]:
+            settled.clear()
+            rescued, made, turns = rescue_jobs(
+                transaction, jobs, self._clock.now_us(), self._jitter, self._follow_ups
             )
-        )
+            self._settlement.settle(transaction, turns, settled)
+            return rescued, made
+
+        rescued, followed = self._database.write(work)
         self._follow_ups.count(followed)
+        self._settlement.after_commit(settled)
         if self._recorder is not None:
             for queue_name, kind, ending in rescued:
                 self._recorder.rescued(queue_name, kind, ending)
@@ -147,10 +159,10 @@ def rescue_jobs(
     at_us: int,
     jitter: Callable[[], float] | None,
     follow_ups: FollowUpStore,
-) -> tuple[list[Rescued], Made]:
+) -> tuple[list[Rescued], Made, list[Turn]]:
     """Rescue the jobs that have not changed since they were observed.
 
-    Returns them and the follow-up jobs that were stored.
+    Returns them, the follow-up jobs that were stored, and what remains to be settled.
     """
     seen: list[dict[str, Parameter]] = [
         {"job_id": job.id, "run": job.attempts, "seen_at": job.heartbeat_at_us}
@@ -159,7 +171,7 @@ def rescue_jobs(
     rows = transaction.all("lock_stale", rows=encode_rows(seen))
     stale = [LostRun._make(row) for row in rows]
     if not stale:
-        return [], ()
+        return [], (), []
     queues = _woken_queues(transaction, stale)
     suspects = 0
     ends: dict[str, RunEnd] = {}
@@ -174,15 +186,17 @@ def rescue_jobs(
         updates.append(update)
     kinds = {run.job_id: (run.queue_name, run.kind) for run in stale}
     changed = transaction.all("rescue", rows=encode_rows(updates))
-    ended = [attempts[job_id] for job_id, _ in changed]
+    ended = [attempts[row[0]] for row in changed]
     store_attempts(transaction, ended)
     store_failures(transaction, _failures(ended, kinds))
-    release_waiters(transaction, [key for _, key in changed if key])
+    release_waiters(transaction, [row[1] for row in changed if row[1]])
     made: list[tuple[str, str]] = []
     for ending in Ending:
-        ids = [job_id for job_id, _ in changed if ends[job_id].ending is ending]
+        ids = [row[0] for row in changed if ends[row[0]].ending is ending]
         made += follow_ups.store_declared(transaction, ids, ending)
-    return [Rescued(*kinds[job_id], ends[job_id].ending) for job_id, _ in changed], made
+    dead = [(i, b, t) for i, _, b, t in changed if ends[i].ending is not None]
+    rescued = [Rescued(*kinds[row[0]], ends[row[0]].ending) for row in changed]
+    return rescued, made, turns_of(dead, Fate.DEAD)
 
 
 def _woken_queues(

@@ -18,6 +18,7 @@ from unittest import mock
 
 from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import BulkRunState, NewBulkRun, RunAuthor
 from flask_forge_jobs.model.cron import ScheduleDefinition
@@ -51,6 +52,22 @@ def carry_out_in_bulk(storage: Storage) -> None:
     runs.advance(RunBatches(storage.database, runs.get(run_id), "me"), 0)
     runs.stop(run_id)
     runs.end(run_id, "me", BulkRunState.STOPPED)
+
+
+def wait_and_count(storage: Storage) -> None:
+    """Make every writing call about links and batches."""
+    child = storage.jobs.enqueue(NewJob("noop", after=[enqueue(storage)]))
+    storage.links.release(child.id)
+    batches = storage.batches
+    batch_id = batches.create(NewBatch("all"), [NewJob("noop")], is_sealed=False).id
+    batches.add(batch_id, [NewJob("noop")])
+    batches.seal(batch_id)
+    batches.cancel(batch_id)
+    batches.retry(batch_id)
+    batches.cancel(batch_id)
+    batches.fold([batch_id])
+    batches.tend()
+    batches.delete(batch_id)
 
 
 # What those of the contract leave out.
@@ -101,6 +118,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "delete finished": lambda s: s.retention.delete(QUEUE, JobStatus.DONE, 0),
     "declare follow-ups": lambda s: s.follow_ups.declare("app", TOLD_OF_CANCELLED),
     "carry out in bulk": carry_out_in_bulk,
+    "wait and count": wait_and_count,
     "store a follow-up": lambda s: s.job_admin.cancel(enqueue(s)),
 }
 _READING = {
@@ -127,6 +145,7 @@ _READING = {
     "ErrorStore": {"group", "page"},
     "EvidenceStore": {"around_job", "around_queue", "job", "job_in_full", "queue"},
     "LogStore": {"page", "tail"},
+    "LinkStore": {"of_job", "parents_of"},
     "WorkerReader": {"burden", "known"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},

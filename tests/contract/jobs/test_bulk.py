@@ -150,9 +150,11 @@ def test_retry_skips_a_job_whose_key_is_held(
     retry = bulk.requeue
     asked: list[Sequence[str]] = []
 
-    def note_and_retry(transaction: Transaction, ids: Sequence[str]) -> list[str]:
+    def note_and_retry(
+        transaction: Transaction, ids: Sequence[str], *, dependents: bool
+    ) -> bulk.Changed:
         asked.append(ids)
-        return retry(transaction, ids)
+        return retry(transaction, ids, dependents=dependents)
 
     monkeypatch.setattr(bulk, "requeue", note_and_retry)
     change = storage.job_admin.change(JobAction.RETRY, [blocked, free])
@@ -226,7 +228,9 @@ def test_a_key_taken_meanwhile_holds_back_its_own_job_only(storage: Storage) -> 
     )
     clock = SystemClock()
     pace = Pace(storage.backend, clock, lambda _: None)
-    job_admin = JobAdmin(contended, clock, pace, storage.follow_ups)
+    job_admin = JobAdmin(
+        contended, clock, pace, storage.follow_ups, settlement=storage.jobs.settlement
+    )
 
     change = job_admin.change(JobAction.RETRY, ids)
 

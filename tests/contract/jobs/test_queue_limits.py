@@ -18,7 +18,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.jobs.enqueue import Addition
+from flask_forge_jobs.storage.jobs.addition import Addition, Ties
 from tests.support.callers import TABLE, Caller
 from tests.support.jobs import claim_one, run
 from tests.support.lossy import lossy_jobs
@@ -151,6 +151,14 @@ def test_a_caller_may_ask_for_less(storage: Storage) -> None:
         storage.jobs.enqueue(wide, most_waiting=99)
 
 
+def addition(
+    storage: Storage, transaction: Transaction, jobs: list[NewJob], ids: list[str]
+) -> Addition:
+    """Return jobs that come while three may wait."""
+    ties = Ties(storage.jobs.settlement)
+    return Addition(transaction, jobs, ids, None, set(), {"mail": 3}, ties)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("job", [JOB, keyed("new")], ids=["plain", "keyed"])
 def test_a_producer_waits_for_one_that_takes_the_last_place(
@@ -163,7 +171,7 @@ def test_a_producer_waits_for_one_that_takes_the_last_place(
         second: list[Future[object]] = []
 
         def work(transaction: Transaction) -> None:
-            Addition(transaction, [JOB], ["a"], None, set(), bounds={"mail": 3}).store()
+            addition(bounded, transaction, [JOB], ["a"]).store()
             second.append(pool.submit(WAYS[way], bounded, job))
             # SQLite has one writer at a time, whatever it stores.
             if bounded.backend == "postgres":
@@ -241,7 +249,7 @@ def test_a_job_of_an_earlier_call_is_no_sign_of_an_unclear_commit(
         transaction.attempt = 1  # nothing of the first one was stored
         jobs = [again, JOB, JOB, JOB]
         ids = [str(again.job_id), *"bcd"]
-        Addition(transaction, jobs, ids, None, set(), bounds={"mail": 3}).store()
+        addition(bounded, transaction, jobs, ids).store()
 
     with pytest.raises(QueueFullError):
         bounded.database.write(work)

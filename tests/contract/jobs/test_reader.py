@@ -17,11 +17,10 @@ from flask_forge_jobs.model.jobs import (
     WAITING,
     Job,
     JobFilter,
-    JobsPage,
     JobStatus,
     NewJob,
 )
-from flask_forge_jobs.model.ordering import JobOrder, SortColumn
+from flask_forge_jobs.model.ordering import JobOrder, JobsPage, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.workers import SlotReport

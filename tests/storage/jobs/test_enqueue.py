@@ -14,8 +14,10 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.database import Database, Parameter, Row
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.keyed import ROUNDS
 from flask_forge_jobs.storage.jobs.known_queues import KNOWN_QUEUE_S, KnownQueues
+from flask_forge_jobs.storage.ties.settlement import Settlement
 from tests.support.clocks import MovingClock
 
 T = TypeVar("T")
@@ -68,7 +70,9 @@ def clock() -> MovingClock:
 @pytest.fixture
 def enqueuer(database: ScriptedDatabase, clock: MovingClock) -> Enqueuer:
     executor = StoreExecutor(cast("Database", database))  # as much of it as is used
-    return Enqueuer(executor, UlidGenerator(clock), KnownQueues(clock))
+    ids = UlidGenerator(clock)
+    settlement = Settlement(executor, clock, FollowUpStore(executor, ids))
+    return Enqueuer(executor, ids, KnownQueues(clock), settlement=settlement)
 
 
 def test_a_key_that_is_given_back_meanwhile_is_tried_again(

@@ -44,7 +44,7 @@ class ScriptedTransaction:
         if name == "followed_up":
             return []
         self.written = json.loads(str(parameters["rows"]))
-        return [(row["job_id"], None) for row in self.written]
+        return [(row["job_id"], None, None, None) for row in self.written]
 
     def wake(self, queue_name: str) -> None:
         self.woken.append(queue_name)
@@ -64,7 +64,7 @@ def row(
 
 
 def rescue(transaction: ScriptedTransaction, jitter: float | None = None) -> int:
-    rescued, _ = rescue_jobs(
+    rescued, _, _ = rescue_jobs(
         transaction,  # type: ignore[arg-type]  # as much of it as is used
         SEEN,
         1_000_000,

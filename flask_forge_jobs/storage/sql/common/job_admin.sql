@@ -20,14 +20,14 @@ ORDER BY id
 DELETE FROM forge_job
 WHERE status <> 'in_progress'
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
-RETURNING id
+RETURNING id, batch_id, ties, status
 
 -- name: delete_with_status
 -- For bulk verbs. Skips jobs whose status has changed since the ids were picked.
 DELETE FROM forge_job
 WHERE COALESCE(status, '') = :status
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
-RETURNING id
+RETURNING id, batch_id, ties, status
 
 -- name: request_cancel
 -- Requests running jobs to stop; keeps time and reason of the first request.
@@ -47,7 +47,7 @@ SET
     status = 'pending', attempts = 0, throttle_attempts = 0, crashes = 0,
     scheduled_at = :now, deferred = FALSE, started_at = NULL, completed_at = NULL,
     cancel_requested_at = NULL, cancel_reason = NULL, result = NULL, progress = NULL,
-    worker_id = NULL, heartbeat_at = NULL
+    worker_id = NULL, heartbeat_at = NULL, start_at = NULL
 FROM /* rows v: job_id text */
 -- Not by equality, after which a join may go through the jobs instead of the rows.
 WHERE forge_job.id >= v.job_id AND forge_job.id <= v.job_id
@@ -57,7 +57,7 @@ RETURNING forge_job.id, forge_job.queue_name
 -- name: lock_requeueable
 -- Leaves out dead jobs whose key an unfinished job has: forge_job_dedupe would refuse
 -- them.
-SELECT job.id
+SELECT job.id, job.batch_id, job.ties, job.status
 FROM forge_job AS job
 WHERE COALESCE(job.status, '') IN (/* use unsuccessful */)
     AND job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
@@ -117,21 +117,30 @@ UPDATE forge_job
 SET
     scheduled_at = CASE WHEN scheduled_at > :now THEN :now ELSE scheduled_at END,
     deferred = FALSE
-WHERE COALESCE(status, '') IN (/* use waiting */)
+WHERE COALESCE(status, '') IN (/* use waiting */) AND start_at IS NULL
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
 -- name: reschedule
 -- A past time means now; NULL leaves a column alone. A key that is unique within its queue
--- is dropped when the job moves to another.
+-- is dropped when the job moves to another. Of a job that waits for others, the time is
+-- that of its start once they have ended; bulk actions leave such a job alone.
 UPDATE forge_job
 SET
-    scheduled_at = CASE
-        WHEN :run_at IS NULL THEN scheduled_at
+    start_at = CASE
+        WHEN start_at IS NULL OR :run_at IS NULL THEN start_at
         WHEN :run_at > :now THEN :run_at
         ELSE :now
     END,
-    deferred = CASE WHEN :run_at IS NULL THEN deferred ELSE :run_at > :now END,
+    scheduled_at = CASE
+        WHEN start_at IS NOT NULL OR :run_at IS NULL THEN scheduled_at
+        WHEN :run_at > :now THEN :run_at
+        ELSE :now
+    END,
+    deferred = CASE
+        WHEN start_at IS NOT NULL OR :run_at IS NULL THEN deferred
+        ELSE :run_at > :now
+    END,
     priority = COALESCE(:priority, priority),
     queue_name = COALESCE(:queue_name, queue_name),
     dedupe_key = CASE
@@ -142,7 +151,7 @@ SET
     END,
     -- A new time replaces the wait for a concurrency limit.
     concurrency_key = CASE WHEN :run_at IS NULL THEN concurrency_key END
-WHERE COALESCE(status, '') IN (/* use waiting */)
+WHERE COALESCE(status, '') IN (/* use waiting */) AND (:may_wait OR start_at IS NULL)
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
@@ -160,7 +169,8 @@ UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, deferred = FALSE, last_error = v.error,
     error_history = v.history,
-    cancel_requested_at = CASE WHEN :by_user THEN :now END, signature = NULL
+    cancel_requested_at = CASE WHEN :by_user THEN :now END, signature = NULL,
+    start_at = NULL
 FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') IN (/* use waiting */)
@@ -171,7 +181,7 @@ RETURNING
         FROM forge_follow_up AS f
         WHERE f.of_kind = forge_job.kind AND f.ending = 'cancelled'
     ),
-    forge_job.queue_name, forge_job.kind
+    forge_job.queue_name, forge_job.kind, forge_job.batch_id, forge_job.ties
 
 -- name: superseded
 -- Repairs imported rows; with forge_job_dedupe there are none.
@@ -191,7 +201,7 @@ LIMIT :limit
 /* skip_locked_of_job */
 
 -- name: statuses
-SELECT id, status
+SELECT id, status, start_at
 FROM forge_job
 WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 

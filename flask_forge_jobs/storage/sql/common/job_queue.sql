@@ -91,14 +91,21 @@ LIMIT 1
 UPDATE forge_job
 SET
     payload = COALESCE(:payload, payload),
+    -- Of a job that waits for others, the start once they have ended.
+    start_at = CASE
+        WHEN start_at IS NULL OR NOT :moves THEN start_at
+        WHEN :run_at > :now THEN :run_at
+        WHEN :run_at < 0 THEN :now - :run_at
+        ELSE :now
+    END,
     scheduled_at = CASE
-        WHEN NOT :moves THEN scheduled_at
+        WHEN start_at IS NOT NULL OR NOT :moves THEN scheduled_at
         WHEN :run_at > :now THEN :run_at
         WHEN :run_at < 0 THEN :now - :run_at
         ELSE :now
     END,
     deferred = CASE
-        WHEN NOT :moves THEN deferred
+        WHEN start_at IS NOT NULL OR NOT :moves THEN deferred
         ELSE COALESCE(:run_at > :now OR :run_at < 0, FALSE)
     END
 WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
@@ -155,7 +162,7 @@ SET
     signature = NULL
 FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
-RETURNING forge_job.id
+RETURNING forge_job.id, forge_job.batch_id, forge_job.ties
 
 -- name: stored_before
 -- The outcomes that a commit with an unknown result has stored. The error text tells our
@@ -278,7 +285,8 @@ WHERE forge_job.id = v.job_id
     AND forge_job.attempts = v.run
 RETURNING
     forge_job.id,
-    CASE WHEN admitted_at = started_at THEN concurrency_key END
+    CASE WHEN admitted_at = started_at THEN concurrency_key END,
+    batch_id, ties
 
 -- name: has_due
 -- Served by forge_job_claim and forge_job_deferred: would a claim find a job?

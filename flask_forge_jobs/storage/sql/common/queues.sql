@@ -145,7 +145,7 @@ locked AS MATERIALIZED (
 DELETE FROM forge_job
 WHERE status IN (/* use waiting */) AND id IN (SELECT id FROM locked)
     AND (SELECT COUNT(*) FROM locked) > 0
-RETURNING id
+RETURNING id, batch_id, ties, status
 
 -- name: delete_deferred
 -- Served by forge_job_deferred.
@@ -166,7 +166,7 @@ locked AS MATERIALIZED (
 DELETE FROM forge_job
 WHERE status IN (/* use waiting */) AND id IN (SELECT id FROM locked)
     AND (SELECT COUNT(*) FROM locked) > 0
-RETURNING id
+RETURNING id, batch_id, ties, status
 
 -- name: cancel_running
 -- Served by forge_job_running: all running jobs, which are never many.

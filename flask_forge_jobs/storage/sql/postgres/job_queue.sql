@@ -34,12 +34,15 @@ SELECT *
 FROM forge_claim(:queue_name, :worker_id, :limit)
 
 -- name: finish
-SELECT id
-FROM forge_finish(:worker_id, :rows) AS id
+SELECT *
+FROM forge_finish(:worker_id, :rows)
 
 -- name: append_jobs
 -- COPY writes and logs a page of rows at a time, INSERT each row.
 COPY forge_job (/* use row_columns */) FROM STDIN
+
+-- name: append_tied_jobs
+COPY forge_job (/* use tied_row_columns */) FROM STDIN
 
 -- name: notify
 SELECT pg_notify('forge_jobs_wake', :queue_name)::text

@@ -27,6 +27,11 @@ RETURNING scheduled_at
 INSERT INTO forge_job (/* use row_columns */)
 VALUES (/* use row_marks */)
 
+-- name: append_tied_jobs
+-- The same of jobs that wait for others or have a batch.
+INSERT INTO forge_job (/* use tied_row_columns */)
+VALUES (/* use tied_row_marks */)
+
 -- name: promote
 -- Served by forge_job_deferred: moves due jobs into the index for claims.
 WITH due AS MATERIALIZED (
@@ -126,4 +131,4 @@ WHERE forge_job.id = v.job_id
     AND (
         forge_job.cancel_requested_at IS NULL OR v.new_status IN (/* use final */)
     )
-RETURNING forge_job.id
+RETURNING forge_job.id, forge_job.batch_id, forge_job.ties

@@ -49,7 +49,14 @@ CREATE TABLE forge_job (
     -- The start of the run that was admitted; NULL while a job waits for the limit.
     admitted_at         BIGINT,
     -- How often it was claimed. Never reset, so it identifies a run; attempts are reset.
-    claims              INTEGER NOT NULL DEFAULT 0
+    claims              INTEGER NOT NULL DEFAULT 0,
+    -- The batch that counts it. NULL, as the next two, of most jobs.
+    batch_id            TEXT COLLATE "C",
+    -- The earliest start of a job that waits for others; until then scheduled_at is the end
+    -- of the year 9999. It stays if one of them died, so that both may be tried again.
+    start_at            BIGINT,
+    -- 1: others wait, or have waited, for this job; 2: it has waited for others; 3: both.
+    ties                INTEGER
 );
 
 -- Each job is updated three times: leave room on the page and vacuum often.
@@ -323,6 +330,114 @@ CREATE TRIGGER forge_job_error_delete AFTER DELETE ON forge_job
     FOR EACH ROW WHEN (OLD.signature IS NOT NULL)
     EXECUTE FUNCTION forge_count_errors();
 
+-- Jobs that wait for others: a row for each pair, kept until the waiting job is deleted. A
+-- parent is a job or a batch. Ids ascend from parent to child, so the order of ids, in
+-- which all statements lock jobs, is also an order of the pairs.
+CREATE TABLE forge_link (
+    child_id    TEXT COLLATE "C" NOT NULL,
+    parent_id   TEXT COLLATE "C" NOT NULL,
+    -- NULL of a batch.
+    parent_kind TEXT,
+    on_dead     TEXT NOT NULL CHECK (on_dead IN ('cancel', 'run', 'hold')),
+    -- How the parent ended, as far as this child is concerned; NULL while it waits.
+    ended       TEXT CHECK (ended IN ('done', 'dead', 'deleted', 'released')),
+    result      TEXT,
+    error       TEXT,
+    PRIMARY KEY (child_id, parent_id),
+    CHECK (parent_id < child_id)
+);
+CREATE INDEX forge_link_parent ON forge_link (parent_id, child_id);
+
+-- Batches, with the counts of their jobs. A deleted job counts as removed unless it had
+-- ended.
+CREATE TABLE forge_batch (
+    id                  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name                TEXT    NOT NULL,
+    data                TEXT    NOT NULL,
+    total               BIGINT  NOT NULL DEFAULT 0,
+    done                BIGINT  NOT NULL DEFAULT 0,
+    dead                BIGINT  NOT NULL DEFAULT 0,
+    removed             BIGINT  NOT NULL DEFAULT 0,
+    -- All jobs that its producer has are in it; it ends when they have.
+    is_sealed           BOOLEAN NOT NULL,
+    cancel_on_dead      BOOLEAN NOT NULL,
+    cancel_requested_at BIGINT,
+    -- JSON of the jobs to store at its events, with their ids.
+    on_success          TEXT,
+    on_finished         TEXT,
+    on_dead             TEXT,
+    -- When the events came, of which each comes once.
+    succeeded_at        BIGINT,
+    finished_at         BIGINT,
+    died_at             BIGINT,
+    -- The batch that counts it as one of its jobs.
+    within              TEXT COLLATE "C",
+    created_at          BIGINT  NOT NULL,
+    last_added_at       BIGINT  NOT NULL,
+    -- NULL while a job of it is unfinished, also after a retry.
+    completed_at        BIGINT
+);
+-- A busy one is written twenty times a second.
+ALTER TABLE forge_batch SET (fillfactor = 50);
+CREATE INDEX forge_batch_created ON forge_batch (created_at, id);
+CREATE INDEX forge_batch_open ON forge_batch (created_at) WHERE completed_at IS NULL;
+
+-- The jobs of a batch, and the batches within it. An index of forge_job would be written at
+-- each change of a job, this only twice.
+CREATE TABLE forge_batch_job (
+    batch_id TEXT COLLATE "C" NOT NULL,
+    job_id   TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (batch_id, job_id)
+);
+
+-- Changes of the counts of batches. They are appended, so that no transaction waits for the
+-- row of the batch, and folded into it soon after; mostly there are none.
+CREATE TABLE forge_batch_change (
+    batch_id TEXT COLLATE "C" NOT NULL,
+    added    BIGINT NOT NULL,
+    done     BIGINT NOT NULL,
+    dead     BIGINT NOT NULL,
+    removed  BIGINT NOT NULL
+);
+CREATE INDEX forge_batch_change_batch ON forge_batch_change (batch_id);
+ALTER TABLE forge_batch_change SET (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 5000
+);
+ALTER TABLE forge_batch_change REPLICA IDENTITY FULL;
+
+-- Adds the changes of a batch to its row and locks it, unless another session has it
+-- locked: then it does nothing, and returns FALSE. The second statement sees all that was
+-- stored by whoever had locked the batch before.
+CREATE FUNCTION forge_fold_batch(its_id TEXT) RETURNS BOOLEAN LANGUAGE plpgsql
+SET enable_seqscan = off
+SET jit = off
+AS $$
+BEGIN
+    PERFORM FROM forge_batch WHERE id = its_id FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN FALSE;
+    END IF;
+    WITH gone AS (
+        DELETE FROM forge_batch_change
+        WHERE batch_id = its_id
+        RETURNING added, done, dead, removed
+    ), folded AS (
+        SELECT
+            sum(added) AS added, sum(done) AS done, sum(dead) AS dead,
+            sum(removed) AS removed
+        FROM gone
+    )
+    UPDATE forge_batch AS b
+    SET
+        total = b.total + folded.added, done = b.done + folded.done,
+        dead = b.dead + folded.dead, removed = b.removed + folded.removed
+    FROM folded
+    WHERE b.id = its_id AND folded.added IS NOT NULL;
+    RETURN TRUE;
+END
+$$;
+
 CREATE TABLE forge_queue (
     name                 TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     max_workers          INTEGER NOT NULL,
@@ -529,11 +644,12 @@ $$;
 -- done or dead; finish_cancelled ends the others. The rest of an outcome is one value: of
 -- a success, by far the most frequent end, it is NULL, and each value of a row takes time.
 CREATE FUNCTION forge_finish(its_worker TEXT, outcomes JSON)
-RETURNS SETOF TEXT
+RETURNS TABLE (id TEXT, batch_id TEXT, ties INTEGER)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
 AS $$
+#variable_conflict use_column
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
 BEGIN
@@ -573,7 +689,7 @@ BEGIN
         AND (
             job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
         )
-    RETURNING job.id;
+    RETURNING job.id, job.batch_id, job.ties;
 END
 $$;
 

@@ -47,7 +47,14 @@ CREATE TABLE forge_job (
     -- The start of the run that was admitted; NULL while a job waits for the limit.
     admitted_at         INTEGER,
     -- How often it was claimed. Never reset, so it identifies a run; attempts are reset.
-    claims              INTEGER NOT NULL DEFAULT 0
+    claims              INTEGER NOT NULL DEFAULT 0,
+    -- The batch that counts it. NULL, as the next two, of most jobs.
+    batch_id            TEXT,
+    -- The earliest start of a job that waits for others; until then scheduled_at is the end
+    -- of the year 9999. It stays if one of them died, so that both may be tried again.
+    start_at            INTEGER,
+    -- 1: others wait, or have waited, for this job; 2: it has waited for others; 3: both.
+    ties                INTEGER
 );
 
 CREATE INDEX forge_job_claim ON forge_job (queue_name, priority, scheduled_at, id)
@@ -242,6 +249,64 @@ BEGIN
         -(old.status = 'failed'), -(old.status = 'dead')
     );
 END;
+
+-- Jobs that wait for others: a row for each pair, kept until the waiting job is deleted. A
+-- parent is a job or a batch. Ids ascend from parent to child, so the order of ids, in
+-- which all statements lock jobs, is also an order of the pairs.
+CREATE TABLE forge_link (
+    child_id    TEXT NOT NULL,
+    parent_id   TEXT NOT NULL,
+    -- NULL of a batch.
+    parent_kind TEXT,
+    on_dead     TEXT NOT NULL CHECK (on_dead IN ('cancel', 'run', 'hold')),
+    -- How the parent ended, as far as this child is concerned; NULL while it waits.
+    ended       TEXT CHECK (ended IN ('done', 'dead', 'deleted', 'released')),
+    result      TEXT,
+    error       TEXT,
+    PRIMARY KEY (child_id, parent_id),
+    CHECK (parent_id < child_id)
+) WITHOUT ROWID;
+CREATE INDEX forge_link_parent ON forge_link (parent_id, child_id);
+
+-- Batches, with the counts of their jobs. A deleted job counts as removed unless it had
+-- ended.
+CREATE TABLE forge_batch (
+    id                  TEXT    NOT NULL PRIMARY KEY,
+    name                TEXT    NOT NULL,
+    data                TEXT    NOT NULL,
+    total               INTEGER NOT NULL DEFAULT 0,
+    done                INTEGER NOT NULL DEFAULT 0,
+    dead                INTEGER NOT NULL DEFAULT 0,
+    removed             INTEGER NOT NULL DEFAULT 0,
+    -- All jobs that its producer has are in it; it ends when they have.
+    is_sealed           BOOLEAN NOT NULL,
+    cancel_on_dead      BOOLEAN NOT NULL,
+    cancel_requested_at INTEGER,
+    -- JSON of the jobs to store at its events, with their ids.
+    on_success          TEXT,
+    on_finished         TEXT,
+    on_dead             TEXT,
+    -- When the events came, of which each comes once.
+    succeeded_at        INTEGER,
+    finished_at         INTEGER,
+    died_at             INTEGER,
+    -- The batch that counts it as one of its jobs.
+    within              TEXT,
+    created_at          INTEGER NOT NULL,
+    last_added_at       INTEGER NOT NULL,
+    -- NULL while a job of it is unfinished, also after a retry.
+    completed_at        INTEGER
+);
+CREATE INDEX forge_batch_created ON forge_batch (created_at, id);
+CREATE INDEX forge_batch_open ON forge_batch (created_at) WHERE completed_at IS NULL;
+
+-- The jobs of a batch, and the batches within it. An index of forge_job would be written at
+-- each change of a job, this only twice.
+CREATE TABLE forge_batch_job (
+    batch_id TEXT NOT NULL,
+    job_id   TEXT NOT NULL,
+    PRIMARY KEY (batch_id, job_id)
+) WITHOUT ROWID;
 
 CREATE TABLE forge_queue (
     name                 TEXT    NOT NULL PRIMARY KEY,

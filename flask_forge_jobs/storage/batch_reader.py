@@ -1,0 +1,105 @@
+"""BatchReader: batches, their counts and their jobs; writes nothing."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.errors import BatchNotFoundError
+from flask_forge_jobs.model.batches import Batch, BatchOverview
+from flask_forge_jobs.model.instants import MAX_INSTANT_US
+from flask_forge_jobs.model.jobs import JobStatus, JobSummary
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.rows import load_summaries
+from flask_forge_jobs.storage.ties.batch_counts import batch_from_row
+
+
+class BatchReader:
+    """Reads batches."""
+
+    def __init__(self, database: StoreExecutor) -> None:
+        self._database = database
+
+    def get(self, batch_id: str) -> Batch:
+        """Return a batch, with exact counts at any size.
+
+        Raises:
+            BatchNotFoundError: No batch has this id.
+        """
+        rows = self._database.read(
+            lambda tx: tx.all("get_batch", id=batch_id), apart=True
+        )
+        if not rows:
+            raise BatchNotFoundError(batch_id)
+        return batch_from_row(rows[0])
+
+    def page(
+        self,
+        limit: int,
+        *,
+        before: tuple[int, str] = (MAX_INSTANT_US, "~"),
+        is_open: bool = False,
+    ) -> list[Batch]:
+        """Return the newest batches, or those created before another one.
+
+        Args:
+            limit: Most batches.
+            before: Creation of the last one seen, in microseconds, and its id.
+            is_open: Only batches that have not ended.
+        """
+        rows = self._database.read(
+            lambda tx: tx.all(
+                "page_of_batches",
+                at=before[0],
+                id=before[1],
+                is_open=is_open,
+                limit=limit,
+            ),
+            apart=True,
+        )
+        return list(map(batch_from_row, rows))
+
+    def jobs(
+        self,
+        batch_id: str,
+        *,
+        status: JobStatus | None = None,
+        after: str = "",
+        limit: int = 50,
+    ) -> list[JobSummary]:
+        """Return jobs of a batch in the order of their ids, from behind ``after``."""
+
+        def work(transaction: Transaction) -> list[JobSummary]:
+            rows = transaction.all(
+                "jobs_of_batch",
+                id=batch_id,
+                any_status=status is None,
+                status=None if status is None else status.value,
+                after=after,
+                limit=limit,
+            )
+            return load_summaries(transaction, [row[0] for row in rows])
+
+        return self._database.read(work)
+
+    def within(self, batch_id: str) -> list[str]:
+        """Return the ids of the batches that a batch counts."""
+        rows = self._database.read(
+            lambda tx: tx.all("batches_within", id=batch_id), apart=True
+        )
+        return [row[0] for row in rows]
+
+    def results(
+        self, batch_id: str, *, after: str = "", limit: int = 1000
+    ) -> list[tuple[str, str | None]]:
+        """Return ids and JSON results of jobs that are done, from behind ``after``."""
+        rows = self._database.read(
+            lambda tx: tx.all(
+                "results_of_batch", id=batch_id, after=after, limit=limit
+            ),
+            apart=True,
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def overview(self) -> BatchOverview:
+        """Return how many batches are open, and how many jobs wait for others."""
+        rows = self._database.read(lambda tx: tx.all("batch_overview"), apart=True)
+        return BatchOverview(*rows[0])

@@ -1,0 +1,338 @@
+"""BatchStore: batches of jobs, from their creation to the end of their last job.
+
+Whatever a batch does goes in small transactions, of which each may be the last one of
+its process: :meth:`BatchStore.tend`, which every worker calls, goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from flask_forge_jobs.errors import (
+    BatchNotFoundError,
+    BatchUnfinishedError,
+    InvalidInputError,
+)
+from flask_forge_jobs.model.batches import (
+    Batch,
+    BatchEvent,
+    Completion,
+    CreatedBatch,
+    NewBatch,
+)
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import (
+    MAX_BULK_JOBS,
+    EnqueueResult,
+    NewJob,
+)
+from flask_forge_jobs.storage.batch_reader import BatchReader
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.executor import Mint, StoreExecutor
+from flask_forge_jobs.storage.jobs.admin import JobAdmin
+from flask_forge_jobs.storage.jobs.enqueue import NO_FRAME, Frame
+from flask_forge_jobs.storage.jobs.queue import JobQueue
+from flask_forge_jobs.storage.jobs.tying import lock_batches, require_open
+from flask_forge_jobs.storage.pace import BATCH
+from flask_forge_jobs.storage.ties.batch_counts import (
+    BatchCounts,
+    get_batch,
+)
+from flask_forge_jobs.storage.ties.settlement import Settled
+from flask_forge_jobs.storage.ties.turns import Fate, Turn
+
+# Batches that one call of tend() looks at.
+TENDED_AT_ONCE = 100
+OPEN_S = 3600.0
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class SettlingWork(Protocol[R_co]):
+    """A unit of work that takes note of what it settles."""
+
+    def __call__(self, transaction: Transaction, *, settled: Settled) -> R_co:
+        """Do it."""
+
+
+class BatchStore(BatchReader):
+    """Creates, reads and changes batches.
+
+    Args:
+        database: Stores them.
+        jobs: Stores their jobs.
+        admin: Cancels and retries their jobs.
+        mint: Returns new ids.
+    """
+
+    def __init__(
+        self, database: StoreExecutor, jobs: JobQueue, admin: JobAdmin, mint: Mint
+    ) -> None:
+        super().__init__(database)
+        self._jobs = jobs
+        self._admin = admin
+        self._mint = database.pinned(mint)
+        self._settlement = jobs.settlement
+
+    # -- producing -------------------------------------------------------------------
+
+    def create(
+        self,
+        new: NewBatch,
+        jobs: Sequence[NewJob] = (),
+        *,
+        ids: Sequence[str] | None = None,
+        is_sealed: bool = True,
+        connection: object | None = None,
+    ) -> CreatedBatch:
+        """Store a batch and its first jobs, all or none.
+
+        Args:
+            new: The batch.
+            jobs: Up to 10,000 jobs; they may wait for one another.
+            ids: Ids minted for them, in the same order and ascending.
+            is_sealed: Whether these are all its jobs, so that it ends with them.
+            connection: Store all in this connection's transaction; see
+                :meth:`.JobQueue.enqueue`.
+
+        Returns:
+            The id of the batch, and a result for each job.
+
+        Raises:
+            BatchNotFoundError: There is no batch to count this one.
+            BatchEndedError: That one has ended or is cancelled.
+            InvalidInputError: There are more than 10,000 jobs.
+            StorageOutcomeUnknownError: All may be stored.
+            StorageError: Nothing was stored.
+        """
+        chosen = new.follow_ups or {}
+        events = [event for event in BatchEvent if event in chosen]
+        batch_id, *minted = self._mint(1 + len(events))
+        batch_id = new.batch_id or batch_id
+        completions = {
+            event: Completion(job_id, chosen[event])
+            for event, job_id in zip(events, minted, strict=True)
+        }
+
+        def before(transaction: Transaction, settled: Settled) -> None:
+            self._insert(transaction, new, batch_id, completions, settled)
+
+        def after(transaction: Transaction, settled: Settled) -> None:
+            if is_sealed:
+                self._seal(transaction, settled, batch_id=batch_id)
+
+        results = self._add(batch_id, jobs, ids, connection, Frame(before, after))
+        return CreatedBatch(batch_id, results)
+
+    def _insert(
+        self,
+        transaction: Transaction,
+        new: NewBatch,
+        batch_id: str,
+        completions: dict[BatchEvent, Completion],
+        settled: Settled,
+    ) -> None:
+        texts = {
+            event.value: completions[event].to_text() if event in completions else None
+            for event in BatchEvent
+        }
+        if new.within is not None:
+            outer = lock_batches(transaction, [new.within])
+            require_open(new.within, outer.get(new.within))
+        created = transaction.all(
+            "create_batch",
+            id=batch_id,
+            name=new.name,
+            data=new.data,
+            is_sealed=False,
+            cancel_on_dead=new.cancel_on_dead,
+            within=new.within,
+            **texts,
+        )
+        if not created and not transaction.attempt:
+            raise InvalidInputError("batch_id", "is the id of another batch")
+        if created and new.within is not None:
+            transaction.copy_rows("add_batch_jobs", [(new.within, batch_id)])
+            counts = BatchCounts()
+            counts.add_jobs(new.within, 1)
+            self._settlement.count(transaction, counts, settled)
+
+    def add(
+        self,
+        batch_id: str,
+        jobs: Sequence[NewJob],
+        *,
+        ids: Sequence[str] | None = None,
+        connection: object | None = None,
+    ) -> list[EnqueueResult]:
+        """Add up to 10,000 jobs, all or none; arguments as for :meth:`create`.
+
+        Raises:
+            BatchNotFoundError: No batch has this id.
+            BatchEndedError: The batch has ended or is cancelled.
+        """
+        return self._add(batch_id, jobs, ids, connection, NO_FRAME)
+
+    def _add(
+        self,
+        batch_id: str,
+        jobs: Sequence[NewJob],
+        ids: Sequence[str] | None,
+        connection: object | None,
+        frame: Frame,
+    ) -> list[EnqueueResult]:
+        if len(jobs) > MAX_BULK_JOBS:
+            raise InvalidInputError(
+                "jobs", f"{len(jobs)} at once exceed {MAX_BULK_JOBS}"
+            )
+        members = [job.with_checked(batch_id=batch_id) for job in jobs]
+        return self._jobs.enqueuer.enqueue_framed(members, ids, connection, frame)
+
+    def seal(self, batch_id: str) -> None:
+        """Say that a batch has all its jobs, so that it ends with the last one.
+
+        Raises:
+            BatchNotFoundError: No batch has this id.
+        """
+        self._settled(partial(self._seal, batch_id=batch_id))
+        self.fold([batch_id])
+
+    def _seal(
+        self, transaction: Transaction, settled: Settled, *, batch_id: str
+    ) -> None:
+        if not transaction.all("seal_batch", id=batch_id):
+            if get_batch(transaction, batch_id) is None:
+                raise BatchNotFoundError(batch_id)
+            return
+        counts = BatchCounts()
+        counts.touch(batch_id)
+        self._settlement.count(transaction, counts, settled)
+
+    # -- changing --------------------------------------------------------------------
+
+    def cancel(self, batch_id: str) -> Batch:
+        """End the jobs of a batch that wait, and ask those that run to stop.
+
+        The batch takes no more jobs. Its waiting jobs end in steps of 500; if this
+        process dies, a worker goes on. Does nothing if it has ended.
+
+        Raises:
+            BatchNotFoundError: No batch has this id.
+        """
+
+        def work(transaction: Transaction, *, settled: Settled) -> None:
+            if transaction.all("request_batch_cancel", id=batch_id):
+                counts = BatchCounts()
+                counts.touch(batch_id)
+                self._settlement.count(transaction, counts, settled)
+
+        self.get(batch_id)
+        self._settled(work)
+        self._cancel_jobs(batch_id)
+        self.fold([batch_id])
+        return self.get(batch_id)
+
+    def _cancel_jobs(self, batch_id: str) -> None:
+        for inner in self.within(batch_id):
+            if self.get(inner).completed_at is None:
+                self.cancel(inner)
+        self._walk(batch_id, JobAction.CANCEL)
+
+    def retry(self, batch_id: str) -> int:
+        """Run the dead jobs of a batch again; return how many.
+
+        Jobs that died with one of them wait for it again; one that died with a job of
+        another batch stays dead. The events that have come do not come again.
+
+        Raises:
+            BatchNotFoundError: No batch has this id.
+        """
+        self.get(batch_id)
+        self._database.write(lambda tx: tx.run("allow_batch", id=batch_id))
+        retried = sum(map(self.retry, self.within(batch_id)))
+        retried += self._walk(batch_id, JobAction.RETRY)
+        self.fold([batch_id])
+        return retried
+
+    def _walk(self, batch_id: str, action: JobAction) -> int:
+        """Act on the jobs of a batch in steps; return how many have changed."""
+        retries = action is JobAction.RETRY
+        name = "dead_of_batch" if retries else "unfinished_of_batch"
+        changed, last = 0, ""
+        while rows := self._database.read_one(
+            name, id=batch_id, after=last, limit=BATCH
+        ):
+            last = rows[-1][0]
+            ids = [row[0] for row in rows]
+            changed += self._admin.change(action, ids, dependents=retries).changed
+        return changed
+
+    def delete(self, batch_id: str) -> None:
+        """Delete a batch that has ended, and its jobs.
+
+        Raises:
+            BatchNotFoundError: No batch has this id.
+            BatchUnfinishedError: Jobs of it are unfinished.
+        """
+        batch = self.get(batch_id)
+        if not batch.has_ended:
+            raise BatchUnfinishedError(batch_id, batch.unfinished)
+        for inner in self.within(batch_id):
+            self.delete(inner)
+        while ids := [each.id for each in self.jobs(batch_id, limit=BATCH)]:
+            self._admin.change(JobAction.DELETE, ids)
+        turn = Turn("", batch_id, 0, Fate.DELETED)
+        self._settled(partial(self._settlement.settle, turns=[turn]))
+
+    # -- upkeep ----------------------------------------------------------------------
+
+    def fold(self, batch_ids: Iterable[str]) -> set[str]:
+        """Fold changes of batches and do what follows; return those to fold again.
+
+        On SQLite nothing is left to be folded.
+        """
+        left: set[str] = set()
+        todo = sorted(set(batch_ids))
+        while todo and self._database.backend != "sqlite":
+            batch_id = todo.pop()
+            is_folded, settled = self._settled(
+                partial(self._settlement.fold, batch_id=batch_id)
+            )
+            if not is_folded:
+                left.add(batch_id)
+            todo += sorted(settled.noted)
+        return left
+
+    def tend(self, open_s: float = OPEN_S) -> None:
+        """Go on with what processes have left: the upkeep of every worker.
+
+        Folds changes, cancels open batches whose producer has added nothing for
+        ``open_s`` seconds, and ends the jobs of cancelled batches.
+        """
+        rows = self._database.read_one("changed_batches", limit=TENDED_AT_ONCE)
+        self.fold(row[0] for row in rows)
+        rows = self._database.read_one(
+            "open_batches_to_tend",
+            age_us=int(open_s * SECOND_US),
+            limit=TENDED_AT_ONCE,
+        )
+        for batch_id, cancelled_at in rows:
+            if cancelled_at is None:
+                self.cancel(batch_id)
+            else:
+                self._cancel_jobs(batch_id)
+
+    def _settled(self, work: SettlingWork[T]) -> tuple[T, Settled]:
+        """Run a unit of work that may settle batches, and count what that did."""
+        settled = Settled()
+
+        def unit(transaction: Transaction) -> T:
+            settled.clear()
+            return work(transaction, settled=settled)
+
+        result = self._database.write(unit)
+        self._settlement.after_commit(settled)
+        return result, settled

@@ -1,0 +1,237 @@
+"""Stores new jobs that wait for others or have a batch.
+
+All parents are locked before the first insert. Whoever ends one of them has either
+committed, so that its end is seen here, or waits and then finds the links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flask_forge_jobs.errors import (
+    BatchEndedError,
+    BatchNotFoundError,
+    InvalidInputError,
+    JobNotFoundError,
+)
+from flask_forge_jobs.model.batches import Batch
+from flask_forge_jobs.model.instants import MAX_INSTANT_US
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
+from flask_forge_jobs.model.links import MAX_WAITING, LinkEnd
+from flask_forge_jobs.storage.columns import AWAITED, WAITED
+from flask_forge_jobs.storage.database import (
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+from flask_forge_jobs.storage.jobs.holders import BULK_ROWS, NewPair
+from flask_forge_jobs.storage.ties.batch_counts import BatchCounts, get_batch
+from flask_forge_jobs.storage.ties.links import LinkEnding
+from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
+
+_ENDED = {JobStatus.DONE.value: LinkEnd.DONE, JobStatus.DEAD.value: LinkEnd.DEAD}
+
+
+def are_tied(pairs: Iterable[NewPair]) -> bool:
+    """Whether one of the jobs waits for others or has a batch."""
+    return any(job.after or job.batch_id is not None for job, _ in pairs)
+
+
+def lock_batches(
+    transaction: Transaction, batch_ids: Iterable[str]
+) -> dict[str, Batch]:
+    """Keep batches from ending before the commit; return those that there are."""
+    ids = sorted(batch_ids)
+    if not ids:
+        return {}
+    rows = transaction.all("lock_batches", rows=encode_names("batch_id", ids))
+    found = {row[0]: get_batch(transaction, row[0]) for row in rows}
+    return {batch_id: batch for batch_id, batch in found.items() if batch is not None}
+
+
+def require_open(batch_id: str, batch: Batch | None) -> None:
+    """Raise an error unless a batch, which is locked, takes jobs."""
+    if batch is None:
+        raise BatchNotFoundError(batch_id)
+    if _is_over(batch) or batch.cancel_requested_at is not None:
+        raise BatchEndedError(batch_id)
+
+
+def _is_over(batch: Batch) -> bool:
+    # Its counts alone may say so before the batch has been settled.
+    return batch.completed_at is not None and batch.has_ended
+
+
+@dataclass(slots=True)
+class Tying:
+    """The links and batches of the jobs that one transaction adds.
+
+    Args:
+        transaction: Stores them.
+        pairs: All jobs of the transaction with their ids.
+        settlement: Settles what has ended before.
+        settled: Takes what that has done.
+    """
+
+    transaction: Transaction
+    pairs: Sequence[NewPair]
+    settlement: Settlement
+    settled: Settled
+    kinds: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, LinkEnding] = field(default_factory=dict)
+    unfinished: set[str] = field(default_factory=set)
+    awaited: set[str] = field(default_factory=set)
+    stored_before: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """Lock parents and batches, and refuse what cannot be stored."""
+        transaction = self.transaction
+        own = {job_id: job.kind for job, job_id in self.pairs}
+        parents = {each for job, _ in self.pairs for each in job.after}
+        self.awaited = parents & own.keys()
+        self.kinds = {each: own[each] for each in self.awaited}
+        if transaction.attempt or any(job.job_id for job, _ in self.pairs):
+            self._find_stored(own)
+        self._check_order()
+        outside = sorted(parents - own.keys())
+        if outside:
+            with transaction.brief_waits():
+                self._lock_parents(outside)
+        self._lock_batches(set(outside) - self.kinds.keys())
+
+    def _find_stored(self, ids: Iterable[str]) -> None:
+        """Find what an earlier commit, whose answer was lost, has stored."""
+        rows = self.transaction.all("statuses", rows=encode_names("job_id", ids))
+        self.stored_before = {row[0] for row in rows}
+
+    def _check_order(self) -> None:
+        for job, job_id in self.pairs:
+            if job.after and job.after[-1] >= job_id:
+                raise InvalidInputError("after", "a job can only wait for earlier jobs")
+
+    def _lock_parents(self, ids: Sequence[str]) -> None:
+        rows = encode_names("job_id", ids)
+        for job_id, kind, status in self.transaction.all("lock_parents", rows=rows):
+            self.kinds[job_id] = kind
+            if status in _ENDED:
+                self.ended[job_id] = LinkEnding(_ENDED[status])
+            else:
+                self.unfinished.add(job_id)
+
+    def _lock_batches(self, parents: set[str]) -> None:
+        """Lock the batches that get jobs, and those that jobs wait for."""
+        taking = {
+            job.batch_id
+            for job, job_id in self.pairs
+            if job.batch_id is not None and job_id not in self.stored_before
+        }
+        batches = lock_batches(self.transaction, taking | parents)
+        for batch_id in sorted(parents - batches.keys()):
+            raise JobNotFoundError(batch_id)
+        for batch_id in sorted(taking):
+            require_open(batch_id, batches.get(batch_id))
+        for batch_id in parents:
+            batch = batches[batch_id]
+            if _is_over(batch):
+                ended = LinkEnd.DEAD if batch.dead else LinkEnd.DONE
+                self.ended[batch_id] = LinkEnding(ended, batch.counts_text())
+
+    def ties_of(self, job_id: str) -> int | None:
+        """Return what the column of a new job has because others wait for it."""
+        return AWAITED if job_id in self.awaited else None
+
+    def tie(self, pairs: Iterable[NewPair], due_us: Mapping[str, int]) -> None:
+        """Tie jobs that were stored by statements that know neither column."""
+        rows = [
+            {
+                "job_id": job_id,
+                "batch_id": job.batch_id,
+                "ties": (WAITED if job.after else 0) | (self.ties_of(job_id) or 0)
+                or None,
+                "start_at": due_us[job_id] if job.after else None,
+            }
+            for job, job_id in pairs
+            if job.after or job.batch_id is not None or job_id in self.awaited
+        ]
+        if rows:
+            self.transaction.run(
+                "tie_jobs", rows=encode_rows(rows), end_of_time=MAX_INSTANT_US
+            )
+
+    def finish(self, stored: Sequence[NewPair]) -> None:
+        """Store the links and memberships of the jobs that were stored."""
+        counts = BatchCounts()
+        children = [pair for pair in stored if pair[0].after]
+        if children:
+            self._link(children)
+            parents = {each for job, _ in children for each in job.after}
+            ended = {i: e for i, e in self.ended.items() if i in parents}
+            if ended:
+                self.settlement.release_ended(
+                    self.transaction, ended, self.settled, counts
+                )
+        self._join(stored, counts)
+        self.settlement.count(self.transaction, counts, self.settled)
+
+    def _link(self, children: Sequence[NewPair]) -> None:
+        transaction = self.transaction
+        rows = [
+            {
+                "child_id": job_id,
+                "parent_id": parent_id,
+                "parent_kind": self.kinds.get(parent_id),
+                "on_dead": str(job.on_parent_dead),
+            }
+            for job, job_id in children
+            for parent_id in job.after
+        ]
+        for start in range(0, len(rows), BULK_ROWS):
+            piece = encode_rows(rows[start : start + BULK_ROWS])
+            transaction.run("add_links", rows=piece)
+        parents = {row["parent_id"] for row in rows}
+        marked = sorted(map(str, self.unfinished & parents))
+        if marked:
+            transaction.defer("mark_parents", rows=encode_names("job_id", marked))
+        crowded = encode_names("job_id", sorted(map(str, parents)))
+        for parent_id, waiting in transaction.all(
+            "crowded_parents", rows=crowded, most=MAX_WAITING
+        ):
+            raise InvalidInputError(
+                "after",
+                f"{waiting} jobs would wait for {parent_id}, more than {MAX_WAITING}; "
+                "let them wait for a batch",
+            )
+
+    def _join(self, stored: Sequence[NewPair], counts: BatchCounts) -> None:
+        by_batch: dict[str, list[str]] = {}
+        for job, job_id in stored:
+            if job.batch_id is not None:
+                by_batch.setdefault(job.batch_id, []).append(job_id)
+        rows = [(batch_id, i) for batch_id, ids in by_batch.items() for i in ids]
+        if rows:
+            self.transaction.copy_rows("add_batch_jobs", rows)
+        for batch_id, ids in by_batch.items():
+            counts.add_jobs(batch_id, len(ids))
+            self.transaction.defer("note_addition", id=batch_id)
+
+    def corrected(self, results: Sequence[EnqueueResult]) -> list[EnqueueResult]:
+        """Return results with the state of jobs whose parents had ended before."""
+        waiting = {job_id for job, job_id in self.pairs if job.after}
+        ids = [each.id for each in results if each.id in waiting]
+        if not ids:
+            return list(results)
+        rows = self.transaction.all("statuses", rows=encode_names("job_id", ids))
+        states = {job_id: (JobStatus(s), start) for job_id, s, start in rows}
+        return [
+            each
+            if each.id not in states or each.is_deduped
+            else each._replace(
+                status=states[each.id][0],
+                scheduled_at_us=MAX_INSTANT_US
+                if states[each.id][0] is JobStatus.PENDING
+                and states[each.id][1] is not None
+                else each.scheduled_at_us,
+            )
+            for each in results
+        ]

@@ -1,0 +1,186 @@
+-- Batches: their rows, their jobs and their counts.
+
+-- fragment: batch_columns
+-- In the order of Batch's fields but the last.
+    id, name, data, total, done, dead, removed, is_sealed, cancel_on_dead,
+    cancel_requested_at, on_success, on_finished, on_dead, succeeded_at, finished_at,
+    died_at, within, created_at, last_added_at, completed_at
+
+-- name: create_batch
+-- Stores nothing if an earlier commit, whose answer was lost, has stored it.
+INSERT INTO forge_batch (
+    id, name, data, is_sealed, cancel_on_dead, on_success, on_finished, on_dead, within,
+    created_at, last_added_at
+)
+VALUES (
+    :id, :name, :data, :is_sealed, :cancel_on_dead, :on_success, :on_finished, :on_dead,
+    :within, :now, :now
+)
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: lock_batches
+-- For whoever adds jobs: until the commit, none of them can end.
+SELECT id, cancel_requested_at
+FROM forge_batch
+WHERE id IN (SELECT v.batch_id FROM /* rows v: batch_id text */)
+ORDER BY id
+/* for_share */
+
+-- name: note_addition
+UPDATE forge_batch
+SET last_added_at = :now
+WHERE id = :id AND last_added_at < :now - 60000000
+
+-- name: seal_batch
+UPDATE forge_batch
+SET is_sealed = TRUE
+WHERE id = :id AND NOT is_sealed
+RETURNING id
+
+-- name: mark_batch
+-- The events that have come, each once.
+UPDATE forge_batch
+SET
+    completed_at = CASE WHEN :has_ended THEN COALESCE(completed_at, :now) END,
+    finished_at = CASE
+        WHEN :has_ended THEN COALESCE(finished_at, :now) ELSE finished_at
+    END,
+    succeeded_at = CASE
+        WHEN :has_succeeded THEN COALESCE(succeeded_at, :now) ELSE succeeded_at
+    END,
+    died_at = CASE WHEN :has_died THEN COALESCE(died_at, :now) ELSE died_at END,
+    cancel_requested_at = CASE
+        WHEN :is_cancelled THEN COALESCE(cancel_requested_at, :now)
+        ELSE cancel_requested_at
+    END
+WHERE id = :id
+
+-- name: request_batch_cancel
+UPDATE forge_batch
+SET cancel_requested_at = COALESCE(cancel_requested_at, :now), is_sealed = TRUE
+WHERE id = :id AND completed_at IS NULL
+RETURNING id
+
+-- name: allow_batch
+-- After a retry, jobs of the batch may be added again.
+UPDATE forge_batch
+SET cancel_requested_at = NULL
+WHERE id = :id AND cancel_requested_at IS NOT NULL
+
+-- name: batch_counts
+SELECT /* use batch_columns */
+FROM /* use counted_batches */
+WHERE id = :id
+
+-- name: get_batch
+SELECT /* use batch_columns */, /* use running_of_batch */
+FROM /* use counted_batches */
+WHERE id = :id
+
+-- fragment: running_of_batch
+-- Served by forge_job_running: there are never many.
+(
+    SELECT COUNT(*)
+    FROM forge_job
+    WHERE forge_job.status = 'in_progress' AND forge_job.batch_id = b.id
+)
+
+-- name: page_of_batches
+-- Served by forge_batch_created, or forge_batch_open.
+SELECT /* use batch_columns */, /* use running_of_batch */
+FROM /* use counted_batches */
+WHERE (created_at, id) < (:at, :id) AND (NOT :is_open OR completed_at IS NULL)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit
+
+-- name: jobs_of_batch
+-- Served by the primary key of forge_batch_job.
+SELECT job_id
+FROM forge_batch_job
+INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
+WHERE forge_batch_job.batch_id = :id AND job_id > :after
+    AND (:any_status OR COALESCE(forge_job.status, '') = :status)
+ORDER BY job_id
+LIMIT :limit
+
+-- name: dead_of_batch
+-- Without those that died with another one, before they could start.
+SELECT job_id
+FROM forge_batch_job
+INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
+WHERE forge_batch_job.batch_id = :id AND job_id > :after
+    AND COALESCE(forge_job.status, '') = 'dead' AND forge_job.start_at IS NULL
+ORDER BY job_id
+LIMIT :limit
+
+-- name: unfinished_of_batch
+SELECT job_id
+FROM forge_batch_job
+INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
+WHERE forge_batch_job.batch_id = :id AND job_id > :after
+    AND COALESCE(forge_job.status, '') IN (/* use unfinished */)
+ORDER BY job_id
+LIMIT :limit
+
+-- name: batches_within
+SELECT job_id
+FROM forge_batch_job
+INNER JOIN forge_batch ON forge_batch.id = forge_batch_job.job_id
+WHERE forge_batch_job.batch_id = :id
+ORDER BY job_id
+
+-- name: results_of_batch
+SELECT job_id, forge_job.result
+FROM forge_batch_job
+INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
+WHERE forge_batch_job.batch_id = :id AND job_id > :after
+    AND COALESCE(forge_job.status, '') = 'done'
+ORDER BY job_id
+LIMIT :limit
+
+-- name: forget_batch_jobs
+DELETE FROM forge_batch_job
+WHERE (batch_id, job_id) IN (
+    SELECT v.batch_id, v.job_id FROM /* rows v: batch_id text, job_id text */
+)
+
+-- name: forget_batches
+-- Those that have ended and lost their last job. Their links to waiting jobs have ended.
+DELETE FROM forge_batch
+WHERE completed_at IS NOT NULL
+    AND id IN (SELECT v.batch_id FROM /* rows v: batch_id text */)
+    AND NOT EXISTS (SELECT 1 FROM forge_batch_job WHERE batch_id = forge_batch.id)
+RETURNING id, within
+
+-- name: forget_empty_batches
+-- Served by forge_batch_created: those that never had a job, or lost all before they ended.
+DELETE FROM forge_batch
+WHERE id IN (
+    SELECT id
+    FROM forge_batch
+    WHERE created_at <= :now - :age_us AND completed_at <= :now - :age_us
+        AND NOT EXISTS (SELECT 1 FROM forge_batch_job WHERE batch_id = forge_batch.id)
+    ORDER BY created_at
+    LIMIT :limit
+)
+RETURNING id
+
+-- name: open_batches_to_tend
+-- Served by forge_batch_open: those that a worker goes on with. A producer that has not
+-- sealed its batch for so long counts as dead.
+SELECT id, cancel_requested_at
+FROM forge_batch
+WHERE completed_at IS NULL
+    AND (
+        cancel_requested_at IS NOT NULL
+        OR (NOT is_sealed AND last_added_at < :now - :age_us)
+    )
+ORDER BY created_at
+LIMIT :limit
+
+-- name: batch_overview
+-- How many are open, and how many jobs wait for others.
+SELECT
+    (SELECT COUNT(*) FROM forge_batch WHERE completed_at IS NULL),
+    (SELECT COUNT(DISTINCT child_id) FROM forge_link WHERE ended IS NULL)

@@ -1,0 +1,175 @@
+-- Jobs that wait for others. All statements lock jobs in the order of their ids.
+
+-- name: lock_parents
+-- The parents of a new job. Whoever ends one of them has either done so, or waits for this
+-- transaction and then finds the links.
+SELECT id, kind, status
+FROM forge_job
+WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+ORDER BY id
+/* for_no_key_update */
+
+-- name: mark_parents
+UPDATE forge_job
+SET ties = COALESCE(ties, 0) | 1
+WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+    AND COALESCE(ties, 0) & 1 = 0
+
+-- name: add_links
+INSERT INTO forge_link (child_id, parent_id, parent_kind, on_dead)
+SELECT v.child_id, v.parent_id, v.parent_kind, v.on_dead
+FROM /* rows v: child_id text, parent_id text, parent_kind text, on_dead text */
+
+-- name: tie_jobs
+-- Jobs that have been stored just now by a statement that knows neither.
+UPDATE forge_job
+SET
+    batch_id = v.batch_id,
+    ties = v.ties,
+    start_at = v.start_at,
+    scheduled_at = CASE WHEN v.start_at IS NULL THEN scheduled_at ELSE :end_of_time END,
+    deferred = CASE WHEN v.start_at IS NULL THEN deferred ELSE TRUE END
+FROM /* rows v: job_id text, batch_id text, ties integer, start_at bigint */
+WHERE forge_job.id = v.job_id
+
+-- name: crowded_parents
+-- Served by forge_link_parent: those for which too many jobs wait.
+SELECT parent_id, COUNT(*)
+FROM forge_link
+WHERE ended IS NULL AND parent_id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+GROUP BY parent_id
+HAVING COUNT(*) > :most
+
+-- name: lock_children
+SELECT id
+FROM forge_job
+WHERE id IN (
+    SELECT child_id
+    FROM forge_link
+    WHERE ended IS NULL
+        AND parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+)
+ORDER BY id
+/* for_no_key_update */
+
+-- name: end_links
+-- How parents ended. A link that holds stays open until its parent is done.
+UPDATE forge_link
+SET
+    ended = v.ended,
+    result = COALESCE(v.result, (SELECT result FROM forge_job WHERE id = v.parent_id)),
+    error = CASE
+        WHEN v.ended <> 'done'
+            THEN (SELECT last_error FROM forge_job WHERE id = v.parent_id)
+    END
+FROM /* rows v: parent_id text, ended text, result text */
+WHERE forge_link.parent_id = v.parent_id AND forge_link.ended IS NULL
+    AND (v.ended = 'done' OR forge_link.on_dead <> 'hold')
+
+-- name: waiting_children
+-- The jobs that wait for the given parents among others: whether a parent is unfinished,
+-- and the first one because of which the job dies.
+SELECT
+    id, queue_name, kind, batch_id, ties, attempts, error_history, start_at,
+    EXISTS (SELECT 1 FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL),
+    (
+        SELECT MIN(parent_id)
+        FROM forge_link
+        WHERE child_id = forge_job.id AND ended IN ('dead', 'deleted')
+            AND on_dead = 'cancel'
+    )
+FROM forge_job
+WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
+    AND id IN (
+        SELECT child_id
+        FROM forge_link
+        WHERE parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+    )
+ORDER BY id
+
+-- name: free_children
+-- Jobs that wait for nothing else any more.
+UPDATE forge_job
+SET
+    scheduled_at = GREATEST(start_at, :now),
+    deferred = start_at > :now,
+    start_at = NULL
+WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id, queue_name, deferred
+
+-- name: end_children
+-- Jobs that die with a parent. They keep their start, so that both may be tried again.
+UPDATE forge_job
+SET
+    status = 'dead', completed_at = :now, deferred = FALSE, scheduled_at = start_at,
+    last_error = v.error, error_history = v.history, signature = NULL
+FROM /* rows v: job_id text, error text, history text */
+WHERE forge_job.id = v.job_id AND start_at IS NOT NULL
+    AND COALESCE(status, '') = 'pending'
+
+-- name: release_links
+-- Lets a job wait for nothing more.
+UPDATE forge_link
+SET ended = 'released'
+WHERE child_id = :id AND ended IS NULL
+
+-- name: reopenable_children
+-- Jobs that have died with one of the given parents and never ran.
+SELECT id, batch_id, ties
+FROM forge_job
+WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'dead'
+    AND id IN (
+        SELECT child_id
+        FROM forge_link
+        WHERE ended = 'dead' AND on_dead = 'cancel'
+            AND parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+    )
+ORDER BY id
+/* for_no_key_update */
+
+-- name: reopen_links
+UPDATE forge_link
+SET ended = NULL, result = NULL, error = NULL
+WHERE ended = 'dead' AND on_dead = 'cancel'
+    AND parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+    AND child_id IN (
+        SELECT id
+        FROM forge_job
+        WHERE start_at IS NOT NULL AND status = 'dead' AND id = forge_link.child_id
+    )
+
+-- name: reopen_children
+UPDATE forge_job
+SET
+    status = 'pending', deferred = TRUE, scheduled_at = :end_of_time,
+    completed_at = NULL
+WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'dead'
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+
+-- name: forget_links
+-- Those of deleted jobs that have waited for others.
+DELETE FROM forge_link
+WHERE child_id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+
+-- name: parents_of_job
+-- Served by the primary key.
+SELECT
+    l.parent_id, l.parent_kind, l.on_dead, l.ended, l.result, l.error,
+    job.queue_name, job.status
+FROM forge_link AS l
+LEFT JOIN forge_job AS job ON job.id = l.parent_id
+WHERE l.child_id = :id
+ORDER BY l.parent_id
+LIMIT :limit
+
+-- name: dependents_of_job
+-- Served by forge_link_parent.
+SELECT
+    l.child_id, job.kind, job.queue_name, job.status, l.on_dead, l.ended,
+    job.start_at
+FROM forge_link AS l
+INNER JOIN forge_job AS job ON job.id = l.child_id
+WHERE l.parent_id = :id
+ORDER BY l.child_id
+LIMIT :limit

@@ -1,0 +1,40 @@
+-- fragment: counted_batches
+-- With the changes that have not been folded.
+(
+    SELECT
+        forge_batch.id, name, data,
+        total + COALESCE(change.added, 0) AS total,
+        forge_batch.done + COALESCE(change.done, 0) AS done,
+        forge_batch.dead + COALESCE(change.dead, 0) AS dead,
+        forge_batch.removed + COALESCE(change.removed, 0) AS removed,
+        is_sealed, cancel_on_dead, cancel_requested_at, on_success, on_finished, on_dead,
+        succeeded_at, finished_at, died_at, within, created_at, last_added_at,
+        completed_at
+    FROM forge_batch
+    LEFT JOIN LATERAL (
+        SELECT
+            SUM(added)::bigint AS added, SUM(done)::bigint AS done,
+            SUM(dead)::bigint AS dead, SUM(removed)::bigint AS removed
+        FROM forge_batch_change
+        WHERE batch_id = forge_batch.id
+    ) AS change ON TRUE
+) AS b
+
+-- name: note_batch_changes
+INSERT INTO forge_batch_change (batch_id, added, done, dead, removed)
+SELECT v.batch_id, v.added, v.done, v.dead, v.removed
+FROM /* rows v: batch_id text, added bigint, done bigint, dead bigint, removed bigint */
+
+-- name: fold_batch
+-- No row while another session has the batch.
+SELECT 1
+WHERE forge_fold_batch(:id)
+
+-- name: changed_batches
+-- A process that has noted changes folds them at once, unless it dies.
+SELECT DISTINCT batch_id
+FROM forge_batch_change
+LIMIT :limit
+
+-- name: add_batch_jobs
+COPY forge_batch_job (batch_id, job_id) FROM STDIN

@@ -1,0 +1,165 @@
+"""The counts of batches, and the events that they reach.
+
+SQLite counts in place, in the transaction that changes a job. PostgreSQL appends the
+change, so that no such transaction waits for the row of the batch, and folds it soon
+after; the rows that wait for that outlive any process.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from flask_forge_jobs.model.batches import Batch, BatchEvent, Completion
+from flask_forge_jobs.model.instants import from_micros, optional_from_micros
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.links import LinkEnd
+from flask_forge_jobs.storage.database import (
+    Row,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+from flask_forge_jobs.storage.ties.links import LinkEnding
+from flask_forge_jobs.storage.ties.turns import Fate, Turn
+
+# The counts in forge_batch_change, in their order.
+_COLUMNS = ("added", "done", "removed", "dead")
+_COUNTED = {
+    Fate.DONE: (0, 1, 0, 0),
+    Fate.DEAD: (0, 0, 0, 1),
+    Fate.REMOVED: (0, 0, 1, 0),
+    Fate.REOPENED: (0, 0, 0, -1),
+}
+_NOTHING = (0, 0, 0, 0)
+
+
+class BatchCounts:
+    """The changes of the counts of batches that one transaction makes."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, list[int]] = defaultdict(lambda: [0] * len(_COLUMNS))
+
+    def add(self, batch_id: str, change: Sequence[int]) -> None:
+        """Add a change of a batch: added, done, removed and dead jobs."""
+        if any(change):
+            sums = self._changes[batch_id]
+            sums[:] = [a + b for a, b in zip(sums, change, strict=True)]
+
+    def touch(self, batch_id: str) -> None:
+        """Have a batch settled whose counts do not change."""
+        self._changes[batch_id][0] += 0
+
+    def add_jobs(self, batch_id: str, count: int) -> None:
+        """Add new jobs of a batch."""
+        self.add(batch_id, (count, 0, 0, 0))
+
+    def add_turns(self, turns: Iterable[Turn]) -> None:
+        """Add what has become of jobs."""
+        for each in turns:
+            if each.batch_id is not None:
+                self.add(each.batch_id, _COUNTED.get(each.fate, _NOTHING))
+
+    def note(self, transaction: Transaction) -> list[str]:
+        """Store the changes; return the batches, in the order of their ids."""
+        changes = dict(sorted(self._changes.items()))
+        self._changes.clear()
+        if changes:
+            rows = encode_rows(
+                {"batch_id": batch_id, **dict(zip(_COLUMNS, sums, strict=True))}
+                for batch_id, sums in changes.items()
+            )
+            transaction.defer("note_batch_changes", rows=rows)
+        return list(changes)
+
+
+def batch_from_row(row: Row) -> Batch:
+    """Return the batch of a row of ``get_batch``."""
+    values = list(row)
+    for index in (7, 8):
+        values[index] = bool(values[index])
+    for index in (10, 11, 12):
+        text = values[index]
+        values[index] = None if text is None else Completion.from_text(text)
+    for index in (9, 13, 14, 15, 19):
+        values[index] = optional_from_micros(values[index])
+    for index in (17, 18):
+        values[index] = from_micros(values[index])
+    return Batch(*values)
+
+
+def get_batch(transaction: Transaction, batch_id: str) -> Batch | None:
+    """Return a batch with exact counts, but not how many jobs run, or None."""
+    rows = transaction.all("batch_counts", id=batch_id)
+    return batch_from_row(rows[0]) if rows else None
+
+
+class Reached(NamedTuple):
+    """What a batch has come to: jobs to store, and news for others.
+
+    ``outer`` is the change of the counts of the batch around it.
+    """
+
+    jobs: Sequence[tuple[NewJob, str]] = ()
+    outer: Sequence[int] = _NOTHING
+    link: LinkEnding | None = None
+
+
+def reach(transaction: Transaction, batch: Batch) -> Reached:
+    """Mark the events that a batch, which is locked, has come to; return them."""
+    events = _events(batch)
+    has_ended = batch.has_ended
+    cancels = batch.cancel_on_dead and batch.dead > 0 and not has_ended
+    is_news = has_ended != (batch.completed_at is not None)
+    if not (events or is_news or (cancels and batch.cancel_requested_at is None)):
+        return Reached()
+    transaction.defer(
+        "mark_batch",
+        id=batch.id,
+        has_ended=has_ended,
+        has_succeeded=has_ended and not batch.dead,
+        has_died=batch.dead > 0,
+        is_cancelled=cancels,
+    )
+    jobs = [each for event in events if (each := batch.completion(event)) is not None]
+    outer, link = list(_NOTHING), None
+    if is_news and has_ended:
+        outer = list(_COUNTED[Fate.DEAD if batch.dead else Fate.DONE])
+        ended = LinkEnd.DEAD if batch.dead else LinkEnd.DONE
+        link = LinkEnding(ended, batch.counts_text())
+    elif is_news:  # a dead job was retried
+        outer = list(_COUNTED[Fate.REOPENED])
+    outer[0] = len(jobs)
+    return Reached(jobs, outer, link)
+
+
+def _events(batch: Batch) -> list[BatchEvent]:
+    events = []
+    if batch.dead and batch.died_at is None:
+        events.append(BatchEvent.DEAD)
+    if batch.has_ended and batch.finished_at is None:
+        events.append(BatchEvent.FINISHED)
+    if batch.has_ended and not batch.dead and batch.succeeded_at is None:
+        events.append(BatchEvent.SUCCESS)
+    return events
+
+
+def forget_jobs(transaction: Transaction, turns: Iterable[Turn]) -> None:
+    """Delete deleted jobs from their batches."""
+    pairs = sorted({(e.batch_id, e.job_id) for e in turns if e.batch_id is not None})
+    if pairs:
+        rows = encode_rows({"batch_id": b, "job_id": j} for b, j in pairs)
+        transaction.defer("forget_batch_jobs", rows=rows)
+
+
+def forget_batches(transaction: Transaction, turns: Iterable[Turn]) -> list[Row]:
+    """Delete those batches of deleted jobs that have ended and lost their last one.
+
+    Returns id and outer batch of each.
+    """
+    names = sorted({e.batch_id for e in turns if e.batch_id is not None})
+    if not names:
+        return []
+    rows = encode_names("batch_id", names)
+    return transaction.all("forget_batches", rows=rows)
