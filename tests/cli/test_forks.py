@@ -10,6 +10,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import long
 from tests.support.commands import Application
 from tests.support.runtimes import add, wait_for_status
 
@@ -67,7 +68,18 @@ def shop(tmp_path: Path, database_url: str) -> Application:
     return application
 
 
-@pytest.mark.parametrize("how", ["exit", "return", "exec"])
+@pytest.mark.parametrize(
+    ("backend", "how"),
+    [
+        ("sqlite", "exit"),
+        ("postgres", "return"),
+        ("sqlite", "exec"),
+        long("postgres", "exit"),
+        long("sqlite", "return"),
+        long("postgres", "exec"),
+    ],
+    indirect=["backend"],
+)
 def test_a_forked_child_that_comes_back_does_nothing_more(
     storage: Storage, shop: Application, how: str
 ) -> None:

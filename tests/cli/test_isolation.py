@@ -13,6 +13,7 @@ import pytest
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.cli.conftest import LEASE_S
+from tests.support.backends import postgres_first, sqlite_first
 from tests.support.commands import Application
 from tests.support.processes import is_alive
 from tests.support.programs import Program
@@ -129,6 +130,7 @@ def test_an_isolated_task_is_told_of_where_it_runs(
     assert f"{result_of(job)['pid']} {{'request_id': 'r'}}" in lines[0]
 
 
+@sqlite_first
 def test_an_isolated_task_runs_in_the_same_application(
     storage: Storage, shop: Application
 ) -> None:
@@ -149,6 +151,7 @@ def test_an_isolated_task_runs_in_the_same_application(
     assert "Traceback" not in worker.text
 
 
+@sqlite_first
 def test_a_worker_that_stops_leaves_no_process(
     storage: Storage, shop: Application
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_worker_that_stops_leaves_no_process(
     assert not is_alive(int(str(result_of(job)["pid"])))
 
 
+@sqlite_first
 def test_no_orphan_outlives_a_killed_worker(
     storage: Storage, shop: Application, stray_pids: list[int], *, hogs: bool
 ) -> None:
@@ -245,6 +249,7 @@ def test_a_signal_to_every_process_does_not_fail_a_job_whose_process_loads(
     assert result_of(job)["pid"] != child
 
 
+@postgres_first
 def test_a_cancelled_task_that_holds_the_lock_is_killed(
     storage: Storage, shop: Application
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.support.backends import long
+from tests.support.backends import long, sqlite_first
 from tests.support.commands import Application
 from tests.support.sql import Sql
 
@@ -77,6 +77,7 @@ def test_a_server_that_is_out_of_reach_is_named(tmp_path: Path, command: str) ->
     assert "secret" not in finished.stderr + finished.stdout
 
 
+@sqlite_first
 @pytest.mark.parametrize("command", USES_THE_SCHEMA)
 def test_a_schema_of_a_newer_package_is_told(
     sql: Sql, application: Application, command: str

@@ -21,7 +21,7 @@ from flask_forge_jobs.cli import worker as worker_module
 from flask_forge_jobs.cli.worker import debug_reason
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
-from tests.support.backends import sqlite_first
+from tests.support.backends import postgres_first, sqlite_first
 from tests.support.commands import Application
 from tests.support.processes import is_alive, suspend
 from tests.support.runtimes import add, wait_for_status
@@ -262,6 +262,7 @@ def test_a_job_of_another_process_is_picked_up_without_polling(
         worker.stop()
 
 
+@sqlite_first
 def test_sigterm_lets_the_running_job_finish(
     storage: Storage, application: Application
 ) -> None:
@@ -285,6 +286,7 @@ def test_sigterm_lets_the_running_job_finish(
     assert len(worker.lines_with("STARTED")) == 1
 
 
+@sqlite_first
 @pytest.mark.parametrize("kind", ["held", "stubborn"])
 def test_sigterm_gives_back_what_outlasts_the_grace(
     storage: Storage, application: Application, kind: str
@@ -299,6 +301,7 @@ def test_sigterm_gives_back_what_outlasts_the_grace(
     assert (job.status, job.attempts, job.crashes) == (JobStatus.PENDING, 0, 0)
 
 
+@sqlite_first
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_gives_running_jobs_back_at_once(
     storage: Storage, application: Application, second: signal.Signals
@@ -404,6 +407,7 @@ def test_a_poison_pill_is_dead_after_three_processes(
     assert "its worker process died 3 times" in (job.last_error or "")
 
 
+@sqlite_first
 def test_a_process_full_of_stuck_tasks_asks_to_be_replaced(
     storage: Storage, application: Application
 ) -> None:
@@ -420,6 +424,7 @@ def test_a_process_full_of_stuck_tasks_asks_to_be_replaced(
 # -- several processes ---------------------------------------------------------------
 
 
+@sqlite_first
 def test_children_share_the_work_and_stop_together(
     storage: Storage, application: Application
 ) -> None:
@@ -440,6 +445,7 @@ def test_children_share_the_work_and_stop_together(
     assert storage.workers.all() == []
 
 
+@postgres_first
 def test_children_of_a_killed_parent_claim_nothing_and_end(
     storage: Storage, application: Application
 ) -> None:
@@ -468,6 +474,7 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+@sqlite_first
 def test_a_killed_child_is_replaced_after_a_pause(
     storage: Storage, application: Application
 ) -> None:
@@ -486,6 +493,7 @@ def test_a_killed_child_is_replaced_after_a_pause(
     assert before[0] not in after
 
 
+@sqlite_first
 @pytest.mark.parametrize("comes_first", ["parent", "children"])
 def test_a_signal_to_every_process_lets_the_running_jobs_finish(
     storage: Storage, application: Application, comes_first: str
@@ -513,6 +521,7 @@ def test_a_signal_to_every_process_lets_the_running_jobs_finish(
     assert "ended with status" not in parent.text
 
 
+@sqlite_first
 def test_a_second_signal_lets_children_give_their_jobs_back(
     storage: Storage, application: Application
 ) -> None:

@@ -20,7 +20,10 @@ def long(*values: object) -> ParameterSet:
 
 
 #: For a scenario of processes whose storage the contract tests on both; the full tier
-#: runs it on both, too.
+#: runs it on both, too. The second is for those that fork or are cut off from a server.
 sqlite_first = pytest.mark.parametrize(
     "backend", ["sqlite", long("postgres")], indirect=True
+)
+postgres_first = pytest.mark.parametrize(
+    "backend", [long("sqlite"), "postgres"], indirect=True
 )
