@@ -1,8 +1,10 @@
-"""A browser and a site for each module of tests."""
+"""A browser for the tests of this folder, and a site for each module."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -11,12 +13,30 @@ from tests.dashboard.browser.filling import OPTIONS, WAYS
 from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import running_browser
 
+FOLDER = Path(__file__).parent
+_kept: dict[str, tuple[Browser, ExitStack]] = {}
+
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser, which closes before other modules need an event loop."""
-    with running_browser() as running:
-        yield running
+def browser() -> Browser:
+    """A browser, which closes before tests elsewhere need an event loop."""
+    if "open" not in _kept:
+        with ExitStack() as stack:
+            running = stack.enter_context(running_browser())
+            _kept["open"] = running, stack.pop_all()
+    return _kept["open"][0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """Close the browser after the last test of this folder."""
+    try:
+        yield
+    finally:
+        if nextitem is None or nextitem.path.parent != FOLDER:
+            for _, stack in _kept.values():
+                stack.close()
+            _kept.clear()
 
 
 @pytest.fixture(scope="module")

@@ -170,7 +170,7 @@ def test_D19_ticks_are_round_in_their_unit(page: Page) -> None:
     assert set(times) <= {"1ms", "10ms", "100ms", "1s", "10s", "1m", "10m", "1h"}
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.long), 390])
 def test_D20_weeks_name_their_days_and_no_label_meets_another(
     page: Page, charted: Site, width: int
 ) -> None:

@@ -16,7 +16,13 @@ from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import complaints_of, tab
 from tests.support.jobs import claim_one, having, job_with
 
-SCRIPT = pytest.mark.parametrize("with_script", [True, False], ids=["script", "plain"])
+# The default tier runs one test of this module without script, too.
+BOTH = pytest.mark.parametrize("with_script", [True, False], ids=["script", "plain"])
+SCRIPT = pytest.mark.parametrize(
+    "with_script",
+    [True, pytest.param(False, marks=pytest.mark.long)],
+    ids=["script", "plain"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +144,7 @@ def test_P04_D10_failed_jobs_have_a_number_pages_and_a_filter(
     expect(time).to_have_attribute("title", re.compile(r"\d{4}-\d\d-\d\d .* UTC"))
 
 
-@SCRIPT
+@BOTH
 def test_P03_D01_D02_an_action_touches_what_the_filter_lists(
     page: Page, lists: Site, *, with_script: bool
 ) -> None:

@@ -10,7 +10,9 @@ from tests.dashboard.browser.sites import Site
 from tests.support.browser import Theme, complaints_of, tab
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "theme", ["light", pytest.param("dark", marks=pytest.mark.long)]
+)
 def test_P09_the_palette_is_used_by_keys_alone(
     browser: Browser, site: Site, theme: Theme
 ) -> None:
