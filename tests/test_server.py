@@ -33,6 +33,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import SchemaVersions
 from tests.cli.test_worker import assert_one_clear_line, children_of
+from tests.support.backends import long
 from tests.support.commands import ROOT
 from tests.support.jobs import enqueue
 from tests.support.processes import is_alive
@@ -245,11 +246,12 @@ def test_create_app_refuses_a_backend_that_the_address_is_not_for(
 # -- the program ---------------------------------------------------------------------
 
 
-def test_server_answers_and_ends(
+def test_server_answers_stores_a_job_and_ends(
     environ: dict[str, str], storage: Storage, tmp_path: Path
 ) -> None:
     job_id = enqueue(storage)
     with server(environ, tmp_path, "--open") as (started, url):
+        stored = call(f"{url}/jobs/enqueue", {"kind": "x", "payload": {"a": 1}})
         health = call(f"{url}/health")
         status, overview = call(f"{url}/queue/overview")
         job = call(f"{url}/jobs/inspect/{job_id}")
@@ -262,21 +264,15 @@ def test_server_answers_and_ends(
     assert job[0] == 200
     assert job_id in json.dumps(job[1])
     assert missing[0] == 404
+    assert stored[0] == 200
+    assert storage.job_reader.get(stored[1]).payload == '{"a":1}'
     assert ended == 0
     assert "Traceback" not in started.text
 
 
-def test_server_stores_a_job(
-    environ: dict[str, str], storage: Storage, tmp_path: Path
-) -> None:
-    with server(environ, tmp_path, "--open", "--workers", "1") as (_, url):
-        status, answer = call(f"{url}/jobs/enqueue", {"kind": "x", "payload": {"a": 1}})
-
-    assert status == 200
-    assert storage.job_reader.get(answer).payload == '{"a":1}'
-
-
+@pytest.mark.long
 def test_demo_runs_a_job_on_data_that_goes_away(tmp_path: Path) -> None:
+    """In the default tier ``test_readme`` sees the job run; a test below the rest."""
     with demo_server(tmp_path) as (started, url, data):
         status, job_id = call(f"{url}/jobs/enqueue-demo", {})
         storage = open_storage(DatabaseSettings(path=data / "queue.sqlite"))
@@ -529,7 +525,7 @@ def test_server_names_the_file_that_does_not_pass(
     assert_one_clear_line(text, "queue_database.toml: adapter: ", str(config))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, long(signal.SIGINT)])
 def test_demo_says_where_its_jobs_are_and_nothing_else_that_was_not_asked_for(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -552,7 +548,9 @@ def test_demo_says_where_its_jobs_are_and_nothing_else_that_was_not_asked_for(
     for part in ("ontrol socket", "Warning", "ignored", "Traceback", "figures"):
         assert part not in started.text
     assert list(home.iterdir()) == []
+    assert started.lines_with(f"OPEN: anyone who can reach {url} is admin")
     assert not data.exists()
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_new_database_needs_nothing_else(tmp_path: Path) -> None:

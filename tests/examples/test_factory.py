@@ -14,6 +14,7 @@ from flask_forge_jobs.alembic import TABLES
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.administration import contents
 from tests.examples.pages import write_files
+from tests.support.backends import sqlite_first
 from tests.support.postgres import fresh_database
 
 MAX_LINES = 45
@@ -40,6 +41,7 @@ def test_the_program_is_short(tmp_path: Path) -> None:
     assert len(text.strip().splitlines()) <= MAX_LINES
 
 
+@sqlite_first
 def test_its_migrations_leave_the_jobs_alone(url: str, tmp_path: Path) -> None:
     """``flask db init``, ``migrate``, ``upgrade`` and ``migrate``, without a filter."""
     write_files("factory.rst", tmp_path)
