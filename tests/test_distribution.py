@@ -124,6 +124,12 @@ def test_tests_of_the_source_distribution_need_nothing_that_it_lacks(
         assert (unpacked / name).is_dir() or (unpacked / f"{name}.py").is_file(), name
 
 
+def test_an_index_gets_the_description(unpacked: Path) -> None:
+    text = (unpacked / "PKG-INFO").read_text("utf-8")
+
+    assert text.endswith((ROOT / "DESCRIPTION.rst").read_text("utf-8"))
+
+
 def test_wheel_of_the_source_distribution_is_that_of_the_checkout(
     checkout: Path, unpacked: Path
 ) -> None:
@@ -187,15 +193,27 @@ def test_lock_pins_what_the_development_environment_needs() -> None:
     assert not [line for line in lines if "://" in line]
 
 
-def test_readme_says_how_to_install_and_links_nowhere_relative() -> None:
-    """An index shows it without the other files of the project."""
-    text = (ROOT / "README.rst").read_text("utf-8")
+BLOCK = re.compile(
+    r"^(?:\.\. code-block:: python|.*::)\n\n((?: {4}.*\n|\n)+)", re.MULTILINE
+)
+
+
+def test_description_installs_and_links_nowhere_relative() -> None:
+    """An index shows it without the other files of the project, such as pictures."""
+    text = (ROOT / "DESCRIPTION.rst").read_text("utf-8")
+    readme = (ROOT / "README.rst").read_text("utf-8")
 
     assert "\n    pip install flask-forge-jobs\n" in text
     assert all(target.startswith("https://") for target in LINK.findall(text))
     assert not re.search(r":[a-z]+:`", text), "a role that only Sphinx knows"
+    assert not re.search(r"(?:image|include|figure)::", text)
     for part in ("Python 3.11", "SQLite 3.38", "PostgreSQL 12", "Windows"):
         assert part in text
+    # The tests of the README run them.
+    blocks = BLOCK.findall(text)
+    assert len(blocks) == text.count("::\n") + text.count(".. code-block:: python\n")
+    assert all(block.strip() in readme for block in blocks)
+    assert not re.search(r":[a-z]+:`", readme)
 
 
 def test_import_on_windows_says_that_it_is_not_supported() -> None:

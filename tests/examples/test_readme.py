@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 import pytest
 
+from flask_forge_jobs.cli.group import forge_jobs_group
+from tests.examples.test_ten_lines import python_blocks
 from tests.support.client import Answer, Request, send
 from tests.support.programs import Program, running, script
 from tests.support.waiting import wait_until
@@ -97,6 +100,23 @@ def test_readme_has_two_command_lines_that_begin_with_nothing() -> None:
         ".venv/bin/forge-jobs-server --demo",
         ".venv/bin/python -m pytest -n auto",
     ]
+
+
+def test_every_line_of_a_block_is_run() -> None:
+    """These tests, and for Python those of test_ten_lines, run the rest."""
+    python = "\n".join(python_blocks())
+    lines = [line.partition("  #")[0] for line in _INDENTED.findall(TEXT)]
+    commands = [line for line in lines if line not in python and ":alt:" not in line]
+    workers = [line for line in commands if line.startswith("flask forge-jobs worker")]
+
+    for line in workers:
+        command = forge_jobs_group.get_command(
+            click.Context(forge_jobs_group), "worker"
+        )
+        assert command is not None
+        command.make_context("worker", shlex.split(line)[3:])
+    rest = {*commands} - {*COMMANDS, *CURLS, SIGN_UP, *workers, "flask run"}
+    assert rest == {"pip install flask-forge-jobs"}
 
 
 @pytest.mark.parametrize(
