@@ -58,6 +58,10 @@ class Line:
     look: Collection[str] = ()
     is_off: bool = False
 
+    def __post_init__(self) -> None:
+        # Once, since each part of a chart reads them.
+        object.__setattr__(self, "values", cleaned(self.values))
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -121,14 +125,14 @@ class Figure:
     @cached_property
     def bars_axis(self) -> Axis:
         """The axis of the strip, with a tick at its top."""
-        stacks = zip(*(cleaned(bar.values) for bar in self._drawn(self.bars)))  # noqa: B905
+        stacks = zip(*(bar.values for bar in self._drawn(self.bars)))  # noqa: B905
         return linear([sum(v or 0 for v in stack) for stack in stacks], self.unit, 2)
 
     @cached_property
     def is_empty(self) -> bool:
         """Whether it has no value at all."""
         return not any(
-            value is not None for each in self._series for value in cleaned(each.values)
+            value is not None for each in self._series for value in each.values
         )
 
     @property
@@ -171,7 +175,7 @@ class Figure:
         floors = [STRIP_HEIGHT] * self.span.count
         for bar in self._drawn(self.bars):
             heights: list[int | None] = []
-            for value, floor in zip(cleaned(bar.values), floors, strict=True):
+            for value, floor in zip(bar.values, floors, strict=True):
                 height = round(self.bars_axis.share(value or 0) * STRIP_HEIGHT)
                 heights.append(min(max(height, 1), floor) if value else None)
             yield Shape(f"bs c-{bar.tone}", paths.bars(heights, floors))
@@ -224,8 +228,7 @@ class Figure:
         """The values of each entry of the legend in words, for the script."""
         return ";".join(
             "|".join(
-                "" if value is None else text(value, self.unit)
-                for value in cleaned(each.values)
+                "" if value is None else text(value, self.unit) for value in each.values
             )
             for each in self._series
         )
@@ -243,7 +246,7 @@ class Figure:
 
     def rows(self) -> Iterator[tuple[str, list[str]]]:
         """Yield the name of each bucket and its values in words, the last first."""
-        span, series = self.span, [cleaned(each.values) for each in self._series]
+        span, series = self.span, [each.values for each in self._series]
         days = names_days(span.start, span.end)
         for number in range(span.count - 1, -1, -1):
             name = bucket_text(span.at(number), span.width_s, names_day=days)
@@ -268,11 +271,11 @@ class Figure:
     def _ys(self, values: Values) -> list[int | None]:
         return [
             None if value is None else self.axis.y(value, self.height)
-            for value in cleaned(values)
+            for value in values
         ]
 
     def _in_words(self, each: Line) -> str:
-        known = [value for value in cleaned(each.values) if value is not None]
+        known = [value for value in each.values if value is not None]
         if not known:
             return f"{each.name} without figures"
         low, high = text(min(known), self.unit), text(max(known), self.unit)
@@ -283,4 +286,4 @@ class Figure:
 
 
 def _last(values: Values) -> float | None:
-    return next((v for v in reversed(cleaned(values)) if v is not None), None)
+    return next((v for v in reversed(values) if v is not None), None)
