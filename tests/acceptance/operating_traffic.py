@@ -71,8 +71,9 @@ def main() -> int:
         state = state_of(app)
         queues = [f"queue-{number}" for number in range(QUEUES)]
         handle = state.runtime(THREADS).with_queues(queues).start()
-        batch = [NewJob("kind-1", {"number": 1}, queue_name="queue-1")]
-        first = state.storage.jobs.enqueue_many(batch)[0]
+        # Ahead of the jobs of the filling.
+        ahead = NewJob("kind-1", {"number": 1}, queue_name="queue-1", priority=-1)
+        first = state.storage.jobs.enqueue_many([ahead])[0]
         get = state.storage.job_reader.get
         wait_until(lambda: get(first.id).status.is_final, "a job has run")
         sys.stdout.write(READY)
