@@ -10,7 +10,7 @@ from flask_forge_jobs.dashboard.charts.ticks import logarithmic
 from flask_forge_jobs.handlers.series import KindRow
 
 DEFAULT_SORT = "-total"
-# Most rows; the others have a link.
+# Rows of a page.
 MOST = 20
 _OFTEN = 0.02
 _KEYS: Mapping[str, Callable[[Row], float | str]] = {
@@ -52,12 +52,27 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in order, the labels of the axis that they share, and how many there are."""
+    """A page of rows in order, the labels of the axis that they share, and its place.
+
+    ``first`` of ``total`` rows stand before it.
+    """
 
     rows: Sequence[Row]
     labels: Sequence[tuple[str, str]]
     sort: str
+    first: int
     total: int
+
+    @property
+    def previous(self) -> int | None:
+        """The number of the page before; None on the first one."""
+        return self.first // MOST or None
+
+    @property
+    def following(self) -> int | None:
+        """The number of the next page; None on the last one."""
+        is_last = self.first + MOST >= self.total
+        return None if is_last else self.first // MOST + 2
 
 
 def checked_sort(sort: str | None) -> str:
@@ -65,8 +80,11 @@ def checked_sort(sort: str | None) -> str:
     return sort if sort and sort.removeprefix("-") in _KEYS else DEFAULT_SORT
 
 
-def kind_rows(found: Sequence[KindRow], sort: str, most: int | None = MOST) -> Rows:
-    """Return the rows of totals, and their times on one axis."""
+def kind_rows(found: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
+    """Return a page of the rows of totals, and the times of all on one axis.
+
+    ``number`` is that of the page, from 1; a too large one means the last page.
+    """
     shown = [row for row in found if row.completed]
     axis = logarithmic([ms for row in shown for ms in (row.p50_ms, row.p99_ms)])
     rows = [
@@ -88,7 +106,8 @@ def kind_rows(found: Sequence[KindRow], sort: str, most: int | None = MOST) -> R
     key = _KEYS[sort.removeprefix("-")]
     rows.sort(key=lambda row: row.name)
     rows.sort(key=key, reverse=sort.startswith("-"))
-    return Rows(rows[:most], range_labels(axis), sort, len(rows))
+    first = min(number - 1, max(len(rows) - 1, 0) // MOST) * MOST
+    return Rows(rows[first : first + MOST], range_labels(axis), sort, first, len(rows))
 
 
 def runs_of(row: KindRow) -> int:

@@ -69,4 +69,8 @@ def test_the_first_rows_are_shown_and_all_counted() -> None:
 
     assert len(kind_rows(found, "name").rows) == 20
     assert kind_rows(found, "name").total == 60
-    assert len(kind_rows(found, "name", None).rows) == 60
+    pages = [kind_rows(found, "name", number) for number in (1, 2, 3, 9)]
+    assert [page.first for page in pages] == [0, 20, 40, 40]
+    assert [page.previous for page in pages] == [None, 1, 2, 2]
+    assert [page.following for page in pages] == [2, 3, None, None]
+    assert len({row.name for page in pages for row in page.rows}) == 60

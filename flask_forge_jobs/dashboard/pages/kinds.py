@@ -15,7 +15,6 @@ from flask_forge_jobs.dashboard.charts import jobs, machines, ranges
 from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.charts.spread import Spread, spread
 from flask_forge_jobs.dashboard.kind_rows import (
-    MOST,
     Rows,
     checked_sort,
     failures_of,
@@ -23,7 +22,7 @@ from flask_forge_jobs.dashboard.kind_rows import (
     runs_of,
 )
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.parameters import chosen
+from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.machines import machines as read_machines
@@ -56,7 +55,7 @@ class Shown:
         self.range = ranges.chosen(args, api.now, DEFAULT_RANGE)
         self.by = "queue" if args.get("by") == "queue" else "kind"
         self.sort = checked_sort(args.get("sort"))
-        self.shows_all = args.get("rows") == "all"
+        self.number = Parameters(request).number("page", range(1, 1_000), 1)
         self.toggled = chosen(args, "toggle")
         self.tables = chosen(args, "table")
         self.workers = chosen(args, "worker")
@@ -77,7 +76,7 @@ class Shown:
             "kind": self.kind,
             "by": None if self.by == "kind" else self.by,
             "sort": None if self.sort == "-total" else self.sort,
-            "rows": "all" if self.shows_all else None,
+            "page": None if self.number == 1 else self.number,
             "toggle": self.toggled,
             "table": self.tables,
             "worker": self.workers,
@@ -201,7 +200,7 @@ class Shown:
         found = self._totals.rows
         if self.kind is not None and self.by == "kind":
             found = [row for row in found if row.kind == self.kind]
-        return kind_rows(found, self.sort, None if self.shows_all else MOST)
+        return kind_rows(found, self.sort, self.number)
 
     @cached_property
     def _machines(self) -> tuple[ranges.Range, Machines]:

@@ -16,7 +16,7 @@ from flask_forge_jobs.handlers.rate_limits import list_all
 from flask_forge_jobs.model.limits import RateLimit
 from flask_forge_jobs.model.sentences import count
 
-PAGE_SIZE = 100
+PAGE_SIZE = 50
 _ASKS = ("drain", "delete")
 
 

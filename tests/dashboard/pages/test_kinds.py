@@ -164,7 +164,7 @@ def test_nothing_has_an_empty_state(storage: Storage) -> None:
     assert "No job ended in this range" in page.find("#kinds").text
 
 
-@pytest.mark.parametrize("query", ["?range=x&sort=y&toggle=z&from=1", "?rows=all&by=x"])
+@pytest.mark.parametrize("query", ["?range=x&sort=y&toggle=z&from=1", "?page=x&by=x"])
 def test_invalid_values_leave_the_links(site: Site, query: str) -> None:
     page = site.open(query)
 
