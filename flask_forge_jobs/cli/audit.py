@@ -8,8 +8,8 @@ from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.facts import instant, text_of
 from flask_forge_jobs.cli.local_api import local_api
-from flask_forge_jobs.cli.output import json_option, print_json_lines
-from flask_forge_jobs.cli.tables import Column, print_table
+from flask_forge_jobs.cli.output import json_option, print_rows
+from flask_forge_jobs.cli.tables import Column
 from flask_forge_jobs.cli.times import at_age, instant_or_age
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.state import current
@@ -64,12 +64,7 @@ def list_command(
         "to": at_age(until),
     }
     entries = list(local_api().rows("v1_audit", limit=limit, query=query))
-    if as_json:
-        print_json_lines(entries)
-    elif entries:
-        print_table(_COLUMNS, entries)
-    else:
-        click.echo("no entry matches")
+    print_rows(_COLUMNS, entries, "no entry matches", as_json=as_json)
 
 
 @audit_group.command("prune", epilog="Example: flask forge-jobs audit prune --days 365")

@@ -15,8 +15,9 @@ from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
     options,
+    print_change,
     print_json,
-    print_json_lines,
+    print_rows,
     yes_option,
 )
 from flask_forge_jobs.cli.tables import (
@@ -68,12 +69,12 @@ _RUNS = (
 def list_command(*, as_json: bool) -> None:
     """List the schedules with their next firing and last run."""
     schedules = local_api().call("v1_cron_list").document
-    if as_json:
-        print_json_lines(schedules)
-    elif schedules:
-        print_table(_COLUMNS, schedules)
-    else:
-        click.echo("there is no schedule; @forge.cron and `cron create` make one")
+    print_rows(
+        _COLUMNS,
+        schedules,
+        "there is no schedule; @forge.cron and `cron create` make one",
+        as_json=as_json,
+    )
 
 
 @cron_group.command("show", epilog="Example: flask forge-jobs cron show nightly")
@@ -108,12 +109,7 @@ def show_command(*, name: str, as_json: bool) -> None:
 def runs_command(*, name: str, limit: int, as_json: bool) -> None:
     """List the jobs that a schedule made, the newest first."""
     runs = list(local_api().rows("v1_cron_runs", limit=limit, name=name))
-    if as_json:
-        print_json_lines(runs)
-    elif runs:
-        print_table(_RUNS, runs)
-    else:
-        click.echo("the schedule has made no job yet")
+    print_rows(_RUNS, runs, "the schedule has made no job yet", as_json=as_json)
 
 
 @cron_group.command(
@@ -187,7 +183,7 @@ def create_command(*, name: str, as_json: bool, **fields: Any) -> None:
         if fields[required] is None:
             raise click.UsageError(f"--{required.removesuffix('_expr')} is required")
     created = local_api().call("v1_cron_create", body=given(name=name, **fields))
-    _print_change(created.document, f"schedule {name} created", as_json=as_json)
+    print_change(created.document, f"schedule {name} created", as_json=as_json)
 
 
 @cron_group.command(
@@ -203,7 +199,7 @@ def set_command(*, name: str, as_json: bool, **fields: Any) -> None:
     if not body:
         raise click.UsageError("give an option to change, such as --cron")
     changed = local_api().call("v1_cron_change", body=body, name=name).document
-    _print_change(changed, f"schedule {name} changed", as_json=as_json)
+    print_change(changed, f"schedule {name} changed", as_json=as_json)
 
 
 @cron_group.command("enable", epilog="Example: flask forge-jobs cron enable nightly")
@@ -260,10 +256,3 @@ def delete_command(*, name: str, is_sure: bool) -> None:
     confirm(f"schedule {name} will be deleted; go on?", is_sure=is_sure)
     api.call("v1_cron_delete", name=name)
     click.echo(f"schedule {name} deleted")
-
-
-def _print_change(schedule: Row, text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(schedule)
-    else:
-        click.echo(text)

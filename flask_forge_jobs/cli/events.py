@@ -57,11 +57,14 @@ def events_command(
     query = {"queue": queues, "kind": kinds, "type": types}
     pause = _wait if is_followed else None
     try:
+        event = None
         for event in events(local_api(), query, limit, pause):
             if as_json:
                 print_json(event)
             else:
                 click.echo(_line(event))
+        if event is None and not as_json:
+            click.echo("no event matches")
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
 

@@ -8,8 +8,8 @@ import click
 
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.local_api import local_api
-from flask_forge_jobs.cli.output import json_option, print_json_lines
-from flask_forge_jobs.cli.tables import Column, ago, print_table
+from flask_forge_jobs.cli.output import json_option, print_rows
+from flask_forge_jobs.cli.tables import Column, ago
 from flask_forge_jobs.handlers.errors import MAX_ERROR_GROUPS
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
 
@@ -72,9 +72,4 @@ def errors_command(
         "limit": limit,
     }
     groups = local_api().call("v1_errors", query=query).document
-    if as_json:
-        print_json_lines(groups)
-    elif groups:
-        print_table(_COLUMNS, groups)
-    else:
-        click.echo("no job failed in this time")
+    print_rows(_COLUMNS, groups, "no job failed in this time", as_json=as_json)

@@ -23,7 +23,7 @@ from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
     options,
-    print_json,
+    print_change,
     yes_option,
 )
 from flask_forge_jobs.cli.times import instant, later
@@ -129,10 +129,7 @@ def cancel(*, target: Target, reason: str | None) -> None:
         return
     if not target.job_ids or target.dry_run:
         raise click.UsageError("--reason works with ids, and without --dry-run")
-    api = local_api()
-    for job_id in target.job_ids:
-        answer = api.call("v1_job_cancel", body={"reason": reason}, job_id=job_id)
-        _print(target, answer.document, f"{job_id}: {answer.document['outcome']}")
+    _each(target, "v1_job_cancel", {"reason": reason}, lambda job: job["outcome"])
 
 
 @click.command(
@@ -165,10 +162,20 @@ def reschedule(
             "--priority and --to-queue work with ids, and without --dry-run"
         )
     body = given(run_at=run_at, priority=priority, queue_name=to_queue)
+    _each(target, "v1_job_reschedule", body, lambda _: "rescheduled")
+
+
+def _each(
+    target: Target,
+    endpoint: str,
+    body: Mapping[str, Any],
+    outcome: Callable[[Mapping[str, Any]], str],
+) -> None:
+    """Call a route for each job, one after the other."""
     api = local_api()
     for job_id in target.job_ids:
-        answer = api.call("v1_job_reschedule", body=body, job_id=job_id)
-        _print(target, answer.document, f"{job_id}: rescheduled")
+        job = api.call(endpoint, body=body, job_id=job_id).document
+        print_change(job, f"{job_id}: {outcome(job)}", as_json=target.as_json)
 
 
 CHANGES = (retry, delete, run_now, cancel, reschedule)
@@ -181,7 +188,8 @@ def _change(target: Target, action: str, done: str, **own: object) -> None:
     if target.dry_run:
         counted = api.call(_ENDPOINT, body={**body, "dry_run": True}).document
         matched = counted["matched"]
-        _print(target, {"matched": matched}, f"{count(matched, 'job')} would be {done}")
+        text = f"{count(matched, 'job')} would be {done}"
+        print_change({"matched": matched}, text, as_json=target.as_json)
         return
     matched = len(target.job_ids) or _counted(api, target, done)
     changed, skipped = _carried_out(api, body, matched)
@@ -190,7 +198,8 @@ def _change(target: Target, action: str, done: str, **own: object) -> None:
     more = "".join(
         f", {number:,} {_SKIPPED[reason]}" for reason, number in reasons.items()
     )
-    _print(target, report, f"{count(changed, 'job')} {done}{more}")
+    text = f"{count(changed, 'job')} {done}{more}"
+    print_change(report, text, as_json=target.as_json)
     if target.job_ids and skipped:
         raise SystemExit(1)
 
@@ -229,10 +238,3 @@ def _answers(api: LocalApi, body: Mapping[str, Any]) -> Iterator[Mapping[str, An
         cursor = answer["next_cursor"]
         if answer["complete"]:
             return
-
-
-def _print(target: Target, document: object, text: str) -> None:
-    if target.as_json:
-        print_json(document)
-    else:
-        click.echo(text)

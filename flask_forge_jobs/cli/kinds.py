@@ -6,8 +6,8 @@ import click
 
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.local_api import local_api
-from flask_forge_jobs.cli.output import json_option, print_json_lines
-from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, print_table, span
+from flask_forge_jobs.cli.output import json_option, print_rows
+from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, span
 from flask_forge_jobs.cli.times import at_age, instant_or_age
 
 
@@ -40,9 +40,4 @@ def kinds_command(*, since: str | None, queue: str | None, as_json: bool) -> Non
     """Show the run times and failures of each kind."""
     query = {"from": at_age(since), "queue": queue}
     kinds = local_api().call("v1_kinds", query=query).document
-    if as_json:
-        print_json_lines(kinds)
-    elif kinds:
-        print_table(_COLUMNS, kinds)
-    else:
-        click.echo("no job ended in this time")
+    print_rows(_COLUMNS, kinds, "no job ended in this time", as_json=as_json)

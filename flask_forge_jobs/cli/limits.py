@@ -1,6 +1,8 @@
-"""``flask forge-jobs limits``: list, set, drain and delete rate limits."""
+"""``flask forge-jobs limits``: rate limits, and the holders of concurrency keys."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -10,11 +12,12 @@ from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
-    print_json,
+    print_change,
     print_json_lines,
+    print_rows,
     yes_option,
 )
-from flask_forge_jobs.cli.tables import Column, ago, print_table
+from flask_forge_jobs.cli.tables import Column, Row, ago, print_table
 
 _COLUMNS = (
     Column("SCOPE", "scope", is_elastic=True),
@@ -23,11 +26,19 @@ _COLUMNS = (
     Column("A SECOND", lambda limit: f"{limit['refill_per_sec']:g}", is_number=True),
     Column("REFILLED", ago("last_refilled_at")),
 )
+_HOLDERS = (
+    Column("KEY", "key", is_elastic=True),
+    Column("WAITING", "waiting", is_number=True),
+    Column("HOLDER", "id"),
+    Column("KIND", "kind", is_elastic=True),
+    Column("QUEUE", "queue_name", is_elastic=True),
+    Column("SINCE", ago("started_at")),
+)
 
 
 @click.group("limits")
 def limits_group() -> None:
-    """List, set, drain and delete rate limits."""
+    """List, set, drain and delete rate limits; list the holders of keys."""
 
 
 @limits_group.command("list", epilog="Example: flask forge-jobs limits list")
@@ -36,12 +47,33 @@ def limits_group() -> None:
 def list_command(*, as_json: bool) -> None:
     """List the rate limits with the tokens that are left."""
     limits = local_api().call("v1_rate_limits").document
+    print_rows(_COLUMNS, limits, "there is no rate limit", as_json=as_json)
+
+
+@limits_group.command("holders", epilog="Example: flask forge-jobs limits holders")
+@json_option("each key")
+@within_application
+def holders_command(*, as_json: bool) -> None:
+    """List the concurrency keys in use, with the jobs that hold them.
+
+    Keys with waiting jobs come first.
+    """
+    keys = local_api().call("v1_concurrency").document
     if as_json:
-        print_json_lines(limits)
-    elif limits:
-        print_table(_COLUMNS, limits)
+        print_json_lines(keys)
+    elif keys:
+        print_table(_HOLDERS, _by_holder(keys))
     else:
-        click.echo("there is no rate limit")
+        click.echo("no concurrency key is in use")
+
+
+def _by_holder(keys: Sequence[Row]) -> Iterator[Row]:
+    """Yield a row for each holder; the number of waiting jobs stands in the first."""
+    for key in keys:
+        first = {"key": key["key"], "waiting": key["waiting"]}
+        holders = key["holders"] or [{}]
+        yield first | holders[0]
+        yield from holders[1:]
 
 
 @limits_group.command(
@@ -56,10 +88,8 @@ def set_command(*, scope: str, capacity: int, refill: float, as_json: bool) -> N
     """Create or change a rate limit."""
     body = {"capacity": capacity, "refill_per_sec": refill}
     answer = local_api().call("v1_put_rate_limit", body=body, scope=scope)
-    if as_json:
-        print_json(answer.document)
-    else:
-        click.echo(f"limit {scope}: {capacity:,} tokens, {refill:g} a second")
+    text = f"limit {scope}: {capacity:,} tokens, {refill:g} a second"
+    print_change(answer.document, text, as_json=as_json)
 
 
 @limits_group.command("drain", epilog="Example: flask forge-jobs limits drain mail")

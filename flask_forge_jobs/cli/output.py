@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from flask_forge_jobs.api.response import encode
-from flask_forge_jobs.cli.tables import Row
+from flask_forge_jobs.cli.tables import Column, Row, print_table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,6 +27,26 @@ def print_json_lines(rows: Iterable[Row]) -> None:
     """Print a JSON document a line for each row."""
     for row in rows:
         print_json(row)
+
+
+def print_rows(
+    columns: Sequence[Column], rows: Sequence[Row], empty: str, *, as_json: bool
+) -> None:
+    """Print rows as JSON lines, as a table, or the text that says there are none."""
+    if as_json:
+        print_json_lines(rows)
+    elif rows:
+        print_table(columns, rows)
+    else:
+        click.echo(empty)
+
+
+def print_change(document: object, text: str, *, as_json: bool) -> None:
+    """Print the outcome of a change: the document as JSON, or the text."""
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(text)
 
 
 def options(*added: Callable[[Any], Any]) -> Callable[[Command], Command]:

@@ -15,11 +15,12 @@ from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
     options,
+    print_change,
     print_json,
-    print_json_lines,
+    print_rows,
     yes_option,
 )
-from flask_forge_jobs.cli.tables import Column, Row, print_table, since
+from flask_forge_jobs.cli.tables import Column, Row, since
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.jobs import UNFINISHED
 from flask_forge_jobs.model.sentences import count
@@ -69,12 +70,12 @@ _COLUMNS = (
 def list_command(*, as_json: bool) -> None:
     """List the queues with the number of their jobs in each state."""
     queues = local_api().call("v1_queues").document
-    if as_json:
-        print_json_lines(queues)
-    elif queues:
-        print_table(_COLUMNS, queues)
-    else:
-        click.echo("there is no queue yet; the first job or worker makes one")
+    print_rows(
+        _COLUMNS,
+        queues,
+        "there is no queue yet; the first job or worker makes one",
+        as_json=as_json,
+    )
 
 
 @queues_group.command("show", epilog="Example: flask forge-jobs queues show mail")
@@ -130,7 +131,7 @@ def _body(settings: dict[str, Any]) -> dict[str, Any]:
 def create_command(*, name: str, as_json: bool, **settings: Any) -> None:
     """Create a queue, before its first job does."""
     queue = local_api().call("v1_create_queue", body={"name": name, **_body(settings)})
-    _print_change(queue.document, f"queue {name} created", as_json=as_json)
+    print_change(queue.document, f"queue {name} created", as_json=as_json)
 
 
 @queues_group.command(
@@ -146,14 +147,7 @@ def set_command(*, name: str, as_json: bool, **settings: Any) -> None:
     if not body:
         raise click.UsageError("give an option to change, such as --max-workers")
     queue = local_api().call("v1_change_queue", body=body, name=name).document
-    _print_change(queue, f"queue {name} changed", as_json=as_json)
-
-
-def _print_change(queue: Row, text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(queue)
-    else:
-        click.echo(text)
+    print_change(queue, f"queue {name} changed", as_json=as_json)
 
 
 @queues_group.command("delete", epilog="Example: flask forge-jobs queues delete old")

@@ -26,6 +26,7 @@ def ready_command(*, as_json: bool) -> None:
         click.echo(report["status"])
         for check in report["checks"]:
             state = "ok" if check["ok"] else "NOT OK"
-            click.echo(f"- {check['name']}: {state}, {one_line(check['detail'] or '')}")
+            detail = f", {one_line(check['detail'])}" if check["detail"] else ""
+            click.echo(f"- {check['name']}: {state}{detail}")
     if report["status"] == ReadyStatus.UNAVAILABLE:
         raise SystemExit(1)

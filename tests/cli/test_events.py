@@ -16,7 +16,7 @@ def let_time_pass(console: Console, seconds: float = 5) -> None:
 
 
 def test_a_line_an_event(console: Console) -> None:
-    assert console.text("events") == ""
+    assert console.text("events") == "no event matches\n"
     job_id = job_with(console.storage, JobStatus.DEAD)
     let_time_pass(console)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.cli.console import Console
+from tests.support.jobs import OWNER, enqueue
 
 
 def test_a_limit_is_set_listed_drained_and_deleted(console: Console) -> None:
@@ -18,6 +19,18 @@ def test_a_limit_is_set_listed_drained_and_deleted(console: Console) -> None:
     assert empty.split()[:2] == ["mail", "0.0"]
     assert (drained, deleted) == ("limit mail drained\n", "limit mail deleted\n")
     assert console.text("limits", "list") == "there is no rate limit\n"
+
+
+def test_holders_stand_below_each_other(console: Console) -> None:
+    jobs = [enqueue(console.storage, queue_name="mail") for _ in range(3)]
+    for job in console.storage.jobs.claim("mail", OWNER, 2):
+        assert console.storage.concurrency.acquire(job, OWNER, "a", 9)
+
+    head, first, second = console.text("limits", "holders").splitlines()
+
+    assert head.split() == ["KEY", "WAITING", "HOLDER", "KIND", "QUEUE", "SINCE"]
+    assert first.split()[:5] == ["a", "0", jobs[0], "noop", "mail"]
+    assert second.split()[:5] == ["-", "-", jobs[1], "noop", "mail"]
 
 
 def test_bad_input_names_the_field(console: Console) -> None:
