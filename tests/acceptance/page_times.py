@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import gzip
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +40,7 @@ from tests.acceptance.million import MS
 from tests.dashboard.browser.sites import Site, every_page
 from tests.support.browser import running_browser, tab
 
-LIMIT_MS, FIRST_PAGE_LIMIT_MS, MOST_READS = 60.0, 300.0, 3
+LIMIT_MS, FIRST_PAGE_LIMIT_MS, MOST_STATEMENTS = 60.0, 300.0, 3
 LONGEST, LONGEST_PACKED = 60_000, 12_000
 # The statements of the report in the frame.
 REPORT = ("attention", "common_errors")
@@ -83,6 +85,7 @@ _COMPLETE = """() => {
 }"""
 _IS_COMPLETE = """() => performance.getEntriesByName("first-contentful-paint").length &&
   performance.getEntriesByType("navigation")[0].loadEventEnd > 0"""
+_PIN = re.compile(rb'data-pin="([^"]+)"')
 _PERSON = {"Accept": "text/html,*/*;q=0.8"}
 
 
@@ -116,7 +119,7 @@ class Figure:
     def is_met(self) -> bool:
         """Whether all limits are met."""
         fits = self.size <= LONGEST and self.packed <= LONGEST_PACKED
-        is_few = self.way != "refresh" or self.reads <= MOST_READS
+        is_few = self.way != "refresh" or self.statements <= MOST_STATEMENTS
         return fits and is_few and self.p95_ms <= LIMIT_MS
 
 
@@ -130,11 +133,13 @@ class Asked:
 
 @contextlib.contextmanager
 def counted() -> Iterator[Asked]:
-    """Count reads and statements, those of the frame's report left out."""
-    asked = Asked()
+    """Count reads and statements of this thread, the frame's report left out."""
+    asked, own = Asked(), threading.get_ident()
 
     def read(run: Any) -> Any:
         def count(self: Any, given: Any, **more: Any) -> Any:
+            if threading.get_ident() != own:
+                return run(self, given, **more)
             statements = asked.statements
             result = run(self, given, **more)
             if given in REPORT or "Attention" in getattr(given, "__qualname__", ""):
@@ -148,7 +153,7 @@ def counted() -> Iterator[Asked]:
 
     def statement(run: Any) -> Any:
         def count(self: Any, name: str, /, **parameters: Any) -> Any:
-            asked.statements += 1
+            asked.statements += threading.get_ident() == own
             return run(self, name, **parameters)
 
         return count
@@ -192,7 +197,10 @@ class Asking:
         address, blocks = self.site.filled(path), blocks_of(path)
         refresh = f"{address}{'&' if '?' in address else '?'}only={blocks}"
         samples: dict[str, list[Sample]] = {}
-        self._get(address)  # compiles the template
+        *_, body = self._get(address)  # compiles the template
+        # Where a list begins stays, as the script says.
+        pin = _PIN.search(body)
+        refresh += f"&pin={pin[1].decode()}" if pin else ""
         for _ in range(repeats):
             self.clock.ahead_s += FORGOTTEN_S
             samples.setdefault("first", []).append(self._get(address))
@@ -260,6 +268,8 @@ def run(
             url = stack.enter_context(large_url(backend, rows, None))
         site = stack.enter_context(large_site(url, folder, clock))
         asking = Asking(site, clock, stack.enter_context(counted()))
+        gc.freeze()  # as forge-jobs-server does
+        stack.callback(gc.unfreeze)
         figures = [each for path in paths for each in asking.figures(path, repeats)]
         first_ms = first_page_ms(browser, site, FIRST_PAGES)
     title = f"{backend}, in ms and bytes"
