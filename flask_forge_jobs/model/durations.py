@@ -1,4 +1,4 @@
-"""Durations in words: ``0.4 ms``, ``1.3 s``, ``42 s``, ``4 min``, ``1 h 20 min``."""
+"""Durations as text: ``0.4ms``, ``1.3s``, ``42s``, ``4m``, ``1h 20m``, ``2d 3h``."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ _DAY_H = 24
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in words, rounded to its two largest units at most.
+    """Return a duration as text, rounded to its two largest units at most.
 
-    A negative one, which two clocks may make, is ``less than 0.1 ms``.
+    A negative one, which two clocks may make, is ``less than 0.1ms``.
     """
     ms = seconds * _SECOND_MS
     if ms < _NEXT_TO_NOTHING_MS:
-        return "less than 0.1 ms"
+        return "less than 0.1ms"
     if ms < _FEW_MS:
-        return f"{ms:.1f} ms"
+        return f"{_short(ms)}ms"
     if round(ms) < _SECOND_MS:
-        return f"{ms:.0f} ms"
+        return f"{ms:.0f}ms"
     if seconds < _FEW_S:
-        return f"{seconds:.1f} s"
+        return f"{_short(seconds)}s"
     if round(seconds) < _MINUTE_S:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f}s"
     minutes = round(seconds / _MINUTE_S)
     if minutes < _HOUR_MIN:
-        return f"{minutes} min"
+        return f"{minutes}m"
     hours = round(minutes / _HOUR_MIN)
     if minutes < _HOUR_MIN * _DAY_H:
-        return _two(minutes, _HOUR_MIN, "h", "min")
+        return _two(minutes, _HOUR_MIN, "h", "m")
     return _two(hours, _DAY_H, "d", "h")
 
 
 def _two(count: int, per_unit: int, unit: str, smaller_unit: str) -> str:
     whole, rest = divmod(count, per_unit)
-    return f"{whole} {unit} {rest} {smaller_unit}" if rest else f"{whole} {unit}"
+    return f"{whole}{unit} {rest}{smaller_unit}" if rest else f"{whole}{unit}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

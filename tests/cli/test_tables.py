@@ -95,5 +95,5 @@ def test_states_are_coloured_on_a_terminal(
 
 
 def test_a_span_in_words() -> None:
-    assert span("ms")({"ms": 1500}) == "1.5 s"
+    assert span("ms")({"ms": 1500}) == "1.5s"
     assert span("ms")({"ms": None}) == "-"

@@ -171,7 +171,7 @@ def test_a_queue_without_a_worker(storage: Storage, sql: Sql) -> None:
         [first, *_] = said(storage, sql).sentences
 
     assert first.code == "queue_unserved"
-    assert "Its last worker, worker-2, was last seen 1 min ago." in first.text
+    assert "Its last worker, worker-2, was last seen 1m ago." in first.text
 
 
 def test_a_queue_without_slots(storage: Storage, sql: Sql) -> None:
@@ -217,7 +217,7 @@ def test_a_queue_that_is_behind(storage: Storage, sql: Sql) -> None:
         held.release.set()
 
     assert sentence.text == (
-        "mail is behind: the oldest job waits 5 min; its only slot is busy."
+        "mail is behind: the oldest job waits 5m; its only slot is busy."
     )
 
 

@@ -84,7 +84,7 @@ def test_instants_are_in_utc() -> None:
         ("Nothing runs mail. 4 jobs wait.", "Nothing runs mail."),
         ("send fails: 31% of 20 runs. Most", "send fails:"),
         ("Nothing needs you.", "Nothing needs you."),
-        ("mail is paused by ann, “CDN”, for 2 h. 4 jobs wait.", "mail is paused"),
+        ("mail is paused by ann, “CDN”, for 2h. 4 jobs wait.", "mail is paused"),
     ],
 )
 def test_the_fact_of_a_sentence_is_its_first_statement(text: str, fact: str) -> None:

@@ -74,7 +74,7 @@ def waits_with(
 
 def pattern(text: str) -> str:
     """Return a pattern of a text in which ``…`` is any duration."""
-    return re.escape(text).replace("…", r"(less than )?[0-9.]+ (ms|s|min|h|d)[^,;.]*?")
+    return re.escape(text).replace("…", r"(less than )?[0-9.]+(ms|s|m|h|d)[^,;.]*?")
 
 
 def listed() -> dict[str, tuple[set[str], str]]:
@@ -298,7 +298,7 @@ def test_a_scheduled_job_says_for_when(storage: Storage) -> None:
         sentence = explain_job(storage, job_id)
 
     assert sentence.code == "scheduled"
-    assert re.search(r" is scheduled for 2.*Z, in (2 h|1 h 5. min)\.$", sentence.text)
+    assert re.search(r" is scheduled for 2.*Z, in (2h|1h 5.m)\.$", sentence.text)
 
 
 # -- the job waits for a slot ------------------------------------------------------
@@ -383,7 +383,7 @@ def test_a_running_job_says_since_when_and_where(storage: Storage, sql: Sql) -> 
     host = sentence.evidence["host"]
     text = f"Job {job_id} runs for … on w1 at {host} in slot 0, attempt 1 of 5"
     assert_says(sentence, "running", f"{text}.")
-    assert usual.text.endswith("; it usually takes 2.0 s.")
+    assert usual.text.endswith("; it usually takes 2s.")
 
 
 def test_a_job_that_was_asked_to_stop_says_by_which_words(storage: Storage) -> None:

@@ -83,7 +83,7 @@ class Search:
         for sentence in report.sentences:
             action = sentence.action
             if action is not None and action.method != "GET":
-                fact = sentence.text.partition(".")[0]
+                fact = sentence.text.partition(". ")[0].rstrip(".")
                 yield Hit("do", f"{action.label}: {fact}", act=action)
 
     def _of_pages(self) -> Iterator[Hit]:

@@ -116,7 +116,7 @@ def system(api: Api) -> Mapping[str, object]:
 def _in_words(field: tuple[str, str]) -> tuple[str, str]:
     name, value = field
     if name.endswith("_secs"):
-        name, value = name.removesuffix("_secs"), f"{value} s"
+        name, value = name.removesuffix("_secs"), f"{value} seconds"
     return name.replace("_", " "), value
 
 
@@ -128,7 +128,8 @@ def _text(value: object, unit: str) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int | float):
-        return f"{value:,} {unit}".rstrip()
+        whole = int(value)
+        return f"{whole if whole == value else value:,} {unit}".rstrip()
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {each}" for key, each in value.items())
     if isinstance(value, list | tuple | set | frozenset):

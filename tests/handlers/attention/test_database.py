@@ -37,7 +37,7 @@ def test_a_file_that_is_locked() -> None:
     [text] = texts(database.locked, DatabaseFacts(write_locked_s=70.0))
     assert text == (
         "The database is locked: another connection has kept its write lock, and no "
-        "worker could write for 1 min."
+        "worker could write for 1m."
     )
     assert texts(database.locked, DatabaseFacts()) == []
 
@@ -61,7 +61,7 @@ def test_the_slower_calls_are_said() -> None:
     times = [AnswerTimes("reads", 0.2, 0.01), AnswerTimes("writes", 0.4, 0.02)]
 
     assert texts(database.slow, DatabaseFacts(times=times)) == [
-        "The database answers slowly: p95 of writes 400 ms, usually 20 ms."
+        "The database answers slowly: p95 of writes 400ms, usually 20ms."
     ]
 
 
@@ -73,13 +73,12 @@ def test_open_transactions_are_one_sentence_about_the_oldest() -> None:
 
     [text] = texts(database.old_transactions, DatabaseFacts(transactions=held))
     assert text == (
-        "A transaction is open for 1 h 2 min: session 8 of psql. It slows claims down "
+        "A transaction is open for 1h 2m: session 8 of psql. It slows claims down "
         "until it ends. 1 more is open."
     )
     [text] = texts(database.old_transactions, DatabaseFacts(transactions=held[:1]))
     assert text == (
-        "A transaction is open for 1 min: session 7. It slows claims down until it "
-        "ends."
+        "A transaction is open for 1m: session 7. It slows claims down until it ends."
     )
 
 

@@ -27,9 +27,7 @@ def test_no_worker_at_all_is_one_sentence_for_all_queues() -> None:
 
     assert jobs == 4
     assert sentence.code == "no_worker"
-    assert sentence.text == (
-        "No worker is running. 4 jobs wait, the oldest for 1 h 7 min."
-    )
+    assert sentence.text == ("No worker is running. 4 jobs wait, the oldest for 1h 7m.")
     assert sentence.evidence["command"] == (
         "flask forge-jobs worker --queues mail,bills"
     )
@@ -51,8 +49,8 @@ def test_a_queue_that_no_live_worker_serves_names_the_last_one() -> None:
 
     assert (jobs, sentence.code) == (2, "queue_unserved")
     assert sentence.text == (
-        "Nothing runs mail. 2 jobs wait, the oldest for 2 min. Its last worker, "
-        "worker-2, was last seen 10 min ago."
+        "Nothing runs mail. 2 jobs wait, the oldest for 2m. Its last worker, "
+        "worker-2, was last seen 10m ago."
     )
     assert sentence.evidence["worker"] == "worker-2"
     assert sentence.evidence["command"] == "flask forge-jobs worker --queues mail"
@@ -71,7 +69,7 @@ def test_a_limited_caller_hears_of_its_queues_not_of_all_workers() -> None:
     facts = facts_of(MAIL).limited_to(["mail"])
 
     assert said(queues.unserved, facts) == [
-        "Nothing runs mail. 2 jobs wait, the oldest for 2 min."
+        "Nothing runs mail. 2 jobs wait, the oldest for 2m."
     ]
 
 
@@ -142,7 +140,7 @@ def test_who_paused_a_queue_and_why() -> None:
     _, sentence = one(queues.paused(facts_of(queue)))
 
     assert sentence.text == (
-        "mail is paused by ops, “CDN migration”, for 2 h 10 min. 2 jobs wait."
+        "mail is paused by ops, “CDN migration”, for 2h 10m. 2 jobs wait."
     )
     assert sentence.evidence["paused_s"] == 7800
 
@@ -166,7 +164,7 @@ def test_why_a_queue_cools_down(change: dict[str, str], words: str) -> None:
 
     [text] = said(queues.cooling, facts_of(queue))
 
-    assert text.startswith(f"mail cools down for 16 s more{words}. 2 jobs")
+    assert text.startswith(f"mail cools down for 16s more{words}. 2 jobs")
 
 
 def test_a_worker_that_has_left_was_the_last_one_of_its_queue() -> None:
@@ -175,7 +173,7 @@ def test_a_worker_that_has_left_was_the_last_one_of_its_queue() -> None:
 
     [text] = said(queues.unserved, facts_of(queue, lost, live("bills")))
 
-    assert text.endswith(" Its last worker, worker-3, was last seen 1 h ago.")
+    assert text.endswith(" Its last worker, worker-3, was last seen 1h ago.")
 
 
 @pytest.mark.parametrize(("waits_s", "is_behind"), [(300, True), (299, False)])
@@ -183,7 +181,7 @@ def test_a_queue_is_behind_after_five_minutes(waits_s: int, is_behind: bool) -> 
     facts = facts_of(replace(MAIL, oldest_wait_s=waits_s), live("mail"))
 
     assert said(queues.behind, facts) == (
-        ["mail is behind: the oldest job waits 5 min; all 8 slots are busy."]
+        ["mail is behind: the oldest job waits 5m; all 8 slots are busy."]
         if is_behind
         else []
     )
@@ -232,7 +230,7 @@ def test_how_busy_a_queue_is(slots: int, busy: int, words: str) -> None:
 def test_a_queue_that_cools_down() -> None:
     _, sentence = one(queues.cooling(facts_of(replace(MAIL, cools_for_s=16.2))))
 
-    assert sentence.text.startswith("mail cools down for 16 s more")
+    assert sentence.text.startswith("mail cools down for 16s more")
     assert sentence.text.endswith("2 jobs wait and start by themselves.")
     assert sentence.action == Action(
         "POST",

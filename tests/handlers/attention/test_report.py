@@ -31,7 +31,7 @@ def test_nothing_to_say_is_said_with_its_proof() -> None:
     assert said.summary.code == "nothing_needs_you"
     assert said.summary.text == (
         "Nothing needs you: 1 worker live, 1 of 2 queues served, oldest job waits "
-        "2.0 s, 1,204 jobs done in the last hour, 0 dead."
+        "2s, 1,204 jobs done in the last hour, 0 dead."
     )
     assert said.summary.evidence == {
         "needs": 0,

@@ -48,6 +48,6 @@ def test_a_limit_that_is_used_up(per_sec: float, words: str) -> None:
 
     assert jobs == 1
     assert sentence.text == (
-        f"api is used up: 1 job waits for a token, about 2 min at {words}."
+        f"api is used up: 1 job waits for a token, about 2m at {words}."
     )
     assert sentence.action == Action("GET", "/v1/rate-limits/api", "Show limit")

@@ -12,7 +12,7 @@ def test_a_worker_that_fell_silent() -> None:
     gone = replace(live("mail"), id="W2", name=None, silent_s=61.0)
 
     assert said(lost, facts_of(live("mail"), gone)) == [
-        "W2 is lost: it was last seen 1 min ago."
+        "W2 is lost: it was last seen 1m ago."
     ]
     assert said(lost, facts_of(replace(gone, silent_s=60.0))) == []
     assert len(said(lost, facts_of(replace(gone, silent_s=9.0, is_lost=True)))) == 1
@@ -42,7 +42,7 @@ def test_the_longest_pause_of_a_duty() -> None:
     [text] = said(late_duties, facts_of(late, later, well))
 
     assert text == (
-        "reaper of worker-2 does not tick: the last time was 7 min ago, usually it is "
-        "every 15 s."
+        "reaper of worker-2 does not tick: the last time was 7m ago, usually it is "
+        "every 15s."
     )
     assert said(late_duties, facts_of(replace(late, silent_s=99.0))) == []

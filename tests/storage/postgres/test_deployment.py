@@ -43,8 +43,8 @@ def test_a_clock_that_differs() -> None:
     assert codes(skew_s=1.9) == []
     (ahead,) = findings_of(SOUND, [], 90.0)
     (behind,) = findings_of(SOUND, [], -3.0)
-    assert ahead.text.startswith("The clock of the database is 2 min ahead of")
-    assert behind.text.startswith("The clock of the database is 3.0 s behind")
+    assert ahead.text.startswith("The clock of the database is 2m ahead of")
+    assert behind.text.startswith("The clock of the database is 3s behind")
 
 
 def test_dead_rows_and_unattended_tables() -> None:
@@ -73,5 +73,5 @@ def test_the_state_of_a_real_server(
         "ALTER TABLE forge_job RESET (autovacuum_enabled)"
     ]
     assert [each.text for each in found if each.code == "clock_skew"] == [
-        "The clock of the database is 1 min ahead of the clock of this host."
+        "The clock of the database is 1m ahead of the clock of this host."
     ]
