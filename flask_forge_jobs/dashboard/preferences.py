@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from flask import Request, Response, request
+from flask import Request, Response, current_app, request
 from werkzeug.exceptions import BadRequest
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.forms import first, read_form
+from flask_forge_jobs.api.forms import TOKEN_FIELD, first, read_form
 from flask_forge_jobs.api.request import prefers_page
 from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
@@ -58,10 +58,11 @@ def _known(request: Request, name: str, default: str) -> str:
     return value if value in _KNOWN[name] else default
 
 
-def preferences(_api: Api) -> Response:
+def preferences(api: Api) -> Response:
     """Keep what a form chooses, and go back."""
     check_same_site(request)
     form = read_form(request, MAX_BYTES)
+    api.form_tokens.check(current_app, request, "", first(form, TOKEN_FIELD))
     chosen = {name: first(form, name) for name in _COOKIES if name in form}
     if not chosen or any(value not in _KNOWN[name] for name, value in chosen.items()):
         raise BadRequest("unknown theme, refresh or times")

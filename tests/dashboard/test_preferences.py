@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.storage.base import Storage
-from tests.api.mounting import PREFIX, mount
+from tests.api.mounting import LINK_SECRETS, PREFIX, mount
 from tests.api.tokens import client_of_principal
+from tests.dashboard.forms.sending import token_of_browser
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import PERSON, UNASKED, open_page
 from tests.support.backends import on_sqlite
@@ -17,17 +21,23 @@ from tests.support.jobs import enqueue
 
 PATH = f"{PREFIX}/preferences"
 OWN = PERSON | {"Sec-Fetch-Site": "same-origin"}
+Form = Mapping[str, str]
 
 
 @pytest.fixture
 def client() -> FlaskClient:
     """A client of an application that lets nobody in."""
-    return mount(UNASKED, BlueprintOptions(authenticator=lambda _: None))
+    options = BlueprintOptions(authenticator=lambda _: None, link_secrets=LINK_SECRETS)
+    return mount(UNASKED, options)
+
+
+def post(client: FlaskClient, form: Form, headers: Form = OWN) -> TestResponse:
+    return client.post(PATH, data={**token_of_browser(client), **form}, headers=headers)
 
 
 def test_a_theme_is_kept_and_served(client: FlaskClient) -> None:
     form = {"theme": "dark", "back": "jobs?status=dead"}
-    answer = client.post(PATH, data=form, headers=OWN)
+    answer = post(client, form)
 
     assert (answer.status_code, answer.headers["Location"]) == (
         303, "./jobs?status=dead"
@@ -42,7 +52,7 @@ def test_a_theme_is_kept_and_served(client: FlaskClient) -> None:
 
 def test_a_script_gets_no_page(client: FlaskClient) -> None:
     headers = {"Sec-Fetch-Site": "same-origin", "Accept": "application/json"}
-    answer = client.post(PATH, data={"refresh": "0"}, headers=headers)
+    answer = post(client, {"refresh": "0"}, headers)
 
     assert (answer.status_code, answer.data) == (204, b"")
     assert "forge_jobs_refresh=0" in answer.headers["Set-Cookie"]
@@ -60,7 +70,7 @@ def test_times_are_dates_on_request(storage: Storage) -> None:
     assert "data-ago" in time().attributes
     keys = parsed(open_page(client, f"{PREFIX}/jobs?ask=keys").text).find("#ask")
     button = next(each for each in keys.all("button") if each["name"] == "times")
-    client.post(PATH, data={"times": button["value"]}, headers=OWN)
+    post(client, {"times": button["value"]})
 
     for query in ("", "?only=rows"):
         shown = time(query)
@@ -79,7 +89,7 @@ def test_times_are_dates_on_request(storage: Storage) -> None:
     ],
 )
 def test_no_other_values(client: FlaskClient, form: dict[str, str]) -> None:
-    answer = client.post(PATH, data=form, headers=OWN)
+    answer = post(client, form)
 
     assert answer.status_code == 400
     assert "Set-Cookie" not in answer.headers
@@ -99,7 +109,7 @@ def test_no_other_values(client: FlaskClient, form: dict[str, str]) -> None:
 def test_the_way_back_stays_below_the_mount_point(
     client: FlaskClient, back: str
 ) -> None:
-    answer = client.post(PATH, data={"theme": "dark", "back": back}, headers=OWN)
+    answer = post(client, {"theme": "dark", "back": back})
 
     location = answer.headers["Location"]
     assert location.startswith("./")
@@ -109,10 +119,40 @@ def test_the_way_back_stays_below_the_mount_point(
 
 def test_another_site_sets_nothing(client: FlaskClient) -> None:
     headers = PERSON | {"Sec-Fetch-Site": "cross-site"}
-    answer = client.post(PATH, data={"theme": "dark"}, headers=headers)
+    answer = post(client, {"theme": "dark"}, headers)
 
     assert answer.status_code == 403
     assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("token", [{}, {"_token": ""}, {"_token": "0" * 32}])
+def test_a_form_needs_the_token_of_its_browser(
+    client: FlaskClient, token: dict[str, str]
+) -> None:
+    token_of_browser(client)
+    answer = client.post(PATH, data={"theme": "dark", **token}, headers=OWN)
+
+    assert answer.status_code == 403
+    assert "Set-Cookie" not in answer.headers
+
+
+@on_sqlite
+def test_every_form_of_a_page_carries_a_token(storage: Storage) -> None:
+    client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
+    page = parsed(open_page(client, f"{PREFIX}/jobs?ask=keys").text)
+    forms = [form for form in page.all("form") if form["method"] == "post"]
+    tokens = [
+        [field["value"] for field in form.all("input") if field["name"] == "_token"]
+        for form in forms
+    ]
+
+    # Refresh, theme and times.
+    assert [form["action"] for form in forms] == ["./preferences"] * 3
+    assert [len(each) for each in tokens] == [1, 1, 1]
+    answer = client.post(
+        PATH, data={"times": "utc", "_token": tokens[0][0]}, headers=OWN
+    )
+    assert answer.status_code == 303
 
 
 def test_an_unknown_cookie_is_the_default(client: FlaskClient) -> None:

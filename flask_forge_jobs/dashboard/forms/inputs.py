@@ -106,6 +106,10 @@ class Forms:
         """
         return _input(TOKEN_FIELD, self.token(caller)) + _input(BACK_FIELD, self._back)
 
+    def of_browser(self) -> Markup:
+        """Return the hidden field of a form about this browser, whoever uses it."""
+        return _input(TOKEN_FIELD, self.token(""))
+
     def token(self, caller: str | None = None) -> str:
         """Return the token of the page's forms, also for ``X-CSRF-Token``."""
         if caller is None:

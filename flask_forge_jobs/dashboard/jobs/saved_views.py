@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from flask import Response, request
+from flask import Response, current_app, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.forms import first, read_form
+from flask_forge_jobs.api.forms import TOKEN_FIELD, first, read_form
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.csrf import check_same_site
 from flask_forge_jobs.dashboard.jobs.listings import LISTINGS
@@ -91,11 +91,12 @@ def _written(views: Sequence[SavedView]) -> str:
     return urlsafe_b64encode(text.encode()).decode()
 
 
-def save_view(_api: Api) -> Response:
+def save_view(api: Api) -> Response:
     """Save or remove a view, and go to the list."""
     check_same_site(request)
     views = views_in(request.cookies.get(COOKIE))
     form = read_form(request, MAX_BYTES)
+    api.form_tokens.check(current_app, request, "", first(form, TOKEN_FIELD))
     address = first(form, "address")
     cookie = (
         without_view(views, first(form, "remove"))

@@ -67,8 +67,7 @@ _FACTS = """() => ({
   handlers: [...document.querySelectorAll("*")].filter(each =>
     [...each.attributes].some(a => a.name.startsWith("on"))).length,
   unproven: [...document.querySelectorAll("form[method=post]")].filter(each =>
-    !each.elements._token &&
-    !/preferences$|sign-(in|out)$/.test(each.getAttribute("action"))).length,
+    !each.elements._token).length,
   strange: [...document.querySelectorAll("a[href], form[action]")]
     .map(each => each.getAttribute("href") ?? each.getAttribute("action"))
     .filter(address => !/^https?:$/.test(new URL(address, location).protocol)).length,

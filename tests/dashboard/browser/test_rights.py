@@ -106,7 +106,7 @@ def test_P06_D05_nothing_is_changed_without_a_token_or_from_elsewhere_or_by_a_vi
     programs = [(r.method, site.url(filled(r.path, examples))) for r in CHANGES]
     forms = forms_of(site)
     pages = [("POST", site.url(f"/{name}")) for name in OF_PAGES]
-    asks = pages[-2:]
+    tokened = [*pages[:2], *pages[-2:]]
     before = counts(site)
     assert len(programs) > 50
     assert len(forms) > 20
@@ -115,14 +115,14 @@ def test_P06_D05_nothing_is_changed_without_a_token_or_from_elsewhere_or_by_a_vi
         page.goto(site.url("/sign-in"))
         # A stranger.
         assert sent(page, site, programs, kind=JSON, body="{}") == {401}
-        assert sent(page, site, [*forms, *asks], body="a=b") <= {401, 403}
+        assert sent(page, site, [*forms, *tokened], body="a=b") <= {401, 403}
 
         # An admin, without the token of a page, and with somebody else's.
         signed_in(page, site, "admin")
         token = token_of(page, site)
         assert sent(page, site, programs, kind=JSON, body="{}") <= {401, 403}
         for body in ("a=b", f"_token={'0' * len(token)}"):
-            assert sent(page, site, [*forms, *asks], body=body) == {403}
+            assert sent(page, site, [*forms, *tokened], body=body) == {403}
 
         # Another site, by this admin's browser, which even knows the token. It shares
         # the host with ours, so that the browser sends the cookies along.

@@ -20,6 +20,13 @@ TOKENS = FormTokens(Signer(LINK_SECRETS))
 BACK = "queues?sort=name"
 
 
+def token_of_browser(client: FlaskClient) -> dict[str, str]:
+    """Return the hidden field of a form that sets a cookie of this browser."""
+    nonce = new_nonce()
+    client.set_cookie(NONCE_COOKIE, nonce)
+    return {TOKEN_FIELD: TOKENS.token(client.application, "", nonce)}
+
+
 class Sender:
     """A browser with a page open; ``caller`` is the id of its user."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
+from tests.dashboard.forms.sending import token_of_browser
 from tests.dashboard.pages.test_jobs import Lists, links, lists_of
 from tests.dashboard.sites import PERSON
 from tests.support.backends import on_sqlite
@@ -21,7 +22,8 @@ def lists(storage: Storage) -> Lists:
 
 def post(lists: Lists, site: str = "same-origin", **fields: str) -> int:
     headers = {**PERSON, "Sec-Fetch-Site": site}
-    answer = lists.client.post(f"{PREFIX}/views", data=fields, headers=headers)
+    data = {**token_of_browser(lists.client), **fields}
+    answer = lists.client.post(f"{PREFIX}/views", data=data, headers=headers)
     lists.path = f"{PREFIX}/{answer.headers.get('Location', './jobs')[2:]}"
     return answer.status_code
 
@@ -44,6 +46,7 @@ def test_the_form_names_the_list(lists: Lists) -> None:
     form = page.find("#ask").find("form")
     fields = {each["name"]: each["value"] for each in form.all("input")}
     assert form["action"] == "./views"
+    assert fields.pop("_token")
     assert fields == {"address": "dead?queue=mail", "name": ""}
 
 
@@ -57,6 +60,11 @@ def test_the_form_names_the_list(lists: Lists) -> None:
 )
 def test_a_view_needs_a_name_and_a_list(lists: Lists, fields: dict[str, str]) -> None:
     assert post(lists, **fields) == 400
+
+
+@pytest.mark.parametrize("token", ["", "0" * 32])
+def test_a_view_needs_the_token_of_its_page(lists: Lists, token: str) -> None:
+    assert post(lists, name="x", address="dead", _token=token) == 403
 
 
 def test_no_other_site_saves_a_view(lists: Lists) -> None:

@@ -75,12 +75,12 @@ let refresh = () => location.reload();
         if (offered && !why() && pace.value < 9) listen(url);
       } else {
         failures++;
-        trouble = say((status === 401 || status === 403 ? "You are signed out. " : "The server does not answer. ") + `Shown is the state of ${utc(last)}. Next try in ${wait()} s.`, "red", "Try now", refresh);
+        trouble = say((status === 401 || status === 403 ? "You are signed out. " : "The server does not answer. ") + `Shown is the state of ${utc(last)}. Next try in ${wait()}s.`, "red", "Try now", refresh);
       }
       turn();
     };
     pace.onchange = () => {
-      post(pace.form.action, new URLSearchParams({ refresh: pace.value }));
+      post(pace.form.action, new URLSearchParams(new FormData(pace.form)));
       turn();
     };
     on("visibilitychange", turn);
