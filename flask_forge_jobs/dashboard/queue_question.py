@@ -11,7 +11,7 @@ from flask_forge_jobs.dashboard.queue_rows import QueueRow
 from flask_forge_jobs.handlers.queues import cleanup
 from flask_forge_jobs.model.queues import CleanupReport
 
-# About one queue, and about all.
+# About one queue, and about all; a cleanup is about either.
 _ASKS = ("pause", "cool_down", "remove")
 _ASKS_OF_ALL = ("new", "pause_all", "resume_all", "cleanup")
 
@@ -26,13 +26,14 @@ class Question:
         self._rows = rows
         self._name = parameters.text("queue")
         asked = parameters.one_of("ask", (*_ASKS, *_ASKS_OF_ALL))
-        self.verb = asked if asked in _ASKS_OF_ALL or self.row is not None else None
+        is_of_all = asked in _ASKS_OF_ALL and not self._name
+        self.verb = asked if is_of_all or self.row is not None else None
 
     @property
     def may_clean_up(self) -> bool:
-        """Whether the caller may clean all queues, or has only one."""
+        """Whether it is about one queue, or the caller has all or only one."""
         queues = self._api.scope.queues
-        return queues is None or len(queues) == 1
+        return self.row is not None or queues is None or len(queues) == 1
 
     @cached_property
     def row(self) -> QueueRow | None:
@@ -44,5 +45,5 @@ class Question:
     @property
     def expired(self) -> CleanupReport:
         """The finished jobs that a cleanup would delete."""
-        queue_name = self._api.scope.one(None)
+        queue_name = self._api.scope.one(None if self.row is None else self.row.name)
         return cleanup(self._api.storage, queue_name=queue_name, dry_run=True)

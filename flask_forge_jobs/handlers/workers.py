@@ -62,12 +62,14 @@ class StateCounts:
 class WorkerPage:
     """Some workers, the last started first.
 
-    ``counts`` are of all workers that the caller may see, not only of this page.
-    ``is_whole`` is False if jobs are left out, because there are more than 5,000.
+    ``counts`` and ``hosts`` are of all workers that the caller may see, not only of
+    this page. ``is_whole`` is False if jobs are left out, because there are more than
+    5,000.
     """
 
     rows: Sequence[WorkerDetail]
     counts: StateCounts
+    hosts: Sequence[str]
     next_cursor: str | None
     is_whole: bool
 
@@ -78,6 +80,7 @@ def list_workers(
     *,
     queue: str | None = None,
     state: str | None = None,
+    hosts: Collection[str] = (),
     limit: int = DEFAULT_PAGE_SIZE,
     cursor: str | None = None,
 ) -> WorkerPage:
@@ -91,6 +94,7 @@ def list_workers(
             that serve one of them, and of these only what concerns them.
         queue: Only workers that serve this queue; None means any.
         state: Only workers that are ``live``, ``late`` or ``lost``; None means all.
+        hosts: Only workers on these hosts; none means any.
         limit: 1 to 100.
         cursor: ``next_cursor`` of the page before.
 
@@ -99,7 +103,7 @@ def list_workers(
     """
     check_integer("limit", limit, 1, MAX_WORKERS_A_PAGE)
     chosen = None if state is None else WorkerState.parse(state, "state")
-    binding = ["workers", state, queue]
+    binding = ["workers", state, queue, *sorted(hosts)]
     before = None if cursor is None else from_text_cursor(cursor, binding)
     visible = _visible(storage, queue_names)
     counts = Counter(worker.state for worker in visible)
@@ -108,6 +112,7 @@ def list_workers(
         for worker in visible
         if (queue is None or queue in _seen(worker.queues, queue_names))
         and (chosen is None or worker.state is chosen)
+        and (not hosts or worker.host in hosts)
         and (before is None or worker.worker_id < before)
     ]
     page = matching[:limit]
@@ -116,6 +121,7 @@ def list_workers(
     return WorkerPage(
         [_detail(worker, burden, queue_names) for worker in page],
         StateCounts(*(counts[each] for each in WorkerState)),
+        sorted({worker.host for worker in visible if worker.host}),
         to_text_cursor(page[-1].worker_id, binding) if has_more else None,
         burden.is_whole,
     )

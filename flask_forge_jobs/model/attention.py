@@ -43,7 +43,7 @@ class QueueFacts:
     @property
     def waiting(self) -> int:
         """Jobs that are due, or wait for their next attempt."""
-        return self.counts.pending + self.counts.failed
+        return self.counts.waiting
 
     @property
     def is_full(self) -> bool:

@@ -115,10 +115,14 @@ class QueueCounts:
     dead: int = 0
 
     @property
+    def waiting(self) -> int:
+        """Jobs that are due, or wait for their next attempt."""
+        return self.pending + self.failed
+
+    @property
     def total(self) -> int:
         """All jobs of the queue."""
-        waiting = self.pending + self.scheduled + self.failed
-        return waiting + self.in_progress + self.done + self.dead
+        return self.waiting + self.scheduled + self.in_progress + self.done + self.dead
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.worker_details import WorkerState
 
 _LONGEST_ID = 128
+# Of the address; more are no filter of a person.
+_MAX_HOSTS = 20
 
 
 def workers(api: Api) -> Mapping[str, object]:
@@ -25,6 +27,7 @@ def workers(api: Api) -> Mapping[str, object]:
     choice = Choice(
         state if state in list(WorkerState) else None,
         queue if queue and api.scope.allows(queue) else None,
+        tuple(dict.fromkeys(filter(None, asked.getlist("host"))))[:_MAX_HOSTS],
         asked.get("cursor"),
         is_refresh="only" in asked,
         hours=RANGES.get(asked.get("range", ""), 1),
@@ -34,6 +37,7 @@ def workers(api: Api) -> Mapping[str, object]:
     kept = {
         "state": view.choice.state,
         "queue": view.choice.queue,
+        "host": view.choice.hosts or None,
         "cursor": view.choice.cursor,
         "range": None if choice.hours == 1 else asked["range"],
     }

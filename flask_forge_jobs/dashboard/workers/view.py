@@ -215,13 +215,24 @@ def use_of(api: Api, hours: int) -> Machines:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the address asks for: a state, a queue, and a place in the list."""
+    """What the address asks for: a state, a queue, hosts, and a place in the list."""
 
     state: str | None = None
     queue: str | None = None
+    hosts: tuple[str, ...] = ()
     cursor: str | None = None
     is_refresh: bool = False
     hours: int = 1
+
+    @property
+    def part(self) -> tuple[object, ...]:
+        """Which workers are shown."""
+        return self.state, self.queue, self.hosts, self.cursor
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the reader has chosen a part of the workers."""
+        return any((self.state, self.queue, self.hosts))
 
     @property
     def kept_s(self) -> float:
@@ -260,11 +271,12 @@ class WorkersView:
                 names,
                 queue=choice.queue,
                 state=choice.state,
+                hosts=choice.hosts,
                 limit=PAGE_SIZE,
                 cursor=choice.cursor,
             )
 
-        key = ("workers", choice.state, choice.queue, choice.cursor, names)
+        key = "workers", *choice.part, names
         try:
             return self._api.snapshots.get(key, read, kept_s=choice.kept_s)
         except InvalidInputError:
@@ -314,6 +326,13 @@ class WorkersView:
         return self._page.counts
 
     @property
+    def other_hosts(self) -> Sequence[str]:
+        """The hosts of all workers, those that are chosen left out; none if alone."""
+        hosts = self._page.hosts
+        chosen = self.choice.hosts
+        return [host for host in hosts if host not in chosen and len(hosts) > 1]
+
+    @property
     def next_cursor(self) -> str | None:
         """The cursor of the next page."""
         return self._page.next_cursor
@@ -348,14 +367,14 @@ class WorkersView:
 
     @cached_property
     def unserved(self) -> Sequence[QueueOverview]:
-        """Queues with due jobs that no live worker serves, the most jobs first."""
-        waiting = [queue for queue in self._without_worker if _due(queue)]
-        return sorted(waiting, key=lambda queue: -_due(queue))
+        """Queues with waiting jobs that no live worker serves, the most jobs first."""
+        waiting = [queue for queue in self._without_worker if queue.counts.waiting]
+        return sorted(waiting, key=lambda queue: -queue.counts.waiting)
 
     @property
     def idle(self) -> Sequence[str]:
         """Queues that no live worker serves, and that have nothing to run."""
-        return [q.settings.name for q in self._without_worker if not _due(q)]
+        return [q.settings.name for q in self._without_worker if not q.counts.waiting]
 
     @cached_property
     def _without_worker(self) -> Sequence[QueueOverview]:
@@ -371,7 +390,3 @@ class WorkersView:
         """The queues of the table of who serves what; none if they are too many."""
         is_small = self.is_narrow and len(self.queues) <= MAX_QUEUES
         return self.queues if is_small and self.rows else ()
-
-
-def _due(queue: QueueOverview) -> int:
-    return queue.counts.pending

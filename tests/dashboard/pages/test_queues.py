@@ -163,13 +163,32 @@ def test_a_cleanup_counts_the_callers_jobs_only(storage: Storage) -> None:
     run(storage, Done(None), queue_name="secret")
     both = frozenset({"mail", "other"})
 
-    for queues, counted in ((None, "Delete 1 jobs"), (["mail"], "Delete 0 jobs")):
+    for queues, counted in ((None, "Delete 1 job"), (["mail"], "Delete 0 jobs")):
         dialog = page_of(storage, "/queues?ask=cleanup", queues=queues).find("dialog")
         assert counted in dialog.text
     # The route cleans one queue or all, and these are neither.
     page = page_of(storage, "/queues?ask=cleanup", queues=both)
     assert page.all("dialog") == []
     assert "Clean up" not in page.find("main").text
+
+
+def test_one_queue_is_cleaned_alone(storage: Storage) -> None:
+    for name in ("mail", "bank"):
+        storage.queues.create(QueueSettings(name, retain_done_for_days=0))
+        storage.jobs.enqueue(NewJob("send", queue_name=name))
+        run(storage, Done(None), queue_name=name)
+
+    settings = page_of(storage, "/queues?edit=mail").find("#settings-mail")
+    ask = next(each["href"] for each in settings.all("a") if each.text == "Clean up")
+    dialog = page_of(storage, f"/queues{ask}").find("dialog")
+    fields = {each["name"]: each["value"] for each in dialog.all("input")}
+    form = dialog.find("form")["action"]
+
+    assert dialog.find("h2").text.startswith("Delete the finished jobs of mail ")
+    assert "Delete 1 job" in dialog.text
+    assert form.endswith("do/post/v1/queue/cleanup")
+    assert fields["queue_name"] == "mail"
+    assert page_of(storage, "/queues?ask=cleanup&queue=none").all("dialog") == []
 
 
 def test_hostile_texts_stay_texts(storage: Storage) -> None:

@@ -9,6 +9,7 @@ from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.dashboard.workers import view as module
 from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.metrics import (
     SAMPLE_LEVELS,
     DatabaseHealth,
@@ -22,7 +23,7 @@ from tests.api.tokens import client_of_principal
 from tests.dashboard.browser.filling import hostile
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
-from tests.support.jobs import claim_one, enqueue, rescue_all
+from tests.support.jobs import claim_one, enqueue, job_with, rescue_all
 from tests.support.sql import Sql
 
 STRANGE = frozenset(("script", "img", "iframe", "style", "object", "base", "b1"))
@@ -47,7 +48,12 @@ def shown(client: FlaskClient, path: str = "", status: int = 200) -> Element:
 
 
 def start(
-    storage: Storage, worker_id: str, *queues: str, slots: int = 2, busy: int = 1
+    storage: Storage,
+    worker_id: str,
+    *queues: str,
+    slots: int = 2,
+    busy: int = 1,
+    host: str = "web-2",
 ) -> list[str]:
     """Register a worker; of each queue some slots run a job, whose ids return."""
     reports, job_ids = [], []
@@ -60,7 +66,7 @@ def start(
                 job_ids.append(job_id)
             slot_id = f"{name}-{number}-{worker_id}"
             reports.append(SlotReport(slot_id, name, current_job_id=job_id))
-    process = WorkerProcess(version="0.1.0", host="web-2", pid=77)
+    process = WorkerProcess(version="0.1.0", host=host, pid=77)
     name = f"name-{worker_id}"
     storage.workers.beat(worker_id, name, queues, reports, process=process)
     return job_ids
@@ -123,11 +129,35 @@ def test_D21_a_late_worker_and_a_lost_one_stay_with_the_fate_of_their_jobs(
     assert job_id in "".join(e["href"] for e in one.find("#rescued").all("a"))
 
 
+def test_workers_of_some_hosts(storage: Storage, client: FlaskClient) -> None:
+    for number in range(3):
+        start(storage, f"w{number}", "mail", busy=0, host=f"web-{number}")
+
+    page = shown(client, "?host=web-0&host=web-2&range=6h")
+    names = [each.text for each in page.all("h2")]
+    (form,) = (each for each in page.all("form") if each["role"] == "search")
+    fields = [(each["name"], each["value"]) for each in form.all("input")]
+    chips = [each["href"] for each in form.all("a")]
+
+    assert {"name-w0", "name-w2"} <= set(names)
+    assert "name-w1" not in names
+    assert [each.text for each in form.all("option")] == ["web-1"]
+    assert fields == [
+        ("range", "6h"), ("host", "web-0"), ("host", "web-2"), ("host", "")
+    ]  # fmt: skip
+    assert chips == ["?host=web-2&range=6h", "?host=web-0&range=6h"]
+    assert "No worker matches" in shown(client, "?host=elsewhere").text
+    # One host needs no filter.
+    alone = client_of(storage, "other")
+    assert not [e for e in shown(alone).all("form") if e["role"] == "search"]
+
+
 def test_queues_that_nobody_serves_are_named(
     storage: Storage, client: FlaskClient
 ) -> None:
     start(storage, "w1", "mail")
     enqueue(storage, queue_name="bank")
+    job_with(storage, JobStatus.FAILED, queue_name="later")
     storage.queues.ensure("idle")
     storage.queues.ensure("paused")
     storage.queues.change("paused", {"paused": True})
@@ -135,6 +165,8 @@ def test_queues_that_nobody_serves_are_named(
     alerts = shown(client).find("#alerts").text
 
     assert "Nothing runs bank. 1 job waits" in alerts
+    # As many as the attention report counts: one waits for another try.
+    assert "Nothing runs later. 1 job waits. No" in alerts
     assert "Idle, and without a live worker: idle." in alerts
     assert "paused" not in alerts
 
