@@ -44,10 +44,12 @@ def shortened(script: str) -> str:
     names = [name for name in _declared(code) if name not in kept and len(name) > 1]
     names.sort(key=lambda name: (-counts[name], name))
     taken = counts.keys() - set(names) | _WORDS
+    # Letters that the script has anyway compress best.
+    letters = sorted(string.ascii_letters, key=lambda letter: -script.count(letter))
     pool = (
         short
         for length in (1, 2)
-        for short in map("".join, product(string.ascii_letters, repeat=length))
+        for short in map("".join, product(letters, repeat=length))
         if short not in taken
     )
     short = dict(zip(names, pool, strict=False))

@@ -13,12 +13,16 @@ from importlib.resources.abc import Traversable
 from flask_forge_jobs.dashboard.short_names import LITERAL, shortened
 
 _COMMENTS = {".css": re.compile(r"/\*.*?\*/", re.DOTALL), ".js": re.compile(r" *//.*")}
-# Line ends where a statement or a list goes on, and the last semicolon of a block.
-_SPARE = re.compile(r"(?<=[;{,(\[])\n|;\n?(?=})")
-# Spaces stay where a sign follows itself: "a + +b" is not "a++b".
+# Line ends where a statement or a list goes on, or after a block, since each statement
+# has its semicolon; and the last semicolon of a block.
+_SPARE = re.compile(r"(?<=[;{},(\[])\n|;\n?(?=})")
+# Spaces stay where a sign follows itself: "a + +b" is not "a++b". One goes between a
+# text and "in".
 _SPACES = {
     ".css": re.compile(r"; *(?=})| *([{};,]) *|(?<=:) "),
-    ".js": re.compile(r" *([{}()\[\];,:?=<>&|*%!]) *|(?<![+\-/]) ?([+\-/]) (?![+\-/])"),
+    ".js": re.compile(
+        r" *([{}()\[\];,:?=<>&|*%!]) *|^ (?=in )|(?<![+\-/]) ?([+\-/]) (?![+\-/])"
+    ),
 }
 
 

@@ -85,9 +85,11 @@ class Photographer:
     def _looks(self, site: Site, caller: str) -> Iterator[tuple[str, Page]]:
         headers = site.headers.get(caller, {})
         for width, theme in product(WIDTHS, THEMES):
+            # A dialog that rises is half transparent.
             with tab(
-                self.browser, width=width, theme=theme, extra_http_headers=headers
-            ) as page:
+                self.browser, width=width, theme=theme, extra_http_headers=headers,
+                reduced_motion="reduce",
+            ) as page:  # fmt: skip
                 yield f"{width}-{theme}", page
 
     def _save(self, page: Page, name: str, *, full_page: bool) -> None:

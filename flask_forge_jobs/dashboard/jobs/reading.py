@@ -21,7 +21,6 @@ from flask_forge_jobs.dashboard.jobs.listings import PENDING
 from flask_forge_jobs.dashboard.jobs.paging import Page, page_at
 from flask_forge_jobs.dashboard.jobs.query import JobQuery
 from flask_forge_jobs.dashboard.jobs.rows import MAX_ERROR, first_line
-from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers.cursors import to_cursor
 from flask_forge_jobs.handlers.filters import SCHEDULED
 from flask_forge_jobs.handlers.job_search import (
@@ -35,7 +34,6 @@ from flask_forge_jobs.handlers.jobs import (
     JobsFound,
     count_jobs,
     find_jobs,
-    inspect_job,
     kinds_within,
 )
 from flask_forge_jobs.handlers.snapshots import KEPT_S
@@ -130,15 +128,6 @@ class JobList:
         if counts.scheduled is None and SCHEDULED in chosen and PENDING not in chosen:
             return self._kept("matching", lambda: self._counted(self.job_filter))
         return _within(counts, chosen)
-
-    def one(self, job_id: str) -> JobSummary | None:
-        """Return a job; None if it is gone or in a queue that is not the caller's."""
-        try:
-            self._api.scope.require_job(job_id)
-            redactor = self._api.masking_redactor
-            return inspect_job(self._api.storage, job_id, redactor=redactor).row
-        except JobNotFoundError:
-            return None
 
     @cached_property
     def known_queues(self) -> Sequence[str]:

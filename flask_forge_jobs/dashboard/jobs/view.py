@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.job.view import JobView
 from flask_forge_jobs.dashboard.jobs.columns import Choice, Column, choices, columns
 from flask_forge_jobs.dashboard.jobs.conditions import Chip, chips
 from flask_forge_jobs.dashboard.jobs.filter_text import QUALIFIERS
@@ -43,14 +44,14 @@ class Asked:
     """A selection, and the action that it is meant for.
 
     ``is_all`` selects everything that matches; otherwise ``ticked`` holds the values of
-    the checkboxes. ``verb`` of None asks nothing. ``menu`` is the id of a job whose
-    actions are asked for.
+    the checkboxes. ``verb`` of None asks nothing. ``job`` is one to show beside the
+    list.
     """
 
     is_all: bool = False
     ticked: Sequence[str] = ()
     verb: str | None = None
-    menu: str | None = None
+    job: JobView | None = None
 
 
 NOTHING_ASKED = Asked()
@@ -309,12 +310,20 @@ class ListView:
             return None
         return verb if verb in ("save", "enqueue") else None
 
+    @property
+    def back(self) -> str:
+        """The address without the question; the selection stays."""
+        return self.query.address([("all", "1")] if self._asked.is_all else ())
+
+    @property
+    def job(self) -> JobView | None:
+        """The job beside the list; None without one."""
+        return self._asked.job
+
     @cached_property
-    def menu(self) -> Row | None:
-        """The job whose actions are asked for; None without one, or if it is gone."""
-        job_id = self._asked.menu
-        job = None if job_id is None else self._jobs.one(job_id)
-        return None if job is None else Row(job, self._jobs.now)
+    def job_row(self) -> Row | None:
+        """The same job as a row, with its actions."""
+        return None if self.job is None else Row(self.job.row, self._jobs.now)
 
     @cached_property
     def question(self) -> Question | None:

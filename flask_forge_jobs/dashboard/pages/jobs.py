@@ -13,6 +13,7 @@ from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.forms import first
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.routes import Reach, Route
+from flask_forge_jobs.dashboard.job.view import Choice, JobView
 from flask_forge_jobs.dashboard.jobs.filter_text import job_id_in, parameters_of
 from flask_forge_jobs.dashboard.jobs.listings import (
     DEAD_JOBS,
@@ -27,6 +28,7 @@ from flask_forge_jobs.dashboard.jobs.reading import JobList, may_now
 from flask_forge_jobs.dashboard.jobs.saved_views import COOKIE, views_in
 from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
 from flask_forge_jobs.dashboard.page import page, render, titled
+from flask_forge_jobs.errors import JobNotFoundError
 
 BLOCKS = ("found", "tabs", "bulk", "rows", "foot")
 # Set by the forms of the filter, whose fields may be empty or hold qualifiers.
@@ -59,20 +61,32 @@ def _show(api: Api, listing: Listing) -> Response:
     if TEXT_FIELD in request.args or FORM_FIELD in request.args:
         return _filtered(api, listing)
     args = request.args
-    return _rendered(
-        api, listing, Asked(is_all=args.get("all") == "1", verb=args.get("ask"))
-    )
+    is_all = args.get("all") == "1"
+    asked = Asked(is_all=is_all, verb=args.get("ask"), job=_beside(api))
+    return _rendered(api, listing, asked)
+
+
+def _beside(api: Api) -> JobView | None:
+    """Return the job that the address opens beside the list; None if it is gone."""
+    job_id = request.args.get("job")
+    # A refresh of the rows behind it does not read it again.
+    is_shown = "ask" in request.args.get("only", "ask").split(",")
+    if job_id is None or not is_shown:
+        return None
+    try:
+        return JobView(api, job_id, Choice())
+    except JobNotFoundError:
+        return None
 
 
 def _ask(listing: Listing, api: Api) -> Response:
-    """Show a list with a question about its ticked rows, or with a job's actions."""
+    """Show a list with a question about its ticked rows, or about one job."""
     form = present_state().form or {}
     # A button of one job has its action and its mark in one value.
     verb, _, mark = first(form, "_one").partition(" ")
     asked = Asked(
         ticked=[mark] if mark else form.get("_id", ()),
         verb=verb or first(form, "_ask") or None,
-        menu=first(form, "_menu") or None,
     )
     return _rendered(api, listing, asked)
 

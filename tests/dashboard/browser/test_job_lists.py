@@ -228,9 +228,24 @@ def test_D03_D06_D16_P16_a_selection_says_what_it_is(
     assert lists.storage.job_reader.get(running).cancel_requested_at is None
     expect(page.locator("#rows tbody input:checked")).to_have_count(0)
 
-    page.locator("#rows .i-more").first.click()
+    address = page.url
+    page.locator("#rows tbody a.k").first.click()
     acts = asked.locator(".end").get_by_role("button")
     expect(acts).to_have_text(["Cancel"])
+    # The drawer has an address, and the way back closes it.
+    assert page.url.endswith(f"job={running}")
+    page.reload()
+    expect(acts).to_have_text(["Cancel"])
+    page.go_back()
+    expect(asked).to_have_count(0)
+    assert page.url == address
+    page.go_forward()
+    expect(acts).to_have_text(["Cancel"])
+    if with_script:
+        page.keyboard.press("Escape")
+        expect(asked).to_have_count(0)
+        assert page.url == address
+        page.locator("#rows tbody a.k").first.click()
     asked.get_by_role("button", name="Cancel").click()
     expect(asked).to_contain_text("Cancel 1 job?")
     asked.get_by_role("button", name="Cancel 1 job").click()

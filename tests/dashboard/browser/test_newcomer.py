@@ -64,6 +64,9 @@ class Newcomer:
         page = self.page
         self._follow("Dead")
         page.locator("#rows").get_by_role("link", name="close_order").first.click()
+        beside = page.locator("dialog")
+        expect(beside).to_contain_text("in _check_entry")
+        beside.get_by_role("link", name="Open its page").click()
         error = page.locator("section", has_text="Error of attempt 1")
         expect(error).to_contain_text("in _check_entry")
         log = page.locator("section", has_text="lines of attempt 1")

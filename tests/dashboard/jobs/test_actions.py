@@ -198,8 +198,7 @@ def test_a_job_has_the_actions_of_its_state(storage: Storage) -> None:
     page = lists.open("jobs")
 
     def menu(job_id: str) -> Element:
-        answer = send(lists, page.find("#list"), {"_menu": job_id})
-        return parsed(answer.text).find("#ask")
+        return lists.open(f"jobs?job={job_id}").find("#ask")
 
     def acts(job_id: str) -> list[Element]:
         # The one without a text copies the id.

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import search
 from tests.api.faulty import faulty_storage
@@ -21,7 +21,7 @@ from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
-from tests.support.jobs import claim_one, finish, having, job_with
+from tests.support.jobs import claim_one, finish, having, job_with, run
 
 ADMIN = Principal.with_role("root", "admin")
 
@@ -103,6 +103,18 @@ def test_each_list_has_the_jobs_of_its_state(
     (job_id,) = ids(page)
     assert storage.job_reader.get(job_id).status == status
     assert not page.find("#tabs").all("a")
+
+
+def test_a_done_job_shows_its_last_error_to_a_search_only(
+    storage: Storage, lists: Lists
+) -> None:
+    storage.jobs.enqueue(NewJob("send"))
+    assert storage.job_admin.requeue(run(storage, Failed("gateway is away")).id)
+    run(storage, Done(None))
+
+    assert "gateway is away" not in lists.open("jobs").find("#rows").text
+    found = lists.open("jobs?error=gateway&search=all").find("#rows").text
+    assert "gateway is away" in found
 
 
 def test_a_walk_there_and_back_while_jobs_arrive(

@@ -2,7 +2,7 @@
 {
   let index = null, from = null, over;
   const scale = figure => figure.dataset.x.split(",").map(Number);
-  const within = (i, count) => Math.max(0, Math.min(count - 1, Math.floor(i)));
+  const within = (i, count) => Math.max(0, Math.min(count - 1, i | 0));
   // One chart at one bucket; null takes the read-out away.
   const put = (figure, i) => {
     const [start, width] = scale(figure), series = figure.dataset.s.split(";");

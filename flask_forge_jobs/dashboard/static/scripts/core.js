@@ -3,8 +3,10 @@
 //   keys.x = () => ...       a key outside of fields; data-do="x" is clicked by one
 //   plain(event)             whether no modifier but shift is pressed
 //   say(text, tone, label, act)  "good" is a toast, "warn" and "red" are bars that stay
-//   show(dialog, after)      opens a <dialog>; it is removed when it closes
-//   ask(address, more)       shows the server's question; returns whether there is one
+//   show(dialog)             opens a <dialog>; it is removed when it closes
+//   asks(url)                whether an address has a dialog of its own
+//   ask(address, more)       shows the server's dialog; returns whether there is one
+//   move(elements, event)    lets arrows, Home and End move the focus within a list
 //   at(path), here()         the address of a path below the mount point; this path
 //   page(address, more)      fetches a page as a document
 //   post(address, body), refresh(), span(seconds, units)
@@ -16,7 +18,7 @@ const $ = (css, root = d) => root.querySelector(css), $$ = (css, root = d) => [.
 const [message, palette] = $("#parts").content.children;
 const plain = e => !(e.ctrlKey || e.metaKey || e.altKey);
 const span = (s, most = 2) => {
-  const all = [86400, 3600, 60, 1].map((width, i) => { const n = Math.floor(s / width); s %= width; return n && n + "dhms"[i]; }), at = all.findIndex(Boolean);
+  const all = [86400, 3600, 60, 1].map((width, i) => { const n = s / width | 0; s %= width; return n && n + "dhms"[i]; }), at = all.findIndex(Boolean);
   return all.slice(at, at + most).filter(Boolean).join(" ") || "0s";
 };
 const at = path => new URL(html.dataset.root + path, location);
@@ -29,7 +31,7 @@ const page = (address, more) => fetch(address, { headers: { Accept: "text/html" 
 const ahead = Date.parse(html.dataset.now) - Date.now();
 const now = () => Date.now() + ahead;
 const tick = root => $$("[data-ago],[data-age]", root).forEach(e => {
-  const s = Math.trunc((now() - Date.parse(e.dateTime)) / 1e3), text = "age" in e.dataset ? span(Math.max(s, 0)) : s > 0 ? span(s, 1) + " ago" : s ? "in " + span(-s) : "now";
+  const s = (now() - Date.parse(e.dateTime)) / 1e3 | 0, text = "age" in e.dataset ? span(Math.max(s, 0)) : s > 0 ? span(s, 1) + " ago" : s ? "in " + span(-s) : "now";
   e.title ||= utc(e.dateTime);
   if (e.textContent !== text) e.textContent = text;
 });
@@ -47,10 +49,14 @@ const say = (text, tone, label, act) => {
   if (good) setTimeout(() => box.remove(), 1e4); else box.focus();
   return box;
 };
-const show = (box, after) => {
+const asks = url => url.search.match(/[?&](ask|job)=/);
+const show = box => {
   box.open = false;
-  box.onclose = () => { box.remove(); after?.(); };
-  box.onclick = e => { if (e.target === box || e.target.closest("[data-close]")) { e.preventDefault(); box.close(); } };
+  box.onclose = () => {
+    box.remove();
+    if (asks(location)) history.replaceState(null, "", box.dataset.back);
+  };
+  box.onclick = e => { if (e.target.closest("[data-close]")) { e.preventDefault(); box.close(); } };
   d.body.append(box);
   box.showModal();
   enliven();
@@ -59,4 +65,10 @@ const ask = async (address, more) => {
   const box = $("dialog", await page(address, more));
   if (box) show(box);
   return box;
+};
+const move = (all, e) => {
+  const at = all.indexOf(d.activeElement), to = { ArrowDown: (at + 1) % all.length, ArrowUp: at - 1, Home: 0, End: -1 }[e.key];
+  if (to === undefined) return;
+  e.preventDefault();
+  all.at(to).focus();
 };

@@ -16,7 +16,7 @@
       const undo = d.getElementById(form.dataset.undo);
       say(said.message, said.tone, undo ? "Undo" : "Show", undo ? () => undo.requestSubmit() : said.link && (() => { location = at(said.link); }));
     } catch {
-      say("No answer arrived. Check before a repeat.", "red");
+      say("No answer. Check before a repeat.", "red");
     } finally {
       if (by) by.disabled = false;
     }
@@ -35,7 +35,7 @@
   // and tables of charts come and go in place.
   on("click", async e => {
     const link = e.target.closest("a[href]"), url = new URL(link || location), goes = link?.matches("[data-go]");
-    if (!plain(e) || e.shiftKey || url.pathname !== location.pathname || !(goes || link && url.searchParams.has("ask"))) return;
+    if (!plain(e) || e.shiftKey || url.pathname !== location.pathname || !(goes || link && asks(url))) return;
     e.preventDefault();
     if (goes) {
       history.replaceState(null, "", url);
@@ -43,8 +43,12 @@
       return refresh();
     }
     url.searchParams.set("only", "ask,keys");
-    await ask(url) || (location = link);
+    if (await ask(url)) history.pushState(null, "", link); else location = link;
+  });
+  on("popstate", () => {
+    $("dialog[open]")?.close();
+    if (asks(location)) ask(location);
   });
   const asked = $("dialog[open]");
-  if (asked) show(asked, () => history.replaceState(null, "", asked.dataset.back));
+  if (asked) show(asked);
 }

@@ -14,11 +14,12 @@
     };
     field.oninput = find;
     box.onkeydown = e => {
-      const hits = $$("a,button", list), all = [field, ...hits], place = all.indexOf(d.activeElement), by = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-      if (by) all[(place + by + all.length) % all.length].focus();
-      else if (e.key === "Enter" && !place) hits[0]?.click();
-      else return plain(e) && e.key[1] || field.focus();
+      const hits = $$("a,button", list);
+      // Home and End move within the text.
+      if (e.key[4]) move([field, ...hits], e);
+      if (e.key !== "Enter" || d.activeElement !== field) return plain(e) && e.key[1] || field.focus();
       e.preventDefault();
+      hits[0]?.click();
     };
     show(box);
     find();
