@@ -9,6 +9,7 @@ from flask_forge_jobs.handlers.cursors import from_errors_cursor, to_errors_curs
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
 from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.error_groups import (
+    DeadGroups,
     ErrorDetail,
     ErrorGroup,
     ErrorOrder,
@@ -89,6 +90,28 @@ def count_errors(
     """Return how many signatures failed in a range; no queue names mean all queues."""
     page = storage.errors.page(within, ErrorOrder.COUNT, 0, queue_names=queue_names)
     return page.total
+
+
+def dead_by_error(
+    storage: Storage,
+    *,
+    queue_names: Sequence[str] | None = None,
+    kinds: Sequence[str] = (),
+    limit: int = 50,
+) -> DeadGroups:
+    """Return the signatures of the dead jobs, those of the most first.
+
+    Cancelled jobs have none. Arguments as for :func:`list_errors`.
+
+    Raises:
+        InvalidInputError: An argument is out of bounds; names it.
+    """
+    check_integer("limit", limit, 1, MAX_ERROR_GROUPS)
+    job_filter = JobFilter(queues=queue_names, kinds=tuple(kinds))
+    job_filter = checked_filter(job_filter, IN_QUERY)
+    return storage.errors.dead(
+        limit, queue_names=job_filter.queues, kinds=job_filter.kinds
+    )
 
 
 def one_error(

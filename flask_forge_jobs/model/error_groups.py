@@ -98,6 +98,26 @@ class ErrorsPage:
     fresh: int = 0
 
 
+class DeadGroup(NamedTuple):
+    """Dead jobs with one signature; ``kind`` is the first of their ``kinds`` by name.
+
+    ``last_at`` is the last failure with it, None if that is unknown.
+    """
+
+    signature: str
+    dead: int
+    last_at: datetime | None
+    kinds: int
+    kind: str
+
+
+class DeadGroups(NamedTuple):
+    """Signatures of dead jobs, those of the most first, and how many there are."""
+
+    groups: Sequence[DeadGroup]
+    total: int
+
+
 class KindFailures(NamedTuple):
     """Failures of a kind in a queue in a month, and its jobs that wait or are dead."""
 

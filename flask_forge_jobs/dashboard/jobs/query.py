@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from werkzeug.datastructures import MultiDict
 
 from flask_forge_jobs.dashboard.jobs.listings import (
+    DEAD_JOBS,
     STATUS_NAMES,
     Listing,
     sortable,
@@ -45,6 +46,8 @@ _PLACE = re.compile(r"(-?[0-9]{1,18})([.~])(.{1,64})", re.DOTALL)
 _MAX_DIGITS = 12
 # With "all", the parameter of a search of all jobs.
 SEARCH = "search"
+# With "error", that of a list of dead jobs by signature.
+GROUP = "group"
 # The parameter of the refreshes of a page that stays where it begins.
 PIN = "pin"
 # Parameters of one value and the parts of the filter that they set.
@@ -98,6 +101,8 @@ class JobQuery:
     pin: Place | None = None
     # Whether all jobs are searched and counted, however long that takes.
     is_whole: bool = False
+    # Whether dead jobs are shown by the signatures of their errors.
+    by_error: bool = False
 
     @property
     def chosen_statuses(self) -> tuple[str, ...]:
@@ -120,6 +125,12 @@ class JobQuery:
             statuses=(), queues=(), kinds=(), single={}, last=None, start=None,
             end=None,
         )  # fmt: skip
+
+    @property
+    def can_group(self) -> bool:
+        """Whether there are sums by error of what the filter chooses."""
+        chosen = self.single, self.last, self.start, self.end
+        return self.listing is DEAD_JOBS and not any(chosen)
 
     def job_filter(self, now: datetime) -> JobFilter:
         """Return the filter, checked; ``now`` ends a relative range."""
@@ -157,6 +168,8 @@ class JobQuery:
         pairs += [("col", each) for each in self.columns]
         if self.is_whole:
             pairs.append((SEARCH, "all"))
+        if self.by_error and self.can_group:
+            pairs.append((GROUP, "error"))
         if self.place is not None:
             name = "before" if self.place.is_backward else "after"
             pairs.append((name, self.place.text))
@@ -225,7 +238,8 @@ def query_of(listing: Listing, args: MultiDict[str, str]) -> JobQuery:
         query = replace(query, sort=sort)
     place = _place(args, "after", "before")
     pin = _place(args, PIN) if place is None and query.is_pinned else None
-    return replace(query, place=place, pin=pin)
+    by_error = query.can_group and args.get(GROUP) == "error"
+    return replace(query, place=place, pin=pin, by_error=by_error)
 
 
 def _statuses(words: Sequence[str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from flask_forge_jobs.dashboard.jobs.paging import Page, page_at
 from flask_forge_jobs.dashboard.jobs.query import JobQuery
 from flask_forge_jobs.dashboard.jobs.rows import MAX_ERROR, first_line
 from flask_forge_jobs.handlers.cursors import to_cursor
+from flask_forge_jobs.handlers.errors import dead_by_error
 from flask_forge_jobs.handlers.filters import SCHEDULED
 from flask_forge_jobs.handlers.job_search import (
     MAX_COUNTED,
@@ -37,6 +38,7 @@ from flask_forge_jobs.handlers.jobs import (
     kinds_within,
 )
 from flask_forge_jobs.handlers.snapshots import KEPT_S
+from flask_forge_jobs.model.error_groups import DeadGroups
 from flask_forge_jobs.model.jobs import JobFilter, JobSummary
 from flask_forge_jobs.model.ordering import (
     JobOrder,
@@ -147,6 +149,18 @@ class JobList:
         """Return names that the filter offers; a new one may be missing for a while."""
         key = "offered", part, self._api.scope.queues
         return self._api.snapshots.get(key, read, kept_s=OFFERED_KEPT_S)
+
+    @cached_property
+    def dead(self) -> DeadGroups:
+        """The matching dead jobs by the signatures of their errors."""
+        chosen = self.job_filter
+
+        def read() -> DeadGroups:
+            return dead_by_error(
+                self._api.storage, queue_names=chosen.queues, kinds=chosen.kinds
+            )
+
+        return self._kept("groups", read)
 
     def _kept(self, part: str, read: Callable[[], T]) -> T:
         query = self.query

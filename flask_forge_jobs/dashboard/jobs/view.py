@@ -30,6 +30,7 @@ from flask_forge_jobs.dashboard.jobs.questions import (
 from flask_forge_jobs.dashboard.jobs.reading import JobList
 from flask_forge_jobs.dashboard.jobs.rows import Row
 from flask_forge_jobs.dashboard.jobs.saved_views import SavedView
+from flask_forge_jobs.model.error_groups import DeadGroups
 from flask_forge_jobs.model.sentences import count
 
 # Of queues and of kinds.
@@ -230,6 +231,37 @@ class ListView:
         if ahead >= MAX_AHEAD:
             return f"{MAX_AHEAD} or more new jobs match"
         return count(ahead, "new job matches", "new jobs match")
+
+    # -- by error ------------------------------------------------------------------
+
+    @cached_property
+    def groups(self) -> DeadGroups | None:
+        """The jobs by error; None if they are listed one by one."""
+        return self._jobs.dead if self.query.by_error else None
+
+    @cached_property
+    def by_error(self) -> str | None:
+        """The address of the jobs by error, or of the list again; None without one."""
+        if not self.query.can_group:
+            return None
+        return self.query.address(by_error=not self.query.by_error)
+
+    @cached_property
+    def without_error(self) -> int:
+        """How many of them were cancelled, so that they have no signature.
+
+        0 if more signatures follow.
+        """
+        groups = self._jobs.dead
+        is_all = len(groups.groups) == groups.total
+        shown = sum(group.dead for group in groups.groups)
+        return max(self.total - shown, 0) if is_all else 0
+
+    def group_address(self, signature: str, verb: str | None = None) -> str:
+        """Return the address of the jobs with an error, or of a question about all."""
+        more = () if verb is None else (("all", "1"), ("ask", verb))
+        single = {"signature": signature}
+        return self.query.address(more, single=single, by_error=False)
 
     # -- pages ---------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from flask_forge_jobs.model.error_groups import (
     HOUR_US,
     MONTH_DAYS,
+    DeadGroup,
+    DeadGroups,
     ErrorDetail,
     ErrorGroup,
     ErrorOrder,
@@ -24,7 +26,12 @@ from flask_forge_jobs.model.error_groups import (
     ErrorsPage,
     KindFailures,
 )
-from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros
+from flask_forge_jobs.model.instants import (
+    DAY_US,
+    SECOND_US,
+    from_micros,
+    optional_from_micros,
+)
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
@@ -131,6 +138,28 @@ class ErrorStore:
             return ErrorDetail(group, _by_kind(parts))
 
         return self._database.read(work)
+
+    def dead(
+        self,
+        limit: int,
+        *,
+        queue_names: Sequence[str] | None = None,
+        kinds: Sequence[str] = (),
+    ) -> DeadGroups:
+        """Return the signatures of the dead jobs, those of the most first.
+
+        Args:
+            limit: Most signatures.
+            queue_names: Only jobs of these queues; None means all.
+            kinds: Only those of these kinds; none means all.
+        """
+        scope = _scope(queue_names, kinds)
+        rows = self._database.read_one("dead_by_error", limit=limit, **scope)
+        groups = [
+            DeadGroup(signature, int(dead), optional_from_micros(at), int(kinds), kind)
+            for signature, dead, at, kinds, kind, _ in rows
+        ]
+        return DeadGroups(groups, int(rows[0][5]) if rows else 0)
 
     # -- upkeep --------------------------------------------------------------------
 

@@ -54,6 +54,33 @@ def test_failures_are_counted_by_signature(storage: Storage, settle: Any) -> Non
     assert (second.count, second.retrying, second.dead) == (1, 1, 0)
 
 
+def test_dead_jobs_are_counted_by_signature(storage: Storage, settle: Any) -> None:
+    for number, kind in enumerate(("b", "a", "b")):
+        fail(storage, Dead(f"timeout after {number} s"), "mail", kind)
+    dead = fail(storage, Dead("no"), "bank", "c")
+    fail(storage, Failed("waits"), "mail", "a")
+    settle(storage)
+
+    def found(limit: int = 9, **scope: Any) -> list[tuple[Any, ...]]:
+        page = storage.errors.dead(limit, **scope)
+        return [(*each[:2], *each[3:], page.total) for each in page.groups]
+
+    timeout = ("timeout after <n> s", 3, 2, "a", 2)
+    assert found() == [timeout, ("no", 1, 1, "c", 2)]
+    assert found(1) == [timeout]
+    assert found(queue_names=["bank"], kinds=["c"]) == [("no", 1, 1, "c", 1)]
+    assert found(queue_names=["bank"], kinds=["a"]) == []
+    (first,) = storage.errors.dead(1).groups
+    assert (
+        first.last_at
+        == storage.errors.page(ErrorRange.MONTH, ErrorOrder.COUNT, 1)
+        .groups[0]
+        .last_seen
+    )
+    storage.job_admin.requeue(dead)
+    assert found() == [(*timeout[:4], 1)]
+
+
 def test_each_attempt_counts_and_each_job_once(storage: Storage, settle: Any) -> None:
     job_id = enqueue(storage)
     for number in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -121,11 +122,23 @@ def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
     page.goto(shared.url(f"/cron/{name}"))
     field = page.get_by_label("Expression")
     expect(field).to_have_value("0 3 * * *")
-    cron.change(name, lambda stored: stored.with_expression("0 4 * * *"))
+    if has_script:
+        # Edited and put back, a field follows what is stored as before.
+        for each in (field, page.get_by_label("Limit of those made up")):
+            before = each.input_value()
+            each.fill("1")
+            each.fill(before)
+            each.blur()
+    cron.change(
+        name,
+        lambda stored: replace(stored.with_expression("0 4 * * *"), catch_up_limit=7),
+    )
 
     if has_script:
+        page.mouse.move(0, 0)
         page.keyboard.press("r")
         expect(field).to_have_value("0 4 * * *")
+        expect(page.get_by_label("Limit of those made up")).to_have_value("7")
         page.get_by_label("Attempts at most").fill("3")
         cron.change(name, lambda stored: stored.with_expression("0 5 * * *"))
     page.get_by_role("button", name="Save", exact=True).click()

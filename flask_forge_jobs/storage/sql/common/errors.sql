@@ -212,6 +212,30 @@ FROM (
 ) AS bucket
 GROUP BY signature
 
+-- name: dead_by_error
+-- The signatures of dead jobs, those of the most first, and how many there are.
+WITH groups AS MATERIALIZED (
+    SELECT
+        signature, SUM(dead) AS dead, MAX(last_at) AS last_at,
+        COUNT(DISTINCT CASE WHEN dead <> 0 THEN kind END) AS kinds,
+        MIN(CASE WHEN dead <> 0 THEN kind END) AS kind
+    FROM (
+        SELECT signature, kind, dead, last_at
+        FROM forge_error
+        WHERE dead > 0 AND /* use error_scope */
+        UNION ALL
+        SELECT signature, kind, dead, at
+        FROM forge_error_change
+        WHERE (dead <> 0 OR failures > 0) AND /* use error_scope */
+    ) AS counted
+    GROUP BY signature
+    HAVING SUM(dead) > 0
+)
+SELECT signature, dead, last_at, kinds, kind, (SELECT COUNT(*) FROM groups) AS total
+FROM groups
+ORDER BY dead DESC, signature
+LIMIT :limit
+
 -- name: count_failed
 -- The failed and dead jobs with a signature.
 SELECT COALESCE(SUM(
