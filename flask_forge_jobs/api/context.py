@@ -117,7 +117,8 @@ class Api:
         database = self.storage.database
         # One that another thread has just put there stays.
         return self._attention.get(database) or self._attention.setdefault(
-            database, Attention(self.options.clock)
+            database,
+            Attention(self.options.clock, behind_s=self.options.behind_s),
         )
 
     @property

@@ -16,6 +16,7 @@ from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS
 from flask_forge_jobs.handlers.redaction import RedactionHook
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_KINDS
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
+from flask_forge_jobs.model.queues import BEHIND_S
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
@@ -74,6 +75,8 @@ class BlueprintOptions:
         dashboard_links: Further links in the navigation, address by text.
         dashboard_streams: How many open pages a process serves as event streams; see
             :class:`~flask_forge_jobs.api.streams.Streams`.
+        behind_s: How many seconds the oldest due job of a queue may wait until the
+            queue counts as behind.
         clock: Decides whether a cool-down still holds, and measures limits.
     """
 
@@ -106,6 +109,7 @@ class BlueprintOptions:
     dashboard_login: str | None = None
     dashboard_links: Mapping[str, str] = field(default_factory=dict)
     dashboard_streams: int | None = None
+    behind_s: float = BEHIND_S
     clock: Clock = field(default_factory=SystemClock)
 
     @classmethod

@@ -12,8 +12,7 @@ from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import explain
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import Sentence
-from flask_forge_jobs.state import current
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.state import ApplicationState, current
 
 _DUMP = dumper(SentenceSchema())
 # Nothing of a sentence may be cut here: it has cut what it quotes.
@@ -29,7 +28,7 @@ def explain_command(*, name: str, is_json: bool) -> None:
 
     Below it stands the command or the request that helps, if there is one.
     """
-    sentence = _explained(current().storage, name)
+    sentence = _explained(current(), name)
     if is_json:
         click.echo(encode(_DUMP(sentence)))
         return
@@ -38,8 +37,9 @@ def explain_command(*, name: str, is_json: bool) -> None:
         click.echo(one_line(remedy, _LONGEST))
 
 
-def _explained(storage: Storage, name: str) -> Sentence:
+def _explained(state: ApplicationState, name: str) -> Sentence:
     try:
-        return explain.explain_job(storage, name)
+        return explain.explain_job(state.storage, name)
     except JobNotFoundError:
-        return explain.explain_queue(storage, name)
+        behind_s = state.settings.behind_s
+        return explain.explain_queue(state.storage, name, behind_s=behind_s)

@@ -76,7 +76,8 @@ def _watch() -> None:
 def _look(queues: Sequence[str]) -> _Status:
     state = current()
     storage = state.storage
-    facts = look(storage, from_micros(state.clock.now_us()))
+    at = from_micros(state.clock.now_us())
+    facts = look(storage, at, state.settings.behind_s)
     known = {queue.name for queue in facts.queues}
     for name in queues:
         if name not in known:

@@ -21,7 +21,7 @@ from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_KINDS
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
-from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
+from flask_forge_jobs.model.queues import BEHIND_S, DEFAULT_MAX_QUEUES
 
 T = TypeVar("T")
 PREFIX = "FORGE_JOBS_"
@@ -259,6 +259,14 @@ class Settings:
         checks.integer_or_none(0, 64),
         "How many open pages a process serves as event streams, with a thread each; "
         "others poll. None: a quarter of forge-jobs-server's threads, or 8 of flask's.",
+    )
+    behind_s: float = _option(
+        BEHIND_S,
+        checks.seconds(1, 30 * 86_400),
+        "How long the oldest due job of a queue may wait until the queue is behind: "
+        "the attention report and the dashboard say so. From a fifth of it on, the "
+        "dashboard shows the wait in amber.",
+        unit="seconds",
     )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = _option(
         "FULL",

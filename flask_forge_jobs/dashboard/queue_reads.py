@@ -27,4 +27,4 @@ def rows_of(api: Api, queues: Sequence[QueueOverview]) -> Sequence[QueueRow]:
         lambda: queue_rates(api.storage, names, now=api.now),
         kept_s=_PACE_KEPT_S,
     )
-    return queue_rows(queues, rates, api.now)
+    return queue_rows(queues, rates, api.now, api.options.behind_s)

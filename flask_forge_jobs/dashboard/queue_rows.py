@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
-from flask_forge_jobs.handlers.attention.queues import BEHIND_S
 from flask_forge_jobs.handlers.queue_rates import QueueRates
-from flask_forge_jobs.model.queues import QueueOverview, QueueSettings
+from flask_forge_jobs.model.queues import BEHIND_S, QueueOverview, QueueSettings
 
-# An oldest wait below this is good; from BEHIND_S on, the queue is behind.
-SLOW_S = 60
+# An oldest wait below this part of the one that is behind is good.
+_GOOD_PART = 5
 # A worker makes the slots of a resumed queue with its next heartbeat, and notes once a
 # minute that it serves the queue.
 _SLOTS_WITHIN, _SERVED_WITHIN = timedelta(seconds=5), timedelta(seconds=65)
@@ -34,8 +33,8 @@ class QueueRow:
     """One queue.
 
     ``busy`` of ``slots`` live slots run a job. ``due``, ``retrying`` and ``scheduled``
-    jobs wait; ``oldest_s`` is how long the oldest due one does, None without one.
-    ``due_since`` is when it became due.
+    jobs wait; ``oldest_s`` is how long the oldest due one does, None without one. From
+    ``behind_s`` on, that is too long. ``due_since`` is when it became due.
     """
 
     settings: QueueSettings
@@ -50,6 +49,7 @@ class QueueRow:
     oldest_s: int | None
     due_since: datetime | None
     rates: QueueRates
+    behind_s: float
 
     @property
     def name(self) -> str:
@@ -74,24 +74,30 @@ class QueueRow:
     @property
     def is_behind(self) -> bool:
         """Whether its oldest due job waits too long."""
-        return self.oldest_s is not None and self.oldest_s >= BEHIND_S
+        return self.oldest_s is not None and self.oldest_s >= self.behind_s
 
     @property
     def pace(self) -> str:
         """Whether its oldest wait is ``good``, ``warn`` or ``bad``."""
         if self.is_behind:
             return "bad"
-        return "good" if (self.oldest_s or 0) < SLOW_S else "warn"
+        is_good = (self.oldest_s or 0) < self.behind_s / _GOOD_PART
+        return "good" if is_good else "warn"
 
 
 def queue_rows(
-    queues: Sequence[QueueOverview], rates: Mapping[str, QueueRates], now: datetime
+    queues: Sequence[QueueOverview],
+    rates: Mapping[str, QueueRates],
+    now: datetime,
+    behind_s: float = BEHIND_S,
 ) -> Sequence[QueueRow]:
     """Return a row per queue, in order; the slots are those of live workers."""
-    return [_row(queue, rates[queue.settings.name], now) for queue in queues]
+    return [_row(queue, rates[queue.settings.name], now, behind_s) for queue in queues]
 
 
-def _row(queue: QueueOverview, rates: QueueRates, now: datetime) -> QueueRow:
+def _row(
+    queue: QueueOverview, rates: QueueRates, now: datetime, behind_s: float
+) -> QueueRow:
     settings, counts = queue.settings, queue.counts
     oldest_s = queue.oldest_due_age_s if counts.pending or counts.failed else None
     slots = min(len(queue.slots), settings.max_workers)
@@ -109,6 +115,7 @@ def _row(queue: QueueOverview, rates: QueueRates, now: datetime) -> QueueRow:
         oldest_s=oldest_s or None,
         due_since=now - timedelta(seconds=oldest_s) if oldest_s else None,
         rates=rates,
+        behind_s=behind_s,
     )
 
 

@@ -17,7 +17,7 @@ from flask_forge_jobs.handlers.explain_case import Case, JobCase
 from flask_forge_jobs.handlers.jobs import require_possible_id
 from flask_forge_jobs.handlers.queues import require_possible_name
 from flask_forge_jobs.model.evidence import JobFacts
-from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.queues import BEHIND_S, QueueCounts, QueueSettings
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.storage.base import Storage
 
@@ -58,11 +58,16 @@ def explain_facts(
 
 
 def explain_queue(
-    storage: Storage, name: str, queues: Collection[str] | None = None
+    storage: Storage,
+    name: str,
+    queues: Collection[str] | None = None,
+    *,
+    behind_s: float = BEHIND_S,
 ) -> Sentence:
     """Explain whether the jobs of a queue run, and if not, why.
 
-    Arguments as for :func:`explain_job`.
+    Arguments as for :func:`explain_job`; if its oldest due job waits for ``behind_s``,
+    the queue is behind.
 
     Raises:
         QueueNotFoundError: No queue has this name.
@@ -70,7 +75,9 @@ def explain_queue(
     require_possible_name(name)
     try:
         queue, counts, due_at = storage.evidence.queue(name)
-        return explain_queue_facts(storage, queue, counts, due_at, queues)
+        return explain_queue_facts(
+            storage, queue, counts, due_at, queues, behind_s=behind_s
+        )
     except MigrationError as error:
         return _of_schema(error)
 
@@ -81,6 +88,8 @@ def explain_queue_facts(
     counts: QueueCounts,
     due_at: datetime | None,
     queues: Collection[str] | None = None,
+    *,
+    behind_s: float = BEHIND_S,
 ) -> Sentence:
     """Return the same of a queue that was read; the storage is read once more.
 
@@ -88,7 +97,7 @@ def explain_queue_facts(
     """
     around = storage.evidence.around_queue(queue.name)
     known = storage.database.known_version
-    case = Case(queue, around, known, queues, counts, due_at)
+    case = Case(queue, around, known, queues, counts, due_at, behind_s)
     return _first(explain_queues.RULES, case)
 
 

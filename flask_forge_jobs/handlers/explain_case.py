@@ -10,7 +10,7 @@ from urllib.parse import quote
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.evidence import Evidence, JobFacts, KnownWorker, NamedJob
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.queues import BEHIND_S, QueueCounts, QueueSettings
 from flask_forge_jobs.model.sentences import Action, Sentence
 
 _LONGEST_QUOTE = 200
@@ -24,7 +24,8 @@ class Case:
     """A queue, its evidence, and the rights of the caller.
 
     ``queues`` are the caller's; None means all. ``known_version`` is the newest version
-    of the schema that this process knows.
+    of the schema that this process knows. A queue whose oldest due job waits for
+    ``behind_s`` is behind.
     """
 
     queue: QueueSettings
@@ -33,6 +34,7 @@ class Case:
     queues: Collection[str] | None = None
     counts: QueueCounts = field(default_factory=QueueCounts)
     due_at: datetime | None = None
+    behind_s: float = BEHIND_S
 
     @property
     def oldest_due_age_s(self) -> int:

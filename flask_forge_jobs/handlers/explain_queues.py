@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from urllib.parse import quote
 
-from flask_forge_jobs.handlers.attention.queues import BEHIND_S, worker_command
+from flask_forge_jobs.handlers.attention.queues import worker_command
 from flask_forge_jobs.handlers.explain_case import (
     Case,
     JobCase,
@@ -170,7 +170,7 @@ def full(case: Case) -> Sentence | None:
 def behind(case: Case) -> Sentence | None:
     """The oldest due job waits too long."""
     age_s, due = case.oldest_due_age_s, case.counts.pending + case.counts.failed
-    if age_s < BEHIND_S or not due:
+    if age_s < case.behind_s or not due:
         return None
     busy = "; all its slots are busy" if case.is_full else ""
     name = case.queue.name

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from flask_forge_jobs.model.proportions import Failures
-from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.queues import BEHIND_S, QueueCounts
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, ServiceAge
 
@@ -178,7 +178,8 @@ class Facts:
     """The system at one moment, by the clock of the database.
 
     ``is_whole`` is False for the facts of a caller that is limited to some queues,
-    ``is_read`` if nothing but the schema could be read.
+    ``is_read`` if nothing but the schema could be read. ``behind_s`` is how long the
+    oldest due job of a queue may wait.
     """
 
     at: datetime
@@ -190,6 +191,7 @@ class Facts:
     database: DatabaseFacts = field(default_factory=DatabaseFacts)
     is_whole: bool = True
     is_read: bool = True
+    behind_s: float = BEHIND_S
 
     @property
     def live(self) -> list[WorkerFacts]:

@@ -27,6 +27,8 @@ BACKOFF_SECONDS_RANGE = (1, 86_400)
 MAX_PENDING_RANGE = (1, 1_000_000_000)
 COOLDOWN_SECONDS_RANGE = (1, 86_400)
 # Most queues, so that callers who may enqueue cannot create them without end.
+# A queue whose oldest due job waits for longer is behind.
+BEHIND_S = 300.0
 DEFAULT_MAX_QUEUES = 1000
 # A success within this many seconds of a cool-down's end keeps the exponent.
 COOLDOWN_DECAY_GRACE_S = 120

@@ -242,6 +242,7 @@ _AS_TEXT = {
     "DASHBOARD_LOGIN": "/sign-in",
     "DASHBOARD_LINKS": '{"Runbook": "/runbook"}',
     "DASHBOARD_STREAMS": "2",
+    "BEHIND_S": "60",
     "SQLITE_SYNCHRONOUS": "NORMAL",
     "RATE_LIMITS": '{"read": "5/second"}',
     "REDACT_KEYS": '["iban"]',

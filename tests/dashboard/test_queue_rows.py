@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,6 +82,8 @@ def test_the_oldest_wait_is_judged(age_s: int, pace: str) -> None:
 
     assert shown.pace == pace
     assert shown.is_behind is (pace == "bad")
+    # The wait in amber is a fifth of the one in red, whichever that is.
+    assert replace(shown, oldest_s=2 * age_s, behind_s=600.0).pace == pace
 
 
 def test_nothing_waits_in_a_queue_without_due_jobs() -> None:

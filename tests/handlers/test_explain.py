@@ -500,11 +500,13 @@ def test_a_queue_that_is_behind_or_full_says_so(storage: Storage, sql: Sql) -> N
             "WHERE status = 'pending'"
         )
         behind = explain_queue(storage, "mail")
+        later = explain_queue(storage, "mail", behind_s=400)
         storage.queues.change("mail", {"max_pending": 1})
         full = explain_queue(storage, "mail")
 
     text = "mail is behind: its oldest due job waits for …; all its slots are busy."
     assert_says(behind, "queue_behind", text)
+    assert later.code == "queue_runs"
     assert len(list(behind.evidence["running"])) == 1  # type: ignore[call-overload]
     text = "mail refuses new jobs: 1 job waits, and its max_pending is 1."
     assert_says(full, "queue_full", text)

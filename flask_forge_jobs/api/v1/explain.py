@@ -20,7 +20,11 @@ def explain_job(api: Api, job_id: str) -> Response:
 
 def explain_queue(api: Api, name: str) -> Response:
     """Explain whether the jobs of a queue run, and if not, why."""
-    return api.answer(explain.explain_queue(api.storage, name, api.scope.queues))
+    return api.answer(
+        explain.explain_queue(
+            api.storage, name, api.scope.queues, behind_s=api.options.behind_s
+        )
+    )
 
 
 ROUTES = (

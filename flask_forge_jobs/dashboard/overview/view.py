@@ -196,7 +196,7 @@ class Overview:
         rates = cast("Mapping[str, QueueRates]", self._reads["rates"])
         # One that was registered since the rates were read has none yet.
         known = [queue for queue in self._queues if queue.settings.name in rates]
-        return queue_rows(known, rates, self._api.now)
+        return queue_rows(known, rates, self._api.now, self._api.options.behind_s)
 
     @property
     def rows(self) -> Sequence[QueueRow]:

@@ -75,6 +75,7 @@ class QueueInFull:
                 self._overview.counts,
                 row.due_since,
                 api.scope.queues,
+                behind_s=api.options.behind_s,
             )
 
         def figures() -> tuple[ranges.Range, Sequence[Bucket]]:
@@ -93,8 +94,9 @@ class QueueInFull:
     @cached_property
     def row(self) -> QueueRow:
         """Its settings and counts."""
-        rates = {self.name: NO_RATES}
-        return queue_rows([self._overview], rates, self._api.now)[0]
+        api, rates = self._api, {self.name: NO_RATES}
+        rows = queue_rows([self._overview], rates, api.now, api.options.behind_s)
+        return rows[0]
 
     @property
     def slots(self) -> Sequence[Slot]:

@@ -14,6 +14,7 @@ from flask_forge_jobs.handlers.attention.kinds import is_failing
 from flask_forge_jobs.handlers.attention.report import Report, report
 from flask_forge_jobs.model.attention import DatabaseFacts, Facts
 from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.queues import BEHIND_S
 from flask_forge_jobs.storage.base import Storage
 
 KEPT_S = 1.0
@@ -23,13 +24,16 @@ MAX_SCOPES = 100
 MAX_FAILING = 20
 
 
-def look(storage: Storage, at: datetime) -> Facts:
+def look(storage: Storage, at: datetime, behind_s: float = BEHIND_S) -> Facts:
     """Return the facts of this moment, in two round trips at most.
 
-    ``at`` is the time by this process's clock, which counts the runs of jobs.
+    Args:
+        storage: Where to look.
+        at: The time by this process's clock, which counts the runs of jobs.
+        behind_s: How long the oldest due job of a queue may wait.
     """
     try:
-        facts = storage.attention.facts(at)
+        facts = replace(storage.attention.facts(at), behind_s=behind_s)
     except MigrationError as error:
         return _unread(storage, at, error)
     failing = sorted(
@@ -69,10 +73,16 @@ def _hazards(storage: Storage) -> Sequence[str]:
 
 
 class Attention(PerProcess):
-    """The attention report of one storage, for the rights of each caller."""
+    """The attention report of one storage, for the rights of each caller.
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    ``behind_s`` is how long the oldest due job of a queue may wait.
+    """
+
+    def __init__(
+        self, clock: Clock | None = None, *, behind_s: float = BEHIND_S
+    ) -> None:
         self._clock = clock or SystemClock()
+        self._behind_s = behind_s
         self.stay_own()
 
     def _begin(self) -> None:
@@ -117,7 +127,7 @@ class Attention(PerProcess):
         if self._facts is None or now - self._read_at >= KEPT_S:
             if self._hazards is None:  # to look takes longer than the rest
                 self._hazards = _hazards(storage)
-            facts = look(storage, from_micros(self._clock.now_us()))
+            facts = look(storage, from_micros(self._clock.now_us()), self._behind_s)
             database = replace(facts.database, hazards=self._hazards)
             self._facts = replace(facts, database=database)
             # Not before the read: callers that waited for it share it.

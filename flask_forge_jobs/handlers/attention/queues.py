@@ -11,8 +11,6 @@ from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS, MAX_WORKERS_RANGE
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
-# A queue whose oldest due job waits for longer is behind.
-BEHIND_S = 300
 _MAX_NAMED = 20
 _MOST_SLOTS = MAX_WORKERS_RANGE[1]
 
@@ -151,7 +149,7 @@ def behind(facts: Facts) -> Iterator[Need]:
     served = facts.served
     for queue in facts.queues:
         runs = queue.max_workers and not queue.is_paused and queue.name in served
-        if not runs or queue.cools_for_s or queue.oldest_wait_s < BEHIND_S:
+        if not runs or queue.cools_for_s or queue.oldest_wait_s < facts.behind_s:
             continue
         text = (
             f"{queue.name} is behind: the oldest job waits "

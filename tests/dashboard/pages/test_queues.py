@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
@@ -15,6 +16,7 @@ from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
 from tests.support.jobs import run
+from tests.support.sql import Sql
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -170,6 +172,24 @@ def test_a_cleanup_counts_the_callers_jobs_only(storage: Storage) -> None:
     page = page_of(storage, "/queues?ask=cleanup", queues=both)
     assert page.all("dialog") == []
     assert "Clean up" not in page.find("main").text
+
+
+def test_a_setting_says_from_when_on_a_queue_is_behind(
+    storage: Storage, database_settings: DatabaseSettings
+) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    storage.workers.beat("worker-1", None, ["mail"], [SlotReport("1", "mail")])
+    Sql(database_settings).run(
+        "UPDATE forge_job SET scheduled_at = scheduled_at - 100000000"
+    )
+
+    for behind_s, names in ((60.0, ["mail"]), (300.0, [])):
+        listed = page_of(storage, "/queues?state=behind", behind_s=behind_s)
+        one = page_of(storage, "/queues/mail", behind_s=behind_s)
+
+        assert names_of(listed) == names
+        assert ("mail is behind" in one.find("#headline").text) is bool(names)
+        assert ("mail is behind" in listed.find("#alarms").text) is bool(names)
 
 
 def test_one_queue_is_cleaned_alone(storage: Storage) -> None:

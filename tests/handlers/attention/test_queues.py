@@ -185,6 +185,8 @@ def test_a_queue_is_behind_after_five_minutes(waits_s: int, is_behind: bool) -> 
         if is_behind
         else []
     )
+    assert bool(said(queues.behind, replace(facts, behind_s=299.0)))
+    assert not said(queues.behind, replace(facts, behind_s=301.0))
 
 
 @pytest.mark.parametrize(

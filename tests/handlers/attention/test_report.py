@@ -6,10 +6,9 @@ from pathlib import Path
 
 import flask_forge_jobs
 from flask_forge_jobs.handlers.attention.database import SLOW_S
-from flask_forge_jobs.handlers.attention.queues import BEHIND_S
 from flask_forge_jobs.handlers.attention.report import MAX_SENTENCES, RULES, report
 from flask_forge_jobs.model.attention import DatabaseFacts, Facts, KindFacts, QueueFacts
-from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.queues import BEHIND_S, QueueCounts
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S
 from flask_forge_jobs.storage.attention import (
     LINE_S,
@@ -112,7 +111,7 @@ def test_the_page_lists_every_sentence_and_its_threshold() -> None:
     for words in (
         f"has beaten for {SILENCE_S:.0f} s",
         f"beaten within {LIVE_WITHIN_S:.0f} s",
-        f"runs waits for {BEHIND_S} s",
+        f"runs waits for {BEHIND_S:.0f} s",
         f"or is {OVERDUE_S} s late",
         f"is {SLOW_S * 1000:.0f} ms or more",
         f"rate limit is {LINE_S} s long",
