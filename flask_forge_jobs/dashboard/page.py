@@ -40,6 +40,10 @@ _TITLES: Mapping[str, str] = {
     "validation": "This address is not right",
 }
 
+# In place of words that repeat the title.
+_REASONS: Mapping[str, str] = {
+    "unavailable": "Stored jobs are kept. Try again in a moment.",
+}
 _LOST: Mapping[int, str] = {
     404: "nothing has this address",
     405: "this address takes other methods",
@@ -95,13 +99,24 @@ def problem_page(api: Api, problem: Problem) -> Response:
     is_away = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
     if is_away and isinstance(route, PageRoute) and route.unread is not None:
         return route.unread(api, problem)
-    shown = {"title": titled(problem), "problem": problem, "up": _list_of(route)}
+    shown = {
+        "title": titled(problem),
+        "reason": reason_of(problem),
+        "problem": problem,
+        "up": _list_of(route),
+    }
     return render(api, "problem", shown, problem.status)
 
 
 def titled(problem: Problem) -> str:
     """Return an error as a title."""
     return _TITLES.get(problem.kind, "Something went wrong")
+
+
+def reason_of(problem: Problem) -> str:
+    """Return in a sentence what the title of an error leaves open."""
+    message = problem.message
+    return _REASONS.get(problem.kind) or f"{message[:1].upper()}{message[1:]}"
 
 
 def lost_page(api: Api, path: str, problem: Problem) -> Response:

@@ -1,9 +1,10 @@
 """Short names for the variables of a script, so that its source may use whole words.
 
 A variable has one name in all of the script and gets one short name, so no scope
-matters. Only names are shortened that the script declares, and that are neither a
-property nor a key of an object anywhere in it. So a variable must not have the name of
-a global that the script uses.
+matters: the variable that is used most gets the letter that the script has most. Only
+names are shortened that the script declares, and that are neither a property nor a key
+of an object anywhere in it. So a variable must not have the name of a global that the
+script uses.
 """
 
 from __future__ import annotations

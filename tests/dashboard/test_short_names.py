@@ -10,14 +10,14 @@ from flask_forge_jobs.dashboard.short_names import shortened
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ("const width=3;let height=width;", "const a=3;let b=a;"),
-        ("let first,second=first;", "let a,b=a;"),
-        ("const[left,right]=pair;", "const[a,b]=pair;"),
-        ("each=>each+1;(one,...rest)=>f(one,...rest);", "a=>a+1;(b,...c)=>f(b,...c);"),
+        ("const width=3;let height=width;", "const t=3;let h=t;"),
+        ("let first,second=first;", "let s,t=s;"),
+        ("const[left,right]=pair;", "const[t,i]=pair;"),
+        ("each=>each+1;(one,...rest)=>f(one,...rest);", "e=>e+1;(a,...c)=>f(a,...c);"),
         # A variable that is used most has the shortest name.
-        ("const one=1,two=one+one+one;", "const a=1,b=a+a+a;"),
+        ("const one=1,two=one+one+one;", "const o=1,n=o+o+o;"),
         # Names that are used already stay apart.
-        ("const total=a+b;", "const c=a+b;"),
+        ("const total=a+b;", "const t=a+b;"),
     ],
 )
 def test_variables_get_short_names(script: str, expected: str) -> None:
@@ -43,4 +43,4 @@ def test_other_names_stay(script: str) -> None:
 def test_code_in_templates_is_code_and_its_texts_are_texts() -> None:
     script = 'const width=1;f(`width ${width} ${g("width")}`,"width");'
 
-    assert shortened(script) == 'const a=1;f(`width ${a} ${g("width")}`,"width");'
+    assert shortened(script) == 'const t=1;f(`width ${t} ${g("width")}`,"width");'

@@ -27,7 +27,7 @@ from flask_forge_jobs.dashboard.jobs.query import query_of
 from flask_forge_jobs.dashboard.jobs.reading import JobList, may_now
 from flask_forge_jobs.dashboard.jobs.saved_views import COOKIE, views_in
 from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
-from flask_forge_jobs.dashboard.page import page, render, titled
+from flask_forge_jobs.dashboard.page import page, reason_of, render, titled
 from flask_forge_jobs.errors import JobNotFoundError
 
 BLOCKS = ("found", "tabs", "bulk", "rows", "foot")
@@ -112,8 +112,8 @@ def _unread(listing: Listing, api: Api, problem: Problem) -> Response:
     query = query_of(listing, request.args)
     saved = views_in(request.cookies.get(COOKIE))
     view = ListView(_Unread(api, query), may_now(api), saved=saved)
-    message = f"{problem.message[:1].upper()}{problem.message[1:]}."
-    shown = {"view": view, "title": titled(problem), "message": message}
+    reason = reason_of(problem)
+    shown = {"view": view, "title": titled(problem), "reason": reason}
     return render(api, "unread", shown, problem.status)
 
 

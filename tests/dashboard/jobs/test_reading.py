@@ -20,7 +20,7 @@ from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
 from tests.dashboard.jobs.test_query import read
 from tests.support.clocks import MovingClock
-from tests.support.jobs import having, job_with, run
+from tests.support.jobs import job_with, run
 
 OPERATOR = Principal.with_role("ops", "operator")
 
@@ -101,13 +101,7 @@ def test_a_limited_caller_sees_own_queues_only(storage: Storage) -> None:
     assert jobs.matching.total == 1
     assert jobs.known_queues == ["empty", "mail"]
     assert jobs.known_kinds == ["send"]
-    (other,) = storage.job_reader.page(having(queue_name="billing"), 1).rows
-    assert jobs.one(other.id) is None
-    assert jobs.one("none") is None
-    (own,) = jobs.page.jobs
-    shown = jobs.one(own.id)
-    assert shown is not None
-    assert shown.kind == "send"
+    assert [job.kind for job in jobs.page.jobs] == ["send"]
     with pytest.raises(Forbidden):
         opened(storage, "queue=billing", limited)
 

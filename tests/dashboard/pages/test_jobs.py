@@ -235,6 +235,9 @@ def test_a_list_that_cannot_be_read_keeps_its_filter() -> None:
     again = {"Try again": "./dead?queue=mail&error=late"}
     assert again.items() <= links(page.find("section")).items()
     assert words(page.find("section"), "h2") == "The database does not answer"
+    assert words(page.find("section"), "p") == (
+        "Stored jobs are kept. Try again in a moment."
+    )
     assert "secret" not in answer.text
     assert "secret" not in refresh.text
 
