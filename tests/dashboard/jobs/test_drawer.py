@@ -41,7 +41,7 @@ def test_a_list_opens_a_job_beside_it(storage: Storage) -> None:
     drawer = page.find("#ask")
 
     # The list stays, and the way back has its filter.
-    assert page.find(f"#j-{job_id}")
+    assert page.all(f"#j-{job_id}")
     assert drawer["data-back"] == "./dead?queue=mail"
     assert links(drawer)["Open its page"] == f"./jobs/{job_id}"
     for text in ("KeyError: 'id'", "mail.py:3", "It has been dead for", "ann"):
