@@ -220,9 +220,7 @@ class Settings:
         "stays either way.",
     )
     dashboard_title: str = _option(
-        "Forge Jobs",
-        checks.TEXT,
-        "The name at the top of the pages.",
+        "Forge Jobs", checks.TEXT, "The name at the top of the pages."
     )
     dashboard_badge: str | None = _option(
         None,
@@ -235,14 +233,10 @@ class Settings:
         "The colour of the badge.",
     )
     dashboard_logo: str | None = _option(
-        None,
-        checks.LINK_OR_NONE,
-        "The address of an image beside the title.",
+        None, checks.LINK_OR_NONE, "The address of an image beside the title."
     )
     dashboard_home: str | None = _option(
-        None,
-        checks.LINK_OR_NONE,
-        "The address of the link back to the application.",
+        None, checks.LINK_OR_NONE, "The address of the link back to the application."
     )
     dashboard_login: str | None = _option(
         None,
@@ -263,9 +257,7 @@ class Settings:
     behind_s: float = _option(
         BEHIND_S,
         checks.seconds(1, 30 * 86_400),
-        "How long the oldest due job of a queue may wait until the queue is behind: "
-        "the attention report and the dashboard say so. From a fifth of it on, the "
-        "dashboard shows the wait in amber.",
+        "From which wait of its oldest due job on a queue is behind; a fifth is amber.",
         unit="seconds",
     )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = _option(
