@@ -20,6 +20,7 @@ from marshmallow.fields import Field, List, Nested
 
 from flask_forge_jobs.api.schemas.fields import AnyJson, Instant, WholeNumber
 from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.model.metrics import MAX_BUCKETS
 
 T = TypeVar("T")
 
@@ -191,7 +192,8 @@ def writer(schema: Schema) -> Callable[[Any], str]:
     template = "{" + ",".join(pairs) + "}"
     read = attrgetter(*[each.attribute or name for name, each in fields])
     instants = [
-        (place, each.write)
+        # The buckets of several series begin at the same instants.
+        (place, lru_cache(MAX_BUCKETS)(each.write))
         for place, (_, each) in enumerate(fields)
         if isinstance(each, Instant)
     ]

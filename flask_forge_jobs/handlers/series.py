@@ -131,7 +131,8 @@ def timeline(
             stored, level, [""] if queue_names is None else queue_names
         )
     whole = _added_up(stored.count, timelines.values())
-    return _buckets(cut, _charted(cut.share_out(stored, whole, now_us)))
+    figures = _charted(cut.share_out(stored, whole, now_us))
+    return _buckets(_starts(cut), figures)
 
 
 def metric_series(
@@ -154,7 +155,8 @@ def metric_series(
     level = cut.level(now_us)
     stored = cut.stored(level)
     timelines = storage.metrics.timelines(stored, level, [queue])
-    return _buckets(cut, _charted(cut.share_out(stored, timelines[queue], now_us)))
+    figures = _charted(cut.share_out(stored, timelines[queue], now_us))
+    return _buckets(_starts(cut), figures)
 
 
 def series(
@@ -186,8 +188,9 @@ def series(
         cut, level = _fitting(cut, level, len(chosen))
     whose = _Whose(by == "kind", chosen, queue_names, are_all)
     shown = _figures(storage, whose, cut, level, now_us)
+    starts = _starts(cut)
     return SeriesList(
-        [Series(name, _buckets(cut, shown[name])) for name in chosen], total
+        [Series(name, _buckets(starts, shown[name])) for name in chosen], total
     )
 
 
@@ -340,11 +343,15 @@ def _charted(tallies: Iterable[Tally]) -> list[Figures]:
     return [NO_FIGURES if each is NOTHING else figures_of(each) for each in tallies]
 
 
-def _buckets(cut: Window, figures: Sequence[Figures]) -> list[Bucket]:
+def _buckets(starts: Sequence[datetime], figures: Iterable[Figures]) -> list[Bucket]:
+    return [Bucket(at, *each) for at, each in zip(starts, figures, strict=True)]
+
+
+def _starts(cut: Window) -> list[datetime]:
     if not cut.count:
         return []
     first, width = from_micros(cut.start_us), timedelta(microseconds=cut.width_us)
-    return [Bucket(first + n * width, *each) for n, each in enumerate(figures)]
+    return [first + number * width for number in range(cut.count)]
 
 
 def _kind_row(kind: str, tally: Tally) -> KindRow:
