@@ -7,23 +7,28 @@ the platform gives; the platforms themselves are not here.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from flask import Flask
 
+from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.cli.show_config import config_text
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
+from tests.examples.blocks import BLOCKS
 from tests.examples.test_pages import DOCS, blocks_of
 from tests.support.client import Request, send
 from tests.support.programs import running
@@ -119,6 +124,50 @@ def _given(name: str, database_url: str) -> Mapping[str, str]:
     folder = Path(sys.executable).parent
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **given}
+
+
+# The shell writes each variable that the platform would keep.
+HEROKU = 'heroku() { shift; printf "%s\\n" "$@" >> variables; }\n'
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", PAGES)
+def test_the_secrets_of_a_page_open_the_api(page: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(blocks_of(page)[0], "utf-8")
+    (text,) = [
+        each.text
+        for each in BLOCKS
+        if each.page == page and each.language == "console" and "token new" in each.text
+    ]
+    lines = re.findall(
+        r"^[$#] ((?!git|heroku (?:addons|ps|run)).+)$", text, re.MULTILINE
+    )
+    script = HEROKU + "\n".join(lines).replace("venv/bin/", "")
+    script = script.replace("/srv/shop", str(tmp_path))
+    script = script.replace("/etc/shop.env", "variables").replace(" .env", " variables")
+    environ = {**_given("systemd", ""), "DATABASE_URL": "sqlite://"}
+    del environ["FLASK_FORGE_JOBS_DATABASE_URL"], environ["FLASK_SECRET_KEY"]
+
+    subprocess.run(["sh", "-ec", script], env=environ, cwd=tmp_path, check=True)
+    written = dict(
+        line.split("=", 1) for line in (tmp_path / "variables").read_text().splitlines()
+    )
+    tokens = written.get("FLASK_FORGE_JOBS_TOKENS") or written["FORGE_JOBS_TOKENS"]
+    token = (tmp_path / "ada.token").read_text().splitlines()[0]
+    secret = written.get("FLASK_SECRET_KEY") or written["SECRET_KEY"]
+    app = Flask("shop", instance_path=str(tmp_path))
+    app.config["SECRET_KEY"] = secret
+    app.config["FORGE_JOBS_TOKENS"] = json.loads(tokens.strip("'"))  # of a file
+    ForgeJobs(app)
+    headers = {"Authorization": f"Bearer {token}"}
+    client = app.test_client()
+
+    assert client.get("/forge-jobs/v1/queues").status_code == HTTPStatus.UNAUTHORIZED
+    answer = client.get("/forge-jobs/v1/audit", headers=headers)
+    assert answer.status_code == HTTPStatus.OK
+    assert len(secret) == 64
+    assert (tmp_path / "ada.token").stat().st_mode & 0o077 == 0
+    state_of(app).storage.close()
 
 
 @pytest.mark.long
