@@ -27,3 +27,13 @@ sqlite_first = pytest.mark.parametrize(
 postgres_first = pytest.mark.parametrize(
     "backend", [long("sqlite"), "postgres"], indirect=True
 )
+
+
+@pytest.fixture(params=["sqlite", long("postgres")])
+def backend(request: pytest.FixtureRequest) -> str:
+    """SQLite; the full tier adds PostgreSQL.
+
+    For folders whose tests see the database through the handlers, which have tests on
+    both. What it could see differently says :data:`each_backend`.
+    """
+    return str(request.param)

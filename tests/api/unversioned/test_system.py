@@ -5,6 +5,7 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
+from tests.support.backends import each_backend
 
 
 def test_health_is_two_bytes(client: FlaskClient) -> None:
@@ -18,6 +19,7 @@ def test_health_does_not_touch_the_storage(bare_client: FlaskClient) -> None:
     assert bare_client.get(f"{PREFIX}/health").status_code == 200
 
 
+@each_backend
 def test_storage_info_is_pairs_of_text(client: FlaskClient, storage: Storage) -> None:
     answer = client.get(f"{PREFIX}/storage/info")
 

@@ -10,6 +10,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
+from tests.support.backends import each_backend
 from tests.support.later_steps import ADDITIVE, BREAKING, later_steps, migrated
 
 URL = f"{PREFIX}/v1/health/ready"
@@ -50,6 +51,7 @@ def test_readiness_is_503_with_the_same_shape_when_the_database_is_gone() -> Non
     assert "secret" not in answer.text
 
 
+@each_backend
 @pytest.mark.parametrize(
     ("sort", "status", "said"),
     [

@@ -20,6 +20,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
+from tests.support.backends import each_backend
 from tests.support.jobs import OWNER, claim_one, enqueue, run
 from tests.support.sql import Sql
 
@@ -189,6 +190,7 @@ def test_a_limited_caller_finds_its_own_jobs(storage: Storage) -> None:
     assert client.get(f"{PREFIX}/v1/jobs/{other}").status_code == 404
 
 
+@each_backend
 @pytest.mark.parametrize("route", ["/jobs/list", "/v1/jobs"])
 def test_sec_S29_a_search_that_takes_too_long_is_503(
     database_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch, route: str

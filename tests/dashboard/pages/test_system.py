@@ -19,6 +19,7 @@ from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
+from tests.support.backends import each_backend
 
 PATH = f"{PREFIX}/system"
 _, DIGEST = new_token("ci")
@@ -31,6 +32,7 @@ def shown(client: FlaskClient, path: str = PATH) -> Element:
     return parsed(answer.text)
 
 
+@each_backend
 def test_health_facts_and_versions(storage: Storage) -> None:
     page = shown(client_of_principal(storage, ADMIN))
 

@@ -1,0 +1,7 @@
+"""Pages read through the handlers."""
+
+from __future__ import annotations
+
+from tests.support.backends import backend
+
+__all__ = ["backend"]
