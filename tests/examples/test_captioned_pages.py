@@ -5,12 +5,13 @@ Code of other packages is marked ``py`` there, and is not run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.examples.pages import write_files
-from tests.testing.test_plugin import run_pytest
+from tests.support.pytest_runs import PytestRuns, pytest_runs
 
 PAGES = [
     "async.rst", "bulk.rst", "coming_from.rst", "isolation.rst", "limit.rst",
@@ -20,15 +21,22 @@ PAGES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def runs() -> Iterator[PytestRuns]:
+    """Runs of pytest that find everything loaded."""
+    with pytest_runs() as started:
+        yield started
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_every_example_runs(page: str, tmp_path: Path) -> None:
+def test_every_example_runs(page: str, tmp_path: Path, runs: PytestRuns) -> None:
     files = write_files(page, tmp_path)
     if page == "signals.rst":
         conftest = "import pytest\nfrom app import app as application\n"
         conftest += "@pytest.fixture\ndef app():\n    return application\n"
         (tmp_path / "conftest.py").write_text(conftest)
 
-    status, text = run_pytest(tmp_path, "-W", "error")
+    status, text = runs.run(tmp_path, "-W", "error")
 
     assert status == 0, text
     count = sum(text.count("def test_") for text in files.values())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.examples.test_ten_lines import PROGRAM, TEST
-from tests.testing.test_plugin import run_pytest
+from tests.support.pytest_runs import PytestRuns, pytest_runs
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 BLOCK = re.compile(
@@ -19,10 +20,17 @@ BLOCK = re.compile(
 CAPTION = re.compile(r" +:caption: ([\w/]+\.py)\n")
 
 
+@pytest.fixture(scope="module")
+def runs() -> Iterator[PytestRuns]:
+    """Runs of pytest that find everything loaded."""
+    with pytest_runs() as started:
+        yield started
+
+
 @pytest.mark.parametrize(
     "page", ["arguments.rst", "factory.rst", "retry.rst", "test.rst"]
 )
-def test_every_example_runs(tmp_path: Path, page: str) -> None:
+def test_every_example_runs(tmp_path: Path, page: str, runs: PytestRuns) -> None:
     files: defaultdict[str, list[str]] = defaultdict(list)
     whole = (HOWTO / page).read_text("utf-8")
     blocks = BLOCK.findall(whole)
@@ -37,7 +45,7 @@ def test_every_example_runs(tmp_path: Path, page: str) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("\n\n".join(texts), encoding="utf-8")
 
-    status, text = run_pytest(tmp_path, "-W", "error")
+    status, text = runs.run(tmp_path, "-W", "error")
 
     tests = sum(block.count("def test_") for texts in files.values() for block in texts)
     assert status == 0, text

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.pytest_runs import OPTIONS, environ
 
 TESTS = """
 import sys
@@ -59,24 +59,11 @@ WITHOUT = "def test_without_app(forge_jobs): ..."
 
 
 def run_pytest(folder: Path, *options: str) -> tuple[int, str]:
-    """Run pytest in a folder, with this plugin and no other one that is installed."""
-    plugin = importlib.util.find_spec("flask_forge_jobs.pytest_plugin")
-    package = importlib.util.find_spec("flask_forge_jobs")
-    assert plugin is not None
-    assert package is not None
-    places = [Path(str(plugin.origin)).parent, Path(str(package.origin)).parents[1]]
+    """Run pytest in a folder, in a process that has loaded nothing of the package."""
     finished = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
-            *("-p", "flask_forge_jobs.pytest_plugin", "--strict-markers", *options),
-        ],
+        [sys.executable, "-m", "pytest", *OPTIONS, *options],
         cwd=folder,
-        env=os.environ
-        | {
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_ADDOPTS": "",
-            "PYTHONPATH": os.pathsep.join(map(str, places)),
-        },
+        env=environ(),
         capture_output=True,
         text=True,
         check=False,
