@@ -23,7 +23,7 @@ from tests.support.sql import Sql
 from tests.support.threads import run_together
 
 CLIENTS = 4
-KEYS_A_CLIENT = 150
+KEYS_A_CLIENT = 75
 KILL_EVERY = 50
 MAX_TRIES = 50
 

@@ -22,7 +22,7 @@ from tests.support.sql import Sql
 from tests.support.threads import run_together
 
 CLIENTS = 8
-REQUESTS = 1_000
+REQUESTS = 600
 SERVER_WORKERS = 4
 
 

@@ -35,6 +35,7 @@ from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import CancelToken, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.backends import postgres_first, sqlite_first
 from tests.support.clocks import MovingClock
 from tests.support.costs import no_hang
 from tests.support.isolated_tasks import command, make_registry
@@ -575,6 +576,7 @@ def test_a_job_runs_reports_and_enqueues_from_its_process(
     assert (follower.kind, follower.queue_name) == ("quick", "elsewhere")
 
 
+@sqlite_first
 def test_a_job_has_one_permit_and_the_buckets_of_all(
     storage: Storage, database_url: str
 ) -> None:
@@ -593,6 +595,7 @@ def test_a_job_has_one_permit_and_the_buckets_of_all(
     assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
 
 
+@sqlite_first
 def test_progress_is_stored_while_the_task_runs(
     storage: Storage, database_url: str, tmp_path: Path
 ) -> None:
@@ -610,6 +613,7 @@ def test_progress_is_stored_while_the_task_runs(
     assert job.result == '"done all the same"'
 
 
+@sqlite_first
 def test_lines_that_an_isolated_task_logs_are_kept(
     storage: Storage, database_url: str
 ) -> None:
@@ -628,6 +632,7 @@ def test_lines_that_an_isolated_task_logs_are_kept(
     assert texts == [["line 0", "line 1", "line 2"], ["line 0", "line 1"]]
 
 
+@sqlite_first
 def test_lines_of_an_isolated_task_outlive_its_process(
     storage: Storage, database_url: str, tmp_path: Path
 ) -> None:
@@ -659,6 +664,7 @@ def test_a_crash_costs_one_attempt_and_nothing_else(
     assert (dead.attempts, dead.crashes, abandoned) == (1, 0, 0)
 
 
+@postgres_first
 def test_a_time_limit_ends_a_deaf_job_and_keeps_its_slot(
     storage: Storage, database_url: str, tmp_path: Path
 ) -> None:
@@ -677,6 +683,7 @@ def test_a_time_limit_ends_a_deaf_job_and_keeps_its_slot(
     assert not is_alive(pid_in(tmp_path / "started"))
 
 
+@postgres_first
 def test_a_shutdown_ends_the_process_before_the_job_goes_back(
     storage: Storage,
     database_url: str,
