@@ -16,7 +16,7 @@
       const undo = d.getElementById(form.dataset.undo);
       say(said.message, said.tone, undo ? "Undo" : "Show", undo ? () => undo.requestSubmit() : said.link && (() => { location = at(said.link); }));
     } catch {
-      say("No answer. Check before a repeat.", "red");
+      say("No answer. Check before a retry.", "red");
     } finally {
       if (by) by.disabled = false;
     }
@@ -43,7 +43,9 @@
       return refresh();
     }
     url.searchParams.set("only", "ask,keys");
-    if (await ask(url)) history.pushState(null, "", link); else location = link;
+    // A job beside its list has an address to go back from.
+    if (!await ask(url)) location = link;
+    else if (url.search.includes("job=")) history.pushState(null, "", link);
   });
   on("popstate", () => {
     $("dialog[open]")?.close();

@@ -19,7 +19,7 @@
     const menu = $(".menu[open]:focus-within>summary");
     // A menu closes, and gives the focus back.
     if (menu && name === "Escape") { menu.click(); menu.focus(); }
-    if (menu && !field.matches(FIELDS)) move($$("summary,a,.in,.btn", menu.parentNode), e);
+    if (menu && !field.matches(FIELDS)) move($$("summary,a,.btn", menu.parentNode), e);
     if ($("dialog[open]") || !jumps && (field.matches(FIELDS) || localStorage.keysOff && name !== "?" || name === "Enter" && !field.matches("body,main"))) return;
     const goes = e.timeStamp - went < 1e3, css = { x: "tr[aria-current] [type=checkbox]", Enter: "tr[aria-current] a" }[name] || `[data-${goes ? "key" : "do"}="${CSS.escape(name)}"]`;
     went = name === "g" ? e.timeStamp : -1e3;
