@@ -50,7 +50,8 @@ SETTINGS = {
     "Masking": "redact_keys redact_default_keys redact",
     "The dashboard": (
         "dashboard dashboard_title dashboard_badge dashboard_colour dashboard_logo "
-        "dashboard_home dashboard_login dashboard_links dashboard_streams behind_s"
+        "dashboard_home dashboard_login dashboard_links dashboard_streams behind_s "
+        "status_template"
     ),
 }
 # Headers that the page names once; statuses that it names where they may occur.

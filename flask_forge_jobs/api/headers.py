@@ -32,11 +32,13 @@ _OK = 200
 def add_headers(response: Response, policy: str = DATA_POLICY) -> Response:
     """Add the request id and headers for browsers and caches.
 
-    A view may set ``Cache-Control`` and none of the others.
+    A view may set ``Cache-Control`` and ``Content-Security-Policy`` and none of the
+    others.
     """
     headers = response.headers
     headers.extend(_HEADERS)
-    headers.add("Content-Security-Policy", policy)
+    if "Content-Security-Policy" not in headers:
+        headers.add("Content-Security-Policy", policy)
     if "Cache-Control" not in headers:
         headers.add("Cache-Control", "no-store")
     if request.method not in SAFE_METHODS:

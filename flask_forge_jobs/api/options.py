@@ -73,6 +73,7 @@ class BlueprintOptions:
         dashboard_home: Address of the link back to the application.
         dashboard_login: Address of the application's own sign-in page.
         dashboard_links: Further links in the navigation, address by text.
+        status_template: The application's template for the page of a status link.
         dashboard_streams: How many open pages a process serves as event streams; see
             :class:`~flask_forge_jobs.api.streams.Streams`.
         behind_s: How many seconds the oldest due job of a queue may wait until the
@@ -108,6 +109,7 @@ class BlueprintOptions:
     dashboard_home: str | None = None
     dashboard_login: str | None = None
     dashboard_links: Mapping[str, str] = field(default_factory=dict)
+    status_template: str | None = None
     dashboard_streams: int | None = None
     behind_s: float = BEHIND_S
     clock: Clock = field(default_factory=SystemClock)

@@ -28,6 +28,7 @@ PREFIX = "FORGE_JOBS_"
 MASK = "***"
 POOL_SIZE = checks.integer(1, 1_000)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LinesLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,9 @@ class Settings:
         checks.LINKS,
         "Further links in the navigation, such as ``{'Runbook': '/runbook'}``.",
     )
+    status_template: str | None = _option(
+        None, checks.TEXT_OR_NONE, "Template of status links: :doc:`/howto/results`."
+    )
     dashboard_streams: int | None = _option(
         None,
         checks.integer_or_none(0, 64),
@@ -273,10 +277,7 @@ class Settings:
         unit="seconds",
     )
     pool_size: int = _option(
-        30,
-        POOL_SIZE,
-        "Most PostgreSQL connections per process.",
-        unit="connections",
+        30, POOL_SIZE, "Most PostgreSQL connections per process.", unit="connections"
     )
     connect_timeout_s: int = _option(
         5,
@@ -311,13 +312,11 @@ class Settings:
         "freed.",
         unit="seconds",
     )
-    log_lines: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "off"] = (
-        _option(
-            "INFO",
-            checks.one_of(*LOG_LEVELS, "off"),
-            "From which level on the lines that a task logs are kept with its job; "
-            "``off`` keeps none. See :doc:`/howto/log_lines`.",
-        )
+    log_lines: LinesLevel = _option(
+        "INFO",
+        checks.one_of(*LOG_LEVELS, "off"),
+        "From which level on the lines that a task logs are kept with its job; "
+        "``off`` keeps none. See :doc:`/howto/log_lines`.",
     )
     log_print: bool = _option(
         False,

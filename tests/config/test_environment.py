@@ -243,6 +243,7 @@ _AS_TEXT = {
     "DASHBOARD_LINKS": '{"Runbook": "/runbook"}',
     "DASHBOARD_STREAMS": "2",
     "BEHIND_S": "60",
+    "STATUS_TEMPLATE": "export.html",
     "SQLITE_SYNCHRONOUS": "NORMAL",
     "RATE_LIMITS": '{"read": "5/second"}',
     "REDACT_KEYS": '["iban"]',

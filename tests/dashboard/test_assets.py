@@ -61,7 +61,10 @@ def test_the_script_is_one_and_small(client: FlaskClient) -> None:
     assert script.content_type == "text/javascript; charset=utf-8"
     assert len(script.data) < 12_000
     assert len(gzip.compress(script.data)) < 5_000
-    assert [name for name in assets() if name.endswith(".js")] == ["dashboard.js"]
+    # And one for the pages of applications.
+    scripts = {name for name in assets() if name.endswith(".js")}
+    assert scripts == {"dashboard.js", "progress.js"}
+    assert len(assets()["progress.js"].body) < 2_500
     assert script.text.startswith('"use strict";')
     for forbidden in ("innerHTML", "eval(", "insertAdjacentHTML", "document.write"):
         assert forbidden not in script.text

@@ -31,7 +31,7 @@ OPEN = {
 } | SESSION  # fmt: skip
 # Scripts, inline styles, foreign addresses, and ways around escaping.
 FORBIDDEN = re.compile(
-    r"<script(?! src=\"\{\{ asset\()|<style|\bstyle=|\bon[a-z]+=|javascript:|\|\s*safe|https?://(?!<i>)",
+    r"<script(?! src=\"\{\{ (asset|url_for)\()|<style|\bstyle=|\bon[a-z]+=|javascript:|\|\s*safe|https?://(?!<i>)",
     re.IGNORECASE,
 )
 TEMPLATE_LINES = 200

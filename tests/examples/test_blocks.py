@@ -86,6 +86,7 @@ USED: dict[tuple[str, str, str], str] = {
     ): "test_prometheus_scrapes_the_route",
     ("howto/procfile.rst", "text", "requirements.txt"): "test_the_image_has_the_extras",
     ("howto/results.rst", "html", "templates/export.html"): "test_status_page",
+    ("howto/results.rst", "html", "templates/job.html"): "test_status_page",
     ("howto/results.rst", "json", ""): "test_a_status_link_answers_these_keys",
     ("howto/secure.rst", "nginx", "/etc/nginx/sites-available/shop"): (
         "nginx is not here; the page was followed by hand"

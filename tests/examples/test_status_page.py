@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from playwright.sync_api import expect
 
+from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.state import state_of
@@ -81,3 +82,24 @@ def test_a_browser_follows_a_job_to_its_end(site: Site) -> None:
 
     assert len(site.looks) == 4
     assert len(set(site.looks)) == 1
+
+
+def test_a_link_may_show_a_template_of_the_application(tmp_path: Path) -> None:
+    write_files("results.rst", tmp_path)
+    layout = "<title>{{ shop }}</title>{% block main %}{% endblock %}"
+    (tmp_path / "templates" / "layout.html").write_text(layout, "utf-8")
+    app = Flask("shop", template_folder=str(tmp_path / "templates"))
+    app.config.update(
+        TESTING=True, SECRET_KEY="k" * 32, FORGE_JOBS_STATUS_TEMPLATE="job.html"
+    )
+    app.context_processor(lambda: {"shop": "Tea & more"})
+    forge = ForgeJobs(app)
+    with app.test_request_context():
+        url = forge.enqueue("export").status_url()
+
+    answer = app.test_client().get(url, headers={"Accept": "text/html"})
+
+    state_of(app).storage.close()
+    assert "<title>Tea &amp; more</title>" in answer.text
+    assert "<h1>It waits for its turn</h1>" in answer.text
+    assert f'data-forge-job="{url.rpartition("/")[2]}"' in answer.text

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask.testing import FlaskClient
+from jinja2 import ChoiceLoader, DictLoader
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.auth.links import StatusLinks
@@ -106,6 +109,43 @@ def test_a_bad_link_is_a_page_and_an_old_one_does_not_say_more(
         assert "invalid or has expired" in answer.text
         texts.append(answer.text.partition("<main")[2].partition("request ")[0])
     assert texts[0] == texts[1]
+
+
+TEMPLATE = """
+{% from "forge_jobs/progress.html" import job_progress %}
+<h1>{{ shop }}: {{ title }}, {{ progress.percent }}%</h1>
+{{ job_progress(status_url) }}
+"""
+
+
+@on_sqlite
+def test_it_may_be_a_template_of_the_application(storage: Storage, sql: Sql) -> None:
+    """With its context processors, and one import for what follows the job."""
+    client = client_with_token(storage, "viewer", status_template="own.html")
+    app = client.application
+    assert app.jinja_env.loader is not None
+    app.jinja_env.loader = ChoiceLoader(
+        [DictLoader({"own.html": TEMPLATE}), app.jinja_env.loader]
+    )
+    app.context_processor(lambda: {"shop": "Tea & more"})
+    path = _link(client, enqueue(storage))
+    claim_one(storage)
+    sql.run("UPDATE forge_job SET progress = ?", '{"done":3,"total":4}')
+
+    answer = open_page(client, path)
+    script = re.search(r'<script src="([^"]+)" defer>', answer.text)
+
+    assert "<h1>Tea &amp; more: It runs, 75%</h1>" in answer.text
+    assert f'data-forge-job="{path.rpartition("/")[2]}"' in answer.text
+    assert script is not None
+    assert client.get(script[1]).content_type == "text/javascript; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "frame-ancestors" in policy
+    assert "-src" not in policy
+    assert (answer.headers["Cache-Control"], answer.headers["Vary"]) == (
+        "no-store", "Accept"
+    )  # fmt: skip
+    assert (client.get(path, headers={"Accept": "*/*"}).json or {})["status"]
 
 
 @on_sqlite
