@@ -26,6 +26,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyRunningError",
+    "BatchBlock",
+    "BatchEndedError",
+    "BatchHandle",
+    "BatchNotFoundError",
+    "BatchUnfinishedError",
     "BlueprintOptions",
     "BulkLimits",
     "CancelReason",
@@ -43,6 +48,7 @@ __all__ = [
     "DefaultRouter",
     "Done",
     "DuplicateJobError",
+    "EndedBatch",
     "EndedJob",
     "EnqueueOptions",
     "EnqueueResult",
@@ -61,6 +67,7 @@ __all__ = [
     "NewJob",
     "NoopEcho",
     "NotFoundError",
+    "ParentJob",
     "Permission",
     "Principal",
     "QueueExistsError",

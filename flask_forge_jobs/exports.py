@@ -16,6 +16,9 @@ from flask_forge_jobs.config.database import DatabaseSettings as DatabaseSetting
 from flask_forge_jobs.config.paths import EnvironmentPaths as EnvironmentPaths
 from flask_forge_jobs.config.paths import QueuePaths as QueuePaths
 from flask_forge_jobs.errors import AlreadyRunningError as AlreadyRunningError
+from flask_forge_jobs.errors import BatchEndedError as BatchEndedError
+from flask_forge_jobs.errors import BatchNotFoundError as BatchNotFoundError
+from flask_forge_jobs.errors import BatchUnfinishedError as BatchUnfinishedError
 from flask_forge_jobs.errors import ConfigurationError as ConfigurationError
 from flask_forge_jobs.errors import ConflictError as ConflictError
 from flask_forge_jobs.errors import CountDiffersError as CountDiffersError
@@ -48,6 +51,7 @@ from flask_forge_jobs.errors import StorageUnavailableError as StorageUnavailabl
 from flask_forge_jobs.extension import ForgeJobs as ForgeJobs
 from flask_forge_jobs.handlers.bulk import BulkLimits as BulkLimits
 from flask_forge_jobs.handlers.redaction import Redactor as Redactor
+from flask_forge_jobs.model.batches import EndedBatch as EndedBatch
 from flask_forge_jobs.model.cron_expression import parse_cron as parse_cron
 from flask_forge_jobs.model.jobs import EnqueueResult as EnqueueResult
 from flask_forge_jobs.model.jobs import Job as Job
@@ -69,6 +73,9 @@ from flask_forge_jobs.runtime.worker import RuntimeHandle as RuntimeHandle
 from flask_forge_jobs.storage.base import DatabaseConfig as DatabaseConfig
 from flask_forge_jobs.storage.base import Storage as Storage
 from flask_forge_jobs.storage.base import open_storage as open_storage
+from flask_forge_jobs.tasks.batches import BatchBlock as BatchBlock
+from flask_forge_jobs.tasks.batches import BatchHandle as BatchHandle
+from flask_forge_jobs.tasks.batches import ParentJob as ParentJob
 from flask_forge_jobs.tasks.bundled.child_pool import ChildPool as ChildPool
 from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec as CmdExec
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho as NoopEcho

@@ -42,6 +42,7 @@ from flask_forge_jobs.state import (
     inline_rule,
 )
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.tasks.batches import Batching
 from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
@@ -56,7 +57,7 @@ from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 _OF_CHILDREN = frozenset({CHILD_VARIABLE, CHANNEL_VARIABLE, PARENT_PIPE_VARIABLE})
 
 
-class ForgeJobs(Declarations):
+class ForgeJobs(Declarations, Batching):
     """Background jobs for a Flask application.
 
     A complete program::
@@ -117,6 +118,7 @@ class ForgeJobs(Declarations):
         self._database = database
         self._db = db
         self._open_to_loopback = open_to_loopback
+        self._batch_home = current
         protect_tables()  # an env.py of Alembic may load no more than this
         if app is not None:
             self.init_app(app)

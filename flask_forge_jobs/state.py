@@ -17,7 +17,9 @@ from werkzeug.local import LocalProxy
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.config.settings import Settings
-from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.errors import BatchNotFoundError, JobNotFoundError
+from flask_forge_jobs.model.batches import BatchEvent
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker, one_deeper
 from flask_forge_jobs.runtime.run.execution import NOBODY, Observer
@@ -93,20 +95,69 @@ class ApplicationState:
             self.run_inline(results)
         return results
 
+    @property
+    def batch_open_s(self) -> float:
+        """How long a batch stays open to which nothing is added."""
+        return self.settings.batch_open_s
+
+    def prepared(self, job: NewJob) -> NewJob:
+        """Return a job with a queue, and with the context that it carries."""
+        return job.routed(self.router).with_carried(carried())
+
+    def added(
+        self, results: Sequence[EnqueueResult], batch_id: str, *, may_run: bool
+    ) -> None:
+        """Tell of new jobs of a batch; in inline mode, run them and what follows."""
+        self.observer.enqueued(results)
+        if may_run and self.is_inline():
+            self.run_inline(results)
+            self._run_completions(batch_id)
+
+    def _run_followers(self, job_id: str) -> None:
+        """Run what is due because a job has ended."""
+        for each in self.storage.links.of_job(job_id).dependents:
+            if each.status is JobStatus.PENDING and not each.is_waiting:
+                self._run_one(each.id, each.kind)
+        with contextlib.suppress(JobNotFoundError):
+            batch_id = self.storage.job_reader.get(job_id).batch_id
+            if batch_id is not None:
+                self._run_completions(batch_id)
+
+    def _run_completions(self, batch_id: str) -> None:
+        """Run the jobs at the events that a batch has come to, and what follows it."""
+        with contextlib.suppress(BatchNotFoundError):
+            self.storage.batches.fold([batch_id])
+            batch = self.storage.batches.get(batch_id)
+            if batch.cancel_requested_at is not None and batch.completed_at is None:
+                batch = self.storage.batches.cancel(batch_id)
+            for event in BatchEvent:
+                completion = batch.completion(event)
+                if completion is not None:
+                    self._run_one(completion[1], completion[0].kind)
+            if batch.completed_at is not None:
+                self._run_followers(batch_id)
+
+    def _run_one(self, job_id: str, kind: str) -> None:
+        """Run a job, unless it may not start, and what follows it."""
+        if self.registry.get(kind) is None:
+            return
+        plan = replace(self.runtime(1).plan, scope=contextlib.nullcontext)
+        with one_deeper(kind):
+            run = InlineWorker(plan, enqueue=self.enqueue).run_one(job_id)
+            if run is not None:
+                self._run_followers(job_id)
+        if run is not None:
+            run.raise_error()
+
     def run_inline(self, results: Iterable[EnqueueResult]) -> None:
         """Run new jobs in the caller's application context.
 
         A job still waits if it is not due, its queue is paused or its task is unknown.
         An exception of the task is raised here.
         """
-        plan = replace(self.runtime(1).plan, scope=contextlib.nullcontext)
         for result in results:
-            if result.is_deduped or self.registry.get(result.kind) is None:
-                continue
-            with one_deeper(result.kind):
-                run = InlineWorker(plan, enqueue=self.enqueue).run_one(result.id)
-            if run is not None:
-                run.raise_error()
+            if not result.is_deduped:
+                self._run_one(result.id, result.kind)
 
     def runtime(self, threads: int) -> QueueRuntime:
         """Return a worker runtime for this application."""
@@ -121,6 +172,7 @@ class ApplicationState:
             router=self.router,
         )
         runtime.plan.observer = self.observer
+        runtime.plan.home = self
         return runtime.with_schedules_of(self.name).with_log_lines(
             self.settings.log_level, prints=self.settings.log_print
         )

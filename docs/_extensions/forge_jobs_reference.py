@@ -37,7 +37,9 @@ SETTINGS = {
         "database_url database_file listen_url migrate pool_size connect_timeout_s "
         "statement_timeout_s sqlite_synchronous sqlite_busy_timeout_s"
     ),
-    "Workers": "embedded_worker inline lease_s shutdown_grace_s cancel_grace_s",
+    "Workers": (
+        "embedded_worker inline lease_s shutdown_grace_s cancel_grace_s batch_open_s"
+    ),
     "Log lines of jobs": "log_lines log_print",
     "Access to the API": (
         "auth tokens read_only metrics_auth allowed_hosts cors_origins rate_limits "

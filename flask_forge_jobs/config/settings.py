@@ -71,8 +71,8 @@ class Settings:
         None,
         url_or_none(),
         "The database. A relative SQLite path starts in the instance folder. By "
-        "default ``queue_database.toml`` names the database; without that file it is "
-        "the SQLite file ``queue.sqlite`` in the instance folder.",
+        "default ``queue_database.toml`` names it; without that file it is "
+        "``queue.sqlite`` in the instance folder.",
         secret=True,
     )
     database_file: Path | None = _option(
@@ -90,9 +90,7 @@ class Settings:
         secret=True,
     )
     url_prefix: str = _option(
-        "/forge-jobs",
-        checks.URL_PREFIX,
-        "The URL prefix of the routes.",
+        "/forge-jobs", checks.URL_PREFIX, "The URL prefix of the routes."
     )
     auth: Callable[..., object] | Literal["bearer"] | None = _option(
         None,
@@ -155,9 +153,7 @@ class Settings:
         unit="kinds",
     )
     enable_demo: bool = _option(
-        False,
-        checks.BOOLEAN,
-        "Whether ``POST /jobs/enqueue-demo`` exists.",
+        False, checks.BOOLEAN, "Whether ``POST /jobs/enqueue-demo`` exists."
     )
     redact_keys: tuple[str, ...] = _option(
         (),
@@ -294,8 +290,14 @@ class Settings:
     lease_s: float = _option(
         60.0,
         checks.seconds(1, 3600),
-        "How long a worker may be silent before its jobs are rescued by another "
-        "worker.",
+        "How long a worker may be silent before another one rescues its jobs.",
+        unit="seconds",
+    )
+    batch_open_s: float = _option(
+        3600.0,
+        checks.seconds(1, 86_400 * 30),
+        "How long a batch stays open to which its producer adds nothing. Then it is "
+        "cancelled, for its producer has died.",
         unit="seconds",
     )
     shutdown_grace_s: float = _option(
@@ -348,9 +350,7 @@ class Settings:
     @property
     def log_level(self) -> int | None:
         """The level from which on lines are kept; None keeps none."""
-        if self.log_lines == "off":
-            return None
-        return logging.getLevelNamesMapping()[self.log_lines]
+        return logging.getLevelNamesMapping().get(self.log_lines)
 
     @property
     def masked_keys(self) -> tuple[str, ...]:
@@ -382,11 +382,11 @@ class Settings:
         return cls(**values)
 
     def __repr__(self) -> str:
-        shown = []
-        for each in fields(self):
-            value = getattr(self, each.name)
-            hidden = each.metadata["secret"] and value is not None
-            shown.append(f"{each.name}={MASK if hidden else value!r}")
+        values = ((each, getattr(self, each.name)) for each in fields(self))
+        shown = (
+            f"{e.name}={MASK if e.metadata['secret'] and v is not None else v!r}"
+            for e, v in values
+        )
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
@@ -93,6 +93,10 @@ class NewBatch:
                 check_job_id(value, field)
         if self.batch_id is not None and (self.within or "") >= self.batch_id:
             raise InvalidInputError("batch_id", "must sort behind that of within")
+
+    def with_id(self, batch_id: str) -> NewBatch:
+        """Return it with a minted id."""
+        return replace(self, batch_id=batch_id)
 
 
 class BatchState(Choice):

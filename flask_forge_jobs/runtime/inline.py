@@ -118,8 +118,9 @@ class InlineWorker:
         update = self._mapper.update(execution, outcome)
         if update is not None:
             self._log.write([(execution.ended_at, update)])
-            refused = self._storage.jobs.finish(self._worker_id, [update])
-            self._storage.recorder.ended([update], refused)
+            written = self._storage.jobs.exchange(self._worker_id, [update], {})
+            self._storage.recorder.ended([update], written.refused)
+            self._storage.batches.fold(written.noted)
         # The first exception is the task's; others come from leaving the context.
         return InlineRun(job, outcome, self._raised[0] if self._raised else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flask_forge_jobs.clock import Clock
@@ -24,7 +24,9 @@ from flask_forge_jobs.runtime.run.execution import (
 from flask_forge_jobs.runtime.run.isolation import check_isolation
 from flask_forge_jobs.runtime.run.run_log import LogSettings
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.batches import OPEN_S
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
+from flask_forge_jobs.tasks.batches import BatchHome
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
 from flask_forge_jobs.tasks.failures import forget_frames
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -58,6 +60,39 @@ class WorkerOptions:
     log_prints: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PlainHome:
+    """The batches of a worker without an application."""
+
+    plan: RuntimePlan
+
+    @property
+    def storage(self) -> Storage:
+        """The stores."""
+        return self.plan.storage
+
+    @property
+    def batch_open_s(self) -> float:
+        """How long a batch stays open to which nothing is added."""
+        return OPEN_S
+
+    def status_url(self, job_id: str, expires_in_s: float) -> str:
+        """Raise an error: there is no application to answer it."""
+        del job_id, expires_in_s
+        raise RuntimeError("a link to a job needs an application")
+
+    def prepared(self, job: NewJob) -> NewJob:
+        """Return a job with a queue."""
+        return job.routed(self.plan.router)
+
+    def added(
+        self, results: Sequence[EnqueueResult], batch_id: str, *, may_run: bool
+    ) -> None:
+        """Tell the observer of new jobs."""
+        del batch_id, may_run
+        self.plan.observer.enqueued(results)
+
+
 @dataclass(slots=True, kw_only=True)
 class RuntimePlan:
     """The configuration of all that runs jobs; see :class:`.QueueRuntime`."""
@@ -71,6 +106,12 @@ class RuntimePlan:
     router: Router
     worker: WorkerOptions
     observer: Observer = NOBODY
+    home: BatchHome | None = None
+
+    @property
+    def batch_home(self) -> BatchHome:
+        """The application of the batches."""
+        return self.home or PlainHome(self)
 
     @property
     def mask(self) -> Mask:
@@ -124,6 +165,7 @@ class RuntimePlan:
                 enqueue or self.enqueue,
                 self.storage.rate_limits,
                 self.mask,
+                self.batch_home,
             ),
             scope=self.scope,
             concurrency=concurrency,

@@ -29,6 +29,7 @@ from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule
 from flask_forge_jobs.runtime.duties.services import Services
 from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.lease import Lease
+from flask_forge_jobs.runtime.loop.batch_folds import BatchFolds
 from flask_forge_jobs.runtime.loop.dispatcher import WAKE, Dispatcher, Inbox
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.loop.rounds import Rounds
@@ -306,6 +307,7 @@ def _writer(
         mapper,
         storage.recorder,
         job_log=JobLog(plan.clock),
+        folds=BatchFolds(storage.batches.fold),
     )
 
 

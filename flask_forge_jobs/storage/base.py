@@ -259,6 +259,10 @@ class Storage:
             settlement=self.jobs.settlement,
         )
 
+    def mint(self, count: int) -> list[str]:
+        """Return new ids for jobs or batches, in order."""
+        return self._parts.ids.new_many(count)
+
     @property
     def backend(self) -> str:
         """``sqlite`` or ``postgres``."""

@@ -23,6 +23,7 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.progress import checked_report
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.storage.limits import RateLimits
+from flask_forge_jobs.tasks.batches import BatchHandle, BatchHome, ParentJob
 from flask_forge_jobs.tasks.failures import forget_frames, mask_known
 from flask_forge_jobs.tasks.other_words import OF_CONTEXTS, teach
 
@@ -161,6 +162,35 @@ class TaskContext:
     dispose: Dispose = forget_frames
     # The worker's run whose lines are kept; None keeps none.
     logged_run: Any = None
+    home: BatchHome | None = None
+    _batch: BatchHandle | None = field(default=None, init=False, repr=False)
+
+    @property
+    def parents(self) -> tuple[ParentJob, ...]:
+        """The jobs and batches for which this one has waited, in the order of ids.
+
+        Their results are kept for as long as this job. One read of the database.
+        """
+        if self.home is None:
+            return ()
+        parents = self.home.storage.links.parents_of(self.job_id)
+        return tuple(map(ParentJob.of, parents))
+
+    @property
+    def batch(self) -> BatchHandle:
+        """The batch of this job; jobs that it adds keep the batch from ending.
+
+        Raises:
+            RuntimeError: The job has no batch.
+        """
+        if self._batch is None:
+            batch_id = None
+            if self.home is not None:
+                batch_id = self.home.storage.job_reader.get(self.job_id).batch_id
+            if self.home is None or batch_id is None:
+                raise RuntimeError(f"job {self.job_id} ({self.kind}) has no batch")
+            self._batch = BatchHandle(self.home, batch_id)
+        return self._batch
 
     @property
     def is_last_attempt(self) -> bool:

@@ -205,8 +205,11 @@ class JobHandle:
             check_text("reason", reason, MAX_REASON_LENGTH)
         return self._home.storage.job_admin.cancel(self._checked_id(), reason)
 
-    def retry(self) -> bool:
+    def retry(self, *, dependents: bool = False) -> bool:
         """Run a failed or dead job again now, with all its attempts.
+
+        Args:
+            dependents: Whether the jobs that died with it wait for it again.
 
         Returns:
             False if it waits, runs or is done, or if another unfinished job holds its
@@ -215,7 +218,19 @@ class JobHandle:
         self._kept = None
         self._row()
         self._kept = None
-        return self._home.storage.job_admin.requeue(self.id)
+        return self._home.storage.job_admin.requeue(self.id, dependents=dependents)
+
+    def release(self) -> None:
+        """Let the job wait for no other one: it is due once its own time has come.
+
+        Raises:
+            JobStateError: The job does not wait for others.
+        """
+        self._home.storage.links.release(self._checked_id())
+
+    def become(self, request: EnqueueResult) -> None:
+        """Take the result of the enqueue, which may be another job."""
+        self.id, self._request = request.id, request
 
     def _row(self) -> Job:
         if self._kept is not None:

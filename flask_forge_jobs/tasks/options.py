@@ -6,14 +6,15 @@ The typed dicts are the keyword arguments of ``@forge.task``, ``task.options()``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.links import OnParentDead
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.payloads import fingerprint
 from flask_forge_jobs.tasks.other_words import unknown_option
@@ -25,6 +26,23 @@ class FollowUpTask(Protocol):
 
     def as_follow_up(self) -> FollowUp:
         """Return it as a follow-up."""
+
+
+class HasId(Protocol):
+    """A handle on a job or a batch."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+
+def ids_of(after: object) -> tuple[str, ...]:
+    """Return the ids of jobs and batches, given as handles, ids or several of them."""
+    if isinstance(after, str) or hasattr(after, "id"):
+        after = (after,)
+    if not isinstance(after, Iterable):
+        raise InvalidInputError("after", f"{shown(after)} is no job and no batch")
+    return tuple(str(getattr(each, "id", each)) for each in after)
 
 
 class StoredOptions(TypedDict, total=False):
@@ -64,6 +82,11 @@ class EnqueueOptions(StoredOptions, total=False):
             Overrides ``dedupe_by_args``.
         job_id: The id of a :class:`.StorageOutcomeUnknownError`, to enqueue the job
             again without storing it twice.
+        after: Jobs or batches that have to end first: a handle or an id, or up to 100
+            of them. If one of them is dead, ``on_parent_dead`` decides.
+        on_parent_dead: ``"cancel"`` (default) lets the job die too, ``"run"`` runs it
+            nevertheless, ``"hold"`` lets it wait until the other one was retried and is
+            done. See :doc:`/howto/batches`.
         connection: Store the job in the open transaction of this connection, so that
             your commit or rollback decides. A SQLAlchemy connection or session, such as
             Flask-SQLAlchemy's ``db.session``, or a connection of psycopg2, psycopg 3 or
@@ -74,6 +97,8 @@ class EnqueueOptions(StoredOptions, total=False):
     delay: float | timedelta | None
     dedupe_key: str | None
     job_id: str | None
+    after: HasId | str | Iterable[HasId | str] | None
+    on_parent_dead: Literal["cancel", "run", "hold"] | None
     connection: object
 
 
@@ -132,6 +157,8 @@ class JobOptions:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     timeout_s: float | None = None
     job_id: str | None = None
+    after: tuple[str, ...] = ()
+    on_parent_dead: str = OnParentDead.CANCEL
 
     def changed(self, **given: Any) -> JobOptions:
         """Return the options with those given that are not None.
@@ -141,6 +168,8 @@ class JobOptions:
         for name in given.keys() - _NAMES:
             raise TypeError(unknown_option(name, _NAMES))
         chosen = {name: value for name, value in given.items() if value is not None}
+        if "after" in chosen:
+            chosen["after"] = ids_of(chosen["after"])
         if "dedupe_key" in chosen:
             chosen.setdefault("dedupe_by_args", False)
         return replace(self, **chosen) if chosen else self
@@ -160,6 +189,8 @@ class JobOptions:
             dedupe_for=self.dedupe_for,
             replace=self.replace,
             job_id=self.job_id,
+            after=self.after,
+            on_parent_dead=self.on_parent_dead,
         )
 
     def _key(self, kind: str, payload: str) -> str | None:

@@ -17,8 +17,9 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker
+from flask_forge_jobs.runtime.inline import DirectCalls, InlineRun, InlineWorker
 from flask_forge_jobs.state import EXTENSION_NAME, state_of
+from flask_forge_jobs.tasks.batches import BatchHandle
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.registry import attempts_of_kind
@@ -188,7 +189,7 @@ class JobsKit:
         worker = InlineWorker(self._runtime.plan, enqueue=self._state.enqueue)
         ran: list[RanJob] = []
         reader = storage.job_reader
-        while run := worker.run_next(queues or sorted(reader.statistics())):
+        while run := self._run_next(worker, queues):
             ran.append(RanJob(reader.get(run.job.id), run.outcome, run.error))
             if not isinstance(run.error, Exception | None):
                 raise run.error  # such as that of pytest.fail() or Ctrl-C
@@ -200,6 +201,18 @@ class JobsKit:
                     f"{run.job.kind} enqueue itself?"
                 )
         return ran
+
+    def _run_next(
+        self, worker: InlineWorker, queues: tuple[str, ...]
+    ) -> InlineRun | None:
+        storage = self._state.storage
+        names = queues or sorted(storage.job_reader.statistics())
+        run = worker.run_next(names)
+        if run is None:
+            # What workers do beside their jobs may make jobs due, or end them.
+            storage.batches.tend(self._state.batch_open_s)
+            run = worker.run_next(queues or sorted(storage.job_reader.statistics()))
+        return run
 
     @overload
     def perform(
@@ -321,6 +334,29 @@ class JobsKit:
         matches = [job for job in self.enqueued(task) if not match.differences(job)]
         if matches:
             raise AssertionError(unexpected_text(match, matches))
+
+    def assert_batched(
+        self, name: str | None = None, *, total: int | None = None
+    ) -> BatchHandle:
+        """Check that the test has made a batch, and return the newest one that matches.
+
+        Args:
+            name: Its name; None accepts any.
+            total: How many jobs it has; None accepts any number.
+
+        Raises:
+            AssertionError: No batch matches; the message names those that there are.
+        """
+        __tracebackhide__ = True
+        batches = self._state.storage.batches.page(MAX_AT_ONCE)
+        for each in batches:
+            if name in (None, each.name) and total in (None, each.total):
+                return BatchHandle(self._state, each.id)
+        made = ", ".join(f"{each.name!r} of {each.total} jobs" for each in batches)
+        raise AssertionError(
+            f"no batch was made for: name={name!r}, total={total!r}\n"
+            f"made: {made or 'none'}"
+        )
 
 
 def _kind_of(task: Task[..., Any] | str) -> str:

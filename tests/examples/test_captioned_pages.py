@@ -14,7 +14,8 @@ from tests.examples.pages import write_files
 from tests.support.pytest_runs import PytestRuns, pytest_runs
 
 PAGES = [
-    "async.rst", "bulk.rst", "coming_from.rst", "isolation.rst", "limit.rst",
+    "async.rst", "batches.rst", "bulk.rst", "coming_from.rst", "isolation.rst",
+    "limit.rst",
     "monitor.rst", "results.rst", "schedule.rst", "side_by_side.rst", "signals.rst",
     "transactions.rst", "troubleshoot.rst", "unique.rst",
     "../reference/explanations.rst",

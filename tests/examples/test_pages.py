@@ -45,7 +45,8 @@ BLOCK = re.compile(
 # Those with Python; these tests and those of other modules run all of it.
 PAGES = {
     "index.rst", "quickstart.rst", "reference/cron.rst", "howto/arguments.rst",
-    "howto/async.rst", "howto/bulk.rst", "howto/schedule.rst", "howto/side_by_side.rst",
+    "howto/async.rst", "howto/batches.rst", "howto/bulk.rst",
+    "howto/schedule.rst", "howto/side_by_side.rst",
     "howto/coming_from.rst", "howto/containers.rst", "howto/database.rst",
     "howto/deploy.rst", "howto/embed.rst",
     "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",

@@ -203,7 +203,10 @@ class Sql:
         stuck = self.run(
             "SELECT id FROM forge_job WHERE start_at IS NOT NULL AND status = 'pending'"
             " AND (NOT deferred OR NOT EXISTS (SELECT 1 FROM forge_link"
-            " WHERE child_id = forge_job.id AND ended IS NULL))"
+            " WHERE child_id = forge_job.id AND ended IS NULL"
+            " AND (on_dead = 'hold' OR EXISTS (SELECT 1 FROM forge_job AS parent"
+            " WHERE parent.id = parent_id AND parent.status NOT IN ('done', 'dead'))"
+            " OR parent_id IN (SELECT id FROM forge_batch))))"
         )
         assert stuck == []
         for batch_id, unfinished, done, dead in self.run(_BATCH_COUNTS[self.backend]):

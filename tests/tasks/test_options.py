@@ -30,7 +30,9 @@ def test_the_options_of_a_job_are_those_that_can_be_asked_for() -> None:
 def test_an_option_that_is_not_there_is_named() -> None:
     with pytest.raises(TypeError, match="no option 'priorty'; did you mean priority="):
         JobOptions().changed(priorty=1)
-    with pytest.raises(TypeError, match="no option 'x'; there are dedupe_by_args, "):
+    with pytest.raises(
+        TypeError, match="no option 'x'; there are after, dedupe_by_args, "
+    ):
         JobOptions().changed(x=1)
 
 

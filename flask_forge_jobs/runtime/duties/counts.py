@@ -1,8 +1,9 @@
-"""Upkeep of the counts of jobs and of failures, in every process."""
+"""Upkeep of the counts of jobs, of failures and of batches, in every process."""
 
 from __future__ import annotations
 
 from flask_forge_jobs.runtime.service import Duty
+from flask_forge_jobs.storage.batches import OPEN_S, BatchStore
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.errors import ErrorStore
 
@@ -10,10 +11,21 @@ COUNTS_PERIOD_S = 2.0
 
 
 class Upkeep(Duty):
-    """Folds the changes of the counts."""
+    """Folds the changes of the counts, and goes on with batches.
 
-    def __init__(self, job_admin: JobAdmin, errors: ErrorStore) -> None:
+    An open batch whose producer has added nothing for ``batch_open_s`` is cancelled.
+    """
+
+    def __init__(
+        self,
+        job_admin: JobAdmin,
+        errors: ErrorStore,
+        batches: BatchStore,
+        batch_open_s: float = OPEN_S,
+    ) -> None:
         super().__init__("upkeep", COUNTS_PERIOD_S)
+        self._batches = batches
+        self._batch_open_s = batch_open_s
         self._job_admin = job_admin
         self._errors = errors
 
@@ -21,3 +33,4 @@ class Upkeep(Duty):
         """Fold once."""
         self._job_admin.fold_counts()
         self._errors.fold()
+        self._batches.tend(self._batch_open_s)

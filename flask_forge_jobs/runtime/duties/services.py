@@ -146,7 +146,12 @@ def _upkeep(plan: RuntimePlan, worker_id: str) -> tuple[Duty, ...]:
     storage, clock = plan.storage, plan.clock
     file = storage.database.file
     return (
-        Upkeep(storage.job_admin, storage.errors),
+        Upkeep(
+            storage.job_admin,
+            storage.errors,
+            storage.batches,
+            plan.batch_home.batch_open_s,
+        ),
         Sampler(
             storage.samples,
             storage.recorder,

@@ -121,6 +121,8 @@ class Rounds:
                 moments.append(self._schedule.next_look())
             if self._stale_at is not None:
                 moments.append(self._stale_at)
+            if self._writer.folds.due_at is not None:
+                moments.append(self._writer.folds.due_at)
         return max(min(moments) - now, 0.0)
 
     def go(self) -> bool:
@@ -145,6 +147,8 @@ class Rounds:
             self._exchange(writing, demand, now)
         else:
             self._learn_next_due(now)
+        if self._writer.folds.due_at is not None:
+            self._writer.folds.go(self._lease.clock.monotonic())
         self._lease.refused_since = None
         if self.rest.is_failing:
             logger.warning("storage works again")
@@ -187,6 +191,8 @@ class Rounds:
             self._take_in(batch.claimed, now)
         if writing:
             self._writer.note_written(writing, batch.refused)
+        if batch.noted:
+            self._writer.folds.note(batch.noted)
         self.claims.ended = self.claims.begun
         ended_at = self._lease.clock.monotonic()
         if self._schedule.end(

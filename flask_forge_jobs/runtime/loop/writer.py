@@ -9,6 +9,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob, RunId
 from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.model.run_end import JobUpdate
+from flask_forge_jobs.runtime.loop.batch_folds import BatchFolds
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.job_log import EndedRun, JobLog
@@ -35,7 +36,9 @@ class OutcomeWriter:
         recorder: Recorder,
         *,
         job_log: JobLog,
+        folds: BatchFolds | None = None,
     ) -> None:
+        self.folds = folds or BatchFolds(lambda _: set())
         self.worker_id = worker_id
         self._jobs = jobs
         self._handover = handover

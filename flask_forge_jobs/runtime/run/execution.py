@@ -38,6 +38,7 @@ from flask_forge_jobs.runtime.run.run_log import (
     reports_of,
 )
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
+from flask_forge_jobs.tasks.batches import BatchHome
 from flask_forge_jobs.tasks.context import (
     CancelToken,
     Dispose,
@@ -151,6 +152,7 @@ class TaskEnvironment:
     enqueue: Callable[[NewJob], EnqueueResult]
     rate_limits: RateLimits
     mask: Mask = mask_known
+    home: BatchHome | None = None
 
 
 @dataclass(eq=False)
@@ -245,6 +247,7 @@ class Runner:
             carried=_NOTHING if job.carried is None else _carried(job.carried),
             mask=environment.mask,
             dispose=self.dispose,
+            home=environment.home,
             # A job that runs inline logs for the run around it.
             logged_run=logged_run() if settings is None else (execution, settings),
         )

@@ -113,7 +113,7 @@ class Addition:
         }
         careful = {i: e.scheduled_at_us for i, (_, e) in new.items()}
         tying.tie([(new[i][0], i) for i in new if i not in appended], careful)
-        tying.finish([(job, job_id) for job_id, (job, _) in new.items()])
+        tying.finish([(job, job_id) for job_id, (job, _) in new.items()], results)
         return tying.corrected(results)
 
     def _insert_one(self, job: NewJob, job_id: str) -> EnqueueResult:

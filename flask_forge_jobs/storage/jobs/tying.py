@@ -38,6 +38,16 @@ def are_tied(pairs: Iterable[NewPair]) -> bool:
     return any(job.after or job.batch_id is not None for job, _ in pairs)
 
 
+def _replaced(
+    after: Sequence[str], instead: Mapping[str, str], job_id: str
+) -> tuple[str, ...]:
+    """Return parents with the jobs in place of those that were not stored."""
+    parents = tuple(sorted({instead.get(each, each) for each in after}))
+    if parents[-1] >= job_id:
+        raise InvalidInputError("after", "a job can only wait for earlier jobs")
+    return parents
+
+
 def lock_batches(
     transaction: Transaction, batch_ids: Iterable[str]
 ) -> dict[str, Batch]:
@@ -159,10 +169,17 @@ class Tying:
                 "tie_jobs", rows=encode_rows(rows), end_of_time=MAX_INSTANT_US
             )
 
-    def finish(self, stored: Sequence[NewPair]) -> None:
+    def finish(
+        self, stored: Sequence[NewPair], results: Sequence[EnqueueResult]
+    ) -> None:
         """Store the links and memberships of the jobs that were stored."""
         counts = BatchCounts()
-        children = [pair for pair in stored if pair[0].after]
+        instead = self._find_instead(results)
+        children = [
+            (job.with_checked(after=_replaced(job.after, instead, job_id)), job_id)
+            for job, job_id in stored
+            if job.after
+        ]
         if children:
             self._link(children)
             parents = {each for job, _ in children for each in job.after}
@@ -173,6 +190,19 @@ class Tying:
                 )
         self._join(stored, counts)
         self.settlement.count(self.transaction, counts, self.settled)
+
+    def _find_instead(self, results: Sequence[EnqueueResult]) -> dict[str, str]:
+        """Return and lock the jobs that hold the keys of jobs that others wait for."""
+        instead = {
+            job_id: result.id
+            for (_, job_id), result in zip(self.pairs, results, strict=True)
+            if result.id != job_id and job_id in self.awaited
+        }
+        outside = sorted(set(instead.values()) - self.kinds.keys())
+        if outside:
+            with self.transaction.brief_waits():
+                self._lock_parents(outside)
+        return instead
 
     def _link(self, children: Sequence[NewPair]) -> None:
         transaction = self.transaction

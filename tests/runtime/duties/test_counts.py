@@ -16,7 +16,7 @@ def test_upkeep_keeps_the_counts_short_and_true(
     for _ in range(FOLD_ROWS + 1):
         enqueue(storage)
 
-    Upkeep(storage.job_admin, storage.errors).tick()
+    Upkeep(storage.job_admin, storage.errors, storage.batches).tick()
 
     assert sql.value("SELECT COUNT(*) FROM forge_job_count") == 1
     sql.assert_counts_equal_rows()
@@ -28,6 +28,11 @@ def test_any_number_of_processes_may_run_upkeep(
     for _ in range(20):
         enqueue(storage)
 
-    run_together([Upkeep(storage.job_admin, storage.errors).tick for _ in range(4)])
+    run_together(
+        [
+            Upkeep(storage.job_admin, storage.errors, storage.batches).tick
+            for _ in range(4)
+        ]
+    )
 
     Sql(database_settings).assert_counts_equal_rows()
