@@ -260,8 +260,10 @@ class JobReader:
 
         # Others read several parts of an index, and between them a job may move from
         # one to another.
-        is_one_read = not with_total and reads_once(job_filter, order, limit + 1)
-        return self._database.read(work, apart=is_one_read)
+        is_one_read = reads_once(job_filter, order, limit + 1)
+        # The total of a signature is a sum, which may be younger than the page.
+        is_apart = is_one_read and (not with_total or job_filter.signature is not None)
+        return self._database.read(work, apart=is_apart)
 
 
 def _snapshot(
