@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 NOTHING = "\u2013"  # a dash
@@ -98,6 +99,12 @@ def stamp(at: datetime) -> str:
     """Return an instant for programs, to the millisecond."""
     text = at.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return the key of an order in which ``mail-2`` stands before ``mail-10``."""
+    parts = re.split("([0-9]+)", name)
+    return [(len(part) if part.isdigit() else 0, part) for part in parts]
 
 
 def fact(text: str) -> tuple[str, str]:

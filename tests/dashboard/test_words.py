@@ -25,6 +25,11 @@ def test_numbers(value: float | None, text: str) -> None:
     assert words.number(value) == text
 
 
+@pytest.mark.parametrize("names", [["mail-2", "mail-10", "mail-a"], ["1", "02", "10"]])
+def test_numbers_in_names_are_numbers(names: list[str]) -> None:
+    assert sorted(reversed(names), key=words.natural) == names
+
+
 def test_small_numbers_may_have_digits() -> None:
     assert [words.number(each, 1) for each in (3.25, 3.0, 12.5)] == ["3.2", "3", "12"]
     assert [words.percent(each) for each in (0.047, 0.31, None)] == [

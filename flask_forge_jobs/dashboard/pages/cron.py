@@ -16,6 +16,7 @@ from flask_forge_jobs.api.etags import schedule_etag
 from flask_forge_jobs.dashboard.cron_strip import Axis, Strip, axis, strip
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.words import natural
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.cron import ScheduleDetail, get_schedule, preview
 from flask_forge_jobs.handlers.cron_history import (
@@ -37,7 +38,7 @@ PAGE_SIZE = 36
 RUNS_PER_PAGE = 50
 _ASKS = ("run", "delete")
 _SORTS: Mapping[str, Callable[[ScheduleLine], object]] = {
-    "name": lambda line: line.name,
+    "name": lambda line: natural(line.name),
     "next": lambda line: (line.next_fire_at is None, line.next_fire_at),
 }
 

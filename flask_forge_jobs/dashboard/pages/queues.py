@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -17,6 +16,7 @@ from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.queue_question import Question
 from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
+from flask_forge_jobs.dashboard.words import natural
 from flask_forge_jobs.model.sentences import count
 
 # A row takes 1.5 kB, and a page 60 at most.
@@ -39,12 +39,6 @@ _STATES: Mapping[QueueState, str] = {
     QueueState.WITHOUT_WORKER: "without a worker",
     QueueState.WITHOUT_SLOTS: "without slots",
 }
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Return the key of an order in which ``mail-2`` stands before ``mail-10``."""
-    parts = re.split("([0-9]+)", name)
-    return [(len(part) if part.isdigit() else 0, part) for part in parts]
 
 
 class QueueList:
@@ -82,7 +76,7 @@ class QueueList:
         by = self.sort.removeprefix("-")
         is_down = self.sort.startswith("-")
         if by == "name":
-            return sorted(rows, key=lambda row: _natural(row.name), reverse=is_down)
+            return sorted(rows, key=lambda row: natural(row.name), reverse=is_down)
         return sorted(rows, key=_SORTS[by], reverse=is_down)
 
     @cached_property

@@ -10,7 +10,12 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.workers.one import WorkerView
-from flask_forge_jobs.dashboard.workers.view import RANGES, Choice, WorkersView
+from flask_forge_jobs.dashboard.workers.view import (
+    MAX_LINES,
+    RANGES,
+    Choice,
+    WorkersView,
+)
 from flask_forge_jobs.errors import WorkerNotFoundError
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.worker_details import WorkerState
@@ -41,7 +46,9 @@ def workers(api: Api) -> Mapping[str, object]:
         "cursor": view.choice.cursor,
         "range": None if choice.hours == 1 else asked["range"],
     }
-    return {"view": view, "rows": rows, "ranges": RANGES, "query": kept}
+    return {
+        "view": view, "rows": rows, "ranges": RANGES, "lines": MAX_LINES, "query": kept
+    }  # fmt: skip
 
 
 def worker(api: Api, worker_id: str) -> Mapping[str, object] | Response:

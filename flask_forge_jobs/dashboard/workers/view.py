@@ -32,6 +32,8 @@ MAX_CARDS = 24
 # Squares of a queue, and jobs that are named below them.
 MAX_SQUARES = 24
 MAX_NAMED = 3
+# Queues on a card.
+MAX_LINES = 12
 # Of the table of workers and queues.
 MAX_QUEUES = 12
 _LONG_MS, _LONGER_MS = 10_000, 60_000
@@ -104,17 +106,19 @@ class WorkerRow:
 
     @cached_property
     def slots(self) -> Sequence[Slots]:
-        """Its slots by queue; none of a lost worker."""
+        """Its slots by queue, of many those that run jobs first; none if it is lost."""
         if self.state is WorkerState.LOST:
             return ()
         runs: defaultdict[str, list[SlotRun]] = defaultdict(list)
         for run in self.detail.running:
             runs[run.queue_name].append(run)
-        return [
+        found = [
             _slots(load, runs[load.queue_name])
             for load in self.detail.by_queue
             if load.slots or runs[load.queue_name]
         ]
+        is_long = len(found) > MAX_LINES
+        return sorted(found, key=lambda each: is_long and not each.busy)
 
     @property
     def without_slots(self) -> Sequence[str]:

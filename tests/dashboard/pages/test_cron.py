@@ -89,6 +89,9 @@ def test_the_list_is_filtered_and_sorted(storage: Storage) -> None:
     assert names_of(page_of(storage, "/cron?sort=-name"))[0] == "c-off"
     assert names_of(page_of(storage, "/cron?sort=next"))[0] in {"b-soon", "c-off"}
     assert names_of(page_of(storage, "/cron?q=SOON")) == ["b-soon"]
+    for number in (10, 2):
+        schedule(storage, f"d-{number}", "0 0 1 1 *")
+    assert names_of(page_of(storage, "/cron?q=d-")) == ["d-2", "d-10"]
     assert "No schedule matches" in page_of(storage, "/cron?q=none").find("#list").text
 
 

@@ -129,6 +129,26 @@ def test_D21_a_late_worker_and_a_lost_one_stay_with_the_fate_of_their_jobs(
     assert job_id in "".join(e["href"] for e in one.find("#rescued").all("a"))
 
 
+def test_a_worker_with_many_queues_shows_the_busy_ones_first(
+    storage: Storage, client: FlaskClient
+) -> None:
+    names = [f"queue-{number:02}" for number in range(15)]
+    start(storage, "w1", *names[:14], busy=0, slots=1)
+    enqueue(storage, queue_name=names[14])
+    job = claim_one(storage, owner="w1", queue_name=names[14])
+    slots = [SlotReport(f"{name}-0", name) for name in names[:14]]
+    slots.append(SlotReport("last", names[14], current_job_id=job.id))
+    storage.workers.beat("w1", "name-w1", names, slots)
+
+    (card,) = (e for e in shown(client).all("section") if e["class"] == "panel wk")
+    listed = [e.find("b").text for e in card.all("div") if e["class"] == "slots"]
+    one = shown(client, "/w1").find("#slots")
+
+    assert listed == [names[14], *names[:11]]
+    assert "3 more queues" in card.text
+    assert len([e for e in one.all("div") if e["class"] == "slots"]) == 15
+
+
 def test_workers_of_some_hosts(storage: Storage, client: FlaskClient) -> None:
     for number in range(3):
         start(storage, f"w{number}", "mail", busy=0, host=f"web-{number}")
