@@ -52,6 +52,16 @@ class ClaimedJob(NamedTuple):
         return RunId(self.id, self.claim)
 
 
+def may_be_claimed_ahead(attempts: int, max_attempts: int, crashes: int) -> bool:
+    """Whether a claimed job may wait for a slot; ``attempts`` includes this claim.
+
+    If its process died, nobody would know whether it had started. A job in its last
+    attempt could end without that run, and a job that has seen a crash would be blamed
+    for another.
+    """
+    return attempts < max_attempts and not crashes
+
+
 class RunningJob(NamedTuple):
     """A claimed job for the reaper; the heartbeat is a counter, not a time.
 

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.model.attempts import AttemptEnding, RunSpan
-from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob
+from flask_forge_jobs.model.claims import (
+    REAPED_MESSAGE,
+    ClaimedJob,
+    may_be_claimed_ahead,
+)
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
@@ -244,10 +248,13 @@ def end_of_lost_run(
     crashes: int,
     is_asked: bool,
     cancel_reason: str | None,
+    may_have_waited: bool = False,
 ) -> tuple[RunEnd, str, AttemptEnding]:
     """Return how a run ends whose worker fell silent, and the job's last error.
 
-    Its attempt has crashed, unless a user asked it to stop.
+    Its attempt has crashed, unless a user asked it to stop. If it may not have started,
+    the job gets another attempt, and waits for no back-off; the crash counts, so that
+    the job waits for no slot again.
 
     Args:
         attempts: Attempts of the job, this one included.
@@ -255,6 +262,7 @@ def end_of_lost_run(
         crashes: How often a worker died under it before.
         is_asked: Whether a user asked it to stop.
         cancel_reason: The user's words, or None.
+        may_have_waited: Whether no slot of the worker has shown it.
     """
     if is_asked:
         text = cancelled_message(cancel_reason)
@@ -262,6 +270,8 @@ def end_of_lost_run(
     if crashes + 1 >= MAX_CRASHES:
         text = f"{REAPED_MESSAGE}: its worker process died {crashes + 1} times"
         return RunEnd.DEAD, text, AttemptEnding.CRASHED
+    if may_have_waited and may_be_claimed_ahead(attempts, max_attempts, crashes):
+        return RunEnd.RELEASED, REAPED_MESSAGE, AttemptEnding.CRASHED
     end = RunEnd.FAILED if attempts < max_attempts else RunEnd.DEAD
     return end, REAPED_MESSAGE, AttemptEnding.CRASHED
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flask_forge_jobs.model.claims import ClaimedJob
-
 HORIZON_S = 0.05
-MAX_AHEAD = 128
+# Of jobs that are claimed ahead by their mean run time; and if slots run out of jobs.
+MAX_BY_MEAN = 128
+MAX_AHEAD = 1024
 MAX_BYTES_AHEAD = 16 * 1024 * 1024  # payloads of the prefetched jobs of a process
-# No more are claimed while this part of them waits: a claim of many costs little more
-# than a claim of one.
-_ENOUGH = 0.75
+# No more are claimed while this part of them waits, so that a claim of the other half
+# travels while these run: a claim of many costs little more than a claim of one.
+_ENOUGH = 0.5
 # Weight of the newest job in the means: about the last ten count.
 _WEIGHT = 0.2
 # A shorter run and a smaller payload count for less, so that the quick jobs between two
@@ -18,18 +18,25 @@ _LESSER_WEIGHT = 0.02
 
 
 class Prefetch:
-    """The recent mean run time and payload size of one queue.
+    """How many jobs of one queue to claim ahead.
 
     With prefetching, short jobs follow one another without a database call. A claimed
-    job cannot run elsewhere, so only those are claimed that, by the recent mean run
-    time, start within 50 ms; none for slow or unknown tasks. ``most_bytes`` bounds the
-    payloads, by their recent mean size.
+    job cannot run elsewhere, so only those are claimed that start within 50 ms; none
+    for slow or unknown tasks. The recent mean run time tells how many those are. It
+    includes the waits for the interpreter, so of the quickest tasks more are claimed:
+    twice as many as before once the slots have run out of jobs, and half as many once a
+    job has waited for more than 50 ms. ``most_bytes`` bounds the payloads, by their
+    recent mean size.
     """
 
     def __init__(self, most_bytes: int = MAX_BYTES_AHEAD) -> None:
         self._most_bytes = most_bytes
         self._mean_s: float | None = None
         self._mean_bytes: float | None = None
+        self._window = 0
+        self._asked = self._came = 0
+        self.waiting_bytes = 0
+        """The size of the payloads that wait."""
 
     def learn(self, run_s: float) -> None:
         """Add a run time in seconds to the mean."""
@@ -40,8 +47,9 @@ class Prefetch:
             weight = _WEIGHT if run_s > mean else _LESSER_WEIGHT
             self._mean_s = mean + weight * (run_s - mean)
 
-    def learn_size(self, payload_bytes: int) -> None:
-        """Add the size of a claimed payload to the mean."""
+    def take(self, payload_bytes: int) -> None:
+        """Count a claimed job, and add the size of its payload to the mean."""
+        self._came += 1
         mean = self._mean_bytes
         if mean is None:
             self._mean_bytes = float(payload_bytes)
@@ -51,30 +59,32 @@ class Prefetch:
 
     def reset(self) -> None:
         """Forget the mean, because prefetched jobs waited longer than it promised."""
-        self._mean_s = None
+        self._mean_s, self._window = None, 0
 
-    def jobs(self, slots: int, waiting: int = 0, waiting_bytes: int = 0) -> int:
-        """Return how many jobs to prefetch for these slots, 0 to 128.
+    def ask(self, count: int) -> None:
+        """Note that a claim asks for so many jobs."""
+        self._asked, self._came = count, 0
+
+    def jobs(self, slots: int, waiting: int = 0, waited_s: float = 0.0) -> int:
+        """Return how many jobs to prefetch for these slots, 0 to 1,024.
 
         Args:
             slots: How many jobs may run at once.
             waiting: Jobs that have been prefetched already.
-            waiting_bytes: The size of their payloads.
+            waited_s: For how many seconds the first of them waits.
         """
         if self._mean_s is None or self._mean_s >= HORIZON_S:
+            self._window = 0
             return 0
-        start = min(int(slots * HORIZON_S / max(self._mean_s, 1e-6)), MAX_AHEAD)
-        if waiting > _ENOUGH * start:
+        by_mean = int(slots * HORIZON_S / max(self._mean_s, 1e-6))
+        most = max(min(by_mean, MAX_BY_MEAN), self._window)
+        if waited_s > HORIZON_S:
+            self._window //= 2
+        elif not waiting and 0 < self._asked <= self._came:
+            self._window = min(2 * most, MAX_AHEAD)
+        most = max(min(by_mean, MAX_BY_MEAN), self._window)
+        if waiting > _ENOUGH * most:
             return 0
-        room_bytes = self._most_bytes - waiting_bytes
+        room_bytes = self._most_bytes - self.waiting_bytes
         fit = int(room_bytes / max(self._mean_bytes or 1.0, 1.0))
-        return max(min(start - waiting, fit), 0)
-
-
-def may_wait(job: ClaimedJob) -> bool:
-    """Whether a job may be prefetched, which counts as an attempt.
-
-    If this process died, a job in its last attempt would end unstarted, and a job that
-    has seen a crash would be blamed for another.
-    """
-    return job.attempts < job.max_attempts and not job.crashes
+        return max(min(most - waiting, fit), 0)

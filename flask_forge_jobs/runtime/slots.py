@@ -11,7 +11,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD, Prefetch, may_wait
+from flask_forge_jobs.model.claims import may_be_claimed_ahead
+from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD, Prefetch
 from flask_forge_jobs.runtime.run.execution import Execution
 
 logger = get_logger(__name__)
@@ -33,7 +34,7 @@ class LocalQueue:
     _free: list[int] = field(default_factory=list)
 
     def demand(
-        self, free: int, max_runs: int, share: int, *, may_prefetch: bool
+        self, free: int, max_runs: int, share: int, *, now: float | None
     ) -> tuple[int, int]:
         """Return how many jobs to claim that can start at once, and how many more.
 
@@ -41,23 +42,35 @@ class LocalQueue:
             free: Threads that have nothing to do.
             max_runs: How many threads there may be.
             share: How many jobs of this queue may be here although no thread is free.
-            may_prefetch: Whether any may be claimed that cannot start at once.
+            now: The monotonic time; None if no job may be claimed that cannot start at
+                once.
         """
         waiting = len(self.buffer)
         here = len(self.running) + waiting
         room = max(self.limit - here, 0)
-        now = min(room, max(free, 0))
-        if not self.limit or not may_prefetch:
-            return now, 0
-        waiting_bytes = 0
-        for each in self.buffer:
-            waiting_bytes += len(each.job.payload)
-        likely = self.prefetch.jobs(min(self.limit, max_runs), waiting, waiting_bytes)
-        return now, max(likely, min(room, share - here), 0)
+        at_once = min(room, max(free, 0))
+        if not self.limit or now is None:
+            return at_once, 0
+        waited_s = now - self.buffer[0].claimed_at if waiting else 0.0
+        likely = self.prefetch.jobs(min(self.limit, max_runs), waiting, waited_s)
+        return at_once, max(likely, min(room, share - here), 0)
+
+    def append(self, execution: Execution) -> None:
+        """Let a job wait for a slot."""
+        self.buffer.append(execution)
+        self.prefetch.waiting_bytes += len(execution.job.payload)
+
+    def clear(self) -> list[Execution]:
+        """Remove and return the waiting jobs."""
+        waiting = list(self.buffer)
+        self.buffer.clear()
+        self.prefetch.waiting_bytes = 0
+        return waiting
 
     def start_next(self) -> Execution:
         """Move the oldest waiting job into the lowest free slot."""
         execution = self.buffer.popleft()
+        self.prefetch.waiting_bytes -= len(execution.job.payload)
         if self._free:
             self._free.sort(reverse=True)
             execution.slot = self._free.pop()
@@ -116,7 +129,7 @@ class Slots:
 
         The queues share the free slots in turn; prefetched jobs come on top.
         """
-        may_prefetch = now >= self._direct_until
+        prefetching_at = now if now >= self._direct_until else None
         asked = []
         for name in self._order:
             if name in names:
@@ -127,12 +140,14 @@ class Slots:
         share = max(self.max_runs // max(len(asked), 1), 1) if free < 0 else 0
         demand: dict[str, int] = {}
         for name in asked:
-            at_once, later = self.queues[name].demand(
-                free, self.max_runs, share, may_prefetch=may_prefetch
+            queue = self.queues[name]
+            at_once, later = queue.demand(
+                free, self.max_runs, share, now=prefetching_at
             )
             free -= at_once
             if at_once + later > 0:
                 demand[name] = at_once + later
+                queue.prefetch.ask(at_once + later)
         # The first queue is the last one next time.
         self._order.append(self._order.pop(0))
         return demand
@@ -146,15 +161,17 @@ class Slots:
         """
         job = execution.job
         queue = self.queues[job.queue_name]
-        queue.prefetch.learn_size(len(job.payload))  # JSON in ASCII
+        queue.prefetch.take(len(job.payload))  # JSON in ASCII
         is_free = (
             queue.limit > len(queue.running) + len(queue.buffer)
             and self.max_runs > self.running + self.waiting
         )
-        if not is_free and not may_wait(job):
+        if not is_free and not may_be_claimed_ahead(
+            job.attempts, job.max_attempts, job.crashes
+        ):
             self._direct_until = now + DIRECT_S
             return False
-        queue.buffer.append(execution)
+        queue.append(execution)
         self.waiting += 1
         return True
 
@@ -199,9 +216,7 @@ class Slots:
 
     def take_back(self, name: str) -> list[Execution]:
         """Remove and return the waiting jobs of a queue."""
-        buffer = self.queues[name].buffer
-        taken = list(buffer)
-        buffer.clear()
+        taken = self.queues[name].clear()
         self.waiting -= len(taken)
         return taken
 

@@ -205,6 +205,32 @@ def test_a_lost_worker_ends_its_run(
 
 
 @pytest.mark.parametrize(
+    ("attempts", "crashes", "end"),
+    [
+        (1, 0, RunEnd.RELEASED),
+        (4, 0, RunEnd.RELEASED),
+        (5, 0, RunEnd.DEAD),
+        (1, 1, RunEnd.FAILED),
+        (1, 2, RunEnd.DEAD),
+    ],
+)
+def test_a_run_that_may_have_waited_for_a_slot_costs_no_attempt(
+    attempts: int, crashes: int, end: RunEnd
+) -> None:
+    """A job that is claimed only if it starts at once has started."""
+    ended = end_of_lost_run(
+        attempts=attempts,
+        max_attempts=5,
+        crashes=crashes,
+        is_asked=False,
+        cancel_reason=None,
+        may_have_waited=True,
+    )
+
+    assert (ended[0], ended[2]) == (end, AttemptEnding.CRASHED)
+
+
+@pytest.mark.parametrize(
     ("outcome", "reason", "ending"),
     [
         (Done(), None, "done"),

@@ -71,7 +71,8 @@ def test_a_job_that_runs_at_a_breaking_step_is_not_lost(
             assert rescue_all(later) == 1
             job = later.job_reader.get(job_id)
 
-    assert (job.status, job.crashes) == (JobStatus.FAILED, 1)  # it will run again
+    assert job.status in {JobStatus.PENDING, JobStatus.FAILED}  # it will run again
+    assert job.crashes == 1
 
 
 def test_a_worker_in_the_foreground_ends_once_the_schema_is_newer(

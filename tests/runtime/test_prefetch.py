@@ -4,7 +4,7 @@ import pytest
 
 from flask_forge_jobs.runtime.prefetch import (
     HORIZON_S,
-    MAX_AHEAD,
+    MAX_BY_MEAN,
     MAX_BYTES_AHEAD,
     Prefetch,
 )
@@ -33,7 +33,7 @@ def test_prefetch_takes_what_starts_within_the_horizon() -> None:
 
 @pytest.mark.parametrize("run_s", [0.0, 1e-9, 1e-5])
 def test_prefetch_has_an_upper_limit(run_s: float) -> None:
-    assert learned(run_s).jobs(64) == MAX_AHEAD
+    assert learned(run_s).jobs(64) == MAX_BY_MEAN
 
 
 def test_prefetch_follows_tasks_that_become_slower() -> None:
@@ -55,7 +55,7 @@ def test_prefetch_follows_tasks_that_become_faster() -> None:
 @pytest.mark.parametrize(
     ("payload_bytes", "most"),
     [
-        (100, MAX_AHEAD),
+        (100, MAX_BY_MEAN),
         (MAX_BYTES_AHEAD // 40, 40),
         (MAX_BYTES_AHEAD // 2, 2),
         (2 * MAX_BYTES_AHEAD, 0),
@@ -66,26 +66,26 @@ def test_prefetch_takes_no_more_payload_than_fits(
 ) -> None:
     prefetch = learned(1e-5)
     for _ in range(100):
-        prefetch.learn_size(payload_bytes)
+        prefetch.take(payload_bytes)
 
     assert prefetch.jobs(8) == most
 
 
 def test_prefetch_follows_payloads_that_become_smaller() -> None:
     prefetch = learned(1e-5)
-    prefetch.learn_size(MAX_BYTES_AHEAD)
+    prefetch.take(MAX_BYTES_AHEAD)
     before = prefetch.jobs(8)
     for _ in range(300):
-        prefetch.learn_size(100)
+        prefetch.take(100)
 
-    assert (before, prefetch.jobs(8)) == (1, MAX_AHEAD)
+    assert (before, prefetch.jobs(8)) == (1, MAX_BY_MEAN)
 
 
 def test_a_small_payload_hides_no_large_ones() -> None:
     prefetch = learned(1e-5)
     for _ in range(8):
-        prefetch.learn_size(MAX_BYTES_AHEAD // 16)
-    prefetch.learn_size(2)
+        prefetch.take(MAX_BYTES_AHEAD // 16)
+    prefetch.take(2)
 
     assert prefetch.jobs(8) == 16
 
@@ -94,9 +94,9 @@ def test_a_small_payload_hides_no_large_ones() -> None:
     ("waiting", "waiting_bytes", "more"),
     [
         (0, 0, 50),
-        (30, 3000, 20),
-        (37, 3700, 13),
-        (38, 3800, 0),
+        (20, 2000, 30),
+        (25, 2500, 25),
+        (26, 2600, 0),
         (60, 6000, 0),
         (5, MAX_BYTES_AHEAD - 1000, 10),
         (5, MAX_BYTES_AHEAD + 1000, 0),
@@ -115,9 +115,57 @@ def test_jobs_that_wait_already_are_not_prefetched_again(
     waiting: int, waiting_bytes: int, more: int
 ) -> None:
     prefetch = learned(0.001)
-    prefetch.learn_size(100)
+    prefetch.take(100)
 
-    assert prefetch.jobs(1, waiting, waiting_bytes) == more
+    prefetch.waiting_bytes = waiting_bytes
+
+    assert prefetch.jobs(1, waiting) == more
+
+
+def ask(prefetch: Prefetch, *, come: int | None = None) -> int:
+    """Claim what is asked for, or less; return how many were asked for."""
+    count = prefetch.jobs(8)
+    prefetch.ask(count)
+    for _ in range(count if come is None else come):
+        prefetch.take(2)
+    return count
+
+
+def test_slots_that_run_out_of_jobs_get_twice_as_many() -> None:
+    """The mean of quick runs includes waits for the interpreter, so it is too long."""
+    prefetch = learned(0.004)
+
+    assert [ask(prefetch) for _ in range(6)] == [100, 200, 400, 800, 1024, 1024]
+
+
+def test_a_queue_that_has_no_more_jobs_widens_nothing() -> None:
+    prefetch = learned(0.004)
+
+    assert [ask(prefetch, come=99) for _ in range(3)] == [100, 100, 100]
+
+
+def test_jobs_that_wait_for_long_halve_the_window() -> None:
+    prefetch = learned(0.004)
+    for _ in range(4):
+        ask(prefetch)
+
+    counts = [prefetch.jobs(8, 10, waited_s) for waited_s in (0.04, 0.06, 0.06, 0.06)]
+
+    assert counts == [790, 390, 190, 90]
+
+
+def test_tasks_that_become_slow_close_the_window() -> None:
+    prefetch = learned(0.004)
+    for _ in range(4):
+        ask(prefetch)
+
+    prefetch.learn(1.0)
+    assert prefetch.jobs(8) == 0
+    for _ in range(300):
+        prefetch.learn(0.004)
+    prefetch.ask(0)
+
+    assert 0 < prefetch.jobs(8) <= MAX_BY_MEAN
 
 
 def test_reset_forgets_the_mean() -> None:

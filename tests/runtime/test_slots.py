@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD, may_wait
+from flask_forge_jobs.model.claims import ClaimedJob, may_be_claimed_ahead
+from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.slots import LocalQueue, Slots
 from tests.support.runtimes import claimed
@@ -13,9 +13,8 @@ QUICK_S = 0.01
 
 def local_queue(*, limit: int, waiting: int, mean_s: float | None = None) -> LocalQueue:
     found = LocalQueue(limit=limit)
-    found.buffer.extend(
-        Execution(claimed(f"job-{number}"), 0.0) for number in range(waiting)
-    )
+    for number in range(waiting):
+        found.append(Execution(claimed(f"job-{number}"), 0.0))
     if mean_s is not None:
         found.prefetch.learn(mean_s)
     return found
@@ -23,10 +22,11 @@ def local_queue(*, limit: int, waiting: int, mean_s: float | None = None) -> Loc
 
 def large_ones_wait() -> LocalQueue:
     """Two jobs that fill the memory for prefetched jobs, among small ones."""
-    found = local_queue(limit=4, waiting=2, mean_s=QUICK_S)
-    for execution in found.buffer:
-        execution.job = execution.job._replace(payload="x" * (MAX_BYTES_AHEAD // 2))
-    found.prefetch.learn_size(100)
+    found = local_queue(limit=4, waiting=0, mean_s=QUICK_S)
+    job = claimed()._replace(payload="x" * (MAX_BYTES_AHEAD // 2))
+    for _ in range(2):
+        found.append(Execution(job, 0.0))
+    found.prefetch.take(100)
     return found
 
 
@@ -41,8 +41,8 @@ def large_ones_wait() -> LocalQueue:
     ],
     ids=["fresh", "only run", "last but one", "last run", "crashed"],
 )
-def test_who_may_wait(job: ClaimedJob, *, waits: bool) -> None:
-    assert may_wait(job) is waits
+def test_which_jobs_may_wait(job: ClaimedJob, *, waits: bool) -> None:
+    assert may_be_claimed_ahead(job.attempts, job.max_attempts, job.crashes) is waits
 
 
 def test_jobs_start_in_their_order_in_the_lowest_free_slot() -> None:
@@ -86,7 +86,7 @@ def test_room_is_what_neither_runs_nor_waits(
     slots = Slots(["default"], 8)
     slots.queues["default"] = local_queue(limit=2, waiting=waiting)
 
-    assert slots.queues["default"].demand(8, 8, 0, may_prefetch=False) == (room, 0)
+    assert slots.queues["default"].demand(8, 8, 0, now=None) == (room, 0)
     assert slots.startable() == startable
 
 
@@ -116,7 +116,7 @@ def test_room_is_what_neither_runs_nor_waits(
     ],
 )
 def test_how_many_are_claimed_ahead(found: LocalQueue, share: int, ahead: int) -> None:
-    assert found.demand(0, 4, share, may_prefetch=True) == (0, ahead)
+    assert found.demand(0, 4, share, now=0.0) == (0, ahead)
 
 
 def test_what_waits_can_be_taken_back() -> None:

@@ -89,13 +89,15 @@ class Reaper(Duty):
                     "rescued %s jobs of workers without a heartbeat", rescued
                 )
         now = self._clock.monotonic()
-        if silent or self._tidying.is_due(now):
-            self._workers.reap(silent)
+        # Until its jobs are rescued, a worker's slots tell which of them had started.
+        ids = {job.id for job in stale}
+        busy = {job.worker_id for job in running.values() if job.id not in ids}
+        lost = [worker_id for worker_id in silent if worker_id not in busy]
+        if lost or self._tidying.is_due(now):
+            self._workers.reap(lost)
             self._tidying.done(now)
-        if silent:
-            logger.warning(
-                "workers without a heartbeat are lost: %s", ", ".join(silent)
-            )
+        if lost:
+            logger.warning("workers without a heartbeat are lost: %s", ", ".join(lost))
 
     def _old(self, ages_s: Mapping[K, float]) -> dict[K, float]:
         """Return the ages to start with for heartbeats that are many leases old."""

@@ -34,6 +34,9 @@ from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 
 logger = get_logger(__name__)
 
+# Of a run that may not have started, the attempt is given back as one more to come, so
+# that no two runs have the same number.
+_STATUSES = {RunEnd.FAILED: JobStatus.FAILED, RunEnd.RELEASED: JobStatus.PENDING}
 RESCUE_BATCH = 200
 # Jobs that shared a second crash come back one by one: together, the jobs beside a
 # poison pill would share its third crash too, and die.
@@ -128,6 +131,13 @@ class LostRun(NamedTuple):
     started_at_us: int | None
     worker_id: str | None
     slot_id: str | None
+    are_slots_shown: bool
+
+    @property
+    def may_have_waited(self) -> bool:
+        """Whether its worker has shown its slots, and none with this job."""
+        is_in_slot = slot_number(self.slot_id, self.queue_name) is not None
+        return bool(self.are_slots_shown) and not is_in_slot
 
     def attempt(self, ending: AttemptEnding, error: str) -> AttemptRow:
         """Return its attempt, which ends now."""
@@ -224,16 +234,22 @@ def _ended(
         crashes=run.crashes,
         is_asked=run.cancel_requested_at_us is not None,
         cancel_reason=run.cancel_reason,
+        may_have_waited=run.may_have_waited,
     )
-    shared = None if end is RunEnd.CANCELLED else signature(error)
+    is_failure = end in {RunEnd.FAILED, RunEnd.DEAD}
+    shared = signature(error) if is_failure else None
     delay_us = None
     if end is RunEnd.FAILED:
         delay_s = failure_delay_s(run.attempts, queue, jitter) + wait_s
         delay_us = int(delay_s * SECOND_US)
+    elif end is RunEnd.RELEASED:
+        # Not due for a claim that has read its clock before this transaction.
+        delay_us = 1
     update: dict[str, Parameter] = {
         "job_id": run.job_id,
         "run": run.attempts,
-        "new_status": JobStatus.FAILED if end is RunEnd.FAILED else JobStatus.DEAD,
+        "more_attempts": int(end is RunEnd.RELEASED),
+        "new_status": _STATUSES.get(end, JobStatus.DEAD),
         "delay_us": delay_us,
         "error": error,
         "new_signature": shared,

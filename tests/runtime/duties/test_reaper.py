@@ -325,6 +325,50 @@ def test_a_job_that_kills_its_process_three_times_is_dead(rig: Rig) -> None:
     assert "its worker process died 3 times" in job.last_error
 
 
+def test_a_job_that_no_slot_has_shown_loses_no_attempt(rig: Rig) -> None:
+    """Its worker may have died before it started; it has been claimed ahead."""
+    ids = [enqueue(rig.storage, max_attempts=3) for _ in range(3)]
+    last = enqueue(rig.storage, max_attempts=1)
+    rig.storage.jobs.claim("default", OWNER, 4)
+    rig.storage.workers.beat(
+        OWNER,
+        None,
+        ["default"],
+        [SlotReport(f"default-0-{OWNER}-0", "default", ids[0])],
+    )
+
+    rig.sweep(rig.reaper())
+
+    jobs = [rig.storage.job_reader.get(job_id) for job_id in (*ids, last)]
+    waiting = (JobStatus.PENDING, 1, 4, 1)
+    assert [
+        (job.status, job.attempts, job.max_attempts, job.crashes) for job in jobs
+    ] == [(JobStatus.FAILED, 1, 3, 1), waiting, waiting, (JobStatus.DEAD, 1, 1, 1)]
+    assert rig.storage.workers.slots() == []
+    again = claim_one(rig.storage)
+    assert (again.id, again.attempts) == (ids[1], 2)
+
+
+def test_slots_stay_until_the_jobs_of_their_worker_are_rescued(rig: Rig) -> None:
+    """It claimed these after it had shown itself for the last time."""
+    shown, other = [enqueue(rig.storage, max_attempts=3) for _ in range(2)]
+    rig.storage.workers.beat(
+        OWNER,
+        None,
+        ["default"],
+        [SlotReport(f"default-0-{OWNER}-0", "default", shown)],
+    )
+    reaper = rig.reaper()
+    rig.sweep(reaper, seconds=LEASE_S / 2)
+    rig.storage.jobs.claim("default", OWNER, 2)
+
+    rig.sweep(reaper, seconds=2 * LEASE_S)
+
+    assert status_of(rig, shown) is JobStatus.FAILED
+    assert status_of(rig, other) is JobStatus.PENDING
+    assert rig.storage.workers.slots() == []
+
+
 def test_a_running_job_of_an_owner_that_beats_does_not_hide_a_silent_one(
     rig: Rig,
 ) -> None:

@@ -254,7 +254,8 @@ SELECT
     forge_job.id, forge_job.queue_name, forge_job.attempts, forge_job.max_attempts,
     forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at,
     forge_job.kind, forge_job.cancel_reason, forge_job.claims, forge_job.scheduled_at,
-    forge_job.started_at, forge_job.worker_id, /* use runner */
+    forge_job.started_at, forge_job.worker_id, /* use runner */,
+    EXISTS (SELECT 1 FROM forge_slot WHERE forge_slot.worker_id = forge_job.worker_id)
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
     ON forge_job.id = v.job_id
@@ -268,6 +269,7 @@ ORDER BY forge_job.id
 UPDATE forge_job
 SET
     status = v.new_status,
+    max_attempts = max_attempts + v.more_attempts,
     crashes = crashes + 1,
     scheduled_at = CASE
         WHEN v.delay_us IS NULL THEN scheduled_at ELSE :now + v.delay_us
@@ -279,7 +281,7 @@ SET
     worker_id = NULL,
     heartbeat_at = NULL,
     signature = v.new_signature
-FROM /* rows v: job_id text, run integer, new_status text, delay_us bigint, error text, history text, new_signature text */
+FROM /* rows v: job_id text, run integer, more_attempts integer, new_status text, delay_us bigint, error text, history text, new_signature text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
     AND forge_job.attempts = v.run
