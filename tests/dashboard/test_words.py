@@ -27,7 +27,7 @@ def test_numbers(value: float | None, text: str) -> None:
 
 @pytest.mark.parametrize("names", [["mail-2", "mail-10", "mail-a"], ["1", "02", "10"]])
 def test_numbers_in_names_are_numbers(names: list[str]) -> None:
-    assert sorted(reversed(names), key=words.natural) == names
+    assert sorted(set(names), key=words.natural) == names
 
 
 def test_small_numbers_may_have_digits() -> None:
