@@ -20,8 +20,7 @@ from flask_forge_jobs.cli.output import (
     print_rows,
     yes_option,
 )
-from flask_forge_jobs.cli.tables import Column, Row, since
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.cli.tables import Column, Row, brief, since
 from flask_forge_jobs.model.jobs import UNFINISHED
 from flask_forge_jobs.model.sentences import count
 
@@ -44,7 +43,7 @@ def state_of_queue(queue: Row) -> str:
 
 def _oldest(queue: Row) -> str:
     age_s = queue["oldest_pending_age_seconds"]
-    return duration(age_s) if age_s else "-"
+    return brief(age_s) if age_s else "-"
 
 
 def _counted(state: str) -> Callable[[Row], int]:

@@ -15,9 +15,15 @@ import click
 from flask_forge_jobs.cli.local_api import Document, LocalApi
 from flask_forge_jobs.cli.log_lines import EXIT_INTERRUPTED
 from flask_forge_jobs.cli.queues import state_of_queue
-from flask_forge_jobs.cli.tables import NO_VALUE, WIDTHS, Column, Row, table_lines
+from flask_forge_jobs.cli.tables import (
+    NO_VALUE,
+    WIDTHS,
+    Column,
+    Row,
+    brief,
+    table_lines,
+)
 from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates, queue_rates
-from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import count
@@ -40,7 +46,7 @@ def _depth(state: str) -> Callable[[Row], int]:
 
 def _oldest(queue: Row) -> str:
     age_s = queue["oldest_pending_age_seconds"]
-    return duration(age_s) if age_s else NO_VALUE
+    return brief(age_s) if age_s else NO_VALUE
 
 
 _QUEUES = (
@@ -55,7 +61,7 @@ _QUEUES = (
     Column("P95", "p95", is_number=True),
 )
 _RUNS = (
-    Column("RUNS", lambda run: duration(run["run_ms"] / 1000), is_number=True),
+    Column("RUNS", lambda run: brief(run["run_ms"] / 1000), is_number=True),
     Column("KIND", "kind", is_elastic=True),
     Column("QUEUE", "queue_name", is_elastic=True),
     Column("WORKER", "worker", is_elastic=True),
@@ -140,7 +146,7 @@ def _pace(rates: QueueRates) -> dict[str, object]:
     p95_ms = rates.run_p95_ms
     return {
         "per_minute": rates.per_minute,
-        "p95": None if p95_ms is None else duration(p95_ms / 1000),
+        "p95": None if p95_ms is None else brief(p95_ms / 1000),
     }
 
 

@@ -26,15 +26,16 @@ _GAP = 2
 _CUT = "…"
 # An elastic column is never cut below this.
 _SHORTEST = 8
-_COLOURS = {
-    "dead": "red",
-    "failed": "yellow",
-    "lost": "red",
-    "paused": "yellow",
-    "in_progress": "cyan",
-    "cancelled": "red",
-    "done": "green",
-    "live": "green",
+# Bright red is the one colour that the usual palettes show well on black and on white;
+# bold has the colour of the text.
+_BAD, _WAITING = {"fg": "bright_red"}, {"bold": True}
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "dead": _BAD,
+    "lost": _BAD,
+    "cancelled": _BAD,
+    "failed": _WAITING,
+    "paused": _WAITING,
+    "cools down": _WAITING,
 }
 
 
@@ -118,7 +119,7 @@ def _line(
     for column, cell, width in zip(columns, cells, widths, strict=True):
         text = _cut(cell, width)
         blanks = " " * (width - _width(text))
-        styled = click.style(text, fg=_COLOURS[text]) if text in _COLOURS else text
+        styled = click.style(text, **STYLES[text]) if text in STYLES else text
         shown.append(blanks + styled if column.is_number else styled + blanks)
     return (" " * _GAP).join(shown).rstrip()
 
@@ -159,7 +160,12 @@ def since(instant: str) -> str:
     at = datetime.fromisoformat(instant)
     now = from_micros(current().clock.now_us())
     seconds = (now - at).total_seconds()
-    return f"in {duration(-seconds)}" if seconds < 0 else f"{duration(seconds)} ago"
+    return f"in {brief(-seconds)}" if seconds < 0 else f"{brief(seconds)} ago"
+
+
+def brief(seconds: float) -> str:
+    """Return a duration for a cell: ``<0.1ms``."""
+    return duration(seconds).replace("less than ", "<")
 
 
 def span(key: str) -> Callable[[Row], str]:
@@ -167,6 +173,6 @@ def span(key: str) -> Callable[[Row], str]:
 
     def cell(row: Row) -> str:
         ms = row.get(key)
-        return NO_VALUE if ms is None else duration(ms / 1000)
+        return NO_VALUE if ms is None else brief(ms / 1000)
 
     return cell

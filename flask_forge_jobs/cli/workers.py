@@ -10,7 +10,7 @@ import click
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_json_lines
-from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, ago, table_lines
+from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, ago, brief, table_lines
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.worker_details import WorkerState
@@ -22,7 +22,7 @@ def _up(worker: Row) -> str:
     began, seen = (
         datetime.fromisoformat(worker[key]) for key in ("started_at", "heartbeat_at")
     )
-    return duration((seen - began).total_seconds())
+    return brief((seen - began).total_seconds())
 
 
 _COLUMNS = (

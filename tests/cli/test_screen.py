@@ -9,6 +9,7 @@ import pytest
 
 from flask_forge_jobs.cli import screen
 from flask_forge_jobs.cli.local_api import LocalApi
+from flask_forge_jobs.handlers.queue_rates import QueueRates
 from flask_forge_jobs.state import state_of
 from tests.cli.console import Console
 from tests.support.jobs import enqueue
@@ -37,6 +38,21 @@ def test_needs_queues_and_workers(console: Console) -> None:
         "MINUTE", "P95",
     ]  # fmt: skip
     assert [line.split()[0] for line in rest[2:]] == ["mail", "bank"]
+
+
+def test_the_widest_figures_fit_80_columns(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "payments-of-all-shops"
+    enqueue(console.storage, queue_name=name)
+    rates = QueueRates([], per_minute=1234.5, run_p95_ms=0)
+    monkeypatch.setattr(screen, "queue_rates", lambda *_, **__: {name: rates})
+
+    shown = lines(console, width=80)
+
+    assert any(line.endswith("1,234.5  <0.1ms") for line in shown)
+    assert max(len(line) for line in shown) <= 80
 
 
 def test_many_queues_are_cut_to_the_height(console: Console) -> None:

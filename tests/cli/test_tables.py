@@ -3,7 +3,14 @@ from __future__ import annotations
 import click
 import pytest
 
-from flask_forge_jobs.cli.tables import Column, Row, print_table, span, table_lines
+from flask_forge_jobs.cli.tables import (
+    STYLES,
+    Column,
+    Row,
+    print_table,
+    span,
+    table_lines,
+)
 
 COLUMNS = (
     Column("ID", "id"),
@@ -90,10 +97,44 @@ def test_states_are_coloured_on_a_terminal(
     (_, line) = table_lines(columns, [{"status": "dead"}])
     print_table(columns, [{"status": "dead"}])
 
-    assert line == click.style("dead", fg="red")
+    assert line == click.style("dead", fg="bright_red")
     assert capsys.readouterr().out == "STATUS\ndead\n"
+
+
+# Bright red of terminals, which all draw on black and on white.
+BRIGHT_REDS = {
+    "xterm": 0xFF0000, "Linux console": 0xFF5555, "macOS": 0xE50000,
+    "GNOME": 0xF66151, "Visual Studio Code": 0xF14C4C, "Windows Terminal": 0xE74856,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("terminal", BRIGHT_REDS)
+def test_styles_are_readable_on_black_and_on_white(terminal: str) -> None:
+    """Bold has the colour of the text, so it always is."""
+    assert {style.get("fg", "text") for style in STYLES.values()} == {
+        "bright_red", "text"
+    }  # fmt: skip
+    assert not any("bg" in style for style in STYLES.values())
+
+    light = luminance(BRIGHT_REDS[terminal])
+
+    assert (light + 0.05) / 0.05 >= 3
+    assert 1.05 / (light + 0.05) >= 3
+
+
+def luminance(rgb: int) -> float:
+    """Return the relative luminance of a colour, by WCAG 2."""
+    parts = [(rgb >> shift & 0xFF) / 255 for shift in (16, 8, 0)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in parts
+    ]
+    return sum(
+        w * part for w, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
+    )
 
 
 def test_a_span_in_words() -> None:
     assert span("ms")({"ms": 1500}) == "1.5s"
+    assert span("ms")({"ms": 0.01}) == "<0.1ms"
     assert span("ms")({"ms": None}) == "-"
