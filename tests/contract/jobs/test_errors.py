@@ -122,6 +122,19 @@ def test_a_job_that_moves_takes_its_count_along(storage: Storage, settle: Any) -
     assert counts(storage) == {"no": (1, 1, 0)}
 
 
+def test_another_change_of_a_failed_job_is_none_of_its_counts(
+    storage: Storage, sql: Sql
+) -> None:
+    job_id = fail(storage, Failed("no"))
+    storage.errors.fold(0)
+
+    storage.job_admin.reschedule(job_id, priority=7)
+
+    assert storage.job_reader.get(job_id).priority == 7
+    assert sql.value("SELECT COUNT(*) FROM forge_error_change") == 0
+    assert counts(storage) == {"no": (1, 1, 0)}
+
+
 def test_pages_follow_one_another(storage: Storage, settle: Any) -> None:
     for number, word in enumerate(("ab", "cd", "ef", "gh"), start=1):
         for _ in range(number // 2 + 1):
