@@ -54,8 +54,9 @@ class Earlier:
 
     @property
     def spark(self) -> Spark:
-        """Their times, the oldest first."""
-        return spark_bars([_seconds(job) for job in reversed(self.jobs)])
+        """Their times, the oldest first; few of them do not fill the width."""
+        missing = [None] * (MAX_RUNS - len(self.jobs))
+        return spark_bars([*missing, *(_seconds(job) for job in reversed(self.jobs))])
 
     @property
     def trend(self) -> str:
