@@ -44,6 +44,7 @@ TABLES = frozenset(
         "forge_bulk_run",
         "forge_gauge",
         "forge_schema",
+        "forge_step",
     }
 )
 # Functions and triggers on PostgreSQL, which the package alembic_utils compares.

@@ -79,8 +79,8 @@ from flask_forge_jobs.tasks.batches import ParentJob as ParentJob
 from flask_forge_jobs.tasks.bundled.child_pool import ChildPool as ChildPool
 from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec as CmdExec
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho as NoopEcho
-from flask_forge_jobs.tasks.context import CancelledError as CancelledError
-from flask_forge_jobs.tasks.context import CancelToken as CancelToken
+from flask_forge_jobs.tasks.cancellation import CancelledError as CancelledError
+from flask_forge_jobs.tasks.cancellation import CancelToken as CancelToken
 from flask_forge_jobs.tasks.context import TaskContext as TaskContext
 from flask_forge_jobs.tasks.context import current_job as current_job
 from flask_forge_jobs.tasks.decorator import Task as Task

@@ -53,6 +53,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "tasks/misfits": "test_mistakes.py, by what the messages say",
     "tasks/other_words": "test_mistakes.py, by what the messages say",
     "tasks/scalars": "tasks/test_conversions.py, with what is made of them",
+    "model/steps": "contract/jobs/test_steps.py, as they are stored",
     "runtime/duties/registration": "runtime/duties/test_heartbeat.py, with the beats",
     "runtime/duties/renewal": "runtime/duties/test_heartbeat.py, with the beats",
     "runtime/duties/services": "runtime/test_runtime.py, with what starts them",

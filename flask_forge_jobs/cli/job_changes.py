@@ -89,11 +89,12 @@ def _on_jobs(command: Callable[..., None]) -> Callable[..., None]:
     "retry",
     epilog="Example: flask forge-jobs jobs retry --dead --kind send_mail --dry-run",
 )
+@click.option("--restart", is_flag=True, help="Drop the steps that the jobs have kept.")
 @_on_jobs
 @within_application
-def retry(*, target: Target) -> None:
+def retry(*, target: Target, restart: bool) -> None:
     """Give failed and dead jobs all their attempts again, due now."""
-    _change(target, "retry", "retried")
+    _change(target, "retry", "retried", **given(restart=restart or None))
 
 
 @click.command(

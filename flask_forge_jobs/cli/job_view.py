@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from flask_forge_jobs.cli.facts import MAX_VALUE_LENGTH, fact_lines, instant
 from flask_forge_jobs.cli.tables import Column, Row, span, table_lines
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.log_lines import one_line
+
+
+def _result(step: Row) -> object:
+    # A large result is left out of the answer.
+    is_left_out = step["result"] is None and step["size"] > len("null")
+    return f"{step['size']:,} bytes" if is_left_out else json.dumps(step["result"])
+
 
 _ATTEMPTS = (
     Column("ATTEMPT", "attempt", is_number=True),
@@ -22,6 +30,14 @@ _ATTEMPTS = (
 )
 
 
+_STEPS = (
+    Column("STEP", "name", is_elastic=True),
+    Column("ATTEMPT", "attempt", is_number=True),
+    Column("STORED", lambda row: instant(row["at"])),
+    Column("RESULT", _result, is_elastic=True),
+)
+
+
 def job_lines(job: Row) -> Iterator[str]:
     """Yield the lines of a job, as ``GET /v1/jobs/{id}`` answers it."""
     yield f"job {one_line(job['row']['id'])}"
@@ -29,6 +45,14 @@ def job_lines(job: Row) -> Iterator[str]:
     if job["attempts"]:
         yield ""
         yield from table_lines(_ATTEMPTS, job["attempts"])
+    steps = [
+        {**step, "attempt": attempt["attempt"]}
+        for attempt in job["attempts"]
+        for step in attempt["steps"]
+    ]
+    if steps:
+        yield ""
+        yield from table_lines(_STEPS, steps)
     if job["traceback"]:
         yield ""
         for line in job["traceback"].splitlines():
@@ -57,6 +81,8 @@ def _facts(job: Row) -> dict[str, object]:
         "crashes": job["crashes"] or None,
         "payload": job["payload"],
         "progress": job["progress"],
+        "steps": job["step_count"] or None,
+        "checkpoint": job["checkpoint"] and job["checkpoint"]["value"],
         "result": job["result"],
         "no result": job["result_error"],
         "last error": row["last_error"],

@@ -206,11 +206,13 @@ def change_named(
     limits: BulkLimits,
     *,
     run_at: datetime | None = None,
+    restart: bool = False,
     after_id: str = "",
 ) -> BulkReport:
     """Act on at most 10,000 jobs in the order of their ids, after ``after_id``.
 
-    ``run_at`` is the new start of a reschedule.
+    ``run_at`` is the new start of a reschedule; ``restart`` drops the steps of retried
+    jobs.
     """
     distinct = sorted(each for each in distinct_ids(job_ids) if each > after_id)
     call = _Call(limits)
@@ -220,7 +222,7 @@ def change_named(
             last_id = distinct[done - 1] if done else after_id
             return BulkReport(call.change, is_complete=False, last_id=last_id)
         batch = distinct[done : done + room]
-        change = storage.job_admin.change(action, batch, run_at=run_at)
+        change = storage.job_admin.change(action, batch, run_at=run_at, restart=restart)
         call.add(len(batch), change)
         done += len(batch)
     return BulkReport(call.change, is_complete=True)
@@ -233,16 +235,23 @@ def change_matching(
     limits: BulkLimits,
     *,
     run_at: datetime | None = None,
+    restart: bool = False,
     after: WalkPosition | None = None,
 ) -> BulkReport:
     """Act on all jobs that match, except those in a wrong state.
 
-    ``run_at`` is the new start of a reschedule; ``after`` is where to continue.
+    ``run_at`` is the new start of a reschedule, ``restart`` drops the steps of retried
+    jobs; ``after`` is where to continue.
     """
     call = _Call(limits)
     while room := call.room:
         step = storage.job_admin.step(
-            action, job_filter, after=after, limit=room, run_at=run_at
+            action,
+            job_filter,
+            after=after,
+            limit=room,
+            run_at=run_at,
+            restart=restart,
         )
         call.add(step.matched, step.change)
         after = step.position

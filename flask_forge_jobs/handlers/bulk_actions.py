@@ -45,17 +45,21 @@ class Instruction:
     expected: int | None = None
     # New start of a reschedule; the past means now.
     run_at: datetime | None = None
+    # Whether a retry drops the steps that jobs have kept.
+    restart: bool | None = None
     dry_run: bool | None = None
     # Where an earlier, incomplete call of the same instruction ended.
     cursor: str | None = None
 
     def __post_init__(self) -> None:
-        """Check for either ids or a filter, and for ``run_at`` of a reschedule only."""
+        """Check for either ids or a filter, and for options of other actions."""
         has_filter = self.job_filter is not None or bool(self.is_all)
         if self.job_ids is not None and has_filter:
             raise InvalidInputError("ids", "cannot be combined with a filter")
         if self.job_ids is None and not has_filter:
             raise InvalidInputError("ids", "is required without a filter")
+        if self.restart and self.action is not JobAction.RETRY:
+            raise InvalidInputError("restart", "is only for retry")
         if self.action is not JobAction.RESCHEDULE:
             if self.run_at is not None:
                 raise InvalidInputError("run_at", "is only for reschedule")
@@ -124,6 +128,7 @@ def _on_named(
         distinct,
         limits,
         run_at=instruction.run_at,
+        restart=bool(instruction.restart),
         after_id=after_id,
     )
     last_id = report.last_id
@@ -147,7 +152,13 @@ def _on_matching(
     if _is_only_counted(instruction, matched):
         return ActionReport(matched)
     report = change_matching(
-        storage, action, job_filter, limits, run_at=instruction.run_at, after=after
+        storage,
+        action,
+        job_filter,
+        limits,
+        run_at=instruction.run_at,
+        restart=bool(instruction.restart),
+        after=after,
     )
     position = report.position
     return _report(

@@ -241,15 +241,17 @@ def cancel(
     return storage.job_admin.cancel(job_id, reason)
 
 
-def retry(storage: Storage, job_id: str) -> Job:
+def retry(storage: Storage, job_id: str, *, restart: bool = False) -> Job:
     """Give a failed or dead job all its attempts again, due now; return the job.
+
+    It goes on behind the last step that it has kept, unless ``restart`` drops them.
 
     Raises:
         JobStateError: The job waits, runs or is done.
         ConflictError: Another unfinished job holds its dedupe key.
     """
     require_possible_id(job_id)
-    change = storage.job_admin.change(JobAction.RETRY, [job_id])
+    change = storage.job_admin.change(JobAction.RETRY, [job_id], restart=restart)
     reasons = {skip.reason for skip in change.skipped}
     job = storage.job_reader.get(job_id)
     if SkipReason.WRONG_STATUS in reasons:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers.explain import explain_facts
-from flask_forge_jobs.handlers.jobs import JobRecord, record_of, require_possible_id
+from flask_forge_jobs.handlers.job_record import JobRecord, record_of
+from flask_forge_jobs.handlers.jobs import require_possible_id
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.storage.base import Storage
@@ -45,13 +46,14 @@ def job_in_full(
         JobNotFoundError: No job of these queues has this id.
     """
     require_possible_id(job_id)
-    job, attempts, facts, settings = storage.evidence.job_in_full(job_id)
+    job, attempts, steps, facts, settings = storage.evidence.job_in_full(job_id)
     if queues is not None and job.queue_name not in queues:
         raise JobNotFoundError(job_id)
     return JobInFull(
         record_of(
             job,
             attempts,
+            steps,
             redactor=redactor,
             is_limited=queues is not None,
             most_values=most_values,

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
 from flask_forge_jobs.handlers.filters import IN_LISTING, IN_QUERY, checked_filter
-from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
-from flask_forge_jobs.model.attempts import Attempt
+from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
 from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.instants import whole_milliseconds
 from flask_forge_jobs.model.jobs import (
     Job,
     JobFilter,
@@ -23,7 +20,6 @@ from flask_forge_jobs.model.jobs import (
     JobSummary,
 )
 from flask_forge_jobs.model.ordering import JobOrder, JobsPage, SortColumn, StatusCounts
-from flask_forge_jobs.model.origins import is_of_task
 from flask_forge_jobs.storage.base import Storage
 
 MAX_PAGE_SIZE = 1000
@@ -63,74 +59,6 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
 
 
 @dataclass(frozen=True, slots=True)
-class JobRecord(JobDetail):
-    """One job with everything that is known of it; secrets are masked."""
-
-    # Of the stored text.
-    payload_bytes: int
-    # Consecutive throttles.
-    throttle_attempts: int
-    cancel_requested_at: datetime | None
-    # JSON text, see flask_forge_jobs.model.progress.
-    progress: str | None
-    result: object
-    # Why the result is not stored.
-    result_error: str | None
-    # From its due time to the last start; None before that and until a retry starts.
-    wait_ms: int | None
-    # From the last start to the end; None before that.
-    run_ms: int | None
-    # Whether a secret is masked that is stored as it is.
-    redacted: bool
-    # The last 20 frames of the task's last exception.
-    traceback: str | None
-    # The first and the newest 30, the oldest first; the one under way comes last.
-    attempts: Sequence[Attempt]
-    # That of the last failure; None without one, or if the job was cancelled.
-    signature: str | None
-    # Seconds one attempt may take; None means no limit of its own.
-    timeout_s: float | None
-    # How often it was rescued from a lost worker.
-    crashes: int
-    # The schedule that made it.
-    schedule_name: str | None
-    # Its source, such as "POST /signup"; None if unknown.
-    origin: str | None
-
-
-def read_job(
-    storage: Storage, job_id: str, *, redactor: Redactor, is_limited: bool = False
-) -> JobRecord:
-    """Return one job with payload, attempts, progress, result and timings.
-
-    Callers that are limited to some queues see no task as its origin, since the task
-    may belong to another queue.
-    """
-    require_possible_id(job_id)
-    job, attempts = storage.job_reader.with_attempts(job_id)
-    return record_of(job, attempts, redactor=redactor, is_limited=is_limited)
-
-
-def record_of(
-    job: Job,
-    attempts: Sequence[Attempt],
-    *,
-    redactor: Redactor,
-    is_limited: bool,
-    most_values: int | None = None,
-) -> JobRecord:
-    """Return a job that was read as :func:`read_job` does.
-
-    Only the first ``most_values`` of a large payload are needed; of 0, none of any.
-    """
-    shown, stored = (
-        _record(job, attempts, each, most_values) for each in (redactor, Unmasked())
-    )
-    origin = None if is_limited and is_of_task(shown.origin) else shown.origin
-    return replace(shown, redacted=shown != stored, origin=origin)
-
-
-@dataclass(frozen=True, slots=True)
 class JobState:
     """The state of a job, for a caller that waits for it; secrets are masked."""
 
@@ -153,42 +81,15 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
         status=job.status,
         is_ready=job.status.is_final,
         is_successful=job.status is JobStatus.DONE,
-        progress=_masked_text(job.progress, redactor),
-        result=_json_value(job.result, redactor),
+        progress=masked_text(job.progress, redactor),
+        result=json_value(job.result, redactor),
         result_error=job.result_error,
         ending=job.ending,
     )
 
 
-def _record(
-    job: Job, attempts: Sequence[Attempt], redactor: Redactor, most: int | None
-) -> JobRecord:
-    started, ended = job.started_at, job.completed_at
-    progress = _masked_text(job.progress, redactor)
-    return JobRecord(
-        row=replace(job, progress=progress),
-        payload=None if most == 0 else payload_value(job.payload, redactor, job, most),
-        error_history=job.error_history,
-        payload_bytes=len(job.payload.encode()),
-        throttle_attempts=job.throttle_attempts,
-        cancel_requested_at=job.cancel_requested_at,
-        progress=progress,
-        result=_json_value(job.result, redactor),
-        result_error=job.result_error,
-        wait_ms=whole_milliseconds(job.scheduled_at, started),
-        run_ms=whole_milliseconds(started, ended),
-        redacted=False,
-        traceback=job.traceback,
-        attempts=attempts,
-        signature=job.signature,
-        timeout_s=job.timeout_s,
-        crashes=job.crashes,
-        schedule_name=job.schedule_name,
-        origin=job.origin,
-    )
-
-
-def _masked_text(text: str | None, redactor: Redactor) -> str | None:
+def masked_text(text: str | None, redactor: Redactor) -> str | None:
+    """Return a stored JSON text with its secrets masked."""
     if text is None:
         return None
     try:
@@ -329,7 +230,7 @@ def masked_row(job: JobSummary, redactor: Redactor) -> JobSummary:
     """Return a job whose last report of progress is masked."""
     if job.progress is None:
         return job
-    return replace(job, progress=_masked_text(job.progress, redactor))
+    return replace(job, progress=masked_text(job.progress, redactor))
 
 
 def is_expensive(
@@ -383,8 +284,9 @@ def payload_value(
         return redactor.text(text)
 
 
-def _json_value(text: str | None, redactor: Redactor) -> object:
-    if text is None:
+def json_value(text: object, redactor: Redactor) -> object:
+    """Return the value of a stored JSON text with its secrets masked, or None."""
+    if not isinstance(text, str):
         return None
     try:
         return redactor.payload(json.loads(text))

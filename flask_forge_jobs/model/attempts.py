@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
 from flask_forge_jobs.model.bounds import Choice
 from flask_forge_jobs.model.instants import whole_milliseconds
+from flask_forge_jobs.model.steps import Step
 
 # Besides the first one. A job has more attempts than these if it is throttled often, or
 # if a user retries it.
@@ -66,6 +68,8 @@ class Attempt:
         traceback: The error's traceback, masked, or None.
         signature: The error without what differs from one failure to the next; None
             unless the attempt counts as a failure.
+        steps: The steps that it has finished, the oldest first, and those of earlier
+            attempts that are no longer kept.
     """
 
     run: int
@@ -81,6 +85,7 @@ class Attempt:
     error: str | None = None
     traceback: str | None = None
     signature: str | None = None
+    steps: Sequence[Step] = ()
 
     @property
     def wait_ms(self) -> int | None:
@@ -91,3 +96,17 @@ class Attempt:
     def run_ms(self) -> int | None:
         """Milliseconds from started to ended; None while it runs."""
         return whole_milliseconds(self.started_at, self.ended_at)
+
+
+def with_steps(attempts: Sequence[Attempt], steps: Iterable[Step]) -> list[Attempt]:
+    """Return a job's attempts, the oldest first, with the steps that belong to each."""
+    of_run: dict[int, list[Step]] = {each.run: [] for each in attempts}
+    runs = sorted(of_run)
+    for step in steps:
+        later = [run for run in runs if run >= step.run] or runs[-1:]
+        for run in later[:1]:
+            of_run[run].append(step)
+    return [
+        replace(each, steps=of_run[each.run]) if of_run[each.run] else each
+        for each in attempts
+    ]

@@ -31,6 +31,7 @@ from flask_forge_jobs.model.outcomes import (
     clip,
 )
 from flask_forge_jobs.model.run_logs import LogChunk
+from flask_forge_jobs.model.steps import Checkpoint
 
 CANCELLED_MESSAGE = "cancelled by user"
 SUPERSEDED_MESSAGE = "superseded by active sibling"
@@ -104,6 +105,7 @@ class JobUpdate:
             at the first claim, because nothing more is stored of that attempt.
         signature: That of the error of a failure, once it is known.
         logged: The lines that the run has logged and that may not be stored yet.
+        saved: The value that its task has saved last, if that may not be stored yet.
     """
 
     job: ClaimedJob
@@ -129,6 +131,7 @@ class JobUpdate:
     span: RunSpan | None = None
     signature: str | None = None
     logged: LogChunk | None = None
+    saved: Checkpoint | None = None
 
     @property
     def is_failure(self) -> bool:

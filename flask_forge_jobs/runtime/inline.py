@@ -18,20 +18,19 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
+from flask_forge_jobs.runtime.run.run_log import ReportingRun
 from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.context import (
-    CancelToken,
-    EnqueueJob,
-    ProgressSink,
-    TaskContext,
-)
+from flask_forge_jobs.tasks.cancellation import CancelToken
+from flask_forge_jobs.tasks.context import EnqueueJob, ProgressSink, TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.failures import below_ours
 from flask_forge_jobs.tasks.routing import Router
+from flask_forge_jobs.tasks.steps import NOT_KEPT, KeepsSteps
 
 # Each level takes about twenty of Python's thousand stack frames.
 MAX_NESTED = 20
@@ -92,6 +91,7 @@ class InlineWorker:
             report=self._report,
             enqueue=enqueue,
             dispose=self._raised.append,
+            save_checkpoint=self._save,
         )
         self._log = JobLog(plan.clock)
         self._mapper = OutcomeMapper(
@@ -137,6 +137,9 @@ class InlineWorker:
     def _report(self, execution: Execution, text: str, _: int) -> None:
         self._storage.jobs.heartbeat(self._worker_id, {execution.job.id: text})
 
+    def _save(self, _: ReportingRun, checkpoint: Checkpoint) -> None:
+        self._storage.jobs.heartbeat(self._worker_id, {}, saved=[checkpoint])
+
     def _settings_of(self, queue_name: str) -> QueueSettings:
         settings = {queue.name: queue for queue in self._storage.queues.all()}
         return settings.get(queue_name) or QueueSettings(queue_name)
@@ -166,8 +169,12 @@ class DirectCalls:
         attempt: int = 1,
         max_attempts: int | None = None,
         progress_sink: ProgressSink = lambda _: None,
+        keeper: KeepsSteps = NOT_KEPT,
     ) -> TaskContext:
-        """Return a context with a new id; by default it drops progress reports."""
+        """Return a context with a new id.
+
+        By default it drops progress reports and keeps no step.
+        """
         limit_s = task.timeout_s
         return TaskContext(
             job_id=self._ids.new(),
@@ -182,4 +189,5 @@ class DirectCalls:
             enqueue_job=self._enqueue,
             progress_sink=progress_sink,
             rate_limits=self._rate_limits,
+            keeper=keeper,
         )

@@ -23,6 +23,11 @@ from flask_forge_jobs.runtime.run.execution import (
 )
 from flask_forge_jobs.runtime.run.isolation import check_isolation
 from flask_forge_jobs.runtime.run.run_log import LogSettings
+from flask_forge_jobs.runtime.run.steps import (
+    SaveCheckpoint,
+    StoredSteps,
+    keep_checkpoint,
+)
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.batches import OPEN_S
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
@@ -151,6 +156,7 @@ class RuntimePlan:
         report: Report = keep_progress,
         enqueue: EnqueueJob | None = None,
         dispose: Dispose = forget_frames,
+        save_checkpoint: SaveCheckpoint = keep_checkpoint,
         log_settings: LogSettings | None = None,
     ) -> Runner:
         """Return a runner of the registry's tasks.
@@ -165,6 +171,7 @@ class RuntimePlan:
                 enqueue or self.enqueue,
                 self.storage.rate_limits,
                 self.mask,
+                StoredSteps(self.storage.steps, worker_id, save_checkpoint),
                 self.batch_home,
             ),
             scope=self.scope,

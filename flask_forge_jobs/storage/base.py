@@ -41,6 +41,7 @@ from flask_forge_jobs.storage.jobs.logs import LogStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.storage.jobs.search import JobSearch
+from flask_forge_jobs.storage.jobs.steps import StepStore
 from flask_forge_jobs.storage.kind_figures import KindFigures
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
@@ -182,6 +183,7 @@ class Storage:
     errors = cached_property[ErrorStore](lambda self: ErrorStore(self._executor))
     activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
     evidence = cached_property[EvidenceStore](lambda self: EvidenceStore(self._timed))
+    steps = cached_property[StepStore](lambda self: StepStore(self._executor))
     logs = cached_property[LogStore](lambda self: LogStore(self._executor))
     workers = cached_property[WorkerRegistry](
         lambda self: WorkerRegistry(self._executor)

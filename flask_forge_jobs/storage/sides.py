@@ -41,6 +41,7 @@ TABLES = (
     Table("forge_bulk_run", ("id",)),
     Table("forge_attempt", ("job_id", "run")),
     Table("forge_log", ("job_id", "run", "first_line")),
+    Table("forge_step", ("job_id", "name")),
     Table("forge_job", ("id",)),
 )
 # Of a running system, or kept by triggers.

@@ -6,13 +6,11 @@ for it instead of sleeping.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
@@ -24,93 +22,18 @@ from flask_forge_jobs.model.progress import checked_report
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.batches import BatchHandle, BatchHome, ParentJob
+from flask_forge_jobs.tasks.cancellation import CancelledError, CancelToken
 from flask_forge_jobs.tasks.failures import forget_frames, mask_known
 from flask_forge_jobs.tasks.other_words import OF_CONTEXTS, teach
+from flask_forge_jobs.tasks.steps import NOT_KEPT, KeepsSteps, StepsOfRun
 
+P = ParamSpec("P")
+R = TypeVar("R")
 EnqueueJob = Callable[[NewJob], EnqueueResult]
 ProgressSink = Callable[[str], None]
 Dispose = Callable[[BaseException], object]
 
 _current: ContextVar[TaskContext] = ContextVar("forge_jobs_current_job")
-
-
-class CancelledError(Exception):
-    """The task has to stop; do not catch it."""
-
-    def __init__(self, reason: CancelReason | None) -> None:
-        super().__init__(f"cancelled: {reason or 'unknown'}")
-        self.reason = reason
-
-
-class CancelToken:
-    """Trips once and stays tripped, with the reason of the first call."""
-
-    __slots__ = ("_event", "_listener", "_lock", "_reason")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._event: threading.Event | None = None
-        self._reason: CancelReason | None = None
-        self._listener: Callable[[], object] | None = None
-
-    @property
-    def reason(self) -> CancelReason | None:
-        """Why the task should stop, or None."""
-        return self._reason
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether the task should stop."""
-        return self._reason is not None
-
-    def cancel(self, reason: CancelReason) -> bool:
-        """Trip the token; return whether it was the first time."""
-        with self._lock:
-            if self._reason is not None:
-                return False
-            self._reason = reason
-            if self._event is not None:
-                self._event.set()
-            if self._listener is not None:
-                self._listener()
-            return True
-
-    @contextlib.contextmanager
-    def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Within the block, call a function when the token trips, or has tripped.
-
-        There can be one at a time. It runs under the token's lock, so it must neither
-        block nor use the token.
-        """
-        with self._lock:
-            if self._reason is not None:
-                listener()
-            self._listener = listener
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._listener = None
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Sleep until the token trips; return whether it has.
-
-        Args:
-            timeout_s: Most seconds to sleep; None for no limit.
-        """
-        with self._lock:
-            if self._reason is not None:
-                return True
-            # Created on demand, since most tasks never wait.
-            if self._event is None:
-                self._event = threading.Event()
-            event = self._event
-        return event.wait(timeout_s)
-
-    def raise_if_cancelled(self) -> None:
-        """Raise :class:`CancelledError` if the token has tripped."""
-        if self._reason is not None:
-            raise CancelledError(self._reason)
 
 
 # Not frozen, because each run makes one, and that would take three times as long.
@@ -164,6 +87,10 @@ class TaskContext:
     logged_run: Any = None
     home: BatchHome | None = None
     _batch: BatchHandle | None = field(default=None, init=False, repr=False)
+    # Keeps steps and checkpoints of the run, which it knows by this object.
+    keeper: KeepsSteps = NOT_KEPT
+    run: Any = None
+    _steps: StepsOfRun | None = field(default=None, init=False, repr=False)
 
     @property
     def parents(self) -> tuple[ParentJob, ...]:
@@ -256,6 +183,88 @@ class TaskContext:
         """
         self.cancel.wait(seconds)
         self.check()
+
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[P, Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, R]: ...
+
+    @overload
+    def step(
+        self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    def step(
+        self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Call a function once for the job, and keep its result for later runs.
+
+        A run after a retry, a rescue or a snooze does not call the function again: it
+        gets the result that is stored. If it was not stored, because the function
+        raised or the worker died, the function is called again. Stops here if the job
+        was cancelled::
+
+            page = context.step("fetch", download, url)
+            context.step("store", store, page)
+
+        Args:
+            name: Identifies the step within the job: 1 to 128 characters, the same in
+                each run, and used once in each.
+            function: What to call. Of an ``async`` one, await the step.
+            args: Its arguments, which are not stored.
+            kwargs: The same, by name.
+
+        Returns:
+            The result after a trip through JSON, in the first run, too: a tuple comes
+            back as a list.
+
+        Raises:
+            CancelledError: The task should stop; do not catch it.
+            InvalidInputError: The name is not text of this length, or this run has used
+                it; the result is not JSON or has over 64 KiB; or the job has 1,000
+                steps.
+            StorageError: The result could not be stored.
+        """
+        self.check()
+        return self._opened_steps().call(name, function, args, kwargs)
+
+    def save(self, value: object) -> None:
+        """Keep a value for the next run, instead of the last one; stop if cancelled.
+
+        It is stored within about a second, and with the end of the run. If the worker
+        dies before, the next run gets an earlier one.
+
+        Args:
+            value: Any JSON value of at most 64 KiB, such as the place to go on at.
+
+        Raises:
+            CancelledError: The task should stop; do not catch it.
+            InvalidInputError: The value is not JSON or too large.
+        """
+        self._opened_steps().save(value)
+        self.check()
+
+    @property
+    def checkpoint(self) -> Any:
+        """The value that this run, or else an earlier one, has saved last, or None.
+
+        Reads the database once, and not in the first run of a job; raises StorageError.
+        """
+        return self._opened_steps().checkpoint
+
+    def _opened_steps(self) -> StepsOfRun:
+        if self._steps is None:
+            self._steps = StepsOfRun(self.keeper, self.run, self._stop_lost)
+        return self._steps
+
+    def _stop_lost(self) -> NoReturn:
+        self.cancel.cancel(CancelReason.LOST)
+        raise CancelledError(CancelReason.LOST)
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
         """Store a follow-up job; errors as for :meth:`QueueRuntime.enqueue`."""

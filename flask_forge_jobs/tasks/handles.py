@@ -205,10 +205,12 @@ class JobHandle:
             check_text("reason", reason, MAX_REASON_LENGTH)
         return self._home.storage.job_admin.cancel(self._checked_id(), reason)
 
-    def retry(self, *, dependents: bool = False) -> bool:
+    def retry(self, *, restart: bool = False, dependents: bool = False) -> bool:
         """Run a failed or dead job again now, with all its attempts.
 
         Args:
+            restart: Begin with the first step again; by default the job goes on behind
+                the last one that it has kept.
             dependents: Whether the jobs that died with it wait for it again.
 
         Returns:
@@ -218,7 +220,9 @@ class JobHandle:
         self._kept = None
         self._row()
         self._kept = None
-        return self._home.storage.job_admin.requeue(self.id, dependents=dependents)
+        return self._home.storage.job_admin.requeue(
+            self.id, restart=restart, dependents=dependents
+        )
 
     def release(self) -> None:
         """Let the job wait for no other one: it is due once its own time has come.

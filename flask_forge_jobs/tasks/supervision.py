@@ -14,7 +14,7 @@ from typing import Self
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.run_end import CancelReason, stop_grace_s
-from flask_forge_jobs.tasks.context import CancelToken
+from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 
 _LONGEST_PAUSE_S = 86_400.0  # poll() takes at most 2**31 milliseconds

@@ -26,6 +26,7 @@ from flask_forge_jobs.tasks.registry import attempts_of_kind
 from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unexpected_text
 from flask_forge_jobs.testing.clock import FrozenClock
 from flask_forge_jobs.testing.outcomes import RanJob
+from flask_forge_jobs.testing.steps import NotedSteps
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,11 +64,15 @@ class JobsKit:
         raise_errors: Whether :meth:`drain`, and mode ``"drain"`` after a request, raise
             what a task raises; default True.
         progress: Progress reports of tasks under :meth:`perform`, the latest last.
+        steps: Results of the steps of the last :meth:`perform`, by name.
+        saved: Values that tasks under :meth:`perform` have saved, the latest last.
     """
 
     def __init__(self, app: Flask, mode: Mode = "queued") -> None:
         self.app = app
         self.progress: list[Any] = []
+        self.steps: dict[str, Any] = {}
+        self.saved: list[Any] = []
         self.raise_errors = True
         self._stack = contextlib.ExitStack()
         self._clock: FrozenClock | None = None
@@ -242,6 +247,7 @@ class JobsKit:
         """
         stored = cast("dict[str, Any]", load_text(task.job(*args, **kwargs).payload))
         arguments = task.parameters.loaded(stored)
+        self.steps = {}
         context = self.context(task)
         with self.app.app_context():
             return copy_context().run(task.apply, context, arguments)
@@ -252,6 +258,8 @@ class JobsKit:
         *,
         attempt: int = 1,
         max_attempts: int | None = None,
+        steps: Mapping[str, object] | None = None,
+        checkpoint: object = None,
     ) -> TaskContext:
         """Return a context to call a task's function with.
 
@@ -261,12 +269,15 @@ class JobsKit:
             task: The task.
             attempt: The attempt, from 1; default 1.
             max_attempts: Most attempts; the task's by default.
+            steps: Results of steps that earlier attempts have kept, by name.
+            checkpoint: The value that an earlier attempt has saved.
         """
         return self._direct_calls.context(
             task,
             attempt=attempt,
             max_attempts=max_attempts,
             progress_sink=lambda text: self.progress.append(load_text(text)),
+            keeper=NotedSteps(self.steps, self.saved, steps or {}, checkpoint),
         )
 
     def enqueued(self, task: Task[..., Any] | str | None = None) -> list[Job]:

@@ -8,7 +8,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from tests.cli.console import Console
-from tests.support.jobs import enqueue, job_with
+from tests.support.jobs import dead_with_steps, enqueue, job_with
 
 
 def status(console: Console, job_id: str) -> JobStatus:
@@ -142,3 +142,13 @@ def test_reschedule_changes_start_priority_and_queue(console: Console) -> None:
     assert row["id"] == second
     assert console.text("jobs", "run-now", second) == "1 job due now\n"
     assert console.documents("jobs", "list", "--scheduled") == []
+
+
+def test_a_retry_may_begin_with_the_first_step(console: Console) -> None:
+    ids = [dead_with_steps(console.storage) for _ in range(2)]
+
+    console.text("jobs", "retry", ids[0])
+    console.text("jobs", "retry", "--restart", ids[1])
+
+    left = [console.storage.steps.kept(each).results for each in ids]
+    assert [len(each) for each in left] == [1, 0]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 from flask_forge_jobs.cli.job_view import job_lines
 from flask_forge_jobs.model.outcomes import Dead, Done
 from tests.cli.console import Console
-from tests.support.jobs import enqueue, run
+from tests.support.jobs import OWNER, claim_one, dead_with_steps, enqueue, run
 
 
 def shown(console: Console, job_id: str) -> dict[str, str]:
@@ -30,3 +32,18 @@ def test_a_job_that_ended_has_them(console: Console) -> None:
 
     assert shown(console, done)["result"].strip() == '{"rows": 3}'
     assert shown(console, dead)["last error"].strip() == "gone"
+
+
+def test_steps_are_listed_and_a_large_result_by_its_size(console: Console) -> None:
+    storage = console.storage
+    job_id = dead_with_steps(storage)
+    storage.job_admin.requeue(job_id)
+    later = claim_one(storage)
+    storage.steps.keep(later.run_id, OWNER, "report", f'"{"x" * 5000}"')
+
+    text = console.text("jobs", "show", job_id)
+
+    facts = shown(console, job_id)
+    assert (facts["steps"].strip(), facts["checkpoint"].strip()) == ("2", "7")
+    assert re.search(r"fetch +1 .*\{\"n\": 1, \"token\": \"\[redacted\]\"\}", text)
+    assert re.search(r"report +1 .* 5,002 bytes", text)

@@ -52,8 +52,9 @@ PAGES = {
     "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",
     "howto/limit.rst", "howto/log_lines.rst", "howto/migrate.rst",
     "howto/monitor.rst", "howto/procfile.rst", "howto/results.rst", "howto/retry.rst",
-    "howto/secure.rst", "howto/signals.rst", "howto/systemd.rst", "howto/test.rst",
-    "howto/transactions.rst", "howto/troubleshoot.rst", "howto/unique.rst",
+    "howto/secure.rst", "howto/signals.rst", "howto/steps.rst", "howto/systemd.rst",
+    "howto/test.rst", "howto/transactions.rst", "howto/troubleshoot.rst",
+    "howto/unique.rst",
     "reference/configuration.rst", "reference/explanations.rst",
 }  # fmt: skip
 

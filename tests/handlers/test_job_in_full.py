@@ -7,7 +7,7 @@ import pytest
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers.explain import explain_job
 from flask_forge_jobs.handlers.job_in_full import job_in_full
-from flask_forge_jobs.handlers.jobs import read_job
+from flask_forge_jobs.handlers.job_record import read_job
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.masking import REDACTED

@@ -8,6 +8,7 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.errors import list_errors
+from flask_forge_jobs.handlers.job_record import read_job
 from flask_forge_jobs.handlers.jobs import (
     MAX_KINDS,
     SORTS,
@@ -17,13 +18,11 @@ from flask_forge_jobs.handlers.jobs import (
     inspect_job,
     list_jobs,
     list_kinds,
-    read_job,
     scheduled_jobs,
 )
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.masking import Masking
-from flask_forge_jobs.model.origins import carried_text
 from flask_forge_jobs.model.outcomes import Dead, Done
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import OWNER, claim_one, enqueue, finish, run
@@ -200,28 +199,3 @@ def test_a_listing_shows_the_progress_of_running_jobs_only(storage: Storage) -> 
     assert rows[ended].progress is None
     assert again.row.running_progress == again.progress == rows[running].progress
     assert read_job(storage, ended, redactor=Redactor()).progress is not None
-
-
-def test_what_a_job_is_made_of_is_read_with_it(storage: Storage) -> None:
-    made = NewJob("noop", timeout_s=1.5, schedule_name="nightly")
-    job_id = storage.jobs.enqueue(made).id
-
-    record = read_job(storage, job_id, redactor=Redactor())
-
-    assert (record.timeout_s, record.crashes) == (1.5, 0)
-    assert (record.schedule_name, record.origin) == ("nightly", "schedule nightly")
-
-
-@pytest.mark.parametrize(
-    ("origin", "seen"), [("task other", None), ("POST /a", "POST /a")]
-)
-def test_a_limited_caller_sees_no_task_as_an_origin(
-    storage: Storage, origin: str, seen: str | None
-) -> None:
-    job = NewJob("noop").with_carried(carried_text(origin))
-    job_id = storage.jobs.enqueue(job).id
-
-    whole = read_job(storage, job_id, redactor=Redactor())
-    limited = read_job(storage, job_id, redactor=Redactor(), is_limited=True)
-
-    assert (whole.origin, limited.origin) == (origin, seen)

@@ -181,6 +181,7 @@ SERVED_BY = {
     "log_tail": "forge_log_pkey|autoindex_forge_log",
     "job_in_full": "forge_job_pkey",
     "drop_lines": "forge_log_pkey|autoindex_forge_log",
+    "kept_steps": "forge_step_pkey|autoindex_forge_step",
 }
 
 DDL_OR_COPY = {
@@ -338,6 +339,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_link",
         "forge_batch",
         "forge_batch_job",
+        "forge_step",
     )
 
     for table in tables:

@@ -20,11 +20,12 @@ from typing import Any, Never
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.limits import ConcurrencyLimit
-from flask_forge_jobs.model.outcomes import Dead, Throttled
+from flask_forge_jobs.model.outcomes import Dead, Snooze, Throttled
 from flask_forge_jobs.runtime.run.task_child import serve_tasks, take_channel
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import open_storage
-from flask_forge_jobs.tasks.context import CancelledError, TaskContext
+from flask_forge_jobs.tasks.cancellation import CancelledError
+from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter
@@ -159,6 +160,16 @@ def follow_up(context: TaskContext) -> str:
     return context.enqueue(NewJob("quick", queue_name="elsewhere")).id
 
 
+def go_on(context: TaskContext) -> object:
+    """Take two runs, with a step and a place that the second one finds."""
+    first = context.step("count", lambda: context.throttle_attempts)
+    place = context.checkpoint
+    context.save({"place": 7})
+    if context.throttle_attempts == 0:
+        raise Snooze(0.0)
+    return [first, place]
+
+
 def wait_a_turn(context: TaskContext) -> int:
     """Run one at a time, and take from a bucket."""
     context.rate_limit("slack")
@@ -176,7 +187,7 @@ def make_registry() -> TaskRegistry:
     """Return the tasks, each in a process of its own."""
     registry = TaskRegistry()
     functions: tuple[Callable[..., object], ...] = (
-        describe, end_as, die, fork, hold, finish_late, follow_up, log_lines,
+        describe, end_as, die, fork, hold, finish_late, follow_up, go_on, log_lines,
         log_until_killed,
     )  # fmt: skip
     for function in functions:

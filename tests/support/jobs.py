@@ -11,6 +11,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.model.run_end import CancelReason, JobUpdate, end_of_run
+from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
 from tests.support.sql import Sql
@@ -129,6 +130,17 @@ def job_with(storage: Storage, status: JobStatus, *, queue_name: str = QUEUE) ->
     }
     if status in endings:
         finish(storage, job, endings[status])
+    return job_id
+
+
+def dead_with_steps(storage: Storage) -> str:
+    """Make a dead job with a step, "fetch", and a checkpoint, 7."""
+    job_id = enqueue(storage)
+    job = claim_one(storage)
+    assert storage.steps.keep(job.run_id, OWNER, "fetch", '{"n":1,"token":"s"}')
+    update = update_for(job, Dead("no"), failure_delay_s=0.0, user_cancelled=False)
+    update.saved = Checkpoint(job.run_id, "7")
+    assert storage.jobs.finish(OWNER, [update]) == []
     return job_id
 
 

@@ -127,10 +127,16 @@ def _repeated(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
     return again
 
 
+def lossy_executor(
+    inner: Database, between: Callable[[], object] = lambda: None
+) -> StoreExecutor:
+    """Return an executor for stores over a database whose answers get lost."""
+    return StoreExecutor(LossyDatabase(inner, between))
+
+
 def lossy_jobs(
     inner: Database, between: Callable[[], object] = lambda: None
 ) -> JobQueue:
     """Return the job verbs over a database whose answers get lost."""
     clock = SystemClock()
-    database = StoreExecutor(LossyDatabase(inner, between))
-    return JobQueue(database, UlidGenerator(clock), clock)
+    return JobQueue(lossy_executor(inner, between), UlidGenerator(clock), clock)

@@ -60,6 +60,7 @@ _INSTANTS = {
         "completed_at",
     ),
     "forge_attempt": ("due_at", "started_at", "ended_at"),
+    "forge_step": ("at",),
     "forge_error": ("first_at", "last_at"),
     "forge_error_change": ("at",),
     "forge_queue": (

@@ -7,7 +7,8 @@ import pytest
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.context import CancelToken, TaskContext
+from flask_forge_jobs.tasks.cancellation import CancelToken
+from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.handles import JobHandle
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import NO_RATE_LIMITS

@@ -17,7 +17,7 @@ import pytest
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.model.bounds import TIMEOUT_RANGE_S
 from flask_forge_jobs.model.run_end import SHUTDOWN_GRACE_S, CancelReason
-from flask_forge_jobs.tasks.context import CancelToken
+from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 from flask_forge_jobs.tasks.supervision import (
     CHUNK_BYTES,

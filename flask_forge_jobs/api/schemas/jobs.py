@@ -16,6 +16,7 @@ from flask_forge_jobs.api.schemas.fields import (
     Flag,
     Fraction,
     Instant,
+    Switch,
     Text,
     V1Schema,
     WholeNumber,
@@ -266,6 +267,25 @@ class JobStateSchema(V1Schema):
     ending = Text(allow_none=True, metadata=bounds.ENDING)
 
 
+class StepSchema(V1Schema):
+    """A finished step of a job; its result, if it has at most 4 KiB."""
+
+    name = Text()
+    run = WholeNumber()
+    at = Instant()
+    size = WholeNumber()
+    result = AnyJson(allow_none=True)
+
+
+class CheckpointSchema(V1Schema):
+    """The value that a task has saved last."""
+
+    run = WholeNumber()
+    at = Instant()
+    size = WholeNumber()
+    value = AnyJson(attribute="result", allow_none=True)
+
+
 class AttemptSchema(V1Schema):
     """One run of a job, whose error and traceback were masked when it ended."""
 
@@ -284,6 +304,7 @@ class AttemptSchema(V1Schema):
     error = Text(allow_none=True)
     traceback = Text(allow_none=True)
     signature = Text(allow_none=True)
+    steps = List(Nested(StepSchema))
 
 
 class JobRecordSchema(V1Schema):
@@ -307,6 +328,8 @@ class JobRecordSchema(V1Schema):
     crashes = WholeNumber()
     schedule_name = Text(allow_none=True)
     origin = Text(allow_none=True)
+    step_count = WholeNumber()
+    checkpoint = Nested(CheckpointSchema, allow_none=True)
 
 
 class NewJobRequestSchema(EnqueueRequestSchema):
@@ -343,6 +366,12 @@ class CancelRequestSchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.cancel`."""
 
     reason = Text(load_default=None, metadata=bounds.REASON)
+
+
+class RetryQuerySchema(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.retry`."""
+
+    restart = Switch(load_default=False)
 
 
 class RescheduleRequestSchema(V1Schema):

@@ -15,7 +15,7 @@ from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.api.schemas.log_lines import LogLinesQuerySchema, LogLinesSchema
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import job_actions, jobs, log_lines
+from flask_forge_jobs.handlers import job_actions, job_record, jobs, log_lines
 from flask_forge_jobs.model.bulk import CancelOutcome, DeleteOutcome
 
 STATUS_ENDPOINT = "v1_job_status"
@@ -47,7 +47,7 @@ def count_jobs(api: Api) -> Response:
 def read_job(api: Api, job_id: str) -> Response:
     """Return one job with payload, attempts, progress, result and timings."""
     api.query()
-    record = jobs.read_job(
+    record = job_record.read_job(
         api.storage,
         job_id,
         redactor=api.redactor,
@@ -88,7 +88,7 @@ def cancel(api: Api, job_id: str) -> Response:
 
 def retry(api: Api, job_id: str) -> Response:
     """Give a failed or dead job all its attempts again, due now; return the job."""
-    job = job_actions.retry(api.storage, job_id)
+    job = job_actions.retry(api.storage, job_id, **api.query())
     return api.answer(job)
 
 
@@ -143,6 +143,7 @@ ROUTES = (
     Route(
         method="POST", path=f"{JOB_PATH}/retry", endpoint="v1_job_retry",
         view=retry, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
+        query=schemas.RetryQuerySchema(),
         answer=_ROW, errors=(404, 409), tag="job_actions",
     ),
     Route(

@@ -12,7 +12,7 @@ from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.job.failures import Failure, Failures, failures_of
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers import errors as handlers
-from flask_forge_jobs.handlers.jobs import JobRecord, read_job
+from flask_forge_jobs.handlers.job_record import JobRecord, read_job
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import (
     ErrorDetail,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flask_forge_jobs.dashboard.job.tracebacks import Part, parts_of
-from flask_forge_jobs.handlers.jobs import JobRecord
+from flask_forge_jobs.handlers.job_record import JobRecord
 from flask_forge_jobs.model.attempts import Attempt
 
 # Characters of the message of a failure that is folded, and of its heading.

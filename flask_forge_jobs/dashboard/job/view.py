@@ -177,6 +177,9 @@ class JobView:
             actions.append(Action("POST", f"{_JOB}run-now/{self.id}", "Run now"))
         if self.row.status in UNSUCCESSFUL:
             actions.append(Action("POST", f"{_JOB}{self.id}/retry", "Retry"))
+            if self.record.step_count or self.record.checkpoint:
+                path = f"{_JOB}{self.id}/retry?restart=1"
+                actions.append(Action("POST", path, "Retry from the start"))
         return actions
 
     @property
@@ -217,6 +220,11 @@ class JobView:
         """Its last report of progress."""
         text = self.record.progress
         return None if text is None else progress_view(text)
+
+    @property
+    def shown_steps(self) -> int:
+        """How many of its steps are shown."""
+        return sum(len(each.steps) for each in self.record.attempts)
 
     @cached_property
     def failures(self) -> Failures | None:

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.model.run_logs import LogChunk
+from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.loop.handover import Handover
-from flask_forge_jobs.runtime.run.run_log import RunLog
+from flask_forge_jobs.runtime.run.run_log import Reports, RunLog
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
@@ -50,13 +51,15 @@ class Renewal:
             job = execution.job
             self._recorder.started(job.queue_name, job.kind, execution.wait_us)
         progress, logs = self._take_progress(), self._unsaved_logs()
+        saved = self._unstored_checkpoints()
+        has_reports = bool(progress or logs or saved)
         is_running = bool(self._handover.running)
-        if is_due or progress or logs:
-            self._beat(progress, logs)
+        if is_due or has_reports:
+            self._beat(progress, logs, saved)
         elif is_running:
             self._cancel(self._jobs.cancelled(self._worker_id))
         has_looked = self._strays.give_back()
-        return is_due or bool(progress or logs) or is_running or has_looked
+        return is_due or has_reports or is_running or has_looked
 
     def _take_progress(self) -> dict[RunId, str]:
         progress = {}
@@ -83,21 +86,38 @@ class Renewal:
         logs.sort(key=_oldest)
         return logs[:MAX_LOGS_PER_BEAT]
 
+    def _unstored_checkpoints(self) -> list[tuple[Reports, Checkpoint]]:
+        saved: list[tuple[Reports, Checkpoint]] = []
+        for execution in self._handover.running:
+            if execution.reports is not None:
+                checkpoint = execution.reports.saved
+                if checkpoint is not None:
+                    saved.append((execution.reports, checkpoint))
+        return saved
+
     def _beat(
-        self, progress: dict[RunId, str], logs: list[tuple[RunLog, LogChunk]]
+        self,
+        progress: dict[RunId, str],
+        logs: list[tuple[RunLog, LogChunk]],
+        saved: list[tuple[Reports, Checkpoint]],
     ) -> None:
         before = self._handover.running
         texts = {run.job_id: text for run, text in progress.items()}
         chunks = [chunk for _, chunk in logs]
         try:
-            report = self._jobs.heartbeat(self._worker_id, texts, chunks)
-        except NO_FAULT_OF_ROWS:  # nor of progress or lines
+            report = self._jobs.heartbeat(
+                self._worker_id, texts, chunks, [each for _, each in saved]
+            )
+        except NO_FAULT_OF_ROWS:  # nor of progress, lines or checkpoints
             logs.clear()
+            saved.clear()
             self._unwritten = progress
             raise
         finally:  # what the database refuses must not stop the next beat
             for log, chunk in logs:
                 log.note_stored(chunk)
+            for reports, checkpoint in saved:
+                reports.note_stored(checkpoint)
         self._cancel(report.cancelled)
         running = {id(execution) for execution in self._handover.running}
         for execution in before:

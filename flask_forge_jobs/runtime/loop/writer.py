@@ -60,6 +60,7 @@ class OutcomeWriter:
                 if update is not None:
                     if execution.reports is not None:
                         update.logged = execution.reports.last_lines()
+                        update.saved = execution.reports.saved
                     new.append(update)
                     logged.append((execution.ended_at, update))
                 else:

@@ -39,12 +39,8 @@ from flask_forge_jobs.runtime.run.run_log import (
 )
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.batches import BatchHome
-from flask_forge_jobs.tasks.context import (
-    CancelToken,
-    Dispose,
-    TaskContext,
-    enter,
-)
+from flask_forge_jobs.tasks.cancellation import CancelToken
+from flask_forge_jobs.tasks.context import Dispose, TaskContext, enter
 from flask_forge_jobs.tasks.failures import (
     describe_failure,
     fit,
@@ -53,6 +49,7 @@ from flask_forge_jobs.tasks.failures import (
     trace_of,
 )
 from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
+from flask_forge_jobs.tasks.steps import NOT_KEPT, KeepsSteps
 
 logger = get_logger(__name__)
 
@@ -152,6 +149,7 @@ class TaskEnvironment:
     enqueue: Callable[[NewJob], EnqueueResult]
     rate_limits: RateLimits
     mask: Mask = mask_known
+    keeper: KeepsSteps = NOT_KEPT
     home: BatchHome | None = None
 
 
@@ -250,6 +248,8 @@ class Runner:
             home=environment.home,
             # A job that runs inline logs for the run around it.
             logged_run=logged_run() if settings is None else (execution, settings),
+            keeper=environment.keeper,
+            run=execution,
         )
 
     def _report(self, execution: Execution, text: str) -> None:

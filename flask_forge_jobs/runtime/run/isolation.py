@@ -140,6 +140,8 @@ class TaskProcess:
                 return True
             if "lines" in message:
                 receive_lines(*messages.lines_of(message))
+            elif "saved" in message:
+                context.keeper.save(context.run, message["saved"])
             else:
                 context.progress_sink(message["progress"])
         if self._lines.is_over:

@@ -25,7 +25,9 @@ from flask_forge_jobs.model.run_logs import (
     instant_of,
     size_of,
 )
-from flask_forge_jobs.tasks.context import CancelledError, entered_context
+from flask_forge_jobs.model.steps import Checkpoint
+from flask_forge_jobs.tasks.cancellation import CancelledError
+from flask_forge_jobs.tasks.context import entered_context
 from flask_forge_jobs.tasks.failures import traceback_of
 
 OUR_LOGGER = "flask_forge_jobs"
@@ -50,6 +52,13 @@ class Reports:
 
     progress: ProgressMeter = field(default_factory=ProgressMeter)
     log: RunLog | None = None
+    # The value that the task has saved last, until a heartbeat has stored it.
+    saved: Checkpoint | None = None
+
+    def note_stored(self, checkpoint: Checkpoint) -> None:
+        """Forget a checkpoint that is stored, unless another one has followed."""
+        if self.saved is checkpoint:
+            self.saved = None
 
     def end_log(self) -> None:
         """Add no more lines."""

@@ -20,12 +20,14 @@ from types import FrameType
 
 from flask_forge_jobs.model.outcomes import Failed, Outcome
 from flask_forge_jobs.model.run_end import CancelReason
+from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.runtime.run import task_messages as messages
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
 from flask_forge_jobs.runtime.run.log_capture import capturing
+from flask_forge_jobs.runtime.run.run_log import ReportingRun
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.tasks.context import CancelledError, CancelToken
+from flask_forge_jobs.tasks.cancellation import CancelledError, CancelToken
 from flask_forge_jobs.tasks.process_groups import end_with_parent
 
 LINES_PERIOD_S = 0.5  # the worker writes them within another second
@@ -112,6 +114,7 @@ class _TaskServer:
             run.worker_id,
             concurrency=None,
             report=self._report,
+            save_checkpoint=self._save,
             log_settings=self._log_settings,
         )
         self._execution = execution
@@ -124,7 +127,13 @@ class _TaskServer:
             return Failed(str(error))
 
     def _report(self, execution: Execution, text: str, _: int) -> None:
-        message = messages.progress_message(execution.job.id, text)
+        self._send_from_task(messages.progress_message(execution.job.id, text))
+
+    def _save(self, _: ReportingRun, checkpoint: Checkpoint) -> None:
+        run, text = checkpoint
+        self._send_from_task(messages.checkpoint_message(run.job_id, text))
+
+    def _send_from_task(self, message: Mapping[str, object]) -> None:
         if threading.current_thread() is not threading.main_thread():
             self._send(message)
             return

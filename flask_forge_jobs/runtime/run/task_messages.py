@@ -52,12 +52,15 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def run_message(context: TaskContext, payload: str) -> dict[str, Any]:
     """Return the message that starts a run."""
+    # A context without a run is that of a direct call.
+    claim = 0 if context.run is None else context.run.job.claim
     return {
         "run": {
             "id": context.job_id,
             "queue": context.queue_name,
             "kind": context.kind,
             "payload": payload,
+            "claim": claim,
             "attempt": context.attempt,
             "max_attempts": context.max_attempts,
             "throttle_attempts": context.throttle_attempts,
@@ -75,7 +78,7 @@ def run_of(message: dict[str, Any]) -> TaskRun:
     job = ClaimedJob(
         fields["id"], fields["queue"], fields["kind"], fields["payload"],
         0, 0, attempt, max_attempts, fields["throttle_attempts"], "[]", None,
-        carried=fields["carried"],
+        claim=fields["claim"], carried=fields["carried"],
     )  # fmt: skip
     return TaskRun(job, fields["worker_id"], fields["seconds_left"])
 
@@ -91,6 +94,11 @@ def progress_message(job_id: str, text: str) -> dict[str, Any]:
     It names the job because a thread that outlives its task may still report.
     """
     return {"progress": text, "id": job_id}
+
+
+def checkpoint_message(job_id: str, text: str) -> dict[str, Any]:
+    """Return the message with a checkpoint."""
+    return {"saved": text, "id": job_id}
 
 
 def lines_message(

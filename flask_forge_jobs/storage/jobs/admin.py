@@ -15,7 +15,6 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
     DedupeKeyTakenError,
     JobNotFoundError,
-    JobStateError,
     QueueNotFoundError,
 )
 from flask_forge_jobs.model.bulk import (
@@ -25,7 +24,6 @@ from flask_forge_jobs.model.bulk import (
     CancelOutcome,
     DeleteOutcome,
     JobAction,
-    Skip,
     SkipReason,
     WalkPosition,
 )
@@ -44,8 +42,6 @@ from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 # An arbitrary lock key: two processes must not fold the same counts.
 FOLD_LOCK = 7_022_013_337_002
 FOLD_ROWS = 500
-# These ask a running job to stop.
-_STOPPING = (JobAction.DELETE, JobAction.CANCEL)
 
 
 @dataclass(slots=True)
@@ -108,7 +104,7 @@ class JobAdmin:
 
         def work(transaction: Transaction) -> CancelOutcome:
             effects.clear()
-            status = _require(transaction, job_id, JobAction.CANCEL)
+            status = bulk.require(transaction, job_id, JobAction.CANCEL)
             if status is JobStatus.IN_PROGRESS:
                 bulk.request_stop(transaction, [job_id], reason)
                 return CancelOutcome.CANCEL_REQUESTED
@@ -142,9 +138,12 @@ class JobAdmin:
         effects.cancelled += [(row[2], row[3]) for row in rows]
         return bulk.Changed([row[0] for row in rows], bulk.cancelled_turns(rows))
 
-    def requeue(self, job_id: str, *, dependents: bool = False) -> bool:
+    def requeue(
+        self, job_id: str, *, restart: bool = False, dependents: bool = False
+    ) -> bool:
         """Give a failed or dead job all its attempts again, due now.
 
+        It goes on behind the last step that is kept, unless ``restart`` drops them.
         With ``dependents``, the jobs that died with it wait for it again, and theirs
         for them.
 
@@ -152,7 +151,9 @@ class JobAdmin:
             False when the job is missing, in another state, or its dedupe key is held
             by another unfinished job.
         """
-        change = self.change(JobAction.RETRY, [job_id], dependents=dependents)
+        change = self.change(
+            JobAction.RETRY, [job_id], restart=restart, dependents=dependents
+        )
         return change.changed == 1
 
     def run_now(self, job_id: str) -> bool:
@@ -195,7 +196,7 @@ class JobAdmin:
         """
 
         def work(transaction: Transaction) -> None:
-            _require(transaction, job_id, JobAction.RESCHEDULE)
+            bulk.require(transaction, job_id, JobAction.RESCHEDULE)
             if queue_name is not None and not transaction.all(
                 "get_queue", name=queue_name
             ):
@@ -220,6 +221,7 @@ class JobAdmin:
         *,
         status: JobStatus | None = None,
         run_at: datetime | None = None,
+        restart: bool = False,
         dependents: bool = False,
     ) -> BulkChange:
         """Act on the named jobs; in one transaction unless their follow-ups are large.
@@ -229,53 +231,37 @@ class JobAdmin:
             job_ids: At most one batch, each id once.
             status: Only jobs in this state; None means any.
             run_at: New start, for a reschedule; the past means now.
+            restart: A retry begins with the first step again.
             dependents: Of a retry, also the jobs that died with these.
         """
         if not job_ids:
             return BulkChange()
+        again = partial(
+            self.change, action, status=status, restart=restart, dependents=dependents
+        )
         if action is JobAction.CANCEL:
             pieces = self._follow_ups.in_pieces(job_ids)
             if len(pieces) > 1:
-                done = (self.change(action, piece, status=status) for piece in pieces)
-                return sum(done, BulkChange())
+                return sum(map(again, pieces), BulkChange())
         effects = _Effects()
         change_resting = self._change_resting(
-            action, status, run_at, effects, dependents=dependents
+            action, status, run_at, effects, restart=restart, dependents=dependents
         )
 
         def work(transaction: Transaction) -> BulkChange:
             effects.clear()
-            stopped: list[str] = []
-            changed = bulk.Changed([])
-            if action in _STOPPING and status in (None, JobStatus.IN_PROGRESS):
-                stopped = bulk.request_stop(transaction, job_ids)
-            if status is not JobStatus.IN_PROGRESS:
-                changed = change_resting(transaction, job_ids)
-                self._settlement.settle(transaction, changed.turns, effects.settled)
+            stopped, changed = bulk.stop_or_change(
+                transaction, action, job_ids, status, change_resting
+            )
+            self._settlement.settle(transaction, changed.turns, effects.settled)
             return bulk.result(transaction, action, job_ids, stopped, changed.ids)
 
         try:
             change = self._database.write_batch(work, _changed, self._pace)
         except DedupeKeyTakenError:
-            return self._change_halves(action, job_ids, status, dependents=dependents)
+            return bulk.change_halves(again, job_ids)
         self._count(effects)
         return change
-
-    def _change_halves(
-        self,
-        action: JobAction,
-        job_ids: Sequence[str],
-        status: JobStatus | None,
-        *,
-        dependents: bool,
-    ) -> BulkChange:
-        """Find the job whose key is taken, and change the others."""
-        if len(job_ids) == 1:
-            skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
-            return BulkChange(skipped=(skip,))
-        middle = len(job_ids) // 2
-        change = partial(self.change, action, status=status, dependents=dependents)
-        return change(job_ids[:middle]) + change(job_ids[middle:])
 
     def _change_resting(
         self,
@@ -284,6 +270,7 @@ class JobAdmin:
         run_at: datetime | None,
         effects: _Effects,
         *,
+        restart: bool,
         dependents: bool,
     ) -> Callable[[Transaction, Sequence[str]], bulk.Changed]:
         """Return the function that acts on jobs that are not running."""
@@ -296,7 +283,7 @@ class JobAdmin:
                     self._cancel_waiting, message=CANCELLED_MESSAGE, effects=effects
                 )
             case JobAction.RETRY:
-                return partial(bulk.requeue, dependents=dependents)
+                return partial(bulk.requeue, restart=restart, dependents=dependents)
             case JobAction.RUN_NOW:
                 return bulk.run_now
             case JobAction.RESCHEDULE:
@@ -310,6 +297,7 @@ class JobAdmin:
         after: WalkPosition | None = None,
         limit: int = BATCH,
         run_at: datetime | None = None,
+        restart: bool = False,
         on_picked: Callable[[WalkPosition | None], object] | None = None,
     ) -> BulkStep:
         """Act on the next jobs that match a filter and are in a state the action takes.
@@ -323,6 +311,7 @@ class JobAdmin:
             after: Start behind this job; None starts at the first.
             limit: Most jobs to look at.
             run_at: New start, for a reschedule; the past means now.
+            restart: A retry begins with the first step again.
             on_picked: Called with the position that the step will return, before it
                 changes anything.
         """
@@ -337,7 +326,9 @@ class JobAdmin:
         )
         if on_picked is not None:
             on_picked(picked.position)
-        change = self.change(action, picked.ids, status=picked.status, run_at=run_at)
+        change = self.change(
+            action, picked.ids, status=picked.status, run_at=run_at, restart=restart
+        )
         return BulkStep(len(picked.ids), change, picked.position)
 
     # -- upkeep --------------------------------------------------------------------
@@ -381,14 +372,3 @@ class JobAdmin:
 
 def _changed(change: BulkChange) -> int:
     return change.changed
-
-
-def _require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:
-    """Lock a job and return its state; the action must apply to it."""
-    rows = transaction.all("lock_job", id=job_id)
-    if not rows:
-        raise JobNotFoundError(job_id)
-    status = JobStatus(rows[0][0])
-    if status not in APPLIES_TO[action]:
-        raise JobStateError(job_id, status)
-    return status

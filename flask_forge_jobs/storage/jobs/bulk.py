@@ -12,10 +12,11 @@ does not depend on the size of the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from flask_forge_jobs.errors import JobNotFoundError, JobStateError
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
     BulkChange,
@@ -41,6 +42,8 @@ from flask_forge_jobs.storage.ties.turns import Fate, Turn, deleted_turns, turns
 # Queues and kinds that are read at once.
 COMBINATIONS = 500
 _TIMED = (JobAction.RUN_NOW, JobAction.RESCHEDULE)
+# These ask a running job to stop.
+_STOPPING = (JobAction.DELETE, JobAction.CANCEL)
 
 
 class Changed(NamedTuple):
@@ -48,6 +51,48 @@ class Changed(NamedTuple):
 
     ids: list[str]
     turns: Sequence[Turn] = ()
+
+
+def require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:
+    """Lock a job and return its state; the action must apply to it."""
+    rows = transaction.all("lock_job", id=job_id)
+    if not rows:
+        raise JobNotFoundError(job_id)
+    status = JobStatus(rows[0][0])
+    if status not in APPLIES_TO[action]:
+        raise JobStateError(job_id, status)
+    return status
+
+
+def stop_or_change(
+    transaction: Transaction,
+    action: JobAction,
+    ids: Sequence[str],
+    status: JobStatus | None,
+    change_resting: Callable[[Transaction, Sequence[str]], Changed],
+) -> tuple[list[str], Changed]:
+    """Ask running jobs to stop, if the action does that, and change the others.
+
+    With a status, only jobs that are still in it. Returns the ids of those that were
+    asked, and what has changed of the others.
+    """
+    stopped: list[str] = []
+    if action in _STOPPING and status in (None, JobStatus.IN_PROGRESS):
+        stopped = request_stop(transaction, ids)
+    if status is JobStatus.IN_PROGRESS:
+        return stopped, Changed([])
+    return stopped, change_resting(transaction, ids)
+
+
+def change_halves(
+    change: Callable[[Sequence[str]], BulkChange], job_ids: Sequence[str]
+) -> BulkChange:
+    """Find the job whose key is taken, and change the others."""
+    if len(job_ids) == 1:
+        skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
+        return BulkChange(skipped=(skip,))
+    middle = len(job_ids) // 2
+    return change(job_ids[:middle]) + change(job_ids[middle:])
 
 
 def delete(
@@ -71,11 +116,16 @@ def request_stop(
 
 
 def requeue(
-    transaction: Transaction, ids: Sequence[str], *, dependents: bool = False
+    transaction: Transaction,
+    ids: Sequence[str],
+    *,
+    restart: bool = False,
+    dependents: bool = False,
 ) -> Changed:
     """Give failed and dead jobs all attempts again, due now; one per dedupe key.
 
-    With ``dependents``, the jobs that died with them wait again.
+    ``restart`` drops their steps. With ``dependents``, the jobs that died with them
+    wait again.
     """
     rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
     free = encode_names("job_id", _ids(rows))
@@ -90,6 +140,8 @@ def requeue(
         transaction,
         transaction.all("requeue_jobs", rows=encode_names("job_id", chosen)),
     )
+    if restart:
+        transaction.run("drop_steps", rows=encode_names("job_id", changed))
     done = set(changed)
     dead = [
         row[:3] for row in rows if row[0] in done and row[3] == JobStatus.DEAD.value

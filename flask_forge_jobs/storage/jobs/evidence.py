@@ -30,10 +30,12 @@ from flask_forge_jobs.model.instants import (
 from flask_forge_jobs.model.jobs import WAITING, Job
 from flask_forge_jobs.model.limits import RateLimit, awaited_rate_limit
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.steps import StepsOfJob
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
+from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
 from flask_forge_jobs.storage.rows import facts_from_row, job_from_row, queue_from_row
 
 _FACTS = len(fields(JobFacts))
@@ -65,8 +67,8 @@ class EvidenceStore:
 
     def job_in_full(
         self, job_id: str
-    ) -> tuple[Job, tuple[Attempt, ...], JobFacts, QueueSettings]:
-        """Return the same, and the job with its attempts, the oldest first.
+    ) -> tuple[Job, tuple[Attempt, ...], StepsOfJob, JobFacts, QueueSettings]:
+        """Return the same, and the job with its attempts, the oldest first, and steps.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -77,11 +79,12 @@ class EvidenceStore:
         values = iter(rows[0])
         job = job_from_row(tuple(islice(values, len(JOB))))
         attempts = attempts_of(job, tuple(islice(values, ATTEMPTS)))
+        steps = steps_of(tuple(islice(values, STEPS)))
         facts = facts_from_row(tuple(islice(values, _FACTS)))
         queue = tuple(values)
         is_known = queue[0] is not None
         settings = queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
-        return job, attempts, facts, settings
+        return job, attempts, steps, facts, settings
 
     def queue(self, name: str) -> tuple[QueueSettings, QueueCounts, datetime | None]:
         """Return settings and counts of a queue, and its oldest due job's due time.

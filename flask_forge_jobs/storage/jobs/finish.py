@@ -41,6 +41,7 @@ from flask_forge_jobs.storage.jobs.attempts import ended_attempts, store_attempt
 from flask_forge_jobs.storage.jobs.failures import failures_of, store_failures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.jobs.logs import append_lines
+from flask_forge_jobs.storage.jobs.steps import save_checkpoints
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
 from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
@@ -48,7 +49,6 @@ from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 # Read for every outcome, so without a function of our own.
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
 _SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
-_LOGGED = attrgetter("logged")
 _BATCH_ID, _TIES = itemgetter(1), itemgetter(2)
 _FATES = {JobStatus.DONE: Fate.DONE, JobStatus.DEAD: Fate.DEAD}
 
@@ -108,9 +108,9 @@ class RunFinisher:
                 freed.append(each.concurrency_key)
             if each.status not in FINAL and not each.delay_s and each.job.queue_name:
                 returning.add(each.job.queue_name)  # any worker may run it at once
-        if any(map(_LOGGED, updates)):
-            logged = [e.logged for e in updates if e.logged and e.job.id in finished]
-            append_lines(transaction, logged)
+        reporting = [each for each in updates if each.logged or each.saved]
+        if reporting:
+            self._store_reports([e for e in reporting if e.job.id in finished])
         if freed:
             release_waiters(transaction, freed)
         for queue_name in sorted(returning):
@@ -118,6 +118,11 @@ class RunFinisher:
         if not missing:
             return []
         return [each.job.id for each in missing if each.job.id not in finished]
+
+    def _store_reports(self, updates: Sequence[JobUpdate]) -> None:
+        """Store what these runs have logged and saved; most have done neither."""
+        append_lines(self._transaction, (e.logged for e in updates if e.logged))
+        save_checkpoints(self._transaction, (e.saved for e in updates if e.saved))
 
     def _finish(self, updates: Sequence[JobUpdate]) -> set[str]:
         to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)

@@ -28,6 +28,7 @@ from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.run_logs import LogChunk
+from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.storage.database import (
     Row,
     Transaction,
@@ -42,6 +43,7 @@ from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.logs import append_lines
 from flask_forge_jobs.storage.jobs.rescue import Rescuer
+from flask_forge_jobs.storage.jobs.steps import save_checkpoints
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 from flask_forge_jobs.storage.uncommitted import Uncommitted
@@ -296,11 +298,13 @@ class JobQueue:
         worker_id: str,
         progress: Mapping[str, str],
         logged: Sequence[LogChunk] = (),
+        saved: Sequence[Checkpoint] = (),
     ) -> HeartbeatReport:
         """Renew every running job of a worker with one statement.
 
         ``progress`` maps ids of jobs that reported progress to canonical JSON text,
-        whose secrets are masked. ``logged`` are lines that its runs have logged.
+        whose secrets are masked. ``logged`` are lines that its runs have logged,
+        ``saved`` the values that they have saved.
 
         Returns:
             The runs that the worker still holds, and the jobs it is asked to stop.
@@ -323,6 +327,8 @@ class JobQueue:
             owned = frozenset(RunId(*row[:2]) for row in rows_found)
             if logged:
                 append_lines(transaction, (e for e in logged if e.run in owned))
+            if saved:
+                save_checkpoints(transaction, (e for e in saved if e.run in owned))
             return HeartbeatReport(
                 owned=owned,
                 cancelled=frozenset(

@@ -22,6 +22,7 @@ from flask_forge_jobs.model.ordering import (
     StatusCounts,
 )
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
+from flask_forge_jobs.model.steps import StepsOfJob
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
@@ -29,6 +30,7 @@ from flask_forge_jobs.storage.jobs.attempts import attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
+from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
 from flask_forge_jobs.storage.jobs.streams import reads_once
 from flask_forge_jobs.storage.rows import (
     job_from_row,
@@ -85,8 +87,8 @@ class JobReader:
             raise JobNotFoundError(job_id)
         return job_from_row(rows[0])
 
-    def with_attempts(self, job_id: str) -> tuple[Job, tuple[Attempt, ...]]:
-        """Return one job and its attempts, the oldest first.
+    def with_attempts(self, job_id: str) -> tuple[Job, tuple[Attempt, ...], StepsOfJob]:
+        """Return one job, its attempts, the oldest first, and its steps.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -97,7 +99,8 @@ class JobReader:
         if not rows:
             raise JobNotFoundError(job_id)
         job = job_from_row(rows[0][: len(JOB)])
-        return job, attempts_of(job, rows[0][len(JOB) :])
+        attempts, steps = rows[0][len(JOB) : -STEPS], rows[0][-STEPS:]
+        return job, attempts_of(job, attempts), steps_of(steps)
 
     def ids_in(
         self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None

@@ -8,7 +8,8 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled, clip
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.tasks.context import CancelledError, TaskContext
+from flask_forge_jobs.tasks.cancellation import CancelledError
+from flask_forge_jobs.tasks.context import TaskContext
 
 KIND = "noop_echo"
 DEFAULT_SLEEP_MS = 100

@@ -100,6 +100,10 @@ _MORE: dict[str, Callable[[Storage], object]] = {
         enqueue(s),
         s.concurrency.acquire(claim_one(s), OWNER, "permit", 1),
     ],
+    "keep a step": lambda s: [
+        enqueue(s),
+        s.steps.keep(claim_one(s).run_id, OWNER, "fetch", "1"),
+    ],
     "flush": lambda s: s.flusher.flush(),
     "overwrite metrics": lambda s: s.metrics.overwrite("gone", A_MINUTE),
     "append metrics": lambda s: s.metrics.append(
@@ -147,6 +151,7 @@ _READING = {
     "EvidenceStore": {"around_job", "around_queue", "job", "job_in_full", "queue"},
     "LogStore": {"page", "tail"},
     "LinkStore": {"of_job", "parents_of"},
+    "StepStore": {"kept"},
     "WorkerReader": {"burden", "known"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},

@@ -16,7 +16,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
-from tests.support.jobs import OWNER, enqueue, having, job_with, run
+from tests.support.jobs import OWNER, dead_with_steps, enqueue, having, job_with, run
 from tests.support.sql import Sql
 
 PATH = f"{PREFIX}/v1/jobs/actions"
@@ -363,3 +363,17 @@ def test_a_limited_credential_reaches_its_queues_only(
     }
     assert (by_filter["matched"], by_filter["changed"]) == (2, 2)
     assert storage.job_reader.total(having(JobStatus.DEAD)) == 3
+
+
+@pytest.mark.parametrize("by", ["ids", "filter"])
+def test_a_retry_of_many_may_begin_with_the_first_step(
+    client: FlaskClient, storage: Storage, by: str
+) -> None:
+    ids = [dead_with_steps(storage) for _ in range(2)]
+    chosen: Any = {"ids": ids} if by == "ids" else {"filter": {"statuses": ["dead"]}}
+
+    assert act(client, "retry", restart=True, **chosen)["changed"] == 2
+    answer = client.post(PATH, json={"action": "delete", "ids": ids, "restart": True})
+
+    assert [storage.steps.kept(each).results for each in ids] == [{}, {}]
+    assert refused(answer) == "restart"

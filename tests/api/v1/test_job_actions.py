@@ -13,7 +13,15 @@ from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
-from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, job_with, run
+from tests.support.jobs import (
+    OWNER,
+    QUEUE,
+    claim_one,
+    dead_with_steps,
+    enqueue,
+    job_with,
+    run,
+)
 
 JOBS = f"{PREFIX}/v1/jobs"
 FINISHED = (JobStatus.DONE, JobStatus.DEAD)
@@ -342,3 +350,15 @@ def test_a_job_cannot_be_moved_into_another_queue(storage: Storage) -> None:
 
     assert answer.status_code == 403
     assert storage.job_reader.get(job_id).queue_name == "mail"
+
+
+@pytest.mark.parametrize(("query", "left"), [("", 1), ("?restart=1", 0)])
+def test_a_retry_may_begin_with_the_first_step(
+    client: FlaskClient, storage: Storage, query: str, left: int
+) -> None:
+    job_id = dead_with_steps(storage)
+
+    answer = client.post(f"{JOBS}/{job_id}/retry{query}")
+
+    assert answer.status_code == 200, answer.text
+    assert len(storage.steps.kept(job_id).results) == left

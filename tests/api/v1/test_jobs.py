@@ -21,13 +21,14 @@ from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.backends import each_backend
-from tests.support.jobs import OWNER, claim_one, enqueue, run
+from tests.support.jobs import OWNER, claim_one, dead_with_steps, enqueue, run
 from tests.support.sql import Sql
 
 RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
     "progress", "result", "wait_ms", "run_ms", "redacted", "result_error", "traceback",
     "attempts", "signature", "timeout_s", "crashes", "schedule_name", "origin",
+    "step_count", "checkpoint",
 ]  # fmt: skip
 
 
@@ -285,6 +286,7 @@ def test_a_record_has_the_attempts_of_its_job(
         "error": "password=[redacted] is wrong",
         "traceback": trace.replace("hunter2", "[redacted]"),
         "signature": "password=[redacted] is wrong",
+        "steps": [],
     }
 
 
@@ -453,3 +455,18 @@ def test_lines_are_of_the_caller_s_queues_only(storage: Storage) -> None:
 
     assert (answer.status_code, missing.status_code) == (404, 404)
     assert answer.text == missing.text.replace("0" * 26, job_id)
+
+
+def test_a_job_is_read_with_the_steps_of_its_attempts(
+    client: FlaskClient, storage: Storage
+) -> None:
+    record = read(client, dead_with_steps(storage))
+
+    ((attempt,), checkpoint) = record["attempts"], record["checkpoint"]
+    (step,) = attempt["steps"]
+    assert {key: step[key] for key in ("name", "run", "size", "result")} == {
+        "name": "fetch", "run": 1, "size": 19,
+        "result": {"n": 1, "token": "[redacted]"},
+    }  # fmt: skip
+    assert attempt["started_at"] <= step["at"] <= checkpoint["at"]
+    assert (record["step_count"], checkpoint["value"]) == (1, 7)

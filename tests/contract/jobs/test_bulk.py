@@ -151,10 +151,10 @@ def test_retry_skips_a_job_whose_key_is_held(
     asked: list[Sequence[str]] = []
 
     def note_and_retry(
-        transaction: Transaction, ids: Sequence[str], *, dependents: bool
+        transaction: Transaction, ids: Sequence[str], **more: bool
     ) -> bulk.Changed:
         asked.append(ids)
-        return retry(transaction, ids, dependents=dependents)
+        return retry(transaction, ids, **more)
 
     monkeypatch.setattr(bulk, "requeue", note_and_retry)
     change = storage.job_admin.change(JobAction.RETRY, [blocked, free])

@@ -8,7 +8,7 @@ import pytest
 
 from flask_forge_jobs.dashboard.job.failures import Failures, failures_of
 from flask_forge_jobs.handlers.job_in_full import job_in_full
-from flask_forge_jobs.handlers.jobs import JobRecord
+from flask_forge_jobs.handlers.job_record import JobRecord
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.outcomes import Failed

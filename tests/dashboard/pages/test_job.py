@@ -25,7 +25,15 @@ from tests.api.tokens import client_of_principal
 from tests.dashboard.browser.filling import TRACEBACK, hostile
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import PERSON, open_page
-from tests.support.jobs import OWNER, claim_one, enqueue, finish, job_with, run
+from tests.support.jobs import (
+    OWNER,
+    claim_one,
+    dead_with_steps,
+    enqueue,
+    finish,
+    job_with,
+    run,
+)
 
 STRANGE = frozenset(("script", "img", "iframe", "style", "object", "base", "b1"))
 MISSING = "01KB9V6W3E5Q8Y4N2M7T6R1W0X"
@@ -554,3 +562,32 @@ def test_the_deepest_payload_is_shown(storage: Storage, client: FlaskClient) -> 
     payload = shown(client, job_id).find("#payload")
 
     assert len(payload.all("details")) == 60
+
+
+def test_an_attempt_shows_its_steps_and_the_value_saved(
+    storage: Storage, client: FlaskClient
+) -> None:
+    job_id = dead_with_steps(storage)
+    storage.job_admin.requeue(job_id)
+    storage.steps.keep(
+        claim_one(storage).run_id, OWNER, "<b>report</b>", f'"{"x" * 5000}"'
+    )
+
+    text = shown(client, job_id).find("#attempts").text
+
+    assert "1 step of attempt 1" in text
+    assert "fetch" in text
+    assert '{"n": 1, "token": "[redacted]"}' in text
+    assert "<b>report</b>" in text
+    assert "4.9 KiB" in text
+    assert "7" in text.partition("Saved")[2]
+
+
+def test_a_job_with_steps_may_be_retried_from_the_start(
+    storage: Storage, client: FlaskClient
+) -> None:
+    with_steps, without = dead_with_steps(storage), job_with(storage, JobStatus.DEAD)
+
+    offered = [shown(client, each).find("#job").text for each in (with_steps, without)]
+
+    assert ["Retry from the start" in text for text in offered] == [True, False]

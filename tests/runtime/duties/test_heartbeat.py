@@ -19,6 +19,7 @@ from flask_forge_jobs.model.progress import report_of, shown_progress
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.model.run_logs import LogLine
+from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.runtime.duties import renewal
 from flask_forge_jobs.runtime.duties.heartbeat import (
     BEATS_PER_LEASE,
@@ -40,6 +41,7 @@ from flask_forge_jobs.runtime.run.execution import Execution, keep_progress
 from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.runtime.run.run_log import LogSettings, log_of
+from flask_forge_jobs.runtime.run.steps import keep_checkpoint
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import StorageMovedError, left_s
@@ -324,6 +326,41 @@ def test_progress_that_breaks_a_tick_is_not_written_again(
     rig.tick(TICK_S)
 
     assert rig.storage.job_reader.get(execution.job.id).progress is None
+
+
+def test_a_saved_value_is_stored_within_a_tick(rig: Rig) -> None:
+    execution = rig.start_job()
+    rig.tick()
+    for text in ("1", "2"):
+        keep_checkpoint(execution, Checkpoint(execution.job.run_id, text))
+
+    rig.tick(TICK_S)
+
+    assert rig.storage.steps.kept(execution.job.id).checkpoint == "2"
+    assert execution.reports is not None
+    assert execution.reports.saved is None
+
+
+@pytest.mark.parametrize("newer", [None, "2"])
+def test_a_saved_value_outlives_a_tick_that_fails(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, newer: str | None
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    execution = rig.start_job()
+    rig.tick()
+    keep_checkpoint(execution, Checkpoint(execution.job.run_id, "1"))
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", fail)
+        with pytest.raises(StorageUnavailableError):
+            rig.tick(BEAT_S)
+    if newer is not None:
+        keep_checkpoint(execution, Checkpoint(execution.job.run_id, newer))
+
+    rig.tick(TICK_S)
+
+    assert rig.storage.steps.kept(execution.job.id).checkpoint == (newer or "1")
 
 
 def log_line(rig: Rig, execution: Execution, text: str) -> None:

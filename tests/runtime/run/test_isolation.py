@@ -33,7 +33,8 @@ from flask_forge_jobs.runtime.run.isolation import (
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.context import CancelToken, TaskContext
+from flask_forge_jobs.tasks.cancellation import CancelToken
+from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.backends import postgres_first, sqlite_first
 from tests.support.clocks import MovingClock
@@ -570,10 +571,13 @@ def test_a_job_runs_reports_and_enqueues_from_its_process(
         second = add(storage, "follow_up")
         done = wait_for_status(storage, first, JobStatus.DONE)
         followed = wait_for_status(storage, second, JobStatus.DONE)
+        third = add(storage, "go_on")
+        went_on = wait_for_status(storage, third, JobStatus.DONE)
 
     assert json.loads(done.result or "")["job"] == first
     follower = storage.job_reader.get(json.loads(followed.result or ""))
     assert (follower.kind, follower.queue_name) == ("quick", "elsewhere")
+    assert json.loads(went_on.result or "") == [0, {"place": 7}]
 
 
 @sqlite_first

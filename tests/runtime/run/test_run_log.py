@@ -17,7 +17,7 @@ from flask_forge_jobs.runtime.run.run_log import (
     receive_lines,
     reports_of,
 )
-from flask_forge_jobs.tasks.context import CancelledError
+from flask_forge_jobs.tasks.cancellation import CancelledError
 from tests.support.clocks import MovingClock
 
 JOB = ClaimedJob("a", "default", "noop", "{}", 0, 0, 2, 5, 0, "[]", None, claim=7)

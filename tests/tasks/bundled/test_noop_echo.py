@@ -7,7 +7,8 @@ import pytest
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled, ThrottleScope
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.context import CancelToken, TaskContext
+from flask_forge_jobs.tasks.cancellation import CancelToken
+from flask_forge_jobs.tasks.context import TaskContext
 
 DEADLINE_S = 10.0
 

@@ -19,7 +19,8 @@ SELECT job.*, facts.*, queue.*
 FROM (
     SELECT
         /* use job_columns */,
-        /* use attempts_and_worker */
+        /* use attempts_and_worker */,
+        /* use steps_of_job */
     FROM forge_job
     WHERE id = :id
 ) AS job

@@ -39,7 +39,8 @@ claims, worker_id,
 -- name: get_job_with_attempts
 SELECT
     /* use job_columns */,
-    /* use attempts_and_worker */
+    /* use attempts_and_worker */,
+    /* use steps_of_job */
 FROM forge_job
 WHERE id = :id
 

@@ -193,10 +193,21 @@ CREATE TABLE forge_log (
     PRIMARY KEY (job_id, run, first_line)
 );
 
+-- Results of a job's steps, by name, for its next run. The row without a name has the value
+-- that the task saved last.
+CREATE TABLE forge_step (
+    job_id TEXT COLLATE "C" NOT NULL,
+    name   TEXT COLLATE "C" NOT NULL,
+    run    INTEGER NOT NULL,
+    result TEXT    NOT NULL,
+    at     BIGINT  NOT NULL,
+    PRIMARY KEY (job_id, name)
+);
+
 -- Nothing of a job outlives it. Most jobs have neither attempts beside their own row nor
--- lines, and jobs that are deleted together have ids near each other: one look at all ids
--- between them mostly saves one for each. One pass counts the jobs and finds these ids. The
--- settings rule out a plan that only suits a small table.
+-- lines nor steps, and jobs that are deleted together have ids near each other: one look at
+-- all ids between them mostly saves one for each. One pass counts the jobs and finds these
+-- ids. The settings rule out a plan that only suits a small table.
 CREATE FUNCTION forge_forget_jobs() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -234,6 +245,11 @@ BEGIN
     ) THEN
         -- An array takes 0.3 µs a job, a join with "removed" 0.9.
         DELETE FROM forge_log WHERE job_id = ANY (ARRAY(SELECT id FROM removed));
+    END IF;
+    IF EXISTS (
+        SELECT FROM forge_step WHERE job_id >= first_id AND job_id <= last_id
+    ) THEN
+        DELETE FROM forge_step WHERE job_id = ANY (ARRAY(SELECT id FROM removed));
     END IF;
     RETURN NULL;
 END

@@ -167,11 +167,23 @@ CREATE TABLE forge_log (
     PRIMARY KEY (job_id, run, first_line)
 );
 
+-- Results of a job's steps, by name, for its next run. The row without a name has the value
+-- that the task saved last.
+CREATE TABLE forge_step (
+    job_id TEXT    NOT NULL,
+    name   TEXT    NOT NULL,
+    run    INTEGER NOT NULL,
+    result TEXT    NOT NULL,
+    at     INTEGER NOT NULL,
+    PRIMARY KEY (job_id, name)
+);
+
 -- Nothing of a job outlives it. Most jobs have no attempts beside their own row.
 CREATE TRIGGER forge_job_delete AFTER DELETE ON forge_job BEGIN
     DELETE FROM forge_attempt
     WHERE job_id = old.id AND (old.status <> 'done' OR old.claims > 1);
     DELETE FROM forge_log WHERE job_id = old.id;
+    DELETE FROM forge_step WHERE job_id = old.id;
 END;
 
 -- Failures, and the failed and dead jobs now, by signature. Changes are appended, and
