@@ -92,6 +92,12 @@ needs_plugins = pytest.mark.skipif(
 # -- the filters -------------------------------------------------------------------
 
 
+def ours(backend: str) -> set[str]:
+    """Return the tables of a backend; SQLite has no changes that are folded later."""
+    late = {"forge_batch_change"} if backend == "sqlite" else set[str]()
+    return set(alembic.TABLES) - late
+
+
 def differences(
     connection: sqlalchemy.Connection,
     metadata: sqlalchemy.MetaData,
@@ -109,7 +115,7 @@ def test_the_names_are_those_that_the_migrations_make(
     found = contents(database_settings)
 
     assert found is not None
-    assert set(found.tables) == alembic.TABLES
+    assert set(found.tables) == ours(storage.backend)
 
 
 FILTERS: list[dict[str, Any]] = [
@@ -149,7 +155,7 @@ def test_without_the_filters_they_would_be_dropped(
     found = differences(connection, sqlalchemy.MetaData())
 
     dropped = {name for deed, name in found if deed == "remove_table"}
-    assert dropped == alembic.TABLES
+    assert dropped == ours(connection.dialect.name)
     assert ("remove_index", "forge_job_claim") in found
 
 
@@ -386,10 +392,10 @@ def test_flask_migrate_goes_up_and_down_beside_our_tables(
     assert "forge_" not in text
 
     flask_db("upgrade")
-    assert tables() == alembic.TABLES | {"alembic_version", "invoice"}
+    assert tables() == ours(database_settings.backend) | {"alembic_version", "invoice"}
     flask_db("migrate")
     assert list((folder / "versions").glob("*.py")) == [script]  # nothing was left
 
     flask_db("downgrade")
-    assert tables() == alembic.TABLES | {"alembic_version"}
+    assert tables() == ours(database_settings.backend) | {"alembic_version"}
     assert sql.run("SELECT id FROM forge_job") == [(jobs,)]

@@ -39,6 +39,9 @@ TABLES = (
     Table("forge_audit", ("id",)),
     Table("forge_request_key", ("caller", "request_key")),
     Table("forge_bulk_run", ("id",)),
+    Table("forge_batch", ("id",)),
+    Table("forge_batch_job", ("batch_id", "job_id")),
+    Table("forge_link", ("child_id", "parent_id")),
     Table("forge_attempt", ("job_id", "run")),
     Table("forge_log", ("job_id", "run", "first_line")),
     Table("forge_step", ("job_id", "name")),
@@ -46,7 +49,14 @@ TABLES = (
 )
 # Of a running system, or kept by triggers.
 NOT_COPIED = frozenset(
-    {"forge_schema", "forge_job_count", "forge_lease", "forge_slot", "forge_worker"}
+    {
+        "forge_schema",
+        "forge_job_count",
+        "forge_lease",
+        "forge_slot",
+        "forge_worker",
+        "forge_batch_change",
+    }
 )
 
 
