@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -334,3 +336,39 @@ def test_no_command_is_left_out() -> None:
         each for each in CELLS if " " in each and each.split()[1] not in reads
     } | {"cleanup", "enqueue"}
     assert {*CHANGES, *WITHOUT_ROUTE} == changes
+
+
+# Flask's own, and what checks the API's JSON.
+LIGHT = {
+    "blinker", "click", "colorama", "dotenv", "flask", "flask_forge_jobs",
+    "itsdangerous", "jinja2", "markupsafe", "marshmallow", "tzdata", "werkzeug",
+}  # fmt: skip
+PROGRAM = """
+import sys
+from flask import Flask
+from flask_forge_jobs import ForgeJobs
+app = Flask("shop", instance_path=sys.argv[1])
+ForgeJobs(app)
+for words in sys.argv[2:]:
+    result = app.test_cli_runner().invoke(args=["forge-jobs", *words.split()])
+    assert result.exit_code in (0, 1), (words, result.output)
+names = {name.partition(".")[0] for name in sys.modules}
+print(*{name for name in names - sys.stdlib_module_names if name[0].isalpha()})
+"""
+
+
+def test_commands_that_read_load_few_packages(tmp_path: Path) -> None:
+    """One that drew in SQLAlchemy or Prometheus would start late."""
+    reads = [
+        name for name, cells in CELLS.items() if not cells.words and name != "openapi"
+    ]
+
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path, *reads],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert len(reads) > 10
+    assert set(done.stdout.split()) - LIGHT == set()
