@@ -43,12 +43,10 @@ def test_every_public_name_is_in_the_reference() -> None:
 def test_the_page_for_applications_has_public_names_only() -> None:
     page = (DOCS / "reference" / "python.rst").read_text("utf-8")
     shown = re.findall(r"^\.\. auto(?:class|data|function):: (.+)$", page, re.MULTILINE)
-    modules = re.findall(r"^\.\. automodule:: (.+)$", page, re.MULTILINE)
 
-    others = [each for each in shown if each not in flask_forge_jobs.__all__]
-
-    assert all(each.startswith("flask_forge_jobs.testing.") for each in others)
-    assert modules == ["flask_forge_jobs.alembic", "flask_forge_jobs.sqlite"]
+    assert len(shown) > 20
+    assert set(shown) <= set(flask_forge_jobs.__all__)
+    assert "automodule" not in page
 
 
 def test_any_other_name_is_an_error() -> None:
