@@ -30,7 +30,7 @@ COUNTERPARTS: Mapping[str, str] = {
         All | Pending | Scheduled | Running | Retrying | Dead | Done
         Queue | Kind | Payload contains | Error contains | or from (UTC) | to (UTC)
         Status | Kind and id | Tries | Last error | Enqueued | Select this page
-        First | Previous | Next | 25 | 50 | 100 | 200
+        First | Previous | Next | 25 | 50
         Retry | Run now | Reschedule | Cancel | Delete | Export | Enqueue
     """,
     "/jobs?queue=mail&all=1": "Only this page | Cancel 60 | Delete 60 | Clear",
