@@ -45,6 +45,8 @@ LONGEST, LONGEST_PACKED = 60_000, 12_000
 # The statements of the report in the frame.
 REPORT = ("attention", "common_errors")
 FIRST_PAGES = 5
+# Between two requests, as a share of the first.
+REST = 0.2
 # By when everything is read anew, and by when the reads of a page are due.
 FORGOTTEN_S, DUE_S = 200.0, 31.0
 # The addresses that operators use most, beside those of all pages.
@@ -218,6 +220,8 @@ class Asking:
         answer = client.get(address, headers=headers)
         took = (time.perf_counter() - before) * MS
         assert answer.status_code == 200, f"{address}: {answer.text}"
+        # At real-time priority a process that never rests is stopped for a while.
+        time.sleep(took / MS * REST)
         return took, self.asked.reads, self.asked.statements, answer.data
 
 
