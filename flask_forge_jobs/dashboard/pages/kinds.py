@@ -33,7 +33,7 @@ DEFAULT_RANGE = "24h"
 # Charts of machines are small: their buckets are wider, and at least so many seconds.
 _WIDER, _LEAST_S = 2, 60
 # Kinds to choose from; an address may name any.
-_MOST_NAMES = 100
+_MOST_NAMES = 50
 # Which reads each block shows.
 BLOCKS: Mapping[str, Sequence[str]] = {
     "headline": ("totals",),
