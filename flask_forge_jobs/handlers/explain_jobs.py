@@ -18,6 +18,18 @@ from flask_forge_jobs.model.limits import awaited_rate_limit
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
 
+def waits_for_jobs(case: JobCase) -> Sentence | None:
+    """Jobs or batches that it waits for have not ended, or hold it since they died."""
+    job = case.job
+    if job.status is not JobStatus.PENDING or job.start_at is None:
+        return None
+    others = count(job.waiting_for, "other job", "other jobs")
+    text = f"{case.name} waits for {others}."
+    evidence = {"waiting_for": job.waiting_for, "start_at": job.start_at}
+    action = Action("POST", f"/v1/jobs/{job.id}/release", "Release")
+    return Sentence("waits_for_jobs", text, evidence, action)
+
+
 def concurrency_limited(case: JobCase) -> Sentence | None:
     """Other jobs hold all places under the concurrency limit."""
     job, holders = case.job, case.around.holders
@@ -238,9 +250,9 @@ def dead(case: JobCase) -> Sentence:
 
 
 _WAITING: tuple[JobRule, ...] = (
-    of_queue.schema, of_queue.paused, of_queue.without_slots, of_queue.unserved,
-    of_queue.kind_unknown, of_queue.cooling, concurrency_limited, rate_limited,
-    backs_off, throttled, scheduled, turn, slots_busy, starting,
+    of_queue.schema, waits_for_jobs, of_queue.paused, of_queue.without_slots,
+    of_queue.unserved, of_queue.kind_unknown, of_queue.cooling, concurrency_limited,
+    rate_limited, backs_off, throttled, scheduled, turn, slots_busy, starting,
 )  # fmt: skip
 RULES: Mapping[JobStatus, tuple[JobRule, ...]] = {
     JobStatus.PENDING: _WAITING,

@@ -241,17 +241,22 @@ def cancel(
     return storage.job_admin.cancel(job_id, reason)
 
 
-def retry(storage: Storage, job_id: str, *, restart: bool = False) -> Job:
+def retry(
+    storage: Storage, job_id: str, *, restart: bool = False, dependents: bool = False
+) -> Job:
     """Give a failed or dead job all its attempts again, due now; return the job.
 
     It goes on behind the last step that it has kept, unless ``restart`` drops them.
+    With ``dependents``, the jobs that died with it wait for it again.
 
     Raises:
         JobStateError: The job waits, runs or is done.
         ConflictError: Another unfinished job holds its dedupe key.
     """
     require_possible_id(job_id)
-    change = storage.job_admin.change(JobAction.RETRY, [job_id], restart=restart)
+    change = storage.job_admin.change(
+        JobAction.RETRY, [job_id], restart=restart, dependents=dependents
+    )
     reasons = {skip.reason for skip in change.skipped}
     job = storage.job_reader.get(job_id)
     if SkipReason.WRONG_STATUS in reasons:
@@ -261,6 +266,17 @@ def retry(storage: Storage, job_id: str, *, restart: bool = False) -> Job:
             f"another unfinished job holds the dedupe key of job {job_id}"
         )
     return job
+
+
+def release(storage: Storage, job_id: str) -> Job:
+    """Let a job wait for no other one; it is due once its own time has come.
+
+    Raises:
+        JobStateError: The job does not wait for others.
+    """
+    require_possible_id(job_id)
+    storage.links.release(job_id)
+    return storage.job_reader.get(job_id)
 
 
 def reschedule(

@@ -56,6 +56,10 @@ class JobRecord(JobDetail):
     schedule_name: str | None
     # Its source, such as "POST /signup"; None if unknown.
     origin: str | None
+    # The batch that counts it, or None.
+    batch_id: str | None
+    # Its earliest start while it waits for other jobs; None if it does not.
+    start_at: datetime | None
     # How many steps it has; those of each attempt are its own, at most 100 in all.
     step_count: int
     # The value that its task has saved last, and when; None without one.
@@ -125,6 +129,8 @@ def _record(
         crashes=job.crashes,
         schedule_name=job.schedule_name,
         origin=job.origin,
+        batch_id=job.batch_id,
+        start_at=job.start_at,
         step_count=steps.count,
         checkpoint=steps.checkpoint and _masked(steps.checkpoint, redactor),
     )

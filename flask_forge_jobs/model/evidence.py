@@ -45,6 +45,9 @@ class JobFacts:
     cancel_requested_at: datetime | None
     cancel_reason: str | None
     timeout_s: float | None
+    start_at: datetime | None
+    # Jobs and batches that it still waits for.
+    waiting_for: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,10 @@ SCHEDULE_DEFINITION = tuple(each.name for each in fields(ScheduleDefinition))
 SCHEDULE = (*SCHEDULE_DEFINITION, *(each.name for each in fields(Schedule)[1:]))
 
 
+# Served by the primary key; no job without links has any.
+_WAITING_FOR = (
+    "(SELECT COUNT(*) FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL)"
+)
 _RUNNING_PROGRESS = "CASE WHEN status = 'in_progress' THEN progress END"
 
 
@@ -123,7 +127,7 @@ FRAGMENTS = {
     "copied_parameters": _list(f":{name}" for name in _COPIED),
     "copied_of_v": _list(f"v.{name}" for name in _COPIED),
     "job_columns": _shown(JOB),
-    "fact_columns": _shown(_FACTS),
+    "fact_columns": _shown(_FACTS, waiting_for=_WAITING_FOR),
     "summary_columns": _shown(SUMMARY, progress=_RUNNING_PROGRESS),
     "queue_columns": _list(_QUEUE),
     "schedule_columns": _list(SCHEDULE),

@@ -125,6 +125,7 @@ facts_from_row = _naming_damage(
         JobFacts,
         deferred=bool,
         admitted_at=optional_from_micros,
+        start_at=optional_from_micros,
         **{key: each for key, each in _OF_SUMMARY.items() if key in _FACTS_DECODED},
     )
 )

@@ -328,6 +328,8 @@ class JobRecordSchema(V1Schema):
     crashes = WholeNumber()
     schedule_name = Text(allow_none=True)
     origin = Text(allow_none=True)
+    batch_id = Text(allow_none=True)
+    start_at = Instant(allow_none=True)
     step_count = WholeNumber()
     checkpoint = Nested(CheckpointSchema, allow_none=True)
 
@@ -372,6 +374,7 @@ class RetryQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.retry`."""
 
     restart = Switch(load_default=False)
+    dependents = Switch(load_default=False)
 
 
 class RescheduleRequestSchema(V1Schema):

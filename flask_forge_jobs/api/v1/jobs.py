@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Response, current_app, request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import Forbidden, NotFound
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
@@ -14,6 +14,7 @@ from flask_forge_jobs.api.response import (
 from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.api.schemas.log_lines import LogLinesQuerySchema, LogLinesSchema
+from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, job_record, jobs, log_lines
 from flask_forge_jobs.model.bulk import CancelOutcome, DeleteOutcome
@@ -88,8 +89,16 @@ def cancel(api: Api, job_id: str) -> Response:
 
 def retry(api: Api, job_id: str) -> Response:
     """Give a failed or dead job all its attempts again, due now; return the job."""
-    job = job_actions.retry(api.storage, job_id, **api.query())
+    arguments = api.query()
+    if arguments["dependents"] and api.scope.queues is not None:
+        raise Forbidden(CLUSTER_MESSAGE)  # they may be in any queue
+    job = job_actions.retry(api.storage, job_id, **arguments)
     return api.answer(job)
+
+
+def release(api: Api, job_id: str) -> Response:
+    """Let a job wait for no other one, due once its own time has come; return it."""
+    return api.answer(job_actions.release(api.storage, job_id))
 
 
 def reschedule(api: Api, job_id: str) -> Response:
@@ -144,6 +153,11 @@ ROUTES = (
         method="POST", path=f"{JOB_PATH}/retry", endpoint="v1_job_retry",
         view=retry, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
         query=schemas.RetryQuerySchema(),
+        answer=_ROW, errors=(404, 409), tag="job_actions",
+    ),
+    Route(
+        method="POST", path=f"{JOB_PATH}/release", endpoint="v1_job_release",
+        view=release, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
         answer=_ROW, errors=(404, 409), tag="job_actions",
     ),
     Route(

@@ -229,6 +229,7 @@ _SENTENCES: Mapping[str, Callable[[_Done], Note]] = {
     "enqueue_many": _enqueued_many,
     "jobs_run_now": _says("Job {} is due now."),
     "job_retry": _says("Job {} is due again, with all its attempts."),
+    "job_release": _says("Job {} waits for no other job."),
     "job_reschedule": _says("Job {} is rescheduled."),
     "job_cancel": _cancelled,
     "job_delete": _deleted,

@@ -173,7 +173,8 @@ class JobView:
         """Requests that need no question, the first one as the main button."""
         actions = []
         is_waiting = self.row.status in WAITING
-        if is_waiting and self.row.scheduled_at > self._api.now:
+        waits_for_jobs = self.record.start_at is not None
+        if is_waiting and not waits_for_jobs and self.row.scheduled_at > self._api.now:
             actions.append(Action("POST", f"{_JOB}run-now/{self.id}", "Run now"))
         if self.row.status in UNSUCCESSFUL:
             actions.append(Action("POST", f"{_JOB}{self.id}/retry", "Retry"))

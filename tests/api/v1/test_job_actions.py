@@ -362,3 +362,42 @@ def test_a_retry_may_begin_with_the_first_step(
 
     assert answer.status_code == 200, answer.text
     assert len(storage.steps.kept(job_id).results) == left
+
+
+def test_a_job_that_waits_for_another_is_released(
+    client: FlaskClient, storage: Storage
+) -> None:
+    parent = enqueue(storage)
+    waiting = storage.jobs.enqueue(NewJob("noop", after=[parent])).id
+
+    answer = client.post(f"{JOBS}/{waiting}/release")
+    again = client.post(f"{JOBS}/{waiting}/release")
+
+    assert (answer.status_code, again.status_code) == (200, 409)
+    assert storage.job_reader.get(waiting).start_at is None
+    assert {job.id for job in storage.jobs.claim(QUEUE, OWNER, 5)} == {parent, waiting}
+
+
+@pytest.mark.parametrize(("query", "waits"), [("", False), ("?dependents=1", True)])
+def test_a_retry_may_bring_its_dependents_back(
+    client: FlaskClient, storage: Storage, query: str, *, waits: bool
+) -> None:
+    parent = enqueue(storage)
+    child = storage.jobs.enqueue(NewJob("noop", after=[parent])).id
+    storage.job_admin.cancel(parent)
+    assert storage.job_reader.get(child).status is JobStatus.DEAD
+
+    assert client.post(f"{JOBS}/{parent}/retry{query}").status_code == 200
+
+    assert storage.job_reader.get(child).is_waiting is waits
+
+
+def test_dependents_in_any_queue_need_a_caller_of_all_queues(storage: Storage) -> None:
+    limited = client_with_token(storage, "operator", [QUEUE])
+    job_id = job_with(storage, JobStatus.DEAD)
+
+    refused = limited.post(f"{JOBS}/{job_id}/retry?dependents=1")
+
+    assert refused.status_code == 403
+    assert storage.job_reader.get(job_id).status is JobStatus.DEAD
+    assert limited.post(f"{JOBS}/{job_id}/retry").status_code == 200

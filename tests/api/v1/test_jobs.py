@@ -28,7 +28,7 @@ RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
     "progress", "result", "wait_ms", "run_ms", "redacted", "result_error", "traceback",
     "attempts", "signature", "timeout_s", "crashes", "schedule_name", "origin",
-    "step_count", "checkpoint",
+    "batch_id", "start_at", "step_count", "checkpoint",
 ]  # fmt: skip
 
 
