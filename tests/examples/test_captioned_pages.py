@@ -17,7 +17,7 @@ PAGES = [
     "async.rst", "batches.rst", "bulk.rst", "coming_from.rst", "isolation.rst",
     "limit.rst",
     "monitor.rst", "results.rst", "schedule.rst", "side_by_side.rst", "signals.rst",
-    "steps.rst",    "transactions.rst", "troubleshoot.rst", "unique.rst",
+    "steps.rst", "transactions.rst", "troubleshoot.rst", "unique.rst",
     "../reference/explanations.rst",
 ]  # fmt: skip
 
