@@ -89,6 +89,9 @@ def _require_current(settings: DatabaseSettings) -> None:
             f"{settings.dsn_for_display} has the schema {versions.stored}, this code "
             f"knows {versions.known}; run `flask forge-jobs db migrate` there first"
         )
+    with contextlib.closing(open_storage(settings, migrate=False)) as storage:
+        # Counts that a worker has left, which the other database counts in place.
+        storage.batches.fold_changed()
 
 
 def _opened(settings: DatabaseSettings) -> Storage:

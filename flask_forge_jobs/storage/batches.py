@@ -306,14 +306,18 @@ class BatchStore(BatchReader):
             todo += sorted(settled.noted)
         return left
 
+    def fold_changed(self) -> set[str]:
+        """Fold changes that processes have left; return batches to fold again."""
+        rows = self._database.read_one("changed_batches", limit=TENDED_AT_ONCE)
+        return self.fold(row[0] for row in rows)
+
     def tend(self, open_s: float = OPEN_S) -> None:
         """Go on with what processes have left: the upkeep of every worker.
 
         Folds changes, cancels open batches whose producer has added nothing for
         ``open_s`` seconds, and ends the jobs of cancelled batches.
         """
-        rows = self._database.read_one("changed_batches", limit=TENDED_AT_ONCE)
-        self.fold(row[0] for row in rows)
+        self.fold_changed()
         rows = self._database.read_one(
             "open_batches_to_tend",
             age_us=int(open_s * SECOND_US),
