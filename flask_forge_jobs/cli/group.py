@@ -52,6 +52,8 @@ _WORDS: Mapping[str, str] = {
     "cancel": "jobs cancel",
     "run": "worker",
     "info": "status",
+    "check": "doctor",
+    "health": "doctor",
 }
 
 

@@ -85,6 +85,10 @@ class Redactor(Masking):
         hook yet.
         """
         masked = self.masked(document, self.text)
+        match document, masked:
+            case {"body": {"filter": {"signature": str(cause)}}}, {"body": body}:
+                # That of an error is no secret, unlike that of a signed message.
+                body["filter"]["signature"] = self.text(cause)
         return masked if self._hook is None else _without_payloads(masked)
 
 

@@ -298,3 +298,15 @@ def test_unmasked_masks_nothing(job: Job) -> None:
     assert Unmasked().payload(value) == value
     assert Unmasked().text(f"token={TOKENS[0]}") == f"token={TOKENS[0]}"
     assert Unmasked().job_payload(job, value) == value
+
+
+def test_the_signature_of_an_error_stays_in_the_filter_of_a_request() -> None:
+    cause = "ValueError: password=hunter2 <n>"
+    sent = {"body": {"filter": {"signature": cause}, "signature": "c2lnbmVk"}}
+
+    assert Redactor().request(sent) == {
+        "body": {
+            "filter": {"signature": "ValueError: password=[redacted] <n>"},
+            "signature": "[redacted]",
+        }
+    }

@@ -83,8 +83,7 @@ def _summary(facts: Facts, needs: int) -> Sentence:
         f"{count(live, 'worker')} live",
         f"{served:,} of {count(len(facts.queues), 'queue')} served",
         f"oldest job waits {duration(oldest_s)}" if oldest_s else "no due job waits",
-        f"{count(done, 'job')} done in the last hour",
-        f"{dead:,} dead",
+        f"{count(done, 'job')} done and {dead:,} dead in the last hour",
     )
     fact = "Nothing needs you"
     if needs:

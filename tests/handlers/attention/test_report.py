@@ -30,7 +30,7 @@ def test_nothing_to_say_is_said_with_its_proof() -> None:
     assert said.summary.code == "nothing_needs_you"
     assert said.summary.text == (
         "Nothing needs you: 1 worker live, 1 of 2 queues served, oldest job waits "
-        "2s, 1,204 jobs done in the last hour, 0 dead."
+        "2s, 1,204 jobs done and 0 dead in the last hour."
     )
     assert said.summary.evidence == {
         "needs": 0,
@@ -56,7 +56,7 @@ def test_a_new_system_needs_nobody() -> None:
 
     assert text == (
         "Nothing needs you: 0 workers live, 0 of 0 queues served, no due job waits, "
-        "0 jobs done in the last hour, 0 dead."
+        "0 jobs done and 0 dead in the last hour."
     )
 
 
