@@ -31,7 +31,7 @@ CHANGING = (
     (ID, "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
     (
-        re.compile(r"(less than )?\d+(\.\d+)?(ms|s|m|h|d)\b( \d+(m|h)\b)?"),
+        re.compile(r"(less than |<)?\d+(\.\d+)?(ms|s|m|h|d)\b( \d+(m|h)\b)?"),
         "SPAN",
     ),
     (re.compile(r"File \".*\", line \d+"), "LINE"),
