@@ -103,7 +103,7 @@ class ActionRequestSchema(V1Schema):
     is_all = Flag(data_key="all", load_default=None, metadata=bounds.without("ids"))
     expected = WholeNumber(is_signed=False, load_default=None)
     run_at = Instant(load_default=None)
-    restart = Flag(load_default=None)
+    restart = Flag(load_default=None, metadata=bounds.without("run_at"))
     dry_run = Flag(load_default=None)
     cursor = Text(load_default=None, metadata=bounds.CURSOR)
 
