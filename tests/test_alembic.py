@@ -26,6 +26,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.administration import contents
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import tables_of
 from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 
@@ -92,12 +93,6 @@ needs_plugins = pytest.mark.skipif(
 # -- the filters -------------------------------------------------------------------
 
 
-def ours(backend: str) -> set[str]:
-    """Return the tables of a backend; SQLite has no changes that are folded later."""
-    late = {"forge_batch_change"} if backend == "sqlite" else set[str]()
-    return set(alembic.TABLES) - late
-
-
 def differences(
     connection: sqlalchemy.Connection,
     metadata: sqlalchemy.MetaData,
@@ -115,7 +110,7 @@ def test_the_names_are_those_that_the_migrations_make(
     found = contents(database_settings)
 
     assert found is not None
-    assert set(found.tables) == ours(storage.backend)
+    assert set(found.tables) == tables_of(storage.backend)
 
 
 FILTERS: list[dict[str, Any]] = [
@@ -155,7 +150,7 @@ def test_without_the_filters_they_would_be_dropped(
     found = differences(connection, sqlalchemy.MetaData())
 
     dropped = {name for deed, name in found if deed == "remove_table"}
-    assert dropped == ours(connection.dialect.name)
+    assert dropped == tables_of(connection.dialect.name)
     assert ("remove_index", "forge_job_claim") in found
 
 
@@ -168,7 +163,9 @@ def test_they_are_left_out_in_every_schema(
     )
 
 
-def test_a_model_may_map_a_table_of_ours(connection: sqlalchemy.Connection) -> None:
+def test_a_model_may_map_a_table_of_ours(
+    connection: sqlalchemy.Connection,
+) -> None:
     """With some of its columns and none of its indexes."""
     metadata = sqlalchemy.MetaData()
     sqlalchemy.Table(
@@ -392,10 +389,13 @@ def test_flask_migrate_goes_up_and_down_beside_our_tables(
     assert "forge_" not in text
 
     flask_db("upgrade")
-    assert tables() == ours(database_settings.backend) | {"alembic_version", "invoice"}
+    assert tables() == tables_of(database_settings.backend) | {
+        "alembic_version",
+        "invoice",
+    }
     flask_db("migrate")
     assert list((folder / "versions").glob("*.py")) == [script]  # nothing was left
 
     flask_db("downgrade")
-    assert tables() == ours(database_settings.backend) | {"alembic_version"}
+    assert tables() == tables_of(database_settings.backend) | {"alembic_version"}
     assert sql.run("SELECT id FROM forge_job") == [(jobs,)]

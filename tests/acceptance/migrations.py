@@ -23,10 +23,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flask_forge_jobs.alembic import TABLES
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.administration import contents
 from tests.examples.pages import write_files
+from tests.support.backends import tables_of
 from tests.support.commands import ROOT
 from tests.support.postgres import fresh_database, running_server
 
@@ -155,8 +155,9 @@ class Trial:
             yield f"{folder}: a migration names our tables"
 
     def _missing(self) -> Iterator[str]:
-        found = contents(DatabaseSettings.from_url(self._url))
-        if found is None or set(found.tables) != TABLES:
+        settings = DatabaseSettings.from_url(self._url)
+        found = contents(settings)
+        if found is None or set(found.tables) != tables_of(settings.backend):
             yield "tables of the jobs are gone"
         elif found.jobs != {"pending": 1}:
             yield "the job is gone"

@@ -13,11 +13,10 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_forge_jobs import ForgeJobs
-from flask_forge_jobs.alembic import TABLES
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.storage.administration import drop_database
+from flask_forge_jobs.storage.administration import contents, drop_database
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from tests.support.jobs import enqueue
@@ -179,10 +178,15 @@ def test_nothing_is_removed_without_force(shop: Shop, command: str) -> None:
         "WHERE id = (SELECT MAX(id) FROM forge_job)"
     )
 
+    there = contents(shop.settings)
+    assert there is not None
+
     result = shop.db(command)
 
     assert result.exit_code == 2
-    assert f"Error: {command} would remove {len(TABLES)} tables (" in result.stderr
+    names = ", ".join(sorted(there.tables))
+    text = f"would remove {len(there.tables)} tables ({names})"
+    assert f"Error: {command} {text}" in result.stderr
     assert "with 2 jobs (1 dead, 1 pending) from " in result.stderr
     assert shop.settings.dsn_for_display in result.stderr
     assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 2

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.alembic import TABLES
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.administration import Contents, contents, remove_tables
 from flask_forge_jobs.storage.base import open_storage
+from tests.support.backends import tables_of
 from tests.support.jobs import enqueue
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
@@ -55,7 +55,7 @@ def test_contents_tells_ours_from_others(settings: DatabaseSettings) -> None:
 
     assert alone is not None
     assert alone.others == ()
-    assert set(alone.tables) == TABLES
+    assert set(alone.tables) == tables_of(settings.backend)
     assert alone.jobs == {"pending": 2}
     more = {"forge_job", "greet", "mood"} if settings.backend == "postgres" else set()
     assert beside is not None
@@ -93,7 +93,7 @@ def test_remove_takes_nothing_that_something_refers_to(
 
     found = contents(settings)
     assert found is not None
-    assert set(found.tables) == TABLES
+    assert set(found.tables) == tables_of(settings.backend)
     assert found.jobs == {"pending": 2}
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.alembic import TABLES
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.administration import contents
 from tests.examples.pages import write_files
-from tests.support.backends import sqlite_first
+from tests.support.backends import sqlite_first, tables_of
 from tests.support.postgres import fresh_database
 
 MAX_LINES = 45
@@ -72,8 +71,9 @@ def test_its_migrations_leave_the_jobs_alone(url: str, tmp_path: Path) -> None:
     flask_db("upgrade")
     assert "No changes in schema detected" in flask_db("migrate")
 
-    found = contents(DatabaseSettings.from_url(url))
+    settings = DatabaseSettings.from_url(url)
+    found = contents(settings)
     assert found is not None
-    assert set(found.tables) == TABLES
+    assert set(found.tables) == tables_of(settings.backend)
     assert set(found.others) == {"alembic_version", "order"}
     assert found.jobs == {"pending": 1}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from flask_forge_jobs.alembic import TABLES
+
 BACKENDS = ("sqlite", "postgres")
 
 #: For a test in a folder whose tests run on SQLite unless they say otherwise.
@@ -37,3 +39,9 @@ def backend(request: pytest.FixtureRequest) -> str:
     both. What it could see differently says :data:`each_backend`.
     """
     return str(request.param)
+
+
+def tables_of(backend: str) -> set[str]:
+    """Return our tables on a backend; SQLite has no changes that are folded later."""
+    late = {"forge_batch_change"} if backend == "sqlite" else set[str]()
+    return set(TABLES) - late
