@@ -239,7 +239,10 @@ class BatchStore(BatchReader):
         for inner in self.within(batch_id):
             if self.get(inner).completed_at is None:
                 self.cancel(inner)
-        self._walk(batch_id, JobAction.CANCEL)
+        # Jobs that wait for others die with them if they may: a retry then lets them
+        # wait again.
+        self._walk(batch_id, JobAction.CANCEL, "unfinished_of_batch", may_wait=False)
+        self._walk(batch_id, JobAction.CANCEL, "unfinished_of_batch", may_wait=True)
 
     def retry(self, batch_id: str) -> int:
         """Run the dead jobs of a batch again; return how many.
@@ -253,17 +256,16 @@ class BatchStore(BatchReader):
         self.get(batch_id)
         self._database.write(lambda tx: tx.run("allow_batch", id=batch_id))
         retried = sum(map(self.retry, self.within(batch_id)))
-        retried += self._walk(batch_id, JobAction.RETRY)
+        retried += self._walk(batch_id, JobAction.RETRY, "dead_of_batch")
         self.fold([batch_id])
         return retried
 
-    def _walk(self, batch_id: str, action: JobAction) -> int:
+    def _walk(self, batch_id: str, action: JobAction, name: str, **chosen: bool) -> int:
         """Act on the jobs of a batch in steps; return how many have changed."""
         retries = action is JobAction.RETRY
-        name = "dead_of_batch" if retries else "unfinished_of_batch"
         changed, last = 0, ""
         while rows := self._database.read_one(
-            name, id=batch_id, after=last, limit=BATCH
+            name, id=batch_id, after=last, limit=BATCH, **chosen
         ):
             last = rows[-1][0]
             ids = [row[0] for row in rows]
@@ -328,6 +330,7 @@ class BatchStore(BatchReader):
                 self.cancel(batch_id)
             else:
                 self._cancel_jobs(batch_id)
+                self.fold([batch_id])
 
     def _settled(self, work: SettlingWork[T]) -> tuple[T, Settled]:
         """Run a unit of work that may settle batches, and count what that did."""

@@ -142,6 +142,7 @@ class Model:
             return False
         if job.status == "dead" and job.batch is not None:
             job.batch.dead -= 1
+            job.batch.is_cancelled = False
         job.status, job.is_waiting = "pending", False
         if dependents:
             self._reopen(job_id)
@@ -160,6 +161,7 @@ class Model:
                 child.status = "pending"
                 if child.batch is not None:
                     child.batch.dead -= 1
+                    child.batch.is_cancelled = False
                 self._reopen(child.id)
 
     def release(self, job_id: str) -> bool:
@@ -173,8 +175,9 @@ class Model:
     def settle(self) -> None:
         for batch in self.batches.values():
             if batch.dead:
+                is_first = "on_dead" not in batch.events
                 batch.events.add("on_dead")
-                if batch.cancel_on_dead and not batch.has_ended:
+                if is_first and batch.cancel_on_dead and not batch.has_ended:
                     batch.is_cancelled = True
             if batch.has_ended:
                 batch.events.add("on_finished")
@@ -187,7 +190,8 @@ class Model:
         for batch in self.batches.values():
             if batch.is_cancelled and not batch.has_ended:
                 own = [j for j in self.jobs.values() if j.batch is batch]
-                for job in sorted(own, key=lambda each: each.id):
+                own.sort(key=lambda each: each.id)
+                for job in [*(e for e in own if not e.is_waiting), *own]:
                     if job.status == "in_progress":
                         stopped.add(job.id)
                     elif job.status in UNFINISHED:
@@ -299,7 +303,11 @@ class TieHistories(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        found = [storage.jobs.claim(QUEUE, OWNER, 2) for storage in self.stores]
+        self.clock.move(0.001)
+        found = [storage.jobs.claim(QUEUE, OWNER, 50) for storage in self.stores]
+        # Times differ, as each database has its own clock.
+        for jobs in found:
+            jobs.sort(key=lambda job: job.id)
         assert [job.id for job in found[0]] == [job.id for job in found[1]]
         for first, second in zip(*found, strict=True):
             job = self.model.jobs[first.id]

@@ -110,7 +110,8 @@ def reach(transaction: Transaction, batch: Batch) -> Reached:
     """Mark the events that a batch, which is locked, has come to; return them."""
     events = _events(batch)
     has_ended = batch.has_ended
-    cancels = batch.cancel_on_dead and batch.dead > 0 and not has_ended
+    # Only the first time: jobs that were retried are not to be ended by others.
+    cancels = batch.cancel_on_dead and BatchEvent.DEAD in events and not has_ended
     is_news = has_ended != (batch.completed_at is not None)
     if not (events or is_news or (cancels and batch.cancel_requested_at is None)):
         return Reached()

@@ -104,6 +104,10 @@ class Settlement:
         if deleted:
             links.forget(transaction, deleted)
             forget_jobs(transaction, deleted)
+        reopened = {e.batch_id for e in turns if e.fate is Fate.REOPENED and e.batch_id}
+        for batch_id in sorted(reopened):
+            # Or its cancellation would end them again.
+            transaction.defer("allow_batch", id=batch_id)
         self.count(transaction, counts, settled)
         self._forget(transaction, [e for e in turns if e.fate is Fate.DELETED])
 

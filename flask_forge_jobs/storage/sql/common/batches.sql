@@ -120,6 +120,7 @@ FROM forge_batch_job
 INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
 WHERE forge_batch_job.batch_id = :id AND job_id > :after
     AND COALESCE(forge_job.status, '') IN (/* use unfinished */)
+    AND (:may_wait OR forge_job.start_at IS NULL)
 ORDER BY job_id
 LIMIT :limit
 
