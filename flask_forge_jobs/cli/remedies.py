@@ -19,11 +19,14 @@ _FILTERS = {"queues": "queue", "kinds": "kind", "statuses": "status"}
 
 
 def remedy_of(sentence: Sentence) -> str | None:
-    """Return the command that helps, None if there is none."""
+    """Return the command that helps, or the request; None if there is none."""
     command = sentence.evidence.get("command")
-    if command is None and sentence.action is not None:
-        words = _words(sentence.action)
-        command = shlex.join(["flask", "forge-jobs", *words]) if words else None
+    action = sentence.action
+    if command is None and action is not None:
+        words = _words(action)
+        if not words:
+            return f"{action.label}: {action.method} {action.path}"
+        command = shlex.join(["flask", "forge-jobs", *words])
     return None if command is None else f"$ {command}"
 
 
@@ -41,8 +44,10 @@ def _words(action: Action) -> Sequence[str]:
             return ["jobs", verb, *body.get("ids", ()), *_filters(body)]
         case "PATCH", ["queues", name]:
             return ["queues", "set", name, *_options(body)]
-        case "POST", ["jobs" | "cron" as group, name, deed]:
-            return [group, deed, name]
+        case "POST", ["jobs", job_id, "retry"]:
+            return ["jobs", "retry", job_id]
+        case "POST", ["cron", name, "trigger"]:
+            return ["cron", "trigger", name]
         case "GET", ["jobs", job_id]:
             return ["jobs", "show", job_id]
         case "GET", ["jobs"]:

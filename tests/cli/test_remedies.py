@@ -73,6 +73,14 @@ def test_a_request_becomes_a_command_that_parses(case: Case) -> None:
     group.make_context("it", words)
 
 
+def test_a_request_without_a_command_is_shown() -> None:
+    release = Action("POST", f"/v1/jobs/{ID}/release", "Release")
+
+    remedy = remedy_of(Sentence("waits_for_jobs", "text", {}, release))
+
+    assert remedy == f"Release: POST /v1/jobs/{ID}/release"
+
+
 def test_a_sentence_without_an_action_has_none() -> None:
     assert remedy_of(Sentence("queue_empty", "mail is empty.")) is None
 
@@ -87,5 +95,8 @@ def test_these_are_the_requests_of_all_sentences() -> None:
     def bare(path: str) -> str:
         return re.sub(r"\{[^}]*(\{[^}]*\})?[^}]*\}", "x", path).partition("?")[0]
 
+    without_command = {"/v1/jobs/x/release"}
     known = {re.sub(f"{ID}|nightly|a%20b|api$", "x", path) for _, path, _ in CASES}
-    assert {bare(each) for each in requests} == {bare(each) for each in known}
+    assert {bare(each) for each in requests} == (
+        {bare(each) for each in known} | without_command
+    )
