@@ -158,6 +158,8 @@ def storage(database_settings: DatabaseSettings) -> Iterator[Storage]:
 def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
     """SQL beside the stores."""
     storage.open()  # makes the tables
+    if database_settings.backend == "postgres":
+        return _beside(database_settings)  # a session is a process
     return Sql(database_settings)
 
 
