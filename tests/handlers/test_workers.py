@@ -135,10 +135,12 @@ def test_a_limited_caller_sees_only_what_concerns_its_queues(
 
 
 def test_a_lost_worker_shows_a_limited_caller_only_its_jobs(storage: Storage) -> None:
+    slots = []
     for name in ("mail", "bank"):
         enqueue(storage, f"of-{name}", queue_name=name)
-        claim_one(storage, owner="gone", queue_name=name)
-    beat(storage, "gone", "mail", "bank")
+        job_id = claim_one(storage, owner="gone", queue_name=name).id
+        slots.append(SlotReport(f"{name}-0-gone-0", name, job_id))
+    storage.workers.beat("gone", None, ["mail", "bank"], slots)
     storage.jobs.rescue(storage.jobs.running())
     storage.workers.reap(["gone"])
 
