@@ -163,7 +163,7 @@ class Task(Generic[P, R]):
             self.parameters.check({name: None})
         except TypeError as error:
             raise InvalidInputError(
-                "kind", f"{self.kind} must take the job that ended: {error}"
+                "kind", f"{self.kind} must take the job or batch that ended: {error}"
             ) from None
         queue_name = self.defaults.queue or self.home.router(self.kind)
         # A wrong name must fail here, not when the end of a job is stored.

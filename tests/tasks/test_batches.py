@@ -240,7 +240,9 @@ def test_what_no_batch_takes(report: Report, kit: JobsKit) -> None:
     del kit
     with pytest.raises(InvalidInputError, match="name"):
         report.forge.batch("")
-    with pytest.raises(InvalidInputError, match="must take the job that ended"):
+    with pytest.raises(
+        InvalidInputError, match="must take the job or batch that ended"
+    ):
         report.forge.batch(on_success=report.join)
     with pytest.raises(InvalidInputError, match="after"):
         report.render.options(after=7)  # type: ignore[arg-type]  # on purpose

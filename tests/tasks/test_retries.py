@@ -119,7 +119,9 @@ def test_who_is_told_takes_the_job_that_ended(function: Callable[..., Any]) -> N
     forge = ForgeJobs()
     task = forge.task(kind="told")(function)
 
-    with pytest.raises(InvalidInputError, match="must take the job that ended") as got:
+    with pytest.raises(
+        InvalidInputError, match="must take the job or batch that ended"
+    ) as got:
         forge.task(on_cancelled=task)
 
     assert got.value.field == "on_cancelled"
