@@ -32,6 +32,7 @@ CHANGES: dict[str, Call] = {
     "cancel": ("POST", "/v1/jobs/{later}/cancel", {}),
     "retry one": ("POST", "/v1/jobs/{dead}/retry", None),
     "reschedule": ("POST", "/v1/jobs/{later}/reschedule", {"priority": 3}),
+    "release": ("POST", "/v1/jobs/{waiting}/release", None),
     "retry": ("POST", "/jobs/retry", {"ids": ["{dead}"]}),
     "retry all": ("POST", "/jobs/retry-all-by-status", {"status": "dead"}),
     "delete": ("POST", "/jobs/delete", {"ids": ["{later}"]}),
@@ -80,8 +81,10 @@ def fill(storage: Storage) -> dict[str, str]:
     job_with(storage, JobStatus.DONE)
     job_with(storage, JobStatus.FAILED)
     later = NewJob("k", queue_name=QUEUE, run_at=datetime(2040, 1, 1, tzinfo=UTC))
+    parent = storage.jobs.enqueue(later).id
     return {
         "queue": QUEUE,
+        "waiting": storage.jobs.enqueue(NewJob("k", after=[parent])).id,
         "dead": job_with(storage, JobStatus.DEAD),
         "later": storage.jobs.enqueue(later).id,
         "run": _begin_bulk(storage),

@@ -19,7 +19,14 @@ from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.clock import SystemClock
 from tests.api.mounting import LINK_SECRETS, PREFIX
-from tests.conformance.seeding import HOST_ID, JOB_ID, QUEUE, RUN_ID, SCHEDULE
+from tests.conformance.seeding import (
+    HOST_ID,
+    JOB_ID,
+    QUEUE,
+    RUN_ID,
+    SCHEDULE,
+    WAITING_ID,
+)
 
 _QUEUE_KEYS = frozenset({"queue", "queues", "queue_name"})
 # Changes to the examples, where the data set would make them fail.
@@ -88,6 +95,8 @@ def sample(route: Route) -> Sample:
         "run_id": RUN_ID,
     }  # fmt: skip
     placeholders |= {each: known[each] for each in placeholders.keys() & known.keys()}
+    if route.endpoint == "v1_job_release":
+        placeholders["job_id"] = WAITING_ID
     query = {
         each["name"]: each["example"]
         for each in operation.get("parameters", ())

@@ -27,6 +27,8 @@ QUEUE = "mail"
 SCHEDULE = "nightly_digest"
 # The job that the reference's client acts on in the contract: failed, to be retried.
 JOB_ID = "01K5A4D3E4F5G6H7J8K9M0N1P2"
+# Waits for a job that runs.
+WAITING_ID = "01ZZZZZZZZZZZZZZZZZZZZZZZZ"
 HOST_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X4Z"
 RUN_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X50"
 # Its worker must not look dead before the test has ended.
@@ -51,7 +53,15 @@ def seed(storage: Storage, sql: Sql) -> None:
     _enqueue(storage, {"zone": "UTC", "batch": 500})
     running = claim_one(storage, queue_name=QUEUE)
     tomorrow = from_micros(sql.now_us()) + timedelta(days=1)
-    storage.jobs.enqueue(NewJob("send_digest", queue_name=QUEUE, run_at=tomorrow))
+    storage.jobs.enqueue(
+        NewJob(
+            "send_digest",
+            queue_name=QUEUE,
+            run_at=tomorrow,
+            job_id=WAITING_ID,
+            after=[running.id],
+        )
+    )
     _enqueue(storage, {"order_id": 2}, key="receipt:2")
     storage.workers.beat(
         HOST_ID,
