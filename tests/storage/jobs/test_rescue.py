@@ -59,7 +59,7 @@ def row(
 ) -> Row:
     return (
         "job", "mail", attempts, max_attempts, crashes, "[]", cancel_at, "send", reason,
-        attempts, 1, 2, "owner", "mail-3-owner-0",
+        attempts, 1, 2, "owner", "mail-3-owner-0", True,
     )  # fmt: skip
 
 
