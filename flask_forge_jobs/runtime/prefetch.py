@@ -34,7 +34,8 @@ class Prefetch:
         self._mean_s: float | None = None
         self._mean_bytes: float | None = None
         self._window = 0
-        self._asked = self._came = 0
+        self.asked = self.came = 0
+        """How many jobs the last claim asked for, and how many came."""
         self.waiting_bytes = 0
         """The size of the payloads that wait."""
 
@@ -48,8 +49,9 @@ class Prefetch:
             self._mean_s = mean + weight * (run_s - mean)
 
     def take(self, payload_bytes: int) -> None:
-        """Count a claimed job, and add the size of its payload to the mean."""
-        self._came += 1
+        """Count a job that waits, and add the size of its payload to the mean."""
+        self.came += 1
+        self.waiting_bytes += payload_bytes
         mean = self._mean_bytes
         if mean is None:
             self._mean_bytes = float(payload_bytes)
@@ -60,10 +62,6 @@ class Prefetch:
     def reset(self) -> None:
         """Forget the mean, because prefetched jobs waited longer than it promised."""
         self._mean_s, self._window = None, 0
-
-    def ask(self, count: int) -> None:
-        """Note that a claim asks for so many jobs."""
-        self._asked, self._came = count, 0
 
     def jobs(self, slots: int, waiting: int = 0, waited_s: float = 0.0) -> int:
         """Return how many jobs to prefetch for these slots, 0 to 1,024.
@@ -80,7 +78,7 @@ class Prefetch:
         most = max(min(by_mean, MAX_BY_MEAN), self._window)
         if waited_s > HORIZON_S:
             self._window //= 2
-        elif not waiting and 0 < self._asked <= self._came:
+        elif not waiting and 0 < self.asked <= self.came:
             self._window = min(2 * most, MAX_AHEAD)
         most = max(min(by_mean, MAX_BY_MEAN), self._window)
         if waiting > _ENOUGH * most:

@@ -55,11 +55,6 @@ class LocalQueue:
         likely = self.prefetch.jobs(min(self.limit, max_runs), waiting, waited_s)
         return at_once, max(likely, min(room, share - here), 0)
 
-    def append(self, execution: Execution) -> None:
-        """Let a job wait for a slot."""
-        self.buffer.append(execution)
-        self.prefetch.waiting_bytes += len(execution.job.payload)
-
     def clear(self) -> list[Execution]:
         """Remove and return the waiting jobs."""
         waiting = list(self.buffer)
@@ -147,7 +142,7 @@ class Slots:
             free -= at_once
             if at_once + later > 0:
                 demand[name] = at_once + later
-                queue.prefetch.ask(at_once + later)
+                queue.prefetch.asked, queue.prefetch.came = at_once + later, 0
         # The first queue is the last one next time.
         self._order.append(self._order.pop(0))
         return demand
@@ -161,7 +156,6 @@ class Slots:
         """
         job = execution.job
         queue = self.queues[job.queue_name]
-        queue.prefetch.take(len(job.payload))  # JSON in ASCII
         is_free = (
             queue.limit > len(queue.running) + len(queue.buffer)
             and self.max_runs > self.running + self.waiting
@@ -171,7 +165,8 @@ class Slots:
         ):
             self._direct_until = now + DIRECT_S
             return False
-        queue.append(execution)
+        queue.buffer.append(execution)
+        queue.prefetch.take(len(job.payload))  # JSON in ASCII
         self.waiting += 1
         return True
 

@@ -31,10 +31,10 @@ def test_a_healthy_service_says_why(storage: Storage) -> None:
 
     assert (health.title, health.tone) == ("Healthy", Tone.GOOD)
     assert health.reason.startswith("The database answers in ")
-    assert health.reason.endswith(" ms; 2 workers are live.")
+    assert health.reason.endswith("ms; 2 workers are live.")
     assert {fact.tone for fact in health.facts} == {Tone.GOOD}
     said = {fact.name: fact.words for fact in health.facts}
-    assert said.pop("Database").endswith(" ms and takes writes.")
+    assert said.pop("Database").endswith("ms and takes writes.")
     assert said == {
         "Schema": "Version 1 fits this code.",
         "Workers": "2 live.",

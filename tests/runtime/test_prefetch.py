@@ -17,6 +17,12 @@ def learned(*run_times_s: float) -> Prefetch:
     return prefetch
 
 
+def start(prefetch: Prefetch, payload_bytes: int) -> None:
+    """Take a job that starts at once."""
+    prefetch.take(payload_bytes)
+    prefetch.waiting_bytes -= payload_bytes
+
+
 def test_prefetch_takes_nothing_before_it_knows_a_run_time() -> None:
     assert Prefetch().jobs(8) == 0
 
@@ -66,17 +72,17 @@ def test_prefetch_takes_no_more_payload_than_fits(
 ) -> None:
     prefetch = learned(1e-5)
     for _ in range(100):
-        prefetch.take(payload_bytes)
+        start(prefetch, payload_bytes)
 
     assert prefetch.jobs(8) == most
 
 
 def test_prefetch_follows_payloads_that_become_smaller() -> None:
     prefetch = learned(1e-5)
-    prefetch.take(MAX_BYTES_AHEAD)
+    start(prefetch, MAX_BYTES_AHEAD)
     before = prefetch.jobs(8)
     for _ in range(300):
-        prefetch.take(100)
+        start(prefetch, 100)
 
     assert (before, prefetch.jobs(8)) == (1, MAX_BY_MEAN)
 
@@ -84,8 +90,8 @@ def test_prefetch_follows_payloads_that_become_smaller() -> None:
 def test_a_small_payload_hides_no_large_ones() -> None:
     prefetch = learned(1e-5)
     for _ in range(8):
-        prefetch.take(MAX_BYTES_AHEAD // 16)
-    prefetch.take(2)
+        start(prefetch, MAX_BYTES_AHEAD // 16)
+    start(prefetch, 2)
 
     assert prefetch.jobs(8) == 16
 
@@ -115,7 +121,7 @@ def test_jobs_that_wait_already_are_not_prefetched_again(
     waiting: int, waiting_bytes: int, more: int
 ) -> None:
     prefetch = learned(0.001)
-    prefetch.take(100)
+    start(prefetch, 100)
 
     prefetch.waiting_bytes = waiting_bytes
 
@@ -125,9 +131,9 @@ def test_jobs_that_wait_already_are_not_prefetched_again(
 def ask(prefetch: Prefetch, *, come: int | None = None) -> int:
     """Claim what is asked for, or less; return how many were asked for."""
     count = prefetch.jobs(8)
-    prefetch.ask(count)
+    prefetch.asked, prefetch.came = count, 0
     for _ in range(count if come is None else come):
-        prefetch.take(2)
+        start(prefetch, 2)
     return count
 
 
@@ -163,7 +169,7 @@ def test_tasks_that_become_slow_close_the_window() -> None:
     assert prefetch.jobs(8) == 0
     for _ in range(300):
         prefetch.learn(0.004)
-    prefetch.ask(0)
+    prefetch.asked = 0
 
     assert 0 < prefetch.jobs(8) <= MAX_BY_MEAN
 

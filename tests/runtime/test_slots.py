@@ -11,10 +11,15 @@ from tests.support.runtimes import claimed
 QUICK_S = 0.01
 
 
+def wait(queue: LocalQueue, job: ClaimedJob) -> None:
+    queue.buffer.append(Execution(job, 0.0))
+    queue.prefetch.take(len(job.payload))
+
+
 def local_queue(*, limit: int, waiting: int, mean_s: float | None = None) -> LocalQueue:
     found = LocalQueue(limit=limit)
     for number in range(waiting):
-        found.append(Execution(claimed(f"job-{number}"), 0.0))
+        wait(found, claimed(f"job-{number}"))
     if mean_s is not None:
         found.prefetch.learn(mean_s)
     return found
@@ -25,8 +30,9 @@ def large_ones_wait() -> LocalQueue:
     found = local_queue(limit=4, waiting=0, mean_s=QUICK_S)
     job = claimed()._replace(payload="x" * (MAX_BYTES_AHEAD // 2))
     for _ in range(2):
-        found.append(Execution(job, 0.0))
+        wait(found, job)
     found.prefetch.take(100)
+    found.prefetch.waiting_bytes -= 100
     return found
 
 

@@ -108,19 +108,23 @@ class JobLog:
         """Log runs, in order."""
         is_done_logged = job_logger.logger.isEnabledFor(logging.INFO)
         handler = _only_handler(job_logger.logger) if is_done_logged else None
-        boot_s = self._clock.now_us() / SECOND_US - self._clock.monotonic()
+        boot_s = 0.0
+        if handler is not None:
+            boot_s = self._clock.now_us() / SECOND_US - self._clock.monotonic()
         lines: list[str] = []
         for ended_at, update in ended:
             if update.status is not JobStatus.DONE:
-                _write(handler, lines)
-                lines = []
+                if handler is not None and lines:
+                    _write(handler, lines)
+                    lines = []
                 _log(update)
             elif handler is not None:
                 at = boot_s + ended_at
                 lines.append(handler.lines.done_line(at, *_entry(update)))
             elif is_done_logged:
                 _log(update)
-        _write(handler, lines)
+        if handler is not None and lines:
+            _write(handler, lines)
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:
@@ -152,9 +156,7 @@ def _only_handler(logger: logging.Logger) -> LineHandler | None:
     return handler
 
 
-def _write(handler: LineHandler | None, lines: Sequence[str]) -> None:
-    if handler is None or not lines:
-        return
+def _write(handler: LineHandler, lines: Sequence[str]) -> None:
     try:
         handler.write(lines)
     except Exception:  # noqa: BLE001  # a full disk or a closed pipe ends no thread

@@ -7,7 +7,7 @@ was lost, or another worker owns the job by now, so that the outcome is refused.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import filterfalse
@@ -49,7 +49,7 @@ from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 # Read for every outcome, so without a function of our own.
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
 _SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
-_BATCH_ID, _TIES = itemgetter(1), itemgetter(2)
+_FIRST, _BATCH_ID, _TIES = itemgetter(0), itemgetter(1), itemgetter(2)
 _FATES = {JobStatus.DONE: Fate.DONE, JobStatus.DEAD: Fate.DEAD}
 
 
@@ -79,7 +79,6 @@ class RunFinisher:
 
     def write(self, updates: Sequence[JobUpdate]) -> list[str]:
         """Write how runs ended; return the refused ids."""
-        transaction = self._transaction
         # All transactions lock in the order of ids, so that none deadlock.
         updates = sorted(updates, key=_JOB_ID)
         throttled = self._plan_cooldowns(updates)
@@ -93,28 +92,29 @@ class RunFinisher:
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
         finished |= cancelled
         if any(map(_SPAN, updates)):
-            rows = ended_attempts(updates, finished, self._worker_id)
-            store_attempts(transaction, rows)
+            ended = ended_attempts(updates, finished, self._worker_id)
+            store_attempts(self._transaction, ended)
         if any(map(_SIGNATURE, updates)):
-            store_failures(transaction, failures_of(updates, finished))
+            store_failures(self._transaction, failures_of(updates, finished))
         self._follow(updates, finished)
         finished |= stored  # an earlier commit also stored their follow-ups
         for update, delay_s in throttled:
             if update.job.id in finished:
                 self._open_cooldown(update, delay_s)
-        freed, returning = [], set()
+        freed, returning, reporting = [], set(), []
         for each in updates:
             if each.concurrency_key and each.job.id in finished:
                 freed.append(each.concurrency_key)
             if each.status not in FINAL and not each.delay_s and each.job.queue_name:
                 returning.add(each.job.queue_name)  # any worker may run it at once
-        reporting = [each for each in updates if each.logged or each.saved]
+            if (each.logged or each.saved) and each.job.id in finished:
+                reporting.append(each)
         if reporting:
-            self._store_reports([e for e in reporting if e.job.id in finished])
+            self._store_reports(reporting)
         if freed:
-            release_waiters(transaction, freed)
+            release_waiters(self._transaction, freed)
         for queue_name in sorted(returning):
-            transaction.wake(queue_name)
+            self._transaction.wake(queue_name)
         if not missing:
             return []
         return [each.job.id for each in missing if each.job.id not in finished]
@@ -137,7 +137,7 @@ class RunFinisher:
             for row in ended:
                 if row[0] in fates:
                     self.turns += turns_of([row], fates[row[0]])
-        return _ids(ended)
+        return set(map(_FIRST, ended))
 
     def _lock_first(self, updates: Sequence[JobUpdate]) -> None:
         """Lock all jobs if one has a dedupe key.
@@ -237,7 +237,7 @@ class RunFinisher:
         ]
         ended = self._transaction.all("finish_cancelled", rows=encode_rows(rows))
         self.turns += turns_of(ended, Fate.DEAD)
-        cancelled = _ids(ended)
+        cancelled = set(map(_FIRST, ended))
         for each in updates:
             if each.job.id in cancelled:
                 each.cancel(messages[each.job.id])
@@ -250,7 +250,8 @@ class RunFinisher:
             rows.append(_stored_row(each, each.status, each.error))
             if each.status not in FINAL:  # or was stored as cancelled
                 rows.append(_stored_row(each, JobStatus.DEAD, CANCELLED_MESSAGE))
-        return _ids(self._transaction.all("stored_before", rows=encode_rows(rows)))
+        stored = self._transaction.all("stored_before", rows=encode_rows(rows))
+        return set(map(_FIRST, stored))
 
 
 def _before_window(row: Row) -> QueueSettings:
@@ -276,10 +277,6 @@ def _stored_row(
         "new_status": status.value,
         "error": error,
     }
-
-
-def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
-    return set(map(itemgetter(0), rows))
 
 
 def _finish_row(update: JobUpdate, at_us: int, mask: Mask) -> dict[str, Any]:

@@ -29,11 +29,7 @@ from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.run_logs import LogChunk
 from flask_forge_jobs.model.steps import Checkpoint
-from flask_forge_jobs.storage.database import (
-    Row,
-    Transaction,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Row, Transaction, encode_rows
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
@@ -77,7 +73,8 @@ class JobQueue:
         self.ends = ends or JobEnds(database)
         self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
         self.settlement = Settlement(database, clock, self.follow_ups, recorder)
-        self._rescuer = Rescuer(
+        self._rescuer = partial(  # for one call, since units of requests need none
+            Rescuer,
             database,
             clock,
             jitter,
@@ -373,7 +370,7 @@ class JobQueue:
         Raises:
             StorageError: The database stores nothing now.
         """
-        return self._rescuer.rescue(observed)
+        return self._rescuer().rescue(observed)
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
         """Return the seconds until a waiting job of these queues is due.
