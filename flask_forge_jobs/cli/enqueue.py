@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import click
 from flask import current_app
 
+from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.local_api import LocalApi
+from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import load
-from flask_forge_jobs.state import current
+from flask_forge_jobs.state import ApplicationState, current
 from flask_forge_jobs.tasks.registry import job_of_kind
 
 
@@ -53,4 +57,28 @@ def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
         state.database.require_shared()
     value = load(payload.encode("utf-8", "surrogateescape"), "payload")
     job = job_of_kind(state.registry, state.router, kind, value, **options)
-    click.echo(state.enqueue(job).id)
+    result = state.enqueue(job)
+    _note(state, kind, value, result, options)
+    click.echo(result.id)
+
+
+def _note(
+    state: ApplicationState,
+    kind: str,
+    payload: object,
+    result: EnqueueResult,
+    options: Mapping[str, object],
+) -> None:
+    """Leave the entry of ``POST /v1/jobs`` in the audit trail."""
+    named = dict(options)
+    run_at = named.pop("run_at")
+    body = {
+        "kind": kind,
+        "payload": payload,
+        "queue_name": named.pop("queue"),
+        "run_at": run_at.isoformat() if isinstance(run_at, datetime) else None,
+        **named,
+    }
+    changed = int(not result.is_deduped)
+    api = LocalApi(state, actor())
+    api.note("v1_enqueue", body, target=result.id, changed=changed)

@@ -26,6 +26,8 @@ from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.audit import arguments_text
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.state import ApplicationState, current
 
 # No list has shorter pages.
@@ -117,6 +119,29 @@ class LocalApi:
         else:
             response = route.view(self._api, **placeholders)
         return self._auditor(state, response)
+
+    def note(self, endpoint: str, body: Document, *, target: str, changed: int) -> None:
+        """Leave the audit entry of a route whose handler the command does not call.
+
+        Args:
+            endpoint: That of the route.
+            body: What its caller would send; None leaves a member out.
+            target: The id or name that was changed.
+            changed: How many rows were.
+        """
+        route = self._routes[endpoint]
+        sent = {"body": {k: v for k, v in body.items() if v is not None}}
+        record = AuditRecord(
+            actor=self._user.id,
+            action=route.action,
+            target=target,
+            address="",
+            request_id=uuid4().hex,
+            status=route.status,
+            changed=changed,
+            arguments=arguments_text(sent, self._api.masking_redactor),
+        )
+        self._api.storage.audit.append(record)
 
     def rows(
         self,

@@ -185,14 +185,21 @@ CHANGES: dict[str, tuple[str, Request]] = {
         "mail --reason token=s3cr3t-t0ken",
         _on_mail("pause", reason="token=s3cr3t-t0ken"),
     ),
+    "enqueue": (
+        """noop '{"token": "s3cr3t"}' --queue mail --priority 3""",
+        ("POST", "/v1/jobs", {
+            "kind": "noop", "payload": {"token": "s3cr3t"}, "queue_name": "mail",
+            "priority": 3,
+        }),
+    ),
     "queues resume": ("mail", _on_mail("resume")),
     "queues set": (
         "mail --max-workers 3 --max-pending 0",
         ("PATCH", "/v1/queues/mail", {"max_workers": 3, "max_pending": None}),
     ),
 }  # fmt: skip
-# An enqueue has an origin instead, and the pruning of the trail no route.
-WITHOUT_ROUTE = {"audit prune", "db migrate", "enqueue"}
+# The pruning of the trail has no route.
+WITHOUT_ROUTE = {"audit prune", "db migrate"}
 TREE = {" ".join(path): command for path, command in commands(forge_jobs_group)}
 
 
@@ -319,9 +326,11 @@ def comparable(record: AuditRecord) -> AuditRecord:
     """Return an entry without the caller and without what time changes."""
     arguments = json.loads(record.arguments)
     body = {k: v for k, v in (arguments.get("body") or {}).items() if v is not None}
+    is_new = record.action == "enqueue"
     return replace(
         record,
         actor="",
+        target="new" if is_new and record.target else record.target,
         address="",
         request_id="",
         arguments=json.dumps(body, sort_keys=True),
