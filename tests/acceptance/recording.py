@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
+from flask_forge_jobs.runtime.prefetch import MAX_AHEAD
 from tests.acceptance.driving import add_backend, add_best, measure_each
 from tests.benchmarks.measure import Watch
 from tests.benchmarks.ours import OurQueue, Recording
@@ -153,8 +154,9 @@ def drain(backend: str, location: str, slice_jobs: int, pairs: int) -> list[Slic
         slice_jobs: Jobs of each slice.
         pairs: How many slices of each sort.
     """
-    # The first slice warms up, and the last jobs are few at once.
-    jobs = (2 * pairs + 2) * slice_jobs
+    # The first slice warms up, and the last jobs are few at once. A slice ends with a
+    # transaction, so it may be longer.
+    jobs = (2 * pairs + 2) * (slice_jobs + MAX_AHEAD)
     watch = SlicedWatch(jobs, slice_jobs)
     queue = OurQueue(backend, location, watch)
     queue.prepare()

@@ -13,7 +13,6 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_end import JobUpdate
-from flask_forge_jobs.runtime.prefetch import MAX_AHEAD
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.acceptance.recording import LARGEST_COST, Comparison, compare, drain
 from tests.benchmarks.contender import OURS, UNCOUNTED, make_contender
@@ -77,8 +76,7 @@ def test_recording_is_a_small_part_of_a_drain(tmp_path: Path) -> None:
             recorder.ended(updates)
         recorder.take()
 
-    # A slice is longer than the up to 1,024 jobs that end in one transaction.
-    slices = drain("sqlite", str(tmp_path / "queue.sqlite"), 2 * MAX_AHEAD, 3)
+    slices = drain("sqlite", str(tmp_path / "queue.sqlite"), JOBS, 3)
 
     rate, cpu = compare(slices)
     assert len(rate.recorded) == len(rate.unrecorded) == 3
