@@ -131,8 +131,9 @@ def test_P12_a_fault_is_told_and_passes(page: Page) -> None:
     expect(bar).to_contain_text("The server does not answer.")
     page.clock.run_for(60_000)
     expect(bar).to_have_count(1)
-    # At intervals of 10, 20, 40 and 60 seconds, not at each of 5.
-    assert len(tried) <= 5
+    # At intervals of 10, 20, 40 and 60 seconds, not at each of 5, which makes 13. The
+    # clock of the page also goes on by itself.
+    assert len(tried) <= 7
     page.unroute("**/jobs?*only=*")
     page.clock.run_for(61_000)
 
