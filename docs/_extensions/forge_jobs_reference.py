@@ -136,9 +136,9 @@ def operation_lines(route: Route, operation: Document) -> Lines:
     old = " Deprecated." if route.is_deprecated else ""
     yield f"    {operation['summary']}{old} Needs {permission}."
     yield ""
-    told = [*input_texts(route, operation), *answer_texts(route)]
-    if told:
-        yield f"    {' '.join(told)}"
+    texts = [*input_texts(route, operation), *answer_texts(route)]
+    if texts:
+        yield f"    {' '.join(texts)}"
         yield ""
 
 

@@ -107,7 +107,7 @@ class Forms:
         return _input(TOKEN_FIELD, self.token(caller)) + _input(BACK_FIELD, self._back)
 
     def of_browser(self) -> Markup:
-        """Return the hidden field of a form about this browser, whoever uses it."""
+        """Return the hidden field of a form about this browser, of any user."""
         return _input(TOKEN_FIELD, self.token(""))
 
     def token(self, caller: str | None = None) -> str:
