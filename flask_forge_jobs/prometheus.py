@@ -28,6 +28,7 @@ from prometheus_client.utils import floatToGoString
 from prometheus_flask_exporter import PrometheusMetrics
 
 from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
+from flask_forge_jobs.model.batches import BatchOverview
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import Tally
@@ -143,6 +144,23 @@ class ServiceCollector(_Collector):
         for each in self._read():
             family.add_metric([each.name], round(each.age_s, 3))
         yield family
+
+
+class BatchCollector(_Collector):
+    """Yields how many batches are open, and how many jobs wait for others."""
+
+    def __init__(self, read: Callable[[], BatchOverview]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield two families, with one read."""
+        overview = self._read()
+        yield GaugeMetricFamily(
+            "forge_jobs_batches_open", "Batches that have not ended.", overview.open
+        )
+        yield GaugeMetricFamily(
+            "forge_jobs_waiting", "Jobs that wait for other jobs.", overview.waiting
+        )
 
 
 class SnapshotCollector(_Collector):

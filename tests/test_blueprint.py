@@ -167,6 +167,8 @@ def test_the_new_families_come_after_the_ten(storage: Storage) -> None:
         "forge_jobs_wait_seconds",
         "forge_jobs_build_info",
         "forge_jobs_service_tick_age_seconds",
+        "forge_jobs_batches_open",
+        "forge_jobs_waiting",
         *(of_the_server if storage.backend == "postgres" else ()),
         "forge_jobs_http_requests_total",
         "forge_jobs_http_request_seconds",

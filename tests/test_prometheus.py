@@ -8,12 +8,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
+from flask_forge_jobs.model.batches import BatchOverview
 from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.prometheus import (
     BUCKETS_S,
     FAMILIES,
+    BatchCollector,
     JobCollector,
     QueueExposition,
     ServiceCollector,
@@ -143,6 +145,21 @@ def test_services_show_how_old_their_last_tick_is() -> None:
         "# TYPE forge_jobs_service_tick_age_seconds gauge",
         'forge_jobs_service_tick_age_seconds{service="cron"} 1.235',
         'forge_jobs_service_tick_age_seconds{service="reaper"} 12',
+    ]
+
+
+def test_batches_are_counted_without_labels() -> None:
+    collector = BatchCollector(lambda: BatchOverview(open=3, waiting=1_000_000))
+
+    text = QueueExposition(list, [collector]).render()
+
+    assert text[text.index("# HELP forge_jobs") :].splitlines() == [
+        "# HELP forge_jobs_batches_open Batches that have not ended.",
+        "# TYPE forge_jobs_batches_open gauge",
+        "forge_jobs_batches_open 3",
+        "# HELP forge_jobs_waiting Jobs that wait for other jobs.",
+        "# TYPE forge_jobs_waiting gauge",
+        "forge_jobs_waiting 1000000",
     ]
 
 

@@ -176,6 +176,7 @@ class Api:
     def _metrics_renderer(self, backend: str) -> Callable[[], str]:
         # Imported at the first scrape, because workers never need it.
         from flask_forge_jobs.prometheus import (
+            BatchCollector,
             JobCollector,
             QueueExposition,
             ServiceCollector,
@@ -190,6 +191,7 @@ class Api:
             [
                 JobCollector(lambda: job_counters(self.storage), backend),
                 services,
+                BatchCollector(lambda: self.storage.batches.overview()),  # noqa: PLW0108
                 *([snapshots] if backend == "postgres" else ()),
                 self.request_metrics,
             ],

@@ -101,5 +101,8 @@ class BatchReader:
 
     def overview(self) -> BatchOverview:
         """Return how many batches are open, and how many jobs wait for others."""
-        rows = self._database.read(lambda tx: tx.all("batch_overview"), apart=True)
+        rows = self._database.read(
+            lambda tx: tx.all("batch_overview", end_of_time=MAX_INSTANT_US),
+            apart=True,
+        )
         return BatchOverview(*rows[0])

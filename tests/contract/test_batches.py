@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -577,6 +578,23 @@ def test_what_is_read_of_a_batch(storage: Storage, sql: Sql) -> None:
     assert [each.id for each in storage.batches.page(5, is_open=True)] == [batch_id]
     assert storage.batches.overview() == (1, 0)
     assert storage.job_reader.get(job.id).batch_id == batch_id
+
+
+def test_open_batches_and_waiting_jobs_are_counted(storage: Storage) -> None:
+    parent = storage.jobs.enqueue(NewJob("part", queue_name="mail")).id
+    other = create(storage, 1)
+    for queue_name in ("mail", "bank"):
+        job = NewJob("late", queue_name=queue_name, after=[parent, other])
+        storage.jobs.enqueue(job)
+    storage.jobs.enqueue(NewJob("later", delay=timedelta(days=1)))
+    assert storage.batches.overview() == (1, 2)
+
+    end(storage, Done())
+    settled(storage, other)
+    assert storage.batches.overview() == (0, 2)
+    run(storage, Done(), queue_name="mail")
+
+    assert storage.batches.overview() == (0, 0)
 
 
 def test_what_a_batch_may_not_be() -> None:

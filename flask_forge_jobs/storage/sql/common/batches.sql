@@ -181,7 +181,14 @@ ORDER BY created_at
 LIMIT :limit
 
 -- name: batch_overview
--- How many are open, and how many jobs wait for others.
+-- How many are open, and how many jobs wait for others. Served by forge_batch_open and by
+-- forge_job_deferred, in which waiting jobs stand last of their queue.
 SELECT
     (SELECT COUNT(*) FROM forge_batch WHERE completed_at IS NULL),
-    (SELECT COUNT(DISTINCT child_id) FROM forge_link WHERE ended IS NULL)
+    (
+        SELECT COUNT(*)
+        FROM (SELECT DISTINCT queue_name FROM forge_job_count) AS queue
+        CROSS JOIN forge_job
+        WHERE forge_job.deferred AND forge_job.queue_name = queue.queue_name
+            AND forge_job.scheduled_at = :end_of_time
+    )
