@@ -16,7 +16,7 @@ from flask_forge_jobs.model.sentences import Action, Sentence
 _LONGEST_QUOTE = 200
 _MILLION = 1_000_000
 # Jobs that a text names; the evidence names more.
-_NAMED_IN_TEXT = 3
+NAMED_IN_TEXT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,9 @@ class Case:
         texts = [
             f"job {each.id} ({one_line(each.kind)})"
             + (f" for {self.ago(each.since)}" if each.since else "")
-            for each in known[:_NAMED_IN_TEXT]
+            for each in known[:NAMED_IN_TEXT]
         ]
-        if len(known) > _NAMED_IN_TEXT:
+        if len(known) > NAMED_IN_TEXT:
             texts.append("more")
         elif len(known) < len(jobs):
             texts.append("another job")

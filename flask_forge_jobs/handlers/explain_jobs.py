@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flask_forge_jobs.handlers import explain_queues as of_queue
+from flask_forge_jobs.handlers import explain_ties as of_ties
 from flask_forge_jobs.handlers.explain_case import JobCase, JobRule, quoted, show_job
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.evidence import MAX_AHEAD
@@ -16,18 +17,6 @@ from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import awaited_rate_limit
 from flask_forge_jobs.model.sentences import Action, Sentence, count
-
-
-def waits_for_jobs(case: JobCase) -> Sentence | None:
-    """Jobs or batches that it waits for have not ended, or hold it since they died."""
-    job = case.job
-    if job.status is not JobStatus.PENDING or job.start_at is None:
-        return None
-    others = count(job.waiting_for, "other job", "other jobs")
-    text = f"{case.name} waits for {others}."
-    evidence = {"waiting_for": job.waiting_for, "start_at": job.start_at}
-    action = Action("POST", f"/v1/jobs/{job.id}/release", "Release")
-    return Sentence("waits_for_jobs", text, evidence, action)
 
 
 def concurrency_limited(case: JobCase) -> Sentence | None:
@@ -168,10 +157,15 @@ def stop_asked(case: JobCase) -> Sentence | None:
         return None
     why = f", “{quoted(job.cancel_reason)}”," if job.cancel_reason else ""
     asked = case.ago(job.cancel_requested_at)
-    text = f"{case.name} was asked to stop {asked} ago{why} and still runs{_on(case)}."
+    batch = of_ties.cancelled_with_batch(case)
+    text = (
+        f"{case.name} was asked to stop {asked} ago{batch}{why} and still runs"
+        f"{_on(case)}."
+    )
     evidence = _run(case) | {
         "cancel_requested_at": job.cancel_requested_at,
         "reason": job.cancel_reason,
+        **of_ties.batch_of(case),
     }
     return Sentence("stop_asked", text, evidence)
 
@@ -220,8 +214,10 @@ def cancelled(case: JobCase) -> Sentence | None:
         return None
     why = f", “{quoted(job.last_error)}”" if job.last_error else ""
     ended = case.ago(job.completed_at or case.now)
-    text = f"{case.name} was cancelled {ended} ago{why}."
+    batch = of_ties.cancelled_with_batch(case)
+    text = f"{case.name} was cancelled {ended} ago{batch}{why}."
     evidence = _ended(case) | {"reason": job.cancel_reason, "error": job.last_error}
+    evidence |= of_ties.batch_of(case)
     return Sentence("cancelled", text, evidence)
 
 
@@ -250,16 +246,17 @@ def dead(case: JobCase) -> Sentence:
 
 
 _WAITING: tuple[JobRule, ...] = (
-    of_queue.schema, waits_for_jobs, of_queue.paused, of_queue.without_slots,
-    of_queue.unserved, of_queue.kind_unknown, of_queue.cooling, concurrency_limited,
-    rate_limited, backs_off, throttled, scheduled, turn, slots_busy, starting,
+    of_queue.schema, of_ties.held, of_ties.waits_for_jobs, of_queue.paused,
+    of_queue.without_slots, of_queue.unserved, of_queue.kind_unknown, of_queue.cooling,
+    concurrency_limited, rate_limited, backs_off, throttled, scheduled, turn,
+    slots_busy, starting,
 )  # fmt: skip
 RULES: Mapping[JobStatus, tuple[JobRule, ...]] = {
     JobStatus.PENDING: _WAITING,
     JobStatus.FAILED: _WAITING,
     JobStatus.IN_PROGRESS: (stop_asked, worker_silent, running),
     JobStatus.DONE: (done,),
-    JobStatus.DEAD: (cancelled, key_held, dead),
+    JobStatus.DEAD: (cancelled, key_held, of_ties.died_with_parent, dead),
 }
 
 

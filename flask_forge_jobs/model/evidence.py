@@ -16,6 +16,7 @@ MAX_AHEAD = 10_000
 MAX_NAMED_JOBS = 20
 # The latest buckets of ten seconds with runs of a kind, for its usual run time.
 MAX_RUN_TIMES = 60
+DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class JobFacts:
     start_at: datetime | None
     # Jobs and batches that it still waits for.
     waiting_for: int
+    batch_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,38 @@ class NamedJob:
     worker_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KnownParent:
+    """A job or a batch for which a job waits, or with which it has died.
+
+    ``name`` is the kind of a job or the name of a batch. ``status`` is that of a job,
+    ``running`` or ``dead`` of a batch, and ``deleted`` if it is gone; ``since`` is when
+    it started, if it runs, and ``error`` its last one, if it is dead.
+    """
+
+    id: str
+    name: str
+    is_batch: bool
+    queue_name: str | None
+    status: str
+    since: datetime | None = None
+    error: str | None = None
+
+    @property
+    def has_died(self) -> bool:
+        """Whether nothing but a retry or a release lets the job go on."""
+        return self.status in (JobStatus.DEAD.value, DELETED)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledBatch:
+    """The batch of a job, which was cancelled."""
+
+    id: str
+    name: str
+    cancelled_at: datetime
+
+
 @dataclass(slots=True)
 class Evidence:
     """The facts around a job or a queue, at one moment of the database's clock.
@@ -111,3 +145,6 @@ class Evidence:
     run_times: Histogram = field(default_factory=Histogram)
     rate_limit: RateLimit | None = None
     own_kinds: set[str] = field(default_factory=set)
+    # The dead ones first.
+    parents: list[KnownParent] = field(default_factory=list)
+    batch: CancelledBatch | None = None

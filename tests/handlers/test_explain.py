@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError, QueueNotFoundError
-from flask_forge_jobs.handlers import explain_jobs, explain_queues
+from flask_forge_jobs.handlers import explain_jobs, explain_queues, explain_ties
 from flask_forge_jobs.handlers.explain import explain_job, explain_queue
-from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
@@ -576,7 +576,8 @@ def test_the_page_lists_every_sentence_and_no_other() -> None:
     for more in explain_jobs.RULES.values():
         rules |= set(more)
     source = "".join(
-        inspect.getsource(module) for module in (explain_jobs, explain_queues)
+        inspect.getsource(module)
+        for module in (explain_jobs, explain_queues, explain_ties)
     )
     codes = set(re.findall(r'Sentence\("(\w+)"', source))
 
@@ -599,33 +600,3 @@ def _count_started(
         "VALUES (10, 'mail', ?, ?, 'test', 0, ?, 0, 0, 0, 0, 0, '', ?, '')",
         kind, bucket, started, times.encode(),
     )  # fmt: skip
-
-
-# -- the job waits for others ------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("parents", "text"),
-    [(1, "waits for 1 other job."), (2, "waits for 2 other jobs.")],
-)
-def test_a_job_that_waits_for_others_says_for_how_many(
-    storage: Storage, parents: int, text: str
-) -> None:
-    ids = [storage.jobs.enqueue(NewJob("noop")).id for _ in range(parents)]
-    waiting = storage.jobs.enqueue(NewJob("noop", after=ids)).id
-
-    sentence = explain_job(storage, waiting)
-
-    assert sentence.code == "waits_for_jobs"
-    assert sentence.text == f"Job {waiting} {text}"
-    assert sentence.evidence["waiting_for"] == parents
-    assert sentence.action is not None
-    assert sentence.action.path == f"/v1/jobs/{waiting}/release"
-
-
-def test_a_job_that_is_released_waits_for_others_no_more(storage: Storage) -> None:
-    parent = storage.jobs.enqueue(NewJob("noop")).id
-    waiting = storage.jobs.enqueue(NewJob("noop", after=[parent])).id
-    storage.links.release(waiting)
-
-    assert explain_job(storage, waiting).code == "queue_unserved"

@@ -15,8 +15,10 @@ from flask_forge_jobs.model.evidence import (
     MAX_AHEAD,
     MAX_NAMED_JOBS,
     MAX_RUN_TIMES,
+    CancelledBatch,
     Evidence,
     JobFacts,
+    KnownParent,
     KnownWorker,
     NamedJob,
 )
@@ -43,6 +45,7 @@ _COUNTS = len(fields(QueueCounts))
 _NO_JOB: dict[str, Parameter] = {
     "id": None, "kind": None, "line": None, "concurrency_key": None, "dedupe_key": None,
     "priority": None, "scheduled_at": None, "is_waiting": False, "scope": None,
+    "batch_id": None,
 }  # fmt: skip
 
 
@@ -114,6 +117,7 @@ class EvidenceStore:
                 "scheduled_at": to_micros(job.scheduled_at),
                 "is_waiting": job.status in WAITING,
                 "scope": awaited_rate_limit(job.last_error),
+                "batch_id": job.batch_id,
             },
         )
 
@@ -167,6 +171,9 @@ def _evidence_of(sorts: defaultdict[str, list[Row]]) -> Evidence:
             scope, capacity, float(refill), float(tokens), refilled_at, now_us
         )
     evidence.own_kinds = {row[0] for row in sorts["kind"]}
+    evidence.parents = [_parent(row) for row in sorts["parent"]]
+    for batch_id, name, _, _, _, cancelled_us, *_ in sorts["batch"]:
+        evidence.batch = CancelledBatch(batch_id, name, from_micros(cancelled_us))
     return evidence
 
 
@@ -194,6 +201,19 @@ def _worker(row: Sequence[Any], *, is_live: bool) -> KnownWorker:
 def _named(row: Sequence[Any]) -> NamedJob:
     job_id, queue_name, kind, worker_id, _, since_us, *_ = row
     return NamedJob(job_id, queue_name, kind, optional_from_micros(since_us), worker_id)
+
+
+def _parent(row: Sequence[Any]) -> KnownParent:
+    parent_id, name, queue_name, status, error, since_us, is_batch, *_ = row
+    return KnownParent(
+        id=parent_id,
+        name=name or "",
+        is_batch=bool(is_batch),
+        queue_name=queue_name,
+        status=status,
+        since=optional_from_micros(since_us),
+        error=error,
+    )
 
 
 def _merged(texts: Sequence[str]) -> Histogram:

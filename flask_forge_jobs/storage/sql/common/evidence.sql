@@ -205,6 +205,47 @@ SELECT
 FROM forge_rate_limit
 WHERE scope = :scope
 UNION ALL
+-- Served by primary keys, as the next one: for what a job waits, or with what it died.
+SELECT
+    'parent', parent_id, name, queue_name, status, error,
+    since, is_batch, NULL, NULL, NULL, NULL
+FROM (
+    SELECT
+        link.parent_id, COALESCE(link.parent_kind, batch.name) AS name,
+        parent.queue_name,
+        CASE
+            WHEN parent.id IS NOT NULL THEN parent.status
+            WHEN batch.id IS NULL THEN 'deleted'
+            WHEN batch.completed_at IS NULL THEN 'running'
+            ELSE 'dead'
+        END AS status,
+        CASE WHEN parent.status = 'dead' THEN parent.last_error END AS error,
+        CASE WHEN parent.status = 'in_progress' THEN parent.started_at END AS since,
+        CASE WHEN link.parent_kind IS NULL THEN 1 ELSE 0 END AS is_batch
+    FROM forge_link AS link
+    LEFT JOIN forge_job AS parent ON parent.id = link.parent_id
+    LEFT JOIN forge_batch AS batch ON batch.id = link.parent_id
+    WHERE link.child_id = :id
+        AND CASE
+            WHEN :is_waiting THEN link.ended IS NULL
+            ELSE link.ended IN ('dead', 'deleted') AND link.on_dead = 'cancel'
+        END
+    ORDER BY
+        CASE
+            WHEN parent.status = 'dead' THEN 0
+            WHEN parent.id IS NULL AND batch.id IS NULL THEN 0
+            WHEN batch.completed_at IS NOT NULL THEN 0
+            ELSE 1
+        END,
+        link.parent_id
+    LIMIT :named
+) AS parent
+UNION ALL
+SELECT
+    'batch', id, name, NULL, NULL, NULL, cancel_requested_at, NULL, NULL, NULL, NULL, NULL
+FROM forge_batch
+WHERE id = :batch_id AND cancel_requested_at IS NOT NULL
+UNION ALL
 SELECT 'kind', kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM (
     SELECT DISTINCT kind
