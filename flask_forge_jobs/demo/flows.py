@@ -72,6 +72,8 @@ FLOWS = (
         "reports", "build_report", 0.064, 8500, 0, 1 / 7,
         "WarehouseBusyError: warehouse.shop.example: closed for copying tables",
     ),
+    Flow("reports", "count_city", 12.5, 2750),
+    Flow("reports", "send_report", 0.25, 101),
 )  # fmt: skip
 OF_QUEUES: Mapping[str, Sequence[Flow]] = {
     name: [flow for flow in FLOWS if name in ("", flow.queue_name)]

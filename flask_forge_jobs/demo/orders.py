@@ -6,7 +6,7 @@ from itertools import count, cycle, islice
 
 from flask import Flask
 
-from flask_forge_jobs.demo import scenery, shop
+from flask_forge_jobs.demo import cities, scenery, shop
 from flask_forge_jobs.demo.flows import WORKERS
 from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.service import Duty, Service
@@ -25,22 +25,25 @@ MAX_UNENTERED = 4000
 
 
 class DemoProducer(Duty):
-    """Adds the jobs of about one order a second."""
+    """Adds the jobs of about one order a second, and now and then a report."""
 
     def __init__(self, storage: Storage, first_order: int) -> None:
         super().__init__("demo-jobs", PERIOD_S)
         self._storage = storage
         self._orders = count(first_order)
         self._wave = cycle(WAVE)
+        self._reports = cycle(range(cities.PERIOD_S))
 
     def tick(self) -> None:
-        """Add the jobs of the orders of a second."""
+        """Add the jobs of the orders of a second, and of a report if it is time."""
         orders = list(islice(self._orders, next(self._wave)))
         jobs = [job for order in orders for job in shop.jobs_of(order)]
         waiting = self._storage.queues.waiting([shop.LEDGER])
         if waiting.get(shop.LEDGER, 0) >= MAX_UNENTERED:
             jobs = [job for job in jobs if job.queue_name != shop.LEDGER]
         self._storage.jobs.enqueue_many(jobs)
+        if next(self._reports) == 0:
+            cities.begin_report(self._storage, "of today")
 
 
 def run(app: Flask) -> int:

@@ -15,7 +15,7 @@ from itertools import count, islice
 
 from flask import Flask
 
-from flask_forge_jobs.demo import shop
+from flask_forge_jobs.demo import cities, shop
 from flask_forge_jobs.demo.flows import PAUSED_FOR_US
 from flask_forge_jobs.demo.past_clock import PastClock
 from flask_forge_jobs.demo.shop import HOUR_US
@@ -128,7 +128,7 @@ class Past:
             (self.now_us - _MISSING_US, self._reap),
             (self.now_us - _MADE_UP_US, self._run),
         ]
-        return moments
+        return moments + cities.past_reports(self.storage, self._run, self.now_us)
 
     def _fire_until(self, until_us: int) -> None:
         """Fire the schedules that are due before an instant, each in time."""

@@ -10,6 +10,7 @@ import zlib
 
 from flask_forge_jobs.demo.past_clock import work
 from flask_forge_jobs.extension import ForgeJobs
+from flask_forge_jobs.model.batches import EndedBatch
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead
@@ -24,6 +25,8 @@ LEDGER = "ledger"
 GATEWAY = "card-gateway"
 # Which of the orders have the trouble; see share().
 RESET, TIMEOUT, DECLINED, BROKEN, STUCK = 0.03, 0.04, 0.001, 0.001, 0.02
+# Of the reports on cities; the one of a month needs all entries of this city.
+CITIES, OPEN_CITY, MONTH = 50, 21, "of last month"
 # In one hour of so many, the warehouse copies its tables.
 WAREHOUSE_H = 7
 
@@ -105,6 +108,22 @@ def _check_entry(order: int) -> None:
         )
 
 
+@forge.task(queue="reports", max_attempts=1)
+def count_city(context: TaskContext, report: str, city: int) -> dict[str, int]:
+    """Add up the orders of a city, for a report on all of them."""
+    work(context, 1.5 + 2.5 * share(city, report))
+    if (report, city) == (MONTH, OPEN_CITY):
+        _check_entry(4700)
+    return {"city": city, "orders": 40 + int(100 * share(city, "orders"))}
+
+
+@forge.task(queue="reports")
+def send_report(context: TaskContext, ended: EndedBatch) -> None:
+    """Send a report whose cities are all there."""
+    logger.info("report %s: %d cities", ended["data"]["report"], ended["done"])
+    work(context, 0.1)
+
+
 @forge.task(queue=LEDGER)
 def write_entry(context: TaskContext, order: int, cents: int) -> None:
     """Write an order's entry into the ledger."""
@@ -169,5 +188,5 @@ def build_report(context: TaskContext, name: str) -> dict[str, object]:
 
 TASKS = (
     charge_card, close_order, write_entry, send_receipt, resize_image,
-    transcode_video, index_product, build_report,
+    transcode_video, index_product, build_report, count_city, send_report,
 )  # fmt: skip

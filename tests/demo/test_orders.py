@@ -27,7 +27,7 @@ def _environ(folder: Path) -> dict[str, str]:
 
 @on_sqlite
 def test_every_kind_but_reports_comes_with_the_orders(storage: Storage) -> None:
-    """Schedules make the reports."""
+    """Schedules and a batch make the reports."""
     producer = DemoProducer(storage, 1)
 
     for _ in WAVE:
@@ -35,7 +35,10 @@ def test_every_kind_but_reports_comes_with_the_orders(storage: Storage) -> None:
 
     orders = range(1, len(WAVE) + 1)
     kinds = {job.kind for order in orders for job in shop.jobs_of(order)}
-    assert kinds == {task.kind for task in shop.TASKS} - {"build_report"}
+    of_reports = {"build_report", "count_city", "send_report"}
+    assert kinds == {task.kind for task in shop.TASKS} - of_reports
+    (report,) = storage.batches.page(2)
+    assert report.total == shop.CITIES
     ledger = storage.queues.waiting([shop.LEDGER])[shop.LEDGER]
     assert ledger == len(WAVE) // 5
 

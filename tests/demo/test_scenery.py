@@ -16,6 +16,8 @@ from flask_forge_jobs.demo import scenery, shop
 from flask_forge_jobs.demo.flows import PAUSED_FOR_US
 from flask_forge_jobs.demo.past import LOST
 from flask_forge_jobs.model.audit import AuditFilter
+from flask_forge_jobs.model.batches import BatchState
+from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.queues import QueueChanges
@@ -95,6 +97,21 @@ def test_jobs_wait_for_another_attempt_and_a_worker_is_lost(storage: Storage) ->
     (lost,) = storage.worker_reader.known()
     assert lost.worker_name == LOST
     assert lost.lost_at is not None
+
+
+def test_a_report_is_done_and_another_one_stands(storage: Storage) -> None:
+    """It goes on once the ledger does and its city is retried."""
+    stands, done = storage.batches.page(5)
+
+    assert (done.state, done.done) == (BatchState.DONE, shop.CITIES)
+    assert done.on_success is not None
+    sent = storage.job_reader.get(done.on_success.job_id)
+    assert sent.status is JobStatus.DONE
+    assert (stands.state, stands.dead) == (BatchState.RUNNING, 2)
+    waiting = storage.batches.jobs(stands.id, status=JobStatus.PENDING)
+    assert len(waiting) == stands.waiting == 5
+    dead = storage.batches.jobs(stands.id, status=JobStatus.DEAD)
+    assert [job.ending for job in dead] == [Ending.DEAD, Ending.CANCELLED]
 
 
 def test_operators_have_left_their_entries(storage: Storage) -> None:

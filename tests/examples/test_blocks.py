@@ -67,6 +67,8 @@ STARTED_ELSEWHERE = {
     "forge-jobs copy": "test_copy",
     "forge-jobs db": "test_database",
 }
+# Code of the other queues, which test_coming_from_parses reads.
+PEERS = {("howto/coming_from.rst", "py"), ("howto/batches.rst", "py")}
 # Blocks that are no Python and no console, by page, language and caption, with the test
 # that uses each: one of this module unless another is named.
 USED: dict[tuple[str, str, str], str] = {
@@ -125,8 +127,7 @@ def test_every_block_is_used() -> None:
         if each.language not in {"python", "console", "doctest", "included"}
         and each.page not in DRAWINGS
         and "─" not in each.text  # a drawing
-        # Code of the other queues, which test_coming_from_parses reads.
-        and (each.page, each.language) != ("howto/coming_from.rst", "py")
+        and (each.page, each.language) not in PEERS
     }
 
     assert others == set(USED)
@@ -481,9 +482,8 @@ def test_the_file_names_a_database(
 
 
 def test_coming_from_parses() -> None:
-    peers = [each for each in BLOCKS if each.page == "howto/coming_from.rst"]
-    code = [each for each in peers if each.language == "py"]
+    code = [each for each in BLOCKS if (each.page, each.language) in PEERS]
 
     for each in code:
         compile(each.text, each.caption, "exec")
-    assert len(code) == 7
+    assert len(code) == 8

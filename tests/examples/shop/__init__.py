@@ -1,4 +1,4 @@
-"""A shop: Flask-SQLAlchemy, Flask-Migrate, three blueprints and durable jobs.
+"""A shop: Flask-SQLAlchemy, Flask-Migrate, four blueprints and durable jobs.
 
 ``extensions`` holds what the modules share, each blueprint stands beside its tasks, and
 ``create_app`` puts them together; no import runs in a circle.
@@ -14,6 +14,7 @@ from .exports import exports
 from .extensions import db, forge, migrate
 from .orders import orders
 from .reports import reports
+from .yearly import yearly
 
 
 def create_app(
@@ -35,4 +36,5 @@ def create_app(
     app.register_blueprint(orders)
     app.register_blueprint(exports)
     app.register_blueprint(reports)
+    app.register_blueprint(yearly)
     return app
