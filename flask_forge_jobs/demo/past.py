@@ -133,10 +133,12 @@ class Past:
     def _fire_until(self, until_us: int) -> None:
         """Fire the schedules that are due before an instant, each in time."""
         while True:
-            next_s = self.storage.cron.ahead().next_s
-            if next_s is None:
+            ahead = self.storage.cron.ahead()
+            # A job may have moved the clock past a firing.
+            due_s = ahead.next_s if ahead.overdue_s is None else 0.0
+            if due_s is None:
                 return
-            due_us = self.clock.now_us() + int(next_s * SECOND_US)
+            due_us = self.clock.now_us() + int(due_s * SECOND_US)
             if due_us >= until_us:
                 return
             self.clock.set(due_us + SECOND_US // 5)
