@@ -69,12 +69,18 @@ class Admission:
         """How many jobs may wait in one queue; None means the queue's own limit."""
         return self.max_queue_depth or None
 
-    def check(self, storage: Storage, jobs: Sequence[NewJob]) -> None:
-        """Check that queues are registered, if they are strict, and bound kinds."""
+    def check(
+        self, storage: Storage, jobs: Sequence[NewJob], fields: Sequence[str] = ()
+    ) -> None:
+        """Check that queues are registered, if they are strict, and bound kinds.
+
+        ``fields`` are as for :meth:`.KindLimit.check`.
+        """
         if self.strict_queues:
             storage.queues.require(sorted({job.queue for job in jobs}))
         if self.kinds is not None:
-            self.kinds.check(storage, [job.kind for job in jobs], self.queues)
+            kinds = [job.kind for job in jobs]
+            self.kinds.check(storage, kinds, self.queues, fields)
 
 
 NO_LIMITS = Admission()
@@ -159,14 +165,17 @@ def new_jobs(
     router: Router,
     is_key_of_queue: bool = False,
     registry: TaskRegistry | None = None,
+    field: str = "items",
+    least: int = 1,
 ) -> list[NewJob]:
-    """Return 1 to 1,000 jobs, each with the arguments of :func:`new_job`.
+    """Return ``least`` to 1,000 jobs, each with the arguments of :func:`new_job`.
 
     Errors name the item, such as ``items[3].kind``.
     """
-    if not 1 <= len(items) <= MAX_ENQUEUED_AT_ONCE:
+    if not least <= len(items) <= MAX_ENQUEUED_AT_ONCE:
         raise InvalidInputError(
-            "items", f"has {len(items)} entries, not 1 to {MAX_ENQUEUED_AT_ONCE}"
+            field,
+            f"has {len(items)} entries, not {least} to {MAX_ENQUEUED_AT_ONCE}",
         )
     jobs = []
     for index, item in enumerate(items):
@@ -178,8 +187,8 @@ def new_jobs(
                 **item,
             )
         except InvalidInputError as error:
-            field = f"items[{index}].{error.field}"
-            raise InvalidInputError(field, error.message) from error
+            name = f"{field}[{index}].{error.field}"
+            raise InvalidInputError(name, error.message) from error
         jobs.append(job)
     return jobs
 

@@ -51,6 +51,7 @@ class KindLimit:
         storage: Storage,
         kinds: Sequence[str],
         queues: Collection[str] | None = None,
+        fields: Sequence[str] = (),
     ) -> None:
         """Check that jobs of all kinds may be stored.
 
@@ -58,6 +59,7 @@ class KindLimit:
             storage: Has the kinds so far.
             kinds: Those of the new jobs.
             queues: All that the caller may know; None means every queue.
+            fields: Where the request has each of the jobs; by default in ``items``.
 
         Raises:
             InvalidInputError: One is new, and there are too many already.
@@ -75,6 +77,8 @@ class KindLimit:
         if len(asked | stored) > self._limit and not asked <= stored:
             index = next(n for n, kind in enumerate(kinds) if kind in asked - stored)
             prefix = f"items[{index}]." if len(kinds) > 1 else ""
+            if fields:
+                prefix = f"{fields[index]}."
             raise InvalidInputError(
                 f"{prefix}kind",
                 f"{kinds[index]!r} has no task here and no jobs, and jobs of too many "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
@@ -16,6 +16,19 @@ from flask_forge_jobs.model.payloads import dump, load_text
 
 NAME_LENGTH = 255
 MAX_DATA_BYTES = 65_536
+# A batch with jobs in more queues belongs to nobody who is limited to some.
+MAX_NAMED_QUEUES = 100
+ANY_QUEUE = "/"
+
+
+def quoted_queues(names: Iterable[str]) -> list[str]:
+    """Return names of queues as a batch stores them, sorted."""
+    return [json.dumps(name, ensure_ascii=False) for name in sorted(names)]
+
+
+def queues_of(text: str) -> frozenset[str]:
+    """Return the names that a batch has stored."""
+    return frozenset(json.loads(f"[{text}]"))
 
 
 class BatchEvent(Choice):
@@ -71,6 +84,7 @@ class NewBatch:
         cancel_on_dead: Cancel the rest once a job is dead.
         within: The id of the batch that counts this one as one of its jobs, or None.
         batch_id: Its id; None mints one.
+        queues: Queues that its jobs will have, as its producer says.
 
     Raises:
         InvalidInputError: A value is out of bounds.
@@ -82,6 +96,7 @@ class NewBatch:
     cancel_on_dead: bool = False
     within: str | None = None
     batch_id: str | None = None
+    queues: Collection[str] = ()
 
     def __post_init__(self) -> None:
         check_text("name", self.name, NAME_LENGTH)
@@ -93,6 +108,14 @@ class NewBatch:
                 check_job_id(value, field)
         if self.batch_id is not None and (self.within or "") >= self.batch_id:
             raise InvalidInputError("batch_id", "must sort behind that of within")
+
+    def with_queues(self, jobs: Iterable[NewJob]) -> NewBatch:
+        """Return it with the queues of its first jobs, and of those at its events."""
+        follow_ups = (self.follow_ups or {}).values()
+        own = {*self.queues, *(each.queue_name for each in follow_ups)}
+        own.update(job.queue for job in jobs)
+        is_few = len(own) <= MAX_NAMED_QUEUES
+        return replace(self, queues=frozenset(own if is_few else (ANY_QUEUE,)))
 
     def with_id(self, batch_id: str) -> NewBatch:
         """Return it with a minted id."""
@@ -139,6 +162,8 @@ class Batch:
         created_at: When it was created.
         last_added_at: When jobs were last added, to a minute.
         completed_at: When it ended; None while jobs are unfinished, also after a retry.
+        queues: The queues of all jobs that it has had, of those at its events and in
+            batches within it; more than 100 count as :data:`ANY_QUEUE`.
         running: Jobs that run now.
     """
 
@@ -162,6 +187,7 @@ class Batch:
     created_at: datetime
     last_added_at: datetime
     completed_at: datetime | None
+    queues: frozenset[str] = frozenset()
     running: int = 0
 
     @property

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from flask_forge_jobs.errors import BatchNotFoundError
 from flask_forge_jobs.model.batches import Batch, BatchOverview
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import JobStatus, JobSummary
-from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.database import Parameter, Transaction, encode_names
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.rows import load_summaries
+from flask_forge_jobs.storage.rows import load_summaries, summary_from_row
 from flask_forge_jobs.storage.ties.batch_counts import batch_from_row
+
+# Jobs that one page of a state looks at.
+MAX_WALKED = 2000
+# Statements of states whose jobs have an index.
+_PAGES: dict[JobStatus | None, str] = {
+    None: "first_jobs_of_batch",
+    JobStatus.DEAD: "dead_jobs_of_batch",
+    JobStatus.IN_PROGRESS: "running_jobs_of_batch",
+}
 
 
 class BatchReader:
@@ -37,6 +48,7 @@ class BatchReader:
         *,
         before: tuple[int, str] = (MAX_INSTANT_US, "~"),
         is_open: bool = False,
+        queues: Collection[str] | None = None,
     ) -> list[Batch]:
         """Return the newest batches, or those created before another one.
 
@@ -44,6 +56,7 @@ class BatchReader:
             limit: Most batches.
             before: Creation of the last one seen, in microseconds, and its id.
             is_open: Only batches that have not ended.
+            queues: Only batches whose jobs are all of these queues; None means all.
         """
         rows = self._database.read(
             lambda tx: tx.all(
@@ -51,6 +64,8 @@ class BatchReader:
                 at=before[0],
                 id=before[1],
                 is_open=is_open,
+                any_queue=queues is None,
+                queues=encode_names("name", queues or ()),
                 limit=limit,
             ),
             apart=True,
@@ -79,6 +94,33 @@ class BatchReader:
             return load_summaries(transaction, [row[0] for row in rows])
 
         return self._database.read(work)
+
+    def page_of_jobs(
+        self,
+        batch_id: str,
+        *,
+        status: JobStatus | None = None,
+        after: str = "",
+        limit: int = 50,
+    ) -> tuple[list[JobSummary], str | None]:
+        """Return jobs of a batch as :meth:`jobs` does, and where the next ones are.
+
+        It looks at a few thousand jobs at most. So a page of jobs in one state may have
+        fewer than ``limit``, or none, although there are more.
+        """
+        name = _PAGES.get(status, "jobs_of_batch_in_state")
+        chosen: dict[str, Parameter] = {"id": batch_id, "after": after}
+        if name != "jobs_of_batch_in_state":
+            rows = self._database.read_one(name, limit=limit + 1, **chosen)
+            page = [summary_from_row(row) for row in rows[:limit]]
+            return page, page[-1].id if len(rows) > limit else None
+        rows = self._database.read_one(
+            name, limit=limit + 1, walked=MAX_WALKED, status=str(status), **chosen
+        )
+        page = [summary_from_row(tuple(row[1:])) for row in rows if row[1] is not None]
+        if len(page) > limit:
+            return page[:limit], page[limit - 1].id
+        return page, rows[0][0]
 
     def within(self, batch_id: str) -> list[str]:
         """Return the ids of the batches that a batch counts."""

@@ -21,6 +21,7 @@ from flask_forge_jobs.model.batches import (
     Completion,
     CreatedBatch,
     NewBatch,
+    quoted_queues,
 )
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import SECOND_US
@@ -29,13 +30,18 @@ from flask_forge_jobs.model.jobs import (
     EnqueueResult,
     NewJob,
 )
+from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.batch_reader import BatchReader
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
-from flask_forge_jobs.storage.jobs.enqueue import NO_FRAME, Frame
+from flask_forge_jobs.storage.jobs.enqueue import Frame, above
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.jobs.tying import lock_batches, require_open
+from flask_forge_jobs.storage.jobs.tying import (
+    lock_batches,
+    note_queues,
+    require_open,
+)
 from flask_forge_jobs.storage.pace import BATCH
 from flask_forge_jobs.storage.ties.batch_counts import (
     BatchCounts,
@@ -79,6 +85,14 @@ class BatchStore(BatchReader):
 
     # -- producing -------------------------------------------------------------------
 
+    def mint(self, count: int, *, above_all: Sequence[str] = ()) -> list[str]:
+        """Return new ids for jobs, ascending and behind all of some others.
+
+        Those of a unit are the same at each try.
+        """
+        minted = self._mint(count)
+        return above(minted, max(above_all)) if above_all else minted
+
     def create(
         self,
         new: NewBatch,
@@ -87,6 +101,8 @@ class BatchStore(BatchReader):
         ids: Sequence[str] | None = None,
         is_sealed: bool = True,
         connection: object | None = None,
+        key: RequestKey | None = None,
+        most_waiting: int | None = None,
     ) -> CreatedBatch:
         """Store a batch and its first jobs, all or none.
 
@@ -97,6 +113,8 @@ class BatchStore(BatchReader):
             is_sealed: Whether these are all its jobs, so that it ends with them.
             connection: Store all in this connection's transaction; see
                 :meth:`.JobQueue.enqueue`.
+            key: Makes a repeated call safe; its operation names all that is asked for.
+            most_waiting: As for :meth:`.JobQueue.enqueue`.
 
         Returns:
             The id of the batch, and a result for each job.
@@ -105,13 +123,18 @@ class BatchStore(BatchReader):
             BatchNotFoundError: There is no batch to count this one.
             BatchEndedError: That one has ended or is cancelled.
             InvalidInputError: There are more than 10,000 jobs.
+            RequestKeyReusedError: The request key was used for something else.
+            QueueFullError: A queue is full.
             StorageOutcomeUnknownError: All may be stored.
             StorageError: Nothing was stored.
         """
         chosen = new.follow_ups or {}
         events = [event for event in BatchEvent if event in chosen]
         batch_id, *minted = self._mint(1 + len(events))
+        if new.within is not None:
+            (batch_id,) = above([batch_id], new.within)
         batch_id = new.batch_id or batch_id
+        new = new.with_queues(jobs)
         completions = {
             event: Completion(job_id, chosen[event])
             for event, job_id in zip(events, minted, strict=True)
@@ -124,7 +147,10 @@ class BatchStore(BatchReader):
             if is_sealed:
                 self._seal(transaction, settled, batch_id=batch_id)
 
-        results = self._add(batch_id, jobs, ids, connection, Frame(before, after))
+        frame = Frame(before, after, key, batch_id, most_waiting)
+        results = self._add(batch_id, jobs, ids, connection, frame)
+        if key is not None:
+            batch_id, *results = results[0].id, *results[1:]
         return CreatedBatch(batch_id, results)
 
     def _insert(
@@ -140,8 +166,9 @@ class BatchStore(BatchReader):
             for event in BatchEvent
         }
         if new.within is not None:
-            outer = lock_batches(transaction, [new.within])
-            require_open(new.within, outer.get(new.within))
+            outer = lock_batches(transaction, [new.within]).get(new.within)
+            require_open(new.within, outer)
+            note_queues(transaction, outer, frozenset(new.queues))
         created = transaction.all(
             "create_batch",
             id=batch_id,
@@ -150,6 +177,7 @@ class BatchStore(BatchReader):
             is_sealed=False,
             cancel_on_dead=new.cancel_on_dead,
             within=new.within,
+            queues=",".join(quoted_queues(new.queues)),
             **texts,
         )
         if not created and not transaction.attempt:
@@ -167,6 +195,8 @@ class BatchStore(BatchReader):
         *,
         ids: Sequence[str] | None = None,
         connection: object | None = None,
+        key: RequestKey | None = None,
+        most_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Add up to 10,000 jobs, all or none; arguments as for :meth:`create`.
 
@@ -174,7 +204,8 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
             BatchEndedError: The batch has ended or is cancelled.
         """
-        return self._add(batch_id, jobs, ids, connection, NO_FRAME)
+        frame = Frame(key=key, most_waiting=most_waiting)
+        return self._add(batch_id, jobs, ids, connection, frame)
 
     def _add(
         self,
@@ -230,7 +261,7 @@ class BatchStore(BatchReader):
                 self._settlement.count(transaction, counts, settled)
 
         self.get(batch_id)
-        self._settled(work)
+        self._settled(work, changed=1)
         self._cancel_jobs(batch_id)
         self.fold([batch_id])
         return self.get(batch_id)
@@ -287,7 +318,7 @@ class BatchStore(BatchReader):
         while ids := [each.id for each in self.jobs(batch_id, limit=BATCH)]:
             self._admin.change(JobAction.DELETE, ids)
         turn = Turn("", batch_id, 0, Fate.DELETED)
-        self._settled(partial(self._settlement.settle, turns=[turn]))
+        self._settled(partial(self._settlement.settle, turns=[turn]), changed=1)
 
     # -- upkeep ----------------------------------------------------------------------
 
@@ -332,14 +363,18 @@ class BatchStore(BatchReader):
                 self._cancel_jobs(batch_id)
                 self.fold([batch_id])
 
-    def _settled(self, work: SettlingWork[T]) -> tuple[T, Settled]:
-        """Run a unit of work that may settle batches, and count what that did."""
+    def _settled(self, work: SettlingWork[T], *, changed: int = 0) -> tuple[T, Settled]:
+        """Run a unit of work that may settle batches, and count what that did.
+
+        ``changed`` is how much it changes for the audit trail, if it is one step of a
+        request.
+        """
         settled = Settled()
 
         def unit(transaction: Transaction) -> T:
             settled.clear()
             return work(transaction, settled=settled)
 
-        result = self._database.write(unit)
+        result = self._database.write_batch(unit, lambda _: changed)
         self._settlement.after_commit(settled)
         return result, settled

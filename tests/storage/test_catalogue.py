@@ -32,7 +32,7 @@ NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
 NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
 NUMBERS |= {"number", "last_run", "end", "skip", "each", "chunk"}
-NUMBERS |= {"max_scheduled"}
+NUMBERS |= {"max_scheduled", "walked"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"matched", "changed", "skipped", "end_of_time", "most"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
@@ -64,7 +64,7 @@ NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s", "roo
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 BOOLEANS |= {"is_waiting", "was_cancelled", "by_user", "backoff_enabled"}
 BOOLEANS |= {"may_wait", "is_sealed", "cancel_on_dead", "has_ended", "is_open"}
-BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled"}
+BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "is_dead"}
 BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
 JSON = {"rows", "queues", "kinds", "statuses", "parts", "ends"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
@@ -182,6 +182,12 @@ SERVED_BY = {
     "job_in_full": "forge_job_pkey",
     "drop_lines": "forge_log_pkey|autoindex_forge_log",
     "kept_steps": "forge_step_pkey|autoindex_forge_step",
+    "dead_jobs_of_batch": "forge_batch_job_dead",
+    "dead_of_batch": "forge_batch_job_dead",
+    "running_jobs_of_batch": "forge_job_running",
+    "first_jobs_of_batch": "forge_batch_job_pkey|member USING PRIMARY KEY",
+    "jobs_of_batch_in_state": "forge_batch_job_pkey|forge_batch_job USING PRIMARY KEY",
+    "page_of_batches": "forge_batch_created",
 }
 
 DDL_OR_COPY = {

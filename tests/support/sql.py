@@ -7,6 +7,7 @@ test moves every stored instant into the past, on both backends.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -228,6 +229,18 @@ class Sql:
             # Jobs that were deleted after their end still count.
             assert done >= states.count("done")
             assert dead >= states.count("dead")
+        self.assert_batches_know_their_jobs()
+
+    def assert_batches_know_their_jobs(self) -> None:
+        """Check that batches know which jobs are dead, and the queues of all."""
+        rows = self.run(
+            "SELECT job.id, is_dead, status, queue_name, queues"
+            " FROM forge_batch_job JOIN forge_job AS job ON job.id = job_id"
+            " JOIN forge_batch AS b ON b.id = forge_batch_job.batch_id"
+        )
+        for job_id, is_dead, status, queue_name, queues in rows:
+            assert bool(is_dead) == (status == "dead"), job_id
+            assert {queue_name, "/"} & set(json.loads(f"[{queues}]")), job_id
 
     def seed(
         self,

@@ -17,6 +17,7 @@ from flask_forge_jobs.errors import (
     JobNotFoundError,
     QueueNotFoundError,
 )
+from flask_forge_jobs.model.batches import quoted_queues
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
     BulkChange,
@@ -209,6 +210,8 @@ class JobAdmin:
                 queue_name=queue_name,
                 may_wait=True,
             )
+            for name in () if queue_name is None else quoted_queues([queue_name]):
+                transaction.defer("note_batch_queue", id=job_id, name=name)
 
         self._database.write(work)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import JobNotFoundError, StorageOutcomeUnknownError
 from flask_forge_jobs.ids import UlidGenerator, lifted
-from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.columns import new_parameters
@@ -20,9 +20,13 @@ from flask_forge_jobs.storage.jobs.addition import Addition, Ties
 from flask_forge_jobs.storage.jobs.admission import tightened
 from flask_forge_jobs.storage.jobs.holders import new_result
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
+from flask_forge_jobs.storage.jobs.request_keys import once
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 from flask_forge_jobs.storage.uncommitted import Uncommitted
+
+Work = Callable[[Transaction], list[EnqueueResult]]
+"""Stores jobs in a transaction."""
 
 
 def _nothing(_transaction: Transaction, _settled: Settled) -> None:
@@ -31,10 +35,36 @@ def _nothing(_transaction: Transaction, _settled: Settled) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a transaction does before and after it stores new jobs."""
+    """What a transaction does before and after it stores new jobs.
+
+    With ``key`` it does all this once. The key remembers only results, so that of
+    ``whole``, an id for all together, then comes first.
+    """
 
     before: Callable[[Transaction, Settled], object] = _nothing
     after: Callable[[Transaction, Settled], object] = _nothing
+    key: RequestKey | None = None
+    whole: str | None = None
+    most_waiting: int | None = None
+
+    def once(self, work: Work) -> Work:
+        """Return work that is done once."""
+        whole = [] if self.whole is None else [_result_of(self.whole)]
+        return lambda transaction: once(
+            transaction, (), self.key, lambda: [*whole, *work(transaction)]
+        )
+
+
+def _result_of(whole: str) -> EnqueueResult:
+    """Return a result that counts as no new job."""
+    return EnqueueResult(
+        whole,
+        is_deduped=True,
+        queue_name="",
+        kind="",
+        status=JobStatus.PENDING,
+        scheduled_at_us=0,
+    )
 
 
 NO_FRAME = Frame()
@@ -105,7 +135,7 @@ class Enqueuer:
         """
         ids = self._ids_of(jobs) if ids is None else ids
         if connection is None:
-            return self._write(jobs, ids, None, None, frame)
+            return self._write(jobs, ids, None, frame.most_waiting, frame)
         return self._write_within(connection, jobs, ids, None, frame)
 
     def _write(
@@ -133,7 +163,9 @@ class Enqueuer:
             return results
 
         try:
-            results = self._database.write(work)
+            results = self._database.write(
+                work if frame.key is None else frame.once(work)
+            )
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError(ids) from error.__cause__
         self._database.when_stored(self._queues.remember, names, queues.bounds)

@@ -15,7 +15,12 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
     JobNotFoundError,
 )
-from flask_forge_jobs.model.batches import Batch
+from flask_forge_jobs.model.batches import (
+    ANY_QUEUE,
+    MAX_NAMED_QUEUES,
+    Batch,
+    quoted_queues,
+)
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
 from flask_forge_jobs.model.links import MAX_WAITING, LinkEnd
@@ -68,6 +73,19 @@ def require_open(batch_id: str, batch: Batch | None) -> None:
         raise BatchEndedError(batch_id)
 
 
+def note_queues(
+    transaction: Transaction, batch: Batch | None, names: frozenset[str]
+) -> None:
+    """Note queues of jobs that are new to a batch, which is locked."""
+    known = frozenset() if batch is None else batch.queues
+    if batch is None or names <= known or ANY_QUEUE in known:
+        return
+    is_few = len(names | known) <= MAX_NAMED_QUEUES
+    new = names - known if is_few else {ANY_QUEUE}
+    for name in quoted_queues(new):
+        transaction.defer("note_batch_queue", id=batch.id, name=name)
+
+
 def _is_over(batch: Batch) -> bool:
     # Its counts alone may say so before the batch has been settled.
     return batch.completed_at is not None and batch.has_ended
@@ -93,6 +111,7 @@ class Tying:
     unfinished: set[str] = field(default_factory=set)
     awaited: set[str] = field(default_factory=set)
     stored_before: set[str] = field(default_factory=set)
+    batches: Mapping[str, Batch] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Lock parents and batches, and refuse what cannot be stored."""
@@ -136,7 +155,7 @@ class Tying:
             for job, job_id in self.pairs
             if job.batch_id is not None and job_id not in self.stored_before
         }
-        batches = lock_batches(self.transaction, taking | parents)
+        self.batches = batches = lock_batches(self.transaction, taking | parents)
         for batch_id in sorted(parents - batches.keys()):
             raise JobNotFoundError(batch_id)
         for batch_id in sorted(taking):
@@ -235,15 +254,19 @@ class Tying:
 
     def _join(self, stored: Sequence[NewPair], counts: BatchCounts) -> None:
         by_batch: dict[str, list[str]] = {}
+        queues: dict[str, set[str]] = {}
         for job, job_id in stored:
             if job.batch_id is not None:
                 by_batch.setdefault(job.batch_id, []).append(job_id)
+                queues.setdefault(job.batch_id, set()).add(job.queue)
         rows = [(batch_id, i) for batch_id, ids in by_batch.items() for i in ids]
         if rows:
             self.transaction.copy_rows("add_batch_jobs", rows)
         for batch_id, ids in by_batch.items():
             counts.add_jobs(batch_id, len(ids))
             self.transaction.defer("note_addition", id=batch_id)
+            names = frozenset(queues[batch_id])
+            note_queues(self.transaction, self.batches.get(batch_id), names)
 
     def corrected(self, results: Sequence[EnqueueResult]) -> list[EnqueueResult]:
         """Return results with the state of jobs whose parents had ended before."""

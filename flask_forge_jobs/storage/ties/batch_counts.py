@@ -11,7 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from flask_forge_jobs.model.batches import Batch, BatchEvent, Completion
+from flask_forge_jobs.model.batches import (
+    Batch,
+    BatchEvent,
+    Completion,
+    queues_of,
+)
 from flask_forge_jobs.model.instants import from_micros, optional_from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.links import LinkEnd
@@ -86,6 +91,7 @@ def batch_from_row(row: Row) -> Batch:
         values[index] = optional_from_micros(values[index])
     for index in (17, 18):
         values[index] = from_micros(values[index])
+    values[20] = queues_of(values[20])
     return Batch(*values)
 
 
@@ -144,6 +150,19 @@ def _events(batch: Batch) -> list[BatchEvent]:
     if batch.has_ended and not batch.dead and batch.succeeded_at is None:
         events.append(BatchEvent.SUCCESS)
     return events
+
+
+def mark_dead(transaction: Transaction, turns: Iterable[Turn]) -> None:
+    """Note in their batches which jobs are dead, and which no longer."""
+    pairs: dict[Fate, set[tuple[str, str]]] = {Fate.DEAD: set(), Fate.REOPENED: set()}
+    for each in turns:
+        if each.batch_id is not None and each.fate in pairs:
+            pairs[each.fate].add((each.batch_id, each.job_id))
+    for fate, chosen in pairs.items():
+        if chosen:
+            rows = encode_rows({"batch_id": b, "job_id": j} for b, j in sorted(chosen))
+            is_dead = fate is Fate.DEAD
+            transaction.defer("mark_dead_of_batch", rows=rows, is_dead=is_dead)
 
 
 def forget_jobs(transaction: Transaction, turns: Iterable[Turn]) -> None:

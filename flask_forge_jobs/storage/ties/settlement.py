@@ -23,6 +23,7 @@ from flask_forge_jobs.storage.ties.batch_counts import (
     forget_batches,
     forget_jobs,
     get_batch,
+    mark_dead,
     reach,
 )
 from flask_forge_jobs.storage.ties.links import LinkEnding
@@ -121,6 +122,7 @@ class Settlement:
         """Release the jobs that wait for those that ended, and theirs if they die."""
         while turns:
             counts.add_turns(turns)
+            mark_dead(transaction, turns)
             ended = {
                 each.job_id: LinkEnding(_ENDS[each.fate])
                 for each in turns

@@ -4,17 +4,17 @@
 -- In the order of Batch's fields but the last.
     id, name, data, total, done, dead, removed, is_sealed, cancel_on_dead,
     cancel_requested_at, on_success, on_finished, on_dead, succeeded_at, finished_at,
-    died_at, within, created_at, last_added_at, completed_at
+    died_at, within, created_at, last_added_at, completed_at, queues
 
 -- name: create_batch
 -- Stores nothing if an earlier commit, whose answer was lost, has stored it.
 INSERT INTO forge_batch (
     id, name, data, is_sealed, cancel_on_dead, on_success, on_finished, on_dead, within,
-    created_at, last_added_at
+    created_at, last_added_at, queues
 )
 VALUES (
     :id, :name, :data, :is_sealed, :cancel_on_dead, :on_success, :on_finished, :on_dead,
-    :within, :now, :now
+    :within, :now, :now, :queues
 )
 ON CONFLICT DO NOTHING
 RETURNING id
@@ -31,6 +31,22 @@ ORDER BY id
 UPDATE forge_batch
 SET last_added_at = :now
 WHERE id = :id AND last_added_at < :now - 60000000
+
+-- name: note_batch_queue
+-- A queue that is new to a batch, or that of a job, and to those around it.
+WITH RECURSIVE around (id, within) AS (
+    SELECT id, within
+    FROM forge_batch
+    WHERE id IN (:id, (SELECT batch_id FROM forge_job WHERE id = :id))
+    UNION
+    SELECT outside.id, outside.within
+    FROM forge_batch AS outside
+    INNER JOIN around ON outside.id = around.within
+)
+UPDATE forge_batch
+SET queues = CASE WHEN queues = '' THEN :name ELSE queues || ',' || :name END
+WHERE id IN (SELECT id FROM around)
+    AND REPLACE(',' || queues || ',', ',' || :name || ',', '') = ',' || queues || ','
 
 -- name: seal_batch
 UPDATE forge_batch
@@ -91,6 +107,18 @@ WHERE id = :id
 SELECT /* use batch_columns */, /* use running_of_batch */
 FROM /* use counted_batches */
 WHERE (created_at, id) < (:at, :id) AND (NOT :is_open OR completed_at IS NULL)
+    AND (
+        :any_queue
+        OR (
+            queues <> '' AND NOT EXISTS (
+                SELECT 1
+                FROM /* use queues_of_batch */
+                WHERE queue.value NOT IN (
+                    SELECT v.name FROM /* rows v: name text = :queues */
+                )
+            )
+        )
+    )
 ORDER BY created_at DESC, id DESC
 LIMIT :limit
 
@@ -104,12 +132,78 @@ WHERE forge_batch_job.batch_id = :id AND job_id > :after
 ORDER BY job_id
 LIMIT :limit
 
+-- name: first_jobs_of_batch
+-- Served by the primary key of forge_batch_job.
+SELECT /* use summary_columns */
+FROM forge_batch_job AS member
+INNER JOIN forge_job ON forge_job.id = member.job_id
+WHERE member.batch_id = :id AND member.job_id > :after
+ORDER BY member.job_id
+LIMIT :limit
+
+-- name: dead_jobs_of_batch
+-- Served by forge_batch_job_dead.
+SELECT /* use summary_columns */
+FROM forge_batch_job AS member
+INNER JOIN forge_job ON forge_job.id = member.job_id
+WHERE member.is_dead AND member.is_dead = TRUE AND member.batch_id = :id
+    AND member.job_id > :after
+    AND COALESCE(forge_job.status, '') = 'dead'
+ORDER BY member.job_id
+LIMIT :limit
+
+-- name: running_jobs_of_batch
+-- Served by forge_job_running: there are never many.
+WITH page AS MATERIALIZED (
+    SELECT id AS page_id
+    FROM forge_job
+    WHERE status = 'in_progress' AND batch_id = :id AND id > :after
+)
+SELECT /* use summary_columns */
+FROM page
+INNER JOIN forge_job ON forge_job.id = page_id
+ORDER BY page_id
+LIMIT :limit
+
+-- name: jobs_of_batch_in_state
+-- Looks at :walked jobs, and returns the last one that it has looked at if there may be
+-- more; that comes without a job if none has the state.
+WITH page AS MATERIALIZED (
+    SELECT job_id
+    FROM forge_batch_job
+    WHERE batch_id = :id AND job_id > :after
+    ORDER BY job_id
+    LIMIT :walked
+), matching AS MATERIALIZED (
+    SELECT job_id
+    FROM page
+    CROSS JOIN forge_job
+    WHERE forge_job.id = page.job_id AND COALESCE(forge_job.status, '') = :status
+    ORDER BY job_id
+    LIMIT :limit
+)
+SELECT walk.last_id, /* use summary_columns */
+FROM (
+    SELECT CASE WHEN COUNT(*) = :walked THEN MAX(job_id) END AS last_id FROM page
+) AS walk
+LEFT JOIN matching ON TRUE
+LEFT JOIN forge_job ON forge_job.id = matching.job_id
+ORDER BY matching.job_id
+
+-- name: mark_dead_of_batch
+UPDATE forge_batch_job
+SET is_dead = :is_dead
+WHERE (batch_id, job_id) IN (
+    SELECT v.batch_id, v.job_id FROM /* rows v: batch_id text, job_id text */
+)
+
 -- name: dead_of_batch
--- Without those that died with another one, before they could start.
+-- Served by forge_batch_job_dead, without those that died with another one, before they
+-- could start.
 SELECT job_id
 FROM forge_batch_job
 INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
-WHERE forge_batch_job.batch_id = :id AND job_id > :after
+WHERE is_dead AND is_dead = TRUE AND forge_batch_job.batch_id = :id AND job_id > :after
     AND COALESCE(forge_job.status, '') = 'dead' AND forge_job.start_at IS NULL
 ORDER BY job_id
 LIMIT :limit

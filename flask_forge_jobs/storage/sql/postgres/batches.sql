@@ -9,7 +9,7 @@
         forge_batch.removed + COALESCE(change.removed, 0) AS removed,
         is_sealed, cancel_on_dead, cancel_requested_at, on_success, on_finished, on_dead,
         succeeded_at, finished_at, died_at, within, created_at, last_added_at,
-        completed_at
+        completed_at, queues
     FROM forge_batch
     LEFT JOIN LATERAL (
         SELECT
@@ -19,6 +19,9 @@
         WHERE batch_id = forge_batch.id
     ) AS change ON TRUE
 ) AS b
+
+-- fragment: queues_of_batch
+jsonb_array_elements_text(('[' || queues || ']')::jsonb) AS queue (value)
 
 -- name: note_batch_changes
 INSERT INTO forge_batch_change (batch_id, added, done, dead, removed)

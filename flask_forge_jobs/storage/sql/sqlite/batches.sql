@@ -2,6 +2,9 @@
 -- SQLite counts in place.
 forge_batch AS b
 
+-- fragment: queues_of_batch
+json_each('[' || queues || ']') AS queue
+
 -- name: note_batch_changes
 UPDATE forge_batch
 SET

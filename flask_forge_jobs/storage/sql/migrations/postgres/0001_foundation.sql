@@ -393,7 +393,10 @@ CREATE TABLE forge_batch (
     created_at          BIGINT  NOT NULL,
     last_added_at       BIGINT  NOT NULL,
     -- NULL while a job of it is unfinished, also after a retry.
-    completed_at        BIGINT
+    completed_at        BIGINT,
+    -- The queues of all jobs that it has had, and of those at its events: JSON strings with
+    -- commas between.
+    queues              TEXT    NOT NULL DEFAULT ''
 );
 -- A busy one is written twenty times a second.
 ALTER TABLE forge_batch SET (fillfactor = 50);
@@ -405,8 +408,12 @@ CREATE INDEX forge_batch_open ON forge_batch (created_at) WHERE completed_at IS 
 CREATE TABLE forge_batch_job (
     batch_id TEXT COLLATE "C" NOT NULL,
     job_id   TEXT COLLATE "C" NOT NULL,
+    -- Whether a job is dead; few are.
+    is_dead  BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (batch_id, job_id)
 );
+CREATE INDEX forge_batch_job_dead ON forge_batch_job (batch_id, is_dead, job_id)
+    WHERE is_dead;
 
 -- Changes of the counts of batches. They are appended, so that no transaction waits for the
 -- row of the batch, and folded into it soon after; mostly there are none.

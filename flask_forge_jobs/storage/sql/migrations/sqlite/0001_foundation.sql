@@ -307,7 +307,10 @@ CREATE TABLE forge_batch (
     created_at          INTEGER NOT NULL,
     last_added_at       INTEGER NOT NULL,
     -- NULL while a job of it is unfinished, also after a retry.
-    completed_at        INTEGER
+    completed_at        INTEGER,
+    -- The queues of all jobs that it has had, and of those at its events: JSON strings with
+    -- commas between.
+    queues              TEXT    NOT NULL DEFAULT ''
 );
 CREATE INDEX forge_batch_created ON forge_batch (created_at, id);
 CREATE INDEX forge_batch_open ON forge_batch (created_at) WHERE completed_at IS NULL;
@@ -317,8 +320,13 @@ CREATE INDEX forge_batch_open ON forge_batch (created_at) WHERE completed_at IS 
 CREATE TABLE forge_batch_job (
     batch_id TEXT NOT NULL,
     job_id   TEXT NOT NULL,
+    -- Whether a job is dead; few are.
+    is_dead  BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (batch_id, job_id)
 ) WITHOUT ROWID;
+-- With the state, or SQLite's planner would prefer the primary key.
+CREATE INDEX forge_batch_job_dead ON forge_batch_job (batch_id, is_dead, job_id)
+    WHERE is_dead;
 
 CREATE TABLE forge_queue (
     name                 TEXT    NOT NULL PRIMARY KEY,

@@ -1,0 +1,296 @@
+"""Batches: make, list and read them, add jobs, seal, cancel, retry and delete them.
+
+A caller that is limited to some queues knows a batch only if all jobs that it has ever
+had are of these queues, those at its events included. For others it does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from flask_forge_jobs.errors import (
+    BatchNotFoundError,
+    ConflictError,
+    InvalidInputError,
+)
+from flask_forge_jobs.handlers.cursors import (
+    from_place_cursor,
+    from_text_cursor,
+    to_place_cursor,
+    to_text_cursor,
+)
+from flask_forge_jobs.handlers.jobs import (
+    MAX_JOB_ID_LENGTH,
+    MAX_PAGE_SIZE,
+    json_value,
+    masked_row,
+)
+from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
+from flask_forge_jobs.model.batches import (
+    Batch,
+)
+from flask_forge_jobs.model.bounds import (
+    check_integer,
+    check_job_id,
+)
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.jobs import JobStatus, JobSummary
+from flask_forge_jobs.storage.base import Storage
+
+DEFAULT_PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """A batch with its data as a JSON value; secrets are masked."""
+
+    batch: Batch
+    data: object
+    redacted: bool
+    # The batch that counts it; None also for a caller that is limited to some queues.
+    within: str | None
+
+    @property
+    def progress(self) -> float:
+        """The part of its jobs that has ended, 0 to 1; 1 without jobs."""
+        batch = self.batch
+        return 1 - batch.unfinished / batch.total if batch.total else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesFound:
+    """One page of batches, the newest first."""
+
+    rows: Sequence[BatchRecord]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJobs:
+    """One page of the jobs of a batch, in the order of their ids."""
+
+    rows: Sequence[JobSummary]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRetried:
+    """A batch after a retry of its dead jobs, and how many there were."""
+
+    batch: BatchRecord
+    changed: int
+
+
+# -- reading ---------------------------------------------------------------------------
+
+
+def list_batches(
+    storage: Storage,
+    *,
+    is_open: bool = False,
+    limit: int = DEFAULT_PAGE_SIZE,
+    cursor: str | None = None,
+    redactor: Redactor,
+    queues: Collection[str] | None = None,
+) -> BatchesFound:
+    """Return one page of batches, the newest first; secrets are masked.
+
+    Args:
+        storage: The stores.
+        is_open: Only batches that have not ended.
+        limit: 1 to 1,000.
+        cursor: ``next_cursor`` of the page before.
+        redactor: Masks their data.
+        queues: All that the caller may know; None means every queue.
+    """
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    binding = ["batches", is_open]
+    if cursor is None:
+        found = storage.batches.page(limit + 1, is_open=is_open, queues=queues)
+    else:
+        place = from_place_cursor(cursor, binding)
+        found = storage.batches.page(
+            limit + 1, before=place, is_open=is_open, queues=queues
+        )
+    page, next_cursor = found[:limit], None
+    if len(found) > limit:
+        place = to_micros(page[-1].created_at), page[-1].id
+        next_cursor = to_place_cursor(place, binding)
+    is_limited = queues is not None
+    return BatchesFound(
+        [_record(each, redactor, is_limited=is_limited) for each in page], next_cursor
+    )
+
+
+def read_batch(
+    storage: Storage,
+    batch_id: str,
+    *,
+    redactor: Redactor,
+    queues: Collection[str] | None = None,
+) -> BatchRecord:
+    """Return one batch with exact counts; secrets are masked.
+
+    Raises:
+        BatchNotFoundError: No batch that the caller may know has this id.
+    """
+    batch = known_batch(storage, batch_id, queues)
+    return _record(batch, redactor, is_limited=queues is not None)
+
+
+def jobs_of_batch(
+    storage: Storage,
+    batch_id: str,
+    *,
+    status: str | None = None,
+    limit: int = DEFAULT_PAGE_SIZE,
+    cursor: str | None = None,
+    redactor: Redactor,
+    queues: Collection[str] | None = None,
+) -> BatchJobs:
+    """Return one page of the jobs of a batch, in the order of their ids.
+
+    Args:
+        storage: The stores.
+        batch_id: The batch.
+        status: Only jobs in this state. A page of jobs that are pending, failed or done
+            may then have fewer than ``limit``, or none, although there are more.
+        limit: 1 to 1,000.
+        cursor: ``next_cursor`` of the page before.
+        redactor: Masks their progress.
+        queues: All that the caller may know; None means every queue.
+
+    Raises:
+        BatchNotFoundError: No batch that the caller may know has this id.
+    """
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    chosen = None if status is None else JobStatus.parse(status, "status")
+    binding = ["jobs_of_batch", batch_id, status]
+    after = "" if cursor is None else from_text_cursor(cursor, binding)
+    known_batch(storage, batch_id, queues)
+    rows, end = storage.batches.page_of_jobs(
+        batch_id, status=chosen, after=after, limit=limit
+    )
+    return BatchJobs(
+        [masked_row(row, redactor) for row in rows],
+        None if end is None else to_text_cursor(end, binding),
+    )
+
+
+def known_batch(
+    storage: Storage, batch_id: str, queues: Collection[str] | None
+) -> Batch:
+    """Return a batch that a caller of these queues may know; None means all.
+
+    Raises:
+        BatchNotFoundError: There is none.
+    """
+    _require_possible_id(batch_id)
+    batch = storage.batches.get(batch_id)
+    if not is_known(batch.queues, queues):
+        raise BatchNotFoundError(batch_id)
+    return batch
+
+
+def is_known(of_batch: Collection[str], queues: Collection[str] | None) -> bool:
+    """Return whether a caller of these queues may know a batch of others."""
+    return queues is None or (bool(of_batch) and set(of_batch) <= set(queues))
+
+
+def _record(batch: Batch, redactor: Redactor, *, is_limited: bool) -> BatchRecord:
+    data = json_value(batch.data, redactor)
+    return BatchRecord(
+        batch,
+        data,
+        redacted=data != json_value(batch.data, Unmasked()),
+        within=None if is_limited else batch.within,
+    )
+
+
+# -- changing --------------------------------------------------------------------------
+
+
+def seal(
+    storage: Storage,
+    batch_id: str,
+    *,
+    redactor: Redactor,
+    queues: Collection[str] | None = None,
+) -> BatchRecord:
+    """Say that a batch has all its jobs, so that it ends with the last one; return it.
+
+    Raises:
+        BatchNotFoundError: No batch that the caller may know has this id.
+    """
+    require_known(storage, batch_id, queues)
+    storage.batches.seal(batch_id)
+    return read_batch(storage, batch_id, redactor=redactor, queues=queues)
+
+
+def cancel(
+    storage: Storage,
+    batch_id: str,
+    *,
+    redactor: Redactor,
+    queues: Collection[str] | None = None,
+) -> BatchRecord:
+    """End the jobs of a batch that wait, ask those that run to stop; return the batch.
+
+    Raises:
+        BatchNotFoundError: No batch that the caller may know has this id.
+        ConflictError: The batch has ended.
+    """
+    if known_batch(storage, batch_id, queues).has_ended:
+        raise ConflictError(f"batch {batch_id!r} has ended")
+    batch = storage.batches.cancel(batch_id)
+    return _record(batch, redactor, is_limited=queues is not None)
+
+
+def retry(
+    storage: Storage,
+    batch_id: str,
+    *,
+    redactor: Redactor,
+    queues: Collection[str] | None = None,
+) -> BatchRetried:
+    """Run the dead jobs of a batch again; return the batch, and how many there were.
+
+    Raises:
+        BatchNotFoundError: No batch that the caller may know has this id.
+    """
+    require_known(storage, batch_id, queues)
+    changed = storage.batches.retry(batch_id)
+    batch = read_batch(storage, batch_id, redactor=redactor, queues=queues)
+    return BatchRetried(batch, changed)
+
+
+def delete(
+    storage: Storage, batch_id: str, *, queues: Collection[str] | None = None
+) -> None:
+    """Delete a batch that has ended, and its jobs.
+
+    Raises:
+        BatchNotFoundError: No batch that the caller may know has this id.
+        BatchUnfinishedError: The batch is open, or jobs of it are unfinished.
+    """
+    require_known(storage, batch_id, queues)
+    storage.batches.delete(batch_id)
+
+
+def require_known(
+    storage: Storage, batch_id: str, queues: Collection[str] | None
+) -> None:
+    """Raise BatchNotFoundError unless a caller of these queues may know a batch."""
+    if queues is not None:
+        known_batch(storage, batch_id, queues)
+    else:
+        _require_possible_id(batch_id)
+
+
+def _require_possible_id(batch_id: str) -> None:
+    """Refuse text that cannot be an id, before it reaches a driver."""
+    try:
+        check_job_id(batch_id, "batch_id")
+    except InvalidInputError as error:
+        raise BatchNotFoundError(batch_id[:MAX_JOB_ID_LENGTH]) from error
