@@ -29,6 +29,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "api/options": "test_extension.py, through the keys of an application",
     "dashboard/failures/view": "dashboard/pages/test_errors.py, as it is shown",
     "dashboard/workers/one": "dashboard/pages/test_workers.py, as it is shown",
+    "dashboard/workers/rows": "dashboard/pages/test_workers.py, as it is shown",
     "dashboard/workers/view": "dashboard/pages/test_workers.py, as it is shown",
     "dashboard/job/view": "dashboard/pages/test_job.py, as it is shown",
     "demo/__main__": "test_server.py, as the worker of a demo server",

@@ -106,7 +106,7 @@ def screen_lines(
     queues = _queues(state, api)
     workers = api.call("v1_workers", query={"limit": _MAX_WORKERS}).document
     now = from_micros(state.clock.now_us())
-    yield f"{now:%Y-%m-%d %H:%M:%S}Z  {_workers(workers)}  (Ctrl-C ends)"
+    yield f"{now:%Y-%m-%d %H:%M:%S}Z  {_workers(workers, attention)}  (Ctrl-C ends)"
     yield ""
     needs = list(_needs(attention, size.columns))
     yield from needs
@@ -150,14 +150,11 @@ def _pace(rates: QueueRates) -> dict[str, object]:
     }
 
 
-def _workers(page: Document) -> str:
-    counts = page["counts"]
-    busy = sum(each["slots"] - each["idle_slots"] for each in page["rows"])
-    slots = sum(each["slots"] for each in page["rows"])
-    words = [
-        count(counts["live"] + counts["late"], "worker"),
-        f"{busy} of {slots} slots busy",
-    ]
+def _workers(page: Document, attention: Document) -> str:
+    counts, evidence = page["counts"], attention["summary"]["evidence"]
+    words = [count(counts["live"] + counts["late"], "worker")]
+    if "capacity" in evidence:
+        words.append(f"{evidence['running']} of {evidence['capacity']} slots busy")
     if counts["lost"]:
         words.append(f"{counts['lost']} lost within the hour")
     return ", ".join(words)

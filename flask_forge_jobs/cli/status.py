@@ -104,6 +104,18 @@ def _document(status: _Status) -> dict[str, object]:
     return document
 
 
+def _jobs(facts: Facts) -> Iterator[str]:
+    counts, running = counts_of(facts), facts.running
+    yield f"{counts.pending:,} waiting"
+    yield f"{counts.scheduled:,} scheduled"
+    yield f"{running:,} running"
+    if counts.in_progress > running:
+        yield f"{counts.in_progress - running:,} claimed"
+    yield f"{counts.failed:,} retrying"
+    yield f"{counts.done:,} done"
+    yield f"{counts.dead:,} dead"
+
+
 def _lines(status: _Status) -> Iterator[str]:
     yield one_line(status.report.summary.text)
     for sentence in status.report.sentences:
@@ -112,9 +124,7 @@ def _lines(status: _Status) -> Iterator[str]:
             yield f"    {one_line(help_)}"
     if status.report.left_out:
         yield f"and {status.report.left_out:,} more"
-    counts = asdict(counts_of(status.facts))
-    jobs = (f"{number:,} {name}" for name, number in counts.items())
-    yield f"jobs: {', '.join(jobs)}"
+    yield f"jobs: {', '.join(_jobs(status.facts))}"
     for worker in status.facts.workers:
         seen = "live" if worker.is_live else f"seen {duration(worker.silent_s)} ago"
         yield one_line(f"worker {worker.label}: {seen}, {', '.join(worker.queues)}")

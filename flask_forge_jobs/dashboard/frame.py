@@ -298,12 +298,14 @@ class Frame:
         counts = self.evidence.get("counts")
         if counts is None:
             return ()
+        # Those in slots; workers claim others ahead.
+        numbers = {**counts, str(JobStatus.IN_PROGRESS): self.evidence["running"]}
         oldest_s = self.evidence["oldest_wait_s"]
         wait = words.span(oldest_s) if oldest_s else "none"
         return (
             *(
                 State(
-                    word, words.number(counts[status]), icon,
+                    word, words.number(numbers[status]), icon,
                     self._link_if(path, status if path == "/jobs" else None),
                 )
                 for word, status, icon, path in _STATES

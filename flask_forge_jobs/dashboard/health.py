@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.sentences import count
@@ -49,8 +51,11 @@ class Health:
     facts: Sequence[Fact]
 
 
-def in_words(readiness: Readiness) -> Health:
-    """Return the results of all checks as sentences, the worst as the title."""
+def in_words(readiness: Readiness, needs: int = 0) -> Health:
+    """Return the results of all checks as sentences, the worst as the title.
+
+    ``needs`` is the number of sentences of the attention report.
+    """
     checks = {check.name: check for check in readiness.checks}
     is_known = checks["storage"].ok and checks["schema"].ok
     facts = [_database(checks["storage"], readiness.answer_s)]
@@ -62,6 +67,10 @@ def in_words(readiness: Readiness) -> Health:
     if is_known and snapshot is not None:
         title = "Healthy, but an old transaction slows claims"
         facts.append(Fact("Transactions", Tone.WARN, _sentence(snapshot), title))
+    if is_known and needs:
+        things = count(needs, "thing needs", "things need")
+        title = f"Healthy, but {things} you"
+        facts.append(Fact("Work", Tone.WARN, f"{things} you; see the overview.", title))
     for tone in (Tone.BAD, Tone.WARN):
         for fact in facts:
             if fact.tone is tone and fact.title is not None:
@@ -69,6 +78,15 @@ def in_words(readiness: Readiness) -> Health:
     workers = count(readiness.workers, "worker is", "workers are")
     answer = f"The database answers in {duration(readiness.answer_s)}"
     return Health("Healthy", Tone.GOOD, f"{answer}; {workers} live.", facts)
+
+
+def needs_of(api: Api) -> int:
+    """Return how many things need the caller; 0 if that cannot be read."""
+    try:
+        report = api.attention.report(api.storage, api.scope.queues)
+    except StorageError:
+        return 0
+    return len(report.sentences) + report.left_out
 
 
 def _database(check: ReadinessCheck, answer_s: float) -> Fact:

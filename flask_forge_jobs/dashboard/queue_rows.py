@@ -32,17 +32,18 @@ class QueueState(StrEnum):
 class QueueRow:
     """One queue.
 
-    ``busy`` of ``slots`` live slots run a job. ``due``, ``retrying`` and ``scheduled``
-    jobs wait; ``oldest_s`` is how long the oldest due one does, None without one. From
-    ``behind_s`` on, that is too long. ``due_since`` is when it became due.
+    ``busy`` of ``slots`` live slots run a job; workers have claimed the rest of the
+    ``claimed`` jobs ahead. ``waiting`` jobs are due, ``retrying`` and ``scheduled``
+    ones start later. ``oldest_s`` is how long the oldest due one waits, None without
+    one. From ``behind_s`` on, that is too long. ``due_since`` is when it became due.
     """
 
     settings: QueueSettings
     state: QueueState
-    due: int
+    waiting: int
     retrying: int
     scheduled: int
-    running: int
+    claimed: int
     dead: int
     busy: int
     slots: int
@@ -57,9 +58,9 @@ class QueueRow:
         return self.settings.name
 
     @property
-    def waiting(self) -> int:
-        """Jobs that wait: due, for a retry, or for their time."""
-        return self.due + self.retrying + self.scheduled
+    def backlog(self) -> int:
+        """Jobs that start some time: now, for a retry, or at their time."""
+        return self.waiting + self.retrying + self.scheduled
 
     @property
     def spark(self) -> Spark:
@@ -102,13 +103,14 @@ def _row(
     oldest_s = queue.oldest_due_age_s if counts.pending or counts.failed else None
     slots = min(len(queue.slots), settings.max_workers)
     busy = sum(slot.current_job_id is not None for slot in queue.slots)
+    busy = min(busy, counts.in_progress)  # a job may have ended since the report
     return QueueRow(
         settings=settings,
         state=state_of(queue, now),
-        due=counts.pending,
+        waiting=counts.pending,
         retrying=counts.failed,
         scheduled=counts.scheduled,
-        running=counts.in_progress,
+        claimed=counts.in_progress,
         dead=counts.dead,
         busy=busy,
         slots=max(slots, busy),

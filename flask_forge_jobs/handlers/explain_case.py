@@ -68,6 +68,13 @@ class Case:
         return bool(self.serving) and all(each.is_full for each in self.serving)
 
     @property
+    def busy(self) -> str:
+        """What no live worker has free: its slots, or threads, which queues share."""
+        if all(each.running_here >= each.slots for each in self.serving):
+            return "all its slots are busy"
+        return "all threads of its workers are busy"
+
+    @property
     def usual_run_s(self) -> float | None:
         """Half of the latest runs of the kind took no longer; None without runs."""
         times = self.around.run_times

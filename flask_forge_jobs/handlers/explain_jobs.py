@@ -113,7 +113,7 @@ def turn(case: JobCase) -> Sentence | None:
     usual = ""
     if usual_s is not None:
         usual = f", {'usually' if is_exact else 'usually over'} {duration(usual_s)}"
-    busy = "; all its slots are busy" if case.is_full else ""
+    busy = f"; {case.busy}" if case.is_full else ""
     evidence = {
         "queue": case.queue.name,
         "ahead": min(ahead, MAX_AHEAD),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from urllib.parse import quote
 
-from flask_forge_jobs.handlers.attention.queues import worker_command
+from flask_forge_jobs.handlers.attention.queues import still_to_run, worker_command
 from flask_forge_jobs.handlers.explain_case import (
     Case,
     JobCase,
@@ -162,7 +162,7 @@ def full(case: Case) -> Sentence | None:
         return None
     name = case.queue.name
     evidence = {"queue": name, "waiting": waiting, "max_pending": bound}
-    jobs = count(waiting, "job waits", "jobs wait")
+    jobs = still_to_run(waiting)
     text = f"{name} refuses new jobs: {jobs}, and its max_pending is {bound:,}."
     return Sentence("queue_full", text, evidence)
 
@@ -172,7 +172,7 @@ def behind(case: Case) -> Sentence | None:
     age_s, due = case.oldest_due_age_s, case.counts.pending + case.counts.failed
     if age_s < case.behind_s or not due:
         return None
-    busy = "; all its slots are busy" if case.is_full else ""
+    busy = f"; {case.busy}" if case.is_full else ""
     name = case.queue.name
     evidence = {
         "queue": name,
@@ -197,10 +197,14 @@ def runs(case: Case) -> Sentence | None:
         "due": counts.pending,
         "started_last_hour": started,
     }
-    text = (
-        f"{name} runs fine: {count(counts.in_progress, 'job runs', 'jobs run')}, "
-        f"{counts.pending:,} due, {started:,} started in the last hour."
-    )
+    if counts.in_progress or started:
+        text = (
+            f"{name} runs fine: {count(counts.in_progress, 'job runs', 'jobs run')}, "
+            f"{counts.pending:,} due, {started:,} started in the last hour."
+        )
+    else:
+        due = count(counts.pending, "job is due", "jobs are due")
+        text = f"{name} has started no job in the last hour; {due}."
     return Sentence("queue_runs", text, evidence)
 
 

@@ -18,6 +18,7 @@ from flask_forge_jobs.model.worker_details import (
     WorkerState,
     WorkerUse,
 )
+from flask_forge_jobs.model.workers import capacity
 from flask_forge_jobs.storage.base import Storage
 
 MAX_WORKERS_A_PAGE = 100
@@ -42,6 +43,11 @@ class WorkerDetail:
     def slots(self) -> int:
         """The number of its slots."""
         return sum(queue.slots for queue in self.by_queue)
+
+    @property
+    def capacity(self) -> int:
+        """How many of these jobs it runs at once: its queues share its threads."""
+        return capacity(self.worker.threads, self.slots, len(self.running))
 
     @property
     def idle_slots(self) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flask_forge_jobs.model.proportions import Failures
 from flask_forge_jobs.model.queues import BEHIND_S, QueueCounts
 from flask_forge_jobs.model.sentences import Sentence
-from flask_forge_jobs.model.workers import LIVE_WITHIN_S, ServiceAge
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S, ServiceAge, capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ class QueueFacts:
     def waiting(self) -> int:
         """Jobs that are due, or wait for their next attempt."""
         return self.counts.waiting
+
+    @property
+    def running(self) -> int:
+        """Jobs in slots, as of the last reports; workers claim others ahead."""
+        return min(self.busy_slots, self.counts.in_progress)
 
     @property
     def is_full(self) -> bool:
@@ -88,7 +93,8 @@ class WorkerFacts:
     """A worker, live or lost within the last hour.
 
     ``silent_s`` is the age of its heartbeat; ``is_lost`` tells whether other workers
-    have taken its jobs.
+    have taken its jobs. Its queues share its ``threads``, None if it does not say;
+    each of its ``slots`` is of one queue.
     """
 
     id: str
@@ -98,6 +104,14 @@ class WorkerFacts:
     services: tuple[ServiceAge, ...] = ()
     is_lost: bool = False
     rescued: tuple[Rescued, ...] = ()
+    threads: int | None = None
+    slots: int = 0
+    busy_slots: int = 0
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs it runs at once."""
+        return capacity(self.threads, self.slots, self.busy_slots)
 
     @property
     def label(self) -> str:
@@ -197,6 +211,18 @@ class Facts:
     def live(self) -> list[WorkerFacts]:
         """The workers whose heartbeat is recent."""
         return [worker for worker in self.workers if worker.is_live]
+
+    @property
+    def running(self) -> int:
+        """Jobs in slots."""
+        return sum(queue.running for queue in self.queues)
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs of these queues run at once."""
+        slots = sum(queue.slots for queue in self.queues)
+        most = min(sum(worker.capacity for worker in self.live), slots)
+        return max(most, self.running)
 
     @property
     def served(self) -> set[str]:

@@ -39,6 +39,7 @@ class KnownWorker:
         pid: Its process id there, or None.
         lost_at: When other workers took its jobs, or None.
         heartbeat_age_s: Seconds since the heartbeat, by the database's clock.
+        threads: How many jobs it runs at once, or None.
     """
 
     worker_id: str
@@ -51,6 +52,7 @@ class KnownWorker:
     pid: int | None
     lost_at: datetime | None
     heartbeat_age_s: float
+    threads: int | None = None
 
     @property
     def state(self) -> WorkerState:

@@ -68,6 +68,15 @@ class WorkerProcess:
     kinds: str | None = None
 
 
+def capacity(threads: int | None, slots: int, busy_slots: int = 0) -> int:
+    """Return how many jobs a worker runs at once: its queues share its threads.
+
+    No fewer than it runs now; ``threads`` of None are unknown.
+    """
+    most = slots if threads is None else min(threads, slots)
+    return max(most, busy_slots)
+
+
 def kinds_to_text(kinds: Iterable[str]) -> str:
     """Return kinds as a worker stores them; none of them if they are too many."""
     text = "\n".join(["", *kinds, ""])

@@ -322,7 +322,7 @@ def _workers(workers: Iterable[Row], rescued: Iterable[Row]) -> list[WorkerFacts
 
 
 def _worker(row: Row, rescued: Sequence[Rescued]) -> WorkerFacts:
-    worker_id, name, queues, silent_us, services, lost = row
+    worker_id, name, queues, silent_us, services, lost, threads, *slots = row
     silent_s = max(int(silent_us), 0) / SECOND_US
     ages = service_ages_from_text(services, silent_s) if services else ()
     names = tuple(queues.split(",")) if queues else ()
@@ -334,6 +334,9 @@ def _worker(row: Row, rescued: Sequence[Rescued]) -> WorkerFacts:
         services=tuple(ages),
         is_lost=bool(lost),
         rescued=tuple(rescued),
+        threads=threads,
+        slots=int(slots[0]),
+        busy_slots=int(slots[1]),
     )
 
 

@@ -213,9 +213,12 @@ def test_a_queue_that_is_behind(storage: Storage, sql: Sql) -> None:
         wait_until(is_busy, "the worker reports its job")
         sql.run("UPDATE forge_job SET scheduled_at = scheduled_at - 301000000")
 
-        [sentence] = said(storage, sql).sentences
+        found = facts(storage, sql)
+        [sentence] = report(found).sentences
         held.release.set()
 
+    assert (found.running, found.capacity) == (1, 1)
+    assert [(each.threads, each.slots) for each in found.workers] == [(1, 1)]
     assert sentence.text == (
         "mail is behind: the oldest job waits 5m; its only slot is busy."
     )

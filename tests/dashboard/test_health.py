@@ -43,6 +43,23 @@ def test_a_healthy_service_says_why(storage: Storage) -> None:
     }
 
 
+def test_it_does_not_call_a_service_healthy_whose_work_needs_someone(
+    storage: Storage,
+) -> None:
+    storage.queues.ensure("mail")
+    storage.workers.beat("H", None, ["mail"], [])
+
+    health = in_words(readiness(storage), needs=2)
+
+    assert (health.title, health.tone) == (
+        "Healthy, but 2 things need you",
+        Tone.WARN,
+    )
+    assert in_words(readiness(storage), needs=1).reason == (
+        "1 thing needs you; see the overview."
+    )
+
+
 def test_without_a_worker_it_says_what_to_start(storage: Storage) -> None:
     health = in_words(readiness(storage))
 

@@ -61,16 +61,21 @@ def test_a_row_has_the_waiting_jobs_and_the_slots() -> None:
 
     shown = row(counts, age_s=90)
 
-    assert (shown.due, shown.retrying, shown.scheduled) == (3, 2, 5)
-    assert (shown.waiting, shown.running, shown.dead) == (10, 1, 7)
+    assert (shown.waiting, shown.retrying, shown.scheduled) == (3, 2, 5)
+    assert (shown.backlog, shown.claimed, shown.dead) == (10, 1, 7)
     assert (shown.busy, shown.slots) == (1, 2)
     assert (shown.oldest_s, shown.due_since) == (90, NOW - timedelta(seconds=90))
 
 
 def test_the_limit_of_a_queue_bounds_its_slots() -> None:
-    assert row(slots=(BUSY, FREE), max_workers=1).slots == 1
+    runs = QueueCounts(in_progress=2)
+    assert row(runs, slots=(BUSY, FREE), max_workers=1).slots == 1
     # The limit was lowered while both ran.
-    assert row(slots=(BUSY, BUSY), max_workers=1).slots == 2
+    assert row(runs, slots=(BUSY, BUSY), max_workers=1).slots == 2
+
+
+def test_a_slot_whose_job_has_ended_since_the_report_is_free() -> None:
+    assert row(QueueCounts(in_progress=1), slots=(BUSY, BUSY)).busy == 1
 
 
 @pytest.mark.parametrize(

@@ -489,6 +489,16 @@ def test_a_queue_runs_fine_is_idle_or_empty(storage: Storage) -> None:
     assert_says(runs, "queue_runs", text)
 
 
+def test_a_queue_that_has_started_nothing_does_not_run_fine(storage: Storage) -> None:
+    add(storage, "send", queue="mail")
+    storage.workers.beat("W", None, ["mail"], [])
+
+    said = explain_queue(storage, "mail")
+
+    text = "mail has started no job in the last hour; 1 job is due."
+    assert_says(said, "queue_runs", text)
+
+
 def test_a_queue_that_is_behind_or_full_says_so(storage: Storage, sql: Sql) -> None:
     task = HeldTask("send")
     with worker(storage, task):
@@ -508,7 +518,7 @@ def test_a_queue_that_is_behind_or_full_says_so(storage: Storage, sql: Sql) -> N
     assert_says(behind, "queue_behind", text)
     assert later.code == "queue_runs"
     assert len(list(behind.evidence["running"])) == 1  # type: ignore[call-overload]
-    text = "mail refuses new jobs: 1 job waits, and its max_pending is 1."
+    text = "mail refuses new jobs: 1 job is still to run, and its max_pending is 1."
     assert_says(full, "queue_full", text)
 
 

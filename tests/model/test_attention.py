@@ -40,6 +40,24 @@ def test_live_workers_and_what_they_serve() -> None:
     assert WHOLE.served == {"bank", "mail"}
 
 
+def test_a_worker_runs_no_more_jobs_than_it_has_threads_or_slots() -> None:
+    """The queues of a worker share its threads; a slot is of one queue."""
+    queues = [
+        QueueFacts(name, slots=4, busy_slots=3, counts=QueueCounts(in_progress=jobs))
+        for name, jobs in (("mail", 99), ("bank", 1))
+    ]
+    shared = WorkerFacts("W1", None, ("mail", "bank"), threads=5, slots=8)
+    few = WorkerFacts("W2", None, ("mail", "bank"), threads=9, slots=2)
+    facts = Facts(AT, queues, workers=[shared, few])
+
+    assert (shared.capacity, few.capacity, facts.capacity) == (5, 2, 7)
+    assert WorkerFacts("W3", slots=2).capacity == 2
+    assert WorkerFacts("W4", threads=1, slots=2, busy_slots=2).capacity == 2
+    # A job of the bank has ended since the report.
+    assert facts.running == 4
+    assert facts.limited_to(["mail"]).capacity == 4
+
+
 def test_a_limited_caller_learns_of_its_queues_only() -> None:
     facts = WHOLE.limited_to(["mail", "missing"])
 

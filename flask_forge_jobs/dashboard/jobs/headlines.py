@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from flask_forge_jobs.dashboard.jobs.listings import (
     DEAD_JOBS,
     JOBS,
+    PENDING,
     RETRIES,
     SCHEDULED_JOBS,
     STATUS_NAMES,
@@ -56,7 +57,10 @@ def parts_in_words(query: JobQuery, matching: StatusCounts) -> str:
     numbers = {
         word: number_of(word, matching) for word in parts_of(query.chosen_statuses)
     }
-    if None in numbers.values():  # scheduled jobs are not told apart
+    words = {word: STATUS_NAMES[word].lower() for word in numbers}
+    if None not in numbers.values():
+        words[PENDING] = "waiting"
+    else:  # scheduled jobs are not told apart
         numbers = {
             word: number or matching.pending if word == "pending" else number or 0
             for word, number in numbers.items()
@@ -65,6 +69,4 @@ def parts_in_words(query: JobQuery, matching: StatusCounts) -> str:
     if len(non_empty) < 2:  # noqa: PLR2004  # the headline says it all
         return ""
     ordered = sorted(non_empty.items(), key=lambda item: -(item[1] or 0))
-    return ", ".join(
-        f"{number:,} {STATUS_NAMES[word].lower()}" for word, number in ordered
-    )
+    return ", ".join(f"{number:,} {words[word]}" for word, number in ordered)

@@ -1,7 +1,8 @@
 """The four lists of jobs: all jobs, and those scheduled, retrying or dead.
 
 A page shows states in words of its own: a ``pending`` job that starts later is
-*scheduled*, an ``in_progress`` one *runs*, a ``failed`` one *retries*.
+*scheduled* and another one *waits*; an ``in_progress`` one *runs* in a slot, or is
+claimed ahead; a ``failed`` one *retries*.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DONE = str(JobStatus.DONE)
 STATUS_NAMES: Mapping[str, str] = {
     PENDING: "Pending",
     SCHEDULED: "Scheduled",
-    RUNNING: "Running",
+    RUNNING: "In progress",
     RETRYING: "Retrying",
     DEAD: "Dead",
     DONE: "Done",

@@ -17,6 +17,8 @@ from werkzeug.datastructures import MultiDict
 
 from flask_forge_jobs.dashboard.jobs.listings import (
     DEAD_JOBS,
+    PENDING,
+    RUNNING,
     STATUS_NAMES,
     Listing,
     sortable,
@@ -244,6 +246,7 @@ def query_of(listing: Listing, args: MultiDict[str, str]) -> JobQuery:
 
 def _statuses(words: Sequence[str]) -> tuple[str, ...]:
     known = {name.lower(): word for word, name in STATUS_NAMES.items()}
+    known |= {"waiting": PENDING, "running": RUNNING}
     chosen = {known.get(word.lower(), word) for word in words}
     return tuple(word for word in STATUS_NAMES if word in chosen)
 

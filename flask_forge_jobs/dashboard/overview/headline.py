@@ -13,9 +13,9 @@ _NUMBERS = (
 def headline(report: Report) -> str:
     """Return whether work flows, and how many things need the reader."""
     needs = len(report.sentences) + report.left_out
-    if not needs:
-        return "Nothing needs you"
     evidence = report.summary.evidence
+    if not needs:
+        return "Nothing needs you" if evidence["workers"] else "No worker is running"
     waits = evidence.get("oldest_wait_s")
     if evidence.get("workers") and (evidence.get("done_last_hour") or not waits):
         return f"Work flows, but {things(needs)}"

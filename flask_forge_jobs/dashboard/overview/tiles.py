@@ -67,15 +67,17 @@ def tiles(
     buckets: Sequence[Bucket],
     rows: Sequence[QueueRow],
     history: Gauged,
+    *,
     workers: int,
+    capacity: int,
 ) -> list[Tile]:
-    """Return the six tiles."""
+    """Return the six tiles; at most ``capacity`` jobs run at once."""
     return [
         _throughput(shown, buckets),
         _failures(shown, buckets),
         _waiting(rows, history),
         _oldest(rows, history),
-        _running(rows, history),
+        _running(rows, history, capacity),
         _workers(rows, history, workers),
     ]
 
@@ -114,9 +116,11 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
 
 
 def _waiting(rows: Sequence[QueueRow], history: Gauged) -> Tile:
-    due = sum(row.due for row in rows)
-    most = max(rows, key=lambda row: row.due, default=None)
-    note = f"{words.number(most.due)} in {most.name}" if most and most.due else "none"
+    due = sum(row.waiting for row in rows)
+    most = max(rows, key=lambda row: row.waiting, default=None)
+    note = "none"
+    if most and most.waiting:
+        note = f"{words.number(most.waiting)} in {most.name}"
     return Tile(
         "Waiting", words.number(due), note, spark(history.waiting), "ink", "jobs",
         query={"status": "pending"},
@@ -137,13 +141,15 @@ def _oldest(rows: Sequence[QueueRow], history: Gauged) -> Tile:
     )  # fmt: skip
 
 
-def _running(rows: Sequence[QueueRow], history: Gauged) -> Tile:
-    running, slots = sum(row.running for row in rows), sum(row.slots for row in rows)
+def _running(rows: Sequence[QueueRow], history: Gauged, capacity: int) -> Tile:
     busy = sum(row.busy for row in rows)
-    note = f"{words.percent(busy / slots)} of all slots" if slots else "no slots"
+    ahead = sum(row.claimed for row in rows) - busy
+    note = f"{words.percent(busy / capacity)} of all slots" if capacity else "no slots"
+    if ahead:
+        note = f"{words.number(ahead)} more claimed"
     return Tile(
-        "Running", words.number(running), note, spark(history.running), "blue", "jobs",
-        f"of {words.number(slots)}", query={"status": "in_progress"},
+        "Running", words.number(busy), note, spark(history.running), "blue", "jobs",
+        f"of {words.number(max(capacity, busy))}", query={"status": "in_progress"},
     )  # fmt: skip
 
 

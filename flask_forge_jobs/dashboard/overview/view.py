@@ -166,8 +166,14 @@ class Overview:
     def tiles(self) -> Sequence[Tile]:
         """The numbers at the top."""
         history = cast("Gauged", self._reads["gauges"])
-        workers = self.report.summary.evidence["workers"]
-        return tiles(*self._timeline, self._rows, history, cast("int", workers))
+        evidence = self.report.summary.evidence
+        capacity = cast("int", evidence["capacity"])
+        if self.queue is not None:
+            capacity = min(capacity, sum(row.slots for row in self._rows))
+        workers = cast("int", evidence["workers"])
+        return tiles(
+            *self._timeline, self._rows, history, workers=workers, capacity=capacity
+        )
 
     # -- lists ---------------------------------------------------------------------
 
@@ -203,7 +209,7 @@ class Overview:
         """The first queues: those that wait longest, then those with most jobs."""
 
         def place(row: QueueRow) -> tuple[int, int, int, str]:
-            return -(row.oldest_s or 0), -row.waiting, -row.running, row.name
+            return -(row.oldest_s or 0), -row.waiting, -row.claimed, row.name
 
         return sorted(self._rows, key=place)[:MOST_QUEUES]
 
@@ -213,9 +219,9 @@ class Overview:
         return len(self._rows)
 
     @property
-    def most_waiting(self) -> int:
+    def longest(self) -> int:
         """The scale of all depth bars."""
-        return max((row.waiting for row in self._rows), default=0)
+        return max((row.backlog for row in self._rows), default=0)
 
     @property
     def runs(self) -> Sequence[SlotRun]:
@@ -223,8 +229,8 @@ class Overview:
         return cast("Sequence[SlotRun]", self._reads["running"])
 
     @property
-    def total_running(self) -> int:
-        """How many jobs run."""
+    def total_claimed(self) -> int:
+        """How many jobs run, or are claimed."""
         return sum(queue.counts.in_progress for queue in self._queues)
 
     @property

@@ -22,7 +22,7 @@ from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.callers import caller_of
-from flask_forge_jobs.dashboard.health import Tone, in_words
+from flask_forge_jobs.dashboard.health import Tone, in_words, needs_of
 from flask_forge_jobs.dashboard.overview.view import BLOCKS, Overview
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.page_route import INDEX_PATH
@@ -104,7 +104,8 @@ def about(api: Api) -> Response:
     is_read = may_read and "only" not in request.args
     if is_read:
         queues = api.scope.queues
-        health = in_words(readiness(api.storage, queues, limit_s=LIMIT_S))
+        ready = readiness(api.storage, queues, limit_s=LIMIT_S)
+        health = in_words(ready, needs_of(api))
     is_away = health is not None and health.tone is Tone.BAD
     shown = {
         "health": health,
@@ -164,8 +165,8 @@ def _counts(api: Api) -> Sequence[Count]:
     return [
         Count(name, number, f"v1/jobs?status={status}")
         for name, number, status in (
-            ("waiting", counts.pending + counts.scheduled, "pending"),
-            ("running", counts.in_progress, "in_progress"),
+            ("pending", counts.pending + counts.scheduled, "pending"),
+            ("in progress", counts.in_progress, "in_progress"),
             ("retrying", counts.failed, "failed"),
             ("done", counts.done, "done"),
             ("dead", counts.dead, "dead"),

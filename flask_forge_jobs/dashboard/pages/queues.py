@@ -114,9 +114,9 @@ class QueueList:
         return [("All", None, len(self.named)), *choices]
 
     @property
-    def most_waiting(self) -> int:
+    def longest(self) -> int:
         """The full width of the depth bars."""
-        return max((row.waiting for row in self.rows), default=0)
+        return max((row.backlog for row in self.rows), default=0)
 
     @property
     def headline(self) -> str:
@@ -131,6 +131,10 @@ class QueueList:
         ]
         if set(states) == {QueueState.LIVE}:
             parts = ["all run" if len(self.rows) > 1 else "it runs"]
+        behind = sum(row.runs and row.is_behind for row in self.rows)
+        if behind:
+            is_whole = behind == len(self.rows) > 1
+            parts.insert(1, "and all are behind" if is_whole else f"{behind:,} behind")
         return f"{count(len(self.rows), 'queue')}: {', '.join(parts)}"
 
 

@@ -14,7 +14,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.config.settings import MASK, options
 from flask_forge_jobs.dashboard import words
-from flask_forge_jobs.dashboard.health import Health, in_words
+from flask_forge_jobs.dashboard.health import Health, in_words, needs_of
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.readiness import readiness
@@ -50,7 +50,8 @@ class SystemView:
     def health(self) -> Health:
         """The results of the readiness checks."""
         api = self._api
-        return in_words(readiness(api.storage, api.scope.queues, limit_s=LIMIT_S))
+        ready = readiness(api.storage, api.scope.queues, limit_s=LIMIT_S)
+        return in_words(ready, needs_of(api))
 
     @cached_property
     def facts(self) -> Sequence[tuple[str, str]]:

@@ -10,8 +10,8 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.workers.one import WorkerView
+from flask_forge_jobs.dashboard.workers.rows import MAX_LINES
 from flask_forge_jobs.dashboard.workers.view import (
-    MAX_LINES,
     RANGES,
     Choice,
     WorkersView,

@@ -13,7 +13,7 @@ from flask_forge_jobs.dashboard.charts import machines as charts
 from flask_forge_jobs.dashboard.charts import ranges
 from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.parameters import chosen
-from flask_forge_jobs.dashboard.workers.view import WorkerRow
+from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.handlers.machines import Machines, machines
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.handlers.workers import WorkerDetail, get_worker

@@ -48,7 +48,7 @@ def unknown(facts: Facts) -> Iterator[Need]:
     for kind in facts.kinds:
         if kind.is_known or not kind.waiting:
             continue
-        jobs = count(kind.waiting, "job waits", "jobs wait")
+        jobs = f"{count(kind.waiting, 'job')} of it cannot run"
         text = f"No worker of {kind.queue_name} knows the kind {kind.kind}. {jobs}."
         evidence = {"kind": kind.kind, "queue": kind.queue_name, "jobs": kind.waiting}
         query = urlencode({"queue": kind.queue_name, "kind": kind.kind})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from flask_forge_jobs.model.attention import Facts, Need, QueueFacts
+from flask_forge_jobs.model.attention import Facts, Need, QueueFacts, WorkerFacts
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS, MAX_WORKERS_RANGE
 from flask_forge_jobs.model.sentences import Action, Sentence, count
@@ -20,9 +20,24 @@ def worker_command(*names: str) -> str:
     return f"flask forge-jobs worker --queues {shlex.quote(','.join(names))}"
 
 
-def jobs_wait(number: int) -> str:
-    """Return ``1 job waits`` or ``2 jobs wait``."""
-    return count(number, "job waits", "jobs wait")
+def jobs_wait(due: int, retrying: int = 0) -> str:
+    """Return ``1 job waits``, ``2 jobs wait`` or ``2 jobs wait and 1 retries``."""
+    if not retrying:
+        return count(due, "job waits", "jobs wait")
+    if not due:
+        return count(retrying, "job retries", "jobs retry")
+    retry = f"{retrying:,} {'retries' if retrying == 1 else 'retry'}"
+    return f"{jobs_wait(due)} and {retry}"
+
+
+def still_to_run(number: int) -> str:
+    """Return words for jobs that wait, retry or are scheduled."""
+    return f"{count(number, 'job is', 'jobs are')} still to run"
+
+
+def _jobs_wait(*queues: QueueFacts) -> str:
+    due = sum(queue.counts.pending for queue in queues)
+    return jobs_wait(due, sum(queue.counts.failed for queue in queues))
 
 
 def unserved(facts: Facts) -> Iterator[Need]:
@@ -45,7 +60,7 @@ def unserved(facts: Facts) -> Iterator[Need]:
 def _no_worker(waiting: list[QueueFacts]) -> Need:
     jobs = sum(queue.waiting for queue in waiting)
     oldest_s = max(queue.oldest_wait_s for queue in waiting)
-    text = f"No worker is running. {_with_oldest(jobs, oldest_s)}."
+    text = f"No worker is running. {_with_oldest(waiting, oldest_s)}."
     evidence = {
         "jobs": jobs,
         "oldest_wait_s": oldest_s,
@@ -56,7 +71,7 @@ def _no_worker(waiting: list[QueueFacts]) -> Need:
 
 
 def _unserved(facts: Facts, queue: QueueFacts) -> Sentence:
-    jobs = _with_oldest(queue.waiting, queue.oldest_wait_s)
+    jobs = _with_oldest([queue], queue.oldest_wait_s)
     text = f"Nothing runs {queue.name}. {jobs}."
     evidence: dict[str, object] = {
         "queue": queue.name,
@@ -87,11 +102,12 @@ def _last_seen(facts: Facts, queue: QueueFacts) -> tuple[str, float] | None:
     return label, seen_s
 
 
-def _with_oldest(jobs: int, oldest_s: int) -> str:
+def _with_oldest(queues: Sequence[QueueFacts], oldest_s: int) -> str:
+    words = _jobs_wait(*queues)
     if not oldest_s:
-        return jobs_wait(jobs)
-    oldest = "the oldest " if jobs > 1 else ""
-    return f"{jobs_wait(jobs)}, {oldest}for {duration(oldest_s)}"
+        return words
+    oldest = "the oldest " if sum(queue.waiting for queue in queues) > 1 else ""
+    return f"{words}, {oldest}for {duration(oldest_s)}"
 
 
 def without_slots(facts: Facts) -> Iterator[Need]:
@@ -99,7 +115,7 @@ def without_slots(facts: Facts) -> Iterator[Need]:
     for queue in facts.queues:
         if queue.max_workers or not queue.waiting or queue.is_paused:
             continue
-        jobs = jobs_wait(queue.waiting)
+        jobs = _jobs_wait(queue)
         text = f"{queue.name} has no slots: its max_workers is 0. {jobs}."
         evidence = {"queue": queue.name, "jobs": queue.waiting, "max_workers": 0}
         action = _change(queue, "Give it slots", max_workers=DEFAULT_MAX_WORKERS)
@@ -113,7 +129,7 @@ def full(facts: Facts) -> Iterator[Need]:
             continue
         jobs = queue.waiting + queue.counts.scheduled
         text = (
-            f"{queue.name} is full: {jobs_wait(jobs)}, and its max_pending is "
+            f"{queue.name} is full: {still_to_run(jobs)}, and its max_pending is "
             f"{queue.max_pending:,}, so it refuses new ones."
         )
         evidence = {"queue": queue.name, "jobs": jobs, "max_pending": queue.max_pending}
@@ -132,7 +148,7 @@ def paused(facts: Facts) -> Iterator[Need]:
         since = ""
         if queue.paused_for_s is not None:
             since = f" for {duration(queue.paused_for_s)}"
-        text = f"{queue.name} is paused{by}{reason}{since}. {jobs_wait(queue.waiting)}."
+        text = f"{queue.name} is paused{by}{reason}{since}. {_jobs_wait(queue)}."
         evidence = {
             "queue": queue.name,
             "jobs": queue.waiting,
@@ -153,7 +169,7 @@ def behind(facts: Facts) -> Iterator[Need]:
             continue
         text = (
             f"{queue.name} is behind: the oldest job waits "
-            f"{duration(queue.oldest_wait_s)}; {_busy(queue)}."
+            f"{duration(queue.oldest_wait_s)}{_busy(facts, queue)}."
         )
         evidence: dict[str, object] = {
             "queue": queue.name,
@@ -164,7 +180,7 @@ def behind(facts: Facts) -> Iterator[Need]:
             "max_workers": queue.max_workers,
         }
         action = None
-        if queue.slots < queue.max_workers:
+        if queue.slots < queue.max_workers or _are_threads_busy(facts, queue):
             # Its workers have no more threads.
             evidence["command"] = worker_command(queue.name)
         elif queue.max_workers < _MOST_SLOTS:
@@ -173,12 +189,40 @@ def behind(facts: Facts) -> Iterator[Need]:
         yield queue.counts.pending, Sentence("queue_behind", text, evidence, action)
 
 
-def _busy(queue: QueueFacts) -> str:
-    if queue.busy_slots < queue.slots:
-        return f"{queue.busy_slots} of {count(queue.slots, 'slot')} are busy"
-    if queue.slots == 1:
-        return "its only slot is busy"
-    return f"all {queue.slots} slots are busy" if queue.slots else "it has no slot yet"
+def _serving(facts: Facts, queue: QueueFacts) -> list[WorkerFacts]:
+    return [worker for worker in facts.live if queue.name in worker.queues]
+
+
+def _are_threads_busy(facts: Facts, queue: QueueFacts) -> bool:
+    """Whether all threads of its workers run jobs, those of other queues as well."""
+    serving = _serving(facts, queue)
+    return all(worker.busy_slots >= worker.capacity > 0 for worker in serving)
+
+
+def _busy(facts: Facts, queue: QueueFacts) -> str:
+    """Return why no more of its jobs run, as far as the slots say it."""
+    if not queue.slots:
+        return "; it has no slot yet"
+    if queue.busy_slots >= queue.slots:
+        return (
+            "; its only slot is busy"
+            if queue.slots == 1
+            else f"; all {queue.slots} slots are busy"
+        )
+    if _are_threads_busy(facts, queue):
+        threads = sum(worker.capacity for worker in _serving(facts, queue))
+        return (
+            "; the only thread of its workers is busy"
+            if threads == 1
+            else f"; all {threads} threads of its workers are busy"
+        )
+    ahead = queue.counts.in_progress - queue.running
+    if ahead > 0:
+        starts = "is claimed and starts" if ahead == 1 else "are claimed and start"
+        return f"; {ahead:,} of its jobs {starts} next"
+    free = queue.slots - queue.busy_slots
+    are = "are" if free > 1 else "is"
+    return f", although {free:,} of {count(queue.slots, 'slot')} {are} free"
 
 
 def cooling(facts: Facts) -> Iterator[Need]:
@@ -189,7 +233,7 @@ def cooling(facts: Facts) -> Iterator[Need]:
         starts = "starts by itself" if queue.waiting == 1 else "start by themselves"
         text = (
             f"{queue.name} cools down for {duration(queue.cools_for_s)} more"
-            f"{_cause(queue)}. {jobs_wait(queue.waiting)} and {starts}."
+            f"{_cause(queue)}. {_jobs_wait(queue)} and {starts}."
         )
         evidence = {
             "queue": queue.name,

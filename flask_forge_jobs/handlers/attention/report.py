@@ -96,6 +96,8 @@ def _summary(facts: Facts, needs: int) -> Sentence:
         "oldest_wait_s": oldest_s,
         "done_last_hour": done,
         "dead_last_hour": dead,
+        "running": facts.running,
+        "capacity": facts.capacity,
         "counts": asdict(counts),
     }
     code = "needs_you" if needs else "nothing_needs_you"

@@ -27,7 +27,7 @@ COUNTERPARTS: Mapping[str, str] = {
     """,
     # 7 Jobs: filters, columns, pages, and the actions on a selection or on all.
     "/jobs": """
-        All | Pending | Scheduled | Running | Retrying | Dead | Done
+        All | Pending | Scheduled | In progress | Retrying | Dead | Done
         Queue | Kind | Payload contains | Error contains | or from (UTC) | to (UTC)
         Status | Kind and id | Tries | Last error | Enqueued | Select this page
         First | Previous | Next | 25 | 50
@@ -56,7 +56,7 @@ COUNTERPARTS: Mapping[str, str] = {
         Longest back-off, seconds | Clean up | New queue | Cooling down | End now
     """,
     "/queues/<name>": """
-        Due | Oldest wait | Retrying | Scheduled | Running | Dead | Slot | Job | Worker
+        Waiting | Oldest wait | Retrying | Scheduled | Running | Dead | Slot | Job | Worker
     """,
     # 12 Workers.
     "/workers": "Nothing runs exports. | first | mail | work | alive",

@@ -33,7 +33,7 @@ from tests.dashboard.jobs.test_query import read
             "",
             StatusCounts(pending=30, scheduled=10, done=7),
             "37 jobs are stored",
-            "20 pending, 10 scheduled, 7 done",
+            "20 waiting, 10 scheduled, 7 done",
         ),
         (
             JOBS,
@@ -47,7 +47,7 @@ from tests.dashboard.jobs.test_query import read
             "status=pending",
             StatusCounts(pending=30, scheduled=10),
             "30 jobs match",
-            "20 pending, 10 scheduled",
+            "20 waiting, 10 scheduled",
         ),
         (
             SCHEDULED_JOBS,

@@ -68,7 +68,7 @@ def test_what_is_unknown_or_invalid_leaves_the_links(text: str) -> None:
     assert query.address() == "jobs"
 
 
-@pytest.mark.parametrize("word", ["running", "Running", "in_progress"])
+@pytest.mark.parametrize("word", ["running", "In progress", "in_progress"])
 def test_a_state_has_its_name_on_the_page_and_that_of_the_api(word: str) -> None:
     assert read(f"status={word}").statuses == ("in_progress",)
 

@@ -69,7 +69,7 @@ def test_a_search_shows_only_numbers_that_it_has_counted() -> None:
         "All": None,
         "Pending": None,
         "Scheduled": None,
-        "Running": None,
+        "In progress": None,
         "Retrying": None,
         "Dead": 60,
         "Done": None,

@@ -24,6 +24,7 @@ def report(needs: int, left_out: int = 0, **evidence: Any) -> Report:
     ("found", "said"),
     [
         (report(0), "Nothing needs you"),
+        (report(0, workers=0, oldest_wait_s=0), "No worker is running"),
         (report(1), "Work flows, but one thing needs you"),
         (report(4), "Work flows, but four things need you"),
         (report(20, 3), "Work flows, but 23 things need you"),

@@ -8,8 +8,10 @@ from werkzeug.datastructures import MultiDict
 
 from flask_forge_jobs.dashboard.charts.ranges import chosen
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
+from flask_forge_jobs.dashboard.queue_rows import QueueRow
 from flask_forge_jobs.handlers.gauges import GaugeSeries
 from flask_forge_jobs.handlers.series import Bucket
+from flask_forge_jobs.model.queues import QueueCounts
 from tests.dashboard.test_queue_rows import BUSY, row
 
 NOW = datetime(2026, 11, 30, 14, 30, tzinfo=UTC)
@@ -26,8 +28,10 @@ def buckets(*completed: int, retried: int = 0) -> list[Bucket]:
     ]
 
 
-def shown(found: list[Bucket], *rows: object, workers: int = 1) -> dict[str, Tile]:
-    drawn = tiles(SHOWN, found, rows, Gauged(), workers)  # type: ignore[arg-type]
+def shown(
+    found: list[Bucket], *rows: QueueRow, workers: int = 1, capacity: int = 3
+) -> dict[str, Tile]:
+    drawn = tiles(SHOWN, found, rows, Gauged(), workers=workers, capacity=capacity)
     return {each.name: each for each in drawn}
 
 
@@ -50,17 +54,33 @@ def test_failures_are_a_share_of_the_runs_that_ended() -> None:
 
 
 def test_waits_and_slots_are_those_of_the_queues() -> None:
-    found = shown(buckets(), row(), row(slots=(BUSY,)), workers=0)
+    runs = QueueCounts(in_progress=1)
+    rows = [row(runs), row(runs, (BUSY,))]
 
-    assert (found["Running"].unit, found["Running"].note) == (
-        "of 3",
-        "67% of all slots",
-    )
+    found = shown(buckets(), *rows, workers=0)
+
+    assert _running(found) == ("2", "of 3", "67% of all slots")
     assert (found["Oldest wait"].value, found["Waiting"].note) == ("none", "none")
     assert (found["Workers"].tone, found["Workers"].note) == (
         "bad",
         "none is running",
     )
+
+
+def test_claimed_jobs_do_not_run_and_threads_bound_the_slots() -> None:
+    """A worker with one thread has claimed 40 jobs ahead of the one that runs."""
+    claimed = QueueCounts(in_progress=41)
+
+    found = shown(buckets(), row(claimed), row(), capacity=1)
+    ended = shown(buckets(), row(), capacity=1)
+
+    assert _running(found) == ("1", "of 1", "40 more claimed")
+    assert _running(ended) == ("0", "of 1", "0% of all slots")
+
+
+def _running(found: dict[str, Tile]) -> tuple[str, str, str]:
+    tile = found["Running"]
+    return tile.value, tile.unit, tile.note
 
 
 def test_gauges_of_queues_are_added_up_and_gaps_stay() -> None:

@@ -118,7 +118,7 @@ def test_a_due_job_waits_for_a_slot_since_it_is_due(
 @pytest.mark.parametrize(
     ("status", "word", "why"),
     [
-        (JobStatus.PENDING, "Pending", "Not running: No worker serves default"),
+        (JobStatus.PENDING, "Waiting", "Not running: No worker serves default"),
         (JobStatus.IN_PROGRESS, "Running", "It runs"),
         (JobStatus.DONE, "Done", "It was done"),
         (JobStatus.FAILED, "Retrying", "Not running: "),
@@ -325,11 +325,11 @@ def test_P08_P14_a_job_is_rescheduled_run_cancelled_and_retried_without_script(
     assert "Scheduled" in page.find("#job").text
     page = sent(client, job_id, page, "Run now")
     assert "is due now" in page.find("#messages").text
-    assert "Pending" in page.find("#job").text
+    assert "Waiting" in page.find("#job").text
     page = sent(client, job_id, shown(client, job_id, "?ask=cancel"), "Cancel the job")
     assert "Cancelled" in page.find("#job").text
     page = sent(client, job_id, page, "Retry")
-    assert "Pending" in page.find("#job").text
+    assert "Waiting" in page.find("#job").text
     page = sent(client, job_id, shown(client, job_id, "?ask=delete"), "Delete 1 job")
     assert f"Job {job_id} is deleted." in page.find("#messages").text
     assert "There is no job" in page.find("h1").text

@@ -85,7 +85,7 @@ def test_the_headline_is_the_answer(busy: Storage) -> None:
 def test_a_quiet_system_has_its_proof(storage: Storage) -> None:
     head = opened(storage).find("#headline")
 
-    assert head.find("h1").text == "Nothing needs you"
+    assert head.find("h1").text == "No worker is running"
     assert head.find("p").text.startswith("0 workers live, 0 of 0 queues served")
     assert not opened(storage).find("#attention").all("li")
 

@@ -190,6 +190,8 @@ def test_a_setting_says_from_when_on_a_queue_is_behind(
         assert names_of(listed) == names
         assert ("mail is behind" in one.find("#headline").text) is bool(names)
         assert ("mail is behind" in listed.find("#alarms").text) is bool(names)
+        ending = ", 1 behind" if names else ""
+        assert listed.find("h1").text == f"1 queue: it runs{ending}"
 
 
 def test_one_queue_is_cleaned_alone(storage: Storage) -> None:

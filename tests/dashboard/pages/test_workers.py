@@ -54,6 +54,7 @@ def start(
     slots: int = 2,
     busy: int = 1,
     host: str = "web-2",
+    threads: int | None = None,
 ) -> list[str]:
     """Register a worker; of each queue some slots run a job, whose ids return."""
     reports, job_ids = [], []
@@ -66,7 +67,7 @@ def start(
                 job_ids.append(job_id)
             slot_id = f"{name}-{number}-{worker_id}"
             reports.append(SlotReport(slot_id, name, current_job_id=job_id))
-    process = WorkerProcess(version="0.1.0", host=host, pid=77)
+    process = WorkerProcess(version="0.1.0", host=host, pid=77, threads=threads)
     name = f"name-{worker_id}"
     storage.workers.beat(worker_id, name, queues, reports, process=process)
     return job_ids
@@ -84,9 +85,36 @@ def test_slots_say_what_they_run(storage: Storage, client: FlaskClient) -> None:
     (slots, _) = [each for each in card.all("div") if each["class"] == "slots"]
     assert slots["aria-label"] == "mail: 1 of 2 slots busy"
     assert slots.find("a")["href"] == f"./jobs/{mail}"
-    assert slots.find("a")["title"] == "kind-mail"
+    assert slots.find("a")["title"] == "kind-mail of mail"
     assert len(slots.all("i")) == 1
     assert bank in "".join(each["href"] for each in card.all("a"))
+
+
+def test_the_queues_of_a_worker_share_its_threads(
+    storage: Storage, client: FlaskClient
+) -> None:
+    """Three queues of two slots each, and three threads, two of which run jobs."""
+    names = ["bank", "mail", "sms"]
+    start(storage, "w1", "mail", slots=0, threads=3)
+    reports = [SlotReport(f"{name}-{n}-w1", name) for name in names for n in (0, 1)]
+    for name in names[:2]:
+        job_id = enqueue(storage, queue_name=name)
+        claim_one(storage, owner="w1", queue_name=name)
+        reports.append(SlotReport(f"{name}-2-w1", name, current_job_id=job_id))
+    process = WorkerProcess(threads=3)
+    storage.workers.beat("w1", "name-w1", [*names, "off"], reports, process=process)
+
+    page = shown(client)
+    one = shown(client, "/w1")
+
+    assert page.find("h1").text == "1 worker runs, 2 of 3 slots busy"
+    (slots,) = [each for each in page.all("div") if each["class"] == "slots"]
+    assert slots["aria-label"] == "All queues: 2 of 3 slots busy"
+    assert len(slots.all("a")) == 2
+    assert len(slots.all("i")) == 1
+    assert "It serves bank, mail, sms." in page.find("main").text
+    assert "No slot for off" in page.find("main").text
+    assert "2 of 3 busy" in one.find("#slots").text
 
 
 def test_who_serves_what_is_a_table(storage: Storage, client: FlaskClient) -> None:
@@ -185,8 +213,8 @@ def test_queues_that_nobody_serves_are_named(
     alerts = shown(client).find("#alerts").text
 
     assert "Nothing runs bank. 1 job waits" in alerts
-    # As many as the attention report counts: one waits for another try.
-    assert "Nothing runs later. 1 job waits. No" in alerts
+    # In the words of the attention report.
+    assert "Nothing runs later. 1 job retries. No" in alerts
     assert "Idle, and without a live worker: idle." in alerts
     assert "paused" not in alerts
 

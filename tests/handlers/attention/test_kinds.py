@@ -125,7 +125,10 @@ def test_a_kind_that_no_worker_knows() -> None:
     [(jobs, sentence)] = unknown(facts_of(kind))
 
     assert jobs == 3
-    assert sentence.text == "No worker of mail knows the kind sned. 3 jobs wait."
+    assert (
+        sentence.text
+        == "No worker of mail knows the kind sned. 3 jobs of it cannot run."
+    )
     assert sentence.action == Action(
         "GET", "/v1/jobs?queue=mail&kind=sned", "Show jobs"
     )

@@ -61,7 +61,11 @@ def test_a_job_that_fails_waits_for_a_worker_as_well() -> None:
     queue = replace(MAIL, counts=QueueCounts(failed=1), oldest_wait_s=0)
 
     assert said(queues.unserved, facts_of(queue, live("bills"))) == [
-        "Nothing runs mail. 1 job waits."
+        "Nothing runs mail. 1 job retries."
+    ]
+    both = replace(queue, counts=QueueCounts(pending=3, failed=2), oldest_wait_s=90)
+    assert said(queues.unserved, facts_of(both, live("bills"))) == [
+        "Nothing runs mail. 3 jobs wait and 2 retry, the oldest for 2m."
     ]
 
 
@@ -103,7 +107,12 @@ def test_a_queue_is_full_at_its_bound(bound: int | None, is_full: bool) -> None:
     texts = said(queues.full, facts_of(queue))
 
     assert texts == (
-        ["mail is full: 4 jobs wait, and its max_pending is 4, so it refuses new ones."]
+        [
+            (
+                "mail is full: 4 jobs are still to run, and its max_pending is 4, so "
+                "it refuses new ones."
+            )
+        ]
         if is_full
         else []
     )
@@ -214,19 +223,49 @@ def test_slots_are_added_by_the_setting_or_by_a_worker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slots", "busy", "words"),
+    ("slots", "busy", "claimed", "words"),
     [
-        (8, 3, "3 of 8 slots are busy"),
-        (0, 0, "it has no slot yet"),
-        (2, 2, "all 2 slots are busy"),
+        (8, 3, 3, ", although 5 of 8 slots are free"),
+        (1, 0, 0, ", although 1 of 1 slot is free"),
+        (8, 3, 4, "; 1 of its jobs is claimed and starts next"),
+        (8, 3, 9, "; 6 of its jobs are claimed and start next"),
+        (0, 0, 0, "; it has no slot yet"),
+        (2, 2, 9, "; all 2 slots are busy"),
     ],
 )
-def test_how_busy_a_queue_is(slots: int, busy: int, words: str) -> None:
-    queue = replace(MAIL, oldest_wait_s=900, slots=slots, busy_slots=busy)
+def test_why_a_queue_is_behind(slots: int, busy: int, claimed: int, words: str) -> None:
+    counts = QueueCounts(pending=2, in_progress=claimed)
+    queue = replace(
+        MAIL, oldest_wait_s=900, slots=slots, busy_slots=busy, counts=counts
+    )
 
     [text] = said(queues.behind, facts_of(queue, live("mail")))
 
-    assert text.endswith(f"; {words}.")
+    assert text == f"mail is behind: the oldest job waits 15m{words}."
+
+
+@pytest.mark.parametrize(
+    ("threads", "words"),
+    [
+        (4, "; all 4 threads of its workers are busy"),
+        (1, "; the only thread of its workers is busy"),
+        (5, ", although 8 of 8 slots are free"),
+        (None, ", although 8 of 8 slots are free"),
+    ],
+)
+def test_jobs_of_other_queues_may_have_the_threads(
+    threads: int | None, words: str
+) -> None:
+    """Each of two queues has eight slots, and the other one runs jobs in four."""
+    queue = replace(MAIL, oldest_wait_s=900, busy_slots=0)
+    busy = min(threads or 4, 4)
+    worker = replace(live("mail", "bills"), threads=threads, slots=16, busy_slots=busy)
+
+    [(_, sentence)] = queues.behind(facts_of(queue, worker))
+
+    assert sentence.text == f"mail is behind: the oldest job waits 15m{words}."
+    # More slots help only where a thread is free.
+    assert (sentence.action is None) is ("thread" in words)
 
 
 def test_a_queue_that_cools_down() -> None:

@@ -40,6 +40,8 @@ def test_nothing_to_say_is_said_with_its_proof() -> None:
         "oldest_wait_s": 2,
         "done_last_hour": 1204,
         "dead_last_hour": 0,
+        "running": 0,
+        "capacity": 0,
         "counts": {
             "pending": 3,
             "scheduled": 0,

@@ -75,11 +75,18 @@ SELECT
     (
         SELECT JSON_LIST(
             JSON_ROW(
-                worker_id, worker_name, queues, :now - heartbeat_at, services,
-                lost_at IS NOT NULL
+                w.worker_id, w.worker_name, w.queues, :now - w.heartbeat_at, w.services,
+                w.lost_at IS NOT NULL, w.threads, COALESCE(slot.slots, 0),
+                COALESCE(slot.busy_slots, 0)
             )
         )
-        FROM forge_worker
+        FROM forge_worker AS w
+        LEFT JOIN (
+            SELECT worker_id, COUNT(*) AS slots, COUNT(current_job) AS busy_slots
+            FROM forge_slot
+            WHERE heartbeat_at >= :now - :live_us
+            GROUP BY worker_id
+        ) AS slot ON slot.worker_id = w.worker_id
     ),
     (
         SELECT JSON_LIST(JSON_ROW(worker_id, queue_name, jobs, dead))

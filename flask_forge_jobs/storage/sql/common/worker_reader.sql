@@ -4,7 +4,7 @@
 -- The last started come first, as ids begin with the time.
 SELECT
     worker_id, worker_name, queues, heartbeat_at, started_at, version, host, pid, lost_at,
-    :now - heartbeat_at
+    :now - heartbeat_at, threads
 FROM forge_worker
 WHERE lost_at IS NULL OR lost_at >= :now - :kept_us
 ORDER BY worker_id DESC
