@@ -36,6 +36,7 @@ TABLES = frozenset(
         "forge_link",
         "forge_log",
         "forge_metric",
+        "forge_metric_source",
         "forge_worker",
         "forge_slot",
         "forge_queue",

@@ -41,6 +41,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "cli/doctor/storage": "cli/doctor/test_deployments.py, with real databases",
     "model/findings": "cli/doctor, as the commands print them",
     "storage/postgres/side": "cli/test_copy.py, from and to each database",
+    "storage/metric_rows": "contract/test_metrics.py, on both backends",
     "storage/sides": "cli/test_copy.py, from and to each database",
     "storage/sqlite/side": "cli/test_copy.py, from and to each database",
     "storage/transfer": "cli/test_copy.py, from and to each database",

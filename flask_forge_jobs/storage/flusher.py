@@ -1,11 +1,9 @@
 """Flusher: stores the recorder's figures every two seconds.
 
-It keeps all that the row of each open bucket has to hold, and overwrites the row with
-it. So a repeated write does no harm, and an outage of the database loses nothing. If
-the row was folded meanwhile, what came since begins a new one; if also the answer to
-the last write was lost, what came until then may be missing. Its thread lives only
-while there is something to store. A process that is killed loses what it has counted
-since the last write.
+It adds them to rows of its own, in numbered writes. A write whose outcome is unknown is
+repeated as it was, under its number, and the database takes each number once. So an
+outage loses nothing, and nothing counts twice. Its thread lives only while there is
+something to store. A process that is killed loses the figures since the last write.
 """
 
 from __future__ import annotations
@@ -13,10 +11,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from itertools import islice
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
@@ -25,84 +22,23 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.reentry import Flag
-from flask_forge_jobs.storage.metrics import (
-    FOLD_AFTER_US,
-    PUT_ROWS,
-    SOURCE_US,
-    MetricStore,
-    is_wide,
-)
+from flask_forge_jobs.storage.metrics import PUT_ROWS, SOURCE_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 
 logger = get_logger(__name__)
 
-T = TypeVar("T")
-
 PERIOD_S = 2.0
 # Seconds without anything to store after which the thread ends.
 IDLE_S = 30.0
 # How long close() waits for the last write.
 LAST_WRITE_S = 2.0
-# Most buckets, of about a kilobyte each, to hold while the database is unavailable;
-# beyond it the oldest of the finest level are dropped.
+# Most rows, of about a kilobyte each, to hold while the database is unavailable; beyond
+# it the oldest of the finest level are dropped.
 MAX_HELD = 20_000
 
-
-@dataclass(slots=True)
-class _Bucket:
-    """The figures of one row.
-
-    ``tally`` is all that the row has to hold, ``since`` what of it came after the last
-    write that was stored or may have been. ``is_unclear`` if none is known to be stored
-    but one may be.
-    """
-
-    tally: Tally = field(default_factory=Tally)
-    since: Tally | None = None
-    is_changed: bool = False
-    is_stored: bool = False
-    is_unclear: bool = False
-
-    @property
-    def may_be_there(self) -> bool:
-        """Whether a row was stored or may have been."""
-        return self.is_stored or self.is_unclear
-
-    @property
-    def has_to_be_put(self) -> bool:
-        """Whether there are figures and no row for them."""
-        return self.is_changed and not self.may_be_there
-
-    def add(self, tally: Tally) -> None:
-        """Add figures that are not stored."""
-        self.tally.merge(tally)
-        if self.may_be_there:
-            self.since = self.since or Tally()
-            self.since.merge(tally)
-        self.is_changed = True
-
-    def stored(self) -> None:
-        """Note that the row holds everything."""
-        self.since, self.is_changed = None, False
-        self.is_stored, self.is_unclear = True, False
-
-    def unanswered(self) -> None:
-        """Note that the row may hold everything."""
-        self.since = None
-        self.is_unclear = not self.is_stored
-
-    def gone(self, *, may_be_folded: bool) -> None:
-        """Note that there is no row: what it held counts elsewhere, if it was there."""
-        if self.is_stored or may_be_folded:
-            self.is_changed = self.since is not None
-            self.tally = self.since or Tally()
-        self.since = None
-        self.is_stored = self.is_unclear = False
-
-
-_Part = dict[MetricKey, _Bucket]
+_Part = dict[MetricKey, Tally]
 
 
 class Flusher(PerProcess):
@@ -139,11 +75,12 @@ class Flusher(PerProcess):
         weakref.finalize(self, self._work.set).atexit = False
         self._stopping = Flag()
         self._thread: threading.Thread | None = None
-        self._taken: dict[tuple[int, str, str], Tally] = {}
-        self._held: dict[MetricKey, _Bucket] = {}
-        self._source, self._source_ends_us = "", 0
-        # The end of the newest bucket that was forgotten.
-        self._let_go_us = 0
+        # The figures that are not stored, and those of them whose write has no answer.
+        self._new: _Part = {}
+        self._unclear: _Part = {}
+        # The rows of the source as they are stored, and the number of its last write.
+        self._rows: _Part = {}
+        self._source, self._source_ends_us, self._number = "", 0, 0
         self._is_failing = False
         at_end_of_child(self, partial(_close, weakref.ref(self)))
 
@@ -193,107 +130,82 @@ class Flusher(PerProcess):
         """Take the recorder's figures and store them; return how many rows it were."""
         taken_us = self._clock.now_us()
         for key, tally in self._recorder.take().items():
-            self._taken.setdefault(key, Tally()).merge(tally)
-        # The clock went back, or the source will soon be folded.
-        if self._is_let_go() or self._is_over(taken_us):
-            self._begin_anew()
-        for key, tally in self._taken.items():
             self._hold(*key, tally)
-        self._taken.clear()
-        written = self._store_held()
-        self._let_go(taken_us)
+        try:
+            written = self._store_unclear() + self._store_new()
+        except StorageError:
+            self._drop_excess()
+            raise
+        self._forget_rows(taken_us)
         return written
-
-    def _is_let_go(self) -> bool:
-        return any(bucket_us < self._let_go_us for bucket_us, _, _ in self._taken)
-
-    def _is_over(self, now_us: int) -> bool:
-        """Return whether all is stored, and the source was in use for long enough."""
-        if not self._source or now_us < self._source_ends_us:
-            return False
-        return not any(each.is_changed for each in self._held.values())
-
-    def _begin_anew(self) -> None:
-        """Switch to a new source and forget all buckets; the rows stay as they are."""
-        self._store_held()
-        self._held.clear()
-        self._source, self._let_go_us = "", 0
 
     def _hold(self, bucket_us: int, queue_name: str, kind: str, tally: Tally) -> None:
         for level in LEVELS:
             start_us = floor_to(bucket_us, level)
             for names in ((queue_name, kind), (queue_name, ""), ("", "")):
                 key = MetricKey(level, start_us, *names)
-                self._held.setdefault(key, _Bucket()).add(tally)
+                self._new.setdefault(key, Tally()).merge(tally)
 
-    def _store_held(self) -> int:
-        changed = {key: each for key, each in self._held.items() if each.is_changed}
-        if not changed:
+    def _store_unclear(self) -> int:
+        """Repeat the write whose outcome is unknown."""
+        if not self._unclear:
             return 0
-        if not self._source:
-            self._source = self._new_source()
-            self._source_ends_us = self._clock.now_us() + SOURCE_US
-        try:
-            self._store.settle(changed)
-            self._overwrite({k: b for k, b in changed.items() if b.may_be_there})
-            self._put({k: b for k, b in changed.items() if b.has_to_be_put})
-        except StorageError:
-            self._drop_excess()
-            raise
-        return len(changed)
+        self._write(self._unclear)
+        written, self._unclear = len(self._unclear), {}
+        return written
 
-    def _overwrite(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
-        for part in _parts(buckets):
-            gone = self._write(self._store.overwrite, part)
-            for key, bucket in part.items():
-                if key in gone:
-                    bucket.gone(may_be_folded=self._may_be_folded(key))
-                else:
-                    bucket.stored()
+    def _store_new(self) -> int:
+        if not self._new:
+            return 0
+        self._take_source()
+        written = 0
+        while self._new:
+            part = dict(islice(self._new.items(), PUT_ROWS))
+            try:
+                self._write(part)
+            except StorageOutcomeUnknownError:
+                self._unclear = part
+                self._remove(part)
+                raise
+            self._remove(part)
+            written += len(part)
+        return written
 
-    def _may_be_folded(self, key: MetricKey) -> bool:
-        over_us = _end_us(key)
-        if is_wide(key.level):
-            over_us = min(over_us, self._source_ends_us)
-        # Half of the time is for hosts whose clocks differ.
-        return self._clock.now_us() >= over_us + FOLD_AFTER_US // 2
+    def _take_source(self) -> None:
+        """Begin a new source from time to time; the rows of the old one stay."""
+        now_us = self._clock.now_us()
+        if not self._source or now_us >= self._source_ends_us:
+            self._source, self._number = self._new_source(), 0
+            self._source_ends_us = now_us + SOURCE_US
+            self._rows.clear()
 
-    def _put(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
-        for part in _parts(buckets):
-            self._write(self._store.put, part)
-            for bucket in part.values():
-                bucket.stored()
+    def _write(self, part: _Part) -> None:
+        """Add figures to the rows of the source, and keep the rows as they are now."""
+        known = {key: self._rows.pop(key) for key in part if key in self._rows}
+        rows = self._store.add(self._source, self._number + 1, part, known)
+        self._number += 1
+        self._rows.update(rows)
 
-    def _write(
-        self, write: Callable[[str, dict[MetricKey, Tally]], T], part: _Part
-    ) -> T:
-        try:
-            return write(self._source, {key: each.tally for key, each in part.items()})
-        except StorageOutcomeUnknownError:
-            for bucket in part.values():
-                bucket.unanswered()
-            raise
+    def _remove(self, part: _Part) -> None:
+        for key in part:
+            del self._new[key]
 
-    def _let_go(self, taken_us: int) -> None:
-        """Forget stored buckets that were over when the figures were taken."""
+    def _forget_rows(self, taken_us: int) -> None:
+        """Forget rows of buckets that were over when the figures were taken."""
         # A thread may have read the clock but not counted yet.
         limit_us = taken_us - LEVELS[0] * SECOND_US
-        for key in [key for key in self._held if _end_us(key) <= limit_us]:
-            del self._held[key]
-            self._let_go_us = max(self._let_go_us, _end_us(key))
+        for key in [key for key in self._rows if _end_us(key) <= limit_us]:
+            del self._rows[key]
 
     def _drop_excess(self) -> None:
         """Drop figures that could not be stored for too long."""
-        excess = len(self._held) - MAX_HELD
+        excess = len(self._new) - MAX_HELD
         if excess <= 0:
             return
-        changed = (key for key, each in self._held.items() if each.is_changed)
-        lost = sorted(changed)[:excess]
-        for key in lost:
-            del self._held[key]
+        for key in sorted(self._new)[:excess]:
+            del self._new[key]
         logger.error(
-            "dropped the metrics of %s buckets, which were not stored in time",
-            len(lost),
+            "dropped the metrics of %s buckets, which were not stored in time", excess
         )
 
     # -- the thread ------------------------------------------------------------------
@@ -383,13 +295,6 @@ def _close(flusher_of: weakref.ref[Flusher]) -> None:
     flusher = flusher_of()
     if flusher is not None:
         flusher.close()
-
-
-def _parts(buckets: Mapping[MetricKey, _Bucket]) -> Iterator[_Part]:
-    """Yield the buckets of each statement; each is answered for itself."""
-    items = list(buckets.items())
-    for start in range(0, len(items), PUT_ROWS):
-        yield dict(items[start : start + PUT_ROWS])
 
 
 def _end_us(key: MetricKey) -> int:

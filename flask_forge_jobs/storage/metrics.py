@@ -1,10 +1,11 @@
 """MetricStore: figures over time, written by every process and merged when read.
 
-A process overwrites complete rows under its own name, so repeating a write changes
-nothing. Once a bucket or its source is over, its rows are folded into one without a
-source; a row moves in the transaction that deletes it, so it counts exactly once at any
-moment. A process that overwrites a folded row learns that it is gone. Figures older
-than every bucket stay in level 0, because a counter must never go down.
+A process adds to rows under its own source, in writes that are numbered: the row of the
+source holds the number of the last one, so a repeated write changes nothing. Once a
+bucket or its source is over, its rows are folded into one without a source; a row moves
+in the transaction that deletes it, so it counts exactly once at any moment. A process
+that adds to a folded row begins a new one. Figures older than every bucket stay in
+level 0, because a counter must never go down.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.metric_rows import (
+    add_to_rows,
+    merge_rows,
+    row_of,
+    total_of,
+)
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.series import Names, Series, names
 
@@ -48,12 +55,16 @@ SOURCE_US = 600 * SECOND_US
 # A row is folded this long after its bucket or its source is over: reading today's
 # figures means reading the rows of all sources that are not folded.
 FOLD_AFTER_US = 120 * SECOND_US
+# The number of a source's last write is kept this long: a write that has had no answer
+# for longer counts as stored.
+SOURCE_KEPT_US = 3600 * SECOND_US
 # On SQLite, other writers wait for a batch.
 FOLD_ROWS = 200
 PUT_ROWS = 500
-# Level and source of figures that are older than every bucket.
+# The level of figures that are older than every bucket.
 _ALL_TIME = 0
-_MERGED = ""
+# The source of figures that are folded.
+MERGED = ""
 
 
 @dataclass(slots=True)
@@ -89,19 +100,49 @@ class MetricStore:
     # -- writing -------------------------------------------------------------------
 
     def settle(self, keys: Iterable[MetricKey]) -> None:
-        """Give names to new queues and kinds; :meth:`put` does it otherwise."""
+        """Give names to new queues and kinds; :meth:`add` does it otherwise."""
         self._series.settle(keys)
 
-    def put(self, source: str, tallies: Mapping[MetricKey, Tally]) -> None:
-        """Store a process's complete tallies, replacing its earlier ones.
+    def add(
+        self,
+        source: str,
+        number: int,
+        new: Mapping[MetricKey, Tally],
+        known: Mapping[MetricKey, Tally],
+    ) -> dict[MetricKey, Tally]:
+        """Add figures to the rows of a source, and return these rows.
 
-        ``source`` names the process and is never reused. At most PUT_ROWS at once.
+        A write that is stored already changes nothing, and returns no rows.
+
+        Args:
+            source: An id of this process, by the time of its creation; it is never
+                reused, and no other process writes its rows.
+            number: Of this write: 1 for the first of the source, and one more for each
+                one that was stored.
+            new: What to add, at most PUT_ROWS keys.
+            known: Rows as the process stored them last; the rest is read.
         """
-        self.settle(tallies)
-        rows = encode_rows(_metric_row(*each) for each in tallies.items())
-        self._database.write(
-            lambda transaction: transaction.run("put_metrics", source=source, rows=rows)
-        )
+        self.settle(new)
+        full = {key: total_of(tally, new[key]) for key, tally in known.items()}
+        rows = encode_rows(row_of(*each) for each in full.items())
+
+        def work(transaction: Transaction) -> dict[MetricKey, Tally]:
+            if not _is_next(transaction, source, number):
+                return {}
+            stored = {
+                MetricKey(*each)
+                for each in transaction.all(
+                    "overwrite_metrics", source=source, rows=rows
+                )
+            }
+            # A row that is gone was folded, and counts without a source.
+            others = {key: each for key, each in new.items() if key not in stored}
+            return {
+                **{key: full[key] for key in stored},
+                **add_to_rows(transaction, source, others),
+            }
+
+        return self._database.write(work)
 
     def append(self, rows: Iterable[Sequence[Parameter]]) -> None:
         """Store rows of buckets that have none, such as those of a made-up past.
@@ -110,20 +151,6 @@ class MetricStore:
         """
         made = tuple(rows)  # a transaction may be repeated
         self._database.write(lambda tx: tx.copy_rows("append_metrics", made))
-
-    def overwrite(
-        self, source: str, tallies: Mapping[MetricKey, Tally]
-    ) -> set[MetricKey]:
-        """Replace those of a process's tallies that are stored; return the other keys.
-
-        A row that was stored and is gone was folded, and counts without a source. At
-        most PUT_ROWS at once.
-        """
-        rows = encode_rows(_metric_row(*each) for each in tallies.items())
-        overwritten = self._database.execute(
-            "overwrite_metrics", source=source, rows=rows
-        )
-        return set(tallies).difference(MetricKey(*each) for each in overwritten)
 
     # -- reading -------------------------------------------------------------------
 
@@ -270,6 +297,7 @@ class MetricStore:
 
     def prune(self, now_us: int) -> int:
         """Drop old rows and return how many; days are added to the all-time totals."""
+        self._drop_sources(now_us - SOURCE_KEPT_US)
         gone = 0
         for level in LEVELS:
             kept_us = FINEST_KEPT_US if level == FINEST else KEPT_US
@@ -280,6 +308,12 @@ class MetricStore:
                 _to_all_time if level == DAY else None,
             )
         return gone
+
+    def _drop_sources(self, cutoff_us: int) -> None:
+        self._pace.write(
+            self._database.write,
+            lambda tx: tx.run("drop_old_sources", before=least_at(cutoff_us)),
+        )
 
     def _move_all(
         self,
@@ -331,6 +365,12 @@ def _to_all_time(key: MetricKey) -> MetricKey:
     return key._replace(level=_ALL_TIME, bucket_us=0)
 
 
+def _is_next(transaction: Transaction, source: str, number: int) -> bool:
+    """Note a write of a source; return False if it is stored already."""
+    statement = "begin_source" if number == 1 else "advance_source"
+    return transaction.run(statement, source=source, number=number) == 1
+
+
 def _fold(
     transaction: Transaction,
     taken: Iterable[Row],
@@ -338,50 +378,5 @@ def _fold(
 ) -> None:
     """Add rows that were taken to the rows without a source."""
     merged: dict[MetricKey, Tally] = {}
-    _merge_rows(merged, taken, target)
-    keys = encode_rows(
-        {
-            "level": key.level,
-            "queue_name": key.queue_name,
-            "kind": key.kind,
-            "bucket_start": key.bucket_us,
-        }
-        for key in merged
-    )
-    stored = transaction.all("folded_metrics", rows=keys)
-    _merge_rows(merged, stored, lambda key: key)
-    rows = encode_rows(_metric_row(*item) for item in merged.items())
-    transaction.run("put_metrics", source=_MERGED, rows=rows)
-
-
-def _merge_rows(
-    merged: dict[MetricKey, Tally],
-    rows: Iterable[Row],
-    target: Callable[[MetricKey], MetricKey],
-) -> None:
-    for level, queue_name, kind, bucket_us, *counts, wait, run, total in rows:
-        key = target(MetricKey(level, bucket_us, queue_name, kind))
-        tally = merged.setdefault(key, Tally())
-        tally.merge(Tally(*counts))
-        tally.wait.merge_text(wait)
-        tally.run.merge_text(run)
-        tally.total.merge_text(total)
-
-
-def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
-    return {
-        "level": key.level,
-        "queue_name": key.queue_name,
-        "kind": key.kind,
-        "bucket_start": key.bucket_us,
-        "enqueued": tally.enqueued,
-        "started": tally.started,
-        "retried": tally.retried,
-        "completed": tally.completed,
-        "dead": tally.dead,
-        "refused": tally.refused,
-        "cancelled": tally.cancelled,
-        "wait_times": tally.wait.encode(),
-        "run_times": tally.run.encode(),
-        "total_times": tally.total.encode(),
-    }
+    merge_rows(merged, taken, target)
+    add_to_rows(transaction, MERGED, merged)

@@ -53,6 +53,7 @@ NOT_COPIED = frozenset(
         "forge_schema",
         "forge_job_count",
         "forge_lease",
+        "forge_metric_source",
         "forge_slot",
         "forge_worker",
         "forge_batch_change",

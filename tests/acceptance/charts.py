@@ -8,6 +8,7 @@ is 1 when a limit is missed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import sys
@@ -26,7 +27,7 @@ from flask_forge_jobs.model.instants import (
     from_micros,
 )
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
-from flask_forge_jobs.storage.metrics import PUT_ROWS
+from flask_forge_jobs.storage.metrics import MERGED, PUT_ROWS
 from tests.acceptance.driving import add_backend, add_best, measure_each
 from tests.acceptance.filling import KINDS, QUEUES
 from tests.acceptance.million import REPEATS, Subject, filled, samples_ms
@@ -54,7 +55,7 @@ def fill_figures(storage: Storage, now_us: int, days: int = DAYS) -> int:
 
     The steps of a minute and less are filled for all jobs together only.
     """
-    source = random.Random(7)
+    source, numbers = random.Random(7), itertools.count(1)
     count = 0
     for level in LEVELS:
         runs = min(max(RUNS_IN_300_S * level // 300, 1), MAX_RUNS)
@@ -70,7 +71,7 @@ def fill_figures(storage: Storage, now_us: int, days: int = DAYS) -> int:
             keys = list(rows)
             for start in range(0, len(keys), PUT_ROWS):
                 part = {key: rows[key] for key in keys[start : start + PUT_ROWS]}
-                storage.metrics.put("", part)
+                storage.metrics.add(MERGED, next(numbers), part, {})
             count += len(rows)
     return count
 

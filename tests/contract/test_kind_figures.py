@@ -11,6 +11,7 @@ from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.kind_figures import MAX_SUMS
 from tests.contract.test_metrics import NOON_US, tally
+from tests.support.figures import add_figures
 
 HALF_HOUR_US = 1800 * SECOND_US
 
@@ -28,7 +29,7 @@ def put(
         MetricKey(level, floor_to(instant_us, level), queue, kind): tally(completed=1)
         for level in levels
     }
-    storage.metrics.put(f"host-{instant_us}-{kind}", rows)
+    add_figures(storage, f"host-{instant_us}-{kind}", rows)
 
 
 def last_day(

@@ -1,4 +1,4 @@
-"""Figures over time: complete rows, merged when read, folded and pruned exactly."""
+"""Figures over time: added once, merged when read, folded and pruned exactly."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from flask_forge_jobs.storage.metrics import (
     FOLD_AFTER_US,
     FOLD_ROWS,
     PUT_ROWS,
+    SOURCE_KEPT_US,
     SOURCE_US,
 )
-from tests.support.figures import PastProcess
+from tests.support.figures import PastProcess, add_figures
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -78,7 +79,8 @@ def everything(storage: Storage, level: int = 10) -> Tally:
 
 def test_tallies_land_in_the_bucket_in_which_they_begin(storage: Storage) -> None:
     later = NOON_US + 25 * SECOND_US
-    storage.metrics.put(
+    add_figures(
+        storage,
         "A",
         {
             key(): tally(enqueued=3),
@@ -98,18 +100,58 @@ def test_tallies_land_in_the_bucket_in_which_they_begin(storage: Storage) -> Non
 def test_a_window_is_half_open(storage: Storage) -> None:
     for offset_s in (-10, 0, 50, 60):
         at_us = NOON_US + offset_s * SECOND_US
-        storage.metrics.put("A", {key(at_us): tally(enqueued=1)})
+        add_figures(storage, "A", {key(at_us): tally(enqueued=1)})
 
     assert sum(each.enqueued for each in buckets(storage)) == 2
 
 
-def test_writing_again_replaces(storage: Storage) -> None:
-    storage.metrics.put("A", {key(): tally(enqueued=3, completed=1)})
-    storage.metrics.put("A", {key(): tally(enqueued=5, completed=2)})
+def test_figures_are_added_to_rows_that_are_known_or_read(storage: Storage) -> None:
+    first = storage.metrics.add("A", 1, {key(): tally(enqueued=3, completed=1)}, {})
+    second = storage.metrics.add("A", 2, {key(): tally(enqueued=2)}, first)
+    third = storage.metrics.add("A", 3, {key(): tally(completed=1)}, {})
 
-    [first, *_] = buckets(storage)
+    [shown, *_] = buckets(storage)
 
-    assert (first.enqueued, first.completed, first.run.count) == (5, 2, 2)
+    assert [each[key()].enqueued for each in (first, second, third)] == [3, 5, 5]
+    assert (shown.enqueued, shown.completed, shown.run.count) == (5, 2, 2)
+    assert third == {key(): shown}
+
+
+def test_a_write_that_is_stored_changes_nothing_when_it_is_repeated(
+    storage: Storage,
+) -> None:
+    writes = [{key(): tally(enqueued=jobs)} for jobs in (1, 10, 100)]
+    for number, each in enumerate(writes, 1):
+        assert storage.metrics.add("A", number, each, {})
+        for again in range(1, number + 1):
+            assert storage.metrics.add("A", again, writes[again - 1], {}) == {}
+
+    assert everything(storage).enqueued == 111
+
+
+def test_writes_that_are_repeated_at_once_are_stored_once(storage: Storage) -> None:
+    """As when the server still works on a write that its client has given up."""
+    new = {key(): tally(enqueued=1)}
+    for number in (1, 2):
+        write = partial(storage.metrics.add, "A", number, new, {})
+        assert sum(map(bool, run_together([write] * 4))) == 1
+
+    assert everything(storage).enqueued == 2
+
+
+def test_a_number_of_a_source_that_is_unknown_counts_as_stored(
+    storage: Storage,
+) -> None:
+    """The upkeep drops sources after an hour."""
+    source = least_at(NOON_US)
+    new = {key(): tally(enqueued=1)}
+    storage.metrics.add(source, 1, new, {})
+    storage.metrics.prune(NOON_US + SOURCE_KEPT_US)
+    storage.metrics.add(source, 2, new, {})
+    storage.metrics.prune(NOON_US + SOURCE_KEPT_US + SECOND_US)
+
+    assert storage.metrics.add(source, 3, new, {}) == {}
+    assert everything(storage).enqueued == 2
 
 
 def test_rows_of_a_past_are_appended(storage: Storage) -> None:
@@ -123,27 +165,27 @@ def test_rows_of_a_past_are_appended(storage: Storage) -> None:
     assert (first.enqueued, first.completed, first.run.count) == (3, 2, 2)
 
 
-def test_only_rows_that_are_there_are_overwritten(storage: Storage, sql: Sql) -> None:
-    """A row that was folded would count twice."""
-    count = 7
-    keys = [key(NOON_US + n * 10 * SECOND_US, queue="mail") for n in range(count)]
-    storage.metrics.put("A", {each: tally(enqueued=1) for each in keys[1:]})
-    storage.metrics.put("B", {keys[0]: tally(enqueued=1)})
-    changed = {each: tally(enqueued=3, completed=1) for each in keys}
+def test_a_row_that_was_folded_begins_anew(storage: Storage, sql: Sql) -> None:
+    """If it was written as it had been, its figures would count twice."""
+    keys = [key(NOON_US + n * 10 * SECOND_US, queue="mail") for n in range(7)]
+    rows = storage.metrics.add("A", 1, {each: tally(enqueued=1) for each in keys}, {})
+    add_figures(storage, "B", {keys[0]: tally(enqueued=1)})
+    storage.metrics.fold(NOON_US + FOLD_AFTER_US + 10 * SECOND_US)
 
-    gone = storage.metrics.overwrite("A", changed)
+    new = {each: tally(enqueued=2, completed=1) for each in keys}
+    rows = storage.metrics.add("A", 2, new, rows)
 
-    assert gone == {keys[0]}
+    assert [rows[each].enqueued for each in keys] == [2, *[3] * 6]
     assert sql.run(
         "SELECT source, enqueued, COUNT(*), MIN(LENGTH(run_times)) > 0"
-        " FROM forge_metric WHERE level > 0 GROUP BY source, enqueued ORDER BY source"
-    ) == [("A", 3, count - 1, 1), ("B", 1, 1, 0)]
-    assert storage.metrics.overwrite("A", {}) == set()
+        " FROM forge_metric WHERE level > 0 GROUP BY source, enqueued ORDER BY source,"
+        " enqueued"
+    ) == [("", 2, 1, 0), ("A", 2, 1, 1), ("A", 3, 6, 1)]
 
 
 def test_processes_are_merged_when_read(storage: Storage) -> None:
-    storage.metrics.put("A", {key(): tally(completed=99, run_ms=10)})
-    storage.metrics.put("B", {key(): tally(completed=1, run_ms=5000)})
+    add_figures(storage, "A", {key(): tally(completed=99, run_ms=10)})
+    add_figures(storage, "B", {key(): tally(completed=1, run_ms=5000)})
 
     [first, *_] = buckets(storage)
 
@@ -153,7 +195,8 @@ def test_processes_are_merged_when_read(storage: Storage) -> None:
 
 
 def test_queues_and_kinds_are_kept_apart(storage: Storage) -> None:
-    storage.metrics.put(
+    add_figures(
+        storage,
         "A",
         {
             key(queue="mail", kind="send"): tally(enqueued=1),
@@ -173,7 +216,8 @@ def test_queues_and_kinds_are_kept_apart(storage: Storage) -> None:
 
 
 def test_many_names_come_in_one_answer(storage: Storage) -> None:
-    storage.metrics.put(
+    add_figures(
+        storage,
         "A",
         {
             key(queue="mail"): tally(enqueued=1),
@@ -228,7 +272,8 @@ def test_counters_are_those_of_all_days(storage: Storage) -> None:
     midnight = floor_to(NOON_US, DAY)
     for number in range(3):
         at_us = midnight - number * DAY_US
-        storage.metrics.put(
+        add_figures(
+            storage,
             "A",
             {
                 key(at_us, DAY, "mail", "send"): tally(enqueued=10, completed=2),
@@ -252,7 +297,7 @@ def test_a_fold_merges_sources_and_changes_no_figure(
     storage: Storage, sql: Sql
 ) -> None:
     for host in ("A", "B", "C"):
-        storage.metrics.put(host, {key(): tally(enqueued=1, completed=2)})
+        add_figures(storage, host, {key(): tally(enqueued=1, completed=2)})
     before = everything(storage)
 
     folded = storage.metrics.fold(NOON_US + FOLD_AFTER_US + 10 * SECOND_US)
@@ -267,7 +312,7 @@ def test_what_comes_late_is_folded_into_what_is_there(
 ) -> None:
     late_us = NOON_US + FOLD_AFTER_US + 10 * SECOND_US
     for host in ("A", "B"):
-        storage.metrics.put(host, {key(): tally(enqueued=1, completed=1)})
+        add_figures(storage, host, {key(): tally(enqueued=1, completed=1)})
         storage.metrics.fold(late_us)
 
     assert everything(storage).enqueued == 2
@@ -276,7 +321,7 @@ def test_what_comes_late_is_folded_into_what_is_there(
 
 
 def test_a_bucket_that_may_still_change_is_left_alone(storage: Storage) -> None:
-    storage.metrics.put("A", {key(): tally(enqueued=1)})
+    add_figures(storage, "A", {key(): tally(enqueued=1)})
 
     assert storage.metrics.fold(NOON_US + FOLD_AFTER_US + 10 * SECOND_US - 1) == 0
 
@@ -287,9 +332,9 @@ def test_what_processes_counted_that_are_long_gone_is_folded_before_the_day_is_o
     """Or whoever scrapes reads the rows of all that have run on this day."""
     rows = _all_levels(NOON_US, "", "")
     for age_us in (1, 2, 3):
-        storage.metrics.put(least_at(NOON_US - age_us * SECOND_US), rows)
+        add_figures(storage, least_at(NOON_US - age_us * SECOND_US), rows)
     late = least_at(NOON_US)
-    storage.metrics.put(late, rows)
+    add_figures(storage, late, rows)
     before = [everything(storage, level) for level in LEVELS]
 
     folded = storage.metrics.fold(NOON_US + SOURCE_US + FOLD_AFTER_US)
@@ -315,7 +360,7 @@ def test_a_process_leaves_rows_of_two_sources_at_most(
     for number in range(12):
         at_us = NOON_US + number * SOURCE_US // 2
         source = least_at(NOON_US + number // 2 * SOURCE_US)
-        storage.metrics.put(source, _all_levels(NOON_US, "", ""))
+        add_figures(storage, source, _all_levels(NOON_US, "", ""))
         storage.metrics.fold(at_us)  # as every five minutes
         left.add(
             sql.value(
@@ -325,7 +370,7 @@ def test_a_process_leaves_rows_of_two_sources_at_most(
         )
 
     assert left == {1, 2}
-    assert everything(storage, DAY).completed == 6
+    assert everything(storage, DAY).completed == 12
 
 
 def test_many_rows_are_folded_in_batches(storage: Storage, sql: Sql) -> None:
@@ -334,7 +379,7 @@ def test_many_rows_are_folded_in_batches(storage: Storage, sql: Sql) -> None:
         many = {
             key(NOON_US + n * 10 * SECOND_US): tally(enqueued=1) for n in range(count)
         }
-        storage.metrics.put(host, many)
+        add_figures(storage, host, many)
 
     assert storage.metrics.fold(NOON_US + DAY_US) == 2 * count
     assert everything(storage).enqueued == 2 * count
@@ -346,7 +391,7 @@ def test_processes_that_fold_at_once_count_everything_once(storage: Storage) -> 
         many = {
             key(NOON_US + n * 10 * SECOND_US): tally(enqueued=1) for n in range(100)
         }
-        storage.metrics.put(f"host-{number}", many)
+        add_figures(storage, f"host-{number}", many)
 
     run_together([lambda: storage.metrics.fold(NOON_US + DAY_US)] * 4)
     storage.metrics.fold(NOON_US + DAY_US)
@@ -376,7 +421,7 @@ def test_pruning_keeps_each_level_for_its_time(storage: Storage, sql: Sql) -> No
     ages_us = (DAY_US, 2 * DAY_US, 29 * DAY_US, 31 * DAY_US)
     for age_us in ages_us:
         rows = _all_levels(now_us - age_us, "mail", "send")
-        storage.metrics.put(f"host-{age_us}", rows)
+        add_figures(storage, f"host-{age_us}", rows)
 
     storage.metrics.prune(now_us)
 
@@ -395,7 +440,7 @@ def test_counters_never_go_down(storage: Storage) -> None:
             key(at_us, DAY, "mail", "send"): tally(enqueued=1, completed=1, refused=2),
             key(at_us, DAY, "mail"): tally(enqueued=1, completed=1, refused=2),
         }
-        storage.metrics.put(f"host-{number}", rows)
+        add_figures(storage, f"host-{number}", rows)
 
     for days in range(28, 60):
         storage.metrics.fold(NOON_US + days * DAY_US)

@@ -9,6 +9,7 @@ from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseSettings
 from flask_forge_jobs.model.metrics import DAY, MetricKey, Tally
 from flask_forge_jobs.runtime.hints import MAX_SEEN, Hints
 from flask_forge_jobs.storage.base import Storage
+from tests.support.figures import add_figures
 from tests.support.runtimes import add
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -115,7 +116,7 @@ def test_a_queue_whose_jobs_have_started_is_not_told(
     storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its worker may be about to come back, as in a deploy."""
-    storage.metrics.put("source", {MetricKey(DAY, 0, "mail", ""): Tally(started=1)})
+    add_figures(storage, "source", {MetricKey(DAY, 0, "mail", ""): Tally(started=1)})
     given = hints(storage, named)
     given.served_here = lambda: ["here"]
 

@@ -330,6 +330,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_worker",
         "forge_lease",
         "forge_metric",
+        "forge_metric_source",
         "forge_sample",
         "forge_bulk_run",
         "forge_gauge",

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import count
 
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.metrics import MetricKey, Tally
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.support.clocks import START_US, MovingClock
 from tests.support.runtimes import claimed
+
+
+def add_figures(
+    storage: Storage, source: str, tallies: Mapping[MetricKey, Tally]
+) -> None:
+    """Add figures to the rows of a source, in its next write."""
+    for number in count(1):
+        if storage.metrics.add(source, number, tallies, {}):
+            return
 
 
 class PastProcess:

@@ -105,7 +105,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
         s.steps.keep(claim_one(s).run_id, OWNER, "fetch", "1"),
     ],
     "flush": lambda s: s.flusher.flush(),
-    "overwrite metrics": lambda s: s.metrics.overwrite("gone", A_MINUTE),
+    "add metrics": lambda s: s.metrics.add("host", 1, A_MINUTE, {}),
     "append metrics": lambda s: s.metrics.append(
         [(60, QUEUE, "noop", 60, "", 1, 1, 0, 1, 0, 0, 0, "", "", "")]
     ),

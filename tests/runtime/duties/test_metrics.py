@@ -6,7 +6,7 @@ from flask_forge_jobs.model.metrics import MetricKey, Tally
 from flask_forge_jobs.runtime.duties.metrics import MetricsUpkeep
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import SECOND_US, START_US, MovingClock
-from tests.support.figures import PastProcess
+from tests.support.figures import PastProcess, add_figures
 from tests.support.sql import Sql
 
 MOMENT_US = START_US - START_US % (1800 * SECOND_US)
@@ -38,13 +38,13 @@ def test_upkeep_merges_and_drops(
 def test_a_host_whose_clock_is_ahead_folds_nothing_too_early(
     storage: Storage, sql: Sql
 ) -> None:
-    """Its owner would write the bucket anew each time."""
+    """Its owner would begin the row anew each time."""
     now_us = sql.now_us()
     key = MetricKey(10, now_us - now_us % (10 * SECOND_US), "mail", "send")
-    storage.metrics.put("writer", {key: Tally(enqueued=1)})
+    add_figures(storage, "writer", {key: Tally(enqueued=1)})
     ahead = MovingClock(now_us + 1200 * SECOND_US)
 
     MetricsUpkeep(storage.metrics, storage.samples, ahead).tick()
-    storage.metrics.put("writer", {key: Tally(enqueued=2)})
+    add_figures(storage, "writer", {key: Tally(enqueued=1)})
 
     assert sql.run("SELECT source, enqueued FROM forge_metric") == [("writer", 2)]

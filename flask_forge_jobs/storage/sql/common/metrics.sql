@@ -25,7 +25,7 @@ ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     total_times = excluded.total_times
 
 -- name: overwrite_metrics
--- Skips folded rows: writing one again would count it twice. The subquery keeps from
+-- Skips folded rows: their figures would count twice. The subquery keeps from
 -- PostgreSQL's planner that the source is not empty. It would take forge_metric_unfolded,
 -- and read the rows of all processes.
 UPDATE forge_metric
@@ -210,7 +210,8 @@ RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
     dead, refused, cancelled, wait_times, run_times, total_times
 
--- name: folded_metrics
+-- name: stored_metrics
+-- The rows of one source.
 SELECT
     m.level, m.queue_name, m.kind, m.bucket_start, m.enqueued, m.started, m.retried,
     m.completed, m.dead, m.refused, m.cancelled, m.wait_times, m.run_times,
@@ -218,4 +219,15 @@ SELECT
 FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint */
 CROSS JOIN forge_metric AS m
 WHERE m.level = v.level AND m.queue_name = v.queue_name AND m.kind = v.kind
-    AND m.bucket_start = v.bucket_start AND m.source = ''
+    AND m.bucket_start = v.bucket_start AND m.source = :source
+
+-- name: begin_source
+INSERT INTO forge_metric_source (source, number) VALUES (:source, :number)
+ON CONFLICT (source) DO NOTHING
+
+-- name: advance_source
+UPDATE forge_metric_source SET number = :number
+WHERE source = :source AND number = :number - 1
+
+-- name: drop_old_sources
+DELETE FROM forge_metric_source WHERE source < :before

@@ -899,7 +899,7 @@ CREATE TABLE forge_lease (
 );
 
 -- Figures by level (bucket width in seconds), queue, kind, time and source (the process
--- that counted). A source overwrites only its own rows; merged rows have no source. Rows
+-- that counted). A source adds to its own rows only; merged rows have no source. Rows
 -- without a kind are for a whole queue, without a queue too for all jobs. Level 0 sums what
 -- is too old for any bucket, for counters that must never go down. Level -1 has the names
 -- of these counters.
@@ -929,6 +929,12 @@ ALTER TABLE forge_metric SET (
     fillfactor = 80,
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 1000
+);
+
+-- The number of each source's last write, so that none is stored twice.
+CREATE TABLE forge_metric_source (
+    source TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    number BIGINT NOT NULL
 );
 
 -- Resource use of processes and their database: sums over several samples.

@@ -426,7 +426,7 @@ CREATE TABLE forge_lease (
 ) WITHOUT ROWID;
 
 -- Figures by level (bucket width in seconds), queue, kind, time and source (the process
--- that counted). A source overwrites only its own rows; merged rows have no source. Rows
+-- that counted). A source adds to its own rows only; merged rows have no source. Rows
 -- without a kind are for a whole queue, without a queue too for all jobs. Level 0 sums what
 -- is too old for any bucket, for counters that must never go down. Level -1 has the names
 -- of these counters.
@@ -451,6 +451,12 @@ CREATE TABLE forge_metric (
 CREATE INDEX forge_metric_time ON forge_metric (level, bucket_start);
 CREATE INDEX forge_metric_unfolded ON forge_metric (level, bucket_start)
     WHERE source <> '';
+
+-- The number of each source's last write, so that none is stored twice.
+CREATE TABLE forge_metric_source (
+    source TEXT    NOT NULL PRIMARY KEY,
+    number INTEGER NOT NULL
+) WITHOUT ROWID;
 
 -- Resource use of processes and their database: sums over several samples.
 CREATE TABLE forge_sample (
