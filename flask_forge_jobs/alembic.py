@@ -30,6 +30,7 @@ TABLES = frozenset(
         "forge_error_bucket",
         "forge_error_change",
         "forge_follow_up",
+        "forge_hold",
         "forge_job",
         "forge_job_count",
         "forge_lease",

@@ -148,6 +148,47 @@ class LimitFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFacts:
+    """A job that waits on for a parent that is dead or, if ``is_gone``, deleted.
+
+    ``parent_name`` is the kind of a job or the name of a batch. The batch is the job's
+    own. What the caller may not know is None.
+    """
+
+    job_id: str
+    queue_name: str
+    kind: str
+    batch_id: str | None = None
+    batch_name: str | None = None
+    parent_id: str | None = None
+    parent_name: str | None = None
+    parent_queue: str | None = None
+    is_batch: bool = False
+    is_gone: bool = False
+    error: str | None = None
+
+    def limited_to(self, names: Collection[str]) -> HeldFacts:
+        """Return what a caller may know of it; batches may have jobs in all queues."""
+        own = replace(self, batch_id=None, batch_name=None)
+        if self.parent_queue in names:
+            return own
+        return replace(
+            own, parent_id=None, parent_name=None, parent_queue=None, error=None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatchFacts:
+    """An open batch to which its producer has added nothing for ``quiet_s`` seconds."""
+
+    id: str
+    name: str
+    quiet_s: float
+    jobs: int = 0
+    unfinished: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerTimes:
     """The 95th percentiles of one sort of calls, in seconds: medians over workers.
 
@@ -202,6 +243,8 @@ class Facts:
     workers: Sequence[WorkerFacts] = ()
     schedules: Sequence[ScheduleFacts] = ()
     limits: Sequence[LimitFacts] = ()
+    held: Sequence[HeldFacts] = ()
+    open_batches: Sequence[OpenBatchFacts] = ()
     database: DatabaseFacts = field(default_factory=DatabaseFacts)
     is_whole: bool = True
     is_read: bool = True
@@ -257,6 +300,7 @@ class Facts:
             [kind for kind in self.kinds if kind.queue_name in names],
             [worker for worker in workers if worker.queues],
             [each for each in self.schedules if each.queue_name in names],
+            held=[e.limited_to(names) for e in self.held if e.queue_name in names],
             database=database,
             is_whole=False,
             is_read=self.is_read,

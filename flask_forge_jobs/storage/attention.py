@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from operator import add, itemgetter
 from statistics import median
@@ -14,8 +15,10 @@ from flask_forge_jobs.model.attention import (
     AnswerTimes,
     DatabaseFacts,
     Facts,
+    HeldFacts,
     KindFacts,
     LimitFacts,
+    OpenBatchFacts,
     OpenTransaction,
     QueueFacts,
     Rescued,
@@ -45,6 +48,10 @@ OVERDUE_S = 60
 LINE_S = 60
 # As in :mod:`.handlers.readiness`: older transactions slow claims down.
 OLD_TRANSACTION_S = 60.0
+# A producer of an open batch that adds nothing for so long may have died.
+QUIET_S = 900
+# Held jobs, and open batches, of which the oldest are looked at.
+_MOST_HELD, _MOST_OPEN = 300, 500
 # Workers beat every two seconds; the lock of a file is held for a write, milliseconds.
 SILENCE_S = 10.0
 _PROBE_S = 0.02
@@ -78,7 +85,7 @@ class AttentionReader:
         schema = SchemaVersions(version, self._whole.known_version, oldest_reader)
         parsed = [_rows(each) for each in lists]
         queues, counts, waits, slots, workers, rescued, *others = parsed
-        tasks, runs, schedules, limits, times, transactions = others
+        tasks, runs, schedules, limits, times, transactions, held, quiet = others
         of_workers = _workers(workers, rescued)
         database = DatabaseFacts(
             schema_fault=_fault(schema),
@@ -95,6 +102,8 @@ class AttentionReader:
             workers=of_workers,
             schedules=[_schedule(each) for each in schedules],
             limits=[_limit(each, now_us) for each in limits],
+            held=[_held(each) for each in held],
+            open_batches=[_open_batch(each) for each in quiet],
             database=database,
         )
 
@@ -149,6 +158,9 @@ def _windows(at_us: int) -> Mapping[str, Parameter]:
         "overdue_us": OVERDUE_S * SECOND_US,
         "line_us": LINE_S * SECOND_US,
         "old_s": OLD_TRANSACTION_S,
+        "most_held": _MOST_HELD,
+        "most_open": _MOST_OPEN,
+        "quiet_us": QUIET_S * SECOND_US,
     }
 
 
@@ -353,6 +365,19 @@ def _limit(row: Row, now_us: int) -> LimitFacts:
     refilling_us = int(line_ends_us) - max(now_us, int(refilled_us))
     tokens = round(max(refilling_us, 0) / SECOND_US * refill_per_sec)
     return LimitFacts(scope, refill_per_sec, line_us / SECOND_US, max(tokens, 1))
+
+
+def _held(row: Row) -> HeldFacts:
+    facts = HeldFacts(*row)
+    # SQLite has no truth values.
+    return replace(facts, is_batch=bool(row[8]), is_gone=bool(row[9]))
+
+
+def _open_batch(row: Row) -> OpenBatchFacts:
+    batch_id, name, quiet_us, jobs, unfinished = row
+    return OpenBatchFacts(
+        batch_id, name, int(quiet_us) / SECOND_US, int(jobs), int(unfinished)
+    )
 
 
 def _answer_times(rows: Sequence[Row]) -> list[AnswerTimes]:

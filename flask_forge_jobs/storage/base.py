@@ -19,6 +19,7 @@ from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.audit import AuditLog
+from flask_forge_jobs.storage.batch_checker import BatchChecker
 from flask_forge_jobs.storage.batches import BatchStore
 from flask_forge_jobs.storage.bulk_runs import BulkRunStore, RunBatches
 from flask_forge_jobs.storage.catalogue import load_migrations
@@ -207,6 +208,9 @@ class Storage:
         lambda self: BatchStore(
             self._timed, self.jobs, self.job_admin, self._parts.ids.new_many
         )
+    )
+    batch_checker = cached_property[BatchChecker](
+        lambda self: BatchChecker(self._timed, self.batches, self.jobs.settlement)
     )
     leases = cached_property[Leases](lambda self: Leases(self._executor))
 

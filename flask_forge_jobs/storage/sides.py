@@ -42,6 +42,7 @@ TABLES = (
     Table("forge_batch", ("id",)),
     Table("forge_batch_job", ("batch_id", "job_id")),
     Table("forge_link", ("child_id", "parent_id")),
+    Table("forge_hold", ("parent_id", "child_id")),
     Table("forge_attempt", ("job_id", "run")),
     Table("forge_log", ("job_id", "run", "first_line")),
     Table("forge_step", ("job_id", "name")),

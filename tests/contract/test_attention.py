@@ -11,6 +11,8 @@ import pytest
 from flask_forge_jobs.handlers.attention.cache import look
 from flask_forge_jobs.handlers.attention.report import Report, report
 from flask_forge_jobs.model.attention import Facts, KindFacts
+from flask_forge_jobs.model.batches import NewBatch
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
@@ -442,6 +444,93 @@ def test_a_file_whose_write_lock_is_kept(
         ["database_locked"] if backend == "sqlite" else ["no_worker", "worker_lost"]
     )
     assert codes(storage, sql) == ["no_worker", "worker_lost"]
+
+
+def test_a_job_on_hold_for_a_dead_one(storage: Storage, sql: Sql) -> None:
+    serve(storage, "mail", "bank")
+    parent = enqueue(storage, "check", queue_name="mail")
+    held = NewJob("send", queue_name="bank", after=[parent], on_parent_dead="hold")
+    [first, second] = [storage.jobs.enqueue(held).id for _ in range(2)]
+    assert codes(storage, sql) == []
+    run(storage, Dead("ValueError: no date"), queue_name="mail")
+
+    [sentence] = said(storage, sql).sentences
+
+    assert sentence.text == (
+        f"send in bank is on hold: 2 jobs wait for job {parent} (check), which is "
+        "dead, “ValueError: no date”."
+    )
+    assert sentence.evidence["waiting"] == [first, second]
+    assert sentence.action is not None
+    assert sentence.action.path == f"/v1/jobs/{parent}/retry"
+    storage.links.release(first)
+    [sentence] = said(storage, sql).sentences
+    assert sentence.evidence["waiting"] == [second]
+    storage.job_admin.requeue(parent)
+    assert codes(storage, sql) == []
+    run(storage, Dead("no"), queue_name="mail")
+    assert codes(storage, sql) == ["jobs_held"]
+    storage.job_admin.change(JobAction.DELETE, [parent])
+    [sentence] = said(storage, sql).sentences
+    assert sentence.text.endswith("(check), which was deleted.")
+    storage.job_admin.change(JobAction.DELETE, [second])
+    assert codes(storage, sql) == []
+
+
+def test_a_job_that_is_stored_after_the_death_is_on_hold(
+    storage: Storage, sql: Sql
+) -> None:
+    serve(storage, "mail")
+    parent = enqueue(storage, "check", queue_name="mail")
+    run(storage, Dead("no"), queue_name="mail")
+    held = NewJob("send", queue_name="mail", after=[parent], on_parent_dead="hold")
+    storage.jobs.enqueue(held)
+
+    assert codes(storage, sql) == ["jobs_held"]
+
+
+def test_a_batch_that_cannot_end(storage: Storage, sql: Sql) -> None:
+    serve(storage, "mail")
+    inner = storage.batches.create(NewBatch("parts"), [NewJob("a", queue_name="mail")])
+    held = NewJob("bind", queue_name="mail", after=[inner.id], on_parent_dead="hold")
+    outer = storage.batches.create(NewBatch("report"), [held])
+    run(storage, Dead("no"), queue_name="mail")
+    storage.batches.tend()
+
+    [sentence] = said(storage, sql).sentences
+
+    assert sentence.code == "batch_stands"
+    assert sentence.text == (
+        f"Batch {outer.id} (report) cannot end: 1 job waits for batch {inner.id} "
+        "(parts), which is dead."
+    )
+    assert sentence.action is not None
+    assert sentence.action.path == f"/v1/batches/{inner.id}/retry"
+    limited = report(facts(storage, sql).limited_to(["mail"]))
+    assert [each.text for each in limited.sentences] == [
+        "bind in mail is on hold: 1 job waits for a job that is dead."
+    ]
+    assert inner.id not in str(limited)
+    storage.batches.retry(inner.id)
+    assert codes(storage, sql) == []
+
+
+def test_a_batch_that_its_producer_has_left_open(storage: Storage, sql: Sql) -> None:
+    batch_id = storage.batches.create(NewBatch("import"), is_sealed=False).id
+    sql.age(attention.QUIET_S - 60)
+    assert codes(storage, sql) == []
+    sql.age(61)
+
+    [sentence] = said(storage, sql).sentences
+
+    assert sentence.code == "batch_open"
+    assert sentence.text.startswith(
+        f"Batch {batch_id} (import) is open and cannot end: its producer has added "
+        "nothing for 15m"
+    )
+    assert report(facts(storage, sql).limited_to(["mail"])).sentences == []
+    storage.batches.seal(batch_id)
+    assert codes(storage, sql) == []
 
 
 def test_a_schema_of_newer_code(storage: Storage, sql: Sql) -> None:

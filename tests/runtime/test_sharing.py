@@ -57,7 +57,7 @@ def test_a_running_worker_tells_how_old_its_ticks_are(storage: Storage) -> None:
         ages = storage.workers.services()
 
     assert [each.name for each in ages] == [
-        "bulk-runs", "cron", "gauges", "heartbeat", "leader", "metrics-upkeep",
-        "reaper", "retention", "sampler", "supervisor", "upkeep",
+        "batch-checks", "bulk-runs", "cron", "gauges", "heartbeat", "leader",
+        "metrics-upkeep", "reaper", "retention", "sampler", "supervisor", "upkeep",
     ]  # fmt: skip
     assert not any(each.is_late for each in ages)

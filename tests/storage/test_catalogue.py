@@ -47,7 +47,16 @@ NUMBERS |= {
 }
 NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
 NUMBERS |= {"done_days", "dead_days", "closed", "served_at", "fresh_us"}
-NUMBERS |= {"threads", "named", "most_ahead", "most_times", "scheduled_at"}
+NUMBERS |= {
+    "most_held",
+    "most_open",
+    "largest",
+    "threads",
+    "named",
+    "most_ahead",
+    "most_times",
+    "scheduled_at",
+}
 NUMBERS |= {"retain_done_for_days", "retain_dead_for_days"}
 NUMBERS |= {"backoff_base_seconds", "backoff_max_seconds"}
 NUMBERS |= {
@@ -181,6 +190,7 @@ SERVED_BY = {
     "log_tail": "forge_log_pkey|autoindex_forge_log",
     "job_in_full": "forge_job_pkey",
     "drop_lines": "forge_log_pkey|autoindex_forge_log",
+    "stale_batches": "forge_batch_open",
     "kept_steps": "forge_step_pkey|autoindex_forge_step",
     "dead_jobs_of_batch": "forge_batch_job_dead",
     "dead_of_batch": "forge_batch_job_dead",
@@ -344,6 +354,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_error_change",
         "forge_log",
         "forge_link",
+        "forge_hold",
         "forge_batch",
         "forge_batch_job",
         "forge_step",

@@ -16,11 +16,13 @@ from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.state import ApplicationState
 from flask_forge_jobs.storage import deployment
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.batch_checker import LARGEST
 from flask_forge_jobs.storage.database import SchemaVersions
 
 # A server that notifies does so within milliseconds.
 NOTIFY_WITHIN_S = 5.0
 _LOOK_EVERY_S = 0.02
+_MOST_BATCHES = 10
 _MIGRATE = "flask forge-jobs db migrate"
 _READ_LOG = "read its log, and start it again; flask forge-jobs workers"
 # Sentences that name a fault of the deployment, not of its work, and the remedies that
@@ -68,6 +70,7 @@ def findings_of(state: ApplicationState) -> Iterator[Finding]:
             "set FORGE_JOBS_LISTEN_URL to an address past the pooler",
         )
     yield from _of_work(state)
+    yield from _of_batches(state.storage)
 
 
 def _unfit(versions: SchemaVersions | None) -> Finding | None:
@@ -103,6 +106,18 @@ def _of_work(state: ApplicationState) -> Iterator[Finding]:
     for sentence in report(facts).sentences:
         if sentence.code in DEPLOYMENT:
             yield Finding(sentence.code, sentence.text, _remedy_of(sentence))
+
+
+def _of_batches(storage: Storage) -> Iterator[Finding]:
+    faults, _ = storage.batch_checker.look(most_jobs=LARGEST)
+    for fault in faults[:_MOST_BATCHES]:
+        yield Finding(
+            "batch_counts",
+            f"Batch {fault.id} ({fault.name}) counts {fault.counted:,} unfinished jobs "
+            f"and has {fault.unfinished:,}, so it ends too soon or never.",
+            "start a worker, which corrects the counts within minutes, and look for "
+            "what changes rows beside it",
+        )
 
 
 def _remedy_of(sentence: Sentence) -> str:

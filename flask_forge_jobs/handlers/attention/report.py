@@ -11,6 +11,7 @@ from flask_forge_jobs.handlers.attention import (
     database,
     kinds,
     queues,
+    ties,
     upkeep,
     workers,
 )
@@ -33,6 +34,9 @@ RULES: Sequence[Callable[[Facts], Iterable[Need]]] = (
     queues.paused,
     queues.behind,
     kinds.unknown,
+    ties.standing,
+    ties.held,
+    ties.left_open,
     upkeep.missed,
     workers.lost,
     database.slow,

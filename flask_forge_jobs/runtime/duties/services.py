@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.duties.batch_checks import BatchChecks
 from flask_forge_jobs.runtime.duties.bulk_runs import BulkRunDuty
 from flask_forge_jobs.runtime.duties.counts import Upkeep
 from flask_forge_jobs.runtime.duties.cron import Scheduler
@@ -172,7 +173,12 @@ def _cluster_duties(plan: RuntimePlan, worker_id: str) -> tuple[Duty, ...]:
         storage.cron, leader, router=plan.router, registry=plan.registry, clock=clock
     )
     leader.on_gained = scheduler.wake
-    others = (leader, scheduler, Gauger(storage, leader, clock=clock))
+    others = (
+        leader,
+        scheduler,
+        Gauger(storage, leader, clock=clock),
+        BatchChecks(storage.batch_checker, leader, clock=clock),
+    )
     sweeper = Sweeper(
         storage.retention, storage.errors, leader, others=others, clock=clock
     )

@@ -52,6 +52,9 @@ def release(
     )
     transaction.defer("lock_children", rows=rows)
     transaction.defer("end_links", rows=rows)
+    failed = [key for key, each in ended.items() if each.ended is not LinkEnd.DONE]
+    if failed:
+        transaction.defer("note_holds", rows=encode_names("parent_id", failed))
     found = transaction.all("waiting_children", rows=rows)
     children = list(map(Child._make, found))
     dying = [each for each in children if each.dead_parent is not None]

@@ -29,6 +29,7 @@ from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.model.metrics import MetricKey, Tally
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.storage.batch_checker import BatchFault
 from flask_forge_jobs.storage.bulk_runs import RunBatches
 from tests.acceptance.faults.fault import Bench
 from tests.storage.sqlite.test_database import WRITES
@@ -67,6 +68,8 @@ def wait_and_count(storage: Storage) -> None:
     batches.cancel(batch_id)
     batches.fold([batch_id])
     batches.tend()
+    storage.batch_checker.correct(BatchFault(batch_id, "all", 1, 0))
+    storage.batch_checker.drop_ended_holds()
     batches.delete(batch_id)
 
 
@@ -150,6 +153,7 @@ _READING = {
     "ErrorStore": {"dead", "group", "page"},
     "EvidenceStore": {"around_job", "around_queue", "job", "job_in_full", "queue"},
     "LogStore": {"page", "tail"},
+    "BatchChecker": {"look"},
     "LinkStore": {"of_job", "parents_of"},
     "StepStore": {"kept"},
     "WorkerReader": {"burden", "known"},

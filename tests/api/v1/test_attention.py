@@ -13,8 +13,10 @@ from flask_forge_jobs.model.attention import (
     AnswerTimes,
     DatabaseFacts,
     Facts,
+    HeldFacts,
     KindFacts,
     LimitFacts,
+    OpenBatchFacts,
     OpenTransaction,
     QueueFacts,
     ScheduleFacts,
@@ -33,6 +35,7 @@ URL = f"{PREFIX}/v1/attention"
 MAIL = QueueFacts("mail", 8, counts=QueueCounts(pending=2), slots=8)
 FAILS = KindFacts("mail", "send", hour=Failures(90, 99), day=Failures(0, 999))
 # Every rule has something to say.
+HELD = HeldFacts("J1", "mail", "send", "B1", "report", "P1", "check", "mail")
 FACTS = Facts(
     AT,
     queues=[
@@ -49,6 +52,8 @@ FACTS = Facts(
     ],
     schedules=[ScheduleFacts("nightly", "report", None, AT, 90.0, None)],
     limits=[LimitFacts("api", 1.0, 90.0, 90)],
+    held=[HELD, replace(HELD, job_id="J2", batch_id=None)],
+    open_batches=[OpenBatchFacts("B1", "import", 900.0)],
     database=DatabaseFacts(
         "it is old",
         times=[AnswerTimes("reads", 9.0, 0.1)],

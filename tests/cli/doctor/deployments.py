@@ -20,7 +20,9 @@ import sqlalchemy
 from flask_forge_jobs.cli.doctor import storage as doctor
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.metrics import SampleSums, floor_to
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.state import state_of
@@ -448,4 +450,15 @@ def a_duty_that_does_not_tick(site: Site) -> Iterator[Console]:
     console = site.deployed()
     late = ServiceAge("reaper", 300.0, 15.0)
     console.storage.workers.beat("W", "w", ["mail"], [], [late])
+    yield console
+
+
+@broken("batch_counts", "start a worker, which corrects the counts")
+def a_batch_whose_counts_were_changed_by_hand(site: Site) -> Iterator[Console]:
+    console = site.deployed()
+    later = NewJob("part", queue_name="mail", delay=3600)
+    console.storage.batches.create(NewBatch("report"), [later])
+    sql = sql_of(console)
+    sql.age(61)
+    sql.run("UPDATE forge_batch SET total = 2")
     yield console

@@ -14,6 +14,7 @@ from flask_forge_jobs.storage.attention import (
     LINE_S,
     OLD_TRANSACTION_S,
     OVERDUE_S,
+    QUIET_S,
     SILENCE_S,
 )
 from tests.support.facts import AT, facts_of, live
@@ -118,6 +119,7 @@ def test_the_page_lists_every_sentence_and_its_threshold() -> None:
         f"is {SLOW_S * 1000:.0f} ms or more",
         f"rate limit is {LINE_S} s long",
         f"open for {OLD_TRANSACTION_S:.0f} s",
+        f"for {QUIET_S} s",
     ):
         assert words in page
 

@@ -24,6 +24,47 @@ INNER JOIN forge_job AS job ON job.id = a.job_id
 WHERE w.lost_at IS NOT NULL
 GROUP BY a.worker_id, job.queue_name
 
+-- fragment: held_jobs
+-- Served by primary keys: the jobs that wait on for parents that are dead or gone, and
+-- both their batches.
+SELECT
+    child.id, child.queue_name, child.kind, child.batch_id, own.name AS batch_name,
+    link.parent_id, COALESCE(link.parent_kind, batch.name) AS parent_name,
+    parent.queue_name AS parent_queue, link.parent_kind IS NULL AS is_batch,
+    parent.id IS NULL AND batch.id IS NULL AS is_gone,
+    SUBSTR(parent.last_error, 1, 200) AS error
+FROM (
+    SELECT parent_id, child_id
+    FROM forge_hold
+    ORDER BY parent_id, child_id
+    LIMIT :most_held
+) AS hold
+INNER JOIN forge_link AS link
+    ON link.child_id = hold.child_id AND link.parent_id = hold.parent_id
+INNER JOIN forge_job AS child ON child.id = hold.child_id
+LEFT JOIN forge_job AS parent ON parent.id = hold.parent_id
+LEFT JOIN forge_batch AS batch ON batch.id = hold.parent_id
+LEFT JOIN forge_batch AS own ON own.id = child.batch_id
+WHERE link.ended IS NULL
+    AND (
+        parent.status = 'dead'
+        OR (parent.id IS NULL AND (batch.id IS NULL OR batch.completed_at IS NOT NULL))
+    )
+
+-- fragment: quiet_batches
+-- Served by forge_batch_open: of the oldest, those whose producer adds nothing more.
+SELECT id, name, quiet_us, jobs, unfinished
+FROM (
+    SELECT
+        id, name, is_sealed, cancel_requested_at, :now - last_added_at AS quiet_us,
+        total AS jobs, total - done - dead - removed AS unfinished
+    FROM forge_batch
+    WHERE completed_at IS NULL
+    ORDER BY created_at
+    LIMIT :most_open
+) AS oldest
+WHERE NOT is_sealed AND cancel_requested_at IS NULL AND quiet_us >= :quiet_us
+
 -- fragment: heads_of_times
 -- The percentiles stand at the beginning of a stored histogram. Served by the primary key.
 SELECT
@@ -131,6 +172,19 @@ SELECT
         SELECT JSON_LIST(JSON_ROW(holder, application, age_s))
         FROM (/* use open_transactions */) AS held
         WHERE age_s >= :old_s
+    ),
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(
+                id, queue_name, kind, batch_id, batch_name, parent_id, parent_name,
+                parent_queue, is_batch, is_gone, error
+            )
+        )
+        FROM (/* use held_jobs */) AS held
+    ),
+    (
+        SELECT JSON_LIST(JSON_ROW(id, name, quiet_us, jobs, unfinished))
+        FROM (/* use quiet_batches */) AS quiet
     ),
     (SELECT MAX(version) FROM forge_schema),
     (SELECT MAX(oldest_reader) FROM forge_schema)

@@ -274,6 +274,48 @@ WHERE completed_at IS NULL
 ORDER BY created_at
 LIMIT :limit
 
+-- name: stale_batches
+-- Served by forge_batch_open: open batches of which no job runs, the oldest first.
+SELECT created_at, id, name, total
+FROM forge_batch
+WHERE completed_at IS NULL AND created_at > :since_us
+    AND last_added_at <= :now - :age_us AND total <= :largest
+    AND id NOT IN (
+        SELECT batch_id
+        FROM forge_job
+        WHERE status = 'in_progress' AND batch_id IS NOT NULL
+    )
+ORDER BY created_at
+LIMIT :limit
+
+-- name: batch_against_rows
+-- The counts of a batch and those of its rows, of one moment, and whether it is sealed.
+SELECT
+    b.total, b.done, b.dead, b.removed, member.jobs, member.done, member.dead,
+    b.is_sealed
+FROM /* use counted_batches */
+CROSS JOIN (
+    SELECT
+        COUNT(COALESCE(job.id, inner_batch.id)) AS jobs,
+        SUM(
+            CASE
+                WHEN job.status = 'done' THEN 1
+                WHEN inner_batch.completed_at IS NOT NULL AND inner_batch.dead = 0 THEN 1
+            END
+        ) AS done,
+        SUM(
+            CASE
+                WHEN job.status = 'dead' THEN 1
+                WHEN inner_batch.completed_at IS NOT NULL AND inner_batch.dead > 0 THEN 1
+            END
+        ) AS dead
+    FROM forge_batch_job
+    LEFT JOIN forge_job AS job ON job.id = forge_batch_job.job_id
+    LEFT JOIN forge_batch AS inner_batch ON inner_batch.id = forge_batch_job.job_id
+    WHERE forge_batch_job.batch_id = :id
+) AS member
+WHERE b.id = :id
+
 -- name: batch_overview
 -- How many are open, and how many jobs wait for others. Served by forge_batch_open and by
 -- forge_job_deferred, in which waiting jobs stand last of their queue.

@@ -66,6 +66,24 @@ FROM /* rows v: parent_id text, ended text, result text */
 WHERE forge_link.parent_id = v.parent_id AND forge_link.ended IS NULL
     AND (v.ended = 'done' OR forge_link.on_dead <> 'hold')
 
+-- name: note_holds
+-- For what needs attention: the jobs that wait on for dead parents.
+INSERT INTO forge_hold (parent_id, child_id)
+SELECT parent_id, child_id
+FROM forge_link
+WHERE ended IS NULL AND on_dead = 'hold'
+    AND parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+ON CONFLICT DO NOTHING
+
+-- name: drop_ended_holds
+DELETE FROM forge_hold
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM forge_link
+    WHERE forge_link.child_id = forge_hold.child_id
+        AND forge_link.parent_id = forge_hold.parent_id AND ended IS NULL
+)
+
 -- name: waiting_children
 -- The jobs that wait for the given parents among others: whether a parent is unfinished,
 -- and the first one because of which the job dies.

@@ -366,6 +366,14 @@ CREATE TABLE forge_link (
 );
 CREATE INDEX forge_link_parent ON forge_link (parent_id, child_id);
 
+-- Those pairs of which the parent has ended without being done and the child waits on. A row
+-- outlives that for a minute.
+CREATE TABLE forge_hold (
+    parent_id TEXT COLLATE "C" NOT NULL,
+    child_id  TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (parent_id, child_id)
+);
+
 -- Batches, with the counts of their jobs. A deleted job counts as removed unless it had
 -- ended.
 CREATE TABLE forge_batch (
