@@ -54,7 +54,7 @@ def carried() -> str | None:
         for key, name in _HEADERS:
             if name in environ:
                 context_entries[key] = environ[name]
-    else:
+    elif _CONTEXTS is None or vars(_CONTEXTS).get("stack"):
         origin = _command()
     propagate = sys.modules.get("opentelemetry.propagate")
     if propagate is not None:
@@ -73,8 +73,6 @@ def carried() -> str | None:
 
 def _command() -> str | None:
     """Return the command of ``flask`` or of another program of click, by its names."""
-    if _CONTEXTS is not None and not vars(_CONTEXTS).get("stack"):
-        return None
     context = click.get_current_context(silent=True)
     names: list[str] = []
     while context is not None and context.parent is not None:

@@ -31,6 +31,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "dashboard/workers/one": "dashboard/pages/test_workers.py, as it is shown",
     "dashboard/workers/rows": "dashboard/pages/test_workers.py, as it is shown",
     "dashboard/workers/view": "dashboard/pages/test_workers.py, as it is shown",
+    "model/encoding": "model/test_payloads.py, through every payload",
     "dashboard/job/view": "dashboard/pages/test_job.py, as it is shown",
     "demo/__main__": "test_server.py, as the worker of a demo server",
     "exports": "test_architecture.py, with the package that shows it",

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import with_article
+from flask_forge_jobs.model.encoding import pieces_of
 
 MAX_DEPTH = 64
 # Python refuses to parse longer integers; printing one takes quadratic time.
@@ -151,7 +152,6 @@ def _check_brackets(
 
 # -- from Python -----------------------------------------------------------------------
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _encode_ordered = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -167,7 +167,7 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
     try:
         if not _has_plain_shape(value):
             _explain(value, field)
-        text = _encode(value)
+        text = "".join(pieces_of(value, 0))
     except InvalidInputError:
         raise
     except ValueError:

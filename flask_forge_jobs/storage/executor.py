@@ -6,10 +6,11 @@ executor instead; see :mod:`.units`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
@@ -23,7 +24,6 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
 
-P = ParamSpec("P")
 T = TypeVar("T")
 Mint = Callable[[int], list[str]]
 """Returns as many new ids."""
@@ -67,6 +67,9 @@ class StoreExecutor:
             calls.is_busy = False
             self._wrote(perf_counter() - since)
 
+    when_stored: Callable[..., object] = staticmethod(operator.call)  # type: ignore[arg-type]
+    """Calls something after the commit: at once, as each write has its own."""
+
     insert = execute
     """As :meth:`execute`, of a statement that can only insert the job with this ``id``.
 
@@ -102,12 +105,6 @@ class StoreExecutor:
     def listen(self, callback: WakeCallback) -> Listener:
         """See :meth:`.Executor.listen`."""
         return self._database.listen(callback)
-
-    def when_stored(
-        self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """Call something after the commit: at once, as each write has its own."""
-        call(*args, **kwargs)
 
     def pinned(self, mint: Mint) -> Mint:
         """Return a source of ids that gives the same ones at each try."""

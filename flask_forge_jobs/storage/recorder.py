@@ -126,12 +126,16 @@ class Recorder(PerProcess):
     ) -> None:
         """Count new jobs; with ``is_taken_at_once`` without calling on_activity."""
         now_us = self._clock.now_us()
-        # _own_lock() inlined: every enqueue runs this.
+        # _own_lock() and _open() inlined: every enqueue runs this.
         if self._pid != os.getpid():
             self.stay_own()
         with self._lock:
             was_idle = not self._tallies
-            self._open(now_us, queue_name, kind).tally.enqueued += jobs
+            bucket_us = now_us - now_us % _FINEST_US
+            each = self._tallies.get((bucket_us, queue_name, kind))
+            if each is None:
+                each = self._new(bucket_us, queue_name, kind)
+            each.tally.enqueued += jobs
         if was_idle and not is_taken_at_once:
             self.on_activity()
 

@@ -168,6 +168,7 @@ class _UnitExecutor(StoreExecutor):
     def __init__(self, unit: Unit, recorder: Recorder | None) -> None:
         super().__init__(unit.database, recorder)
         self._unit = unit
+        self.wake = self._wake_after_commit
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run it in the transaction."""
@@ -210,8 +211,7 @@ class _UnitExecutor(StoreExecutor):
             return super().read_one(name, **parameters)
         return self._within(self._read, lambda tx: tx.all(name, **parameters))
 
-    def wake(self, queue_name: str) -> None:
-        """Wake the workers after the commit."""
+    def _wake_after_commit(self, queue_name: str) -> None:
         self.when_stored(self._database.wake, queue_name)
 
     def when_stored(

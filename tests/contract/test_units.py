@@ -113,6 +113,24 @@ def test_error_leaves_nothing_behind(storage: Storage, error: Exception) -> None
     assert storage.jobs.enqueue(KEYED).queue_created
 
 
+def test_unit_that_is_undone_wakes_nobody(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("k"))  # from now on its queue is known
+    woken: list[str | None] = []
+    unit, stores = _unit(storage)
+
+    def work() -> NoReturn:
+        stores.queues.ensure("mail")
+        stores.jobs.enqueue(NewJob("k"))
+        raise InvalidInputError("x", "refused")
+
+    listener = storage.database.listen(woken.append)
+    with pytest.raises(InvalidInputError):
+        unit.run(work)
+    listener.stop()
+
+    assert QUEUE not in woken
+
+
 def test_change_that_failed_cannot_be_passed_over(storage: Storage) -> None:
     unit, stores = _unit(storage)
 

@@ -18,7 +18,6 @@ from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.addition import Addition, Ties
 from flask_forge_jobs.storage.jobs.admission import tightened
-from flask_forge_jobs.storage.jobs.holders import new_result
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.request_keys import once
 from flask_forge_jobs.storage.recorder import Recorder
@@ -108,7 +107,10 @@ class Enqueuer:
                     if self._recorder is not None:
                         count = self._recorder.enqueued
                         self._database.when_stored(count, queue_name, job.kind)
-                    return new_result(job, job_id, due_us)
+                    # new_result() inlined, as above: every enqueue runs this.
+                    return EnqueueResult(
+                        job_id, False, queue_name, job.kind, JobStatus.PENDING, due_us
+                    )
             return self._write([job], [job_id], None, most_waiting)[0]
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError([job_id]) from error.__cause__
