@@ -12,7 +12,7 @@ from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.state import state_of
 from tests.support.calls import Calls, calls_of_runs
 
-MAX_CALLS = 45
+MAX_CALLS = 40
 MAX_CALLS_OF_A_CHANGE = 200
 MAX_CALLS_OF_A_RUN = 150
 

@@ -10,9 +10,10 @@ from functools import partial
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import QueueFullError
 from flask_forge_jobs.model.bulk import DeleteOutcome, JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -22,6 +23,7 @@ from tests.support.jobs import (
     QUEUE,
     claim_one,
     enqueue,
+    enqueued,
     finish,
     having,
     run,
@@ -47,6 +49,35 @@ def test_two_claimers_never_get_the_same_job(storage: Storage, sql: Sql) -> None
     everything = list(itertools.chain.from_iterable(claimed))
     assert len(everything) == len(set(everything)) == 400
     assert sql.value("SELECT COUNT(*) FROM forge_job WHERE attempts = 1") == 400
+
+
+def test_threads_that_add_at_once_are_answered_as_if_they_came_one_by_one(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.queues.ensure("narrow")
+    storage.queues.change("narrow", {"max_pending": 10})
+
+    def add() -> tuple[list[EnqueueResult], int]:
+        results, refused = [], 0
+        for n in range(12):
+            results.append(enqueued(storage))
+            results.append(enqueued(storage, key=f"key-{n % 5}"))
+            try:
+                results.append(enqueued(storage, queue_name="narrow"))
+            except QueueFullError:
+                refused += 1
+        return results, refused
+
+    answers = run_together([add] * 6)
+
+    results = [each for ours, _ in answers for each in ours]
+    new = {each.id for each in results if not each.is_deduped}
+    held = {each.id for each in results if each.is_deduped}
+    assert sum(refused for _, refused in answers) == 6 * 12 - 10
+    assert len(new) == len([each for each in results if not each.is_deduped])
+    assert held <= new
+    assert new == {job_id for (job_id,) in sql.run("SELECT id FROM forge_job")}
+    assert len(new) == 6 * 12 + 5 + 10
 
 
 def test_threads_that_claim_and_finish_end_every_job_once(

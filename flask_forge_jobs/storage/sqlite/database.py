@@ -42,6 +42,7 @@ from flask_forge_jobs.storage.migrate import (
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
 from flask_forge_jobs.storage.sqlite.files import log_bytes, real, warn_of_place
+from flask_forge_jobs.storage.sqlite.group import GroupCommit
 from flask_forge_jobs.storage.sqlite.join import (
     CommitWakes,
     plain_cursor,
@@ -106,6 +107,7 @@ class SqliteDatabase(PerProcess):
         self._opening = SqliteFaults(where + settings.named, limit_s, is_retried=True)
         self._retried = SqliteFaults(where, limit_s, is_retried=True)
         self._surfaced = SqliteFaults(where, limit_s, is_retried=False)
+        self._groups = GroupCommit(clock, self._retried)
         self.stay_own()
 
     def _begin(self) -> None:
@@ -208,7 +210,8 @@ class SqliteDatabase(PerProcess):
         statement = load_statements("sqlite")[name]
         if not statement.uses_known:
             return self.write(methodcaller("all", name, **parameters))
-        once = partial(self._execute_alone, statement.sql, parameters)
+        parameters["known"] = self.known_version
+        once = partial(self._add, statement.sql, parameters)
         try:
             return run_with_retries(once, self._wait)
         except StorageError as error:
@@ -217,30 +220,17 @@ class SqliteDatabase(PerProcess):
                 self.write(SqliteTransaction.check_version)
             raise
 
-    def _execute_alone(
+    def _add(
         self, sql: str, parameters: dict[str, Parameter], _attempt: int
     ) -> list[Row]:
         try:
-            state = self._opened()
-            ends_at = state.turn.__enter__()
-            try:
-                connection = state.connection()
-                state.check_in_place()
-                state.gate.enter(ends_at)
-                parameters["now"] = self._clock.now_us()
-                parameters["known"] = self.known_version
-                run = partial(connection.execute, sql, parameters)
-                rows: list[Row] = connection.when_free(run, ends_at).fetchall()
-            except BaseException:
-                with self._retried:
-                    raise
-            state.gate.leave()
-            state.gate.checkpoint_if_due(connection)
-            state.turn.__exit__(None, None, None)
+            state = self._current
+            if state is None or state.pid != os.getpid() or not state.is_open:
+                state = self._opened()
+            return self._groups.run(state, sql, parameters)
         except BaseException as error:
             self._let_go(error)
             raise
-        return rows
 
     def _let_go(self, error: BaseException) -> None:
         state = self._current

@@ -109,6 +109,22 @@ class SqliteProcess:
             end.atexit = False  # a thread may still be using it
         return connection
 
+    def writer(self) -> SqliteConnection:
+        """Return the calling thread's connection; see :meth:`check_in_place`."""
+        # Every enqueue runs this, so both methods are called only if they have to be.
+        connection: SqliteConnection | None = getattr(self._local, "connection", None)
+        if connection is None or connection.is_closed:
+            connection = self.connection()
+        if self._file is not None:
+            try:
+                facts = os.stat(self._name)  # noqa: PTH116
+            except OSError:
+                self.check_in_place()
+            else:
+                if (facts.st_dev, facts.st_ino) != self._file:
+                    self.check_in_place()
+        return connection
+
     def check_in_place(self) -> None:
         """Check that the path still leads to the file that is open.
 

@@ -1,4 +1,8 @@
-"""Takes turns: the threads of a process write to a SQLite file one after the other."""
+"""Takes turns: the threads of a process write to a SQLite file one after the other.
+
+Threads that add jobs while another one writes line up, and whichever of them gets the
+turn may do the work of the others; see :mod:`.group`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ import contextlib
 import math
 import threading
 import time
+from collections import deque
 
 from flask_forge_jobs.errors import StorageBusyError
-from flask_forge_jobs.storage.database import deadline, left_s
+from flask_forge_jobs.storage.database import Parameter, Row, deadline, left_s
 
 _HOPELESS_FOR_S = 1.0
 # Longer than several commits, of a millisecond or two each.
 _SHORT_LIMIT_S = 0.015
+# How often a thread in the line looks for itself. Others call it as soon as there is
+# something to see, unless a signal handler keeps them from it.
+_LOOK_AGAIN_S = 0.02
 
 
 def release_all(lock: threading.RLock) -> None:
@@ -63,16 +71,78 @@ class CountingLock:
         return False
 
 
+class Group:
+    """A transaction for several threads.
+
+    Attributes:
+        is_stored: Whether it is committed. None until then, and if nobody knows because
+            a signal handler has ended the work of the thread that had it.
+    """
+
+    __slots__ = ("is_stored",)
+
+    def __init__(self) -> None:
+        self.is_stored: bool | None = None
+
+
+class Waiting:
+    """A statement of a thread in the line.
+
+    Attributes:
+        sql: The statement.
+        parameters: Its values.
+        called: Released when there is something to see.
+        group: The transaction that another thread has run it in.
+        rows: What it has returned there; None if it has failed.
+    """
+
+    __slots__ = ("called", "group", "parameters", "rows", "sql")
+
+    def __init__(self, sql: str, parameters: dict[str, Parameter]) -> None:
+        self.sql = sql
+        self.parameters = parameters
+        self.called = threading.Lock()
+        self.group: Group | None = None
+        self.rows: list[Row] | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether another thread has run it and committed."""
+        return (
+            self.group is not None
+            and self.group.is_stored is True
+            and self.rows is not None
+        )
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether another thread may have committed it."""
+        return (
+            self.group is not None
+            and self.group.is_stored is None
+            and self.rows is not None
+        )
+
+    def call(self) -> None:
+        """Tell its thread that there is something to see."""
+        with contextlib.suppress(RuntimeError):  # it knows already
+            self.called.release()
+
+
 class WriterLock(CountingLock):
     """Lets one thread write at a time.
 
     ``limit_s`` covers the wait for other threads and for other processes together. Once
     a writer has timed out, the next ones wait only briefly until one succeeds.
     Otherwise the waits would add up, to minutes for the last writer.
+
+    Attributes:
+        line: What waits for the turn; the thread that has it may take something out.
     """
 
     def __init__(self, limit_s: float) -> None:
         super().__init__()
+        self.line: deque[Waiting] = deque()
         self._limit_s = limit_s
         self._gave_up_at = -math.inf
 
@@ -88,7 +158,7 @@ class WriterLock(CountingLock):
         if deadline.ends_at is not None:
             limit_s = left_s(limit_s)
         if not self._lock.acquire(timeout=limit_s):
-            raise StorageBusyError("another thread has been writing for too long")
+            raise _too_long()
         self.depth += 1
         ends_at, now = came_at + limit_s, time.monotonic()
         if now - self._gave_up_at < _HOPELESS_FOR_S:
@@ -100,3 +170,66 @@ class WriterLock(CountingLock):
         self._gave_up_at = time.monotonic() if is_busy else -math.inf
         self.depth -= 1
         self._lock.release()
+        if self.line:
+            self.call_next()
+
+    def enter_if_free(self) -> float:
+        """Begin a turn as ``with`` does if it is free; else return 0."""
+        if self.line or not self._lock.acquire(blocking=False):
+            return 0.0
+        self.depth += 1
+        now = time.monotonic()
+        limit_s = self._limit_s
+        if deadline.ends_at is not None:
+            limit_s = left_s(limit_s)
+        if now - self._gave_up_at < _HOPELESS_FOR_S:
+            limit_s = min(limit_s, _SHORT_LIMIT_S)
+        return now + limit_s
+
+    def line_up(self, waiting: Waiting) -> float:
+        """Begin a turn as ``with`` does, or return 0 once another thread has stored it.
+
+        Raises:
+            StorageBusyError: Other threads have kept the turn for too long, and none
+                has taken the statement out of the line.
+        """
+        ends_at = time.monotonic() + left_s(self._limit_s)
+        waiting.called.acquire()
+        self.line.append(waiting)
+        try:
+            while not self._lock.acquire(blocking=False):
+                left = ends_at - time.monotonic()
+                # Who has taken it out has the lock of the file, and is soon done.
+                if left <= 0 and self._leave(waiting):
+                    raise _too_long()
+                pause_s = _LOOK_AGAIN_S if left <= 0 else min(left, _LOOK_AGAIN_S)
+                waiting.called.acquire(timeout=pause_s)
+                if waiting.is_stored:
+                    return 0.0
+            self.depth += 1
+        finally:
+            self._leave(waiting)
+        if waiting.is_stored:
+            self.__exit__(None, None, None)
+            return 0.0
+        now = time.monotonic()
+        if now - self._gave_up_at < _HOPELESS_FOR_S:
+            ends_at = min(ends_at, now + _SHORT_LIMIT_S)
+        return ends_at
+
+    def _leave(self, waiting: Waiting) -> bool:
+        """Leave the line; return False if another thread has taken it out."""
+        try:
+            self.line.remove(waiting)
+        except ValueError:
+            return False
+        return True
+
+    def call_next(self) -> None:
+        """Tell the first in the line that the turn is free."""
+        with contextlib.suppress(IndexError):  # it has left meanwhile
+            self.line[0].call()
+
+
+def _too_long() -> StorageBusyError:
+    return StorageBusyError("another thread has been writing for too long")

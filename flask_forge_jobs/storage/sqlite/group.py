@@ -1,0 +1,122 @@
+"""Threads that add jobs at the same time share a transaction.
+
+A commit waits for the disk, longer than a statement takes. Threads that come meanwhile
+line up, and the first that gets the turn stores the jobs of all, each with a statement
+of its own. It takes them out of the line when it has the lock of the file, so that a
+thread whose time is up can leave the line until then, and waits for a moment only after
+that.
+
+Only success is shared. After a statement that fails, or a transaction that cannot be
+committed, each thread tries by itself and gets its own error. The id of a job was made
+before, so nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import deque
+from functools import partial
+from typing import cast
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import StorageOutcomeUnknownError
+from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
+from flask_forge_jobs.storage.sqlite.process import SqliteProcess
+from flask_forge_jobs.storage.sqlite.turn import Group, Waiting
+
+# They delay the first of them by a few milliseconds.
+MOST_AT_ONCE = 64
+
+
+class GroupCommit:
+    """Runs statements that many threads may run at the same time."""
+
+    def __init__(self, clock: Clock, faults: SqliteFaults) -> None:
+        self._clock = clock
+        self._faults = faults
+
+    def run(
+        self, state: SqliteProcess, sql: str, parameters: dict[str, Parameter]
+    ) -> list[Row]:
+        """Run a statement with its parameters and ``now``, and commit.
+
+        Raises:
+            StorageOutcomeUnknownError: Another thread may have committed it.
+        """
+        turn, own = state.turn, None
+        ends_at = turn.enter_if_free()
+        if not ends_at:
+            own = Waiting(sql, parameters)
+            ends_at = turn.line_up(own)
+            if own.is_stored:
+                return cast("list[Row]", own.rows)
+        try:
+            connection = state.writer()
+            state.gate.enter(ends_at)
+            rows: list[Row] | None = None
+            if turn.line and (own is None or own.group is None):
+                own = own or Waiting(sql, parameters)
+                rows = self._run_all(connection, own, turn.line, ends_at)
+            if rows is None:
+                parameters["now"] = self._clock.now_us()
+                once = partial(connection.execute, sql, parameters)
+                rows = connection.when_free(once, ends_at).fetchall()
+        except BaseException as error:
+            if own is not None and own.is_unclear and isinstance(error, Exception):
+                raise StorageOutcomeUnknownError from error
+            with self._faults:
+                raise
+        state.gate.leave()
+        state.gate.checkpoint_if_due(connection)
+        turn.__exit__(None, None, None)
+        return rows
+
+    def _run_all(
+        self,
+        connection: SqliteConnection,
+        own: Waiting,
+        line: deque[Waiting],
+        ends_at: float,
+    ) -> list[Row] | None:
+        """Store what waits, this thread's first; return its rows unless it fails."""
+        connection.when_free(partial(connection.execute, "BEGIN IMMEDIATE"), ends_at)
+        group, taken = Group(), [own]
+        is_ending = False
+        try:
+            for each in taken:  # it grows
+                self._run_in(group, connection, each)
+                # Of those that line up meanwhile, too.
+                if len(taken) < MOST_AT_ONCE:
+                    with contextlib.suppress(IndexError):
+                        taken.append(line.popleft())
+            is_ending = True
+            connection.execute("COMMIT")
+            group.is_stored = True
+        except BaseException as error:
+            is_fault = isinstance(error, sqlite3.Error) or connection.in_transaction
+            if is_ending and not is_fault:
+                group.is_stored = True  # a signal handler came just behind the commit
+            else:
+                connection.rollback()
+                group.is_stored = False
+            raise
+        finally:
+            for each in taken[1:]:
+                each.call()
+        return own.rows
+
+    def _run_in(
+        self, group: Group, connection: SqliteConnection, waiting: Waiting
+    ) -> None:
+        waiting.group = group
+        waiting.parameters["now"] = self._clock.now_us()
+        try:
+            cursor = connection.execute(waiting.sql, waiting.parameters)
+            waiting.rows = cursor.fetchall()
+        except Exception:
+            # SQLite has undone this statement, or all of them.
+            if not connection.in_transaction:
+                raise
