@@ -62,6 +62,7 @@ ROUTINES = frozenset(
         "forge_count_errors",
         "forge_count_jobs",
         "forge_enqueue",
+        "forge_exchange",
         "forge_finish",
         "forge_fold_batch",
         "forge_forget_jobs",

@@ -20,6 +20,10 @@ LINKS, BATCHES = "jobs/test_links.py", "test_batches.py"
 NAMED = {
     "finish": (LINKS, "test_a_job_waits_until_all_its_parents_are_done"),
     "forge_finish": (LINKS, "test_a_job_waits_until_all_its_parents_are_done"),
+    "forge_exchange": (
+        "jobs/test_exchange.py",
+        "test_an_end_in_one_message_holds_back_jobs_with_ties",
+    ),
     "finish_cancelled": (LINKS, '"stopped": stop'),
     "rescue": (LINKS, '"rescued": lose'),
     "cancel_waiting": (LINKS, '"cancelled": '),

@@ -29,10 +29,11 @@ from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.run_logs import LogChunk
 from flask_forge_jobs.model.steps import Checkpoint
-from flask_forge_jobs.storage.database import Row, Transaction, encode_rows
+from flask_forge_jobs.storage.database import Transaction, encode_rows
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
+from flask_forge_jobs.storage.jobs.exchange import PlainExchange, in_claim_order
 from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.finish import RunFinisher
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
@@ -66,11 +67,11 @@ class JobQueue:
         masking: Masking = KNOWN,
         signatures: Signatures | None = None,
     ) -> None:
-        self._database = database
-        self._clock = clock
-        self.masking = masking
+        self._database, self._clock, self.masking = database, clock, masking
         self._signatures = signatures or Signatures(database, masking.text)
         self.ends = ends or JobEnds(database)
+        has_trips = database.backend == "postgres"
+        self._plain = PlainExchange(database, self.ends) if has_trips else None
         self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
         self.settlement = Settlement(database, clock, self.follow_ups, recorder)
         self._rescuer = partial(  # for one call, since units of requests need none
@@ -239,7 +240,10 @@ class JobQueue:
             self._signatures.sign(updates)
         if not updates and len(demand) == 1 and not promote:
             return self._claim_only(worker_id, *next(iter(demand.items())))
-
+        if self._plain is not None:
+            claimed, updates = self._plain.run(worker_id, updates, demand, promote)
+            if claimed is not None:
+                return ClaimBatch(claimed=claimed)
         settled: list[Settled] = []
         work = partial(self._exchange, worker_id, updates, demand)
         batch = self._database.write(partial(work, promote=promote, settled=settled))
@@ -267,6 +271,8 @@ class JobQueue:
             refused = finisher.write(updates)
             batch.refused.extend(refused)
             batch.followed.extend(finisher.followed)
+            if self._plain is not None:
+                self._plain.ends_ties = bool(finisher.turns)
             if finisher.turns:
                 settled[:] = [Settled()]
                 self.settlement.settle(transaction, finisher.turns, settled[0])
@@ -278,7 +284,7 @@ class JobQueue:
             rows = transaction.all(
                 "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
             )
-            batch.claimed.extend(_in_claim_order(rows))
+            batch.claimed.extend(in_claim_order(rows))
         return batch
 
     def _claim_only(self, worker_id: str, queue_name: str, limit: int) -> ClaimBatch:
@@ -286,7 +292,7 @@ class JobQueue:
         rows = self._database.execute(
             "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
         )
-        return ClaimBatch(claimed=_in_claim_order(rows))
+        return ClaimBatch(claimed=in_claim_order(rows))
 
     # -- staying alive -------------------------------------------------------------
 
@@ -387,11 +393,3 @@ class JobQueue:
 
         waits = [us for us in self._database.read(work) if us is not None]
         return min(waits) / SECOND_US if waits else None
-
-
-def _in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:
-    """Return claimed jobs in order; ``RETURNING`` promises none."""
-    jobs = list(map(ClaimedJob._make, rows))
-    if len(jobs) > 1:
-        jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
-    return jobs

@@ -312,7 +312,7 @@ def test_what_was_never_sent_is_not_called_unknown(far: Storage, proxy: Proxy) -
     proxy.close()
 
     with pytest.raises(StorageUnavailableError) as caught:
-        far.jobs.exchange(OWNER, [], {"default": 1})
+        far.jobs.heartbeat(OWNER, {})
 
     assert not isinstance(caught.value, StorageOutcomeUnknownError)
 

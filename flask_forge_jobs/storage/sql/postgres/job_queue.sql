@@ -37,6 +37,13 @@ FROM forge_claim(:queue_name, :worker_id, :limit)
 SELECT *
 FROM forge_finish(:worker_id, :rows)
 
+-- name: exchange
+SELECT *
+FROM forge_exchange(
+    :worker_id, :grace_us, :done_queues, :job_ids, :runs, :results,
+    :from_queues, :limits, :promotes
+)
+
 -- name: append_jobs
 -- COPY writes and logs a page of rows at a time, INSERT each row.
 COPY forge_job (/* use row_columns */) FROM STDIN

@@ -726,6 +726,88 @@ BEGIN
 END
 $$;
 
+-- Ends runs that are done and have nothing but a result to store, and claims the next jobs
+-- unless the fence has held one back. Then it returns the ids of those, without a queue.
+-- Jobs with ties are held back, too: their ends have to be settled.
+CREATE FUNCTION forge_exchange(
+    its_worker TEXT, grace_us BIGINT, done_queues TEXT[],
+    job_ids TEXT[], runs INTEGER[], results TEXT[],
+    from_queues TEXT[], row_limits INTEGER[], promotes BOOLEAN
+)
+RETURNS TABLE (
+    id                TEXT,
+    queue_name        TEXT,
+    kind              TEXT,
+    payload           TEXT,
+    priority          INTEGER,
+    scheduled_at      BIGINT,
+    attempts          INTEGER,
+    max_attempts      INTEGER,
+    throttle_attempts INTEGER,
+    error_history     TEXT,
+    timeout_s         DOUBLE PRECISION,
+    enqueued_at       BIGINT,
+    started_at        BIGINT,
+    claims            INTEGER,
+    carried           TEXT,
+    has_key           BOOLEAN,
+    crashes           INTEGER
+)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+    ended TEXT[];
+BEGIN
+    IF cardinality(job_ids) > 0 THEN
+        UPDATE forge_queue
+        SET
+            throttle_attempts = 0, throttled_until = NULL, throttled_job_id = NULL,
+            throttled_kind = NULL, throttled_by = NULL, throttle_cause = NULL,
+            updated_at = now_us
+        WHERE name = ANY (done_queues)
+            AND throttle_attempts > 0
+            AND (throttled_until IS NULL OR throttled_until < now_us - grace_us);
+        WITH stored AS (
+            UPDATE forge_job AS job
+            SET
+                status = 'done', throttle_attempts = 0, deferred = FALSE,
+                completed_at = now_us, result = v.new_result, result_error = NULL,
+                worker_id = NULL, heartbeat_at = NULL
+            FROM unnest(job_ids, runs, results) AS v (job_id, run, new_result)
+            WHERE job.id >= v.job_id AND job.id <= v.job_id
+                AND coalesce(job.status, '') = 'in_progress'
+                AND its_worker = coalesce(job.worker_id, '') AND v.run = job.claims
+                AND job.batch_id IS NULL AND job.ties IS NULL
+            RETURNING job.id
+        )
+        SELECT array_agg(stored.id) INTO ended FROM stored;
+        IF coalesce(cardinality(ended), 0) < cardinality(job_ids) THEN
+            RETURN QUERY
+            SELECT
+                v.job_id, NULL::text, NULL::text, NULL::text, NULL::integer, NULL::bigint,
+                NULL::integer, NULL::integer, NULL::integer, NULL::text,
+                NULL::double precision, NULL::bigint, NULL::bigint, NULL::integer,
+                NULL::text, NULL::boolean, NULL::integer
+            FROM unnest(job_ids) AS v (job_id)
+            WHERE ended IS NULL OR v.job_id <> ALL (ended);
+            RETURN;
+        END IF;
+    END IF;
+    FOR place IN 1 .. coalesce(cardinality(from_queues), 0) LOOP
+        IF promotes THEN
+            PERFORM forge_promote(from_queues[place]);
+        END IF;
+        RETURN QUERY
+        SELECT *
+        FROM forge_claim(from_queues[place], its_worker, row_limits[place]);
+    END LOOP;
+END
+$$;
+
 -- Several rows a queue: the number of due jobs that no worker has promoted yet, and the
 -- whole seconds that the oldest has waited. Served by forge_job_claim, a seek for each
 -- priority in use and one more, and forge_job_deferred.

@@ -1,0 +1,113 @@
+"""Ends plain runs and claims new jobs in one message of PostgreSQL.
+
+Most runs end as done and leave nothing else to store. The function ``forge_exchange``
+writes these and claims in one round trip. It returns the ids of the outcomes that it
+did not store, and claims nothing then: the usual way decides about those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter, countOf
+
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S
+from flask_forge_jobs.model.run_end import JobUpdate
+from flask_forge_jobs.storage.database import Row
+from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.jobs.ends import JobEnds
+
+# Read for every outcome, so without a function of our own.
+_JOB_ID, _RUN = attrgetter("job.id"), attrgetter("job.claim")
+_RESULT, _QUEUE = attrgetter("result"), attrgetter("job.queue_name")
+_FACTS = attrgetter(
+    "status",
+    "job.has_key",
+    "concurrency_key",
+    "was_tried",
+    "span",
+    "result_error",
+    "logged",
+    "saved",
+)
+_PLAIN = (JobStatus.DONE, False, None, False, None, None, None, None)
+
+
+class PlainExchange:
+    """The hot path of PostgreSQL.
+
+    ``ends_ties`` says whether the last outcomes that went the usual way ended jobs of
+    batches or parents of others, whose ends have to be settled: the next ones are
+    mostly like them.
+    """
+
+    def __init__(self, database: StoreExecutor, ends: JobEnds) -> None:
+        self._database = database
+        self._ends = ends
+        self.ends_ties = False
+
+    def run(
+        self,
+        worker_id: str,
+        updates: Sequence[JobUpdate],
+        demand: Mapping[str, int],
+        promote: bool,  # noqa: FBT001  # as JobQueue.exchange has it
+    ) -> tuple[list[ClaimedJob] | None, Sequence[JobUpdate]]:
+        """Write outcomes and claim in one message, if all of them are plain.
+
+        Returns:
+            The claimed jobs in order; None if nothing was claimed. And the outcomes
+            that are still to be written, before anything is claimed.
+        """
+        if updates and not self._may_run(updates):
+            return None, updates
+        # All transactions lock in the order of ids, so that none deadlock.
+        updates = sorted(updates, key=_JOB_ID)
+        results = list(map(_RESULT, updates))
+        rows = self._database.execute(
+            "exchange",
+            worker_id=worker_id,
+            grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
+            done_queues=_array(set(map(_QUEUE, updates))),
+            job_ids=_array(map(_JOB_ID, updates)),
+            runs="{" + ",".join(map(str, map(_RUN, updates))) + "}",
+            results=_array(results) if any(results) else "{}",
+            from_queues=_array(demand),
+            limits="{" + ",".join(map(str, demand.values())) + "}",
+            promotes=promote,
+        )
+        if not rows or rows[0][1] is not None:
+            claimed = in_claim_order(rows)
+            if len(demand) > 1:
+                places = {name: place for place, name in enumerate(demand)}
+                claimed.sort(key=lambda job: places[job.queue_name])
+            return claimed, ()
+        held_back = {row[0] for row in rows}
+        left = [each for each in updates if each.job.id in held_back]
+        for each in left:  # an earlier answer, which was lost, may have taken them
+            each.was_tried = True
+        return None, left
+
+    def _may_run(self, updates: Sequence[JobUpdate]) -> bool:
+        if self.ends_ties or self._ends.answers(updates, ()):
+            return False
+        return countOf(map(_FACTS, updates), _PLAIN) == len(updates)
+
+
+def in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:
+    """Return claimed jobs in order; ``RETURNING`` promises none."""
+    jobs = list(map(ClaimedJob._make, rows))
+    if len(jobs) > 1:
+        jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
+    return jobs
+
+
+def _array(values: Iterable[str | None]) -> str:
+    """Return an array as text: the server parses one constant faster than many."""
+    return "{" + ",".join(["NULL" if v is None else _quoted(v) for v in values]) + "}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,55 @@
+"""Outcomes and claims in one call: what is plain, and what is held back."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.run_end import JobUpdate
+from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import OWNER, QUEUE, enqueue
+
+
+def test_a_refused_outcome_hinders_no_claim(storage: Storage) -> None:
+    ids = [enqueue(storage) for _ in range(4)]
+    kept, lost = storage.jobs.claim(QUEUE, OWNER, 2)
+    lost = lost._replace(claim=lost.claim + 1)
+    updates = [JobUpdate(each, JobStatus.DONE) for each in (lost, kept)]
+
+    exchange = storage.jobs.exchange(OWNER, updates, {QUEUE: 5})
+
+    assert exchange.refused == [lost.id]
+    assert [each.id for each in exchange.claimed] == ids[2:]
+    assert storage.job_reader.get(kept.id).status is JobStatus.DONE
+
+
+def test_results_are_stored_as_they_are(storage: Storage) -> None:
+    results = ['"a\\"b\\\\{},\\u0041"', None, "null", "[1,{}]", '"NULL"']
+    for _ in results:
+        enqueue(storage)
+    jobs = storage.jobs.claim(QUEUE, OWNER, len(results))
+    updates = [
+        JobUpdate(job, JobStatus.DONE, result=result)
+        for job, result in zip(jobs, results, strict=True)
+    ]
+
+    assert storage.jobs.finish(OWNER, updates) == []
+
+    assert [storage.job_reader.get(job.id).result for job in jobs] == results
+
+
+def test_an_end_in_one_message_holds_back_jobs_with_ties(storage: Storage) -> None:
+    """Their ends are settled; others end, and jobs are claimed, all the same"""
+    ids = [enqueue(storage) for _ in range(4)]
+    jobs = storage.jobs.claim(QUEUE, OWNER, 3)
+    child = NewJob("child", queue_name="child", after=[ids[1]])
+    child_id = storage.jobs.enqueue(child).id  # its parent runs already
+    done = [JobUpdate(job, JobStatus.DONE) for job in jobs]
+
+    exchange = storage.jobs.exchange(OWNER, done, {QUEUE: 1})
+    again = storage.jobs.exchange(
+        OWNER, [JobUpdate(exchange.claimed[0], JobStatus.DONE)], {QUEUE: 1}
+    )
+
+    assert [job.id for job in exchange.claimed] == ids[3:]
+    assert [exchange.refused, again.refused, again.claimed] == [[], [], []]
+    assert {storage.job_reader.get(each).status for each in ids} == {JobStatus.DONE}
+    assert [job.id for job in storage.jobs.claim("child", OWNER, 5)] == [child_id]
