@@ -17,6 +17,7 @@ import yaml
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.cli.show_config import CONFIGS, config_text
 from flask_forge_jobs.model.outcomes import Dead
+from flask_forge_jobs.prometheus import SnapshotCollector
 from tests.cli.console import Console
 from tests.support.jobs import enqueue, run
 
@@ -33,9 +34,12 @@ def metrics(console: Console) -> set[str]:
     run(console.storage, Dead("no"))
     console.app.testing = True
     text = console.app.test_client().get("/forge-jobs/metrics").get_data(as_text=True)
-    return {
-        re.split(r"[{ ]", line)[0] for line in text.splitlines() if line[0] != "#"
-    } | {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    only_postgres = {each.name for each in SnapshotCollector(lambda: None).collect()}
+    return (
+        only_postgres
+        | {re.split(r"[{ ]", line)[0] for line in text.splitlines() if line[0] != "#"}
+        | {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    )
 
 
 def test_each_file_is_listed_and_printed(console: Console) -> None:
