@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TypeVar
 
 from flask_forge_jobs.dashboard.charts import paths
 from flask_forge_jobs.dashboard.charts.instants import (
@@ -23,16 +24,23 @@ from flask_forge_jobs.dashboard.charts.units import Unit, text
 
 HEIGHT = 168
 STRIP_HEIGHT = 40
+# A label of the axis of time that is closer to the end makes room, in percent.
+_LAST_PLACE = 90
+T = TypeVar("T")
 Values = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The buckets of a chart: ``count`` of them, each ``width_s`` seconds wide."""
+    """The buckets of a chart: ``count`` of them, each ``width_s`` seconds wide.
+
+    The last one ``is_open`` if its time is not over: it has a part of its figures.
+    """
 
     start: datetime
     width_s: int
     count: int
+    is_open: bool = False
 
     @property
     def end(self) -> datetime:
@@ -158,17 +166,22 @@ class Figure:
         ys = [self._ys(line.values) for line in drawn]
         if self.is_band:
             for place in range(len(drawn) - 1, 0, -1):
-                path = paths.band(ys[place - 1], ys[place])
+                path = paths.band(
+                    *(self._apart(each)[0] for each in ys[place - 1 : place + 1])
+                )
                 yield Shape(f"bd{place} c-{drawn[place].tone}", path)
         for line, heights in zip(drawn, ys, strict=True):
+            whole, rest = self._apart(heights)
             if "area" in line.look:
-                yield Shape(f"ar c-{line.tone}", paths.area(heights, self.height))
+                yield Shape(f"ar c-{line.tone}", paths.area(whole, self.height))
             classes = "ln th" if "thin" in line.look else "ln"
             if "dashed" in line.look:
                 classes += " ds"
-            yield Shape(f"{classes} c-{line.tone}", paths.line(heights))
+            yield Shape(f"{classes} c-{line.tone}", paths.line(whole))
+            if open_end := paths.line(rest):
+                yield Shape(f"ln th ds c-{line.tone}", open_end)
             if alone := paths.dots(heights):
-                yield Shape(f"dt c-{line.tone}", alone)
+                yield Shape(f"ln dt c-{line.tone}", alone)
 
     def strip(self) -> Iterator[Shape]:
         """Yield the paths of the bars, each on top of those before."""
@@ -183,8 +196,12 @@ class Figure:
             floors = [floor - (height or 0) for floor, height in pairs]
 
     def times(self) -> list[TimeLabel]:
-        """Return the labels of the axis of time."""
-        return time_labels(self.span.start, self.span.end)
+        """Return the labels of the axis of time; one says where it is open."""
+        labels = time_labels(self.span.start, self.span.end)
+        if not self.span.is_open:
+            return labels
+        end = TimeLabel("100", "so far", "end", is_extra=False)
+        return [*(each for each in labels if float(each.place) < _LAST_PLACE), end]
 
     def legend(self) -> Iterator[Entry]:
         """Yield an entry for each series, hidden ones too."""
@@ -196,7 +213,7 @@ class Figure:
             yield Entry(
                 each.name,
                 f"{shape} c-{each.tone}".strip(),
-                text(_last(each.values), self.unit),
+                text(self._last(each.values), self.unit),
                 self.hides(each),
                 self._toggled_with(each),
             )
@@ -250,6 +267,8 @@ class Figure:
         days = names_days(span.start, span.end)
         for number in range(span.count - 1, -1, -1):
             name = bucket_text(span.at(number), span.width_s, names_day=days)
+            if span.is_open and number == span.count - 1:
+                name += " so far"
             yield name, [text(values[number], self.unit) for values in series]
 
     @property
@@ -268,6 +287,20 @@ class Figure:
         others = [name for name in self.toggled if name != key]
         return others if key in self.toggled else [*others, key]
 
+    def _apart(
+        self, values: Sequence[T | None]
+    ) -> tuple[list[T | None], list[T | None]]:
+        """Return the values without the open bucket, and those of its line."""
+        if not self.span.is_open:
+            return [*values], []
+        return [*values[:-1], None], [*[None] * (len(values) - 2), *values[-2:]]
+
+    def _last(self, values: Values) -> float | None:
+        """Return the newest value, that of the open bucket only if it is alone."""
+        closed, _ = self._apart(values)
+        newest_first = (*reversed(closed), *reversed(values))
+        return next((each for each in newest_first if each is not None), None)
+
     def _ys(self, values: Values) -> list[int | None]:
         return [
             None if value is None else self.axis.y(value, self.height)
@@ -283,7 +316,3 @@ class Figure:
         if low == high:
             return f"{each.name} {last} throughout"
         return f"{each.name} from {low} to {high}, last {last}"
-
-
-def _last(values: Values) -> float | None:
-    return next((v for v in reversed(values) if v is not None), None)

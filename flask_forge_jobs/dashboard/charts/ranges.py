@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -86,7 +86,8 @@ class Range:
     def span_of(self, width_s: int) -> Span:
         """Return the same range in buckets of another width."""
         seconds = (self.end - self.start).total_seconds()
-        return Span(self.start, width_s, -int(-seconds // width_s))
+        span = Span(self.start, width_s, -int(-seconds // width_s))
+        return replace(span, is_open=span.end > self.now)
 
     @property
     def words(self) -> str:

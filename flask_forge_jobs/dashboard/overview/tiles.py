@@ -72,9 +72,11 @@ def tiles(
     capacity: int,
 ) -> list[Tile]:
     """Return the six tiles; at most ``capacity`` jobs run at once."""
+    # The open bucket has a part of its figures.
+    closed = buckets[:-1] if shown.span.is_open else buckets
     return [
-        _throughput(shown, buckets),
-        _failures(shown, buckets),
+        _throughput(shown, closed),
+        _failures(shown, closed),
         _waiting(rows, history),
         _oldest(rows, history),
         _running(rows, history, capacity),

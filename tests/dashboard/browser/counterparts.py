@@ -56,7 +56,8 @@ COUNTERPARTS: Mapping[str, str] = {
         Longest back-off, seconds | Clean up | New queue | Cooling down | End now
     """,
     "/queues/<name>": """
-        Waiting | Oldest wait | Retrying | Scheduled | Running | Dead | Slot | Job | Worker
+        Waiting | Oldest wait | Retrying | Scheduled | Running | Dead | Slot | Job
+        Worker
     """,
     # 12 Workers.
     "/workers": "Nothing runs exports. | first | mail | work | alive",

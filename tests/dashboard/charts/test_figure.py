@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import example, given, settings
@@ -71,6 +72,38 @@ def test_missing_values_are_gaps_and_not_zero() -> None:
     assert [row for _, row in drawn.rows()] == [["4"], [words.NOTHING], ["4"]]
 
 
+def test_the_open_bucket_is_dashed_and_named() -> None:
+    """Half of the figures of the present minute are there: that is no fall."""
+    lines = [Line("done", "green", [8, 8, 8, 1], ["area"])]
+    span = Span(START, 60, 4, is_open=True)
+
+    drawn = Figure("try", "Jobs", Unit.COUNT, span, lines)
+
+    assert [(each.classes, each.path) for each in drawn.shapes()] == [
+        ("ar c-green", "M0 0l1 0 1 0V168H0z"),
+        ("ln c-green", "M0 0l1 0 1 0"),
+        ("ln th ds c-green", "M2 0l1 147"),
+    ]
+    assert [entry.text for entry in drawn.legend()] == ["8"]
+    assert [name for name, _ in drawn.rows()][:2] == ["13:37 so far", "13:36"]
+    assert drawn.times()[-1].text == "so far"
+    closed = replace(drawn, span=Span(START, 60, 4))
+    assert [entry.text for entry in closed.legend()] == ["1"]
+    assert len(list(closed.shapes())) == 2
+
+
+def test_a_band_ends_before_the_open_bucket() -> None:
+    lines = [Line("a", "blue", [1, 1, 1]), Line("b", "blue", [2, 2, 2])]
+    span = Span(START, 60, 3, is_open=True)
+
+    first, *_ = Figure(
+        "try", "Times", Unit.MILLISECONDS, span, lines, is_band=True
+    ).shapes()
+
+    assert first.classes == "bd1 c-blue"
+    assert all(x <= 1 for x, _ in points(first.path))
+
+
 def test_a_summary_says_range_and_last_value() -> None:
     assert figure([850, 1329, 1158]).summary() == (
         "Jobs per minute, Mon 30 13:34 to Mon 30 13:37 UTC: a from 850 to 1,329, "
@@ -93,7 +126,7 @@ def test_a_hidden_series_is_neither_drawn_nor_measured() -> None:
     assert drawn.axis.high == 3
     assert [shape.classes for shape in drawn.shapes()] == [
         "ln c-green",
-        "dt c-green",
+        "ln dt c-green",
     ]
     assert [entry.is_hidden for entry in drawn.legend()] == [True, False]
     assert [entry.toggled for entry in drawn.legend()] == [

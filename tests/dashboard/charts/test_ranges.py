@@ -33,6 +33,7 @@ def test_a_preset_ends_now_in_whole_buckets(preset: str, width_s: int) -> None:
     assert found.end - found.start == timedelta(seconds=PRESETS[preset])
     assert found.end - timedelta(seconds=width_s) < NOW <= found.end
     assert found.span.end == found.end
+    assert found.span.is_open
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_a_zoom_keeps_the_range_before_it() -> None:
     found = chosen(MultiDict(ZOOM), NOW)
 
     assert found.is_custom
+    assert not found.span.is_open
     assert found.width_s == 30
     assert (found.start.hour, found.end.minute) == (12, 30)
     assert found.query == ZOOM

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from werkzeug.datastructures import MultiDict
 
@@ -42,6 +42,15 @@ def test_throughput_is_compared_with_the_range() -> None:
     assert (usual.value, usual.unit, usual.note) == ("10", "/min", "as usual")
     assert (high.value, high.note) == ("20", "90% above usual")
     assert shown(buckets())["Throughput"].note == "no job completed"
+
+
+def test_the_minute_that_is_not_over_is_no_fall() -> None:
+    running = chosen(MultiDict({"range": "1h"}), NOW + timedelta(seconds=40))
+    found = buckets(*[10] * 59, 1)
+
+    first, *_ = tiles(running, found, [], Gauged(), workers=1, capacity=1)
+
+    assert (first.value, first.note) == ("10", "as usual")
 
 
 def test_failures_are_a_share_of_the_runs_that_ended() -> None:

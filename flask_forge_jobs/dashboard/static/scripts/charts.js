@@ -9,7 +9,7 @@
     $$(".cx,.zm", figure).forEach(e => e.remove());
     $$(".legend b", figure).forEach((out, k) => {
       const texts = series[k].split("|");
-      out.textContent = (texts[i] ?? texts.findLast(Boolean)) || "–";
+      out.textContent = (texts[i] ?? out.dataset.v) || "–";
     });
     $("output", figure).textContent = i === null ? "" : utc(start + i * width);
     if (i !== null) $$(".gr", figure).forEach(grid => {
