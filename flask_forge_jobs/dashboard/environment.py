@@ -17,6 +17,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import assets, words
 from flask_forge_jobs.dashboard.forms.inputs import FormTarget
 from flask_forge_jobs.dashboard.frame import Frame
+from flask_forge_jobs.model.log_lines import visible
 from flask_forge_jobs.model.sentences import Action, Sentence
 
 FRAME = "forge_jobs_frame"
@@ -57,11 +58,28 @@ _OPTIONS: Mapping[str, Any] = {
 }
 
 
+class AsIs(str):
+    """A text that a form sends back, and so is written as it is."""
+
+    __slots__ = ()
+
+
+def _shown(value: object) -> object:
+    """Return the value of an expression as a page shows it.
+
+    Characters that reorder or hide the text around them are shown as their escapes,
+    whosever text it is.
+    """
+    if type(value) is str and not value.isprintable():
+        return visible(value)
+    return value
+
+
 def environment() -> Environment:
     """Return the environment of the current application."""
     made = current_app.extensions.get(_ENVIRONMENT)
     if made is None:
-        made = current_app.jinja_env.overlay(**_OPTIONS)
+        made = current_app.jinja_env.overlay(**_OPTIONS, finalize=_shown)
         # Copies: an overlay shares those of the application.
         made.globals = {**made.globals, **_FUNCTIONS}
         made.filters = {**made.filters, **_FILTERS}
@@ -106,12 +124,19 @@ def _form_of(action: Action) -> FormTarget | None:
     return _frame().forms.of(action)
 
 
+def _is_far(at: datetime) -> bool:
+    """Return whether an instant is shown as a date, and not as its age."""
+    return words.is_far(at, _frame().now)
+
+
 def _ago(at: datetime) -> str:
     # The script fills in the answers to its own requests, which so stay the same while
     # nothing happens.
     frame = _frame()
     if not frame.has_ages:
-        return words.dated(at)
+        return words.absolute(at)
+    if words.is_far(at, frame.now):
+        return words.date(at)
     return words.ago(at, frame.now) if frame.only is None else ""
 
 
@@ -140,6 +165,8 @@ _FUNCTIONS = {
     "form_of": _form_of,
 }
 _FILTERS = {
+    "as_is": AsIs,
+    "is_far": _is_far,
     "ago": _ago,
     "age": _age,
     "absolute": words.absolute,

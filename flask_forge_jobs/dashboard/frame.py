@@ -95,7 +95,7 @@ class Frame:
     def __init__(self, api: Api, state: RequestState, *, reads: bool) -> None:
         self._api = api
         self._state = state
-        self._reads = reads
+        self.reads = reads
         self.options = api.options
         self.now = api.now
         self.root = way_to_mount_point(state.request, state.route)
@@ -227,7 +227,7 @@ class Frame:
     def report(self) -> Report | None:
         """The attention report; None if the caller may not read it, or it fails."""
         principal = self._state.principal
-        if not self._reads or principal is None or not principal.may(Permission.READ):
+        if not self.reads or principal is None or not principal.may(Permission.READ):
             return None
         try:
             return self._api.attention.report(self._api.storage, principal.queues)

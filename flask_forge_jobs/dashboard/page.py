@@ -44,6 +44,7 @@ _TITLES: Mapping[str, str] = {
 _REASONS: Mapping[str, str] = {
     "unavailable": "Stored jobs are kept. Try again in a moment.",
 }
+_GONE = "It was removed, or the address has a mistake."
 _LOST: Mapping[int, str] = {
     404: "nothing has this address",
     405: "this address takes other methods",
@@ -109,14 +110,24 @@ def problem_page(api: Api, problem: Problem) -> Response:
 
 
 def titled(problem: Problem) -> str:
-    """Return an error as a title."""
+    """Return an error as a title: of a missing thing, which one it is."""
+    if _names_a_thing(problem):
+        return f"{problem.message[:1].upper()}{problem.message[1:]}"
     return _TITLES.get(problem.kind, "Something went wrong")
 
 
 def reason_of(problem: Problem) -> str:
     """Return in a sentence what the title of an error leaves open."""
+    if _names_a_thing(problem):
+        return _GONE
     message = problem.message
     return _REASONS.get(problem.kind) or f"{message[:1].upper()}{message[1:]}"
+
+
+def _names_a_thing(problem: Problem) -> bool:
+    """Whether an error is a NotFoundError, and no missing page of the framework."""
+    is_named = problem.message.startswith(("no ", "there is no "))
+    return problem.kind == "not_found" and is_named
 
 
 def lost_page(api: Api, path: str, problem: Problem) -> Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 NOTHING = "\u2013"  # a dash
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _MINUTE_S = 60
 _FEW = 10
 _KIB = 1024
+_FAR = timedelta(days=365)
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -80,6 +81,16 @@ def ago(at: datetime, now: datetime) -> str:
     return f"in {_whole(-seconds, 2)}" if seconds else "now"
 
 
+def is_far(at: datetime, now: datetime) -> bool:
+    """Return whether an instant is over a year away: its date says more than an age."""
+    return abs(at - now) > _FAR
+
+
+def date(at: datetime) -> str:
+    """Return the date of an instant, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d}"
+
+
 def age(since: datetime, now: datetime) -> str:
     """Return how long something has lasted: ``2m 4s``."""
     return _whole(max(int((now - since).total_seconds()), 0), 2)
@@ -88,11 +99,6 @@ def age(since: datetime, now: datetime) -> str:
 def absolute(at: datetime) -> str:
     """Return an instant with its date, in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def dated(at: datetime) -> str:
-    """Return an instant with its date in a short form, in UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def stamp(at: datetime) -> str:

@@ -11,10 +11,13 @@ PERIOD_S = 60.0
 MAX_LENGTH = 500
 # Characters that could start a new line, steer a terminal or reorder text: control
 # characters, line and paragraph separators, direction marks, halves of surrogate pairs.
-_UNFIT = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-    "\ud800-\udfff\ufeff]"
+_UNSEEN = (
+    "\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+    "\ud800-\udfff\ufeff"
 )
+_UNFIT = re.compile(f"[\x00-\x1f{_UNSEEN}]")
+# The same of text that may have several lines.
+_STEERS = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]")
 
 
 class LogThrottle:
@@ -55,6 +58,14 @@ def one_line(text: str, limit: int = MAX_LENGTH) -> str:
     shown = _UNFIT.sub(_escape, text[:limit])
     rest = len(text) - limit
     return shown if rest <= 0 else f"{shown}... ({rest} more)"
+
+
+def visible(text: str) -> str:
+    """Return foreign text with escapes for the invisible characters that steer it.
+
+    Line breaks and tabs stay.
+    """
+    return _STEERS.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.metrics import floor_to
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.operating import traffic
 from tests.acceptance.operating_data import fill_operations
@@ -27,11 +29,43 @@ def fill_large(url: str, rows: int) -> None:
     settings = DatabaseSettings.from_url(url)
     with closing(open_storage(settings)) as storage:
         storage.open()
-        fill_operations(Sql(settings), settings.backend, rows)
+        sql = Sql(settings)
+        fill_operations(sql, settings.backend, rows)
+        _tell_one_story(sql)
         # Named like a queue, so that one name fits both pages.
         storage.cron.create(ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *"))
         # As a worker does every few seconds; the traffic has none.
         storage.job_admin.fold_counts()
+
+
+def _tell_one_story(sql: Sql) -> None:
+    """Let the parts of the filling fit each other, as those of a real system do.
+
+    The due jobs have been due for minutes and not for weeks, and for longer in two
+    queues; gauges measure as many jobs as wait; schedules fire at their next time.
+    """
+    now_us, hour_us = sql.now_us(), 3600 * SECOND_US
+    number, minute_us = "CAST(SUBSTR(id, 7) AS BIGINT)", 60 * SECOND_US
+    sql.run(
+        f"UPDATE forge_job SET scheduled_at = {now_us} - ({number} * 7919 % 150) *"
+        f" CASE WHEN queue_name IN ('queue-7', 'queue-23') THEN 4 ELSE 1 END"
+        f" * {SECOND_US} WHERE status = 'pending' AND NOT deferred"
+    )
+    sql.run(
+        "UPDATE forge_gauge SET waiting = waiting * 6, oldest_wait_s = 560, running = 1"
+    )
+    sql.run(
+        "UPDATE forge_gauge SET waiting = waiting * 50, running = 4 * samples"
+        " WHERE queue_name = ''"
+    )
+    minute = "CAST(SUBSTR(name, 7) AS BIGINT) * 7 % 60"
+    start_us = floor_to(now_us, 3600)
+    due_us = f"({start_us} + ({minute}) * {minute_us})"
+    sql.run(
+        f"UPDATE forge_cron SET cron_expr = CAST({minute} AS TEXT) || ' * * * *',"
+        f" next_fire_at = {due_us} + CASE WHEN {due_us} <= {now_us} + {minute_us}"
+        f" THEN {hour_us} ELSE 0 END WHERE name LIKE 'every-%'"
+    )
 
 
 @contextlib.contextmanager

@@ -9,12 +9,17 @@ from werkzeug.exceptions import NotFound, Unauthorized
 from werkzeug.test import EnvironBuilder
 
 from flask_forge_jobs.api.routes import DATA_POLICY, Route
-from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.dashboard.frame import way_to_mount_point
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PAGE_POLICY
-from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.errors import (
+    BulkRunNotFoundError,
+    QueueNotFoundError,
+    StorageUnavailableError,
+)
 from tests.api.mounting import PREFIX, mount
+from tests.dashboard.markup import parsed
 from tests.dashboard.sites import UNASKED, open_page, with_page
 
 EVIL = "<script>alert('&')</script>"
@@ -90,11 +95,31 @@ def test_a_misspelt_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sayd" not in answer.text
 
 
+def test_a_refusal_says_whose_permission_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_api: object) -> dict[str, object]:
+        viewer.require(Permission.JOBS_DELETE)
+        return {}
+
+    viewer = Principal.with_role("dana", "viewer")
+    client = with_page(monkeypatch, "", refused, principal=viewer)
+
+    answer = open_page(client, f"{PREFIX}/try")
+
+    assert answer.status_code == 403
+    words = parsed(answer.text).find("main").text
+    assert "This needs the permission jobs.delete" in words
+    assert "You are dana, with the role viewer. See everything but secrets" in words
+
+
 @pytest.mark.parametrize(
     ("error", "status", "title"),
     [
         (Unauthorized(EVIL), 401, "You are not signed in"),
         (NotFound(EVIL), 404, "There is no such page"),
+        (QueueNotFoundError("mail"), 404, "No queue is named &#39;mail&#39;"),
+        (BulkRunNotFoundError("x"), 404, "There is no such bulk run"),
         (StorageUnavailableError("at /srv/x"), 503, "The database does not answer"),
         (ZeroDivisionError("secret"), 500, "Something went wrong"),
     ],
@@ -115,6 +140,8 @@ def test_an_error_of_a_page_is_a_page(
     assert f"<h1>{title}</h1>" in answer.text
     assert 'href="../static/dashboard.css?v=' in answer.text
     assert '<a class="btn" href="../">' in answer.text
+    # The dot at the top breathes on pages that refresh themselves only.
+    assert "data-why" in parsed(answer.text).find("#live").attributes
     assert f"request {answer.headers['X-Request-Id']}" in answer.text
     assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
     for hidden in ("/srv/x", "secret", EVIL):

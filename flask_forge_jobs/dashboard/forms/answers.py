@@ -11,6 +11,7 @@ from flask_forge_jobs.dashboard.forms import notes
 from flask_forge_jobs.dashboard.forms.messages import note_of
 from flask_forge_jobs.dashboard.forms.way_back import way_back_of
 from flask_forge_jobs.dashboard.frame import way_to_mount_point
+from flask_forge_jobs.model.log_lines import visible
 
 _ERROR = 400
 _SEE_OTHER = 303
@@ -37,7 +38,7 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
         back = _GOES_TO[state.route.action].format(**answer)
     is_page = prefers_page(state.request)
     document = {
-        "message": note.text,
+        "message": visible(note.text),
         "tone": note.tone,
         "link": note.link,
         "back": back,

@@ -61,6 +61,19 @@ class RunView:
                 return f"Failed after {changed}"
 
     @property
+    def reason(self) -> str:
+        """Why it has changed fewer jobs than matched; empty if it has not."""
+        run = self.run
+        if run.state is not BulkRunState.DONE:
+            return ""
+        if not run.matched:
+            return "No job matched."
+        if run.changed + run.skipped < run.matched:
+            others = "The others" if run.changed or run.skipped else "The jobs"
+            return f"{others} did not match any more when it came to them."
+        return "" if run.changed else "Each job was in another state by then."
+
+    @property
     def author(self) -> str:
         """The name of the caller that began it."""
         return self.run.author.actor.removeprefix(USER_PREFIX)

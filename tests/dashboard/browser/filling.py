@@ -17,7 +17,7 @@ from flask_forge_jobs.model.queues import ChangeNote
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
 from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import OWNER, claim_one, run
+from tests.support.jobs import claim_one, run
 
 FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
 TRACEBACK = (
@@ -116,9 +116,10 @@ def _run(storage: Storage) -> tuple[str, str]:
         storage.jobs.enqueue(NewJob("charge_card", queue_name="work"))
         job_ids.append(run(storage, outcome, queue_name="work").id)
     storage.jobs.enqueue(NewJob("transcode", queue_name="work"))
-    running = claim_one(storage, queue_name="work")
+    # The worker that shows it in its slot.
+    running = claim_one(storage, owner="worker-1", queue_name="work")
     report = dump({"done": 3, "total": 12, "message": "page 3"})
-    storage.jobs.heartbeat(OWNER, {running.id: report})
+    storage.jobs.heartbeat("worker-1", {running.id: report})
     slots = [
         SlotReport("slot-1", "work", current_job_id=running.id),
         SlotReport("slot-2", "mail"), SlotReport("slot-3", "cool"),
@@ -156,13 +157,13 @@ def _store(storage: Storage, text: str, number: int) -> None:
     storage.jobs.enqueue(job)
     run(storage, failure, queue_name=queue_name)
     storage.jobs.enqueue(NewJob(name, dump(text), queue_name=queue_name))
-    running = claim_one(storage, queue_name=queue_name)
-    assert storage.concurrency.acquire(running, OWNER, f"{number} {text}"[:200], 1)
+    running = claim_one(storage, owner=name, queue_name=queue_name)
+    assert storage.concurrency.acquire(running, name, f"{number} {text}"[:200], 1)
     storage.rate_limits.put(queue_name, capacity=number + 1, refill_per_sec=0.5)
     progress = dump({"done": 1, "total": 2, "message": text[:200]})
     lines = [LogLine(running.claimed_at_us, "ERROR", name, text)]
     chunk = LogChunk(running.run_id, running.attempts, 0, lines)
-    storage.jobs.heartbeat(OWNER, {running.id: progress}, [chunk])
+    storage.jobs.heartbeat(name, {running.id: progress}, [chunk])
     slot = SlotReport(f"{number}-{name}"[:100], queue_name, current_job_id=running.id)
     storage.workers.beat(name, name, [queue_name], [slot])
     storage.queues.change(

@@ -18,6 +18,8 @@ def viewed(
     action: JobAction = JobAction.DELETE,
     *,
     matched: int = 5000,
+    changed: int = 1204,
+    skipped: int = 46,
     shows_search: bool = True,
     jobs: Mapping[str, object] = MappingProxyType({}),
 ) -> RunView:
@@ -26,8 +28,8 @@ def viewed(
         action=action,
         jobs=jobs,
         matched=matched,
-        changed=1204,
-        skipped=46,
+        changed=changed,
+        skipped=skipped,
         state=state,
         place=None,
         error=None,
@@ -53,6 +55,26 @@ def test_a_run_says_how_far_it_is(state: str, action: str, words: str) -> None:
 
     assert view.headline == words
     assert view.part == 0.25
+
+
+@pytest.mark.parametrize(
+    ("matched", "changed", "skipped", "reason"),
+    [
+        (0, 0, 0, "No job matched."),
+        (9, 0, 0, "The jobs did not match any more when it came to them."),
+        (9, 5, 3, "The others did not match any more when it came to them."),
+        (9, 0, 9, "Each job was in another state by then."),
+        (9, 9, 0, ""),
+        (9, 8, 1, ""),
+    ],
+)
+def test_a_run_says_why_it_has_changed_less_than_matched(
+    matched: int, changed: int, skipped: int, reason: str
+) -> None:
+    view = viewed(BulkRunState.DONE, matched=matched, changed=changed, skipped=skipped)
+
+    assert view.reason == reason
+    assert viewed(matched=9, changed=0, skipped=0).reason == ""
 
 
 def test_a_run_without_jobs_is_complete() -> None:
