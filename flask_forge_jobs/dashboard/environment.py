@@ -17,6 +17,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import assets, words
 from flask_forge_jobs.dashboard.forms.inputs import FormTarget
 from flask_forge_jobs.dashboard.frame import Frame
+from flask_forge_jobs.dashboard.shown_pages import ShownPage, page_about
 from flask_forge_jobs.model.log_lines import visible
 from flask_forge_jobs.model.sentences import Action, Sentence
 
@@ -129,6 +130,12 @@ def _is_far(at: datetime) -> bool:
     return words.is_far(at, _frame().now)
 
 
+def _page_about(sentence: Sentence) -> ShownPage | None:
+    """Return the page about a sentence, if the caller may open it."""
+    shown = page_about(sentence)
+    return shown if shown is not None and _frame().has(shown.path) else None
+
+
 def _ago(at: datetime) -> str:
     # The script fills in the answers to its own requests, which so stay the same while
     # nothing happens.
@@ -163,6 +170,7 @@ _FUNCTIONS = {
     "ticks": _ticks,
     "form_for": _form_for,
     "form_of": _form_of,
+    "page_about": _page_about,
 }
 _FILTERS = {
     "as_is": AsIs,

@@ -40,6 +40,7 @@ class Mark(StrEnum):
     """The form of a mark, which is also its class in the page."""
 
     BACKS_OFF = "bo"
+    FOR_JOBS = "fj"
     WAITS = "wt"
     RUNS = "run"
     COMES = "nx"
@@ -60,7 +61,8 @@ class Span:
 class Row:
     """An attempt, or the one to come, of which ``attempt`` is None.
 
-    ``is_due`` says that the one to come waits for nothing but a slot.
+    ``is_due`` says that the one to come waits for nothing but a slot, ``waits`` that it
+    waits for other jobs, since ``starts_at``.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Row:
     spans: Sequence[Span]
     starts_at: datetime | None = None
     is_due: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Sums:
     running: int
     waiting: int
     backing_off: int
+    for_jobs: int = 0
 
     @property
     def words(self) -> str:
@@ -94,6 +98,7 @@ class Sums:
             (self.running, "running"),
             (self.waiting, "waiting for a slot"),
             (self.backing_off, "waiting for its time"),
+            (self.for_jobs, "waiting for other jobs"),
         )
         shown = [f"{words.span(ms / 1000)} {what}" for ms, what in parts if ms]
         if len(shown) == 1:
@@ -143,6 +148,7 @@ class _Line:
     pieces: list[_Piece] = field(default_factory=list)
     starts_at: datetime | None = None
     is_due: bool = False
+    waits: bool = False
 
     def add(self, mark: Mark, start: int, end: int) -> None:
         if end > start or mark in (Mark.RUNS, Mark.COMES):
@@ -154,6 +160,9 @@ def timeline(
     attempts: Sequence[Attempt],
     now: datetime,
     run: timedelta | None = None,
+    *,
+    waits: bool = False,
+    has_waited: bool = False,
 ) -> Timeline | None:
     """Return the timeline of a job; None if it has neither attempts nor a future.
 
@@ -162,10 +171,14 @@ def timeline(
         attempts: Its attempts, the oldest first.
         now: The present.
         run: How long the run under way, or the next one, is expected to take.
+        waits: Whether it waits for other jobs.
+        has_waited: Whether it has waited for others before its first attempt.
     """
-    lines = list(_lines(job, attempts, to_micros(now), run))
+    lines = list(_lines(job, attempts, to_micros(now), run, waits=waits))
     if not lines:
         return None
+    if has_waited or waits:
+        _rename(lines[0])
     pieces = [piece for line in lines for piece in line.pieces]
     scale = _Scale(pieces)
     now_us = to_micros(now)
@@ -177,6 +190,7 @@ def timeline(
                 _spans(line, scale),
                 line.starts_at,
                 line.is_due,
+                line.waits,
             )
             for line in lines
         ],
@@ -187,8 +201,20 @@ def timeline(
     )
 
 
+def _rename(line: _Line) -> None:
+    """Let the first wait of a job be one for other jobs."""
+    for piece in line.pieces[:1]:
+        if piece.mark is Mark.BACKS_OFF:
+            piece.mark = Mark.FOR_JOBS
+
+
 def _lines(
-    job: JobSummary, attempts: Sequence[Attempt], now: int, run: timedelta | None
+    job: JobSummary,
+    attempts: Sequence[Attempt],
+    now: int,
+    run: timedelta | None,
+    *,
+    waits: bool,
 ) -> Iterator[_Line]:
     last = to_micros(job.enqueued_at)
     expected = None if run is None else max(run // MICROSECOND, 1)
@@ -208,7 +234,18 @@ def _lines(
         last = ended
         yield line
     if job.status in WAITING:
-        yield _next(job, last, now, expected or longest or _UNKNOWN_RUN // MICROSECOND)
+        length = expected or longest or _UNKNOWN_RUN // MICROSECOND
+        yield (
+            _unfree(job, last, now, length) if waits else _next(job, last, now, length)
+        )
+
+
+def _unfree(job: JobSummary, last: int, now: int, run: int) -> _Line:
+    """Return the attempt of a job that waits for others."""
+    line = _Line(job.attempts + 1, None, starts_at=from_micros(last), waits=True)
+    line.add(Mark.BACKS_OFF, last, max(last, now))
+    line.add(Mark.COMES, max(last, now), max(last, now) + run)
+    return line
 
 
 def _next(job: JobSummary, last: int, now: int, run: int) -> _Line:
@@ -238,7 +275,7 @@ class _Scale:
         waits = {
             (each.start, each.end): float(each.end - each.start)
             for each in pieces
-            if each.mark in (Mark.BACKS_OFF, Mark.WAITS)
+            if each.mark in (Mark.BACKS_OFF, Mark.FOR_JOBS, Mark.WAITS)
         }
         # Without a run, nothing but the wait is worth the width.
         if any(piece.mark is Mark.RUNS for piece in pieces):
@@ -336,7 +373,8 @@ def _sums(pieces: Sequence[_Piece], now: int) -> Sums:
         us = sum(min(p.end, now) - min(p.start, now) for p in pieces if p.mark is mark)
         return us // 1000
 
-    parts = [total(mark) for mark in (Mark.RUNS, Mark.WAITS, Mark.BACKS_OFF)]
+    marks = (Mark.RUNS, Mark.WAITS, Mark.BACKS_OFF, Mark.FOR_JOBS)
+    parts = [total(mark) for mark in marks]
     return Sums(sum(parts), *parts)
 
 

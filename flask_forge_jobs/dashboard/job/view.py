@@ -15,6 +15,7 @@ from flask_forge_jobs.dashboard.job.json_view import MAX_VALUES, JsonView, json_
 from flask_forge_jobs.dashboard.job.log_view import MAX_LINES, Level, LogView, log_view
 from flask_forge_jobs.dashboard.job.progress_view import ProgressView, progress_view
 from flask_forge_jobs.dashboard.job.timeline import Timeline, timeline
+from flask_forge_jobs.dashboard.shown_pages import ShownPage, page_of
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import jobs as job_handlers
 from flask_forge_jobs.handlers.job_in_full import JobInFull, job_in_full
@@ -41,11 +42,6 @@ _VERBS: Mapping[JobStatus, Sequence[str]] = {
     JobStatus.IN_PROGRESS: (CANCEL,),
     JobStatus.DONE: (DELETE,),
     JobStatus.DEAD: (DELETE,),
-}
-# Pages of the routes that sentences refer to.
-_SHOWN: Mapping[str, str] = {
-    "/v1/rate-limits": "limits",
-    "/v1/queue/workers": "workers",
 }
 _JOB = "/v1/jobs/"
 
@@ -128,6 +124,12 @@ class JobView:
         return self.row.status.is_final
 
     @property
+    def waits_for_jobs(self) -> bool:
+        """Whether it waits for other jobs."""
+        is_pending = self.row.status is JobStatus.PENDING
+        return is_pending and self.record.start_at is not None
+
+    @property
     def is_stopping(self) -> bool:
         """Whether it runs although a user has asked it to stop."""
         is_running = self.row.status is JobStatus.IN_PROGRESS
@@ -159,22 +161,17 @@ class JobView:
         return action
 
     @property
-    def shows(self) -> tuple[str, Sequence[str]] | None:
-        """Label and page, as arguments of a link, of an action that shows something."""
+    def shows(self) -> ShownPage | None:
+        """The page of an action that shows something."""
         action = self._full.why.action
-        if action is None or action.method != "GET":
-            return None
-        if action.path in _SHOWN:
-            return action.label, (_SHOWN[action.path],)
-        return action.label, ("jobs", action.path.removeprefix(_JOB))
+        return None if action is None else page_of(action)
 
     @property
     def acts(self) -> Sequence[Action]:
         """Requests that need no question, the first one as the main button."""
         actions = []
-        is_waiting = self.row.status in WAITING
-        waits_for_jobs = self.record.start_at is not None
-        if is_waiting and not waits_for_jobs and self.row.scheduled_at > self._api.now:
+        is_later = self.row.scheduled_at > self._api.now
+        if self.row.status in WAITING and is_later and not self.waits_for_jobs:
             actions.append(Action("POST", f"{_JOB}run-now/{self.id}", "Run now"))
         if self.row.status in UNSUCCESSFUL:
             actions.append(Action("POST", f"{_JOB}{self.id}/retry", "Retry"))
@@ -202,7 +199,13 @@ class JobView:
     @cached_property
     def timeline(self) -> Timeline | None:
         """Its attempts, drawn."""
-        return timeline(self.row, self.record.attempts, self._api.now, self._expected)
+        return timeline(
+            self.row,
+            self.record.attempts,
+            self._api.now,
+            self._expected,
+            waits=self.waits_for_jobs,
+        )
 
     @property
     def _expected(self) -> timedelta | None:

@@ -186,7 +186,8 @@ def behind(facts: Facts) -> Iterator[Need]:
         elif queue.max_workers < _MOST_SLOTS:
             slots = min(2 * queue.max_workers, _MOST_SLOTS)
             action = _change(queue, "Add slots", max_workers=slots)
-        yield queue.counts.pending, Sentence("queue_behind", text, evidence, action)
+        # The longest wait comes first, however many jobs are behind it.
+        yield queue.oldest_wait_s, Sentence("queue_behind", text, evidence, action)
 
 
 def _serving(facts: Facts, queue: QueueFacts) -> list[WorkerFacts]:

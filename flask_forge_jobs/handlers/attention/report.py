@@ -50,7 +50,7 @@ RULES: Sequence[Callable[[Facts], Iterable[Need]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report: sentences in the order of their rules, then of their jobs.
+    """The report: sentences in the order of their rules, then of jobs or waits.
 
     ``summary`` says whether anything does, with the numbers that prove it. ``left_out``
     counts sentences after the first 20.

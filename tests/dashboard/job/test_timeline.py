@@ -125,6 +125,32 @@ def test_a_due_job_waits_for_a_slot_until_now() -> None:
     assert made.rows[0].attempt is None
 
 
+def test_a_job_waits_for_others_until_now() -> None:
+    """Its due time is the end of all times."""
+    waiting = job(JobStatus.PENDING, scheduled=1e11, attempts=0)
+
+    made = timeline(waiting, [], after(99), timedelta(seconds=1), waits=True)
+
+    assert made is not None
+    (row,) = made.rows
+    assert shapes(row) == [("fj", 0, 99), ("nx", 99, 100)]
+    assert (row.waits, row.is_due, row.starts_at) == (True, False, START)
+    assert made.sums.words == "1m 39s waiting for other jobs"
+
+
+def test_a_job_has_waited_for_others_before_its_first_attempt_only() -> None:
+    attempts = [attempt(40, 50, 60), attempt(80, 80, 100, 2)]
+
+    made = timeline(job(), attempts, after(100), has_waited=True)
+
+    assert made is not None
+    assert [shapes(row) for row in made.rows] == [
+        [("fj", 0, 40), ("wt", 40, 50), ("run", 50, 60)],
+        [("bo", 60, 80), ("run", 80, 100)],
+    ]
+    assert (made.sums.for_jobs, made.sums.backing_off) == (40_000, 20_000)
+
+
 @pytest.mark.parametrize("wait", [1e3, 1e6, 1e9])
 def test_a_wait_over_60_percent_is_cut(wait: float) -> None:
     made = drawn(

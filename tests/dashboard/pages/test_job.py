@@ -115,6 +115,22 @@ def test_a_due_job_waits_for_a_slot_since_it_is_due(
     assert "running" not in attempts.partition("waiting for a slot")[0]
 
 
+def test_a_job_that_waits_for_another_one_is_drawn_and_released(
+    storage: Storage, client: FlaskClient
+) -> None:
+    parent_id = enqueue(storage)
+    job_id = storage.jobs.enqueue(NewJob("bind", after=[parent_id])).id
+
+    page = shown(client, job_id)
+
+    attempts = page.find("#attempts").text
+    assert "1 next waits for other jobs for" in attempts
+    assert "starts" not in attempts
+    assert "Not running: it waits for job" in page.find("#why").text
+    assert [each.text for each in page.find("#why").all("button")] == ["Release"]
+    assert [each.text for each in page.find("#job").all("button")][1:] == []
+
+
 @pytest.mark.parametrize(
     ("status", "word", "why"),
     [

@@ -162,6 +162,18 @@ def test_only_who_may_act_has_buttons(busy: Storage) -> None:
     assert buttons(ADMIN, read_only=True) == []
 
 
+@pytest.mark.parametrize("role", ["admin", "viewer"])
+def test_each_need_leads_somewhere(busy: Storage, role: str) -> None:
+    needs = opened(busy, Principal.with_role("ann", role)).find("#attention").all("li")
+
+    ways = [
+        [*each.find("span").all("button"), *each.find("span").all("a")]
+        for each in needs
+    ]
+    assert [len(each) for each in ways] == [1] * len(needs)
+    assert "Show queue" in {each[0].text for each in ways}
+
+
 def test_a_limited_caller_sees_its_queues_only(busy: Storage) -> None:
     page = opened(busy, LIMITED)
 

@@ -82,6 +82,15 @@ def test_the_worst_comes_first_then_the_one_with_more_jobs() -> None:
     assert said.summary.text.startswith("4 things need you: 1 worker live, ")
 
 
+def test_of_the_queues_behind_the_longest_wait_comes_first() -> None:
+    many = replace(MAIL, oldest_wait_s=400, counts=QueueCounts(pending=90))
+    old = replace(MAIL, name="bills", oldest_wait_s=4000)
+
+    said = report(facts_of(many, old, live("mail", "bills")))
+
+    assert [each.evidence["queue"] for each in said.sentences] == ["bills", "mail"]
+
+
 def test_at_most_twenty_sentences() -> None:
     queues = [replace(MAIL, name=f"q{n:02}", is_paused=True) for n in range(23)]
 
