@@ -1,4 +1,4 @@
-"""Completes names of queues, kinds, schedules and limits, and ids of jobs, in a shell.
+"""Completes names of queues, kinds, schedules and limits, and ids, in a shell.
 
 Install it as for every ``flask`` command:
 ``eval "$(_FLASK_COMPLETE=bash_source flask)"``.

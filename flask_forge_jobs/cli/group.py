@@ -50,6 +50,7 @@ _WORDS: Mapping[str, str] = {
     "purge": "jobs delete",
     "retry": "jobs retry",
     "cancel": "jobs cancel",
+    "release": "jobs release",
     "run": "worker",
     "info": "status",
     "check": "doctor",

@@ -1,4 +1,4 @@
-"""``flask forge-jobs jobs retry|cancel|delete|run-now|reschedule``: change jobs.
+"""``flask forge-jobs jobs retry|release|cancel|delete|run-now|reschedule``.
 
 Ids name jobs, or options choose them; then the count is shown and the user asked. Many
 jobs are changed in several calls, and each batch leaves its entry in the audit trail.
@@ -34,6 +34,7 @@ _SKIPPED = {
     "not_found": "unknown",
     "wrong_status": "in another state",
     "dedupe_conflict": "with a dedupe key that another job holds",
+    "waiting": "that wait for other jobs",
 }
 
 
@@ -90,11 +91,43 @@ def _on_jobs(command: Callable[..., None]) -> Callable[..., None]:
     epilog="Example: flask forge-jobs jobs retry --dead --kind send_mail --dry-run",
 )
 @click.option("--restart", is_flag=True, help="Drop the steps that the jobs have kept.")
+@click.option(
+    "--dependents",
+    is_flag=True,
+    help="Jobs that died with them wait again; ids only.",
+)
 @_on_jobs
 @within_application
-def retry(*, target: Target, restart: bool) -> None:
+def retry(*, target: Target, restart: bool, dependents: bool) -> None:
     """Give failed and dead jobs all their attempts again, due now."""
-    _change(target, "retry", "retried", **given(restart=restart or None))
+    if not dependents:
+        _change(target, "retry", "retried", **given(restart=restart or None))
+        return
+    if not target.job_ids or target.dry_run:
+        raise click.UsageError("--dependents works with ids, and without --dry-run")
+    query = given(dependents="1", restart="1" if restart else None)
+    _each(target, "v1_job_retry", None, lambda _: "retried", query)
+
+
+@click.command(
+    "release",
+    epilog="Example: flask forge-jobs jobs release 01KPGR5B1WD4T0S9XK2M7C8Q3N",
+)
+@click.argument(
+    "job_ids",
+    nargs=-1,
+    required=True,
+    metavar="ID...",
+    shell_complete=completion.job_ids,
+)
+@json_option("each job")
+@within_application
+def release(*, job_ids: Sequence[str], as_json: bool) -> None:
+    """Let jobs that wait for others start without these."""
+    api = local_api()
+    for job_id in job_ids:
+        job = api.call("v1_job_release", job_id=job_id).document
+        print_change(job, f"{job_id}: released", as_json=as_json)
 
 
 @click.command(
@@ -169,17 +202,18 @@ def reschedule(
 def _each(
     target: Target,
     endpoint: str,
-    body: Mapping[str, Any],
+    body: Mapping[str, Any] | None,
     outcome: Callable[[Mapping[str, Any]], str],
+    query: Mapping[str, Any] | None = None,
 ) -> None:
     """Call a route for each job, one after the other."""
     api = local_api()
     for job_id in target.job_ids:
-        job = api.call(endpoint, body=body, job_id=job_id).document
+        job = api.call(endpoint, body=body, query=query, job_id=job_id).document
         print_change(job, f"{job_id}: {outcome(job)}", as_json=target.as_json)
 
 
-CHANGES = (retry, delete, run_now, cancel, reschedule)
+CHANGES = (retry, release, delete, run_now, cancel, reschedule)
 
 
 def _change(target: Target, action: str, done: str, **own: object) -> None:

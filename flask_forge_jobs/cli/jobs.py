@@ -43,7 +43,7 @@ def _when(row: Row) -> str:
     return f"due {since(row['scheduled_at'])}"
 
 
-_COLUMNS = (
+JOB_COLUMNS = (
     Column("ID", "id"),
     Column("STATUS", _status),
     Column("QUEUE", "queue_name", is_elastic=True),
@@ -98,7 +98,7 @@ def list_command(
     if not shown:
         click.echo("no job matches")
         return
-    print_table(_COLUMNS, shown[:limit])
+    print_table(JOB_COLUMNS, shown[:limit])
     if len(shown) > limit:
         click.echo(f"more than {count(limit, 'job')} match; see --limit", err=True)
 

@@ -45,7 +45,9 @@ def _words(action: Action) -> Sequence[str]:
         case "PATCH", ["queues", name]:
             return ["queues", "set", name, *_options(body)]
         case "POST", ["jobs", job_id, "retry"]:
-            return ["jobs", "retry", job_id]
+            return ["jobs", "retry", job_id, *_flags(query)]
+        case "POST", ["jobs", job_id, "release"]:
+            return ["jobs", "release", job_id]
         case "POST", ["cron", name, "trigger"]:
             return ["cron", "trigger", name]
         case "GET", ["jobs", job_id]:
@@ -72,3 +74,8 @@ def _filters(body: Mapping[str, Any]) -> Iterator[str]:
 def _options(values: Mapping[str, object]) -> Iterator[str]:
     for key, value in values.items():
         yield from (f"--{key.replace('_', '-')}", str(value))
+
+
+def _flags(switches: Mapping[str, str]) -> Iterator[str]:
+    for key in switches:
+        yield f"--{key}"

@@ -310,6 +310,8 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
             BatchUnfinishedError: Jobs of it are unfinished.
         """
+        # Its end may not be marked yet, and it would stay.
+        self.fold([batch_id])
         batch = self.get(batch_id)
         if not batch.has_ended:
             raise BatchUnfinishedError(batch_id, batch.unfinished)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,23 @@ import pytest
 
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.base import Storage
 from tests.cli.console import SOUND, Console
 from tests.cli.test_group import commands
-from tests.support.jobs import OWNER, claim_one, enqueue, job_with
+from tests.support.jobs import OWNER, claim_one, enqueue, job_with, run
 from tests.support.sql import Sql
 
-# Stand for the ids of two jobs.
-DEAD, WAITING = "DEAD", "WAITING"
+# Stand for the ids of jobs and batches.
+DEAD, WAITING, TIED = "DEAD", "WAITING", "TIED"
+BATCH, OPEN, ENDED = "BATCH", "OPEN", "ENDED"
 NO_SCHEDULE, NO_QUEUE = "no schedule is named", "no queue is named"
 NO_LIMIT, NO_JOB = "no rate limit has the scope", "no job has the id"
+MUCH_LATER = datetime(2199, 1, 31, tzinfo=UTC)
+NO_BATCH = "no batch has the id"
 
 
 @dataclass(frozen=True)
@@ -83,11 +89,14 @@ CELLS = {
     "jobs cancel": Cells(WAITING, "1 job cancelled", "1 unknown", "", "name jobs"),
     "jobs delete": Cells(DEAD, "1 job deleted", "1 unknown", "", "name jobs"),
     "jobs list": Cells("", "LAST ERROR", "no job matches", "--sort x", "--sort"),
+    "jobs release": Cells(TIED, "released", NO_JOB, "", "ID"),
     "jobs reschedule": Cells(
         f"{WAITING} --delay 60", "1 job resch", "1 unknown", WAITING, "--run-at"
     ),
     "jobs retry": Cells(DEAD, "1 job retried", "1 unknown", "", "name jobs"),
-    "jobs run-now": Cells("--scheduled --yes", "1 job due", "0 jobs", "", "name jobs"),
+    "jobs run-now": Cells(
+        "--scheduled --queue mail --yes", "1 job due", "0 jobs", "", "name jobs"
+    ),
     "jobs show": Cells(DEAD, "status:", NO_JOB, "", "ID"),
     "kinds": Cells("", "SUCCESS", "no job ended", "--since x", "--since"),
     "limits delete": Cells("card --yes", "deleted", NO_LIMIT, "", "SCOPE"),
@@ -132,7 +141,10 @@ ELSEWHERE = {
 # A finding or a need is no success.
 OF_FINDINGS = {"doctor": {1}, "status": {0, 1}}
 # Done twice they fail.
-ONCE = {"cron create", "queues create", "jobs delete", "jobs retry", "jobs cancel"}
+ONCE = {
+    "cron create", "queues create", "jobs delete", "jobs retry", "jobs cancel",
+    "jobs release",
+}  # fmt: skip
 Request = tuple[str, str, dict[str, Any] | None]
 
 
@@ -165,6 +177,7 @@ CHANGES: dict[str, tuple[str, Request]] = {
     "cron trigger": ("nightly", ("POST", "/v1/cron/nightly/trigger", None)),
     "jobs cancel": ("--scheduled --yes", _acts("cancel", "scheduled")),
     "jobs delete": ("--dead --yes", _acts("delete", "dead")),
+    "jobs release": (TIED, ("POST", f"/v1/jobs/{TIED}/release", None)),
     "jobs reschedule": (
         "--scheduled --yes --run-at 2199-01-31T12:00:00+00:00",
         _acts("reschedule", "scheduled", run_at="2199-01-31T12:00:00+00:00"),
@@ -205,14 +218,18 @@ TREE = {" ".join(path): command for path, command in commands(forge_jobs_group)}
 
 @dataclass(frozen=True)
 class Filled:
-    """A database with one of each, for copies, and the ids of two jobs in it."""
+    """A database with one of each, for copies, and ids of what is in it."""
 
     folder: Path
     ids: dict[str, str]
 
     def words(self, text: str) -> list[str]:
-        """Return arguments with the ids of the jobs."""
+        """Return arguments with the ids."""
         return [self.ids.get(each, each) for each in shlex.split(text)]
+
+    def path(self, text: str) -> str:
+        """Return the path of a route with the ids."""
+        return "/".join(self.ids.get(each, each) for each in text.split("/"))
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +241,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
         DEAD: job_with(storage, JobStatus.DEAD, queue_name="mail"),
         WAITING: storage.jobs.enqueue(later).id,
     }
+    ids |= batches_in(storage, ids[WAITING])
     enqueue(storage, queue_name="busy")
     job = claim_one(storage, queue_name="busy")
     assert storage.concurrency.acquire(job, OWNER, "account 7", 9)
@@ -234,6 +252,21 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     Sql(state_of(made.app).database.settings).age(5)  # younger events do not show
     storage.close()
     return Filled(Path(made.app.instance_path), ids)
+
+
+def batches_in(storage: Storage, later: str) -> dict[str, str]:
+    """Store batches, and a job that waits for another one; return their ids."""
+    tied = storage.jobs.enqueue(NewJob("noop", queue_name="tied", after=[later])).id
+    part = NewJob("part", queue_name="parts")
+    makes = storage.batches.create
+    batch = makes(NewBatch("report"), [part, replace(part, run_at=MUCH_LATER)]).id
+    run(storage, Dead("no"), queue_name="parts")
+    return {
+        TIED: tied,
+        BATCH: batch,
+        OPEN: makes(NewBatch("import"), is_sealed=False).id,
+        ENDED: makes(NewBatch("empty")).id,
+    }
 
 
 @pytest.fixture
@@ -310,9 +343,12 @@ def test_a_change_leaves_the_entry_of_its_route(
     other.storage.open()
     other.app.testing = True  # lets the request in
 
-    console.text(*name.split(), *shlex.split(words))
+    console.text(*name.split(), *filled.words(words))
     answer = other.app.test_client().open(
-        f"/forge-jobs{path}", method=method, json=body, headers={"X-Forge-Jobs": "1"}
+        f"/forge-jobs{filled.path(path)}",
+        method=method,
+        json=body,
+        headers={"X-Forge-Jobs": "1"},
     )
 
     assert answer.status_code < 300, answer.text

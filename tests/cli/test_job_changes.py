@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from tests.cli.console import Console
-from tests.support.jobs import dead_with_steps, enqueue, job_with
+from tests.support.jobs import dead_with_steps, enqueue, job_with, run
 
 
 def status(console: Console, job_id: str) -> JobStatus:
@@ -74,6 +75,8 @@ def test_nothing_matches(console: Console) -> None:
         (("jobs", "retry", "--all", "J"), "choose them by options or --all"),
         (("jobs", "retry", "--dead", "J"), "choose them by options or --all"),
         (("jobs", "cancel", "--all", "--reason", "x"), "--reason works with ids"),
+        (("jobs", "retry", "--all", "--dependents"), "--dependents works with ids"),
+        (("jobs", "release"), "Missing argument"),
         (("jobs", "reschedule", "J"), "give --run-at, --delay"),
         (("jobs", "reschedule", "--all", "--priority", "1"), "work with ids"),
         (("jobs", "reschedule", "J", "--run-at", "soon"), "is not a time"),
@@ -152,3 +155,44 @@ def test_a_retry_may_begin_with_the_first_step(console: Console) -> None:
 
     left = [console.storage.steps.kept(each).results for each in ids]
     assert [len(each) for each in left] == [1, 0]
+
+
+def waiting(console: Console, parent: str) -> str:
+    return console.storage.jobs.enqueue(NewJob("send", after=[parent])).id
+
+
+def test_jobs_that_died_with_another_one_come_back_with_it(
+    either_console: Console,
+) -> None:
+    console = either_console
+    parent = enqueue(console.storage)
+    child = waiting(console, parent)
+    run(console.storage, Dead("no"))
+    assert status(console, child) is JobStatus.DEAD
+
+    assert console.text("jobs", "retry", parent, "--dependents") == (
+        f"{parent}: retried\n"
+    )
+
+    assert status(console, child) is JobStatus.PENDING
+    assert console.storage.job_reader.get(child).is_waiting
+    assert console.entries()[0].action == "job_retry"
+
+
+def test_a_waiting_job_is_released_and_others_are_refused(
+    either_console: Console,
+) -> None:
+    console = either_console
+    parent = enqueue(console.storage)
+    child = waiting(console, parent)
+
+    skipped = console.text("jobs", "run-now", "--scheduled", "--yes")
+    text = console.text("jobs", "release", child)
+
+    assert skipped == "0 jobs due now, 1 that wait for other jobs\n"
+    assert text == f"{child}: released\n"
+    assert not console.storage.job_reader.get(child).is_waiting
+    assert "pending" in console.refusal("jobs", "release", parent)
+    assert console.refusal("jobs", "release", "nowhere") == (
+        "Error: no job has the id 'nowhere'\n"
+    )

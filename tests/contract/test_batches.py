@@ -554,6 +554,16 @@ def test_a_batch_is_deleted_with_its_jobs(storage: Storage, sql: Sql) -> None:
 # -- reading -----------------------------------------------------------------------
 
 
+def test_a_batch_is_deleted_before_its_end_is_noticed(storage: Storage) -> None:
+    batch_id = create(storage, 1)
+    end(storage, Done())
+
+    storage.batches.delete(batch_id)
+
+    with pytest.raises(BatchNotFoundError):
+        storage.batches.get(batch_id)
+
+
 def test_what_is_read_of_a_batch(storage: Storage, sql: Sql) -> None:
     batch_id = create(storage, 3)
     sql.age(10)
