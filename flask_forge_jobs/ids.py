@@ -20,6 +20,8 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.forks import PerProcess
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# The digits of Python's base 32.
+_AS_DIGITS = str.maketrans(_ALPHABET, "0123456789ABCDEFGHIJKLMNOPQRSTUV")
 _RANDOM_BITS = 80
 _MAX_ULID = (1 << 128) - 1
 _NEAR = (1 << 64) - 1
@@ -57,11 +59,25 @@ def lifted(ids: Sequence[str], floor: str) -> list[str]:
     return [_encode(value) for value in values]
 
 
+def runs(ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the first and the last of each run of consecutive numbers.
+
+    Args:
+        ids: Distinct ids in ascending order.
+    """
+    if not ids:
+        return []
+    if _decode(ids[-1]) - _decode(ids[0]) == len(ids) - 1:
+        return [(ids[0], ids[-1])]
+    middle = len(ids) // 2
+    left, right = runs(ids[:middle]), runs(ids[middle:])
+    if _decode(right[0][0]) - _decode(left[-1][1]) == 1:
+        left[-1:], right = [(left[-1][0], right[0][1])], right[1:]
+    return left + right
+
+
 def _decode(ulid: str) -> int:
-    value = 0
-    for character in ulid:
-        value = value << 5 | _ALPHABET.index(character)
-    return value
+    return int(ulid.translate(_AS_DIGITS), len(_ALPHABET))
 
 
 def least_at(instant_us: int) -> str:

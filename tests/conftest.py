@@ -169,8 +169,8 @@ TABLES = (
     "forge_lease", "forge_metric", "forge_sample", "forge_cron", "forge_request_key",
     "forge_rate_limit", "forge_follow_up", "forge_attempt", "forge_error",
     "forge_error_bucket", "forge_error_change", "forge_log", "forge_gauge",
-    "forge_bulk_run", "forge_link", "forge_hold", "forge_batch", "forge_batch_job",
-    "forge_batch_change", "forge_step", "forge_metric_source",
+    "forge_bulk_run", "forge_link", "forge_hold", "forge_batch", "forge_batch_range",
+    "forge_batch_dead", "forge_batch_change", "forge_step", "forge_metric_source",
 )  # fmt: skip
 
 

@@ -5,12 +5,13 @@ import re
 import signal
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.ids import UlidGenerator, least_at
+from flask_forge_jobs.ids import UlidGenerator, least_at, runs
 from tests.support.clocks import MovingClock
 from tests.support.processes import Child, fork_in_c, in_child
 
@@ -136,3 +137,29 @@ def test_a_lock_that_was_held_at_the_fork_does_not_block_the_child(
 
     with generator._lock:
         assert in_child(mint, fork) == 0
+
+
+def test_runs_are_consecutive_numbers() -> None:
+    ids = UlidGenerator().new_many(100)
+
+    assert runs([]) == []
+    assert runs(ids) == [(ids[0], ids[-1])]
+    assert runs([*ids[:3], *ids[4:7], ids[50]]) == [
+        (ids[0], ids[2]), (ids[4], ids[6]), (ids[50], ids[50]),
+    ]  # fmt: skip
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_runs_hold_what_they_were_made_of(chosen: set[int]) -> None:
+    ids = UlidGenerator().new_many(61)
+    given_ids = [ids[number] for number in sorted(chosen)]
+
+    found = runs(given_ids)
+
+    assert [each for first, last in found for each in ids if first <= each <= last] == (
+        given_ids
+    )
+    assert all(
+        ids.index(last) + 1 < ids.index(first)
+        for (_, last), (first, _) in pairwise(found)
+    )

@@ -103,7 +103,8 @@ class BatchChecker:
 
         def work(transaction: Transaction) -> bool:
             settled.clear()
-            if not transaction.all("fold_batch", id=fault.id):
+            ((is_folded,),) = transaction.all("fold_batch", id=fault.id)
+            if not is_folded:
                 return False
             counts = BatchCounts()
             change = _change(transaction, fault.id)

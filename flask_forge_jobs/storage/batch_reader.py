@@ -23,6 +23,24 @@ _PAGES: dict[JobStatus | None, str] = {
 }
 
 
+def chosen(
+    status: JobStatus | None, *, is_unfinished: bool = False, may_wait: bool = True
+) -> dict[str, Parameter]:
+    """Return the parameters for jobs of a batch in a state, or in any.
+
+    Args:
+        status: The state.
+        is_unfinished: Only unfinished jobs.
+        may_wait: Also jobs that wait for others, or have died with one.
+    """
+    return {
+        "any_status": status is None and not is_unfinished,
+        "status": None if status is None else status.value,
+        "is_unfinished": is_unfinished,
+        "may_wait": may_wait,
+    }
+
+
 class BatchReader:
     """Reads batches."""
 
@@ -86,10 +104,9 @@ class BatchReader:
             rows = transaction.all(
                 "jobs_of_batch",
                 id=batch_id,
-                any_status=status is None,
-                status=None if status is None else status.value,
                 after=after,
                 limit=limit,
+                **chosen(status),
             )
             return load_summaries(transaction, [row[0] for row in rows])
 
@@ -109,13 +126,16 @@ class BatchReader:
         fewer than ``limit``, or none, although there are more.
         """
         name = _PAGES.get(status, "jobs_of_batch_in_state")
-        chosen: dict[str, Parameter] = {"id": batch_id, "after": after}
+        place: dict[str, Parameter] = {"id": batch_id, "after": after}
+        if status is None:
+            place |= chosen(None)
         if name != "jobs_of_batch_in_state":
-            rows = self._database.read_one(name, limit=limit + 1, **chosen)
+            rows = self._database.read_one(name, limit=limit + 1, **place)
             page = [summary_from_row(row) for row in rows[:limit]]
             return page, page[-1].id if len(rows) > limit else None
+        place |= chosen(None)
         rows = self._database.read_one(
-            name, limit=limit + 1, walked=MAX_WALKED, status=str(status), **chosen
+            name, limit=MAX_WALKED, shown=limit + 1, state=str(status), **place
         )
         page = [summary_from_row(tuple(row[1:])) for row in rows if row[1] is not None]
         if len(page) > limit:
@@ -135,7 +155,11 @@ class BatchReader:
         """Return ids and JSON results of jobs that are done, from behind ``after``."""
         rows = self._database.read(
             lambda tx: tx.all(
-                "results_of_batch", id=batch_id, after=after, limit=limit
+                "results_of_batch",
+                id=batch_id,
+                after=after,
+                limit=limit,
+                **chosen(JobStatus.DONE),
             ),
             apart=True,
         )

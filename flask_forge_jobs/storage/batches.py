@@ -31,8 +31,8 @@ from flask_forge_jobs.model.jobs import (
     NewJob,
 )
 from flask_forge_jobs.model.request_keys import RequestKey
-from flask_forge_jobs.storage.batch_reader import BatchReader
-from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.batch_reader import BatchReader, chosen
+from flask_forge_jobs.storage.database import Parameter, Transaction
 from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.enqueue import Frame, above
@@ -147,8 +147,8 @@ class BatchStore(BatchReader):
             if is_sealed:
                 self._seal(transaction, settled, batch_id=batch_id)
 
-        frame = Frame(before, after, key, batch_id, most_waiting)
-        results = self._add(batch_id, jobs, ids, connection, frame)
+        frame = Frame(before, after, key, batch_id, most_waiting, batch_id)
+        results = self._add(jobs, ids, connection, frame)
         if key is not None:
             batch_id, *results = results[0].id, *results[1:]
         return CreatedBatch(batch_id, results)
@@ -183,7 +183,6 @@ class BatchStore(BatchReader):
         if not created and not transaction.attempt:
             raise InvalidInputError("batch_id", "is the id of another batch")
         if created and new.within is not None:
-            transaction.copy_rows("add_batch_jobs", [(new.within, batch_id)])
             counts = BatchCounts()
             counts.add_jobs(new.within, 1)
             self._settlement.count(transaction, counts, settled)
@@ -204,12 +203,11 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
             BatchEndedError: The batch has ended or is cancelled.
         """
-        frame = Frame(key=key, most_waiting=most_waiting)
-        return self._add(batch_id, jobs, ids, connection, frame)
+        frame = Frame(key=key, most_waiting=most_waiting, batch_id=batch_id)
+        return self._add(jobs, ids, connection, frame)
 
     def _add(
         self,
-        batch_id: str,
         jobs: Sequence[NewJob],
         ids: Sequence[str] | None,
         connection: object | None,
@@ -219,8 +217,7 @@ class BatchStore(BatchReader):
             raise InvalidInputError(
                 "jobs", f"{len(jobs)} at once exceed {MAX_BULK_JOBS}"
             )
-        members = [job.with_checked(batch_id=batch_id) for job in jobs]
-        return self._jobs.enqueuer.enqueue_framed(members, ids, connection, frame)
+        return self._jobs.enqueuer.enqueue_framed(jobs, ids, connection, frame)
 
     def seal(self, batch_id: str) -> None:
         """Say that a batch has all its jobs, so that it ends with the last one.
@@ -272,8 +269,9 @@ class BatchStore(BatchReader):
                 self.cancel(inner)
         # Jobs that wait for others die with them if they may: a retry then lets them
         # wait again.
-        self._walk(batch_id, JobAction.CANCEL, "unfinished_of_batch", may_wait=False)
-        self._walk(batch_id, JobAction.CANCEL, "unfinished_of_batch", may_wait=True)
+        for may_wait in (False, True):
+            these = chosen(None, is_unfinished=True, may_wait=may_wait)
+            self._walk(batch_id, JobAction.CANCEL, "jobs_of_batch", **these)
 
     def retry(self, batch_id: str) -> int:
         """Run the dead jobs of a batch again; return how many.
@@ -291,12 +289,14 @@ class BatchStore(BatchReader):
         self.fold([batch_id])
         return retried
 
-    def _walk(self, batch_id: str, action: JobAction, name: str, **chosen: bool) -> int:
+    def _walk(
+        self, batch_id: str, action: JobAction, name: str, **these: Parameter
+    ) -> int:
         """Act on the jobs of a batch in steps; return how many have changed."""
         retries = action is JobAction.RETRY
         changed, last = 0, ""
         while rows := self._database.read_one(
-            name, id=batch_id, after=last, limit=BATCH, **chosen
+            name, id=batch_id, after=last, limit=BATCH, **these
         ):
             last = rows[-1][0]
             ids = [row[0] for row in rows]

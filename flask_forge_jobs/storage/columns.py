@@ -72,17 +72,30 @@ def new_row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Value, 
 
 
 def tied_row(
-    job: NewJob, job_id: str, due_us: int, now_us: int, ties: int | None
+    job: NewJob,
+    job_id: str,
+    due_us: int,
+    now_us: int,
+    batch_id: str | None = None,
+    *,
+    is_awaited: bool = False,
 ) -> tuple[Value, ...]:
     """Return such a job as a row of ``append_tied_jobs``; one that waits starts later.
 
-    ``ties`` has :data:`AWAITED` if others wait for it.
+    Args:
+        job: The job.
+        job_id: Its id.
+        due_us: When it may start.
+        now_us: The time.
+        batch_id: Its batch, if the job does not say.
+        is_awaited: Whether others wait for it.
     """
+    ties = AWAITED if is_awaited else None
+    batch_id = batch_id or job.batch_id
     if not job.after:
-        row = new_row(job, job_id, due_us, now_us)
-        return (*row, job.batch_id, None, ties)
+        return (*new_row(job, job_id, due_us, now_us), batch_id, None, ties)
     row = new_row(job, job_id, MAX_INSTANT_US, now_us)
-    return (*row, job.batch_id, due_us, (ties or 0) | WAITED)
+    return (*row, batch_id, due_us, (ties or 0) | WAITED)
 
 
 AWAITED, WAITED = 1, 2

@@ -503,7 +503,7 @@ def test_jobs_of_an_open_batch_are_kept(storage: Storage, sql: Sql) -> None:
 
     with pytest.raises(BatchNotFoundError):
         storage.batches.get(batch_id)
-    assert sql.value("SELECT COUNT(*) FROM forge_batch_job") == 0
+    assert sql.value("SELECT COUNT(*) FROM forge_batch_range") == 0
 
 
 def test_a_batch_within_goes_first(storage: Storage, sql: Sql) -> None:
@@ -543,7 +543,7 @@ def test_a_batch_is_deleted_with_its_jobs(storage: Storage, sql: Sql) -> None:
 
     assert storage.batches.page(5) == []
     assert storage.job_reader.page(JobFilter(kinds=["part"]), 5).total == 0
-    assert sql.value("SELECT COUNT(*) FROM forge_batch_job") == 0
+    assert sql.value("SELECT COUNT(*) FROM forge_batch_range") == 0
     empty = create(storage, 0)
     storage.batches.tend()
     storage.batches.delete(empty)
@@ -616,3 +616,27 @@ def test_what_a_batch_may_not_be() -> None:
         NewBatch("x", within="7")
     with pytest.raises(InvalidInputError, match="behind"):
         NewBatch("x", within=NOBODY, batch_id=NOBODY)
+
+
+def test_jobs_of_a_batch_come_in_the_order_of_their_ids(
+    storage: Storage, sql: Sql
+) -> None:
+    """Whether they were added at once or one by one, with those of others between."""
+    batch_id = create(storage, 3, is_sealed=False, follow_ups={})
+    ids = storage.mint(6)
+    others = create(storage, 0, is_sealed=False, follow_ups={})
+    storage.batches.add(batch_id, [NewJob("part")] * 3, ids=ids[::2])
+    storage.batches.add(others, [NewJob("part")] * 3, ids=ids[1::2])
+    own = [row.id for row in storage.batches.jobs(batch_id)]
+
+    assert own[3:] == ids[::2]
+    assert own == sorted(own)
+    assert [row.id for row in storage.batches.jobs(others)] == ids[1::2]
+    pages, last = [], ""
+    while page := storage.batches.jobs(batch_id, after=last, limit=2):
+        pages += [row.id for row in page]
+        last = page[-1].id
+    assert pages == own
+    assert sql.value(
+        "SELECT COUNT(*) FROM forge_batch_range WHERE batch_id = ?", batch_id
+    ) == 4  # fmt: skip

@@ -32,7 +32,7 @@ NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
 NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
 NUMBERS |= {"number", "last_run", "end", "skip", "each", "chunk"}
-NUMBERS |= {"max_scheduled", "walked"}
+NUMBERS |= {"max_scheduled", "shown"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"matched", "changed", "skipped", "end_of_time", "most"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
@@ -73,7 +73,7 @@ NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s", "roo
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 BOOLEANS |= {"is_waiting", "was_cancelled", "by_user", "backoff_enabled"}
 BOOLEANS |= {"may_wait", "is_sealed", "cancel_on_dead", "has_ended", "is_open"}
-BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "is_dead"}
+BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "is_unfinished"}
 BOOLEANS |= {"promotes"}
 BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
 ARRAYS = {
@@ -202,11 +202,12 @@ SERVED_BY = {
     "drop_lines": "forge_log_pkey|autoindex_forge_log",
     "stale_batches": "forge_batch_open",
     "kept_steps": "forge_step_pkey|autoindex_forge_step",
-    "dead_jobs_of_batch": "forge_batch_job_dead",
-    "dead_of_batch": "forge_batch_job_dead",
+    "dead_jobs_of_batch": "forge_batch_dead_pkey|member USING PRIMARY KEY",
+    "dead_of_batch": "forge_batch_dead_pkey|forge_batch_dead USING PRIMARY KEY",
     "running_jobs_of_batch": "forge_job_running",
-    "first_jobs_of_batch": "forge_batch_job_pkey|member USING PRIMARY KEY",
-    "jobs_of_batch_in_state": "forge_batch_job_pkey|forge_batch_job USING PRIMARY KEY",
+    "first_jobs_of_batch": "forge_batch_range_pkey|r USING PRIMARY KEY",
+    "jobs_of_batch_in_state": "forge_batch_range_pkey|r USING PRIMARY KEY",
+    "jobs_of_batch": "forge_batch_range_pkey|r USING PRIMARY KEY",
     "page_of_batches": "forge_batch_created",
 }
 
@@ -216,7 +217,7 @@ DDL_OR_COPY = {
     "append_gauges",
     "append_jobs",
     "append_tied_jobs",
-    "add_batch_jobs",
+    "add_batch_ranges",
     "append_metrics",
 }
 
@@ -377,7 +378,8 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_link",
         "forge_hold",
         "forge_batch",
-        "forge_batch_job",
+        "forge_batch_range",
+        "forge_batch_dead",
         "forge_step",
     )
 

@@ -234,13 +234,22 @@ class Sql:
     def assert_batches_know_their_jobs(self) -> None:
         """Check that batches know which jobs are dead, and the queues of all."""
         rows = self.run(
-            "SELECT job.id, is_dead, status, queue_name, queues"
-            " FROM forge_batch_job JOIN forge_job AS job ON job.id = job_id"
-            " JOIN forge_batch AS b ON b.id = forge_batch_job.batch_id"
+            "SELECT job.id, dead.job_id, status, queue_name, queues, ("
+            "SELECT COUNT(*) FROM forge_batch_range WHERE batch_id = b.id"
+            " AND first_id <= job.id AND last_id >= job.id)"
+            " FROM forge_job AS job JOIN forge_batch AS b ON b.id = job.batch_id"
+            " LEFT JOIN forge_batch_dead AS dead"
+            " ON dead.batch_id = b.id AND dead.job_id = job.id"
         )
-        for job_id, is_dead, status, queue_name, queues in rows:
-            assert bool(is_dead) == (status == "dead"), job_id
+        for job_id, dead_id, status, queue_name, queues, ranges in rows:
+            assert (dead_id == job_id) == (status == "dead"), job_id
             assert {queue_name, "/"} & set(json.loads(f"[{queues}]")), job_id
+            assert ranges == 1, job_id
+        stale = self.run(
+            "SELECT job_id FROM forge_batch_dead"
+            " WHERE job_id NOT IN (SELECT id FROM forge_job)"
+        )
+        assert stale == []
 
     def seed(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
+from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.columns import new_parameters, new_row, tied_row
@@ -26,20 +28,36 @@ from flask_forge_jobs.storage.jobs.keyed import (
     store_keyed,
 )
 from flask_forge_jobs.storage.jobs.request_keys import once
-from flask_forge_jobs.storage.jobs.tying import Tying, are_tied
+from flask_forge_jobs.storage.jobs.tying import Tying
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
+
+_AFTER, _BATCH_ID = attrgetter("after"), attrgetter("batch_id")
 
 
 class Ties:
-    """The settlement of what new jobs wait for, and what it has done."""
+    """The settlement of what new jobs wait for, and what it has done.
 
-    def __init__(self, settlement: Settlement) -> None:
+    ``batch_id`` is the batch of all of them, if they have one.
+    """
+
+    def __init__(self, settlement: Settlement, batch_id: str | None = None) -> None:
         self._settlement = settlement
+        self._batch_id = batch_id
         self.settled = Settled()
+
+    def has(self, jobs: Iterable[NewJob]) -> bool:
+        """Whether one of the jobs waits for others or has a batch."""
+        return (
+            self._batch_id is not None
+            or any(map(_AFTER, jobs))
+            or any(map(_BATCH_ID, jobs))
+        )
 
     def begin(self, transaction: Transaction, pairs: Sequence[NewPair]) -> Tying:
         """Lock what jobs need, at each try of a transaction."""
-        tying = Tying(transaction, pairs, self._settlement, self.settled)
+        tying = Tying(
+            transaction, pairs, self._settlement, self.settled, self._batch_id
+        )
         tying.begin()
         return tying
 
@@ -88,7 +106,7 @@ class Addition:
 
     def _insert(self) -> list[EnqueueResult]:
         pairs = list(zip(self.jobs, self.ids, strict=True))
-        if are_tied(pairs):
+        if self.ties.has(self.jobs):
             return self._insert_tied(pairs)
         if len(self.jobs) == 1 and self.key is None:
             return [self._insert_one(self.jobs[0], self.ids[0])]
@@ -103,6 +121,9 @@ class Addition:
             return appended
 
         results = self._insert_many(pairs, append)
+        if len(appended) == len(pairs):
+            tying.finish(pairs, results)
+            return tying.corrected(results)
         # A job may come twice, under one id or one key.
         new = {
             each.id: (pair[0], each)
@@ -198,13 +219,16 @@ def _append_tied(
     """Store jobs that wait for others or have a batch; return when each is due."""
     now_us = int(transaction.all("now")[0][0])
     due_us = {job_id: _due_us(job, now_us) for job, job_id in pairs}
+    batch_id, awaited = tying.batch_id, tying.awaited
     transaction.copy_rows(
         "append_tied_jobs",
         (
-            tied_row(job, id_, due_us[id_], now_us, tying.ties_of(id_))
+            tied_row(job, id_, due_us[id_], now_us, batch_id, is_awaited=id_ in awaited)
             for job, id_ in pairs
         ),
     )
+    if not tying.ended:  # else some need not wait
+        due_us.update((job_id, MAX_INSTANT_US) for job, job_id in pairs if job.after)
     return due_us
 
 

@@ -37,7 +37,8 @@ class Frame:
     """What a transaction does before and after it stores new jobs.
 
     With ``key`` it does all this once. The key remembers only results, so that of
-    ``whole``, an id for all together, then comes first.
+    ``whole``, an id for all together, then comes first. ``batch_id`` is the batch of
+    the jobs.
     """
 
     before: Callable[[Transaction, Settled], object] = _nothing
@@ -45,6 +46,7 @@ class Frame:
     key: RequestKey | None = None
     whole: str | None = None
     most_waiting: int | None = None
+    batch_id: str | None = None
 
     def once(self, work: Work) -> Work:
         """Return work that is done once."""
@@ -153,7 +155,7 @@ class Enqueuer:
         bounds = tightened(queues.bounds, names, most_waiting)
         if jobs and all(job.schedule_name is not None for job in jobs):
             bounds = {}  # a trigger comes in as a firing does
-        ties = Ties(self._settlement)
+        ties = Ties(self._settlement, frame.batch_id)
 
         def work(transaction: Transaction) -> list[EnqueueResult]:
             ties.settled.clear()
@@ -213,7 +215,7 @@ class Enqueuer:
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
             queues = self._queues.look_up_within(transaction, names)
-            ties = Ties(self._settlement)
+            ties = Ties(self._settlement, frame.batch_id)
             frame.before(transaction, ties.settled)
             results = Addition(
                 transaction,

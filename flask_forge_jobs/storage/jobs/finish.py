@@ -134,9 +134,11 @@ class RunFinisher:
                 for each in updates
                 if each.status in FINAL
             }
-            for row in ended:
-                if row[0] in fates:
-                    self.turns += turns_of([row], fates[row[0]])
+            self.turns += [
+                Turn(job_id, batch_id, ties or 0, fates[job_id])
+                for job_id, batch_id, ties in ended
+                if (batch_id is not None or ties is not None) and job_id in fates
+            ]
         return set(map(_FIRST, ended))
 
     def _lock_first(self, updates: Sequence[JobUpdate]) -> None:

@@ -142,7 +142,7 @@ class FollowUpStore:
         now_us = int(transaction.all("now")[0][0])
         pairs = zip(jobs, ids, strict=True)
         if any(job.batch_id is not None for job in jobs):
-            tied = (tied_row(job, i, now_us, now_us, None) for job, i in pairs)
+            tied = (tied_row(job, i, now_us, now_us) for job, i in pairs)
             transaction.copy_rows("append_tied_jobs", tied)
         else:
             rows = (new_row(job, job_id, now_us, now_us) for job, job_id in pairs)

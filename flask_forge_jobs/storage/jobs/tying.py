@@ -6,6 +6,7 @@ committed, so that its end is seen here, or waits and then finds the links.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from flask_forge_jobs.model.batches import (
     quoted_queues,
 )
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
-from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.links import MAX_WAITING, LinkEnd
 from flask_forge_jobs.storage.columns import AWAITED, WAITED
 from flask_forge_jobs.storage.database import (
@@ -31,16 +32,15 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.holders import BULK_ROWS, NewPair
-from flask_forge_jobs.storage.ties.batch_counts import BatchCounts, get_batch
+from flask_forge_jobs.storage.ties.batch_counts import (
+    BatchCounts,
+    add_members,
+    get_batch,
+)
 from flask_forge_jobs.storage.ties.links import LinkEnding
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 
 _ENDED = {JobStatus.DONE.value: LinkEnd.DONE, JobStatus.DEAD.value: LinkEnd.DEAD}
-
-
-def are_tied(pairs: Iterable[NewPair]) -> bool:
-    """Whether one of the jobs waits for others or has a batch."""
-    return any(job.after or job.batch_id is not None for job, _ in pairs)
 
 
 def _replaced(
@@ -100,12 +100,14 @@ class Tying:
         pairs: All jobs of the transaction with their ids.
         settlement: Settles what has ended before.
         settled: Takes what that has done.
+        batch_id: The batch of all of them, if they have one.
     """
 
     transaction: Transaction
     pairs: Sequence[NewPair]
     settlement: Settlement
     settled: Settled
+    batch_id: str | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     ended: dict[str, LinkEnding] = field(default_factory=dict)
     unfinished: set[str] = field(default_factory=set)
@@ -118,12 +120,12 @@ class Tying:
         transaction = self.transaction
         own = {job_id: job.kind for job, job_id in self.pairs}
         parents = {each for job, _ in self.pairs for each in job.after}
-        self.awaited = parents & own.keys()
-        self.kinds = {each: own[each] for each in self.awaited}
         if transaction.attempt or any(job.job_id for job, _ in self.pairs):
             self._find_stored(own)
+        self.awaited = (parents & own.keys()) - self.stored_before
+        self.kinds = {each: own[each] for each in self.awaited}
         self._check_order()
-        outside = sorted(parents - own.keys())
+        outside = sorted(parents - self.awaited)
         if outside:
             with transaction.brief_waits():
                 self._lock_parents(outside)
@@ -151,9 +153,9 @@ class Tying:
     def _lock_batches(self, parents: set[str]) -> None:
         """Lock the batches that get jobs, and those that jobs wait for."""
         taking = {
-            job.batch_id
+            batch_id
             for job, job_id in self.pairs
-            if job.batch_id is not None and job_id not in self.stored_before
+            if (batch_id := self._batch_of(job)) and job_id not in self.stored_before
         }
         self.batches = batches = lock_batches(self.transaction, taking | parents)
         for batch_id in sorted(parents - batches.keys()):
@@ -166,22 +168,22 @@ class Tying:
                 ended = LinkEnd.DEAD if batch.dead else LinkEnd.DONE
                 self.ended[batch_id] = LinkEnding(ended, batch.counts_text())
 
-    def ties_of(self, job_id: str) -> int | None:
-        """Return what the column of a new job has because others wait for it."""
-        return AWAITED if job_id in self.awaited else None
+    def _batch_of(self, job: NewJob) -> str | None:
+        return self.batch_id or job.batch_id
 
     def tie(self, pairs: Iterable[NewPair], due_us: Mapping[str, int]) -> None:
         """Tie jobs that were stored by statements that know neither column."""
         rows = [
             {
                 "job_id": job_id,
-                "batch_id": job.batch_id,
-                "ties": (WAITED if job.after else 0) | (self.ties_of(job_id) or 0)
+                "batch_id": self._batch_of(job),
+                "ties": (WAITED if job.after else 0)
+                | (AWAITED if job_id in self.awaited else 0)
                 or None,
                 "start_at": due_us[job_id] if job.after else None,
             }
             for job, job_id in pairs
-            if job.after or job.batch_id is not None or job_id in self.awaited
+            if job.after or self._batch_of(job) or job_id in self.awaited
         ]
         if rows:
             self.transaction.run(
@@ -194,11 +196,12 @@ class Tying:
         """Store the links and memberships of the jobs that were stored."""
         counts = BatchCounts()
         instead = self._find_instead(results)
-        children = [
-            (job.with_checked(after=_replaced(job.after, instead, job_id)), job_id)
-            for job, job_id in stored
-            if job.after
-        ]
+        children = [pair for pair in stored if pair[0].after]
+        if instead:
+            children = [
+                (job.with_checked(after=_replaced(job.after, instead, job_id)), job_id)
+                for job, job_id in children
+            ]
         if children:
             self._link(children)
             parents = {each for job, _ in children for each in job.after}
@@ -230,39 +233,44 @@ class Tying:
                 "child_id": job_id,
                 "parent_id": parent_id,
                 "parent_kind": self.kinds.get(parent_id),
-                "on_dead": str(job.on_parent_dead),
+                "on_dead": job.on_parent_dead,
             }
             for job, job_id in children
             for parent_id in job.after
         ]
         for start in range(0, len(rows), BULK_ROWS):
             piece = encode_rows(rows[start : start + BULK_ROWS])
-            transaction.run("add_links", rows=piece)
-        parents = {row["parent_id"] for row in rows}
-        marked = sorted(map(str, self.unfinished & parents))
+            transaction.defer("add_links", rows=piece)
+        waiting = Counter(parent_id for job, _ in children for parent_id in job.after)
+        marked = sorted(self.unfinished & waiting.keys())
         if marked:
             transaction.defer("mark_parents", rows=encode_names("job_id", marked))
-        crowded = encode_names("job_id", sorted(map(str, parents)))
-        for parent_id, waiting in transaction.all(
-            "crowded_parents", rows=crowded, most=MAX_WAITING
-        ):
+        crowded = [(i, n) for i, n in waiting.items() if n > MAX_WAITING]
+        # Nobody else has seen those that are stored by this transaction.
+        outside = sorted(waiting.keys() - self.awaited)
+        if outside and not crowded:
+            names = encode_names("job_id", outside)
+            crowded = transaction.all("crowded_parents", rows=names, most=MAX_WAITING)
+        for parent_id, count in crowded:
             raise InvalidInputError(
                 "after",
-                f"{waiting} jobs would wait for {parent_id}, more than {MAX_WAITING}; "
+                f"{count} jobs would wait for {parent_id}, more than {MAX_WAITING}; "
                 "let them wait for a batch",
             )
 
     def _join(self, stored: Sequence[NewPair], counts: BatchCounts) -> None:
         by_batch: dict[str, list[str]] = {}
         queues: dict[str, set[str]] = {}
-        for job, job_id in stored:
-            if job.batch_id is not None:
-                by_batch.setdefault(job.batch_id, []).append(job_id)
-                queues.setdefault(job.batch_id, set()).add(job.queue)
-        rows = [(batch_id, i) for batch_id, ids in by_batch.items() for i in ids]
-        if rows:
-            self.transaction.copy_rows("add_batch_jobs", rows)
+        if self.batch_id is not None and stored:
+            by_batch[self.batch_id] = [job_id for _, job_id in stored]
+            queues[self.batch_id] = {job.queue for job, _ in stored}
+        elif self.batch_id is None:
+            for job, job_id in stored:
+                if job.batch_id is not None:
+                    by_batch.setdefault(job.batch_id, []).append(job_id)
+                    queues.setdefault(job.batch_id, set()).add(job.queue)
         for batch_id, ids in by_batch.items():
+            add_members(self.transaction, batch_id, ids)
             counts.add_jobs(batch_id, len(ids))
             self.transaction.defer("note_addition", id=batch_id)
             names = frozenset(queues[batch_id])
@@ -271,20 +279,28 @@ class Tying:
     def corrected(self, results: Sequence[EnqueueResult]) -> list[EnqueueResult]:
         """Return results with the state of jobs whose parents had ended before."""
         waiting = {job_id for job, job_id in self.pairs if job.after}
-        ids = [each.id for each in results if each.id in waiting]
-        if not ids:
+        if not waiting:
             return list(results)
-        rows = self.transaction.all("statuses", rows=encode_names("job_id", ids))
-        states = {job_id: (JobStatus(s), start) for job_id, s, start in rows}
+        states: dict[str, tuple[str, int | None]] = dict.fromkeys(
+            waiting, (JobStatus.PENDING.value, 0)
+        )
+        if self.ended or self.stored_before:
+            ids = [each.id for each in results if each.id in waiting]
+            rows = self.transaction.all("statuses", rows=encode_names("job_id", ids))
+            states = {job_id: (status, start) for job_id, status, start in rows}
         return [
             each
-            if each.id not in states or each.is_deduped
-            else each._replace(
-                status=states[each.id][0],
-                scheduled_at_us=MAX_INSTANT_US
-                if states[each.id][0] is JobStatus.PENDING
-                and states[each.id][1] is not None
-                else each.scheduled_at_us,
-            )
+            if each.is_deduped or each.id not in states
+            else _corrected(each, *states[each.id])
             for each in results
         ]
+
+
+def _corrected(
+    result: EnqueueResult, status: str, start_us: int | None
+) -> EnqueueResult:
+    waits = status == JobStatus.PENDING.value and start_us is not None
+    if waits and result.scheduled_at_us == MAX_INSTANT_US:
+        return result
+    due_us = MAX_INSTANT_US if waits else result.scheduled_at_us
+    return result._replace(status=JobStatus(status), scheduled_at_us=due_us)

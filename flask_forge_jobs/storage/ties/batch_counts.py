@@ -7,10 +7,11 @@ after; the rows that wait for that outlive any process.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from flask_forge_jobs.ids import runs
 from flask_forge_jobs.model.batches import (
     Batch,
     BatchEvent,
@@ -62,9 +63,11 @@ class BatchCounts:
 
     def add_turns(self, turns: Iterable[Turn]) -> None:
         """Add what has become of jobs."""
-        for each in turns:
-            if each.batch_id is not None:
-                self.add(each.batch_id, _COUNTED.get(each.fate, _NOTHING))
+        alike = Counter((e.batch_id, e.fate) for e in turns if e.batch_id is not None)
+        for (batch_id, fate), count in alike.items():
+            change = _COUNTED.get(fate)
+            if change is not None:
+                self.add(batch_id, [count * each for each in change])
 
     def note(self, transaction: Transaction) -> list[str]:
         """Store the changes; return the batches, in the order of their ids."""
@@ -154,23 +157,22 @@ def _events(batch: Batch) -> list[BatchEvent]:
 
 def mark_dead(transaction: Transaction, turns: Iterable[Turn]) -> None:
     """Note in their batches which jobs are dead, and which no longer."""
-    pairs: dict[Fate, set[tuple[str, str]]] = {Fate.DEAD: set(), Fate.REOPENED: set()}
+    dead: set[tuple[str, str]] = set()
+    gone: set[tuple[str, str]] = set()
     for each in turns:
-        if each.batch_id is not None and each.fate in pairs:
-            pairs[each.fate].add((each.batch_id, each.job_id))
-    for fate, chosen in pairs.items():
+        if each.batch_id is not None and each.fate is not Fate.DONE:
+            chosen = dead if each.fate is Fate.DEAD else gone
+            chosen.add((each.batch_id, each.job_id))
+    for name, chosen in ("add_dead_of_batch", dead), ("forget_dead_of_batch", gone):
         if chosen:
             rows = encode_rows({"batch_id": b, "job_id": j} for b, j in sorted(chosen))
-            is_dead = fate is Fate.DEAD
-            transaction.defer("mark_dead_of_batch", rows=rows, is_dead=is_dead)
+            transaction.defer(name, rows=rows)
 
 
-def forget_jobs(transaction: Transaction, turns: Iterable[Turn]) -> None:
-    """Delete deleted jobs from their batches."""
-    pairs = sorted({(e.batch_id, e.job_id) for e in turns if e.batch_id is not None})
-    if pairs:
-        rows = encode_rows({"batch_id": b, "job_id": j} for b, j in pairs)
-        transaction.defer("forget_batch_jobs", rows=rows)
+def add_members(transaction: Transaction, batch_id: str, ids: Iterable[str]) -> None:
+    """Add jobs, which are counted apart, to the lists of a batch."""
+    found = runs(sorted(ids))
+    transaction.copy_rows("add_batch_ranges", [(batch_id, *each) for each in found])
 
 
 def forget_batches(transaction: Transaction, turns: Iterable[Turn]) -> list[Row]:

@@ -50,7 +50,6 @@ def release(
         {"parent_id": parent_id, "ended": each.ended.value, "result": each.result}
         for parent_id, each in ended.items()
     )
-    transaction.defer("lock_children", rows=rows)
     transaction.defer("end_links", rows=rows)
     failed = [key for key, each in ended.items() if each.ended is not LinkEnd.DONE]
     if failed:
@@ -61,14 +60,16 @@ def release(
     if dying:
         _end(transaction, dying, at_us)
     freed = [e for e in children if e.dead_parent is None and not e.is_open]
-    free(transaction, [each.id for each in freed])
+    if freed:
+        names = encode_names("job_id", [each.id for each in freed])
+        transaction.defer("free_children", rows=names)
+        for queue_name in sorted({each.queue_name for each in freed}):
+            transaction.wake(queue_name)
     return dying
 
 
 def free(transaction: Transaction, ids: Sequence[str]) -> list[Row]:
     """Let jobs start, once their own time has come; return id and queue of each."""
-    if not ids:
-        return []
     rows = transaction.all("free_children", rows=encode_names("job_id", ids))
     for _, queue_name, is_deferred in rows:
         if not is_deferred:

@@ -20,9 +20,9 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.ties import links
 from flask_forge_jobs.storage.ties.batch_counts import (
     BatchCounts,
+    add_members,
+    batch_from_row,
     forget_batches,
-    forget_jobs,
-    get_batch,
     mark_dead,
     reach,
 )
@@ -104,7 +104,6 @@ class Settlement:
         deleted = [each for each in turns if each.fate in _DELETED]
         if deleted:
             links.forget(transaction, deleted)
-            forget_jobs(transaction, deleted)
         reopened = {e.batch_id for e in turns if e.fate is Fate.REOPENED and e.batch_id}
         for batch_id in sorted(reopened):
             # Or its cancellation would end them again.
@@ -173,11 +172,11 @@ class Settlement:
 
         Returns False if another session is at it, which may not see all of them.
         """
-        if not transaction.all("fold_batch", id=batch_id):
-            return False
-        batch = get_batch(transaction, batch_id)
-        if batch is None:
-            return True
+        ((is_folded,),) = transaction.all("fold_batch", id=batch_id)
+        rows = transaction.all("folded_batch", id=batch_id) if is_folded else ()
+        if not rows:
+            return bool(is_folded)
+        batch = batch_from_row(rows[0])
         reached = reach(transaction, batch)
         counts = BatchCounts()
         if reached.jobs:
@@ -185,8 +184,7 @@ class Settlement:
             settled.made += self._follow_ups.store(transaction, jobs, ids)
         if batch.within is not None:
             if reached.jobs:
-                rows = [(batch.within, job_id) for _, job_id in reached.jobs]
-                transaction.copy_rows("add_batch_jobs", rows)
+                add_members(transaction, batch.within, [i for _, i in reached.jobs])
             counts.add(batch.within, reached.outer)
         if reached.link is not None:
             ended = {batch_id: reached.link}
@@ -205,7 +203,6 @@ class Settlement:
                 for batch_id, within in gone
                 if within is not None
             ]
-            forget_jobs(transaction, turns)
 
     # -- after the commit --------------------------------------------------------------
 

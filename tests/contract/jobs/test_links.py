@@ -436,6 +436,21 @@ def test_a_repeated_enqueue_stores_no_second_link(storage: Storage) -> None:
     assert is_due(storage, job_id)
 
 
+def test_a_repeated_parent_that_has_ended_keeps_nobody_waiting(
+    storage: Storage,
+) -> None:
+    """A parent under an id of the caller, stored and done before its child comes."""
+    parent = NewJob("noop", job_id=UlidGenerator().new())
+    storage.jobs.enqueue(parent)
+    run(storage, Done("7"))
+    child = NewJob("child", queue_name="child", after=[str(parent.job_id)])
+
+    _, result = storage.jobs.enqueue_many([parent, child])
+
+    assert is_due(storage, result.id)
+    assert storage.links.parents_of(result.id)[0].result == "7"
+
+
 def test_what_cannot_be_waited_for(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,12 @@ SELECT /* use batch_columns */
 FROM /* use counted_batches */
 WHERE id = :id
 
+-- name: folded_batch
+-- After fold_batch: nothing is left to be added.
+SELECT /* use batch_columns */
+FROM forge_batch
+WHERE id = :id
+
 -- name: get_batch
 SELECT /* use batch_columns */, /* use running_of_batch */
 FROM /* use counted_batches */
@@ -123,31 +129,40 @@ ORDER BY created_at DESC, id DESC
 LIMIT :limit
 
 -- name: jobs_of_batch
--- Served by the primary key of forge_batch_job.
-SELECT job_id
-FROM forge_batch_job
-INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
-WHERE forge_batch_job.batch_id = :id AND job_id > :after
-    AND (:any_status OR COALESCE(forge_job.status, '') = :status)
-ORDER BY job_id
-LIMIT :limit
+-- Jobs in a state, or in any; unfinished ones; or jobs that do not wait for others and have
+-- not died with one. Served by the primary keys, as the next ones.
+SELECT job.id
+FROM /* use jobs_of_ranges */
+
+-- name: results_of_batch
+SELECT job.id, job.result
+FROM /* use jobs_of_ranges */
+
+-- fragment: is_of_batch
+job.id > :after AND job.id >= r.first_id AND job.id <= r.last_id
+            AND COALESCE(job.batch_id, '') = :id
+            AND (
+                :any_status OR COALESCE(job.status, '') = :status
+                OR (:is_unfinished AND COALESCE(job.status, '') IN (/* use unfinished */))
+            )
+            AND (:may_wait OR job.start_at IS NULL)
 
 -- name: first_jobs_of_batch
--- Served by the primary key of forge_batch_job.
+WITH page AS MATERIALIZED (
+    SELECT job.id AS page_id
+    FROM /* use jobs_of_ranges */
+)
 SELECT /* use summary_columns */
-FROM forge_batch_job AS member
-INNER JOIN forge_job ON forge_job.id = member.job_id
-WHERE member.batch_id = :id AND member.job_id > :after
-ORDER BY member.job_id
-LIMIT :limit
+FROM page
+INNER JOIN forge_job ON forge_job.id = page_id
+ORDER BY page_id
 
 -- name: dead_jobs_of_batch
--- Served by forge_batch_job_dead.
+-- Served by the primary key of forge_batch_dead.
 SELECT /* use summary_columns */
-FROM forge_batch_job AS member
+FROM forge_batch_dead AS member
 INNER JOIN forge_job ON forge_job.id = member.job_id
-WHERE member.is_dead AND member.is_dead = TRUE AND member.batch_id = :id
-    AND member.job_id > :after
+WHERE member.batch_id = :id AND member.job_id > :after
     AND COALESCE(forge_job.status, '') = 'dead'
 ORDER BY member.job_id
 LIMIT :limit
@@ -166,87 +181,69 @@ ORDER BY page_id
 LIMIT :limit
 
 -- name: jobs_of_batch_in_state
--- Looks at :walked jobs, and returns the last one that it has looked at if there may be
+-- Looks at :limit jobs, and returns the last one that it has looked at if there may be
 -- more; that comes without a job if none has the state.
 WITH page AS MATERIALIZED (
-    SELECT job_id
-    FROM forge_batch_job
-    WHERE batch_id = :id AND job_id > :after
-    ORDER BY job_id
-    LIMIT :walked
+    SELECT job.id AS page_id
+    FROM /* use jobs_of_ranges */
 ), matching AS MATERIALIZED (
-    SELECT job_id
+    SELECT page_id
     FROM page
     CROSS JOIN forge_job
-    WHERE forge_job.id = page.job_id AND COALESCE(forge_job.status, '') = :status
-    ORDER BY job_id
-    LIMIT :limit
+    WHERE forge_job.id = page_id AND COALESCE(forge_job.status, '') = :state
+    ORDER BY page_id
+    LIMIT :shown
 )
 SELECT walk.last_id, /* use summary_columns */
 FROM (
-    SELECT CASE WHEN COUNT(*) = :walked THEN MAX(job_id) END AS last_id FROM page
+    SELECT CASE WHEN COUNT(*) = :limit THEN MAX(page_id) END AS last_id FROM page
 ) AS walk
 LEFT JOIN matching ON TRUE
-LEFT JOIN forge_job ON forge_job.id = matching.job_id
-ORDER BY matching.job_id
+LEFT JOIN forge_job ON forge_job.id = matching.page_id
+ORDER BY matching.page_id
 
--- name: mark_dead_of_batch
-UPDATE forge_batch_job
-SET is_dead = :is_dead
+-- name: add_dead_of_batch
+INSERT INTO forge_batch_dead (batch_id, job_id)
+SELECT v.batch_id, v.job_id
+FROM /* rows v: batch_id text, job_id text */
+WHERE TRUE
+ON CONFLICT DO NOTHING
+
+-- name: forget_dead_of_batch
+DELETE FROM forge_batch_dead
 WHERE (batch_id, job_id) IN (
     SELECT v.batch_id, v.job_id FROM /* rows v: batch_id text, job_id text */
 )
 
 -- name: dead_of_batch
--- Served by forge_batch_job_dead, without those that died with another one, before they
--- could start.
+-- Served by the primary key of forge_batch_dead, without those that died with another
+-- one, before they could start.
 SELECT job_id
-FROM forge_batch_job
-INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
-WHERE is_dead AND is_dead = TRUE AND forge_batch_job.batch_id = :id AND job_id > :after
+FROM forge_batch_dead
+INNER JOIN forge_job ON forge_job.id = forge_batch_dead.job_id
+WHERE forge_batch_dead.batch_id = :id AND job_id > :after
     AND COALESCE(forge_job.status, '') = 'dead' AND forge_job.start_at IS NULL
 ORDER BY job_id
 LIMIT :limit
 
--- name: unfinished_of_batch
-SELECT job_id
-FROM forge_batch_job
-INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
-WHERE forge_batch_job.batch_id = :id AND job_id > :after
-    AND COALESCE(forge_job.status, '') IN (/* use unfinished */)
-    AND (:may_wait OR forge_job.start_at IS NULL)
-ORDER BY job_id
-LIMIT :limit
-
 -- name: batches_within
-SELECT job_id
-FROM forge_batch_job
-INNER JOIN forge_batch ON forge_batch.id = forge_batch_job.job_id
-WHERE forge_batch_job.batch_id = :id
-ORDER BY job_id
-
--- name: results_of_batch
-SELECT job_id, forge_job.result
-FROM forge_batch_job
-INNER JOIN forge_job ON forge_job.id = forge_batch_job.job_id
-WHERE forge_batch_job.batch_id = :id AND job_id > :after
-    AND COALESCE(forge_job.status, '') = 'done'
-ORDER BY job_id
-LIMIT :limit
-
--- name: forget_batch_jobs
-DELETE FROM forge_batch_job
-WHERE (batch_id, job_id) IN (
-    SELECT v.batch_id, v.job_id FROM /* rows v: batch_id text, job_id text */
-)
+-- Served by forge_batch_within.
+SELECT id
+FROM forge_batch
+WHERE within = :id
+ORDER BY id
 
 -- name: forget_batches
 -- Those that have ended and lost their last job. Their links to waiting jobs have ended.
 DELETE FROM forge_batch
 WHERE completed_at IS NOT NULL
     AND id IN (SELECT v.batch_id FROM /* rows v: batch_id text */)
-    AND NOT EXISTS (SELECT 1 FROM forge_batch_job WHERE batch_id = forge_batch.id)
+    AND /* use has_no_member */
 RETURNING id, within
+
+-- fragment: has_no_member
+NOT EXISTS (SELECT 1 FROM forge_batch AS inner_batch WHERE within = forge_batch.id)
+    AND NOT EXISTS (SELECT 1 FROM /* use first_of_ranges */)
 
 -- name: forget_empty_batches
 -- Served by forge_batch_created: those that never had a job, or lost all before they ended.
@@ -255,7 +252,7 @@ WHERE id IN (
     SELECT id
     FROM forge_batch
     WHERE created_at <= :now - :age_us AND completed_at <= :now - :age_us
-        AND NOT EXISTS (SELECT 1 FROM forge_batch_job WHERE batch_id = forge_batch.id)
+        AND /* use has_no_member */
     ORDER BY created_at
     LIMIT :limit
 )
@@ -296,23 +293,24 @@ SELECT
 FROM /* use counted_batches */
 CROSS JOIN (
     SELECT
-        COUNT(COALESCE(job.id, inner_batch.id)) AS jobs,
-        SUM(
+        COUNT(*) AS jobs, SUM(CASE WHEN state = 'done' THEN 1 END) AS done,
+        SUM(CASE WHEN state = 'dead' THEN 1 END) AS dead
+    FROM (
+        SELECT job.status AS state
+        FROM forge_batch_range AS r
+        CROSS JOIN forge_job AS job
+        WHERE r.batch_id = :id AND job.id >= r.first_id AND job.id <= r.last_id
+            AND COALESCE(job.batch_id, '') = r.batch_id
+        UNION ALL
+        SELECT
             CASE
-                WHEN job.status = 'done' THEN 1
-                WHEN inner_batch.completed_at IS NOT NULL AND inner_batch.dead = 0 THEN 1
+                WHEN completed_at IS NULL THEN 'in_progress'
+                WHEN dead > 0 THEN 'dead'
+                ELSE 'done'
             END
-        ) AS done,
-        SUM(
-            CASE
-                WHEN job.status = 'dead' THEN 1
-                WHEN inner_batch.completed_at IS NOT NULL AND inner_batch.dead > 0 THEN 1
-            END
-        ) AS dead
-    FROM forge_batch_job
-    LEFT JOIN forge_job AS job ON job.id = forge_batch_job.job_id
-    LEFT JOIN forge_batch AS inner_batch ON inner_batch.id = forge_batch_job.job_id
-    WHERE forge_batch_job.batch_id = :id
+        FROM forge_batch
+        WHERE within = :id
+    ) AS either
 ) AS member
 WHERE b.id = :id
 

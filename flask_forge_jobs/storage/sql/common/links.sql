@@ -40,32 +40,6 @@ WHERE ended IS NULL AND parent_id IN (SELECT v.job_id FROM /* rows v: job_id tex
 GROUP BY parent_id
 HAVING COUNT(*) > :most
 
--- name: lock_children
-SELECT id
-FROM forge_job
-WHERE id IN (
-    SELECT child_id
-    FROM forge_link
-    WHERE ended IS NULL
-        AND parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
-)
-ORDER BY id
-/* for_no_key_update */
-
--- name: end_links
--- How parents ended. A link that holds stays open until its parent is done.
-UPDATE forge_link
-SET
-    ended = v.ended,
-    result = COALESCE(v.result, (SELECT result FROM forge_job WHERE id = v.parent_id)),
-    error = CASE
-        WHEN v.ended <> 'done'
-            THEN (SELECT last_error FROM forge_job WHERE id = v.parent_id)
-    END
-FROM /* rows v: parent_id text, ended text, result text */
-WHERE forge_link.parent_id = v.parent_id AND forge_link.ended IS NULL
-    AND (v.ended = 'done' OR forge_link.on_dead <> 'hold')
-
 -- name: note_holds
 -- For what needs attention: the jobs that wait on for dead parents.
 INSERT INTO forge_hold (parent_id, child_id)
@@ -83,38 +57,6 @@ WHERE NOT EXISTS (
     WHERE forge_link.child_id = forge_hold.child_id
         AND forge_link.parent_id = forge_hold.parent_id AND ended IS NULL
 )
-
--- name: waiting_children
--- The jobs that wait for the given parents among others: whether a parent is unfinished,
--- and the first one because of which the job dies.
-SELECT
-    id, queue_name, kind, batch_id, ties, attempts, error_history, start_at,
-    EXISTS (SELECT 1 FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL),
-    (
-        SELECT MIN(parent_id)
-        FROM forge_link
-        WHERE child_id = forge_job.id AND ended IN ('dead', 'deleted')
-            AND on_dead = 'cancel'
-    )
-FROM forge_job
-WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
-    AND id IN (
-        SELECT child_id
-        FROM forge_link
-        WHERE parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
-    )
-ORDER BY id
-
--- name: free_children
--- Jobs that wait for nothing else any more.
-UPDATE forge_job
-SET
-    scheduled_at = GREATEST(start_at, :now),
-    deferred = start_at > :now,
-    start_at = NULL
-WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
-    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
-RETURNING id, queue_name, deferred
 
 -- name: end_children
 -- Jobs that die with a parent. They keep their start, so that both may be tried again.

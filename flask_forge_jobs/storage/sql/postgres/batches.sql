@@ -24,14 +24,10 @@
 jsonb_array_elements_text(('[' || queues || ']')::jsonb) AS queue (value)
 
 -- name: note_batch_changes
-INSERT INTO forge_batch_change (batch_id, added, done, dead, removed)
-SELECT v.batch_id, v.added, v.done, v.dead, v.removed
-FROM /* rows v: batch_id text, added bigint, done bigint, dead bigint, removed bigint */
+SELECT forge_note_changes(:rows)
 
 -- name: fold_batch
--- No row while another session has the batch.
-SELECT 1
-WHERE forge_fold_batch(:id)
+SELECT forge_fold_batch(:id)
 
 -- name: changed_batches
 -- A process that has noted changes folds them at once, unless it dies.
@@ -39,5 +35,32 @@ SELECT DISTINCT batch_id
 FROM forge_batch_change
 LIMIT :limit
 
--- name: add_batch_jobs
-COPY forge_batch_job (batch_id, job_id) FROM STDIN
+-- name: add_batch_ranges
+COPY forge_batch_range (batch_id, first_id, last_id) FROM STDIN
+
+-- fragment: jobs_of_ranges
+-- A plain join would read and sort all of them for a page.
+forge_batch_range AS r
+CROSS JOIN LATERAL (
+        SELECT job.id, job.result
+        FROM forge_job AS job
+        WHERE /* use is_of_batch */
+        ORDER BY job.id
+        LIMIT :limit
+    ) AS job
+WHERE r.batch_id = :id AND r.last_id > :after
+ORDER BY r.first_id, job.id
+LIMIT :limit
+
+-- fragment: first_of_ranges
+-- The order and the limit keep the planner on the primary key.
+forge_batch_range AS r
+    CROSS JOIN LATERAL (
+        SELECT job.id
+        FROM forge_job AS job
+        WHERE job.id >= r.first_id AND job.id <= r.last_id
+            AND COALESCE(job.batch_id, '') = r.batch_id
+        ORDER BY job.id
+        LIMIT 1
+    ) AS job
+    WHERE r.batch_id = forge_batch.id

@@ -14,7 +14,7 @@ FROM /* rows v: batch_id text, added bigint, done bigint, dead bigint, removed b
 WHERE forge_batch.id = v.batch_id
 
 -- name: fold_batch
-SELECT 1
+SELECT TRUE
 
 -- name: changed_batches
 -- None: changes are counted and settled by the transaction that makes them.
@@ -22,6 +22,21 @@ SELECT id
 FROM forge_batch
 WHERE FALSE AND :limit > 0
 
--- name: add_batch_jobs
-INSERT INTO forge_batch_job (batch_id, job_id)
-VALUES (?, ?)
+-- name: add_batch_ranges
+INSERT INTO forge_batch_range (batch_id, first_id, last_id)
+VALUES (?, ?, ?)
+
+-- fragment: jobs_of_ranges
+-- The join keeps its order, which is that of the ids.
+forge_batch_range AS r
+CROSS JOIN forge_job AS job
+WHERE r.batch_id = :id AND r.last_id > :after AND /* use is_of_batch */
+ORDER BY r.first_id, job.id
+LIMIT :limit
+
+-- fragment: first_of_ranges
+forge_batch_range AS r
+    CROSS JOIN forge_job AS job
+    WHERE r.batch_id = forge_batch.id
+        AND job.id >= r.first_id AND job.id <= r.last_id
+        AND COALESCE(job.batch_id, '') = r.batch_id

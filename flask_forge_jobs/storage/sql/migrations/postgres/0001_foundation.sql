@@ -365,6 +365,8 @@ CREATE TABLE forge_link (
     CHECK (parent_id < child_id)
 );
 CREATE INDEX forge_link_parent ON forge_link (parent_id, child_id);
+-- Each row is changed once, in place.
+ALTER TABLE forge_link SET (fillfactor = 50);
 
 -- Those pairs of which the parent has ended without being done and the child waits on. A row
 -- outlives that for a minute.
@@ -410,18 +412,35 @@ CREATE TABLE forge_batch (
 ALTER TABLE forge_batch SET (fillfactor = 50);
 CREATE INDEX forge_batch_created ON forge_batch (created_at, id);
 CREATE INDEX forge_batch_open ON forge_batch (created_at) WHERE completed_at IS NULL;
+CREATE INDEX forge_batch_within ON forge_batch (within, id) WHERE within IS NOT NULL;
 
--- The jobs of a batch, and the batches within it. An index of forge_job would be written at
--- each change of a job, this only twice.
-CREATE TABLE forge_batch_job (
+-- The ids of the jobs of a batch. Those of one call are consecutive numbers, which are one
+-- row, and no other job has an id between them. An index of forge_job would be written at
+-- each change of a job.
+CREATE TABLE forge_batch_range (
+    batch_id TEXT COLLATE "C" NOT NULL,
+    first_id TEXT COLLATE "C" NOT NULL,
+    last_id  TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (batch_id, first_id)
+);
+
+-- Its dead jobs, which are few.
+CREATE TABLE forge_batch_dead (
     batch_id TEXT COLLATE "C" NOT NULL,
     job_id   TEXT COLLATE "C" NOT NULL,
-    -- Whether a job is dead; few are.
-    is_dead  BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (batch_id, job_id)
 );
-CREATE INDEX forge_batch_job_dead ON forge_batch_job (batch_id, is_dead, job_id)
-    WHERE is_dead;
+
+CREATE FUNCTION forge_forget_ranges() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM forge_batch_range WHERE batch_id = OLD.id;
+    DELETE FROM forge_batch_dead WHERE batch_id = OLD.id;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER forge_batch_delete AFTER DELETE ON forge_batch
+    FOR EACH ROW EXECUTE FUNCTION forge_forget_ranges();
 
 -- Changes of the counts of batches. They are appended, so that no transaction waits for the
 -- row of the batch, and folded into it soon after; mostly there are none.
@@ -439,17 +458,30 @@ ALTER TABLE forge_batch_change SET (
 );
 ALTER TABLE forge_batch_change REPLICA IDENTITY FULL;
 
+CREATE FUNCTION forge_note_changes(changes JSON) RETURNS VOID LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO forge_batch_change (batch_id, added, done, dead, removed)
+    SELECT v.batch_id, v.added, v.done, v.dead, v.removed
+    FROM
+        json_to_recordset(changes) AS v (
+            batch_id TEXT, added BIGINT, done BIGINT, dead BIGINT, removed BIGINT
+        );
+END
+$$;
+
 -- Adds the changes of a batch to its row and locks it, unless another session has it
 -- locked: then it does nothing, and returns FALSE. The second statement sees all that was
--- stored by whoever had locked the batch before.
+-- stored by whoever had locked the batch before. The commit need not wait for the disk:
+-- after a crash of the server the changes are still there.
 CREATE FUNCTION forge_fold_batch(its_id TEXT) RETURNS BOOLEAN LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
 AS $$
 BEGIN
+    PERFORM set_config('synchronous_commit', 'off', TRUE);
     PERFORM FROM forge_batch WHERE id = its_id FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN FALSE;
+        RETURN NOT EXISTS (SELECT FROM forge_batch WHERE id = its_id);
     END IF;
     WITH gone AS (
         DELETE FROM forge_batch_change
@@ -468,6 +500,123 @@ BEGIN
     FROM folded
     WHERE b.id = its_id AND folded.added IS NOT NULL;
     RETURN TRUE;
+END
+$$;
+
+-- Locks the jobs that wait for the given parents, and says how these have ended. A link
+-- that holds stays open until its parent is done. Arrays and no joins, of which one that
+-- was planned while a table was small would read all of it.
+CREATE FUNCTION forge_end_links(parents JSON) RETURNS VOID LANGUAGE plpgsql
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    parent_ids CONSTANT TEXT[] := ARRAY(
+        SELECT v.parent_id FROM json_to_recordset(parents) AS v (parent_id TEXT)
+    );
+    child_ids CONSTANT TEXT[] := ARRAY(
+        SELECT child_id
+        FROM forge_link
+        WHERE parent_id = ANY (parent_ids) AND ended IS NULL
+    );
+    alike RECORD;
+BEGIN
+    PERFORM FROM forge_job WHERE id = ANY (child_ids) ORDER BY id FOR NO KEY UPDATE;
+    FOR alike IN
+        SELECT v.ended, v.result, array_agg(v.parent_id) AS ids
+        FROM json_to_recordset(parents) AS v (parent_id TEXT, ended TEXT, result TEXT)
+        GROUP BY v.ended, v.result
+    LOOP
+        UPDATE forge_link AS link
+        SET
+            ended = alike.ended,
+            result = coalesce(
+                alike.result,
+                (SELECT job.result FROM forge_job AS job WHERE job.id = link.parent_id)
+            ),
+            error = CASE
+                WHEN alike.ended <> 'done' THEN (
+                    SELECT job.last_error
+                    FROM forge_job AS job
+                    WHERE job.id = link.parent_id
+                )
+            END
+        WHERE link.parent_id = ANY (alike.ids) AND link.ended IS NULL
+            AND (alike.ended = 'done' OR link.on_dead <> 'hold');
+    END LOOP;
+END
+$$;
+
+-- The jobs that wait for the given parents among others: whether a parent is unfinished,
+-- and the first one because of which the job dies.
+CREATE FUNCTION forge_waiting_children(parents JSON)
+RETURNS TABLE (
+    id            TEXT,
+    queue_name    TEXT,
+    kind          TEXT,
+    batch_id      TEXT,
+    ties          INTEGER,
+    attempts      INTEGER,
+    error_history TEXT,
+    start_at      BIGINT,
+    is_open       BOOLEAN,
+    dead_parent   TEXT
+)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    parent_ids CONSTANT TEXT[] := ARRAY(
+        SELECT v.parent_id FROM json_to_recordset(parents) AS v (parent_id TEXT)
+    );
+    child_ids CONSTANT TEXT[] := ARRAY(
+        SELECT child_id FROM forge_link WHERE parent_id = ANY (parent_ids)
+    );
+BEGIN
+    RETURN QUERY
+    SELECT
+        job.id, job.queue_name, job.kind, job.batch_id, job.ties, job.attempts,
+        job.error_history, job.start_at, link.is_open, link.dead_parent
+    FROM forge_job AS job
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce(bool_or(ended IS NULL), FALSE) AS is_open,
+            min(parent_id) FILTER (
+                WHERE ended IN ('dead', 'deleted') AND on_dead = 'cancel'
+            ) AS dead_parent
+        FROM forge_link
+        WHERE child_id = job.id
+    ) AS link
+    WHERE job.start_at IS NOT NULL AND coalesce(job.status, '') = 'pending'
+        AND job.id = ANY (child_ids)
+    ORDER BY job.id;
+END
+$$;
+
+-- Lets jobs start that wait for nothing else any more, once their own time has come.
+CREATE FUNCTION forge_free_children(children JSON)
+RETURNS TABLE (id TEXT, queue_name TEXT, deferred BOOLEAN)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+BEGIN
+    RETURN QUERY
+    UPDATE forge_job AS job
+    SET
+        scheduled_at = greatest(job.start_at, now_us),
+        deferred = job.start_at > now_us,
+        start_at = NULL
+    WHERE job.start_at IS NOT NULL AND coalesce(job.status, '') = 'pending'
+        AND job.id = ANY (ARRAY(
+            SELECT v.job_id FROM json_to_recordset(children) AS v (job_id TEXT)
+        ))
+    RETURNING job.id, job.queue_name, job.deferred;
 END
 $$;
 

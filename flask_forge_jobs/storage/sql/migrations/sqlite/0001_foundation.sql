@@ -322,19 +322,30 @@ CREATE TABLE forge_batch (
 );
 CREATE INDEX forge_batch_created ON forge_batch (created_at, id);
 CREATE INDEX forge_batch_open ON forge_batch (created_at) WHERE completed_at IS NULL;
+CREATE INDEX forge_batch_within ON forge_batch (within, id) WHERE within IS NOT NULL;
 
--- The jobs of a batch, and the batches within it. An index of forge_job would be written at
--- each change of a job, this only twice.
-CREATE TABLE forge_batch_job (
+-- The ids of the jobs of a batch. Those of one call are consecutive numbers, which are one
+-- row, and no other job has an id between them. An index of forge_job would be written at
+-- each change of a job.
+CREATE TABLE forge_batch_range (
+    batch_id TEXT NOT NULL,
+    first_id TEXT NOT NULL,
+    last_id  TEXT NOT NULL,
+    PRIMARY KEY (batch_id, first_id)
+) WITHOUT ROWID;
+
+-- Its dead jobs, which are few.
+CREATE TABLE forge_batch_dead (
     batch_id TEXT NOT NULL,
     job_id   TEXT NOT NULL,
-    -- Whether a job is dead; few are.
-    is_dead  BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (batch_id, job_id)
 ) WITHOUT ROWID;
--- With the state, or SQLite's planner would prefer the primary key.
-CREATE INDEX forge_batch_job_dead ON forge_batch_job (batch_id, is_dead, job_id)
-    WHERE is_dead;
+
+CREATE TRIGGER forge_batch_delete AFTER DELETE ON forge_batch
+BEGIN
+    DELETE FROM forge_batch_range WHERE batch_id = OLD.id;
+    DELETE FROM forge_batch_dead WHERE batch_id = OLD.id;
+END;
 
 CREATE TABLE forge_queue (
     name                 TEXT    NOT NULL PRIMARY KEY,

@@ -1,0 +1,47 @@
+-- Jobs that wait for others.
+
+-- name: end_links
+-- How parents ended. A link that holds stays open until its parent is done.
+UPDATE forge_link
+SET
+    ended = v.ended,
+    result = COALESCE(v.result, (SELECT result FROM forge_job WHERE id = v.parent_id)),
+    error = CASE
+        WHEN v.ended <> 'done'
+            THEN (SELECT last_error FROM forge_job WHERE id = v.parent_id)
+    END
+FROM /* rows v: parent_id text, ended text, result text */
+WHERE forge_link.parent_id = v.parent_id AND forge_link.ended IS NULL
+    AND (v.ended = 'done' OR forge_link.on_dead <> 'hold')
+
+-- name: waiting_children
+-- The jobs that wait for the given parents among others: whether a parent is unfinished,
+-- and the first one because of which the job dies.
+SELECT
+    id, queue_name, kind, batch_id, ties, attempts, error_history, start_at,
+    EXISTS (SELECT 1 FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL),
+    (
+        SELECT MIN(parent_id)
+        FROM forge_link
+        WHERE child_id = forge_job.id AND ended IN ('dead', 'deleted')
+            AND on_dead = 'cancel'
+    )
+FROM forge_job
+WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
+    AND id IN (
+        SELECT child_id
+        FROM forge_link
+        WHERE parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+    )
+ORDER BY id
+
+-- name: free_children
+-- Jobs that wait for nothing else any more.
+UPDATE forge_job
+SET
+    scheduled_at = GREATEST(start_at, :now),
+    deferred = start_at > :now,
+    start_at = NULL
+WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id, queue_name, deferred
