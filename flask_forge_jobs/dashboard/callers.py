@@ -14,6 +14,12 @@ _MAY: Mapping[str, str] = {
     "operator": "See all but secrets; act on jobs, queues, schedules and limits.",
     "admin": "See and change everything.",
 }
+# Schedules, limits and audit are for callers of all queues.
+_MAY_OF_SOME: Mapping[str, str] = {
+    "viewer": "See these queues but no secrets, and change nothing.",
+    "operator": "See these queues but no secrets; act on them and on their jobs.",
+    "admin": "See and change these queues and their jobs.",
+}
 _BY_SESSION = "You have signed in with a token."
 _BY_LOGIN = "The application's own login let you in."
 
@@ -49,7 +55,8 @@ def caller_of(
         name, how = "this machine", "It needs no token here."
     elif principal is HOST:
         name = "application login"
-    may = _MAY.get(role) or f"Use {', '.join(sorted(principal.permissions))}."
+    words = _MAY if principal.queues is None else {**_MAY, **_MAY_OF_SOME}
+    may = words.get(role) or f"Use {', '.join(sorted(principal.permissions))}."
     queues = None
     if principal.queues is not None:
         queues = ", ".join(sorted(principal.queues))

@@ -58,6 +58,11 @@ class QueueRow:
         return self.settings.name
 
     @property
+    def running(self) -> int:
+        """Jobs in slots; one may have ended since its slot was reported."""
+        return min(self.busy, self.claimed)
+
+    @property
     def backlog(self) -> int:
         """Jobs that start some time: now, for a retry, or at their time."""
         return self.waiting + self.retrying + self.scheduled
@@ -103,7 +108,6 @@ def _row(
     oldest_s = queue.oldest_due_age_s if counts.pending or counts.failed else None
     slots = min(len(queue.slots), settings.max_workers)
     busy = sum(slot.current_job_id is not None for slot in queue.slots)
-    busy = min(busy, counts.in_progress)  # a job may have ended since the report
     return QueueRow(
         settings=settings,
         state=state_of(queue, now),

@@ -47,7 +47,7 @@ class QueueFacts:
 
     @property
     def running(self) -> int:
-        """Jobs in slots, as of the last reports; workers claim others ahead."""
+        """Jobs in slots, as of the last reports."""
         return min(self.busy_slots, self.counts.in_progress)
 
     @property
@@ -257,8 +257,12 @@ class Facts:
 
     @property
     def running(self) -> int:
-        """Jobs in slots."""
-        return sum(queue.running for queue in self.queues)
+        """Jobs in slots, as of the last reports; workers claim others ahead.
+
+        A short job of one queue may have ended since, and one of another begun.
+        """
+        busy = sum(queue.busy_slots for queue in self.queues)
+        return min(busy, sum(queue.counts.in_progress for queue in self.queues))
 
     @property
     def capacity(self) -> int:

@@ -33,7 +33,9 @@ def fill_large(url: str, rows: int) -> None:
         fill_operations(sql, settings.backend, rows)
         _tell_one_story(sql)
         # Named like a queue, so that one name fits both pages.
-        storage.cron.create(ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *"))
+        storage.cron.create(
+            ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *", queue_name="queue-1")
+        )
         # As a worker does every few seconds; the traffic has none.
         storage.job_admin.fold_counts()
 

@@ -75,7 +75,7 @@ def test_the_limit_of_a_queue_bounds_its_slots() -> None:
 
 
 def test_a_slot_whose_job_has_ended_since_the_report_is_free() -> None:
-    assert row(QueueCounts(in_progress=1), slots=(BUSY, BUSY)).busy == 1
+    assert row(QueueCounts(in_progress=1), slots=(BUSY, BUSY)).running == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask_forge_jobs.model.attention import (
     DatabaseFacts,
     Facts,
@@ -53,8 +55,9 @@ def test_a_worker_runs_no_more_jobs_than_it_has_threads_or_slots() -> None:
     assert (shared.capacity, few.capacity, facts.capacity) == (5, 2, 7)
     assert WorkerFacts("W3", slots=2).capacity == 2
     assert WorkerFacts("W4", threads=1, slots=2, busy_slots=2).capacity == 2
-    # A job of the bank has ended since the report.
-    assert facts.running == 4
+    assert facts.running == 6
+    ended = [replace(each, counts=QueueCounts()) for each in queues[:1]]
+    assert Facts(AT, [*ended, queues[1]]).running == 1
     assert facts.limited_to(["mail"]).capacity == 4
 
 
@@ -68,6 +71,7 @@ def test_a_limited_caller_learns_of_its_queues_only() -> None:
         workers=[WorkerFacts("W2", None, ("mail",))],
         schedules=[ScheduleFacts("c", "send", "mail", AT, 9.0, None)],
         database=DatabaseFacts("old", 1, 2, write_locked_s=70.0),
+        held=[],
         is_whole=False,
     )
     assert WHOLE.limited_to([]).queues == []

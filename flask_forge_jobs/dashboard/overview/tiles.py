@@ -144,8 +144,9 @@ def _oldest(rows: Sequence[QueueRow], history: Gauged) -> Tile:
 
 
 def _running(rows: Sequence[QueueRow], history: Gauged, capacity: int) -> Tile:
-    busy = sum(row.busy for row in rows)
-    ahead = sum(row.claimed for row in rows) - busy
+    claimed = sum(row.claimed for row in rows)
+    busy = min(sum(row.busy for row in rows), claimed)
+    ahead = claimed - busy
     note = f"{words.percent(busy / capacity)} of all slots" if capacity else "no slots"
     if ahead:
         note = f"{words.number(ahead)} more claimed"

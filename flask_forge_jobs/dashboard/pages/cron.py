@@ -39,7 +39,11 @@ RUNS_PER_PAGE = 50
 _ASKS = ("run", "delete")
 _SORTS: Mapping[str, Callable[[ScheduleLine], object]] = {
     "name": lambda line: natural(line.name),
-    "next": lambda line: (line.next_fire_at is None, line.next_fire_at),
+    "next": lambda line: (
+        line.next_fire_at is None,
+        line.next_fire_at,
+        natural(line.name),
+    ),
 }
 
 
@@ -120,7 +124,7 @@ class ScheduleList:
         self._api = api
         self.part = parameters.text("q")
         orders = [sign + name for name in _SORTS for sign in ("", "-")]
-        self.sort = parameters.one_of("sort", orders) or "name"
+        self.sort = parameters.one_of("sort", orders) or "next"
         self.number = parameters.number("page", range(1, 1_000), 1)
 
     @cached_property

@@ -26,7 +26,7 @@ PAGE_SIZE = 50
 # Beyond, a worker is a line and no card.
 MAX_CARDS = 24
 # Of the table of workers and queues.
-MAX_QUEUES = 12
+MAX_QUEUES = 30
 # Workers sample their machine once a minute.
 _USE_KEPT_S = 30.0
 # Hours of the sparklines, and the buckets of each.
@@ -230,7 +230,10 @@ class WorkersView:
         ]
 
     @property
-    def columns(self) -> Sequence[QueueOverview]:
-        """The queues of the table of who serves what; none if they are too many."""
+    def matrix(self) -> Sequence[QueueOverview]:
+        """The queues of the table of who serves what; none if they are too many.
+
+        There are mostly more queues than workers, so a queue is a row.
+        """
         is_small = self.is_narrow and len(self.queues) <= MAX_QUEUES
         return self.queues if is_small and self.rows else ()

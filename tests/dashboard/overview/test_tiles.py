@@ -12,7 +12,7 @@ from flask_forge_jobs.dashboard.queue_rows import QueueRow
 from flask_forge_jobs.handlers.gauges import GaugeSeries
 from flask_forge_jobs.handlers.series import Bucket
 from flask_forge_jobs.model.queues import QueueCounts
-from tests.dashboard.test_queue_rows import BUSY, row
+from tests.dashboard.test_queue_rows import BUSY, FREE, row
 
 NOW = datetime(2026, 11, 30, 14, 30, tzinfo=UTC)
 SHOWN = chosen(MultiDict({"range": "1h"}), NOW)
@@ -80,7 +80,7 @@ def test_claimed_jobs_do_not_run_and_threads_bound_the_slots() -> None:
     """A worker with one thread has claimed 40 jobs ahead of the one that runs."""
     claimed = QueueCounts(in_progress=41)
 
-    found = shown(buckets(), row(claimed), row(), capacity=1)
+    found = shown(buckets(), row(claimed), row(slots=(FREE,)), capacity=1)
     ended = shown(buckets(), row(), capacity=1)
 
     assert _running(found) == ("1", "of 1", "40 more claimed")

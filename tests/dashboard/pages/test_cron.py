@@ -85,7 +85,10 @@ def test_the_list_is_filtered_and_sorted(storage: Storage) -> None:
     schedule(storage, "b-soon", "* * * * *")
     schedule(storage, "c-off", "* * * * *", enabled=False)
 
-    assert names_of(page_of(storage)) == ["a-late", "b-soon", "c-off"]
+    # One that is off comes last.
+    assert names_of(page_of(storage)) == ["b-soon", "a-late", "c-off"]
+    by_name = names_of(page_of(storage, "/cron?sort=name"))
+    assert by_name == ["a-late", "b-soon", "c-off"]
     assert names_of(page_of(storage, "/cron?sort=-name"))[0] == "c-off"
     assert names_of(page_of(storage, "/cron?sort=next"))[0] in {"b-soon", "c-off"}
     assert names_of(page_of(storage, "/cron?q=SOON")) == ["b-soon"]

@@ -306,7 +306,10 @@ def test_numbers_lead_to_the_jobs_that_they_count(
     ("caller", "said"),
     [
         ("viewer", "ci . This request carries a token. You may See everything but"),
-        ("one queue", "You may See and change everything. Queues mail"),
+        (
+            "one queue",
+            "You may See and change these queues and their jobs. Queues mail",
+        ),
         ("no queue", "Queues None."),
         ("metrics", "You may Read the metrics."),
         ("login", "dana . The application's own login let you in."),

@@ -127,8 +127,9 @@ def test_who_serves_what_is_a_table(storage: Storage, client: FlaskClient) -> No
 
     rows = [" ".join(cell.text for cell in row._within()) for row in table.all("tr")]
     assert [row.split() for row in rows] == [
-        ["Worker", "bank", "bank", "mail", "mail"], ["name-w2", "3", "·"],
-        ["name-w1", "·", "2"], ["Slots", "3", "3", "2", "2"], ["Waiting", "1", "0"],
+        ["Queue", "name-w2", "name-w1", "Slots", "Waiting"],
+        ["bank", "bank", "3", "·", "3", "3", "1"],
+        ["mail", "mail", "·", "2", "2", "2", "0"],
     ]  # fmt: skip
 
 
