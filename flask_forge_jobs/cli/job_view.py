@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from flask_forge_jobs.cli.facts import MAX_VALUE_LENGTH, fact_lines, instant
 from flask_forge_jobs.cli.tables import Column, Row, span, table_lines
 from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, format_instant, from_micros
 from flask_forge_jobs.model.log_lines import one_line
 
 
@@ -38,6 +39,15 @@ _STEPS = (
 )
 
 
+# The start of a job that waits for others.
+_END_OF_TIME = format_instant(from_micros(MAX_INSTANT_US))
+
+
+def waits_for_jobs(row: Row) -> bool:
+    """Whether a job of a list waits for others, and has no start of its own yet."""
+    return row["status"] == "pending" and row["scheduled_at"] == _END_OF_TIME
+
+
 def job_lines(job: Row) -> Iterator[str]:
     """Yield the lines of a job, as ``GET /v1/jobs/{id}`` answers it."""
     yield f"job {one_line(job['row']['id'])}"
@@ -63,13 +73,16 @@ def _facts(job: Row) -> dict[str, object]:
     row = job["row"]
     ending = row["ending"]
     same = (None, row["status"])
+    waits = waits_for_jobs(row)
     return {
         "kind": row["kind"],
         "queue": f"{row['queue_name']}, priority {row['priority']}",
         "status": row["status"] + (f", {ending}" if ending not in same else ""),
         "attempts": f"{row['attempts']} of {row['max_attempts']}",
         "enqueued": row["enqueued_at"],
-        "due": row["scheduled_at"],
+        "batch": job["batch_id"],
+        "due": "when other jobs have ended" if waits else row["scheduled_at"],
+        "not before": job["start_at"] if waits else None,
         "started": row["started_at"],
         "ended": row["completed_at"],
         "waited": _span(job["wait_ms"]),

@@ -10,7 +10,7 @@ from flask_forge_jobs.cli.completion import job_ids
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.job_changes import CHANGES
 from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
-from flask_forge_jobs.cli.job_view import job_lines
+from flask_forge_jobs.cli.job_view import job_lines, waits_for_jobs
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_json, print_json_lines
 from flask_forge_jobs.cli.tables import Column, Row, print_table, since
@@ -40,6 +40,8 @@ def _when(row: Row) -> str:
         return since(row["completed_at"])
     if row["status"] == "in_progress":
         return f"for {since(row['started_at']).removesuffix(' ago')}"
+    if waits_for_jobs(row):
+        return "waits for jobs"
     return f"due {since(row['scheduled_at'])}"
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 
 from flask_forge_jobs.cli.job_view import job_lines
+from flask_forge_jobs.model.batches import NewBatch
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done
 from tests.cli.console import Console
 from tests.support.jobs import OWNER, claim_one, dead_with_steps, enqueue, run
@@ -23,6 +25,26 @@ def test_a_job_that_waits_has_neither_result_nor_attempts(console: Console) -> N
     assert facts["dedupe key"].strip() == "k-1"
     assert facts["status"].strip() == "pending"
     assert {"result", "started", "ran", "last error"}.isdisjoint(facts)
+
+
+def test_a_job_that_waits_for_others_has_no_date_of_the_year_9999(
+    console: Console,
+) -> None:
+    parent = enqueue(console.storage)
+    made = console.storage.batches.create(
+        NewBatch("all"), [NewJob("k", after=[parent])]
+    )
+    [job_id] = [each.id for each in made.results]
+
+    facts = shown(console, job_id)
+    line = console.text("jobs", "list", "--kind", "k").splitlines()[1]
+
+    assert facts["due"].strip() == "when other jobs have ended"
+    assert facts["not before"].strip()[:2] == "20"
+    assert facts["batch"].strip() == made.id
+    assert "waits for jobs" in line
+    console.text("jobs", "release", job_id)
+    assert shown(console, job_id)["due"].strip()[:2] == "20"
 
 
 def test_a_job_that_ended_has_them(console: Console) -> None:
