@@ -6,15 +6,20 @@ none. :class:`~flask_forge_jobs.api.routes.Reach` says where a route enforces th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from werkzeug.exceptions import Forbidden
 
-from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.errors import (
+    BatchNotFoundError,
+    InvalidInputError,
+    JobNotFoundError,
+)
+from flask_forge_jobs.handlers.batches import known_batch
 from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.handlers.jobs import require_possible_id
-from flask_forge_jobs.model.jobs import JobFilter
+from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, JobFilter
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.routing import Router
 
@@ -97,6 +102,23 @@ class Scope:
     def limit(self, job_filter: JobFilter) -> JobFilter:
         """Return a filter that matches only jobs in the caller's queues."""
         return replace(job_filter, queues=self.names(job_filter.queues))
+
+    def require_parents(self, ids: Iterable[str]) -> None:
+        """Check that jobs and batches to wait for are of the caller's queues.
+
+        Raises:
+            JobNotFoundError: One is not, or does not exist.
+        """
+        if self.queues is None:
+            return
+        asked = sorted(set(ids))
+        for start in range(0, len(asked), MAX_BULK_JOBS):
+            piece = asked[start : start + MAX_BULK_JOBS]
+            for other in sorted(set(piece) - set(self.own(piece))):
+                try:
+                    known_batch(self._storage, other, self.queues)
+                except BatchNotFoundError:
+                    raise JobNotFoundError(other) from None
 
     def own(self, job_ids: Sequence[str]) -> list[str]:
         """Return the ids of jobs in the caller's queues, in order.

@@ -8,6 +8,7 @@ from flask_forge_jobs.api.v1 import (
     activity,
     attention,
     audit,
+    batches,
     concurrency,
     description,
     enqueue,
@@ -28,9 +29,9 @@ from flask_forge_jobs.api.v1 import series as v1_series
 
 _UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
-    activity, attention, audit, description, v1_jobs, v1_bulk, v1_bulk_runs, v1_series,
-    v1_cron, v1_queues, enqueue, errors, explain, gauges, health, me, rate_limits,
-    concurrency, workers,
+    activity, attention, audit, description, v1_jobs, v1_bulk, v1_bulk_runs, batches,
+    v1_series, v1_cron, v1_queues, enqueue, errors, explain, gauges, health, me,
+    rate_limits, concurrency, workers,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

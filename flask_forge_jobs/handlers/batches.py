@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 from flask_forge_jobs.errors import (
     BatchNotFoundError,
@@ -23,13 +25,11 @@ from flask_forge_jobs.handlers.cursors import (
 from flask_forge_jobs.handlers.jobs import (
     MAX_JOB_ID_LENGTH,
     MAX_PAGE_SIZE,
-    json_value,
     masked_row,
+    payload_value,
 )
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
-from flask_forge_jobs.model.batches import (
-    Batch,
-)
+from flask_forge_jobs.model.batches import Batch, Completion
 from flask_forge_jobs.model.bounds import (
     check_integer,
     check_job_id,
@@ -41,12 +41,23 @@ from flask_forge_jobs.storage.base import Storage
 DEFAULT_PAGE_SIZE = 50
 
 
+class AtEvent(NamedTuple):
+    """The job of an event of a batch; ``job_id`` is None until the event has come."""
+
+    kind: str
+    queue_name: str
+    job_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """A batch with its data as a JSON value; secrets are masked."""
+    """A batch as it is shown; secrets are masked."""
 
     batch: Batch
+    name: str
+    # A JSON value; None in a list.
     data: object
+    # Whether a secret is masked that is stored as it is.
     redacted: bool
     # The batch that counts it; None also for a caller that is limited to some queues.
     within: str | None
@@ -55,7 +66,30 @@ class BatchRecord:
     def progress(self) -> float:
         """The part of its jobs that has ended, 0 to 1; 1 without jobs."""
         batch = self.batch
-        return 1 - batch.unfinished / batch.total if batch.total else 1.0
+        ended = batch.total - batch.unfinished
+        return round(ended / batch.total, 4) if batch.total else 1.0
+
+    @property
+    def on_success(self) -> AtEvent | None:
+        """The job for its end without a dead job."""
+        return _at_event(self.batch.on_success, self.batch.succeeded_at)
+
+    @property
+    def on_finished(self) -> AtEvent | None:
+        """The job for its first end."""
+        return _at_event(self.batch.on_finished, self.batch.finished_at)
+
+    @property
+    def on_dead(self) -> AtEvent | None:
+        """The job for its first dead job."""
+        return _at_event(self.batch.on_dead, self.batch.died_at)
+
+
+def _at_event(completion: Completion | None, at: datetime | None) -> AtEvent | None:
+    if completion is None:
+        return None
+    job_id, follow_up = completion
+    return AtEvent(follow_up.kind, follow_up.queue_name, None if at is None else job_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +128,14 @@ def list_batches(
     redactor: Redactor,
     queues: Collection[str] | None = None,
 ) -> BatchesFound:
-    """Return one page of batches, the newest first; secrets are masked.
+    """Return one page of batches without their data, the newest first.
 
     Args:
         storage: The stores.
         is_open: Only batches that have not ended.
         limit: 1 to 1,000.
         cursor: ``next_cursor`` of the page before.
-        redactor: Masks their data.
+        redactor: Masks their names.
         queues: All that the caller may know; None means every queue.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
@@ -199,11 +233,16 @@ def is_known(of_batch: Collection[str], queues: Collection[str] | None) -> bool:
 
 
 def _record(batch: Batch, redactor: Redactor, *, is_limited: bool) -> BatchRecord:
-    data = json_value(batch.data, redactor)
+    shown, stored = (
+        (str(each.payload(batch.name)), payload_value(batch.data, each, None))
+        for each in (redactor, Unmasked())
+    )
+    name, data = shown
     return BatchRecord(
         batch,
+        name,
         data,
-        redacted=data != json_value(batch.data, Unmasked()),
+        redacted=shown != stored,
         within=None if is_limited else batch.within,
     )
 

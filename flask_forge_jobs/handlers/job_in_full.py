@@ -46,7 +46,7 @@ def job_in_full(
         JobNotFoundError: No job of these queues has this id.
     """
     require_possible_id(job_id)
-    job, attempts, steps, facts, settings = storage.evidence.job_in_full(job_id)
+    job, attempts, steps, ties, facts, settings = storage.evidence.job_in_full(job_id)
     if queues is not None and job.queue_name not in queues:
         raise JobNotFoundError(job_id)
     return JobInFull(
@@ -54,8 +54,9 @@ def job_in_full(
             job,
             attempts,
             steps,
+            ties,
             redactor=redactor,
-            is_limited=queues is not None,
+            queues=queues,
             most_values=most_values,
         ),
         explain_facts(storage, facts, settings, queues),

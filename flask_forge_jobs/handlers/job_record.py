@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from flask_forge_jobs.handlers.batches import is_known
 from flask_forge_jobs.handlers.jobs import (
     JobDetail,
     json_value,
@@ -19,6 +20,7 @@ from flask_forge_jobs.model.instants import whole_milliseconds
 from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.model.origins import is_of_task
 from flask_forge_jobs.model.steps import Step, StepsOfJob
+from flask_forge_jobs.model.ties import NO_TIES, Dependent, JobTies, Parent
 from flask_forge_jobs.storage.base import Storage
 
 
@@ -56,7 +58,7 @@ class JobRecord(JobDetail):
     schedule_name: str | None
     # Its source, such as "POST /signup"; None if unknown.
     origin: str | None
-    # The batch that counts it, or None.
+    # The batch that counts it, or None; a limited caller may not know it.
     batch_id: str | None
     # Its earliest start while it waits for other jobs; None if it does not.
     start_at: datetime | None
@@ -64,49 +66,89 @@ class JobRecord(JobDetail):
     step_count: int
     # The value that its task has saved last, and when; None without one.
     checkpoint: Step | None
+    # How many of its parents have not ended for it.
+    waiting_for: int
+    # The jobs and batches that it waits for, and the jobs that wait for it, by id, at
+    # most 100 each; of a limited caller those of its queues.
+    parents: Sequence[ParentShown]
+    dependents: Sequence[Dependent]
+
+
+@dataclass(frozen=True, slots=True)
+class ParentShown:
+    """A parent of a job; ``result`` is a JSON value with masked secrets."""
+
+    link: Parent
+    result: object
 
 
 def read_job(
-    storage: Storage, job_id: str, *, redactor: Redactor, is_limited: bool = False
+    storage: Storage,
+    job_id: str,
+    *,
+    redactor: Redactor,
+    queues: Collection[str] | None = None,
 ) -> JobRecord:
-    """Return one job with payload, attempts, progress, result and timings.
+    """Return one job with payload, attempts, progress, result, timings and ties.
 
-    Callers that are limited to some queues see no task as its origin, since the task
-    may belong to another queue.
+    ``queues`` are all that the caller may know; None means every queue. Callers that
+    are limited to some see no task as its origin, since the task may belong to another
+    queue.
     """
     require_possible_id(job_id)
-    job, attempts, steps = storage.job_reader.with_attempts(job_id)
-    return record_of(job, attempts, steps, redactor=redactor, is_limited=is_limited)
+    found = storage.job_reader.with_attempts(job_id)
+    return record_of(*found, redactor=redactor, queues=queues)
 
 
 def record_of(
     job: Job,
     attempts: Sequence[Attempt],
     steps: StepsOfJob,
+    ties: JobTies = NO_TIES,
     *,
     redactor: Redactor,
-    is_limited: bool,
+    queues: Collection[str] | None,
     most_values: int | None = None,
 ) -> JobRecord:
     """Return a job that was read as :func:`read_job` does.
 
     Only the first ``most_values`` of a large payload are needed; of 0, none of any.
     """
+    known = _known(ties, queues)
     shown, stored = (
-        _record(job, attempts, steps, each, most_values)
+        _record((job, attempts, steps, known), each, most_values)
         for each in (redactor, Unmasked())
     )
-    origin = None if is_limited and is_of_task(shown.origin) else shown.origin
-    return replace(shown, redacted=shown != stored, origin=origin)
+    is_limited = queues is not None
+    return replace(
+        shown,
+        redacted=shown != stored,
+        origin=None if is_limited and is_of_task(shown.origin) else shown.origin,
+        batch_id=shown.batch_id if is_known(ties.batch_queues, queues) else None,
+        waiting_for=sum(each.ended is None for each in ties.parents),
+    )
+
+
+def _known(ties: JobTies, queues: Collection[str] | None) -> JobTies:
+    """Return the ties whose other end the caller may know."""
+    if queues is None:
+        return ties
+    return JobTies(
+        [
+            each
+            for each in ties.parents
+            if each.queue_name in queues or is_known(each.queues, queues)
+        ],
+        [each for each in ties.dependents if each.queue_name in queues],
+    )
 
 
 def _record(
-    job: Job,
-    attempts: Sequence[Attempt],
-    steps: StepsOfJob,
+    found: tuple[Job, Sequence[Attempt], StepsOfJob, JobTies],
     redactor: Redactor,
     most: int | None,
 ) -> JobRecord:
+    job, attempts, steps, ties = found
     started, ended = job.started_at, job.completed_at
     progress = masked_text(job.progress, redactor)
     return JobRecord(
@@ -133,6 +175,12 @@ def _record(
         start_at=job.start_at,
         step_count=steps.count,
         checkpoint=steps.checkpoint and _masked(steps.checkpoint, redactor),
+        waiting_for=0,
+        parents=[
+            ParentShown(each, json_value(each.result, redactor))
+            for each in ties.parents
+        ],
+        dependents=ties.dependents,
     )
 
 

@@ -20,6 +20,8 @@ from flask_forge_jobs.model.masking import (
 
 logger = logging.getLogger(__name__)
 
+# Keys of requests: of a job, and of a batch.
+_PAYLOADS = ("payload", "data")
 # Takes a job (None for a schedule's payload) and its payload, masked by key; returns
 # the payload to show.
 RedactionHook = Callable[[Job | None, object], object]
@@ -95,7 +97,7 @@ class Redactor(Masking):
 def _without_payloads(value: object) -> object:
     if isinstance(value, dict):
         return {
-            key: REDACTED if key == "payload" else _without_payloads(member)
+            key: REDACTED if key in _PAYLOADS else _without_payloads(member)
             for key, member in value.items()
         }
     if isinstance(value, list):

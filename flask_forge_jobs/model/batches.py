@@ -249,10 +249,14 @@ class Batch:
 
 
 class CreatedBatch(NamedTuple):
-    """A batch that was created, and the results for its first jobs."""
+    """A batch that was created, and the results for its first jobs.
+
+    ``is_replayed`` marks the result of an earlier request with the same key.
+    """
 
     id: str
     results: Sequence[EnqueueResult]
+    is_replayed: bool = False
 
 
 class BatchOverview(NamedTuple):

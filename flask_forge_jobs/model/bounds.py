@@ -31,7 +31,8 @@ _UNSEEN = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_JOB_ID = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
+JOB_ID_PATTERN = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+_JOB_ID = re.compile(JOB_ID_PATTERN)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN_LENGTH = 80
 _VOWELS = frozenset("aeio")

@@ -23,6 +23,7 @@ class Parent:
         error: Its last error, if it ended without being done.
         queue_name: Its queue; None of a batch and of a deleted job.
         status: Its state now; None of a batch and of a deleted job.
+        queues: Of a batch, the queues of all its jobs.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Parent:
     error: str | None = None
     queue_name: str | None = None
     status: JobStatus | None = None
+    queues: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,14 @@ class Dependent:
 
 @dataclass(frozen=True, slots=True)
 class JobTies:
-    """The first hundred jobs that a job waits for, and that wait for it, by id."""
+    """The first hundred jobs that a job waits for, and that wait for it, by id.
+
+    ``batch_queues`` are the queues of all jobs of its batch.
+    """
 
     parents: Sequence[Parent] = ()
     dependents: Sequence[Dependent] = ()
+    batch_queues: frozenset[str] = frozenset()
+
+
+NO_TIES = JobTies()

@@ -70,6 +70,8 @@ class BatchReader:
     ) -> list[Batch]:
         """Return the newest batches, or those created before another one.
 
+        Their ``data`` is not read: it is ``null``.
+
         Args:
             limit: Most batches.
             before: Creation of the last one seen, in microseconds, and its id.

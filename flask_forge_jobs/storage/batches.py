@@ -149,9 +149,10 @@ class BatchStore(BatchReader):
 
         frame = Frame(before, after, key, batch_id, most_waiting, batch_id)
         results = self._add(jobs, ids, connection, frame)
-        if key is not None:
-            batch_id, *results = results[0].id, *results[1:]
-        return CreatedBatch(batch_id, results)
+        if key is None:
+            return CreatedBatch(batch_id, results)
+        whole, *results = results
+        return CreatedBatch(whole.id, results, whole.is_replayed)
 
     def _insert(
         self,

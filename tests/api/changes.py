@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import QUEUE, job_with
+from tests.support.jobs import QUEUE, job_with, run
 
 JOB: dict[str, object] = {"kind": "k", "payload": {"to": "x"}}
 NAMED: dict[str, object] = {"name": "new", "kind": "k", "cron_expr": "5 4 * * *"}
@@ -45,6 +47,16 @@ CHANGES: dict[str, Call] = {
         {"action": "run_now", "filter": {"kinds": ["none"]}},
     ),
     "stop a bulk run": ("POST", "/v1/bulk-runs/{run}/stop", None),
+    "create a batch": (
+        "POST",
+        "/v1/batches",
+        {"name": "report", "jobs": [JOB, {**JOB, "after": [0]}]},
+    ),
+    "add to a batch": ("POST", "/v1/batches/{batch}/jobs", {"jobs": [JOB]}),
+    "seal a batch": ("POST", "/v1/batches/{batch}/seal", None),
+    "cancel a batch": ("POST", "/v1/batches/{batch}/cancel", None),
+    "retry a batch": ("POST", "/v1/batches/{dead_batch}/retry", None),
+    "delete a batch": ("DELETE", "/v1/batches/{dead_batch}", None),
     "cleanup": ("POST", "/queue/cleanup", {}),
     "requeue": ("POST", "/jobs/requeue", {"ids": ["{dead}"]}),
     "retry failed": ("POST", "/jobs/retry-all-failed", {}),
@@ -88,7 +100,18 @@ def fill(storage: Storage) -> dict[str, str]:
         "dead": job_with(storage, JobStatus.DEAD),
         "later": storage.jobs.enqueue(later).id,
         "run": _begin_bulk(storage),
+        **_batches(storage),
     }
+
+
+def _batches(storage: Storage) -> dict[str, str]:
+    """Create an open batch, and one that has ended with a dead job."""
+    jobs = [NewJob("k", queue_name="batched")]
+    dead = storage.batches.create(NewBatch("dead"), jobs).id
+    run(storage, Dead("no"), queue_name="batched")
+    storage.batches.tend()
+    made = storage.batches.create(NewBatch("open"), jobs, is_sealed=False)
+    return {"batch": made.id, "dead_batch": dead}
 
 
 def _begin_bulk(storage: Storage) -> str:

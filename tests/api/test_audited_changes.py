@@ -34,7 +34,7 @@ from tests.support.sql import Sql
 DIED = 7
 CHANGED_TABLES = (
     "forge_job", "forge_queue", "forge_cron", "forge_rate_limit", "forge_request_key",
-    "forge_bulk_run",
+    "forge_bulk_run", "forge_batch",
 )  # fmt: skip
 
 

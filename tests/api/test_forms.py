@@ -23,7 +23,10 @@ from flask_forge_jobs.api.forms import (
 from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES
 from flask_forge_jobs.api.schemas.bulk import ActionRequestSchema
 from flask_forge_jobs.api.schemas.cron import CreateScheduleRequestSchema
-from flask_forge_jobs.api.schemas.jobs import NewJobRequestSchema, NewJobsRequestSchema
+from flask_forge_jobs.api.schemas.new_jobs import (
+    NewJobRequestSchema,
+    NewJobsRequestSchema,
+)
 from flask_forge_jobs.api.schemas.queues import ChangeQueueRequestSchema
 from flask_forge_jobs.api.schemas.rate_limits import RateLimitRequestSchema
 from flask_forge_jobs.errors import InvalidInputError

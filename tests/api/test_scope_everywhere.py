@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.model.batches import Batch, NewBatch
 from flask_forge_jobs.model.jobs import Job, JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
@@ -26,6 +27,7 @@ from tests.api.tokens import client_of_principal, client_with_token
 from tests.support.jobs import run
 
 OTHER = "bank-canary"
+BATCH = "01K5A3Q8ZR7T2M4N6P8S0V2X60"
 OUTCOMES: list[Outcome] = [Done(), Failed(f"{OTHER} failed"), Dead(f"{OTHER} died")]
 DAY = "from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z&bucket_secs=3600"
 QUERIES = {
@@ -96,6 +98,18 @@ BODIES: dict[str, list[dict[str, object]]] = {
         {"action": "retry", "filter": {"kinds": [OTHER]}},
     ],
     "/v1/bulk-runs/<run_id>/stop": [{}],
+    "/v1/batches": [
+        {"name": "n", "jobs": [{"kind": "k", "payload": {}, "queue_name": OTHER}]},
+        {"name": "n", "on_success": {"kind": "k", "queue_name": OTHER}},
+    ],
+    "/v1/batches/<batch_id>": [{}],
+    "/v1/batches/<batch_id>/jobs": [
+        {"jobs": [{"kind": "k", "payload": {}, "queue_name": OTHER}]},
+        {"jobs": [{"kind": "k", "payload": {}, "queue_name": "mail"}]},
+    ],
+    "/v1/batches/<batch_id>/seal": [{}],
+    "/v1/batches/<batch_id>/cancel": [{}],
+    "/v1/batches/<batch_id>/retry": [{}],
     "/v1/queues": [{"name": OTHER}, {"name": "new"}],
     "/v1/queues/actions": [
         {"action": "pause"},
@@ -135,6 +149,9 @@ def jobs(storage: Storage) -> list[Job]:
         "both", None, ["mail", OTHER], [SlotReport(f"{OTHER}-0-both-0", OTHER)]
     )
     storage.workers.beat(OTHER, OTHER, [OTHER], [])
+    storage.batches.create(
+        NewBatch(OTHER, batch_id=BATCH), [NewJob(OTHER, queue_name=OTHER)]
+    )
     return _jobs(storage)
 
 
@@ -155,6 +172,10 @@ def _jobs(storage: Storage) -> list[Job]:
     return [storage.job_reader.get(row.id) for row in page.rows]
 
 
+def _batches(storage: Storage) -> list[Batch]:
+    return storage.batches.page(9)
+
+
 def _settings(storage: Storage) -> list[QueueSettings]:
     return [queue for queue in storage.queues.all() if queue.name != "mail"]
 
@@ -163,6 +184,8 @@ def _paths(route: Route, jobs: list[Job]) -> list[str]:
     names = [job.id for job in jobs] if "job_id>" in route.path else [OTHER]
     if "worker_id>" in route.path:
         names = ["both"]
+    if "<batch_id>" in route.path:
+        names = [BATCH]
     return [PREFIX + re.sub("<.*?>", name, route.path) for name in names]
 
 
@@ -212,7 +235,7 @@ def _assert_unchanged(
 ) -> None:
     path = route.path if route.path in BODIES else route.path.removeprefix("/v1")
     bodies = BODIES[path] if route.reach is Reach.VIEW else [{}]
-    settings = _settings(storage)
+    settings, batches = _settings(storage), _batches(storage)
     ids = [job.id for job in jobs]
 
     for url in _paths(route, jobs):
@@ -222,6 +245,7 @@ def _assert_unchanged(
 
             assert answer.status_code < 500
             assert _jobs(storage) == jobs
+            assert _batches(storage) == batches
             assert _settings(storage) == settings
             if route.reach is not Reach.VIEW:
                 assert answer.status_code in {403, 404}

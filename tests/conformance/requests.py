@@ -20,6 +20,8 @@ from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.clock import SystemClock
 from tests.api.mounting import LINK_SECRETS, PREFIX
 from tests.conformance.seeding import (
+    BATCH_ID,
+    ENDED_BATCH_ID,
     HOST_ID,
     JOB_ID,
     QUEUE,
@@ -92,11 +94,13 @@ def sample(route: Route) -> Sample:
     placeholders = {each: quote(name) for each in PLACEHOLDER.findall(route.path)}
     known = {
         "job_id": JOB_ID, "token": _link_token(), "worker_id": HOST_ID,
-        "run_id": RUN_ID,
+        "run_id": RUN_ID, "batch_id": BATCH_ID,
     }  # fmt: skip
     placeholders |= {each: known[each] for each in placeholders.keys() & known.keys()}
     if route.endpoint == "v1_job_release":
         placeholders["job_id"] = WAITING_ID
+    if route.endpoint == "v1_batch_delete":
+        placeholders["batch_id"] = ENDED_BATCH_ID
     query = {
         each["name"]: each["example"]
         for each in operation.get("parameters", ())

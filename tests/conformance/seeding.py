@@ -12,6 +12,7 @@ from pathlib import Path
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
 from flask_forge_jobs.model.instants import from_micros
@@ -31,6 +32,8 @@ JOB_ID = "01K5A4D3E4F5G6H7J8K9M0N1P2"
 WAITING_ID = "01ZZZZZZZZZZZZZZZZZZZZZZZZ"
 HOST_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X4Z"
 RUN_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X50"
+BATCH_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X60"
+ENDED_BATCH_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X70"
 # Its worker must not look dead before the test has ended.
 _FRESH_FOR_S = 10.0
 
@@ -79,6 +82,10 @@ def seed(storage: Storage, sql: Sql) -> None:
     )
     run_id = storage.bulk_runs.add(retry, HOST_ID)
     sql.run("UPDATE forge_bulk_run SET id = ? WHERE id = ?", RUN_ID, run_id)
+    later = NewJob("send_digest", queue_name=QUEUE, run_at=tomorrow)
+    storage.batches.create(NewBatch("digests", batch_id=BATCH_ID), [later, later])
+    ended = NewBatch("receipts", batch_id=ENDED_BATCH_ID, queues=[QUEUE])
+    storage.batches.create(ended)
     storage.workers.show("lost", None, [QUEUE])
     storage.workers.reap(["lost"])
 

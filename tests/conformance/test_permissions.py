@@ -36,7 +36,8 @@ OTHER_QUEUE = "reports"
 # Routes that touch a queue which the request does not name as one.
 CHOOSES_A_QUEUE = frozenset({"create_queue", "jobs_enqueue_demo"})
 # Reads of what serves other queues only, for a limited caller.
-HIDDEN = frozenset({"worker", "bulk_run", "bulk_run_stop"})
+HIDDEN = frozenset({"worker", "bulk_run", "bulk_run_stop", "batch", "batch_jobs"})
+HIDDEN |= {"batch_seal", "batch_cancel", "batch_retry", "batch_delete"}
 # Routes that mean one queue where none is named.
 NEEDS_ONE_QUEUE = frozenset(
     {"jobs_kinds", "jobs_scheduled", "queue_processes", "queue_cleanup"}
@@ -224,6 +225,9 @@ def test_there_are_routes_that_take_keys() -> None:
 
 
 def _ids_in(text: str) -> set[str]:
+    answer = json.loads(text)
+    if isinstance(answer, dict) and "results" in answer:
+        return {each["id"] for each in answer["results"]}  # not that of the batch
     return set(re.findall(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", text))
 
 
@@ -231,7 +235,13 @@ def _content(settings: DatabaseSettings) -> list[object]:
     sql = Sql(settings)
     return [
         sorted(map(repr, sql.run(f"SELECT * FROM {table}")))
-        for table in ("forge_job", "forge_queue", "forge_rate_limit", "forge_cron")
+        for table in (
+            "forge_job",
+            "forge_queue",
+            "forge_rate_limit",
+            "forge_cron",
+            "forge_batch",
+        )
     ]
 
 

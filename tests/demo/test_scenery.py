@@ -68,7 +68,7 @@ def test_a_paused_queue_has_a_reason_and_lets_jobs_die(storage: Storage) -> None
     is_dead = JobFilter(statuses=[JobStatus.DEAD], kinds=["close_order"])
     dead = storage.job_reader.page(is_dead, 100, 0)
     assert dead.total == STOPPED_ORDERS // 30
-    job, attempts, _ = storage.job_reader.with_attempts(dead.rows[0].id)
+    job, attempts, *_ = storage.job_reader.with_attempts(dead.rows[0].id)
     assert job.completed_at is not None
     assert (datetime.now(UTC) - job.completed_at).total_seconds() < 300  # noqa: TID251
     (attempt,) = attempts

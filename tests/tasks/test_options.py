@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flask_forge_jobs.api.schemas.jobs import NewJobRequestSchema
+from flask_forge_jobs.api.schemas.new_jobs import NewJobRequestSchema
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import DEDUPE_KEY_LENGTH
 from flask_forge_jobs.model.jobs import NewJob

@@ -72,6 +72,8 @@ VALUES: Mapping[str, object] = {
     "base_seconds": 60,
     "max_seconds": 1800,
     "max_attempts": 5,
+    "after": [],
+    "on_parent_dead": "cancel",
 }
 _INSTANT = "2026-09-16T09:00:00Z"
 _BY_TYPE: Mapping[str, object] = {

@@ -26,9 +26,11 @@ from flask_forge_jobs.handlers.log_lines import PLACE_PATTERN
 from flask_forge_jobs.handlers.queues import MAX_NAMED_QUEUES, QUEUE_ACTIONS
 from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE
 from flask_forge_jobs.model.attempts import AttemptEnding
+from flask_forge_jobs.model.batches import NAME_LENGTH as BATCH_NAME_LENGTH
 from flask_forge_jobs.model.bounds import (
     DEDUPE_KEY_LENGTH,
     DELAY_RANGE_S,
+    JOB_ID_PATTERN,
     MAX_ATTEMPTS_RANGE,
     NAME_LENGTH,
     PRIORITY_RANGE,
@@ -47,6 +49,7 @@ from flask_forge_jobs.model.limits import (
     MAX_REFILL_PER_SEC,
     MIN_REFILL_PER_SEC,
 )
+from flask_forge_jobs.model.links import MAX_PARENTS, OnParentDead
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
@@ -122,6 +125,14 @@ DELAY: Metadata = {
     **without("run_at"),
 }
 NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
+BATCH_JOBS = items(MAX_ENQUEUED_AT_ONCE)
+BATCH_NAME = text(1, BATCH_NAME_LENGTH)
+PARAMETER = text(1, NAME_LENGTH)
+# Of a job or a batch that exists, so no example would be valid.
+PARENT_ID: Metadata = {"pattern": rf"^{JOB_ID_PATTERN}$"}
+BATCH_ID = PARENT_ID | {"examples": [None]}
+PARENTS = items(MAX_PARENTS)
+ON_PARENT_DEAD: Metadata = {"enum": [str(rule) for rule in OnParentDead]}
 # The stored states; a filter also takes "scheduled".
 STORED_STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
 JOB_ACTION: Metadata = {"enum": [str(action) for action in JobAction]}

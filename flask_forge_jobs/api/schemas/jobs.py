@@ -307,6 +307,30 @@ class AttemptSchema(V1Schema):
     steps = List(Nested(StepSchema))
 
 
+class ParentSchema(V1Schema):
+    """A job that another one waits for, or has waited for; or a batch, without kind."""
+
+    id = Text(attribute="link.id")
+    kind = Text(attribute="link.kind", allow_none=True)
+    queue_name = Text(attribute="link.queue_name", allow_none=True)
+    status = Text(attribute="link.status", allow_none=True)
+    ended = Text(attribute="link.ended", allow_none=True)
+    on_parent_dead = Text(attribute="link.on_parent_dead")
+    result = AnyJson(allow_none=True)
+    error = Text(attribute="link.error", allow_none=True)
+
+
+class DependentSchema(V1Schema):
+    """A job that waits for a job, or has waited for it."""
+
+    id = Text()
+    kind = Text()
+    queue_name = Text()
+    status = Text()
+    is_waiting = Flag()
+    on_parent_dead = Text()
+
+
 class JobRecordSchema(V1Schema):
     """One job with everything that is known of it."""
 
@@ -332,36 +356,9 @@ class JobRecordSchema(V1Schema):
     start_at = Instant(allow_none=True)
     step_count = WholeNumber()
     checkpoint = Nested(CheckpointSchema, allow_none=True)
-
-
-class NewJobRequestSchema(EnqueueRequestSchema):
-    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_job`."""
-
-    delay = Fraction(load_default=None, metadata=bounds.DELAY)
-
-
-class NewJobsRequestSchema(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_jobs`."""
-
-    items = Array(Nested(NewJobRequestSchema), required=True, metadata=bounds.NEW_JOBS)
-
-
-class EnqueuedJobSchema(V1Schema):
-    """The new job, or the unfinished one that holds the dedupe key."""
-
-    id = Text()
-    deduped = Flag(attribute="is_deduped")
-    queue_name = Text()
-    status = Text()
-    scheduled_at = Instant()
-
-
-class EnqueuedJobsSchema(V1Schema):
-    """The jobs of a bulk enqueue, in order."""
-
-    results = List(Nested(EnqueuedJobSchema))
-    enqueued = WholeNumber()
-    deduped = WholeNumber()
+    waiting_for = WholeNumber()
+    parents = List(Nested(ParentSchema))
+    dependents = List(Nested(DependentSchema))
 
 
 class CancelRequestSchema(V1Schema):

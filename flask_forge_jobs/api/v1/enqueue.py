@@ -13,7 +13,7 @@ from flask_forge_jobs.api.response import (
     add_enqueue_headers,
 )
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas import jobs as schemas
+from flask_forge_jobs.api.schemas import new_jobs as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.model.jobs import EnqueueResult
@@ -34,6 +34,7 @@ def enqueue_one(api: Api, operation: str) -> EnqueueResult:
         registry=api.options.registry,
         **arguments,
     )
+    api.scope.require_parents(job.after)
     result = job_actions.enqueue(
         api.storage,
         job.with_carried(carried()),
@@ -67,6 +68,7 @@ def enqueue_many(api: Api) -> Response:
         is_key_of_queue=api.scope.has_own_keys,
         registry=api.options.registry,
     )
+    api.scope.require_parents(each for job in jobs for each in job.after)
     taken_along = carried()
     report = job_actions.enqueue_many(
         api.storage,

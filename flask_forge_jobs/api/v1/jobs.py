@@ -52,7 +52,7 @@ def read_job(api: Api, job_id: str) -> Response:
         api.storage,
         job_id,
         redactor=api.redactor,
-        is_limited=api.scope.queues is not None,
+        queues=api.scope.queues,
     )
     return api.answer(record)
 

@@ -33,10 +33,12 @@ from flask_forge_jobs.model.jobs import WAITING, Job
 from flask_forge_jobs.model.limits import RateLimit, awaited_rate_limit
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.model.steps import StepsOfJob
+from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
+from flask_forge_jobs.storage.jobs.links import TIES, ties_of
 from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
 from flask_forge_jobs.storage.rows import facts_from_row, job_from_row, queue_from_row
 
@@ -70,8 +72,10 @@ class EvidenceStore:
 
     def job_in_full(
         self, job_id: str
-    ) -> tuple[Job, tuple[Attempt, ...], StepsOfJob, JobFacts, QueueSettings]:
-        """Return the same, and the job with its attempts, the oldest first, and steps.
+    ) -> tuple[Job, tuple[Attempt, ...], StepsOfJob, JobTies, JobFacts, QueueSettings]:
+        """Return the same, and the job with its attempts, the oldest first.
+
+        Its steps and its ties come with it.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -83,11 +87,12 @@ class EvidenceStore:
         job = job_from_row(tuple(islice(values, len(JOB))))
         attempts = attempts_of(job, tuple(islice(values, ATTEMPTS)))
         steps = steps_of(tuple(islice(values, STEPS)))
+        ties = ties_of(tuple(islice(values, TIES)))
         facts = facts_from_row(tuple(islice(values, _FACTS)))
         queue = tuple(values)
         is_known = queue[0] is not None
         settings = queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
-        return job, attempts, steps, facts, settings
+        return job, attempts, steps, ties, facts, settings
 
     def queue(self, name: str) -> tuple[QueueSettings, QueueCounts, datetime | None]:
         """Return settings and counts of a queue, and its oldest due job's due time.

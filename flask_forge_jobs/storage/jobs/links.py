@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from flask_forge_jobs.errors import JobNotFoundError, JobStateError
+from flask_forge_jobs.model.batches import queues_of
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.links import MAX_PARENTS, LinkEnd, OnParentDead
-from flask_forge_jobs.model.ties import Dependent, JobTies, Parent
+from flask_forge_jobs.model.ties import NO_TIES, Dependent, JobTies, Parent
 from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.ties.links import free
+
+TIES = 3
+"""Columns of the fragment ``ties_of_job``."""
 
 
 class LinkStore:
@@ -84,6 +90,21 @@ def _dependent(row: Row) -> Dependent:
         on_parent_dead=OnParentDead(on_dead),
         ended=_of(LinkEnd, ended),
         is_waiting=status == JobStatus.PENDING.value and start_at is not None,
+    )
+
+
+def ties_of(row: Row) -> JobTies:
+    """Return the ties of a job from the columns of ``ties_of_job``."""
+    queues, parents, dependents = row
+    if queues is None and parents is None and dependents is None:
+        return NO_TIES
+    return JobTies(
+        tuple(
+            replace(_parent(tuple(each)), queues=queues_of(of_batch or ""))
+            for *each, of_batch in json.loads(parents or "[]")
+        ),
+        tuple(_dependent(tuple(each)) for each in json.loads(dependents or "[]")),
+        queues_of(queues or ""),
     )
 
 

@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 
 from flask_forge_jobs.errors import JobNotFoundError
@@ -23,11 +24,13 @@ from flask_forge_jobs.model.ordering import (
 )
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.steps import StepsOfJob
+from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
-from flask_forge_jobs.storage.jobs.attempts import attempts_of
+from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
+from flask_forge_jobs.storage.jobs.links import ties_of
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
@@ -87,8 +90,10 @@ class JobReader:
             raise JobNotFoundError(job_id)
         return job_from_row(rows[0])
 
-    def with_attempts(self, job_id: str) -> tuple[Job, tuple[Attempt, ...], StepsOfJob]:
-        """Return one job, its attempts, the oldest first, and its steps.
+    def with_attempts(
+        self, job_id: str
+    ) -> tuple[Job, tuple[Attempt, ...], StepsOfJob, JobTies]:
+        """Return one job, its attempts, the oldest first, its steps and its ties.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -99,8 +104,10 @@ class JobReader:
         if not rows:
             raise JobNotFoundError(job_id)
         job = job_from_row(rows[0][: len(JOB)])
-        attempts, steps = rows[0][len(JOB) : -STEPS], rows[0][-STEPS:]
-        return job, attempts_of(job, attempts), steps_of(steps)
+        values = iter(rows[0][len(JOB) :])
+        attempts = attempts_of(job, tuple(islice(values, ATTEMPTS)))
+        steps = steps_of(tuple(islice(values, STEPS)))
+        return job, attempts, steps, ties_of(tuple(values))
 
     def ids_in(
         self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None

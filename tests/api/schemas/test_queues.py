@@ -12,9 +12,9 @@ from flask_forge_jobs.api.schemas.bulk import DeleteDoneRequestSchema
 from flask_forge_jobs.api.schemas.jobs import (
     EnqueueRequestSchema,
     KindsQuerySchema,
-    NewJobRequestSchema,
     ScheduledQuerySchema,
 )
+from flask_forge_jobs.api.schemas.new_jobs import NewJobRequestSchema
 from flask_forge_jobs.api.schemas.queues import (
     BackoffRequestSchema,
     CleanupRequestSchema,

@@ -29,6 +29,7 @@ RECORD_KEYS = [
     "progress", "result", "wait_ms", "run_ms", "redacted", "result_error", "traceback",
     "attempts", "signature", "timeout_s", "crashes", "schedule_name", "origin",
     "batch_id", "start_at", "step_count", "checkpoint",
+    "waiting_for", "parents", "dependents",
 ]  # fmt: skip
 
 

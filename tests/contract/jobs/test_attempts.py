@@ -71,7 +71,7 @@ def test_a_job_done_at_once_has_an_attempt_and_stores_nothing_for_it(
     job_id = enqueue(storage)
     run(storage, Done())
 
-    job, (attempt,), _ = storage.job_reader.with_attempts(job_id)
+    job, (attempt,), *_ = storage.job_reader.with_attempts(job_id)
 
     assert rows(sql) == 0
     assert (attempt.run, attempt.attempt, attempt.ending) == (1, 1, "done")

@@ -298,7 +298,7 @@ def test_a_job_is_read_with_its_steps(storage: Storage) -> None:
     keep(storage, later, "large", json.dumps("x" * 4096))
     beat(storage, later, json.dumps("y" * 4096))
 
-    *_, steps = storage.job_reader.with_attempts(job_id)
+    *_, steps, _ = storage.job_reader.with_attempts(job_id)
 
     assert [(each.name, each.run, each.size) for each in steps.steps] == [
         ("small", 1, 7),
@@ -318,7 +318,7 @@ def test_of_very_many_steps_the_newest_are_read(storage: Storage, sql: Sql) -> N
     for number in range(MAX_SHOWN_STEPS):
         keep(storage, job, f"step {number:03}")
 
-    *_, steps = storage.job_reader.with_attempts(job_id)
+    *_, steps, _ = storage.job_reader.with_attempts(job_id)
 
     assert steps.count == MAX_SHOWN_STEPS + 1
     assert len(steps.steps) == MAX_SHOWN_STEPS
@@ -326,6 +326,6 @@ def test_of_very_many_steps_the_newest_are_read(storage: Storage, sql: Sql) -> N
 
 
 def test_a_job_without_steps_is_read_without(storage: Storage) -> None:
-    *_, steps = storage.job_reader.with_attempts(enqueue(storage))
+    *_, steps, _ = storage.job_reader.with_attempts(enqueue(storage))
 
     assert steps == NO_STEPS

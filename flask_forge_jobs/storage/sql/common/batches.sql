@@ -6,6 +6,12 @@
     cancel_requested_at, on_success, on_finished, on_dead, succeeded_at, finished_at,
     died_at, within, created_at, last_added_at, completed_at, queues
 
+-- fragment: listed_columns
+-- The same without the data.
+    id, name, 'null', total, done, dead, removed, is_sealed, cancel_on_dead,
+    cancel_requested_at, on_success, on_finished, on_dead, succeeded_at, finished_at,
+    died_at, within, created_at, last_added_at, completed_at, queues
+
 -- name: create_batch
 -- Stores nothing if an earlier commit, whose answer was lost, has stored it.
 INSERT INTO forge_batch (
@@ -110,7 +116,7 @@ WHERE id = :id
 
 -- name: page_of_batches
 -- Served by forge_batch_created, or forge_batch_open.
-SELECT /* use batch_columns */, /* use running_of_batch */
+SELECT /* use listed_columns */, /* use running_of_batch */
 FROM /* use counted_batches */
 WHERE (created_at, id) < (:at, :id) AND (NOT :is_open OR completed_at IS NULL)
     AND (

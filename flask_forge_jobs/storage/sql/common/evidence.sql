@@ -20,7 +20,8 @@ FROM (
     SELECT
         /* use job_columns */,
         /* use attempts_and_worker */,
-        /* use steps_of_job */
+        /* use steps_of_job */,
+        /* use ties_of_job */
     FROM forge_job
     WHERE id = :id
 ) AS job

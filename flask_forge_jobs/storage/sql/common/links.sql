@@ -112,6 +112,52 @@ WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'dead'
 DELETE FROM forge_link
 WHERE child_id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
+-- fragment: ties_of_job
+-- The queues of the batch of a job, and its parents and dependents as JSON text, the first
+-- hundred of each; results of more than 4 KiB are left out. A plain job has none.
+CASE WHEN batch_id IS NOT NULL THEN (
+    SELECT queues FROM forge_batch WHERE forge_batch.id = forge_job.batch_id
+) END,
+CASE WHEN ties IS NOT NULL THEN CAST(
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(
+                parent_id, parent_kind, on_dead, ended,
+                CASE WHEN LENGTH(result) <= 4096 THEN result END,
+                error, queue_name, status, queues
+            )
+        )
+        FROM (
+            SELECT
+                l.parent_id, l.parent_kind, l.on_dead, l.ended, l.result, l.error,
+                parent.queue_name, parent.status, b.queues
+            FROM forge_link AS l
+            LEFT JOIN forge_job AS parent ON parent.id = l.parent_id
+            LEFT JOIN forge_batch AS b ON b.id = l.parent_id
+            WHERE l.child_id = forge_job.id
+            ORDER BY l.parent_id
+            LIMIT 100
+        ) AS first_parents
+    ) AS TEXT
+) END,
+CASE WHEN ties IS NOT NULL THEN CAST(
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(child_id, kind, queue_name, status, on_dead, ended, start_at)
+        )
+        FROM (
+            SELECT
+                l.child_id, child.kind, child.queue_name, child.status, l.on_dead, l.ended,
+                child.start_at
+            FROM forge_link AS l
+            INNER JOIN forge_job AS child ON child.id = l.child_id
+            WHERE l.parent_id = forge_job.id
+            ORDER BY l.child_id
+            LIMIT 100
+        ) AS first_children
+    ) AS TEXT
+) END
+
 -- name: parents_of_job
 -- Served by the primary key.
 SELECT
