@@ -74,6 +74,7 @@ ROUTINES = frozenset(
         "forge_note_changes",
         "forge_promote",
         "forge_refuse_change",
+        "forge_release_done",
         "forge_snapshot",
         "forge_waiting",
         "forge_waiting_children",

@@ -22,7 +22,7 @@ NAMED = {
     "forge_finish": (LINKS, "test_a_job_waits_until_all_its_parents_are_done"),
     "forge_exchange": (
         "jobs/test_exchange.py",
-        "test_an_end_in_one_message_holds_back_jobs_with_ties",
+        "test_an_end_in_one_message_frees_the_jobs_that_wait",
     ),
     "finish_cancelled": (LINKS, '"stopped": stop'),
     "rescue": (LINKS, '"rescued": lose'),

@@ -295,6 +295,7 @@ def test_both_dialects_say_the_same_things() -> None:
     assert set(postgres) - set(sqlite) == {
         "notify",
         "enqueue_quietly",
+        "exchange_quietly",
         "exchange",
         "whose_tables",
         "which_cluster",

@@ -2,7 +2,8 @@
 
 Most runs end as done and leave nothing else to store. The function ``forge_exchange``
 writes these and claims in one round trip. It returns the ids of the outcomes that it
-did not store, and claims nothing then: the usual way decides about those.
+did not store, and claims nothing then: the usual way decides about those. It counts the
+jobs of batches and frees the jobs that waited for others, as the usual way does.
 """
 
 from __future__ import annotations
@@ -36,17 +37,11 @@ _PLAIN = (JobStatus.DONE, False, None, False, None, None, None, None)
 
 
 class PlainExchange:
-    """The hot path of PostgreSQL.
-
-    ``ends_ties`` says whether the last outcomes that went the usual way ended jobs of
-    batches or parents of others, whose ends have to be settled: the next ones are
-    mostly like them.
-    """
+    """The hot path of PostgreSQL."""
 
     def __init__(self, database: StoreExecutor, ends: JobEnds) -> None:
         self._database = database
         self._ends = ends
-        self.ends_ties = False
 
     def run(
         self,
@@ -54,15 +49,16 @@ class PlainExchange:
         updates: Sequence[JobUpdate],
         demand: Mapping[str, int],
         promote: bool,  # noqa: FBT001  # as JobQueue.exchange has it
-    ) -> tuple[list[ClaimedJob] | None, Sequence[JobUpdate]]:
+    ) -> tuple[list[ClaimedJob] | None, Sequence[JobUpdate], set[str]]:
         """Write outcomes and claim in one message, if all of them are plain.
 
         Returns:
-            The claimed jobs in order; None if nothing was claimed. And the outcomes
-            that are still to be written, before anything is claimed.
+            The claimed jobs in order; None if nothing was claimed. The outcomes that
+            are still to be written, before anything is claimed. And the batches whose
+            changes are to be folded.
         """
         if updates and not self._may_run(updates):
-            return None, updates
+            return None, updates, set()
         # All transactions lock in the order of ids, so that none deadlock.
         updates = sorted(updates, key=_JOB_ID)
         results = list(map(_RESULT, updates))
@@ -78,20 +74,23 @@ class PlainExchange:
             limits="{" + ",".join(map(str, demand.values())) + "}",
             promotes=promote,
         )
+        noted = {row[0] for row in rows if row[1] == ""}
+        if noted:
+            rows = [row for row in rows if row[1] != ""]
         if not rows or rows[0][1] is not None:
             claimed = in_claim_order(rows)
             if len(demand) > 1:
                 places = {name: place for place, name in enumerate(demand)}
                 claimed.sort(key=lambda job: places[job.queue_name])
-            return claimed, ()
+            return claimed, (), noted
         held_back = {row[0] for row in rows}
         left = [each for each in updates if each.job.id in held_back]
         for each in left:  # an earlier answer, which was lost, may have taken them
             each.was_tried = True
-        return None, left
+        return None, left, noted
 
     def _may_run(self, updates: Sequence[JobUpdate]) -> bool:
-        if self.ends_ties or self._ends.answers(updates, ()):
+        if self._ends.answers(updates, ()):
             return False
         return countOf(map(_FACTS, updates), _PLAIN) == len(updates)
 

@@ -240,10 +240,13 @@ class JobQueue:
             self._signatures.sign(updates)
         if not updates and len(demand) == 1 and not promote:
             return self._claim_only(worker_id, *next(iter(demand.items())))
+        noted: set[str] = set()
         if self._plain is not None:
-            claimed, updates = self._plain.run(worker_id, updates, demand, promote)
+            claimed, updates, noted = self._plain.run(
+                worker_id, updates, demand, promote
+            )
             if claimed is not None:
-                return ClaimBatch(claimed=claimed)
+                return ClaimBatch(claimed=claimed, noted=noted)
         settled: list[Settled] = []
         work = partial(self._exchange, worker_id, updates, demand)
         batch = self._database.write(partial(work, promote=promote, settled=settled))
@@ -252,6 +255,7 @@ class JobQueue:
         for each in settled:
             self.settlement.after_commit(each)
             batch.noted.update(each.noted)
+        batch.noted.update(noted)
         return batch
 
     def _exchange(
@@ -271,8 +275,6 @@ class JobQueue:
             refused = finisher.write(updates)
             batch.refused.extend(refused)
             batch.followed.extend(finisher.followed)
-            if self._plain is not None:
-                self._plain.ends_ties = bool(finisher.turns)
             if finisher.turns:
                 settled[:] = [Settled()]
                 self.settlement.settle(transaction, finisher.turns, settled[0])

@@ -21,6 +21,8 @@ from flask_forge_jobs.storage.postgres.connection import lift_limits
 # A circle of transactions is over before the server looks for a deadlock, by default
 # after 1 s.
 BRIEF_WAIT_MS = 20
+# Statements that would notify.
+_QUIETLY = {"enqueue": "enqueue_quietly", "exchange": "exchange_quietly"}
 _COPY_ROWS = 500
 # A payload may be a megabyte, and several copies of a chunk exist at a time.
 _COPY_CHARACTERS = 1024 * 1024
@@ -98,8 +100,8 @@ class PostgresTransaction:
         return texts
 
     def _sql(self, name: str) -> str:
-        if self._is_quiet and name == "enqueue":
-            name = "enqueue_quietly"
+        if self._is_quiet:
+            name = _QUIETLY.get(name, name)
         statement = self._statements[name]
         if statement.uses_known:
             return _that_knows(statement.sql, self._known_version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flask_forge_jobs.model.batches import BatchState, NewBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
@@ -36,8 +37,7 @@ def test_results_are_stored_as_they_are(storage: Storage) -> None:
     assert [storage.job_reader.get(job.id).result for job in jobs] == results
 
 
-def test_an_end_in_one_message_holds_back_jobs_with_ties(storage: Storage) -> None:
-    """Their ends are settled; others end, and jobs are claimed, all the same"""
+def test_an_end_in_one_message_frees_the_jobs_that_wait(storage: Storage) -> None:
     ids = [enqueue(storage) for _ in range(4)]
     jobs = storage.jobs.claim(QUEUE, OWNER, 3)
     child = NewJob("child", queue_name="child", after=[ids[1]])
@@ -53,3 +53,20 @@ def test_an_end_in_one_message_holds_back_jobs_with_ties(storage: Storage) -> No
     assert [exchange.refused, again.refused, again.claimed] == [[], [], []]
     assert {storage.job_reader.get(each).status for each in ids} == {JobStatus.DONE}
     assert [job.id for job in storage.jobs.claim("child", OWNER, 5)] == [child_id]
+
+
+def test_an_end_in_one_message_counts_in_its_batch(storage: Storage) -> None:
+    new = NewBatch("report")
+    created = storage.batches.create(new, [NewJob("part") for _ in range(3)])
+    jobs = storage.jobs.claim(QUEUE, OWNER, 3)
+    lost = jobs[2]._replace(claim=jobs[2].claim + 1)
+    updates = [JobUpdate(job, JobStatus.DONE) for job in (*jobs[:2], lost)]
+
+    exchange = storage.jobs.exchange(OWNER, updates, {QUEUE: 5})
+    storage.batches.fold(exchange.noted)
+
+    batch = storage.batches.get(created.id)
+    assert (exchange.refused, batch.done, batch.unfinished) == ([lost.id], 2, 1)
+    storage.jobs.finish(OWNER, [JobUpdate(jobs[2], JobStatus.DONE)])
+    storage.batches.tend()
+    assert storage.batches.get(created.id).state is BatchState.DONE

@@ -41,7 +41,15 @@ FROM forge_finish(:worker_id, :rows)
 SELECT *
 FROM forge_exchange(
     :worker_id, :grace_us, :done_queues, :job_ids, :runs, :results,
-    :from_queues, :limits, :promotes
+    :from_queues, :limits, :promotes, TRUE
+)
+
+-- name: exchange_quietly
+-- The same without a wake-up for the jobs that it frees.
+SELECT *
+FROM forge_exchange(
+    :worker_id, :grace_us, :done_queues, :job_ids, :runs, :results,
+    :from_queues, :limits, :promotes, FALSE
 )
 
 -- name: append_jobs
