@@ -45,7 +45,7 @@ _END_OF_TIME = format_instant(from_micros(MAX_INSTANT_US))
 
 def waits_for_jobs(row: Row) -> bool:
     """Whether a job of a list waits for others, and has no start of its own yet."""
-    return row["status"] == "pending" and row["scheduled_at"] == _END_OF_TIME
+    return (row["status"], row["scheduled_at"]) == ("pending", _END_OF_TIME)
 
 
 def job_lines(job: Row) -> Iterator[str]:
