@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from flask_forge_jobs.errors import JobNotFoundError, StorageOutcomeUnknownError
+from flask_forge_jobs.errors import (
+    InvalidInputError,
+    JobNotFoundError,
+    StorageOutcomeUnknownError,
+)
 from flask_forge_jobs.ids import UlidGenerator, lifted
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.columns import new_parameters
-from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.database import Transaction, encode_names
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.addition import Addition, Ties
 from flask_forge_jobs.storage.jobs.admission import tightened
@@ -211,6 +215,7 @@ class Enqueuer:
         frame: Frame,
     ) -> list[EnqueueResult]:
         names = sorted({job.queue for job in jobs})
+        self._refuse_unfinished({each for job in jobs for each in job.after} - {*ids})
 
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
@@ -235,6 +240,23 @@ class Enqueuer:
         if self._uncommitted is not None:
             self._uncommitted.add(results)
         return results
+
+    def _refuse_unfinished(self, parents: set[str]) -> None:
+        """Refuse to wait for jobs and batches that others see as unfinished.
+
+        The caller's transaction would lock them, however long it lasts, and their own
+        ends would wait for it.
+        """
+        if not parents:
+            return
+        rows = encode_names("parent_id", sorted(parents))
+        for (parent_id,) in self._database.read_one("unfinished_parents", rows=rows):
+            raise InvalidInputError(
+                "after",
+                f"{parent_id} is unfinished and not of this transaction, which would "
+                "keep it from ending; enqueue without the connection, once it has "
+                "committed",
+            )
 
 
 def above(ids: Sequence[str], parent_id: str) -> list[str]:

@@ -9,6 +9,19 @@ WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 ORDER BY id
 /* for_no_key_update */
 
+-- name: unfinished_parents
+-- Read beside a caller's transaction, whose own jobs nobody sees yet.
+SELECT id
+FROM forge_job
+WHERE COALESCE(status, '') IN (/* use unfinished */)
+    AND id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+UNION ALL
+SELECT id
+FROM forge_batch
+WHERE completed_at IS NULL
+    AND id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+ORDER BY id
+
 -- name: mark_parents
 UPDATE forge_job
 SET ties = COALESCE(ties, 0) | 1
