@@ -110,7 +110,7 @@ class Tying:
     batch_id: str | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     ended: dict[str, LinkEnding] = field(default_factory=dict)
-    unfinished: set[str] = field(default_factory=set)
+    ending: set[str] = field(default_factory=set)
     awaited: set[str] = field(default_factory=set)
     stored_before: set[str] = field(default_factory=set)
     batches: Mapping[str, Batch] = field(default_factory=dict)
@@ -147,8 +147,8 @@ class Tying:
             self.kinds[job_id] = kind
             if status in _ENDED:
                 self.ended[job_id] = LinkEnding(_ENDED[status])
-            else:
-                self.unfinished.add(job_id)
+            if status != JobStatus.DONE.value:  # dead ones may be retried
+                self.ending.add(job_id)
 
     def _lock_batches(self, parents: set[str]) -> None:
         """Lock the batches that get jobs, and those that jobs wait for."""
@@ -242,7 +242,7 @@ class Tying:
             piece = encode_rows(rows[start : start + BULK_ROWS])
             transaction.defer("add_links", rows=piece)
         waiting = Counter(parent_id for job, _ in children for parent_id in job.after)
-        marked = sorted(self.unfinished & waiting.keys())
+        marked = sorted(self.ending & waiting.keys())
         if marked:
             transaction.defer("mark_parents", rows=encode_names("job_id", marked))
         crowded = [(i, n) for i, n in waiting.items() if n > MAX_WAITING]

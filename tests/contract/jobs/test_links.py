@@ -221,6 +221,21 @@ def test_a_held_job_goes_on_once_its_parent_was_retried(storage: Storage) -> Non
     assert storage.links.parents_of(child)[0].result == "1"
 
 
+@pytest.mark.parametrize("policy", ["cancel", "hold"])
+def test_a_parent_that_was_dead_before_counts_again_after_a_retry(
+    storage: Storage, policy: str
+) -> None:
+    parent = run_one(storage, Dead("no"))
+    child = wait_for(storage, parent, on_dead=policy)
+
+    assert storage.job_admin.requeue(parent, dependents=True)
+    assert is_waiting(storage, child)
+    run(storage, Done("1"))
+
+    assert is_due(storage, child)
+    assert storage.links.parents_of(child)[0].result == "1"
+
+
 def test_a_retry_takes_dependents_along_when_asked(storage: Storage) -> None:
     parent = enqueue(storage)
     child = wait_for(storage, parent)
