@@ -50,3 +50,9 @@ job_ids = _completing(
         ]
     ]
 )
+batch_ids = _completing(
+    lambda api, _: [
+        each["id"]
+        for each in api.call("v1_batches", query={"limit": MAX_NAMES}).document["rows"]
+    ]
+)

@@ -16,6 +16,7 @@ import click
 # The module below flask_forge_jobs.cli and the name in it.
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit_group"),
+    "batches": ("batches", "batches_group"),
     "cleanup": ("cleanup", "cleanup_command"),
     "copy": ("copy", "copy_command"),
     "cron": ("cron", "cron_group"),
@@ -42,6 +43,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 # Habits from other queues, and slips.
 _WORDS: Mapping[str, str] = {
     "job": "jobs",
+    "batch": "batches",
     "queue": "queues",
     "schedule": "cron",
     "schedules": "cron",

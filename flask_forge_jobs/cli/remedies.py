@@ -48,6 +48,10 @@ def _words(action: Action) -> Sequence[str]:
             return ["jobs", "retry", job_id, *_flags(query)]
         case "POST", ["jobs", job_id, "release"]:
             return ["jobs", "release", job_id]
+        case "POST", ["batches", batch_id, act]:
+            return ["batches", act, batch_id]
+        case "GET", ["batches", batch_id]:
+            return ["batches", "show", batch_id]
         case "POST", ["cron", name, "trigger"]:
             return ["cron", "trigger", name]
         case "GET", ["jobs", job_id]:

@@ -63,6 +63,15 @@ class Cells:
 CELLS = {
     "audit list": Cells("", "ACTOR ", "no entry matches", "--limit 0", "--limit"),
     "audit prune": Cells("--days 365", "0 entries", "0 entries", "--days 1", "90"),
+    "batches cancel": Cells(
+        f"{BATCH} --yes", "cancelled; dead, 2 of 2 jobs ended", NO_BATCH, "", "ID"
+    ),
+    "batches delete": Cells(f"{ENDED} --yes", "deleted", NO_BATCH, "", "ID"),
+    "batches jobs": Cells(BATCH, "LAST ERROR", NO_BATCH, "x -s x", "--status"),
+    "batches list": Cells("", "TOTAL", "no batch matches", "--limit 0", "--limit"),
+    "batches retry": Cells(BATCH, "1 job of batch", NO_BATCH, "", "ID"),
+    "batches seal": Cells(OPEN, "sealed; done, 0 of 0", NO_BATCH, "", "ID"),
+    "batches show": Cells(BATCH, "LAST ERROR", NO_BATCH, "", "ID"),
     "cleanup": Cells("--dry-run", "0 done jobs", "0 done jobs", "--queue x", NO_QUEUE),
     "cron create": Cells(
         "new --kind noop --cron @daily", "new created", "new created",
@@ -143,7 +152,7 @@ OF_FINDINGS = {"doctor": {1}, "status": {0, 1}}
 # Done twice they fail.
 ONCE = {
     "cron create", "queues create", "jobs delete", "jobs retry", "jobs cancel",
-    "jobs release",
+    "jobs release", "batches cancel",
 }  # fmt: skip
 Request = tuple[str, str, dict[str, Any] | None]
 
@@ -160,6 +169,12 @@ def _on_mail(action: str, **more: Any) -> Request:
 
 # A change by a command, and by a request.
 CHANGES: dict[str, tuple[str, Request]] = {
+    "batches cancel": (
+        f"{BATCH} --yes", ("POST", f"/v1/batches/{BATCH}/cancel", None)
+    ),
+    "batches delete": (f"{ENDED} --yes", ("DELETE", f"/v1/batches/{ENDED}", None)),
+    "batches retry": (BATCH, ("POST", f"/v1/batches/{BATCH}/retry", None)),
+    "batches seal": (OPEN, ("POST", f"/v1/batches/{OPEN}/seal", None)),
     "cleanup": ("", ("POST", "/queue/cleanup", None)),
     "cron create": (
         "new --kind noop --cron @daily",
@@ -376,7 +391,7 @@ def comparable(record: AuditRecord) -> AuditRecord:
 def test_no_command_is_left_out() -> None:
     assert {*CELLS, *ELSEWHERE} == set(TREE)
     assert not {*CELLS} & {*ELSEWHERE}
-    reads = {"list", "show", "next", "runs", "status", "holders", "new"}
+    reads = {"jobs", "list", "show", "next", "runs", "status", "holders", "new"}
     changes = {
         each for each in CELLS if " " in each and each.split()[1] not in reads
     } | {"cleanup", "enqueue"}

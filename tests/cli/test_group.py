@@ -38,7 +38,7 @@ def test_a_command_is_found_by_its_name() -> None:
     found = [forge_jobs_group.get_command(context, name) for name in names]
 
     assert names == [
-        "audit", "cleanup", "copy", "cron", "db", "doctor", "enqueue",
+        "audit", "batches", "cleanup", "copy", "cron", "db", "doctor", "enqueue",
         "errors", "events", "explain",
         "jobs", "kinds", "limits", "loadgen", "logs", "openapi", "queues", "ready",
         "show-config", "status",

@@ -107,6 +107,18 @@ def poisoned(shop: Shop) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def standing(shop: Shop) -> Iterator[None]:
+    """A payment of a batch is dead, another one is on hold for it."""
+    with shop.app.app_context(), shop.forge.batch("orders of Monday") as batch:
+        first = batch.add(shop.charge_card.job(order=17))
+        held = shop.charge_card.options(after=first, on_parent_dead="hold")
+        batch.add(held.job(order=18))
+    with shop.worker("payments"):
+        shop.wait_for(1, "--dead")
+    yield
+
+
+@contextlib.contextmanager
 def at_rest(shop: Shop) -> Iterator[None]:
     """Two queues, and nothing waits."""
     for name in ("exports", "payments"):
@@ -120,6 +132,7 @@ RECIPES: dict[str, Callable[[Shop], contextlib.AbstractContextManager[None]]] = 
     "queue-grows": growing,
     "worker-hangs": hanging,
     "poison-job": poisoned,
+    "standing-batch": standing,
     "deploy": at_rest,
     "restore": at_rest,
 }

@@ -58,7 +58,8 @@ def left_open(facts: Facts) -> Iterator[Need]:
             "jobs": each.jobs,
             "unfinished": each.unfinished,
         }
-        yield each.unfinished, Sentence("batch_open", text, evidence)
+        action = Action("POST", f"/v1/batches/{each.id}/seal", "Seal")
+        yield each.unfinished, Sentence("batch_open", text, evidence, action)
 
 
 def _jobs(held: Sequence[HeldFacts]) -> list[str]:
