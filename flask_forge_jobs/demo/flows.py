@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flask_forge_jobs.demo.shop import (
     BROKEN,
@@ -114,10 +115,7 @@ def sums_of(flow: Flow, level: int, start_us: int, now_us: int) -> Sums:
     # Over a long time, more and less even out.
     swing = max(min((60 / level) ** 0.5, 1), 0.3)
     noise = (noise_of(f"{flow.kind}{level}", start_us) - 0.5) * swing
-    # Of a bucket of hours, the mean of its hours.
-    hours = range(start_us, start_us + level * SECOND_US, HOUR_US)
-    busy = sum(daylight(each_us, now_us) for each_us in hours) / len(hours)
-    expected = flow.per_minute * busy * minutes
+    expected = flow.per_minute * _busy(level, start_us, now_us) * minutes
     count = int(expected * (1 + 0.3 * noise) + noise_of(flow.kind, start_us + 1))
     if flow.kind in _STOPPED:
         stopped = round(count * _part_while_paused(start_us, level, now_us))
@@ -129,6 +127,13 @@ def sums_of(flow: Flow, level: int, start_us: int, now_us: int) -> Sums:
     retried = _some(count * failing * (1 + noise), flow.kind, start_us)
     dead = _some(count * flow.dying, flow.kind, start_us)
     return Sums(count, retried, count - dead, dead)
+
+
+@lru_cache(maxsize=1)  # all flows of a bucket come one after the other
+def _busy(level: int, start_us: int, now_us: int) -> float:
+    """Return how busy the shop is in a bucket: of one of hours, their mean."""
+    hours = range(start_us, start_us + level * SECOND_US, HOUR_US)
+    return sum(daylight(each_us, now_us) for each_us in hours) / len(hours)
 
 
 # Without entries, orders cannot be closed.

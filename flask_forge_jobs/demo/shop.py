@@ -46,9 +46,10 @@ class WarehouseBusyError(Exception):
 def mixed(text: str) -> float:
     """Return a number from 0 to 1 that looks random and depends on the text only."""
     number = zlib.crc32(text.encode())
-    for _ in range(2):  # sums of similar texts are similar; products are not
-        number = (number ^ number >> 16) * 0x45D9F3B % 2**32
-    return number / 2**32
+    # Twice: sums of similar texts are similar; products are not.
+    number = (number ^ number >> 16) * 0x45D9F3B & 0xFFFFFFFF
+    number = (number ^ number >> 16) * 0x45D9F3B & 0xFFFFFFFF
+    return number / 0x100000000
 
 
 def share(order: int, salt: str) -> float:

@@ -43,16 +43,9 @@ def fill_large(url: str, rows: int) -> None:
 def _tell_one_story(sql: Sql) -> None:
     """Let the parts of the filling fit each other, as those of a real system do.
 
-    The due jobs have been due for minutes and not for weeks, and for longer in two
-    queues; gauges measure as many jobs as wait; schedules fire at their next time.
+    Gauges measure as many jobs as wait, and schedules fire at their next time.
     """
-    now_us, hour_us = sql.now_us(), 3600 * SECOND_US
-    number, minute_us = "CAST(SUBSTR(id, 7) AS BIGINT)", 60 * SECOND_US
-    sql.run(
-        f"UPDATE forge_job SET scheduled_at = {now_us} - ({number} * 7919 % 150) *"
-        f" CASE WHEN queue_name IN ('queue-7', 'queue-23') THEN 4 ELSE 1 END"
-        f" * {SECOND_US} WHERE status = 'pending' AND NOT deferred"
-    )
+    now_us, hour_us, minute_us = sql.now_us(), 3600 * SECOND_US, 60 * SECOND_US
     sql.run(
         "UPDATE forge_gauge SET waiting = waiting * 6, oldest_wait_s = 560, running = 1"
     )
@@ -67,6 +60,17 @@ def _tell_one_story(sql: Sql) -> None:
         f"UPDATE forge_cron SET cron_expr = CAST({minute} AS TEXT) || ' * * * *',"
         f" next_fire_at = {due_us} + CASE WHEN {due_us} <= {now_us} + {minute_us}"
         f" THEN {hour_us} ELSE 0 END WHERE name LIKE 'every-%'"
+    )
+
+
+def _make_due(sql: Sql) -> None:
+    """Let jobs be due for minutes and not for weeks; in two queues for longer."""
+    number = "CAST(SUBSTR(id, 7) AS BIGINT)"
+    sql.run(
+        f"UPDATE forge_job SET scheduled_at = {sql.now_us()} - ({number} * 7919 % 150)"
+        " * CASE WHEN queue_name IN ('queue-7', 'queue-23') THEN 4 ELSE 1 END"
+        f" * {SECOND_US} WHERE status = 'pending' AND NOT deferred"
+        " AND id LIKE 'FILLED%'"
     )
 
 
@@ -95,17 +99,20 @@ def large_site(url: str, folder: Path, clock: Clock | None = None) -> Iterator[S
     settings = DatabaseSettings.from_url(url)
     with closing(open_storage(settings)) as storage:
         run_id = begin_bulk(storage)
-    with traffic(url, PAUSE_S):
-        sql = Sql(settings)
-        with running_site(folder, clock=clock, database_url=url) as site:
-            failed = "SELECT MAX(id) FROM forge_job WHERE status = 'failed'"
-            workers = "SELECT MIN(worker_id) FROM forge_worker"
-            site.use(
-                {
-                    "name": "queue-1",
-                    "job_id": sql.value(failed),
-                    "worker_id": sql.value(workers),
-                    "run_id": run_id,
-                }
-            )
-            yield site
+    sql = Sql(settings)
+    _make_due(sql)
+    with (
+        traffic(url, PAUSE_S),
+        running_site(folder, clock=clock, database_url=url) as site,
+    ):
+        failed = "SELECT MAX(id) FROM forge_job WHERE status = 'failed'"
+        workers = "SELECT MIN(worker_id) FROM forge_worker"
+        site.use(
+            {
+                "name": "queue-1",
+                "job_id": sql.value(failed),
+                "worker_id": sql.value(workers),
+                "run_id": run_id,
+            }
+        )
+        yield site

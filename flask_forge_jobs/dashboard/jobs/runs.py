@@ -85,7 +85,9 @@ class RunView:
 
     @property
     def part(self) -> float:
-        """The share of the jobs that it has visited, 0 to 1."""
+        """The share of the jobs that it has visited, 0 to 1; 1 once it is done."""
+        if self.run.state is BulkRunState.DONE:
+            return 1.0
         visited = self.run.changed + self.run.skipped
         return min(visited / self.run.matched, 1.0) if self.run.matched else 1.0
 
