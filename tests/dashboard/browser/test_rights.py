@@ -90,7 +90,7 @@ def sent(
 
 def forms_of(site: Site, routes: Sequence[Route] = CHANGES) -> list[tuple[str, str]]:
     """Return the addresses of the forms of routes."""
-    examples = {**site.examples, "scope": "gateway"}
+    examples = {"batch_id": "0" * 26, **site.examples, "scope": "gateway"}
     return [
         ("POST", site.url(f"/do/{each.method.lower()}{filled(each.path, examples)}"))
         for each in routes
@@ -102,7 +102,7 @@ def test_P06_D05_nothing_is_changed_without_a_token_or_from_elsewhere_or_by_a_vi
     browser: Browser, guarded: Site
 ) -> None:
     site = guarded
-    examples = {**site.examples, "scope": "gateway"}
+    examples = {"batch_id": "0" * 26, **site.examples, "scope": "gateway"}
     programs = [(r.method, site.url(filled(r.path, examples))) for r in CHANGES]
     forms = forms_of(site)
     pages = [("POST", site.url(f"/{name}")) for name in OF_PAGES]
