@@ -38,7 +38,21 @@ _STEPS = (
     Column("RESULT", _result, is_elastic=True),
 )
 
-
+_PARENTS = (
+    Column("WAITS FOR", "id"),
+    Column("KIND", lambda row: row["kind"] or "batch", is_elastic=True),
+    Column("QUEUE", "queue_name", is_elastic=True),
+    Column("STATE", lambda row: row["ended"] or row["status"] or "unfinished"),
+    Column("IF DEAD", "on_parent_dead"),
+    Column("ERROR", "error", is_elastic=True),
+)
+_DEPENDENTS = (
+    Column("AWAITED BY", "id"),
+    Column("KIND", "kind", is_elastic=True),
+    Column("QUEUE", "queue_name", is_elastic=True),
+    Column("STATE", lambda row: "waits" if row["is_waiting"] else row["status"]),
+    Column("IF DEAD", "on_parent_dead"),
+)
 # The start of a job that waits for others.
 _END_OF_TIME = format_instant(from_micros(MAX_INSTANT_US))
 
@@ -55,6 +69,13 @@ def job_lines(job: Row) -> Iterator[str]:
     if job["attempts"]:
         yield ""
         yield from table_lines(_ATTEMPTS, job["attempts"])
+    for columns, others in (
+        (_PARENTS, job["parents"]),
+        (_DEPENDENTS, job["dependents"]),
+    ):
+        if others:
+            yield ""
+            yield from table_lines(columns, others)
     steps = [
         {**step, "attempt": attempt["attempt"]}
         for attempt in job["attempts"]

@@ -47,6 +47,29 @@ def test_a_job_that_waits_for_others_has_no_date_of_the_year_9999(
     assert shown(console, job_id)["due"].strip()[:2] == "20"
 
 
+def test_both_ends_of_a_link_are_listed(console: Console) -> None:
+    storage = console.storage
+    parent = enqueue(storage, "fetch")
+    held = NewJob("parse", queue_name="mail", after=[parent], on_parent_dead="hold")
+    child = storage.jobs.enqueue(held).id
+    batch = storage.batches.create(NewBatch("all"), [NewJob("k", queue_name="x")]).id
+    storage.jobs.enqueue(NewJob("last", after=[batch]))
+
+    assert re.search(
+        rf"AWAITED BY .*\n{child} +parse +mail +waits +hold\n",
+        console.text("jobs", "show", parent),
+    )
+    assert re.search(
+        rf"WAITS FOR .*\n{parent} +fetch +default +pending +hold +-\n",
+        console.text("jobs", "show", child),
+    )
+    run(storage, Dead("no date"))
+    last = console.documents("jobs", "list", "--kind", "last")[0]["id"]
+    assert f"{batch}  batch  -      unfinished  cancel" in console.text(
+        "jobs", "show", last
+    )
+
+
 def test_a_job_that_ended_has_them(console: Console) -> None:
     done, dead = enqueue(console.storage), enqueue(console.storage)
     run(console.storage, Done('{"rows": 3}'))
