@@ -35,6 +35,8 @@ _ADDRESSES = (
     Address("GET", "/jobs.json", "jobs_json"),
     Address("POST", "/views", "save_view"),
     Address("GET", "/audit", "page_audit"),
+    Address("GET", "/batches", "page_batches"),
+    Address("GET", "/batches/<batch_id>", "page_batch"),
     Address("GET", "/bulk", "page_bulk"),
     Address("GET", "/bulk/<run_id>", "page_bulk_run"),
     Address("GET", "/skipped", "page_skipped"),

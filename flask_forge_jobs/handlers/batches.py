@@ -212,6 +212,17 @@ def jobs_of_batch(
     )
 
 
+def inner_batches(
+    storage: Storage, batch_id: str, *, limit: int, redactor: Redactor
+) -> Sequence[BatchRecord]:
+    """Return the first batches that a batch counts, in the order of their ids.
+
+    The caller must know the batch, and so knows those within it.
+    """
+    found = storage.batches.first_within(batch_id, limit)
+    return [_record(each, redactor, is_limited=False) for each in found]
+
+
 def known_batch(
     storage: Storage, batch_id: str, queues: Collection[str] | None
 ) -> Batch:

@@ -151,6 +151,11 @@ class BatchReader:
         )
         return [row[0] for row in rows]
 
+    def first_within(self, batch_id: str, limit: int) -> list[Batch]:
+        """Return the first batches that a batch counts, in the order of their ids."""
+        rows = self._database.read_one("first_batches_within", id=batch_id, limit=limit)
+        return list(map(batch_from_row, rows))
+
     def results(
         self, batch_id: str, *, after: str = "", limit: int = 1000
     ) -> list[tuple[str, str | None]]:

@@ -374,6 +374,8 @@ def test_a_batch_counts_the_batches_within(storage: Storage) -> None:
     inner = create(storage, 1, within=outer)
     storage.batches.seal(outer)
     assert storage.batches.within(outer) == [inner]
+    assert [each.id for each in storage.batches.first_within(outer, 5)] == [inner]
+    assert storage.batches.first_within(inner, 5) == []
 
     end(storage, Done())
 

@@ -19,7 +19,7 @@ _SEE_OTHER = 303
 _LOST_HEADERS = ("Content-Type", "Content-Length", "ETag")
 
 # Where to see what a change has begun, in place of the way back.
-_GOES_TO = {"bulk_run_begin": "bulk/{id}"}
+_GOES_TO = {"bulk_run_begin": "bulk/{id}", "batch_delete": "batches"}
 
 
 def answered(api: Api, state: RequestState, response: Response) -> Response:
@@ -34,8 +34,9 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
     note = notes.masked(api, note_of(state, response))
     answer = response.get_json(silent=True) if response.is_json else None
     back = way_back_of(state.form)
-    if state.route.action in _GOES_TO and isinstance(answer, dict):
-        back = _GOES_TO[state.route.action].format(**answer)
+    if state.route.action in _GOES_TO:
+        named = answer if isinstance(answer, dict) else {}
+        back = _GOES_TO[state.route.action].format(**named)
     is_page = prefers_page(state.request)
     document = {
         "message": visible(note.text),

@@ -137,6 +137,12 @@ def _deleted(done: _Done) -> Note:
     return Note(f"Job {done.name} is deleted.")
 
 
+def _batch_retried(done: _Done) -> Note:
+    jobs = count(done.answer["changed"], "job", "jobs")
+    verb = "is" if done.answer["changed"] == 1 else "are"
+    return Note(f"{jobs} of the batch {verb} due again.")
+
+
 def _enqueued(done: _Done) -> Note:
     job_id = done.answer["id"] if isinstance(done.answer, dict) else done.answer
     if done.response.headers.get("X-Job-Deduped") == "true":
@@ -233,6 +239,12 @@ _SENTENCES: Mapping[str, Callable[[_Done], Note]] = {
     "job_reschedule": _says("Job {} is rescheduled."),
     "job_cancel": _cancelled,
     "job_delete": _deleted,
+    "batch_create": _named("{} is stored."),
+    "batch_add": _enqueued_many,
+    "batch_retry": _batch_retried,
+    "batch_cancel": _says("Batch {} is cancelled; running jobs are asked to stop."),
+    "batch_seal": _says("Batch {} has all its jobs, and ends with them."),
+    "batch_delete": _says("Batch {} is deleted."),
     "queue_actions": _queues_acted_on,
     "change_queue": _queue_changed,
     "queue_set_paused": _paused,

@@ -1,4 +1,4 @@
-"""Search: any page, queue, kind, job, schedule or worker, and acts that help.
+"""Search: any page, queue, kind, job, batch, schedule or worker, and acts that help.
 
 The palette shows the block ``results``; without script this is a page.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -21,6 +22,8 @@ from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.reads import Part, Reads
+from flask_forge_jobs.errors import BatchNotFoundError
+from flask_forge_jobs.handlers.batches import known_batch, list_batches
 from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE, list_workers
 from flask_forge_jobs.model.sentences import Action
 
@@ -28,6 +31,8 @@ MAX_HITS = 12
 # Of one kind of hits, so that a common word leaves room for the others.
 _MAX_ALIKE = 6
 _MAX_SCHEDULES = 1000
+# The newest; an older one is found by its id.
+_MAX_BATCHES = 200
 # Names change seldom, and one that is new is shown a little later.
 _KEPT_S = 5.0
 _JOB_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}", re.IGNORECASE)
@@ -57,6 +62,7 @@ class Names:
     kinds: Sequence[str]
     schedules: Sequence[str]
     workers: Sequence[tuple[str, str]]
+    batches: Sequence[tuple[str, str]]
 
 
 class Search:
@@ -76,7 +82,7 @@ class Search:
         named = [*islice(self._acts(), MAX_HITS), *self._of_pages(), *self._of_names()]
         matching = [each for each in named if part in each.name.casefold()]
         matching.sort(key=lambda each: not each.name.casefold().startswith(part))
-        return [*self._job(), *_mixed(matching)][:MAX_HITS]
+        return [*self._by_id(), *_mixed(matching)][:MAX_HITS]
 
     def _acts(self) -> Iterator[Hit]:
         report = self._api.attention.report(self._api.storage, self._api.scope.queues)
@@ -101,6 +107,8 @@ class Search:
             yield Hit("schedule", name, ("cron", name))
         for worker_id, label in names.workers:
             yield Hit("worker", label, ("workers", worker_id))
+        for batch_id, label in names.batches:
+            yield Hit("batch", label, ("batches", batch_id))
         yield from self._dialogs()
 
     def _dialogs(self) -> Iterator[Hit]:
@@ -116,11 +124,17 @@ class Search:
             for name in names.schedules:
                 yield Hit("do", f"Run {name} now", ("cron", name), {"ask": "run"})
 
-    def _job(self) -> Iterator[Hit]:
-        if _JOB_ID.fullmatch(self.text):
-            job_id = self.text.upper()
-            if self._api.storage.job_reader.ids_in([job_id], self._api.scope.names()):
-                yield Hit("job", job_id, ("jobs", job_id))
+    def _by_id(self) -> Iterator[Hit]:
+        """Yield the job or the batch whose id the text is."""
+        api, wanted = self._api, self.text.upper()
+        if not _JOB_ID.fullmatch(self.text):
+            return
+        if api.storage.job_reader.ids_in([wanted], api.scope.names()):
+            yield Hit("job", wanted, ("jobs", wanted))
+            return
+        with suppress(BatchNotFoundError):
+            known_batch(api.storage, wanted, api.scope.queues)
+            yield Hit("batch", wanted, ("batches", wanted))
 
     @cached_property
     def _names(self) -> Names:
@@ -140,6 +154,7 @@ class Search:
             kinds=read["kinds"],
             schedules=read["schedules"],
             workers=read["workers"],
+            batches=read["batches"],
         )
 
     def _parts(self) -> Mapping[str, Callable[[], Sequence[Any]]]:
@@ -158,11 +173,21 @@ class Search:
                 for row in rows
             ]
 
+        def batches() -> Sequence[tuple[str, str]]:
+            rows = list_batches(
+                storage,
+                limit=_MAX_BATCHES,
+                redactor=self._api.masking_redactor,
+                queues=queues,
+            ).rows
+            return [(row.batch.id, row.name) for row in rows]
+
         return {
             "queues": storage.queues.all,
             "kinds": lambda: sorted(storage.job_reader.named_kinds(queues)),
             "schedules": schedules,
             "workers": workers,
+            "batches": batches,
         }
 
 

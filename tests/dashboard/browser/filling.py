@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.batches import BatchEvent, NewBatch
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, FollowUp, Outcome
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import ChangeNote
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
@@ -77,7 +78,22 @@ def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
     return {
         "job_id": job_id, "running_id": running_id, "name": "mail",
         "worker_id": "worker-1", "run_id": begin_bulk(storage, strings),
+        "batch_id": begin_batch(storage, strings),
     }  # fmt: skip
+
+
+def begin_batch(storage: Storage, strings: Sequence[str] = ()) -> str:
+    """Make a batch with a dead job and a batch within, and return its id."""
+    name, *_, error = strings or ("report 7", "no card")
+    told = FollowUp("send_report", "ended", "batches", 0, 5)
+    data = {"report": 7, "password": SECRET, "strings": list(strings)}
+    new = NewBatch(name[:255], data, {BatchEvent.SUCCESS: told, BatchEvent.DEAD: told})
+    jobs = [NewJob("part", queue_name="batches")] * 3
+    batch_id = storage.batches.create(new, jobs).id
+    run(storage, Dead(f"{error}: {error}"), queue_name="batches")
+    run(storage, Done(), queue_name="batches")
+    storage.batches.create(NewBatch(name[:255], within=batch_id))
+    return batch_id
 
 
 def begin_bulk(storage: Storage, strings: Sequence[str] = ()) -> str:
@@ -169,6 +185,7 @@ def _store(storage: Storage, text: str, number: int) -> None:
     storage.queues.change(
         queue_name, {"paused": True}, note=ChangeNote(name, text[:1000])
     )
+    storage.batches.create(NewBatch(text[:255], {text: text}))
     definition = ScheduleDefinition(
         name.translate(_UNFIT_FOR_A_QUEUE), name, "0 * * * *", queue_name=queue_name
     )

@@ -24,7 +24,7 @@ from tests.dashboard.forms.sending import Sender
 
 SCRIPT = {"Accept": "application/json"}
 # Of what tests/api/changes.py stores: a dead job, a failed one and a done one in
-# "default", one for later, and the empty queue "empty".
+# "default", one for later, the empty queue "empty", and a batch with a dead job.
 SENTENCES = {
     "enqueue": "Job {id} is enqueued.",
     "enqueue to a new queue": "Job {id} is enqueued.",
@@ -37,15 +37,21 @@ SENTENCES = {
     "reschedule": "Job {id} is rescheduled.",
     "release": "Job {id} waits for no other job.",
     "retry": "1 job retried.",
-    "retry all": "1 job retried.",
+    "retry all": "2 jobs retried.",
     "retry failed": "1 job retried.",
     "delete": "1 job deleted.",
-    "delete all": "1 job deleted.",
+    "delete all": "2 jobs deleted.",
     "delete done": "1 job deleted.",
     "act": "1 job deleted.",
     "begin a bulk run": "0 jobs to go, batch by batch. "
     "Leaving this page stops nothing.",
     "stop a bulk run": "Stopped after 0 jobs.",
+    "create a batch": "report is stored.",
+    "add to a batch": "1 job enqueued.",
+    "seal a batch": "Batch {id} has all its jobs, and ends with them.",
+    "cancel a batch": "Batch {id} is cancelled; running jobs are asked to stop.",
+    "retry a batch": "1 job of the batch is due again.",
+    "delete a batch": "Batch {id} is deleted.",
     "cleanup": "1 done and 1 dead job are deleted.",
     "set workers": "default may use 3 slots of each worker.",
     "set retention": "The settings of default are stored.",
@@ -57,7 +63,7 @@ SENTENCES = {
     "change a queue": "default may use 7 slots of each worker.",
     "delete a queue": "empty is removed.",
     "delete a queue of jobs": "default is removed with 4 jobs.",
-    "pause queues": "2 queues paused.",
+    "pause queues": "3 queues paused.",
     "create a schedule": "new is stored.",
     "change a schedule": "nightly is stored.",
     "disable": "nightly is paused.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.queues import QueueSettings
@@ -59,6 +60,19 @@ def test_it_finds_everything_by_a_part_of_its_name(storage: Storage) -> None:
     assert found[0][1].casefold().startswith("mail")
     assert hits(storage, job_id.lower()) == [("job", job_id, f"./jobs/{job_id}")]
     assert hits(storage, "nothing-has-this") == []
+
+
+def test_a_batch_is_found_by_its_name_or_id(storage: Storage) -> None:
+    jobs = [NewJob("part", queue_name="mail")]
+    batch_id = storage.batches.create(NewBatch("report 7"), jobs).id
+
+    found = ("batch", "report 7", f"./batches/{batch_id}")
+
+    assert found in hits(storage, "PORT+7")
+    assert hits(storage, batch_id.lower()) == [("batch", batch_id, found[2])]
+    for text in ("report+7", batch_id):
+        assert hits(storage, text, queues=frozenset({"other"})) == []
+        assert hits(storage, text, queues=frozenset({"mail"}))
 
 
 def test_a_viewer_is_offered_no_act(storage: Storage) -> None:

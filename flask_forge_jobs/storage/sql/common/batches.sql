@@ -239,6 +239,14 @@ FROM forge_batch
 WHERE within = :id
 ORDER BY id
 
+-- name: first_batches_within
+-- Served by forge_batch_within.
+SELECT /* use batch_columns */, /* use running_of_batch */
+FROM /* use counted_batches */
+WHERE within = :id
+ORDER BY id
+LIMIT :limit
+
 -- name: forget_batches
 -- Those that have ended and lost their last job. Their links to waiting jobs have ended.
 DELETE FROM forge_batch

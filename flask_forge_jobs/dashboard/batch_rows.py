@@ -1,0 +1,142 @@
+"""A batch in words and numbers: its state, the parts of its bar, what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from flask_forge_jobs.handlers.batches import BatchRecord
+from flask_forge_jobs.model.batches import Batch, BatchState
+from flask_forge_jobs.model.jobs import WAITING, JobStatus
+from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.sentences import Sentence, count
+
+# State of the badge, colour and icon of the sentence.
+_TONES: Mapping[BatchState, tuple[str, str, str]] = {
+    BatchState.OPEN: ("scheduled", "violet", "scheduled"),
+    BatchState.RUNNING: ("running", "blue", "running"),
+    BatchState.CANCELLING: ("cancelled", "ink", "close"),
+    BatchState.DONE: ("done", "green", "done"),
+    BatchState.DEAD: ("dead", "red", "dead"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Jobs of a batch in one state; ``statuses`` are those of their list."""
+
+    word: str
+    count: int
+    colour: str
+    statuses: Sequence[str] = ()
+
+
+class BatchRow:
+    """A batch for a template.
+
+    Args:
+        record: The batch.
+        need: The sentence of the attention report about it, if it cannot end.
+    """
+
+    def __init__(self, record: BatchRecord, need: Sentence | None = None) -> None:
+        self.record = record
+        self.need = need
+        self.batch: Batch = record.batch
+        self.id = record.batch.id
+
+    @property
+    def name(self) -> str:
+        """Its name on one line, without characters that would reorder the text."""
+        return one_line(self.record.name)
+
+    @property
+    def badge(self) -> str:
+        """The state for its badge."""
+        return _TONES[self.batch.state][0]
+
+    @property
+    def word(self) -> str:
+        """Its state in a word."""
+        return self.batch.state.value.capitalize()
+
+    @property
+    def tone(self) -> tuple[str, str]:
+        """Colour and icon of its sentence; of one that stands, those of a warning."""
+        return ("amber", "warn") if self.stands else _TONES[self.batch.state][1:]
+
+    @property
+    def stands(self) -> bool:
+        """Whether it cannot end by itself."""
+        return self.need is not None and not self.batch.has_ended
+
+    @cached_property
+    def parts(self) -> Sequence[Part]:
+        """Its jobs by state, in the order of the bar."""
+        batch = self.batch
+        return (
+            Part("Done", batch.done, "green", (JobStatus.DONE.value,)),
+            Part("Dead", batch.dead, "red", (JobStatus.DEAD.value,)),
+            Part("Running", batch.running, "blue", (JobStatus.IN_PROGRESS.value,)),
+            Part(
+                "Waiting",
+                batch.waiting,
+                "violet",
+                tuple(map(str, WAITING)),
+            ),
+            Part("Removed", batch.removed, "ink"),
+        )
+
+    @property
+    def bar(self) -> Sequence[tuple[int, str]]:
+        """The parts of the bar; what waits is its empty rest."""
+        return [
+            (part.count, part.colour) for part in self.parts if part.word != "Waiting"
+        ]
+
+    @cached_property
+    def words(self) -> str:
+        """Its jobs by state, in words."""
+        batch = self.batch
+        if not batch.total:
+            return "no jobs"
+        named = [
+            f"{part.count:,} {part.word.lower()}"
+            for part in self.parts[1:]
+            if part.count
+        ]
+        return ", ".join([f"{batch.done:,} of {batch.total:,} done", *named])
+
+    @property
+    def sentence(self) -> str:
+        """What it does, or how it ended; its first part is a fact."""
+        batch = self.batch
+        if self.need is not None and self.stands:
+            subject = f"Batch {self.id} ({self.need.evidence.get('name')}) "
+            text = self.need.text
+            return f"It {text.removeprefix(subject)}" if subject in text else text
+        if batch.state is BatchState.DONE:
+            return self._done
+        if batch.state is BatchState.DEAD:
+            jobs = count(batch.dead, "job is", "jobs are")
+            return f"It ended, and {jobs} dead. A retry lets it go on."
+        if batch.state is BatchState.CANCELLING:
+            jobs = count(batch.unfinished, "job has", "jobs have")
+            return f"It is being cancelled: {jobs} not ended."
+        runs = count(batch.running, "job runs", "jobs run")
+        begin = runs if batch.running else "No job runs now"
+        dead = f", {count(batch.dead, 'is', 'are')} dead" if batch.dead else ""
+        text = f"{begin}, {batch.waiting:,} wait{dead}."
+        if batch.state is BatchState.OPEN:
+            return f"It is open: its producer may still add jobs. {text}"
+        return text
+
+    @property
+    def _done(self) -> str:
+        batch = self.batch
+        if not batch.total:
+            return "It had no jobs, so it ended at once."
+        if batch.removed:
+            return f"It is done: {self.words}."
+        return f"It is done, with {count(batch.total, 'job')}."

@@ -1,0 +1,292 @@
+"""Batches: how far each is, and of one, what stopped it and what its end sets off."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import prefers_page
+from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.dashboard.batch_rows import BatchRow
+from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
+from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.errors import BatchNotFoundError, InvalidInputError
+from flask_forge_jobs.handlers.batches import (
+    BatchesFound,
+    BatchRecord,
+    inner_batches,
+    list_batches,
+    read_batch,
+)
+from flask_forge_jobs.handlers.snapshots import KEPT_S
+from flask_forge_jobs.model.batches import BatchEvent, Completion
+from flask_forge_jobs.model.endings import Ending
+from flask_forge_jobs.model.jobs import JobStatus, JobSummary
+from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.sentences import Sentence, count
+from flask_forge_jobs.model.signatures import signature
+
+PAGE_SIZES = (10, 25, 50)
+DEFAULT_PAGE_SIZE = 25
+OPEN = "open"
+QUESTIONS = ("cancel", "delete", "retry")
+# Of the dead jobs, those that are read, and the errors that are shown.
+MAX_DEAD, MAX_ERRORS = 200, 5
+MAX_INNER = 20
+# A question about more is answered with their number.
+MAX_UNTYPED = 100
+_LONGEST_ID = 64
+_EVENTS: Mapping[BatchEvent, tuple[str, str]] = {
+    BatchEvent.DEAD: ("first dead job", "died_at"),
+    BatchEvent.FINISHED: ("first end", "finished_at"),
+    BatchEvent.SUCCESS: ("end without a dead job", "succeeded_at"),
+}
+
+
+class BatchList:
+    """One page of the batches that the caller may know."""
+
+    def __init__(self, api: Api, parameters: Parameters) -> None:
+        self._api = api
+        self.is_open = parameters.one_of("state", (OPEN,)) is not None
+        self.per = parameters.number("per", PAGE_SIZES, DEFAULT_PAGE_SIZE)
+        self.cursor = parameters.text("cursor") or None
+
+    @cached_property
+    def _found(self) -> BatchesFound:
+        key = self.is_open, self.per, self.cursor, self._api.scope.queues
+        kept_s = KEPT_S if "only" in request.args else 0.0
+        return self._api.snapshots.get(("batches", *key), self._read, kept_s=kept_s)
+
+    def _read(self) -> BatchesFound:
+        try:
+            return self._page(self.cursor)
+        except InvalidInputError:
+            return self._page(None)
+
+    def _page(self, cursor: str | None) -> BatchesFound:
+        return list_batches(
+            self._api.storage,
+            is_open=self.is_open,
+            limit=self.per,
+            cursor=cursor,
+            redactor=self._api.masking_redactor,
+            queues=self._api.scope.queues,
+        )
+
+    @cached_property
+    def rows(self) -> Sequence[BatchRow]:
+        """The batches of this page, the newest first."""
+        needs = needs_of(self._api)
+        return [
+            BatchRow(record, needs.get(record.batch.id)) for record in self._found.rows
+        ]
+
+    @property
+    def headline(self) -> str:
+        """How many batches the page has, and how many of them have not ended."""
+        rows = self.rows
+        if not rows:
+            return "No batch is open" if self.is_open else "No batch is stored"
+        standing = sum(row.stands for row in rows)
+        running = sum(not row.batch.has_ended for row in rows) - standing
+        parts = [
+            f"{running:,} under way" if running else "",
+            f"{standing:,} cannot end" if standing else "",
+        ]
+        more = "the newest " if self.next_cursor and not self.cursor else ""
+        text = ", ".join(filter(None, parts)) or "all have ended"
+        return f"{more}{count(len(rows), 'batch', 'batches')}: {text}".capitalize()
+
+    @property
+    def next_cursor(self) -> str | None:
+        """Where the next page begins; None on the last one."""
+        return self._found.next_cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The job of an event: ``at`` is when it was stored, None before."""
+
+    words: str
+    job: Completion
+    at: object
+
+
+@dataclass(frozen=True, slots=True)
+class Stopper:
+    """Dead jobs with one error; ``error`` is None if they were cancelled."""
+
+    error: str | None
+    count: int
+    example: JobSummary
+
+
+class BatchView:
+    """One batch; raises BatchNotFoundError if the caller may not know of it."""
+
+    def __init__(self, api: Api, batch_id: str, *, is_refresh: bool) -> None:
+        self._api = api
+        self._kept_s = KEPT_S if is_refresh else 0.0
+        queues = api.scope.queues
+
+        def read() -> BatchRecord:
+            return read_batch(
+                api.storage, batch_id, redactor=api.masking_redactor, queues=queues
+            )
+
+        record = api.snapshots.get(
+            ("batch", batch_id, queues), read, kept_s=self._kept_s
+        )
+        self.row = BatchRow(record, needs_of(api).get(batch_id))
+        self.batch = record.batch
+        self.id = record.batch.id
+
+    @cached_property
+    def data(self) -> JsonView:
+        """Its data."""
+        return json_view(self.row.record.data, len(self.batch.data.encode()))
+
+    @cached_property
+    def dead(self) -> Sequence[JobSummary]:
+        """Its first dead jobs."""
+        if not self.batch.dead:
+            return ()
+        batches = self._api.storage.batches
+
+        def read() -> Sequence[JobSummary]:
+            return batches.page_of_jobs(self.id, status=JobStatus.DEAD, limit=MAX_DEAD)[
+                0
+            ]
+
+        key = "dead of batch", self.id
+        return self._api.snapshots.get(key, read, kept_s=self._kept_s)
+
+    @cached_property
+    def stoppers(self) -> Sequence[Stopper]:
+        """The dead jobs by error, the most frequent one first."""
+        errors = {job: _error_of(job) for job in self.dead}
+        counts = Counter(errors.values())
+        examples = {error: job for job, error in reversed(errors.items())}
+        return [
+            Stopper(error, number, examples[error])
+            for error, number in counts.most_common(MAX_ERRORS)
+        ]
+
+    @property
+    def more_dead(self) -> int:
+        """How many dead jobs the errors leave out, those of inner batches included."""
+        shown = sum(each.count for each in self.stoppers)
+        return max(self.batch.dead - shown, 0)
+
+    @cached_property
+    def inner(self) -> Sequence[BatchRow]:
+        """The first batches within it."""
+
+        def read() -> Sequence[BatchRecord]:
+            api = self._api
+            redactor = api.masking_redactor
+            return inner_batches(
+                api.storage, self.id, limit=MAX_INNER + 1, redactor=redactor
+            )
+
+        key = "inner batches", self.id
+        found = self._api.snapshots.get(key, read, kept_s=self._kept_s)
+        needs = needs_of(self._api)
+        return [BatchRow(record, needs.get(record.batch.id)) for record in found]
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The jobs that its events set off."""
+        found = []
+        for event, (words, field) in _EVENTS.items():
+            job: Completion | None = getattr(self.batch, event.value)
+            if job is not None:
+                found.append(Event(words, job, getattr(self.batch, field)))
+        return found
+
+    @property
+    def verbs(self) -> Sequence[str]:
+        """What may be asked about it."""
+        batch = self.batch
+        verbs = []
+        if batch.dead:
+            verbs.append("retry")
+        if batch.has_ended:
+            verbs.append("delete")
+        elif batch.cancel_requested_at is None:
+            verbs.append("cancel")
+        return verbs
+
+    @property
+    def question(self) -> str | None:
+        """The question that the address asks, if it fits the batch."""
+        question = request.args.get("ask")
+        return question if question in self.verbs else None
+
+    @property
+    def touched(self) -> int:
+        """How many jobs the question is about."""
+        counts = {
+            "retry": self.batch.dead,
+            "cancel": self.batch.unfinished,
+            "delete": self.batch.total - self.batch.removed,
+        }
+        return counts[self.question] if self.question else 0
+
+    @property
+    def needs_typing(self) -> bool:
+        """Whether the number is typed before so many jobs are changed."""
+        return self.touched > MAX_UNTYPED
+
+
+def needs_of(api: Api) -> Mapping[str, Sentence]:
+    """Return what the attention report says of batches that cannot end, by id."""
+    report = api.attention.report(api.storage, api.scope.queues)
+    named = ((each, each.evidence.get("batch")) for each in report.sentences)
+    return {batch_id: each for each, batch_id in named if isinstance(batch_id, str)}
+
+
+def _error_of(job: JobSummary) -> str | None:
+    is_cancelled = job.last_error is None or job.ending is Ending.CANCELLED
+    return None if is_cancelled else signature(job.last_error or "")
+
+
+def batches(api: Api) -> Mapping[str, object]:
+    """Show the batches."""
+    parameters = Parameters(request)
+    return {"list": BatchList(api, parameters), "query": parameters.kept}
+
+
+def batch(api: Api, batch_id: str) -> Mapping[str, object] | Response:
+    """Show one batch; a missing one has a page with a way back."""
+    is_refresh = "only" in request.args
+    try:
+        view = BatchView(api, batch_id, is_refresh=is_refresh)
+    except BatchNotFoundError:
+        if not prefers_page(request):
+            raise
+        shown = {"batch_id": one_line(batch_id, _LONGEST_ID)}
+        # An open page shows it in place of what it had.
+        return render(api, "batch_missing", shown, 200 if is_refresh else 404)
+    return {
+        "view": view, "most_untyped": MAX_UNTYPED, "most_inner": MAX_INNER, "query": {}
+    }  # fmt: skip
+
+
+ROUTES = (
+    page(
+        "/batches", batches, reach=Reach.VIEW, blocks=("headline", "list"),
+        nav="Batches", icon="copy", order=16, key="b",
+    ),
+    page(
+        "/batches/<batch_id>", batch, reach=Reach.VIEW,
+        blocks=("batch", "why", "states", "stoppers", "inner", "facts"),
+    ),
+)  # fmt: skip
