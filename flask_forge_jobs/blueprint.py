@@ -1,49 +1,55 @@
-"""The ``forge_jobs`` blueprint: API and pages, access, headers, errors.
+"""The ``forge_jobs`` blueprint: the addresses of the API and the pages.
 
 ``app.register_blueprint(create_blueprint(storage), url_prefix="/api/queue")`` is all an
 application needs; :class:`flask_forge_jobs.ForgeJobs` does the same and more. Errors
 below the mount point have the API's own form in every application.
+
+The :mod:`~flask_forge_jobs.edge` behind the addresses is imported with the first
+request for one of them, because workers and commands never need it. A server imports it
+with the application: before it forks, and not while somebody waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
 from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from flask_forge_jobs.api.auditor import Auditor
-from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.errors import Problem, error_response, json_problem
-from flask_forge_jobs.api.guard import Guard
-from flask_forge_jobs.api.headers import (
-    DEPRECATED_SINCE,
-    Cors,
-    add_headers,
-    answer_conditionally,
+from flask_forge_jobs.api.addresses import (
+    INDEX_PATH,
+    Address,
+    ApiAddress,
+    api_addresses,
+    converters,
+    form_path,
 )
-from flask_forge_jobs.api.mount_point import ErrorPage, Unmatched
+from flask_forge_jobs.api.late_rules import late
+from flask_forge_jobs.api.mount_point import Unmatched
 from flask_forge_jobs.api.options import BlueprintOptions
-from flask_forge_jobs.api.request import RequestState, prefers_page, present_state
-from flask_forge_jobs.api.routes import Address, Route, converters
-from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.dashboard.forms.table import (
+from flask_forge_jobs.dashboard.forms.rule import (
+    FORM_CONVERTER,
     FORM_ENDPOINT,
     FORM_RULE,
-    FormTable,
-    form_routes,
+    form_converter,
 )
-from flask_forge_jobs.dashboard.page_route import INDEX_PATH
-from flask_forge_jobs.dashboard.table import Pages, all_pages, links_only
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.dashboard.table import page_addresses
+from flask_forge_jobs.server_detection import has_server
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.edge import Edge
+    from flask_forge_jobs.storage.base import Storage
 
 __all__ = ["BlueprintOptions", "create_blueprint"]
 
 BLUEPRINT_NAME = "forge_jobs"
 INDEX_ENDPOINT = f"{BLUEPRINT_NAME}.page_index"
+# The function that views of a page have as their name.
+_PAGE_VIEW = ("flask_forge_jobs.edge", "_as_preferred")
 
 
 def create_blueprint(
@@ -65,85 +71,116 @@ def create_blueprint(
         ConfigurationError: An option is invalid.
     """
     chosen = options or BlueprintOptions()
-    api_routes = all_routes(enable_demo=chosen.enable_demo)
-    pages = all_pages() if chosen.dashboard else links_only()
-    forms = form_routes(api_routes) if chosen.dashboard else ()
-    api = Api(storage, chosen, api_routes, pages.routes)
-    blueprint = Blueprint(
+    chosen.check()
+    routes = api_addresses(enable_demo=chosen.enable_demo)
+    pages = page_addresses(dashboard=chosen.dashboard)
+    # A demo route that is off is unknown, and no name of a job either.
+    paths = [each.address.path for each in api_addresses(enable_demo=True)]
+    found = converters([*paths, *(address.path for address in pages)])
+    edge = LateEdge(storage, chosen)
+    blueprint = _LateBlueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
     )
-    auditor = Auditor(api)
-    # A demo route that is off is unknown, and no name of a job either.
-    paths = [route.path for route in all_routes(enable_demo=True)]
-    found = converters([*paths, *(address.path for address in pages.addresses)])
     blueprint.record(lambda state: state.app.url_map.converters.update(found))
-    form_table = FormTable(forms, found)
-    routed = _Routed(api_routes, pages, form_table)
-    _add_routes(blueprint, api, pages, auditor, routed)
-    if forms:
-        _add_forms(blueprint, auditor, form_table)
-    cors = Cors(chosen.cors_origins)
-    _add_hooks(blueprint, api, routed, cors, auditor)
-
-    handler = partial(_answer_error, routed, api)
-    blueprint.register_error_handler(Exception, handler)
-    # The application's handler for a status would precede ours for all exceptions.
-    for status in default_exceptions:
-        blueprint.register_error_handler(status, handler)
-    lost = partial(_lost, api) if chosen.dashboard else None
-    blueprint.record(partial(_answer_unmatched_urls, cors, lost))
+    _add_routes(blueprint, edge, routes, pages)
+    if chosen.dashboard:
+        forms = [form_path(*each.address[:2]) for each in routes if each.has_form]
+        converter = form_converter(forms, found)
+        blueprint.record(
+            lambda state: state.app.url_map.converters.update(
+                {FORM_CONVERTER: converter}
+            )
+        )
+        _add_rule(blueprint, Address("POST", FORM_RULE, FORM_ENDPOINT), edge.form)
+    _add_hooks(blueprint, edge)
+    if has_server():
+        edge()
     return blueprint
+
+
+class _LateBlueprint(Blueprint):
+    """A blueprint whose rules build URLs late."""
+
+    def register(self, app: App, options: dict[str, Any]) -> None:
+        """Add the rules to an application, whose own are as before."""
+        own = vars(app).get("url_rule_class")
+        app.url_rule_class = late(app.url_rule_class)
+        try:
+            super().register(app, options)
+        finally:
+            del app.url_rule_class
+            if own is not None:
+                app.url_rule_class = own
+
+
+class LateEdge:
+    """The edge of one blueprint, imported and made when it is needed.
+
+    If the import fails, the request does, and the next one tries again.
+    """
+
+    def __init__(
+        self, storage: Storage | Callable[[], Storage], options: BlueprintOptions
+    ) -> None:
+        self._storage = storage
+        self._options = options
+        self._made: dict[str, Edge] = {}
+
+    def __call__(self) -> Edge:
+        """Return the edge."""
+        made = self._made.get("edge")
+        if made is None:
+            from flask_forge_jobs.edge import Edge
+
+            # Without a lock, which another thread may hold at a fork. One that another
+            # thread has just put there stays.
+            made = self._made.setdefault("edge", Edge(self._storage, self._options))
+        return made
+
+    def view(self, endpoint: str, names: tuple[str, str]) -> Callable[..., Response]:
+        """Return the view of a route, with the module and the name of another."""
+
+        def view(**placeholders: Any) -> Response:
+            return self().views[endpoint](**placeholders)
+
+        view.__module__, view.__name__ = names
+        view.__qualname__ = view.__name__
+        return view
+
+    def form(self, **placeholders: Any) -> Response:
+        """Answer a form."""
+        return self().send_form(**placeholders)
 
 
 def _add_routes(
     blueprint: Blueprint,
-    api: Api,
-    pages: Pages,
-    auditor: Auditor,
-    routed: _Routed,
+    edge: LateEdge,
+    routes: Sequence[ApiAddress],
+    pages: Sequence[Address],
 ) -> None:
-    views: dict[Address, Callable[..., Response]] = {}
-    for route in api.routes:
-        view = auditor.view(route) if route.mutates else partial(route.view, api)
-        if route.endpoint in routed.twins:
-            view = partial(_as_preferred, api)
-        views[route.address] = _named(view, route.view)
-    for address in pages.addresses:
-        if address.endpoint in routed.twins.values():
-            continue
-        view = _named(partial(_as_preferred, api), _as_preferred)
+    places = set()
+    for address, module, name, _ in routes:
+        places.add((address.method, address.path))
+        _add_rule(blueprint, address, edge.view(address.endpoint, (module, name)))
+    for address in pages:
+        view = edge.view(address.endpoint, _PAGE_VIEW)
         if address.path == INDEX_PATH:
             blueprint.record(partial(_add_index, address, view))
-        else:
-            views[address] = view
-    for address, view in views.items():
-        blueprint.add_url_rule(
-            address.path,
-            endpoint=address.endpoint,
-            view_func=view,
-            methods=[address.method],
-            # Unmatched answers OPTIONS, with 204 and no body.
-            provide_automatic_options=False,
-        )
+        elif (address.method, address.path) not in places:
+            _add_rule(blueprint, address, view)
 
 
-def _add_forms(blueprint: Blueprint, auditor: Auditor, forms: FormTable) -> None:
-    def send_form(**placeholders: str) -> Response:
-        return auditor.view(present_state().route)(**placeholders)
-
-    blueprint.record(lambda state: forms.add_converter(state.app.url_map))
+def _add_rule(
+    blueprint: Blueprint, address: Address, view: Callable[..., Response]
+) -> None:
     blueprint.add_url_rule(
-        FORM_RULE,
-        endpoint=FORM_ENDPOINT,
-        view_func=send_form,
-        methods=["POST"],
+        address.path,
+        endpoint=address.endpoint,
+        view_func=view,
+        methods=[address.method],
+        # Unmatched answers OPTIONS, with 204 and no body.
         provide_automatic_options=False,
     )
-
-
-def _as_preferred(api: Api, **placeholders: str) -> Response:
-    """Answer with a page, or with the JSON of the API at the same path."""
-    return present_state().route.view(api, **placeholders)
 
 
 def _add_index(
@@ -169,117 +206,37 @@ def _add_index(
         )
 
 
-class _Routed:
-    """Finds the state of a request and its route.
-
-    Each of our hooks does, because one of the application may have answered before.
-    ``twins`` are the endpoints of routes of the API that share their path with a page,
-    and those of the pages. A request that prefers a page gets that.
-    """
-
-    def __init__(self, routes: Sequence[Route], pages: Pages, forms: FormTable) -> None:
-        self._forms = forms
-        self._pages = pages
-        self._by_endpoint = {route.endpoint: route for route in routes}
-        places: dict[tuple[str, str], str] = {}
-        self.twins: dict[str, str] = {}
-        for each in (*(route.address for route in routes), *pages.addresses):
-            first = places.setdefault((each.method, each.path), each.endpoint)
-            if first != each.endpoint:
-                self.twins[first] = each.endpoint
-
-    def __call__(self) -> RequestState:
-        state = present_state()
-        # Strip the names of the enclosing blueprints.
-        endpoint = (state.request.endpoint or "").rpartition(".")[2]
-        if endpoint == FORM_ENDPOINT:
-            state.route = self._forms.enter(state.request) or state.route
-            return state
-        twin = self.twins.get(endpoint)
-        state.is_varied = twin is not None
-        if twin is not None and prefers_page(state.request):
-            endpoint = twin
-        state.route = self._route(endpoint)
-        return state
-
-    def _route(self, endpoint: str) -> Route:
-        if endpoint not in self._by_endpoint:
-            pages = {route.endpoint: route for route in self._pages.routes()}
-            self._by_endpoint.update(pages)
-        return self._by_endpoint[endpoint]
-
-
-def _answer_error(routed: _Routed, api: Api, error: Exception) -> Response:
-    state = routed()
-    write: Callable[[Problem], Response] = json_problem
-    if state.route.is_page and prefers_page(state.request):
-        # As the pages, not before the first request for one.
-        from flask_forge_jobs.dashboard.forms.refused import refused_page
-        from flask_forge_jobs.dashboard.forms.sign_in import shown_problem
-
-        write = partial(refused_page if state.route.is_form else shown_problem, api)
-    return error_response(error, mask=api.masking_redactor.text, write=write)
-
-
-def _named(
-    view: Callable[..., Response], named: Callable[..., Response]
-) -> Callable[..., Response]:
-    """Give a view the names of another, by which extensions know views.
-
-    Not ``__wrapped__``: the signature of the other one has the Api too.
-    """
-    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-        setattr(view, name, getattr(named, name))
-    return view
-
-
-def _add_hooks(
-    blueprint: Blueprint,
-    api: Api,
-    routed: _Routed,
-    cors: Cors,
-    auditor: Auditor,
-) -> None:
-    """Add the functions that run before and after each request."""
-    guard = Guard(api)
+def _add_hooks(blueprint: Blueprint, edge: LateEdge) -> None:
+    """Add the functions that run before and after each request, and at errors."""
 
     # One hook for everything: Flask checks each hook for a coroutine on each request.
     @blueprint.before_request
     def begin() -> None:
-        guard(routed())
+        edge().begin()
 
     @blueprint.after_request
     def end(response: Response) -> Response:
-        state = routed()
-        response = auditor(state, response)
-        if state.route.is_form and state.route.mutates:
-            from flask_forge_jobs.dashboard.forms.answers import answered
+        return edge().end(response)
 
-            response = answered(api, state, response)
-        if state.is_varied:
-            response.vary.add("Accept")
-        if state.route.is_deprecated:
-            response.headers["Deprecation"] = DEPRECATED_SINCE
-        response = cors(add_headers(response, state.route.policy))
-        response = answer_conditionally(state, response)
-        api.request_metrics.observe(
-            state.request.method,
-            state.route.path,
-            response.status_code,
-            perf_counter() - state.began,
-        )
-        return response
+    def answer_error(error: Exception) -> Response | HTTPException:
+        try:
+            return edge().answer_error(error)
+        except ImportError:
+            # Flask logs it and asks for an answer to an InternalServerError.
+            if isinstance(error, HTTPException):
+                return error
+            raise
 
+    blueprint.register_error_handler(Exception, answer_error)
+    # The application's handler for a status would precede ours for all exceptions.
+    for status in default_exceptions:
+        blueprint.register_error_handler(status, answer_error)
 
-def _answer_unmatched_urls(
-    cors: Cors, page: ErrorPage | None, state: BlueprintSetupState
-) -> None:
-    unmatched = Unmatched(state.app, state.url_prefix or "", cors, page)
-    state.app.before_request(unmatched)
+    def answer_unmatched(path: str, error: HTTPException) -> Response:
+        return edge().answer_unmatched(path, error)
 
+    def watch(state: BlueprintSetupState) -> None:
+        unmatched = Unmatched(state.app, state.url_prefix or "", answer_unmatched)
+        state.app.before_request(unmatched)
 
-def _lost(api: Api, path: str, error: HTTPException) -> Response:
-    from flask_forge_jobs.dashboard.page import lost_page
-
-    response = error_response(error, write=partial(lost_page, api, path))
-    return add_headers(response, present_state().route.policy)
+    blueprint.record(watch)

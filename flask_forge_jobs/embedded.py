@@ -13,7 +13,6 @@ go back to their queues at once.
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401  # its hook must be older than ours
 import contextlib
 import functools
 import logging
@@ -23,6 +22,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from flask import Flask, request
@@ -32,14 +32,6 @@ from werkzeug.serving import is_running_from_reloader
 from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
-from flask_forge_jobs.runtime.foreground import reason_to_stop
-from flask_forge_jobs.runtime.run.job_log import (
-    JOB_LOGGER,
-    LineFormatter,
-    LineHandler,
-)
-from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.server_detection import (
     green_threads,
     is_gunicorn_fork,
@@ -49,6 +41,10 @@ from flask_forge_jobs.server_detection import (
 from flask_forge_jobs.sharing import warn_of_old_alembic
 from flask_forge_jobs.state import ApplicationState
 from flask_forge_jobs.tasks.routing import queues_from_env
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.runtime.runtime import QueueRuntime
+    from flask_forge_jobs.runtime.worker import RuntimeHandle
 
 logger = get_logger(__name__)
 
@@ -200,8 +196,7 @@ class EmbeddedWorker:
                 f" * Jobs run in this process: queues {queues} in {place} "
                 "(in production, run `flask forge-jobs worker`)"
             )
-            handler = LineHandler(LineFormatter(" * %(message)s"))
-            _show(JOB_LOGGER, [handler])
+            _show_jobs(" * %(message)s")
         else:
             _show_as_the_server_does()
             logger.info("jobs run in this process: queues %s in %s", queues, place)
@@ -209,6 +204,8 @@ class EmbeddedWorker:
     @staticmethod
     def _watch(handle: RuntimeHandle, over: threading.Event) -> str | None:
         """Wait until the process ends; return the reason to stop before that."""
+        from flask_forge_jobs.runtime.foreground import reason_to_stop
+
         while not (over.is_set() or _main_thread_ends_within(_WATCH_PERIOD_S)):
             if not over.is_set() and (reason := reason_to_stop(handle)):
                 return reason
@@ -254,6 +251,8 @@ class EmbeddedWorker:
         interpreter ends them before it joins threads, ours too. There is no public hook
         that comes first; without this one, the thread notices the end by itself.
         """
+        import concurrent.futures.thread  # noqa: F401  # its hook must be older
+
         register = getattr(threading, "_register_atexit", None)
         if register is not None:
             with contextlib.suppress(RuntimeError):  # the process is ending already
@@ -340,11 +339,28 @@ def _refusal(library: str) -> str:
     )
 
 
+def _show_jobs(line_format: str) -> None:
+    """Log a line per job on standard error."""
+    from flask_forge_jobs.runtime.run.job_log import (
+        JOB_LOGGER,
+        LineFormatter,
+        LineHandler,
+    )
+
+    _show(JOB_LOGGER, [LineHandler(LineFormatter(line_format))])
+
+
 def _show_as_the_server_does() -> None:
     """Log the start, and a line per job, where gunicorn logs its own lines.
 
     Other servers have no such place, so there it is standard error.
     """
+    from flask_forge_jobs.runtime.run.job_log import (
+        JOB_LOGGER,
+        LineFormatter,
+        LineHandler,
+    )
+
     server = logging.getLogger("gunicorn.error")
     handlers = server.handlers
     if not handlers:

@@ -1,49 +1,15 @@
-"""ForgeJobs, the Flask extension: wires storage, tasks, API and command line."""
+"""ForgeJobs, the Flask extension."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Unpack
-
-from flask import Flask, current_app, url_for
-from werkzeug.serving import is_running_from_reloader
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Unpack
 
 from flask_forge_jobs.alembic import protect_tables
-from flask_forge_jobs.api.options import BlueprintOptions
-from flask_forge_jobs.api.v1.jobs import STATUS_ENDPOINT
-from flask_forge_jobs.auth.links import StatusLinks
-from flask_forge_jobs.auth.signing import Signer
-from flask_forge_jobs.blueprint import BLUEPRINT_NAME, create_blueprint
-from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.database import ChosenDatabase
-from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
-from flask_forge_jobs.config.settings import Settings
-from flask_forge_jobs.config.variables import warn_of_ignored_variables
-from flask_forge_jobs.embedded import embed_worker
-from flask_forge_jobs.model.bulk import CancelOutcome
-from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.runtime.children import CHILD_VARIABLE
-from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
-from flask_forge_jobs.runtime.hints import Hints
-from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
-from flask_forge_jobs.sharing import FlaskSQLAlchemy, share
-from flask_forge_jobs.signals import SignalObserver
-from flask_forge_jobs.state import (
-    EXTENSION_NAME,
-    ApplicationState,
-    current,
-    direct_calls,
-    inline_rule,
-)
-from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.state import current, direct_calls
 from flask_forge_jobs.tasks.batches import Batching
-from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.handles import JobHandle
@@ -53,8 +19,15 @@ from flask_forge_jobs.tasks.other_words import OF_FORGE, teach
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
-# Variables that only a child process of a worker or of the demo server has.
-_OF_CHILDREN = frozenset({CHILD_VARIABLE, CHANNEL_VARIABLE, PARENT_PIPE_VARIABLE})
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_forge_jobs.config.database import ChosenDatabase
+    from flask_forge_jobs.config.paths import QueuePaths
+    from flask_forge_jobs.model.bulk import CancelOutcome
+    from flask_forge_jobs.model.jobs import NewJob
+    from flask_forge_jobs.sharing import FlaskSQLAlchemy
+    from flask_forge_jobs.storage.base import Storage
 
 
 class ForgeJobs(Declarations, Batching):
@@ -141,76 +114,19 @@ class ForgeJobs(Declarations, Batching):
             RuntimeError: The application has been initialised already.
             TypeError: ``db`` is not of Flask-SQLAlchemy, or came with ``database``.
         """
-        if EXTENSION_NAME in app.extensions:
-            raise RuntimeError(
-                "ForgeJobs.init_app was called twice for one application"
-            )
-        _warn_of_variables(app.config)
-        state = self._state(
-            app, Settings.from_mapping(app.config), self._db if db is None else db
-        )
-        settings = state.settings
-        embed_worker(app, state)
-        app.register_blueprint(
-            create_blueprint(
-                state.storage,
-                options=BlueprintOptions.from_settings(
-                    settings,
-                    router=self._router,
-                    registry=self.registry,
-                    clock=self._clock,
-                    open_to_loopback=self._open_to_loopback,
-                ),
-            ),
-            url_prefix=settings.url_prefix,
-        )
-        if settings.enable_demo and self.registry.get(noop_echo.KIND) is None:
-            self.registry.add(noop_echo.NoopEcho())
-        # Last, so that a failed setup can be tried again.
-        app.extensions[EXTENSION_NAME] = state
-        app.cli.add_command(forge_jobs_group)
-        app.shell_context_processor(lambda: {"forge": self})
+        # Imported with the first application, because a module of tasks may need none.
+        from flask_forge_jobs.assembly import Assembly
 
-    def _state(
-        self, app: Flask, settings: Settings, db: FlaskSQLAlchemy | None
-    ) -> ApplicationState:
-        if self._database is not None and db is not None:
-            raise TypeError("database= and db= both name the database; leave one out")
-        database = share(
-            app,
-            settings,
-            db,
-            lambda: self._database or _choose_database(app, settings, self._paths),
-        )
-        storage = open_storage(
-            database.settings,
-            clock=self._clock,
-            migrate=settings.migrate,
-            in_memory=lambda: app.testing and database.settings.is_unnamed,
-            masking=Masking(settings.masked_keys),
-        )
-        # Every enqueue reads it, and app.testing costs two calls.
-        is_testing = partial(app.config.__getitem__, "TESTING")
-        return ApplicationState(
-            name=app.name,
-            settings=settings,
-            database=database,
-            storage=storage,
+        Assembly(
             registry=self.registry,
             router=self._router,
             clock=self._clock,
-            observer=SignalObserver(app),
-            task_scope=app.app_context,
-            status_url=_status_url_of(settings, self._clock),
-            is_inline=inline_rule(settings, is_testing),
-            hints=Hints(
-                storage,
-                database.settings,
-                self.registry.kinds,
-                are_enabled=lambda: app.config["DEBUG"] or app.config["TESTING"],
-                is_testing=is_testing,
-            ),
-        )
+            paths=self._paths,
+            database=self._database,
+            db=self._db if db is None else db,
+            open_to_loopback=self._open_to_loopback,
+        ).add_to(app)
+        app.shell_context_processor(lambda: {"forge": self})
 
     @property
     def storage(self) -> Storage:
@@ -324,12 +240,6 @@ class ForgeJobs(Declarations, Batching):
         return self.job(job_id).cancel(reason)
 
 
-def _warn_of_variables(config: Mapping[str, object]) -> None:
-    # A process whose parent has loaded the same application repeats nothing.
-    if not (is_running_from_reloader() or _OF_CHILDREN & os.environ.keys()):
-        warn_of_ignored_variables(config, os.environ)
-
-
 def _store(job: NewJob, *, connection: object | None = None) -> JobHandle:
     state = current()
     result = state.enqueue(job, connection=connection)
@@ -345,20 +255,3 @@ def _store_many(
 
 
 teach(ForgeJobs, OF_FORGE)
-
-
-def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:
-    token = links.token(current_app, job_id, expires_in_s)
-    return url_for(f"{BLUEPRINT_NAME}.{STATUS_ENDPOINT}", token=token)
-
-
-def _status_url_of(settings: Settings, clock: Clock) -> Callable[[str, float], str]:
-    return partial(_status_url, StatusLinks(Signer(settings.link_secrets), clock))
-
-
-def _choose_database(
-    app: Flask, settings: Settings, paths: QueuePaths | None
-) -> ChosenDatabase:
-    """Choose by setting, by file, or the SQLite file in the instance folder."""
-    instance = Path(app.instance_path)
-    return ChosenDatabase.resolve(settings, paths or FixedPaths(instance, instance))

@@ -38,11 +38,11 @@ from flask_forge_jobs.config.database import (
 )
 from flask_forge_jobs.config.environment import WORKER_RANGE, ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX, options
+from flask_forge_jobs.config.variables import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.dashboard.warm_up import begin_to_warm_up
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.forks import private_pipe
-from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.runtime.run.job_log import LineFormatter, LineHandler
 from flask_forge_jobs.state import state_of
 

@@ -14,12 +14,25 @@ from types import FrameType
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer
 
+# Whatever serves has imported its own package before it imports an application.
+_SERVERS = (
+    "gunicorn", "uwsgi", "waitress", "mod_wsgi", "granian", "hypercorn", "uvicorn",
+    "cheroot", "bjoern", "gevent.pywsgi",
+)  # fmt: skip
 _GUNICORN_ARBITER = "gunicorn.arbiter"
 _GUNICORN_WORKERS = "gunicorn.workers."
 _GREEN_WORKERS = {
     "gunicorn.workers.ggevent": "gevent",
     "gunicorn.workers.geventlet": "eventlet",
 }
+
+
+def has_server() -> bool:
+    """Return whether a server for production is imported in this process.
+
+    Commands, workers and scripts have none, and neither has ``flask run``.
+    """
+    return not sys.modules.keys().isdisjoint(_SERVERS)
 
 
 def is_served(app: Flask) -> bool:

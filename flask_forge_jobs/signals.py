@@ -14,22 +14,25 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from blinker import NamedSignal, Namespace
 from flask import Flask
 
 from flask_forge_jobs import forks
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import EnqueueResult
-from flask_forge_jobs.model.outcomes import Outcome
 from flask_forge_jobs.model.run_end import RunEnd, end_of_run
-from flask_forge_jobs.runtime.run.execution import Observer
+from flask_forge_jobs.runtime.run.observer import Observer
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import policy_of
 from flask_forge_jobs.tasks.handles import JobHandle
-from flask_forge_jobs.tasks.registry import Runnable
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.claims import ClaimedJob
+    from flask_forge_jobs.model.jobs import EnqueueResult
+    from flask_forge_jobs.model.outcomes import Outcome
+    from flask_forge_jobs.tasks.context import TaskContext
+    from flask_forge_jobs.tasks.registry import Runnable
 
 logger = get_logger(__name__)
 _signals = Namespace()

@@ -9,26 +9,28 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app
 from werkzeug.local import LocalProxy
 
-from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.config.database import ChosenDatabase
-from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import BatchNotFoundError, JobNotFoundError
 from flask_forge_jobs.model.batches import BatchEvent
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.runtime.hints import Hints
-from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker, one_deeper
-from flask_forge_jobs.runtime.run.execution import NOBODY, Observer
-from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.registry import TaskRegistry
-from flask_forge_jobs.tasks.routing import Router
+from flask_forge_jobs.runtime.run.observer import NOBODY, Observer
+from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from flask_forge_jobs.tracing import carried
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.clock import Clock
+    from flask_forge_jobs.config.database import ChosenDatabase
+    from flask_forge_jobs.config.settings import Settings
+    from flask_forge_jobs.runtime.hints import Hints
+    from flask_forge_jobs.runtime.runtime import QueueRuntime
+    from flask_forge_jobs.storage.base import Storage
+    from flask_forge_jobs.storage.limits import RateLimits
+    from flask_forge_jobs.tasks.registry import TaskRegistry
+    from flask_forge_jobs.tasks.routing import Router
 
 EXTENSION_NAME = "forge_jobs"
 
@@ -141,6 +143,8 @@ class ApplicationState:
         """Run a job, unless it may not start, and what follows it."""
         if self.registry.get(kind) is None:
             return
+        from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
+
         plan = replace(self.runtime(1).plan, scope=contextlib.nullcontext)
         with one_deeper(kind):
             run = InlineWorker(plan, enqueue=self.enqueue).run_one(job_id)
@@ -161,6 +165,9 @@ class ApplicationState:
 
     def runtime(self, threads: int) -> QueueRuntime:
         """Return a worker runtime for this application."""
+        # Imported with the first worker: programs that only enqueue have none.
+        from flask_forge_jobs.runtime.runtime import QueueRuntime
+
         runtime = QueueRuntime(
             self.storage,
             self.registry,

@@ -27,6 +27,7 @@ TESTS = ROOT / "tests"
 TESTED_ELSEWHERE: dict[str, str] = {
     "api/bulk_runs": "api/v1/test_bulk_runs.py, with the routes that use it",
     "api/options": "test_extension.py, through the keys of an application",
+    "dashboard/forms/rule": "dashboard/forms/test_table.py, with the forms",
     "dashboard/failures/view": "dashboard/pages/test_errors.py, as it is shown",
     "dashboard/workers/one": "dashboard/pages/test_workers.py, as it is shown",
     "dashboard/workers/rows": "dashboard/pages/test_workers.py, as it is shown",
@@ -40,6 +41,9 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "handlers/explain_queues": "handlers/test_explain.py, on both backends",
     "model/bulk_runs": "contract/test_bulk_runs.py, as they are stored",
     "cli/doctor/storage": "cli/doctor/test_deployments.py, with real databases",
+    "model/catch_up": "model/test_cron.py and test_cron_times.py, with the schedules",
+    "runtime/run/observer": "tasks/test_observer.py, with a task",
+    "assembly": "test_extension.py and test_application.py, through ForgeJobs",
     "model/findings": "cli/doctor, as the commands print them",
     "storage/postgres/side": "cli/test_copy.py, from and to each database",
     "storage/metric_rows": "contract/test_metrics.py, on both backends",

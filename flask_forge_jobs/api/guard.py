@@ -31,28 +31,20 @@ from flask_forge_jobs.auth.csrf import SAFE_METHODS, check_same_site, has_body
 from flask_forge_jobs.auth.hosts import HostList, is_debugged_from_afar
 from flask_forge_jobs.auth.limits import RequestLimits
 from flask_forge_jobs.auth.permissions import Permission, Principal
-from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+from flask_forge_jobs.errors import InvalidInputError
 
 # Routing puts this in place of bytes that are not UTF-8.
 _REPLACEMENT = "\ufffd"
 
 
 class Guard:
-    """Checks each request of one blueprint.
-
-    Raises:
-        ConfigurationError: ``metrics_auth`` needs a token and there is none.
-    """
+    """Checks each request of one blueprint."""
 
     def __init__(self, api: Api) -> None:
         options = api.options
         self._api = api
         self._options = options
         self._limits = RequestLimits(options.rate_limits, options.clock)
-        if options.metrics_auth == "token" and options.tokens is None:
-            raise ConfigurationError(
-                "FORGE_JOBS_METRICS_AUTH", "is 'token', but FORGE_JOBS_TOKENS is empty"
-            )
         self._access = Access(
             tokens=options.tokens,
             authenticator=options.authenticator,

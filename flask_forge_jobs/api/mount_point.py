@@ -1,4 +1,4 @@
-"""The answer to URLs below the mount point that have no route."""
+"""The URLs below the mount point that have no route."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from collections.abc import Callable
 
 from flask import Response, request
 from flask.sansio.app import App
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 
-from flask_forge_jobs.api.errors import allow_header, error_response
-from flask_forge_jobs.api.headers import Cors, add_headers
-from flask_forge_jobs.api.request import prefers_page
-from flask_forge_jobs.api.response import empty_response
-from flask_forge_jobs.api.routes import V1_PREFIX
 from flask_forge_jobs.request_threads import this_thread
 
 # Takes the path below the mount point.
-ErrorPage = Callable[[str, HTTPException], Response]
+Answer = Callable[[str, HTTPException], Response]
 
 
 class Unmatched:
@@ -34,21 +29,13 @@ class Unmatched:
     Args:
         app: The application.
         url_prefix: The mount point.
-        cors: Lets pages of other origins read.
-        page: Returns the page of an error for a path below the mount point; None
-            leaves people with the JSON of programs.
+        answer: Takes the path below the mount point and the error, and returns the
+            response.
     """
 
-    def __init__(
-        self,
-        app: App,
-        url_prefix: str,
-        cors: Cors,
-        page: ErrorPage | None = None,
-    ) -> None:
+    def __init__(self, app: App, url_prefix: str, answer: Answer) -> None:
         self._app = app
-        self._cors = cors
-        self._page = page
+        self._answer = answer
         self._prefix = url_prefix.rstrip("/")
 
     def __call__(self) -> Response | None:
@@ -63,16 +50,7 @@ class Unmatched:
         elif isinstance(error, RequestRedirect):
             # The application's own page with a trailing slash.
             return None
-        if request.method == "OPTIONS" and isinstance(error, MethodNotAllowed):
-            response = empty_response(204)
-            response.headers["Allow"] = allow_header(error.valid_methods or ())
-            return add_headers(self._cors(self._cors.preflight(response)))
-        below = request.path.removeprefix(self._prefix)
-        # Below /v1 is nothing for people but what has a route.
-        is_for_people = request.method == "GET" and not below.startswith(V1_PREFIX)
-        if self._page and is_for_people and prefers_page(request):
-            return self._cors(self._page(below, error))
-        return add_headers(self._cors(error_response(error)))
+        return self._answer(request.path.removeprefix(self._prefix), error)
 
     def _is_ours(self, error: HTTPException) -> bool:
         if self._prefix:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES
-from flask_forge_jobs.auth.access import Authenticator
-from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import ConfigurationError
-from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS
-from flask_forge_jobs.handlers.redaction import RedactionHook
+from flask_forge_jobs.model.bulk import DEFAULT_MAX_ROWS
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_KINDS
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import BEHIND_S
-from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
+if TYPE_CHECKING:
+    from flask_forge_jobs.auth.access import Authenticator
+    from flask_forge_jobs.auth.tokens import TokenSet
+    from flask_forge_jobs.config.settings import Settings
+    from flask_forge_jobs.handlers.redaction import RedactionHook
+    from flask_forge_jobs.tasks.registry import TaskRegistry
+
+DEFAULT_MAX_BODY_BYTES = 2_097_152
 MetricsAuth = Literal["same", "token", "none"]
 
 
@@ -114,6 +116,26 @@ class BlueprintOptions:
     behind_s: float = BEHIND_S
     clock: Clock = field(default_factory=SystemClock)
 
+    def check(self) -> None:
+        """Check the options, which are used at the first request only.
+
+        Raises:
+            ConfigurationError: An option is invalid, or a token is needed and there is
+                none.
+        """
+        if self.metrics_auth == "token" and self.tokens is None:
+            raise ConfigurationError(
+                "FORGE_JOBS_METRICS_AUTH", "is 'token', but FORGE_JOBS_TOKENS is empty"
+            )
+        if self.rate_limits:
+            from flask_forge_jobs.auth.limits import RequestLimits
+
+            RequestLimits(self.rate_limits, self.clock)
+        if self.link_secrets:
+            from flask_forge_jobs.auth.signing import Signer
+
+            Signer(self.link_secrets)
+
     @classmethod
     def from_settings(
         cls,
@@ -156,4 +178,6 @@ def _tokens(settings: Settings, clock: Clock) -> TokenSet | None:
             "must hold a token when FORGE_JOBS_AUTH is 'bearer'; make one with "
             "`flask forge-jobs token new`",
         )
+    from flask_forge_jobs.auth.tokens import TokenSet
+
     return TokenSet.from_config(settings.tokens, clock)

@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 ID_HEADER = "X-Request-Id"
 ID_PATTERN = "[A-Za-z0-9._-]{1,128}"
 _ID = re.compile(ID_PATTERN)
-DEFAULT_MAX_BODY_BYTES = 2_097_152
 # Of a body that is too long, this many times the limit is read and discarded.
 DISCARDED_BODIES = 4
 DISCARDED_AT_ONCE = 65_536

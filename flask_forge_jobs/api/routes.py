@@ -1,37 +1,30 @@
-"""A route as data, before Flask knows it, and the converters of its placeholders."""
+"""A route as data, before Flask knows it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Response
 from marshmallow import Schema
 from marshmallow.fields import Field
-from werkzeug.routing import BaseConverter
 
+from flask_forge_jobs.api.addresses import (
+    PLACEHOLDER,
+    V1_ENDPOINT_PREFIX,
+    V1_PREFIX,
+    Address,
+    form_path,
+)
 from flask_forge_jobs.auth.permissions import Permission
 
-V1_PREFIX = "/v1"
-# With the converters of converters().
-JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
-SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
-QUEUE_PATH = f"{V1_PREFIX}/queues/<forge_queue:name>"
-# That of a page, beside the reference's routes.
-JOB_PAGE_PATH = "/jobs/<forge_job_page:job_id>"
-V1_ENDPOINT_PREFIX = "v1_"
-# Followed by the method of the route, and by its path.
-FORM_PREFIX = "/do"
 FORM_ENDPOINT_PREFIX = "form_"
 Answer = Schema | Field[Any] | None
 PAGE_CONTENT_TYPE = "text/html; charset=utf-8"
 # A browser that shows data as a page runs nothing in it.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
-PLACEHOLDER = re.compile(r"<(?:[a-z_]+:)?(?P<name>[a-z_]+)>")
-_LAST = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
 
 
 class Reach(Enum):
@@ -46,14 +39,6 @@ class Reach(Enum):
     JOB = auto()
     # The view checks this with ``api.scope``, which lets callers without a limit pass.
     VIEW = auto()
-
-
-class Address(NamedTuple):
-    """What Werkzeug knows of a route."""
-
-    method: str
-    path: str
-    endpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +157,7 @@ class Route:
         return replace(
             self,
             method="POST",
-            path=f"{FORM_PREFIX}/{self.method.lower()}{self.path}",
+            path=form_path(self.method, self.path),
             endpoint=FORM_ENDPOINT_PREFIX + self.endpoint,
             is_form=True,
             content_type=PAGE_CONTENT_TYPE,
@@ -186,35 +171,3 @@ class Route:
             endpoint=V1_ENDPOINT_PREFIX + self.endpoint,
             body=self.v1_body or self.body,
         )
-
-
-def converters(paths: Collection[str]) -> Mapping[str, type[BaseConverter]]:
-    """Return the converters of the names of jobs, schedules and queues in paths.
-
-    They match anything but the fixed words below these paths, so that a wrong method on
-    ``/v1/jobs/list`` is 405 and not a request for the job ``list``.
-    """
-    found = {}
-    for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH, JOB_PAGE_PATH):
-        match = _LAST.fullmatch(path)
-        if match is None:
-            raise ValueError(f"{path} does not end with a placeholder")
-        taken = _words(match["folder"], paths)
-        found[match["converter"]] = _all_but(taken)
-    return found
-
-
-def _words(folder: str, paths: Iterable[str]) -> list[str]:
-    below = {path.removeprefix(folder) for path in paths if path.startswith(folder)}
-    return sorted(word for word in below if "<" not in word)
-
-
-def _all_but(words: Iterable[str]) -> type[BaseConverter]:
-    taken = "|".join(map(re.escape, words))
-
-    class Converter(BaseConverter):
-        """One path segment that is not a fixed word of a route."""
-
-        regex = rf"(?!(?:{taken})\Z)[^/]+"
-
-    return Converter

@@ -17,11 +17,12 @@ from flask import Response, current_app, g
 from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.test import EnvironBuilder
 
+from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import RequestState, present_state
-from flask_forge_jobs.api.routes import V1_PREFIX, Route
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.cli.actor import actor

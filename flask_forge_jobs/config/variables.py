@@ -15,6 +15,11 @@ from flask_forge_jobs.logs import get_logger
 logger = get_logger(__name__)
 
 FLASK_PREFIX = "FLASK_"
+# Of the child processes of a worker, of a task that runs in a process of its own, and
+# of the demo server.
+CHILD_VARIABLE = "FORGE_JOBS_CHILD"
+CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
+PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
 # Of other programs: forge-jobs-server, and the tests of this package.
 _NOT_OF_APPLICATIONS = frozenset(
     {"FORGE_JOBS_LOG_LEVEL", "FORGE_JOBS_TEST_DATABASE_URL"}

@@ -16,7 +16,6 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-INDEX_PATH = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from flask_forge_jobs.api.routes import JOB_PAGE_PATH, V1_PREFIX, Address, Route
-from flask_forge_jobs.dashboard.page_route import INDEX_PATH
+from flask_forge_jobs.api.addresses import (
+    INDEX_PATH,
+    JOB_PAGE_PATH,
+    V1_PREFIX,
+    Address,
+)
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.api.routes import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +75,16 @@ _ADDRESSES = (
 )
 
 
+def page_addresses(*, dashboard: bool) -> Sequence[Address]:
+    """Return the address of every page; without a dashboard, that of the links."""
+    if dashboard:
+        return _ADDRESSES
+    return [each for each in _ADDRESSES if each.path == INDEX_PATH]
+
+
 def all_pages() -> Pages:
     """Return every page and the static files."""
-    return Pages(_ADDRESSES, page_routes)
+    return Pages(page_addresses(dashboard=True), page_routes)
 
 
 def links_only() -> Pages:
@@ -80,7 +95,7 @@ def links_only() -> Pages:
 
         return (LINKS_ONLY,)
 
-    return Pages([each for each in _ADDRESSES if each.path == INDEX_PATH], routes)
+    return Pages(page_addresses(dashboard=False), routes)
 
 
 @cache

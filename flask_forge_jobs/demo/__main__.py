@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from flask_forge_jobs.config.environment import ServerEnvironment
+from flask_forge_jobs.config.variables import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.demo.orders import run
-from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.server import LOG_FORMAT, create_app
 from flask_forge_jobs.storage.database import logger as database_logger
 

@@ -18,13 +18,17 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.model.bounds import check_integer, check_kind, check_queue_name
-from flask_forge_jobs.model.bulk import BulkChange, JobAction, WalkPosition
+from flask_forge_jobs.model.bulk import (
+    DEFAULT_MAX_ROWS,
+    BulkChange,
+    JobAction,
+    WalkPosition,
+)
 from flask_forge_jobs.model.instants import MICROSECOND
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
 
-DEFAULT_MAX_ROWS = 50_000
 # By default gunicorn kills a worker that is silent for 30 s.
 MAX_SECONDS = 20.0
 MAX_DAYS = 36_500

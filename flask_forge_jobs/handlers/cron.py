@@ -18,11 +18,12 @@ from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.model.catch_up import DEFAULT_TIME_ZONE
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.cron_history import ScheduleRun
-from flask_forge_jobs.model.cron_times import DEFAULT_TIME_ZONE, next_after
+from flask_forge_jobs.model.cron_times import next_after
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.storage.base import Storage

@@ -16,6 +16,9 @@ from typing import NamedTuple
 from flask_forge_jobs.model.bounds import Choice
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL, WAITING, JobStatus
 
+# Most jobs that one bulk call acts on.
+DEFAULT_MAX_ROWS = 50_000
+
 
 class JobAction(Choice):
     """An action on many jobs at once."""

@@ -16,14 +16,16 @@ from flask_forge_jobs.model.bounds import (
     check_integer,
     check_queue_name,
 )
-from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
-from flask_forge_jobs.model.cron_times import (
+from flask_forge_jobs.model.catch_up import (
     CATCH_UP_LIMIT_RANGE,
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
     CatchUp,
-    NextAfter,
     check_catch_up,
+)
+from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
+from flask_forge_jobs.model.cron_times import (
+    NextAfter,
     check_time_zone,
     due_instants,
     next_after,

@@ -20,21 +20,17 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_text, shown
+from flask_forge_jobs.model.catch_up import CatchUp
 from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
 
-DEFAULT_TIME_ZONE = "UTC"
 MAX_TIME_ZONE_LENGTH = 64
 MISSED_AFTER_S = 60
-DEFAULT_CATCH_UP_LIMIT = 100
-CATCH_UP_LIMIT_RANGE = (1, 1000)
-_LONGEST_POLICY = 16
 _MISSED_AFTER = timedelta(seconds=MISSED_AFTER_S)
 _SECOND = timedelta(seconds=1)
 
@@ -233,26 +229,6 @@ def _shift_at(reading: datetime, zone: ZoneInfo) -> _Shift | None:
 
 
 # -- after a pause -----------------------------------------------------------------
-
-
-class CatchUp(StrEnum):
-    """The treatment of missed firings.
-
-    ``skip`` makes none of them, ``once`` the latest, ``all`` the latest up to a limit.
-    The series then goes on with the next firing.
-    """
-
-    SKIP = "skip"
-    ONCE = "once"
-    ALL = "all"
-
-
-def check_catch_up(value: object, field: str = "catch_up") -> str:
-    """Return the name of a policy, or raise :class:`InvalidInputError`."""
-    text = check_text(field, value, _LONGEST_POLICY)
-    if text not in tuple(CatchUp):
-        raise InvalidInputError(field, f"{shown(text)} is not one of skip, once, all")
-    return text
 
 
 def due_instants(

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
-from flask_forge_jobs.model.workers import Slot
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.workers import Slot
 
 DEFAULT_QUEUE = "default"
 # Worker threads set the real limit; a queue has one only if an operator says so. 64 is

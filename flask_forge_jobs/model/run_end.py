@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from flask_forge_jobs.model.attempts import AttemptEnding, RunSpan
 from flask_forge_jobs.model.claims import (
@@ -30,8 +31,10 @@ from flask_forge_jobs.model.outcomes import (
     ThrottleScope,
     clip,
 )
-from flask_forge_jobs.model.run_logs import LogChunk
-from flask_forge_jobs.model.steps import Checkpoint
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.run_logs import LogChunk
+    from flask_forge_jobs.model.steps import Checkpoint
 
 CANCELLED_MESSAGE = "cancelled by user"
 SUPERSEDED_MESSAGE = "superseded by active sibling"

@@ -7,11 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, SECOND_US, from_micros
-from flask_forge_jobs.model.masking import Mask
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.claims import RunId
+    from flask_forge_jobs.model.masking import Mask
 
 MAX_LINE_BYTES = 8192
 MAX_RUN_BYTES = 65_536

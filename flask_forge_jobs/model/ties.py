@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.links import LinkEnd, OnParentDead
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.jobs import JobStatus
+    from flask_forge_jobs.model.links import LinkEnd, OnParentDead
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.config.variables import CHILD_VARIABLE, PARENT_PIPE_VARIABLE
 from flask_forge_jobs.forks import private_pipe
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.runtime.foreground import (
-    EXIT_AT_ONCE,
-    HURRY,
-    PARENT_PIPE_VARIABLE,
-    StopSignals,
-)
+from flask_forge_jobs.runtime.foreground import EXIT_AT_ONCE, HURRY, StopSignals
 from flask_forge_jobs.runtime.service import Backoff
 
 logger = get_logger(__name__)
 
-CHILD_VARIABLE = "FORGE_JOBS_CHILD"
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 HEALTHY_AFTER_S = 10.0  # a child that lived this long resets its pause

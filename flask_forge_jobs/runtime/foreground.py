@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Self
 
 from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.config.variables import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.runtime import QueueRuntime
@@ -33,7 +34,6 @@ from flask_forge_jobs.runtime.worker import RuntimeHandle
 
 logger = get_logger(__name__)
 
-PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
 MAX_ABANDONED = 4
 EXIT_TAINTED = 75  # EX_TEMPFAIL: a service manager may restart us
 EXIT_CHANGED = 3

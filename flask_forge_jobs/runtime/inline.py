@@ -11,10 +11,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
-from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
@@ -24,18 +21,12 @@ from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.runtime.run.run_log import ReportingRun
-from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.cancellation import CancelToken
-from flask_forge_jobs.tasks.context import EnqueueJob, ProgressSink, TaskContext
-from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.context import EnqueueJob
 from flask_forge_jobs.tasks.failures import below_ours
-from flask_forge_jobs.tasks.routing import Router
-from flask_forge_jobs.tasks.steps import NOT_KEPT, KeepsSteps
 
 # Each level takes about twenty of Python's thousand stack frames.
 MAX_NESTED = 20
 _depth: ContextVar[int] = ContextVar("forge_jobs_inline_depth", default=0)
-NO_WORKER = "none"  # the worker of a task that is called
 
 
 @contextlib.contextmanager
@@ -143,51 +134,3 @@ class InlineWorker:
     def _settings_of(self, queue_name: str) -> QueueSettings:
         settings = {queue.name: queue for queue in self._storage.queues.all()}
         return settings.get(queue_name) or QueueSettings(queue_name)
-
-
-class DirectCalls:
-    """Makes contexts for calls of tasks in views, shells and tests."""
-
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        router: Router,
-        enqueue: EnqueueJob,
-        rate_limits: RateLimits,
-    ) -> None:
-        self._clock = clock
-        self._router = router
-        self._enqueue = enqueue
-        self._rate_limits = rate_limits
-        self._ids = UlidGenerator(clock)
-
-    def context(
-        self,
-        task: Task[..., Any],
-        *,
-        attempt: int = 1,
-        max_attempts: int | None = None,
-        progress_sink: ProgressSink = lambda _: None,
-        keeper: KeepsSteps = NOT_KEPT,
-    ) -> TaskContext:
-        """Return a context with a new id.
-
-        By default it drops progress reports and keeps no step.
-        """
-        limit_s = task.timeout_s
-        return TaskContext(
-            job_id=self._ids.new(),
-            kind=task.kind,
-            queue_name=task.defaults.queue or self._router(task.kind),
-            attempt=attempt,
-            max_attempts=max_attempts or task.defaults.max_attempts,
-            worker_id=NO_WORKER,
-            cancel=CancelToken(),
-            deadline=None if limit_s is None else self._clock.monotonic() + limit_s,
-            clock=self._clock,
-            enqueue_job=self._enqueue,
-            progress_sink=progress_sink,
-            rate_limits=self._rate_limits,
-            keeper=keeper,
-        )

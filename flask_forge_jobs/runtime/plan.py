@@ -13,8 +13,6 @@ from flask_forge_jobs.model.bounds import check_queue_name, check_text
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.runtime.run.execution import (
-    NOBODY,
-    Observer,
     Report,
     Runner,
     TaskEnvironment,
@@ -22,6 +20,7 @@ from flask_forge_jobs.runtime.run.execution import (
     keep_progress,
 )
 from flask_forge_jobs.runtime.run.isolation import check_isolation
+from flask_forge_jobs.runtime.run.observer import NOBODY, Observer
 from flask_forge_jobs.runtime.run.run_log import LogSettings
 from flask_forge_jobs.runtime.run.steps import (
     SaveCheckpoint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import lifted
@@ -17,11 +17,13 @@ from flask_forge_jobs.model.jobs import (
     JobStatus,
     NewJob,
 )
-from flask_forge_jobs.model.links import LinkEnd
 from flask_forge_jobs.model.payloads import dump, load_text
-from flask_forge_jobs.model.ties import Parent
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
-from flask_forge_jobs.tasks.options import FollowUpTask, HasId
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.links import LinkEnd
+    from flask_forge_jobs.model.ties import Parent
+    from flask_forge_jobs.tasks.options import FollowUpTask, HasId
 
 _PAGE = 1000
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from flask_forge_jobs.model.run_end import CancelReason
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.run_end import CancelReason
 
 
 class CancelledError(Exception):

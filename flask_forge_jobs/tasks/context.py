@@ -10,22 +10,24 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
-from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.limits import waits_for_rate_limit
-from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.progress import checked_report
 from flask_forge_jobs.model.run_end import CancelReason
-from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.batches import BatchHandle, BatchHome, ParentJob
 from flask_forge_jobs.tasks.cancellation import CancelledError, CancelToken
 from flask_forge_jobs.tasks.failures import forget_frames, mask_known
 from flask_forge_jobs.tasks.other_words import OF_CONTEXTS, teach
 from flask_forge_jobs.tasks.steps import NOT_KEPT, KeepsSteps, StepsOfRun
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.clock import Clock
+    from flask_forge_jobs.model.masking import Mask
+    from flask_forge_jobs.storage.limits import RateLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -14,6 +13,8 @@ def run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
 
     if not _is_in_a_loop():
         return asyncio.run(coroutine)
+    from concurrent.futures import ThreadPoolExecutor
+
     # In a coroutine, such as an async view: a second loop needs another thread.
     with ThreadPoolExecutor(1, "forge-jobs-loop") as pool:
         return pool.submit(copy_context().run, asyncio.run, coroutine).result()

@@ -5,24 +5,35 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
-from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.cron_times import (
+from flask_forge_jobs.model.catch_up import (
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
     CatchUp,
 )
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
-from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
 from flask_forge_jobs.tasks.misfits import task_options_error
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
-from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.cron import ScheduleDefinition
+    from flask_forge_jobs.tasks.context import TaskContext
+    from flask_forge_jobs.tasks.registry import TaskRegistry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -225,6 +236,9 @@ class Declarations:
             InvalidInputError: A value is out of bounds, the arguments do not fit the
                 function, or another schedule has the name.
         """
+        # Imported with the first schedule: many programs have none.
+        from flask_forge_jobs.model.cron import ScheduleDefinition
+
         definition = ScheduleDefinition(
             name="any" if name is None else name,
             kind="any",

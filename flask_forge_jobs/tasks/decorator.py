@@ -13,7 +13,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Generic, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import (
@@ -22,9 +22,7 @@ from flask_forge_jobs.model.bounds import (
     check_queue_name,
     shown,
 )
-from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
-from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import (
     Dead,
     FollowUp,
@@ -41,13 +39,17 @@ from flask_forge_jobs.tasks.context import (
 )
 from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.endings import of_error, of_value
-from flask_forge_jobs.tasks.handles import JobHandle, StoreJob, StoreJobs
 from flask_forge_jobs.tasks.misfits import call_error, jobs_of
 from flask_forge_jobs.tasks.options import EnqueueOptions, FollowUpTask, JobOptions
 from flask_forge_jobs.tasks.other_words import OF_TASKS, teach
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.endings import Ending
+    from flask_forge_jobs.model.limits import ConcurrencyLimit
+    from flask_forge_jobs.tasks.handles import JobHandle, StoreJob, StoreJobs
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
@@ -17,14 +18,16 @@ from flask_forge_jobs.model.outcomes import (
     clip,
 )
 from flask_forge_jobs.model.payloads import dump, load_text
-from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.failures import (
     describe_cause,
     describe_failure,
     trace_of,
     traceback_of,
 )
-from flask_forge_jobs.tasks.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.tasks.context import TaskContext
+    from flask_forge_jobs.tasks.retries import RetryPolicy
 
 logger = get_logger(__name__)
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.model.bounds import check_seconds, check_text
-from flask_forge_jobs.model.bulk import CancelOutcome
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.model.progress import report_of
-from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.other_words import OF_JOBS, teach
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.bulk import CancelOutcome
+    from flask_forge_jobs.storage.base import Storage
 
 _LONGEST_ID = 64
 

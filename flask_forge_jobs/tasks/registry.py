@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from types import CodeType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
-from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
-from flask_forge_jobs.model.outcomes import Outcome
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions
-from flask_forge_jobs.tasks.routing import Router
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.cron import ScheduleDefinition
+    from flask_forge_jobs.model.jobs import NewJob
+    from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
+    from flask_forge_jobs.model.outcomes import Outcome
+    from flask_forge_jobs.tasks.context import TaskContext
+    from flask_forge_jobs.tasks.routing import Router
 
 # A decorator without functools.wraps hides the function in a closure.
 _DEEPEST = 4

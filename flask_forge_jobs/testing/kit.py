@@ -17,11 +17,12 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.runtime.inline import DirectCalls, InlineRun, InlineWorker
+from flask_forge_jobs.runtime.inline import InlineRun, InlineWorker
 from flask_forge_jobs.state import EXTENSION_NAME, state_of
 from flask_forge_jobs.tasks.batches import BatchHandle
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from flask_forge_jobs.tasks.registry import attempts_of_kind
 from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unexpected_text
 from flask_forge_jobs.testing.clock import FrozenClock

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES
+from flask_forge_jobs.api.options import DEFAULT_MAX_BODY_BYTES
 from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from tests.acceptance import gate
 from tests.support.client import Answer, Request, post_json, send, send_chunked

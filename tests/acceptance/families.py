@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 import psutil
 
-from flask_forge_jobs.runtime.children import CHILD_VARIABLE
+from flask_forge_jobs.config.variables import CHILD_VARIABLE
 from tests.acceptance.fleet import STOP_LIMIT_S, Fleet, Worker
 from tests.acceptance.ledger import Kill
 from tests.support.processes import is_alive

@@ -20,7 +20,7 @@ from flask_forge_jobs.api.forms import (
     document_of,
     read_form,
 )
-from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES
+from flask_forge_jobs.api.options import DEFAULT_MAX_BODY_BYTES
 from flask_forge_jobs.api.schemas.bulk import ActionRequestSchema
 from flask_forge_jobs.api.schemas.cron import CreateScheduleRequestSchema
 from flask_forge_jobs.api.schemas.new_jobs import (

@@ -8,7 +8,7 @@ import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.routes import JOB_PATH, QUEUE_PATH, SCHEDULE_PATH
+from flask_forge_jobs.api.addresses import JOB_PATH, QUEUE_PATH, SCHEDULE_PATH
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.blueprint import create_blueprint
 from flask_forge_jobs.storage.base import Storage

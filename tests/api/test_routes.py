@@ -8,7 +8,8 @@ from flask import Flask, Response
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
-from flask_forge_jobs.api.routes import Reach, Route, converters
+from flask_forge_jobs.api.addresses import converters
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Permission
 

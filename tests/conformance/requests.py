@@ -12,8 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from flask_forge_jobs.api.addresses import PLACEHOLDER
 from flask_forge_jobs.api.openapi.document import document
-from flask_forge_jobs.api.routes import PLACEHOLDER, Route
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.signing import Signer

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import flask_forge_jobs.dashboard
+from flask_forge_jobs.api.addresses import INDEX_PATH
 from flask_forge_jobs.api.openapi.document import document
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.dashboard.page_route import INDEX_PATH, PAGE_POLICY, PageRoute
+from flask_forge_jobs.dashboard.page_route import PAGE_POLICY, PageRoute
 from flask_forge_jobs.dashboard.table import all_pages, page_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount

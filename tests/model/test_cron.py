@@ -12,6 +12,7 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
+from flask_forge_jobs.model.catch_up import CatchUp
 from flask_forge_jobs.model.cron import (
     BAD_EXPRESSION,
     Schedule,
@@ -19,7 +20,6 @@ from flask_forge_jobs.model.cron import (
     declaration,
     followed,
 )
-from flask_forge_jobs.model.cron_times import CatchUp
 from flask_forge_jobs.model.jobs import NewJob
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.catch_up import CatchUp
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.cron_times import (
     MISSED_AFTER_S,
-    CatchUp,
     check_time_zone,
     next_after,
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.clock import SystemClock
-from flask_forge_jobs.runtime import children as module
+from flask_forge_jobs.config.variables import CHILD_VARIABLE
 from flask_forge_jobs.runtime.children import (
     EXIT_GAVE_UP,
     HEALTHY_AFTER_S,
@@ -214,4 +214,4 @@ def test_own_command_repeats_a_module(tmp_path: Path) -> None:
     assert output("-m", "program") == "['-m', 'program', '--flag']\n"
     assert output("program.py") == "['program.py', '--flag']\n"
     assert own_command()[0] == sys.executable
-    assert module.CHILD_VARIABLE == "FORGE_JOBS_CHILD"
+    assert CHILD_VARIABLE == "FORGE_JOBS_CHILD"

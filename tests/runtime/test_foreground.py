@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.config.variables import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus
@@ -20,7 +21,6 @@ from flask_forge_jobs.runtime.foreground import (
     EXIT_CHANGED,
     EXIT_TAINTED,
     MAX_ABANDONED,
-    PARENT_PIPE_VARIABLE,
     parent_pipe,
     run_in_foreground,
 )

@@ -15,8 +15,8 @@ from flask_forge_jobs import (
     TaskContext,
     current_job,
 )
-from flask_forge_jobs.runtime.inline import DirectCalls
 from flask_forge_jobs.state import state_of
+from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import NO_RATE_LIMITS
 from tests.tasks.conftest import Outbox

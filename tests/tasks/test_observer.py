@@ -3,7 +3,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.runtime.run.execution import NOBODY
+from flask_forge_jobs.runtime.run.observer import NOBODY
 from flask_forge_jobs.tasks.context import TaskContext
 
 

@@ -8,11 +8,12 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+from flask_forge_jobs.api.addresses import PLACEHOLDER
 from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES, Problem
 from flask_forge_jobs.api.openapi import headers
 from flask_forge_jobs.api.openapi.headers import NOT_MODIFIED
 from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Examples, Shapes
-from flask_forge_jobs.api.routes import PLACEHOLDER, Answer, Route
+from flask_forge_jobs.api.routes import Answer, Route
 from flask_forge_jobs.api.schemas import bounds
 
 Document = dict[str, Any]

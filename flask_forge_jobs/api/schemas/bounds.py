@@ -36,12 +36,9 @@ from flask_forge_jobs.model.bounds import (
     PRIORITY_RANGE,
 )
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.catch_up import CATCH_UP_LIMIT_RANGE, CatchUp
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
-from flask_forge_jobs.model.cron_times import (
-    CATCH_UP_LIMIT_RANGE,
-    MAX_TIME_ZONE_LENGTH,
-    CatchUp,
-)
+from flask_forge_jobs.model.cron_times import MAX_TIME_ZONE_LENGTH
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, UNSUCCESSFUL, JobStatus
 from flask_forge_jobs.model.limits import (

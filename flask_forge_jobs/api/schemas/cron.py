@@ -20,7 +20,7 @@ from flask_forge_jobs.api.schemas.fields import (
 from flask_forge_jobs.api.schemas.jobs import Progress
 from flask_forge_jobs.handlers.cron import DEFAULT_PREVIEW
 from flask_forge_jobs.handlers.cron_history import DEFAULT_PAGE_SIZE
-from flask_forge_jobs.model.cron_times import (
+from flask_forge_jobs.model.catch_up import (
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
     CatchUp,

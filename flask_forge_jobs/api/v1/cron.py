@@ -12,6 +12,7 @@ from dataclasses import replace
 from flask import Response, request
 from marshmallow.fields import List, Nested
 
+from flask_forge_jobs.api.addresses import SCHEDULE_PATH
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import schedule_etag
@@ -25,7 +26,7 @@ from flask_forge_jobs.api.response import (
     next_link,
     truncated,
 )
-from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron, cron_history

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Response
 
+from flask_forge_jobs.api.addresses import JOB_PATH, QUEUE_PATH
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.routes import JOB_PATH, QUEUE_PATH, Reach, Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.sentences import SentenceSchema
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import explain

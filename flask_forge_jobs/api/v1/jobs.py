@@ -5,13 +5,14 @@ from __future__ import annotations
 from flask import Response, current_app, request
 from werkzeug.exceptions import Forbidden, NotFound
 
+from flask_forge_jobs.api.addresses import JOB_PATH, STATUS_ENDPOINT
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
     empty_response,
     json_response,
     next_link,
 )
-from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.api.schemas.log_lines import LogLinesQuerySchema, LogLinesSchema
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
@@ -19,7 +20,6 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, job_record, jobs, log_lines
 from flask_forge_jobs.model.bulk import CancelOutcome, DeleteOutcome
 
-STATUS_ENDPOINT = "v1_job_status"
 _ROW = schemas.EndedJobLineSchema()
 _CANCEL_OUTCOME = schemas.CancelOutcomeSchema()
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from flask import Response, request
 
+from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.routes import V1_PREFIX, Reach, Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.me import CallerSchema
 from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission

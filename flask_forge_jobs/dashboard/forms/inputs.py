@@ -14,11 +14,12 @@ from urllib.parse import quote, unquote, urlencode
 from flask import Response, after_this_request, current_app
 from markupsafe import Markup
 
+from flask_forge_jobs.api.addresses import FORM_PREFIX, PLACEHOLDER
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.forms import BACK_FIELD, BODY_FIELD, TOKEN_FIELD
 from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.api.response import encode
-from flask_forge_jobs.api.routes import FORM_PREFIX, PLACEHOLDER, Reach, Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.auth.form_tokens import NONCE_COOKIE, new_nonce, nonce_of
 from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.model.sentences import Action

@@ -1,7 +1,4 @@
-"""The forms: one for each change of the API below ``/v1``, and one rule for all.
-
-Werkzeug takes a fifth of a millisecond to compile each rule of each application.
-"""
+"""The forms: one for each change of the API below ``/v1``."""
 
 from __future__ import annotations
 
@@ -11,15 +8,17 @@ from dataclasses import replace
 
 from flask import Request
 from werkzeug.exceptions import NotFound
-from werkzeug.routing import BaseConverter, Map, Rule
+from werkzeug.routing import BaseConverter, Rule
 
-from flask_forge_jobs.api.routes import FORM_PREFIX, PLACEHOLDER, V1_PREFIX, Route
+from flask_forge_jobs.api.addresses import V1_PREFIX
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.dashboard.forms.rule import (
+    FORM_PLACEHOLDER,
+    FORM_RULE,
+    form_pattern,
+    in_order,
+)
 from flask_forge_jobs.dashboard.page_route import PAGE_POLICY
-
-_CHANGE = "change"
-_CONVERTER = "forge_form"
-FORM_RULE = f"{FORM_PREFIX}/<{_CONVERTER}:{_CHANGE}>"
-FORM_ENDPOINT = "form"
 
 
 def form_routes(routes: Iterable[Route]) -> Sequence[Route]:
@@ -44,22 +43,11 @@ class FormTable:
     def __init__(
         self, forms: Iterable[Route], known: Mapping[str, type[BaseConverter]]
     ) -> None:
-        # A fixed word comes before a placeholder in its place, as in Werkzeug.
-        ordered = sorted(forms, key=lambda form: form.path.replace("<", "~"))
-        self._patterns = [(_pattern(form, known), form) for form in ordered]
-
-    def add_converter(self, urls: Map) -> None:
-        """Register the converter of the rule, so that other addresses are unknown."""
-        either = "|".join(pattern for pattern, _ in self._patterns)
-
-        class Converter(BaseConverter):
-            """The method and the path of a change."""
-
-            # Werkzeug names a group of its own.
-            regex = re.sub(r"\?P<[a-z_]+>", "?:", either)
-            part_isolating = False
-
-        urls.converters[_CONVERTER] = Converter
+        by_path = {form.path: form for form in forms}
+        self._patterns = [
+            (re.compile(form_pattern(path, known)), by_path[path])
+            for path in in_order(by_path)
+        ]
 
     def enter(self, request: Request) -> Route | None:
         """Give a request the placeholders and the rule of its form, and return that.
@@ -67,7 +55,7 @@ class FormTable:
         None means that this has been done.
         """
         placeholders = request.view_args or {}
-        change = placeholders.pop(_CHANGE, None)
+        change = placeholders.pop(FORM_PLACEHOLDER, None)
         if change is None:
             return None
         form, names = self._find(change)
@@ -80,15 +68,7 @@ class FormTable:
 
     def _find(self, change: str) -> tuple[Route, Mapping[str, str]]:
         for pattern, form in self._patterns:
-            match = re.fullmatch(pattern, change)
+            match = pattern.fullmatch(change)
             if match is not None:
                 return form, match.groupdict()
         raise NotFound
-
-
-def _pattern(form: Route, known: Mapping[str, type[BaseConverter]]) -> str:
-    def group(placeholder: re.Match[str]) -> str:
-        converter = known.get(placeholder[0][1:].partition(":")[0], BaseConverter)
-        return f"(?P<{placeholder['name']}>{converter.regex})"
-
-    return PLACEHOLDER.sub(group, form.path.removeprefix(f"{FORM_PREFIX}/"))

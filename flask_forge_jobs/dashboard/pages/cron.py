@@ -26,10 +26,10 @@ from flask_forge_jobs.handlers.cron_history import (
     firings,
     list_runs,
 )
+from flask_forge_jobs.model.catch_up import DEFAULT_TIME_ZONE, CatchUp
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.cron_history import ScheduleLine, ScheduleRun
-from flask_forge_jobs.model.cron_times import DEFAULT_TIME_ZONE, CatchUp
 from flask_forge_jobs.model.jobs import UNFINISHED, UNSUCCESSFUL
 from flask_forge_jobs.model.sentences import count
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from flask import Response, request
 from werkzeug.exceptions import ServiceUnavailable, Unauthorized
 
+from flask_forge_jobs.api.addresses import INDEX_PATH
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import prefers_page, present_state
@@ -25,7 +26,6 @@ from flask_forge_jobs.dashboard.callers import caller_of
 from flask_forge_jobs.dashboard.health import Tone, in_words, needs_of
 from flask_forge_jobs.dashboard.overview.view import BLOCKS, Overview
 from flask_forge_jobs.dashboard.page import page, render
-from flask_forge_jobs.dashboard.page_route import INDEX_PATH
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.activity import stats
 from flask_forge_jobs.handlers.readiness import readiness

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from flask import Response, request
 
+from flask_forge_jobs.api.addresses import JOB_PAGE_PATH
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import prefers_page, present_state
-from flask_forge_jobs.api.routes import JOB_PAGE_PATH, Reach
+from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.job.log_view import Level
 from flask_forge_jobs.dashboard.job.view import QUESTIONS, Choice, JobView
 from flask_forge_jobs.dashboard.page import page, render

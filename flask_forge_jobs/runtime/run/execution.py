@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import lru_cache, partial
@@ -31,6 +31,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.model.progress import ProgressMeter
+from flask_forge_jobs.runtime.run.observer import NOBODY, Observer
 from flask_forge_jobs.runtime.run.run_log import (
     LogSettings,
     Reports,
@@ -59,26 +60,6 @@ MAX_WARNED = 1000  # kinds to remember, which are any text
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 TaskScope = Callable[[], AbstractContextManager[object]]
-
-
-class Observer:
-    """Observes jobs and workers; this one does nothing, and is the base of others."""
-
-    def run(self, task: Runnable, context: TaskContext, job: ClaimedJob) -> Outcome:
-        """Run a task and return its outcome."""
-        return task.run(context, job.payload)
-
-    def enqueued(self, results: Sequence[EnqueueResult]) -> None:
-        """Called once jobs are stored."""
-
-    def worker_started(self, worker_id: str, queues: Sequence[str]) -> None:
-        """Called when a worker has started."""
-
-    def worker_stopped(self, worker_id: str, queues: Sequence[str]) -> None:
-        """Called when a worker has shut down cleanly."""
-
-
-NOBODY = Observer()
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.config.variables import CHANNEL_VARIABLE
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
@@ -32,7 +33,6 @@ from flask_forge_jobs.tasks.supervision import LineReader, LineTooLongError, Sup
 
 logger = get_logger(__name__)
 
-CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
 START_LIMIT_S = 60.0  # to load the application
 MAX_STARTS = 2  # for one run, if a process gets a signal to end while it loads
 KILL_SLACK_S = 5.0  # beyond the grace, to reap a killed process

@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
 
+from flask_forge_jobs.config.variables import CHANNEL_VARIABLE
 from flask_forge_jobs.model.outcomes import Failed, Outcome
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.runtime.run import task_messages as messages
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
 from flask_forge_jobs.runtime.run.log_capture import capturing
 from flask_forge_jobs.runtime.run.run_log import ReportingRun
 from flask_forge_jobs.runtime.runtime import QueueRuntime

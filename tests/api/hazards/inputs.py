@@ -12,7 +12,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.routes import V1_PREFIX, Route
+from flask_forge_jobs.api.addresses import V1_PREFIX
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import V1Schema
 from flask_forge_jobs.api.table import UNVERSIONED, V1, all_routes
 from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE

@@ -11,7 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.routes import PLACEHOLDER, Route
+from flask_forge_jobs.api.addresses import PLACEHOLDER
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.storage.base import Storage
 from tests.api.hazards.inputs import ROUTES, Key, fault, keys, label, lines, parameters
 from tests.api.mounting import PREFIX

@@ -13,7 +13,7 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_forge_jobs import ForgeJobs
-from flask_forge_jobs.api.routes import PLACEHOLDER
+from flask_forge_jobs.api.addresses import PLACEHOLDER
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.table import page_routes

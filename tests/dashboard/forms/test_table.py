@@ -11,7 +11,8 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from flask_forge_jobs.api.routes import PLACEHOLDER, Route, converters
+from flask_forge_jobs.api.addresses import PLACEHOLDER, converters
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.dashboard.forms.table import FormTable, form_routes

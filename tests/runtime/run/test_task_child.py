@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from flask_forge_jobs.runtime.run.isolation import CHANNEL_VARIABLE
+from flask_forge_jobs.config.variables import CHANNEL_VARIABLE
 from flask_forge_jobs.runtime.run.task_child import take_channel
 
 

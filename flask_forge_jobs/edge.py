@@ -1,0 +1,182 @@
+"""The edge of the blueprint: access, views, headers and errors of its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from time import perf_counter
+
+from flask import Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from flask_forge_jobs.api.addresses import V1_PREFIX, converters
+from flask_forge_jobs.api.auditor import Auditor
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.errors import (
+    Problem,
+    allow_header,
+    error_response,
+    json_problem,
+)
+from flask_forge_jobs.api.guard import Guard
+from flask_forge_jobs.api.headers import (
+    DEPRECATED_SINCE,
+    Cors,
+    add_headers,
+    answer_conditionally,
+)
+from flask_forge_jobs.api.options import BlueprintOptions
+from flask_forge_jobs.api.request import RequestState, prefers_page, present_state
+from flask_forge_jobs.api.response import empty_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.dashboard.forms.rule import FORM_ENDPOINT
+from flask_forge_jobs.dashboard.forms.table import FormTable, form_routes
+from flask_forge_jobs.dashboard.table import Pages, all_pages, links_only
+from flask_forge_jobs.storage.base import Storage
+
+
+class Edge:
+    """Answers the requests of one blueprint.
+
+    Raises:
+        ConfigurationError: An option is invalid.
+    """
+
+    def __init__(
+        self, storage: Storage | Callable[[], Storage], options: BlueprintOptions
+    ) -> None:
+        routes = all_routes(enable_demo=options.enable_demo)
+        pages = all_pages() if options.dashboard else links_only()
+        forms = form_routes(routes) if options.dashboard else ()
+        self._api = api = Api(storage, options, routes, pages.routes)
+        self._auditor = Auditor(api)
+        self._guard = Guard(api)
+        self._cors = Cors(options.cors_origins)
+        paths = [each.path for each in all_routes(enable_demo=True)]
+        known = converters([*paths, *(each.path for each in pages.addresses)])
+        self._routed = _Routed(routes, pages, FormTable(forms, known))
+        self.views = self._views(routes, pages)
+        """The view of each endpoint."""
+
+    def _views(
+        self, routes: Sequence[Route], pages: Pages
+    ) -> Mapping[str, Callable[..., Response]]:
+        as_preferred = partial(_as_preferred, self._api)
+        views: dict[str, Callable[..., Response]] = {
+            address.endpoint: as_preferred for address in pages.addresses
+        }
+        for route in routes:
+            views[route.endpoint] = partial(route.view, self._api)
+            if route.endpoint in self._routed.twins:
+                views[route.endpoint] = as_preferred
+            elif route.mutates:
+                views[route.endpoint] = self._auditor.view(route)
+        return views
+
+    def send_form(self, **placeholders: str) -> Response:
+        """Answer a form."""
+        return self._auditor.view(present_state().route)(**placeholders)
+
+    def begin(self) -> None:
+        """Let a request pass, or raise the error that refuses it."""
+        self._guard(self._routed())
+
+    def end(self, response: Response) -> Response:
+        """Add the headers of a response, and count and audit its request."""
+        state = self._routed()
+        response = self._auditor(state, response)
+        if state.route.is_form and state.route.mutates:
+            from flask_forge_jobs.dashboard.forms.answers import answered
+
+            response = answered(self._api, state, response)
+        if state.is_varied:
+            response.vary.add("Accept")
+        if state.route.is_deprecated:
+            response.headers["Deprecation"] = DEPRECATED_SINCE
+        response = self._cors(add_headers(response, state.route.policy))
+        response = answer_conditionally(state, response)
+        self._api.request_metrics.observe(
+            state.request.method,
+            state.route.path,
+            response.status_code,
+            perf_counter() - state.began,
+        )
+        return response
+
+    def answer_error(self, error: Exception) -> Response:
+        """Answer a request that has failed."""
+        state = self._routed()
+        write: Callable[[Problem], Response] = json_problem
+        if state.route.is_page and prefers_page(state.request):
+            # As the pages, not before the first request for one.
+            from flask_forge_jobs.dashboard.forms.refused import refused_page
+            from flask_forge_jobs.dashboard.forms.sign_in import shown_problem
+
+            shown = refused_page if state.route.is_form else shown_problem
+            write = partial(shown, self._api)
+        return error_response(error, mask=self._api.masking_redactor.text, write=write)
+
+    def answer_unmatched(self, path: str, error: HTTPException) -> Response:
+        """Answer 404, 405 or ``OPTIONS`` for a path below the mount point."""
+        request = present_state().request
+        if request.method == "OPTIONS" and isinstance(error, MethodNotAllowed):
+            response = empty_response(204)
+            response.headers["Allow"] = allow_header(error.valid_methods or ())
+            return add_headers(self._cors(self._cors.preflight(response)))
+        # Below /v1 is nothing for people but what has a route.
+        is_for_people = request.method == "GET" and not path.startswith(V1_PREFIX)
+        if self._api.options.dashboard and is_for_people and prefers_page(request):
+            return self._cors(self._lost(path, error))
+        return add_headers(self._cors(error_response(error)))
+
+    def _lost(self, path: str, error: HTTPException) -> Response:
+        from flask_forge_jobs.dashboard.page import lost_page
+
+        response = error_response(error, write=partial(lost_page, self._api, path))
+        return add_headers(response, present_state().route.policy)
+
+
+def _as_preferred(api: Api, **placeholders: str) -> Response:
+    """Answer with a page, or with the JSON of the API at the same path."""
+    return present_state().route.view(api, **placeholders)
+
+
+class _Routed:
+    """Finds the state of a request and its route.
+
+    Each of our hooks does, because one of the application may have answered before.
+    ``twins`` are the endpoints of routes of the API that share their path with a page,
+    and those of the pages. A request that prefers a page gets that.
+    """
+
+    def __init__(self, routes: Sequence[Route], pages: Pages, forms: FormTable) -> None:
+        self._forms = forms
+        self._pages = pages
+        self._by_endpoint = {route.endpoint: route for route in routes}
+        places: dict[tuple[str, str], str] = {}
+        self.twins: dict[str, str] = {}
+        for each in (*(route.address for route in routes), *pages.addresses):
+            first = places.setdefault((each.method, each.path), each.endpoint)
+            if first != each.endpoint:
+                self.twins[first] = each.endpoint
+
+    def __call__(self) -> RequestState:
+        state = present_state()
+        # Strip the names of the enclosing blueprints.
+        endpoint = (state.request.endpoint or "").rpartition(".")[2]
+        if endpoint == FORM_ENDPOINT:
+            state.route = self._forms.enter(state.request) or state.route
+            return state
+        twin = self.twins.get(endpoint)
+        state.is_varied = twin is not None
+        if twin is not None and prefers_page(state.request):
+            endpoint = twin
+        state.route = self._route(endpoint)
+        return state
+
+    def _route(self, endpoint: str) -> Route:
+        if endpoint not in self._by_endpoint:
+            pages = {route.endpoint: route for route in self._pages.routes()}
+            self._by_endpoint.update(pages)
+        return self._by_endpoint[endpoint]
