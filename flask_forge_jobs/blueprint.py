@@ -124,24 +124,27 @@ class LateEdge:
     ) -> None:
         self._storage = storage
         self._options = options
-        self._made: dict[str, Edge] = {}
+        self._first: dict[str, Edge] = {}
+        self.made: Edge | None = None
+        """The edge once it is there, for those whom a call costs too much."""
 
     def __call__(self) -> Edge:
         """Return the edge."""
-        made = self._made.get("edge")
-        if made is None:
+        if self.made is None:
             from flask_forge_jobs.edge import Edge
 
             # Without a lock, which another thread may hold at a fork. One that another
             # thread has just put there stays.
-            made = self._made.setdefault("edge", Edge(self._storage, self._options))
-        return made
+            self.made = self._first.setdefault(
+                "edge", Edge(self._storage, self._options)
+            )
+        return self.made
 
     def view(self, endpoint: str, names: tuple[str, str]) -> Callable[..., Response]:
         """Return the view of a route, with the module and the name of another."""
 
         def view(**placeholders: Any) -> Response:
-            return self().views[endpoint](**placeholders)
+            return (self.made or self()).views[endpoint](**placeholders)
 
         view.__module__, view.__name__ = names
         view.__qualname__ = view.__name__
@@ -212,11 +215,12 @@ def _add_hooks(blueprint: Blueprint, edge: LateEdge) -> None:
     # One hook for everything: Flask checks each hook for a coroutine on each request.
     @blueprint.before_request
     def begin() -> None:
-        edge().begin()
+        made = edge.made or edge()
+        made.guard(made.routed())
 
     @blueprint.after_request
     def end(response: Response) -> Response:
-        return edge().end(response)
+        return (edge.made or edge()).end(response)
 
     def answer_error(error: Exception) -> Response | HTTPException:
         try:

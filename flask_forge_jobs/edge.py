@@ -51,11 +51,12 @@ class Edge:
         forms = form_routes(routes) if options.dashboard else ()
         self._api = api = Api(storage, options, routes, pages.routes)
         self._auditor = Auditor(api)
-        self._guard = Guard(api)
+        self.guard = Guard(api)
+        """Lets a request pass, or raises the error that refuses it."""
         self._cors = Cors(options.cors_origins)
         paths = [each.path for each in all_routes(enable_demo=True)]
         known = converters([*paths, *(each.path for each in pages.addresses)])
-        self._routed = _Routed(routes, pages, FormTable(forms, known))
+        self.routed = Routed(routes, pages, FormTable(forms, known))
         self.views = self._views(routes, pages)
         """The view of each endpoint."""
 
@@ -68,7 +69,7 @@ class Edge:
         }
         for route in routes:
             views[route.endpoint] = partial(route.view, self._api)
-            if route.endpoint in self._routed.twins:
+            if route.endpoint in self.routed.twins:
                 views[route.endpoint] = as_preferred
             elif route.mutates:
                 views[route.endpoint] = self._auditor.view(route)
@@ -78,13 +79,9 @@ class Edge:
         """Answer a form."""
         return self._auditor.view(present_state().route)(**placeholders)
 
-    def begin(self) -> None:
-        """Let a request pass, or raise the error that refuses it."""
-        self._guard(self._routed())
-
     def end(self, response: Response) -> Response:
         """Add the headers of a response, and count and audit its request."""
-        state = self._routed()
+        state = self.routed()
         response = self._auditor(state, response)
         if state.route.is_form and state.route.mutates:
             from flask_forge_jobs.dashboard.forms.answers import answered
@@ -106,7 +103,7 @@ class Edge:
 
     def answer_error(self, error: Exception) -> Response:
         """Answer a request that has failed."""
-        state = self._routed()
+        state = self.routed()
         write: Callable[[Problem], Response] = json_problem
         if state.route.is_page and prefers_page(state.request):
             # As the pages, not before the first request for one.
@@ -142,7 +139,7 @@ def _as_preferred(api: Api, **placeholders: str) -> Response:
     return present_state().route.view(api, **placeholders)
 
 
-class _Routed:
+class Routed:
     """Finds the state of a request and its route.
 
     Each of our hooks does, because one of the application may have answered before.
@@ -162,17 +159,22 @@ class _Routed:
                 self.twins[first] = each.endpoint
 
     def __call__(self) -> RequestState:
+        """Return the state of the current request, with its route."""
         state = present_state()
+        if state.is_routed:
+            return state
         # Strip the names of the enclosing blueprints.
         endpoint = (state.request.endpoint or "").rpartition(".")[2]
         if endpoint == FORM_ENDPOINT:
             state.route = self._forms.enter(state.request) or state.route
+            state.is_routed = True
             return state
         twin = self.twins.get(endpoint)
         state.is_varied = twin is not None
         if twin is not None and prefers_page(state.request):
             endpoint = twin
         state.route = self._route(endpoint)
+        state.is_routed = True
         return state
 
     def _route(self, endpoint: str) -> Route:

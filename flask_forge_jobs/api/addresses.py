@@ -129,6 +129,17 @@ _V1: _Rows = {
     ),
     "v1.attention": (("GET", "/v1/attention", "v1_attention", "show"),),
     "v1.audit": (("GET", "/v1/audit", "v1_audit", "list_audit"),),
+    "v1.batches": (
+        ("POST", "/v1/batches", "v1_batch_create", "create"),
+        ("GET", "/v1/batches", "v1_batches", "list_all"),
+        ("GET", "/v1/batches/<batch_id>", "v1_batch", "read"),
+        ("GET", "/v1/batches/<batch_id>/jobs", "v1_batch_jobs", "read_jobs"),
+        ("POST", "/v1/batches/<batch_id>/jobs", "v1_batch_add", "add"),
+        ("POST", "/v1/batches/<batch_id>/seal", "v1_batch_seal", "seal"),
+        ("POST", "/v1/batches/<batch_id>/cancel", "v1_batch_cancel", "cancel"),
+        ("POST", "/v1/batches/<batch_id>/retry", "v1_batch_retry", "retry"),
+        ("DELETE", "/v1/batches/<batch_id>", "v1_batch_delete", "delete"),
+    ),
     "v1.description": (("GET", "/v1/openapi.json", "v1_openapi", "openapi"),),
     "v1.jobs": (
         ("GET", "/v1/jobs", "v1_jobs_find", "find_jobs"),

@@ -17,11 +17,11 @@ from marshmallow.fields import Field
 
 from flask_forge_jobs.api.composer import Composer
 from flask_forge_jobs.api.forms import document_of
+from flask_forge_jobs.api.loading import loaded
 from flask_forge_jobs.api.options import BlueprintOptions, MetricsAuth
 from flask_forge_jobs.api.request import (
     load_body,
     load_query,
-    loaded,
     present_state,
 )
 from flask_forge_jobs.api.response import LastBody, counted, dumper, json_response
@@ -40,7 +40,7 @@ from flask_forge_jobs.handlers.bulk_runs import BulkRunner
 from flask_forge_jobs.handlers.job_actions import Admission
 from flask_forge_jobs.handlers.jobs import is_expensive
 from flask_forge_jobs.handlers.kinds import KindLimit
-from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
+from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges, read_ahead
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.instants import from_micros
@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     from flask_forge_jobs.request_metrics import RequestMetrics
 
 _UNMASKED = Unmasked()
+
+
+def _scraped() -> Storage:
+    """Return the stores of the current scrape."""
+    return cast("Storage", present_state().scraped)
 
 
 class Api:
@@ -171,6 +176,7 @@ class Api:
         backend = self.storage.backend
         if backend not in self._renderers:
             self._renderers[backend] = self._metrics_renderer(backend)
+        present_state().scraped = read_ahead(self.storage)
         return self._renderers[backend]()
 
     def _metrics_renderer(self, backend: str) -> Callable[[], str]:
@@ -184,14 +190,14 @@ class Api:
         )
 
         # Each scrape asks for the storage, which is that of its request.
-        services = ServiceCollector(lambda: self.storage.workers.services())  # noqa: PLW0108
-        snapshots = SnapshotCollector(lambda: self.storage.oldest_snapshot())  # noqa: PLW0108
+        services = ServiceCollector(lambda: _scraped().workers.services())  # noqa: PLW0108
+        snapshots = SnapshotCollector(lambda: _scraped().oldest_snapshot())
         return QueueExposition(
             lambda: queue_gauges(self.storage),
             [
-                JobCollector(lambda: job_counters(self.storage), backend),
+                JobCollector(lambda: job_counters(_scraped()), backend),
                 services,
-                BatchCollector(lambda: self.storage.batches.overview()),  # noqa: PLW0108
+                BatchCollector(lambda: _scraped().batches.overview()),  # noqa: PLW0108
                 *([snapshots] if backend == "postgres" else ()),
                 self.request_metrics,
             ],

@@ -15,11 +15,11 @@ from flask_forge_jobs.api.forms import (
     first,
     read_form,
 )
+from flask_forge_jobs.api.loading import loaded
 from flask_forge_jobs.api.request import (
     NO_KEYS,
     RequestState,
     check_media_type,
-    loaded,
     prefers_page,
     refuse_bad_unread_body,
     refuse_unknown_parameters,

@@ -20,6 +20,8 @@ _HEADERS = (
 )
 # RFC 9745 requires a date; these routes have been deprecated from the start.
 DEPRECATED_SINCE = "@1767225600"
+# Of a change.
+_VARIED = ("Sec-Fetch-Site", "Origin")
 PREFLIGHT_AGE_S = 600
 # Request headers that browsers send only if they are allowed.
 _ALLOWED_HEADERS = (
@@ -36,14 +38,22 @@ def add_headers(response: Response, policy: str = DATA_POLICY) -> Response:
     others.
     """
     headers = response.headers
-    headers.extend(_HEADERS)
-    if "Content-Security-Policy" not in headers:
-        headers.add("Content-Security-Policy", policy)
-    if "Cache-Control" not in headers:
-        headers.add("Cache-Control", "no-store")
+    # One look at those there are: each look-up walks over all.
+    kept = {name.lower() for name, _ in headers}
+    added = [*_HEADERS]
+    if "content-security-policy" not in kept:
+        added.append(("Content-Security-Policy", policy))
+    if "cache-control" not in kept:
+        added.append(("Cache-Control", "no-store"))
     if request.method not in SAFE_METHODS:
-        response.vary.update(("Sec-Fetch-Site", "Origin"))
-    response.headers[ID_HEADER] = present_state().id
+        if "vary" in kept:
+            response.vary.update(_VARIED)
+        else:
+            added.append(("Vary", ", ".join(_VARIED)))
+    if "x-request-id" in kept:
+        del headers[ID_HEADER]
+    added.append((ID_HEADER, present_state().id))
+    headers.extend(added)
     return response
 
 

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from flask import Request, g, request
-from marshmallow import Schema, ValidationError
+from flask import Request, request
+from marshmallow import Schema
 from marshmallow.fields import List
 from werkzeug.exceptions import (
     HTTPException,
@@ -28,6 +28,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.wsgi import LimitedStream, get_input_stream
 
+from flask_forge_jobs.api.loading import loaded
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import UNKNOWN_MESSAGE, V1Schema
 from flask_forge_jobs.auth.permissions import Principal
@@ -35,9 +36,13 @@ from flask_forge_jobs.config.checks import near_match
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import MAX_DEPTH, load
 
+if TYPE_CHECKING:
+    from flask_forge_jobs.storage.base import Storage
+
 logger = logging.getLogger(__name__)
 
 ID_HEADER = "X-Request-Id"
+_STATE = "forge_jobs_state"
 ID_PATTERN = "[A-Za-z0-9._-]{1,128}"
 _ID = re.compile(ID_PATTERN)
 # Of a body that is too long, this many times the limit is read and discarded.
@@ -66,6 +71,7 @@ class RequestState:
     id: str
     # Unset for a URL without a route.
     route: Route = field(init=False, repr=False)
+    is_routed: bool = False
     began: float = field(default_factory=perf_counter)
     # Whether a page has the same address.
     is_varied: bool = False
@@ -88,6 +94,8 @@ class RequestState:
     # Whether the audit entry is stored.
     is_noted: bool = False
     has_storage_failed: bool = False
+    # The stores that read what a scrape of the metrics shows.
+    scraped: Storage | None = None
 
 
 def present_state() -> RequestState:
@@ -96,14 +104,16 @@ def present_state() -> RequestState:
     Its id is the client's ``X-Request-Id`` if that matches ``[A-Za-z0-9._-]{1,128}``,
     else a new one; other texts must not get into the log.
     """
-    # The type stubs declare the proxy as a request.
-    asked = cast("Request", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
-    state: RequestState | None = g.get("forge_jobs_request")
-    # An application context may outlive a request.
-    if state is None or state.request is not asked:
+    # Kept on the request itself, because every access through Flask's proxies costs six
+    # calls.
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    known = asked.__dict__
+    state: RequestState | None = known.get(_STATE)
+    if state is None:
         offered = asked.headers.get(ID_HEADER, "")
-        state = RequestState(asked, offered if _ID.fullmatch(offered) else uuid4().hex)
-        g.forge_jobs_request = state
+        is_valid = _ID.fullmatch(offered)
+        state = RequestState(asked, offered if is_valid else uuid4().hex)
+        known[_STATE] = state
     return state
 
 
@@ -131,14 +141,6 @@ def load_body(
             return loaded({}, schema)
         check_media_type(request)
     return loaded(_parsed(body), schema)
-
-
-def loaded(document: object, schema: Schema) -> dict[str, Any]:
-    """Return a JSON document loaded by a schema; its first fault is the error."""
-    try:
-        return cast("dict[str, Any]", schema.load(cast("Mapping[str, Any]", document)))
-    except ValidationError as error:
-        raise first_fault(error, schema) from error
 
 
 def _parsed(body: bytes) -> object:
@@ -273,27 +275,3 @@ def _discard(request: Request, size: int, max_bytes: int) -> None:
     with contextlib.suppress(Exception):  # see read_body
         while left > 0 and (chunk := stream.read(min(left, DISCARDED_AT_ONCE))):
             left -= len(chunk)
-
-
-def first_fault(error: ValidationError, schema: Schema) -> InvalidInputError:
-    """Return the first of marshmallow's errors, in order of declaration."""
-    messages = error.messages
-    if not isinstance(messages, dict):
-        return _fault("body", messages)
-    order = [field.data_key or name for name, field in schema.fields.items()]
-    # Unknown keys follow the known ones; errors of the whole object come last.
-    for key in (*order, *(key for key in messages if key != "_schema")):
-        if key in messages:
-            return _fault(str(key), messages[key])
-    return _fault("body", messages)
-
-
-def _fault(path: str, messages: object) -> InvalidInputError:
-    while isinstance(messages, dict):
-        key, messages = next(iter(messages.items()))
-        if isinstance(key, int):
-            path = f"{path}[{key}]"
-        elif key != "_schema":
-            path = f"{path}.{key}"
-    first = messages[0] if isinstance(messages, list) and messages else messages
-    return InvalidInputError(path, str(first))

@@ -19,6 +19,7 @@ from marshmallow import Schema
 from marshmallow.fields import Field, List, Nested
 
 from flask_forge_jobs.api.schemas.fields import AnyJson, Instant, WholeNumber
+from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.metrics import MAX_BUCKETS
 
@@ -217,7 +218,9 @@ def _mark(field: Field[Any]) -> str:
 
 def _conversion(field: Field[Any]) -> Dump | None:
     """Return the conversion of a field; None if its value needs none."""
-    if isinstance(field, Instant | AnyJson):
+    if isinstance(field, Instant):
+        return format_instant
+    if isinstance(field, AnyJson):
         return field.write
     if isinstance(field, Nested):
         return _schema_dumper(field.schema)

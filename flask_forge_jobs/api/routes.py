@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from functools import cached_property
 from typing import Any
 
 from flask import Response
@@ -41,7 +42,8 @@ class Reach(Enum):
     VIEW = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots, because what requests ask it for is computed once.
+@dataclass(frozen=True, kw_only=True)
 class Route:
     """A method and a path, the view behind them, and the shapes of request and answer.
 
@@ -105,17 +107,17 @@ class Route:
         if placeholder is not None and f"{placeholder}>" not in self.path:
             raise TypeError(f"{self.endpoint}: the path has no <{placeholder}>")
 
-    @property
+    @cached_property
     def address(self) -> Address:
         """What an application knows of it from its start."""
         return Address(self.method, self.path, self.endpoint)
 
-    @property
+    @cached_property
     def template(self) -> str:
         """The path with its placeholders in braces."""
         return PLACEHOLDER.sub(r"{\g<name>}", self.path)
 
-    @property
+    @cached_property
     def mutates(self) -> bool:
         """Whether the route may change the database."""
         return self.method != "GET" and self.permission not in {
@@ -125,12 +127,12 @@ class Route:
             Permission.PAYLOAD_REVEAL,
         }
 
-    @property
+    @cached_property
     def is_page(self) -> bool:
         """Whether its responses are pages, errors included."""
         return self.content_type == PAGE_CONTENT_TYPE
 
-    @property
+    @cached_property
     def is_exact(self) -> bool:
         """Whether a parameter in the query that the route does not know is an error.
 
@@ -139,13 +141,13 @@ class Route:
         is_v1 = self.path.startswith(f"{V1_PREFIX}/")
         return self.mutates or (is_v1 and self.permission is not None)
 
-    @property
+    @cached_property
     def action(self) -> str:
         """The name of the change in the audit trail, however it is sent."""
         name = self.endpoint.removeprefix(FORM_ENDPOINT_PREFIX)
         return name.removeprefix(V1_ENDPOINT_PREFIX)
 
-    @property
+    @cached_property
     def limit_class(self) -> str:
         """Which of a caller's rates its requests count against."""
         if self.is_bulk:

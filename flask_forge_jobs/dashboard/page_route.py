@@ -18,7 +18,7 @@ PAGE_POLICY = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PageRoute(Route):
     """The route of a page, and its entry in the navigation.
 

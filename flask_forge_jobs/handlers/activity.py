@@ -13,7 +13,9 @@ from flask_forge_jobs.model.bounds import check_integer, shown
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs.activity import EventsPage
+from flask_forge_jobs.storage.jobs.activity import EventsPage, ended_query
+from flask_forge_jobs.storage.reading import Reading
+from flask_forge_jobs.storage.workers import overview_queries
 
 MAX_EVENTS = 500
 # Larger than any id up to the year 9999.
@@ -87,8 +89,10 @@ def stats(
     statistics = {
         name: each for name, each in snapshot.statistics.items() if is_visible(name)
     }
-    overview = storage.workers.overview()
-    ended = storage.activity.ended_within(JobStatus.DEAD, _DAY_S, statistics)
+    lately = ended_query(JobStatus.DEAD, _DAY_S, statistics)
+    together = storage.within(Reading(storage.database, [*overview_queries(), lately]))
+    overview = together.workers.overview()
+    ended = together.activity.ended_within(JobStatus.DEAD, _DAY_S, statistics)
     return Stats(
         counts=_sum([each.counts for each in statistics.values()]),
         queues=len(queues),

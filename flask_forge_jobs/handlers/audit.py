@@ -28,6 +28,8 @@ _MASKED_LENGTH = 2000
 _MASKED_IN_ALL = 32_000
 _MAX_MEMBERS = 20
 _MAX_DEPTH = 8
+# json.dumps() would make an encoder for each.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _CURSOR = re.compile(r"(?P<at>[0-9]{1,18})-(?P<id>[0-9]{1,18})")
 
 
@@ -113,7 +115,7 @@ def arguments_text(document: object, redactor: Redactor) -> str:
     # Cut first, because masking is slow; but keep more text than is shown, so that no
     # token is cut in half before it is masked.
     masked = redactor.request(_trimmed(document, [_MASKED_IN_ALL]))
-    text = json.dumps(_shortened(masked), separators=(",", ":"))
+    text = _encode(_shortened(masked))
     if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
     return json.dumps({"omitted_characters": len(text)})

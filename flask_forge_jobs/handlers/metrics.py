@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.queues import QueueCounts
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.metrics import QueueTimes
+from flask_forge_jobs.storage.base import SNAPSHOT_QUERY, Storage
+from flask_forge_jobs.storage.batch_reader import OVERVIEW_QUERY
+from flask_forge_jobs.storage.metrics import COUNTER_QUERIES, QueueTimes
+from flask_forge_jobs.storage.reading import Reading
+from flask_forge_jobs.storage.workers import services_query
 
 # The label that all names after the first 200 share.
 OTHER = "_other"
@@ -32,6 +35,15 @@ class JobCounters:
 
     jobs: Mapping[tuple[str, str], Tally]
     times: Mapping[str, QueueTimes]
+
+
+def read_ahead(storage: Storage) -> Storage:
+    """Return stores that read all but the queues of a scrape in one round trip."""
+    queries = [
+        *COUNTER_QUERIES, services_query(), OVERVIEW_QUERY,
+        *((SNAPSHOT_QUERY,) if storage.backend == "postgres" else ()),
+    ]  # fmt: skip
+    return storage.within(Reading(storage.database, queries))
 
 
 def queue_gauges(storage: Storage) -> list[QueueGauges]:

@@ -11,9 +11,12 @@ from time import perf_counter
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, ServiceAge, unserved_queues
-from flask_forge_jobs.storage.base import OpenSnapshot, Storage
-from flask_forge_jobs.storage.database import SchemaVersions, within
+from flask_forge_jobs.storage.base import SNAPSHOT_QUERY, OpenSnapshot, Storage
+from flask_forge_jobs.storage.database import Query, SchemaVersions, within
 from flask_forge_jobs.storage.migrate import look_at_schema
+from flask_forge_jobs.storage.queues import ALL_QUERY
+from flask_forge_jobs.storage.reading import Reading
+from flask_forge_jobs.storage.workers import live_query, services_query
 
 logger = logging.getLogger(__name__)
 _LOG_THROTTLE = LogThrottle()  # load balancers ask every few seconds
@@ -22,6 +25,7 @@ OLD_SNAPSHOT_S = 60.0
 MAX_SHOWN = 10
 # For all reads together, once a commit has come back.
 READ_LIMIT_S = 2.0
+SCHEMA_QUERY: Query = ("newest_version", {})
 _AFTER_SCHEMA = ("workers", "services", "snapshots", "queues")
 
 
@@ -79,14 +83,15 @@ def readiness(
     try:
         with within(READ_LIMIT_S if limit_s is None else limit_s):
             takes_writes = storage.takes_writes()
+            reading = Reading(storage.database, _queries())
+            together = storage.within(reading)
             began = perf_counter()
-            versions = look_at_schema(storage.database)
+            versions = _versions(storage, reading)
             answer_s = perf_counter() - began
-            versions.require_readable()
-            workers = storage.workers.live(LIVE_WITHIN_S)
-            known = [queue.name for queue in storage.queues.all()]
-            services = storage.workers.services()
-            snapshot = storage.oldest_snapshot()
+            workers = together.workers.live(LIVE_WITHIN_S)
+            known = [queue.name for queue in together.queues.all()]
+            services = together.workers.services()
+            snapshot = together.oldest_snapshot()
     except StorageError as error:
         kind = type(error).__name__
         if _LOG_THROTTLE.is_time_for(kind):
@@ -109,6 +114,25 @@ def readiness(
         answer_s,
         len(workers),
     )
+
+
+def _queries() -> list[Query]:
+    return [
+        SCHEMA_QUERY, live_query(LIVE_WITHIN_S), ALL_QUERY, services_query(),
+        SNAPSHOT_QUERY,
+    ]  # fmt: skip
+
+
+def _versions(storage: Storage, reading: Reading) -> SchemaVersions:
+    try:
+        newest = reading.of(SCHEMA_QUERY)
+    except StorageError:
+        # Of a newer schema only the versions may be readable.
+        look_at_schema(storage.database).require_readable()
+        raise
+    versions = SchemaVersions.of(newest, storage.database.known_version)
+    versions.require_readable()
+    return versions
 
 
 def _unavailable(error: StorageError) -> Readiness:

@@ -30,7 +30,7 @@ def from_micros(micros: int) -> datetime:
 
 def optional_from_micros(micros: int | None) -> datetime | None:
     """Like :func:`from_micros`, passing ``None`` through."""
-    return None if micros is None else from_micros(micros)
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
 
 def optional_to_micros(instant: datetime | None) -> int | None:

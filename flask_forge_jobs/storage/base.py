@@ -25,7 +25,7 @@ from flask_forge_jobs.storage.bulk_runs import BulkRunStore, RunBatches
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.cron_history import CronHistory
-from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.database import Database, Query
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.gauges import GaugeStore
@@ -48,6 +48,7 @@ from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.reading import Reading
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
@@ -123,6 +124,9 @@ class StoreParts:
         )  # fmt: skip
 
 
+SNAPSHOT_QUERY: Query = ("oldest_snapshot", {})  # of Storage.oldest_snapshot()
+
+
 class Storage:
     """The stores of one database.
 
@@ -145,15 +149,17 @@ class Storage:
         self.samples = parts.samples
         self.gauges = parts.gauges
 
-    def within(self, unit: Unit | Batches | RunBatches) -> Storage:
-        """Return the same stores, whose changes belong to a unit or to batches."""
-        return Storage(self._parts, unit.executor(), unit.executor(self.recorder))
+    def within(self, unit: Unit | Batches | RunBatches | Reading) -> Storage:
+        """Return the same stores, whose calls belong to a unit, or to batches."""
+        stores = Storage(self._parts, unit.executor(), unit.executor(self.recorder))
+        if isinstance(unit, Reading):
+            stores.metrics = MetricStore(unit.executor(), self._parts.clock)
+        return stores
 
     def outside(self) -> Storage:
         """Return the same stores, whose changes belong to no unit."""
-        parts = self._parts
-        timed = StoreExecutor(parts.database, parts.recorder)
-        return Storage(parts, parts.executor, timed)
+        timed = StoreExecutor(self.database, self.recorder)
+        return Storage(self._parts, self._parts.executor, timed)
 
     def when_stored(self, call: Callable[..., object], *args: object) -> None:
         """Call something after the commit of the unit; outside a unit at once."""
@@ -295,7 +301,7 @@ class Storage:
         Raises:
             StorageError: The database does not answer.
         """
-        rows = self._executor.read_one("oldest_snapshot")
+        rows = self._executor.read_one(SNAPSHOT_QUERY[0])
         return OpenSnapshot(*rows[0]) if rows else None
 
     def describe(self) -> StorageInfo:

@@ -8,7 +8,12 @@ from flask_forge_jobs.errors import BatchNotFoundError
 from flask_forge_jobs.model.batches import Batch, BatchOverview
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import JobStatus, JobSummary
-from flask_forge_jobs.storage.database import Parameter, Transaction, encode_names
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Query,
+    Transaction,
+    encode_names,
+)
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.rows import load_summaries, summary_from_row
 from flask_forge_jobs.storage.ties.batch_counts import batch_from_row
@@ -21,6 +26,9 @@ _PAGES: dict[JobStatus | None, str] = {
     JobStatus.DEAD: "dead_jobs_of_batch",
     JobStatus.IN_PROGRESS: "running_jobs_of_batch",
 }
+
+OVERVIEW_QUERY: Query = ("batch_overview", {"end_of_time": MAX_INSTANT_US})
+"""What :meth:`BatchReader.overview` reads."""
 
 
 def chosen(
@@ -175,7 +183,6 @@ class BatchReader:
     def overview(self) -> BatchOverview:
         """Return how many batches are open, and how many jobs wait for others."""
         rows = self._database.read(
-            lambda tx: tx.all("batch_overview", end_of_time=MAX_INSTANT_US),
-            apart=True,
+            lambda tx: tx.all(OVERVIEW_QUERY[0], **OVERVIEW_QUERY[1]), apart=True
         )
         return BatchOverview(*rows[0])

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
@@ -36,7 +36,9 @@ logger = get_logger(__name__)
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameter = str | int | float | None
+Query = tuple[str, Mapping[str, Parameter]]
 WakeCallback = Callable[[str | None], None]
+Apart = bool | Literal["expected"]  # see Executor.read
 # Errors that say nothing about the rows that were to be written.
 NO_FAULT_OF_ROWS = StorageUnavailableError, StorageBusyError, SchemaTooNewError
 
@@ -64,10 +66,9 @@ class SchemaVersions(NamedTuple):
 
 
 class Transaction(Protocol):
-    """One open transaction."""
+    """One open transaction; ``attempt`` is the number of the try, from 0."""
 
     attempt: int
-    """Number of the try, from 0."""
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""
@@ -77,6 +78,9 @@ class Transaction(Protocol):
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement with the next one and ignore its result."""
+
+    def expect(self, name: str, /, **parameters: Parameter) -> None:
+        """Read a query with the next one; :meth:`all` of the same returns its rows."""
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Insert rows in bulk, by a statement that takes a row's values in order."""
@@ -156,13 +160,14 @@ class Executor(Protocol):
             StorageError: The transaction has failed and would store nothing.
         """
 
-    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
+    def read(self, work: Callable[[Transaction], T], *, apart: Apart = False) -> T:
         """Run reads against one snapshot; raises the errors of :meth:`write`.
 
         Args:
             work: May be called again after a transient fault.
             apart: Whether each statement may have a snapshot of its own. Then it takes
                 one round trip on PostgreSQL, and none is left for the end.
+                ``expected``: all are, by the first, and share its snapshot.
         """
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
@@ -246,9 +251,12 @@ class Database(Executor, Protocol):
         """Close the connections of this process."""
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode_rows(rows: Iterable[Mapping[str, Parameter]]) -> str:
     """Return rows as the JSON parameter that a ``rows`` marker reads."""
-    return json.dumps(list(rows), separators=(",", ":"))
+    return _encode(list(rows))
 
 
 def encode_names(column: str, values: Iterable[str]) -> str:

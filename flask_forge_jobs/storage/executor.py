@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
+    Apart,
     Database,
     Listener,
     Parameter,
@@ -93,7 +94,7 @@ class StoreExecutor:
         """See :meth:`.Executor.join`."""
         return self._alone(self._wrote, partial(self._database.join, connection, work))
 
-    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
+    def read(self, work: Callable[[Transaction], T], *, apart: Apart = False) -> T:
         """See :meth:`.Executor.read`."""
         return self._alone(self._read, partial(self._database.read, work, apart=apart))
 

@@ -33,6 +33,7 @@ from flask_forge_jobs.model.metrics import (
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
+    Query,
     Row,
     Transaction,
     encode_names,
@@ -45,7 +46,7 @@ from flask_forge_jobs.storage.metric_rows import (
     total_of,
 )
 from flask_forge_jobs.storage.pace import Pace
-from flask_forge_jobs.storage.series import Names, Series, names
+from flask_forge_jobs.storage.series import NAMES_QUERY, Names, Series, names
 
 # An arbitrary lock key: two processes must not fold the same rows.
 FOLD_LOCK = 7_022_013_337_003
@@ -82,6 +83,14 @@ class Counters:
     jobs: Mapping[tuple[str, str], Tally]
     times: Mapping[str, QueueTimes]
     names: Names
+
+
+COUNTER_QUERIES: Sequence[Query] = (
+    ("counter_totals", {"level": DAY}),
+    ("counter_times", {"level": DAY}),
+    NAMES_QUERY,
+)
+"""What :meth:`MetricStore.counters` reads."""
 
 
 class MetricStore:
@@ -246,11 +255,13 @@ class MetricStore:
         """Return the all-time totals."""
 
         def work(transaction: Transaction) -> tuple[list[Row], list[Row], Names]:
+            for name, values in COUNTER_QUERIES[1:]:
+                transaction.expect(name, **values)
             totals = transaction.all("counter_totals", level=DAY)
             all_times = transaction.all("counter_times", level=DAY)
             return totals, all_times, names(transaction, totals)
 
-        totals, all_times, shown = self._database.read(work)
+        totals, all_times, shown = self._database.read(work, apart="expected")
         jobs = {
             (queue_name, kind): Tally(*counts) for queue_name, kind, *counts in totals
         }

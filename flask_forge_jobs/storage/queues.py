@@ -34,6 +34,7 @@ from flask_forge_jobs.model.queues import (
 )
 from flask_forge_jobs.storage.database import (
     Parameter,
+    Query,
     Transaction,
     encode_names,
 )
@@ -45,6 +46,9 @@ from flask_forge_jobs.storage.ties.turns import deleted_turns
 
 # The columns that a caller chooses.
 _STORED = ("name", *QueueChanges.__annotations__)
+
+ALL_QUERY: Query = ("all_queues", {})
+"""What :meth:`QueueConfig.all` reads."""
 
 
 class QueueConfig:
@@ -105,9 +109,7 @@ class QueueConfig:
 
     def all(self) -> list[QueueSettings]:
         """Return the settings of every queue, by name."""
-        rows = self._database.read(
-            lambda transaction: transaction.all("all_queues"), apart=True
-        )
+        rows = self._database.read(lambda tx: tx.all(ALL_QUERY[0]), apart=True)
         return [queue_from_row(row) for row in rows]
 
     def waiting(self, names: Iterable[str]) -> dict[str, int]:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from flask_forge_jobs.model.metrics import DAY, MetricKey
-from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.database import (
+    Executor,
+    Query,
+    Row,
+    Transaction,
+    encode_rows,
+)
 
 MAX_SERIES = 200
 # An arbitrary lock key: two processes must not give away the same place.
@@ -54,6 +60,10 @@ class Series:
         if _filled_up(stored, new) != _filled_up(stored, ()):
             self._database.write(lambda transaction: _store(transaction, sorted(new)))
         self._settled |= new
+
+
+NAMES_QUERY: Query = ("stored_names", {"level": _NAMES})
+"""What :func:`names` reads."""
 
 
 def names(transaction: Transaction, counted: Iterable[Row]) -> Names:

@@ -20,6 +20,7 @@ from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
+    Apart,
     Database,
     Parameter,
     Row,
@@ -199,7 +200,7 @@ class _UnitExecutor(StoreExecutor):
         del changed, pace
         return self.write(work)
 
-    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
+    def read(self, work: Callable[[Transaction], T], *, apart: Apart = False) -> T:
         """Run it in the transaction if that has begun."""
         if not self._unit.has_begun:
             return super().read(work, apart=apart)

@@ -24,6 +24,7 @@ from flask_forge_jobs.model.workers import (
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
+    Query,
     Row,
     Transaction,
     encode_names,
@@ -43,6 +44,23 @@ from flask_forge_jobs.storage.rows import (
 UNKNOWN_PROCESS = WorkerProcess()
 # How often a worker that beats is noted at its queues.
 _SERVED_PERIOD_S = 60
+
+
+def overview_queries(within_s: float = LIVE_WITHIN_S) -> list[Query]:
+    """Return what :meth:`WorkerRegistry.overview` reads."""
+    within_us = int(within_s * SECOND_US)
+    names = ("worker_ages", "slots_of_workers", "unassigned_queues")
+    return [(name, {"within_us": within_us}) for name in names]
+
+
+def live_query(within_s: float) -> Query:
+    """Return what :meth:`WorkerRegistry.live` reads."""
+    return "live_workers", {"within_us": int(within_s * SECOND_US)}
+
+
+def services_query(within_s: float = LIVE_WITHIN_S) -> Query:
+    """Return what :meth:`WorkerRegistry.services` reads."""
+    return "service_ages", {"within_us": int(within_s * SECOND_US)}
 
 
 class WorkerRegistry:
@@ -184,8 +202,11 @@ class WorkerRegistry:
         oldest heartbeat to include, in seconds.
         """
         within_us = int(within_s * SECOND_US)
+        _, *others = overview_queries(within_s)
 
         def work(transaction: Transaction) -> WorkersOverview:
+            for name, values in others:
+                transaction.expect(name, **values)
             workers = transaction.all("worker_ages", within_us=within_us)
             slots: defaultdict[str, list[Row]] = defaultdict(list)
             for row in transaction.all("slots_of_workers", within_us=within_us):
@@ -196,7 +217,7 @@ class WorkerRegistry:
                 [name for (name,) in names],
             )
 
-        return self._database.read(work)
+        return self._database.read(work, apart="expected")
 
     def services(self, within_s: float = LIVE_WITHIN_S) -> list[ServiceAge]:
         """Return the oldest last tick of each service over all live workers, by name.

@@ -11,6 +11,7 @@ from typing import TypeVar
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.storage.database import (
+    Apart,
     Database,
     Listener,
     Parameter,
@@ -77,7 +78,7 @@ class LossyDatabase:
         """Run the unit once; the caller commits."""
         return self._inner.join(connection, work)
 
-    def read(self, work: Callable[[Transaction], T], *, apart: bool = False) -> T:
+    def read(self, work: Callable[[Transaction], T], *, apart: Apart = False) -> T:
         """Run reads; nothing is lost."""
         return self._inner.read(work, apart=apart)
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from flask import Response, request
 from werkzeug.exceptions import Forbidden
 
+from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import (
@@ -17,7 +18,7 @@ from flask_forge_jobs.api.response import (
     empty_response,
     next_link,
 )
-from flask_forge_jobs.api.routes import V1_PREFIX, Reach, Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import batches as schemas
 from flask_forge_jobs.api.schemas.new_jobs import EnqueuedJobsSchema
 from flask_forge_jobs.api.scope import NO_QUEUE_MESSAGE

@@ -26,6 +26,7 @@ from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
+    Query,
     Row,
     Transaction,
     encode_names,
@@ -104,16 +105,20 @@ class JobActivity:
         self, status: JobStatus, within_s: float, queue_names: Iterable[str]
     ) -> dict[str, int]:
         """Return how many jobs per queue became done or dead in the last seconds."""
-        rows = self._database.read(
-            lambda tx: tx.all(
-                "ended_lately",
-                status=str(status),
-                age_us=int(within_s * SECOND_US),
-                rows=encode_rows({"of_queue": name} for name in queue_names),
-            ),
-            apart=True,
-        )
+        name, values = ended_query(status, within_s, queue_names)
+        rows = self._database.read(lambda tx: tx.all(name, **values), apart=True)
         return {name: int(jobs) for name, jobs in rows}
+
+
+def ended_query(
+    status: JobStatus, within_s: float, queue_names: Iterable[str]
+) -> Query:
+    """Return what :meth:`JobActivity.ended_within` reads."""
+    return "ended_lately", {
+        "status": str(status),
+        "age_us": int(within_s * SECOND_US),
+        "rows": encode_rows({"of_queue": name} for name in queue_names),
+    }
 
 
 class _Tail:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import string
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 
 from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL, JobFilter, JobStatus
 from flask_forge_jobs.model.payloads import escapes_open, payload_expression
-from flask_forge_jobs.storage.database import Parameter, encode_names
+from flask_forge_jobs.storage.database import Parameter, Query, encode_names
 
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -91,8 +92,28 @@ class Conditions:
             job_filter.signature is not None and plain.is_plain and not self.has_range
         )
 
+    @property
+    def total_query(self) -> Query | None:
+        """The one query that counts all matching jobs; None without one."""
+        job_filter = self._job_filter
+        if self.is_plain and not self.has_range:
+            return "count_plain", self.of_counts()
+        if job_filter.dedupe_key is not None:
+            return "count_key", self.parameters()
+        if job_filter.schedule_name is not None:
+            return "count_schedule", self.parameters()
+        if self.counts_failed_only:
+            return "count_failed", self.parameters() | self.of_failed()
+        if job_filter.signature is not None:
+            return "count_signature", self.parameters()
+        return None
+
     def parameters(self) -> dict[str, Parameter]:
         """Return all parameters of the fragment."""
+        return dict(self._parameters)
+
+    @cached_property
+    def _parameters(self) -> dict[str, Parameter]:
         job_filter = self._job_filter
         return {
             "any_queue": job_filter.queues is None,
@@ -128,14 +149,14 @@ class Conditions:
 
     def of_counts(self) -> dict[str, Parameter]:
         """Return those of the fragment ``filtered_counts``."""
-        known = self.parameters()
+        known = self._parameters
         names = ("any_queue", "queues", "any_kind", "kinds")
         chosen = {name: known[name] for name in names}
         return chosen | {"statuses": encode_names("name", sorted(self.statuses))}
 
     def of_together(self) -> dict[str, Parameter]:
         """Return those of the fragment ``kind_and_age``."""
-        known = self.parameters()
+        known = self._parameters
         names = ("any_kind", "kinds", "any_time", "from_at", "to_at")
         return {name: known[name] for name in names}
 

@@ -13,7 +13,7 @@ outside it if these are fewer; with any other condition, those that match.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -324,22 +324,15 @@ class Listing:
         return self._total
 
     def _counted_total(self) -> int:
-        job_filter, conditions = self._job_filter, self._conditions
-        if conditions.is_plain and not conditions.has_range:
-            return self._counted("count_plain", conditions.of_counts())
-        if not conditions.has_own_index and not self._counts:
+        conditions = self._conditions
+        query = conditions.total_query
+        if query is not None:
+            return self._counted(*query)
+        if not self._counts:
             return 0
         if conditions.is_plain:
             return self._total_in_range()
         parameters = conditions.parameters()
-        if job_filter.dedupe_key is not None:
-            return self._counted("count_key", parameters)
-        if job_filter.schedule_name is not None:
-            return self._counted("count_schedule", parameters)
-        if conditions.counts_failed_only:
-            return self._counted("count_failed", parameters | conditions.of_failed())
-        if job_filter.signature is not None:
-            return self._counted("count_signature", parameters)
         if conditions.scheduled_only and not conditions.has_range:
             parameters["rows"] = encode_rows({"of_queue": q} for q in self._queues)
             return self._matching - self._counted("count_overdue", parameters)
@@ -349,7 +342,7 @@ class Listing:
             return self._counted("count_few", parameters)
         return self._counted("count_all", parameters)
 
-    def _counted(self, name: str, parameters: dict[str, Parameter]) -> int:
+    def _counted(self, name: str, parameters: Mapping[str, Parameter]) -> int:
         return int(self._transaction.all(name, **parameters)[0][0])
 
     def _total_in_range(self) -> int:

@@ -27,7 +27,13 @@ from flask_forge_jobs.model.steps import StepsOfJob
 from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.columns import JOB
-from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
+from flask_forge_jobs.storage.database import (
+    Executor,
+    Query,
+    Row,
+    Transaction,
+    encode_names,
+)
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.links import ties_of
@@ -223,14 +229,17 @@ class JobReader:
         Raises:
             StorageUnavailableError: A search took longer than the statement limit.
         """
+        ahead = _total_ahead(job_filter, order, offset + limit)
 
         def work(transaction: Transaction) -> JobsPage:
             listing = Listing(transaction, job_filter)
+            if ahead is not None:
+                transaction.expect(ahead[0], **ahead[1])
             places = listing.page(order, limit, offset=offset)
             rows = listing.summaries(places)
             return JobsPage(rows, listing.total(), limit=limit, offset=offset)
 
-        return self._database.read(work)
+        return self._database.read(work, apart="expected" if ahead else False)
 
     def find(
         self,
@@ -256,9 +265,12 @@ class JobReader:
         Raises:
             StorageUnavailableError: It took longer than the statement limit.
         """
+        ahead = _total_ahead(job_filter, order, limit + 1) if with_total else None
 
         def work(transaction: Transaction) -> FoundJobs:
             listing = Listing(transaction, job_filter)
+            if ahead is not None:
+                transaction.expect(ahead[0], **ahead[1])
             # One more shows whether there is a next page.
             places = listing.page(order, limit + 1, after)
             shown = places[:limit]
@@ -270,10 +282,14 @@ class JobReader:
 
         # Others read several parts of an index, and between them a job may move from
         # one to another.
-        is_one_read = reads_once(job_filter, order, limit + 1)
-        # The total of a signature is a sum, which may be younger than the page.
-        is_apart = is_one_read and (not with_total or job_filter.signature is not None)
-        return self._database.read(work, apart=is_apart)
+        is_one_read = not with_total and reads_once(job_filter, order, limit + 1)
+        return self._database.read(work, apart="expected" if ahead else is_one_read)
+
+
+def _total_ahead(job_filter: JobFilter, order: JobOrder, depth: int) -> Query | None:
+    """Return the query of the total, if it and one more are all that is read."""
+    is_one_read = depth > 0 and reads_once(job_filter, order, depth)
+    return Conditions(job_filter).total_query if is_one_read else None
 
 
 def _snapshot(

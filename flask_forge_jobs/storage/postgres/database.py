@@ -25,6 +25,7 @@ from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.database import (
+    Apart,
     ChoiceLog,
     Listener,
     Parameter,
@@ -218,7 +219,7 @@ class PostgresDatabase:
         return self._run(self._begin_checked, work)
 
     def read(
-        self, work: Callable[[PostgresTransaction], T], *, apart: bool = False
+        self, work: Callable[[PostgresTransaction], T], *, apart: Apart = False
     ) -> T:
         """Run reads against one snapshot, or each against its own."""
         settings = self._session_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -17,6 +17,7 @@ from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageErr
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, TransientError
 from flask_forge_jobs.storage.postgres.connection import lift_limits
+from flask_forge_jobs.storage.postgres.together import rows_of, together
 
 # A circle of transactions is over before the server looks for a deadlock, by default
 # after 1 s.
@@ -29,6 +30,8 @@ _COPY_CHARACTERS = 1024 * 1024
 _COPY_FIRST_ROWS = 4
 _COPY_NULL = "\\N"
 _COPY_ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
+# A statement and its parameters.
+_Key = tuple[object, ...]
 
 
 def version_check(known_version: int) -> str:
@@ -72,6 +75,8 @@ class PostgresTransaction:
         self._statements = load_statements("postgres")
         self._begin = begin
         self._pending: list[str] = []
+        self._expected: dict[_Key, str] = {}
+        self._rows_ahead: dict[_Key, list[Row]] = {}
         self._known_version = known_version
         self._is_begun = False
         self._is_committing = False
@@ -80,8 +85,7 @@ class PostgresTransaction:
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
         sql = self._sql(name)
         if self._pending:  # its values may look like parameters
-            text = self._cursor.mogrify(sql, parameters).decode("utf-8")
-            self._cursor.execute(self._unsent(text))
+            self._cursor.execute(self._unsent(self._text(name, parameters)))
         elif self._is_begun:
             self._cursor.execute(sql, parameters)
         else:
@@ -109,8 +113,28 @@ class PostgresTransaction:
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""
+        if self._expected or self._rows_ahead:
+            return self._all_together(name, parameters)
         self._execute(name, parameters)
         return self._cursor.fetchall()
+
+    def expect(self, name: str, /, **parameters: Parameter) -> None:
+        """Read a statement with the next one; see :meth:`.Transaction.expect`."""
+        self._expected[_key(name, parameters)] = self._text(name, parameters)
+
+    def _all_together(self, name: str, parameters: dict[str, Parameter]) -> list[Row]:
+        key = _key(name, parameters)
+        if key not in self._rows_ahead:
+            self._expected.setdefault(key, self._text(name, parameters))
+            self._cursor.execute(self._unsent(together(self._expected.values())))
+            self._rows_ahead |= zip(
+                self._expected, map(rows_of, self._cursor.fetchall()[0]), strict=True
+            )
+            self._expected.clear()
+        return self._rows_ahead.pop(key)
+
+    def _text(self, name: str, parameters: dict[str, Parameter]) -> str:
+        return self._cursor.mogrify(self._sql(name), parameters).decode("utf-8")
 
     def run(self, name: str, /, **parameters: Parameter) -> int:
         """Run a statement and return how many rows it changed."""
@@ -119,8 +143,7 @@ class PostgresTransaction:
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Send a statement with the next one or with the commit."""
-        text = self._cursor.mogrify(self._sql(name), parameters)
-        self.send_ahead(text.decode("utf-8"))
+        self.send_ahead(self._text(name, parameters))
 
     def send_ahead(self, text: str) -> None:
         """Send SQL with the next statement."""
@@ -178,6 +201,10 @@ class PostgresTransaction:
         if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
             with contextlib.suppress(psycopg2.Error):
                 self._cursor.execute("ROLLBACK")
+
+
+def _key(name: str, parameters: Mapping[str, Parameter]) -> _Key:
+    return (name, *sorted(parameters.items()))
 
 
 class CopySource(io.RawIOBase):

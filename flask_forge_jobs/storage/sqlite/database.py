@@ -26,6 +26,7 @@ from flask_forge_jobs.forks import LONGEST_WAIT_S, PerProcess
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.database import (
+    Apart,
     ChoiceLog,
     Listener,
     Parameter,
@@ -266,9 +267,9 @@ class SqliteDatabase(PerProcess):
                 return
         self.open()
 
-    def read(self, work: Work[T], *, apart: bool = False) -> T:
+    def read(self, work: Work[T], *, apart: Apart = False) -> T:
         """Run reads against one snapshot, or each against its own."""
-        return self._read(work, is_single=apart)
+        return self._read(work, is_single=apart is True)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""

@@ -1,0 +1,153 @@
+"""How many messages each route sends: a change one, a read two at most.
+
+A walk over all routes, each with the request of the contract. What is above the limit
+stands in ``ABOVE`` with its number, which may not grow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
+
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.postgres import process as process_module
+from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
+from tests.api.mounting import PREFIX, mount_shared
+from tests.conformance.requests import sample
+from tests.conformance.seeding import seed, seed_schedule
+from tests.conftest import empty_tables
+from tests.support.sql import Sql
+
+ROUTES = all_routes(enable_demo=True)
+CHANGE, READ = 1, 2
+# By the action of the route, which is the same below /v1.
+ABOVE: dict[str, int] = {
+    "batch_create": 9,
+    "batch_add": 7,
+    "batch_seal": 6,
+    "batch_cancel": 18,
+    "batch_retry": 10,
+    "batch_delete": 10,
+    "queue_cleanup": 4,
+    "queue_set_max_workers": 3,
+    "queue_set_paused": 3,
+    "queue_set_retention": 3,
+    "queue_set_backoff": 3,
+    "jobs_list": 5,
+    "jobs_scheduled": 5,
+    "jobs_run_now": 2,
+    "jobs_retry": 4,
+    "jobs_requeue": 4,
+    "jobs_retry_all_failed": 8,
+    "jobs_retry_all_by_status": 8,
+    "jobs_delete": 3,
+    "jobs_delete_done_older_than": 5,
+    "jobs_delete_by_status": 8,
+    "cron_set_enabled": 3,
+    "cron_set_expr": 4,
+    "cron_set_dedupe": 4,
+    "cron_trigger": 4,
+    "jobs_enqueue": 3,
+    "jobs_enqueue_demo": 3,
+    "events": 4,
+    "job_delete": 3,
+    "job_cancel": 4,
+    "job_retry": 5,
+    "job_release": 4,
+    "job_reschedule": 5,
+    "jobs_act": 2,
+    "bulk_run_begin": 9,
+    "bulk_run_stop": 4,
+    "cron_create": 4,
+    "cron_change": 4,
+    "cron_delete": 2,
+    "create_queue": 3,
+    "change_queue": 4,
+    "delete_queue": 11,
+    "queue_actions": 3,
+    # Two more now and then: what is kept of kinds is read again after a second.
+    "enqueue": 3,
+    "enqueue_many": 3,
+    "put_rate_limit": 2,
+    "drain_rate_limit": 2,
+    "delete_rate_limit": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(postgres_database: str) -> DatabaseSettings:
+    return DatabaseSettings.from_url(postgres_database)
+
+
+@pytest.fixture(scope="module")
+def sent() -> Iterator[list[str]]:
+    """The messages of this thread; those of the flusher are not a request's."""
+    texts: list[str] = []
+    own = threading.get_ident()
+
+    class Counting(PostgresTransaction):
+        def __init__(self, connection: Connection, *args: object, **options: object):
+            super().__init__(connection, *args, **options)  # type: ignore[arg-type]  # as given
+            inner = self._cursor
+
+            class Cursor:
+                def execute(self, text: str, parameters: object = None) -> None:
+                    if threading.get_ident() == own:
+                        texts.append(text)
+                    inner.execute(text, parameters)  # type: ignore[arg-type]  # as given
+
+                def __getattr__(self, name: str) -> object:
+                    return getattr(inner, name)
+
+            self._cursor = Cursor()  # type: ignore[assignment]  # stands in for one
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(process_module, "PostgresTransaction", Counting)
+        yield texts
+
+
+def limit_of(route: Route) -> int:
+    return ABOVE.get(route.action, CHANGE if route.mutates else READ)
+
+
+def test_no_route_sends_more_messages_than_it_must(
+    settings: DatabaseSettings, sent: list[str]
+) -> None:
+    counted: dict[str, int] = {}
+    with contextlib.closing(open_storage(settings, jitter=None)) as storage:
+        storage.open()
+        client = mount_shared(storage)
+        is_fresh = False
+        for route in ROUTES:
+            if route.mutates or not is_fresh:
+                empty_tables(settings)
+                seed(storage, Sql(settings))
+                seed_schedule(client)
+                # What is kept of queues and kinds is read.
+                job = {"kind": "welcome", "payload": {}}
+                client.post(f"{PREFIX}/v1/jobs", json=job)
+            is_fresh = not route.mutates
+            request = sample(route)
+            if not route.mutates:
+                request.send(client)
+            sent.clear()
+            answer = request.send(client)
+            assert answer.status_code < 400, (route.endpoint, answer.text)
+            counted[route.endpoint] = len(sent)
+            for thread in threading.enumerate():
+                if thread.name.startswith("forge-bulk-run"):
+                    thread.join(30)
+
+    limits = {route.endpoint: limit_of(route) for route in ROUTES}
+    assert {
+        endpoint: (number, limits[endpoint])
+        for endpoint, number in counted.items()
+        if number > limits[endpoint]
+    } == {}
