@@ -71,6 +71,10 @@ class StoreExecutor:
     when_stored: Callable[..., object] = staticmethod(operator.call)  # type: ignore[arg-type]
     """Calls something after the commit: at once, as each write has its own."""
 
+    def pipeline(self, work: Callable[[Transaction], T]) -> T:
+        """See :meth:`.Database.pipeline`."""
+        return self._alone(self._wrote, partial(self._database.pipeline, work))
+
     insert = execute
     """As :meth:`execute`, of a statement that can only insert the job with this ``id``.
 

@@ -183,6 +183,10 @@ class _UnitExecutor(StoreExecutor):
             return super().execute(name, **parameters)
         return self._within(self._wrote, lambda tx: tx.all(name, **parameters))
 
+    def pipeline(self, work: Callable[[Transaction], T]) -> T:
+        """Run it in the transaction."""
+        return self.write(work)
+
     def insert(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the transaction, or alone with the expected entry."""
         unit = self._unit

@@ -106,7 +106,8 @@ def update_for(
         delay_s=lambda *_: failure_delay_s,
     )
     assert update is not None
-    update.span = RunSpan(job.claimed_at_us, job.claimed_at_us, slot=0)
+    if update.status is not JobStatus.DONE or job.claim > 1:  # as a worker does
+        update.span = RunSpan(job.claimed_at_us, job.claimed_at_us, slot=0)
     return update
 
 

@@ -9,6 +9,7 @@ jobs of batches and frees the jobs that waited for others, as the usual way does
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter, countOf
 
 from flask_forge_jobs.model.claims import ClaimedJob
@@ -16,7 +17,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S
 from flask_forge_jobs.model.run_end import JobUpdate
-from flask_forge_jobs.storage.database import Row
+from flask_forge_jobs.storage.database import Parameter, Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 
@@ -62,37 +63,51 @@ class PlainExchange:
         # All transactions lock in the order of ids, so that none deadlock.
         updates = sorted(updates, key=_JOB_ID)
         results = list(map(_RESULT, updates))
-        rows = self._database.execute(
-            "exchange",
-            worker_id=worker_id,
-            grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
-            done_queues=_array(set(map(_QUEUE, updates))),
-            job_ids=_array(map(_JOB_ID, updates)),
-            runs="{" + ",".join(map(str, map(_RUN, updates))) + "}",
-            results=_array(results) if any(results) else "{}",
-            from_queues=_array(demand),
-            limits="{" + ",".join(map(str, demand.values())) + "}",
-            promotes=promote,
+        rows, is_again = self._database.pipeline(
+            partial(
+                _exchange,
+                worker_id=worker_id,
+                grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
+                done_queues=_array(set(map(_QUEUE, updates))),
+                job_ids=_array(map(_JOB_ID, updates)),
+                runs="{" + ",".join(map(str, map(_RUN, updates))) + "}",
+                results=_array(results) if any(results) else "{}",
+                from_queues=_array(demand),
+                limits="{" + ",".join(map(str, demand.values())) + "}",
+                promotes=promote,
+            )
         )
         noted = {row[0] for row in rows if row[1] == ""}
         if noted:
             rows = [row for row in rows if row[1] != ""]
         if not rows or rows[0][1] is not None:
-            claimed = in_claim_order(rows)
-            if len(demand) > 1:
-                places = {name: place for place, name in enumerate(demand)}
-                claimed.sort(key=lambda job: places[job.queue_name])
-            return claimed, (), noted
+            return _in_order_of(demand, rows), (), noted
         held_back = {row[0] for row in rows}
         left = [each for each in updates if each.job.id in held_back]
-        for each in left:  # an earlier answer, which was lost, may have taken them
-            each.was_tried = True
+        if is_again:
+            for each in left:  # an answer that was lost may have taken them
+                each.was_tried = True
         return None, left, noted
 
     def _may_run(self, updates: Sequence[JobUpdate]) -> bool:
         if self._ends.answers(updates, ()):
             return False
         return countOf(map(_FACTS, updates), _PLAIN) == len(updates)
+
+
+def _exchange(
+    transaction: Transaction, **parameters: Parameter
+) -> tuple[list[Row], bool]:
+    """Run the statement; return its rows, and whether it is a repetition."""
+    return transaction.all("exchange", **parameters), transaction.attempt > 0
+
+
+def _in_order_of(demand: Mapping[str, int], rows: Iterable[Row]) -> list[ClaimedJob]:
+    claimed = in_claim_order(rows)
+    if len(demand) > 1:
+        places = {name: place for place, name in enumerate(demand)}
+        claimed.sort(key=lambda job: places[job.queue_name])
+    return claimed
 
 
 def in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.batches import BatchState, NewBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.support.jobs import OWNER, QUEUE, enqueue
+from tests.support.lossy import LossyDatabase
+from tests.support.sql import Sql
 
 
 def test_a_refused_outcome_hinders_no_claim(storage: Storage) -> None:
@@ -20,6 +28,48 @@ def test_a_refused_outcome_hinders_no_claim(storage: Storage) -> None:
     assert exchange.refused == [lost.id]
     assert [each.id for each in exchange.claimed] == ids[2:]
     assert storage.job_reader.get(kept.id).status is JobStatus.DONE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "worker_id = 'another'",
+        "claims = claims + 1",
+        "status = 'failed', worker_id = NULL, heartbeat_at = NULL",
+        "status = 'done', worker_id = NULL, heartbeat_at = NULL, claims = 2",
+    ],
+)
+def test_a_run_that_was_lost_is_refused_among_others(
+    storage: Storage, sql: Sql, change: str
+) -> None:
+    ids = [enqueue(storage) for _ in range(3)]
+    jobs = storage.jobs.claim(QUEUE, OWNER, 3)
+    sql.run(f"UPDATE forge_job SET {change} WHERE id = ?", ids[1])
+    before = storage.job_reader.get(ids[1])
+
+    refused = storage.jobs.finish(OWNER, [JobUpdate(j, JobStatus.DONE) for j in jobs])
+
+    assert refused == [ids[1]]
+    assert storage.job_reader.get(ids[1]) == before
+    for each in (ids[0], ids[2]):
+        assert storage.job_reader.get(each).status is JobStatus.DONE
+
+
+def test_a_batch_whose_answer_was_lost_is_not_refused(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction that decides about it is no repetition"""
+    ids = [enqueue(storage) for _ in range(3)]
+    done = [JobUpdate(j, JobStatus.DONE) for j in storage.jobs.claim(QUEUE, OWNER, 2)]
+    lossy = LossyDatabase(storage.database)
+    monkeypatch.setattr(lossy, "write", storage.database.write)
+    clock = SystemClock()
+    jobs = JobQueue(StoreExecutor(lossy), UlidGenerator(clock), clock)
+
+    exchange = jobs.exchange(OWNER, done, {QUEUE: 2})
+
+    assert exchange.refused == []
+    assert storage.jobs.heartbeat(OWNER, {}).owned == {(ids[2], 1)}
 
 
 def test_results_are_stored_as_they_are(storage: Storage) -> None:
