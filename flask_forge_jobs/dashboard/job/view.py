@@ -14,6 +14,7 @@ from flask_forge_jobs.dashboard.job.json_search import Places, places_of
 from flask_forge_jobs.dashboard.job.json_view import MAX_VALUES, JsonView, json_view
 from flask_forge_jobs.dashboard.job.log_view import MAX_LINES, Level, LogView, log_view
 from flask_forge_jobs.dashboard.job.progress_view import ProgressView, progress_view
+from flask_forge_jobs.dashboard.job.ties_view import TiesView, ties_view
 from flask_forge_jobs.dashboard.job.timeline import Timeline, timeline
 from flask_forge_jobs.dashboard.shown_pages import ShownPage, page_of
 from flask_forge_jobs.errors import JobNotFoundError
@@ -31,7 +32,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.ordering import StatusCounts
 from flask_forge_jobs.model.run_logs import StoredLine
-from flask_forge_jobs.model.sentences import Action
+from flask_forge_jobs.model.sentences import Action, count
 
 MAX_RELATED = 5
 # What may be done to a job, by its state; a running one is never deleted.
@@ -175,6 +176,10 @@ class JobView:
             actions.append(Action("POST", f"{_JOB}run-now/{self.id}", "Run now"))
         if self.row.status in UNSUCCESSFUL:
             actions.append(Action("POST", f"{_JOB}{self.id}/retry", "Retry"))
+            if self.ties.dead_with_it and self._api.scope.queues is None:
+                path = f"{_JOB}{self.id}/retry?dependents=1"
+                jobs = count(self.ties.dead_with_it, "dependent")
+                actions.append(Action("POST", path, f"Retry with {jobs}"))
             if self.record.step_count or self.record.checkpoint:
                 path = f"{_JOB}{self.id}/retry?restart=1"
                 actions.append(Action("POST", path, "Retry from the start"))
@@ -205,7 +210,13 @@ class JobView:
             self._api.now,
             self._expected,
             waits=self.waits_for_jobs,
+            has_waited=bool(self.record.parents),
         )
+
+    @cached_property
+    def ties(self) -> TiesView:
+        """The jobs for which it waits, and those that wait for it."""
+        return ties_view(self.record)
 
     @property
     def _expected(self) -> timedelta | None:

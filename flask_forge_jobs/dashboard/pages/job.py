@@ -17,7 +17,7 @@ from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.log_lines import one_line
 
 BLOCKS = (
-    "job", "why", "progress", "attempts", "failures", "log", "result", "facts",
+    "job", "why", "progress", "attempts", "ties", "failures", "log", "result", "facts",
 )  # fmt: skip
 _MAX_DIGITS = 9
 _LONGEST_ID = 64

@@ -160,8 +160,8 @@ def test_dead_jobs_say_what_stopped_a_batch(
 
     first, second = stoppers.find("tbody").all("tr")
     assert "3 dead jobs, by error" in stoppers.text
-    assert first.text.startswith("E: order <n> has no entry2part …")
-    assert second.text.startswith("cancelled1part …")
+    assert first.text.startswith("E: order <n> has no entryShow 2part …")
+    assert second.text.startswith("cancelledShow 1part …")
     assert first.find("a")["href"].startswith(f"../dead?batch={batch_id}&signature=")
     assert [each["href"] for each in second.all("a")] == [
         f"../dead?batch={batch_id}&ending=cancelled", f"../jobs/{cancelled.id}",

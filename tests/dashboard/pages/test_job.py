@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditFilter
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.bulk import CancelOutcome
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
@@ -129,6 +130,65 @@ def test_a_job_that_waits_for_another_one_is_drawn_and_released(
     assert "Not running: it waits for job" in page.find("#why").text
     assert [each.text for each in page.find("#why").all("button")] == ["Release"]
     assert [each.text for each in page.find("#job").all("button")][1:] == []
+
+
+def test_a_job_shows_both_ends_of_its_links(
+    storage: Storage, client: FlaskClient
+) -> None:
+    parents = [enqueue(storage) for _ in range(2)]
+    batch_id = storage.batches.create(NewBatch("report"), [NewJob("part")]).id
+    job_id = storage.jobs.enqueue(
+        NewJob("bind", after=[*parents, batch_id], on_parent_dead="hold")
+    ).id
+    first = run(storage, Done("7"))
+
+    ties = shown(client, job_id).find("#ties")
+    of_parent = shown(client, first.id).find("#ties")
+
+    assert "Waits for2 of 3" in ties.text
+    rows = [row.text for row in ties.find("tbody").all("tr")]
+    assert rows[0].startswith("Done noop …")
+    assert rows[0].endswith("this job is held if it dies")
+    assert rows[2].startswith("Running batch …")
+    assert [row.find("a")["href"] for row in ties.find("tbody").all("tr")] == [
+        *(f"../jobs/{each}" for each in parents), f"../batches/{batch_id}",
+    ]  # fmt: skip
+    assert "Waits since" in ties.text
+    assert "Jobs that waited for it1" in of_parent.text
+    assert of_parent.find("tbody").find("tr").text.startswith("Waits bind …")
+    assert shown(client, parents[1]).find("#ties").text.startswith("Jobs that wait")
+
+    storage.links.release(job_id)
+    assert "Waited from" in shown(client, job_id).find("#ties").text
+
+
+def test_a_limited_caller_sees_no_tie_of_another_queue(storage: Storage) -> None:
+    parent_id = enqueue(storage, queue_name="other")
+    new = NewJob("bind", queue_name="mail", after=[parent_id])
+    job_id = storage.jobs.enqueue(new).id
+
+    page = shown(client_of(storage, "operator", "mail"), job_id)
+
+    assert page.find("#ties").text == ""
+    assert parent_id not in page.text
+
+
+def test_a_dead_job_is_retried_with_those_that_died_with_it(
+    storage: Storage, client: FlaskClient
+) -> None:
+    parent_id = enqueue(storage)
+    child_id = storage.jobs.enqueue(NewJob("bind", after=[parent_id])).id
+    run(storage, Dead("no"))
+
+    form = next(
+        each
+        for each in shown(client, parent_id).find("#job").all("form")
+        if "dependent" in each.text
+    )
+
+    assert form.find("button").text == "Retry with 1 dependent"
+    assert form["action"].endswith(f"/jobs/{parent_id}/retry?dependents=1")
+    assert storage.job_reader.get(child_id).status is JobStatus.DEAD
 
 
 @pytest.mark.parametrize(
