@@ -10,6 +10,7 @@ from flask_forge_jobs.model.bounds import (
     DEDUPE_KEY_LENGTH,
     MAX_ATTEMPTS_RANGE,
     check_integer,
+    check_job_id,
     check_text,
     shown,
 )
@@ -52,6 +53,8 @@ _SHORTER = {
     "enqueued_to": "to",
     "error_search": "error",
     "schedule_name": "cron",
+    "batch_id": "batch",
+    "is_waiting": "waiting",
 }
 IN_BODY = FilterNames(_SHORTER, prefix="filter.", has_indexes=True)
 IN_LISTING = replace(IN_BODY, takes_empty_names=True)
@@ -64,6 +67,12 @@ IN_QUERY = FilterNames(
         "payload_search": "q",
     }
 )
+
+
+def searches_texts(job_filter: JobFilter) -> bool:
+    """Return whether matching needs to read the jobs, because no index covers it."""
+    texts = (job_filter.payload_search, job_filter.error_search)
+    return any(text is not None and text.strip() for text in texts)
 
 
 def checked_filter(job_filter: JobFilter, names: FilterNames) -> JobFilter:
@@ -88,6 +97,8 @@ def checked_filter(job_filter: JobFilter, names: FilterNames) -> JobFilter:
     if job_filter.min_attempts:
         maximum = MAX_ATTEMPTS_RANGE[1]
         check_integer(names.of("min_attempts"), job_filter.min_attempts, 0, maximum)
+    if job_filter.batch_id is not None:
+        check_job_id(job_filter.batch_id, names.of("batch_id"))
     ending = job_filter.ending
     if ending is not None:
         ending = Ending.parse(ending, names.of("ending"))

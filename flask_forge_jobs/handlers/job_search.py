@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
-from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
+from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter, searches_texts
 from flask_forge_jobs.handlers.jobs import SORTED_WITHOUT_INDEX, masked_row, order_of
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobFilter, JobSummary
@@ -20,7 +20,8 @@ MAX_COUNTED = 10_000
 def has_condition_without_index(job_filter: JobFilter) -> bool:
     """Return whether matching jobs are known only after a look at each."""
     return (
-        job_filter.searches_texts
+        searches_texts(job_filter)
+        or job_filter.is_waiting
         or job_filter.min_attempts > 0
         or job_filter.ending is not None
         or job_filter.slot_id is not None
@@ -31,8 +32,9 @@ def is_searched(job_filter: JobFilter, sort: str) -> bool:
     """Return whether the first jobs are known only after a look at all that match."""
     column = SortColumn(sort.removeprefix("-"))
     has_own_index = (
-        job_filter.dedupe_key, job_filter.schedule_name, job_filter.signature
-    ) != (None, None, None)  # fmt: skip
+        job_filter.dedupe_key, job_filter.schedule_name, job_filter.signature,
+        job_filter.batch_id,
+    ) != (None, None, None, None)  # fmt: skip
     return (
         has_condition_without_index(job_filter)
         or column in SORTED_WITHOUT_INDEX

@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
-from flask_forge_jobs.handlers.filters import IN_LISTING, IN_QUERY, checked_filter
+from flask_forge_jobs.handlers.filters import (
+    IN_LISTING,
+    IN_QUERY,
+    checked_filter,
+    searches_texts,
+)
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
 from flask_forge_jobs.model.claims import ErrorEntry
@@ -243,8 +248,10 @@ def is_expensive(
     return (
         limit > MAX_CHEAP_LIMIT
         or offset > MAX_CHEAP_OFFSET
-        or job_filter.searches_texts
+        or searches_texts(job_filter)
         or job_filter.min_attempts > 0
+        or job_filter.is_waiting
+        or job_filter.batch_id is not None
         or sort.removeprefix("-") in SORTED_WITHOUT_INDEX
     )
 

@@ -370,6 +370,8 @@ class JobFilter:
         min_attempts: Started at least this often.
         ending: How a ``dead`` job ended.
         signature: Failed or dead by an error with this signature.
+        batch_id: Counted by this batch.
+        is_waiting: Only pending jobs that wait for others.
     """
 
     queues: Sequence[str] | None = None
@@ -386,14 +388,10 @@ class JobFilter:
     min_attempts: int = 0
     ending: Ending | None = None
     signature: str | None = None
+    batch_id: str | None = None
+    is_waiting: bool = False
 
     def covers(self, queue_name: str, kind: str) -> bool:
         """Whether jobs of a queue and kind can match."""
         has_queue = self.queues is None or queue_name in self.queues
         return has_queue and (not self.kinds or kind in self.kinds)
-
-    @property
-    def searches_texts(self) -> bool:
-        """Whether matching needs to read the jobs, because no index covers it."""
-        texts = (self.payload_search, self.error_search)
-        return any(text is not None and text.strip() for text in texts)

@@ -19,7 +19,7 @@ from flask_forge_jobs.storage.rows import load_summaries, summary_from_row
 from flask_forge_jobs.storage.ties.batch_counts import batch_from_row
 
 # Jobs that one page of a state looks at.
-MAX_WALKED = 2000
+MAX_WALKED = 1000
 # Statements of states whose jobs have an index.
 _PAGES: dict[JobStatus | None, str] = {
     None: "first_jobs_of_batch",
@@ -132,7 +132,7 @@ class BatchReader:
     ) -> tuple[list[JobSummary], str | None]:
         """Return jobs of a batch as :meth:`jobs` does, and where the next ones are.
 
-        It looks at a few thousand jobs at most. So a page of jobs in one state may have
+        It looks at 1,000 jobs at most. So a page of jobs in one state may have
         fewer than ``limit``, or none, although there are more.
         """
         name = _PAGES.get(status, "jobs_of_batch_in_state")

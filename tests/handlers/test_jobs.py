@@ -13,6 +13,7 @@ from flask_forge_jobs.handlers.jobs import (
     MAX_KINDS,
     SORTS,
     JobsFound,
+    count_jobs,
     failed_jobs,
     find_jobs,
     inspect_job,
@@ -21,6 +22,7 @@ from flask_forge_jobs.handlers.jobs import (
     scheduled_jobs,
 )
 from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.outcomes import Dead, Done
@@ -199,3 +201,29 @@ def test_a_listing_shows_the_progress_of_running_jobs_only(storage: Storage) -> 
     assert rows[ended].progress is None
     assert again.row.running_progress == again.progress == rows[running].progress
     assert read_job(storage, ended, redactor=Redactor()).progress is not None
+
+
+def test_jobs_are_found_by_their_batch_and_by_waiting(storage: Storage) -> None:
+    plain = enqueue(storage)
+    first = storage.batches.create(NewBatch("b"), [NewJob("x"), NewJob("y")])
+    storage.batches.add(first.id, [NewJob("x", after=[first.results[0].id])])
+    other = storage.batches.create(NewBatch("b"), [NewJob("x")])
+    ids = [each.id for each in storage.batches.jobs(first.id)]
+
+    def found(**filters: Any) -> list[str]:
+        page = find(storage, JobFilter(**filters), sort="enqueued_at", limit=9)
+        assert page.total == len(page.rows)
+        counts = count_jobs(storage, JobFilter(**filters))
+        assert counts.total == page.total
+        return [row.id for row in page.rows]
+
+    assert found(batch_id=first.id) == ids
+    assert found(batch_id=first.id, kinds=["y"]) == ids[1:2]
+    assert found(batch_id=other.id, queues=["bank"]) == []
+    assert found(is_waiting=True) == ids[2:]
+    assert found(is_waiting=True, batch_id=other.id) == []
+    assert found(is_waiting=True, statuses=["done"]) == []
+    assert plain in found()
+    with pytest.raises(InvalidInputError) as caught:
+        found(batch_id="x")
+    assert caught.value.field == "batch"

@@ -73,7 +73,8 @@ NUMBERS |= {"hour_level", "day_level", "now_level", "usual_level", "old_s", "roo
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 BOOLEANS |= {"is_waiting", "was_cancelled", "by_user", "backoff_enabled"}
 BOOLEANS |= {"may_wait", "is_sealed", "cancel_on_dead", "has_ended", "is_open"}
-BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "is_unfinished"}
+BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "only_waiting"}
+BOOLEANS |= {"is_unfinished"}
 BOOLEANS |= {"promotes"}
 BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
 ARRAYS = {
@@ -128,6 +129,10 @@ SERVED_BY = {
     "listed_key_asc": "forge_job_key",
     "listed_schedule_desc": "forge_job_schedule",
     "listed_schedule_asc": "forge_job_schedule",
+    "listed_batch_desc": "forge_job_pkey",
+    "listed_batch_asc": "forge_job_pkey",
+    "count_batch": "forge_job_pkey",
+    "counts_batch": "forge_job_pkey",
     "listed_signature_desc": "forge_job_signature",
     "listed_signature_asc": "forge_job_signature",
     "listed_few_desc": "forge_job_list",

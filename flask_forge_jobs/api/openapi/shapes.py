@@ -72,6 +72,7 @@ VALUES: Mapping[str, object] = {
     "base_seconds": 60,
     "max_seconds": 1800,
     "max_attempts": 5,
+    "batch": "01K5A4D3E4F5G6H7J8K9M0N1P2",
     "after": [],
     "on_parent_dead": "cancel",
 }

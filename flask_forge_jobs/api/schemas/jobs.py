@@ -217,6 +217,8 @@ class CountsQuerySchema(V1Schema):
     min_attempts = Digits(load_default=0, metadata=bounds.MIN_ATTEMPTS)
     ending = Text(load_default=None, metadata=bounds.ENDING)
     signature = Text(load_default=None, metadata=bounds.SIGNATURE)
+    batch_id = Text(data_key="batch", load_default=None, metadata=bounds.PARENT_ID)
+    is_waiting = Switch(data_key="waiting", load_default=False)
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:

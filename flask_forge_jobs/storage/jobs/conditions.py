@@ -65,12 +65,14 @@ class Conditions:
             job_filter.dedupe_key is None
             and job_filter.schedule_name is None
             and job_filter.signature is None
+            and job_filter.batch_id is None
         )
 
     @property
     def _asks_for_rows_only(self) -> bool:
         job_filter = self._job_filter
-        return job_filter.min_attempts == 0 and all(
+        is_one_of_all = job_filter.min_attempts == 0 and not job_filter.is_waiting
+        return is_one_of_all and all(
             condition is None
             for condition in (
                 job_filter.payload_search,
@@ -80,6 +82,7 @@ class Conditions:
                 job_filter.schedule_name,
                 job_filter.ending,
                 job_filter.signature,
+                job_filter.batch_id,
             )
         )
 
@@ -106,6 +109,8 @@ class Conditions:
             return "count_failed", self.parameters() | self.of_failed()
         if job_filter.signature is not None:
             return "count_signature", self.parameters()
+        if job_filter.batch_id is not None:
+            return "count_batch", self.parameters()
         return None
 
     def parameters(self) -> dict[str, Parameter]:
@@ -145,6 +150,9 @@ class Conditions:
             "was_cancelled": job_filter.ending is Ending.CANCELLED,
             "any_signature": job_filter.signature is None,
             "signature": job_filter.signature,
+            "any_batch": job_filter.batch_id is None,
+            "batch_id": job_filter.batch_id,
+            "only_waiting": job_filter.is_waiting,
         }
 
     def of_counts(self) -> dict[str, Parameter]:
@@ -187,6 +195,8 @@ def _possible_statuses(job_filter: JobFilter) -> frozenset[str]:
         statuses &= {JobStatus.IN_PROGRESS}  # only a running job has a worker
     if job_filter.ending is not None:
         statuses &= {JobStatus.DEAD}
+    if job_filter.is_waiting:
+        statuses &= {JobStatus.PENDING}
     if job_filter.signature is not None:
         statuses &= set(UNSUCCESSFUL)
     return frozenset(map(str, statuses))

@@ -97,6 +97,8 @@ class StatusListing(Listing):
             return "counts_schedule", conditions.parameters()
         if job_filter.signature is not None:
             return "counts_signature", conditions.parameters()
+        if job_filter.batch_id is not None:
+            return "counts_batch", conditions.parameters()
         if self._are_few:
             rows = self._rows(OF_COMBINATION)
             return "counts_few", conditions.of_combinations() | {"rows": rows}

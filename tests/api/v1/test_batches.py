@@ -131,6 +131,30 @@ def test_the_jobs_of_a_batch_are_listed_by_state(
     assert fault(refused)[:2] == (400, "status")
 
 
+def test_jobs_are_found_by_their_batch(client: FlaskClient) -> None:
+    batch_id = made(client, JOB, JOB | {"after": [0]})
+    made(client, JOB)
+    jobs = f"{PREFIX}/v1/jobs"
+
+    assert len(_rows(client.get(f"{jobs}?batch={batch_id}"))) == 2
+    assert len(_rows(client.get(f"{jobs}?batch={batch_id}&waiting=1"))) == 1
+    assert client.get(f"{jobs}/counts?waiting=1").json["total"] == 1  # type: ignore[index]
+    assert fault(client.get(f"{jobs}?batch=x"))[:2] == (400, "batch")
+    (child,) = _rows(client.get(f"{jobs}?waiting=1"))
+    record = client.get(f"{jobs}/{child['id']}").json
+    assert record is not None
+    assert (record["batch_id"], record["waiting_for"]) == (batch_id, 1)
+    assert [each["status"] for each in record["parents"]] == ["pending"]
+    parent = client.get(f"{jobs}/{record['parents'][0]['id']}").json
+    assert parent is not None
+    assert parent["dependents"] == [
+        {
+            "id": child["id"], "kind": "part", "queue_name": "default",
+            "status": "pending", "is_waiting": True, "on_parent_dead": "cancel",
+        }
+    ]  # fmt: skip
+
+
 def test_secrets_are_revealed_to_whoever_may(storage: Storage) -> None:
     client = client_with_token(storage, "admin")
     batch_id = made(client, data={"token": "s"})

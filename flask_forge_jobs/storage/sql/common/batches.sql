@@ -145,7 +145,8 @@ SELECT job.id, job.result
 FROM /* use jobs_of_ranges */
 
 -- fragment: is_of_batch
-job.id > :after AND job.id >= r.first_id AND job.id <= r.last_id
+-- One lower bound, as SQLite takes only one to its index.
+job.id >= GREATEST(r.first_id, :after) AND job.id <= r.last_id AND job.id <> :after
             AND COALESCE(job.batch_id, '') = :id
             AND (
                 :any_status OR COALESCE(job.status, '') = :status
@@ -160,7 +161,8 @@ WITH page AS MATERIALIZED (
 )
 SELECT /* use summary_columns */
 FROM page
-INNER JOIN forge_job ON forge_job.id = page_id
+CROSS JOIN forge_job
+WHERE forge_job.id = page_id
 ORDER BY page_id
 
 -- name: dead_jobs_of_batch
@@ -174,11 +176,11 @@ ORDER BY member.job_id
 LIMIT :limit
 
 -- name: running_jobs_of_batch
--- Served by forge_job_running: there are never many.
+-- Served by forge_job_running: there are never many. The blank keeps SQLite from the ids.
 WITH page AS MATERIALIZED (
     SELECT id AS page_id
     FROM forge_job
-    WHERE status = 'in_progress' AND batch_id = :id AND id > :after
+    WHERE status = 'in_progress' AND batch_id = :id AND id || '' > :after
 )
 SELECT /* use summary_columns */
 FROM page

@@ -33,6 +33,8 @@
         :any_signature
         OR (signature = :signature AND status IN (/* use unsuccessful */))
     )
+    AND (:any_batch OR forge_job.batch_id = :batch_id)
+    AND (NOT :only_waiting OR (status = 'pending' AND start_at IS NOT NULL))
 
 -- fragment: kind_and_age
 (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
@@ -199,6 +201,18 @@ SELECT enqueued_at, /* use summary_columns */
 FROM forge_job
 WHERE signature = :signature AND signature IS NOT NULL
     AND status IN (/* use unsuccessful */)
+    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
+-- name: listed_batch (both ways)
+-- Served by the primary keys of forge_batch_range and forge_job; sorts all of them.
+SELECT enqueued_at, /* use summary_columns */
+FROM (SELECT first_id, last_id FROM forge_batch_range WHERE batch_id = :batch_id) AS ids
+CROSS JOIN forge_job
+WHERE forge_job.id >= ids.first_id AND forge_job.id <= ids.last_id
+    AND COALESCE(forge_job.batch_id, '') = :batch_id
     AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
     AND /* use matches */
 ORDER BY enqueued_at DESC, id DESC
@@ -391,6 +405,20 @@ FROM /* use jobs_of_signature */
 -- name: counts_signature
 SELECT /* use number_by_status */
 FROM (SELECT status, scheduled_at FROM /* use jobs_of_signature */ LIMIT :end) AS matching
+
+-- fragment: jobs_of_one_batch
+(SELECT first_id, last_id FROM forge_batch_range WHERE batch_id = :batch_id) AS ids
+CROSS JOIN forge_job
+WHERE forge_job.id >= ids.first_id AND forge_job.id <= ids.last_id
+    AND COALESCE(forge_job.batch_id, '') = :batch_id AND /* use matches */
+
+-- name: count_batch
+SELECT COUNT(*)
+FROM /* use jobs_of_one_batch */
+
+-- name: counts_batch
+SELECT /* use number_by_status */
+FROM (SELECT status, scheduled_at FROM /* use jobs_of_one_batch */ LIMIT :end) AS matching
 
 -- name: count_few
 SELECT COUNT(*)
