@@ -77,9 +77,9 @@ class PlainExchange:
                 promotes=promote,
             )
         )
-        noted = {row[0] for row in rows if row[1] == ""}
-        if noted:
-            rows = [row for row in rows if row[1] != ""]
+        notes = [row for row in rows if row[1] == ""]
+        noted = self._heed(notes) if notes else set()
+        rows = rows[len(notes) :]
         if not rows or rows[0][1] is not None:
             return _in_order_of(demand, rows), (), noted
         held_back = {row[0] for row in rows}
@@ -88,6 +88,16 @@ class PlainExchange:
             for each in left:  # an answer that was lost may have taken them
                 each.was_tried = True
         return None, left, noted
+
+    def _heed(self, notes: Iterable[Row]) -> set[str]:
+        """Wake own workers for freed jobs; return the batches to fold."""
+        noted = set()
+        for name, _, sort, *_ in notes:
+            if sort == "queue":
+                self._database.wake(name)
+            else:
+                noted.add(name)
+        return noted
 
     def _may_run(self, updates: Sequence[JobUpdate]) -> bool:
         if self._ends.answers(updates, ()):

@@ -15,6 +15,7 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.support.jobs import OWNER, QUEUE, enqueue
 from tests.support.lossy import LossyDatabase
 from tests.support.sql import Sql
+from tests.support.threads import Heard
 
 
 def test_a_refused_outcome_hinders_no_claim(storage: Storage) -> None:
@@ -93,8 +94,11 @@ def test_an_end_in_one_message_frees_the_jobs_that_wait(storage: Storage) -> Non
     child = NewJob("child", queue_name="child", after=[ids[1]])
     child_id = storage.jobs.enqueue(child).id  # its parent runs already
     done = [JobUpdate(job, JobStatus.DONE) for job in jobs]
+    heard = Heard()
+    listener = storage.database.listen(heard)
 
     exchange = storage.jobs.exchange(OWNER, done, {QUEUE: 1})
+    listener.stop()
     again = storage.jobs.exchange(
         OWNER, [JobUpdate(exchange.claimed[0], JobStatus.DONE)], {QUEUE: 1}
     )
@@ -103,6 +107,7 @@ def test_an_end_in_one_message_frees_the_jobs_that_wait(storage: Storage) -> Non
     assert [exchange.refused, again.refused, again.claimed] == [[], [], []]
     assert {storage.job_reader.get(each).status for each in ids} == {JobStatus.DONE}
     assert [job.id for job in storage.jobs.claim("child", OWNER, 5)] == [child_id]
+    assert "child" in heard.names  # a worker of this process, which may serve both
 
 
 def test_an_end_in_one_message_counts_in_its_batch(storage: Storage) -> None:

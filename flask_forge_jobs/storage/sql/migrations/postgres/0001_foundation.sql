@@ -875,9 +875,10 @@ BEGIN
 END
 $$;
 
--- Frees the jobs that waited for the given ones alone, which are done. What forge_end_links
--- and forge_free_children do, for the hot path: no job dies with one that is done.
-CREATE FUNCTION forge_release_done(parent_ids TEXT[], notifies BOOLEAN) RETURNS VOID
+-- Frees the jobs that waited for the given ones alone, which are done, and returns their
+-- queues. What forge_end_links and forge_free_children do, for the hot path: no job dies
+-- with one that is done.
+CREATE FUNCTION forge_release_done(parent_ids TEXT[], notifies BOOLEAN) RETURNS TEXT[]
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
@@ -921,12 +922,14 @@ BEGIN
     IF notifies THEN
         PERFORM pg_notify('forge_jobs_wake', name) FROM unnest(queues) AS queue (name);
     END IF;
+    RETURN queues;
 END
 $$;
 
 -- Ends runs that are done and have nothing but a result to store, and claims the next jobs
 -- unless the fence has held one back. Then it returns the ids of those, without a queue.
--- Of batches whose counts have changed it returns the ids, with an empty queue.
+-- In rows with an empty queue it returns the batches whose counts have changed, and the
+-- queues of freed jobs: a process ignores the notifications of its own connections.
 CREATE FUNCTION forge_exchange(
     its_worker TEXT, grace_us BIGINT, done_queues TEXT[],
     job_ids TEXT[], runs INTEGER[], results TEXT[],
@@ -958,9 +961,10 @@ AS $$
 #variable_conflict use_column
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
-    ended   TEXT[];
-    batches TEXT[];
-    parents TEXT[];
+    ended    TEXT[];
+    batches  TEXT[];
+    parents  TEXT[];
+    released TEXT[];
 BEGIN
     IF cardinality(job_ids) > 0 THEN
         UPDATE forge_queue
@@ -994,16 +998,22 @@ BEGIN
             SELECT batch.id, 0, count(*), 0, 0
             FROM unnest(batches) AS batch (id)
             GROUP BY batch.id;
+        END IF;
+        IF parents IS NOT NULL THEN
+            released := forge_release_done(parents, notifies);
+        END IF;
+        IF batches IS NOT NULL OR released IS NOT NULL THEN
             RETURN QUERY
             SELECT DISTINCT
-                batch.id, '', NULL::text, NULL::text, NULL::integer, NULL::bigint,
+                note.id, '', note.sort, NULL::text, NULL::integer, NULL::bigint,
                 NULL::integer, NULL::integer, NULL::integer, NULL::text,
                 NULL::double precision, NULL::bigint, NULL::bigint, NULL::integer,
                 NULL::text, NULL::boolean, NULL::integer
-            FROM unnest(batches) AS batch (id);
-        END IF;
-        IF parents IS NOT NULL THEN
-            PERFORM forge_release_done(parents, notifies);
+            FROM (
+                SELECT unnest(batches), 'batch'
+                UNION ALL
+                SELECT unnest(released), 'queue'
+            ) AS note (id, sort);
         END IF;
         IF coalesce(cardinality(ended), 0) < cardinality(job_ids) THEN
             RETURN QUERY
