@@ -70,7 +70,8 @@ def in_words(readiness: Readiness, needs: int = 0) -> Health:
     if is_known and needs:
         things = count(needs, "thing needs", "things need")
         title = f"Healthy, but {things} you"
-        facts.append(Fact("Work", Tone.WARN, f"{things} you; see the overview.", title))
+        said = f"{things} you."
+        facts.append(Fact("Work", Tone.WARN, said, title, "The overview says which."))
     for tone in (Tone.BAD, Tone.WARN):
         for fact in facts:
             if fact.tone is tone and fact.title is not None:

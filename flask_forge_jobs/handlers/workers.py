@@ -50,6 +50,12 @@ class WorkerDetail:
         return capacity(self.worker.threads, self.slots, len(self.running))
 
     @property
+    def busy_slots(self) -> int:
+        """How many of them are busy, as of the last report."""
+        reported = sum(queue.busy_slots for queue in self.by_queue)
+        return max(min(reported, self.capacity), len(self.running))
+
+    @property
     def idle_slots(self) -> int:
         """The number of its slots that run no job."""
         return sum(queue.idle_slots for queue in self.by_queue)

@@ -70,11 +70,15 @@ class KnownWorker:
 
 @dataclass(frozen=True, slots=True)
 class QueueLoad:
-    """How many slots a worker has for a queue, and how many of them run no job."""
+    """How many slots a worker has for a queue, and how many of them run no job.
+
+    ``busy_slots`` ran one at the last report; a short one has ended since.
+    """
 
     queue_name: str
     slots: int
     idle_slots: int
+    busy_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,8 @@ def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
     loads: defaultdict[str, list[QueueLoad]] = defaultdict(list)
     running: defaultdict[str, list[SlotRun]] = defaultdict(list)
     rescued: defaultdict[str, list[RescuedJob]] = defaultdict(list)
-    for worker_id, queue, _, _, _, slots, idle, *_ in sorted(parts["load"]):
-        loads[worker_id].append(QueueLoad(queue, int(slots), int(idle)))
+    for worker_id, queue, _, _, _, slots, idle, *_, busy in sorted(parts["load"]):
+        loads[worker_id].append(QueueLoad(queue, int(slots), int(idle), int(busy)))
     for worker_id, queue, slot_id, job_id, kind, at, run_us, *_ in parts["run"]:
         run_ms = max(run_us, 0) // MILLISECOND_US
         run = SlotRun(slot_id, queue, job_id, kind, from_micros(at), run_ms)

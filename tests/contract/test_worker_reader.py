@@ -113,7 +113,7 @@ def test_slots_are_counted_and_runs_shown(storage: Storage) -> None:
 
     burden = storage.worker_reader.burden(["w1"])
 
-    assert burden.loads == {"w1": [QueueLoad("mail", 3, 2)]}
+    assert burden.loads == {"w1": [QueueLoad("mail", 3, 2, 1)]}
     (run,) = burden.running["w1"]
     started_at = storage.job_reader.get(job_id).started_at
     assert started_at is not None
@@ -150,7 +150,7 @@ def test_a_job_that_has_ended_since_the_report_leaves_its_slot_idle(
 
     burden = storage.worker_reader.burden(["w1"])
 
-    assert burden.loads == {"w1": [QueueLoad("mail", 1, 1)]}
+    assert burden.loads == {"w1": [QueueLoad("mail", 1, 1, 1)]}
     assert burden.running == {}
 
 
@@ -202,7 +202,7 @@ def test_only_some_queues_may_be_asked_for(storage: Storage) -> None:
 
     assert len(everything.running["w1"]) == 2
     assert len(everything.rescued["gone"]) == 1
-    assert burden.loads == {"w1": [QueueLoad("mail", 1, 0)]}
+    assert burden.loads == {"w1": [QueueLoad("mail", 1, 0, 1)]}
     assert [run.job_id for run in burden.running["w1"]] == [mail]
     assert burden.rescued == {}
     assert storage.worker_reader.burden(["w1", "gone"], []).loads == {}
@@ -238,5 +238,5 @@ def test_too_many_runs_are_cut(
     burden = storage.worker_reader.burden(["w1"])
 
     assert [run.job_id for run in burden.running["w1"]] == ids[:2]
-    assert burden.loads == {"w1": [QueueLoad("mail", 3, 0)]}
+    assert burden.loads == {"w1": [QueueLoad("mail", 3, 0, 3)]}
     assert not burden.is_whole

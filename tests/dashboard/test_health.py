@@ -55,9 +55,7 @@ def test_it_does_not_call_a_service_healthy_whose_work_needs_someone(
         "Healthy, but 2 things need you",
         Tone.WARN,
     )
-    assert in_words(readiness(storage), needs=1).reason == (
-        "1 thing needs you; see the overview."
-    )
+    assert in_words(readiness(storage), needs=1).reason == ("The overview says which.")
 
 
 def test_without_a_worker_it_says_what_to_start(storage: Storage) -> None:

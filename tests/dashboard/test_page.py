@@ -110,7 +110,10 @@ def test_a_refusal_says_whose_permission_is_missing(
     assert answer.status_code == 403
     words = parsed(answer.text).find("main").text
     assert "This needs the permission jobs.delete" in words
-    assert "You are dana, with the role viewer. See everything but secrets" in words
+    assert (
+        "You are dana, with the role viewer. You may see everything but secrets"
+        in words
+    )
 
 
 @pytest.mark.parametrize(

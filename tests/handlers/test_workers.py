@@ -125,7 +125,7 @@ def test_a_limited_caller_sees_only_what_concerns_its_queues(
     clerk, both = page.rows
     assert ids(page) == ["clerk", "both"]
     assert page.counts == StateCounts(live=2, late=0, lost=0)
-    assert both.by_queue == [QueueLoad("mail", 1, 0)]
+    assert both.by_queue == [QueueLoad("mail", 1, 0, 1)]
     assert [run.kind for run in both.running] == ["of-mail"]
     assert both.use is None
     assert clerk.use is not None

@@ -35,11 +35,15 @@ class Square:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The slots of a worker for one queue, or for all; ``more`` are left out."""
+    """The slots of a worker for one queue, or for all; ``more`` are left out.
+
+    Of the ``running`` ones, ``brief`` ran a job that has ended since the report.
+    """
 
     label: str
     running: int
     busy: Sequence[Square]
+    brief: int
     idle: int
     total: int
     more: int
@@ -92,8 +96,9 @@ class WorkerRow:
         if self.state is WorkerState.LOST:
             return ()
         if self.shares_threads:
-            load = QueueLoad("All queues", self.detail.capacity, 0)
-            return [_slots(load, self.detail.running)]
+            detail = self.detail
+            load = QueueLoad("All queues", detail.capacity, 0, detail.busy_slots)
+            return [_slots(load, detail.running)]
         runs: defaultdict[str, list[SlotRun]] = defaultdict(list)
         for run in self.detail.running:
             runs[run.queue_name].append(run)
@@ -103,7 +108,7 @@ class WorkerRow:
             if load.slots or runs[load.queue_name]
         ]
         is_long = len(found) > MAX_LINES
-        return sorted(found, key=lambda each: is_long and not each.busy)
+        return sorted(found, key=lambda each: is_long and not each.running)
 
     @property
     def shares_threads(self) -> bool:
@@ -199,10 +204,12 @@ _FATES = {
 
 def _slots(load: QueueLoad, runs: Sequence[SlotRun]) -> Slots:
     total = max(load.slots, len(runs))
+    running = max(min(load.busy_slots, total), len(runs))
     busy = [_square(run) for run in runs[:MAX_SQUARES]]
-    idle = min(total - len(runs), MAX_SQUARES - len(busy))
-    more = total - len(busy) - idle
-    return Slots(load.queue_name, len(runs), busy, idle, total, more)
+    brief = min(running - len(runs), MAX_SQUARES - len(busy))
+    idle = min(total - running, MAX_SQUARES - len(busy) - brief)
+    more = total - len(busy) - brief - idle
+    return Slots(load.queue_name, running, busy, brief, idle, more=more, total=total)
 
 
 def _square(run: SlotRun) -> Square:

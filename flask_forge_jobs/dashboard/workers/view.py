@@ -188,7 +188,7 @@ class WorkersView:
         if not (self.choice.is_filtered or self.choice.cursor or self.next_cursor):
             details = [row.detail for row in self.rows]
             return (
-                sum(len(each.running) for each in details),
+                sum(each.busy_slots for each in details),
                 sum(each.capacity for each in details),
             )
         report = self._api.attention.report(self._api.storage, self._api.scope.queues)

@@ -117,6 +117,26 @@ def test_the_queues_of_a_worker_share_its_threads(
     assert "2 of 3 busy" in one.find("#slots").text
 
 
+def test_a_slot_whose_job_has_ended_since_the_report_is_busy(
+    storage: Storage, client: FlaskClient
+) -> None:
+    """Each job ends within moments, and the next one has begun."""
+    reports = [
+        SlotReport("mail-0-w1", "mail", current_job_id="ended"),
+        SlotReport("mail-1-w1", "mail"),
+    ]
+    storage.queues.ensure("mail")
+    storage.workers.beat("w1", "name-w1", ["mail"], reports)
+
+    page = shown(client)
+
+    assert page.find("h1").text == "1 worker runs, 1 of 2 slots busy"
+    (slots,) = [each for each in page.all("div") if each["class"] == "slots"]
+    assert slots["aria-label"] == "mail: 1 of 2 slots busy"
+    assert [each.text for each in slots.all("a")] == ["<1s"]
+    assert "1 of 2 busy" in shown(client, "/w1").find("#slots").text
+
+
 def test_who_serves_what_is_a_table(storage: Storage, client: FlaskClient) -> None:
     storage.queues.ensure("mail")
     start(storage, "w1", "mail", busy=0)

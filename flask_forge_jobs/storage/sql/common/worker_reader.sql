@@ -17,7 +17,8 @@ LIMIT :limit
 -- primary keys.
 WITH slot AS MATERIALIZED (
     SELECT
-        s.worker_id, s.queue_name, s.slot_id, job.id AS job_id, job.kind, job.started_at
+        s.worker_id, s.queue_name, s.slot_id, s.current_job, job.id AS job_id, job.kind,
+        job.started_at
     FROM /* rows v: worker_id text */
     INNER JOIN forge_slot AS s ON s.worker_id = v.worker_id
     LEFT JOIN forge_job AS job
@@ -30,7 +31,7 @@ SELECT
     'load' AS part, worker_id, queue_name, CAST(NULL AS TEXT) AS slot_id,
     CAST(NULL AS TEXT) AS job_id, CAST(NULL AS TEXT) AS kind, COUNT(*) AS first_number,
     COUNT(*) - COUNT(job_id) AS second_number, CAST(NULL AS TEXT) AS status,
-    CAST(NULL AS TEXT) AS ending, CAST(NULL AS DOUBLE PRECISION) AS share
+    CAST(NULL AS TEXT) AS ending, CAST(COUNT(current_job) AS DOUBLE PRECISION) AS share
 FROM slot
 GROUP BY worker_id, queue_name
 UNION ALL
