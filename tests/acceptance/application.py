@@ -71,6 +71,8 @@ LINES, LINE_OF_CHILD = 4, 99
 MAX_ATTEMPTS = 25
 METERED_KIND, BUCKET = "acceptance.metered", "acceptance"
 LIMITED_KIND, PERMITS = "acceptance.limited", 2
+PART_KIND, BATCH_ENDED_KIND = "acceptance.part", "acceptance.batch_ended"
+PART_S = 0.002
 # Keeps every thread of its process out: the first in a worker, the second apart.
 HOG_KIND, HOG_APART_KIND = "acceptance.hog", "acceptance.hog_apart"
 
@@ -210,6 +212,7 @@ def create_app() -> Flask:
         _register_work(forge, ledger)
         _register_forking(forge, app, ledger)
         _register_limited(forge, ledger)
+        _register_batches(forge, ledger)
         if not {EMBEDDED_VARIABLE, SETTING_VARIABLE} & os.environ.keys():
             # One of them needs a process of its own, which only the command starts.
             _register_hogs(forge, ledger)
@@ -350,6 +353,17 @@ def _register_limited(forge: ForgeJobs, ledger: LedgerWriter) -> None:
         ledger.note(STARTED, context)
         time.sleep(sleep_ms / 1000)
         ledger.note(ENDED, context)
+
+
+def _register_batches(forge: ForgeJobs, ledger: LedgerWriter) -> None:
+    def part(context: TaskContext, ended: object = None) -> None:
+        del ended
+        ledger.note(STARTED, context)
+        time.sleep(PART_S)
+        ledger.note(ENDED, context)
+
+    forge.task(kind=PART_KIND, retry=1)(part)
+    forge.task(kind=BATCH_ENDED_KIND, retry=1)(part)
 
 
 def _register_hogs(forge: ForgeJobs, ledger: LedgerWriter) -> None:
