@@ -642,3 +642,47 @@ def test_jobs_of_a_batch_come_in_the_order_of_their_ids(
     assert sql.value(
         "SELECT COUNT(*) FROM forge_batch_range WHERE batch_id = ?", batch_id
     ) == 4  # fmt: skip
+
+
+# -- circles -----------------------------------------------------------------------
+
+
+def test_a_job_cannot_wait_for_its_own_batch(storage: Storage, sql: Sql) -> None:
+    batch_id = create(storage, 1, is_sealed=False, follow_ups={})
+
+    with pytest.raises(InvalidInputError, match="neither could end"):
+        storage.batches.add(batch_id, [NewJob("part", after=[batch_id])])
+
+    assert sql.value("SELECT COUNT(*) FROM forge_link") == 0
+    assert counts(storage, batch_id) == (1, 0, 0, 0)
+
+
+def test_two_batches_cannot_wait_for_each_other(storage: Storage) -> None:
+    first, second, third = (
+        create(storage, 1, is_sealed=False, follow_ups={}) for _ in range(3)
+    )
+    storage.batches.add(first, [NewJob("part", after=[second])])
+    storage.batches.add(second, [NewJob("part", after=[third])])
+
+    for other in (first, second):
+        with pytest.raises(InvalidInputError, match="neither could end"):
+            storage.batches.add(third, [NewJob("part", after=[other])])
+
+    assert [counts(storage, each)[0] for each in (first, second, third)] == [2, 2, 1]
+
+
+def test_a_batch_cannot_wait_for_a_job_that_waits_for_it(storage: Storage) -> None:
+    batch_id = create(storage, 1, is_sealed=False, follow_ups={})
+    waiting = storage.jobs.enqueue(NewJob("next", after=[batch_id])).id
+
+    with pytest.raises(InvalidInputError, match="neither could end"):
+        storage.batches.add(batch_id, [NewJob("part", after=[waiting])])
+
+
+def test_a_batch_within_cannot_wait_for_the_one_around_it(storage: Storage) -> None:
+    outer = create(storage, 0, is_sealed=False, follow_ups={})
+    inner = create(storage, 1, is_sealed=False, within=outer, follow_ups={})
+
+    with pytest.raises(InvalidInputError, match="neither could end"):
+        storage.batches.add(inner, [NewJob("part", after=[outer])])
+    storage.batches.add(outer, [NewJob("part", after=[inner])])

@@ -54,13 +54,17 @@ def _replaced(
 
 
 def lock_batches(
-    transaction: Transaction, batch_ids: Iterable[str]
+    transaction: Transaction, batch_ids: Iterable[str], *, alone: bool = False
 ) -> dict[str, Batch]:
-    """Keep batches from ending before the commit; return those that there are."""
+    """Keep batches from ending before the commit; return those that there are.
+
+    With ``alone``, only one transaction at a time gets beyond it.
+    """
     ids = sorted(batch_ids)
     if not ids:
         return {}
-    rows = transaction.all("lock_batches", rows=encode_names("batch_id", ids))
+    name = "lock_batches_alone" if alone else "lock_batches"
+    rows = transaction.all(name, rows=encode_names("batch_id", ids))
     found = {row[0]: get_batch(transaction, row[0]) for row in rows}
     return {batch_id: batch for batch_id, batch in found.items() if batch is not None}
 
@@ -157,7 +161,11 @@ class Tying:
             for job, job_id in self.pairs
             if (batch_id := self._batch_of(job)) and job_id not in self.stored_before
         }
-        self.batches = batches = lock_batches(self.transaction, taking | parents)
+        # Two that let their batches wait for each other must see one another.
+        both = bool(taking and parents)
+        self.batches = batches = lock_batches(
+            self.transaction, taking | parents, alone=both
+        )
         for batch_id in sorted(parents - batches.keys()):
             raise JobNotFoundError(batch_id)
         for batch_id in sorted(taking):
@@ -211,6 +219,7 @@ class Tying:
                     self.transaction, ended, self.settled, counts
                 )
         self._join(stored, counts)
+        self._refuse_circles(children)
         self.settlement.count(self.transaction, counts, self.settled)
 
     def _find_instead(self, results: Sequence[EnqueueResult]) -> dict[str, str]:
@@ -257,6 +266,33 @@ class Tying:
                 f"{count} jobs would wait for {parent_id}, more than {MAX_WAITING}; "
                 "let them wait for a batch",
             )
+
+    def _refuse_circles(self, children: Sequence[NewPair]) -> None:
+        """Refuse jobs that their batch waits for, and that wait for it themselves.
+
+        A batch waits for its jobs, and jobs wait for those before them, so that only
+        a batch closes a circle. Mostly nobody waits for the batch of a new job.
+        """
+        tied = {
+            batch_id
+            for job, _ in children
+            if (batch_id := self._batch_of(job))
+            and not self.awaited.issuperset(job.after)
+        }
+        for batch_id in sorted(tied):
+            seen: set[str] = set()
+            new = {batch_id}
+            while new:
+                rows = encode_names("id", sorted(new))
+                new = {row[0] for row in self.transaction.all("dependents", rows=rows)}
+                if batch_id in new:
+                    raise InvalidInputError(
+                        "after",
+                        f"batch {batch_id} would wait for the job, and the job for the "
+                        "batch, so that neither could end",
+                    )
+                new -= seen
+                seen |= new
 
     def _join(self, stored: Sequence[NewPair], counts: BatchCounts) -> None:
         by_batch: dict[str, list[str]] = {}

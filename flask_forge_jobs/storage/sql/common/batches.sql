@@ -33,6 +33,14 @@ WHERE id IN (SELECT v.batch_id FROM /* rows v: batch_id text */)
 ORDER BY id
 /* for_share */
 
+-- name: lock_batches_alone
+-- For jobs that wait for batches, and have one: no other session does so meanwhile.
+SELECT id, cancel_requested_at
+FROM forge_batch
+WHERE id IN (SELECT v.batch_id FROM /* rows v: batch_id text */)
+ORDER BY id
+/* for_no_key_update */
+
 -- name: note_addition
 UPDATE forge_batch
 SET last_added_at = :now

@@ -22,6 +22,22 @@ WHERE completed_at IS NULL
     AND id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
 ORDER BY id
 
+-- name: dependents
+-- What cannot end before jobs or batches do: jobs that wait for them, the batches of jobs,
+-- and the batches around batches.
+SELECT child_id
+FROM forge_link
+WHERE ended IS NULL AND parent_id IN (SELECT v.id FROM /* rows v: id text */)
+UNION
+SELECT batch_id
+FROM forge_job
+WHERE batch_id IS NOT NULL AND COALESCE(status, '') IN (/* use unfinished */)
+    AND id IN (SELECT v.id FROM /* rows v: id text */)
+UNION
+SELECT within
+FROM forge_batch
+WHERE within IS NOT NULL AND id IN (SELECT v.id FROM /* rows v: id text */)
+
 -- name: mark_parents
 UPDATE forge_job
 SET ties = COALESCE(ties, 0) | 1
