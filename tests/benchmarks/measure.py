@@ -79,6 +79,37 @@ class Watch:
         self._all_started.wait(limit_s)
 
 
+class Waits:
+    """How long each call took of several callers that store one job after the other."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+        self.ended: list[float] = []
+        self.ms: list[float] = []
+
+    def moments(self, count: int) -> Iterator[bool]:
+        """Yield so many moments, none to be timed by a worker, for one caller."""
+        mine: list[float] = []
+        before = time.monotonic()
+        self.began.append(before)
+        for _ in range(count):
+            yield False
+            now = time.monotonic()
+            mine.append((now - before) * 1000)
+            before = now
+        self.ended.append(before)
+        self.ms += mine
+
+    def figures(self) -> dict[str, float]:
+        """Return the rate of all callers, and percentiles of the waits."""
+        took_s = max(self.ended) - min(self.began)
+        return {
+            "rate": len(self.ms) / took_s,
+            "p50": percentile(self.ms, 50),
+            "max": percentile(self.ms, 100),
+        }
+
+
 def sent_now() -> int:
     """Return the time on a clock that all processes of a host share, in ns."""
     return time.monotonic_ns()

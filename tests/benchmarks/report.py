@@ -11,6 +11,16 @@ from tests.benchmarks.runner import Outcome, Report
 # Figure to (name of the value, its label, decimals).
 _ROWS: dict[str, tuple[tuple[str, str, int], ...]] = {
     "enqueue": (("rate", "enqueue, jobs/s", 0),),
+    "threads": (
+        ("rate", "8 threads enqueue, jobs/s", 0),
+        ("p50", "  wait p50, ms", 2),
+        ("max", "  longest wait, ms", 1),
+    ),
+    "processes": (
+        ("rate", "8 processes enqueue, jobs/s", 0),
+        ("p50", "  wait p50, ms", 2),
+        ("max", "  longest wait, ms", 1),
+    ),
     "bulk": (("rate", "bulk enqueue, jobs/s", 0),),
     "drain": (
         ("rate", "drain, jobs/s", 0),

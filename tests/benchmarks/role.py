@@ -10,15 +10,17 @@ import argparse
 import gc
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import click
 
-from tests.benchmarks.contender import Contender, make_contender
-from tests.benchmarks.measure import Watch, paced, seconds
+from tests.benchmarks.contender import THREADS, Contender, make_contender
+from tests.benchmarks.measure import Waits, Watch, paced, seconds
 
 READY = "ready"
 BULK = 10_000
@@ -49,6 +51,29 @@ def enqueue(contender: Contender, options: argparse.Namespace) -> Result:
     contender.prepare()
     contender.enqueue(_WARM_UP_JOBS)
     return {"rate": options.jobs / _timed(partial(contender.enqueue, options.jobs))}
+
+
+def threads(contender: Contender, options: argparse.Namespace) -> Result:
+    """Return how many single jobs a second ``THREADS`` threads store together."""
+    contender.prepare()
+    contender.enqueue(_WARM_UP_JOBS)
+    waits = Waits()
+    gc.collect()
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = [waits.moments(options.jobs // THREADS) for _ in range(THREADS)]
+        list(pool.map(contender.produce, parts))
+    return waits.figures()
+
+
+def caller(contender: Contender, options: argparse.Namespace) -> Result:
+    """Store single jobs as one of several processes, once all are ready."""
+    contender.enqueue(_WARM_UP_JOBS)
+    waits = Waits()
+    gc.collect()
+    click.echo(READY)
+    sys.stdin.readline()
+    contender.produce(waits.moments(options.jobs))
+    return {"began": waits.began, "ended": waits.ended, "ms": waits.ms}
 
 
 def bulk(contender: Contender, options: argparse.Namespace) -> Result:
@@ -105,7 +130,10 @@ def pickup(contender: Contender, options: argparse.Namespace) -> Result:
 
 VERBS: dict[str, Callable[[Contender, argparse.Namespace], Result]] = {
     verb.__name__: verb
-    for verb in (facts, prepare, enqueue, bulk, fill, drain, serve, produce, pickup)
+    for verb in (
+        *(facts, prepare, enqueue, threads, caller, bulk),
+        *(fill, drain, serve, produce, pickup),
+    )
 }
 _PICKUP_VERBS = ("serve", "produce", "pickup")
 

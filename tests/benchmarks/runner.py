@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.contender import OURS, missing_packages
-from tests.benchmarks.measure import percentile
+from tests.benchmarks.contender import OURS, THREADS, missing_packages
+from tests.benchmarks.measure import Waits, percentile
 from tests.benchmarks.role import READY
 from tests.benchmarks.worker import measure_worker
 from tests.support.postgres import fresh_database
@@ -156,6 +156,31 @@ def _enqueue(contender: str, backend: str, location: str, plan: Plan) -> Values:
     return _run("enqueue", contender, backend, location, "--jobs", plan.jobs)
 
 
+def _threads(contender: str, backend: str, location: str, plan: Plan) -> Values:
+    return _run("threads", contender, backend, location, "--jobs", plan.jobs)
+
+
+def _processes(contender: str, backend: str, location: str, plan: Plan) -> Values:
+    _run("prepare", contender, backend, location)
+    options = ("caller", contender, backend, location, "--jobs", plan.jobs // THREADS)
+    waits = Waits()
+    with contextlib.ExitStack() as stack:
+        callers = [stack.enter_context(_started(*options)) for _ in range(THREADS)]
+        for each in callers:
+            if each.stdout is None or each.stdout.readline().strip() != READY:
+                _result_of(each, "caller")
+        for each in callers:
+            assert each.stdin is not None
+            each.stdin.write("\n")
+            each.stdin.flush()
+        for each in callers:
+            result = _result_of(each, "caller")
+            waits.began += result["began"]
+            waits.ended += result["ended"]
+            waits.ms += result["ms"]
+    return waits.figures()
+
+
 def _bulk(contender: str, backend: str, location: str, plan: Plan) -> Values:
     return _run("bulk", contender, backend, location, "--jobs", plan.jobs)
 
@@ -190,6 +215,8 @@ def _worker(contender: str, backend: str, location: str, _: Plan) -> Values:
 
 _FIGURES: dict[str, Callable[[str, str, str, Plan], Values]] = {
     "enqueue": _enqueue,
+    "threads": _threads,
+    "processes": _processes,
     "bulk": _bulk,
     "drain": _drain,
     "pickup": _pickup,
@@ -220,6 +247,7 @@ def _started(
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.role", *command],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
