@@ -32,7 +32,7 @@ MAINTENANCE_DATABASE = "postgres"
 _FORCE_SINCE = 13_00_00
 _LONGEST_NAME = 63
 # The files of SQLite and of this package.
-_COMPANIONS = ("", "-wal", "-shm", ".ckpt-lock", ".ckpt-turn")
+_COMPANIONS = ("", "-wal", "-shm", ".ckpt-lock")
 PREFIX = "forge_"
 _JOBS = (
     "SELECT status, SUM(jobs) FROM forge_job_count GROUP BY status "

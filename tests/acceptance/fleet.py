@@ -300,12 +300,9 @@ def _has_free_lock(path: Path) -> bool:
 
 
 def _has_free_gate(path: Path) -> bool:
-    """Whether nobody keeps a lock that the package holds beside the file to write.
-
-    Versions of SQLite without the WAL-reset bug need no such locks.
-    """
-    gates = [Path(f"{path}.{name}") for name in ("ckpt-turn", "ckpt-lock")]
-    return all(_is_free(gate) for gate in gates if gate.exists())
+    """Whether nobody keeps the lock that the package holds beside the file to write."""
+    gate = Path(f"{path}.ckpt-lock")
+    return not gate.exists() or _is_free(gate)
 
 
 def _is_free(gate: Path) -> bool:

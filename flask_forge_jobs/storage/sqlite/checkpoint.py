@@ -1,26 +1,23 @@
-"""Keeps commits and checkpoints apart on SQLite versions with the WAL-reset bug.
+"""Makes the checkpoints on SQLite versions with the WAL-reset bug.
 
 SQLite 3.7.0 to 3.51.2 can corrupt a file when one connection checkpoints while another
 commits and resets the log (https://sqlite.org/wal.html#walresetbug; fixed in 3.51.3,
-3.50.7 and 3.44.6). On these versions we turn automatic checkpoints off. Writers share a
-lock on a file beside the database; a checkpoint takes it alone. A second lock is a
-turnstile: a checkpoint closes it, so overlapping writers cannot starve the checkpoint.
+3.50.7 and 3.44.6). On these versions we turn automatic checkpoints off. A writer makes
+one after its commit, before it leaves the gate, while a second connection has the lock
+of writers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
+from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.sqlite.faults import BUSY
-from flask_forge_jobs.storage.sqlite.files import log_bytes, open_beside
+from flask_forge_jobs.storage.sqlite.files import log_bytes
 
 logger = get_logger(__name__)
 
@@ -38,19 +35,16 @@ COMMITS_BETWEEN_LOOKS = 16
 PAUSE_AFTER_BUSY_S = 0.5
 # Our writers are blocked while a checkpoint waits for a writer of the application.
 _WRITER_WAIT_S = 0.02
-_WRITERS_WAIT_S = 0.1
 # Most read transactions end within this time.
 _READERS_WAIT_S = 0.02
 _READERS_LOOK_AGAIN_S = 0.001
-# A write takes a few tenths of a millisecond, a checkpoint a few milliseconds.
-_LOOK_AGAIN_S = 0.0005
 
 
 def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
-    """Return whether a SQLite version needs the gate.
+    """Return whether a SQLite version may not checkpoint by itself.
 
-    A distribution may fix the bug without changing the number; the gate then costs a
-    few microseconds.
+    A distribution may fix the bug without changing the number; our checkpoints then
+    cost a few microseconds more.
     """
     if version >= (3, 51, 3) or version < (3, 7, 0):
         return False
@@ -71,67 +65,23 @@ def check_not_emptied(path: Path) -> None:
         )
 
 
-class CheckpointGate:
-    """The lock of one process; used by one thread at a time."""
+class Checkpoints:
+    """The checkpoints that one process makes; used by one thread at a time.
+
+    ``path`` is None for a database in memory.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path if path is not None and has_wal_reset_bug() else None
-        self._files: tuple[int, int] | None = None
         self._commits = 0
         self._changes_before: dict[int, int] = {}
         self._pages = 0
         self._not_before = 0.0
 
-    def _locks(self, path: Path) -> tuple[int, int]:
-        if self._files is None:
-            # Closing the database file itself would drop SQLite's own locks.
-            turnstile = open_beside(path, ".ckpt-turn")
-            try:
-                self._files = turnstile, open_beside(path, ".ckpt-lock")
-            except BaseException:
-                os.close(turnstile)
-                raise
-        return self._files
-
-    @contextlib.contextmanager
-    def until(self, ends_at: float) -> Iterator[None]:
-        """Enter the gate for a block; see :meth:`enter`."""
-        self.enter(ends_at)
-        try:
-            yield
-        finally:
-            self.leave()
-
-    def enter(self, ends_at: float) -> None:
-        """Enter the gate for one write transaction.
-
-        Raises:
-            StorageBusyError: A checkpoint did not end by ``ends_at`` on the monotonic
-                clock; its process may be stopped.
-        """
-        if self._path is None:
-            return
-        turnstile, lock = self._files or self._locks(self._path)
-        try:
-            # The fast path of every commit: both are almost always free.
-            fcntl.flock(turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            is_through = _lock(turnstile, fcntl.LOCK_SH, ends_at)
-            if not is_through or not _lock(lock, fcntl.LOCK_SH, ends_at):
-                raise StorageBusyError(
-                    f"a checkpoint of {self._path} has not ended in time"
-                ) from None
-        finally:
-            fcntl.flock(turnstile, fcntl.LOCK_UN)
-
-    def leave(self) -> None:
-        """Leave the gate."""
-        if self._files is not None:
-            fcntl.flock(self._files[1], fcntl.LOCK_UN)
-
-    def checkpoint_if_due(self, connection: sqlite3.Connection) -> bool:
+    def make_if_due(self, connection: sqlite3.Connection) -> bool:
         """Write the log back after about 1,000 pages, or when it has grown too long.
+
+        The caller has just committed, and is still within the gate.
 
         Returns:
             Whether the whole log was written back. The next commit then overwrites it
@@ -151,38 +101,20 @@ class CheckpointGate:
             is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
             if not is_due or time.monotonic() < self._not_before:
                 return False
-            return self._checkpoint(connection, self._path)
+            return self._make(connection, self._path)
         except (sqlite3.Error, OSError) as error:
             # The caller's commit succeeded, so it must not see this error.
             logger.warning("cannot write back the log of %s: %s", self._path, error)
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
             return False
 
-    def _checkpoint(self, connection: sqlite3.Connection, path: Path) -> bool:
-        turnstile, lock = self._locks(path)
+    def _make(self, connection: sqlite3.Connection, path: Path) -> bool:
         self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
-        # A short wait: the holder may be stopped, and a waiting checkpoint blocks every
-        # writer.
-        with (
-            _locked(turnstile, fcntl.LOCK_EX, _WRITERS_WAIT_S) as is_closed,
-            _locked(
-                lock, fcntl.LOCK_EX, _WRITERS_WAIT_S if is_closed else 0.0
-            ) as alone,
-        ):
-            if not (is_closed and alone):
-                return False
-            is_written = _write_back(connection, path)
+        is_written = _write_back(connection, path)
         self._pages = 0
         if is_written:
             self._not_before = 0.0
         return is_written
-
-    def close(self) -> None:
-        """Close the lock files."""
-        if self._files is not None:
-            for file in self._files:
-                os.close(file)
-            self._files = None
 
 
 def _write_back(connection: sqlite3.Connection, path: Path) -> bool:
@@ -224,27 +156,3 @@ def _write_all(connection: sqlite3.Connection, ends_at: float) -> bool:
         if time.monotonic() >= ends_at:
             return False
         time.sleep(_READERS_LOOK_AGAIN_S)
-
-
-def _lock(file: int, kind: int, ends_at: float) -> bool:
-    """Take a lock; return False if it was not free by ``ends_at``."""
-    while True:
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= ends_at:
-                return False
-            time.sleep(_LOOK_AGAIN_S)
-        else:
-            return True
-
-
-@contextlib.contextmanager
-def _locked(file: int, kind: int, limit_s: float) -> Iterator[bool]:
-    """Hold a lock for a block; yield whether it was free in time."""
-    is_held = _lock(file, kind, time.monotonic() + limit_s)
-    try:
-        yield is_held
-    finally:
-        if is_held:
-            fcntl.flock(file, fcntl.LOCK_UN)

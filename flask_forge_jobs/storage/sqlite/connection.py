@@ -15,6 +15,7 @@ from flask_forge_jobs.errors import (
     StorageError,
 )
 from flask_forge_jobs.storage.sqlite.faults import BUSY
+from flask_forge_jobs.storage.sqlite.gate import PAUSE_S, WritersGate
 from flask_forge_jobs.storage.sqlite.turn import release_all
 
 T = TypeVar("T")
@@ -80,11 +81,14 @@ class SqliteConnection(sqlite3.Connection):
             self.execute(f"PRAGMA busy_timeout = {limit_ms}")
             self._busy_timeout_ms = limit_ms
 
-    def when_free(self, work: Callable[[], T], ends_at: float) -> T:
+    def when_free(
+        self, work: Callable[[], T], ends_at: float, gate: WritersGate | None = None
+    ) -> T:
         """Run a statement that takes the write lock, polling until it is free.
 
         SQLite's own busy handler backs off to 100 ms between polls. That is too slow
-        for our commits and unfair: a newcomer overtakes a long waiter.
+        for our commits and unfair: a newcomer overtakes a long waiter. A writer that
+        has passed by the gate looks at both as often as those who wait for the gate.
 
         Raises:
             sqlite3.OperationalError: The lock was not free by ``ends_at`` on the
@@ -111,6 +115,10 @@ class SqliteConnection(sqlite3.Connection):
             elif now >= looks_at:
                 looks_at = ends_at
                 self.on_long_wait()
+            if gate is not None and gate.is_passed_by:
+                if not gate.look():
+                    time.sleep(PAUSE_S)
+                continue
             time.sleep(pause_s)
             pause_s = min(pause_s * _PAUSES_GROW, _LONGEST_PAUSE_S)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections import deque
 from functools import partial
 from typing import cast
 
@@ -59,30 +58,31 @@ class GroupCommit:
             rows: list[Row] | None = None
             if turn.line and (own is None or own.group is None):
                 own = own or Waiting(sql, parameters)
-                rows = self._run_all(connection, own, turn.line, ends_at)
+                rows = self._run_all(state, connection, own, ends_at)
             if rows is None:
                 parameters["now"] = self._clock.now_us()
                 once = partial(connection.execute, sql, parameters)
-                rows = connection.when_free(once, ends_at).fetchall()
+                rows = connection.when_free(once, ends_at, state.gate).fetchall()
         except BaseException as error:
             if own is not None and own.is_unclear and isinstance(error, Exception):
                 raise StorageOutcomeUnknownError from error
             with self._faults:
                 raise
+        state.checkpoints.make_if_due(connection)
         state.gate.leave()
-        state.gate.checkpoint_if_due(connection)
         turn.__exit__(None, None, None)
         return rows
 
     def _run_all(
         self,
+        state: SqliteProcess,
         connection: SqliteConnection,
         own: Waiting,
-        line: deque[Waiting],
         ends_at: float,
     ) -> list[Row] | None:
         """Store what waits, this thread's first; return its rows unless it fails."""
-        connection.when_free(partial(connection.execute, "BEGIN IMMEDIATE"), ends_at)
+        begin = partial(connection.execute, "BEGIN IMMEDIATE")
+        connection.when_free(begin, ends_at, state.gate)
         group, taken = Group(), [own]
         is_ending = False
         try:
@@ -91,7 +91,7 @@ class GroupCommit:
                 # Of those that line up meanwhile, too.
                 if len(taken) < MOST_AT_ONCE:
                     with contextlib.suppress(IndexError):
-                        taken.append(line.popleft())
+                        taken.append(state.turn.line.popleft())
             is_ending = True
             connection.execute("COMMIT")
             group.is_stored = True

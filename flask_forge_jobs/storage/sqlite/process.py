@@ -26,13 +26,14 @@ from flask_forge_jobs.model.payloads import finds
 from flask_forge_jobs.storage.database import StorageMovedError, WakeCallback
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     LOG_BYTES_KEPT,
-    CheckpointGate,
+    Checkpoints,
     check_not_emptied,
     has_wal_reset_bug,
 )
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import create_privately
+from flask_forge_jobs.storage.sqlite.gate import WritersGate
 from flask_forge_jobs.storage.sqlite.turn import CountingLock, WriterLock
 
 _MEMORY = ":memory:"
@@ -70,7 +71,8 @@ class SqliteProcess:
     ) -> None:
         self.pid = os.getpid()
         self.turn = WriterLock(settings.busy_timeout_s)
-        self.gate = CheckpointGate(path)
+        self.gate = WritersGate(path)
+        self.checkpoints = Checkpoints(path)
         self.opening = CountingLock()
         self.is_open = False
         self.callbacks: list[WakeCallback] = []

@@ -105,7 +105,7 @@ class Write:
                 connection, self.clock.now_us(), self.known_version, self.attempt
             )
             begin = partial(connection.execute, "BEGIN IMMEDIATE")
-            connection.when_free(begin, ends_at)
+            connection.when_free(begin, ends_at, state.gate)
             transaction.check_version()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
@@ -117,8 +117,8 @@ class Write:
         try:
             with self.faults:
                 self._commit_unless(error)
-                state.gate.leave()
-            state.gate.checkpoint_if_due(self.connection)
+            state.checkpoints.make_if_due(self.connection)
+            state.gate.leave()
             state.turn.__exit__(None, None, None)
         except BaseException as raised:
             state.let_go(raised)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
 import sys
-import time
 from collections import deque
 from pathlib import Path
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
+from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.sqlite import checkpoint
@@ -22,12 +20,11 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     COMMITS_BETWEEN_LOOKS,
     LOG_BYTES_KEPT,
     PAGES_BETWEEN_CHECKPOINTS,
-    CheckpointGate,
+    Checkpoints,
     check_not_emptied,
     has_wal_reset_bug,
 )
 from tests.support.jobs import QUEUE, enqueue
-from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
 
@@ -58,17 +55,10 @@ def test_the_versions_with_the_bug_are_known(
 
 
 @pytest.fixture
-def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointGate:
-    """A gate that is needed, whatever the SQLite of this machine."""
-    monkeypatch.setattr(
-        "flask_forge_jobs.storage.sqlite.checkpoint.has_wal_reset_bug", lambda: True
-    )
-    return CheckpointGate(tmp_path / "queue.sqlite")
-
-
-def in_time(gate: CheckpointGate) -> contextlib.AbstractContextManager[None]:
-    """Hold the gate open for a writer that waits for a moment."""
-    return gate.until(time.monotonic() + 0.05)
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoints:
+    """Those that are needed, whatever the SQLite of this machine."""
+    monkeypatch.setattr(checkpoint, "has_wal_reset_bug", lambda: True)
+    return Checkpoints(tmp_path / "queue.sqlite")
 
 
 def large_log(path: Path) -> sqlite3.Connection:
@@ -82,29 +72,28 @@ def large_log(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def look(gate: CheckpointGate, connection: sqlite3.Connection) -> list[bool]:
+def look(checkpoints: Checkpoints, connection: sqlite3.Connection) -> list[bool]:
     """Look as often as it takes for one real look."""
-    return [gate.checkpoint_if_due(connection) for _ in range(COMMITS_BETWEEN_LOOKS)]
+    return [checkpoints.make_if_due(connection) for _ in range(COMMITS_BETWEEN_LOOKS)]
 
 
 def log_of(path: Path) -> Path:
     return Path(f"{path}-wal")
 
 
-def test_a_large_log_is_written_back(gate: CheckpointGate, tmp_path: Path) -> None:
+def test_a_large_log_is_written_back(checkpoints: Checkpoints, tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
     with contextlib.closing(large_log(path)) as connection:
-        looks = look(gate, connection)
+        looks = look(checkpoints, connection)
 
         assert looks == [False] * (COMMITS_BETWEEN_LOOKS - 1) + [True]
         assert path.stat().st_size > CHECKPOINT_BYTES
         connection.execute("INSERT INTO filler VALUES (1)")
         assert log_of(path).stat().st_size == LOG_BYTES_KEPT
-    gate.close()
 
 
 def test_a_writer_of_the_applications_puts_a_checkpoint_off(
-    gate: CheckpointGate, tmp_path: Path
+    checkpoints: Checkpoints, tmp_path: Path
 ) -> None:
     """It does not pass the gate, and its commit must not meet a checkpoint."""
     path = tmp_path / "queue.sqlite"
@@ -114,17 +103,16 @@ def test_a_writer_of_the_applications_puts_a_checkpoint_off(
     ):
         before = path.read_bytes()
         writer.execute("BEGIN IMMEDIATE")
-        assert not any(look(gate, connection))
+        assert not any(look(checkpoints, connection))
         assert path.read_bytes() == before
         writer.execute("COMMIT")
 
-        gate._not_before = 0.0
-        assert any(look(gate, connection))
-    gate.close()
+        checkpoints._not_before = 0.0
+        assert any(look(checkpoints, connection))
 
 
 def test_a_checkpoint_keeps_the_applications_writers_out(
-    gate: CheckpointGate, tmp_path: Path
+    checkpoints: Checkpoints, tmp_path: Path
 ) -> None:
     path = tmp_path / "queue.sqlite"
     refusals: list[str] = []
@@ -143,23 +131,22 @@ def test_a_checkpoint_keeps_the_applications_writers_out(
         ) as writer,
     ):
         connection.set_trace_callback(write)
-        assert any(look(gate, connection))
+        assert any(look(checkpoints, connection))
         writer.execute("INSERT INTO filler VALUES (1)")
 
     assert refusals == ["database is locked"]
-    gate.close()
 
 
-def test_a_small_log_is_left_alone(gate: CheckpointGate, tmp_path: Path) -> None:
+def test_a_small_log_is_left_alone(checkpoints: Checkpoints, tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert not any(look(gate, connection))
+        assert not any(look(checkpoints, connection))
         connection.execute("PRAGMA journal_mode = WAL")
-        assert not any(look(gate, connection))
+        assert not any(look(checkpoints, connection))
 
 
 def test_looks_at_the_log_intern_no_name(
-    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They would fill the interpreter's table of names, whose growth shows."""
     interned: list[str] = []
@@ -170,16 +157,16 @@ def test_looks_at_the_log_intern_no_name(
 
     with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        look(gate, connection)  # a path's own parts are parsed once
+        look(checkpoints, connection)  # a path's own parts are parsed once
         with monkeypatch.context() as patch:
             patch.setattr(sys, "intern", intern)
-            look(gate, connection)
+            look(checkpoints, connection)
 
     assert interned == []
 
 
 def test_a_reader_that_pins_the_log_puts_the_checkpoint_off(
-    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint, "PAUSE_AFTER_BUSY_S", 60.0)
     path = tmp_path / "queue.sqlite"
@@ -191,13 +178,12 @@ def test_a_reader_that_pins_the_log_puts_the_checkpoint_off(
         reader.execute("SELECT COUNT(*) FROM filler").fetchone()
         connection.execute("INSERT INTO filler VALUES (1)")
 
-        assert not any(look(gate, connection))
+        assert not any(look(checkpoints, connection))
         reader.execute("COMMIT")
 
-        assert not any(look(gate, connection))  # the pause after a busy one
-        gate._not_before = 0.0
-        assert any(look(gate, connection))
-    gate.close()
+        assert not any(look(checkpoints, connection))  # the pause after a busy one
+        checkpoints._not_before = 0.0
+        assert any(look(checkpoints, connection))
 
 
 class OverlappingReaders:
@@ -232,7 +218,7 @@ class OverlappingReaders:
 
 
 def test_overlapping_readers_do_not_make_the_log_grow(
-    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "queue.sqlite"
     with contextlib.ExitStack() as stack:
@@ -243,86 +229,42 @@ def test_overlapping_readers_do_not_make_the_log_grow(
             readers.begin(ends_at)
             connection.execute("INSERT INTO filler VALUES (1)")
 
-        assert any(look(gate, connection))
+        assert any(look(checkpoints, connection))
 
         connection.execute("INSERT INTO filler VALUES (1)")
         assert log_of(path).stat().st_size == LOG_BYTES_KEPT
-    gate.close()
 
 
 def test_a_checkpoint_waits_for_readers_only_if_it_must(
-    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A log that was cut to the kept size is not a large one."""
     path = tmp_path / "queue.sqlite"
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(contextlib.closing(large_log(path)))
-        assert any(look(gate, connection))
+        assert any(look(checkpoints, connection))
         connection.execute("INSERT INTO filler VALUES (1)")
         assert log_of(path).stat().st_size == LOG_BYTES_KEPT
         clock = OverlappingReaders(path, stack)
         monkeypatch.setattr("flask_forge_jobs.storage.sqlite.checkpoint.time", clock)
-        gate._pages = PAGES_BETWEEN_CHECKPOINTS
+        checkpoints._pages = PAGES_BETWEEN_CHECKPOINTS
 
-        assert gate.checkpoint_if_due(connection)
+        assert checkpoints.make_if_due(connection)
 
         assert clock.now == 0.0
-    gate.close()
 
 
 def test_a_failing_checkpoint_is_no_error_of_the_commit_before_it(
-    gate: CheckpointGate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    checkpoints: Checkpoints, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "queue.sqlite"
     connection = large_log(path)
     connection.close()
     log_of(path).write_bytes(b"x" * (CHECKPOINT_BYTES + 1))
 
-    assert not any(look(gate, connection))
+    assert not any(look(checkpoints, connection))
 
     assert "cannot write back the log" in caplog.text
-    with in_time(gate):
-        pass  # the locks were given back
-    gate.close()
-
-
-def test_a_checkpoint_waits_for_the_writers_of_other_processes(
-    gate: CheckpointGate, tmp_path: Path
-) -> None:
-    path = tmp_path / "queue.sqlite"
-    other = CheckpointGate(path)
-    order: list[str] = []
-
-    with contextlib.closing(large_log(path)) as connection:
-        with in_time(gate), in_time(other):
-            order.append("two writers at once")
-        assert any(look(gate, connection))
-        with in_time(other):
-            order.append("and after the checkpoint")
-
-    assert len(order) == 2
-    gate.close()
-    other.close()
-
-
-def test_a_lock_file_that_cannot_be_opened_leaves_none_open(
-    gate: CheckpointGate, tmp_path: Path
-) -> None:
-    (tmp_path / "queue.sqlite.ckpt-lock").symlink_to(tmp_path / "nowhere")
-
-    def enter() -> None:
-        with pytest.raises(OSError, match="symbolic links"):
-            gate.enter(time.monotonic())
-
-    assert_leaks_nothing(enter)
-
-
-def test_a_database_in_memory_needs_no_gate() -> None:
-    gate = CheckpointGate(None)
-
-    with in_time(gate), contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        assert not any(look(gate, connection))
-    gate.close()
 
 
 def test_a_child_has_locks_of_its_own(sqlite: Storage) -> None:
@@ -403,36 +345,3 @@ def test_bulk_writes_of_one_process_are_written_back(
 
     assert sqlite_settings.path is not None
     assert log_of(sqlite_settings.path).stat().st_size <= LARGEST_LOG
-
-
-def test_a_stopped_writer_puts_the_checkpoint_off_and_keeps_no_writer_out(
-    gate: CheckpointGate, tmp_path: Path
-) -> None:
-    """A checkpoint that waited for it would close the gate for everybody."""
-    path = tmp_path / "queue.sqlite"
-    other = CheckpointGate(path)
-    with contextlib.closing(large_log(path)) as connection, in_time(other):
-        assert not any(look(gate, connection))
-        with in_time(gate):
-            pass
-    gate.close()
-    other.close()
-
-
-def test_a_stopped_checkpoint_is_a_busy_database_to_a_writer(
-    gate: CheckpointGate, tmp_path: Path
-) -> None:
-    path = tmp_path / "queue.sqlite"
-    with in_time(gate):
-        pass  # makes the files
-    waiting = CheckpointGate(path)
-    with Path(f"{path}.ckpt-turn").open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-        with pytest.raises(StorageBusyError, match="checkpoint"), in_time(waiting):
-            pass
-
-    with in_time(waiting):
-        pass
-    gate.close()
-    waiting.close()

@@ -18,15 +18,13 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import open_storage
-from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
 from flask_forge_jobs.storage.sqlite.files import make_folder_beside, open_beside
 from tests.support.processes import Child, Peer
 
 MADE = {
     "queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm", "queue.sqlite-wake",
+    "queue.sqlite.ckpt-lock",
 }  # fmt: skip
-# Only some versions of SQLite need these.
-SOMETIMES = {"queue.sqlite.ckpt-lock", "queue.sqlite.ckpt-turn"}
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=["000", "022", "077"])
@@ -59,7 +57,7 @@ def test_sec_S43_what_we_make_is_for_its_owner_alone(tmp_path: Path) -> None:
 
     [socket] = [name for name in modes if name.startswith("queue.sqlite-wake/")]
     assert modes.pop(socket) == 0o600
-    assert MADE <= set(modes) <= MADE | SOMETIMES
+    assert set(modes) == MADE
     assert modes.pop("queue.sqlite-wake") == 0o700
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -251,7 +249,7 @@ def test_what_root_makes_beside_a_file_belongs_to_the_files_owner(
             for each in tmp_path.iterdir()
         }
 
-    assert set(owners) >= MADE | (SOMETIMES if has_wal_reset_bug() else set())
+    assert set(owners) >= MADE
     assert set(owners.values()) == {(NOBODY, NOBODY)}
 
 
@@ -296,13 +294,12 @@ def test_a_process_that_may_only_read_the_file_reads() -> None:
     assert status == 0
 
 
-@pytest.mark.skipif(not has_wal_reset_bug(), reason="this SQLite needs no such file")
 def test_a_file_beside_it_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
-    Path(f"{path}.ckpt-turn").symlink_to(tmp_path / "nowhere")
+    Path(f"{path}.ckpt-lock").symlink_to(tmp_path / "nowhere")
     with (
         contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage,
-        pytest.raises(StorageUnavailableError, match=r"queue\.sqlite\.ckpt-turn"),
+        pytest.raises(StorageUnavailableError, match=r"queue\.sqlite\.ckpt-lock"),
     ):
         storage.open()
 

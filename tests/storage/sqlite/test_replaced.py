@@ -20,7 +20,7 @@ from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sqlite.checkpoint import (
-    CheckpointGate,
+    Checkpoints,
     has_wal_reset_bug,
 )
 from tests.support.file_harms import delete, move, restore
@@ -169,10 +169,8 @@ def test_a_checkpoint_makes_no_file(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE t (x)")
-        gate = CheckpointGate(path)
         path.unlink()
         with contextlib.suppress(sqlite3.Error):
-            gate._checkpoint(connection, path)
-        gate.close()
+            Checkpoints(path)._make(connection, path)
 
     assert not path.exists()
