@@ -28,6 +28,7 @@ FILTERED = (
     "/jobs?status=failed", "/jobs?queue=mail", "/jobs?last=24h", "/jobs?q=xyz",
     "/jobs?cron=nightly", "/jobs?sort=priority", "/retries?kind=send",
     "/dead?last=7d", "/dead?queue=mail", "/find?q=mail", "/tail?queue_name=mail",
+    "/jobs?batch=<batch_id>", "/dead?batch=<batch_id>", "/jobs?waiting=1",
 )  # fmt: skip
 BLOCKS = {
     route.path: ",".join(("state", "pages", "alarms", *route.blocks))

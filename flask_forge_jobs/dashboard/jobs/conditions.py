@@ -17,7 +17,11 @@ _NAMES = {
     "dedupe_key": "dedupe key is",
     "ending": "ended as",
     "min_attempts": "tries at least",
+    "batch": "batch is",
+    "waiting": "waits for",
 }
+# In place of the value.
+_VALUES = {"waiting": "other jobs"}
 _UNITS = {"m": "min", "h": "h", "d": "days"}
 
 
@@ -38,7 +42,7 @@ def chips(query: JobQuery) -> Sequence[Chip]:
         for value in values
     ]
     made += [
-        Chip(_NAMES[name], value, query.without(name))
+        Chip(_NAMES[name], _VALUES.get(name, value), query.without(name))
         for name, value in query.single.items()
     ]
     bounds = _range(query)
@@ -59,7 +63,9 @@ def in_words(query: JobQuery, statuses: Sequence[str]) -> Sequence[tuple[str, st
     for name, values in (("queue", query.queues), ("kind", query.kinds)):
         if values:
             lines.append((f"{name} is", _either(values)))
-    lines += [(_NAMES[name], value) for name, value in query.single.items()]
+    lines += [
+        (_NAMES[name], _VALUES.get(name, value)) for name, value in query.single.items()
+    ]
     bounds = _range(query)
     if bounds is not None:
         lines.append(("enqueued", bounds))

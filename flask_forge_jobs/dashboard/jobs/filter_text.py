@@ -25,6 +25,8 @@ QUALIFIERS: Mapping[str, str] = {
     "tries": "min_attempts",
     "ending": "ending",
     "signature": "signature",
+    "batch": "batch",
+    "waiting": "waiting",
     "last": "last",
     "from": "from",
     "to": "to",

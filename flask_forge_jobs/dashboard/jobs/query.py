@@ -61,6 +61,8 @@ SINGLE: Mapping[str, str] = {
     "dedupe_key": "dedupe_key",
     "ending": "ending",
     "min_attempts": "min_attempts",
+    "batch": "batch_id",
+    "waiting": "is_waiting",
 }
 
 
@@ -141,6 +143,8 @@ class JobQuery:
         }
         if "min_attempts" in single:
             single["min_attempts"] = int(single["min_attempts"])
+        if "is_waiting" in single:
+            single["is_waiting"] = True
         start = self.start if self.last is None else now - span_of(self.last)
         job_filter = JobFilter(
             queues=self.queues or None,
@@ -262,14 +266,20 @@ def _single(args: MultiDict[str, str]) -> dict[str, str]:
         text = args.get(name, "").strip()
         if not text:
             continue
-        value: str | int = text
-        if name == "min_attempts":
-            if not text.isdecimal() or not text.isascii() or not int(text):
-                continue
-            value = int(text)
-        if _is_valid(**{attribute: value}):
-            chosen[name] = str(value)
+        value = _typed(name, text)
+        if value is not None and _is_valid(**{attribute: value}):
+            chosen[name] = text if value is True else str(value)
     return chosen
+
+
+def _typed(name: str, text: str) -> str | int | bool | None:
+    """Return the value of a parameter, or None if it has not its form."""
+    if name == "waiting":
+        return True if text == "1" else None
+    if name == "min_attempts":
+        is_number = text.isdecimal() and text.isascii()
+        return int(text) or None if is_number else None
+    return text
 
 
 def _is_valid(**part: Any) -> bool:

@@ -40,7 +40,7 @@ COUNTERPARTS: Mapping[str, str] = {
     "/retries": "Kind and id | Queue | Tries | Last error | Next try | Retry | Delete",
     "/dead": "Kind and id | Queue | Tries | Last error | Finished | Retry | Delete",
     "/retries?all=1": "Retry 4 | Delete 4",
-    "/dead?all=1": "Retry 4 | Delete 4",
+    "/dead?all=1": "Retry 5 | Delete 5",
     # 10 Cron.
     "/cron": "Name | When | Next | Last run | State | Run now | On | mail fires",
     "/cron/<name>": """

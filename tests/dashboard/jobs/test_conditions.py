@@ -9,7 +9,8 @@ from tests.dashboard.jobs.test_query import read
 
 FULL = (
     "queue=mail&queue=bulk&kind=send&error=out&q=card&signature=s&cron=nightly"
-    "&dedupe_key=k&min_attempts=3&ending=dead&last=24h"
+    "&dedupe_key=k&min_attempts=3&ending=dead&last=24h&waiting=1"
+    "&batch=01KB9V6W3E5Q8Y4N2M7T6R1W0X"
 )
 
 
@@ -27,6 +28,8 @@ def test_each_condition_is_a_chip_that_can_be_removed() -> None:
         ("dedupe key is", "k"),
         ("ended as", "dead"),
         ("tries at least", "3"),
+        ("batch is", "01KB9V6W3E5Q8Y4N2M7T6R1W0X"),
+        ("waits for", "other jobs"),
         ("enqueued", "last 24 h"),
     ]
     for chip in chips(read(FULL)):

@@ -25,6 +25,7 @@ ADDRESSES = (
     "status=failed&status=dead&queue=mail&queue=a%26b&kind=send",
     "error=time+out&q=card&signature=abc&cron=nightly&dedupe_key=k&min_attempts=3",
     "ending=cancelled",
+    "batch=01KB9V6W3E5Q8Y4N2M7T6R1W0X&waiting=1",
     "last=24h&sort=-attempts&per=25&col=error&col=priority",
     "from=2026-11-01T00%3A00%3A00Z&to=2026-11-02T00%3A00%3A00Z",
     "after=1764512345678901.01KB0000000000000000000000&at=50",
@@ -59,6 +60,7 @@ def test_an_address_is_written_as_it_was_read(text: str) -> None:
         "after=9999999999999999999.id",
         "sort=completed_at&sort=scheduled_at",
         "only=rows&ask=delete&all=1&id=1",
+        "batch=7&waiting=yes",
     ],
 )
 def test_what_is_unknown_or_invalid_leaves_the_links(text: str) -> None:
@@ -102,6 +104,7 @@ def test_the_filter_is_that_of_the_api() -> None:
     job_filter = read(
         "status=scheduled&status=dead&queue=mail&kind=send&error=out&q=card"
         "&signature=s&cron=nightly&dedupe_key=k&min_attempts=3&ending=cancelled"
+        "&batch=01KB9V6W3E5Q8Y4N2M7T6R1W0X&waiting=1"
         "&from=2026-11-30T08:00&to=2026-11-30T13:00%2B01:00"
     ).job_filter(NOW)
 
@@ -121,6 +124,8 @@ def test_the_filter_is_that_of_the_api() -> None:
         "slot_id": None,
         "schedule_name": "nightly",
         "min_attempts": 3,
+        "batch_id": "01KB9V6W3E5Q8Y4N2M7T6R1W0X",
+        "is_waiting": True,
         "ending": Ending.CANCELLED,
         "signature": "s",
     }

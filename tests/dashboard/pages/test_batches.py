@@ -147,6 +147,28 @@ def test_a_batch_leads_to_its_jobs_by_state(
     assert '"report": 7' in page.find("#data-json").text
 
 
+def test_the_jobs_of_a_batch_are_a_list(storage: Storage) -> None:
+    parent_id = create(storage, 1, queue="other")
+    batch_id = create(storage, 2)
+    waiting = NewJob("bind", queue_name="mail", after=[parent_id])
+    (bound,) = storage.batches.add(create(storage, 0, is_sealed=False), [waiting])
+    run(storage, Dead("no card"), queue_name="mail")
+    lists = lists_of(storage)
+
+    page = lists.open(f"{PREFIX}/jobs?batch={batch_id}")
+    assert page.find("h1").text.startswith("2 jobs")
+    assert "batch is" in page.find("#filter").text
+    assert (
+        lists.open(f"?batch={batch_id}&status=dead").find("h1").text == "1 job matches"
+    )
+
+    page = lists.open("?waiting=1")
+    assert [each["id"] for each in page.find("#rows").all("tr") if each["id"]] == [
+        f"j-{bound.id}"
+    ]
+    assert "waits forother jobs" in page.find("#filter").text
+
+
 def test_dead_jobs_say_what_stopped_a_batch(
     storage: Storage, client: FlaskClient
 ) -> None:

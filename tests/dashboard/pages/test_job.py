@@ -153,13 +153,15 @@ def test_a_job_shows_both_ends_of_its_links(
     assert [row.find("a")["href"] for row in ties.find("tbody").all("tr")] == [
         *(f"../jobs/{each}" for each in parents), f"../batches/{batch_id}",
     ]  # fmt: skip
-    assert "Waits since" in ties.text
+    assert "2 of 3, for" in ties.text
     assert "Jobs that waited for it1" in of_parent.text
     assert of_parent.find("tbody").find("tr").text.startswith("Waits bind …")
     assert shown(client, parents[1]).find("#ties").text.startswith("Jobs that wait")
 
     storage.links.release(job_id)
-    assert "Waited from" in shown(client, job_id).find("#ties").text
+    freed = shown(client, job_id).find("#ties").text
+    assert freed.startswith("Waited for3, for")
+    assert ", until" in freed
 
 
 def test_a_limited_caller_sees_no_tie_of_another_queue(storage: Storage) -> None:
