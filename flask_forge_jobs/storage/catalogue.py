@@ -21,6 +21,9 @@ dialects:
     of ``forge_job``.
 ``JSON_LIST(JSON_ROW(…))``
     Many rows as one value: a JSON array of arrays, or NULL or ``[]`` without any.
+``/* noted */``
+    At the end of a statement that may be the whole change of a request. PostgreSQL has
+    it a second time, its name with ``_noted`` behind it, with the entry of the request.
 ``:known``
     The newest schema version that this code knows, for a statement that itself checks
     the schema.
@@ -59,6 +62,7 @@ _LATERAL = re.compile(
 _JOINED = r"CROSS JOIN forge_job AS job ON job.rowid IN (\n    SELECT rowid\1\n)"
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
+_NOTED = "/* noted */"
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 _POSTGRES_LOCKS = {
@@ -125,7 +129,8 @@ def _render_postgres(name: str, sql: str) -> Statement:
 
 
 def _tidy(sql: str) -> str:
-    return _BLANK_LINES.sub("\n", _COMMENT.sub("", sql)).strip()
+    sql = _COMMENT.sub("", sql).replace(_NOTED, "")
+    return _BLANK_LINES.sub("\n", sql).strip()
 
 
 _RENDERERS = {"sqlite": _render_sqlite, "postgres": _render_postgres}
@@ -184,6 +189,12 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
 
     render = _RENDERERS[dialect]
     statements = common.statements | own.statements
+    if dialect == "postgres":
+        statements |= {
+            f"{name}_noted": f"WITH change AS (\n{sql}\n)\n/* use entry_of_change */"
+            for name, sql in statements.items()
+            if _NOTED in sql
+        }
     return {name: render(name, complete(sql)) for name, sql in statements.items()}
 
 

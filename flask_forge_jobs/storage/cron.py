@@ -42,13 +42,13 @@ from flask_forge_jobs.model.queues import (
     one_too_many,
 )
 from flask_forge_jobs.storage.database import (
-    Executor,
     Parameter,
     Row,
     Transaction,
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
@@ -81,7 +81,7 @@ class CronStorage:
 
     def __init__(
         self,
-        database: Executor,
+        database: StoreExecutor,
         ids: UlidGenerator,
         recorder: Recorder,
         max_queues: int = DEFAULT_MAX_QUEUES,
@@ -216,7 +216,7 @@ class CronStorage:
         Raises:
             ScheduleNotFoundError: No schedule has this name.
         """
-        if not self._database.execute("delete_schedule", name=name):
+        if not self._database.sole("delete_schedule", name=name):
             raise ScheduleNotFoundError(name)
 
     def _page(

@@ -36,7 +36,8 @@ logger = get_logger(__name__)
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameter = str | int | float | None
-Query = tuple[str, Mapping[str, Parameter]]
+Values = Mapping[str, Parameter]
+Query = tuple[str, Values]
 WakeCallback = Callable[[str | None], None]
 Apart = bool | Literal["expected"]  # see Executor.read
 # Errors that say nothing about the rows that were to be written.
@@ -86,11 +87,10 @@ class Transaction(Protocol):
         """Insert rows in bulk, by a statement that takes a row's values in order."""
 
     def brief_waits(self) -> AbstractContextManager[None]:
-        """Give up within the block when another transaction has a lock for a while.
+        """Raise TransientError when another transaction has a lock for a while."""
 
-        Raises:
-            TransientError: It had the lock for too long.
-        """
+    def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
+        """Run a change; if it returns rows, append its entry to the audit trail."""
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue after the commit."""

@@ -81,6 +81,17 @@ class StoreExecutor:
     A unit that does nothing else sends its audit entry with it.
     """
 
+    def sole(
+        self, name: str, /, *, of: str | None = None, **parameters: Parameter
+    ) -> list[Row]:
+        """As :meth:`execute`, of a statement that ends with ``/* noted */``.
+
+        A unit that has done nothing else sends its audit entry with it, whose target
+        is ``of`` unless the path of the request names one.
+        """
+        del of
+        return self.execute(name, **parameters)
+
     def write_batch(
         self,
         work: Callable[[Transaction], T],

@@ -27,6 +27,7 @@ from flask_forge_jobs.model.limits import (
     check_scope,
 )
 from flask_forge_jobs.storage.database import Executor, Row, Transaction
+from flask_forge_jobs.storage.executor import StoreExecutor
 
 MAX_PAUSE_S = DAY_US / SECOND_US
 # A caller that returns a moment too early would wait twice.
@@ -36,7 +37,7 @@ TURN_S = 0.001
 class RateLimits:
     """Takes tokens, and reads and changes the buckets."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def acquire(self, scope: str, tokens: int = 1) -> Acquired:
@@ -136,7 +137,7 @@ class RateLimits:
         """
         check_scope(scope)
         check_rate_limit(capacity, refill_per_sec)
-        rows = self._database.execute(
+        rows = self._database.sole(
             "put_rate_limit",
             scope=scope,
             capacity=capacity,
@@ -179,7 +180,7 @@ class RateLimits:
             raise InvalidInputError(
                 "pause_s", f"{pause_s!r} is not within 0 to {MAX_PAUSE_S:.0f}"
             )
-        rows = self._database.execute(
+        rows = self._database.sole(
             "drain_rate_limit", scope=scope, pause_us=int(pause_s * SECOND_US)
         )
         return _only(scope, rows)
@@ -190,7 +191,7 @@ class RateLimits:
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
         """
-        if not self._database.execute("delete_rate_limit", scope=scope):
+        if not self._database.sole("delete_rate_limit", scope=scope):
             raise RateLimitNotFoundError(scope)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from flask_forge_jobs.errors import (
+    InvalidInputError,
     QueueExistsError,
     QueueNotEmptyError,
     QueueNotFoundError,
@@ -46,6 +47,7 @@ from flask_forge_jobs.storage.ties.turns import deleted_turns
 
 # The columns that a caller chooses.
 _STORED = ("name", *QueueChanges.__annotations__)
+_CURVE = frozenset({"backoff_base_seconds", "backoff_max_seconds"})
 
 ALL_QUERY: Query = ("all_queues", {})
 """What :meth:`QueueConfig.all` reads."""
@@ -118,11 +120,8 @@ class QueueConfig:
         An unknown queue has none.
         """
 
-        def work(transaction: Transaction) -> dict[str, int]:
-            return {
-                name: int(transaction.all("waiting_of_queue", name=name)[0][0])
-                for name in names
-            }
+        def work(tx: Transaction) -> dict[str, int]:
+            return {n: int(tx.all("waiting_of_queue", name=n)[0][0]) for n in names}
 
         return self._database.read(work)
 
@@ -144,8 +143,9 @@ class QueueConfig:
             QueueExistsError: The name is taken.
         """
         check_settings(settings)
-        rows = self._database.execute(
+        rows = self._database.sole(
             "create_queue",
+            of=settings.name,
             max_queues=self._max_queues,
             **_parameters(settings),
             **self._noted(note),
@@ -193,7 +193,24 @@ class QueueConfig:
             return after
 
         noted = self._noted(note)
+        if is_expected is None and (changed := self._changed(name, changes, noted)):
+            return changed
         return self._database.write(work)
+
+    def _changed(
+        self, name: str, changes: QueueChanges, noted: dict[str, Parameter]
+    ) -> QueueSettings | None:
+        """Make a change without a look at the settings; None if that is needed."""
+        if len(changes.keys() & _CURVE) == 1:
+            return None
+        try:
+            check_settings(replace(QueueSettings(name), **changes))
+        except InvalidInputError:
+            return None  # an unknown queue is the first error
+        values: dict[str, Parameter] = dict.fromkeys(_STORED) | dict(changes)
+        values |= {"name": name, "keeps_bound": "max_pending" not in changes}
+        rows = self._database.sole("change_some_settings", of=name, **values, **noted)
+        return queue_from_row(rows[0]) if rows else None
 
     def set_paused_many(
         self, names: Sequence[str] | None, *, paused: bool, note: ChangeNote = NO_NOTE

@@ -45,14 +45,14 @@ class Unit:
     Args:
         database: Where it makes them.
         expected: Returns the audit entry of a request that only adds the job with the
-            given id. It is sent with the job.
+            given id, or makes one change in one statement. It is sent with that.
         wait: Sleeps before a retry, in seconds.
     """
 
     def __init__(
         self,
         database: Database,
-        expected: Callable[[str], AuditRecord],
+        expected: Callable[[str | None], AuditRecord],
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self.database = database
@@ -150,6 +150,15 @@ class Unit:
         self.is_noted = True
         return rows
 
+    def note_change(
+        self, name: str, parameters: dict[str, Parameter], target: str | None
+    ) -> list[Row]:
+        """Run the statement that is the whole request, unless it returns no rows."""
+        entry = _parameters(self._expected(target))
+        rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
+        self.is_noted = bool(rows)
+        return rows
+
     def pin(self, mint: Mint, count: int) -> list[str]:
         """Return ids: the same ones in the same order at each try."""
         start, self._ids_used = self._ids_used, self._ids_used + count
@@ -193,6 +202,16 @@ class _UnitExecutor(StoreExecutor):
         if unit.is_noted or unit.has_begun:
             return self.execute(name, **parameters)
         return self._alone(self._wrote, partial(unit.note, name, parameters))
+
+    def sole(
+        self, name: str, /, *, of: str | None = None, **parameters: Parameter
+    ) -> list[Row]:
+        """Run it in the transaction, or alone with the expected entry."""
+        unit = self._unit
+        if unit.is_noted or unit.has_begun:
+            return self.execute(name, **parameters)
+        note = partial(unit.note_change, name, parameters, of)
+        return self._alone(self._wrote, note)
 
     def write_batch(
         self,

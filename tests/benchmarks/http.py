@@ -3,7 +3,9 @@
 Flask's test client, in one process, on PostgreSQL with 400,000 jobs: an enqueue beside
 ``.enqueue()`` and a bare route ("hello"), a list of 50 rows, the facts of the storage
 and the overview, in turns. It prints the median and the CPU of this process for each,
-and, with ``--profile NAME``, where one spends it; it asserts nothing.
+and, with ``--profile NAME``, where one spends it. With ``--server`` it serves by
+``forge-jobs-server`` and counts enqueues a second of eight clients, in turns with
+``.enqueue()`` from eight threads. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +13,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import cProfile
+import json
+import os
 import pstats
+import socket
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 
 import click
+import psutil
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
@@ -25,6 +34,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.state import state_of
 from tests.acceptance.filling import fill
 from tests.support.postgres import fresh_database, running_server
+from tests.support.programs import running, script
 from tests.support.sql import Sql
 
 JOBS = 400_000
@@ -40,7 +50,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=20, help="of each in a round")
     parser.add_argument("--profile", help="one of the names that are printed")
+    parser.add_argument("--server", action="store_true", help="measure that instead")
     options = parser.parse_args()
+    if options.server:
+        _serve(options.rounds)
+        return
     with (
         running_server(is_durable=False) as server,
         fresh_database(server) as url,
@@ -130,6 +144,109 @@ def _profile(call: Call, number: int) -> None:
         call()
     profile.disable()
     pstats.Stats(profile).sort_stats("tottime").print_stats(40)
+
+
+CLIENTS = 8
+SECONDS = 2.0
+BODY = json.dumps({"kind": "note", "payload": {"number": 1}, "queue_name": QUEUE})
+
+
+def _serve(rounds: int) -> None:
+    with running_server() as server, fresh_database(server) as url:
+        app, calls = _calls(url, 0)
+        with _served(url) as (program, request), app.app_context():
+            own, over_http = [], []
+            _rate(_posts(request))  # every process has its connections
+            for _ in range(rounds):
+                own.append(_rate(_enqueues(app, calls[".enqueue()"])))
+                before = _cpu_s(program)
+                over_http.append(_rate(_posts(request)))
+                sent = over_http[-1] * SECONDS
+                click.echo(
+                    f".enqueue() {own[-1]:5.0f}/s, over HTTP {over_http[-1]:5.0f}/s, "
+                    f"{(_cpu_s(program) - before) / sent * 1e3:4.2f} ms of the server"
+                )
+            share = median(over_http) / median(own)
+            click.echo(
+                f"medians {median(own):.0f}, {median(over_http):.0f}: {share:.2f}"
+            )
+            state_of(app).storage.close()
+
+
+@contextlib.contextmanager
+def _served(url: str) -> Iterator[tuple[psutil.Process, tuple[int, bytes]]]:
+    token, digest = new_token("http")
+    tokens = json.dumps([{"id": "http", "sha256": digest, "role": "admin"}])
+    variables = {
+        "QUEUE_BACKEND": "postgres", "DATABASE_URL": url, "JOBS_API_PORT": "0",
+        "FORGE_JOBS_TOKENS": tokens,
+    }  # fmt: skip
+    with (
+        tempfile.TemporaryDirectory(prefix="forge-http-") as folder,
+        running(
+            [script("forge-jobs-server")],
+            environ=os.environ | variables,
+            folder=Path(folder),
+        ) as program,
+    ):
+        port = program.port()
+        request = (
+            "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(BODY)}\r\n\r\n{BODY}"
+        )
+        yield psutil.Process(program.process.pid), (port, request.encode())
+
+
+def _posts(target: tuple[int, bytes]) -> Callable[[threading.Event], int]:
+    port, request = target
+
+    def work(over: threading.Event) -> int:
+        count = 0
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            while not over.is_set():
+                connection.sendall(request)
+                answer = connection.recv(65536)
+                assert answer.startswith(b"HTTP/1.1 201"), answer
+                while not answer.endswith(b"}"):
+                    answer += connection.recv(65536)
+                count += 1
+        return count
+
+    return work
+
+
+def _enqueues(app: Flask, call: Call) -> Callable[[threading.Event], int]:
+    def work(over: threading.Event) -> int:
+        count = 0
+        with app.app_context():
+            while not over.is_set():
+                call()
+                count += 1
+        return count
+
+    return work
+
+
+def _rate(work: Callable[[threading.Event], int]) -> float:
+    over, counts = threading.Event(), [0] * CLIENTS
+
+    def count(place: int) -> None:
+        counts[place] = work(over)
+
+    threads = [threading.Thread(target=count, args=(n,)) for n in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    over.wait(SECONDS)
+    over.set()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / SECONDS
+
+
+def _cpu_s(program: psutil.Process) -> float:
+    processes = [program, *program.children(recursive=True)]
+    return sum(sum(each.cpu_times()[:2]) for each in processes)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from flask_forge_jobs.model.cron import (
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.cron import CronStorage
+from flask_forge_jobs.storage.executor import StoreExecutor
 from tests.support.lossy import LossyDatabase
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -37,8 +38,8 @@ FULL = ScheduleDefinition(
 
 def lossy_cron(storage: Storage) -> CronStorage:
     """Return the schedules over a database whose answers get lost."""
-    database, clock = LossyDatabase(storage.database), SystemClock()
-    return CronStorage(database, UlidGenerator(clock), storage.recorder)
+    executor = StoreExecutor(LossyDatabase(storage.database))
+    return CronStorage(executor, UlidGenerator(SystemClock()), storage.recorder)
 
 
 def test_every_value_is_stored(storage: Storage, sql: Sql) -> None:

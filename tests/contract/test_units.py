@@ -29,7 +29,7 @@ RECORD = AuditRecord("ada", "act", None, "192.0.2.1", "r-1", 200, 1, "{}")
 KEYED = NewJob("k", queue_name=QUEUE, dedupe_key="one")
 
 
-def _expected(job_id: str) -> AuditRecord:
+def _expected(job_id: str | None) -> AuditRecord:
     return AuditRecord("ada", "enqueue", job_id, "192.0.2.1", "r-1", 200, 1, "{}")
 
 

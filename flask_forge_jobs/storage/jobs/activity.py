@@ -83,7 +83,7 @@ class JobActivity:
             events = _cut(tail.after(event_id, limit), limit)
             return EventsPage(events, events[-1].id if events else event_id)
 
-        return self._database.read(work)
+        return self._database.read(work, apart=True)
 
     def latest_events(
         self,
@@ -99,7 +99,7 @@ class JobActivity:
             events = tail.latest(limit)
             return EventsPage(events, events[-1].id if events else tail.last_id)
 
-        return self._database.read(work)
+        return self._database.read(work, apart=True)
 
     def ended_within(
         self, status: JobStatus, within_s: float, queue_names: Iterable[str]
@@ -122,7 +122,7 @@ def ended_query(
 
 
 class _Tail:
-    """Events of some types in one snapshot.
+    """Events of some types, those of an answer from one statement.
 
     It reads windows of time. A window with too many events is read again, smaller, but
     not below a millisecond: of one that has more than ``MAX_ROWS`` events of a kind,

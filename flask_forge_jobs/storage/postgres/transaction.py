@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageError
 from flask_forge_jobs.storage.catalogue import load_statements
-from flask_forge_jobs.storage.database import Parameter, Row, TransientError
+from flask_forge_jobs.storage.database import Parameter, Row, TransientError, Values
 from flask_forge_jobs.storage.postgres.connection import lift_limits
 from flask_forge_jobs.storage.postgres.together import rows_of, together
 
@@ -117,6 +117,11 @@ class PostgresTransaction:
             return self._all_together(name, parameters)
         self._execute(name, parameters)
         return self._cursor.fetchall()
+
+    def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
+        """Run a change with its entry, as one statement."""
+        noted = {**values, **entry, "is_repeated": self.attempt > 0}
+        return self.all(f"{name}_noted", **noted)
 
     def expect(self, name: str, /, **parameters: Parameter) -> None:
         """Read a statement with the next one; see :meth:`.Transaction.expect`."""

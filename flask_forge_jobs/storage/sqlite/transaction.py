@@ -12,7 +12,7 @@ from functools import partial
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
 from flask_forge_jobs.storage.catalogue import load_statements
-from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions
+from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions, Values
 from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
@@ -62,6 +62,13 @@ class SqliteTransaction:
         """Run a statement now; there is no round trip to save."""
         # A transaction cannot commit before its statements have returned all rows.
         self.all(name, **parameters)
+
+    def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
+        """Run a change; if it returns rows, append its entry to the audit trail."""
+        rows = self.all(name, **values)
+        if rows:
+            self.all("append_audit_once" if self.attempt else "append_audit", **entry)
+        return rows
 
     def expect(self, name: str, /, **parameters: Parameter) -> None:
         """Do nothing; there is no round trip to save."""

@@ -18,15 +18,16 @@ INSERT INTO forge_audit (
 SELECT
     :now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
     :arguments, :requests
-WHERE NOT EXISTS (
-    SELECT 1
-    FROM forge_audit
-    WHERE actor = :actor AND at >= :now - 60000000
-        AND action = :action AND COALESCE(target, '') = COALESCE(:target, '')
-        AND request_id = :request_id AND status = :http_status
-        AND changed = :changed AND arguments = :arguments AND requests = :requests
-)
+WHERE NOT EXISTS (/* use equal_entry */)
 RETURNING id
+
+-- fragment: equal_entry
+SELECT 1
+FROM forge_audit
+WHERE actor = :actor AND at >= :now - 60000000
+    AND action = :action AND COALESCE(target, '') = COALESCE(:target, '')
+    AND request_id = :request_id AND status = :http_status
+    AND changed = :changed AND arguments = :arguments AND requests = :requests
 
 -- fragment: audit_columns
     id, at, actor, action, target, address, request_id, status, changed, arguments,

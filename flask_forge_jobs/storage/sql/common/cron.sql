@@ -49,6 +49,7 @@ WHERE name = :name
 DELETE FROM forge_cron
 WHERE name = :name
 RETURNING name
+/* noted */
 
 -- name: declared_names
 SELECT name

@@ -77,6 +77,50 @@ SELECT
 WHERE (SELECT COUNT(*) FROM forge_queue) < :max_queues
 ON CONFLICT (name) DO NOTHING
 RETURNING name
+/* noted */
+
+-- name: change_some_settings
+-- A NULL keeps a setting, :keeps_bound that of max_pending. A queue that stays as it is
+-- keeps its time.
+UPDATE forge_queue
+SET
+    max_workers = COALESCE(:max_workers, max_workers),
+    paused = COALESCE(:paused, paused),
+    retain_done_for_days = COALESCE(:retain_done_for_days, retain_done_for_days),
+    retain_dead_for_days = COALESCE(:retain_dead_for_days, retain_dead_for_days),
+    backoff_enabled = COALESCE(:backoff_enabled, backoff_enabled),
+    backoff_base_seconds = COALESCE(:backoff_base_seconds, backoff_base_seconds),
+    backoff_max_seconds = COALESCE(:backoff_max_seconds, backoff_max_seconds),
+    max_pending = CASE WHEN :keeps_bound THEN max_pending ELSE :max_pending END,
+    updated_at = CASE
+        WHEN max_workers = COALESCE(:max_workers, max_workers)
+            AND paused = COALESCE(:paused, paused)
+            AND retain_done_for_days
+            = COALESCE(:retain_done_for_days, retain_done_for_days)
+            AND retain_dead_for_days
+            = COALESCE(:retain_dead_for_days, retain_dead_for_days)
+            AND backoff_enabled = COALESCE(:backoff_enabled, backoff_enabled)
+            AND backoff_base_seconds
+            = COALESCE(:backoff_base_seconds, backoff_base_seconds)
+            AND backoff_max_seconds = COALESCE(:backoff_max_seconds, backoff_max_seconds)
+            AND (:keeps_bound OR COALESCE(max_pending, 0) = COALESCE(:max_pending, 0))
+            THEN updated_at
+        ELSE :now
+    END,
+    paused_at = CASE
+        WHEN NOT COALESCE(:paused, paused) THEN NULL WHEN paused THEN paused_at ELSE :now
+    END,
+    paused_by = CASE
+        WHEN NOT COALESCE(:paused, paused) THEN NULL WHEN paused THEN paused_by
+        ELSE :author
+    END,
+    pause_reason = CASE
+        WHEN NOT COALESCE(:paused, paused) THEN NULL WHEN paused THEN pause_reason
+        ELSE :reason
+    END
+WHERE name = :name
+RETURNING /* use queue_columns */
+/* noted */
 
 -- name: change_queue
 UPDATE forge_queue

@@ -21,11 +21,13 @@ UPDATE forge_rate_limit
 SET tokens = 0, last_refilled_at = GREATEST(last_refilled_at, :now + :pause_us)
 WHERE scope = :scope
 RETURNING scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
+/* noted */
 
 -- name: delete_rate_limit
 DELETE FROM forge_rate_limit
 WHERE scope = :scope
 RETURNING scope
+/* noted */
 
 -- name: delete_unused_rate_limit
 -- Unused means full: nobody has taken a token for as long as a refill takes.
@@ -105,3 +107,4 @@ ON CONFLICT (scope) DO UPDATE SET
 WHERE excluded.declared_as IS NULL
     OR COALESCE(forge_rate_limit.declared_as, '') <> excluded.declared_as
 RETURNING scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
+/* noted */
