@@ -12,6 +12,7 @@ from jinja2 import DictLoader
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs import blueprint as blueprint_module
+from flask_forge_jobs import edge
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.page import page
@@ -50,7 +51,8 @@ def with_page(
     others = [route for route in page_routes() if route.path != path]
     pages = (*others, page(path, show, **more))
     table = Pages([each.address for each in pages], lambda: pages)
-    monkeypatch.setattr(blueprint_module, "all_pages", lambda: table)
+    monkeypatch.setattr(blueprint_module, "page_addresses", lambda **_: table.addresses)
+    monkeypatch.setattr(edge, "all_pages", lambda: table)
     host = app or Flask("host")
     name = f"forge_jobs/{show.__name__}.html"
     host.jinja_loader = DictLoader({name: template})

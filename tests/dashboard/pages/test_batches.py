@@ -190,6 +190,27 @@ def test_dead_jobs_say_what_stopped_a_batch(
     ]  # fmt: skip
 
 
+def test_a_batch_that_cannot_end_says_why_and_what_helps(storage: Storage) -> None:
+    batch_id = create(storage, 1)
+    (part,) = storage.batches.jobs(batch_id)
+    bind = NewJob("bind", queue_name="mail", after=[part.id], on_parent_dead="hold")
+    (other,) = storage.batches.add(create(storage, 0, is_sealed=False), [bind])
+    run(storage, Dead("no card"), queue_name="mail")
+    client = client_of(storage, "admin")
+    standing = storage.job_reader.get(other.id).batch_id
+    assert standing is not None
+
+    why = shown(client, standing).find("#why")
+
+    assert why.text.startswith(f"It cannot end: 1 job waits for job {part.id} (part)")
+    assert "c-amber" in why["class"]
+    assert [each.text for each in why.all("button")] == ["Retry that one"]
+    assert shown(client).find("h1").text == "2 batches: 1 cannot end"
+    overview = parsed(open_page(client).text)
+    (need,) = (each for each in overview.all("li") if standing in each.text)
+    assert need["class"] == "c-amber i-copy"
+
+
 def test_the_jobs_at_its_events_and_the_batches_around_are_linked(
     storage: Storage, client: FlaskClient
 ) -> None:
