@@ -15,6 +15,7 @@ from flask_forge_jobs.model.sentences import Action, Sentence
 
 # Verbs and filters of a request that have another name on the command line.
 _VERBS = {"end_cooldown": "end-cool-down", "run_now": "run-now"}
+_FLAGS = {"waiting"}
 _FILTERS = {"queues": "queue", "kinds": "kind", "statuses": "status"}
 
 
@@ -57,7 +58,8 @@ def _words(action: Action) -> Sequence[str]:
         case "GET", ["jobs", job_id]:
             return ["jobs", "show", job_id]
         case "GET", ["jobs"]:
-            return ["jobs", "list", *_options(query)]
+            flags = {key: query.pop(key) for key in _FLAGS & query.keys()}
+            return ["jobs", "list", *_options(query), *_flags(flags)]
         case "GET", ["errors"]:
             return ["errors", *_options(query)]
         case "GET", ["rate-limits", *_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Failed
 from tests.cli.console import Console
@@ -40,6 +41,24 @@ def test_options_choose_and_an_empty_list_says_so(console: Console) -> None:
     assert found["status"] == "dead"
     assert console.text("jobs", "list", "--kind", "none") == "no job matches\n"
     assert console.documents("jobs", "list", "--until", "2020-01-01T00:00:00Z") == []
+
+
+def test_jobs_of_a_batch_and_those_that_wait_are_listed(
+    either_console: Console,
+) -> None:
+    console = either_console
+    enqueue(console.storage)
+    made = console.storage.batches.create(NewBatch("report"), [NewJob("part")] * 2)
+    first, second = (each.id for each in made.results)
+    last = console.storage.jobs.enqueue(NewJob("last", after=[first])).id
+
+    def ids(*words: str) -> list[str]:
+        return [each["id"] for each in console.documents("jobs", "list", *words)]
+
+    assert ids("--batch", made.id) == [second, first]
+    assert ids("--waiting") == [last]
+    assert ids("--waiting", "--batch", made.id) == []
+    assert "pending: 2\n" in console.text("jobs", "list", "--batch", made.id, "--count")
 
 
 def test_more_jobs_than_the_limit_are_mentioned(console: Console) -> None:

@@ -45,9 +45,9 @@ CASES: dict[Case, tuple[Mapping[str, object] | None, str]] = {
     ("POST", f"/v1/batches/{ID}/retry", ""): (None, f"batches retry {ID}"),
     ("POST", f"/v1/batches/{ID}/seal", ""): (None, f"batches seal {ID}"),
     ("GET", f"/v1/batches/{ID}", ""): (None, f"batches show {ID}"),
-    ("GET", "/v1/jobs?queue=mail&kind=send&status=scheduled", ""): (
+    ("GET", "/v1/jobs?queue=mail&waiting=1", ""): (
         None,
-        "jobs list --queue mail --kind send --status scheduled",
+        "jobs list --queue mail --waiting",
     ),
     ("POST", "/v1/cron/nightly/trigger", ""): (None, "cron trigger nightly"),
     ("GET", f"/v1/jobs/{ID}", ""): (None, f"jobs show {ID}"),

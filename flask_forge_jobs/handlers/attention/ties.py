@@ -38,7 +38,7 @@ def held(facts: Facts) -> Iterator[Need]:
     for (queue_name, kind), held in by_kind.items():
         text = f"{kind} in {queue_name} is on hold: {_on_hold(held)}."
         evidence = {"queue": queue_name, "kind": kind, **_evidence(held)}
-        query = urlencode({"queue": queue_name, "kind": kind, "status": "scheduled"})
+        query = urlencode({"queue": queue_name, "kind": kind, "waiting": 1})
         show = Action("GET", f"/v1/jobs?{query}", "Show jobs")
         action = _way_out(held) or show
         yield len(_jobs(held)), Sentence("jobs_held", text, evidence, action)

@@ -27,7 +27,7 @@ def way_out(*held: HeldFacts) -> str | None:
         ([replace(ONE, is_batch=True)], "/v1/batches/P1/retry"),
         ([replace(ONE, is_gone=True)], "/v1/jobs/J1/release"),
         ([ONE, replace(OTHER, job_id="J1")], "/v1/jobs/J1/release"),
-        ([ONE, OTHER], "/v1/jobs?queue=mail&kind=send&status=scheduled"),
+        ([ONE, OTHER], "/v1/jobs?queue=mail&kind=send&waiting=1"),
     ],
 )
 def test_the_one_action_that_helps(held: list[HeldFacts], path: str) -> None:
