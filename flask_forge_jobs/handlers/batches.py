@@ -6,6 +6,7 @@ had are of these queues, those at its events included. For others it does not ex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from flask_forge_jobs.errors import (
     ConflictError,
     InvalidInputError,
 )
+from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.cursors import (
     from_place_cursor,
     from_text_cursor,
@@ -39,6 +41,8 @@ from flask_forge_jobs.model.jobs import JobStatus, JobSummary
 from flask_forge_jobs.storage.base import Storage
 
 DEFAULT_PAGE_SIZE = 50
+# Only a request must not take too long.
+NO_HASTE = BulkLimits(max_s=math.inf)
 
 
 class AtEvent(NamedTuple):
@@ -110,10 +114,14 @@ class BatchJobs:
 
 @dataclass(frozen=True, slots=True)
 class BatchRetried:
-    """A batch after a retry of its dead jobs, and how many there were."""
+    """A batch after a retry of its dead jobs, and how many there were.
+
+    A retry that is not complete has left some of them.
+    """
 
     batch: BatchRecord
     changed: int
+    is_complete: bool
 
 
 # -- reading ---------------------------------------------------------------------------
@@ -284,8 +292,11 @@ def cancel(
     *,
     redactor: Redactor,
     queues: Collection[str] | None = None,
+    limits: BulkLimits = NO_HASTE,
 ) -> BatchRecord:
     """End the jobs of a batch that wait, ask those that run to stop; return the batch.
+
+    Once the time is over, a worker goes on.
 
     Raises:
         BatchNotFoundError: No batch that the caller may know has this id.
@@ -293,7 +304,7 @@ def cancel(
     """
     if known_batch(storage, batch_id, queues).has_ended:
         raise ConflictError(f"batch {batch_id!r} has ended")
-    batch = storage.batches.cancel(batch_id)
+    batch = storage.batches.cancel(batch_id, limits.deadline())
     return _record(batch, redactor, is_limited=queues is not None)
 
 
@@ -303,6 +314,7 @@ def retry(
     *,
     redactor: Redactor,
     queues: Collection[str] | None = None,
+    limits: BulkLimits = NO_HASTE,
 ) -> BatchRetried:
     """Run the dead jobs of a batch again; return the batch, and how many there were.
 
@@ -310,22 +322,28 @@ def retry(
         BatchNotFoundError: No batch that the caller may know has this id.
     """
     require_known(storage, batch_id, queues)
-    changed = storage.batches.retry(batch_id)
+    is_over = limits.deadline()
+    changed = storage.batches.retry(batch_id, is_over)
     batch = read_batch(storage, batch_id, redactor=redactor, queues=queues)
-    return BatchRetried(batch, changed)
+    return BatchRetried(batch, changed, is_complete=not is_over())
 
 
 def delete(
-    storage: Storage, batch_id: str, *, queues: Collection[str] | None = None
+    storage: Storage,
+    batch_id: str,
+    *,
+    queues: Collection[str] | None = None,
+    limits: BulkLimits = NO_HASTE,
 ) -> None:
     """Delete a batch that has ended, and its jobs.
 
     Raises:
         BatchNotFoundError: No batch that the caller may know has this id.
         BatchUnfinishedError: The batch is open, or jobs of it are unfinished.
+        ConflictError: The time was over before all its jobs were deleted.
     """
     require_known(storage, batch_id, queues)
-    storage.batches.delete(batch_id)
+    storage.batches.delete(batch_id, limits.deadline())
 
 
 def require_known(

@@ -6,13 +6,14 @@ its process: :meth:`BatchStore.tend`, which every worker calls, goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
 from flask_forge_jobs.errors import (
     BatchNotFoundError,
     BatchUnfinishedError,
+    ConflictError,
     InvalidInputError,
 )
 from flask_forge_jobs.model.batches import (
@@ -50,9 +51,12 @@ from flask_forge_jobs.storage.ties.batch_counts import (
 from flask_forge_jobs.storage.ties.settlement import Settled
 from flask_forge_jobs.storage.ties.turns import Fate, Turn
 
+# One deep in another end in one transaction, each within the end of the next.
+MAX_NESTED = 50
 # Batches that one call of tend() looks at.
 TENDED_AT_ONCE = 100
 OPEN_S = 3600.0
+IsOver = Callable[[], bool]
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -86,10 +90,7 @@ class BatchStore(BatchReader):
     # -- producing -------------------------------------------------------------------
 
     def mint(self, count: int, *, above_all: Sequence[str] = ()) -> list[str]:
-        """Return new ids for jobs, ascending and behind all of some others.
-
-        Those of a unit are the same at each try.
-        """
+        """Return new ids for jobs, ascending and behind all of some others."""
         minted = self._mint(count)
         return above(minted, max(above_all)) if above_all else minted
 
@@ -169,6 +170,11 @@ class BatchStore(BatchReader):
         if new.within is not None:
             outer = lock_batches(transaction, [new.within]).get(new.within)
             require_open(new.within, outer)
+            ((depth,),) = transaction.all("depth_of_batch", id=new.within)
+            if depth >= MAX_NESTED:
+                raise InvalidInputError(
+                    "within", f"batches are nested {MAX_NESTED} deep at most"
+                )
             note_queues(transaction, outer, frozenset(new.queues))
         created = transaction.all(
             "create_batch",
@@ -242,11 +248,12 @@ class BatchStore(BatchReader):
 
     # -- changing --------------------------------------------------------------------
 
-    def cancel(self, batch_id: str) -> Batch:
+    def cancel(self, batch_id: str, is_over: IsOver = lambda: False) -> Batch:
         """End the jobs of a batch that wait, and ask those that run to stop.
 
         The batch takes no more jobs. Its waiting jobs end in steps of 500; if this
-        process dies, a worker goes on. Does nothing if it has ended.
+        process dies, or ``is_over`` says so before a step, a worker goes on. Does
+        nothing if it has ended.
 
         Raises:
             BatchNotFoundError: No batch has this id.
@@ -260,22 +267,24 @@ class BatchStore(BatchReader):
 
         self.get(batch_id)
         self._settled(work, changed=1)
-        self._cancel_jobs(batch_id)
+        self._cancel_jobs(batch_id, is_over)
         self.fold([batch_id])
         return self.get(batch_id)
 
-    def _cancel_jobs(self, batch_id: str) -> None:
+    def _cancel_jobs(self, batch_id: str, is_over: IsOver = lambda: False) -> None:
         for inner in self.within(batch_id):
             if self.get(inner).completed_at is None:
-                self.cancel(inner)
+                self.cancel(inner, is_over)
         # Jobs that wait for others die with them if they may: a retry then lets them
         # wait again.
         for may_wait in (False, True):
             these = chosen(None, is_unfinished=True, may_wait=may_wait)
-            self._walk(batch_id, JobAction.CANCEL, "jobs_of_batch", **these)
+            self._walk(batch_id, JobAction.CANCEL, "jobs_of_batch", is_over, **these)
 
-    def retry(self, batch_id: str) -> int:
+    def retry(self, batch_id: str, is_over: IsOver = lambda: False) -> int:
         """Run the dead jobs of a batch again; return how many.
+
+        It stops before a step of 500 once ``is_over`` says so.
 
         Jobs that died with one of them wait for it again; one that died with a job of
         another batch stays dead. The events that have come do not come again.
@@ -285,31 +294,39 @@ class BatchStore(BatchReader):
         """
         self.get(batch_id)
         self._database.write(lambda tx: tx.run("allow_batch", id=batch_id))
-        retried = sum(map(self.retry, self.within(batch_id)))
-        retried += self._walk(batch_id, JobAction.RETRY, "dead_of_batch")
+        retried = sum(self.retry(each, is_over) for each in self.within(batch_id))
+        retried += self._walk(batch_id, JobAction.RETRY, "dead_of_batch", is_over)
         self.fold([batch_id])
         return retried
 
     def _walk(
-        self, batch_id: str, action: JobAction, name: str, **these: Parameter
+        self,
+        batch_id: str,
+        action: JobAction,
+        name: str,
+        is_over: IsOver,
+        **these: Parameter,
     ) -> int:
         """Act on the jobs of a batch in steps; return how many have changed."""
         retries = action is JobAction.RETRY
         changed, last = 0, ""
-        while rows := self._database.read_one(
-            name, id=batch_id, after=last, limit=BATCH, **these
+        while not is_over() and (
+            rows := self._database.read_one(
+                name, id=batch_id, after=last, limit=BATCH, **these
+            )
         ):
             last = rows[-1][0]
             ids = [row[0] for row in rows]
             changed += self._admin.change(action, ids, dependents=retries).changed
         return changed
 
-    def delete(self, batch_id: str) -> None:
+    def delete(self, batch_id: str, is_over: IsOver = lambda: False) -> None:
         """Delete a batch that has ended, and its jobs.
 
         Raises:
             BatchNotFoundError: No batch has this id.
             BatchUnfinishedError: Jobs of it are unfinished.
+            ConflictError: ``is_over`` said so before all its jobs were deleted.
         """
         # Its end may not be marked yet, and it would stay.
         self.fold([batch_id])
@@ -317,8 +334,12 @@ class BatchStore(BatchReader):
         if not batch.has_ended:
             raise BatchUnfinishedError(batch_id, batch.unfinished)
         for inner in self.within(batch_id):
-            self.delete(inner)
+            self.delete(inner, is_over)
         while ids := [each.id for each in self.jobs(batch_id, limit=BATCH)]:
+            if is_over():
+                raise ConflictError(
+                    f"batch {batch_id!r} has jobs left; repeat to go on"
+                )
             self._admin.change(JobAction.DELETE, ids)
         turn = Turn("", batch_id, 0, Fate.DELETED)
         self._settled(partial(self._settlement.settle, turns=[turn]), changed=1)
@@ -367,11 +388,7 @@ class BatchStore(BatchReader):
                 self.fold([batch_id])
 
     def _settled(self, work: SettlingWork[T], *, changed: int = 0) -> tuple[T, Settled]:
-        """Run a unit of work that may settle batches, and count what that did.
-
-        ``changed`` is how much it changes for the audit trail, if it is one step of a
-        request.
-        """
+        """Run a unit of work that may settle batches, and count what that did."""
         settled = Settled()
 
         def unit(transaction: Transaction) -> T:

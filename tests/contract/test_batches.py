@@ -85,6 +85,21 @@ def end(storage: Storage, *outcomes: Outcome) -> None:
     )
 
 
+def test_batches_are_nested_within_a_bound(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite, all of them end with the innermost, one call within the other."""
+    monkeypatch.setattr("flask_forge_jobs.storage.batches.MAX_NESTED", 2)
+    outer = create(storage, 1)
+    inner = create(storage, 1, within=outer)
+
+    with pytest.raises(InvalidInputError, match="nested 2 deep") as caught:
+        create(storage, 1, within=inner)
+
+    assert caught.value.field == "within"
+    assert len(storage.batches.page(9)) == 2
+
+
 # -- events ------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
 )
 from flask_forge_jobs.handlers import batches
+from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.batches import ANY_QUEUE, BatchState, NewBatch
 from flask_forge_jobs.model.jobs import NewJob
@@ -216,6 +217,24 @@ def test_a_retry_tells_how_many_jobs_run_again(storage: Storage) -> None:
 
     assert (report.changed, report.batch.batch.dead) == (2, 0)
     assert report.batch.progress == 0.0
+
+
+def test_a_call_stops_when_its_time_is_over(storage: Storage) -> None:
+    no_time = BulkLimits(max_s=0)
+    batch_id = make(storage, "mail", "mail")
+
+    cancelled = batches.cancel(storage, batch_id, redactor=MASKING, limits=no_time)
+    assert cancelled.batch.state is BatchState.CANCELLING
+    storage.batches.tend()
+    retried = batches.retry(storage, batch_id, redactor=MASKING, limits=no_time)
+    assert (retried.changed, retried.is_complete) == (0, False)
+    with pytest.raises(ConflictError, match="repeat to go on"):
+        batches.delete(storage, batch_id, limits=no_time)
+    assert batches.retry(storage, batch_id, redactor=MASKING).is_complete
+    batches.cancel(storage, batch_id, redactor=MASKING)
+    batches.delete(storage, batch_id)
+
+    assert batches.list_batches(storage, redactor=MASKING).rows == []
 
 
 @pytest.mark.parametrize("batch_id", ["", "x", "\0", "é" * 26, "0" * 27, "a" * 100])

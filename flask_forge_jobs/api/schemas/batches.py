@@ -164,9 +164,10 @@ class BatchJobsSchema(V1Schema):
 
 
 class BatchRetriedSchema(V1Schema):
-    """A batch after a retry, and how many jobs run again."""
+    """A batch after a retry, and how many jobs run again; if not complete, not all."""
 
     changed = WholeNumber()
+    complete = Flag(attribute="is_complete")
     batch = Nested(BatchSchema)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -122,17 +123,29 @@ def seal(api: Api, batch_id: str) -> Response:
 
 def cancel(api: Api, batch_id: str) -> Response:
     """End the jobs of a batch that wait, ask those that run to stop; return it."""
-    return _changed(api, batches.cancel, batch_id)
+    return _changed(api, partial(batches.cancel, limits=api.bulk_limits), batch_id)
 
 
 def retry(api: Api, batch_id: str) -> Response:
     """Run the dead jobs of a batch again; return it, and how many there were."""
-    return _changed(api, batches.retry, batch_id)
+    report = batches.retry(
+        api.storage,
+        batch_id,
+        redactor=api.redactor,
+        queues=api.scope.queues,
+        limits=api.bulk_limits,
+    )
+    response = api.answer(report)
+    if not report.is_complete:
+        response.headers["X-Bulk-Complete"] = "false"
+    return response
 
 
 def delete(api: Api, batch_id: str) -> Response:
     """Delete a batch that has ended, and its jobs."""
-    batches.delete(api.storage, batch_id, queues=api.scope.queues)
+    batches.delete(
+        api.storage, batch_id, queues=api.scope.queues, limits=api.bulk_limits
+    )
     return empty_response(204)
 
 
@@ -255,7 +268,7 @@ ROUTES = (
         method="POST", path=f"{BATCH_PATH}/retry", endpoint="v1_batch_retry",
         view=retry, permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
         answer=schemas.BatchRetriedSchema(), errors=(404,), is_bulk=True,
-        in_batches=True,
+        in_batches=True, gives=("X-Bulk-Complete",),
     ),
     Route(
         method="DELETE", path=BATCH_PATH, endpoint="v1_batch_delete", view=delete,

@@ -46,9 +46,9 @@ UPDATE forge_batch
 SET last_added_at = :now
 WHERE id = :id AND last_added_at < :now - 60000000
 
--- name: note_batch_queue
--- A queue that is new to a batch, or that of a job, and to those around it.
-WITH RECURSIVE around (id, within) AS (
+-- fragment: around
+-- A batch, or that of a job, and those around it.
+around (id, within) AS (
     SELECT id, within
     FROM forge_batch
     WHERE id IN (:id, (SELECT batch_id FROM forge_job WHERE id = :id))
@@ -57,6 +57,15 @@ WITH RECURSIVE around (id, within) AS (
     FROM forge_batch AS outside
     INNER JOIN around ON outside.id = around.within
 )
+
+-- name: depth_of_batch
+WITH RECURSIVE /* use around */
+SELECT COUNT(*)
+FROM around
+
+-- name: note_batch_queue
+-- A queue that is new to a batch and to those around it.
+WITH RECURSIVE /* use around */
 UPDATE forge_batch
 SET queues = CASE WHEN queues = '' THEN :name ELSE queues || ',' || :name END
 WHERE id IN (SELECT id FROM around)
