@@ -96,11 +96,6 @@ USED: dict[tuple[str, str, str], str] = {
     ),
     ("howto/secure.rst", "sql", "roles.sql"): "test_roles",
     ("howto/snapshots.rst", "sql", ""): "test_statements_about_snapshots_are_run",
-    (
-        "howto/snapshots.rst",
-        "text",
-        "",
-    ): "test_the_alert_is_about_a_metric_that_there_is",
     ("howto/test.rst", "text", ""): "test_an_assertion_says_how_jobs_differ",
     ("reference/configuration.rst", "toml", ""): "test_the_file_names_a_database",
     ("reference/explanations.rst", "json", ""): "test_a_paused_queue_is_explained",
@@ -418,13 +413,6 @@ def test_a_status_link_answers_these_keys(shop: Shop) -> None:
     answer = shop.app.test_client().get(link).json
 
     assert list(answer or ()) == list(shown)
-
-
-def test_the_alert_is_about_a_metric_that_there_is() -> None:
-    name, _, _ = block("howto/snapshots.rst", "text").text.split()
-
-    source = (ROOT / "flask_forge_jobs" / "prometheus.py").read_text("utf-8")
-    assert name.removeprefix("forge_jobs_") in source
 
 
 def test_statements_about_snapshots_are_run(postgres_database: str) -> None:
