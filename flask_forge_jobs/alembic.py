@@ -81,6 +81,7 @@ ROUTINES = frozenset(
         "forge_audit_no_change",
         "forge_audit_no_truncate",
         "forge_job_count_insert",
+        "forge_jobs_of_batch",
         "forge_job_count_update",
         "forge_job_delete",
         "forge_job_error_delete",

@@ -236,7 +236,10 @@ DDL_OR_COPY = {
 
 ONLY_POSTGRES = {"exchange"}
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
+# Their settings leave the planner no other way; the seed has no batch.
+OF_BATCHES = {"jobs_of_batch", "first_jobs_of_batch", "jobs_of_batch_in_state"}
 FUNCTIONS = {
+    *OF_BATCHES,
     "promote",
     "claim",
     "exchange",
@@ -574,7 +577,7 @@ def seed_figures(sql: Sql) -> None:
         )
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS - OF_BATCHES))
 def test_a_function_of_postgres_uses_the_named_index(
     seeded_postgres: psycopg2.extensions.cursor, name: str
 ) -> None:

@@ -161,16 +161,6 @@ FROM /* use jobs_of_ranges */
 SELECT job.id, job.result
 FROM /* use jobs_of_ranges */
 
--- fragment: is_of_batch
--- One lower bound, as SQLite takes only one to its index.
-job.id >= GREATEST(r.first_id, :after) AND job.id <= r.last_id AND job.id <> :after
-            AND COALESCE(job.batch_id, '') = :id
-            AND (
-                :any_status OR COALESCE(job.status, '') = :status
-                OR (:is_unfinished AND COALESCE(job.status, '') IN (/* use unfinished */))
-            )
-            AND (:may_wait OR job.start_at IS NULL)
-
 -- name: first_jobs_of_batch
 WITH page AS MATERIALIZED (
     SELECT job.id AS page_id

@@ -39,28 +39,9 @@ LIMIT :limit
 COPY forge_batch_range (batch_id, first_id, last_id) FROM STDIN
 
 -- fragment: jobs_of_ranges
--- A plain join would read and sort all of them for a page.
-forge_batch_range AS r
-CROSS JOIN LATERAL (
-        SELECT job.id, job.result
-        FROM forge_job AS job
-        WHERE /* use is_of_batch */
-        ORDER BY job.id
-        LIMIT :limit
-    ) AS job
-WHERE r.batch_id = :id AND r.last_id > :after
-ORDER BY r.first_id, job.id
-LIMIT :limit
+forge_jobs_of_batch(
+    :id, :after, :limit, :any_status, :status, :is_unfinished, :may_wait
+) AS job
 
 -- fragment: first_of_ranges
--- The order and the limit keep the planner on the primary key.
-forge_batch_range AS r
-    CROSS JOIN LATERAL (
-        SELECT job.id
-        FROM forge_job AS job
-        WHERE job.id >= r.first_id AND job.id <= r.last_id
-            AND COALESCE(job.batch_id, '') = r.batch_id
-        ORDER BY job.id
-        LIMIT 1
-    ) AS job
-    WHERE r.batch_id = forge_batch.id
+forge_jobs_of_batch(forge_batch.id, '', 1, TRUE, NULL, FALSE, TRUE)

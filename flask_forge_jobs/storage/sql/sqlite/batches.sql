@@ -30,7 +30,14 @@ VALUES (?, ?, ?)
 -- The join keeps its order, which is that of the ids.
 forge_batch_range AS r
 CROSS JOIN forge_job AS job
-WHERE r.batch_id = :id AND r.last_id > :after AND /* use is_of_batch */
+WHERE r.batch_id = :id AND r.last_id > :after
+    AND job.id > :after AND job.id >= r.first_id AND job.id <= r.last_id
+    AND COALESCE(job.batch_id, '') = :id
+    AND (
+        :any_status OR COALESCE(job.status, '') = :status
+        OR (:is_unfinished AND COALESCE(job.status, '') IN (/* use unfinished */))
+    )
+    AND (:may_wait OR job.start_at IS NULL)
 ORDER BY r.first_id, job.id
 LIMIT :limit
 

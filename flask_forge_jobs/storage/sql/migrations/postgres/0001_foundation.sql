@@ -424,6 +424,55 @@ CREATE TABLE forge_batch_range (
     PRIMARY KEY (batch_id, first_id)
 );
 
+-- Jobs of a batch in the order of their ids: in a state or in any, or unfinished ones; and
+-- only those that neither wait for others nor have died with one. Range by range, since the
+-- planner would read and sort all of them for a page.
+CREATE FUNCTION forge_jobs_of_batch(
+    its_id TEXT, after_id TEXT, most BIGINT, any_status BOOLEAN, its_status TEXT,
+    is_unfinished BOOLEAN, may_wait BOOLEAN
+)
+RETURNS TABLE (id TEXT, result TEXT)
+LANGUAGE plpgsql STABLE ROWS 50
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    left_over BIGINT := most;
+    found_now BIGINT;
+    its_range RECORD;
+BEGIN
+    FOR its_range IN
+        SELECT first_id, last_id
+        FROM forge_batch_range
+        WHERE batch_id = its_id AND last_id > after_id
+        ORDER BY first_id
+    LOOP
+        RETURN QUERY
+        SELECT job.id, job.result
+        FROM forge_job AS job
+        WHERE job.id >= its_range.first_id AND job.id <= its_range.last_id
+            AND job.id > after_id
+            AND coalesce(job.batch_id, '') = its_id
+            AND (
+                any_status OR coalesce(job.status, '') = its_status
+                OR (
+                    is_unfinished
+                    AND coalesce(job.status, '') IN ('pending', 'in_progress', 'failed')
+                )
+            )
+            AND (may_wait OR job.start_at IS NULL)
+        ORDER BY job.id
+        LIMIT left_over;
+        GET DIAGNOSTICS found_now = ROW_COUNT;
+        left_over := left_over - found_now;
+        EXIT WHEN left_over <= 0;
+    END LOOP;
+END
+$$;
+
 -- Its dead jobs, which are few.
 CREATE TABLE forge_batch_dead (
     batch_id TEXT COLLATE "C" NOT NULL,
