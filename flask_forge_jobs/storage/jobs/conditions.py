@@ -66,6 +66,7 @@ class Conditions:
             and job_filter.schedule_name is None
             and job_filter.signature is None
             and job_filter.batch_id is None
+            and not job_filter.is_waiting
         )
 
     @property
@@ -111,6 +112,8 @@ class Conditions:
             return "count_signature", self.parameters()
         if job_filter.batch_id is not None:
             return "count_batch", self.parameters()
+        if job_filter.is_waiting:
+            return "count_waiting", self.parameters()
         return None
 
     def parameters(self) -> dict[str, Parameter]:
@@ -153,6 +156,7 @@ class Conditions:
             "any_batch": job_filter.batch_id is None,
             "batch_id": job_filter.batch_id,
             "only_waiting": job_filter.is_waiting,
+            "end_of_time": MAX_INSTANT_US,
         }
 
     def of_counts(self) -> dict[str, Parameter]:

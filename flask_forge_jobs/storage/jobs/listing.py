@@ -273,6 +273,8 @@ class Listing:
             return streams.one_by_one("listed_signature", _NO_KEY, stretch)
         if job_filter.batch_id is not None:
             return streams.one_by_one("listed_batch", _NO_KEY, stretch)
+        if job_filter.is_waiting:
+            return streams.one_by_one("listed_waiting", _NO_KEY, stretch)
         if self._conditions.is_plain:
             return streams.by_age(stretch)
         keys = list(self._counts)

@@ -99,6 +99,8 @@ class StatusListing(Listing):
             return "counts_signature", conditions.parameters()
         if job_filter.batch_id is not None:
             return "counts_batch", conditions.parameters()
+        if job_filter.is_waiting:
+            return "counts_waiting", conditions.parameters()
         if self._are_few:
             rows = self._rows(OF_COMBINATION)
             return "counts_few", conditions.of_combinations() | {"rows": rows}

@@ -20,6 +20,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed
@@ -455,6 +456,13 @@ MESSAGES = {
     f"/series?by=kind&name=k&{DAY}": 1,
     f"/series?by=queue&{DAY}": 2,
     "/me": 0,
+    "/batches": 1,
+    "/batches/{batch}": 1,
+    "/batches/{batch}/jobs": 2,
+    "/batches/{batch}/jobs?status=dead": 2,
+    "/batches/{batch}/jobs?status=done": 2,
+    "/jobs?batch={batch}": 1,
+    "/jobs?waiting=1": 1,
 }
 
 
@@ -463,10 +471,11 @@ def test_a_read_is_at_most_two_round_trips(postgres: Storage, sent: list[str]) -
     run(postgres, Failed("ValueError: no account"))
     postgres.jobs.enqueue(NewJob("k", delay=timedelta(hours=1)))
     postgres.cron.create(ScheduleDefinition("nightly", "k", cron_expr="0 3 * * *"))
+    batch = postgres.batches.create(NewBatch("b"), [NewJob("k"), NewJob("k")]).id
     client = mount(postgres)
 
     def messages(path: str) -> int:
-        url = f"{PREFIX}/v1{path.format(id=failed)}"
+        url = f"{PREFIX}/v1{path.format(id=failed, batch=batch)}"
         client.get(url)  # sums that are kept are read first
         sent.clear()
         answer = client.get(url)

@@ -218,6 +218,16 @@ WHERE forge_job.id >= ids.first_id AND forge_job.id <= ids.last_id
 ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
+-- name: listed_waiting (both ways)
+-- Served by forge_job_deferred: jobs that wait for others start at the end of time.
+SELECT enqueued_at, /* use summary_columns */
+FROM forge_job
+WHERE /* use has_no_start */
+    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
 -- name: listed_few (both ways)
 -- Served by forge_job_list: all jobs of some combinations, in any order. With the
 -- summaries, as the next one.
@@ -419,6 +429,24 @@ FROM /* use jobs_of_one_batch */
 -- name: counts_batch
 SELECT /* use number_by_status */
 FROM (SELECT status, scheduled_at FROM /* use jobs_of_one_batch */ LIMIT :end) AS matching
+
+-- fragment: has_no_start
+deferred AND status = 'pending' AND scheduled_at = :end_of_time
+    AND queue_name IN (
+        SELECT queue_name FROM forge_job_count WHERE deferred AND status = 'pending'
+    )
+
+-- fragment: jobs_that_wait
+forge_job
+WHERE /* use has_no_start */ AND /* use matches */
+
+-- name: count_waiting
+SELECT COUNT(*)
+FROM /* use jobs_that_wait */
+
+-- name: counts_waiting
+SELECT /* use number_by_status */
+FROM (SELECT status, scheduled_at FROM /* use jobs_that_wait */ LIMIT :end) AS matching
 
 -- name: count_few
 SELECT COUNT(*)
