@@ -277,6 +277,7 @@ def test_a_writer_that_knows_no_gate_is_waited_for(
     assert sqlite.job_reader.get(job_id.result()).kind == "noop"
 
 
+@pytest.mark.long
 def test_processes_that_write_at_once_store_everything(
     sqlite: Storage, sqlite_settings: DatabaseSettings
 ) -> None:
