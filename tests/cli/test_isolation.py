@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_forge_jobs.model.batches import BatchState, NewBatch
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.cli.conftest import LEASE_S
@@ -24,7 +25,7 @@ from tests.support.waiting import wait_until
 SHOP = """
 import os, re, subprocess, sys, time
 from flask import Flask, current_app
-from flask_forge_jobs import ForgeJobs, signals
+from flask_forge_jobs import ForgeJobs, TaskContext, signals
 
 forge = ForgeJobs()
 
@@ -50,6 +51,11 @@ def hold(*, hogs: bool) -> None:
 @forge.task
 def quick() -> int:
     return os.getpid()
+
+@forge.task(isolation="process")
+def grow(context: TaskContext) -> list[object]:
+    context.batch.add(quick.job())
+    return [context.batch.counts.total, *(each.result for each in context.parents)]
 
 def note(sender, context, **extra):
     say("TOLD", context.kind, os.getpid(), dict(context.carried))
@@ -265,3 +271,21 @@ def test_a_cancelled_task_that_holds_the_lock_is_killed(
 
     assert ended.last_error == "cancelled by user"
     assert status == 0
+
+
+@pytest.mark.long
+def test_an_isolated_task_knows_its_batch_and_its_parents(
+    shop: Application, storage: Storage
+) -> None:
+    ids = storage.mint(2)
+    jobs = [NewJob("quick"), NewJob("grow", after=ids[:1])]
+    batch_id = storage.batches.create(NewBatch("report"), jobs, ids=ids).id
+    with shop.start("worker", "--quiet"):
+        child = wait_for_status(storage, ids[1], JobStatus.DONE)
+        wait_until(
+            lambda: storage.batches.get(batch_id).state is BatchState.DONE, "it ends"
+        )
+
+    parent = storage.job_reader.get(ids[0])
+    assert json.loads(child.result or "") == [3, json.loads(parent.result or "")]
+    assert storage.batches.get(batch_id).done == 3

@@ -137,6 +137,7 @@ def test_a_job_waits_until_all_its_parents_are_done(storage: Storage) -> None:
 def test_a_parent_that_ends_without_being_done(
     storage: Storage, policy: str, end: Callable[[Storage, str], object]
 ) -> None:
+    """RQ #2006: nor is one forgotten whose parent was abandoned by its worker."""
     parent = enqueue(storage)
     child = wait_for(storage, parent, on_dead=policy)
     grandchild = wait_for(storage, child)
