@@ -31,7 +31,7 @@ from werkzeug.serving import is_running_from_reloader
 
 from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError, StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.server_detection import (
     green_threads,
     is_gunicorn_fork,

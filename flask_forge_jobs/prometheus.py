@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from operator import attrgetter
 
@@ -36,6 +37,9 @@ from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.request_metrics import is_multiprocess
 from flask_forge_jobs.storage.base import OpenSnapshot
 from flask_forge_jobs.storage.metrics import QueueTimes
+
+# Reads a file of the distribution each time.
+_version = cache(version)
 
 # Name, help text, attribute. Dashboards rely on the names and their order.
 FAMILIES = (
@@ -123,7 +127,7 @@ class JobCollector(_Collector):
             labels=["version", "backend", "python"],
         )
         build.add_metric(
-            [version("flask-forge-jobs"), self._backend, platform.python_version()], 1
+            [_version("flask-forge-jobs"), self._backend, platform.python_version()], 1
         )
         yield build
 

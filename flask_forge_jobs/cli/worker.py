@@ -20,7 +20,7 @@ from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
 from flask_forge_jobs.config.variables import CHILD_VARIABLE
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.loaded import leave_out_of_collections
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import Children, own_command
 from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS

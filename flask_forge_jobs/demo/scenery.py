@@ -22,11 +22,12 @@ from flask_forge_jobs.demo.shop import (
     transcode_video,
 )
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE, ChangeNote, QueueChanges
+from flask_forge_jobs.model.queues import ChangeNote, QueueChanges
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 

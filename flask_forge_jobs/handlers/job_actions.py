@@ -16,6 +16,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, require_possible_id
 from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.model.bounds import (
+    DEFAULT_QUEUE,
     PRIORITY_RANGE,
     check_integer,
     check_kind,
@@ -38,7 +39,6 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.registry import TaskRegistry, job_of_kind

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+
+# Reads a file of the distribution each time.
+_version = cache(version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +71,5 @@ def describe_caller(
             and change.permission in permissions
             and (queues is None or not change.is_of_all)
         ],
-        version("flask-forge-jobs"),
+        _version("flask-forge-jobs"),
     )

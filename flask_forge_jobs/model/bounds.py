@@ -38,6 +38,7 @@ _SHOWN_LENGTH = 80
 _VOWELS = frozenset("aeio")
 # Python refuses to print integers of thousands of digits.
 _SHOWN_BITS = 256
+DEFAULT_QUEUE = "default"
 DEFAULT_MAX_ATTEMPTS = 5
 MAX_ATTEMPTS_RANGE = (1, 1000)
 PRIORITY_RANGE = (-(2**31), 2**31 - 1)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import (
     DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_QUEUE,
     check_integer,
     check_queue_name,
 )
@@ -32,7 +33,6 @@ from flask_forge_jobs.model.cron_times import (
 )
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import canonical
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 # Prefix of the stored error of a schedule that its own expression has disabled.
 BAD_EXPRESSION = "invalid cron expression: "

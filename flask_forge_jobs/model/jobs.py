@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from flask_forge_jobs.model.bounds import (
     DEDUPE_KEY_LENGTH,
     DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_QUEUE,
     MAX_ATTEMPTS_RANGE,
     PRIORITY_RANGE,
     Choice,
@@ -32,7 +33,6 @@ from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
 from flask_forge_jobs.model.links import OnParentDead, checked_ties
 from flask_forge_jobs.model.origins import origin_of
 from flask_forge_jobs.model.payloads import canonical
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 EMPTY_PAYLOAD = "{}"
 MAX_BULK_JOBS = 10_000

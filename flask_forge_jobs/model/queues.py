@@ -19,7 +19,6 @@ from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 if TYPE_CHECKING:
     from flask_forge_jobs.model.workers import Slot
 
-DEFAULT_QUEUE = "default"
 # Worker threads set the real limit; a queue has one only if an operator says so. 64 is
 # the reference's largest total and the most that one process runs.
 DEFAULT_MAX_WORKERS = 64

@@ -8,7 +8,7 @@ import platform
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -124,6 +124,8 @@ class StoreParts:
         )  # fmt: skip
 
 
+# Reads a file of the distribution each time.
+_version = cache(version)
 SNAPSHOT_QUERY: Query = ("oldest_snapshot", {})  # of Storage.oldest_snapshot()
 
 
@@ -308,7 +310,7 @@ class Storage:
         """Return facts about the live connection."""
         *facts, driver = self.database.describe()
         ours = (
-            ("package_version", version("flask-forge-jobs")),
+            ("package_version", _version("flask-forge-jobs")),
             ("schema_version", str(load_migrations(self.backend)[-1].version)),
             ("python_version", platform.python_version()),
         )

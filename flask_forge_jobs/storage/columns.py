@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from operator import attrgetter
 
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.evidence import JobFacts
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
@@ -23,7 +24,7 @@ from flask_forge_jobs.model.jobs import (
     JobSummary,
     NewJob,
 )
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE, QueueSettings
+from flask_forge_jobs.model.queues import QueueSettings
 
 Value = str | int | float | None
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Protocol
 
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 
 QUEUES_VARIABLE = "FORGE_QUEUES"
 

@@ -25,9 +25,9 @@ from flask import Flask, Response, request
 from flask_forge_jobs import ForgeJobs, TaskContext
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.model.claims import HeartbeatReport
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.duties.reaper import Reaper
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.jobs.queue import JobQueue

@@ -10,7 +10,7 @@ import psycopg2
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.benchmarks.application import noop

@@ -18,8 +18,8 @@ from flask_forge_jobs.api.schemas.fields import Flag, Text
 from flask_forge_jobs.api.v1.enqueue import enqueue_one
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.model.jobs import JobFilter
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 
 

@@ -14,8 +14,8 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
 )
 from flask_forge_jobs.ids import UlidGenerator, lifted
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.columns import new_parameters
 from flask_forge_jobs.storage.database import Transaction, encode_names

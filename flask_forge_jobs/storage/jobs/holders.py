@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
+from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.model.instants import MICROSECOND
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.storage.database import (
     Row,
     Transaction,

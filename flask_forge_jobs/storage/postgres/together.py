@@ -1,30 +1,50 @@
 """Several queries as one statement, which one round trip and one snapshot answer.
 
-The driver returns the rows of the last statement of a message only, so each query
-becomes a column of JSON.
+The driver returns the rows of the last statement of a message only. So the rows of one
+query stay as they are, and the others come with the first of them, as JSON.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from flask_forge_jobs.storage.database import Row
 
 # A query may end with a comment.
-_BEFORE = "SELECT json_agg(forge_row)::text FROM (\n"
-_AFTER = "\n) AS forge_row"
+_BEFORE = "(SELECT json_agg(forge_row)::text FROM (\n"
+_AFTER = "\n) AS forge_row)"
+_MAIN = "SELECT row_number() OVER () AS forge_place, forge_main.* FROM (\n"
 
 
-def together(queries: Iterable[str]) -> str:
-    """Return one statement whose columns hold the rows of queries."""
-    columns = [f"({_BEFORE}{query}{_AFTER})" for query in queries]
-    return "SELECT " + ", ".join(columns)
+def together(query: str, ahead: Sequence[str]) -> str:
+    """Return one statement with the rows of a query and those of others."""
+    names = [f"ahead_{number}" for number in range(len(ahead))]
+    others = [
+        f"{_BEFORE}{other}{_AFTER} AS {name}"
+        for name, other in zip(names, ahead, strict=True)
+    ]
+    first = "CASE WHEN COALESCE(forge_place, 1) = 1 THEN "
+    shown = [f"{first}{name} END" for name in names]
+    return "".join(
+        (
+            "SELECT ", ", ".join(shown), ", forge_rows.* FROM (SELECT ",
+            ", ".join(others), ") AS forge_ahead LEFT JOIN (", _MAIN, query,
+            "\n) AS forge_main) AS forge_rows ON true ORDER BY forge_place",
+        )
+    )  # fmt: skip
 
 
-def rows_of(text: str | None) -> list[Row]:
-    """Return the rows in a column of such a statement."""
+def taken_apart(rows: list[Row], count: int) -> tuple[list[Row], list[list[Row]]]:
+    """Return the rows of the query and those of the ``count`` others."""
+    ahead = [_rows_of(text) for text in rows[0][:count]]
+    # Without a row of the query there is one, of the others.
+    is_empty = rows[0][count] is None
+    return [] if is_empty else [row[count + 1 :] for row in rows], ahead
+
+
+def _rows_of(text: str | None) -> list[Row]:
     rows: list[Row] = json.loads(text or "[]", object_pairs_hook=_row)
     return rows
 

@@ -17,7 +17,7 @@ from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageErr
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, TransientError, Values
 from flask_forge_jobs.storage.postgres.connection import lift_limits
-from flask_forge_jobs.storage.postgres.together import rows_of, together
+from flask_forge_jobs.storage.postgres.together import taken_apart, together
 
 # A circle of transactions is over before the server looks for a deadlock, by default
 # after 1 s.
@@ -129,14 +129,18 @@ class PostgresTransaction:
 
     def _all_together(self, name: str, parameters: dict[str, Parameter]) -> list[Row]:
         key = _key(name, parameters)
-        if key not in self._rows_ahead:
-            self._expected.setdefault(key, self._text(name, parameters))
-            self._cursor.execute(self._unsent(together(self._expected.values())))
-            self._rows_ahead |= zip(
-                self._expected, map(rows_of, self._cursor.fetchall()[0]), strict=True
-            )
-            self._expected.clear()
-        return self._rows_ahead.pop(key)
+        if key in self._rows_ahead:
+            return self._rows_ahead.pop(key)
+        query = self._expected.pop(key, None) or self._text(name, parameters)
+        keys, texts = list(self._expected), list(self._expected.values())
+        self._expected.clear()
+        if not texts:
+            self._cursor.execute(self._unsent(query))
+            return self._cursor.fetchall()
+        self._cursor.execute(self._unsent(together(query, texts)))
+        rows, ahead = taken_apart(self._cursor.fetchall(), len(texts))
+        self._rows_ahead |= zip(keys, ahead, strict=True)
+        return rows
 
     def _text(self, name: str, parameters: dict[str, Parameter]) -> str:
         return self._cursor.mogrify(self._sql(name), parameters).decode("utf-8")
