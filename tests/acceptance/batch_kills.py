@@ -120,6 +120,8 @@ class Driver:
         self._server = server
         self._source = random.Random(plan.seed)
         self._completions: dict[str, str] = {}
+        # When the server was back after its last restart; nothing starts before.
+        self._back_us = 0
         self.report = Report()
 
     def run(self) -> Report:
@@ -174,6 +176,7 @@ class Driver:
         if self._server is not None:
             with stopped(self._server):
                 pass
+            self._back_us = time.time_ns() // 1000
             return
         for worker in fleet.workers:
             worker.process.kill()
@@ -231,9 +234,10 @@ class Driver:
             self.report.faults.append(f"{batch_id}: counts and rows are {found}")
         if batch.completed_at is None or len(completions) != 1:
             self.report.faults.append(f"{batch_id}: completions are {completions}")
+        since_us = max(last_us, self._back_us)
         for job_id, started_us, _ in completions:
             self._completions[job_id] = batch_id
-            self.report.tails_s.append(max((started_us or 0) - last_us, 0) / 1e6)
+            self.report.tails_s.append(max((started_us or 0) - since_us, 0) / 1e6)
             if self.report.tails_s[-1] > TAIL_LIMIT_S:
                 late_s = self.report.tails_s[-1]
                 self.report.faults.append(f"{batch_id}: told of {late_s:.1f} s later")
