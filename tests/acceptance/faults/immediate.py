@@ -154,6 +154,7 @@ _READING = {
     "EvidenceStore": {"around_job", "around_queue", "job", "job_in_full", "queue"},
     "LogStore": {"page", "tail"},
     "BatchChecker": {"look"},
+    "BatchStore": {"mint"},
     "LinkStore": {"of_job", "parents_of"},
     "StepStore": {"kept"},
     "WorkerReader": {"burden", "known"},

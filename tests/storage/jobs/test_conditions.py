@@ -10,10 +10,13 @@ from flask_forge_jobs.storage.jobs.conditions import Conditions
 
 
 def test_every_parameter_of_the_fragment_is_given() -> None:
-    # count_key has the fragment's parameters and the end of the key's range.
-    asked = set(
-        re.findall(r"%\((\w+)\)s", load_statements("postgres")["count_key"].sql)
-    )
+    # These have the fragment's parameters, and the end of the key's range or of time.
+    statements = load_statements("postgres")
+    asked = {
+        name
+        for statement in ("count_key", "count_waiting")
+        for name in re.findall(r"%\((\w+)\)s", statements[statement].sql)
+    }
 
     assert set(Conditions(JobFilter()).parameters()) == asked
     assert set(Conditions(JobFilter()).of_combinations()) == asked

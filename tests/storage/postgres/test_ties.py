@@ -79,6 +79,12 @@ def sql(postgres_settings: DatabaseSettings) -> Sql:
 
 
 @pytest.fixture
+def in_parts(postgres: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write outcomes in a transaction of several messages, which can be held."""
+    monkeypatch.setattr(postgres.jobs, "_plain", None)
+
+
+@pytest.fixture
 def hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[Any, str], Held]]:
@@ -117,6 +123,7 @@ def told(storage: Storage) -> int:
     return storage.job_reader.page(JobFilter(kinds=["told"]), 5).total
 
 
+@pytest.mark.usefixtures("in_parts")
 def test_the_first_to_finish_commits_last(
     postgres: Storage, hold: Callable[[Any, str], Held]
 ) -> None:
@@ -191,6 +198,7 @@ def test_nothing_is_added_to_a_batch_that_is_about_to_end(
     assert postgres.batches.get(batch_id).total == 2
 
 
+@pytest.mark.usefixtures("in_parts")
 def test_a_job_that_waits_for_one_that_ends_just_now(
     postgres: Storage, hold: Callable[[Any, str], Held]
 ) -> None:
