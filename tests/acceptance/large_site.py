@@ -10,8 +10,10 @@ from pathlib import Path
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.metrics import floor_to
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.operating import traffic
@@ -22,6 +24,7 @@ from tests.support.databases import fresh_url, sqlite_url
 from tests.support.sql import Sql
 
 PAUSE_S = 0.02  # so that some jobs are seen to run
+BATCH_JOBS = 10_000
 
 
 def fill_large(url: str, rows: int) -> None:
@@ -99,6 +102,9 @@ def large_site(url: str, folder: Path, clock: Clock | None = None) -> Iterator[S
     settings = DatabaseSettings.from_url(url)
     with closing(open_storage(settings)) as storage:
         run_id = begin_bulk(storage)
+        # In a queue that the worker leaves alone.
+        jobs = [NewJob("page", queue_name="pages")] * BATCH_JOBS
+        batch_id = storage.batches.create(NewBatch("catalogue"), jobs).id
     sql = Sql(settings)
     _make_due(sql)
     with (
@@ -113,6 +119,7 @@ def large_site(url: str, folder: Path, clock: Clock | None = None) -> Iterator[S
                 "job_id": sql.value(failed),
                 "worker_id": sql.value(workers),
                 "run_id": run_id,
+                "batch_id": batch_id,
             }
         )
         yield site

@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.figures import Driver, Percentile, Plan, Report
 from tests.acceptance.serving import serving
+from tests.support.backends import sqlite_first
 from tests.support.client import post_json, send
 from tests.support.sql import Sql
 
@@ -39,6 +40,7 @@ def test_a_report_tells_what_is_missed() -> None:
     assert replace(report, held_writing=3, percentiles=[]).is_met
 
 
+@sqlite_first
 def test_a_server_that_stops_stores_what_it_has_just_counted(
     database_url: str, tmp_path: Path, sql: Sql
 ) -> None:

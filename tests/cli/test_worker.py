@@ -339,6 +339,7 @@ def test_two_signals_at_once_let_the_running_job_finish(
     assert storage.job_reader.get(job_id).status is JobStatus.DONE
 
 
+@sqlite_first
 def test_a_job_whose_process_was_killed_runs_again(
     storage: Storage, application: Application
 ) -> None:
@@ -356,6 +357,7 @@ def test_a_job_whose_process_was_killed_runs_again(
     assert job.error_history[0].message == "reaped after stale heartbeat"
 
 
+@postgres_first
 def test_a_process_that_was_stopped_past_its_lease_changes_nothing(
     storage: Storage, application: Application
 ) -> None:

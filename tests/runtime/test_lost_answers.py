@@ -17,6 +17,7 @@ from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, JobUpdate
 from flask_forge_jobs.runtime.duties.heartbeat import BEATS_PER_LEASE
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
+from tests.support.backends import sqlite_first
 from tests.support.jobs import claim_one, finish
 from tests.support.runtimes import (
     LIMIT_S,
@@ -139,6 +140,7 @@ def test_a_job_whose_claim_is_answered_late_runs_once(
     assert (job.attempts, handle._parts.writer.refused_count) == (1, 0)
 
 
+@sqlite_first
 def test_nobody_is_silent_while_a_worker_is_refused_its_own_writes(
     storage: Storage,
 ) -> None:

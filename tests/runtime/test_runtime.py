@@ -43,6 +43,7 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
+from tests.support.backends import sqlite_first
 from tests.support.costs import no_hang
 from tests.support.jobs import having, rescue_all
 from tests.support.leaks import assert_leaks_nothing
@@ -422,6 +423,7 @@ def test_the_router_is_asked_for_jobs_that_name_no_queue(storage: Storage) -> No
     assert follower.queue_name == "gh"
 
 
+@sqlite_first
 def test_the_registry_shows_what_a_slot_does(storage: Storage, held: HeldTask) -> None:
     with running(storage, registry_of(held), threads=1, name="left") as handle:
         job_id = add(storage, "held")
@@ -514,6 +516,7 @@ def test_shrinking_leaves_running_jobs_alone(storage: Storage, held: HeldTask) -
     assert [job.attempts for job in jobs] == [1, 1]
 
 
+@sqlite_first
 def test_pausing_leaves_the_running_job_and_starts_no_other(
     storage: Storage, held: HeldTask
 ) -> None:
@@ -890,6 +893,7 @@ def test_a_backlog_of_quick_jobs_holds_up_no_other_queue(storage: Storage) -> No
     assert left
 
 
+@sqlite_first
 def test_a_job_slower_than_the_lease_runs_once(
     storage: Storage, held: HeldTask
 ) -> None:
@@ -950,6 +954,7 @@ def test_a_claim_whose_answer_was_lost_comes_back(
     assert {job.crashes for job in ended} == {0}
 
 
+@sqlite_first
 def test_a_cool_down_longer_than_the_lease_leaves_the_rows_complete(
     storage: Storage,
 ) -> None:
@@ -982,6 +987,7 @@ def test_a_cool_down_longer_than_the_lease_leaves_the_rows_complete(
     assert len(task.job_ids) == 1
 
 
+@sqlite_first
 def test_a_stuck_heartbeat_ends_the_claims(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1127,6 +1133,7 @@ def test_shutdown_gives_back_what_stops_when_asked(
     assert job.error_history == ()
 
 
+@sqlite_first
 def test_shutdown_gives_back_what_does_not_stop(
     storage: Storage, stubborn: HeldTask
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import sqlite_first
 from tests.support.runtimes import QuickTask, registry_of, running
 from tests.support.waiting import wait_until
 
@@ -29,6 +30,7 @@ def wait_for_shares(
     )
 
 
+@sqlite_first
 def test_shares_follow_who_joins_and_leaves(storage: Storage) -> None:
     for name, total in TOTALS.items():
         storage.queues.ensure(name, total)

@@ -20,6 +20,7 @@ from flask_forge_jobs.runtime.duties.cron import (
 from flask_forge_jobs.runtime.duties.leader import Leader
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import sqlite_first
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import QuickTask, registry_of, running
 from tests.support.sql import Sql
@@ -138,6 +139,7 @@ def test_what_cannot_fire_is_not_tried_without_a_pause(
     assert leader.pause_s() == LONGEST_PAUSE_S
 
 
+@sqlite_first
 def test_two_workers_fire_each_second_once(storage: Storage, sql: Sql) -> None:
     storage.cron.create(EVERY_SECOND)
     task = QuickTask()
