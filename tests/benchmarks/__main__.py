@@ -47,7 +47,7 @@ def main() -> None:
             server_url=server_url,
         )
         for backend in backends:
-            contenders = CONTENDERS[backend] if options.peers else (OURS,)
+            contenders = (OURS, *_peers(backend, options.peers))
             if options.uncounted:
                 contenders = (OURS, UNCOUNTED, *contenders[1:])
             report = measure(backend, contenders, plan, _say)
@@ -70,10 +70,10 @@ def _options() -> argparse.Namespace:
         help=f"some of {','.join(FIGURES)}",
     )
     parser.add_argument(
-        "--peers",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="measure other queues beside ours (default: yes)",
+        "--peers", metavar="NAMES", help="queues beside ours, as PgQueuer; default: all"
+    )
+    parser.add_argument(
+        "--no-peers", action="store_const", const="", dest="peers", help="none of them"
     )
     parser.add_argument(
         "--uncounted",
@@ -86,6 +86,13 @@ def _options() -> argparse.Namespace:
         "--seconds", type=_positive, default=20, help="of each pickup; default: 20"
     )
     return parser.parse_args()
+
+
+def _peers(backend: str, names: str | None) -> tuple[str, ...]:
+    peers = tuple(each for each in CONTENDERS[backend] if each != OURS)
+    if names is None:
+        return peers
+    return tuple(each for each in peers if each in names.split(","))
 
 
 def _figures(text: str) -> tuple[str, ...]:
