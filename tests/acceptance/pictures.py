@@ -35,6 +35,32 @@ LARGE = "many"
 AWAY_URL = "postgresql://nobody@127.0.0.1:9/none"
 # Further addresses with a look of their own, by name; those of no page are refused.
 MORE: Mapping[str, str] = {"no-such-page": "/no-such-page"}
+# Questions, forms, tables and lists without a match.
+STATES: Mapping[str, str] = {
+    "ask-cancel": "/jobs/<running_id>?ask=cancel",
+    "ask-delete": "/dead?all=1&ask=delete",
+    "ask-enqueue": "/jobs?ask=enqueue",
+    "ask-pause": "/queues/<name>?ask=pause",
+    "ask-remove": "/queues/<name>?ask=remove",
+    "ask-retry": "/batches/<batch_id>?ask=retry",
+    "error-one": "/errors?signature=no%20card",
+    "errors-none-match": "/errors?kind=absent",
+    "find-none": "/find?q=absent",
+    "jobs-none-match": "/jobs?queue=absent&last=1h",
+    "jobs-one-running": "/jobs/<running_id>",
+    "kind-one": "/kinds?kind=charge_card",
+    "new-queue": "/queues?ask=new",
+    "new-schedule": "/cron?new=1",
+    "queues-none-match": "/queues?q=absent",
+    "queues-settings": "/queues?edit=<name>",
+    "table": "/?table=throughput",
+    "workers-none-match": "/workers?host=absent",
+}
+# A value for each placeholder, of nothing that is stored.
+ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(("job_id", "batch_id"), "0" * 26),
+    **dict.fromkeys(("name", "worker_id", "run_id"), "absent"),
+}
 # Keys that open something over the first page.
 OVERLAYS: Mapping[str, str] = {"palette": "/", "help": "?"}
 
@@ -55,14 +81,20 @@ class Photographer:
     only: str = ""
     scene: str = ""
 
-    def take(self, site: Site, scene: str, caller: str = "admin") -> None:
+    def take(
+        self,
+        site: Site,
+        scene: str,
+        caller: str = "admin",
+        more: Mapping[str, str] = MORE,
+    ) -> None:
         """Open every page as a caller; what the browser complains of is printed."""
         if self.scene not in scene:
             return
         pages = {slug(path): path for path in every_page()}
         for look, page in self._looks(site, caller):
             complaints = complaints_of(page)
-            for name, path in {**pages, **MORE}.items():
+            for name, path in {**pages, **more}.items():
                 if self.only not in path:
                     continue
                 complaints.clear()
@@ -80,6 +112,7 @@ class Photographer:
             for name, key in OVERLAYS.items():
                 page.goto(site.url())
                 page.keyboard.press(key)
+                page.locator(":modal li").first.wait_for()
                 self._save(page, f"{scene}/{name}-{look}.png", full_page=False)
 
     def _looks(self, site: Site, caller: str) -> Iterator[tuple[str, Page]]:
@@ -129,20 +162,18 @@ def take_small(photographer: Photographer) -> None:
 def _take_small(photographer: Photographer, scratch: Path) -> None:
     with running_site(scratch / "full") as site:
         site.fill()
-        photographer.take(site, "full")
+        photographer.take(site, "full", more={**MORE, **STATES})
         photographer.take_overlays(site, "full")
         for caller in ("viewer", "limited", "stranger"):
             photographer.take(site, caller, caller)
     with running_site(scratch / "strange") as site:
         site.fill(*WAYS)
         photographer.take(site, "strange")
-    absent = {"job_id": "0" * 26, "name": "absent", "worker_id": "absent"}
-    absent["run_id"] = "absent"
     with running_site(scratch / "empty") as site:
-        site.use(absent)
+        site.use(ABSENT)
         photographer.take(site, "empty")
     with running_site(scratch / "away", database_url=AWAY_URL) as site:
-        site.use(absent)
+        site.use(ABSENT)
         photographer.take(site, "away")
 
 

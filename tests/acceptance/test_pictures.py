@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from flask_forge_jobs.api.addresses import PLACEHOLDER
 from tests.acceptance.pictures import (
+    ABSENT,
     THEMES,
     WIDTHS,
     Photographer,
@@ -21,6 +23,15 @@ ROWS = 2_000
 SCENES = (
     "full", "viewer", "limited", "stranger", "strange", "empty", "away", "many",
 )  # fmt: skip
+
+
+def test_each_placeholder_of_a_page_has_a_value_without_jobs() -> None:
+    paths = " ".join(every_page())
+
+    names = {found["name"] for found in PLACEHOLDER.finditer(paths)}
+
+    # The token follows from the job.
+    assert names == {*ABSENT, "token"}
 
 
 @pytest.mark.long
