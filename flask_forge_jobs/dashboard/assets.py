@@ -39,7 +39,7 @@ _JOINED = {
         ("tokens", "base", "icons", "frame", "controls", "states", "parts", "tables"),
         ("narrow", "modes"),
     ),
-    "dashboard.js": ("scripts", ("core", "refresh", "forms"), ("keys", "start")),
+    "dashboard.js": ("scripts", ("core",), ("refresh", "forms", "keys", "start")),
 }
 
 

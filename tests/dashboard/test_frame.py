@@ -17,7 +17,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
-from tests.dashboard.markup import parsed
+from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page, with_page
 
 FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
@@ -199,6 +199,19 @@ def test_the_host_adds_a_style_sheet(
     # Behind ours, so that its colours win.
     assert sheets[0].startswith("./static/dashboard.css")
     assert sheets[1:] == ["/static/jobs.css"]
+
+
+def test_a_browser_reads_no_page_before_its_sheet_and_script(
+    client: FlaskClient,
+) -> None:
+    head = parsed(open_page(client, f"{PREFIX}/try").text).find("head")
+
+    # The script, which stops the browser until the sheet in front of it is there.
+    [script] = head.all("script")
+    parts = [each for each in head.parts if isinstance(each, Element)]
+    sheets = [each for each in parts if each["rel"] == "stylesheet"]
+    assert parts.index(sheets[-1]) < parts.index(script) == len(parts) - 1
+    assert not {"defer", "async", "type"} & script.attributes.keys()
 
 
 def test_a_host_may_serve_no_pages(storage: Storage) -> None:

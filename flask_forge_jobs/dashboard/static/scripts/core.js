@@ -10,9 +10,12 @@
 //   at(path), here()         the address of a path below the mount point; this path
 //   page(address, more)      fetches a page as a document
 //   post(address, body), refresh(), span(seconds, units)
-// All scripts together are at most 12,000 bytes.
+// All scripts together are at most 12,000 bytes. They run once the page is there: the
+// browser loads them before it reads the page, which so is never laid out without style.
 "use strict";
-const d = document, html = d.documentElement, on = addEventListener, parts = [], keys = {};
+const on = addEventListener;
+on("DOMContentLoaded", () => {
+const d = document, html = d.documentElement, parts = [], keys = {};
 const FIELDS = "input:not([type=checkbox]),select,textarea";
 const $ = (css, root = d) => root.querySelector(css), $$ = (css, root = d) => [...root.querySelectorAll(css)];
 const [message, palette] = $("#parts").content.children;
