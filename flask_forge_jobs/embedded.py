@@ -13,6 +13,7 @@ go back to their queues at once.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -89,7 +90,7 @@ class EmbeddedWorker:
             name="forge-jobs-embedded",
         )
         thread.start()
-        self._stop_before_executors(self._over)
+        self._stop_before_executors()
         if self._state.hints is not None:
             self._state.hints.served_here = lambda: (
                 self._queue_names() if thread.is_alive() else ()
@@ -244,40 +245,46 @@ class EmbeddedWorker:
             handle.hurry()
             handle.shutdown_graceful(0.0)
 
-    def _stop_before_executors(self, over: threading.Event) -> None:
+    def _stop_before_executors(self) -> None:
         """Stop at the end of the interpreter, before its executors refuse work.
 
         A running task may need one in its grace: ``asyncio`` looks names up in one. The
         interpreter ends them before it joins threads, ours too. There is no public hook
         that comes first; without this one, the thread notices the end by itself.
+
+        A signal that raises before or within this hook also skips the joins of threads.
+        So ``atexit``, which comes after them, gives back the jobs that still run.
         """
         import concurrent.futures.thread  # noqa: F401  # its hook must be older
 
+        stop = functools.partial(_stop_at_exit, weakref.ref(self))
+        atexit.register(stop, at_once=True)
         register = getattr(threading, "_register_atexit", None)
         if register is not None:
             with contextlib.suppress(RuntimeError):  # the process is ending already
-                register(_stop_at_exit, weakref.ref(self), os.getpid(), over)
+                register(stop)
 
-    def stop_at_exit(self, over: threading.Event) -> None:
+    def stop_at_exit(self, *, at_once: bool) -> None:
         """Stop unless the server has done so; an exception would skip other hooks."""
-        if over.is_set():
+        # A child that was forked has hooks of its own, if it runs jobs.
+        if self._pid != os.getpid() or (self._over.is_set() and not at_once):
             return
-        over.set()
+        self._over.set()
         try:
             with self._lock:
                 handle = self._handle
             if handle is not None:
+                if at_once:
+                    handle.hurry()
                 self._stop_within_grace(handle)
         except Exception:
             logger.exception("the embedded worker did not stop")
 
 
-def _stop_at_exit(
-    armed: weakref.ref[EmbeddedWorker], pid: int, over: threading.Event
-) -> None:
+def _stop_at_exit(armed: weakref.ref[EmbeddedWorker], *, at_once: bool = False) -> None:
     worker = armed()
-    if worker is not None and pid == os.getpid():  # not in a child that was forked
-        worker.stop_at_exit(over)
+    if worker is not None:
+        worker.stop_at_exit(at_once=at_once)
 
 
 _workers: weakref.WeakSet[EmbeddedWorker] = weakref.WeakSet()
@@ -341,13 +348,10 @@ def _refusal(library: str) -> str:
 
 def _show_jobs(line_format: str) -> None:
     """Log a line per job on standard error."""
-    from flask_forge_jobs.runtime.run.job_log import (
-        JOB_LOGGER,
-        LineFormatter,
-        LineHandler,
-    )
+    from flask_forge_jobs.runtime.run import job_log
 
-    _show(JOB_LOGGER, [LineHandler(LineFormatter(line_format))])
+    handler = job_log.LineHandler(job_log.LineFormatter(line_format))
+    _show(job_log.JOB_LOGGER, [handler])
 
 
 def _show_as_the_server_does() -> None:
@@ -355,17 +359,13 @@ def _show_as_the_server_does() -> None:
 
     Other servers have no such place, so there it is standard error.
     """
-    from flask_forge_jobs.runtime.run.job_log import (
-        JOB_LOGGER,
-        LineFormatter,
-        LineHandler,
-    )
+    from flask_forge_jobs.runtime.run import job_log
 
     server = logging.getLogger("gunicorn.error")
     handlers = server.handlers
     if not handlers:
-        handlers = [LineHandler(LineFormatter(_SERVER_FORMAT))]
-    for name in (__name__, JOB_LOGGER):
+        handlers = [job_log.LineHandler(job_log.LineFormatter(_SERVER_FORMAT))]
+    for name in (__name__, job_log.JOB_LOGGER):
         _show(name, handlers, max(logging.INFO, server.level))
 
 

@@ -352,15 +352,36 @@ def linger(context: TaskContext) -> None:
     say("ENDING", os.getpid())
     context.sleep(600)
 """
+# A hook that was added later is called earlier.
+LINGERS_BEFORE = """
+import threading
+
+@forge.task
+def linger(context: TaskContext) -> None:
+    say("STARTED")
+    context.sleep(600)
+
+def end() -> None:
+    say("ENDING", os.getpid())
+    time.sleep(600)
+
+threading._register_atexit(end)
+"""
 
 
 @pytest.mark.parametrize(
-    "option", ["-ksync", pytest.param("--threads=2", marks=pytest.mark.long)]
+    ("option", "program_text"),
+    [
+        ("-ksync", LINGERS),
+        ("-ksync", LINGERS_BEFORE),
+        pytest.param("--threads=2", LINGERS, marks=pytest.mark.long),
+    ],
+    ids=["sync", "before the worker stops", "threads"],
 )
 def test_a_second_signal_gives_running_jobs_back_under_gunicorn(
-    storage: Storage, application: Application, option: str
+    storage: Storage, application: Application, option: str, program_text: str
 ) -> None:
-    change(application, LINGERS)
+    change(application, program_text)
     environ = {"FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on"}
     with running(application, *GUNICORN, option, **environ) as program:
         job_id = add(storage, "linger")
