@@ -133,13 +133,18 @@ def _export(api: Api, write: Write, suffix: str, content_type: str) -> Response:
     with ExitStack() as held:
         held.enter_context(api.reading_much())
         written = write(batches(read))
-        response = Response(written, content_type=content_type)
-        response.headers["Content-Disposition"] = (
-            f'attachment; filename="jobs.{suffix}"'
-        )
         # The lock is held until the last row is sent, or the client is gone.
-        response.call_on_close(held.pop_all().close)
+        release = held.pop_all().close
+    response = Response(_followed_by(release, written), content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="jobs.{suffix}"'
+    response.call_on_close(release)
     return response
+
+
+def _followed_by(release: Callable[[], None], written: Iterator[str]) -> Iterator[str]:
+    # The server closes a response after its end, when the next request may be there.
+    yield from written
+    release()
 
 
 ROUTES = tuple(

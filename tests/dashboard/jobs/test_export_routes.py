@@ -85,3 +85,15 @@ def test_a_caller_exports_one_list_at_a_time(storage: Storage) -> None:
     later = client.get(f"{PREFIX}/jobs.csv", buffered=True)
 
     assert [each.status_code for each in (under_way, refused, later)] == [200, 429, 200]
+
+
+def test_a_caller_exports_the_next_list_once_it_has_the_first(storage: Storage) -> None:
+    """A server sends the end of an answer before it closes it."""
+    client = client_of_principal(storage, OPERATOR)
+
+    first = client.get(f"{PREFIX}/jobs.csv")
+    assert b"".join(first.iter_encoded())
+    second = client.get(f"{PREFIX}/jobs.json", buffered=True)
+    first.close()
+
+    assert second.status_code == 200
