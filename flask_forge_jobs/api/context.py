@@ -41,7 +41,7 @@ from flask_forge_jobs.handlers.job_actions import Admission
 from flask_forge_jobs.handlers.jobs import is_expensive
 from flask_forge_jobs.handlers.kinds import KindLimit
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges, read_ahead
-from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
+from flask_forge_jobs.handlers.redaction import UNMASKED, Redactor
 from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter
@@ -52,8 +52,6 @@ from flask_forge_jobs.storage.database import Database
 
 if TYPE_CHECKING:
     from flask_forge_jobs.request_metrics import RequestMetrics
-
-_UNMASKED = Unmasked()
 
 
 def _scraped() -> Storage:
@@ -137,7 +135,7 @@ class Api:
     @property
     def redactor(self) -> Redactor:
         """Masks the payloads and error texts of the current response."""
-        return _UNMASKED if present_state().reveals else self.masking_redactor
+        return UNMASKED if present_state().reveals else self.masking_redactor
 
     @property
     def principal(self) -> Principal:

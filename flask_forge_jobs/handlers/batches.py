@@ -30,7 +30,7 @@ from flask_forge_jobs.handlers.jobs import (
     masked_row,
     payload_value,
 )
-from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
+from flask_forge_jobs.handlers.redaction import UNMASKED, Redactor
 from flask_forge_jobs.model.batches import Batch, Completion
 from flask_forge_jobs.model.bounds import (
     check_integer,
@@ -254,7 +254,7 @@ def is_known(of_batch: Collection[str], queues: Collection[str] | None) -> bool:
 def _record(batch: Batch, redactor: Redactor, *, is_limited: bool) -> BatchRecord:
     shown, stored = (
         (str(each.payload(batch.name)), payload_value(batch.data, each, None))
-        for each in (redactor, Unmasked())
+        for each in (redactor, UNMASKED)
     )
     name, data = shown
     return BatchRecord(

@@ -14,7 +14,7 @@ from flask_forge_jobs.handlers.jobs import (
     payload_value,
     require_possible_id,
 )
-from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
+from flask_forge_jobs.handlers.redaction import UNMASKED, Redactor
 from flask_forge_jobs.model.attempts import Attempt, with_steps
 from flask_forge_jobs.model.instants import whole_milliseconds
 from flask_forge_jobs.model.jobs import Job
@@ -117,7 +117,7 @@ def record_of(
     known = _known(ties, queues)
     shown, stored = (
         _record((job, attempts, steps, known), each, most_values)
-        for each in (redactor, Unmasked())
+        for each in (redactor, UNMASKED)
     )
     is_limited = queues is not None
     return replace(

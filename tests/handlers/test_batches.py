@@ -11,6 +11,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.handlers import batches
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model import masking
 from flask_forge_jobs.model.batches import ANY_QUEUE, BatchState, NewBatch
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done
@@ -51,6 +52,18 @@ def test_pages_of_batches_are_chained_by_their_cursor(storage: Storage) -> None:
 
     assert seen == made[::-1]
     assert {row.batch.id for row in unfinished} == set(made[1:])
+
+
+def test_a_page_of_batches_compiles_no_names_of_secrets(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To compile them takes ten times as long as to show a batch."""
+    made = [make(storage, "mail", name="password") for _ in range(2)]
+    monkeypatch.delattr(masking, "SecretKeys")
+
+    rows = batches.list_batches(storage, redactor=MASKING).rows
+
+    assert [row.batch.id for row in rows] == made[::-1]
 
 
 def test_a_cursor_is_of_one_list(storage: Storage) -> None:

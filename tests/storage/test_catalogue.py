@@ -242,6 +242,7 @@ ONLY_POSTGRES = {"exchange"}
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
 # Their settings leave the planner no other way; the seed has no batch.
 OF_BATCHES = {"jobs_of_batch", "first_jobs_of_batch", "jobs_of_batch_in_state"}
+OF_BATCHES |= {"running_jobs_of_batch"}
 FUNCTIONS = {
     *OF_BATCHES,
     "promote",

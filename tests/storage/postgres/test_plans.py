@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.support.jobs import OWNER, QUEUE, update_for
@@ -75,6 +77,38 @@ def test_a_plan_of_an_empty_table_does_not_walk_a_full_one(
     call(storage)
 
     assert 0 < _blocks_read(storage) - before <= MAX_BLOCKS
+
+
+def _counts(storage: Storage, batch_id: str) -> None:
+    assert storage.batches.get(batch_id).running == 0
+
+
+def _page_of_batches(storage: Storage, batch_id: str) -> None:
+    assert [each.id for each in storage.batches.page(50)] == [batch_id]
+
+
+def _running_jobs(storage: Storage, batch_id: str) -> None:
+    found, _ = storage.batches.page_of_jobs(batch_id, status=JobStatus.IN_PROGRESS)
+    assert found == []
+
+
+@pytest.mark.parametrize("call", [_counts, _page_of_batches, _running_jobs])
+def test_a_second_look_at_a_batch_reads_no_row_of_a_job_that_has_ended(
+    storage: Storage, sql: Sql, call: Callable[[Storage, str], None]
+) -> None:
+    """The index of running jobs has an entry for each claim, until the next vacuum."""
+    sql.run("VACUUM forge_job")
+    batch_id = storage.batches.create(NewBatch("b"), [NewJob("noop")] * 1000).id
+    while held := storage.jobs.claim(QUEUE, OWNER, 500):
+        storage.jobs.finish(OWNER, [JobUpdate(job, JobStatus.DONE) for job in held])
+
+    looks = [_blocks_read(storage)]
+    for _ in range(2):
+        call(storage, batch_id)
+        looks.append(_blocks_read(storage))
+
+    first, second = looks[1] - looks[0], looks[2] - looks[1]
+    assert 0 < second <= first / 2
 
 
 def _blocks_read(storage: Storage) -> int:

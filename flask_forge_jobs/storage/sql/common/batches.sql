@@ -119,22 +119,24 @@ FROM forge_batch
 WHERE id = :id
 
 -- name: get_batch
-SELECT /* use batch_columns */, /* use running_of_batch */
+SELECT /* use batch_columns */, COALESCE(running.jobs, 0)
 FROM /* use counted_batches */
+/* use with_running */
 WHERE id = :id
 
--- fragment: running_of_batch
--- Served by forge_job_running: there are never many.
-(
-    SELECT COUNT(*)
-    FROM forge_job
-    WHERE forge_job.status = 'in_progress' AND forge_job.batch_id = b.id
-)
+-- fragment: with_running
+-- All running jobs are read once, however many batches there are.
+LEFT JOIN (
+    SELECT member.batch_id, COUNT(*) AS jobs
+    FROM /* use running_members */
+    GROUP BY member.batch_id
+) AS running ON running.batch_id = b.id
 
 -- name: page_of_batches
 -- Served by forge_batch_created, or forge_batch_open.
-SELECT /* use listed_columns */, /* use running_of_batch */
+SELECT /* use listed_columns */, COALESCE(running.jobs, 0)
 FROM /* use counted_batches */
+/* use with_running */
 WHERE (created_at, id) < (:at, :id) AND (NOT :is_open OR completed_at IS NULL)
     AND (
         :any_queue
@@ -185,9 +187,9 @@ LIMIT :limit
 -- name: running_jobs_of_batch
 -- Served by forge_job_running: there are never many. The blank keeps SQLite from the ids.
 WITH page AS MATERIALIZED (
-    SELECT id AS page_id
-    FROM forge_job
-    WHERE status = 'in_progress' AND batch_id = :id AND id || '' > :after
+    SELECT member.id AS page_id
+    FROM /* use running_members */
+    WHERE member.batch_id = :id AND member.id || '' > :after
 )
 SELECT /* use summary_columns */
 FROM page
@@ -250,8 +252,9 @@ ORDER BY id
 
 -- name: first_batches_within
 -- Served by forge_batch_within.
-SELECT /* use batch_columns */, /* use running_of_batch */
+SELECT /* use batch_columns */, COALESCE(running.jobs, 0)
 FROM /* use counted_batches */
+/* use with_running */
 WHERE within = :id
 ORDER BY id
 LIMIT :limit
@@ -300,11 +303,7 @@ SELECT created_at, id, name, total
 FROM forge_batch
 WHERE completed_at IS NULL AND created_at > :since_us
     AND last_added_at <= :now - :age_us AND total <= :largest
-    AND id NOT IN (
-        SELECT batch_id
-        FROM forge_job
-        WHERE status = 'in_progress' AND batch_id IS NOT NULL
-    )
+    AND id NOT IN (SELECT member.batch_id FROM /* use running_members */)
 ORDER BY created_at
 LIMIT :limit
 

@@ -20,6 +20,9 @@
     ) AS change ON TRUE
 ) AS b
 
+-- fragment: running_members
+forge_running_members() AS member
+
 -- fragment: queues_of_batch
 jsonb_array_elements_text(('[' || queues || ']')::jsonb) AS queue (value)
 

@@ -2,6 +2,14 @@
 -- SQLite counts in place.
 forge_batch AS b
 
+-- fragment: running_members
+-- Served by forge_job_running.
+(
+    SELECT id, batch_id
+    FROM forge_job
+    WHERE status = 'in_progress' AND batch_id IS NOT NULL
+) AS member
+
 -- fragment: queues_of_batch
 json_each('[' || queues || ']') AS queue
 
