@@ -39,7 +39,7 @@ from flask_forge_jobs.config.database import (
 from flask_forge_jobs.config.environment import WORKER_RANGE, ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX, options
 from flask_forge_jobs.config.variables import PARENT_PIPE_VARIABLE
-from flask_forge_jobs.dashboard.warm_up import begin_to_warm_up
+from flask_forge_jobs.dashboard.warm_up import begin_to_warm_up, warm_up
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.forks import private_pipe
@@ -208,6 +208,8 @@ def _open_once(app: Flask, *, is_demo: bool) -> None:
         # By name: the demo is in a layer above.
         demo = importlib.import_module(f"{DEMO_MODULE}.scenery")
         demo.prepare(app, SystemClock().now_us())
+        # Once for all processes: a demo is looked at as soon as it has started.
+        warm_up(app)
     storage.close()
 
 

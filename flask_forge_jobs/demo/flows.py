@@ -148,7 +148,8 @@ def _part_while_paused(start_us: int, level: int, now_us: int) -> float:
 
 def _some(expected: float, kind: str, start_us: int) -> int:
     """Return a whole number that is the expected one on average."""
-    return int(expected + noise_of(f"some {kind}", start_us))
+    # Most kinds never fail in one of the two ways.
+    return int(expected + noise_of(f"some {kind}", start_us)) if expected else 0
 
 
 def daylight(at_us: int, now_us: int) -> float:

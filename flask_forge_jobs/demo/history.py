@@ -93,7 +93,7 @@ _DRAWN, _DRAWN_OF_ALL = 40, 200
 
 def _rounded(count: int) -> int:
     """Return about the same number, so that few different ones are left."""
-    step = 1 << max(count.bit_length() - 5, 0)
+    step = 1 << max(count.bit_length() - 4, 0)
     return (count + step // 2) // step * step
 
 

@@ -60,7 +60,7 @@ def prepare(app: Flask, now_us: int) -> None:
         _set_up(of_past)
         past = Past(of_past, clock, now_us)
         past.play(_operations(of_past, clock, now_us))
-    history.fill(storage, now_us)
+        history.fill(of_past, now_us)
 
 
 def _set_up(storage: Storage) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+from unittest.mock import Mock
 
+import pytest
+from click.testing import CliRunner
 from flask import Flask
 from jinja2 import DictLoader
 
+from flask_forge_jobs import server
 from flask_forge_jobs.dashboard.environment import environment
 from flask_forge_jobs.dashboard.warm_up import begin_to_warm_up, warm_up
+from flask_forge_jobs.demo import scenery
 from tests.api.mounting import mount
 from tests.dashboard.sites import UNASKED
 
@@ -40,3 +45,15 @@ def test_a_wrong_template_of_the_application_leaves_the_others() -> None:
 
     assert "forge_jobs/audit.html" not in compiled(app)
     assert "forge_jobs/tail.html" in compiled(app)
+
+
+def test_a_demo_is_warm_before_its_processes_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve = Mock()
+    monkeypatch.setattr(server, "_serve", serve)
+    monkeypatch.setattr(scenery, "prepare", Mock())
+
+    CliRunner().invoke(server.main, ["--demo"], catch_exceptions=False)
+
+    assert "forge_jobs/overview.html" in compiled(serve.call_args.args[0])

@@ -18,7 +18,7 @@ from tests.api.tokens import client_with_token
 from tests.support.backends import on_sqlite
 
 # Of the processor; the server prints its address after it.
-MAX_S = 3.0
+MAX_S = 2.0
 QUEUES, KINDS = ("mail", "search"), ("send_receipt", "index_product")
 READS = {"v1/series?by=queue": QUEUES, "v1/series?by=kind": KINDS, "v1/gauges?": QUEUES}
 RANGES_H = (1, 3, 6, 24, 72, 168)
