@@ -164,7 +164,10 @@ class Conditions:
         known = self._parameters
         names = ("any_queue", "queues", "any_kind", "kinds")
         chosen = {name: known[name] for name in names}
-        return chosen | {"statuses": encode_names("name", sorted(self.statuses))}
+        any_state = len(self.statuses) == len(JobStatus)
+        states = () if any_state else sorted(self.statuses)
+        statuses = encode_names("name", states)
+        return chosen | {"any_state": any_state, "statuses": statuses}
 
     def of_together(self) -> dict[str, Parameter]:
         """Return those of the fragment ``kind_and_age``."""

@@ -48,7 +48,7 @@ queue_name IN (
         SELECT queue_name FROM forge_job_count WHERE :any_queue
     )
     AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    AND status IN (SELECT v.name FROM /* rows v: name text = :statuses */)
+    AND (:any_state OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
 
 -- fragment: filtered_combinations
 -- Queue, kind and status of jobs. Thousands of them cost less here than if they were read

@@ -10,35 +10,22 @@ ORDER BY newest_at DESC
 LIMIT :max_combinations
 
 -- name: page_by_age (both ways)
--- Served by forge_job_list. It looks at the newest combinations, up to :max_combinations,
--- and reads those whose first jobs come first. No job of the others is newer than
--- unread_at, which is NULL if there are no others. Without a job there is one row.
+-- Served by forge_job_list. It looks at the newest combinations, up to :max_combinations.
+-- No job of the others is newer than unread_at, which is NULL if there are no others.
+-- Without a job there is one row. The look leaves the jobs of the start's instant to the
+-- page: their order by id would be a sort for each combination.
 WITH newest AS (/* use newest_combinations */),
-source AS MATERIALIZED (
-    SELECT c.queue_name, c.kind, c.status
-    FROM newest AS c
-    CROSS JOIN LATERAL (
-        SELECT enqueued_at, id
-        FROM forge_job
-        WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
-            AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-        ORDER BY enqueued_at DESC, id DESC
-        LIMIT 1
-    ) AS job
-    ORDER BY job.enqueued_at DESC, job.id DESC
-    LIMIT :limit
-),
 bound AS MATERIALIZED (
     SELECT COALESCE(
         (
             SELECT job.enqueued_at
-            FROM source AS c
+            FROM newest AS c
             CROSS JOIN LATERAL (
                 SELECT enqueued_at, id
                 FROM forge_job
                 WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
-                    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-                ORDER BY enqueued_at DESC, id DESC
+                    AND enqueued_at >= :edge AND enqueued_at < (:at)
+                ORDER BY enqueued_at DESC
                 LIMIT :chunk
             ) AS job
             ORDER BY job.enqueued_at DESC
@@ -50,7 +37,7 @@ bound AS MATERIALIZED (
 page AS MATERIALIZED (
     SELECT job.enqueued_at AS page_at, job.id AS page_id
     FROM bound
-    CROSS JOIN source AS c
+    CROSS JOIN newest AS c
     CROSS JOIN LATERAL (
         SELECT enqueued_at, id
         FROM forge_job
