@@ -182,10 +182,9 @@ def main(
     demo = demo or demo_file is not None
     _check_start(environment, demo=demo, is_open=is_open)
     is_open = is_open or demo
-    is_closed = not (is_open or environment.settings.tokens)
     with _data_of_demo(demo_file) if demo else contextlib.nullcontext() as data:
         welcome = _Welcome(
-            is_closed=is_closed,
+            is_closed=not (is_open or environment.settings.tokens),
             is_open=is_open,
             data=data,
             is_kept=demo_file is not None,
@@ -208,8 +207,7 @@ def _open_once(app: Flask, *, is_demo: bool) -> None:
         # By name: the demo is in a layer above.
         demo = importlib.import_module(f"{DEMO_MODULE}.scenery")
         demo.prepare(app, SystemClock().now_us())
-        # Once for all processes: a demo is looked at as soon as it has started.
-        warm_up(app)
+        warm_up(app)  # once for all processes: it is looked at at once
     storage.close()
 
 
