@@ -65,6 +65,7 @@ ROUTINES = frozenset(
         "forge_count_jobs",
         "forge_end_links",
         "forge_enqueue",
+        "forge_enqueue_early",
         "forge_exchange",
         "forge_finish",
         "forge_fold_batch",

@@ -90,6 +90,9 @@ class Enqueuer:
     ) -> None:
         self._database = database
         self._new_ids = database.pinned(ids.new_many)
+        # What adds a job of which no other process can know yet.
+        has_early = database.backend == "postgres"
+        self._enqueue_new = "enqueue_early" if has_early else "enqueue"
         self._queues = queues
         self._settlement = settlement
         self._recorder = recorder
@@ -106,7 +109,8 @@ class Enqueuer:
         try:
             if is_simple and self._queues.is_open(queue_name):
                 run = self._database.insert if is_new else self._database.execute
-                rows = run("enqueue", **new_parameters(job, job_id))
+                name = self._enqueue_new if is_new else "enqueue"
+                rows = run(name, **new_parameters(job, job_id))
                 due_us = rows[0][0] if rows else None
                 if due_us is not None:
                     self._database.wake(queue_name)

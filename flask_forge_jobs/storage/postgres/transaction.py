@@ -23,7 +23,15 @@ from flask_forge_jobs.storage.postgres.together import taken_apart, together
 # after 1 s.
 BRIEF_WAIT_MS = 20
 # Statements that would notify.
-_QUIETLY = {"enqueue": "enqueue_quietly", "exchange": "exchange_quietly"}
+_QUIETLY = {
+    "enqueue": "enqueue_quietly",
+    "enqueue_early": "enqueue_quietly",
+    "exchange": "exchange_quietly",
+}
+# A message of its own, of two commits. Between them the server may cancel it, or run
+# out of something.
+_EARLY = "enqueue_early"
+_LATE_ERRORS = ("57014", "53", "58")
 _COPY_ROWS = 500
 # A payload may be a megabyte, and several copies of a chunk exist at a time.
 _COPY_CHARACTERS = 1024 * 1024
@@ -106,6 +114,8 @@ class PostgresTransaction:
     def _sql(self, name: str) -> str:
         if self._is_quiet:
             name = _QUIETLY.get(name, name)
+        elif name == _EARLY and self._begin:
+            name = "enqueue"
         statement = self._statements[name]
         if statement.uses_known:
             return _that_knows(statement.sql, self._known_version)
@@ -115,8 +125,28 @@ class PostgresTransaction:
         """Run a statement and return its rows."""
         if self._expected or self._rows_ahead:
             return self._all_together(name, parameters)
-        self._execute(name, parameters)
+        try:
+            self._execute(name, parameters)
+        except psycopg2.Error as error:
+            if self._is_early(name) and (error.pgcode or "").startswith(_LATE_ERRORS):
+                return self._stored_early(parameters["id"], error)
+            raise
         return self._cursor.fetchall()
+
+    def _is_early(self, name: str) -> bool:
+        return name == _EARLY and not self._begin and not self._is_quiet
+
+    def _stored_early(self, job_id: Parameter, error: psycopg2.Error) -> list[Row]:
+        """Return the rows of an enqueue that has failed after its first commit."""
+        try:
+            self._execute("enqueued_early", {"id": job_id})
+        except psycopg2.Error:
+            self._connection.close()  # nobody knows, as after a lost answer
+            raise
+        rows: list[Row] = self._cursor.fetchall()
+        if not rows:
+            raise error
+        return rows
 
     def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
         """Run a change with its entry, as one statement."""

@@ -10,6 +10,16 @@ SELECT
     forge_enqueue(/* use new_job_parameters */),
     forge_check_version(:known)
 
+-- name: enqueue_early
+-- The same for a message of its own: it wakes the workers before the disk has the job.
+CALL forge_enqueue_early(/* use new_job_parameters */, :known, NULL)
+
+-- name: enqueued_early
+-- Whether that has stored the job; then the disk has it, too.
+SELECT scheduled_at, pg_logical_emit_message(TRUE, 'forge_jobs', '')::text
+FROM forge_job
+WHERE id = :id
+
 -- name: enqueue_quietly
 -- The same without the wake-up, for when the notification queue is full. Too rare to need
 -- a function.

@@ -772,6 +772,7 @@ DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
     -- A negative start counts from now.
     due_us CONSTANT BIGINT := greatest(new_run_at, now_us - new_run_at, now_us);
+    ignored TEXT;
 BEGIN
     INSERT INTO forge_job (
         id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
@@ -787,8 +788,42 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    PERFORM pg_notify('forge_jobs_wake', new_queue_name);
+    -- An assignment, because a query would take longer.
+    ignored := pg_notify('forge_jobs_wake', new_queue_name)::text;
     RETURN due_us;
+END
+$$;
+
+-- The same for a job of which no other session can know: the commit wakes the workers and
+-- does not wait for the disk, and then the call does. So the disk has the job when the call
+-- returns, and also when it runs, since it has the claim then, which is behind it in the
+-- log. Commits that notify wait for each other, and these are short.
+CREATE PROCEDURE forge_enqueue_early(
+    new_id            TEXT,
+    new_queue_name    TEXT,
+    new_kind          TEXT,
+    new_payload       TEXT,
+    new_priority      INTEGER,
+    new_run_at        BIGINT,
+    new_max_attempts  INTEGER,
+    new_dedupe_key    TEXT,
+    new_timeout_s     DOUBLE PRECISION,
+    new_schedule_name TEXT,
+    new_carried       TEXT,
+    known             INTEGER,
+    INOUT due_us      BIGINT
+) LANGUAGE plpgsql AS $$
+DECLARE
+    ignored TEXT;
+BEGIN
+    due_us := forge_enqueue(
+        new_id, new_queue_name, new_kind, new_payload, new_priority, new_run_at,
+        new_max_attempts, new_dedupe_key, new_timeout_s, new_schedule_name, new_carried
+    );
+    ignored := forge_check_version(known)::text;
+    ignored := set_config('synchronous_commit', 'off', TRUE);
+    COMMIT;
+    ignored := pg_logical_emit_message(TRUE, 'forge_jobs', '')::text;
 END
 $$;
 
