@@ -127,7 +127,8 @@ class BatchRow:
         runs = count(batch.running, "job runs", "jobs run")
         begin = runs if batch.running else "No job runs now"
         dead = f", {count(batch.dead, 'is', 'are')} dead" if batch.dead else ""
-        text = f"{begin}, {batch.waiting:,} wait{dead}."
+        waits = count(batch.waiting, "waits", "wait")
+        text = f"{begin}, {waits}{dead}."
         if batch.state is BatchState.OPEN:
             return f"It is open: its producer may still add jobs. {text}"
         return text

@@ -26,6 +26,7 @@ HEIGHT = 168
 STRIP_HEIGHT = 40
 # A label of the axis of time that is closer to the end makes room, in percent.
 _LAST_PLACE = 90
+_LAST_PLACE_OF_SMALL = 68
 T = TypeVar("T")
 Values = Sequence[float | None]
 
@@ -201,7 +202,8 @@ class Figure:
         if not self.span.is_open:
             return labels
         end = TimeLabel("100", "so far", "end", is_extra=False)
-        return [*(each for each in labels if float(each.place) < _LAST_PLACE), end]
+        last = _LAST_PLACE if self.height == HEIGHT else _LAST_PLACE_OF_SMALL
+        return [*(each for each in labels if float(each.place) < last), end]
 
     def legend(self) -> Iterator[Entry]:
         """Yield an entry for each series, hidden ones too."""
@@ -220,8 +222,9 @@ class Figure:
 
     @property
     def bars_top(self) -> str:
-        """The value at the top of the strip, in words."""
-        return text(self.bars_axis.high, self.unit)
+        """The value at the top of the strip, in words; of an empty strip nothing."""
+        has_bars = any(value for bar in self.bars for value in bar.values)
+        return text(self.bars_axis.high, self.unit) if has_bars else ""
 
     def without(self, tables: Sequence[str]) -> list[str]:
         """Return the names of charts that show their table, without this one."""

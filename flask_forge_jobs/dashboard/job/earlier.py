@@ -10,7 +10,6 @@ from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.model.instants import MICROSECOND
 from flask_forge_jobs.model.jobs import FINAL, JobFilter, JobStatus, JobSummary
-from flask_forge_jobs.model.sentences import count
 
 MAX_RUNS = 30
 MAX_ROWS = 6
@@ -40,12 +39,18 @@ class Earlier:
     @property
     def note(self) -> str:
         """How they ended, and the usual time."""
-        parts = [f"the last {count(len(self.jobs), 'run')}"]
+        number = len(self.jobs)
+        parts = ["1 run" if number == 1 else f"the last {number} runs"]
         if self._dead:
             parts.append(f"{self._dead} dead")
         if times := self._times:
             parts.append(f"median {words.span(median(times))}")
         return ", ".join(parts)
+
+    @property
+    def has_trend(self) -> bool:
+        """Whether a drawing shows more than the rows."""
+        return len(self.jobs) > 1 and any(self._times)
 
     @property
     def colour(self) -> str:

@@ -96,13 +96,16 @@ class BatchList:
             return "No batch is open" if self.is_open else "No batch is stored"
         standing = sum(row.stands for row in rows)
         running = sum(not row.batch.has_ended for row in rows) - standing
+        more = "the newest " if self.next_cursor and not self.cursor else ""
+        batches = f"{more}{count(len(rows), 'batch', 'batches')}"
+        if running == len(rows):
+            return f"{batches} {'is' if running == 1 else 'are'} under way".capitalize()
         parts = [
             f"{running:,} under way" if running else "",
             f"{standing:,} cannot end" if standing else "",
         ]
-        more = "the newest " if self.next_cursor and not self.cursor else ""
         text = ", ".join(filter(None, parts)) or "all have ended"
-        return f"{more}{count(len(rows), 'batch', 'batches')}: {text}".capitalize()
+        return f"{batches}: {text}".capitalize()
 
     @property
     def next_cursor(self) -> str | None:

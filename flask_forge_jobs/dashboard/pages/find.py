@@ -75,10 +75,10 @@ class Search:
 
     @cached_property
     def hits(self) -> Sequence[Hit]:
-        """At most twelve hits; without a text, the acts that help and the pages."""
+        """At most twelve hits; without a text, some acts that help and every page."""
         part = self.text.casefold()
         if not part:
-            return [*islice(self._acts(), _MAX_ALIKE), *self._of_pages()][:MAX_HITS]
+            return [*islice(self._acts(), _MAX_ALIKE), *self._of_pages()]
         named = [*islice(self._acts(), MAX_HITS), *self._of_pages(), *self._of_names()]
         matching = [each for each in named if part in each.name.casefold()]
         matching.sort(key=lambda each: not each.name.casefold().startswith(part))

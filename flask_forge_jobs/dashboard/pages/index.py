@@ -165,11 +165,11 @@ def _counts(api: Api) -> Sequence[Count]:
     return [
         Count(name, number, f"v1/jobs?status={status}")
         for name, number, status in (
-            ("pending", counts.pending + counts.scheduled, "pending"),
-            ("in progress", counts.in_progress, "in_progress"),
-            ("retrying", counts.failed, "failed"),
-            ("done", counts.done, "done"),
-            ("dead", counts.dead, "dead"),
+            ("Pending", counts.pending + counts.scheduled, "pending"),
+            ("In progress", counts.in_progress, "in_progress"),
+            ("Retrying", counts.failed, "failed"),
+            ("Done", counts.done, "done"),
+            ("Dead", counts.dead, "dead"),
         )
     ]
 

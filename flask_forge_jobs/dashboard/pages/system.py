@@ -69,7 +69,7 @@ class SystemView:
             used, idle = sizes.pool_active, sizes.pool_idle
             connections = f"{used:,} busy, {idle:,} idle, {sizes.pool_max:,} possible"
             facts.append(("connections", connections))
-        return facts
+        return [(f"{name[:1].upper()}{name[1:]}", value) for name, value in facts]
 
     @cached_property
     def settings(self) -> Sequence[Setting]:
@@ -118,7 +118,7 @@ def _in_words(field: tuple[str, str]) -> tuple[str, str]:
     name, value = field
     if name.endswith("_secs"):
         name, value = name.removesuffix("_secs"), f"{value} seconds"
-    return name.replace("_", " "), value
+    return name.replace("_", " ").replace("sqlite", "SQLite"), value
 
 
 def _text(value: object, unit: str) -> str:

@@ -67,8 +67,8 @@ class WorkerRow:
 
     @property
     def name(self) -> str:
-        """Its name, or else its id."""
-        return self.worker.worker_name or self.id
+        """Its name, or else its place or id."""
+        return self.worker.worker_name or self.place or self.id
 
     @property
     def state(self) -> WorkerState:

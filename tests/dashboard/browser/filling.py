@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.batches import BatchEvent, NewBatch
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.metrics import (
+    SAMPLE_LEVELS,
+    DatabaseHealth,
+    ResourceUse,
+    SampleSums,
+)
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, FollowUp, Outcome
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import ChangeNote
@@ -75,11 +83,26 @@ def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
     _configure(storage)
     for number, text in enumerate(strings):
         _store(storage, text, number)
+    sample(storage, "worker-1")
     return {
         "job_id": job_id, "running_id": running_id, "name": "mail",
         "worker_id": "worker-1", "run_id": begin_bulk(storage, strings),
         "batch_id": begin_batch(storage, strings),
     }  # fmt: skip
+
+
+def sample(storage: Storage, worker_id: str) -> None:
+    """Store what a worker used of its machine this minute."""
+    sums = SampleSums()
+    sums.add(
+        ResourceUse(40.0, 100_000_000),
+        DatabaseHealth(),
+    )
+    now_us = SystemClock().now_us()
+    levels = {
+        (level, now_us - now_us % (level * SECOND_US)): sums for level in SAMPLE_LEVELS
+    }
+    storage.samples.put(worker_id, levels)
 
 
 def begin_batch(storage: Storage, strings: Sequence[str] = ()) -> str:

@@ -81,4 +81,4 @@ def test_the_first_run_has_none_before() -> None:
     assert earlier_runs(JOB, None, Jobs([]).find) is None
     timeless = earlier_runs(JOB, None, Jobs([ended(1, None)]).find)
     assert timeless is not None
-    assert (timeless.note, timeless.trend) == ("the last 1 run", "no run has a time")
+    assert (timeless.note, timeless.trend) == ("1 run", "no run has a time")

@@ -243,6 +243,18 @@ def test_the_labels_fit_the_scale(seconds: float, first: str, last: str) -> None
     assert (made.labels[0].text, made.labels[-1].text) == (first, last)
 
 
+def test_labels_beside_a_cut_wait_are_not_equal() -> None:
+    made = drawn(
+        job(JobStatus.FAILED, scheduled=630, attempts=1),
+        [attempt(0, 0, 30)],
+        now=40,
+        run=20,
+    )
+
+    assert made.is_cut
+    assert [label.text for label in made.labels][-2:] == ["14:10:15", "14:10:50"]
+
+
 def test_the_sums_leave_out_what_took_no_time() -> None:
     waiting = drawn(job(JobStatus.PENDING, attempts=0), [], now=28)
     both = drawn(job(), [attempt(0, 2, 5)], now=5)

@@ -62,7 +62,8 @@ def rows(page: Element) -> list[str]:
 
 
 def test_a_list_without_batches_says_so(client: FlaskClient) -> None:
-    assert "No batch is stored" in shown(client).find("#list").text
+    assert shown(client).find("h1").text == "No batch is stored"
+    assert "appears here" in shown(client).find("#list").text
     page = shown(client, query="?state=open")
     assert links(page.find("#list"))["Show all batches"] == "./batches"
 
@@ -133,7 +134,7 @@ def test_a_batch_leads_to_its_jobs_by_state(
     page = shown(client, batch_id)
 
     assert page.find("h1").text == "report 7"
-    assert page.find("#why").text == "1 job runs, 1 wait, 1 is dead."
+    assert page.find("#why").text == "1 job runs, 1 waits, 1 is dead."
     tiles = {tile.find("span").text: tile for tile in page.find("#states").all("a")}
     assert {name: tile["href"] for name, tile in tiles.items()} == {
         "Done": f"../jobs?batch={batch_id}&status=done",

@@ -290,7 +290,7 @@ def test_numbers_lead_to_the_jobs_that_they_count(
     page = open_page(client, ABOUT).text
 
     counted = re.findall(
-        r'href="\./(v1/jobs[^"]+)"><span>[a-z ]+</span><b>([\d,]+)</b>', page
+        r'href="\./(v1/jobs[^"]+)"><span>[A-Z][a-z ]+</span><b>([\d,]+)</b>', page
     )
     assert len(counted) == 5
     for path, number in counted:

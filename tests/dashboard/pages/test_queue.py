@@ -60,7 +60,7 @@ def test_its_slots_name_their_jobs(storage: Storage) -> None:
     rows = page_of(storage, "/queues/mail").find("#slots").all("tr")[1:]
 
     assert [row.all("td")[0].text for row in rows] == [
-        "01J0000000000000000000JOB1", "idle",
+        "…000JOB1", "idle",
     ]  # fmt: skip
     assert rows[0].all("a")[1].text == "worker-1"
 

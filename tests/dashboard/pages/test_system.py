@@ -44,9 +44,9 @@ def test_health_facts_and_versions(storage: Storage) -> None:
         fact.text: value.text
         for fact, value in zip(page.all("dt"), page.all("dd"), strict=True)
     }
-    assert facts["schema version"] == "1"
-    assert facts["size of the data"].endswith("iB")
-    assert ("connections" in facts) == (storage.backend == "postgres")
+    assert facts["Schema version"] == "1"
+    assert facts["Size of the data"].endswith("iB")
+    assert ("Connections" in facts) == (storage.backend == "postgres")
     assert __version__ in main
     assert "Settings in force" not in main
 

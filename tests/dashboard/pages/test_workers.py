@@ -6,21 +6,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.auth.permissions import ROLES, Principal
-from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.dashboard.workers import view as module
-from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.metrics import (
-    SAMPLE_LEVELS,
-    DatabaseHealth,
-    ResourceUse,
-    SampleSums,
-)
 from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
-from tests.dashboard.browser.filling import hostile
+from tests.dashboard.browser.filling import hostile, sample
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
 from tests.support.jobs import claim_one, enqueue, job_with, rescue_all
@@ -360,20 +352,6 @@ def test_P05_names_of_strangers_are_text(storage: Storage, client: FlaskClient) 
         assert element.name not in STRANGE
         assert not any(key.startswith("on") for key in element.attributes)
         assert not element["href"].lower().startswith(("javascript:", "data:"))
-
-
-def sample(storage: Storage, worker_id: str) -> None:
-    """Store what a worker used of its machine this minute."""
-    sums = SampleSums()
-    sums.add(
-        ResourceUse(40.0, 100_000_000),
-        DatabaseHealth(),
-    )
-    now_us = SystemClock().now_us()
-    levels = {
-        (level, now_us - now_us % (level * SECOND_US)): sums for level in SAMPLE_LEVELS
-    }
-    storage.samples.put(worker_id, levels)
 
 
 def test_a_card_shows_the_use_of_its_machine(
