@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ class ClaimBatch:
     claimed: list[ClaimedJob] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     followed: list[tuple[str, str]] = field(default_factory=list)
-    noted: set[str] = field(default_factory=set)
+    noted: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
@@ -31,8 +30,6 @@ from flask_forge_jobs.storage.jobs.request_keys import once
 from flask_forge_jobs.storage.jobs.tying import Tying
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 
-_AFTER, _BATCH_ID = attrgetter("after"), attrgetter("batch_id")
-
 
 class Ties:
     """The settlement of what new jobs wait for, and what it has done.
@@ -47,11 +44,9 @@ class Ties:
 
     def has(self, jobs: Iterable[NewJob]) -> bool:
         """Whether one of the jobs waits for others or has a batch."""
-        return (
-            self._batch_id is not None
-            or any(map(_AFTER, jobs))
-            or any(map(_BATCH_ID, jobs))
-        )
+        if self._batch_id is not None:
+            return True
+        return bool([job for job in jobs if job.after or job.batch_id])
 
     def begin(self, transaction: Transaction, pairs: Sequence[NewPair]) -> Tying:
         """Lock what jobs need, at each try of a transaction."""

@@ -9,7 +9,9 @@ jobs of batches and frees the jobs that waited for others, as the usual way does
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
+from itertools import takewhile
 from operator import attrgetter, countOf
 
 from flask_forge_jobs.model.claims import ClaimedJob
@@ -34,6 +36,7 @@ _FACTS = attrgetter(
     "logged",
     "saved",
 )
+_NONE: AbstractSet[str] = frozenset()
 _PLAIN = (JobStatus.DONE, False, None, False, None, None, None, None)
 
 
@@ -50,7 +53,7 @@ class PlainExchange:
         updates: Sequence[JobUpdate],
         demand: Mapping[str, int],
         promote: bool,  # noqa: FBT001  # as JobQueue.exchange has it
-    ) -> tuple[list[ClaimedJob] | None, Sequence[JobUpdate], set[str]]:
+    ) -> tuple[list[ClaimedJob] | None, Sequence[JobUpdate], AbstractSet[str]]:
         """Write outcomes and claim in one message, if all of them are plain.
 
         Returns:
@@ -59,7 +62,7 @@ class PlainExchange:
             changes are to be folded.
         """
         if updates and not self._may_run(updates):
-            return None, updates, set()
+            return None, updates, _NONE
         # All transactions lock in the order of ids, so that none deadlock.
         updates = sorted(updates, key=_JOB_ID)
         results = list(map(_RESULT, updates))
@@ -77,9 +80,10 @@ class PlainExchange:
                 promotes=promote,
             )
         )
-        notes = [row for row in rows if row[1] == ""]
-        noted = self._heed(notes) if notes else set()
-        rows = rows[len(notes) :]
+        noted = _NONE
+        if rows and rows[0][1] == "":
+            notes = list(takewhile(_is_note, rows))
+            noted, rows = self._heed(notes), rows[len(notes) :]
         if not rows or rows[0][1] is not None:
             return _in_order_of(demand, rows), (), noted
         held_back = {row[0] for row in rows}
@@ -89,7 +93,7 @@ class PlainExchange:
                 each.was_tried = True
         return None, left, noted
 
-    def _heed(self, notes: Iterable[Row]) -> set[str]:
+    def _heed(self, notes: Iterable[Row]) -> AbstractSet[str]:
         """Wake own workers for freed jobs; return the batches to fold."""
         noted = set()
         for name, _, sort, *_ in notes:
@@ -103,6 +107,10 @@ class PlainExchange:
         if self._ends.answers(updates, ()):
             return False
         return countOf(map(_FACTS, updates), _PLAIN) == len(updates)
+
+
+def _is_note(row: Row) -> bool:
+    return bool(row[1] == "")
 
 
 def _exchange(

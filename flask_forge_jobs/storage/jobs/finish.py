@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import filterfalse
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, cast
 
 from flask_forge_jobs.model.claims import (
     append_error,
@@ -49,7 +49,7 @@ from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 # Read for every outcome, so without a function of our own.
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
 _SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
-_FIRST, _BATCH_ID, _TIES = itemgetter(0), itemgetter(1), itemgetter(2)
+_FIRST = itemgetter(0)
 _FATES = {JobStatus.DONE: Fate.DONE, JobStatus.DEAD: Fate.DEAD}
 
 
@@ -70,7 +70,7 @@ class RunFinisher:
         mask: Mask,
     ) -> None:
         self._mask = mask
-        self.turns: list[Turn] = []
+        self.turns: Sequence[Turn] = ()
         self._transaction = transaction
         self._worker_id = worker_id
         self._at_us = at_us
@@ -128,18 +128,14 @@ class RunFinisher:
         to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)
         rows = encode_rows(map(to_row, updates))
         ended = self._transaction.all("finish", worker_id=self._worker_id, rows=rows)
-        if any(map(_BATCH_ID, ended)) or any(map(_TIES, ended)):
-            fates = {
-                each.job.id: _FATES[each.status]
+        ties: dict[str, str | int | None] = dict(cast(Any, ended))
+        if any(ties.values()):
+            self.turns = [
+                _turn(ties[each.job.id], each)
                 for each in updates
-                if each.status in FINAL
-            }
-            self.turns += [
-                Turn(job_id, batch_id, ties or 0, fates[job_id])
-                for job_id, batch_id, ties in ended
-                if (batch_id is not None or ties is not None) and job_id in fates
+                if each.status in FINAL and ties.get(each.job.id) is not None
             ]
-        return set(map(_FIRST, ended))
+        return set(ties)
 
     def _lock_first(self, updates: Sequence[JobUpdate]) -> None:
         """Lock all jobs if one has a dedupe key.
@@ -238,7 +234,7 @@ class RunFinisher:
             if each.job.id in messages
         ]
         ended = self._transaction.all("finish_cancelled", rows=encode_rows(rows))
-        self.turns += turns_of(ended, Fate.DEAD)
+        self.turns = [*self.turns, *turns_of(ended, Fate.DEAD)]
         cancelled = set(map(_FIRST, ended))
         for each in updates:
             if each.job.id in cancelled:
@@ -264,6 +260,12 @@ def _before_window(row: Row) -> QueueSettings:
     is_open, *columns = row
     queue = queue_from_row(tuple(columns))
     return replace(queue, throttle_attempts=queue.throttle_attempts - bool(is_open))
+
+
+def _turn(tie: str | int | None, update: JobUpdate) -> Turn:
+    """Return the turn of a job that has ended, from its batch and ties as one text."""
+    batch_id, _, ties = str(tie).rpartition(" ")
+    return Turn(update.job.id, batch_id or None, int(ties), _FATES[update.status])
 
 
 def _to_us(seconds: float) -> int:

@@ -8,6 +8,8 @@ outcomes and claims new jobs for the free slots in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
@@ -240,23 +242,21 @@ class JobQueue:
             self._signatures.sign(updates)
         if not updates and len(demand) == 1 and not promote:
             return self._claim_only(worker_id, *next(iter(demand.items())))
-        noted: set[str] = set()
+        noted: AbstractSet[str] = frozenset()
         if self._plain is not None:
             claimed, updates, noted = self._plain.run(
                 worker_id, updates, demand, promote
             )
             if claimed is not None:
                 return ClaimBatch(claimed=claimed, noted=noted)
-        settled: list[Settled] = []
-        work = partial(self._exchange, worker_id, updates, demand)
-        batch = self._database.write(partial(work, promote=promote, settled=settled))
+        work = partial(self._exchange, worker_id, updates, demand, promote=promote)
+        batch, settled = self._database.write(work)
         if batch.followed:
             self.follow_ups.count(batch.followed)
-        for each in settled:
-            self.settlement.after_commit(each)
-            batch.noted.update(each.noted)
-        batch.noted.update(noted)
-        return batch
+        if settled is not None:
+            self.settlement.after_commit(settled)
+            noted |= settled.noted
+        return replace(batch, noted=noted) if noted else batch
 
     def _exchange(
         self,
@@ -266,9 +266,8 @@ class JobQueue:
         transaction: Transaction,
         *,
         promote: bool,
-        settled: list[Settled],
-    ) -> ClaimBatch:
-        batch = ClaimBatch()
+    ) -> tuple[ClaimBatch, Settled | None]:
+        batch, settled = ClaimBatch(), None
         if updates:
             at_us, mask = self._clock.now_us(), self.masking.text
             finisher = RunFinisher(transaction, worker_id, at_us, self.follow_ups, mask)
@@ -276,8 +275,8 @@ class JobQueue:
             batch.refused.extend(refused)
             batch.followed.extend(finisher.followed)
             if finisher.turns:
-                settled[:] = [Settled()]
-                self.settlement.settle(transaction, finisher.turns, settled[0])
+                settled = Settled()
+                self.settlement.settle(transaction, finisher.turns, settled)
             for answer in self.ends.answers(updates, refused):
                 transaction.wake(answer)
         for queue_name, limit in demand.items():
@@ -287,7 +286,7 @@ class JobQueue:
                 "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
             )
             batch.claimed.extend(in_claim_order(rows))
-        return batch
+        return batch, settled
 
     def _claim_only(self, worker_id: str, queue_name: str, limit: int) -> ClaimBatch:
         """Claim for an idle worker: one statement, one round trip."""

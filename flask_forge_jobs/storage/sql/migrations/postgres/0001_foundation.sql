@@ -930,8 +930,9 @@ $$;
 -- would read the whole index for each row. A job that was asked to stop ends here only as
 -- done or dead; finish_cancelled ends the others. The rest of an outcome is one value: of
 -- a success, by far the most frequent end, it is NULL, and each value of a row takes time.
+-- With the ids it returns the batch and the ties as one text: most jobs have neither.
 CREATE FUNCTION forge_finish(its_worker TEXT, outcomes JSON)
-RETURNS TABLE (id TEXT, batch_id TEXT, ties INTEGER)
+RETURNS TABLE (id TEXT, tie TEXT)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
@@ -976,7 +977,9 @@ BEGIN
         AND (
             job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
         )
-    RETURNING job.id, job.batch_id, job.ties;
+    RETURNING
+        job.id,
+        coalesce(job.batch_id || ' ' || coalesce(job.ties, 0), job.ties::text);
 END
 $$;
 
