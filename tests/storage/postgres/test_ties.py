@@ -11,22 +11,20 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import BatchEndedError
-from flask_forge_jobs.model.batches import BatchEvent, BatchState, NewBatch
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Done, FollowUp
+from flask_forge_jobs.model.batches import BatchState, NewBatch
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.tying import Tying
 from flask_forge_jobs.storage.ties import settlement
 from flask_forge_jobs.storage.ties.settlement import Settlement
-from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish
+from tests.support.jobs import OWNER, claim_one, enqueue, finish
 from tests.support.lossy import lossy_jobs
 from tests.support.sql import Sql
 from tests.support.threads import LIMIT_S
+from tests.support.ties import batch_of, end, told
 from tests.support.waiting import wait_until
-
-TOLD = FollowUp("told", "ended", "mail", 0, 5)
 
 
 class Held:
@@ -99,36 +97,12 @@ def hold(
         each.close()
 
 
-def batch_of_two(storage: Storage) -> tuple[str, list[ClaimedJob]]:
-    """Create a batch of two jobs, which run."""
-    new = NewBatch("report", None, {BatchEvent.SUCCESS: TOLD})
-    created = storage.batches.create(new, [NewJob("part"), NewJob("part")])
-    storage.batches.fold([created.id])
-    return created.id, storage.jobs.claim(QUEUE, OWNER, 2)
-
-
-def end(storage: Storage, job: ClaimedJob) -> Callable[[], object]:
-    """Return a call that ends a job and folds, as a worker does."""
-
-    def call() -> set[str]:
-        assert finish(storage, job, Done())
-        return storage.batches.fold(
-            [str(storage.job_reader.get(job.id).batch_id)],
-        )
-
-    return call
-
-
-def told(storage: Storage) -> int:
-    return storage.job_reader.page(JobFilter(kinds=["told"]), 5).total
-
-
 @pytest.mark.usefixtures("in_parts")
 def test_the_first_to_finish_commits_last(
     postgres: Storage, hold: Callable[[Any, str], Held]
 ) -> None:
     """The second one finds a job unfinished whose end is not committed."""
-    batch_id, (first, second) = batch_of_two(postgres)
+    batch_id, (first, second) = batch_of(postgres, 2)
     held = hold(Settlement, "settle")
     ending = held.start(end(postgres, first))
 
@@ -145,7 +119,7 @@ def test_the_last_end_comes_while_another_process_folds(
     postgres: Storage, hold: Callable[[Any, str], Held]
 ) -> None:
     """Which sees too little, and keeps the one that could see all from looking."""
-    batch_id, (first, second) = batch_of_two(postgres)
+    batch_id, (first, second) = batch_of(postgres, 2)
     finish(postgres, first, Done())
     held = hold(settlement, "reach")
     folding = held.start(lambda: postgres.batches.fold([batch_id]))
@@ -164,7 +138,7 @@ def test_the_last_end_comes_while_another_process_folds(
 def test_a_batch_does_not_end_while_a_job_is_added(
     postgres: Storage, hold: Callable[[Any, str], Held]
 ) -> None:
-    batch_id, (first, second) = batch_of_two(postgres)
+    batch_id, (first, second) = batch_of(postgres, 2)
     held = hold(Tying, "finish")
     adding = held.start(lambda: postgres.batches.add(batch_id, [NewJob("part")]))
 
@@ -183,7 +157,7 @@ def test_a_batch_does_not_end_while_a_job_is_added(
 def test_nothing_is_added_to_a_batch_that_is_about_to_end(
     postgres: Storage, hold: Callable[[Any, str], Held], sql: Sql
 ) -> None:
-    batch_id, (first, second) = batch_of_two(postgres)
+    batch_id, (first, second) = batch_of(postgres, 2)
     finish(postgres, first, Done())
     finish(postgres, second, Done())
     held = hold(settlement, "reach")
@@ -243,7 +217,7 @@ def test_a_job_that_ends_while_one_begins_to_wait_for_it(
 
 def test_an_end_that_is_stored_twice_counts_once(postgres: Storage) -> None:
     """The answer to the commit was lost."""
-    batch_id, (first, second) = batch_of_two(postgres)
+    batch_id, (first, second) = batch_of(postgres, 2)
     jobs = lossy_jobs(postgres.database)
     for job in (first, second):
         assert jobs.finish(OWNER, [JobUpdate(job, JobStatus.DONE)]) == []
