@@ -335,11 +335,11 @@ class _Scale:
         is_dated = instants[0].date() != instants[-1].date()
         forms = [dated if is_dated else form, *[following] * (LABELS - 1)]
         texts = [at.strftime(each) for at, each in zip(instants, forms, strict=True)]
-        if len(set(texts)) < len(texts):
-            # A wait is cut, so that the rest covers less than a minute.
-            texts = [
-                f"{text}:{at:%S}" for text, at in zip(texts, instants, strict=True)
-            ]
+        # Where a wait is cut, the rest may cover less than a minute.
+        if len(set(texts)) < LABELS and whole >= _MINUTES:
+            seconds = [f":{at:%S}" for at in instants]
+            texts = [a + b for a, b in zip(texts, seconds, strict=True)]
+        texts = ["" if at in texts[:n] else at for n, at in enumerate(texts)]
         if whole < _SECONDS:
             texts = [f"{at:%H:%M:%S.%f}"[:-3] for at in instants]
         return [

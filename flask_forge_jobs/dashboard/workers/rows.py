@@ -180,7 +180,9 @@ class WorkerRow:
         """What became of the jobs of a lost worker."""
         rescued = self.detail.rescued
         if not rescued:
-            return "It ran no job."
+            left = len(self.detail.running)
+            jobs = count(left, "job that it ran is", "jobs that it ran are")
+            return f"{jobs} not rescued yet." if left else "It ran no job."
         kinds: defaultdict[str, int] = defaultdict(int)
         for job in rescued:
             kinds[_FATES.get(job.ending or job.status, job.status)] += 1

@@ -243,16 +243,26 @@ def test_the_labels_fit_the_scale(seconds: float, first: str, last: str) -> None
     assert (made.labels[0].text, made.labels[-1].text) == (first, last)
 
 
-def test_labels_beside_a_cut_wait_are_not_equal() -> None:
+@pytest.mark.parametrize(
+    ("wait", "ran", "last"),
+    [
+        (600, 30, ["14:10:35", "14:11:00"]),
+        (600, 0.1, ["14:10:00", ""]),
+        (200, 0.1, ["14:03:20", ""]),
+    ],
+)
+def test_labels_beside_a_cut_wait_are_not_equal(
+    wait: float, ran: float, last: list[str]
+) -> None:
     made = drawn(
-        job(JobStatus.FAILED, scheduled=630, attempts=1),
-        [attempt(0, 0, 30)],
-        now=40,
-        run=20,
+        job(JobStatus.FAILED, scheduled=ran + wait, attempts=1),
+        [attempt(0, 0, ran)],
+        now=ran,
+        run=ran,
     )
 
     assert made.is_cut
-    assert [label.text for label in made.labels][-2:] == ["14:10:15", "14:10:50"]
+    assert [label.text for label in made.labels][-2:] == last
 
 
 def test_the_sums_leave_out_what_took_no_time() -> None:
