@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import cast
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.errors import ForgeJobsError
-from flask_forge_jobs.handlers.errors import count_errors
+from flask_forge_jobs.handlers.errors import ErrorsFound, count_errors, list_errors
+from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import ErrorRange
 
 # They change slowly, and each is a read of its own: once a minute for all open pages.
 OPENED_KEPT_S, REFRESHED_KEPT_S = 30.0, 60.0
 CRON, ERRORS = "/cron", "/errors"
+# Errors that the overview lists.
+MOST_ERRORS = 5
+
+
+def errors_of_day(api: Api, queue: str | None = None) -> ErrorsFound:
+    """Return the most frequent errors of a day in one or all queues of the caller."""
+
+    def read() -> ErrorsFound:
+        return list_errors(
+            api.storage,
+            queue_names=api.scope.names([queue] if queue else ()),
+            within=ErrorRange.DAY,
+            limit=MOST_ERRORS,
+        )
+
+    return api.snapshots.get(_key_of_errors(api, queue), read)
+
+
+def _key_of_errors(api: Api, queue: str | None = None) -> Hashable:
+    return "errors of a day", queue, api.scope.queues
 
 
 def nav_counts(
@@ -21,9 +43,7 @@ def nav_counts(
     queues = api.scope.queues
 
     def read() -> Mapping[str, int]:
-        names = None if queues is None else sorted(queues)
-        failing = count_errors(api.storage, queue_names=names, within=ErrorRange.DAY)
-        counts = {ERRORS: failing}
+        counts = {ERRORS: _failing(api)}
         if counts_schedules:
             counts[CRON] = api.storage.cron.count()
         return counts
@@ -34,3 +54,12 @@ def nav_counts(
         return api.snapshots.get(key, read, kept_s=kept_s)
     except ForgeJobsError:
         return {}
+
+
+def _failing(api: Api) -> int:
+    """Return how many errors a day had; the overview has just read them."""
+    known = api.snapshots.known(_key_of_errors(api))
+    if known is not None and known.age_s < KEPT_S:
+        return cast("ErrorsFound", known.value).total
+    names = api.scope.names()
+    return count_errors(api.storage, queue_names=names, within=ErrorRange.DAY)

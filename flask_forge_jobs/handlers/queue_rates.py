@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
+from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.metrics import NOTHING, Tally, floor_to, window
 from flask_forge_jobs.storage.base import Storage
@@ -16,7 +18,7 @@ BUCKET_S = 300
 _RECENT = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class QueueRates:
     """The pace of one queue.
 
@@ -24,17 +26,27 @@ class QueueRates:
         completed: Jobs completed in each bucket of 5 minutes, the oldest first. The
             last bucket is the current one.
         per_minute: Jobs completed per minute over the last 5 to 10 minutes.
-        run_p95_ms: 95 of 100 completed jobs of the hour ran no longer; None without
-            one.
+        run_times: How long the jobs of the hour ran, in parts.
     """
 
     completed: Sequence[int]
     per_minute: float
-    run_p95_ms: int | None
+    run_times: Sequence[Histogram] = ()
+
+    # Lists show few of many queues.
+    @cached_property
+    def run_p95_ms(self) -> int | None:
+        """95 of 100 completed jobs of the hour ran no longer; None without one."""
+        if not sum(self.completed):
+            return None
+        hour = Histogram()
+        for each in self.run_times:
+            hour.merge(each)
+        return round(hour.percentiles(95)[0] / 1000)
 
 
 # Of a queue whose pace is not shown.
-NO_RATES = QueueRates((), 0.0, None)
+NO_RATES = QueueRates((), 0.0)
 
 
 def queue_rates(
@@ -53,10 +65,6 @@ def queue_rates(
 
 def _rates(tallies: Sequence[Tally], elapsed_s: float) -> QueueRates:
     completed = [tally.completed for tally in tallies]
-    hour = Tally()
-    for tally in tallies:
-        if tally is not NOTHING:
-            hour.run.merge(tally.run)
-    p95_ms = round(hour.run.percentiles(95)[0] / 1000) if sum(completed) else None
     recent = sum(completed[-_RECENT:])
-    return QueueRates(completed, recent * 60 / elapsed_s, p95_ms)
+    run_times = [tally.run for tally in tallies if tally is not NOTHING]
+    return QueueRates(completed, recent * 60 / elapsed_s, run_times)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from operator import add, itemgetter
+from operator import itemgetter
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -264,8 +264,10 @@ def _kinds(
     facts = []
     for names in sorted(stored.keys() | ended.keys()):
         parts = ended.get(names, {})
-        edge = parts.get(_EDGE, _NO_ENDS).part(edge_share)
-        hour = parts.get(_HOUR, _NO_ENDS).plus(edge)
+        hour = parts.get(_HOUR, _NO_ENDS)
+        if _EDGE in parts:
+            hour = hour.plus(parts[_EDGE], edge_share)
+        failures = hour.failures
         waiting, dead = stored.get(names, (0, 0))
         facts.append(
             KindFacts(
@@ -275,9 +277,9 @@ def _kinds(
                 dead=dead,
                 completed=hour.completed,
                 given_up=hour.dead,
-                hour=hour.failures,
+                hour=failures,
                 hour_before=parts.get(_BEFORE, _NO_ENDS).failures,
-                day=parts.get(_DAY, _NO_ENDS).failures.less(hour.failures),
+                day=parts.get(_DAY, _NO_ENDS).failures.less(failures),
                 is_known=_is_known(names[1], known_kinds.get(names[0])),
             )
         )
@@ -312,15 +314,13 @@ class _Ends(NamedTuple):
     retried: int = 0
     dead: int = 0
 
-    def part(self, share: float) -> _Ends:
-        return _Ends(*(round(number * share) for number in self))
-
-    def plus(self, other: _Ends) -> _Ends:
-        return _Ends(*map(add, self, other))
+    def plus(self, other: _Ends, share: float) -> _Ends:
+        return _Ends(*[a + round(b * share) for a, b in zip(self, other, strict=True)])
 
     @property
     def failures(self) -> Failures:
-        return Failures(self.retried + self.dead, sum(self))
+        failed = self.retried + self.dead
+        return Failures(failed, failed + self.completed)
 
 
 _NO_ENDS = _Ends()

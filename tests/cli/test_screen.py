@@ -10,6 +10,7 @@ import pytest
 from flask_forge_jobs.cli import screen
 from flask_forge_jobs.cli.local_api import LocalApi
 from flask_forge_jobs.handlers.queue_rates import QueueRates
+from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.state import state_of
 from tests.cli.console import Console
 from tests.support.jobs import enqueue
@@ -46,7 +47,9 @@ def test_the_widest_figures_fit_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     name = "payments-of-all-shops"
     enqueue(console.storage, queue_name=name)
-    rates = QueueRates([], per_minute=1234.5, run_p95_ms=0)
+    brief = Histogram()
+    brief.record(0)
+    rates = QueueRates([1], per_minute=1234.5, run_times=[brief])
     monkeypatch.setattr(screen, "queue_rates", lambda *_, **__: {name: rates})
 
     shown = lines(console, width=80)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
 from flask_forge_jobs.api.routes import Reach
@@ -55,3 +57,22 @@ def test_a_refresh_reads_them_once_a_minute(storage: Storage) -> None:
 
     (cron,) = [link for link in nav.all("a") if link["title"] == "Cron"]
     assert cron.find("b").text == "0"
+
+
+def test_the_overview_reads_the_errors_of_its_navigation_once(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage
+) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    run(storage, Failed("no route"), queue_name="mail")
+    client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
+    read = Mock(wraps=storage.errors.page)
+    monkeypatch.setattr(storage.errors, "page", read)
+
+    shown = parsed(open_page(client, f"{PREFIX}/").text)
+
+    (errors,) = [
+        link for link in shown.find("#pages").all("a") if link["title"] == "Errors"
+    ]
+    assert errors.find("b").text == "1"
+    assert "All 1" in shown.find("#errors").text
+    read.assert_called_once()

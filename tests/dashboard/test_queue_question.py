@@ -17,7 +17,7 @@ from tests.dashboard.sites import UNASKED
 
 ROWS = queue_rows(
     [QueueOverview(QueueSettings("mail"), QueueCounts(), (), 0)],
-    {"mail": QueueRates([0] * 12, 0.0, None)},
+    {"mail": QueueRates([0] * 12, 0.0)},
     datetime(2026, 11, 30, tzinfo=UTC),
 )
 

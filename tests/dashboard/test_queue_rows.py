@@ -14,7 +14,7 @@ from flask_forge_jobs.model.workers import Slot
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=16)
 BEFORE = NOW - timedelta(seconds=70)
-RATES = {"mail": QueueRates([0] * 12, 0.0, None)}
+RATES = {"mail": QueueRates([0] * 12, 0.0)}
 BUSY = Slot("mail-0-w-0", "mail", "w", NOW, NOW, "job")
 FREE = Slot("mail-1-w-0", "mail", "w", NOW, NOW)
 

@@ -12,18 +12,19 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts import jobs, ranges
 from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
+from flask_forge_jobs.dashboard.nav_counts import errors_of_day
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.handlers.attention.report import Report
-from flask_forge_jobs.handlers.errors import ErrorsFound, list_errors
+from flask_forge_jobs.handlers.errors import ErrorsFound
 from flask_forge_jobs.handlers.gauges import gauges
 from flask_forge_jobs.handlers.queue_rates import QueueRates, queue_rates
 from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.handlers.series import MAX_NAMES, Bucket, timeline
-from flask_forge_jobs.model.error_groups import ErrorGroup, ErrorRange
+from flask_forge_jobs.model.error_groups import ErrorGroup
 from flask_forge_jobs.model.queues import QueueOverview
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.worker_details import SlotRun
@@ -31,7 +32,6 @@ from flask_forge_jobs.model.worker_details import SlotRun
 MOST_NEEDS = 5
 MOST_QUEUES = 15
 MOST_RUNS = 10
-MOST_ERRORS = 5
 _LEAST_S = 60
 # Which reads each block shows; the attention report is the frame's.
 BLOCKS: Mapping[str, Sequence[str]] = {
@@ -62,7 +62,10 @@ class Overview:
         self.tables = chosen(args, "table")
         self.shows_needs = args.get("needs") == "all"
         key = "overview", *self.range.key, self.queue, api.scope.queues
-        self._reads = Reads(api.snapshots, key, self._parts(), needed_by(BLOCKS))
+        needed = needed_by(BLOCKS)
+        self._reads = Reads(api.snapshots, key, self._parts(), needed)
+        if needed is None:
+            self._reads["errors"]  # before the navigation, which counts them, too
 
     @property
     def query(self) -> Mapping[str, object]:
@@ -103,15 +106,7 @@ class Overview:
             "queues": Part(lambda: overview(storage, only_live=True), 1.0),
             "rates": Part(lambda: queue_rates(storage, self._names, now=now), 5.0),
             "running": Part(self._read_running, 2.0),
-            "errors": Part(
-                lambda: list_errors(
-                    storage,
-                    queue_names=names,
-                    within=ErrorRange.DAY,
-                    limit=MOST_ERRORS,
-                ),
-                10.0,
-            ),
+            "errors": Part(lambda: errors_of_day(api, self.queue), 10.0),
         }
 
     def _read_running(self) -> Sequence[SlotRun]:
