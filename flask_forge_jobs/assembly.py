@@ -38,6 +38,8 @@ from flask_forge_jobs.tasks.bundled import noop_echo
 
 if TYPE_CHECKING:
     from flask_forge_jobs.clock import Clock
+    from flask_forge_jobs.storage.base import Storage
+    from flask_forge_jobs.storage.standby import Standby
     from flask_forge_jobs.tasks.registry import TaskRegistry
     from flask_forge_jobs.tasks.routing import Router
 
@@ -77,6 +79,7 @@ class Assembly:
                     clock=self.clock,
                     open_to_loopback=self.open_to_loopback,
                 ),
+                standby=state.standby,
             ),
             url_prefix=settings.url_prefix,
         )
@@ -113,6 +116,7 @@ class Assembly:
             router=self.router,
             clock=self.clock,
             observer=SignalObserver(app),
+            standby=self._standby(storage, database, settings),
             task_scope=app.app_context,
             status_url=_status_url_of(settings, self.clock),
             is_inline=inline_rule(settings, is_testing),
@@ -123,6 +127,21 @@ class Assembly:
                 are_enabled=lambda: app.config["DEBUG"] or app.config["TESTING"],
                 is_testing=is_testing,
             ),
+        )
+
+    def _standby(
+        self, storage: Storage, database: ChosenDatabase, settings: Settings
+    ) -> Standby | None:
+        if settings.read_database_url is None:
+            return None
+        # Most applications have none.
+        from flask_forge_jobs.storage.standby import Standby
+
+        return Standby(
+            storage,
+            database.settings.standby(settings.read_database_url),
+            max_lag_s=settings.read_max_lag_s,
+            clock=self.clock,
         )
 
 

@@ -43,6 +43,7 @@ from flask_forge_jobs.server_detection import has_server
 if TYPE_CHECKING:
     from flask_forge_jobs.edge import Edge
     from flask_forge_jobs.storage.base import Storage
+    from flask_forge_jobs.storage.standby import Standby
 
 __all__ = ["BlueprintOptions", "create_blueprint"]
 
@@ -56,6 +57,7 @@ def create_blueprint(
     storage: Storage | Callable[[], Storage],
     *,
     options: BlueprintOptions | None = None,
+    standby: Standby | None = None,
 ) -> Blueprint:
     """Return a blueprint that serves the API and the pages of one storage.
 
@@ -66,6 +68,7 @@ def create_blueprint(
             request.
         options: How the blueprint behaves. None means the defaults, which answer only
             direct requests from this machine in debug or in tests.
+        standby: A hot standby of ``storage`` for lists and figures. None means none.
 
     Raises:
         ConfigurationError: An option is invalid.
@@ -77,7 +80,7 @@ def create_blueprint(
     # A demo route that is off is unknown, and no name of a job either.
     paths = [each.address.path for each in api_addresses(enable_demo=True)]
     found = converters([*paths, *(address.path for address in pages)])
-    edge = LateEdge(storage, chosen)
+    edge = LateEdge(storage, chosen, standby)
     blueprint = _LateBlueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
     )
@@ -120,10 +123,14 @@ class LateEdge:
     """
 
     def __init__(
-        self, storage: Storage | Callable[[], Storage], options: BlueprintOptions
+        self,
+        storage: Storage | Callable[[], Storage],
+        options: BlueprintOptions,
+        standby: Standby | None = None,
     ) -> None:
         self._storage = storage
         self._options = options
+        self._standby = standby
         self._first: dict[str, Edge] = {}
         self.made: Edge | None = None
         """The edge once it is there, for those whom a call costs too much."""
@@ -136,7 +143,7 @@ class LateEdge:
             # Without a lock, which another thread may hold at a fork. One that another
             # thread has just put there stays.
             self.made = self._first.setdefault(
-                "edge", Edge(self._storage, self._options)
+                "edge", Edge(self._storage, self._options, self._standby)
             )
         return self.made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -29,11 +30,15 @@ from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request import RequestState, prefers_page, present_state
 from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.standby_reads import StandbyReads
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.dashboard.forms.rule import FORM_ENDPOINT
 from flask_forge_jobs.dashboard.forms.table import FormTable, form_routes
 from flask_forge_jobs.dashboard.table import Pages, all_pages, links_only
 from flask_forge_jobs.storage.base import Storage
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.storage.standby import Standby
 
 
 class Edge:
@@ -44,12 +49,16 @@ class Edge:
     """
 
     def __init__(
-        self, storage: Storage | Callable[[], Storage], options: BlueprintOptions
+        self,
+        storage: Storage | Callable[[], Storage],
+        options: BlueprintOptions,
+        standby: Standby | None = None,
     ) -> None:
         routes = all_routes(enable_demo=options.enable_demo)
         pages = all_pages() if options.dashboard else links_only()
         forms = form_routes(routes) if options.dashboard else ()
-        self._api = api = Api(storage, options, routes, pages.routes)
+        self._api = api = Api(storage, options, routes, pages.routes, standby)
+        self._readers = None if standby is None else StandbyReads(api, standby)
         self._auditor = Auditor(api)
         self.guard = Guard(api)
         """Lets a request pass, or raises the error that refuses it."""
@@ -63,7 +72,7 @@ class Edge:
     def _views(
         self, routes: Sequence[Route], pages: Pages
     ) -> Mapping[str, Callable[..., Response]]:
-        as_preferred = partial(_as_preferred, self._api)
+        as_preferred = self._as_preferred
         views: dict[str, Callable[..., Response]] = {
             address.endpoint: as_preferred for address in pages.addresses
         }
@@ -73,7 +82,19 @@ class Edge:
                 views[route.endpoint] = as_preferred
             elif route.mutates:
                 views[route.endpoint] = self._auditor.view(route)
+            elif route.may_lag:
+                views[route.endpoint] = partial(self._read, route)
         return views
+
+    def _as_preferred(self, **placeholders: str) -> Response:
+        """Answer with a page, or with the JSON of the API at the same path."""
+        return self._read(present_state().route, **placeholders)
+
+    def _read(self, route: Route, **placeholders: str) -> Response:
+        """Answer a read, on the standby if it may be a little old."""
+        if self._readers is not None and route.may_lag:
+            return self._readers.answer(route.view, **placeholders)
+        return route.view(self._api, **placeholders)
 
     def send_form(self, **placeholders: str) -> Response:
         """Answer a form."""
@@ -87,6 +108,8 @@ class Edge:
             from flask_forge_jobs.dashboard.forms.answers import answered
 
             response = answered(self._api, state, response)
+        if self._readers is not None and state.route.mutates:
+            self._readers.note_change(state, response)
         if state.is_varied:
             response.vary.add("Accept")
         if state.route.is_deprecated:
@@ -132,11 +155,6 @@ class Edge:
 
         response = error_response(error, write=partial(lost_page, self._api, path))
         return add_headers(response, present_state().route.policy)
-
-
-def _as_preferred(api: Api, **placeholders: str) -> Response:
-    """Answer with a page, or with the JSON of the API at the same path."""
-    return present_state().route.view(api, **placeholders)
 
 
 class Routed:

@@ -15,6 +15,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
+from math import inf
 from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -33,6 +34,7 @@ from flask_forge_jobs.model.batches import BatchOverview
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import Tally
+from flask_forge_jobs.model.standby import StandbyState
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.request_metrics import is_multiprocess
 from flask_forge_jobs.storage.base import OpenSnapshot
@@ -182,6 +184,22 @@ class SnapshotCollector(_Collector):
         figures = self._read()
         family.add_metric([], 0.0 if figures is None else round(figures.age_s, 3))
         yield family
+
+
+class StandbyCollector(_Collector):
+    """Yields how far the standby for reads is behind."""
+
+    def __init__(self, look: Callable[[], StandbyState]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield one family; +Inf means that the standby cannot be used."""
+        lag_s = self._look().lag_s
+        yield GaugeMetricFamily(
+            "forge_jobs_standby_lag_seconds",
+            "How far the standby for reads is behind; +Inf if it is of no use.",
+            inf if lag_s is None else round(lag_s, 3),
+        )
 
 
 def _counter(

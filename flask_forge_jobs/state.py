@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flask_forge_jobs.runtime.runtime import QueueRuntime
     from flask_forge_jobs.storage.base import Storage
     from flask_forge_jobs.storage.limits import RateLimits
+    from flask_forge_jobs.storage.standby import Standby
     from flask_forge_jobs.tasks.registry import TaskRegistry
     from flask_forge_jobs.tasks.routing import Router
 
@@ -56,6 +57,7 @@ class ApplicationState:
     is_inline: Callable[[], bool] = lambda: False
     observer: Observer = NOBODY
     hints: Hints | None = None
+    standby: Standby | None = None
 
     def enqueue(
         self, job: NewJob, *, connection: object | None = None

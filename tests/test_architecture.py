@@ -62,6 +62,10 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "tasks/misfits": "test_mistakes.py, by what the messages say",
     "tasks/other_words": "test_mistakes.py, by what the messages say",
     "tasks/scalars": "tasks/test_conversions.py, with what is made of them",
+    "config/option": "config/test_settings.py, as the fields of the settings",
+    "model/standby": "storage/test_standby.py, with what uses the positions",
+    "api/standby_reads": "storage/test_standby.py, by an application",
+    "storage/postgres/standby": "storage/test_standby.py, on a real standby",
     "model/steps": "contract/jobs/test_steps.py, as they are stored",
     "runtime/duties/registration": "runtime/duties/test_heartbeat.py, with the beats",
     "runtime/duties/renewal": "runtime/duties/test_heartbeat.py, with the beats",
@@ -105,6 +109,7 @@ AMBIENT = {
     "runtime/inline": "how deep jobs run within one another",
     "storage/database": "until when a caller waits",
     "storage/postgres/request_gate": "whether the thread was counted",
+    "storage/postgres/standby": "whether a read of the thread has failed",
     "storage/sqlite/process": "the connection of the thread",
     "tasks/context": "the job that runs, as applications know it from Flask",
 }

@@ -11,6 +11,7 @@ from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
 from flask_forge_jobs.model.batches import BatchOverview
 from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.standby import StandbyState
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.prometheus import (
     BUCKETS_S,
@@ -20,6 +21,7 @@ from flask_forge_jobs.prometheus import (
     QueueExposition,
     ServiceCollector,
     SnapshotCollector,
+    StandbyCollector,
 )
 from flask_forge_jobs.storage.base import OpenSnapshot
 from flask_forge_jobs.storage.metrics import QueueTimes
@@ -175,6 +177,14 @@ def test_the_oldest_open_snapshot_is_shown_by_its_age(
         "# TYPE forge_jobs_oldest_snapshot_age_seconds gauge",
         f"forge_jobs_oldest_snapshot_age_seconds {shown}",
     ]
+
+
+@pytest.mark.parametrize(("lag_s", "shown"), [(0.25049, "0.25"), (None, "+Inf")])
+def test_a_standby_is_shown_by_its_lag(lag_s: float | None, shown: str) -> None:
+    state = StandbyState(lag_s, None, answered=3, instead=0)
+    text = QueueExposition(list, [StandbyCollector(lambda: state)]).render()
+
+    assert text.splitlines()[-1] == f"forge_jobs_standby_lag_seconds {shown}"
 
 
 # -- jobs --------------------------------------------------------------------------

@@ -27,15 +27,17 @@ from flask_forge_jobs.api.table import UNVERSIONED, all_routes
 from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.environment import VARIABLES
-from flask_forge_jobs.config.settings import PREFIX, Option, options
+from flask_forge_jobs.config.option import Option
+from flask_forge_jobs.config.settings import PREFIX, options
 
 Lines = Iterator[str]
 OK = 200
 # The groups of settings on their page.
 SETTINGS = {
     "The database": (
-        "database_url database_file listen_url migrate pool_size connect_timeout_s "
-        "statement_timeout_s sqlite_synchronous sqlite_busy_timeout_s"
+        "database_url database_file listen_url read_database_url read_max_lag_s "
+        "migrate pool_size connect_timeout_s statement_timeout_s sqlite_synchronous "
+        "sqlite_busy_timeout_s"
     ),
     "Workers": (
         "embedded_worker inline lease_s shutdown_grace_s cancel_grace_s batch_open_s"

@@ -52,6 +52,7 @@ from flask_forge_jobs.storage.database import Database
 
 if TYPE_CHECKING:
     from flask_forge_jobs.request_metrics import RequestMetrics
+    from flask_forge_jobs.storage.standby import Standby
 
 
 def _scraped() -> Storage:
@@ -64,7 +65,7 @@ class Api:
 
     ``storage`` may be a function that returns the storage of the current request.
     ``routes`` are all routes of the API, for its description; ``pages`` returns
-    those of the pages for people.
+    those of the pages for people. ``standby`` may answer reads.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class Api:
         options: BlueprintOptions,
         routes: Sequence[Route],
         pages: Callable[[], Sequence[Route]] = tuple,
+        standby: Standby | None = None,
     ) -> None:
         self._storage = storage
+        self.standby = standby
         self.options = options
         self.routes = routes
         self._pages = pages
@@ -185,6 +188,7 @@ class Api:
             QueueExposition,
             ServiceCollector,
             SnapshotCollector,
+            StandbyCollector,
         )
 
         # Each scrape asks for the storage, which is that of its request.
@@ -197,6 +201,7 @@ class Api:
                 services,
                 BatchCollector(lambda: _scraped().batches.overview()),  # noqa: PLW0108
                 *([snapshots] if backend == "postgres" else ()),
+                *([StandbyCollector(self.standby.look)] if self.standby else ()),
                 self.request_metrics,
             ],
         ).render

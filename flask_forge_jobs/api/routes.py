@@ -86,6 +86,9 @@ class Route:
     is_compared: bool = True
     # Whether an open page depends on its caller; strangers see it as well.
     knows_caller: bool = False
+    # Whether the primary answers it although it lists things: its caller acts on the
+    # answer, or it is about the primary.
+    is_current: bool = False
     # Whether ?reveal=1 shows secrets, to callers with payload.reveal.
     can_reveal: bool = False
     # Whether one call may touch any number of rows.
@@ -126,6 +129,19 @@ class Route:
             Permission.METRICS_READ,
             Permission.PAYLOAD_REVEAL,
         }
+
+    @cached_property
+    def may_lag(self) -> bool:
+        """Whether a standby may answer it: lists and figures, nothing by its id.
+
+        Its caller may have just made the thing of that id.
+        """
+        is_read = self.permission is Permission.READ or self.knows_caller
+        is_question = self.method != "GET" and self.is_page  # before a change
+        is_one = "<" in self.path
+        return is_read and not (
+            self.mutates or self.is_current or is_question or is_one
+        )
 
     @cached_property
     def is_page(self) -> bool:

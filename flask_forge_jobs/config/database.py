@@ -27,10 +27,12 @@ from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 
 URL_KEY = "FORGE_JOBS_DATABASE_URL"
+READ_URL_KEY = "FORGE_JOBS_READ_DATABASE_URL"
 FILE_KEY = "FORGE_JOBS_DATABASE_FILE"
 DEFAULT_SOURCE = "default"  # the source of a database that nothing configures
 DEFAULT_SQLITE_NAME = "queue.sqlite"
 DEFAULT_POSTGRES_PORT = 5432
+_STANDBY_CONNECT_TIMEOUT_S = 2
 
 _SECRET_FIELDS = frozenset({"password", "listen_url"})
 
@@ -210,6 +212,34 @@ class DatabaseSettings(Tuning):
         )
         settings = DatabaseSettings.from_url(self.listen_url, tuning=tuning)
         return dataclasses.replace(settings, source="FORGE_JOBS_LISTEN_URL")
+
+    def standby(self, url: str) -> DatabaseSettings:
+        """Return the settings for reads on a hot standby, whose URL this is.
+
+        Of several hosts, one that is a standby is the default.
+
+        Raises:
+            ConfigurationError: The jobs are not on PostgreSQL.
+        """
+        if self.backend != "postgres":
+            raise ConfigurationError(
+                READ_URL_KEY, "names a standby, but the jobs are on SQLite, without one"
+            )
+        tuning = Tuning(
+            pool_size=self.pool_size,
+            # A standby that is gone delays a read, which the primary then answers.
+            connect_timeout_s=min(self.connect_timeout_s, _STANDBY_CONNECT_TIMEOUT_S),
+            statement_timeout_s=self.statement_timeout_s,
+            application_name=self.application_name,
+            max_queues=self.max_queues,
+        )
+        settings = DatabaseSettings.from_url(url, tuning=tuning)
+        libpq = dict(settings.libpq)
+        if "," in (settings.host or ""):
+            libpq.setdefault("target_session_attrs", "standby")
+        return dataclasses.replace(
+            settings, libpq=tuple(libpq.items()), source=READ_URL_KEY
+        )
 
     def connect_parameters(self) -> dict[str, Any]:
         """Return the PostgreSQL address as libpq's connection parameters.

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 from flask_forge_jobs.config import checks
 from flask_forge_jobs.config.checks import is_service_link, near_match
+from flask_forge_jobs.config.option import Option, option
 from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_KINDS
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import BEHIND_S, DEFAULT_MAX_QUEUES
 
-T = TypeVar("T")
 PREFIX = "FORGE_JOBS_"
 MASK = "***"
 POOL_SIZE = checks.integer(1, 1_000)
@@ -31,43 +31,11 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LinesLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "off"]
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A row of the table, with the accepted values in words."""
-
-    key: str
-    default: object
-    accepts: str
-    unit: str
-    meaning: str
-    secret: bool
-
-
-def _option(
-    default: T,
-    check: checks.Check,
-    meaning: str,
-    *,
-    unit: str = "",
-    secret: bool = False,
-) -> T:
-    row = {
-        "check": check.read,
-        "accepts": check.words,
-        "meaning": meaning,
-        "unit": unit,
-        "secret": secret,
-    }
-    if isinstance(default, dict):
-        return cast("T", field(default_factory=dict, metadata=row))
-    return field(default=default, metadata=row)
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """The checked settings of one application."""
 
-    database_url: str | None = _option(
+    database_url: str | None = option(
         None,
         url_or_none(),
         "The database. A relative SQLite path starts in the instance folder. By "
@@ -75,13 +43,13 @@ class Settings:
         "``queue.sqlite`` in the instance folder.",
         secret=True,
     )
-    database_file: Path | None = _option(
+    database_file: Path | None = option(
         None,
         checks.FILE_OR_NONE,
         "A ``queue_database.toml`` to use instead of searching for one. "
         "``FORGE_JOBS_DATABASE_URL`` overrides it.",
     )
-    listen_url: str | None = _option(
+    listen_url: str | None = option(
         None,
         url_or_none(backend="postgres"),
         "A PostgreSQL URL that supports ``LISTEN``, if the database is behind a "
@@ -89,10 +57,25 @@ class Settings:
         "behind a pooler poll.",
         secret=True,
     )
-    url_prefix: str = _option(
+    read_database_url: str | None = option(
+        None,
+        url_or_none(backend="postgres"),
+        "A hot standby of the PostgreSQL database, for the lists and figures of the "
+        "dashboard and the API; see :doc:`/howto/standby`. By default the primary "
+        "answers everything.",
+        secret=True,
+    )
+    read_max_lag_s: float = option(
+        5.0,
+        checks.seconds(1, 3600),
+        "How old an answer of the standby may be. While it is further behind, the "
+        "primary answers.",
+        unit="seconds",
+    )
+    url_prefix: str = option(
         "/forge-jobs", checks.URL_PREFIX, "The URL prefix of the routes."
     )
-    auth: Callable[..., object] | Literal["bearer"] | None = _option(
+    auth: Callable[..., object] | Literal["bearer"] | None = option(
         None,
         checks.AUTHENTICATOR,
         "``'bearer'`` accepts only the tokens of ``FORGE_JOBS_TOKENS``. A callable "
@@ -101,7 +84,7 @@ class Settings:
         "tokens and callable, only clients on this machine are allowed, and only in "
         "debug mode, in tests and by ``forge-jobs-server --open``.",
     )
-    tokens: tuple[Mapping[str, object], ...] = _option(
+    tokens: tuple[Mapping[str, object], ...] = option(
         (),
         checks.ENTRIES,
         "The bearer tokens, each with ``id``, ``sha256``, ``role`` (``metrics``, "
@@ -110,25 +93,25 @@ class Settings:
         "whether or not ``FORGE_JOBS_AUTH`` is set.",
         secret=True,
     )
-    max_body_bytes: int = _option(
+    max_body_bytes: int = option(
         2 * 1024 * 1024,
         checks.integer(1024, 1024**3),
         "Largest request body; a longer one gets 413.",
         unit="bytes",
     )
-    bulk_max: int = _option(
+    bulk_max: int = option(
         50_000,
         checks.integer(1, 10_000_000),
         "Most jobs of one bulk call; repeat the call for the rest.",
         unit="jobs",
     )
-    strict_queues: bool = _option(
+    strict_queues: bool = option(
         False,
         checks.BOOLEAN,
         "Whether a request to enqueue to an unknown queue gets 404 instead of creating "
         "the queue.",
     )
-    max_queue_depth: int = _option(
+    max_queue_depth: int = option(
         0,
         checks.integer(0, 1_000_000_000),
         "Most jobs that may wait in a queue, including scheduled jobs and retries, "
@@ -136,14 +119,14 @@ class Settings:
         "It does not apply to Python code.",
         unit="jobs",
     )
-    max_queues: int = _option(
+    max_queues: int = option(
         DEFAULT_MAX_QUEUES,
         checks.integer(1, 1_000_000),
         "Most queues. Enqueueing to or creating one more is refused, over HTTP with "
         "400. Each queue adds gauges to ``/metrics``.",
         unit="queues",
     )
-    max_kinds: int = _option(
+    max_kinds: int = option(
         DEFAULT_MAX_KINDS,
         checks.integer(1, 1_000_000),
         "Most kinds of stored jobs and schedules. A request that names one more gets "
@@ -152,194 +135,194 @@ class Settings:
         "jobs in these count. It does not apply to Python code.",
         unit="kinds",
     )
-    enable_demo: bool = _option(
+    enable_demo: bool = option(
         False, checks.BOOLEAN, "Whether ``POST /jobs/enqueue-demo`` exists."
     )
-    redact_keys: tuple[str, ...] = _option(
+    redact_keys: tuple[str, ...] = option(
         (),
         checks.NAMES,
         "Keys whose values are masked, in addition to "
         "``FORGE_JOBS_REDACT_DEFAULT_KEYS``.",
     )
-    redact_default_keys: tuple[str, ...] = _option(
+    redact_default_keys: tuple[str, ...] = option(
         DEFAULT_REDACT_KEYS,
         checks.NAMES,
         "Keys whose values are masked by default; set it to replace the list.",
     )
-    redact: Callable[..., object] | None = _option(
+    redact: Callable[..., object] | None = option(
         None,
         checks.CALLABLE_OR_NONE,
         "Takes a job (None for a schedule) and its payload, masked by key, and returns "
         "the payload to show. If it fails, the whole payload is masked.",
     )
-    link_secrets: tuple[str, ...] = _option(
+    link_secrets: tuple[str, ...] = option(
         (),
         checks.SECRETS,
         "Secrets that sign status links, the newest first. An empty list uses "
         "``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``.",
         secret=True,
     )
-    metrics_auth: Literal["same", "token", "none"] = _option(
+    metrics_auth: Literal["same", "token", "none"] = option(
         "same",
         checks.one_of("same", "token", "none"),
         "Who may read ``/metrics``: ``same`` as for other routes, ``token`` for bearer "
         "tokens only, ``none`` for everybody.",
     )
-    read_only: bool = _option(
+    read_only: bool = option(
         False,
         checks.BOOLEAN,
         "Whether to refuse every change over HTTP, whatever the caller's role.",
     )
-    allowed_hosts: tuple[str, ...] = _option(
+    allowed_hosts: tuple[str, ...] = option(
         (),
         checks.NAMES,
         "Allowed ``Host`` headers of requests without a valid token, such as "
         "``jobs.example.org`` or ``jobs.example.org:8443``, in addition to this "
         "machine's. An empty list allows every host.",
     )
-    cors_origins: tuple[str, ...] = _option(
+    cors_origins: tuple[str, ...] = option(
         (),
         checks.ORIGINS,
         "Origins whose pages may read responses, such as ``https://ops.example.org``. "
         "They must send a bearer token.",
     )
-    rate_limits: Mapping[str, str] = _option(
+    rate_limits: Mapping[str, str] = option(
         {},
         checks.TEXTS_BY_NAME,
         "Rate limits of the classes ``read``, ``write`` and ``bulk``, such as "
         "``{'write': '20/second', 'bulk': '10/minute; 100/day'}``, per second, minute, "
         "hour or day. They apply per caller and process.",
     )
-    dashboard: bool = _option(
+    dashboard: bool = option(
         True,
         checks.BOOLEAN,
         "Whether to serve the pages for people; see :doc:`/howto/dashboard`. The API "
         "stays either way.",
     )
-    dashboard_title: str = _option(
+    dashboard_title: str = option(
         "Forge Jobs", checks.TEXT, "The name at the top of the pages."
     )
-    dashboard_badge: str | None = _option(
+    dashboard_badge: str | None = option(
         None,
         checks.TEXT_OR_NONE,
         "The name of the environment beside the title, such as ``production``.",
     )
-    dashboard_colour: Literal["red", "amber", "green", "blue", "violet"] = _option(
+    dashboard_colour: Literal["red", "amber", "green", "blue", "violet"] = option(
         "red",
         checks.one_of("red", "amber", "green", "blue", "violet"),
         "The colour of the badge.",
     )
-    dashboard_logo: str | None = _option(
+    dashboard_logo: str | None = option(
         None, checks.LINK_OR_NONE, "The address of an image beside the title."
     )
-    dashboard_home: str | None = _option(
+    dashboard_home: str | None = option(
         None, checks.LINK_OR_NONE, "The address of the link back to the application."
     )
-    dashboard_login: str | None = _option(
+    dashboard_login: str | None = option(
         None,
         checks.LINK_OR_NONE,
         "The address of the application's own sign-in page, for visitors.",
     )
-    dashboard_links: Mapping[str, str] = _option(
+    dashboard_links: Mapping[str, str] = option(
         {},
         checks.LINKS,
         "Further links in the navigation, such as ``{'Runbook': '/runbook'}``.",
     )
-    status_template: str | None = _option(
+    status_template: str | None = option(
         None, checks.TEXT_OR_NONE, "Template of status links: :doc:`/howto/results`."
     )
-    dashboard_streams: int | None = _option(
+    dashboard_streams: int | None = option(
         None,
         checks.integer_or_none(0, 64),
         "How many open pages a process serves as event streams, with a thread each; "
         "others poll. None: a quarter of forge-jobs-server's threads, or 8 of flask's.",
     )
-    behind_s: float = _option(
+    behind_s: float = option(
         BEHIND_S,
         checks.seconds(1, 30 * 86_400),
         "From which wait of its oldest due job on a queue is behind; a fifth is amber.",
         unit="seconds",
     )
-    sqlite_synchronous: Literal["FULL", "NORMAL"] = _option(
+    sqlite_synchronous: Literal["FULL", "NORMAL"] = option(
         "FULL",
         checks.one_of("FULL", "NORMAL"),
         "``FULL`` waits for the disk at each commit. ``NORMAL`` is faster and may lose "
         "the last commits in a power failure.",
     )
-    sqlite_busy_timeout_s: float = _option(
+    sqlite_busy_timeout_s: float = option(
         30.0,
         checks.seconds(0, 600),
         "How long to wait for another writer of the SQLite file.",
         unit="seconds",
     )
-    pool_size: int = _option(
+    pool_size: int = option(
         30, POOL_SIZE, "Most PostgreSQL connections per process.", unit="connections"
     )
-    connect_timeout_s: int = _option(
+    connect_timeout_s: int = option(
         5,
         checks.integer(*CONNECT_TIMEOUT_RANGE_S),
         "How long to wait for a PostgreSQL connection.",
         unit="seconds",
     )
-    statement_timeout_s: float = _option(
+    statement_timeout_s: float = option(
         10.0,
         checks.seconds(0.1, 3600),
         "Time limit of a PostgreSQL statement.",
         unit="seconds",
     )
-    lease_s: float = _option(
+    lease_s: float = option(
         60.0,
         checks.seconds(1, 3600),
         "How long a worker may be silent before another one rescues its jobs.",
         unit="seconds",
     )
-    batch_open_s: float = _option(
+    batch_open_s: float = option(
         3600.0,
         checks.seconds(1, 86_400 * 30),
         "How long a batch stays open to which its producer adds nothing. Then it is "
         "cancelled, for its producer has died.",
         unit="seconds",
     )
-    shutdown_grace_s: float = _option(
+    shutdown_grace_s: float = option(
         30.0,
         checks.seconds(0, 3600),
         "How long a stopping worker waits for its running jobs before it returns them "
         "to the queue.",
         unit="seconds",
     )
-    cancel_grace_s: float = _option(
+    cancel_grace_s: float = option(
         10.0,
         checks.seconds(0, 3600),
         "How long a task may take to stop after its time limit, before its slot is "
         "freed.",
         unit="seconds",
     )
-    log_lines: LinesLevel = _option(
+    log_lines: LinesLevel = option(
         "INFO",
         checks.one_of(*LOG_LEVELS, "off"),
         "From which level on the lines that a task logs are kept with its job; "
         "``off`` keeps none. See :doc:`/howto/log_lines`.",
     )
-    log_print: bool = _option(
+    log_print: bool = option(
         False,
         checks.BOOLEAN,
         "Whether what a task prints is kept, too, unless ``FORGE_JOBS_LOG_LINES`` is "
         "``off``.",
     )
-    migrate: bool = _option(
+    migrate: bool = option(
         True,
         checks.BOOLEAN,
         "Whether the first use migrates the schema. With False, run ``flask forge-jobs "
         "db migrate`` first; an old schema is an error.",
     )
-    inline: Literal["auto", "on", "off"] = _option(
+    inline: Literal["auto", "on", "off"] = option(
         "auto",
         checks.one_of("auto", "on", "off"),
         "Whether jobs run at once where Python code enqueues them, if they are due and "
         "their task is registered here. ``auto``: under ``TESTING``. Jobs enqueued "
         "over HTTP or with ``connection=`` always wait for a worker.",
     )
-    embedded_worker: Literal["auto", "on", "off"] = _option(
+    embedded_worker: Literal["auto", "on", "off"] = option(
         "auto",
         checks.one_of("auto", "on", "off"),
         "Whether the process that serves the application also runs its jobs. ``auto``: "

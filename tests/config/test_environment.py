@@ -9,8 +9,9 @@ import pytest
 
 from flask_forge_jobs.config.environment import VARIABLES, ServerEnvironment
 from flask_forge_jobs.config.files import FILE_NAME
+from flask_forge_jobs.config.option import Option
 from flask_forge_jobs.config.paths import FixedPaths
-from flask_forge_jobs.config.settings import Option, options
+from flask_forge_jobs.config.settings import options
 from flask_forge_jobs.errors import ConfigurationError
 from tests.config.services import service_links
 
@@ -230,6 +231,7 @@ _AS_TEXT = {
     "DATABASE_URL": "sqlite:///q.db",
     "DATABASE_FILE": "/srv/queue_database.toml",
     "LISTEN_URL": "postgresql://h/d",
+    "READ_DATABASE_URL": "postgresql://h/d",
     "URL_PREFIX": "/jobs",
     "AUTH": "bearer",
     "TOKENS": '[{"id": "ci"}]',

@@ -28,6 +28,8 @@ def test_settings_have_the_documented_defaults() -> None:
         "FORGE_JOBS_DATABASE_URL": None,
         "FORGE_JOBS_DATABASE_FILE": None,
         "FORGE_JOBS_LISTEN_URL": None,
+        "FORGE_JOBS_READ_DATABASE_URL": None,
+        "FORGE_JOBS_READ_MAX_LAG_S": 5.0,
         "FORGE_JOBS_URL_PREFIX": "/forge-jobs",
         "FORGE_JOBS_AUTH": None,
         "FORGE_JOBS_TOKENS": (),
@@ -107,6 +109,8 @@ def test_from_mapping_takes_every_key() -> None:
             "FORGE_JOBS_DATABASE_URL": "sqlite:///jobs.db",
             "FORGE_JOBS_DATABASE_FILE": "etc/db.toml",
             "FORGE_JOBS_LISTEN_URL": "postgresql://h/d",
+            "FORGE_JOBS_READ_DATABASE_URL": "postgresql://r/d",
+            "FORGE_JOBS_READ_MAX_LAG_S": 2,
             "FORGE_JOBS_URL_PREFIX": "/",
             "FORGE_JOBS_AUTH": authenticate,
             "FORGE_JOBS_TOKENS": [{"id": "ci"}],
@@ -158,6 +162,8 @@ def test_from_mapping_takes_every_key() -> None:
         "sqlite:///jobs.db",
         Path("etc/db.toml"),
         "postgresql://h/d",
+        "postgresql://r/d",
+        2.0,
         "",
         authenticate,
         ({"id": "ci"},),
@@ -266,6 +272,8 @@ WRONG: list[tuple[str, list[object]]] = [
     ("DATABASE_URL", ["", 1, b"sqlite:///a", "mysql://h/d", "sqlite:///", "jobs.db"]),
     ("DATABASE_FILE", ["", 1, ["a"]]),
     ("LISTEN_URL", ["", 1, "sqlite:///a.db"]),
+    ("READ_DATABASE_URL", ["", 1, "sqlite:///a.db"]),
+    ("READ_MAX_LAG_S", [0, 0.5, -1, 3601, "5", None]),
     ("URL_PREFIX", ["jobs", "/jobs/", None, 1, "/<name>"]),
     ("AUTH", ["basic", "", 1, {}]),
     ("TOKENS", [None, "", "fj_a_b", {}, ["fj_a_b"], [None], 1]),
@@ -377,7 +385,14 @@ def test_from_mapping_refuses_a_wrong_value_and_names_the_key(
         SECRET,
     ],
 )
-@pytest.mark.parametrize("key", ["FORGE_JOBS_DATABASE_URL", "FORGE_JOBS_LISTEN_URL"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "FORGE_JOBS_DATABASE_URL",
+        "FORGE_JOBS_LISTEN_URL",
+        "FORGE_JOBS_READ_DATABASE_URL",
+    ],
+)
 def test_from_mapping_never_repeats_a_secret(key: str, url: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Settings.from_mapping({key: url})

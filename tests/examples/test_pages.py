@@ -52,7 +52,8 @@ PAGES = {
     "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",
     "howto/limit.rst", "howto/log_lines.rst", "howto/migrate.rst",
     "howto/monitor.rst", "howto/procfile.rst", "howto/results.rst", "howto/retry.rst",
-    "howto/secure.rst", "howto/signals.rst", "howto/steps.rst", "howto/systemd.rst",
+    "howto/secure.rst", "howto/signals.rst", "howto/standby.rst", "howto/steps.rst",
+    "howto/systemd.rst",
     "howto/test.rst", "howto/transactions.rst", "howto/troubleshoot.rst",
     "howto/unique.rst",
     "reference/configuration.rst", "reference/explanations.rst",
@@ -155,7 +156,7 @@ def test_the_quickstart_enqueues_by_name(
     ("page", "number"),
     [
         ("quickstart.rst", 3), ("howto/database.rst", 0), ("howto/failover.rst", 0),
-        ("reference/configuration.rst", 0),
+        ("howto/standby.rst", 0), ("reference/configuration.rst", 0),
     ],
 )  # fmt: skip
 def test_a_page_names_a_database_that_is_understood(page: str, number: int) -> None:

@@ -335,6 +335,8 @@ def test_both_dialects_say_the_same_things() -> None:
         "replace_version_check",
         "server_state",
         "table_state",
+        "log_position",
+        "shared_identity",
     }
     assert set(sqlite) - set(postgres) == set()
 

@@ -42,5 +42,6 @@ ROUTES = (
     Route(
         method="GET", path="/storage/info", endpoint="storage_info", view=storage_info,
         permission=Permission.READ, reach=Reach.VIEW, answer=StorageInfoSchema(),
+        is_current=True,
     ),
 )  # fmt: skip

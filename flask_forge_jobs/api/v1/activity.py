@@ -30,7 +30,7 @@ ROUTES = (
     Route(
         method="GET", path="/v1/events", endpoint="v1_events", view=list_events,
         permission=Permission.READ, reach=Reach.VIEW, query=schemas.EventsQuerySchema(),
-        answer=schemas.EventsPageSchema(),
+        answer=schemas.EventsPageSchema(), is_current=True,
     ),
     Route(
         method="GET", path="/v1/stats", endpoint="v1_stats", view=stats,

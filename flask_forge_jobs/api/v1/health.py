@@ -29,5 +29,6 @@ ROUTES = (
         method="GET", path="/v1/health/ready", endpoint="v1_ready", view=ready,
         permission=Permission.READ, reach=Reach.VIEW, answer=_READINESS,
         other_answers={503: _READINESS}, gives=("Retry-After",), is_compared=False,
+        is_current=True,
     ),
 )  # fmt: skip

@@ -52,5 +52,6 @@ ROUTES = (
     Route(
         method="GET", path="/v1/me", endpoint="v1_me", view=me,
         permission=Permission.READ, reach=Reach.VIEW, answer=CallerSchema(),
+        is_current=True,
     ),
 )  # fmt: skip

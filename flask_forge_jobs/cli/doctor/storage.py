@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from flask_forge_jobs.storage import deployment
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.batch_checker import LARGEST
 from flask_forge_jobs.storage.database import SchemaVersions
+from flask_forge_jobs.storage.standby import Standby
 
 # A server that notifies does so within milliseconds.
 NOTIFY_WITHIN_S = 5.0
@@ -69,6 +71,7 @@ def findings_of(state: ApplicationState) -> Iterator[Finding]:
             "LISTEN is accepted but notifications do not arrive, so jobs start late.",
             "set FORGE_JOBS_LISTEN_URL to an address past the pooler",
         )
+    yield from _of_standby(state.standby)
     yield from _of_work(state)
     yield from _of_batches(state.storage)
 
@@ -99,6 +102,27 @@ def _notifies(storage: Storage) -> bool:
         return listener.is_pushing()
     finally:
         listener.stop()
+
+
+def _of_standby(standby: Standby | None) -> Iterator[Finding]:
+    if standby is None:
+        return
+    with contextlib.closing(standby):
+        look = standby.look()
+    if look.fault is not None:
+        yield Finding(
+            "standby_unused",
+            f"The primary answers all reads; the standby {standby.place}: "
+            f"{look.fault}.",
+            "start it, or correct or remove FORGE_JOBS_READ_DATABASE_URL",
+        )
+    elif look.lag_s is None or look.lag_s > standby.max_lag_s:
+        yield Finding(
+            "standby_behind",
+            f"The standby {standby.place} does not show what is stored now.",
+            "look into pg_stat_replication and its log; FORGE_JOBS_READ_MAX_LAG_S is "
+            f"{standby.max_lag_s:g}",
+        )
 
 
 def _of_work(state: ApplicationState) -> Iterator[Finding]:

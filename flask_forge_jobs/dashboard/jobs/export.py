@@ -151,6 +151,7 @@ ROUTES = tuple(
     Route(
         method="GET", path=f"/jobs.{suffix}", endpoint=f"jobs_{suffix}", view=view,
         permission=Permission.READ, reach=Reach.VIEW, content_type=content_type,
+        is_current=True,
         is_compared=False,
     )
     for suffix, view, content_type in (

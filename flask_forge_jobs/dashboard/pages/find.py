@@ -210,4 +210,4 @@ def find(api: Api) -> Mapping[str, object]:
     return {"search": Search(api, text, own), "query": parameters.kept}
 
 
-ROUTES = (page("/find", find, reach=Reach.VIEW, blocks=("results",)),)
+ROUTES = (page("/find", find, reach=Reach.VIEW, blocks=("results",), is_current=True),)

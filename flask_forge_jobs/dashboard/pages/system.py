@@ -19,6 +19,7 @@ from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.readiness import readiness
 from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.standby import StandbyState
 from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState
 
 # A person waits for this page.
@@ -69,6 +70,8 @@ class SystemView:
             used, idle = sizes.pool_active, sizes.pool_idle
             connections = f"{used:,} busy, {idle:,} idle, {sizes.pool_max:,} possible"
             facts.append(("connections", connections))
+        if self._api.standby is not None:
+            facts.append(("standby for reads", _of_standby(self._api.standby.look())))
         return [(f"{name[:1].upper()}{name[1:]}", value) for name, value in facts]
 
     @cached_property
@@ -121,6 +124,13 @@ def _in_words(field: tuple[str, str]) -> tuple[str, str]:
     return name.replace("_", " ").replace("sqlite", "SQLite"), value
 
 
+def _of_standby(state: StandbyState) -> str:
+    lag = "far behind" if state.lag_s is None else f"{state.lag_s:.1f} s behind"
+    condition = f"not used: {state.fault}" if state.fault else lag
+    asked = state.answered + state.instead
+    return f"{condition}; this process: {state.answered:,} of {asked:,} reads"
+
+
 def _text(value: object, unit: str) -> str:
     if value is None or value in ((), {}):
         return "none"
@@ -144,6 +154,6 @@ ROUTES = (
     # Not refreshed: its checks ask the database several times.
     page(
         "/system", system, reach=Reach.VIEW, nav="System", icon="system", order=44,
-        key="y",
+        key="y", is_current=True,
     ),
 )  # fmt: skip

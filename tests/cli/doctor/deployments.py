@@ -37,6 +37,7 @@ from tests.support.later_steps import ADDITIVE, BREAKING, become_later, migrated
 from tests.support.proxy import proxied
 from tests.support.runtimes import HeldTask, registry_of, running
 from tests.support.sql import Sql
+from tests.support.standby import running_standby
 from tests.support.waiting import wait_until
 from tests.support.wire import NOTIFICATION
 
@@ -281,6 +282,36 @@ def an_engine_without_the_checkpoint_rule(site: Site) -> Iterator[Console]:
         shared.exec_driver_sql("CREATE TABLE customer (id INTEGER PRIMARY KEY)")
     yield console
     engine.dispose()
+
+
+@broken("standby_unused", "start it, or correct or remove FORGE_JOBS_READ_DATABASE_URL")
+def a_standby_that_is_down(site: Site) -> Iterator[Console]:
+    address = "postgresql://shop:s3cr3t@127.0.0.1:1/none"
+    yield site.deployed(site.server(), FORGE_JOBS_READ_DATABASE_URL=address)
+
+
+@broken("standby_unused", "start it, or correct or remove FORGE_JOBS_READ_DATABASE_URL")
+def a_standby_that_is_the_primary(site: Site) -> Iterator[Console]:
+    url = site.server()
+    yield site.deployed(url, FORGE_JOBS_READ_DATABASE_URL=url)
+
+
+@contextlib.contextmanager
+def _a_paused_standby(url: str) -> Iterator[str]:
+    with running_standby(url) as standby:
+        standby.wait_level(url)
+        standby.pause()
+        yield standby.at(url)
+
+
+@broken("standby_behind", "look into pg_stat_replication", is_long=True)
+def a_standby_that_stands_still(site: Site) -> Iterator[Console]:
+    url = site.server()
+    with _a_paused_standby(url) as read_url:
+        console = site.deployed(url, FORGE_JOBS_READ_DATABASE_URL=read_url)
+        enqueue(console.storage)
+        yield console
+        state_of(console.app).storage.close()
 
 
 @broken("not_durable", "set synchronous_commit = on")

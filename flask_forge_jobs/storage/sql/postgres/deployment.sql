@@ -19,3 +19,22 @@ WHERE c.relname LIKE 'forge\_%' AND c.relkind = 'r'
         SELECT relnamespace FROM pg_class WHERE oid = 'forge_job'::regclass
     )
 ORDER BY c.relname
+
+-- name: log_position
+-- Up to where the write-ahead log is on the disk of a primary, or replayed by a standby:
+-- bytes since its beginning. NULL where a service keeps it to itself.
+SELECT
+    pg_is_in_recovery()::int,
+    (
+        CASE
+            WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_flush_lsn()
+        END - '0/0'::pg_lsn
+    )::bigint
+
+-- name: shared_identity
+-- The same on a primary and on its standbys.
+SELECT
+    (SELECT system_identifier::text FROM pg_control_system()),
+    (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
+    to_regclass('forge_job')::oid::bigint
