@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,7 @@ class Assembly:
                 storage,
                 database.settings,
                 self.registry.kinds,
-                are_enabled=lambda: app.config["DEBUG"] or app.config["TESTING"],
+                enabled_by=partial(itemgetter("DEBUG", "TESTING"), app.config),
                 is_testing=is_testing,
             ),
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from flask import current_app
+
 from flask_forge_jobs.alembic import protect_tables
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.state import current, direct_calls
+from flask_forge_jobs.state import EXTENSION_NAME, current, direct_calls
 from flask_forge_jobs.tasks.batches import Batching
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
@@ -241,7 +243,11 @@ class ForgeJobs(Declarations, Batching):
 
 
 def _store(job: NewJob, *, connection: object | None = None) -> JobHandle:
-    state = current()
+    try:  # as current() does, without its call: every enqueue runs this
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        state = app.extensions[EXTENSION_NAME]
+    except (RuntimeError, KeyError):
+        state = current()
     result = state.enqueue(job, connection=connection)
     return JobHandle(state, result.id, result)
 

@@ -15,6 +15,8 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import and_, rshift
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.forks import PerProcess
@@ -29,15 +31,13 @@ _TAIL_LENGTH = 4
 _TAIL_BITS = 5 * _TAIL_LENGTH
 # Two characters at a time: 1,024 entries turn 26 divisions into 13.
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_PAIR_AT, _LOW = _PAIRS.__getitem__, repeat(0x3FF)
+_SHIFTS = range(120, -1, -10)
+_HEAD_SHIFTS = _SHIFTS[: -_TAIL_LENGTH // 2]
 
 
 def _encode(value: int) -> str:
-    pairs = []
-    for _ in range(13):
-        pairs.append(_PAIRS[value & 0x3FF])
-        value >>= 10
-    pairs.reverse()
-    return "".join(pairs)
+    return "".join(map(_PAIR_AT, map(and_, map(rshift, repeat(value), _SHIFTS), _LOW)))
 
 
 def lifted(ids: Sequence[str], floor: str) -> list[str]:
@@ -137,7 +137,10 @@ class UlidGenerator(PerProcess):
         for value in range(first, last + 1):
             # All but the last characters are often those of the id before.
             if value >> _TAIL_BITS != head_value:
-                head_value, head = value >> _TAIL_BITS, _encode(value)[:-_TAIL_LENGTH]
+                head_value = value >> _TAIL_BITS
+                # _encode() inlined, because almost every enqueue runs this.
+                shifted = map(rshift, repeat(value), _HEAD_SHIFTS)
+                head = "".join(map(_PAIR_AT, map(and_, shifted, _LOW)))
             ids.append(head + _PAIRS[value >> 10 & 0x3FF] + _PAIRS[value & 0x3FF])
         self._head = head_value, head
         return ids

@@ -69,9 +69,17 @@ class ApplicationState:
         if taken_along is not None:
             job = job.with_carried(taken_along)
         # The caller's transaction may lock the file that the hints would read.
-        if connection is None and self.hints is not None and self.hints.are_enabled():
+        if (
+            connection is None
+            and self.hints is not None
+            and any(self.hints.enabled_by())
+        ):
             self.hints.give([str(job.queue_name)])
-        result = self.storage.jobs.enqueue(job, connection=connection)
+        jobs = self.storage.jobs
+        if connection is None:  # spares most enqueues a call
+            result = jobs.enqueuer.enqueue(job)
+        else:
+            result = jobs.enqueue(job, connection=connection)
         if self.hints is not None and (job.queue_name, job.kind) not in self.hints.seen:
             self.hints.look_at(
                 str(job.queue_name), job.kind, may_read=connection is None
@@ -87,7 +95,11 @@ class ApplicationState:
         """Store several jobs; in inline mode, run them in order until one fails."""
         taken_along = carried()
         routed = [job.routed(self.router).with_carried(taken_along) for job in jobs]
-        if connection is None and self.hints is not None and self.hints.are_enabled():
+        if (
+            connection is None
+            and self.hints is not None
+            and any(self.hints.enabled_by())
+        ):
             self.hints.give([str(job.queue_name) for job in routed])
         results = self.storage.jobs.enqueue_many(routed, connection=connection)
         if self.hints is not None:

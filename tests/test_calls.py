@@ -12,7 +12,7 @@ from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.state import state_of
 from tests.support.calls import Calls, calls_of_runs
 
-MAX_CALLS = 40
+MAX_CALLS = 30
 MAX_CALLS_OF_A_CHANGE = 200
 MAX_CALLS_OF_A_RUN = 150
 
@@ -29,6 +29,7 @@ def test_an_enqueue_on_sqlite_makes_few_calls(tmp_path: Path) -> None:
 
     with app.app_context(), contextlib.closing(state_of(app).storage):
         note.enqueue(number=0)  # opens the file
+        note.enqueue(number=0)  # ends the wait for locks that a hint's read has set
         calls = Calls().during(lambda: note.enqueue(number=1))
 
     assert len(calls) <= MAX_CALLS, calls

@@ -35,12 +35,13 @@ class Hints:
         settings: DatabaseSettings,
         known_kinds: Callable[[], Collection[str]] = tuple,
         *,
-        are_enabled: Callable[[], bool],
+        enabled_by: Callable[[], Iterable[object]],
         is_testing: Callable[[], bool],
     ) -> None:
         self._storage = storage
         self._settings = settings
-        self.are_enabled = are_enabled
+        # No method, because every enqueue asks: are any of these true?
+        self.enabled_by = enabled_by
         self._is_testing = is_testing
         self._known_kinds = known_kinds
         # Pairs of queue and kind of which there is no more to say.
@@ -71,7 +72,7 @@ class Hints:
             return
         self.seen.add((queue_name, kind))
         # No other process could serve a database in memory.
-        if self.are_enabled() or self._settings.is_memory:
+        if any(self.enabled_by()) or self._settings.is_memory:
             return
         if self._given.setdefault(("queue", queue_name), mine) is mine:
             with contextlib.suppress(StorageError):

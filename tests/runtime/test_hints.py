@@ -26,7 +26,7 @@ def hints(
     return Hints(
         storage,
         settings,
-        are_enabled=lambda: testing or debug,
+        enabled_by=lambda: (testing, debug),
         is_testing=lambda: testing,
         known_kinds=lambda: known,
     )

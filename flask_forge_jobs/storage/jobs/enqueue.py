@@ -107,7 +107,8 @@ class Enqueuer:
         queue_name = job.queue_name or DEFAULT_QUEUE
         is_simple = job.dedupe_for is None and most_waiting is None
         try:
-            if is_simple and self._queues.is_open(queue_name):
+            open_until = self._queues.open_until.get(queue_name, 0.0)
+            if is_simple and open_until > self._queues.clock.monotonic():
                 run = self._database.insert if is_new else self._database.execute
                 name = self._enqueue_new if is_new else "enqueue"
                 rows = run(name, **new_parameters(job, job_id))

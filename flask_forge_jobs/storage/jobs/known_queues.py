@@ -37,18 +37,11 @@ class KnownQueues:
     """Registers queues, and remembers for a while that they are registered."""
 
     def __init__(self, clock: Clock, max_queues: int = DEFAULT_MAX_QUEUES) -> None:
-        self._clock = clock
+        self.clock = clock
         self._max_queues = max_queues
         self._known: dict[str, _Known] = {}
-
-    def is_open(self, queue_name: str) -> bool:
-        """Whether a queue is known to be registered and to have no bound."""
-        known = self._known.get(queue_name)
-        return (
-            known is not None
-            and known.bound is None
-            and known.until > self._clock.monotonic()
-        )
+        self.open_until: dict[str, float] = {}
+        """Until when a queue is known to be registered and to have no bound."""
 
     def look_up(
         self, database: Executor, queue_names: Sequence[str]
@@ -96,17 +89,19 @@ class KnownQueues:
 
     def remember(self, queue_names: Iterable[str], bounds: Mapping[str, int]) -> None:
         """Remember registered queues for :data:`KNOWN_QUEUE_S`, with their bounds."""
-        until = self._clock.monotonic() + KNOWN_QUEUE_S
+        until = self.clock.monotonic() + KNOWN_QUEUE_S
         for name in queue_names:
             self._known[name] = _Known(until, bounds.get(name))
+            self.open_until[name] = 0.0 if name in bounds else until
 
     def forget(self) -> None:
         """Forget every queue: the next database opened may be another one."""
         self._known.clear()
+        self.open_until.clear()
 
     def _known_of(self, queue_name: str) -> _Known | None:
         known = self._known.get(queue_name)
-        return known if known and known.until > self._clock.monotonic() else None
+        return known if known and known.until > self.clock.monotonic() else None
 
     def _bounds(self, queue_names: Iterable[str]) -> dict[str, int]:
         all_known = ((name, self._known_of(name)) for name in queue_names)

@@ -39,6 +39,7 @@ class SqliteConnection(sqlite3.Connection):
         is_reading: Whether the holder of ``in_use`` is reading.
         is_closed: Whether some thread has closed it.
         on_long_wait: Called once by a writer that has waited ``LONG_WAIT_S``.
+        busy_timeout_ms: How long SQLite itself waits for a lock; -1 if unknown.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,7 +49,7 @@ class SqliteConnection(sqlite3.Connection):
         self.number = next(_numbers)
         self.is_closed = False
         self.on_long_wait: Callable[[], object] = lambda: None
-        self._busy_timeout_ms = -1
+        self.busy_timeout_ms = -1
 
     def close_at_rest(self, ends_at: float) -> bool:
         """Close it unless it stays in use until ``ends_at`` on the monotonic clock."""
@@ -77,9 +78,9 @@ class SqliteConnection(sqlite3.Connection):
     def wait_at_most(self, seconds: float) -> None:
         """Let SQLite itself wait for a lock."""
         limit_ms = int(seconds * 1000)
-        if self._busy_timeout_ms != limit_ms:
+        if self.busy_timeout_ms != limit_ms:
             self.execute(f"PRAGMA busy_timeout = {limit_ms}")
-            self._busy_timeout_ms = limit_ms
+            self.busy_timeout_ms = limit_ms
 
     def when_free(
         self, work: Callable[[], T], ends_at: float, gate: WritersGate | None = None
@@ -98,7 +99,7 @@ class SqliteConnection(sqlite3.Connection):
         """
         if self.in_transaction:
             raise StorageError("a write cannot start inside a transaction")
-        if self._busy_timeout_ms:
+        if self.busy_timeout_ms:
             self.wait_at_most(0)
         pause_s = _FIRST_PAUSE_S
         looks_at = math.inf

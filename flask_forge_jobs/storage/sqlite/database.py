@@ -14,7 +14,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
@@ -212,25 +211,35 @@ class SqliteDatabase(PerProcess):
         if not statement.uses_known:
             return self.write(methodcaller("all", name, **parameters))
         parameters["known"] = self.known_version
-        once = partial(self._add, statement.sql, parameters)
-        try:
-            return run_with_retries(once, self._wait)
-        except StorageError as error:
-            if type(error) is StorageError:
-                # Raises a clearer error if the schema is too new.
-                self.write(SqliteTransaction.check_version)
-            raise
-
-    def _add(
-        self, sql: str, parameters: dict[str, Parameter], _attempt: int
-    ) -> list[Row]:
         try:
             state = self._current
             if state is None or state.pid != os.getpid() or not state.is_open:
                 state = self._opened()
-            return self._groups.run(state, sql, parameters)
-        except BaseException as error:
+            return self._groups.run(state, statement.sql, parameters)
+        except BaseException as error:  # noqa: BLE001  # it is raised again
             self._let_go(error)
+            return self._after(error, statement.sql, parameters)
+
+    def _after(
+        self, first: BaseException, sql: str, parameters: dict[str, Parameter]
+    ) -> list[Row]:
+        """Run a statement again where a first error allows it; else raise that."""
+
+        def unit(attempt: int) -> list[Row]:
+            if attempt == 0:
+                raise first
+            try:
+                return self._groups.run(self._opened(), sql, parameters)
+            except BaseException as error:
+                self._let_go(error)
+                raise
+
+        try:
+            return run_with_retries(unit, self._wait)
+        except StorageError as error:
+            if type(error) is StorageError:
+                # Raises a clearer error if the schema is too new.
+                self.write(SqliteTransaction.check_version)
             raise
 
     def _let_go(self, error: BaseException) -> None:

@@ -18,7 +18,8 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from flask_forge_jobs.storage.sqlite.files import open_beside
@@ -32,6 +33,11 @@ PASSED_BY_S = 1.0
 _FIRST_PAUSE_S = 0.0003
 PAUSE_S = 0.001
 _PAUSES_GROW = 1.25
+# Of writers that may wait for a while, so that each of a crowd stores several jobs in a
+# row, with warm caches. One that has waited for long looks often.
+_PATIENT_PAUSE_S = 0.01
+_PATIENT_PAUSES_GROW = 2.0
+_PATIENT_FOR_S = 0.05
 
 
 class WritersGate:
@@ -42,13 +48,30 @@ class WritersGate:
 
     Attributes:
         is_passed_by: Whether the writer waits for SQLite's lock outside of the gate.
+        lock: Enters the gate; raises BlockingIOError if another writer is within it.
+        unlock: Leaves the gate, or does nothing outside of it.
     """
+
+    # No methods of our own once the file is open, because every write calls both.
+    lock: Callable[[], object]
+    unlock: Callable[[], object]
 
     def __init__(self, path: Path | None) -> None:
         self.is_passed_by = False
         self._path = path
         self._file: int | None = None
         self._passed_by_until = -math.inf
+        self.lock, self.unlock = self._open, _nothing
+
+    def _open(self) -> None:
+        if self._path is None:
+            return
+        if self._file is None:
+            # Closing the database file itself would drop SQLite's own locks.
+            self._file = open_beside(self._path, ".ckpt-lock")
+        self.lock = partial(fcntl.flock, self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.unlock = partial(fcntl.flock, self._file, fcntl.LOCK_UN)
+        self.lock()
 
     @contextlib.contextmanager
     def until(self, ends_at: float) -> Iterator[None]:
@@ -57,7 +80,7 @@ class WritersGate:
         try:
             yield
         finally:
-            self.leave()
+            self.unlock()
 
     def enter(self, ends_at: float) -> None:
         """Enter the gate for one write transaction, or pass it by.
@@ -65,27 +88,28 @@ class WritersGate:
         It is passed by if it stays closed for ``LIMIT_S``, or until ``ends_at`` on the
         monotonic clock. Then the writer enters as soon as it can; see :meth:`look`.
         """
-        self.is_passed_by = False
-        file = self._file
-        if file is None:
-            if self._path is None:
-                return
-            # Closing the database file itself would drop SQLite's own locks.
-            self._file = file = open_beside(self._path, ".ckpt-lock")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.lock()
         except BlockingIOError:
-            self._wait(ends_at)
+            self.wait(ends_at)
 
-    def _wait(self, ends_at: float) -> None:
+    def wait(self, ends_at: float, *, is_patient: bool = False) -> None:
+        """Enter the gate, which is closed, or pass it by; see :meth:`enter`.
+
+        A patient writer lets others go first for some hundredths of a second.
+        """
         self.is_passed_by = True
         now = time.monotonic()
         if now < self._passed_by_until:
             return
         limit, pause_s = now + LIMIT_S, _FIRST_PAUSE_S
+        patient_until = now + _PATIENT_FOR_S if is_patient else now
         while now < min(limit, ends_at):
             time.sleep(pause_s)
-            pause_s = min(pause_s * _PAUSES_GROW, PAUSE_S)
+            if now < patient_until:
+                pause_s = min(pause_s * _PATIENT_PAUSES_GROW, _PATIENT_PAUSE_S)
+            else:
+                pause_s = min(pause_s * _PAUSES_GROW, PAUSE_S)
             if self.look():
                 return
             now = time.monotonic()
@@ -94,21 +118,20 @@ class WritersGate:
 
     def look(self) -> bool:
         """Enter the gate if it is open; return whether it is."""
-        assert self._file is not None  # noqa: S101  # for the type checker
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.lock()
         except BlockingIOError:
             return False
         self.is_passed_by = False
         return True
 
-    def leave(self) -> None:
-        """Leave the gate, or do nothing outside of it."""
-        if self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
     def close(self) -> None:
         """Close the lock file."""
+        self.lock, self.unlock = self._open, _nothing
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _nothing() -> None:
+    """Do nothing."""

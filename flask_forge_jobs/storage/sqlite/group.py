@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from functools import partial
-from typing import cast
+from typing import NoReturn, cast
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
-from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
+from flask_forge_jobs.storage.sqlite.faults import BUSY, SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 from flask_forge_jobs.storage.sqlite.turn import Group, Waiting
 
@@ -53,8 +53,12 @@ class GroupCommit:
             if own.is_stored:
                 return cast("list[Row]", own.rows)
         try:
-            connection = state.writer()
-            state.gate.enter(ends_at)
+            connection, gate = state.writer(), state.gate
+            # enter() and when_free() inlined: every enqueue runs this.
+            try:
+                gate.lock()
+            except BlockingIOError:
+                gate.wait(ends_at, is_patient=True)
             rows: list[Row] | None = None
             if turn.line and (own is None or own.group is None):
                 own = own or Waiting(sql, parameters)
@@ -62,16 +66,28 @@ class GroupCommit:
             if rows is None:
                 parameters["now"] = self._clock.now_us()
                 once = partial(connection.execute, sql, parameters)
-                rows = connection.when_free(once, ends_at, state.gate).fetchall()
-        except BaseException as error:
-            if own is not None and own.is_unclear and isinstance(error, Exception):
-                raise StorageOutcomeUnknownError from error
-            with self._faults:
-                raise
+                if connection.in_transaction or connection.busy_timeout_ms:
+                    rows = connection.when_free(once, ends_at, gate).fetchall()
+                else:
+                    try:
+                        rows = once().fetchall()
+                    except sqlite3.OperationalError as error:
+                        if error.sqlite_errorcode != BUSY:
+                            raise
+                        rows = connection.when_free(once, ends_at, gate).fetchall()
+        except BaseException as error:  # noqa: BLE001  # it is raised again
+            self._raise(error, own)
         state.checkpoints.make_if_due(connection)
-        state.gate.leave()
+        gate.unlock()
         turn.__exit__(None, None, None)
         return rows
+
+    def _raise(self, error: BaseException, own: Waiting | None) -> NoReturn:
+        if own is not None and own.is_unclear and isinstance(error, Exception):
+            raise StorageOutcomeUnknownError from error
+        with self._faults:
+            raise error
+        raise AssertionError("the faults swallow no error")
 
     def _run_all(
         self,

@@ -234,7 +234,7 @@ class SqliteProcess:
         if connection is not None:
             connection.let_go()
         if has_turn:
-            self.gate.leave()
+            self.gate.unlock()
             if self.turn.depth > 1:  # not only by this method
                 self.turn.__exit__(type(error), error, error.__traceback__)
             self.turn.let_go()

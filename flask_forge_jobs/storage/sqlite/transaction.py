@@ -125,7 +125,7 @@ class Write:
             with self.faults:
                 self._commit_unless(error)
             state.checkpoints.make_if_due(self.connection)
-            state.gate.leave()
+            state.gate.unlock()
             state.turn.__exit__(None, None, None)
         except BaseException as raised:
             state.let_go(raised)

@@ -18,6 +18,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.sqlite import gate as gate_module
+from flask_forge_jobs.storage.sqlite.checkpoint import Checkpoints
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.gate import LIMIT_S, PASSED_BY_S, WritersGate
 from tests.support.clocks import MovingClock
@@ -38,9 +39,11 @@ class Clock(MovingClock):
     def __init__(self) -> None:
         super().__init__(0)
         self.wakes: Callable[[], object] = lambda: None
+        self.pauses: dict[float, float] = {}
 
     def sleep(self, seconds: float) -> None:
         self.sleeps += 1
+        self.pauses[self.monotonic()] = seconds
         self.move(seconds)
         self.wakes()
 
@@ -90,11 +93,11 @@ def test_who_waits_enters_as_soon_as_the_other_one_has_left(
 ) -> None:
     first, second = gates
     first.enter(LONG_S)
-    clock.wakes = first.leave
+    clock.wakes = first.unlock
 
     second.enter(LONG_S)
 
-    first.leave()  # it has nothing to give back any more
+    first.unlock()  # it has nothing to give back any more
     assert not is_free(tmp_path / "queue.sqlite")
     assert clock.monotonic() < LIMIT_S
 
@@ -133,7 +136,7 @@ def test_who_has_passed_the_gate_by_enters_it_once_it_opens(
         writer.execute("BEGIN EXCLUSIVE")
         second.enter(LONG_S)
         assert second.is_passed_by
-        first.leave()
+        first.unlock()
         looks: list[bool] = []
 
         def begin() -> None:
@@ -160,6 +163,22 @@ def test_who_has_less_time_waits_no_longer_and_tries_the_gate_again(
     second.enter(LONG_S)
 
     assert clock.sleeps > sleeps
+
+
+def test_a_patient_writer_lets_others_go_first_but_not_for_long(
+    gates: tuple[WritersGate, WritersGate], clock: Clock
+) -> None:
+    """So that each of a crowd stores several jobs in a row."""
+    first, second = gates
+    first.enter(LONG_S)
+
+    second.wait(LONG_S, is_patient=True)
+
+    early = [pause for at, pause in clock.pauses.items() if at < 0.05]
+    late = [pause for at, pause in clock.pauses.items() if at > 0.07]
+    assert (early[0], max(early)) == (0.0003, 0.01)
+    assert len(early) < 12
+    assert set(late) == {0.001}
 
 
 def test_a_lock_file_that_cannot_be_opened_leaves_none_open(tmp_path: Path) -> None:
@@ -190,13 +209,12 @@ def test_a_write_is_within_the_gate_until_it_is_committed(
     assert path is not None
     enqueue(sqlite)
     seen: list[bool] = []
-    when_free = SqliteConnection.when_free
 
-    def look(connection: SqliteConnection, *args: object) -> object:
+    def look(*_: object) -> bool:
         seen.append(is_free(path))
-        return when_free(connection, *args)  # type: ignore[arg-type]
+        return False
 
-    monkeypatch.setattr(SqliteConnection, "when_free", look)
+    monkeypatch.setattr(Checkpoints, "make_if_due", look)
     enqueue(sqlite)
     sqlite.queues.ensure("mail")
 
