@@ -94,19 +94,14 @@ def _on_jobs(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--dependents",
     is_flag=True,
-    help="Jobs that died with them wait again; ids only.",
+    help="The jobs that died with them wait for them again.",
 )
 @_on_jobs
 @within_application
 def retry(*, target: Target, restart: bool, dependents: bool) -> None:
     """Give failed and dead jobs all their attempts again, due now."""
-    if not dependents:
-        _change(target, "retry", "retried", **given(restart=restart or None))
-        return
-    if not target.job_ids or target.dry_run:
-        raise click.UsageError("--dependents works with ids, and without --dry-run")
-    query = given(dependents="1", restart="1" if restart else None)
-    _each(target, "v1_job_retry", None, lambda _: "retried", query)
+    own = given(restart=restart or None, dependents=dependents or None)
+    _change(target, "retry", "retried", **own)
 
 
 @click.command(
@@ -202,14 +197,13 @@ def reschedule(
 def _each(
     target: Target,
     endpoint: str,
-    body: Mapping[str, Any] | None,
+    body: Mapping[str, Any],
     outcome: Callable[[Mapping[str, Any]], str],
-    query: Mapping[str, Any] | None = None,
 ) -> None:
     """Call a route for each job, one after the other."""
     api = local_api()
     for job_id in target.job_ids:
-        job = api.call(endpoint, body=body, query=query, job_id=job_id).document
+        job = api.call(endpoint, body=body, job_id=job_id).document
         print_change(job, f"{job_id}: {outcome(job)}", as_json=target.as_json)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flask_forge_jobs.cli.completion import kind_names, queue_names
+from flask_forge_jobs.cli.completion import batch_ids, kind_names, queue_names
 from flask_forge_jobs.cli.local_api import given
 from flask_forge_jobs.cli.output import Command, options
 from flask_forge_jobs.cli.times import at_age, instant_or_age
@@ -32,6 +32,8 @@ class Choice:
     schedule: str | None = None
     min_attempts: int | None = None
     ending: str | None = None
+    batch: str | None = None
+    waiting: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -45,6 +47,7 @@ class Choice:
             "kind": self.kinds,
             "status": self.statuses,
             "q": self.search,
+            "waiting": "1" if self.waiting else None,
             **self._same(),
         }
 
@@ -55,6 +58,7 @@ class Choice:
             kinds=self.kinds,
             statuses=self.statuses,
             payload_search=self.search,
+            waiting=self.waiting or None,
             **self._same(),
         )
 
@@ -68,6 +72,7 @@ class Choice:
             "cron": self.schedule,
             "min_attempts": self.min_attempts,
             "ending": self.ending,
+            "batch": self.batch,
         }
 
     def in_words(self) -> str:
@@ -77,6 +82,10 @@ class Choice:
             words += ["of", " or ".join(self.kinds)]
         if self.queues:
             words += ["in", " or ".join(self.queues)]
+        if self.batch:
+            words += ["of batch", self.batch]
+        if self.waiting:
+            words.append("that wait for others")
         return " ".join(word for word in words if word)
 
 
@@ -149,4 +158,8 @@ _OPTIONS = (
     click.option("--schedule", help="Made by this schedule."),
     click.option("--min-attempts", type=int, help="At least this many attempts."),
     click.option("--ending", help="How they ended, such as cancelled."),
+    click.option(
+        "--batch", metavar="ID", shell_complete=batch_ids, help="Jobs of this batch."
+    ),
+    click.option("--waiting", is_flag=True, help="Jobs that wait for others."),
 )

@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from flask_forge_jobs.cli.completion import batch_ids, job_ids
+from flask_forge_jobs.cli.completion import job_ids
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.job_changes import CHANGES
 from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
@@ -75,10 +75,6 @@ JOB_COLUMNS = (
     metavar="COLUMN",
     help="Column to sort by; a - in front means descending.",
 )
-@click.option(
-    "--batch", metavar="ID", shell_complete=batch_ids, help="Jobs of this batch."
-)
-@click.option("--waiting", is_flag=True, help="Jobs that wait for others.")
 @click.option("--count", "only_counted", is_flag=True, help="Print only the counts.")
 @json_option("each job")
 @chosen_jobs
@@ -88,14 +84,12 @@ def list_command(
     choice: Choice,
     limit: int,
     sort: str,
-    batch: str | None,
-    waiting: bool,
     only_counted: bool,
     as_json: bool,
 ) -> None:
     """List jobs, the newest first."""
     api = local_api()
-    query = {**choice.as_query(), "batch": batch, "waiting": "1" if waiting else None}
+    query = {**choice.as_query()}
     if only_counted:
         _print_counts(api.call("v1_jobs_count", query=query).document, as_json=as_json)
         return

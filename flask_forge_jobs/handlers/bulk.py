@@ -211,12 +211,13 @@ def change_named(
     *,
     run_at: datetime | None = None,
     restart: bool = False,
+    dependents: bool = False,
     after_id: str = "",
 ) -> BulkReport:
     """Act on at most 10,000 jobs in the order of their ids, after ``after_id``.
 
     ``run_at`` is the new start of a reschedule; ``restart`` drops the steps of retried
-    jobs.
+    jobs, and with ``dependents`` the jobs that died with them wait again.
     """
     distinct = sorted(each for each in distinct_ids(job_ids) if each > after_id)
     call = _Call(limits)
@@ -226,7 +227,9 @@ def change_named(
             last_id = distinct[done - 1] if done else after_id
             return BulkReport(call.change, is_complete=False, last_id=last_id)
         batch = distinct[done : done + room]
-        change = storage.job_admin.change(action, batch, run_at=run_at, restart=restart)
+        change = storage.job_admin.change(
+            action, batch, run_at=run_at, restart=restart, dependents=dependents
+        )
         call.add(len(batch), change)
         done += len(batch)
     return BulkReport(call.change, is_complete=True)
@@ -240,12 +243,14 @@ def change_matching(
     *,
     run_at: datetime | None = None,
     restart: bool = False,
+    dependents: bool = False,
     after: WalkPosition | None = None,
 ) -> BulkReport:
     """Act on all jobs that match, except those in a wrong state.
 
     ``run_at`` is the new start of a reschedule, ``restart`` drops the steps of retried
-    jobs; ``after`` is where to continue.
+    jobs, and with ``dependents`` the jobs that died with them wait again; ``after`` is
+    where to continue.
     """
     call = _Call(limits)
     while room := call.room:
@@ -256,6 +261,7 @@ def change_matching(
             limit=room,
             run_at=run_at,
             restart=restart,
+            dependents=dependents,
         )
         call.add(step.matched, step.change)
         after = step.position

@@ -47,6 +47,8 @@ class Instruction:
     run_at: datetime | None = None
     # Whether a retry drops the steps that jobs have kept.
     restart: bool | None = None
+    # Whether a retry lets the jobs wait again that died with the retried ones.
+    dependents: bool | None = None
     dry_run: bool | None = None
     # Where an earlier, incomplete call of the same instruction ended.
     cursor: str | None = None
@@ -58,8 +60,9 @@ class Instruction:
             raise InvalidInputError("ids", "cannot be combined with a filter")
         if self.job_ids is None and not has_filter:
             raise InvalidInputError("ids", "is required without a filter")
-        if self.restart and self.action is not JobAction.RETRY:
-            raise InvalidInputError("restart", "is only for retry")
+        for name in ("restart", "dependents"):
+            if getattr(self, name) and self.action is not JobAction.RETRY:
+                raise InvalidInputError(name, "is only for retry")
         if self.action is not JobAction.RESCHEDULE:
             if self.run_at is not None:
                 raise InvalidInputError("run_at", "is only for reschedule")
@@ -129,6 +132,7 @@ def _on_named(
         limits,
         run_at=instruction.run_at,
         restart=bool(instruction.restart),
+        dependents=bool(instruction.dependents),
         after_id=after_id,
     )
     last_id = report.last_id
@@ -158,6 +162,7 @@ def _on_matching(
         limits,
         run_at=instruction.run_at,
         restart=bool(instruction.restart),
+        dependents=bool(instruction.dependents),
         after=after,
     )
     position = report.position

@@ -22,6 +22,8 @@ _NAMES = {
     "enqueued_to": "to",
     "error_search": "error",
     "schedule_name": "cron",
+    "batch_id": "batch",
+    "is_waiting": "waiting",
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from tests.cli.console import Console
@@ -75,7 +76,6 @@ def test_nothing_matches(console: Console) -> None:
         (("jobs", "retry", "--all", "J"), "choose them by options or --all"),
         (("jobs", "retry", "--dead", "J"), "choose them by options or --all"),
         (("jobs", "cancel", "--all", "--reason", "x"), "--reason works with ids"),
-        (("jobs", "retry", "--all", "--dependents"), "--dependents works with ids"),
         (("jobs", "release"), "Missing argument"),
         (("jobs", "reschedule", "J"), "give --run-at, --delay"),
         (("jobs", "reschedule", "--all", "--priority", "1"), "work with ids"),
@@ -170,13 +170,23 @@ def test_jobs_that_died_with_another_one_come_back_with_it(
     run(console.storage, Dead("no"))
     assert status(console, child) is JobStatus.DEAD
 
-    assert console.text("jobs", "retry", parent, "--dependents") == (
-        f"{parent}: retried\n"
-    )
+    text = console.text("jobs", "retry", "--dead", "--dependents", "--yes")
 
-    assert status(console, child) is JobStatus.PENDING
+    assert text == "2 jobs retried\n"
     assert console.storage.job_reader.get(child).is_waiting
-    assert console.entries()[0].action == "job_retry"
+    assert console.entries()[0].action == "jobs_act"
+
+
+def test_the_jobs_of_a_batch_are_cancelled(console: Console) -> None:
+    batch = console.storage.batches.create(NewBatch("report"), [NewJob("part")] * 2)
+    other = enqueue(console.storage)
+
+    text = console.text("jobs", "cancel", "--batch", batch.id, "--yes")
+    waiting_ones = console.text("jobs", "cancel", "--waiting", "--dry-run")
+
+    assert text == "2 jobs cancelled\n"
+    assert waiting_ones == "0 jobs would be cancelled\n"
+    assert status(console, other) is JobStatus.PENDING
 
 
 def test_a_waiting_job_is_released_and_others_are_refused(

@@ -24,6 +24,8 @@ FULL = Choice(
     schedule="nightly",
     min_attempts=2,
     ending="cancelled",
+    batch="01KPGR5B1WD4T0S9XK2M7C8Q3N",
+    waiting=True,
 )
 
 
@@ -48,7 +50,10 @@ def test_query_and_filter_mean_the_same() -> None:
 
 
 def test_a_choice_in_words() -> None:
-    assert FULL.in_words() == "dead jobs of a or b in mail"
+    assert FULL.in_words() == (
+        "dead jobs of a or b in mail of batch 01KPGR5B1WD4T0S9XK2M7C8Q3N "
+        "that wait for others"
+    )
     assert Choice().in_words() == "jobs"
 
 

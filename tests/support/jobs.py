@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from flask_forge_jobs.model.attempts import RunSpan
 from flask_forge_jobs.model.bulk import BulkStep, JobAction
@@ -162,13 +163,19 @@ def having(
 
 
 def walk(
-    storage: Storage, action: JobAction, wanted: JobFilter, *, limit: int = BATCH
+    storage: Storage,
+    action: JobAction,
+    wanted: JobFilter,
+    *,
+    limit: int = BATCH,
+    dependents: bool = False,
 ) -> list[BulkStep]:
     """Act on everything that matches, step by step; each must get further."""
-    steps = [storage.job_admin.step(action, wanted, limit=limit)]
+    step = partial(
+        storage.job_admin.step, action, wanted, limit=limit, dependents=dependents
+    )
+    steps = [step()]
     while (position := steps[-1].position) is not None:
-        steps.append(
-            storage.job_admin.step(action, wanted, after=position, limit=limit)
-        )
+        steps.append(step(after=position))
         assert steps[-1].position != position, "the walk would never end"
     return steps

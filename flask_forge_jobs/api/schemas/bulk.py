@@ -72,6 +72,8 @@ class ActionFilterSchema(V1Schema, FilterSchema):
     min_attempts = WholeNumber(load_default=None, metadata=bounds.MIN_ATTEMPTS)
     ending = Text(load_default=None, metadata=bounds.ENDING)
     signature = Text(load_default=None, metadata=bounds.SIGNATURE)
+    batch_id = Text(data_key="batch", load_default=None, metadata=bounds.PARENT_ID)
+    is_waiting = Flag(data_key="waiting", load_default=None)
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
@@ -79,6 +81,7 @@ class ActionFilterSchema(V1Schema, FilterSchema):
         defaults = {
             "queues": values["queues"] or None,
             "min_attempts": values["min_attempts"] or 0,
+            "is_waiting": bool(values["is_waiting"]),
         }
         return JobFilter(**values | defaults)
 
@@ -104,6 +107,7 @@ class ActionRequestSchema(V1Schema):
     expected = WholeNumber(is_signed=False, load_default=None)
     run_at = Instant(load_default=None)
     restart = Flag(load_default=None, metadata=bounds.without("run_at"))
+    dependents = Flag(load_default=None, metadata=bounds.without("run_at"))
     dry_run = Flag(load_default=None)
     cursor = Text(load_default=None, metadata=bounds.CURSOR)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flask import Response
+from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.bulk import ActionReportSchema, ActionRequestSchema
+from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import bulk_actions
 from flask_forge_jobs.handlers.bulk_actions import Instruction
@@ -25,6 +27,8 @@ def act(api: Api) -> Response:
     instruction = Instruction(action=action, **arguments)
     if action in _ENDING:
         api.principal.require(Permission.JOBS_DELETE)
+    if instruction.dependents and api.scope.queues is not None:
+        raise Forbidden(CLUSTER_MESSAGE)  # they may be in any queue
     foreign: list[Skip] = []
     within = api.scope.names()
     if instruction.job_ids is not None:

@@ -36,6 +36,7 @@ from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs import bulk
+from flask_forge_jobs.storage.jobs.bulk_walk import pick
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
@@ -235,7 +236,8 @@ class JobAdmin:
             status: Only jobs in this state; None means any.
             run_at: New start, for a reschedule; the past means now.
             restart: A retry begins with the first step again.
-            dependents: Of a retry, also the jobs that died with these.
+            dependents: Of a retry, also the jobs that died with these. With a status,
+                those that died with others wait for the retry of these.
         """
         if not job_ids:
             return BulkChange()
@@ -257,7 +259,7 @@ class JobAdmin:
                 transaction, action, job_ids, status, change_resting
             )
             self._settlement.settle(transaction, changed.turns, effects.settled)
-            return bulk.result(transaction, action, job_ids, stopped, changed.ids)
+            return bulk.result(transaction, action, job_ids, stopped, changed)
 
         try:
             change = self._database.write_batch(work, _changed, self._pace)
@@ -286,7 +288,12 @@ class JobAdmin:
                     self._cancel_waiting, message=CANCELLED_MESSAGE, effects=effects
                 )
             case JobAction.RETRY:
-                return partial(bulk.requeue, restart=restart, dependents=dependents)
+                return partial(
+                    bulk.requeue,
+                    restart=restart,
+                    dependents=dependents,
+                    named=status is None,
+                )
             case JobAction.RUN_NOW:
                 return bulk.run_now
             case JobAction.RESCHEDULE:
@@ -301,6 +308,7 @@ class JobAdmin:
         limit: int = BATCH,
         run_at: datetime | None = None,
         restart: bool = False,
+        dependents: bool = False,
         on_picked: Callable[[WalkPosition | None], object] | None = None,
     ) -> BulkStep:
         """Act on the next jobs that match a filter and are in a state the action takes.
@@ -315,11 +323,13 @@ class JobAdmin:
             limit: Most jobs to look at.
             run_at: New start, for a reschedule; the past means now.
             restart: A retry begins with the first step again.
+            dependents: Of a retry, also the jobs that died with these; a job that died
+                with another one is left to the retry of that.
             on_picked: Called with the position that the step will return, before it
                 changes anything.
         """
         picked = self._database.read(
-            lambda transaction: bulk.pick(
+            lambda transaction: pick(
                 transaction,
                 job_filter,
                 statuses=APPLIES_TO[action],
@@ -330,7 +340,12 @@ class JobAdmin:
         if on_picked is not None:
             on_picked(picked.position)
         change = self.change(
-            action, picked.ids, status=picked.status, run_at=run_at, restart=restart
+            action,
+            picked.ids,
+            status=picked.status,
+            run_at=run_at,
+            restart=restart,
+            dependents=dependents,
         )
         return BulkStep(len(picked.ids), change, picked.position)
 

@@ -3,17 +3,11 @@
 Every function takes ids and returns those it changed. Rows are locked in the order of
 their ids, so that bulk actions cannot deadlock, and each write repeats the state it
 expects: a job that was claimed, finished or requeued in between is left alone.
-
-:func:`pick` returns the next jobs that match a filter. The maintained counts say which
-combinations of state, queue and kind exist; each is read by index, oldest job first. A
-step reads at most one batch of rows, matching or not, all of one state, so its cost
-does not depend on the size of the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from flask_forge_jobs.errors import JobNotFoundError, JobStateError
@@ -23,11 +17,10 @@ from flask_forge_jobs.model.bulk import (
     JobAction,
     Skip,
     SkipReason,
-    WalkPosition,
 )
 from flask_forge_jobs.model.claims import append_entry
 from flask_forge_jobs.model.dedupe_keys import MARK
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_end import SUPERSEDED_MESSAGE
 from flask_forge_jobs.storage.database import (
     Row,
@@ -35,22 +28,23 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.ties.links import reopen_dependents
 from flask_forge_jobs.storage.ties.turns import Fate, Turn, deleted_turns, turns_of
 
-# Queues and kinds that are read at once.
-COMBINATIONS = 500
 _TIMED = (JobAction.RUN_NOW, JobAction.RESCHEDULE)
 # These ask a running job to stop.
 _STOPPING = (JobAction.DELETE, JobAction.CANCEL)
 
 
 class Changed(NamedTuple):
-    """The jobs that an action has changed, and what remains to be settled of them."""
+    """The jobs that an action has changed, and what remains to be settled of them.
+
+    ``left`` died with jobs that are still dead, and are left to the retry of those.
+    """
 
     ids: list[str]
     turns: Sequence[Turn] = ()
+    left: Sequence[str] = ()
 
 
 def require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:
@@ -121,13 +115,34 @@ def requeue(
     *,
     restart: bool = False,
     dependents: bool = False,
+    named: bool = True,
 ) -> Changed:
     """Give failed and dead jobs all attempts again, due now; one per dedupe key.
 
     ``restart`` drops their steps. With ``dependents``, the jobs that died with them
-    wait again.
+    wait again; those of ``ids`` that died with others do so, too, if they were not
+    ``named`` for themselves.
     """
     rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
+    died = [row for row in rows if row[4]] if dependents else []
+    others = [row for row in rows if not row[4]] if died else rows
+    first = _requeue(transaction, others, restart=restart, dependents=dependents)
+    if not died:
+        return first
+    again = {turn.job_id for turn in first.turns}
+    ids = [*first.ids, *(row[0] for row in died if row[0] in again)]
+    rest = [row for row in died if row[0] not in again]
+    if not named:
+        return Changed(ids, first.turns, _ids(rest))
+    second = _requeue(transaction, rest, restart=restart, dependents=True)
+    return Changed([*ids, *second.ids], [*first.turns, *second.turns])
+
+
+def _requeue(
+    transaction: Transaction, rows: Sequence[Row], *, restart: bool, dependents: bool
+) -> Changed:
+    if not rows:
+        return Changed([])
     free = encode_names("job_id", _ids(rows))
     first: dict[str, str] = {}
     keys: dict[str, str] = dict(sorted(transaction.all("dedupe_keys", rows=free)))
@@ -236,11 +251,13 @@ def result(
     action: JobAction,
     ids: Sequence[str],
     stopped: Sequence[str],
-    changed: Sequence[str],
+    changed: Changed,
 ) -> BulkChange:
     """Return the result of an action on jobs, of which it has changed some."""
-    done = {*stopped, *changed}
-    skipped = reasons(transaction, action, [each for each in ids if each not in done])
+    done, left = {*stopped, *changed.ids}, {*changed.left}
+    others = [each for each in ids if each not in done and each not in left]
+    skipped = [Skip(each, SkipReason.WAITING) for each in changed.left]
+    skipped += reasons(transaction, action, others)
     return BulkChange(len(done), len(stopped), skipped)
 
 
@@ -287,107 +304,3 @@ def _woken(transaction: Transaction, changed: Sequence[Row]) -> list[str]:
 
 def _ids(rows: Iterable[Row]) -> list[str]:
     return [row[0] for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class WalkSelection:
-    """The jobs of one step; ``position`` is None at the end of the walk."""
-
-    ids: Sequence[str] = ()
-    status: JobStatus | None = None
-    position: WalkPosition | None = None
-
-
-def pick(
-    transaction: Transaction,
-    job_filter: JobFilter,
-    *,
-    statuses: Iterable[JobStatus],
-    after: WalkPosition | None,
-    limit: int,
-) -> WalkSelection:
-    """Return the next matching jobs in the order of :class:`.WalkPosition`.
-
-    Looks at up to ``limit`` jobs in one of the states, behind ``after``.
-    """
-    ids: list[str] = []
-    last: WalkPosition | None = None
-    room = limit
-    conditions = Conditions(job_filter)
-    possible = conditions.statuses & set(statuses)
-    for combination in _combinations(transaction, job_filter, possible, after):
-        status, queue_name, kind = combination
-        if room == 0 or (last is not None and last.status is not status):
-            return WalkSelection(ids, last.status if last else None, last)
-        # One more row than there is room for shows whether anything is left.
-        rows = _candidates(transaction, combination, after, conditions, room + 1)
-        for enqueued_at_us, job_id, matches in rows[:room]:
-            last = WalkPosition(status, queue_name, kind, int(enqueued_at_us), job_id)
-            if matches:
-                ids.append(job_id)
-        if len(rows) > room:
-            return WalkSelection(ids, status, last)
-        room -= len(rows)
-    return WalkSelection(ids, last.status if last else None)
-
-
-def _combinations(
-    transaction: Transaction,
-    job_filter: JobFilter,
-    statuses: frozenset[str],
-    after: WalkPosition | None,
-) -> Iterator[tuple[JobStatus, str, str]]:
-    """Yield combinations with jobs from that of ``after`` on, a page at a time.
-
-    There may be tens of thousands of kinds, and a step needs the first few.
-    """
-    queues = (
-        None if job_filter.queues is None else encode_names("name", job_filter.queues)
-    )
-    kinds = encode_names("name", job_filter.kinds) if job_filter.kinds else None
-    for status in sorted(map(JobStatus, statuses)):
-        last = ("", "")
-        if after is not None and status <= after.status:
-            if status < after.status:
-                continue
-            last = (after.queue_name, after.kind)
-            yield status, *last
-        page_size = 1
-        rows = [last]
-        while len(rows) == page_size:
-            page_size = COMBINATIONS
-            rows = transaction.all(
-                "combinations",
-                status=status.value,
-                queue_name=rows[-1][0],
-                kind=rows[-1][1],
-                queues=queues,
-                kinds=kinds,
-                limit=page_size,
-            )
-            for queue_name, kind in rows:
-                yield status, queue_name, kind
-
-
-def _candidates(
-    transaction: Transaction,
-    combination: tuple[JobStatus, str, str],
-    after: WalkPosition | None,
-    conditions: Conditions,
-    limit: int,
-) -> list[Row]:
-    status, queue_name, kind = combination
-    # The empty id sorts first.
-    start = (conditions.from_at, "")
-    if after is not None and after[:3] == combination:
-        start = (after.enqueued_at_us, after.id)
-    return transaction.all(
-        "walk",
-        status=status.value,
-        queue_name=queue_name,
-        kind=kind,
-        after_at=start[0],
-        after_id=start[1],
-        limit=limit,
-        **conditions.of_combinations(),
-    )

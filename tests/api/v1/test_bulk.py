@@ -10,7 +10,8 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.batches import NewBatch
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
@@ -377,3 +378,38 @@ def test_a_retry_of_many_may_begin_with_the_first_step(
 
     assert [storage.steps.kept(each).results for each in ids] == [{}, {}]
     assert refused(answer) == "restart"
+
+
+@pytest.mark.parametrize("by", ["ids", "filter"])
+def test_a_retry_brings_back_the_jobs_that_died_with_others(
+    client: FlaskClient, storage: Storage, by: str
+) -> None:
+    parent = enqueue(storage)
+    child = storage.jobs.enqueue(NewJob("noop", after=[parent])).id
+    run(storage, Dead("no"))
+    chosen: Any = {"ids": [parent, child]} if by == "ids" else {"all": True}
+    limited = client_with_token(storage, "operator", ["default"])
+    body = {"action": "retry", "dependents": True, **chosen}
+
+    assert limited.post(PATH, json=body).status_code == 403
+    assert act(client, **body)["changed"] == 2
+    answer = client.post(PATH, json=body | {"action": "run_now"})
+
+    assert storage.job_reader.get(child).is_waiting
+    assert refused(answer) == "dependents"
+
+
+def test_a_filter_chooses_a_batch_or_jobs_that_wait(
+    client: FlaskClient, storage: Storage
+) -> None:
+    batch = storage.batches.create(NewBatch("report"), [NewJob("part")] * 2)
+    parent = enqueue(storage)
+    storage.jobs.enqueue(NewJob("noop", after=[parent]))
+
+    of_batch = act(client, "delete", filter={"batch": batch.id})
+    of_waiting = act(client, "cancel", filter={"waiting": True}, dry_run=True)
+    answer = client.post(PATH, json={"action": "delete", "filter": {"batch": "b"}})
+
+    assert (of_batch["changed"], of_waiting["matched"]) == (2, 1)
+    assert storage.job_reader.get(parent).status is JobStatus.PENDING
+    assert refused(answer) == "filter.batch"

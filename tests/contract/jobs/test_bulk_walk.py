@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from flask_forge_jobs.model.bulk import APPLIES_TO, JobAction
+from flask_forge_jobs.model.batches import NewBatch
+from flask_forge_jobs.model.bulk import APPLIES_TO, JobAction, Skip, SkipReason
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs import bulk
+from flask_forge_jobs.storage.jobs import bulk_walk
 from flask_forge_jobs.storage.pace import BATCH
 from tests.support.jobs import (
     OWNER,
@@ -64,7 +65,7 @@ def test_a_walk_goes_in_batches(
 def test_each_job_is_visited_once_over_many_combinations(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, limit: int, read_at_once: int
 ) -> None:
-    monkeypatch.setattr(bulk, "COMBINATIONS", read_at_once)
+    monkeypatch.setattr(bulk_walk, "COMBINATIONS", read_at_once)
     jobs = [
         NewJob(f"kind-{n % 3}", queue_name=f"queue-{n % 2}", priority=n)
         for n in range(23)
@@ -82,12 +83,12 @@ def test_each_job_is_visited_once_over_many_combinations(
 def test_a_step_reads_few_of_very_many_kinds(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "COMBINATIONS", 3)
+    monkeypatch.setattr(bulk_walk, "COMBINATIONS", 3)
     storage.jobs.enqueue_many(
         [NewJob(f"k{n}", queue_name=f"q{n % 2}") for n in range(50)]
     )
     read: list[int] = []
-    page = bulk._combinations
+    page = bulk_walk._combinations
 
     def counted(*arguments: Any) -> Iterator[tuple[JobStatus, str, str]]:
         read.append(0)
@@ -95,7 +96,7 @@ def test_a_step_reads_few_of_very_many_kinds(
             read[-1] += 1
             yield each
 
-    monkeypatch.setattr(bulk, "_combinations", counted)
+    monkeypatch.setattr(bulk_walk, "_combinations", counted)
     wanted = JobFilter(queues=("q1",), kinds=tuple(f"k{n}" for n in range(30)))
 
     steps = walk(storage, JobAction.DELETE, wanted, limit=5)
@@ -268,3 +269,87 @@ def test_a_job_claimed_after_it_was_picked_is_left_alone(storage: Storage) -> No
 
     assert change.changed == 0
     assert storage.job_reader.get(job_id).cancel_requested_at is None
+
+
+def test_a_walk_takes_the_jobs_of_a_batch(storage: Storage) -> None:
+    new = [NewJob("part"), NewJob("part", queue_name="mail")]
+    batch = storage.batches.create(NewBatch("report"), new)
+    other = storage.jobs.enqueue(NewJob("part")).id
+
+    (step,) = walk(storage, JobAction.CANCEL, JobFilter(batch_id=batch.id))
+
+    assert (step.matched, step.change.changed) == (2, 2)
+    assert storage.batches.get(batch.id).dead == 2
+    assert storage.job_reader.get(other).status is JobStatus.PENDING
+
+
+def test_a_walk_takes_the_jobs_that_wait_for_others(storage: Storage) -> None:
+    parent, other = enqueue(storage), enqueue(storage)
+    child = storage.jobs.enqueue(NewJob("noop", after=[parent])).id
+
+    (step,) = walk(storage, JobAction.CANCEL, JobFilter(is_waiting=True))
+
+    assert (step.matched, step.change.changed) == (1, 1)
+    assert storage.job_reader.get(child).status is JobStatus.DEAD
+    for each in (parent, other):
+        assert storage.job_reader.get(each).status is JobStatus.PENDING
+
+
+def family(storage: Storage) -> list[str]:
+    """A job that has died, one that has died with it, and one with that."""
+    parent = enqueue(storage, "second")
+    child = storage.jobs.enqueue(NewJob("first", after=[parent])).id
+    grandchild = storage.jobs.enqueue(NewJob("third", after=[child])).id
+    run(storage, Dead("no"))
+    return [parent, child, grandchild]
+
+
+@pytest.mark.parametrize(("limit", "changed"), [(1, 1), (BATCH, 3)])
+def test_jobs_that_died_with_another_one_wait_for_its_retry(
+    storage: Storage, limit: int, changed: int
+) -> None:
+    """Also if the walk comes to them before it comes to the other one"""
+    parent, child, grandchild = family(storage)
+
+    steps = walk(
+        storage, JobAction.RETRY, having(JobStatus.DEAD), limit=limit, dependents=True
+    )
+
+    assert sum(step.change.changed for step in steps) == changed
+    assert [job.id for job in storage.jobs.claim(QUEUE, OWNER, 5)] == [parent]
+    for each in (child, grandchild):
+        assert storage.job_reader.get(each).is_waiting
+    if limit == 1:  # the child came first, and the grandchild is not dead any more
+        assert steps[0].change.skipped == [Skip(child, SkipReason.WAITING)]
+
+
+def test_jobs_that_died_with_one_that_is_not_chosen_are_left(storage: Storage) -> None:
+    parent, child, grandchild = family(storage)
+    wanted = replace(having(JobStatus.DEAD), kinds=("first", "third"))
+
+    (step,) = walk(storage, JobAction.RETRY, wanted, dependents=True)
+
+    assert step.change.changed == 0
+    assert step.change.skipped == [
+        Skip(child, SkipReason.WAITING),
+        Skip(grandchild, SkipReason.WAITING),
+    ]
+    assert storage.job_admin.requeue(parent)
+    # Its parent is not dead any more, so that nothing else would bring it back.
+    (step,) = walk(storage, JobAction.RETRY, wanted, dependents=True)
+    assert step.change.changed == 2
+    assert not storage.job_reader.get(child).is_waiting
+    assert storage.job_reader.get(grandchild).is_waiting
+
+
+def test_named_jobs_that_died_with_one_another_come_back_in_order(
+    storage: Storage,
+) -> None:
+    parent, child, grandchild = family(storage)
+    alone = storage.job_admin.change
+
+    change = alone(JobAction.RETRY, [child, grandchild], dependents=True)
+
+    assert (change.changed, change.skipped) == (2, [])
+    assert not storage.job_reader.get(child).is_waiting  # it was named for itself
+    assert storage.job_reader.get(parent).status is JobStatus.DEAD

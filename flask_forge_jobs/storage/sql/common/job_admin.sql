@@ -56,8 +56,19 @@ RETURNING forge_job.id, forge_job.queue_name
 
 -- name: lock_requeueable
 -- Leaves out dead jobs whose key an unfinished job has: forge_job_dedupe would refuse
--- them.
-SELECT job.id, job.batch_id, job.ties, job.status
+-- them. Last, whether the job died with one that is still dead.
+SELECT
+    job.id, job.batch_id, job.ties, job.status,
+    job.status = 'dead' AND job.start_at IS NOT NULL AND EXISTS (
+        SELECT 1
+        FROM forge_link AS link
+        WHERE link.child_id = job.id AND link.ended = 'dead' AND link.on_dead = 'cancel'
+            AND EXISTS (
+                SELECT 1
+                FROM forge_job AS parent
+                WHERE parent.id = link.parent_id AND parent.status = 'dead'
+            )
+    )
 FROM forge_job AS job
 WHERE COALESCE(job.status, '') IN (/* use unsuccessful */)
     AND job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
