@@ -352,6 +352,27 @@ def test_P05_everything_that_a_producer_supplies_is_text(
         assert "\u202e" not in page.find("main").text
 
 
+def test_a_refresh_gets_the_blocks_that_have_changed(
+    storage: Storage, client: FlaskClient
+) -> None:
+    """The list and a batch, before and after the end of one of its jobs"""
+    batch_id = create(storage, 2)
+    for path in (f"{PATH}/{batch_id}?only=batch,why,states", f"{PATH}?only=list"):
+        first = open_page(client, path)
+        known = {"Accept": "text/html", "If-None-Match": first.headers["ETag"]}
+
+        unchanged = client.get(path, headers=known)
+        run(storage, Done(), queue_name="mail")
+        storage.batches.fold([batch_id])
+        # Another process, since this one keeps for a moment what it has read.
+        changed = client_of(storage, "admin").get(path, headers=known)
+
+        parts = [e for e in parsed(changed.text).parts if isinstance(e, Element)]
+        assert {e["id"] for e in parts} == set(path.partition("=")[2].split(","))
+        assert (unchanged.status_code, unchanged.data) == (304, b"")
+        assert (changed.status_code, changed.text != first.text) == (200, True)
+
+
 def test_a_refresh_costs_three_queries(
     storage: Storage, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
