@@ -63,9 +63,10 @@ class StandbyServer:
     def start(self) -> None:
         """Start it again after :meth:`kill`, at the same address."""
         _forget_process(self.server.pgdata)
-        with turn_to_start():
+        with turn_to_start(), contextlib.suppress(subprocess.TimeoutExpired):
             self.server.ensure_postgres_running()
         wait_until(self._answers, "the standby answers")
+        self.server.ensure_postgres_running()  # learns its process
 
     def wait_level(self, primary_url: str) -> None:
         """Wait until it has replayed what the primary has written by now."""
@@ -113,6 +114,9 @@ def running_standby(primary_url: str) -> Iterator[StandbyServer]:
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     _forget_process(data, ".handle_pids.json", "log")
+    # Processes are killed, never the machine.
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write("fsync = off\n")
     if os.geteuid() == 0:
         folder.chmod(0o755)
         owner = pwd.getpwnam("embedded_postgres")
