@@ -75,7 +75,7 @@ def gauges(
             known = [queue.name for queue in storage.queues.all()]
         chosen, total = sorted(known)[:MAX_NAMES], len(known)
         cut = _widened(cut, len(chosen))
-    level = _level(cut, to_micros(now), len(chosen))
+    level = cut.widest(_level(cut, to_micros(now), len(chosen)), SAMPLE_LEVELS)
     by_queue = storage.gauges.within(cut, level, chosen) if cut.count else {}
     return GaugeList(
         [_series(name, cut, by_queue.get(name, {})) for name in chosen], total

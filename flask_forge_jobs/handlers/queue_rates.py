@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.model.metrics import NOTHING, Tally, floor_to, window
+from flask_forge_jobs.model.metrics import floor_to, window
 from flask_forge_jobs.storage.base import Storage
 
 SPAN = timedelta(hours=1)
@@ -26,12 +26,12 @@ class QueueRates:
         completed: Jobs completed in each bucket of 5 minutes, the oldest first. The
             last bucket is the current one.
         per_minute: Jobs completed per minute over the last 5 to 10 minutes.
-        run_times: How long the jobs of the hour ran, in parts.
+        run_times: How long the jobs of the hour ran, as stored texts.
     """
 
     completed: Sequence[int]
     per_minute: float
-    run_times: Sequence[Histogram] = ()
+    run_times: Sequence[str] = ()
 
     # Lists show few of many queues.
     @cached_property
@@ -40,8 +40,8 @@ class QueueRates:
         if not sum(self.completed):
             return None
         hour = Histogram()
-        for each in self.run_times:
-            hour.merge(each)
+        for text in self.run_times:
+            hour.merge_text(text)
         return round(hour.percentiles(95)[0] / 1000)
 
 
@@ -57,14 +57,17 @@ def queue_rates(
     last = from_micros(floor_to(now_us, BUCKET_S))
     end = last + timedelta(seconds=BUCKET_S)
     cut = window(end - SPAN, end, BUCKET_S)
-    stored = cut.stored(BUCKET_S)
-    timelines = storage.metrics.timelines(stored, BUCKET_S, queue_names)
+    stored = storage.kind_figures.pace(cut.stored(BUCKET_S), BUCKET_S, queue_names)
     elapsed_s = (now - last).total_seconds() + (_RECENT - 1) * BUCKET_S
-    return {name: _rates(timelines[name], elapsed_s) for name in queue_names}
+    return {name: _rates(stored[name], cut.count, elapsed_s) for name in queue_names}
 
 
-def _rates(tallies: Sequence[Tally], elapsed_s: float) -> QueueRates:
-    completed = [tally.completed for tally in tallies]
+def _rates(
+    stored: Iterable[tuple[int, int, str]], buckets: int, elapsed_s: float
+) -> QueueRates:
+    completed, run_times = [0] * buckets, []
+    for number, jobs, times in stored:
+        completed[number] += jobs
+        run_times.append(times)
     recent = sum(completed[-_RECENT:])
-    run_times = [tally.run for tally in tallies if tally is not NOTHING]
     return QueueRates(completed, recent * 60 / elapsed_s, run_times)

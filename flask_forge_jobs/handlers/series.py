@@ -121,7 +121,7 @@ def timeline(
     """
     cut = window(start, end, bucket_secs)
     now_us = to_micros(now)
-    level = cut.level(now_us)
+    level = cut.widest(cut.level(now_us))
     stored = cut.stored(level)
     metrics = storage.metrics
     if kind:

@@ -141,6 +141,20 @@ class Window:
                 return level
         return fitting[-1] if fitting else kept[0]
 
+    def widest(self, level: int, levels: tuple[int, ...] = LEVELS) -> int:
+        """Return the level with the fewest rows that say the same as those of this one.
+
+        Its buckets begin with those of the window, and fill each of them.
+        """
+        fitting = [
+            each
+            for each in levels
+            if each >= level
+            and not self.width_us % (each * SECOND_US)
+            and not self.start_us % (each * SECOND_US)
+        ]
+        return max(fitting, default=level)
+
     def stored(self, level: int) -> Window:
         """Return the window whose tallies to read from a level.
 

@@ -95,6 +95,33 @@ class KindFigures:
         )
         return sorted(kind for (kind,) in rows)
 
+    def pace(
+        self, window: Window, level: int, queue_names: Sequence[str]
+    ) -> dict[str, list[tuple[int, int, str]]]:
+        """Return the stored figures of each queue within a window, from a level.
+
+        Each has the number of its bucket, how many jobs completed, and their run times
+        as a text.
+        """
+        found: dict[str, list[tuple[int, int, str]]] = {
+            name: [] for name in queue_names
+        }
+        if not queue_names:
+            return found
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                "pace",
+                level=level,
+                rows=encode_names("name", queue_names),
+                from_at=window.start_us,
+                to_at=window.end_us,
+            ),
+            apart=True,
+        )
+        for name, bucket_us, completed, run_times in rows:
+            found[name].append((window.index_of(bucket_us), completed, run_times))
+        return found
+
     def of_last_day(
         self, now_us: int, queue_names: Sequence[str] | None = None
     ) -> Tallies:

@@ -59,7 +59,7 @@ def test_wider_buckets_are_means_of_the_samples(storage: Storage, days: int) -> 
 @pytest.mark.parametrize(
     ("asked", "level"),
     [
-        ((1, 24, 1800), 60),
+        ((1, 24, 1800), 1800),
         ((50, 1, 60), 60),
         ((50, 24, 1800), 1800),
         ((10, 24, 600), 300),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros, to_micros
 from flask_forge_jobs.model.metrics import (
+    DAY,
     LEVELS,
     MAX_BUCKETS,
     NOTHING,
@@ -191,6 +192,20 @@ def test_the_finest_level_is_not_asked_about_what_it_no_longer_holds() -> None:
     old = NOON - timedelta(days=2)
 
     assert window(old, old + timedelta(minutes=5), 5).level(NOON_US) == 60
+
+
+@pytest.mark.parametrize(
+    ("begins_s", "width_s", "level"),
+    [(0, 60, 60), (10, 60, 10), (0, 900, 300), (60, 900, 60), (0, 7200, 1800),
+     (0, 45, 10), (0, 86_400, 10_800)],
+)  # fmt: skip
+def test_the_widest_level_has_whole_buckets_for_each(
+    begins_s: int, width_s: int, level: int
+) -> None:
+    made = Window(NOON_US + begins_s * SECOND_US, width_s * SECOND_US, 4)
+
+    assert made.widest(LEVELS[0]) == level
+    assert made.widest(DAY) == DAY
 
 
 @given(st.integers(1, 40 * DAY_US), st.integers(0, 10**5))

@@ -143,7 +143,7 @@ _READING = {
         "now_us",
     },
     "SampleStore": {"within", "within_and_names", "health"},
-    "KindFigures": {"active", "of_last_day", "within"},
+    "KindFigures": {"active", "of_last_day", "pace", "within"},
     "JobSearch": {"page"},
     "BulkRunStore": {"get", "lapsed", "newest"},
     "ConcurrencyLimits": {"held", "waiting"},

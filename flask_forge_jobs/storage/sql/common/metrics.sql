@@ -60,6 +60,14 @@ WHERE level = :level AND kind = :kind
     AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
+-- name: pace
+-- The same without the figures that lists of queues leave out.
+SELECT queue_name, bucket_start, completed, run_times
+FROM forge_metric
+WHERE level = :level AND kind = ''
+    AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+
 -- fragment: queues_with_figures
 -- Every queue with figures, by one look-up in the primary key for each.
 RECURSIVE queue (name) AS (
