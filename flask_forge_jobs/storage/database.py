@@ -260,8 +260,7 @@ def encode_rows(rows: Iterable[Mapping[str, Parameter]]) -> str:
 
 
 def encode_names(column: str, values: Iterable[str]) -> str:
-    """Return a column of texts as the JSON parameter that a ``rows`` marker reads."""
-    # A filter asks for half a dozen of empty columns.
+    """Return texts, most often none, as the JSON parameter of a ``rows`` marker."""
     return encode_rows({column: value} for value in values) if values else "[]"
 
 
