@@ -25,7 +25,7 @@ class Gauges:
     Attributes:
         waiting: Due jobs that no slot has, without those that wait for a retry.
         oldest_wait_s: Seconds since the oldest of them was due.
-        running: Jobs in progress.
+        running: Jobs in slots of live workers; others are claimed ahead.
         free_slots: Slots of live workers without a job.
         live_workers: Live workers that serve the queue.
     """
@@ -65,12 +65,13 @@ def measured(
 
 def _of_queue(queue: QueueOverview, workers: Sequence[Worker]) -> Gauges:
     name = queue.settings.name
+    busy = sum(slot.current_job_id is not None for slot in queue.slots)
     return Gauges(
         samples=1,
         waiting=queue.counts.pending,
         oldest_wait_s=max(queue.oldest_due_age_s, 0),
-        running=queue.counts.in_progress,
-        free_slots=sum(slot.current_job_id is None for slot in queue.slots),
+        running=min(busy, queue.counts.in_progress),
+        free_slots=len(queue.slots) - busy,
         live_workers=sum(
             not worker.queues or name in worker.queues for worker in workers
         ),

@@ -31,7 +31,8 @@ def _worker(name: str, *queues: str) -> Worker:
 
 
 def test_a_sample_is_of_each_queue_and_of_all_together() -> None:
-    overview = [_queue("bulk", 3, 1, 40, "bf"), _queue("mail", 2, 0, 7, "fff")]
+    # Its worker has claimed three more jobs.
+    overview = [_queue("bulk", 3, 4, 40, "bf"), _queue("mail", 2, 0, 7, "fff")]
 
     found = measured(overview, [_worker("a", "bulk"), _worker("b", "bulk", "mail")])
 
