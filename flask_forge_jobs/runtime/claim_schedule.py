@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.run_end import JobUpdate
+from flask_forge_jobs.storage.jobs.claim_places import ClaimPlaces
 
 # Bounds the delay of a job whose wake-up was lost.
 POLL_WITHOUT_PUSH_S = 0.5
@@ -25,8 +27,14 @@ class ClaimSchedule:
     All times are monotonic seconds.
     """
 
-    def __init__(self, queue_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        queue_names: Sequence[str],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.queue_names = frozenset(queue_names)
+        self.places = ClaimPlaces(monotonic)
+        """Where claims begin."""
         self.maybe_ready = set(queue_names)
         """The queues that may have work."""
         self.is_pushing: Callable[[], bool] = lambda: False
@@ -100,6 +108,10 @@ class ClaimSchedule:
                 self.maybe_ready.add(name)
                 has_more = True
         return has_more
+
+    def look_by(self, moment: float) -> None:
+        """Poll at a time, or sooner."""
+        self._poll_at = min(self._poll_at, moment)
 
     def next_look(self) -> float:
         """Return when to look for work without a wake-up."""

@@ -70,7 +70,7 @@ class Parts:
         self.lease = Lease(options.lease_s, clock, parent_pid=options.parent_pid)
         self.handover = Handover(runner, self.lease, slots, partial(inbox.put, WAKE))
         self.writer = _writer(plan, worker_id, self.handover, self.settings)
-        self.schedule = ClaimSchedule(names)
+        self.schedule = ClaimSchedule(names, clock.monotonic)
         rounds = Rounds(
             storage.jobs,
             self.handover,

@@ -1,9 +1,8 @@
 """The seam between the stores and the two databases.
 
 A store names a statement and passes parameters; a dialect runs it and translates the
-driver's errors. :meth:`Executor.write` owns the commit and repeats the whole unit after
-a transient fault. So a unit of work must be safe to repeat: mint ids before it and
-fence every change.
+driver's errors. :meth:`Executor.write` owns the commit and repeats the unit after a
+transient fault. So a unit must be safe to repeat: mint ids before, fence every change.
 
 The time limits of a call add up: for a connection, for the server, for retries. Wrap
 calls in :func:`within` to set one limit for all of them.

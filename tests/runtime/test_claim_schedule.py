@@ -177,3 +177,14 @@ def test_it_polls_more_often_without_wake_ups(
     schedule.ready(1.0)
 
     assert schedule.next_look() == 1.0 + period_s
+
+
+def test_it_looks_everywhere_by_a_time_that_it_is_given() -> None:
+    schedule = quiet("mail")
+
+    schedule.look_by(0.4)
+    schedule.look_by(LATER)
+
+    assert schedule.next_look() <= 0.4
+    assert schedule.ready(0.39) == set()
+    assert schedule.ready(0.4) == {"mail"}

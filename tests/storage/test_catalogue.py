@@ -92,6 +92,9 @@ ARRAYS = {
     "results": "{}",
     "from_queues": "{default}",
     "limits": "{10}",
+    "priorities": "{1}",
+    "moments": "{1}",
+    "moment": 1,
 }
 JSON = {"rows", "queues", "kinds", "statuses", "parts", "ends"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
@@ -101,6 +104,7 @@ BY_ID = "forge_job_(pkey|running|unsuccessful)"
 # What must not depend on how many jobs there are, and the index that sees to it.
 SERVED_BY = {
     "claim": "forge_job_claim",
+    "claim_alone": "forge_job_claim",
     "promote": "forge_job_deferred",
     "heartbeat": "forge_job_running",
     "finish": BY_ID,
@@ -239,7 +243,7 @@ NOT_EXPLAINED = {
     "append_metrics",
 }
 
-ONLY_POSTGRES = {"exchange"}
+ONLY_POSTGRES = {"claim_alone", "exchange"}
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
 # Their settings leave the planner no other way; the seed has no batch.
 OF_BATCHES = {"jobs_of_batch", "first_jobs_of_batch", "jobs_of_batch_in_state"}
@@ -248,6 +252,7 @@ FUNCTIONS = {
     *OF_BATCHES,
     "promote",
     "claim",
+    "claim_alone",
     "exchange",
     "finish",
     "snapshot",
@@ -325,6 +330,7 @@ def test_both_dialects_say_the_same_things() -> None:
     assert {name.removesuffix("_noted") for name in noted} == NOTED
     assert set(postgres) - set(sqlite) - noted == {
         "notify",
+        "claim_alone",
         "enqueue_early",
         "enqueued_early",
         "enqueue_quietly",

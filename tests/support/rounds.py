@@ -42,6 +42,7 @@ class ScriptedJobs:
         self.refused: list[str] = []
         self.error: BaseException | None = None
         self.late_error: Exception | None = None
+        self.look_in_s: float | None = None
         self.bad_ids: set[str] = set()
         self.during_exchange: Callable[[], object] = lambda: None
 
@@ -52,8 +53,9 @@ class ScriptedJobs:
         demand: Mapping[str, int],
         *,
         promote: bool = True,
+        places: object = None,
     ) -> ClaimBatch:
-        del promote
+        del promote, places
         assert owner == OWNER
         self.demands.append(dict(demand))
         if self.error is not None:
@@ -61,7 +63,7 @@ class ScriptedJobs:
         if any(each.job.id in self.bad_ids and each.result for each in updates):
             raise StorageError("PostgreSQL refused the statement (22P05)")
         self.written.extend(updates)
-        exchange = ClaimBatch(refused=list(self.refused))
+        exchange = ClaimBatch(refused=list(self.refused), look_in_s=self.look_in_s)
         for name, count in demand.items():
             ready = self.ready.get(name, [])
             exchange.claimed.extend(ready[:count])

@@ -177,7 +177,11 @@ class Rounds:
         self.claims.begun += 1
         try:
             batch = self._jobs.exchange(
-                self._writer.worker_id, writing, demand, promote=promote
+                self._writer.worker_id,
+                writing,
+                demand,
+                promote=promote,
+                places=self._schedule.places,
             )
         except BaseException as error:
             self.claims.ended = self.claims.begun
@@ -195,6 +199,8 @@ class Rounds:
             self._writer.folds.note(batch.noted)
         self.claims.ended = self.claims.begun
         ended_at = self._lease.clock.monotonic()
+        if batch.look_in_s is not None:
+            self._schedule.look_by(ended_at + batch.look_in_s)
         if self._schedule.end(
             demand, batch.claimed, writing, ended_at, promoted=promote
         ):

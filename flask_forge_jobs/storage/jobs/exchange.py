@@ -3,7 +3,8 @@
 Most runs end as done and leave nothing else to store. The function ``forge_exchange``
 writes these and claims in one round trip. It returns the ids of the outcomes that it
 did not store, and claims nothing then: the usual way decides about those. It counts the
-jobs of batches and frees the jobs that waited for others, as the usual way does.
+jobs of batches and frees the jobs that waited for others, as the usual way does. Claims
+may begin at a place; see :mod:`.claim_places`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from itertools import takewhile
 from operator import attrgetter, countOf
+from types import MappingProxyType
+from typing import Any
 
-from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.jobs.claim_places import ClaimPlaces
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 
 # Read for every outcome, so without a function of our own.
@@ -37,6 +40,8 @@ _FACTS = attrgetter(
     "saved",
 )
 _NONE: AbstractSet[str] = frozenset()
+_NOWHERE: Mapping[str, tuple[int, int]] = MappingProxyType({})
+_NO_PAGES: Mapping[str, int] = MappingProxyType({})
 _PLAIN = (JobStatus.DONE, False, None, False, None, None, None, None)
 
 
@@ -53,39 +58,37 @@ class PlainExchange:
         updates: Sequence[JobUpdate],
         demand: Mapping[str, int],
         promote: bool,  # noqa: FBT001  # as JobQueue.exchange has it
-    ) -> tuple[list[ClaimedJob] | None, Sequence[JobUpdate], AbstractSet[str]]:
+        places: ClaimPlaces | None = None,
+    ) -> tuple[ClaimBatch | None, Sequence[JobUpdate], AbstractSet[str]]:
         """Write outcomes and claim in one message, if all of them are plain.
 
         Returns:
-            The claimed jobs in order; None if nothing was claimed. The outcomes that
-            are still to be written, before anything is claimed. And the batches whose
+            The claimed jobs; None if nothing could be claimed. The outcomes that are
+            still to be written, before anything is claimed. And the batches whose
             changes are to be folded.
         """
         if updates and not self._may_run(updates):
             return None, updates, _NONE
-        # All transactions lock in the order of ids, so that none deadlock.
-        updates = sorted(updates, key=_JOB_ID)
-        results = list(map(_RESULT, updates))
-        rows, is_again = self._database.pipeline(
-            partial(
-                _exchange,
-                worker_id=worker_id,
-                grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
-                done_queues=_array(set(map(_QUEUE, updates))),
-                job_ids=_array(map(_JOB_ID, updates)),
-                runs="{" + ",".join(map(str, map(_RUN, updates))) + "}",
-                results=_array(results) if any(results) else "{}",
-                from_queues=_array(demand),
-                limits="{" + ",".join(map(str, demand.values())) + "}",
-                promotes=promote,
+        begun = _NOWHERE if places is None else places.known(demand)
+        if updates or promote or len(demand) != 1:
+            message = partial(_exchange, **_texts(updates, demand, begun))
+            rows, is_again = self._database.pipeline(
+                partial(message, worker_id=worker_id, promotes=promote)
             )
-        )
-        noted = _NONE
-        if rows and rows[0][1] == "":
-            notes = list(takewhile(_is_note, rows))
-            noted, rows = self._heed(notes), rows[len(notes) :]
+        else:
+            rows, is_again = self._claim_alone(worker_id, demand, begun), False
+        noted, pages = _NONE, _NO_PAGES
+        # They come first, those of several queues with their jobs.
+        if rows and (rows[0][1] == "" or len(demand) > 1):
+            noted, pages = self._heed(filter(_is_note, rows))
+            rows = [row for row in rows if row[1] != ""]
         if not rows or rows[0][1] is not None:
-            return _in_order_of(demand, rows), (), noted
+            claimed, look_in_s = _in_order_of(demand, rows), None
+            if places is not None:
+                places.learn(pages, claimed)
+                look_in_s = places.look_in_s(begun, demand, claimed)
+            batch = ClaimBatch(claimed=claimed, noted=noted, look_in_s=look_in_s)
+            return batch, (), noted
         held_back = {row[0] for row in rows}
         left = [each for each in updates if each.job.id in held_back]
         if is_again:
@@ -93,15 +96,40 @@ class PlainExchange:
                 each.was_tried = True
         return None, left, noted
 
-    def _heed(self, notes: Iterable[Row]) -> AbstractSet[str]:
-        """Wake own workers for freed jobs; return the batches to fold."""
-        noted = set()
-        for name, _, sort, *_ in notes:
+    def _claim_alone(
+        self,
+        worker_id: str,
+        demand: Mapping[str, int],
+        places: Mapping[str, tuple[int, int]],
+    ) -> list[Row]:
+        """Claim for an idle worker."""
+        ((queue_name, limit),) = demand.items()
+        priority, moment = places.get(queue_name, (None, None))
+        return self._database.execute(
+            "claim_alone",
+            queue_name=queue_name,
+            worker_id=worker_id,
+            limit=limit,
+            priority=priority,
+            moment=moment,
+        )
+
+    def _heed(self, notes: Iterable[Row]) -> tuple[AbstractSet[str], Mapping[str, int]]:
+        """Wake own workers for freed jobs.
+
+        Returns:
+            The batches to fold, and the pages that claims of queues have read.
+        """
+        noted: set[str] = set()
+        pages: dict[str, int] = {}
+        for name, _, sort, _, _, number, *_ in notes:
             if sort == "queue":
                 self._database.wake(name)
+            elif sort == "place":
+                pages[name] = number
             else:
                 noted.add(name)
-        return noted
+        return noted, pages
 
     def _may_run(self, updates: Sequence[JobUpdate]) -> bool:
         if self._ends.answers(updates, ()):
@@ -118,6 +146,33 @@ def _exchange(
 ) -> tuple[list[Row], bool]:
     """Run the statement; return its rows, and whether it is a repetition."""
     return transaction.all("exchange", **parameters), transaction.attempt > 0
+
+
+def _texts(
+    updates: Sequence[JobUpdate],
+    demand: Mapping[str, int],
+    places: Mapping[str, tuple[int, int]],
+) -> dict[str, Any]:
+    """Return the outcomes, and what to claim from where, as arrays."""
+    # All transactions lock in the order of ids, so that none deadlock.
+    updates = sorted(updates, key=_JOB_ID)
+    results = list(map(_RESULT, updates))
+    pairs = [places.get(name, ("NULL", "NULL")) for name in demand] if places else ()
+    return {
+        "grace_us": COOLDOWN_DECAY_GRACE_S * SECOND_US,
+        "done_queues": _array(set(map(_QUEUE, updates))),
+        "job_ids": _array(map(_JOB_ID, updates)),
+        "runs": _numbers(map(_RUN, updates)),
+        "results": _array(results) if any(results) else "{}",
+        "from_queues": _array(demand),
+        "limits": _numbers(demand.values()),
+        "priorities": _numbers(priority for priority, _ in pairs),
+        "moments": _numbers(moment for _, moment in pairs),
+    }
+
+
+def _numbers(values: Iterable[object]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _in_order_of(demand: Mapping[str, int], rows: Iterable[Row]) -> list[ClaimedJob]:

@@ -33,6 +33,7 @@ from flask_forge_jobs.model.run_logs import LogChunk
 from flask_forge_jobs.model.steps import Checkpoint
 from flask_forge_jobs.storage.database import Transaction, encode_rows
 from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.jobs.claim_places import ClaimPlaces
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.exchange import PlainExchange, in_claim_order
@@ -225,6 +226,7 @@ class JobQueue:
         demand: Mapping[str, int],
         *,
         promote: bool = True,
+        places: ClaimPlaces | None = None,
     ) -> ClaimBatch:
         """Write outcomes and claim new jobs in one transaction.
 
@@ -234,21 +236,22 @@ class JobQueue:
             demand: Most jobs to claim from each queue, in this order.
             promote: First promote jobs that have become due; False leaves them for a
                 caller that knows when the next one is due.
+            places: Where to begin; without them, at the front of each queue.
 
         Returns:
             The claimed jobs, and the ids of refused outcomes.
         """
         if any(map(_ERROR, updates)):
             self._signatures.sign(updates)
-        if not updates and len(demand) == 1 and not promote:
-            return self._claim_only(worker_id, *next(iter(demand.items())))
         noted: AbstractSet[str] = frozenset()
         if self._plain is not None:
-            claimed, updates, noted = self._plain.run(
-                worker_id, updates, demand, promote
+            done, updates, noted = self._plain.run(
+                worker_id, updates, demand, promote, places
             )
-            if claimed is not None:
-                return ClaimBatch(claimed=claimed, noted=noted)
+            if done is not None:
+                return done
+        elif not updates and len(demand) == 1 and not promote:
+            return self._claim_only(worker_id, *next(iter(demand.items())))
         work = partial(self._exchange, worker_id, updates, demand, promote=promote)
         batch, settled = self._database.write(work)
         if batch.followed:

@@ -69,6 +69,8 @@ class OpeningSql:
     """As ``unconfigured``, for PostgreSQL 17 and newer."""
     ends_itself: bool = False
     stores: bool = True
+    check: str = ""
+    """The SQL that checks the schema, unless the only statement does so itself."""
 
     def of(self, connection: Connection) -> str:
         """Return the text for a connection."""

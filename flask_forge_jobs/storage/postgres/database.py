@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from operator import methodcaller
 from typing import TypeVar
@@ -23,7 +24,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
-from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
+from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import (
     Apart,
     ChoiceLog,
@@ -107,7 +108,7 @@ class PostgresDatabase:
         )
         openings = self._session_settings
         self._begin_write = openings.write.then(check_version)
-        self._begin_checked = openings.alone.then(check_version)
+        self._begin_checked = replace(openings.alone, check=check_version)
         self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
         self._surfaced = PostgresFaults(settings.statement_timeout_s, is_retried=False)
         self._current = self._new_process()
@@ -208,11 +209,7 @@ class PostgresDatabase:
 
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""
-        checks_itself = load_statements("postgres")[name].uses_known
-        return self._run(
-            self._session_settings.alone if checks_itself else self._begin_checked,
-            methodcaller("all", name, **parameters),
-        )
+        return self._run(self._begin_checked, methodcaller("all", name, **parameters))
 
     def pipeline(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run a unit of work whose statements travel in one message."""

@@ -317,6 +317,7 @@ class TransactionBlock:
                 begin,
                 process.known_version,
                 self._attempt,
+                check=opening.check,
                 is_quiet=process.quiet.is_on,
             )
         except BaseException as error:  # noqa: BLE001  # raised again

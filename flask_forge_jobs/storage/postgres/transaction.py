@@ -63,7 +63,8 @@ def _that_knows(sql: str, known_version: int) -> str:
 class PostgresTransaction:
     """An open transaction on an idle connection; implements :class:`.Transaction`.
 
-    ``begin`` is the SQL that opens it, empty for a single message. With ``is_quiet`` it
+    ``begin`` is the SQL that opens it, empty for a single message, and ``check`` comes
+    next unless the only statement checks the schema itself. With ``is_quiet`` it
     notifies nobody; see :class:`.NotifyPause`.
     """
 
@@ -74,9 +75,11 @@ class PostgresTransaction:
         known_version: int,
         attempt: int = 0,
         *,
+        check: str = "",
         is_quiet: bool = False,
     ) -> None:
         self.attempt = attempt
+        self._check = check
         self._is_quiet = is_quiet
         self.woken: dict[str, None] = {}
         self._connection = connection
@@ -91,22 +94,22 @@ class PostgresTransaction:
         self._cursor = connection.cursor()
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
-        sql = self._sql(name)
         if self._pending:  # its values may look like parameters
             self._cursor.execute(self._unsent(self._text(name, parameters)))
         elif self._is_begun:
-            self._cursor.execute(sql, parameters)
+            self._cursor.execute(self._sql(name), parameters)
         else:
-            self._cursor.execute(self._unsent(sql), parameters)
+            if self._statements[name].uses_known:
+                self._check = ""
+            self._cursor.execute(self._unsent(self._sql(name)), parameters)
 
     def _unsent(self, *last: str) -> str:
         """Return ``BEGIN`` if due, the pending SQL and ``last`` as one text."""
         return ";\n".join(self._texts_unsent(*last))
 
     def _texts_unsent(self, *last: str) -> list[str]:
-        is_first = self._begin and not self._is_begun
-        before = [self._begin, *self._pending] if is_first else self._pending
-        texts = [*before, *last]
+        begin = () if self._is_begun else filter(None, (self._begin, self._check))
+        texts = [*begin, *self._pending, *last]
         self._pending.clear()
         self._is_begun = True
         return texts
@@ -114,7 +117,7 @@ class PostgresTransaction:
     def _sql(self, name: str) -> str:
         if self._is_quiet:
             name = _QUIETLY.get(name, name)
-        elif name == _EARLY and self._begin:
+        elif name == _EARLY and not self._is_early(name):
             name = "enqueue"
         statement = self._statements[name]
         if statement.uses_known:
@@ -134,7 +137,10 @@ class PostgresTransaction:
         return self._cursor.fetchall()
 
     def _is_early(self, name: str) -> bool:
-        return name == _EARLY and not self._begin and not self._is_quiet
+        """Return whether it is such a statement, and all of its message."""
+        if name != _EARLY or self._is_quiet:
+            return False
+        return not (self._begin or self._check or self._pending)
 
     def _stored_early(self, job_id: Parameter, error: psycopg2.Error) -> list[Row]:
         """Return the rows of an enqueue that has failed after its first commit."""

@@ -149,6 +149,17 @@ def test_a_lost_wake_is_made_up_for_by_polling(
     assert len(rig.jobs.demands) == 1
 
 
+def test_it_looks_again_when_a_claim_says_so() -> None:
+    rig = Rig(threads=3)
+    rig.jobs.look_in_s = POLL_WITHOUT_PUSH_S / 2
+    rig.round()
+
+    rig.moving.move(POLL_WITHOUT_PUSH_S / 2)
+    rig.round()
+
+    assert rig.jobs.demands == [{"default": 3}] * 2
+
+
 def test_nothing_is_claimed_while_it_is_not_allowed() -> None:
     """B5: others believe that this process is dead."""
     rig = Rig()

@@ -7,6 +7,7 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import psycopg2
 import pytest
@@ -351,12 +352,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             begin: str,
             known_version: int,
             attempt: int = 0,
-            *,
-            is_quiet: bool = False,
+            **options: Any,
         ) -> None:
-            super().__init__(
-                connection, begin, known_version, attempt, is_quiet=is_quiet
-            )
+            super().__init__(connection, begin, known_version, attempt, **options)
             inner = self._cursor
 
             class Cursor:

@@ -43,6 +43,13 @@ SELECT forge_promote(:queue_name)
 SELECT *
 FROM forge_claim(:queue_name, :worker_id, :limit)
 
+-- name: claim_alone
+-- For an idle worker, whose message has nothing else. It may begin at a place.
+SELECT *
+FROM forge_claim(
+    :queue_name, :worker_id, :limit, :priority, :moment::bigint, TRUE, :known
+)
+
 -- name: finish
 SELECT *
 FROM forge_finish(:worker_id, :rows)
@@ -51,7 +58,7 @@ FROM forge_finish(:worker_id, :rows)
 SELECT *
 FROM forge_exchange(
     :worker_id, :grace_us, :done_queues, :job_ids, :runs, :results,
-    :from_queues, :limits, :promotes, TRUE
+    :from_queues, :limits, :priorities, :moments, :promotes, TRUE, :known
 )
 
 -- name: exchange_quietly
@@ -59,7 +66,7 @@ FROM forge_exchange(
 SELECT *
 FROM forge_exchange(
     :worker_id, :grace_us, :done_queues, :job_ids, :runs, :results,
-    :from_queues, :limits, :promotes, FALSE
+    :from_queues, :limits, :priorities, :moments, :promotes, FALSE, :known
 )
 
 -- name: append_jobs

@@ -858,8 +858,15 @@ END
 $$;
 
 -- Served by forge_job_claim, which holds only due jobs, so scheduled jobs cost nothing. A
--- paused or cooling queue yields none.
-CREATE FUNCTION forge_claim(from_queue TEXT, new_worker TEXT, row_limit INTEGER)
+-- paused or cooling queue yields none. Entries of jobs that were claimed since the last
+-- vacuum stay in the index. So a claim may begin at a place behind them, and at the front
+-- only for more urgent jobs. One that walked past many of them says so, if that is asked
+-- for: in a row without a queue, with the pages of the index.
+CREATE FUNCTION forge_claim(
+    from_queue TEXT, new_worker TEXT, row_limit INTEGER,
+    place_priority INTEGER DEFAULT NULL, place_at BIGINT DEFAULT NULL,
+    is_measured BOOLEAN DEFAULT FALSE, known INTEGER DEFAULT NULL
+)
 RETURNS TABLE (
     id                TEXT,
     queue_name        TEXT,
@@ -888,25 +895,55 @@ AS $$
 #variable_conflict use_column
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
-    -- Apart from the update: a join planned while the table was empty would scan all of
-    -- it for each claim.
-    picked CONSTANT TEXT[] := ARRAY(
-        SELECT id
-        FROM forge_job
-        WHERE queue_name = from_queue
-            AND status IN ('pending', 'failed') AND NOT deferred
-            AND NOT EXISTS (
-                SELECT 1
-                FROM forge_queue
-                WHERE name = from_queue AND (paused OR throttled_until > now_us)
-            )
-        ORDER BY priority, scheduled_at, id
-        LIMIT row_limit
-        FOR UPDATE OF forge_job SKIP LOCKED
-    );
+    pages       BIGINT;
+    picked      TEXT[] := '{}';
+    first_at    BIGINT := -9223372036854775808;
+    first_level INTEGER := -2147483648;
+    last_level  BIGINT := coalesce(place_priority - 1::bigint, 2147483647);
+    ignored     TEXT;
 BEGIN
+    IF is_measured AND place_at IS NULL THEN
+        pages := pg_stat_get_xact_blocks_fetched('forge_job_claim'::regclass);
+    END IF;
+    LOOP
+        -- Apart from the update: a join planned while the table was empty would scan all
+        -- of it for each claim.
+        picked := picked || ARRAY(
+            SELECT id
+            FROM forge_job
+            WHERE queue_name = from_queue
+                AND status IN ('pending', 'failed') AND NOT deferred
+                AND (priority, scheduled_at) >= (first_level, first_at)
+                AND priority <= last_level
+                AND NOT EXISTS (
+                    SELECT 1
+                    FROM forge_queue
+                    WHERE name = from_queue AND (paused OR throttled_until > now_us)
+                )
+            ORDER BY priority, scheduled_at, id
+            LIMIT row_limit - cardinality(picked)
+            FOR UPDATE OF forge_job SKIP LOCKED
+        );
+        EXIT WHEN last_level = 2147483647;
+        first_level := place_priority;
+        first_at := place_at;
+        last_level := 2147483647;
+    END LOOP;
+    IF known IS NOT NULL THEN  -- behind the lock of the table
+        ignored := forge_check_version(known)::text;
+    END IF;
     IF cardinality(picked) = 0 THEN
         RETURN;
+    END IF;
+    pages := pg_stat_get_xact_blocks_fetched('forge_job_claim'::regclass) - pages;
+    -- A page has 50 entries at least, of names that are not long.
+    IF pages > 100 + cardinality(picked) / 10 THEN
+        RETURN QUERY
+        SELECT
+            from_queue, '', 'place', NULL::text, NULL::integer, pages,
+            NULL::integer, NULL::integer, NULL::integer, NULL::text,
+            NULL::double precision, NULL::bigint, NULL::bigint, NULL::integer,
+            NULL::text, NULL::boolean, NULL::integer;
     END IF;
     RETURN QUERY
     UPDATE forge_job AS job
@@ -1036,12 +1073,15 @@ $$;
 
 -- Ends runs that are done and have nothing but a result to store, and claims the next jobs
 -- unless the fence has held one back. Then it returns the ids of those, without a queue.
--- In rows with an empty queue it returns the batches whose counts have changed, and the
--- queues of freed jobs: a process ignores the notifications of its own connections.
+-- In rows with an empty queue it returns the batches whose counts have changed, the queues of
+-- freed jobs, since a process ignores the notifications of its own connections, and those
+-- where the next claim had better begin at a place. The version is checked last, behind all
+-- locks.
 CREATE FUNCTION forge_exchange(
     its_worker TEXT, grace_us BIGINT, done_queues TEXT[],
     job_ids TEXT[], runs INTEGER[], results TEXT[],
-    from_queues TEXT[], row_limits INTEGER[], promotes BOOLEAN, notifies BOOLEAN
+    from_queues TEXT[], row_limits INTEGER[], priorities INTEGER[], moments BIGINT[],
+    promotes BOOLEAN, notifies BOOLEAN, known INTEGER
 )
 RETURNS TABLE (
     id                TEXT,
@@ -1073,6 +1113,7 @@ DECLARE
     batches  TEXT[];
     parents  TEXT[];
     released TEXT[];
+    ignored  TEXT;
 BEGIN
     IF cardinality(job_ids) > 0 THEN
         UPDATE forge_queue
@@ -1132,6 +1173,7 @@ BEGIN
                 NULL::text, NULL::boolean, NULL::integer
             FROM unnest(job_ids) AS v (job_id)
             WHERE ended IS NULL OR v.job_id <> ALL (ended);
+            ignored := forge_check_version(known)::text;
             RETURN;
         END IF;
     END IF;
@@ -1141,8 +1183,12 @@ BEGIN
         END IF;
         RETURN QUERY
         SELECT *
-        FROM forge_claim(from_queues[place], its_worker, row_limits[place]);
+        FROM forge_claim(
+            from_queues[place], its_worker, row_limits[place], priorities[place],
+            moments[place], TRUE
+        );
     END LOOP;
+    ignored := forge_check_version(known)::text;
 END
 $$;
 
