@@ -23,8 +23,8 @@ from tests.support.sql import Sql
 from tests.support.threads import run_together
 
 CLIENTS = 4
-KEYS_A_CLIENT = 75
-KILL_EVERY = 50
+KEYS_A_CLIENT = 40
+KILL_EVERY = 25
 MAX_TRIES = 50
 
 
@@ -101,7 +101,8 @@ def test_retried_enqueues_are_stored_once(
 ) -> None:
     killer = Killer()
 
-    with serving(database_url, tmp_path, "--workers=4") as server:
+    # Those that follow are forked, which takes less than to load the application.
+    with serving(database_url, tmp_path, "--preload", "--workers=4") as server:
         port = server.port()
         answers = run_together(
             [

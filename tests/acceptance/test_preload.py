@@ -22,7 +22,7 @@ from tests.support.sql import Sql
 from tests.support.threads import run_together
 
 CLIENTS = 8
-REQUESTS = 600
+REQUESTS = 320
 SERVER_WORKERS = 4
 
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-PHONE_PX, PHONE_HEIGHT_PX, HEIGHT_PX = 500, 844, 800
+PHONE_PX, PHONE_HEIGHT_PX = 500, 844
+WIDTH_PX, HEIGHT_PX = 1280, 800
 LIMIT_MS = 60_000
 _FLAGS = ("--disable-gpu", "--disable-quic")
 _COMPLAINTS = ("error", "warning")
 Theme = Literal["light", "dark"]
 expect.set_options(timeout=LIMIT_MS)
+# The tabs that tests share, of each browser, with and without script.
+_lent: WeakKeyDictionary[Browser, dict[bool, Page]] = WeakKeyDictionary()
 
 
 def program() -> str:
@@ -50,7 +54,7 @@ def running_browser() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def tab(
-    browser: Browser, *, width: int = 1280, theme: Theme = "light", **more: Any
+    browser: Browser, *, width: int = WIDTH_PX, theme: Theme = "light", **more: Any
 ) -> Iterator[Page]:
     """Open a tab with a profile of its own, for a person who wants little motion.
 
@@ -60,17 +64,54 @@ def tab(
         theme: The one that the person prefers.
         more: Further options of Playwright's ``Browser.new_context``.
     """
+    page = _new_tab(browser, width, color_scheme=theme, **more)
+    try:
+        yield page
+    finally:
+        page.context.close()
+
+
+def _new_tab(browser: Browser, width: int, **more: Any) -> Page:
     height = PHONE_HEIGHT_PX if width < PHONE_PX else HEIGHT_PX
     # A page on which something moves is drawn sixty times a second.
     options = {"reduced_motion": "reduce", **more}
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=theme, **options
+        viewport={"width": width, "height": height}, **options
     )
     context.set_default_timeout(LIMIT_MS)
+    return context.new_page()
+
+
+@contextlib.contextmanager
+def lent_tab(
+    browser: Browser, headers: Mapping[str, str], *, with_script: bool = True
+) -> Iterator[Page]:
+    """Lend a tab that tests share, empty and without a memory.
+
+    A new one takes Chromium half a second. A test that moves the clock of its tab, or
+    adds a script to it, needs one of its own, since neither can be undone.
+
+    Args:
+        browser: The browser.
+        headers: Those of its requests.
+        with_script: Whether scripts run in it.
+    """
+    tabs = _lent.setdefault(browser, {})
+    if with_script not in tabs:  # it closes with the browser
+        tabs[with_script] = _new_tab(
+            browser, WIDTH_PX, color_scheme="light", java_script_enabled=with_script
+        )
+    page = tabs[with_script]
+    page.set_viewport_size({"width": WIDTH_PX, "height": HEIGHT_PX})
+    page.set_extra_http_headers(dict(headers))
     try:
-        yield context.new_page()
+        yield page
     finally:
-        context.close()
+        page.unroute_all()
+        if page.url.startswith("http"):
+            page.evaluate("localStorage.clear()")
+        page.goto("about:blank")
+        page.context.clear_cookies()
 
 
 def complaints_of(page: Page) -> list[str]:

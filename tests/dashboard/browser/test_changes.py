@@ -17,7 +17,7 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.workers import SlotReport
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.sites import Site, running_site
-from tests.support.browser import complaints_of, tab
+from tests.support.browser import complaints_of, lent_tab
 from tests.support.databases import sqlite_url
 from tests.support.jobs import having, job_with
 from tests.support.sql import Sql
@@ -46,8 +46,7 @@ def page(
 ) -> Iterator[Page]:
     """A tab of an admin, with and without script."""
     headers = shared.headers["admin"]
-    options = {"java_script_enabled": request.param, "extra_http_headers": headers}
-    with tab(browser, **options) as opened:
+    with lent_tab(browser, headers, with_script=request.param) as opened:
         yield opened
 
 
@@ -161,7 +160,7 @@ def test_P09_D17_queues_schedules_and_jobs_are_run_by_keys_alone(
     storage, name = shared.storage, "keys"
     storage.queues.ensure(name, 4)
     job_id = job_with(storage, JobStatus.DEAD, queue_name=name)
-    with tab(browser, extra_http_headers=shared.headers["admin"]) as page:
+    with lent_tab(browser, shared.headers["admin"]) as page:
         press, reach = page.keyboard.press, probes.reach
 
         page.goto(shared.url(f"/queues?q={name}"))

@@ -20,7 +20,7 @@ from flask_forge_jobs.model.metrics import (
     floor_to,
 )
 from tests.dashboard.browser.sites import Site, running_site
-from tests.support.browser import complaints_of, tab
+from tests.support.browser import complaints_of, lent_tab
 from tests.support.figures import PastProcess
 
 MINUTE_US = 60_000_000
@@ -62,7 +62,7 @@ def _samples(now_us: int) -> Iterator[tuple[tuple[int, int], SampleSums]]:
 def page(browser: Browser, charted: Site) -> Iterator[Page]:
     """The page of metrics of six hours."""
     site = charted
-    with tab(browser, extra_http_headers=site.headers["admin"]) as opened:
+    with lent_tab(browser, site.headers["admin"]) as opened:
         complaints = complaints_of(opened)
         opened.goto(site.url("/kinds?range=6h"))
         yield opened

@@ -42,6 +42,8 @@ def test_each_check_has_its_test_in_a_browser() -> None:
 
 def test_the_acceptance_checks_run_without_script_too() -> None:
     texts = [path.read_text("utf-8") for path in FOLDER.glob("test_*.py")]
-    twice = [text for text in texts if "java_script_enabled" in text]
+    twice = [
+        text for text in texts if re.search("java_script_enabled|with_script", text)
+    ]
 
     assert CHECKS - covered(*twice) <= ONCE.keys() <= CHECKS

@@ -15,7 +15,7 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.counterparts import COUNTERPARTS
 from tests.dashboard.browser.sites import Site
-from tests.support.browser import Theme, complaints_of, tab
+from tests.support.browser import Theme, complaints_of, lent_tab, tab
 
 # The names that pages give to their parts; they are parsed and not drawn.
 _NAMES = """async addresses => {
@@ -37,8 +37,14 @@ _NAMES = """async addresses => {
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """A tab of an admin, in which nothing moves."""
-    headers = site.headers["admin"]
-    with tab(browser, reduced_motion="reduce", extra_http_headers=headers) as opened:
+    with lent_tab(browser, site.headers["admin"]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_page(browser: Browser, site: Site) -> Iterator[Page]:
+    """Another one, whose clock a test may move."""
+    with tab(browser, extra_http_headers=site.headers["admin"]) as opened:
         yield opened
 
 
@@ -132,8 +138,9 @@ OTHERS = (
     "path", [*PACED, *(pytest.param(each, marks=pytest.mark.long) for each in OTHERS)]
 )
 def test_P11_D08_D27_the_pace_is_that_of_every_page_and_each_asks_once(
-    page: Page, site: Site, path: str
+    own_page: Page, site: Site, path: str
 ) -> None:
+    page = own_page
     cookie = {"name": "forge_jobs_refresh", "value": "60", "url": site.url("/")}
     page.context.add_cookies([cookie])  # type: ignore[list-item]
     page.clock.install()

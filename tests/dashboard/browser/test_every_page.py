@@ -7,7 +7,9 @@ A page that lands is covered at once. What its address needs comes from
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
@@ -38,16 +40,20 @@ def opened(page: Page, site: Site, path: str) -> Response:
 
 
 @pytest.fixture(scope="module")
-def themes(browser: Browser, site: Site) -> Iterator[dict[str, tuple[Page, list[str]]]]:
-    """A tab of an admin in each theme, and its complaints."""
-    with (
-        tab(browser, extra_http_headers=site.headers["admin"]) as light,
-        tab(browser, theme="dark", extra_http_headers=site.headers["admin"]) as dark,
-    ):
-        yield {
-            "light": (light, complaints_of(light)),
-            "dark": (dark, complaints_of(dark)),
-        }
+def themes(
+    browser: Browser, site: Site
+) -> Iterator[Callable[[Theme], tuple[Page, list[str]]]]:
+    """A tab of an admin in each theme that is asked for, and its complaints."""
+    headers = site.headers["admin"]
+    with ExitStack() as stack:
+
+        @cache
+        def tab_of(theme: Theme) -> tuple[Page, list[str]]:
+            page = tab(browser, theme=theme, extra_http_headers=headers)
+            opened = stack.enter_context(page)
+            return opened, complaints_of(opened)
+
+        yield tab_of
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -61,13 +67,13 @@ def themes(browser: Browser, site: Site) -> Iterator[dict[str, tuple[Page, list[
     ],
 )
 def test_P05_P07_P09_P10_D26_sound_in_every_theme_and_width(
-    themes: dict[str, tuple[Page, list[str]]],
+    themes: Callable[[Theme], tuple[Page, list[str]]],
     site: Site,
     path: str,
     theme: Theme,
     scanned: int,
 ) -> None:
-    page, complaints = themes[theme]
+    page, complaints = themes(theme)
     complaints.clear()
     site.asked.clear()
     answer = opened(page, site, path)

@@ -13,7 +13,7 @@ from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
 from tests.dashboard.browser.filling import TRACEBACK
 from tests.dashboard.browser.sites import Site, running_site
-from tests.support.browser import complaints_of, tab
+from tests.support.browser import complaints_of, lent_tab, tab
 from tests.support.jobs import OWNER, claim_one, finish, job_with, run, update_for
 
 
@@ -36,8 +36,7 @@ def page(
 ) -> Iterator[Page]:
     """A tab of an admin, with and without script."""
     headers = site.headers["admin"]
-    options = {"java_script_enabled": request.param, "extra_http_headers": headers}
-    with tab(browser, **options) as opened:
+    with lent_tab(browser, headers, with_script=request.param) as opened:
         yield opened
 
 

@@ -13,7 +13,7 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.sites import Site, running_site
-from tests.support.browser import complaints_of, tab
+from tests.support.browser import complaints_of, lent_tab
 from tests.support.jobs import claim_one, having, job_with
 
 # The default tier runs one test of this module without script, too.
@@ -37,9 +37,7 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def page(browser: Browser, lists: Site, *, with_script: bool) -> Iterator[Page]:
     """A tab of an admin; the browser must not complain."""
     headers = lists.headers["admin"]
-    with tab(
-        browser, java_script_enabled=with_script, extra_http_headers=headers
-    ) as opened:
+    with lent_tab(browser, headers, with_script=with_script) as opened:
         complaints = complaints_of(opened)
         yield opened
         assert complaints == []

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Route, expect
 
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.sites import Site
-from tests.support.browser import Theme, complaints_of, tab
+from tests.support.browser import Theme, complaints_of, lent_tab, tab
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_P09_the_palette_is_used_by_keys_alone(
 def test_P13_D09_a_late_answer_to_an_older_text_is_dropped(
     browser: Browser, site: Site
 ) -> None:
-    with tab(browser, extra_http_headers=site.headers["admin"]) as page:
+    with lent_tab(browser, site.headers["admin"]) as page:
         page.goto(site.url("/queues"))
         page.keyboard.press("/")
         expect(page.locator(".palette li").first).to_be_visible()
