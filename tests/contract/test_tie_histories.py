@@ -26,13 +26,14 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import BatchEndedError, JobStateError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.batches import BatchEvent, NewBatch
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, FollowUp, Outcome
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.conftest import empty_tables
 from tests.support.clocks import MovingClock
-from tests.support.jobs import OWNER, QUEUE, update_for
+from tests.support.jobs import OWNER, QUEUE, update_for, walk
 from tests.support.sql import Sql
 
 CHOICES = st.integers(0, 11)
@@ -148,6 +149,25 @@ class Model:
             self._reopen(job_id)
         self.settle()
         return True
+
+    def retry_all(self) -> int:
+        """Retry every job with its dependents; return how many have come back."""
+        count = 0
+        for status in ("dead", "failed"):
+            chosen = [each for each in self.jobs.values() if each.status == status]
+            count += len(chosen)
+            for job in [each for each in chosen if not self._died_with_another(each)]:
+                self.retry(job.id, dependents=True)
+        return count
+
+    def _died_with_another(self, job: ModelJob) -> bool:
+        if not (job.status == "dead" and job.is_waiting and job.policy == "cancel"):
+            return False
+        return any(
+            end == "dead" and parent_id in self.jobs
+            and self.jobs[parent_id].status == "dead"
+            for parent_id, end in job.links.items()
+        )  # fmt: skip
 
     def _reopen(self, parent_id: str) -> None:
         for child in sorted(self.jobs.values(), key=lambda each: each.id):
@@ -386,6 +406,16 @@ class TieHistories(RuleBasedStateMachine):
             lambda storage: storage.job_admin.requeue(job_id, dependents=dependents),
             expected,
         )
+        self.tended()
+
+    @precondition(known)
+    @rule()
+    def retry_all(self) -> None:
+        def work(storage: Storage) -> int:
+            steps = walk(storage, JobAction.RETRY, JobFilter(), dependents=True)
+            return sum(step.change.changed for step in steps)
+
+        self.on_both(work, self.model.retry_all())
         self.tended()
 
     @precondition(known)

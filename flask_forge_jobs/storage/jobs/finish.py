@@ -7,12 +7,13 @@ was lost, or another worker owns the job by now, so that the outcome is refused.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from itertools import filterfalse
 from operator import attrgetter, itemgetter
-from typing import Any, cast
+from typing import Any
 
 from flask_forge_jobs.model.claims import (
     append_error,
@@ -85,22 +86,22 @@ class RunFinisher:
         self._lock_first(updates)
         # Those that a user has cancelled need the reason, which the row has.
         plain = list(filterfalse(_IS_CANCELLED, updates))
-        finished = self._finish(plain) if plain else set()
+        finished: AbstractSet[str] = self._finish(plain) if plain else set()
         missing: list[JobUpdate] = []
+        stored: set[str] = set()
         if len(finished) < len(updates):
             missing = [each for each in updates if each.job.id not in finished]
-        cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
-        finished |= cancelled
+            cancelled, stored = self._finish_rest(missing)
+            finished = finished | cancelled
         if any(map(_SPAN, updates)):
             ended = ended_attempts(updates, finished, self._worker_id)
             store_attempts(self._transaction, ended)
         if any(map(_SIGNATURE, updates)):
             store_failures(self._transaction, failures_of(updates, finished))
         self._follow(updates, finished)
-        finished |= stored  # an earlier commit also stored their follow-ups
-        for update, delay_s in throttled:
-            if update.job.id in finished:
-                self._open_cooldown(update, delay_s)
+        if stored:  # by an earlier commit, with their follow-ups
+            finished = finished | stored
+        self._open_cooldowns(each for each in throttled if each[0].job.id in finished)
         freed, returning, reporting = [], set(), []
         for each in updates:
             if each.concurrency_key and each.job.id in finished:
@@ -124,18 +125,20 @@ class RunFinisher:
         append_lines(self._transaction, (e.logged for e in updates if e.logged))
         save_checkpoints(self._transaction, (e.saved for e in updates if e.saved))
 
-    def _finish(self, updates: Sequence[JobUpdate]) -> set[str]:
+    def _finish(self, updates: Sequence[JobUpdate]) -> AbstractSet[str]:
         to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)
         rows = encode_rows(map(to_row, updates))
-        ended = self._transaction.all("finish", worker_id=self._worker_id, rows=rows)
-        ties: dict[str, str | int | None] = dict(cast(Any, ended))
+        ended: Any = self._transaction.all(
+            "finish", worker_id=self._worker_id, rows=rows
+        )
+        ties: dict[str, str | int | None] = dict(ended)
         if any(ties.values()):
             self.turns = [
                 _turn(ties[each.job.id], each)
                 for each in updates
                 if each.status in FINAL and ties.get(each.job.id) is not None
             ]
-        return set(ties)
+        return ties.keys()
 
     def _lock_first(self, updates: Sequence[JobUpdate]) -> None:
         """Lock all jobs if one has a dedupe key.
@@ -179,15 +182,16 @@ class RunFinisher:
                 )
         return planned
 
-    def _open_cooldown(self, update: JobUpdate, delay_s: float) -> None:
-        self._transaction.run(
-            "open_cooldown",
-            name=update.job.queue_name,
-            delay_us=_to_us(delay_s),
-            job_id=update.job.id,
-            kind=update.job.kind,
-            cause=None if update.is_cancelled else update.error,
-        )
+    def _open_cooldowns(self, throttled: Iterable[tuple[JobUpdate, float]]) -> None:
+        for update, delay_s in throttled:
+            self._transaction.run(
+                "open_cooldown",
+                name=update.job.queue_name,
+                delay_us=_to_us(delay_s),
+                job_id=update.job.id,
+                kind=update.job.kind,
+                cause=None if update.is_cancelled else update.error,
+            )
 
     def _follow(self, updates: Sequence[JobUpdate], finished: Container[str]) -> None:
         jobs = []

@@ -135,6 +135,7 @@ WHERE forge_job.id = v.job_id
     )
 RETURNING
     forge_job.id,
-    COALESCE(
-        forge_job.batch_id || ' ' || COALESCE(forge_job.ties, 0), forge_job.ties
-    ) AS tie
+    CASE
+        WHEN forge_job.batch_id IS NULL THEN forge_job.ties
+        ELSE forge_job.batch_id || ' ' || COALESCE(forge_job.ties, 0)
+    END AS tie
