@@ -188,5 +188,6 @@ _FILTERS = {
     "span": words.span,
     "took": words.took,
     "fact": words.fact,
+    "short_ids": words.short_ids,
     "tone": _tone,
 }

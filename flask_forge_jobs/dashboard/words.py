@@ -11,6 +11,7 @@ _MINUTE_S = 60
 _FEW = 10
 _KIB = 1024
 _FAR = timedelta(days=365)
+_ID = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{19}([0-9A-HJKMNP-TV-Z]{7})\b")
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -122,3 +123,8 @@ def fact(text: str) -> tuple[str, str]:
     ]
     end = min(ends, default=len(text))
     return text[:end], text[end:]
+
+
+def short_ids(text: str) -> str:
+    """Return a text whose ids are short, as in lists."""
+    return _ID.sub(r"…\1", text)

@@ -59,7 +59,8 @@ def _part(unit: str, values: Sequence[int], size: int) -> str:
     """Describe the matching values of one unit."""
     if len(values) == size:
         return f"every {unit}"
-    step = values[1] - values[0] if len(values) >= _SHORTEST_RANGE else 1
+    are_many = len(values) >= _SHORTEST_RANGE or tuple(values) == (0, size // 2)
+    step = values[1] - values[0] if are_many else 1
     if step > 1 and tuple(values) == tuple(range(values[0], size, step)):
         if values[0] == 0 and size % step == 0:
             return f"every {step} {unit}s"

@@ -34,7 +34,7 @@ LARGE = "many"
 # Nothing listens there.
 AWAY_URL = "postgresql://nobody@127.0.0.1:9/none"
 # Further addresses with a look of their own, by name; those of no page are refused.
-MORE: Mapping[str, str] = {"no-such-page": "/no-such-page"}
+MORE: Mapping[str, str] = {"no-such-page": "/no-such-page", "sign-in": "/sign-in"}
 # Questions, forms, tables and lists without a match.
 STATES: Mapping[str, str] = {
     "ask-cancel": "/jobs/<running_id>?ask=cancel",

@@ -97,6 +97,12 @@ def test_the_fact_of_a_sentence_is_its_first_statement(text: str, fact: str) -> 
     assert "".join(words.fact(text)) == text
 
 
+def test_ids_in_sentences_are_short() -> None:
+    text = words.short_ids("Batch 01KS5E0RT0YRNTKZVSVMRG12BA (report) cannot end.")
+
+    assert text == "Batch …MRG12BA (report) cannot end."
+
+
 def test_a_time_below_a_millisecond_is_not_zero() -> None:
     taken = [words.took(value) for value in (None, 0, 1, 999, 1000)]
 

@@ -23,6 +23,7 @@ from flask_forge_jobs.model.cron_expression import CronExpression
         ("2/22 * * * *", "At every 22nd minute from 2 of every hour"),
         ("*/11 * * * *", "At every 11th minute from 0 of every hour"),
         ("30 * * * *", "At minute 30 of every hour"),
+        ("*/30 * * * *", "Every 30 minutes"),
         ("0 * * * *", "Every hour"),
         ("@hourly", "Every hour"),
         ("0 */2 * * *", "At minute 0, every 2 hours, every day"),

@@ -25,7 +25,7 @@ from flask_forge_jobs.dashboard.charts.units import Unit, text
 HEIGHT = 168
 STRIP_HEIGHT = 40
 # A label of the axis of time that is closer to the end makes room, in percent.
-_LAST_PLACE = 90
+_LAST_PLACE = 82
 _LAST_PLACE_OF_SMALL = 68
 T = TypeVar("T")
 Values = Sequence[float | None]

@@ -230,7 +230,7 @@ def test_a_list_that_cannot_be_read_keeps_its_filter() -> None:
     refresh = lists.get("dead?queue=mail&error=late&only=rows")
 
     assert answer.status_code == refresh.status_code == 503
-    assert words(page) == "Dead cannot be read"
+    assert words(page) == "Dead jobs cannot be read"
     assert "queue ismail error containslate" in page.find("#filter").text
     again = {"Try again": "./dead?queue=mail&error=late"}
     assert again.items() <= links(page.find("section")).items()
