@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import Choice, check_job_id, shown
@@ -49,13 +49,14 @@ def checked_ties(
         raise InvalidInputError(
             "after", f"{len(ids)} jobs exceed {MAX_PARENTS}; wait for a batch of them"
         )
-    parents = _each_once(ids)
+    if len(ids) == 1:  # of a chain, of which there may be ten thousand
+        parents = tuple([check_job_id(each, "after") for each in ids])
+    else:
+        parents = tuple(sorted({check_job_id(each, "after") for each in ids}))
     if job_id is not None and parents and parents[-1] >= job_id:
         raise InvalidInputError(
             "job_id", "must sort behind the ids of the jobs that it waits for"
         )
-    return parents, OnParentDead.parse(on_parent_dead, "on_parent_dead")
-
-
-def _each_once(ids: Iterable[object]) -> tuple[str, ...]:
-    return tuple(sorted({check_job_id(each, "after") for each in ids}))
+    if on_parent_dead is not OnParentDead.CANCEL:  # to look it up takes a while
+        on_parent_dead = OnParentDead.parse(on_parent_dead, "on_parent_dead")
+    return parents, on_parent_dead

@@ -92,11 +92,11 @@ def tied_row(
         is_awaited: Whether others wait for it.
     """
     ties = AWAITED if is_awaited else None
-    batch_id = batch_id or job.batch_id
-    if not job.after:
-        return (*new_row(job, job_id, due_us, now_us), batch_id, None, ties)
-    row = new_row(job, job_id, MAX_INSTANT_US, now_us)
-    return (*row, batch_id, due_us, (ties or 0) | WAITED)
+    tied: tuple[Value, ...] = (batch_id or job.batch_id, None, ties)
+    if job.after:
+        tied = (tied[0], due_us, (ties or 0) | WAITED)
+        due_us = MAX_INSTANT_US
+    return new_row(job, job_id, due_us, now_us) + tied
 
 
 AWAITED, WAITED = 1, 2

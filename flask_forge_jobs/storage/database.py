@@ -253,8 +253,8 @@ class Database(Executor, Protocol):
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def encode_rows(rows: Iterable[Mapping[str, Parameter]]) -> str:
-    """Return rows as the JSON parameter that a ``rows`` marker reads."""
+def encode_rows(rows: Iterable[Mapping[str, Parameter] | Sequence[Parameter]]) -> str:
+    """Return rows as the JSON parameter that a ``rows`` marker reads, or values."""
     return _encode(list(rows))
 
 

@@ -2,10 +2,11 @@
 
 Each round stores and drains, in turns: plain jobs; as many as the jobs of a batch with
 a job at its end; and pairs, of which one job waits for the other. One thread drains 64
-jobs at a time, and runs no task. Only neighbours in time are compared: the ratios are
-medians of those within a round, by the clock, and by the CPU time of this process and
-of the PostgreSQL server, which other work on the machine changes less. It asserts
-nothing.
+jobs at a time, and runs no task. "order" are plain jobs that are claimed as pairs are,
+the second ones after all first ones: the database then writes to more pages. Only
+neighbours in time are compared: the ratios are medians of those within a round, by the
+clock, and by the CPU time of this process and of the PostgreSQL server, which other
+work on the machine changes less. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +86,12 @@ def pairs(storage: Storage, count: int) -> None:
     storage.jobs.enqueuer.enqueue_framed(jobs, ids, None, NO_FRAME)
 
 
-SHAPES = {"plain": plain, "batch": batch, "pairs": pairs}
+def order(storage: Storage, count: int) -> None:
+    """Store plain jobs that are claimed in the order of pairs."""
+    storage.jobs.enqueue_many([NewJob("noop", priority=n % 2) for n in range(count)])
+
+
+SHAPES = {"plain": plain, "batch": batch, "order": order, "pairs": pairs}
 
 
 def drain(storage: Storage) -> int:

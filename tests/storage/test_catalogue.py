@@ -237,6 +237,7 @@ NOT_EXPLAINED = {
     "create_schema_table",
     "replace_version_check",
     "append_gauges",
+    "append_links",
     "append_jobs",
     "append_tied_jobs",
     "add_batch_ranges",
@@ -279,6 +280,8 @@ def _value(name: str) -> object:
         )
     if name in ARRAYS:
         return ARRAYS[name]
+    if name in ("parents", "links"):
+        return "[]"
     if name in ("to_at", "at"):
         return 2**62
     if name in NUMBERS or name.endswith("_us"):
@@ -329,6 +332,7 @@ def test_both_dialects_say_the_same_things() -> None:
     noted = {name for name in postgres if name.endswith("_noted")}
     assert {name.removesuffix("_noted") for name in noted} == NOTED
     assert set(postgres) - set(sqlite) - noted == {
+        "append_links",
         "notify",
         "claim_alone",
         "enqueue_early",

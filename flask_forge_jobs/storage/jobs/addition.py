@@ -118,7 +118,7 @@ class Addition:
         results = self._insert_many(pairs, append)
         if len(appended) == len(pairs):
             tying.finish(pairs, results)
-            return tying.corrected(results)
+            return tying.corrected(results) if tying.ended else results
         # A job may come twice, under one id or one key.
         new = {
             each.id: (pair[0], each)

@@ -31,6 +31,7 @@ from flask_forge_jobs.model.run_end import (
     JobUpdate,
     cancelled_message,
 )
+from flask_forge_jobs.storage.columns import WAITED
 from flask_forge_jobs.storage.database import (
     Parameter,
     Row,
@@ -51,6 +52,8 @@ from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 _JOB_ID, _IS_CANCELLED = attrgetter("job.id"), attrgetter("is_cancelled")
 _SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
 _FIRST = itemgetter(0)
+# Nobody waits for such a job, so that it may be done without more ado.
+_ONLY_WAITED = (WAITED, str(WAITED))
 _FATES = {JobStatus.DONE: Fate.DONE, JobStatus.DEAD: Fate.DEAD}
 
 
@@ -134,9 +137,11 @@ class RunFinisher:
         ties: dict[str, str | int | None] = dict(ended)
         if any(ties.values()):
             self.turns = [
-                _turn(ties[each.job.id], each)
+                _turn(tie, each)
                 for each in updates
-                if each.status in FINAL and ties.get(each.job.id) is not None
+                if each.status in FINAL
+                and (tie := ties.get(each.job.id)) is not None
+                and (tie not in _ONLY_WAITED or each.status is not JobStatus.DONE)
             ]
         return ties.keys()
 

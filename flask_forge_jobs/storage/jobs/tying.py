@@ -40,6 +40,7 @@ from flask_forge_jobs.storage.ties.batch_counts import (
 from flask_forge_jobs.storage.ties.links import LinkEnding
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 
+_FEW_LINKS = 100
 _ENDED = {JobStatus.DONE.value: LinkEnd.DONE, JobStatus.DEAD.value: LinkEnd.DEAD}
 
 
@@ -122,12 +123,12 @@ class Tying:
     def begin(self) -> None:
         """Lock parents and batches, and refuse what cannot be stored."""
         transaction = self.transaction
-        own = {job_id: job.kind for job, job_id in self.pairs}
+        own = {job_id for _, job_id in self.pairs}
         parents = {each for job, _ in self.pairs for each in job.after}
         if transaction.attempt or any(job.job_id for job, _ in self.pairs):
             self._find_stored(own)
-        self.awaited = (parents & own.keys()) - self.stored_before
-        self.kinds = {each: own[each] for each in self.awaited}
+        self.awaited = awaited = (parents & own) - self.stored_before
+        self.kinds = {i: job.kind for job, i in self.pairs if i in awaited}
         self._check_order()
         outside = sorted(parents - self.awaited)
         if outside:
@@ -156,11 +157,12 @@ class Tying:
 
     def _lock_batches(self, parents: set[str]) -> None:
         """Lock the batches that get jobs, and those that jobs wait for."""
-        taking = {
-            batch_id
+        named = {
+            self.batch_id or job.batch_id
             for job, job_id in self.pairs
-            if (batch_id := self._batch_of(job)) and job_id not in self.stored_before
+            if job_id not in self.stored_before
         }
+        taking = set(filter(None, named))
         # Two that let their batches wait for each other must see one another.
         both = bool(taking and parents)
         self.batches = batches = lock_batches(
@@ -237,19 +239,17 @@ class Tying:
 
     def _link(self, children: Sequence[NewPair]) -> None:
         transaction = self.transaction
-        rows = [
-            {
-                "child_id": job_id,
-                "parent_id": parent_id,
-                "parent_kind": self.kinds.get(parent_id),
-                "on_dead": job.on_parent_dead,
-            }
+        links = [
+            (job_id, parent_id, self.kinds.get(parent_id), str(job.on_parent_dead))
             for job, job_id in children
             for parent_id in job.after
         ]
-        for start in range(0, len(rows), BULK_ROWS):
-            piece = encode_rows(rows[start : start + BULK_ROWS])
-            transaction.defer("add_links", rows=piece)
+        if len(links) > _FEW_LINKS and self.settlement.copies_links:
+            transaction.copy_rows("append_links", links)
+        else:
+            for start in range(0, len(links), BULK_ROWS):
+                piece = encode_rows(links[start : start + BULK_ROWS])
+                transaction.defer("add_links", links=piece)
         waiting = Counter(parent_id for job, _ in children for parent_id in job.after)
         marked = sorted(self.ending & waiting.keys())
         if marked:

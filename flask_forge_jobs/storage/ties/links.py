@@ -27,6 +27,9 @@ class LinkEnding(NamedTuple):
     result: str | None = None
 
 
+_DONE = LinkEnding(LinkEnd.DONE)
+
+
 class Child(NamedTuple):
     """A row of ``waiting_children``."""
 
@@ -46,6 +49,9 @@ def release(
     transaction: Transaction, ended: Mapping[str, LinkEnding], at_us: int
 ) -> list[Child]:
     """Free the jobs that waited for the given parents alone; return those that died."""
+    if all(each == _DONE for each in ended.values()):
+        _release_from_done(transaction, ended)
+        return []
     rows = encode_rows(
         {"parent_id": parent_id, "ended": each.ended.value, "result": each.result}
         for parent_id, each in ended.items()
@@ -66,6 +72,16 @@ def release(
         for queue_name in sorted({each.queue_name for each in freed}):
             transaction.wake(queue_name)
     return dying
+
+
+def _release_from_done(transaction: Transaction, parents: Iterable[str]) -> None:
+    """Free the jobs that waited for these alone: none dies with a job that is done."""
+    # Texts alone: SQLite takes a third of a microsecond for each object.
+    ids = encode_rows(parents)
+    transaction.defer("end_done_links", parents=ids)
+    freed = transaction.all("free_done_children", parents=ids)
+    for queue_name in sorted({row[0] for row in freed}):
+        transaction.wake(queue_name)
 
 
 def free(transaction: Transaction, ids: Sequence[str]) -> list[Row]:

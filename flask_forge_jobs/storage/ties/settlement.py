@@ -14,6 +14,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.links import LinkEnd
+from flask_forge_jobs.storage.columns import AWAITED
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
@@ -32,9 +33,9 @@ from flask_forge_jobs.storage.ties.turns import Fate, Turn
 Made = Sequence[tuple[str, str]]
 """Queue and kind of jobs."""
 _ENDS = {
-    Fate.DONE: LinkEnd.DONE,
-    Fate.DEAD: LinkEnd.DEAD,
-    Fate.REMOVED: LinkEnd.DELETED,
+    Fate.DONE: LinkEnding(LinkEnd.DONE),
+    Fate.DEAD: LinkEnding(LinkEnd.DEAD),
+    Fate.REMOVED: LinkEnding(LinkEnd.DELETED),
 }
 _DELETED = (Fate.REMOVED, Fate.DELETED)
 
@@ -78,7 +79,11 @@ class Settled:
 
 
 class Settlement:
-    """Settles turns within the transactions that make them."""
+    """Settles turns within the transactions that make them.
+
+    Attributes:
+        copies_links: Whether ``COPY`` stores many links, in a message of its own.
+    """
 
     def __init__(
         self,
@@ -92,6 +97,7 @@ class Settlement:
         self._follow_ups = follow_ups
         self._recorder = recorder
         self._counts_in_place = database.backend == "sqlite"
+        self.copies_links = not self._counts_in_place
 
     def settle(
         self, transaction: Transaction, turns: Sequence[Turn], settled: Settled
@@ -101,15 +107,17 @@ class Settlement:
             return
         counts = BatchCounts()
         self._settle_jobs(transaction, turns, counts, settled)
-        deleted = [each for each in turns if each.fate in _DELETED]
+        done = Fate.DONE
+        others = [each for each in turns if each.fate is not done]
+        deleted = [each for each in others if each.fate in _DELETED]
         if deleted:
             links.forget(transaction, deleted)
-        reopened = {e.batch_id for e in turns if e.fate is Fate.REOPENED and e.batch_id}
-        for batch_id in sorted(reopened):
+        reopened = {e.batch_id for e in others if e.fate is Fate.REOPENED}
+        for batch_id in sorted(filter(None, reopened)):
             # Or its cancellation would end them again.
             transaction.defer("allow_batch", id=batch_id)
         self.count(transaction, counts, settled)
-        self._forget(transaction, [e for e in turns if e.fate is Fate.DELETED])
+        self._forget(transaction, [e for e in deleted if e.fate is Fate.DELETED])
 
     def _settle_jobs(
         self,
@@ -123,9 +131,9 @@ class Settlement:
             counts.add_turns(turns)
             mark_dead(transaction, turns)
             ended = {
-                each.job_id: LinkEnding(_ENDS[each.fate])
+                each.job_id: ending
                 for each in turns
-                if each.is_awaited and each.fate in _ENDS
+                if each.ties & AWAITED and (ending := _ENDS.get(each.fate))
             }
             turns = self._release(transaction, ended, settled) if ended else ()
 

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from flask_forge_jobs.model.jobs import FINAL, JobStatus
-from flask_forge_jobs.storage.columns import AWAITED, WAITED
+from flask_forge_jobs.storage.columns import WAITED
 from flask_forge_jobs.storage.database import Row
 
 
@@ -31,11 +31,6 @@ class Turn(NamedTuple):
     batch_id: str | None
     ties: int
     fate: Fate
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether others wait, or have waited, for it."""
-        return bool(self.ties & AWAITED)
 
     @property
     def has_waited(self) -> bool:

@@ -27,6 +27,7 @@ from flask_forge_jobs.model.outcomes import (
 )
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import tying
+from flask_forge_jobs.storage.jobs.enqueue import NO_FRAME
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -54,6 +55,29 @@ def waiting(
 ) -> EnqueueResult:
     new = NewJob(kind, queue_name="child", after=parents, on_parent_dead=on_dead)
     return storage.jobs.enqueue(new)
+
+
+def test_many_jobs_of_one_call_wait_as_one_does(storage: Storage) -> None:
+    """Their links come in as a copy, but those of few jobs do not."""
+    ids = storage.mint(2 * (tying._FEW_LINKS + 1))
+    jobs = [
+        NewJob("noop", queue_name="child", after=ids[n - 1 : n])
+        if n % 2
+        else NewJob("noop", queue_name=QUEUE)
+        for n in range(len(ids))
+    ]
+    storage.jobs.enqueuer.enqueue_framed(jobs, ids, None, NO_FRAME)
+    (first, second, *_) = storage.jobs.claim(QUEUE, OWNER, 10)
+
+    finish(storage, first, Done('{"page":1}'))
+    finish(storage, second, Dead("no"))
+
+    due = [job.id for job in storage.jobs.claim("child", OWNER, 10)]
+    (parent,) = storage.links.parents_of(ids[1])
+    assert due == ids[1:2]
+    assert (parent.id, parent.kind, parent.result) == (ids[0], "noop", '{"page":1}')
+    assert storage.job_reader.get(ids[3]).status is JobStatus.DEAD
+    assert is_waiting(storage, ids[5])
 
 
 def is_waiting(storage: Storage, job_id: str) -> bool:

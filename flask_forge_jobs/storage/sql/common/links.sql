@@ -44,11 +44,6 @@ SET ties = COALESCE(ties, 0) | 1
 WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
     AND COALESCE(ties, 0) & 1 = 0
 
--- name: add_links
-INSERT INTO forge_link (child_id, parent_id, parent_kind, on_dead)
-SELECT v.child_id, v.parent_id, v.parent_kind, v.on_dead
-FROM /* rows v: child_id text, parent_id text, parent_kind text, on_dead text */
-
 -- name: tie_jobs
 -- Jobs that have been stored just now by a statement that knows neither.
 UPDATE forge_job

@@ -1,8 +1,29 @@
 -- Jobs that wait for others: functions of the schema, because to plan these statements
 -- takes several times as long as to run them.
 
+-- name: add_links
+INSERT INTO forge_link (child_id, parent_id, parent_kind, on_dead)
+SELECT link ->> 0, link ->> 1, link ->> 2, link ->> 3
+FROM json_array_elements(:links) AS v (link)
+
+-- name: append_links
+COPY forge_link (child_id, parent_id, parent_kind, on_dead) FROM STDIN
+
 -- name: end_links
 SELECT forge_end_links(:rows)
+
+-- name: end_done_links
+-- The next one does it.
+SELECT :parents
+
+-- name: free_done_children
+SELECT queue.name
+FROM
+    unnest(
+        forge_release_done(
+            ARRAY(SELECT * FROM json_array_elements_text(:parents)), FALSE
+        )
+    ) AS queue (name)
 
 -- name: waiting_children
 SELECT *

@@ -1,5 +1,13 @@
 -- Jobs that wait for others.
 
+-- name: add_links
+-- Arrays are read in two thirds of the time that objects take.
+INSERT INTO forge_link (child_id, parent_id, parent_kind, on_dead)
+SELECT
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+    json_extract(value, '$[2]'), json_extract(value, '$[3]')
+FROM json_each(:links)
+
 -- name: end_links
 -- How parents ended. A link that holds stays open until its parent is done.
 UPDATE forge_link
@@ -13,6 +21,32 @@ SET
 FROM /* rows v: parent_id text, ended text, result text */
 WHERE forge_link.parent_id = v.parent_id AND forge_link.ended IS NULL
     AND (v.ended = 'done' OR forge_link.on_dead <> 'hold')
+
+-- name: end_done_links
+-- The same of parents that are jobs and done.
+UPDATE forge_link
+SET
+    ended = 'done',
+    result = (SELECT result FROM forge_job WHERE id = forge_link.parent_id)
+WHERE ended IS NULL AND parent_id IN (SELECT value FROM json_each(:parents))
+
+-- name: free_done_children
+-- Frees those that waited for them alone.
+UPDATE forge_job
+SET
+    scheduled_at = GREATEST(start_at, :now),
+    deferred = start_at > :now,
+    start_at = NULL
+WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
+    AND id IN (
+        SELECT child_id
+        FROM forge_link
+        WHERE parent_id IN (SELECT value FROM json_each(:parents))
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL
+    )
+RETURNING queue_name
 
 -- name: waiting_children
 -- The jobs that wait for the given parents among others: whether a parent is unfinished,
