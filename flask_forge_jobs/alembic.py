@@ -76,6 +76,7 @@ ROUTINES = frozenset(
         "forge_promote",
         "forge_refuse_change",
         "forge_release_done",
+        "forge_running_members",
         "forge_snapshot",
         "forge_waiting",
         "forge_waiting_children",
