@@ -40,6 +40,7 @@ from tests.support.lossy import lossy_jobs
 from tests.support.sql import Sql
 
 OUTCOMES: list[Outcome] = [
+    Done(),
     Done('"late"'),
     Failed("late"),
     Dead("late"),
@@ -47,7 +48,7 @@ OUTCOMES: list[Outcome] = [
     Throttled(300),
     Throttled(300, scope="job"),
 ]
-NOT_DONE = OUTCOMES[1:]
+NOT_DONE = OUTCOMES[2:]
 
 
 def rescued_and_claimed(storage: Storage, sql: Sql, owner: str) -> Job:
@@ -94,6 +95,7 @@ def test_the_new_owner_can_still_finish(storage: Storage, sql: Sql) -> None:
 @pytest.mark.parametrize(
     ("unspent", "outcome"),
     [
+        (Released(), Done()),
         (Released(), Done('"late"')),
         (Released(), Failed("late")),
         (Released(), Released()),

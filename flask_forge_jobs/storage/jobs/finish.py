@@ -7,12 +7,13 @@ was lost, or another worker owns the job by now, so that the outcome is refused.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
-from itertools import filterfalse
-from operator import attrgetter, itemgetter
+from itertools import compress, filterfalse
+from operator import attrgetter, itemgetter, not_
 from typing import Any
 
 from flask_forge_jobs.model.claims import (
@@ -54,6 +55,9 @@ _SPAN, _SIGNATURE = attrgetter("span"), attrgetter("signature")
 _FIRST = itemgetter(0)
 # Nobody waits for such a job, so that it may be done without more ado.
 _ONLY_WAITED = (WAITED, str(WAITED))
+# Of most runs: all ends of this sort differ in nothing but the id.
+_FACTS = attrgetter("status", "result", "result_error", "job.claim")
+_PLAIN = (JobStatus.DONE, None, None, 1)
 _FATES = {JobStatus.DONE: Fate.DONE, JobStatus.DEAD: Fate.DEAD}
 
 
@@ -74,6 +78,8 @@ class RunFinisher:
         mask: Mask,
     ) -> None:
         self._mask = mask
+        self.has_short_statement = False
+        """Whether the database has a shorter statement for plain outcomes."""
         self.turns: Sequence[Turn] = ()
         self._transaction = transaction
         self._worker_id = worker_id
@@ -129,11 +135,21 @@ class RunFinisher:
         save_checkpoints(self._transaction, (e.saved for e in updates if e.saved))
 
     def _finish(self, updates: Sequence[JobUpdate]) -> AbstractSet[str]:
-        to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)
-        rows = encode_rows(map(to_row, updates))
-        ended: Any = self._transaction.all(
-            "finish", worker_id=self._worker_id, rows=rows
-        )
+        worker_id, rest = self._worker_id, updates
+        ended: list[Any] = []
+        if self.has_short_statement:
+            is_plain = list(map(_PLAIN.__eq__, map(_FACTS, updates)))
+            plain = list(compress(map(_JOB_ID, updates), is_plain))
+            if plain:
+                ids = json.dumps(plain)
+                ended = self._transaction.all(
+                    "finish_done", worker_id=worker_id, ids=ids
+                )
+                rest = list(compress(updates, map(not_, is_plain)))
+        if rest:
+            to_row = partial(_finish_row, at_us=self._at_us, mask=self._mask)
+            rows = encode_rows(map(to_row, rest))
+            ended += self._transaction.all("finish", worker_id=worker_id, rows=rows)
         ties: dict[str, str | int | None] = dict(ended)
         if any(ties.values()):
             self.turns = [

@@ -274,6 +274,7 @@ class JobQueue:
         if updates:
             at_us, mask = self._clock.now_us(), self.masking.text
             finisher = RunFinisher(transaction, worker_id, at_us, self.follow_ups, mask)
+            finisher.has_short_statement = self._plain is None
             refused = finisher.write(updates)
             batch.refused.extend(refused)
             batch.followed.extend(finisher.followed)

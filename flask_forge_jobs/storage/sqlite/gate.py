@@ -34,10 +34,10 @@ _FIRST_PAUSE_S = 0.0003
 PAUSE_S = 0.001
 _PAUSES_GROW = 1.25
 # Of writers that may wait for a while, so that each of a crowd stores several jobs in a
-# row, with warm caches. One that has waited for long looks often.
-_PATIENT_PAUSE_S = 0.01
+# row, with warm caches. One that has waited for long looks as often as the others.
+_PATIENT_PAUSE_S = 0.003
 _PATIENT_PAUSES_GROW = 2.0
-_PATIENT_FOR_S = 0.05
+_PATIENT_FOR_S = 0.02
 
 
 class WritersGate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -16,6 +17,7 @@ from flask_forge_jobs.storage.sqlite.turn import (
     WriterLock,
 )
 from tests.support.clocks import MovingClock
+from tests.support.waiting import wait_until
 
 LIMIT_S = 60.0
 
@@ -130,3 +132,17 @@ def test_a_turn_that_does_not_come_is_a_busy_database(clock: Clock) -> None:
         waiting = pool.submit(patience_s, turn, clock)
         with pytest.raises(StorageBusyError, match="another thread"):
             waiting.result()
+
+
+def test_a_fork_gets_the_turn_before_the_thread_that_has_just_had_it() -> None:
+    """It waits for a few seconds only, and each moment between two jobs is short."""
+    turn = WriterLock(LIMIT_S)
+    with ThreadPoolExecutor(1) as pool:
+        with turn:
+            fork = pool.submit(turn.acquire_at_rest, time.monotonic() + 3.0)
+            wait_until(lambda: turn.is_wanted, "it waits")
+        assert turn.enter_if_free() == 0.0
+        assert fork.result()
+        pool.submit(turn.release).result()
+
+    assert turn.enter_if_free()

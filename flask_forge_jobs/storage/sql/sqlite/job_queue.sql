@@ -139,3 +139,18 @@ RETURNING
         WHEN forge_job.batch_id IS NULL THEN forge_job.ties
         ELSE forge_job.batch_id || ' ' || COALESCE(forge_job.ties, 0)
     END AS tie
+
+-- name: finish_done
+-- The same for jobs that were done at their first claim and returned nothing, which most
+-- are. They share all values, so none is parsed for each.
+UPDATE forge_job
+SET
+    status = 'done', throttle_attempts = 0, completed_at = :now,
+    result = NULL, result_error = NULL, worker_id = NULL, heartbeat_at = NULL
+WHERE id IN (SELECT value FROM json_each(:ids))
+    AND COALESCE(status, '') = 'in_progress'
+    AND COALESCE(worker_id, '') = :worker_id
+    AND claims = 1
+RETURNING
+    id,
+    CASE WHEN batch_id IS NULL THEN ties ELSE batch_id || ' ' || COALESCE(ties, 0) END
