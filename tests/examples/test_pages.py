@@ -55,7 +55,7 @@ PAGES = {
     "howto/secure.rst", "howto/signals.rst", "howto/standby.rst", "howto/steps.rst",
     "howto/systemd.rst",
     "howto/test.rst", "howto/transactions.rst", "howto/troubleshoot.rst",
-    "howto/unique.rst",
+    "howto/unique.rst", "explanation/scale.rst",
     "reference/configuration.rst", "reference/explanations.rst",
 }  # fmt: skip
 
@@ -168,6 +168,21 @@ def test_a_page_names_a_database_that_is_understood(page: str, number: int) -> N
     settings = Settings.from_mapping(names["app"].config)
     found = DatabaseSettings.from_url(settings.database_url or "")
     assert found.backend == "postgres"
+
+
+def test_one_set_of_tasks_has_several_databases() -> None:
+    names: dict[str, Any] = {"__name__": "shop"}
+
+    exec(blocks_of("explanation/scale.rst")[0], names)
+
+    places = [
+        state_of(names[each]).database.settings.dsn_for_display
+        for each in ("shop", "mail")
+    ]
+    assert places == [
+        "postgresql://jobs@shop-db:5432/jobs", "postgresql://jobs@mail-db:5432/jobs",
+    ]  # fmt: skip
+    assert state_of(names["mail"]).registry.get("send") is not None
 
 
 def test_a_job_whose_answer_was_lost_is_enqueued_again() -> None:
