@@ -108,7 +108,7 @@ def _enqueues(storage: Storage, sql: Sql, proxy: Proxy, count: int) -> None:
         assert found == [(result.id,)], f"{kind} is there {len(found)} times"
         assert not result.is_deduped, kind
 
-    with _losing(proxy, "enqueue", count):
+    with _losing(proxy, "enqueue_early", count):
         _spread(enqueue, count)
 
 
@@ -131,7 +131,9 @@ def _finishes(storage: Storage, sql: Sql, proxy: Proxy, count: int) -> None:
     def finish(number: int) -> None:
         queue, owner = f"queue-{number}", f"once-finish-{number}"
         storage.jobs.enqueue(NewJob("ends", queue_name=queue))
-        (job,) = storage.jobs.claim(queue, owner)
+        # Its message is not that of an end, whose answer is lost.
+        batch = storage.jobs.exchange(owner, (), {queue: 1}, promote=False)
+        (job,) = batch.claimed
         ended = JobUpdate(job, JobStatus.DONE, result="1")
         assert storage.jobs.finish(owner, [ended]) == [], f"{owner} was refused"
         rows = sql.run(
@@ -139,7 +141,7 @@ def _finishes(storage: Storage, sql: Sql, proxy: Proxy, count: int) -> None:
         )
         assert rows == [("done", 1, None)], f"{owner}: {rows}"
 
-    with _losing(proxy, "finish", count):
+    with _losing(proxy, "exchange", count):
         _spread(finish, count)
     sql.assert_counts_equal_rows()
 
@@ -166,7 +168,7 @@ def _firings(storage: Storage, sql: Sql, proxy: Proxy, count: int) -> None:
 
 def _fleet(bench: Bench, proxy: Proxy, count: int) -> str:
     """Real workers, whose claims and outcomes get lost."""
-    claims, finishes = _beginning_of("claim"), _beginning_of("finish")
+    claims, finishes = map(_beginning_of, ("claim_alone", "exchange"))
     lost = {"claims": 0, "outcomes": 0}
 
     def loses(transaction: bytes) -> bool:
