@@ -103,8 +103,8 @@ class BatchChecker:
 
         def work(transaction: Transaction) -> bool:
             settled.clear()
-            ((is_folded,),) = transaction.all("fold_batch", id=fault.id)
-            if not is_folded:
+            rows = transaction.all("fold_batch", id=fault.id)
+            if not rows or rows[0][0] is None:
                 return False
             counts = BatchCounts()
             change = _change(transaction, fault.id)

@@ -146,7 +146,7 @@ class BatchStore(BatchReader):
 
         def after(transaction: Transaction, settled: Settled) -> None:
             if is_sealed:
-                self._seal(transaction, settled, batch_id=batch_id)
+                self._change(transaction, settled, name="seal_batch", batch_id=batch_id)
 
         frame = Frame(before, after, key, batch_id, most_waiting, batch_id)
         results = self._add(jobs, ids, connection, frame)
@@ -232,19 +232,19 @@ class BatchStore(BatchReader):
         Raises:
             BatchNotFoundError: No batch has this id.
         """
-        self._settled(partial(self._seal, batch_id=batch_id))
+        self._settled(partial(self._change, name="seal_batch", batch_id=batch_id))
         self.fold([batch_id])
 
-    def _seal(
-        self, transaction: Transaction, settled: Settled, *, batch_id: str
+    def _change(
+        self, transaction: Transaction, settled: Settled, *, name: str, batch_id: str
     ) -> None:
-        if not transaction.all("seal_batch", id=batch_id):
-            if get_batch(transaction, batch_id) is None:
-                raise BatchNotFoundError(batch_id)
-            return
-        counts = BatchCounts()
-        counts.touch(batch_id)
-        self._settlement.count(transaction, counts, settled)
+        """Change a batch by a statement, and have it settled if that changed it."""
+        if transaction.all(name, id=batch_id):
+            counts = BatchCounts()
+            counts.touch(batch_id)
+            self._settlement.count(transaction, counts, settled)
+        elif get_batch(transaction, batch_id) is None:
+            raise BatchNotFoundError(batch_id)
 
     # -- changing --------------------------------------------------------------------
 
@@ -258,15 +258,8 @@ class BatchStore(BatchReader):
         Raises:
             BatchNotFoundError: No batch has this id.
         """
-
-        def work(transaction: Transaction, *, settled: Settled) -> None:
-            if transaction.all("request_batch_cancel", id=batch_id):
-                counts = BatchCounts()
-                counts.touch(batch_id)
-                self._settlement.count(transaction, counts, settled)
-
-        self.get(batch_id)
-        self._settled(work, changed=1)
+        name = "request_batch_cancel"
+        self._settled(partial(self._change, name=name, batch_id=batch_id), changed=1)
         self._cancel_jobs(batch_id, is_over)
         self.fold([batch_id])
         return self.get(batch_id)
@@ -293,7 +286,7 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
         """
         self.get(batch_id)
-        self._database.write(lambda tx: tx.run("allow_batch", id=batch_id))
+        self._database.write(lambda tx: tx.defer("allow_batch", id=batch_id))
         retried = sum(self.retry(each, is_over) for each in self.within(batch_id))
         retried += self._walk(batch_id, JobAction.RETRY, "dead_of_batch", is_over)
         self.fold([batch_id])
@@ -335,12 +328,14 @@ class BatchStore(BatchReader):
             raise BatchUnfinishedError(batch_id, batch.unfinished)
         for inner in self.within(batch_id):
             self.delete(inner, is_over)
-        while ids := [each.id for each in self.jobs(batch_id, limit=BATCH)]:
+        while rows := self._database.read_one(
+            "jobs_of_batch", id=batch_id, after="", limit=BATCH, **chosen(None)
+        ):
             if is_over():
                 raise ConflictError(
                     f"batch {batch_id!r} has jobs left; repeat to go on"
                 )
-            self._admin.change(JobAction.DELETE, ids)
+            self._admin.change(JobAction.DELETE, [row[0] for row in rows])
         turn = Turn("", batch_id, 0, Fate.DELETED)
         self._settled(partial(self._settlement.settle, turns=[turn]), changed=1)
 

@@ -180,10 +180,9 @@ class Settlement:
 
         Returns False if another session is at it, which may not see all of them.
         """
-        ((is_folded,),) = transaction.all("fold_batch", id=batch_id)
-        rows = transaction.all("folded_batch", id=batch_id) if is_folded else ()
-        if not rows:
-            return bool(is_folded)
+        rows = transaction.all("fold_batch", id=batch_id)
+        if not rows or rows[0][0] is None:
+            return not rows
         batch = batch_from_row(rows[0])
         reached = reach(transaction, batch)
         counts = BatchCounts()

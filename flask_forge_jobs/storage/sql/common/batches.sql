@@ -112,12 +112,6 @@ SELECT /* use batch_columns */
 FROM /* use counted_batches */
 WHERE id = :id
 
--- name: folded_batch
--- After fold_batch: nothing is left to be added.
-SELECT /* use batch_columns */
-FROM forge_batch
-WHERE id = :id
-
 -- name: get_batch
 SELECT /* use batch_columns */, COALESCE(running.jobs, 0)
 FROM /* use counted_batches */

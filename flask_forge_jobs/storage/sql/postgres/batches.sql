@@ -30,7 +30,8 @@ jsonb_array_elements_text(('[' || queues || ']')::jsonb) AS queue (value)
 SELECT forge_note_changes(:rows)
 
 -- name: fold_batch
-SELECT forge_fold_batch(:id)
+SELECT /* use batch_columns */
+FROM forge_fold_batch(:id)
 
 -- name: changed_batches
 -- A process that has noted changes folds them at once, unless it dies.

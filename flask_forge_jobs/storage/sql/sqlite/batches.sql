@@ -22,7 +22,10 @@ FROM /* rows v: batch_id text, added bigint, done bigint, dead bigint, removed b
 WHERE forge_batch.id = v.batch_id
 
 -- name: fold_batch
-SELECT TRUE
+-- Nothing is left to be added.
+SELECT /* use batch_columns */
+FROM forge_batch
+WHERE id = :id
 
 -- name: changed_batches
 -- None: changes are counted and settled by the transaction that makes them.

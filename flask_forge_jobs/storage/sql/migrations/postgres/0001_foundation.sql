@@ -539,11 +539,11 @@ BEGIN
 END
 $$;
 
--- Adds the changes of a batch to its row and locks it, unless another session has it
--- locked: then it does nothing, and returns FALSE. The second statement sees all that was
+-- Adds the changes of a batch to its row, locks and returns it, unless another session has
+-- it locked: then it does nothing, and returns NULL in all columns. The second statement sees all that was
 -- stored by whoever had locked the batch before. The commit need not wait for the disk:
 -- after a crash of the server the changes are still there.
-CREATE FUNCTION forge_fold_batch(its_id TEXT) RETURNS BOOLEAN LANGUAGE plpgsql
+CREATE FUNCTION forge_fold_batch(its_id TEXT) RETURNS SETOF forge_batch LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
 AS $$
@@ -551,7 +551,12 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'off', TRUE);
     PERFORM FROM forge_batch WHERE id = its_id FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN NOT EXISTS (SELECT FROM forge_batch WHERE id = its_id);
+        RETURN QUERY
+        SELECT nothing.*
+        FROM forge_batch AS b
+        LEFT JOIN forge_batch AS nothing ON FALSE
+        WHERE b.id = its_id;
+        RETURN;
     END IF;
     WITH gone AS (
         DELETE FROM forge_batch_change
@@ -569,7 +574,7 @@ BEGIN
         dead = b.dead + folded.dead, removed = b.removed + folded.removed
     FROM folded
     WHERE b.id = its_id AND folded.added IS NOT NULL;
-    RETURN TRUE;
+    RETURN QUERY SELECT * FROM forge_batch WHERE id = its_id;
 END
 $$;
 
