@@ -192,8 +192,9 @@ def _fleet(bench: Bench, proxy: Proxy, count: int) -> str:
     report = driver.run()
     proxy.weather.loses = None
     require_sound(report)
-    for what, number in lost.items():
-        assert number >= count, f"only {number} {what} got lost"
+    # Most claims travel with outcomes; those of idle workers alone are fewer.
+    for what, least in (("claims", count // 4), ("outcomes", count)):
+        assert lost[what] >= least, f"only {lost[what]} {what} got lost"
     strays = len(_STRAY.findall(driver.fleet.log.read_text()))
     return (
         f"workers lost {lost['claims']} claims and {lost['outcomes']} outcomes of "
