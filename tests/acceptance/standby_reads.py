@@ -310,7 +310,7 @@ def _either(url: str, other: str) -> str:
 
 def try_all(plan: Plan) -> tuple[str, bool]:
     """Run everything on two new servers; return the report, and whether it held."""
-    with running_server() as server, running_standby(server) as standby:
+    with running_server(is_own=True) as server, running_standby(server) as standby:
         # Never dropped: in the end this server is gone.
         at(server, "CREATE DATABASE shop")
         url = urlunsplit(urlsplit(server)._replace(path="/shop"))

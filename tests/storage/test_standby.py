@@ -348,7 +348,7 @@ def two_servers(postgres_server: str) -> Iterator[tuple[str, StandbyServer]]:
     with contextlib.ExitStack() as stack:
         server = postgres_server
         if SERVER_VARIABLE in os.environ:
-            server = stack.enter_context(running_server(is_durable=False))
+            server = stack.enter_context(running_server(is_durable=False, is_own=True))
         standby = stack.enter_context(running_standby(server))
         url = stack.enter_context(fresh_database(server))
         # Off in the tests' server: a commit would show before it is in the log.

@@ -23,15 +23,16 @@ SERVER_VARIABLE = "FORGE_JOBS_TEST_DATABASE_URL"
 
 
 @contextlib.contextmanager
-def running_server(*, is_durable: bool = True) -> Iterator[str]:
+def running_server(*, is_durable: bool = True, is_own: bool = False) -> Iterator[str]:
     """Yield the URL of a server's maintenance database.
 
     Args:
         is_durable: Whether a server that is started here waits for its disk. The tests
             kill processes, never the machine, so most of them need not.
+        is_own: Whether to start one even if there is one, to copy or to kill it.
     """
     existing = os.environ.get(SERVER_VARIABLE)
-    if existing:
+    if existing and not is_own:
         yield existing
         return
     with warnings.catch_warnings():

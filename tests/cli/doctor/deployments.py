@@ -309,8 +309,9 @@ def a_standby_that_stands_still(site: Site) -> Iterator[Console]:
     url = site.server()
     with _a_paused_standby(url) as read_url:
         console = site.deployed(url, FORGE_JOBS_READ_DATABASE_URL=read_url)
-        enqueue(console.storage)
+        sql_of(console).run("CREATE TABLE later (n INTEGER)")
         yield console
+        sql_of(console).run("DROP TABLE later")
         state_of(console.app).storage.close()
 
 
