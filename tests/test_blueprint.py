@@ -13,6 +13,7 @@ from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount, mount_shared
+from tests.support.backends import sqlite_first
 
 UNASKED = faulty_storage(AssertionError("the storage was asked"))
 GET_PATHS = [
@@ -40,6 +41,7 @@ def test_a_hook_of_the_host_may_answer_before_ours(method: str) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@sqlite_first
 @pytest.mark.parametrize("path", GET_PATHS)
 def test_head_answers_as_get_without_a_body(client: FlaskClient, path: str) -> None:
     expected = client.get(PREFIX + path)

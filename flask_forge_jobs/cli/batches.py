@@ -27,7 +27,7 @@ from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import count
 
 # Dead jobs below a batch.
-_MOST_DEAD = 10
+_MAX_DEAD = 10
 
 
 @click.group("batches")
@@ -91,7 +91,7 @@ def show_command(*, batch_id: str, reveal: bool, as_json: bool) -> None:
         dead = api.rows(
             "v1_batch_jobs",
             query={"status": "dead"},
-            limit=_MOST_DEAD,
+            limit=_MAX_DEAD,
             batch_id=batch_id,
         )
         click.echo()

@@ -15,7 +15,7 @@ from flask_forge_jobs.model.error_groups import ErrorRange
 OPENED_KEPT_S, REFRESHED_KEPT_S = 30.0, 60.0
 CRON, ERRORS = "/cron", "/errors"
 # Errors that the overview lists.
-MOST_ERRORS = 5
+MAX_ERRORS = 5
 
 
 def errors_of_day(api: Api, queue: str | None = None) -> ErrorsFound:
@@ -26,7 +26,7 @@ def errors_of_day(api: Api, queue: str | None = None) -> ErrorsFound:
             api.storage,
             queue_names=api.scope.names([queue] if queue else ()),
             within=ErrorRange.DAY,
-            limit=MOST_ERRORS,
+            limit=MAX_ERRORS,
         )
 
     return api.snapshots.get(_key_of_errors(api, queue), read)

@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 
 _LONGEST = 500
 # Every link of a page repeats them.
-MOST_CHOSEN, LONGEST_CHOSEN = 40, 200
+MAX_CHOSEN, LONGEST_CHOSEN = 40, 200
 # Parameters of one moment: a dialog, an open form.
 _MOMENTARY = frozenset({"ask", "queue", "scope", "edit", "new"})
 
@@ -18,7 +18,7 @@ _MOMENTARY = frozenset({"ask", "queue", "scope", "edit", "new"})
 def chosen(args: MultiDict[str, str], name: str) -> list[str]:
     """Return the values of a parameter that is repeated: short ones, and not many."""
     short = (each for each in args.getlist(name) if 0 < len(each) <= LONGEST_CHOSEN)
-    return list(dict.fromkeys(short))[:MOST_CHOSEN]
+    return list(dict.fromkeys(short))[:MAX_CHOSEN]
 
 
 class Parameters:

@@ -65,7 +65,7 @@ class Admission:
     queues: Collection[str] | None = None
 
     @property
-    def most_waiting(self) -> int | None:
+    def max_waiting(self) -> int | None:
         """How many jobs may wait in one queue; None means the queue's own limit."""
         return self.max_queue_depth or None
 
@@ -156,7 +156,7 @@ def enqueue(
         QueueFullError: Too many jobs wait in the queue.
     """
     admission.check(storage, [job])
-    return storage.jobs.enqueue(job, key, most_waiting=admission.most_waiting)
+    return storage.jobs.enqueue(job, key, max_waiting=admission.max_waiting)
 
 
 def new_jobs(
@@ -202,7 +202,7 @@ def enqueue_many(
 ) -> EnqueueReport:
     """Enqueue jobs like :func:`enqueue`, in one transaction."""
     admission.check(storage, jobs)
-    results = storage.jobs.enqueue_many(jobs, key, most_waiting=admission.most_waiting)
+    results = storage.jobs.enqueue_many(jobs, key, max_waiting=admission.max_waiting)
     return EnqueueReport(results)
 
 

@@ -29,7 +29,7 @@ def job_in_full(
     *,
     redactor: Redactor,
     queues: Collection[str] | None = None,
-    most_values: int | None = None,
+    max_values: int | None = None,
 ) -> JobInFull:
     """Return one job with its explanation; secrets are masked.
 
@@ -39,7 +39,7 @@ def job_in_full(
         redactor: Masks payload, result and progress.
         queues: All that the caller may know; None means every queue. A job of another
             queue does not exist for the caller.
-        most_values: How many values of a large payload are needed; 0 means no payload
+        max_values: How many values of a large payload are needed; 0 means no payload
             at all, None all of it.
 
     Raises:
@@ -57,7 +57,7 @@ def job_in_full(
             ties,
             redactor=redactor,
             queues=queues,
-            most_values=most_values,
+            max_values=max_values,
         ),
         explain_facts(storage, facts, settings, queues),
         facts.cancel_reason,

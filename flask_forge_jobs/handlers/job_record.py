@@ -108,15 +108,15 @@ def record_of(
     *,
     redactor: Redactor,
     queues: Collection[str] | None,
-    most_values: int | None = None,
+    max_values: int | None = None,
 ) -> JobRecord:
     """Return a job that was read as :func:`read_job` does.
 
-    Only the first ``most_values`` of a large payload are needed; of 0, none of any.
+    Only the first ``max_values`` of a large payload are needed; of 0, none of any.
     """
     known = _known(ties, queues)
     shown, stored = (
-        _record((job, attempts, steps, known), each, most_values)
+        _record((job, attempts, steps, known), each, max_values)
         for each in (redactor, UNMASKED)
     )
     is_limited = queues is not None

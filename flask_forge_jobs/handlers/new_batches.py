@@ -147,7 +147,7 @@ def create(
         ids=ids,
         is_sealed=is_sealed,
         key=key,
-        most_waiting=admission.most_waiting,
+        max_waiting=admission.max_waiting,
     )
 
 
@@ -213,6 +213,6 @@ def add_jobs(
     require_known(storage, batch_id, admission.queues)
     admission.check(storage, jobs, _places(jobs))
     results = storage.batches.add(
-        batch_id, jobs, ids=ids, key=key, most_waiting=admission.most_waiting
+        batch_id, jobs, ids=ids, key=key, max_waiting=admission.max_waiting
     )
     return EnqueueReport(results)

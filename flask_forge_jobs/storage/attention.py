@@ -51,7 +51,7 @@ OLD_TRANSACTION_S = 60.0
 # A producer of an open batch that adds nothing for so long may have died.
 QUIET_S = 900
 # Held jobs, and open batches, of which the oldest are looked at.
-_MOST_HELD, _MOST_OPEN = 300, 500
+_MAX_HELD, _MAX_OPEN = 300, 500
 # Workers beat every two seconds; the lock of a file is held for a write, milliseconds.
 SILENCE_S = 10.0
 _PROBE_S = 0.02
@@ -158,8 +158,8 @@ def _windows(at_us: int) -> Mapping[str, Parameter]:
         "overdue_us": OVERDUE_S * SECOND_US,
         "line_us": LINE_S * SECOND_US,
         "old_s": OLD_TRANSACTION_S,
-        "most_held": _MOST_HELD,
-        "most_open": _MOST_OPEN,
+        "most_held": _MAX_HELD,
+        "most_open": _MAX_OPEN,
         "quiet_us": QUIET_S * SECOND_US,
     }
 

@@ -103,7 +103,7 @@ class BatchStore(BatchReader):
         is_sealed: bool = True,
         connection: object | None = None,
         key: RequestKey | None = None,
-        most_waiting: int | None = None,
+        max_waiting: int | None = None,
     ) -> CreatedBatch:
         """Store a batch and its first jobs, all or none.
 
@@ -115,7 +115,7 @@ class BatchStore(BatchReader):
             connection: Store all in this connection's transaction; see
                 :meth:`.JobQueue.enqueue`.
             key: Makes a repeated call safe; its operation names all that is asked for.
-            most_waiting: As for :meth:`.JobQueue.enqueue`.
+            max_waiting: As for :meth:`.JobQueue.enqueue`.
 
         Returns:
             The id of the batch, and a result for each job.
@@ -148,7 +148,7 @@ class BatchStore(BatchReader):
             if is_sealed:
                 self._change(transaction, settled, name="seal_batch", batch_id=batch_id)
 
-        frame = Frame(before, after, key, batch_id, most_waiting, batch_id)
+        frame = Frame(before, after, key, batch_id, max_waiting, batch_id)
         results = self._add(jobs, ids, connection, frame)
         if key is None:
             return CreatedBatch(batch_id, results)
@@ -202,7 +202,7 @@ class BatchStore(BatchReader):
         ids: Sequence[str] | None = None,
         connection: object | None = None,
         key: RequestKey | None = None,
-        most_waiting: int | None = None,
+        max_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Add up to 10,000 jobs, all or none; arguments as for :meth:`create`.
 
@@ -210,7 +210,7 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
             BatchEndedError: The batch has ended or is cancelled.
         """
-        frame = Frame(key=key, most_waiting=most_waiting, batch_id=batch_id)
+        frame = Frame(key=key, max_waiting=max_waiting, batch_id=batch_id)
         return self._add(jobs, ids, connection, frame)
 
     def _add(

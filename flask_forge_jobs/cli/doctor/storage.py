@@ -24,7 +24,7 @@ from flask_forge_jobs.storage.standby import Standby
 # A server that notifies does so within milliseconds.
 NOTIFY_WITHIN_S = 5.0
 _LOOK_EVERY_S = 0.02
-_MOST_BATCHES = 10
+_MAX_BATCHES = 10
 _MIGRATE = "flask forge-jobs db migrate"
 _READ_LOG = "read its log, and start it again; flask forge-jobs workers"
 # Sentences that name a fault of the deployment, not of its work, and the remedies that
@@ -134,7 +134,7 @@ def _of_work(state: ApplicationState) -> Iterator[Finding]:
 
 def _of_batches(storage: Storage) -> Iterator[Finding]:
     faults, _ = storage.batch_checker.look(most_jobs=LARGEST)
-    for fault in faults[:_MOST_BATCHES]:
+    for fault in faults[:_MAX_BATCHES]:
         yield Finding(
             "batch_counts",
             f"Batch {fault.id} ({fault.name}) counts {fault.counted:,} unfinished jobs "

@@ -11,7 +11,7 @@ from flask_forge_jobs.model.progress import read_progress
 
 MAX_MESSAGE = 500
 _LONGEST_REST_S = 30 * 86_400
-_MOST_WRITTEN_OUT = 1e15
+_MAX_WRITTEN_OUT = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,6 @@ def _text(number: float | None) -> str | None:
     whole = isinstance(number, int) or number.is_integer()
     return (
         f"{int(number):,}"
-        if whole and abs(number) < _MOST_WRITTEN_OUT
+        if whole and abs(number) < _MAX_WRITTEN_OUT
         else f"{number:,.4g}"
     )

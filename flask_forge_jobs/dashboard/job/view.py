@@ -66,7 +66,7 @@ class Choice:
     after: str | None = None
 
     @property
-    def most_values(self) -> int | None:
+    def max_values(self) -> int | None:
         """How many values of a large payload are needed; None means all."""
         if self.is_refresh:
             return 0
@@ -95,7 +95,7 @@ class JobView:
                 job_id,
                 redactor=api.redactor,
                 queues=queues,
-                most_values=choice.most_values,
+                max_values=choice.max_values,
             )
 
         if choice.is_refresh:

@@ -29,9 +29,9 @@ from flask_forge_jobs.model.queues import QueueOverview
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.worker_details import SlotRun
 
-MOST_NEEDS = 5
-MOST_QUEUES = 15
-MOST_RUNS = 10
+MAX_NEEDS = 5
+MAX_QUEUES = 15
+MAX_RUNS = 10
 _LEAST_S = 60
 # Which reads each block shows; the attention report is the frame's.
 BLOCKS: Mapping[str, Sequence[str]] = {
@@ -116,7 +116,7 @@ class Overview:
             return ()
         burden = self._api.storage.worker_reader.burden(sorted(workers), names)
         runs = [run for of_worker in burden.running.values() for run in of_worker]
-        return sorted(runs, key=lambda run: run.started_at)[:MOST_RUNS]
+        return sorted(runs, key=lambda run: run.started_at)[:MAX_RUNS]
 
     # -- headline ------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Overview:
     def needs(self) -> Sequence[Sentence]:
         """What needs the reader, the worst first."""
         found = self.report.sentences
-        return found if self.shows_needs else found[:MOST_NEEDS]
+        return found if self.shows_needs else found[:MAX_NEEDS]
 
     @property
     def more_needs(self) -> int:
@@ -206,7 +206,7 @@ class Overview:
         def place(row: QueueRow) -> tuple[int, int, int, str]:
             return -(row.oldest_s or 0), -row.waiting, -row.claimed, row.name
 
-        return sorted(self._rows, key=place)[:MOST_QUEUES]
+        return sorted(self._rows, key=place)[:MAX_QUEUES]
 
     @property
     def total_queues(self) -> int:

@@ -33,7 +33,7 @@ DEFAULT_RANGE = "24h"
 # Charts of machines are small: their buckets are wider, and at least so many seconds.
 _WIDER, _LEAST_S = 2, 60
 # Kinds to choose from; an address may name any.
-_MOST_NAMES = 50
+_MAX_NAMES = 50
 # Which reads each block shows.
 BLOCKS: Mapping[str, Sequence[str]] = {
     "headline": ("totals",),
@@ -140,7 +140,7 @@ class Shown:
         """The kinds to choose from: those with figures in the range."""
         if self.by == "queue":
             return [self.kind] if self.kind else []
-        names = [row.kind for row in self._totals.rows[:_MOST_NAMES]]
+        names = [row.kind for row in self._totals.rows[:_MAX_NAMES]]
         return names if self.kind in {None, *names} else [*names, str(self.kind)]
 
     @property

@@ -12,7 +12,7 @@ from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS, MAX_WORKERS_RANGE
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
 _MAX_NAMED = 20
-_MOST_SLOTS = MAX_WORKERS_RANGE[1]
+_MAX_SLOTS = MAX_WORKERS_RANGE[1]
 
 
 def worker_command(*names: str) -> str:
@@ -183,8 +183,8 @@ def behind(facts: Facts) -> Iterator[Need]:
         if queue.slots < queue.max_workers or _are_threads_busy(facts, queue):
             # Its workers have no more threads.
             evidence["command"] = worker_command(queue.name)
-        elif queue.max_workers < _MOST_SLOTS:
-            slots = min(2 * queue.max_workers, _MOST_SLOTS)
+        elif queue.max_workers < _MAX_SLOTS:
+            slots = min(2 * queue.max_workers, _MAX_SLOTS)
             action = _change(queue, "Add slots", max_workers=slots)
         # The longest wait comes first, however many jobs are behind it.
         yield queue.oldest_wait_s, Sentence("queue_behind", text, evidence, action)

@@ -49,7 +49,7 @@ class Frame:
     after: Callable[[Transaction, Settled], object] = _nothing
     key: RequestKey | None = None
     whole: str | None = None
-    most_waiting: int | None = None
+    max_waiting: int | None = None
     batch_id: str | None = None
 
     def once(self, work: Work) -> Work:
@@ -98,14 +98,14 @@ class Enqueuer:
         self._recorder = recorder
         self._uncommitted = uncommitted
 
-    def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
+    def enqueue(self, job: NewJob, max_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
         if job.after or job.batch_id is not None:
-            return self.enqueue_many([job], None, most_waiting)[0]
+            return self.enqueue_many([job], None, max_waiting)[0]
         job_id = job.job_id or self._new_ids(1)[0]
         is_new = job.job_id is None and job.dedupe_key is None
         queue_name = job.queue_name or DEFAULT_QUEUE
-        is_simple = job.dedupe_for is None and most_waiting is None
+        is_simple = job.dedupe_for is None and max_waiting is None
         try:
             open_until = self._queues.open_until.get(queue_name, 0.0)
             if is_simple and open_until > self._queues.clock.monotonic():
@@ -122,7 +122,7 @@ class Enqueuer:
                     return EnqueueResult(
                         job_id, False, queue_name, job.kind, JobStatus.PENDING, due_us
                     )
-            return self._write([job], [job_id], None, most_waiting)[0]
+            return self._write([job], [job_id], None, max_waiting)[0]
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError([job_id]) from error.__cause__
 
@@ -130,10 +130,10 @@ class Enqueuer:
         self,
         jobs: Sequence[NewJob],
         key: RequestKey | None = None,
-        most_waiting: int | None = None,
+        max_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
-        return self._write(jobs, self._ids_of(jobs), key, most_waiting)
+        return self._write(jobs, self._ids_of(jobs), key, max_waiting)
 
     def enqueue_framed(
         self,
@@ -148,7 +148,7 @@ class Enqueuer:
         """
         ids = self._ids_of(jobs) if ids is None else ids
         if connection is None:
-            return self._write(jobs, ids, None, frame.most_waiting, frame)
+            return self._write(jobs, ids, None, frame.max_waiting, frame)
         return self._write_within(connection, jobs, ids, None, frame)
 
     def _write(
@@ -156,12 +156,12 @@ class Enqueuer:
         jobs: Sequence[NewJob],
         ids: Sequence[str],
         key: RequestKey | None,
-        most_waiting: int | None,
+        max_waiting: int | None,
         frame: Frame = NO_FRAME,
     ) -> list[EnqueueResult]:
         names = sorted({job.queue for job in jobs})
         queues = self._queues.look_up(self._database, names)
-        bounds = tightened(queues.bounds, names, most_waiting)
+        bounds = tightened(queues.bounds, names, max_waiting)
         if jobs and all(job.schedule_name is not None for job in jobs):
             bounds = {}  # a trigger comes in as a firing does
         ties = Ties(self._settlement, frame.batch_id)

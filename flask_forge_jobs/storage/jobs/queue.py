@@ -104,7 +104,7 @@ class JobQueue:
         key: RequestKey | None = None,
         *,
         connection: object | None = None,
-        most_waiting: int | None = None,
+        max_waiting: int | None = None,
     ) -> EnqueueResult:
         """Store one job and wake a worker, with one statement and one commit.
 
@@ -116,7 +116,7 @@ class JobQueue:
             connection: Store the job in this connection's transaction: it commits and
                 rolls back with the caller's work. A connection of psycopg2, psycopg 3
                 or sqlite3 to the same database, or SQLAlchemy's connection or session.
-            most_waiting: Refuse the job if this many wait in its queue, even when the
+            max_waiting: Refuse the job if this many wait in its queue, even when the
                 queue's own limit is higher; ignored with a connection.
 
         Returns:
@@ -133,9 +133,9 @@ class JobQueue:
         """
         if key is not None or connection is not None:
             return self.enqueue_many(
-                [job], key, connection=connection, most_waiting=most_waiting
+                [job], key, connection=connection, max_waiting=max_waiting
             )[0]
-        return self.enqueuer.enqueue(job, most_waiting)
+        return self.enqueuer.enqueue(job, max_waiting)
 
     def enqueue_many(
         self,
@@ -143,7 +143,7 @@ class JobQueue:
         key: RequestKey | None = None,
         *,
         connection: object | None = None,
-        most_waiting: int | None = None,
+        max_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store up to 10,000 jobs, all or none, and wake each queue once.
 
@@ -154,7 +154,7 @@ class JobQueue:
             key: For a day, the same call with the same key stores nothing and returns
                 the first call's results, marked as replayed.
             connection: See :meth:`enqueue`.
-            most_waiting: See :meth:`enqueue`.
+            max_waiting: See :meth:`enqueue`.
 
         Returns:
             One result per job, in order.
@@ -175,7 +175,7 @@ class JobQueue:
             return []
         if connection is not None:
             return self.enqueuer.enqueue_within(connection, jobs, key)
-        return self.enqueuer.enqueue_many(jobs, key, most_waiting)
+        return self.enqueuer.enqueue_many(jobs, key, max_waiting)
 
     # -- claiming and finishing ---------------------------------------------------
 

@@ -27,7 +27,7 @@ from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 from flask_forge_jobs.storage.sqlite.turn import Group, Waiting
 
 # They delay the first of them by a few milliseconds.
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 
 
 class GroupCommit:
@@ -105,7 +105,7 @@ class GroupCommit:
             for each in taken:  # it grows
                 self._run_in(group, connection, each)
                 # Of those that line up meanwhile, too.
-                if len(taken) < MOST_AT_ONCE:
+                if len(taken) < MAX_AT_ONCE:
                     with contextlib.suppress(IndexError):
                         taken.append(state.turn.line.popleft())
             is_ending = True

@@ -24,7 +24,7 @@ from flask_forge_jobs.storage.base import open_storage
 from tests.api.hazards.inputs import ROUTES, fault, label
 from tests.api.mounting import mount_failing, mount_shared
 from tests.conformance.requests import sample
-from tests.support.backends import each_backend
+from tests.support.backends import each_backend, sqlite_first
 from tests.support.sql import Sql
 
 SECRET = "hunter2-do-not-tell"
@@ -79,7 +79,7 @@ def unreachable(
         yield mount_shared(storage)
 
 
-@each_backend
+@sqlite_first
 @pytest.mark.parametrize("route", ASKING, ids=label)
 def test_H38_a_database_that_is_gone_is_503(
     unreachable: FlaskClient,

@@ -137,18 +137,18 @@ def test_a_caller_may_ask_for_less(storage: Storage) -> None:
     storage.queues.create(QueueSettings("wide", max_pending=3))
     for name, most in (("wide", 2), ("mail", 2)):
         job = NewJob("send", queue_name=name)
-        storage.jobs.enqueue_many([job] * 2, most_waiting=most)
+        storage.jobs.enqueue_many([job] * 2, max_waiting=most)
         for refused in (
-            partial(storage.jobs.enqueue, job, most_waiting=most),
-            partial(storage.jobs.enqueue_many, [job], most_waiting=most),
+            partial(storage.jobs.enqueue, job, max_waiting=most),
+            partial(storage.jobs.enqueue_many, [job], max_waiting=most),
         ):
             with pytest.raises(QueueFullError):
                 refused()
 
     wide = NewJob("send", queue_name="wide")
-    storage.jobs.enqueue(wide, most_waiting=99)
+    storage.jobs.enqueue(wide, max_waiting=99)
     with pytest.raises(QueueFullError):
-        storage.jobs.enqueue(wide, most_waiting=99)
+        storage.jobs.enqueue(wide, max_waiting=99)
 
 
 def addition(

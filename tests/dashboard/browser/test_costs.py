@@ -18,7 +18,7 @@ REFRESHED = [
     for route in page_routes()
     if isinstance(route, PageRoute) and route.is_page and route.blocks
 ]
-MOST_QUERIES, OTHERS = 3, 50
+MAX_QUERIES, OTHERS = 3, 50
 # The report that the frame of all pages shows, read once a second for all of them.
 ATTENTION = "/v1/attention"
 
@@ -68,7 +68,7 @@ def test_a_refresh_asks_three_times_at_most(
 
     refresh()
 
-    assert len(queries) <= MOST_QUERIES, queries
+    assert len(queries) <= MAX_QUERIES, queries
 
 
 @pytest.mark.parametrize("route", REFRESHED, ids=lambda route: str(route.path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.auth.permissions import Principal
-from flask_forge_jobs.dashboard.overview.view import MOST_QUEUES
+from flask_forge_jobs.dashboard.overview.view import MAX_QUEUES
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -21,6 +21,6 @@ def test_of_many_queues_those_with_most_to_do_are_shown(storage: Storage) -> Non
     block = parsed(open_page(client, f"{PREFIX}/?only=queues").text).find("#queues")
 
     names = [row.find("th").text for row in block.find("tbody").all("tr")]
-    assert len(names) == MOST_QUEUES
+    assert len(names) == MAX_QUEUES
     assert names[0] == "queue-19"
     assert block.find("header").find("a").text == "All 20"

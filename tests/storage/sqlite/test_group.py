@@ -114,7 +114,7 @@ def test_a_group_has_a_largest_size(
     monkeypatch: pytest.MonkeyPatch,
     sql: Sql,
 ) -> None:
-    monkeypatch.setattr(group_module, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(group_module, "MAX_AT_ONCE", 3)
     before = commits_of(sqlite_settings)
 
     with in_line(opened, [partial(enqueue, opened)] * 7):
