@@ -131,8 +131,9 @@ def sums_of(flow: Flow, level: int, start_us: int, now_us: int) -> Sums:
 
 @lru_cache(maxsize=1)  # all flows of a bucket come one after the other
 def _busy(level: int, start_us: int, now_us: int) -> float:
-    """Return how busy the shop is in a bucket: of one of hours, their mean."""
-    hours = range(start_us, start_us + level * SECOND_US, HOUR_US)
+    """Return how busy the shop is in a bucket: of one of hours, their mean so far."""
+    end_us = min(start_us + level * SECOND_US, now_us)
+    hours = range(start_us, end_us, HOUR_US)
     return sum(daylight(each_us, now_us) for each_us in hours) / len(hours)
 
 

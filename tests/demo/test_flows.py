@@ -62,3 +62,18 @@ def test_no_order_is_closed_while_nothing_writes_entries() -> None:
     assert (written.completed, written.dead) == (0, 0)
     before = sums_of(_flow("close_order"), 1800, start_us - 2 * HOUR_US, NOW_US)
     assert before.completed == before.enqueued > 0
+
+
+@pytest.mark.parametrize("hour", [3, 9, 14, 21])
+def test_the_bucket_of_a_day_so_far_has_the_jobs_of_its_hours(hour: int) -> None:
+    """Pages read a day in its own bucket, and its failures by hour."""
+    flow, day_us = _flow("send_receipt"), 24 * HOUR_US
+    start_us = NOW_US // day_us * day_us
+    now_us = start_us + hour * HOUR_US + HOUR_US // 2
+
+    of_hours = sum(
+        sums_of(flow, 3600, each_us, now_us).enqueued
+        for each_us in range(start_us, now_us, HOUR_US)
+    )
+    of_day = sums_of(flow, 86_400, start_us, now_us).enqueued
+    assert of_day == pytest.approx(of_hours, rel=0.12)
