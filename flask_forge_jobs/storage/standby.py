@@ -208,8 +208,8 @@ class Standby(PerProcess):
         if not self._is_known:
             try:
                 with within(LIMIT_S):
-                    ours = self._primary.database.read_one("shared_identity")
-                    self._is_known = ours == self._database.identity()
+                    of_primary = self._primary.database.read_one("shared_identity")
+                    self._is_known = of_primary == self._database.identity()
             except StorageError:
                 return True
         return self._is_known

@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
         help=f"some of {','.join(FIGURES)}",
     )
     parser.add_argument(
-        "--peers", metavar="NAMES", help="queues beside ours, as PgQueuer; default: all"
+        "--peers", metavar="NAMES", help="other queues, such as PgQueuer; default: all"
     )
     parser.add_argument(
         "--no-peers", action="store_const", const="", dest="peers", help="none of them"

@@ -45,7 +45,7 @@ class ClaimPlaces:
 
     def known(self, names: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return the priority and the due time of the queues that have a place."""
-        found: dict[str, tuple[int, int]] = {}
+        places: dict[str, tuple[int, int]] = {}
         if self._places:
             now = self._monotonic()
             for name in names:
@@ -53,10 +53,10 @@ class ClaimPlaces:
                 if place is None or place.priority is None:
                     continue
                 if now < place.until:
-                    found[name] = place.priority, place.at_us
+                    places[name] = place.priority, place.at_us
                 else:
                     del self._places[name]
-        return found
+        return places
 
     def learn(self, pages: Mapping[str, int], claimed: Sequence[ClaimedJob]) -> None:
         """Take in a claim, in its order, and the pages that it has read, if many."""
