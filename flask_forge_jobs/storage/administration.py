@@ -59,8 +59,9 @@ WITH objects (class, id, kind, namespace, name, address) AS (
     SELECT 'pg_class'::regclass, oid, 'OTHER', relnamespace, relname, NULL
     FROM pg_class WHERE relkind IN ('v', 'm', 'f', 'S')
     UNION ALL
-    SELECT 'pg_proc'::regclass, oid, 'ROUTINE', pronamespace, proname,
-        oid::regprocedure::text
+    SELECT 'pg_proc'::regclass, oid,
+        CASE prorettype WHEN 'trigger'::regtype THEN 'FUNCTION' ELSE 'ROUTINE' END,
+        pronamespace, proname, oid::regprocedure::text
     FROM pg_proc
     UNION ALL
     SELECT 'pg_type'::regclass, t.oid, 'TYPE', typnamespace, typname, NULL
@@ -322,8 +323,8 @@ def _remove_from_server(cursor: Cursor) -> None:
     with PostgresSchema(cursor.connection).locked():
         cursor.execute(_POSTGRES_OBJECTS)
         objects = cursor.fetchall()
-        # Tables first: their triggers need the functions.
-        for kind in ("TABLE", "ROUTINE", "TYPE"):
+        # Functions may return rows of tables, whose triggers need other functions.
+        for kind in ("ROUTINE", "TABLE", "FUNCTION", "TYPE"):
             ours = [
                 address for what, _, address, mine in objects if mine and what == kind
             ]

@@ -73,8 +73,8 @@ class JobQueue:
         self._database, self._clock, self.masking = database, clock, masking
         self._signatures = signatures or Signatures(database, masking.text)
         self.ends = ends or JobEnds(database)
-        has_trips = database.backend == "postgres"
-        self._plain = PlainExchange(database, self.ends) if has_trips else None
+        self._has_trips = database.backend == "postgres"
+        self._plain = PlainExchange(database, self.ends) if self._has_trips else None
         self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
         self.settlement = Settlement(database, clock, self.follow_ups, recorder)
         self._rescuer = partial(  # for one call, since units of requests need none
@@ -274,7 +274,7 @@ class JobQueue:
         if updates:
             at_us, mask = self._clock.now_us(), self.masking.text
             finisher = RunFinisher(transaction, worker_id, at_us, self.follow_ups, mask)
-            finisher.has_short_statement = self._plain is None
+            finisher.has_short_statement = not self._has_trips
             refused = finisher.write(updates)
             batch.refused.extend(refused)
             batch.followed.extend(finisher.followed)
