@@ -1,3 +1,5 @@
+"""Routes read and write through the handlers."""
+
 from __future__ import annotations
 
 import pytest
@@ -5,6 +7,9 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import mount_failing, mount_shared
+from tests.support.backends import backend
+
+__all__ = ["backend"]
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from flask_forge_jobs.storage.pace import Pace
 from tests.api.changes import CHANGES, JOB, RUNS, Call, fill, placed
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
+from tests.support.backends import each_backend
 from tests.support.jobs import QUEUE
 from tests.support.sql import Sql
 
@@ -116,6 +117,7 @@ def test_every_route_that_changes_something_is_tried() -> None:
     assert missing == []
 
 
+@each_backend
 def test_nobody_waits_for_a_body_within_a_transaction(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +154,7 @@ def _die_before_the_entry(url: str, change: str, names: dict[str, str]) -> None:
         _change(client_with_token(storage, "admin"), change, names)
 
 
+@each_backend
 @pytest.mark.parametrize("change", ["enqueue", "pause", "delete", "cleanup", "trigger"])
 def test_sec_S42_process_that_dies_before_the_entry_has_changed_nothing(
     storage: Storage, sql: Sql, database_url: str, change: str
@@ -177,6 +180,7 @@ HALF_WAY: dict[str, Call] = {
 }
 
 
+@each_backend
 @pytest.mark.parametrize("verb", HALF_WAY)
 def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, verb: str
@@ -210,6 +214,7 @@ def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
     assert {record.request_id for record in records} == {"r-1"}
 
 
+@each_backend
 def test_repetition_stores_everything_once(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

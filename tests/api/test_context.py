@@ -16,6 +16,7 @@ from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import PREFIX, mount
+from tests.support.backends import each_backend
 from tests.support.sql import SECOND_US, Sql
 
 
@@ -35,6 +36,7 @@ def test_storage_may_be_a_function_asked_at_each_request(storage: Storage) -> No
     assert asked
 
 
+@each_backend
 def test_each_scrape_shows_the_storage_of_its_request(storage: Storage) -> None:
     with contextlib.closing(open_storage(DatabaseSettings())) as other:
         storage.workers.show("ours", None, [], [ServiceAge("cron", 1.0, 5.0)])
@@ -59,6 +61,7 @@ def test_each_scrape_shows_the_storage_of_its_request(storage: Storage) -> None:
     ]
 
 
+@each_backend
 def test_a_scrape_tells_cool_downs_by_the_clock_of_the_database(
     storage: Storage, sql: Sql
 ) -> None:

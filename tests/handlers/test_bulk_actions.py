@@ -17,6 +17,7 @@ from flask_forge_jobs.handlers.bulk_actions import (
 from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import each_backend
 from tests.support.jobs import having, job_with
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -99,6 +100,7 @@ def test_only_so_many_skips_of_a_filter_are_listed(storage: Storage) -> None:
     assert {skip.reason for skip in report.skipped} == {SkipReason.DEDUPE_CONFLICT}
 
 
+@each_backend
 def test_ids_are_cut_and_gone_on_with(storage: Storage) -> None:
     jobs = storage.jobs.enqueue_many([NewJob("k") for _ in range(5)])
     ids = ["none", *(job.id for job in jobs), jobs[0].id]

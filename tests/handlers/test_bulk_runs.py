@@ -14,6 +14,7 @@ from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import BulkRun, BulkRunState, RunAuthor
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import each_backend
 from tests.support.jobs import having
 
 AUTHOR = RunAuthor("ops", "127.0.0.1", "request-1", "{}")
@@ -46,6 +47,7 @@ def test_a_run_needs_a_condition_and_the_expected_number(storage: Storage) -> No
     assert storage.bulk_runs.newest(5) == []
 
 
+@each_backend
 def test_a_thread_works_on_a_run_to_its_end(storage: Storage) -> None:
     storage.jobs.enqueue_many([NewJob("send", queue_name="mail")] * 3)
     runner = BulkRunner()

@@ -17,6 +17,7 @@ from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from tests.api.faulty import faulty_storage
+from tests.support.backends import each_backend
 from tests.support.sql import Sql
 
 SECRET = "/srv/queue.sqlite: disk I/O error"
@@ -92,6 +93,7 @@ def test_a_snapshot_that_stays_open_is_told_and_fails_nothing(
     assert str(found.checks[4].detail).partition(";")[0] == str(said)
 
 
+@each_backend
 def test_who_keeps_a_snapshot_open_is_named(
     storage: Storage, sql: Sql, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, JobUpdate
 from flask_forge_jobs.runtime.duties.heartbeat import BEATS_PER_LEASE
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from tests.support.backends import sqlite_first
+from tests.support.backends import each_backend, sqlite_first
 from tests.support.jobs import claim_one, finish
 from tests.support.runtimes import (
     LIMIT_S,
@@ -116,6 +116,7 @@ def held() -> Iterator[HeldTask]:
     task.release.set()
 
 
+@each_backend
 def test_a_job_whose_claim_is_answered_late_runs_once(
     storage: Storage, held: HeldTask
 ) -> None:
@@ -160,6 +161,7 @@ def test_nobody_is_silent_while_a_worker_is_refused_its_own_writes(
     assert job.crashes == 1
 
 
+@each_backend
 def test_a_claim_that_nobody_heard_of_goes_back_at_a_stop(
     storage: Storage, held: HeldTask
 ) -> None:
@@ -176,6 +178,7 @@ def test_a_claim_that_nobody_heard_of_goes_back_at_a_stop(
     assert held.contexts == []
 
 
+@each_backend
 def test_a_cancelled_job_that_nobody_heard_of_keeps_its_history(
     storage: Storage, held: HeldTask
 ) -> None:
@@ -195,6 +198,7 @@ def test_a_cancelled_job_that_nobody_heard_of_keeps_its_history(
     assert messages == ["the first attempt", CANCELLED_MESSAGE]
 
 
+@each_backend
 def test_an_outcome_that_was_stored_unheard_is_counted_as_stored(
     storage: Storage,
 ) -> None:

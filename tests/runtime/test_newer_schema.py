@@ -9,6 +9,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED, run_in_foreground
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import each_backend
 from tests.support.jobs import rescue_all
 from tests.support.later_steps import BREAKING, migrated
 from tests.support.runtimes import (
@@ -38,6 +39,7 @@ def test_a_worker_that_has_nothing_to_do_notices_as_well(
     assert storage.job_reader.get(job_id).status is JobStatus.PENDING
 
 
+@each_backend
 def test_a_worker_claims_nothing_after_a_breaking_step_although_jobs_wait(
     storage: Storage, database_settings: DatabaseSettings
 ) -> None:

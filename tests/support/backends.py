@@ -35,8 +35,8 @@ postgres_first = pytest.mark.parametrize(
 def backend(request: pytest.FixtureRequest) -> str:
     """SQLite; the full tier adds PostgreSQL.
 
-    For folders whose tests see the database through the handlers, which have tests on
-    both. What it could see differently says :data:`each_backend`.
+    For folders above the storage, whose contract is tested on both. Tests to which the
+    database could matter all the same say :data:`each_backend`.
     """
     return str(request.param)
 

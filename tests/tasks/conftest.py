@@ -10,8 +10,11 @@ from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.handles import JobHandle
+from tests.support.backends import backend
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import NO_RATE_LIMITS
+
+__all__ = ["backend"]
 
 
 class _Nowhere:

@@ -35,6 +35,7 @@ from flask_forge_jobs.model.outcomes import (
 )
 from flask_forge_jobs.state import state_of
 from tests.support.applications import worker
+from tests.support.backends import each_backend
 
 US = timedelta(microseconds=1)
 
@@ -319,6 +320,7 @@ def endless() -> BaseException:
     return error
 
 
+@each_backend
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -353,6 +355,7 @@ def test_any_exception_is_recorded(
     assert [entry.message for entry in stored.error_history] == [stored.last_error]
 
 
+@each_backend
 @pytest.mark.parametrize(
     ("make", "result"),
     [

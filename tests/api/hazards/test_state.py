@@ -14,7 +14,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.hazards.inputs import fault
 from tests.api.mounting import PREFIX, mount
 from tests.conformance.seeding import JOB_ID, SCHEDULE
-from tests.support.backends import each_backend
+from tests.support.backends import each_backend, sqlite_first
 from tests.support.sql import Sql
 
 NO_JOB = "01M8830E3P2NJ154CQZ9HKJHJA"
@@ -54,7 +54,7 @@ def test_H29_a_repeated_request_has_one_effect(
     assert once(sql) == 1
 
 
-@each_backend
+@sqlite_first
 @pytest.mark.parametrize("key", ["", " ", "x" * 256])
 def test_H29_a_key_has_a_length(client: FlaskClient, sql: Sql, key: str) -> None:
     answer = post(client, "/v1/jobs", job(), Idempotency_Key=key)
@@ -124,7 +124,7 @@ def test_H31_what_comes_too_late_changes_nothing(
     assert storage.job_reader.get(running).status is JobStatus.IN_PROGRESS
 
 
-@each_backend
+@sqlite_first
 def test_H31_resuming_what_runs_and_stopping_twice_is_fine(
     client: FlaskClient,
 ) -> None:
@@ -136,7 +136,7 @@ def test_H31_resuming_what_runs_and_stopping_twice_is_fine(
     assert post(client, f"/cron/{SCHEDULE}/trigger", {}).status_code == 200
 
 
-@each_backend
+@sqlite_first
 @pytest.mark.parametrize("path", ["/jobs/retry", "/jobs/requeue", "/jobs/delete"])
 def test_H32_ids_are_bounded_and_counted_once(client: FlaskClient, path: str) -> None:
     assert post(client, path, {"ids": []}).json == 0
@@ -145,7 +145,7 @@ def test_H32_ids_are_bounded_and_counted_once(client: FlaskClient, path: str) ->
     assert post(client, path, {"ids": [JOB_ID, JOB_ID, NO_JOB]}).json == 1
 
 
-@each_backend
+@sqlite_first
 def test_H32_everything_must_be_meant(client: FlaskClient, storage: Storage) -> None:
     for body in ({}, {"filter": None}, {"ids": None}, {"filter": {"lmit": 1}}):
         answer = post(client, "/v1/jobs/actions", {"action": "delete", **body})

@@ -17,7 +17,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.hazards.inputs import ROUTES, Key, fault, keys, label, lines, parameters
 from tests.api.mounting import PREFIX
 from tests.conformance.requests import sample
-from tests.support.backends import each_backend
+from tests.support.backends import each_backend, sqlite_first
 from tests.support.sql import Sql
 
 SEARCHED = (
@@ -87,7 +87,7 @@ def test_H13_a_search_is_literal(client: FlaskClient, text: str) -> None:
     assert answer.json["total"] == (1 if text in shown else 0)
 
 
-@each_backend
+@sqlite_first
 def test_H13_a_search_has_a_length(client: FlaskClient) -> None:
     for text in ("x", "x" * 257, "x" * 1_000_000):
         wanted = {"filter": {"payload_search": text}, "limit": 1, "offset": 0}
@@ -95,7 +95,7 @@ def test_H13_a_search_has_a_length(client: FlaskClient) -> None:
         assert fault(answer) == (400, "validation", "filter.payload_search")
 
 
-@each_backend
+@sqlite_first
 @pytest.mark.parametrize("key", STRING_KEYS, ids=label)
 def test_H14_sql_in_a_body_is_text(client: FlaskClient, key: Key) -> None:
     for text in share(STRING_KEYS.index(key)):
@@ -108,7 +108,7 @@ def test_H14_sql_in_a_body_is_text(client: FlaskClient, key: Key) -> None:
     assert client.get(f"{PREFIX}/queue/overview").status_code == 200
 
 
-@each_backend
+@sqlite_first
 @pytest.mark.parametrize(("route", "name"), STRING_PARAMETERS, ids=label)
 def test_H14_sql_in_a_query_is_text(
     client: FlaskClient, sql: Sql, route: Route, name: str
@@ -125,7 +125,7 @@ def test_H14_sql_in_a_query_is_text(
     assert rows(sql) == before
 
 
-@each_backend
+@sqlite_first
 @pytest.mark.parametrize("route", PATHS, ids=label)
 def test_H14_sql_in_a_path_is_a_name_that_nothing_has(
     client: FlaskClient, sql: Sql, route: Route

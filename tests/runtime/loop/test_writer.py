@@ -18,6 +18,7 @@ from flask_forge_jobs.runtime.run.outcome import (
     OutcomeMapper,
 )
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import each_backend
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
 from tests.support.runtimes import Bench, claimed
 
@@ -147,6 +148,7 @@ def test_what_was_refused_is_counted_and_forgotten(
     assert "jobs were lost to other workers; outcomes dropped: ['b']" in caplog.text
 
 
+@each_backend
 def test_all_but_the_bad_one_are_stored(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,6 +174,7 @@ def test_a_replacement_that_is_refused_as_well_is_given_up(rig: Rig) -> None:
     assert rig.waiting == []
 
 
+@each_backend
 def test_nothing_is_blamed_on_a_storage_that_is_away(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Routes read and write through the handlers."""
+"""Workers read and write through the stores, which have tests on both."""
 
 from __future__ import annotations
 
