@@ -16,7 +16,7 @@ from flask_forge_jobs.handlers.activity import list_events
 from flask_forge_jobs.model.activity import Event, EventType
 from flask_forge_jobs.model.jobs import JobFilter
 
-MAX_LINES = 150
+MAX_LINES = 140
 
 
 class Tail:
@@ -30,7 +30,7 @@ class Tail:
 
     @cached_property
     def events(self) -> Sequence[Event]:
-        """The latest events, the newest first; at most 150."""
+        """The latest events, the newest first; at most 140."""
         key = ("tail", self.queue, self.kind, self.type, self._api.scope.queues)
         return self._api.snapshots.get(key, self._read)
 
