@@ -29,6 +29,7 @@ def test_no_check_fails(
     assert verdict.cases > EXAMPLES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_no_check_fails_in_a_short_run(
     backend: str, database_url: str, tmp_path: Path

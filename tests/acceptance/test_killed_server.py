@@ -87,7 +87,7 @@ def _pauses_s(key: str) -> Iterator[float]:
 @pytest.mark.parametrize(
     ("backend", "request_for"),
     [
-        ("sqlite", _by_dedupe_key),
+        long("sqlite", _by_dedupe_key),
         ("postgres", _by_request_key),
         long("sqlite", _by_request_key),
         long("postgres", _by_dedupe_key),

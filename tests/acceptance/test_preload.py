@@ -99,7 +99,7 @@ class Client:
 @pytest.mark.parametrize(
     ("backend", "worker_class"),
     [
-        ("sqlite", "gthread"),
+        long("sqlite", "gthread"),
         ("postgres", "sync"),
         long("sqlite", "sync"),
         long("postgres", "gthread"),

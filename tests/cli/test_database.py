@@ -19,6 +19,7 @@ from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.administration import contents, drop_database
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.catalogue import load_migrations
+from tests.support.backends import sqlite_first
 from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 
@@ -80,6 +81,7 @@ def test_status_of_a_missing_database_changes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@sqlite_first
 def test_create_migrate_and_status(shop: Shop) -> None:
     created = shop.db("create")
     migrated = shop.db("migrate")
@@ -92,6 +94,7 @@ def test_create_migrate_and_status(shop: Shop) -> None:
     assert "chosen by: " in status.stdout
 
 
+@sqlite_first
 def test_create_and_migrate_of_what_is_there_are_fine(shop: Shop) -> None:
     shop.db("create")
     shop.db("migrate")
@@ -114,6 +117,7 @@ def test_status_tells_that_the_schema_is_missing(shop: Shop) -> None:
     assert "there is no schema; run `flask forge-jobs db migrate`" in result.stderr
 
 
+@sqlite_first
 def test_status_tells_of_a_newer_schema(shop: Shop) -> None:
     shop.db("create")
     shop.db("migrate")
@@ -126,6 +130,7 @@ def test_status_tells_of_a_newer_schema(shop: Shop) -> None:
     assert "upgrade flask-forge-jobs" in result.stderr
 
 
+@sqlite_first
 def test_status_is_fine_with_a_newer_schema_that_this_code_can_read(
     shop: Shop,
 ) -> None:
@@ -166,6 +171,7 @@ def test_a_damaged_file_is_named_and_left(shop: Shop, command: str) -> None:
     assert path.read_bytes() == content
 
 
+@sqlite_first
 @pytest.mark.parametrize("command", ["drop", "reset"])
 def test_nothing_is_removed_without_force(shop: Shop, command: str) -> None:
     """What would go is named, and the exit status is that of a refusal."""
@@ -276,11 +282,13 @@ def test_a_reference_to_a_table_of_ours_keeps_everything(shop: Shop) -> None:
     assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 1
 
 
+@sqlite_first
 def test_drop_of_what_is_missing_is_fine(shop: Shop) -> None:
     assert shop.db("drop", "--force").exit_code == 0
     assert shop.db("drop", "--force", "--database").exit_code == 0
 
 
+@sqlite_first
 def test_sec_S42_reset_begins_the_new_trail_with_an_entry(shop: Shop) -> None:
     shop.db("create")
     enqueue(shop.storage)
@@ -295,6 +303,7 @@ def test_sec_S42_reset_begins_the_new_trail_with_an_entry(shop: Shop) -> None:
     assert entry.detail["arguments"] == {"jobs": {"pending": 2}, "database": False}
 
 
+@sqlite_first
 def test_sec_S42_drop_takes_the_trail_and_leaves_a_line(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -185,6 +185,7 @@ def test_an_additive_step_disturbs_nobody_and_can_be_taken_back(fleet: Fleet) ->
     assert len(ran) == len(set(ran))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", [long("sqlite"), "postgres"])
 def test_a_breaking_step_shuts_the_old_code_out_and_loses_nothing(
     fleet: Fleet, storage: Storage, database_settings: DatabaseSettings

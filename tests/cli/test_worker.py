@@ -388,6 +388,7 @@ def test_a_process_that_was_stopped_past_its_lease_changes_nothing(
     assert (late.result, late.attempts) == (job.result, 2)
 
 
+@pytest.mark.long
 @sqlite_first
 def test_a_poison_pill_is_dead_after_three_processes(
     storage: Storage, application: Application

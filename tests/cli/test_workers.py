@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
@@ -33,6 +34,7 @@ def test_without_a_worker_the_command_says_how_to_start_one(tmp_path: Path) -> N
     assert shown(url, tmp_path, "--json") == ""
 
 
+@pytest.mark.long
 @sqlite_first
 def test_a_killed_worker_shows_as_lost_with_its_job(
     storage: Storage, application: Application, database_url: str, tmp_path: Path

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -42,6 +43,7 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.conftest import empty_tables
+from tests.support.backends import long
 from tests.support.clocks import SECOND_US, MovingClock
 from tests.support.jobs import update_for
 from tests.support.sql import Sql
@@ -666,8 +668,11 @@ def compare_histories(
     )
 
 
-def test_random_histories_agree_everywhere(postgres_database: str) -> None:
+@pytest.mark.parametrize("examples", [20, long(40)])
+def test_random_histories_agree_everywhere(
+    postgres_database: str, examples: int
+) -> None:
     """``tests.acceptance.histories`` draws others, more and longer ones."""
     database = DatabaseSettings.from_url(postgres_database)
 
-    compare_histories(database, examples=40, steps=30)
+    compare_histories(database, examples=examples, steps=30)

@@ -40,6 +40,7 @@ def test_the_program_is_short(tmp_path: Path) -> None:
     assert len(text.strip().splitlines()) <= MAX_LINES
 
 
+@pytest.mark.long
 @sqlite_first
 def test_its_migrations_leave_the_jobs_alone(url: str, tmp_path: Path) -> None:
     """``flask db init``, ``migrate``, ``upgrade`` and ``migrate``, without a filter."""

@@ -72,6 +72,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     made.storage.close()
 
 
+@pytest.mark.long
 def test_a_browser_follows_a_job_to_its_end(site: Site) -> None:
     client = site.app.test_client()
     location = client.post("/exports").headers["Location"]

@@ -580,7 +580,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(value=JSON_VALUES)
 def test_every_value_comes_back_as_it_was(value: object) -> None:
     text = payloads.dump(value)
@@ -600,7 +600,7 @@ def shuffled(value: object) -> object:
     return value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(value=JSON_VALUES)
 def test_the_order_of_keys_does_not_change_a_fingerprint(value: object) -> None:
     turned = payloads.dump(shuffled(value))
@@ -619,7 +619,7 @@ FEW_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(one=FEW_VALUES, other=FEW_VALUES)
 def test_fingerprints_are_equal_exactly_for_equal_values(
     one: object, other: object
@@ -646,7 +646,7 @@ ANY_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(value=ANY_VALUES)
 def test_any_value_is_stored_or_refused(value: object) -> None:
     text, refusal = stored_or_refused(value)
@@ -657,7 +657,7 @@ def test_any_value_is_stored_or_refused(value: object) -> None:
         assert payloads.dump(payloads.load(text.encode())) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     data=st.binary(max_size=200) | st.text(max_size=100).map(lambda t: repr(t).encode())
 )

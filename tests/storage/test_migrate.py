@@ -20,6 +20,7 @@ from flask_forge_jobs.storage.migrate import apply_migrations
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import transaction as postgres_transaction
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from tests.support.backends import long
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -250,8 +251,16 @@ class Doomed:
         return getattr(self._real, name)
 
 
+@pytest.mark.parametrize(
+    ("backend", "stride"),
+    [("sqlite", 7), long("sqlite", 1), ("postgres", 1)],
+    indirect=["backend"],
+)
 def test_a_killed_migrator_leaves_nothing(
-    bare_settings: DatabaseSettings, backend: str, monkeypatch: pytest.MonkeyPatch
+    bare_settings: DatabaseSettings,
+    backend: str,
+    stride: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The process dies in the middle, without running a Python handler."""
     name, attribute = {
@@ -273,7 +282,7 @@ def test_a_killed_migrator_leaves_nothing(
         open_once(bare_settings)
 
     deaths = 0
-    while (status := in_child(partial(migrate, deaths))) == KILLED:
+    while (status := in_child(partial(migrate, deaths * stride))) == KILLED:
         assert sql.run(TABLES[backend]) == []
         deaths += 1
 

@@ -442,7 +442,7 @@ ANYTHING = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     fields=st.fixed_dictionaries(
         {"kind": ANYTHING | st.just("send")},
@@ -469,7 +469,7 @@ def test_any_fields_make_a_job_or_an_error_of_ours(fields: dict[str, Any]) -> No
         assert job.kind == fields["kind"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     args=st.lists(ANYTHING, max_size=3),
     kwargs=st.dictionaries(st.sampled_from(["user_id", "name", "x"]), ANYTHING),

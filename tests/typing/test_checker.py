@@ -53,6 +53,7 @@ def with_context(context: TaskContext, user_id: int) -> None: ...
 """
 
 
+@pytest.mark.long
 def test_every_wrong_call_is_refused_for_its_reason(tmp_path: Path) -> None:
     """Without its marks the checker complains of the same lines of the signatures."""
     lines = SIGNATURES.read_text("utf-8").splitlines()

@@ -208,11 +208,8 @@ def test_a_newcomer_mends_an_application_under_flask_run(
         Newcomer(page).walk(f"{address}/forge-jobs/")
 
 
-@pytest.mark.parametrize(
-    "with_script",
-    [True, pytest.param(False, marks=pytest.mark.long)],
-    ids=["script", "no-script"],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("with_script", [True, False], ids=["script", "no-script"])
 def test_a_newcomer_mends_the_demo(
     browser: Browser, tmp_path: Path, *, with_script: bool
 ) -> None:
