@@ -130,6 +130,7 @@ def test_an_index_gets_the_description(unpacked: Path) -> None:
     assert text.endswith((ROOT / "DESCRIPTION.rst").read_text("utf-8"))
 
 
+@pytest.mark.long
 def test_wheel_of_the_source_distribution_is_that_of_the_checkout(
     checkout: Path, unpacked: Path
 ) -> None:

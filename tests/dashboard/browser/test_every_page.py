@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, Response
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.filling import HIT, SECRET
 from tests.dashboard.browser.sites import CALLERS, Site, every_page
+from tests.support.backends import long
 from tests.support.browser import Theme, complaints_of, elements_of, tab
 
 # Each width lays a page out anew; 640 is 1280 at a zoom of 200 %.
@@ -26,6 +27,8 @@ FEW_WIDTHS = (360, 768, 1280)
 # The theme and the scanned width of the default tier.
 DEFAULT = ("light", 1280)
 PAGES = every_page()
+# Lists of jobs with the parts of /jobs and /dead.
+ALIKE = {"/retries", "/scheduled", "/skipped"}
 LONGEST_PAGE, LONGEST_PACKED = 60_000, 12_000
 # Elements that no page of ours has: they would be a stranger's.
 NEVER = {"iframe", "object", "embed", "style", "base", "video", "math", "template"}
@@ -56,7 +59,9 @@ def themes(
         yield tab_of
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(
+    "path", [long(path) if path in ALIKE else path for path in PAGES]
+)
 @pytest.mark.parametrize(
     ("theme", "scanned"),
     [
