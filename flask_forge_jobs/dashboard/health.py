@@ -139,7 +139,7 @@ def _workers(live: int, *, is_known: bool) -> Fact:
 # Title if the check complains, and the words if it does not.
 _CHECKS = {
     "services": ("Healthy, but a worker is late", "All are on time."),
-    "queues": ("Healthy, but a queue has no worker", "Each has a worker."),
+    "queues": ("Healthy, but a queue has no worker", "None lacks a worker."),
 }
 
 

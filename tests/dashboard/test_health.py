@@ -39,7 +39,7 @@ def test_a_healthy_service_says_why(storage: Storage) -> None:
         "Schema": "Version 1 fits this code.",
         "Workers": "2 live.",
         "Services": "All are on time.",
-        "Queues": "Each has a worker.",
+        "Queues": "None lacks a worker.",
     }
 
 

@@ -184,7 +184,8 @@ class ErrorsView:
     def headline(self) -> str:
         """The answer to: which one error explains most failures?"""
         if not self.rows:
-            return f"Nothing has failed in {self.query.span}"
+            nothing = "No error matches" if self.is_filtered else "Nothing has failed"
+            return f"{nothing} in {self.query.span}"
         failures = count(self.failures, "failure")
         top = max(self._page.groups, key=lambda group: group.count)
         percent = _percent(top.count, self.failures)

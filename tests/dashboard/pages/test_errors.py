@@ -106,6 +106,8 @@ def test_nothing_has_failed(client: FlaskClient) -> None:
 
     assert page.find("h1").text == "Nothing has failed in 24 hours"
     assert signatures(page) == []
+    filtered = shown(client, "?kind=absent").find("h1").text
+    assert filtered == "No error matches in 24 hours"
 
 
 @pytest.mark.parametrize(
