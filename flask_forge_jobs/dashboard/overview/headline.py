@@ -17,7 +17,8 @@ def headline(report: Report) -> str:
     if not needs:
         return "Nothing needs you" if evidence["workers"] else "No worker is running"
     waits = evidence.get("oldest_wait_s")
-    if evidence.get("workers") and (evidence.get("done_last_hour") or not waits):
+    moves = evidence.get("done_last_hour") or evidence.get("running")
+    if evidence.get("workers") and (moves or not waits):
         return f"Work flows, but {things(needs)}"
     return (
         f"Work stands still: {things(needs)}" if waits else things(needs).capitalize()

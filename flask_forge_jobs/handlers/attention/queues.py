@@ -231,10 +231,13 @@ def cooling(facts: Facts) -> Iterator[Need]:
     for queue in facts.queues:
         if queue.cools_for_s is None or queue.is_paused or not queue.waiting:
             continue
-        starts = "starts by itself" if queue.waiting == 1 else "start by themselves"
+        starts = ""
+        if queue.name in facts.served:
+            own = "itself" if queue.waiting == 1 else "themselves"
+            starts = f" and start{'s' * (queue.waiting == 1)} by {own}"
         text = (
             f"{queue.name} cools down for {duration(queue.cools_for_s)} more"
-            f"{_cause(queue)}. {_jobs_wait(queue)} and {starts}."
+            f"{_cause(queue)}. {_jobs_wait(queue)}{starts}."
         )
         evidence = {
             "queue": queue.name,

@@ -269,7 +269,9 @@ def test_jobs_of_other_queues_may_have_the_threads(
 
 
 def test_a_queue_that_cools_down() -> None:
-    _, sentence = one(queues.cooling(facts_of(replace(MAIL, cools_for_s=16.2))))
+    _, sentence = one(
+        queues.cooling(facts_of(replace(MAIL, cools_for_s=16.2), live("mail")))
+    )
 
     assert sentence.text.startswith("mail cools down for 16s more")
     assert sentence.text.endswith("2 jobs wait and start by themselves.")
@@ -280,9 +282,11 @@ def test_a_queue_that_cools_down() -> None:
         {"action": "end_cooldown", "queues": ["mail"]},
     )
     one_job = replace(MAIL, cools_for_s=16.2, counts=QueueCounts(pending=1))
-    [text] = said(queues.cooling, facts_of(one_job))
+    [text] = said(queues.cooling, facts_of(one_job, live("mail")))
     assert text.endswith("1 job waits and starts by itself.")
     assert said(queues.cooling, Facts(AT, [replace(one_job, is_paused=True)])) == []
+    [text] = said(queues.cooling, Facts(AT, [one_job]))  # no worker serves it
+    assert text.endswith(". 1 job waits.")
 
 
 def test_a_path_quotes_the_name_of_a_queue() -> None:
