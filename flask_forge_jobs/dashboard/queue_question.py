@@ -27,7 +27,19 @@ class Question:
         self._name = parameters.text("queue")
         asked = parameters.one_of("ask", (*_ASKS, *_ASKS_OF_ALL))
         is_of_all = asked in _ASKS_OF_ALL and not self._name
-        self.verb = asked if is_of_all or self.row is not None else None
+        is_missing = asked == "new" and not self.is_of_every_queue
+        is_known = is_of_all or self.row is not None
+        self.verb = asked if is_known and not is_missing else None
+
+    @property
+    def is_of_every_queue(self) -> bool:
+        """Whether the caller has all queues, those that are not there yet as well."""
+        return self._api.scope.queues is None
+
+    @property
+    def all_queues(self) -> str:
+        """The queues that an action on all changes."""
+        return "every queue" if self.is_of_every_queue else "all of your queues"
 
     @property
     def may_clean_up(self) -> bool:

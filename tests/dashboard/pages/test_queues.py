@@ -132,6 +132,21 @@ def test_a_limited_caller_sees_its_queues_only(storage: Storage) -> None:
     assert "secret-queue" not in page.find("body").text
 
 
+def test_a_limited_caller_is_asked_about_its_own_queues(storage: Storage) -> None:
+    """A new queue would be none of them."""
+    storage.queues.create(QueueSettings("mail"))
+
+    def asked(verb: str) -> str:
+        path = f"/queues?ask={verb}"
+        page = page_of(storage, path, role="operator", queues={"mail"})
+        assert "New queue" not in page.find("#headline").text
+        return "".join(dialog.find("h2").text for dialog in page.all("dialog"))
+
+    assert asked("pause_all") == "Pause all of your queues?"
+    assert asked("resume_all") == "Resume all of your queues?"
+    assert asked("new") == ""
+
+
 @pytest.mark.parametrize("verb", ["pause", "cool_down", "remove"])
 def test_a_dialog_names_the_queue(storage: Storage, verb: str) -> None:
     storage.queues.create(QueueSettings("mail"))
