@@ -182,8 +182,12 @@ def killed_at(
 def test_a_kill_at_any_line_of_a_step_keeps_it_or_runs_it_again(
     storage: Storage, database_settings: DatabaseSettings, tmp_path: Path, stride: int
 ) -> None:
-    enqueue(storage)
-    lines = pay(storage, claim_one(storage), tmp_path / "whole", None)
+    def lines_of_one() -> int:
+        enqueue(storage)
+        return pay(storage, claim_one(storage), tmp_path / "whole", None)
+
+    # A step that waits for another writer has more of them.
+    lines = min(lines_of_one() for _ in range(3))
     assert lines > 2 * stride
     outcomes = set()
 
