@@ -27,9 +27,7 @@ class Question:
         self._name = parameters.text("queue")
         asked = parameters.one_of("ask", (*_ASKS, *_ASKS_OF_ALL))
         is_of_all = asked in _ASKS_OF_ALL and not self._name
-        is_missing = asked == "new" and not self.is_of_every_queue
-        is_known = is_of_all or self.row is not None
-        self.verb = asked if is_known and not is_missing else None
+        self.verb = asked if is_of_all or self.row is not None else None
 
     @property
     def is_of_every_queue(self) -> bool:
