@@ -1,4 +1,4 @@
-"""Answers reads from a standby; for a caller who has just changed something, none.
+"""Answers reads from a standby, but not those of a caller right after a change.
 
 The answer to a change sets a cookie for as long as a standby may be behind. While the
 client sends it, the primary answers; afterwards each standby that may answer shows the

@@ -41,7 +41,7 @@ class Positions:
 
 @dataclass(frozen=True, slots=True)
 class StandbyState:
-    """What is known of the standby.
+    """The state of a standby, as far as it is known.
 
     Args:
         lag_s: How far it is behind; None if that is unknown.

@@ -62,7 +62,7 @@ class Load:
 
 @dataclass
 class Outcome:
-    """What came out, per second of the simulated time."""
+    """The results, per second of the simulated time."""
 
     enqueued: float = 0.0
     done: float = 0.0
@@ -192,7 +192,7 @@ class Site:
         return cores
 
     def outcome(self) -> Outcome:
-        """Run it, and return what came out."""
+        """Run it, and return the results."""
         load, loop, out = self._load, self._loop, self._out
         for number in range(load.producers):
             pause_s = load.producers * load.batch / load.rate if load.rate else 0.0

@@ -119,7 +119,7 @@ def _of_standby(standby: Standby | None) -> Iterator[Finding]:
     elif look.lag_s is None or look.lag_s > standby.max_lag_s:
         yield Finding(
             "standby_behind",
-            f"The standby {standby.place} does not show what is stored now.",
+            f"The standby {standby.place} shows an earlier state of the jobs.",
             "look into pg_stat_replication and its log; FORGE_JOBS_READ_MAX_LAG_S is "
             f"{standby.max_lag_s:g}",
         )
