@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.runtime.run.job_log import (
     JOB_LOGGER,
+    EndedRun,
     LineFormatter,
     LineHandler,
+    entry_of,
 )
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -22,10 +24,9 @@ class JsonFormatter(LineFormatter):
     def __init__(self) -> None:
         super().__init__("")
 
-    def done_line(self, at: float, template: str, fields: Mapping[str, object]) -> str:
-        """Return the line of a job that was done."""
-        entry = _entry(at, "INFO", JOB_LOGGER, template % fields)
-        return json.dumps({**entry, **fields})
+    def done_lines(self, ended: Iterable[EndedRun]) -> list[str]:
+        """Return the lines of jobs that were done."""
+        return [_done_line(at, *entry_of(update)) for at, update in ended]
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -36,6 +37,11 @@ class JsonFormatter(LineFormatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str)
+
+
+def _done_line(at: float, template: str, fields: Mapping[str, object]) -> str:
+    entry = _entry(at, "INFO", JOB_LOGGER, template % fields)
+    return json.dumps({**entry, **fields})
 
 
 def _entry(at: float, level: str, name: str, message: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from flask_forge_jobs.clock import Clock
@@ -35,6 +35,7 @@ _LEVELS = {
     RunEnd.THROTTLED: logging.INFO,
 }
 _name_of = lru_cache(1024)(one_line)
+_MESSAGE = "\0"  # stands for the message until that is known
 
 EndedRun = tuple[float, JobUpdate]
 """A run that has ended, after the monotonic time of its end."""
@@ -51,28 +52,32 @@ class LineFormatter(logging.Formatter):
     def __init__(self, template: str) -> None:
         super().__init__(template)
         self._template = template
-        self._second, self._second_text = -1, ""
 
-    def done_line(self, at: float, template: str, fields: Mapping[str, object]) -> str:
-        """Return the line of a job that was done.
+    def done_lines(self, ended: Iterable[EndedRun]) -> list[str]:
+        """Return the lines of jobs that were done.
 
         Args:
-            at: The Unix time in seconds.
-            template: Of the message, in ``%`` style.
-            fields: What the template names.
+            ended: The runs, after the Unix time of the end of each in seconds.
         """
+        lines: list[str] = []
+        shown_ms, before, after = -1, "", ""
+        for at, update in ended:
+            at_ms = int(at * 1000)
+            if at_ms != shown_ms:
+                shown_ms = at_ms
+                before, _, after = self._around_message(at).partition(_MESSAGE)
+            lines.append(f"{before}{_done_message(update)}{after}")
+        return lines
+
+    def _around_message(self, at: float) -> str:
         second = int(at)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime(
-                self.default_time_format, self.converter(second)
-            )
+        text = time.strftime(self.default_time_format, self.converter(second))
         return self._template % {
-            "asctime": f"{self._second_text},{int((at - second) * 1000):03d}",
+            "asctime": f"{text},{int((at - second) * 1000):03d}",
             "levelname": "INFO",
             "name": JOB_LOGGER,
             "process": os.getpid(),
-            "message": template % fields,
+            "message": _MESSAGE,
         }
 
 
@@ -111,20 +116,19 @@ class JobLog:
         boot_s = 0.0
         if handler is not None:
             boot_s = self._clock.now_us() / SECOND_US - self._clock.monotonic()
-        lines: list[str] = []
+        done: list[EndedRun] = []
         for ended_at, update in ended:
             if update.status is not JobStatus.DONE:
-                if handler is not None and lines:
-                    _write(handler, lines)
-                    lines = []
+                if handler is not None and done:
+                    _write(handler, done)
+                    done = []
                 _log(update)
             elif handler is not None:
-                at = boot_s + ended_at
-                lines.append(handler.lines.done_line(at, *_entry(update)))
+                done.append((boot_s + ended_at, update))
             elif is_done_logged:
                 _log(update)
-        if handler is not None and lines:
-            _write(handler, lines)
+        if handler is not None and done:
+            _write(handler, done)
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:
@@ -156,15 +160,30 @@ def _only_handler(logger: logging.Logger) -> LineHandler | None:
     return handler
 
 
-def _write(handler: LineHandler, lines: Sequence[str]) -> None:
+def _write(handler: LineHandler, done: Iterable[EndedRun]) -> None:
     try:
-        handler.write(lines)
+        handler.write(handler.lines.done_lines(done))
     except Exception:  # noqa: BLE001  # a full disk or a closed pipe ends no thread
         if logging.raiseExceptions and sys.stderr is not None:
             traceback.print_exc(file=sys.stderr)
 
 
-def _entry(update: JobUpdate) -> tuple[str, dict[str, object]]:
+def _done_message(update: JobUpdate) -> str:
+    """Return the message of a job that was done, as :func:`entry_of` makes it."""
+    job, run_us = update.job, update.run_us
+    names = _names(job.kind, job.queue_name, job.attempts, job.max_attempts)
+    took = "" if run_us is None else f" run_ms={run_us / 1000:.1f}"
+    return f"job done: id={job.id} {names}{took}"
+
+
+# Of most jobs in a row it is the same text.
+@lru_cache(1024)
+def _names(kind: str, queue_name: str, attempt: int, max_attempts: int) -> str:
+    names = f"kind={one_line(kind)} queue={one_line(queue_name)}"
+    return f"{names} attempt={attempt}/{max_attempts}"
+
+
+def entry_of(update: JobUpdate) -> tuple[str, dict[str, object]]:
     """Return the template of a run's message, and its fields."""
     job = update.job
     fields: dict[str, object] = {
@@ -198,4 +217,4 @@ def _log(update: JobUpdate) -> None:
     if level is None or (update.end is RunEnd.THROTTLED and update.error is None):
         return
     # A dict, so that formatters find the fields in record.args.
-    job_logger.log(level, *_entry(update))
+    job_logger.log(level, *entry_of(update))

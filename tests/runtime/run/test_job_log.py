@@ -148,6 +148,16 @@ def _at_the_time_of_the_clock(record: logging.LogRecord) -> bool:
     return True
 
 
+def test_each_line_has_the_time_of_its_own_end() -> None:
+    formatter = LineFormatter(LINE)
+    ends = [(at, ended(Done())) for at in (7.0004, 7.0009, 7.0011, 8.0, 7.5)]
+
+    lines = formatter.done_lines(ends)
+
+    shown = [each.split(" [")[0].rpartition(":")[2] for each in lines]
+    assert shown == ["07,000", "07,000", "07,001", "08,000", "07,500"]
+
+
 def test_failures_stand_between_the_jobs_that_are_done(alone: Alone) -> None:
     lines = alone.write(
         ended(Done(), kind="a"),
