@@ -641,7 +641,6 @@ def test_setting_up_imports_nothing_heavy(tmp_path: Path) -> None:
         "apispec",
         "prometheus_client",
         "asyncio",
-        "psutil",
         # With all pages, at the first request for one.
         "flask_forge_jobs.dashboard.page",
     }

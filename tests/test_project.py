@@ -28,7 +28,6 @@ IMPORTED_AS = {
     "marshmallow": "marshmallow",
     "prometheus-client": "prometheus_client",
     "prometheus-flask-exporter": "prometheus_flask_exporter",
-    "psutil": "psutil",
     "tzdata": None,  # zoneinfo finds it
 }
 # Installed by an extra, or by whoever loads the module; imported in these only.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import shutil
+import sys
+import time
 from pathlib import Path
 
 from flask_forge_jobs.clock import Clock
@@ -17,45 +22,63 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.samples import SampleStore
 
 SAMPLE_PERIOD_S = 60.0
+_STATM, _IO = Path("/proc/self/statm"), Path("/proc/self/io")
 _MAX_HELD = 1000  # buckets kept while the database is unavailable
 
 
 class ResourceMeter:
-    """Measures this process between two calls."""
+    """Measures this process between two calls.
+
+    Args:
+        directory: A directory of the volume whose use to tell.
+    """
 
     def __init__(self, directory: Path) -> None:
-        import psutil  # here, because it loads slowly
-
-        self._psutil = psutil
         self._directory = directory
-        self._process = psutil.Process()
-        self._cores = psutil.cpu_count() or 1
-        self._process.cpu_percent()  # the first call starts the measurement
-        self._disk = self._disk_bytes()
+        self._cores = os.cpu_count() or 1
+        self._began_at, self._cpu_s = time.monotonic(), time.process_time()
+        self._disk = _disk_bytes()
 
     def use(self) -> ResourceUse:
         """Return CPU time and disk traffic since the last call."""
-        before, self._disk = self._disk, self._disk_bytes()
+        before, self._disk = self._disk, _disk_bytes()
+        began_at, self._began_at = self._began_at, time.monotonic()
+        cpu_s, self._cpu_s = self._cpu_s, time.process_time()
+        elapsed_s = max(self._began_at - began_at, 0.001)
         return ResourceUse(
-            cpu_pct=self._process.cpu_percent() / self._cores,
-            rss_bytes=self._process.memory_info().rss,
+            cpu_pct=100 * (self._cpu_s - cpu_s) / elapsed_s / self._cores,
+            rss_bytes=_rss_bytes(),
             disk_read_bytes=max(self._disk[0] - before[0], 0),
             disk_write_bytes=max(self._disk[1] - before[1], 0),
             disk_used_pct=self._disk_used_pct(),
         )
 
-    def _disk_bytes(self) -> tuple[int, int]:
-        try:
-            counters = self._process.io_counters()
-        except (AttributeError, self._psutil.Error):  # unsupported or not allowed
-            return (0, 0)
-        return (counters.read_bytes, counters.write_bytes)
-
     def _disk_used_pct(self) -> float:
         try:
-            return float(self._psutil.disk_usage(str(self._directory)).percent)
+            volume = shutil.disk_usage(self._directory)
         except OSError:
             return 0.0
+        return 100 * volume.used / max(volume.used + volume.free, 1)
+
+
+def _rss_bytes() -> int:
+    """Return the memory in use; where Linux does not tell it, the most so far."""
+    try:
+        pages = int(_STATM.read_text().split()[1])
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return pages * resource.getpagesize()
+
+
+def _disk_bytes() -> tuple[int, int]:
+    """Return what was read and written so far; zeros where Linux does not tell it."""
+    try:
+        lines = _IO.read_text().splitlines()
+    except OSError:
+        return (0, 0)
+    counters = dict(line.split(": ") for line in lines)
+    return int(counters["read_bytes"]), int(counters["write_bytes"])
 
 
 class Sampler(Duty):

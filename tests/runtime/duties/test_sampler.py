@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
+import psutil
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.metrics import DatabaseHealth, SampleSums, Window, window
+from flask_forge_jobs.runtime.duties import sampler as sampler_module
 from flask_forge_jobs.runtime.duties.sampler import ResourceMeter, Sampler
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.recorder import Recorder
@@ -38,6 +41,39 @@ def test_a_process_measures_itself(tmp_path: Path) -> None:
     assert 0 < use.cpu_pct <= 100
     assert BIG < use.rss_bytes < 1000 * BIG
     assert 0 < use.disk_used_pct <= 100
+
+
+def test_a_process_measures_what_psutil_does(tmp_path: Path) -> None:
+    meter, process = ResourceMeter(tmp_path), psutil.Process()
+    process.cpu_percent()
+    before = process.io_counters().write_bytes
+    with (tmp_path / "written").open("wb") as file:
+        file.write(bytes(BIG))
+        file.flush()
+        os.fsync(file.fileno())
+    sum(range(10_000_000))
+
+    use = meter.use()
+
+    cpu_pct = process.cpu_percent() / (os.cpu_count() or 1)
+    written = process.io_counters().write_bytes - before
+    assert use.cpu_pct == pytest.approx(cpu_pct, rel=0.5)
+    assert use.rss_bytes == pytest.approx(process.memory_info().rss, rel=0.1)
+    assert use.disk_write_bytes == pytest.approx(written, rel=0.1)
+    percent = psutil.disk_usage(str(tmp_path)).percent
+    assert use.disk_used_pct == pytest.approx(percent, abs=1)
+
+
+def test_a_system_without_proc_tells_the_peak_of_memory_and_no_traffic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_STATM", "_IO"):
+        monkeypatch.setattr(sampler_module, name, tmp_path / "gone")
+
+    use = ResourceMeter(tmp_path).use()
+
+    assert use.rss_bytes >= psutil.Process().memory_info().rss * 0.9
+    assert (use.disk_read_bytes, use.disk_write_bytes) == (0, 0)
 
 
 def test_disk_bytes_are_those_since_the_last_call(tmp_path: Path) -> None:
