@@ -17,23 +17,18 @@ from flask_forge_jobs.errors import ConfigurationError, StorageError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.randomness import fraction
-from flask_forge_jobs.storage.attention import AttentionReader
-from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.batch_checker import BatchChecker
 from flask_forge_jobs.storage.batches import BatchStore
 from flask_forge_jobs.storage.bulk_runs import BulkRunStore, RunBatches
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
-from flask_forge_jobs.storage.cron_history import CronHistory
 from flask_forge_jobs.storage.database import Database, Query
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.gauges import GaugeStore
-from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.errors import ErrorStore
-from flask_forge_jobs.storage.jobs.evidence import EvidenceStore
 from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
@@ -41,13 +36,13 @@ from flask_forge_jobs.storage.jobs.links import LinkStore
 from flask_forge_jobs.storage.jobs.logs import LogStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
-from flask_forge_jobs.storage.jobs.search import JobSearch
 from flask_forge_jobs.storage.jobs.steps import StepStore
 from flask_forge_jobs.storage.kind_figures import KindFigures
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.readers import Readers
 from flask_forge_jobs.storage.reading import Reading
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.refusals import Refusals
@@ -55,7 +50,6 @@ from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 from flask_forge_jobs.storage.units import Batches, Unit
-from flask_forge_jobs.storage.worker_reader import WorkerReader
 from flask_forge_jobs.storage.workers import Leases, WorkerRegistry
 
 
@@ -129,7 +123,7 @@ _version = cache(version)
 SNAPSHOT_QUERY: Query = ("oldest_snapshot", {})  # of Storage.oldest_snapshot()
 
 
-class Storage:
+class Storage(Readers):
     """The stores of one database.
 
     The database opens at the first use. Each process opens its own connections, so a
@@ -139,10 +133,8 @@ class Storage:
     def __init__(
         self, parts: StoreParts, executor: StoreExecutor, timed: StoreExecutor
     ) -> None:
+        super().__init__(parts.database, executor, timed)
         self._parts = parts
-        self._executor = executor
-        self._timed = timed  # for the verbs on jobs
-        self.database = parts.database
         self.recorder = parts.recorder
         self.flusher = parts.flusher
         self.refusals = parts.refusals
@@ -188,22 +180,12 @@ class Storage:
     # A request needs two or three of these, so each is made at its first use.
     follow_ups = cached_property[FollowUpStore](lambda self: self.jobs.follow_ups)
     job_reader = cached_property[JobReader](lambda self: JobReader(self._timed))
-    job_search = cached_property[JobSearch](lambda self: JobSearch(self._timed))
     errors = cached_property[ErrorStore](lambda self: ErrorStore(self._executor))
-    activity = cached_property[JobActivity](lambda self: JobActivity(self._timed))
-    evidence = cached_property[EvidenceStore](lambda self: EvidenceStore(self._timed))
     steps = cached_property[StepStore](lambda self: StepStore(self._executor))
     logs = cached_property[LogStore](lambda self: LogStore(self._executor))
     workers = cached_property[WorkerRegistry](
         lambda self: WorkerRegistry(self._executor)
     )
-    cron_history = cached_property[CronHistory](
-        lambda self: CronHistory(self._executor)
-    )
-    worker_reader = cached_property[WorkerReader](
-        lambda self: WorkerReader(self._executor)
-    )
-    audit = cached_property[AuditLog](lambda self: AuditLog(self._executor))
     bulk_runs = cached_property[BulkRunStore](
         lambda self: BulkRunStore(self._executor, self._parts.ids)
     )
@@ -221,11 +203,6 @@ class Storage:
         lambda self: BatchChecker(self._timed, self.batches, self.jobs.settlement)
     )
     leases = cached_property[Leases](lambda self: Leases(self._executor))
-
-    @cached_property
-    def attention(self) -> AttentionReader:
-        """The facts about the whole system."""
-        return AttentionReader(self._executor, self.database)
 
     @cached_property
     def job_admin(self) -> JobAdmin:

@@ -16,11 +16,18 @@ from flask_forge_jobs.model.instants import (
 )
 from flask_forge_jobs.storage.columns import SCHEDULE
 from flask_forge_jobs.storage.database import Executor, Row, encode_names
-from flask_forge_jobs.storage.rows import schedule_from_row, schedule_run_from_row
+from flask_forge_jobs.storage.rows import reader_of, schedule_from_row
 
 # Follows every place in a listing.
 FROM_THE_NEWEST = (2**62, "")
 _SCHEDULE = len(SCHEDULE)
+_run_from_row = reader_of(
+    ScheduleRun,
+    fire_at=optional_from_micros,
+    enqueued_at=from_micros,
+    started_at=optional_from_micros,
+    completed_at=optional_from_micros,
+)
 
 
 class CronHistory:
@@ -97,8 +104,8 @@ class CronHistory:
         rows = self._database.read_one(
             "runs_of_schedule", name=name, at=at, id=job_id, limit=limit
         )
-        return [schedule_run_from_row(row) for row in rows]
+        return [_run_from_row(row) for row in rows]
 
 
 def _run(row: Row) -> ScheduleRun | None:
-    return None if row[0] is None else schedule_run_from_row(row)
+    return None if row[0] is None else _run_from_row(row)

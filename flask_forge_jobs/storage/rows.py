@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
-from flask_forge_jobs.model.cron_history import ScheduleRun
 from flask_forge_jobs.model.dedupe_keys import shown_key
 from flask_forge_jobs.model.evidence import JobFacts
 from flask_forge_jobs.model.instants import (
@@ -23,7 +22,6 @@ from flask_forge_jobs.model.instants import (
 )
 from flask_forge_jobs.model.jobs import Job, JobStatus, JobSummary
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.model.worker_details import KnownWorker
 from flask_forge_jobs.model.workers import (
     QueueSlots,
     ServiceAge,
@@ -79,7 +77,7 @@ def error_history_from_text(text: str | None) -> tuple[ErrorEntry, ...]:
         return ()
 
 
-def _reader(
+def reader_of(
     model: type[M], /, **decoders: Callable[[Any], object]
 ) -> Callable[[Row], M]:
     """Return a function from a row to a model: its fields, in their order.
@@ -109,10 +107,10 @@ _OF_SUMMARY: Mapping[str, Callable[[Any], object]] = {
     "cancel_requested_at": optional_from_micros,
     "dedupe_key": shown_key,
 }
-summary_from_row = _naming_damage(_reader(JobSummary, **_OF_SUMMARY))
+summary_from_row = _naming_damage(reader_of(JobSummary, **_OF_SUMMARY))
 """Return the job of a row of ``get_summaries``."""
 job_from_row = _naming_damage(
-    _reader(
+    reader_of(
         Job,
         error_history=error_history_from_text,
         start_at=optional_from_micros,
@@ -121,7 +119,7 @@ job_from_row = _naming_damage(
 )
 """Return the job of a row of ``get_job``."""
 facts_from_row = _naming_damage(
-    _reader(
+    reader_of(
         JobFacts,
         deferred=bool,
         admitted_at=optional_from_micros,
@@ -130,7 +128,7 @@ facts_from_row = _naming_damage(
     )
 )
 """Return the job of a row of ``job_facts``; its dedupe key is as stored."""
-queue_from_row = _reader(
+queue_from_row = reader_of(
     QueueSettings,
     paused=bool,
     backoff_enabled=bool,
@@ -140,33 +138,16 @@ queue_from_row = _reader(
     last_served_at=optional_from_micros,
 )
 """Return the settings of a row of ``get_queue`` and its like."""
-slot_from_row = _reader(Slot, started_at=from_micros, heartbeat_at=from_micros)
+slot_from_row = reader_of(Slot, started_at=from_micros, heartbeat_at=from_micros)
 """Return the slot of a row of ``all_slots`` or ``slots_of_queue``."""
-worker_from_row = _reader(
+worker_from_row = reader_of(
     Worker,
     queues=lambda names: tuple(names.split(",")) if names else (),
     heartbeat_at=from_micros,
 )
 """Return the worker process of a row of ``all_workers`` or ``live_workers``."""
-known_worker_from_row = _reader(
-    KnownWorker,
-    queues=lambda names: tuple(names.split(",")) if names else (),
-    heartbeat_at=from_micros,
-    started_at=from_micros,
-    lost_at=optional_from_micros,
-    heartbeat_age_s=lambda age_us: age_us / SECOND_US,
-)
-"""Return the worker of a row of ``known_workers``."""
-schedule_run_from_row = _reader(
-    ScheduleRun,
-    fire_at=optional_from_micros,
-    enqueued_at=from_micros,
-    started_at=optional_from_micros,
-    completed_at=optional_from_micros,
-)
-"""Return the run of a row of ``runs_of_schedule`` and the end of ``schedule_lines``."""
-_definition_from_row = _reader(ScheduleDefinition, enabled=bool)
-_rest_from_row = _reader(
+_definition_from_row = reader_of(ScheduleDefinition, enabled=bool)
+_rest_from_row = reader_of(
     Schedule,
     created_at=from_micros,
     updated_at=from_micros,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US, from_micros
+from flask_forge_jobs.model.instants import (
+    MILLISECOND_US,
+    SECOND_US,
+    from_micros,
+    optional_from_micros,
+)
 from flask_forge_jobs.model.metrics import SAMPLE_LEVELS
 from flask_forge_jobs.model.worker_details import (
     Burden,
@@ -21,7 +26,7 @@ from flask_forge_jobs.storage.database import (
     Row,
     encode_names,
 )
-from flask_forge_jobs.storage.rows import known_worker_from_row
+from flask_forge_jobs.storage.rows import reader_of
 
 MAX_WORKERS = 5000
 # Runs, and rescued jobs, of all workers of one read.
@@ -29,6 +34,14 @@ MAX_RUNS = 5000
 _KEPT_US = int(LOST_KEPT_S * SECOND_US)
 # A worker writes its sample once a minute, into the bucket of the minute.
 _SAMPLE_AGE_US = 3 * SAMPLE_LEVELS[0] * SECOND_US
+_known_from_row = reader_of(
+    KnownWorker,
+    queues=lambda names: tuple(names.split(",")) if names else (),
+    heartbeat_at=from_micros,
+    started_at=from_micros,
+    lost_at=optional_from_micros,
+    heartbeat_age_s=lambda age_us: age_us / SECOND_US,
+)
 
 
 class WorkerReader:
@@ -42,7 +55,7 @@ class WorkerReader:
         rows = self._database.read_one(
             "known_workers", kept_us=_KEPT_US, limit=MAX_WORKERS
         )
-        return [known_worker_from_row(row) for row in rows]
+        return [_known_from_row(row) for row in rows]
 
     def burden(
         self, worker_ids: Sequence[str], queue_names: Sequence[str] | None = None
