@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from flask_forge_jobs.errors import (
     InvalidInputError,
     JobNotFoundError,
+    StorageBusyError,
     StorageOutcomeUnknownError,
+    StorageUnavailableError,
 )
 from flask_forge_jobs.ids import UlidGenerator, lifted
 from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
@@ -106,12 +108,14 @@ class Enqueuer:
         is_new = job.job_id is None and job.dedupe_key is None
         queue_name = job.queue_name or DEFAULT_QUEUE
         is_simple = job.dedupe_for is None and max_waiting is None
+        is_sent = False
         try:
             open_until = self._queues.open_until.get(queue_name, 0.0)
             if is_simple and open_until > self._queues.clock.monotonic():
                 run = self._database.insert if is_new else self._database.execute
                 name = self._enqueue_new if is_new else "enqueue"
                 rows = run(name, **new_parameters(job, job_id))
+                is_sent = True
                 due_us = rows[0][0] if rows else None
                 if due_us is not None:
                     self._database.wake(queue_name)
@@ -125,6 +129,11 @@ class Enqueuer:
             return self._write([job], [job_id], None, max_waiting)[0]
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError([job_id]) from error.__cause__
+        except (StorageUnavailableError, StorageBusyError) as error:
+            if not is_sent:
+                raise
+            # The conflict may be with this very job: a try whose answer was lost.
+            raise StorageOutcomeUnknownError([job_id]) from error
 
     def enqueue_many(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from unittest.mock import Mock
 
 import psycopg2
 import pytest
@@ -141,6 +142,27 @@ def test_a_call_that_cannot_learn_what_it_stored_says_so(
 
     with pytest.raises(StorageOutcomeUnknownError) as caught:
         future.result()
+    ((job_id,),) = database.ask("SELECT id FROM forge_job WHERE kind = 'early'")
+    assert caught.value.job_ids == (job_id,)
+
+
+def test_a_call_that_can_ask_no_more_after_a_lost_answer_says_so(
+    storage: Storage,
+    enqueue_meanwhile: Enqueue,
+    database: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second try meets the job of the first, and looks which one that is."""
+    away = Mock(side_effect=StorageUnavailableError("not tried"))
+    monkeypatch.setattr(storage.database, "write", away)
+
+    with database.holding_up():
+        future = enqueue_meanwhile()
+        wait_until(lambda: database.end_waiting("terminate"), "the first commit")
+
+    with pytest.raises(StorageOutcomeUnknownError) as caught:
+        future.result()
+    assert away.called
     ((job_id,),) = database.ask("SELECT id FROM forge_job WHERE kind = 'early'")
     assert caught.value.job_ids == (job_id,)
 
