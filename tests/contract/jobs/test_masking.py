@@ -107,13 +107,17 @@ def test_progress_is_masked_before_the_transaction(storage: Storage) -> None:
     assert not masking.was_within
 
 
+@pytest.mark.parametrize("outcome", [Dead(LEAK), Throttled(1.0, reason=LEAK)])
 def test_the_error_of_an_outcome_that_was_stored_twice_is_masked(
-    storage: Storage,
+    storage: Storage, outcome: Outcome
 ) -> None:
-    """A repeat finds what was stored, although it was given another text."""
+    """A repeat finds what was stored, although it was given another text.
+
+    That of a failure is masked before, for its signature.
+    """
     enqueue(storage)
     job = claim_one(storage)
-    update = update_for(job, Dead(LEAK), failure_delay_s=1.0, user_cancelled=False)
+    update = update_for(job, outcome, failure_delay_s=1.0, user_cancelled=False)
 
     refused = lossy_jobs(storage.database).finish(OWNER, [update])
 
