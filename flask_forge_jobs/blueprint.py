@@ -79,16 +79,16 @@ def create_blueprint(
     pages = page_addresses(dashboard=chosen.dashboard)
     # A demo route that is off is unknown, and no name of a job either.
     paths = [each.address.path for each in api_addresses(enable_demo=True)]
-    found = converters([*paths, *(address.path for address in pages)])
+    by_name = converters([*paths, *(address.path for address in pages)])
     edge = LateEdge(storage, chosen, standby)
     blueprint = _LateBlueprint(
         BLUEPRINT_NAME, __name__, template_folder="dashboard/templates"
     )
-    blueprint.record(lambda state: state.app.url_map.converters.update(found))
+    blueprint.record(lambda state: state.app.url_map.converters.update(by_name))
     _add_routes(blueprint, edge, routes, pages)
     if chosen.dashboard:
         forms = [form_path(*each.address[:2]) for each in routes if each.has_form]
-        converter = form_converter(forms, found)
+        converter = form_converter(forms, by_name)
         blueprint.record(
             lambda state: state.app.url_map.converters.update(
                 {FORM_CONVERTER: converter}

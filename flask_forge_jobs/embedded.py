@@ -154,7 +154,7 @@ class EmbeddedWorker:
 
     def _start(self, over: threading.Event) -> RuntimeHandle | None:
         """Start once the database answers; return None if the process ends first."""
-        has_told = False
+        has_warned = False
         while not over.is_set():
             try:
                 # Before the first job, whose output would run into the greeting.
@@ -166,9 +166,9 @@ class EmbeddedWorker:
                         return None
                     self._handle = self._runtime().start()
             except StorageError as error:
-                if not has_told:
+                if not has_warned:
                     logger.warning("the embedded worker waits: %s", error)
-                has_told = True
+                has_warned = True
             except ForgeJobsError as error:
                 logger.error("no embedded worker: %s", error)  # noqa: TRY400
                 return None

@@ -119,7 +119,7 @@ class SignalObserver(Observer):
 
     def run(self, task: Runnable, context: TaskContext, job: ClaimedJob) -> Outcome:
         """Run a task between ``job_started`` and the signal of how it ended."""
-        is_told = (
+        has_receivers = (
             job_started.receivers
             or job_succeeded.receivers
             or job_failed.receivers
@@ -128,7 +128,7 @@ class SignalObserver(Observer):
             or job_put_back.receivers
         )
         # A task with its own process sends the signals there, where it raises.
-        if not is_told or getattr(task, "runs_elsewhere", False):
+        if not has_receivers or getattr(task, "runs_elsewhere", False):
             return task.run(context, job.payload)
         raised: list[BaseException] = []
         self._send(job_started, context=context)

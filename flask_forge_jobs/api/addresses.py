@@ -254,14 +254,14 @@ def converters(paths: Collection[str]) -> Mapping[str, type[BaseConverter]]:
     They match anything but the fixed words below these paths, so that a wrong method on
     ``/v1/jobs/list`` is 405 and not a request for the job ``list``.
     """
-    found = {}
+    classes = {}
     for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH, JOB_PAGE_PATH):
         match = _LAST.fullmatch(path)
         if match is None:
             raise ValueError(f"{path} does not end with a placeholder")
         taken = _words(match["folder"], paths)
-        found[match["converter"]] = _all_but(taken)
-    return found
+        classes[match["converter"]] = _all_but(taken)
+    return classes
 
 
 def _words(folder: str, paths: Iterable[str]) -> list[str]:

@@ -110,13 +110,13 @@ class Auditor:
         throttle = self._log_throttle
         if state.has_storage_failed:
             throttle = self._failure_throttle
-        is_told = is_for_log and throttle.is_time_for(str(status))
-        if not (is_told or (is_owed and is_kept)):
+        is_logged = is_for_log and throttle.is_time_for(str(status))
+        if not (is_logged or (is_owed and is_kept)):
             return
         record = self._record(state, response)
         if not state.route.mutates:
             record = replace(record, changed=0)
-        if is_told:
+        if is_logged:
             what = "refused" if status in REFUSED else "not in the audit trail"
             more = throttle.more(str(status))
             logger.warning("%s: %s%s", what, _line(record), more)

@@ -24,10 +24,10 @@ def _completing(names: Callable[[LocalApi, str], list[str]]) -> Complete:
         try:
             app = ctx.find_root().ensure_object(ScriptInfo).load_app()
             with app.app_context():
-                found = names(local_api(), typed)
+                candidates = names(local_api(), typed)
         except Exception:  # noqa: BLE001  # a shell shows what a completion prints
             return []
-        return [name for name in found if name.startswith(typed)][:MAX_NAMES]
+        return [name for name in candidates if name.startswith(typed)][:MAX_NAMES]
 
     return complete
 

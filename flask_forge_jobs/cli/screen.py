@@ -127,10 +127,10 @@ def _needs(attention: Document, width: int) -> Iterator[str]:
         yield from textwrap.wrap(text, width, subsequent_indent="  ")
 
 
-def _cut(queues: Sequence[Row], most: int) -> Iterator[str]:
-    yield from table_lines(_QUEUES, queues[:most])
-    if len(queues) > most:
-        yield f"and {count(len(queues) - most, 'more queue')}"
+def _cut(queues: Sequence[Row], limit: int) -> Iterator[str]:
+    yield from table_lines(_QUEUES, queues[:limit])
+    if len(queues) > limit:
+        yield f"and {count(len(queues) - limit, 'more queue')}"
 
 
 def _queues(state: ApplicationState, api: LocalApi) -> list[Row]:

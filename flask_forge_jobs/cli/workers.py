@@ -54,11 +54,11 @@ def workers_command(*, queue: str | None, as_json: bool) -> None:
     Below a worker stand its jobs, the one that runs longest first; below a lost one
     the jobs that other workers took, with their state now.
     """
-    found = local_api().rows("v1_workers", limit=MAX_WORKERS, query={"queue": queue})
+    rows = local_api().rows("v1_workers", limit=MAX_WORKERS, query={"queue": queue})
     if as_json:
-        print_json_lines(found)
+        print_json_lines(rows)
         return
-    workers = list(found)
+    workers = list(rows)
     if not workers:
         click.echo("no worker is running; start one with `flask forge-jobs worker`")
         return

@@ -11,7 +11,7 @@ from flask_forge_jobs.handlers.series import KindRow
 
 DEFAULT_SORT = "-total"
 # Rows of a page, beside charts that take 40 kB.
-MOST = 15
+PER_PAGE = 15
 _OFTEN = 0.02
 _KEYS: Mapping[str, Callable[[Row], float | str]] = {
     "name": lambda row: row.name,
@@ -66,13 +66,13 @@ class Rows:
     @property
     def previous(self) -> int | None:
         """The number of the page before; None on the first one."""
-        return self.first // MOST or None
+        return self.first // PER_PAGE or None
 
     @property
     def following(self) -> int | None:
         """The number of the next page; None on the last one."""
-        is_last = self.first + MOST >= self.total
-        return None if is_last else self.first // MOST + 2
+        is_last = self.first + PER_PAGE >= self.total
+        return None if is_last else self.first // PER_PAGE + 2
 
 
 def checked_sort(sort: str | None) -> str:
@@ -80,12 +80,12 @@ def checked_sort(sort: str | None) -> str:
     return sort if sort and sort.removeprefix("-") in _KEYS else DEFAULT_SORT
 
 
-def kind_rows(found: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
+def kind_rows(totals: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
     """Return a page of the rows of totals, and the times of all on one axis.
 
     ``number`` is that of the page, from 1; a too large one means the last page.
     """
-    shown = [row for row in found if row.completed]
+    shown = [row for row in totals if row.completed]
     axis = logarithmic([ms for row in shown for ms in (row.p50_ms, row.p99_ms)])
     rows = [
         Row(
@@ -101,13 +101,15 @@ def kind_rows(found: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
             if row.completed
             else None,
         )
-        for row in found
+        for row in totals
     ]
     key = _KEYS[sort.removeprefix("-")]
     rows.sort(key=lambda row: row.name)
     rows.sort(key=key, reverse=sort.startswith("-"))
-    first = min(number - 1, max(len(rows) - 1, 0) // MOST) * MOST
-    return Rows(rows[first : first + MOST], range_labels(axis), sort, first, len(rows))
+    first = min(number - 1, max(len(rows) - 1, 0) // PER_PAGE) * PER_PAGE
+    return Rows(
+        rows[first : first + PER_PAGE], range_labels(axis), sort, first, len(rows)
+    )
 
 
 def runs_of(row: KindRow) -> int:

@@ -7,7 +7,7 @@ from typing import cast
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.errors import ForgeJobsError
-from flask_forge_jobs.handlers.errors import ErrorsFound, count_errors, list_errors
+from flask_forge_jobs.handlers.errors import ErrorListing, count_errors, list_errors
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import ErrorRange
 
@@ -18,10 +18,10 @@ CRON, ERRORS = "/cron", "/errors"
 MAX_ERRORS = 5
 
 
-def errors_of_day(api: Api, queue: str | None = None) -> ErrorsFound:
+def errors_of_day(api: Api, queue: str | None = None) -> ErrorListing:
     """Return the most frequent errors of a day in one or all queues of the caller."""
 
-    def read() -> ErrorsFound:
+    def read() -> ErrorListing:
         return list_errors(
             api.storage,
             queue_names=api.scope.names([queue] if queue else ()),
@@ -60,6 +60,6 @@ def _failing(api: Api) -> int:
     """Return how many errors a day had; the overview has just read them."""
     known = api.snapshots.known(_key_of_errors(api))
     if known is not None and known.age_s < KEPT_S:
-        return cast("ErrorsFound", known.value).total
+        return cast("ErrorListing", known.value).total
     names = api.scope.names()
     return count_errors(api.storage, queue_names=names, within=ErrorRange.DAY)

@@ -16,7 +16,7 @@ from flask import request
 from flask_forge_jobs.handlers.snapshots import Known, Snapshots
 
 # Reads of one refresh, beside that of the frame.
-MOST = 2
+MAX_RENEWED = 2
 # Older values are read anew even if others are due as well.
 _OLDEST_S = 60.0
 
@@ -37,7 +37,7 @@ class Reads:
         key: Everything that all values depend on, the caller's queues included.
         parts: The reads.
         needed: Names of the parts that the refresh shows; None opens the page.
-        most: How many parts a refresh renews.
+        max_renewed: How many parts a refresh renews.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Reads:
         parts: Mapping[str, Part],
         needed: Collection[str] | None = None,
         *,
-        most: int = MOST,
+        max_renewed: int = MAX_RENEWED,
     ) -> None:
         self._snapshots = snapshots
         self._key = key
         self._parts = parts
         self._values: dict[str, Any] = {}
-        self._most = most
+        self._max_renewed = max_renewed
         self._stale = {} if needed is None else self._not_renewed(needed)
 
     def __getitem__(self, name: str) -> Any:
@@ -72,13 +72,15 @@ class Reads:
     def _not_renewed(self, needed: Collection[str]) -> dict[str, Known]:
         """Return the values that this refresh shows as they are."""
         known = {
-            name: found
+            name: value
             for name in needed
-            if (found := self._snapshots.known((self._key, name))) is not None
-            and found.age_s < _OLDEST_S
+            if (value := self._snapshots.known((self._key, name))) is not None
+            and value.age_s < _OLDEST_S
         }
         due = [name for name in known if known[name].age_s >= self._parts[name].kept_s]
-        for name in sorted(due, key=lambda name: -known[name].age_s)[: self._most]:
+        for name in sorted(due, key=lambda name: -known[name].age_s)[
+            : self._max_renewed
+        ]:
             del known[name]
         return known
 

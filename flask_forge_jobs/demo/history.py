@@ -77,14 +77,14 @@ def _metrics(now_us: int) -> Iterator[Sequence[Parameter]]:
 
 
 def _bucket(level: int, start_us: int, now_us: int) -> dict[tuple[str, str], Sums]:
-    found: dict[tuple[str, str], Sums] = {}
+    by_kind: dict[tuple[str, str], Sums] = {}
     for flow in FLOWS:
         sums = sums_of(flow, level, start_us, now_us)
         if sums.enqueued:
-            found[flow.queue_name, flow.kind] = sums
+            by_kind[flow.queue_name, flow.kind] = sums
             for name in ("", flow.queue_name):
-                found.setdefault((name, ""), Sums()).add(sums)
-    return found
+                by_kind.setdefault((name, ""), Sums()).add(sums)
+    return by_kind
 
 
 # More durations would not move the percentiles, of one kind and of several.
@@ -121,13 +121,13 @@ def _drawn(
     """Return examples of the times to wait, to run and in all."""
     flows = [flow for flow in OF_QUEUES[name] if kind in ("", flow.kind)]
     per_minute = sum(flow.per_minute for flow in flows)
-    most = _DRAWN_OF_ALL if len(flows) > 1 else _DRAWN
+    limit = _DRAWN_OF_ALL if len(flows) > 1 else _DRAWN
     runs_ms: list[float] = []
     for flow in flows:
-        count = max(round(most * flow.per_minute / per_minute), 1)
+        count = max(round(limit * flow.per_minute / per_minute), 1)
         slowness = 4 if is_slow and flow.kind == "charge_card" else 1
         runs_ms += (flow.run_ms * slowness * _spread(n, count) for n in range(count))
-    waits_ms = [14 * _spread(n * 7 % most, most) ** 2 for n in range(len(runs_ms))]
+    waits_ms = [14 * _spread(n * 7 % limit, limit) ** 2 for n in range(len(runs_ms))]
     totals_ms = [run + wait for run, wait in zip(runs_ms, waits_ms, strict=True)]
     drawn: list[tuple[Sequence[int], Histogram]] = []
     for times_ms in (waits_ms, runs_ms, totals_ms):
@@ -162,7 +162,7 @@ def _gauge_rows(now_us: int) -> Iterator[Sequence[Parameter]]:
 
 def _gauges(start_us: int, samples: int, now_us: int) -> dict[str, Gauges]:
     whole = Gauges()
-    found = {"": whole}
+    by_queue = {"": whole}
     busy = daylight(start_us, now_us) * (3 if is_slow_at(start_us, now_us) else 1)
     since_us = now_us - start_us
     for name, slots in SLOTS.items():
@@ -171,17 +171,17 @@ def _gauges(start_us: int, samples: int, now_us: int) -> dict[str, Gauges]:
         oldest_s = int(2 * noise**2 * busy)
         if name == LEDGER and since_us < PAUSED_FOR_US:
             oldest_s = (PAUSED_FOR_US - since_us) // SECOND_US
-            found[name] = Gauges(samples, samples * oldest_s // 5, oldest_s)
+            by_queue[name] = Gauges(samples, samples * oldest_s // 5, oldest_s)
         else:
-            most = slots * samples
-            running = min(int(samples * load * (0.6 + 0.8 * noise) + noise), most)
+            capacity = slots * samples
+            running = min(int(samples * load * (0.6 + 0.8 * noise) + noise), capacity)
             waiting = int(samples * load * noise**3 + noise**2)
-            found[name] = Gauges(
-                samples, waiting, oldest_s, running, most - running, samples
+            by_queue[name] = Gauges(
+                samples, waiting, oldest_s, running, capacity - running, samples
             )
-        whole.merge(found[name])
+        whole.merge(by_queue[name])
     whole.samples, whole.live_workers = samples, len(WORKERS) * samples
-    return found
+    return by_queue
 
 
 # How many slots a queue needs while the shop is busy.

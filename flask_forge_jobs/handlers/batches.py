@@ -97,7 +97,7 @@ def _at_event(completion: Completion | None, at: datetime | None) -> AtEvent | N
 
 
 @dataclass(frozen=True, slots=True)
-class BatchesFound:
+class BatchListing:
     """One page of batches, the newest first."""
 
     rows: Sequence[BatchRecord]
@@ -135,7 +135,7 @@ def list_batches(
     cursor: str | None = None,
     redactor: Redactor,
     queues: Collection[str] | None = None,
-) -> BatchesFound:
+) -> BatchListing:
     """Return one page of batches without their data, the newest first.
 
     Args:
@@ -149,18 +149,18 @@ def list_batches(
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     binding = ["batches", is_open]
     if cursor is None:
-        found = storage.batches.page(limit + 1, is_open=is_open, queues=queues)
+        batches = storage.batches.page(limit + 1, is_open=is_open, queues=queues)
     else:
         place = from_place_cursor(cursor, binding)
-        found = storage.batches.page(
+        batches = storage.batches.page(
             limit + 1, before=place, is_open=is_open, queues=queues
         )
-    page, next_cursor = found[:limit], None
-    if len(found) > limit:
+    page, next_cursor = batches[:limit], None
+    if len(batches) > limit:
         place = to_micros(page[-1].created_at), page[-1].id
         next_cursor = to_place_cursor(place, binding)
     is_limited = queues is not None
-    return BatchesFound(
+    return BatchListing(
         [_record(each, redactor, is_limited=is_limited) for each in page], next_cursor
     )
 
@@ -227,8 +227,8 @@ def inner_batches(
 
     The caller must know the batch, and so knows those within it.
     """
-    found = storage.batches.first_within(batch_id, limit)
-    return [_record(each, redactor, is_limited=False) for each in found]
+    batches = storage.batches.first_within(batch_id, limit)
+    return [_record(each, redactor, is_limited=False) for each in batches]
 
 
 def known_batch(

@@ -22,7 +22,7 @@ MAX_ERROR_GROUPS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorsFound:
+class ErrorListing:
     """One page of groups, the cursor of the next one, and sums of all groups.
 
     ``total`` is how many there are, ``failures`` their failures in the range, ``fresh``
@@ -45,7 +45,7 @@ def list_errors(
     sort: str = ErrorOrder.COUNT,
     limit: int = 50,
     cursor: str | None = None,
-) -> ErrorsFound:
+) -> ErrorListing:
     """Return one page of the failures of a range, grouped by signature.
 
     Args:
@@ -75,7 +75,7 @@ def list_errors(
         queue_names=job_filter.queues,
         kinds=job_filter.kinds,
     )
-    return ErrorsFound(
+    return ErrorListing(
         page.groups,
         None if page.end is None else to_errors_cursor(page.end, job_filter, binding),
         page.total,

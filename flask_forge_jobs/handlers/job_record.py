@@ -96,8 +96,8 @@ def read_job(
     queue.
     """
     require_possible_id(job_id)
-    found = storage.job_reader.with_attempts(job_id)
-    return record_of(*found, redactor=redactor, queues=queues)
+    parts = storage.job_reader.with_attempts(job_id)
+    return record_of(*parts, redactor=redactor, queues=queues)
 
 
 def record_of(
@@ -144,16 +144,18 @@ def _known(ties: JobTies, queues: Collection[str] | None) -> JobTies:
 
 
 def _record(
-    found: tuple[Job, Sequence[Attempt], StepsOfJob, JobTies],
+    parts: tuple[Job, Sequence[Attempt], StepsOfJob, JobTies],
     redactor: Redactor,
-    most: int | None,
+    max_values: int | None,
 ) -> JobRecord:
-    job, attempts, steps, ties = found
+    job, attempts, steps, ties = parts
     started, ended = job.started_at, job.completed_at
     progress = masked_text(job.progress, redactor)
     return JobRecord(
         row=replace(job, progress=progress),
-        payload=None if most == 0 else payload_value(job.payload, redactor, job, most),
+        payload=None
+        if max_values == 0
+        else payload_value(job.payload, redactor, job, max_values),
         error_history=job.error_history,
         payload_bytes=len(job.payload.encode()),
         throttle_attempts=job.throttle_attempts,
@@ -176,10 +178,7 @@ def _record(
         step_count=steps.count,
         checkpoint=steps.checkpoint and _masked(steps.checkpoint, redactor),
         waiting_for=0,
-        parents=[
-            ParentShown(each, json_value(each.result, redactor))
-            for each in ties.parents
-        ],
+        parents=[ParentShown(p, json_value(p.result, redactor)) for p in ties.parents],
         dependents=ties.dependents,
     )
 

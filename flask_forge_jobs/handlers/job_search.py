@@ -72,14 +72,14 @@ def search_jobs(
     """
     order, job_filter = order_of(sort), checked_filter(job_filter, IN_QUERY)
     after = None if cursor is None else from_cursor(cursor, job_filter, order)
-    found = storage.job_search.page(
+    page = storage.job_search.page(
         job_filter, order, limit, after, is_bounded=is_bounded
     )
     return JobsSearched(
-        rows=[masked_row(row, redactor) for row in found.rows],
+        rows=[masked_row(row, redactor) for row in page.rows],
         next_cursor=None
-        if found.end is None
-        else to_cursor(found.end, job_filter, order),
-        counts=found.counts,
-        searched=found.searched,
+        if page.end is None
+        else to_cursor(page.end, job_filter, order),
+        counts=page.counts,
+        searched=page.searched,
     )

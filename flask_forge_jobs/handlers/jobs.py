@@ -170,7 +170,7 @@ def kinds_within(storage: Storage, queues: Sequence[str] | None) -> Sequence[str
 
 
 @dataclass(frozen=True, slots=True)
-class JobsFound:
+class JobListing:
     """One page; ``total`` is None if it was not requested."""
 
     rows: Sequence[JobSummary]
@@ -187,7 +187,7 @@ def find_jobs(
     cursor: str | None,
     count: str,
     redactor: Redactor,
-) -> JobsFound:
+) -> JobListing:
     """Return one page of jobs, the next cursor and the number of matches.
 
     Jobs that run have their last report of progress; secrets are masked.
@@ -208,7 +208,7 @@ def find_jobs(
     page = storage.job_reader.find(
         job_filter, order, limit, after, with_total=count == "exact"
     )
-    return JobsFound(
+    return JobListing(
         rows=[masked_row(row, redactor) for row in page.rows],
         next_cursor=None
         if page.end is None
@@ -218,17 +218,17 @@ def find_jobs(
 
 
 def count_jobs(
-    storage: Storage, job_filter: JobFilter, *, most: int | None = None
+    storage: Storage, job_filter: JobFilter, *, max_jobs: int | None = None
 ) -> StatusCounts:
     """Return the exact number of matching jobs in each state; ``pending`` is all of it.
 
-    States may be plain text, ``scheduled`` too. With ``most``, counting may stop behind
-    so many jobs.
+    States may be plain text, ``scheduled`` too. Counting may stop behind ``max_jobs``
+    jobs.
 
     Raises:
         StorageUnavailableError: The search exceeded the statement time limit.
     """
-    return storage.job_reader.counts(checked_filter(job_filter, IN_QUERY), most)
+    return storage.job_reader.counts(checked_filter(job_filter, IN_QUERY), max_jobs)
 
 
 def masked_row(job: JobSummary, redactor: Redactor) -> JobSummary:
@@ -276,16 +276,16 @@ def require_possible_id(job_id: str) -> None:
 
 
 def payload_value(
-    text: str, redactor: Redactor, job: Job | None, most: int | None = None
+    text: str, redactor: Redactor, job: Job | None, max_values: int | None = None
 ) -> object:
     """Return a stored payload as a masked value.
 
-    ``job`` is None for a schedule's. Of a large one, ``most`` values will do.
+    ``job`` is None for a schedule's. Of a large one, ``max_values`` values will do.
     """
     if len(text) <= LARGE_PAYLOAD:
-        most = None
+        max_values = None
     try:
-        return redactor.job_payload(job, json.loads(text), most)
+        return redactor.job_payload(job, json.loads(text), max_values)
     except (ValueError, RecursionError):
         # Something else damaged the row: show the text instead of hiding the job.
         return redactor.text(text)

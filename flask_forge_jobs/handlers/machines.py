@@ -46,8 +46,8 @@ def machines(
     if worker_id is None:
         by_worker, names = storage.samples.within_and_names(cut, level)
     else:
-        found, names = storage.samples.within(cut, level, worker_id), {}
-        by_worker = {worker_id: found.get(worker_id, {})}
+        samples, names = storage.samples.within(cut, level, worker_id), {}
+        by_worker = {worker_id: samples.get(worker_id, {})}
     whole: dict[int, SampleSums] = {}
     for sums in by_worker.values():
         for number, each in sums.items():

@@ -53,22 +53,22 @@ class Redactor(Masking):
         """
         return self.masked(value, self.datum)
 
-    def beginning(self, value: object, most: int) -> object:
-        """Return the first ``most`` values of a JSON value as :meth:`payload` does."""
-        return self.masked_beginning(value, self.datum, most)
+    def beginning(self, value: object, max_values: int) -> object:
+        """Return the first ``max_values`` values as :meth:`payload` does."""
+        return self.masked_beginning(value, self.datum, max_values)
 
     def job_payload(
-        self, job: Job | None, value: object, most: int | None = None
+        self, job: Job | None, value: object, max_values: int | None = None
     ) -> object:
         """Return a job's payload to show.
 
         Args:
             job: None for a schedule's payload.
             value: The payload as a JSON value.
-            most: Only so many values are needed; a hook takes and returns all.
+            max_values: Only so many values are needed; a hook takes and returns all.
         """
-        if most is not None and self._hook is None:
-            return self.beginning(value, most)
+        if max_values is not None and self._hook is None:
+            return self.beginning(value, max_values)
         masked = self.payload(value)
         if self._hook is None:
             return masked
@@ -112,7 +112,7 @@ class Unmasked(Redactor):
         """Return a JSON value unchanged."""
         return value
 
-    def beginning(self, value: object, most: int) -> object:  # noqa: ARG002
+    def beginning(self, value: object, max_values: int) -> object:  # noqa: ARG002
         """Return a JSON value unchanged."""
         return value
 

@@ -268,8 +268,8 @@ class Facts:
     def capacity(self) -> int:
         """How many jobs of these queues run at once."""
         slots = sum(queue.slots for queue in self.queues)
-        most = min(sum(worker.capacity for worker in self.live), slots)
-        return max(most, self.running)
+        limit = min(sum(worker.capacity for worker in self.live), slots)
+        return max(limit, self.running)
 
     @property
     def served(self) -> set[str]:

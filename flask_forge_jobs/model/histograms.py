@@ -267,12 +267,12 @@ def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:
             total += lanes << bits * (first - least)
             continue
         # Small counts add up in their bytes, as many texts as cannot carry.
-        most = (1 << size) - 1
-        if used + most >> _BYTE:
+        max_count = (1 << size) - 1
+        if used + max_count >> _BYTE:
             total += _widened(small, bits)
             small = used = 0
         small += int.from_bytes(body[_HEAD.size :], "little") << _BYTE * (first - least)
-        used += most
+        used += max_count
     total += _widened(small, bits)
     length = -(-total.bit_length() // bits)
     summed = total.to_bytes(length * bits // _BYTE, "little")

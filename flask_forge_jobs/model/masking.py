@@ -119,14 +119,14 @@ class Masking:
         return mask(value) if isinstance(value, str) else value
 
     def masked_beginning(
-        self, value: object, mask: Callable[[str], str], most: int
+        self, value: object, mask: Callable[[str], str], max_values: int
     ) -> object:
         """Return the first values of a JSON value with masked members.
 
-        A header whose name may follow is masked as well. ``most`` counts values,
+        A header whose name may follow is masked as well. ``max_values`` counts values,
         containers included.
         """
-        return self.masked(_beginning(value, iter(range(most))), mask)
+        return self.masked(_beginning(value, iter(range(max_values))), mask)
 
     def _masked_list(
         self, values: list[object], mask: Callable[[str], str]

@@ -69,7 +69,7 @@ class StatusCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundJobs:
+class KeysetPage:
     """One page; ``end`` is None on the last page, ``total`` if it was not counted."""
 
     rows: Sequence[JobSummary]

@@ -73,8 +73,8 @@ def capacity(threads: int | None, slots: int, busy_slots: int = 0) -> int:
 
     No fewer than it runs now; ``threads`` of None are unknown.
     """
-    most = slots if threads is None else min(threads, slots)
-    return max(most, busy_slots)
+    limit = slots if threads is None else min(threads, slots)
+    return max(limit, busy_slots)
 
 
 def kinds_to_text(kinds: Iterable[str]) -> str:

@@ -25,12 +25,12 @@ class Prefetch:
     for slow or unknown tasks. The recent mean run time tells how many those are. It
     includes the waits for the interpreter, so of the quickest tasks more are claimed:
     twice as many as before once the slots have run out of jobs, and half as many once a
-    job has waited for more than 50 ms. ``most_bytes`` bounds the payloads, by their
+    job has waited for more than 50 ms. ``max_bytes`` bounds the payloads, by their
     recent mean size.
     """
 
-    def __init__(self, most_bytes: int = MAX_BYTES_AHEAD) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int = MAX_BYTES_AHEAD) -> None:
+        self._max_bytes = max_bytes
         self._mean_s: float | None = None
         self._mean_bytes: float | None = None
         self._window = 0
@@ -75,14 +75,14 @@ class Prefetch:
             self._window = 0
             return 0
         by_mean = int(slots * HORIZON_S / max(self._mean_s, 1e-6))
-        most = max(min(by_mean, MAX_BY_MEAN), self._window)
+        target = max(min(by_mean, MAX_BY_MEAN), self._window)
         if waited_s > HORIZON_S:
             self._window //= 2
         elif not waiting and 0 < self.asked <= self.came:
-            self._window = min(2 * most, MAX_AHEAD)
-        most = max(min(by_mean, MAX_BY_MEAN), self._window)
-        if waiting > _ENOUGH * most:
+            self._window = min(2 * target, MAX_AHEAD)
+        target = max(min(by_mean, MAX_BY_MEAN), self._window)
+        if waiting > _ENOUGH * target:
             return 0
-        room_bytes = self._most_bytes - self.waiting_bytes
+        room_bytes = self._max_bytes - self.waiting_bytes
         fit = int(room_bytes / max(self._mean_bytes or 1.0, 1.0))
-        return max(min(most - waiting, fit), 0)
+        return max(min(target - waiting, fit), 0)

@@ -158,8 +158,8 @@ def _windows(at_us: int) -> Mapping[str, Parameter]:
         "overdue_us": OVERDUE_S * SECOND_US,
         "line_us": LINE_S * SECOND_US,
         "old_s": OLD_TRANSACTION_S,
-        "most_held": _MAX_HELD,
-        "most_open": _MAX_OPEN,
+        "max_held": _MAX_HELD,
+        "max_open": _MAX_OPEN,
         "quiet_us": QUIET_S * SECOND_US,
     }
 

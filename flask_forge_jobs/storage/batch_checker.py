@@ -66,14 +66,14 @@ class BatchChecker:
         self._batches = batches
         self._settlement = settlement
 
-    def look(self, since_us: int = 0, *, most_jobs: int = MAX_JOBS) -> Look:
+    def look(self, since_us: int = 0, *, max_jobs: int = MAX_JOBS) -> Look:
         """Compare the oldest batches, or those behind another look; changes nothing.
 
         Batches of more than a million jobs are left out.
 
         Args:
             since_us: Where an earlier look ended.
-            most_jobs: Batches with more jobs in all are left for the next look.
+            max_jobs: Batches with more jobs in all are left for the next look.
         """
         stale = self._database.read_one(
             "stale_batches",
@@ -86,7 +86,7 @@ class BatchChecker:
         last_us, read = 0, 0
         for created_us, batch_id, name, total in stale:
             read += total
-            if last_us and read > most_jobs:
+            if last_us and read > max_jobs:
                 return Look(faults, last_us)
             last_us = created_us
             rows = self._database.read_one("batch_against_rows", id=batch_id)

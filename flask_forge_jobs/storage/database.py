@@ -297,11 +297,11 @@ class ChoiceLog:
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._untold = threading.Lock()
+        self._once = threading.Lock()
 
     def tell(self) -> None:
         """Log the choice, unless that was done."""
-        if self._settings.source is not None and self._untold.acquire(blocking=False):
+        if self._settings.source is not None and self._once.acquire(blocking=False):
             logger.info(
                 "database %s, named by %s",
                 self._settings.dsn_for_display,

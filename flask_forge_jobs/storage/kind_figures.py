@@ -103,11 +103,11 @@ class KindFigures:
         Each has the number of its bucket, how many jobs completed, and their run times
         as a text.
         """
-        found: dict[str, list[tuple[int, int, str]]] = {
+        figures: dict[str, list[tuple[int, int, str]]] = {
             name: [] for name in queue_names
         }
         if not queue_names:
-            return found
+            return figures
         rows = self._database.read(
             lambda transaction: transaction.all(
                 "pace",
@@ -119,8 +119,8 @@ class KindFigures:
             apart=True,
         )
         for name, bucket_us, completed, run_times in rows:
-            found[name].append((window.index_of(bucket_us), completed, run_times))
-        return found
+            figures[name].append((window.index_of(bucket_us), completed, run_times))
+        return figures
 
     def of_last_day(
         self, now_us: int, queue_names: Sequence[str] | None = None

@@ -157,7 +157,7 @@ def test_a_look_is_bounded_and_goes_on(
 
     found, after = [], 0
     for _ in range(3):
-        faults, after = storage.batch_checker.look(after, most_jobs=8)
+        faults, after = storage.batch_checker.look(after, max_jobs=8)
         found.append([each.id for each in faults])
     assert found == [ids[:2], ids[2:4], ids[4:]]
     assert after == 0

@@ -6,7 +6,7 @@ import pytest
 
 from flask_forge_jobs.dashboard.kind_rows import (
     DEFAULT_SORT,
-    MOST,
+    PER_PAGE,
     checked_sort,
     kind_rows,
 )
@@ -66,12 +66,12 @@ def test_rows_share_an_axis() -> None:
 
 
 def test_the_first_rows_are_shown_and_all_counted() -> None:
-    found = [totals(f"kind-{number:03}", 1, 1) for number in range(3 * MOST)]
+    found = [totals(f"kind-{number:03}", 1, 1) for number in range(3 * PER_PAGE)]
 
-    assert len(kind_rows(found, "name").rows) == MOST
-    assert kind_rows(found, "name").total == 3 * MOST
+    assert len(kind_rows(found, "name").rows) == PER_PAGE
+    assert kind_rows(found, "name").total == 3 * PER_PAGE
     pages = [kind_rows(found, "name", number) for number in (1, 2, 3, 9)]
-    assert [page.first for page in pages] == [0, MOST, 2 * MOST, 2 * MOST]
+    assert [page.first for page in pages] == [0, PER_PAGE, 2 * PER_PAGE, 2 * PER_PAGE]
     assert [page.previous for page in pages] == [None, 1, 2, 2]
     assert [page.following for page in pages] == [2, 3, None, None]
-    assert len({row.name for page in pages for row in page.rows}) == 3 * MOST
+    assert len({row.name for page in pages for row in page.rows}) == 3 * PER_PAGE

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pytest
 from flask import Flask
 
-from flask_forge_jobs.dashboard.reads import MOST, Part, Reads, needed_by
+from flask_forge_jobs.dashboard.reads import MAX_RENEWED, Part, Reads, needed_by
 from flask_forge_jobs.handlers.snapshots import Snapshots
 from tests.support.clocks import MovingClock
 
@@ -57,7 +57,7 @@ def test_a_refresh_reads_few_parts_and_none_waits_for_ever() -> None:
         page.clock.move(5)
         before = page.read.total()
         page.show(NAMES)
-        assert page.read.total() - before <= MOST
+        assert page.read.total() - before <= MAX_RENEWED
 
     assert min(page.read.values()) >= 3
 

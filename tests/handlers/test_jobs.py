@@ -12,7 +12,7 @@ from flask_forge_jobs.handlers.job_record import read_job
 from flask_forge_jobs.handlers.jobs import (
     MAX_KINDS,
     SORTS,
-    JobsFound,
+    JobListing,
     count_jobs,
     failed_jobs,
     find_jobs,
@@ -120,7 +120,7 @@ def test_failed_and_scheduled_bound_their_page(storage: Storage, limit: int) -> 
         scheduled_jobs(storage, None, limit=limit, offset=0)
 
 
-def find(storage: Storage, wanted: JobFilter | None = None, **asked: Any) -> JobsFound:
+def find(storage: Storage, wanted: JobFilter | None = None, **asked: Any) -> JobListing:
     arguments = ASKED | {"redactor": Redactor()} | asked
     return find_jobs(storage, wanted or JobFilter(), **arguments)
 

@@ -59,7 +59,7 @@ def test_prefetch_follows_tasks_that_become_faster() -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload_bytes", "most"),
+    ("payload_bytes", "max_jobs"),
     [
         (100, MAX_BY_MEAN),
         (MAX_BYTES_AHEAD // 40, 40),
@@ -68,13 +68,13 @@ def test_prefetch_follows_tasks_that_become_faster() -> None:
     ],
 )
 def test_prefetch_takes_no_more_payload_than_fits(
-    payload_bytes: int, most: int
+    payload_bytes: int, max_jobs: int
 ) -> None:
     prefetch = learned(1e-5)
     for _ in range(100):
         start(prefetch, payload_bytes)
 
-    assert prefetch.jobs(8) == most
+    assert prefetch.jobs(8) == max_jobs
 
 
 def test_prefetch_follows_payloads_that_become_smaller() -> None:

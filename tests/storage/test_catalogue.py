@@ -34,7 +34,7 @@ NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
 NUMBERS |= {"number", "last_run", "end", "skip", "each", "chunk"}
 NUMBERS |= {"max_scheduled", "shown"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
-NUMBERS |= {"matched", "changed", "skipped", "end_of_time", "most"}
+NUMBERS |= {"matched", "changed", "skipped", "end_of_time", "max_waiting"}
 NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
 NUMBERS |= {
@@ -48,13 +48,13 @@ NUMBERS |= {
 NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
 NUMBERS |= {"done_days", "dead_days", "closed", "served_at", "fresh_us"}
 NUMBERS |= {
-    "most_held",
-    "most_open",
+    "max_held",
+    "max_open",
     "largest",
     "threads",
     "named",
-    "most_ahead",
-    "most_times",
+    "max_ahead",
+    "max_times",
     "scheduled_at",
 }
 NUMBERS |= {"retain_done_for_days", "retain_dead_for_days"}
@@ -172,12 +172,12 @@ SERVED_BY = {
     "ended_last": "forge_job_finished",
     "count_inside": "forge_job_list",
     "counts_inside": "forge_job_list",
-    "found_few_desc": "forge_job_list",
-    "found_few_asc": "forge_job_list",
-    "found_each_desc": "forge_job_list",
-    "found_each_asc": "forge_job_list",
-    "found_newest_desc": "forge_job_pkey",
-    "found_newest_asc": "forge_job_pkey",
+    "search_few_desc": "forge_job_list",
+    "search_few_asc": "forge_job_list",
+    "search_each_desc": "forge_job_list",
+    "search_each_asc": "forge_job_list",
+    "search_newest_desc": "forge_job_pkey",
+    "search_newest_asc": "forge_job_pkey",
     "count_outside": "forge_job_list",
     "delete_expired": "forge_job_finished",
     "delete_due": "forge_job_claim",

@@ -133,7 +133,7 @@ def _of_work(state: ApplicationState) -> Iterator[Finding]:
 
 
 def _of_batches(storage: Storage) -> Iterator[Finding]:
-    faults, _ = storage.batch_checker.look(most_jobs=LARGEST)
+    faults, _ = storage.batch_checker.look(max_jobs=LARGEST)
     for fault in faults[:_MAX_BATCHES]:
         yield Finding(
             "batch_counts",

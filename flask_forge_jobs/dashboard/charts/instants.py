@@ -42,7 +42,9 @@ class TimeLabel:
     is_extra: bool
 
 
-def time_labels(start: datetime, end: datetime, most: int = WIDE) -> list[TimeLabel]:
+def time_labels(
+    start: datetime, end: datetime, max_labels: int = WIDE
+) -> list[TimeLabel]:
     """Return labels at round times, of which none needs the place of another.
 
     The first one, and each midnight, names the day if the range has several.
@@ -51,7 +53,7 @@ def time_labels(start: datetime, end: datetime, most: int = WIDE) -> list[TimeLa
     span = last - first
     if span <= 0:
         return []
-    step, offset = _step(span / most)
+    step, offset = _step(span / max_labels)
     instants: list[float] = []
     at = -(-(first - offset) // step) * step + offset
     while at <= last:

@@ -29,44 +29,47 @@ _NO_TIMES = (None, None, None)
 B = TypeVar("B", ResourceBucket, DbHealthBucket)
 
 
-def busiest(found: Machines, chosen: Sequence[str] = ()) -> list[str]:
+def busiest(machines: Machines, chosen: Sequence[str] = ()) -> list[str]:
     """Return the ids of the workers to draw, by name.
 
     These are the chosen ones, or those that used most of their machines last.
     """
 
     def last_use(worker_id: str) -> float:
-        used = [each.cpu_pct for each in found.resources[worker_id]]
+        used = [each.cpu_pct for each in machines.resources[worker_id]]
         return next((pct for pct in reversed(used) if pct is not None), -1.0)
 
-    known = [worker_id for worker_id in chosen if worker_id in found.resources]
-    drawn = known or sorted(found.resources, key=last_use, reverse=True)
-    return sorted(drawn[:MAX_LINES], key=lambda each: (name_of(found, each), each))
+    known = [worker_id for worker_id in chosen if worker_id in machines.resources]
+    drawn = known or sorted(machines.resources, key=last_use, reverse=True)
+    return sorted(drawn[:MAX_LINES], key=lambda each: (name_of(machines, each), each))
 
 
-def name_of(found: Machines, worker_id: str) -> str:
+def name_of(machines: Machines, worker_id: str) -> str:
     """Return the name of a worker; of one that is gone, the end of its id."""
     short = worker_id if len(worker_id) <= _LONGEST_ID else f"…{worker_id[-6:]}"
-    return found.names.get(worker_id) or short
+    return machines.names.get(worker_id) or short
 
 
 def resources(
-    found: Machines, span: Span, worker_ids: Sequence[str], toggled: Sequence[str] = ()
+    machines: Machines,
+    span: Span,
+    worker_ids: Sequence[str],
+    toggled: Sequence[str] = (),
 ) -> list[Figure]:
     """Return the charts of CPU, memory and disk of some workers."""
 
     def lines(value_of: Callable[[ResourceBucket], float | None]) -> list[Line]:
         return [
             Line(
-                name_of(found, worker_id),
+                name_of(machines, worker_id),
                 tone,
-                _of(found.resources[worker_id], value_of),
+                _of(machines.resources[worker_id], value_of),
                 look,
             )
             for worker_id, (tone, look) in zip(worker_ids, _LOOKS, strict=False)
         ]
 
-    rows = list(zip(*found.resources.values(), strict=True))
+    rows = list(zip(*machines.resources.values(), strict=True))
     read = [_sum(each.disk_read_bytes for each in row) for row in rows]
     write = [_sum(each.disk_write_bytes for each in row) for row in rows]
     disk = [Line("read", "green", read), Line("write", "blue", write, ["dashed"])]
@@ -125,11 +128,11 @@ def database(
 def _pool(buckets: Sequence[DbHealthBucket]) -> list[Line]:
     used = _of(buckets, lambda each: each.pool_active)
     idle = _of(buckets, lambda each: each.pool_idle)
-    most = _of(buckets, lambda each: each.pool_max)
+    possible = _of(buckets, lambda each: each.pool_max)
     return [
         Line("in use", "amber", used, ["area"]),
         Line("idle", "green", idle, ["thin"]),
-        Line("possible", "ink", most, ["thin", "dashed"], is_off=True),
+        Line("possible", "ink", possible, ["thin", "dashed"], is_off=True),
     ]
 
 

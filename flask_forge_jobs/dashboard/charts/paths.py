@@ -14,17 +14,17 @@ Run = tuple[int, Sequence[int]]
 
 def runs(ys: Ys) -> list[Run]:
     """Return the first bucket and the values of each stretch without a gap."""
-    found: list[tuple[int, list[int]]] = []
+    stretches: list[tuple[int, list[int]]] = []
     is_open = False
     for x, y in enumerate(ys):
         if y is None:
             is_open = False
         elif is_open:
-            found[-1][1].append(y)
+            stretches[-1][1].append(y)
         else:
-            found.append((x, [y]))
+            stretches.append((x, [y]))
             is_open = True
-    return [*found]
+    return [*stretches]
 
 
 def line(ys: Ys) -> str:

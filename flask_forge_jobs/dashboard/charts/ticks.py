@@ -78,21 +78,24 @@ def cleaned(values: Iterable[float | None]) -> list[float | None]:
 
 
 def linear(
-    values: Iterable[float | None], unit: Unit, most: int = _STEPS, least: float = 0
+    values: Iterable[float | None],
+    unit: Unit,
+    max_steps: int = _STEPS,
+    least: float = 0,
 ) -> Axis:
     """Return an axis from 0 to a round value at or above all values.
 
     Args:
         values: All that it must show; None, NaN and infinities count as missing.
         unit: Determines which steps are round.
-        most: How many steps it has at most.
+        max_steps: How many steps it has at most.
         least: It ends at or above this value.
     """
     highest = max((v for v in cleaned(values) if v is not None), default=0.0)
     highest = max(highest, least)
     step: float = 1
     if highest > 0:
-        step = next(step for step in _round_steps(unit) if highest <= step * most)
+        step = next(step for step in _round_steps(unit) if highest <= step * max_steps)
     count = max(math.ceil(highest / step), 1)
     return Axis([step * number for number in range(count + 1)], unit)
 

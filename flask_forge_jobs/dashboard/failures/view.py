@@ -105,8 +105,8 @@ class GroupRow:
     @property
     def trend(self) -> str:
         """The trend in words."""
-        now, most = self.group.trend[-1], max(self.group.trend)
-        return f"at most {most:,} in one bar, {now:,} in the last"
+        now, highest = self.group.trend[-1], max(self.group.trend)
+        return f"at highest {highest:,} in one bar, {now:,} in the last"
 
 
 def row_of(group: ErrorGroup, total: int, new_since: datetime) -> GroupRow:
@@ -133,10 +133,10 @@ class ErrorsView:
         self.query = query
         self._page = self._read(query)
 
-    def _read(self, query: ErrorQuery) -> handlers.ErrorsFound:
+    def _read(self, query: ErrorQuery) -> handlers.ErrorListing:
         queues = self._api.scope.names(query.queues)
 
-        def read() -> handlers.ErrorsFound:
+        def read() -> handlers.ErrorListing:
             return handlers.list_errors(
                 self._api.storage,
                 queue_names=queues,

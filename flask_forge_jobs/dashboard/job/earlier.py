@@ -93,8 +93,8 @@ def earlier_runs(
     before = job.enqueued_at - MICROSECOND
     ended = JobFilter(statuses=FINAL, enqueued_to=before)
     for of, parameter, value, asked in _in_common(job, schedule_name, ended):
-        if found := find(asked, MAX_RUNS):
-            return Earlier(of, {parameter: value}, found)
+        if runs := find(asked, MAX_RUNS):
+            return Earlier(of, {parameter: value}, runs)
     return None
 
 

@@ -315,8 +315,8 @@ class JobView:
         if signature is None:
             return None
         chosen = JobFilter(signature=signature)
-        found = self._find(chosen, MAX_RELATED + 1)
-        others = [row for row in found if row.id != self.id][:MAX_RELATED]
+        rows = self._find(chosen, MAX_RELATED + 1)
+        others = [row for row in rows if row.id != self.id][:MAX_RELATED]
         limited = self._api.scope.limit(chosen)
         return Related(others, job_handlers.count_jobs(self._api.storage, limited))
 
@@ -327,7 +327,7 @@ class JobView:
 
     def _find(self, chosen: JobFilter, limit: int) -> Sequence[JobSummary]:
         """Return the newest jobs of the caller's queues."""
-        found = job_handlers.find_jobs(
+        listing = job_handlers.find_jobs(
             self._api.storage,
             self._api.scope.limit(chosen),
             sort=job_handlers.DEFAULT_SORT,
@@ -336,4 +336,4 @@ class JobView:
             count="none",
             redactor=self._api.redactor,
         )
-        return found.rows
+        return listing.rows

@@ -22,7 +22,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.jobs.listings import JOBS
 from flask_forge_jobs.dashboard.jobs.query import query_of
 from flask_forge_jobs.dashboard.jobs.reading import JobList
-from flask_forge_jobs.handlers.jobs import JobsFound, find_jobs
+from flask_forge_jobs.handlers.jobs import JobListing, find_jobs
 from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobSummary
 
@@ -38,7 +38,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 # Takes batches of jobs, and returns pieces of text.
 Write = Callable[[Iterable[Sequence[JobSummary]]], Iterator[str]]
 # Takes the number of jobs to read and the cursor of the last ones.
-Read = Callable[[int, str | None], JobsFound]
+Read = Callable[[int, str | None], JobListing]
 Value = str | int | None
 _CSV = "text/csv; charset=utf-8"
 _JSON = "application/json"
@@ -54,11 +54,13 @@ def batches(read: Read) -> Iterator[Sequence[JobSummary]]:
     return chain([first.rows], _further(read, first, MAX_ROWS - len(first.rows)))
 
 
-def _further(read: Read, found: JobsFound, left: int) -> Iterator[Sequence[JobSummary]]:
-    while left > 0 and found.next_cursor is not None:
-        found = read(min(BATCH, left), found.next_cursor)
-        left -= len(found.rows)
-        yield found.rows
+def _further(
+    read: Read, listing: JobListing, left: int
+) -> Iterator[Sequence[JobSummary]]:
+    while left > 0 and listing.next_cursor is not None:
+        listing = read(min(BATCH, left), listing.next_cursor)
+        left -= len(listing.rows)
+        yield listing.rows
 
 
 def csv_of(jobs: Iterable[Sequence[JobSummary]]) -> Iterator[str]:
@@ -119,7 +121,7 @@ def _export(api: Api, write: Write, suffix: str, content_type: str) -> Response:
     # Nothing of the request is left while the rows are written.
     storage, redactor = api.storage, api.masking_redactor
 
-    def read(limit: int, cursor: str | None) -> JobsFound:
+    def read(limit: int, cursor: str | None) -> JobListing:
         return find_jobs(
             storage,
             job_filter,

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from flask_forge_jobs.dashboard.jobs.query import JobQuery, Place
-from flask_forge_jobs.handlers.jobs import JobsFound
+from flask_forge_jobs.handlers.jobs import JobListing
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobSummary
 from flask_forge_jobs.model.ordering import Position, SortColumn
 
 # Takes an order, the position to start after, and the most jobs.
-Find = Callable[[str, Position | None, int], JobsFound]
+Find = Callable[[str, Position | None, int], JobListing]
 # More new jobs than these are not counted.
 MAX_AHEAD = 50
 # Sorts behind the characters of ids.
@@ -50,14 +50,14 @@ def page_at(query: JobQuery, find: Find) -> Page:
             return page
         place = None
     position = None if place is None else place.position
-    found = find(query.sort, position, query.per)
+    listing = find(query.sort, position, query.per)
     before = 0 if place is None else place.before or None
     page = _page(
         query,
-        found.rows,
+        listing.rows,
         before,
         has_previous=place is not None,
-        has_next=found.next_cursor is not None,
+        has_next=listing.next_cursor is not None,
     )
     if place is not None or not query.is_pinned or not page.jobs:
         return page
@@ -67,17 +67,17 @@ def page_at(query: JobQuery, find: Find) -> Page:
 def _pinned_page(query: JobQuery, pin: Place, find: Find) -> Page:
     """Return the first page as it was opened, and how many jobs have come since."""
     first = pin.position
-    found = find(query.sort, None, MAX_AHEAD + query.per)
-    places = [position_of(job, query.sort) for job in found.rows[:MAX_AHEAD]]
+    listing = find(query.sort, None, MAX_AHEAD + query.per)
+    places = [position_of(job, query.sort) for job in listing.rows[:MAX_AHEAD]]
     ahead = sum((place.key, place.id) > (first.key, first.id) for place in places)
     if ahead < MAX_AHEAD:
-        jobs = found.rows[ahead : ahead + query.per]
-        is_last = found.next_cursor is None and len(found.rows) <= ahead + query.per
+        jobs = listing.rows[ahead : ahead + query.per]
+        is_last = listing.next_cursor is None and len(listing.rows) <= ahead + query.per
     else:
         # The pin itself is on the page, unless it has left the list.
         start = Position(first.key, first.id + _BEHIND)
-        found = find(query.sort, start, query.per)
-        jobs, is_last = found.rows, found.next_cursor is None
+        listing = find(query.sort, start, query.per)
+        jobs, is_last = listing.rows, listing.next_cursor is None
     page = _page(
         query,
         jobs,
@@ -90,10 +90,10 @@ def _pinned_page(query: JobQuery, pin: Place, find: Find) -> Page:
 
 def _page_before(query: JobQuery, place: Place, find: Find) -> Page | None:
     """Return a page that ends at a place; None if the list begins within it."""
-    found = find(reverse_of(query.sort), place.position, query.per)
-    if found.next_cursor is None:
+    listing = find(reverse_of(query.sort), place.position, query.per)
+    if listing.next_cursor is None:
         return None
-    jobs = found.rows[::-1]
+    jobs = listing.rows[::-1]
     before = place.before or None
     return _page(query, jobs, before, has_previous=True, has_next=True)
 

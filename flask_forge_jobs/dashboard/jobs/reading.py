@@ -32,7 +32,7 @@ from flask_forge_jobs.handlers.job_search import (
     search_jobs,
 )
 from flask_forge_jobs.handlers.jobs import (
-    JobsFound,
+    JobListing,
     count_jobs,
     find_jobs,
     kinds_within,
@@ -177,7 +177,7 @@ class JobList:
 
     def _counted(self, job_filter: JobFilter) -> StatusCounts:
         if not self.query.is_whole:
-            return count_jobs(self._api.storage, job_filter, most=MAX_COUNTED)
+            return count_jobs(self._api.storage, job_filter, max_jobs=MAX_COUNTED)
         with self._api.reading_much():
             return count_jobs(self._api.storage, job_filter)
 
@@ -186,15 +186,17 @@ class JobList:
         if not self._is_searched:
             return _Read(page_at(query, self._find))
         # Each page of a search is a search, so that none is pinned.
-        query, found = replace(query, pin=None), list[JobsSearched]()
+        query, searches = replace(query, pin=None), list[JobsSearched]()
 
-        def search(sort: str, after: Position | None, limit: int) -> JobsFound:
-            found.append(self._search(sort, after, limit))
-            return JobsFound([*map(_small, found[-1].rows)], found[-1].next_cursor, 0)
+        def search(sort: str, after: Position | None, limit: int) -> JobListing:
+            searches.append(self._search(sort, after, limit))
+            return JobListing(
+                [*map(_small, searches[-1].rows)], searches[-1].next_cursor, 0
+            )
 
         with self._api.reading_much() if query.is_whole else nullcontext():
             page = replace(page_at(query, search), pin=None)
-        return _Read(page, found[-1].counts, found[-1].searched)
+        return _Read(page, searches[-1].counts, searches[-1].searched)
 
     def _search(self, sort: str, after: Position | None, limit: int) -> JobsSearched:
         return search_jobs(
@@ -214,8 +216,8 @@ class JobList:
         order = JobOrder(column, descending=sort.startswith("-"))
         return to_cursor(after, self.job_filter, order)
 
-    def _find(self, sort: str, after: Position | None, limit: int) -> JobsFound:
-        found = find_jobs(
+    def _find(self, sort: str, after: Position | None, limit: int) -> JobListing:
+        listing = find_jobs(
             self._api.storage,
             self.job_filter,
             sort=sort,
@@ -224,7 +226,7 @@ class JobList:
             count="none",
             redactor=self._api.masking_redactor,
         )
-        return replace(found, rows=[_small(job) for job in found.rows])
+        return replace(listing, rows=[_small(job) for job in listing.rows])
 
 
 def _small(job: JobSummary) -> JobSummary:

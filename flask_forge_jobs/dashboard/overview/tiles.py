@@ -119,10 +119,10 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
 
 def _waiting(rows: Sequence[QueueRow], history: Gauged) -> Tile:
     due = sum(row.waiting for row in rows)
-    most = max(rows, key=lambda row: row.waiting, default=None)
+    longest = max(rows, key=lambda row: row.waiting, default=None)
     note = "none"
-    if most and most.waiting:
-        note = f"{words.number(most.waiting)} in {most.name}"
+    if longest and longest.waiting:
+        note = f"{words.number(longest.waiting)} in {longest.name}"
     return Tile(
         "Waiting", words.number(due), note, spark(history.waiting), "ink", "jobs",
         query={"status": "pending"},

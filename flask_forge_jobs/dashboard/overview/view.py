@@ -19,7 +19,7 @@ from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.handlers.attention.report import Report
-from flask_forge_jobs.handlers.errors import ErrorsFound
+from flask_forge_jobs.handlers.errors import ErrorListing
 from flask_forge_jobs.handlers.gauges import gauges
 from flask_forge_jobs.handlers.queue_rates import QueueRates, queue_rates
 from flask_forge_jobs.handlers.queues import overview
@@ -94,11 +94,11 @@ class Overview:
             chosen = [""] if names is None else names[:MAX_NAMES]
             if not chosen:
                 return Gauged()
-            found = gauges(
+            answer = gauges(
                 storage, names=chosen, start=shown.start, end=shown.end, now=now,
                 bucket_secs=max(shown.width_s, _LEAST_S),
             )  # fmt: skip
-            return gauged(found.series)
+            return gauged(answer.series)
 
         return {
             "timeline": Part(buckets, kept_s),
@@ -133,8 +133,8 @@ class Overview:
     @property
     def needs(self) -> Sequence[Sentence]:
         """What needs the reader, the worst first."""
-        found = self.report.sentences
-        return found if self.shows_needs else found[:MAX_NEEDS]
+        sentences = self.report.sentences
+        return sentences if self.shows_needs else sentences[:MAX_NEEDS]
 
     @property
     def more_needs(self) -> int:
@@ -231,10 +231,10 @@ class Overview:
     @property
     def errors(self) -> Sequence[tuple[ErrorGroup, Spark]]:
         """The most frequent errors of a day, and their hours."""
-        found = cast("ErrorsFound", self._reads["errors"])
-        return [(group, spark_bars(group.trend)) for group in found.groups]
+        errors = cast("ErrorListing", self._reads["errors"])
+        return [(group, spark_bars(group.trend)) for group in errors.groups]
 
     @property
     def total_errors(self) -> int:
         """How many different errors there are."""
-        return cast("ErrorsFound", self._reads["errors"]).total
+        return cast("ErrorListing", self._reads["errors"]).total

@@ -18,7 +18,7 @@ from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.errors import BatchNotFoundError, InvalidInputError
 from flask_forge_jobs.handlers.batches import (
-    BatchesFound,
+    BatchListing,
     BatchRecord,
     inner_batches,
     list_batches,
@@ -59,18 +59,18 @@ class BatchList:
         self.cursor = parameters.text("cursor") or None
 
     @cached_property
-    def _found(self) -> BatchesFound:
+    def _listing(self) -> BatchListing:
         key = self.is_open, self.per, self.cursor, self._api.scope.queues
         kept_s = KEPT_S if "only" in request.args else 0.0
         return self._api.snapshots.get(("batches", *key), self._read, kept_s=kept_s)
 
-    def _read(self) -> BatchesFound:
+    def _read(self) -> BatchListing:
         try:
             return self._page(self.cursor)
         except InvalidInputError:
             return self._page(None)
 
-    def _page(self, cursor: str | None) -> BatchesFound:
+    def _page(self, cursor: str | None) -> BatchListing:
         return list_batches(
             self._api.storage,
             is_open=self.is_open,
@@ -85,7 +85,8 @@ class BatchList:
         """The batches of this page, the newest first."""
         needs = needs_of(self._api)
         return [
-            BatchRow(record, needs.get(record.batch.id)) for record in self._found.rows
+            BatchRow(record, needs.get(record.batch.id))
+            for record in self._listing.rows
         ]
 
     @property
@@ -110,7 +111,7 @@ class BatchList:
     @property
     def next_cursor(self) -> str | None:
         """Where the next page begins; None on the last one."""
-        return self._found.next_cursor
+        return self._listing.next_cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,19 +201,19 @@ class BatchView:
             )
 
         key = "inner batches", self.id
-        found = self._api.snapshots.get(key, read, kept_s=self._kept_s)
+        records = self._api.snapshots.get(key, read, kept_s=self._kept_s)
         needs = needs_of(self._api)
-        return [BatchRow(record, needs.get(record.batch.id)) for record in found]
+        return [BatchRow(record, needs.get(record.batch.id)) for record in records]
 
     @property
     def events(self) -> Sequence[Event]:
         """The jobs that its events set off."""
-        found = []
+        events = []
         for event, (words, field) in _EVENTS.items():
             job: Completion | None = getattr(self.batch, event.value)
             if job is not None:
-                found.append(Event(words, job, getattr(self.batch, field)))
-        return found
+                events.append(Event(words, job, getattr(self.batch, field)))
+        return events
 
     @property
     def verbs(self) -> Sequence[str]:
@@ -279,7 +280,7 @@ def batch(api: Api, batch_id: str) -> Mapping[str, object] | Response:
         # An open page shows it in place of what it had.
         return render(api, "batch_missing", shown, 200 if is_refresh else 404)
     return {
-        "view": view, "most_untyped": MAX_UNTYPED, "most_inner": MAX_INNER, "query": {}
+        "view": view, "max_untyped": MAX_UNTYPED, "max_inner": MAX_INNER, "query": {}
     }  # fmt: skip
 
 

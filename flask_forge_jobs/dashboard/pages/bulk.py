@@ -51,6 +51,6 @@ def skipped(_: Api) -> Mapping[str, object]:
 
 ROUTES = (
     page("/bulk", bulk, blocks=("runs",), reach=Reach.VIEW),
-    page("/bulk/<run_id>", bulk_run, blocks=("found", "run"), reach=Reach.VIEW),
+    page("/bulk/<run_id>", bulk_run, blocks=("total", "run"), reach=Reach.VIEW),
     page("/skipped", skipped, reach=Reach.VIEW),
 )

@@ -142,14 +142,14 @@ class ScheduleList:
     def matching(self) -> Sequence[ScheduleFirings]:
         """The schedules whose name or kind has the part that is looked for."""
         part = self.part.casefold()
-        found = [
+        matches = [
             each
             for each in self.window.schedules
             if part in each.line.name.casefold() or part in each.line.kind.casefold()
         ]
         by = _SORTS[self.sort.removeprefix("-")]
         down = self.sort.startswith("-")
-        return sorted(found, key=lambda each: by(each.line), reverse=down)  # type: ignore[arg-type, return-value]
+        return sorted(matches, key=lambda each: by(each.line), reverse=down)  # type: ignore[arg-type, return-value]
 
     @cached_property
     def first(self) -> int:

@@ -126,15 +126,15 @@ class Search:
 
     def _by_id(self) -> Iterator[Hit]:
         """Yield the job or the batch whose id the text is."""
-        api, wanted = self._api, self.text.upper()
+        api, item_id = self._api, self.text.upper()
         if not _JOB_ID.fullmatch(self.text):
             return
-        if api.storage.job_reader.ids_in([wanted], api.scope.names()):
-            yield Hit("job", wanted, ("jobs", wanted))
+        if api.storage.job_reader.ids_in([item_id], api.scope.names()):
+            yield Hit("job", item_id, ("jobs", item_id))
             return
         with suppress(BatchNotFoundError):
-            known_batch(api.storage, wanted, api.scope.queues)
-            yield Hit("batch", wanted, ("batches", wanted))
+            known_batch(api.storage, item_id, api.scope.queues)
+            yield Hit("batch", item_id, ("batches", item_id))
 
     @cached_property
     def _names(self) -> Names:

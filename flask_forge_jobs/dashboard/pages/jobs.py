@@ -30,7 +30,7 @@ from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
 from flask_forge_jobs.dashboard.page import page, reason_of, render, titled
 from flask_forge_jobs.errors import JobNotFoundError
 
-BLOCKS = ("found", "tabs", "bulk", "rows", "foot")
+BLOCKS = ("total", "tabs", "bulk", "rows", "foot")
 # Set by the forms of the filter, whose fields may be empty or hold qualifiers.
 TEXT_FIELD, FORM_FIELD = "add", "filter"
 _SEE_OTHER = 303

@@ -197,10 +197,10 @@ class Shown:
     @cached_property
     def rows(self) -> Rows:
         """The table of kinds or queues."""
-        found = self._totals.rows
+        totals = self._totals.rows
         if self.kind is not None and self.by == "kind":
-            found = [row for row in found if row.kind == self.kind]
-        return kind_rows(found, self.sort, self.number)
+            totals = [row for row in totals if row.kind == self.kind]
+        return kind_rows(totals, self.sort, self.number)
 
     @cached_property
     def _machines(self) -> tuple[ranges.Range, Machines]:
@@ -214,23 +214,23 @@ class Shown:
     @property
     def worker_names(self) -> Sequence[tuple[str, str]]:
         """Id and name of each worker with figures."""
-        _, found = self._machines
-        named = ((each, machines.name_of(found, each)) for each in found.resources)
+        _, figures = self._machines
+        named = ((each, machines.name_of(figures, each)) for each in figures.resources)
         return sorted(named, key=lambda pair: (pair[1], pair[0]))
 
     @property
     def resources(self) -> Sequence[Figure]:
         """The charts of the machines."""
-        read, found = self._machines
+        read, figures = self._machines
         span = read.span_of(self._sample_s)
-        return machines.resources(found, span, self.drawn_workers, self.toggled)
+        return machines.resources(figures, span, self.drawn_workers, self.toggled)
 
     @property
     def database(self) -> Sequence[Figure]:
         """The charts of the database."""
-        read, found = self._machines
+        read, figures = self._machines
         return machines.database(
-            found.database,
+            figures.database,
             read.span_of(self._sample_s),
             self.toggled,
             share=lambda number: read.share(number, self._sample_s),

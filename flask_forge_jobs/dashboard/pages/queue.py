@@ -50,10 +50,10 @@ class QueueInFull:
         self._api = api
         self.name = name
         listed = all_queues(api)
-        found = next((each for each in listed if each.settings.name == name), None)
-        if found is None:
+        overview = next((each for each in listed if each.settings.name == name), None)
+        if overview is None:
             raise QueueNotFoundError(name)
-        self._overview = found
+        self._overview = overview
 
         args = request.args
         self.range = ranges.chosen(args, api.now)
@@ -62,7 +62,7 @@ class QueueInFull:
         key = "queue", name, *self.range.key, api.scope.queues
         # With the queues and the report of the frame, a refresh asks three times.
         self._reads = Reads(
-            api.snapshots, key, self._parts(), needed_by(BLOCKS), most=1
+            api.snapshots, key, self._parts(), needed_by(BLOCKS), max_renewed=1
         )
 
     def _parts(self) -> Mapping[str, Part]:

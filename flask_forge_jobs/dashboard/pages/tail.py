@@ -44,7 +44,7 @@ class Tail:
         )
         types = () if self.type is None else (self.type,)
         try:
-            found = list_events(
+            page = list_events(
                 api.storage,
                 api.scope.limit(job_filter),
                 after=None,
@@ -53,7 +53,7 @@ class Tail:
             )
         except InvalidInputError:
             return ()  # no job has such a name
-        return tuple(reversed(found.events))
+        return tuple(reversed(page.events))
 
     @property
     def types(self) -> Sequence[str]:

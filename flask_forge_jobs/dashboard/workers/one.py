@@ -59,7 +59,7 @@ class WorkerView:
         api, shown, width_s = self._api, self.range, self._width_s
 
         def read() -> tuple[ranges.Range, Machines]:
-            found = machines(
+            history = machines(
                 api.storage,
                 start=shown.start,
                 end=shown.end,
@@ -67,7 +67,7 @@ class WorkerView:
                 worker_id=self._id,
             )
             # Its name is the heading, and may be long.
-            return shown, replace(found, names={self._id: "this worker"})
+            return shown, replace(history, names={self._id: "this worker"})
 
         key = "use of worker", self._id, *shown.key
         return api.snapshots.get(key, read, kept_s=_KEPT_S)
@@ -81,16 +81,16 @@ class WorkerView:
         """The charts of its machine, and of its calls to the database."""
         if not self.sees_machine:
             return ()
-        read, found = self._use
+        read, history = self._use
         span = read.span_of(self._width_s)
         database = charts.database(
-            found.database,
+            history.database,
             span,
             self.toggled,
             share=lambda number: read.share(number, self._width_s),
             has_pool=False,
         )
-        own = charts.resources(found, span, [self._id], self.toggled)
+        own = charts.resources(history, span, [self._id], self.toggled)
         return [*own, *database[:_OWN]]
 
     @property

@@ -102,13 +102,13 @@ class WorkerRow:
         runs: defaultdict[str, list[SlotRun]] = defaultdict(list)
         for run in self.detail.running:
             runs[run.queue_name].append(run)
-        found = [
+        groups = [
             _slots(load, runs[load.queue_name])
             for load in self.detail.by_queue
             if load.slots or runs[load.queue_name]
         ]
-        is_long = len(found) > MAX_LINES
-        return sorted(found, key=lambda each: is_long and not each.running)
+        is_long = len(groups) > MAX_LINES
+        return sorted(groups, key=lambda each: is_long and not each.running)
 
     @property
     def shares_threads(self) -> bool:

@@ -78,7 +78,11 @@ class WorkersView:
         needed = ("queues", "machines") if choice.is_refresh else None
         # With the workers and the report of the frame, a refresh asks three times.
         self._reads = Reads(
-            api.snapshots, ("workers", choice.hours), self._parts(), needed, most=1
+            api.snapshots,
+            ("workers", choice.hours),
+            self._parts(),
+            needed,
+            max_renewed=1,
         )
 
     def _parts(self) -> Mapping[str, Part]:
@@ -140,8 +144,8 @@ class WorkersView:
         rows = self._page.rows
         # A line in the place of a card has no sparkline.
         is_drawn = len(rows) <= MAX_CARDS and any(row.use for row in rows)
-        found = cast("Machines", self._reads["machines"]) if is_drawn else None
-        history = found.resources if found else {}
+        machines = cast("Machines", self._reads["machines"]) if is_drawn else None
+        history = machines.resources if machines else {}
         return [WorkerRow(row, history.get(row.worker.worker_id, ())) for row in rows]
 
     @property

@@ -49,14 +49,14 @@ class Strays:
         self._claims = claims
         self._clock = clock
         # From each run to the number of the latest claim at its first sight.
-        self._found: dict[RunId, int] = {}
+        self._first_seen: dict[RunId, int] = {}
 
     def note(self, owned: AbstractSet[RunId]) -> None:
         """Record which runs the database has for this worker."""
         newest = self._claims.begun
         known = self._writer.runs()
-        self._found = {
-            run: self._found.get(run, newest) for run in owned if run not in known
+        self._first_seen = {
+            run: self._first_seen.get(run, newest) for run in owned if run not in known
         }
 
     def give_back(self) -> bool:
@@ -65,11 +65,11 @@ class Strays:
         Return whether there were any.
         """
         ended = self._claims.ended
-        due = {run for run, newest in self._found.items() if newest <= ended}
+        due = {run for run, newest in self._first_seen.items() if newest <= ended}
         if not due:
             return False
         for run in due:
-            del self._found[run]
+            del self._first_seen[run]
         # In this order: a run that ends in between is no longer held.
         known = self._writer.runs()
         now = self._clock.monotonic()

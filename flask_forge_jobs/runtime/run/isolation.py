@@ -122,14 +122,14 @@ class TaskProcess:
     def _listen(self, context: TaskContext) -> bool:
         """Handle the messages of the process; return whether the wait is over."""
         try:
-            told = [messages.decode(line) for line in self._lines.read()]
+            sent = [messages.decode(line) for line in self._lines.read()]
         except (LineTooLongError, ValueError):
             logger.exception(
                 "the process of job %s sent an invalid message", context.job_id
             )
             self.group.end()
             return True
-        for message in told:
+        for message in sent:
             if "ready" in message:
                 self.is_ready = True
                 return True

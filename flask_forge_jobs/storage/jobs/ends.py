@@ -78,8 +78,8 @@ class JobEnds(PerProcess):
         """Handle a message; return whether it was a question or an answer."""
         if name is None:  # messages may have been missed
             with self._lock:
-                for told in chain.from_iterable(self._waiting.values()):
-                    told.set()
+                for ended in chain.from_iterable(self._waiting.values()):
+                    ended.set()
             return False
         sign, job_id = name[:1], name[1:]
         with self._lock:
@@ -88,8 +88,8 @@ class JobEnds(PerProcess):
                 kept = {i: until for i, until in self._asked.items() if until > now}
                 self._asked = {**kept, job_id: now + REMEMBERED_S}
             elif sign == _ENDED:
-                for told in self._waiting.get(job_id, ()):
-                    told.set()
+                for ended in self._waiting.get(job_id, ()):
+                    ended.set()
         return sign in (_ASKED, _ENDED)
 
     # -- for waiters -----------------------------------------------------------------
@@ -104,16 +104,16 @@ class JobEnds(PerProcess):
         self.stay_own()
         self._start_listening()
         look_s = FIRST_LOOK_S
-        with self._told_of(job_id) as told:
-            is_told = False
+        with self._event_of(job_id) as ended:
+            is_woken = False
             while (left_s := ends_at - time.monotonic()) > 0:
-                if not is_told:
+                if not is_woken:
                     self._ask(_ASKED + job_id)
-                is_told = told.wait(min(left_s, look_s))
-                told.clear()
+                is_woken = ended.wait(min(left_s, look_s))
+                ended.clear()
                 if has_ended():
                     return True
-                if not is_told:
+                if not is_woken:
                     look_s = min(2 * look_s, SLOWEST_LOOK_S)
         return False
 
@@ -125,15 +125,15 @@ class JobEnds(PerProcess):
                 listener.tell(question)
 
     @contextlib.contextmanager
-    def _told_of(self, job_id: str) -> Iterator[threading.Event]:
-        told = threading.Event()
+    def _event_of(self, job_id: str) -> Iterator[threading.Event]:
+        ended = threading.Event()
         with self._lock:
-            self._waiting.setdefault(job_id, []).append(told)
+            self._waiting.setdefault(job_id, []).append(ended)
         try:
-            yield told
+            yield ended
         finally:
             with self._lock:
-                self._waiting[job_id].remove(told)
+                self._waiting[job_id].remove(ended)
                 if not self._waiting[job_id]:
                     del self._waiting[job_id]
 

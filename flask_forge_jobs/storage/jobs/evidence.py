@@ -142,8 +142,8 @@ class EvidenceStore:
             rows=encode_names("name", sorted(queues or ())),
             within_us=int(LIVE_WITHIN_S * SECOND_US),
             named=MAX_NAMED_JOBS,
-            most_ahead=MAX_AHEAD + 1,
-            most_times=MAX_RUN_TIMES,
+            max_ahead=MAX_AHEAD + 1,
+            max_times=MAX_RUN_TIMES,
             **job,
         )
         sorts: defaultdict[str, list[Row]] = defaultdict(list)

@@ -120,11 +120,11 @@ def may_replace(job: NewJob, holder: EnqueueResult) -> bool:
 
 
 def _holder(job: NewJob, job_id: str, row: Row) -> EnqueueResult:
-    found_id, queue_name, kind, status, due_us = row
-    if found_id == job_id:
+    holder_id, queue_name, kind, status, due_us = row
+    if holder_id == job_id:
         if kind != job.kind:
             raise InvalidInputError("job_id", "is the id of a job of another kind")
         return new_result(job, job_id, due_us)
     if kind != job.kind:
-        raise DuplicateJobError(str(job.dedupe_key), found_id, kind)
-    return EnqueueResult(found_id, True, queue_name, kind, JobStatus(status), due_us)
+        raise DuplicateJobError(str(job.dedupe_key), holder_id, kind)
+    return EnqueueResult(holder_id, True, queue_name, kind, JobStatus(status), due_us)

@@ -323,8 +323,8 @@ class JobQueue:
         def work(transaction: Transaction) -> HeartbeatReport:
             # Locks all of them in the order of their ids. Only those get progress: a
             # job claimed since would be locked out of that order.
-            rows_found = transaction.all("heartbeat", worker_id=worker_id)
-            locked = {row[0] for row in rows_found}
+            running = transaction.all("heartbeat", worker_id=worker_id)
+            locked = {row[0] for row in running}
             rows = [
                 {"job_id": job_id, "new_progress": text}
                 for job_id, text in shown.items()
@@ -332,7 +332,7 @@ class JobQueue:
             ]
             if rows:
                 transaction.defer("set_progress", rows=encode_rows(rows))
-            owned = frozenset(RunId(*row[:2]) for row in rows_found)
+            owned = frozenset(RunId(*row[:2]) for row in running)
             if logged:
                 append_lines(transaction, (e for e in logged if e.run in owned))
             if saved:
@@ -340,7 +340,7 @@ class JobQueue:
             return HeartbeatReport(
                 owned=owned,
                 cancelled=frozenset(
-                    job_id for job_id, _, asked_at in rows_found if asked_at is not None
+                    job_id for job_id, _, asked_at in running if asked_at is not None
                 ),
             )
 

@@ -16,9 +16,9 @@ from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.attempts import Attempt
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import (
-    FoundJobs,
     JobOrder,
     JobsPage,
+    KeysetPage,
     Position,
     StatusCounts,
 )
@@ -200,10 +200,12 @@ class JobReader:
             lambda transaction: Listing(transaction, job_filter).total()
         )
 
-    def counts(self, job_filter: JobFilter, most: int | None = None) -> StatusCounts:
+    def counts(
+        self, job_filter: JobFilter, max_jobs: int | None = None
+    ) -> StatusCounts:
         """Return the number of matching jobs in each state.
 
-        It is exact. With ``most``, counting stops behind so many jobs, unless
+        It is exact. With ``max_jobs``, counting stops behind so many jobs, unless
         maintained counts know the number.
 
         Raises:
@@ -211,7 +213,7 @@ class JobReader:
         """
         conditions = Conditions(job_filter)
         return self._database.read(
-            lambda transaction: StatusListing(transaction, job_filter).counts(most),
+            lambda transaction: StatusListing(transaction, job_filter).counts(max_jobs),
             apart=conditions.are_maintained or conditions.has_own_index,
         )
 
@@ -249,7 +251,7 @@ class JobReader:
         after: Position | None = None,
         *,
         with_total: bool = True,
-    ) -> FoundJobs:
+    ) -> KeysetPage:
         """Return the matching jobs that follow a place in an order.
 
         Paging visits a job that keeps matching exactly once, whatever is stored, run or
@@ -267,14 +269,14 @@ class JobReader:
         """
         ahead = _total_ahead(job_filter, order, limit + 1) if with_total else None
 
-        def work(transaction: Transaction) -> FoundJobs:
+        def work(transaction: Transaction) -> KeysetPage:
             listing = Listing(transaction, job_filter)
             if ahead is not None:
                 transaction.expect(ahead[0], **ahead[1])
             # One more shows whether there is a next page.
             places = listing.page(order, limit + 1, after)
             shown = places[:limit]
-            return FoundJobs(
+            return KeysetPage(
                 rows=listing.summaries(shown),
                 end=shown[-1] if len(places) > limit else None,
                 total=listing.total() if with_total else None,

@@ -96,12 +96,12 @@ class SearchListing(Listing):
             "sort": str(order.column), "at": at, "id": job_id, "limit": limit + 1,
         }  # fmt: skip
         rows = self._transaction.all(way(name, order), **parameters, **page)
-        found = [row[_COUNTS:] for row in rows if row[_COUNTS + 1] is not None]
-        shown = found[:limit]
+        matches = [row[_COUNTS:] for row in rows if row[_COUNTS + 1] is not None]
+        shown = matches[:limit]
         return SearchedJobs(
             rows=[summary_from_row(tuple(row[1:])) for row in shown],
             end=Position(int(shown[-1][0]), shown[-1][1])
-            if len(found) > limit
+            if len(matches) > limit
             else None,
             counts=StatusCounts(*map(int, rows[0][:_COUNTS])),
             searched=searched,
@@ -114,20 +114,20 @@ class SearchListing(Listing):
         conditions, matching = self._conditions, self._matching
         parts = conditions.of_combinations() | {"rows": self._rows(OF_COMBINATION)}
         if matching <= MAX_FEW:
-            return "found_few", parts, None
+            return "search_few", parts, None
         if not is_bounded:
             if self._are_few:
-                return "found_few", parts, None
-            return "found_newest", conditions.parameters() | {"skip": _ALL}, None
-        if self._are_most:
+                return "search_few", parts, None
+            return "search_newest", conditions.parameters() | {"skip": _ALL}, None
+        if self._is_newest_enough:
             window = conditions.parameters() | {"skip": NEWEST}
-            return "found_newest", window, NEWEST
+            return "search_newest", window, NEWEST
         each = max(MAX_OF_EACH // len(self._counts), 1)
         read = sum(min(jobs, each) for jobs in self._counts.values())
-        return "found_each", parts | {"each": each}, read
+        return "search_each", parts | {"each": each}, read
 
     @property
-    def _are_most(self) -> bool:
+    def _is_newest_enough(self) -> bool:
         """Whether the newest of all jobs have many that can match."""
         job_filter = self._job_filter
         if job_filter.queues is not None or self._conditions.has_range:

@@ -25,22 +25,22 @@ _STATUSES = frozenset(map(str, JobStatus))
 class StatusListing(Listing):
     """One filter in one snapshot, whose jobs are counted by state."""
 
-    def counts(self, most: int | None = None) -> StatusCounts:
+    def counts(self, max_jobs: int | None = None) -> StatusCounts:
         """Return the number of matching jobs in each state.
 
-        With ``most``, counting stops behind so many jobs, unless maintained counts know
-        the number.
+        Counting stops behind ``max_jobs`` jobs, unless maintained counts know the
+        number.
         """
         conditions = self._conditions
         if conditions.are_maintained:
             return self._maintained()
         if conditions.is_plain:
-            return self._within_range(most)
+            return self._within_range(max_jobs)
         if not conditions.has_own_index and not self._counts:
             return StatusCounts()
         name, parameters = self._statement()
-        rows = self._transaction.all(name, end=_end(most), **parameters)
-        return _bounded(StatusCounts(*map(int, rows[0])), most)
+        rows = self._transaction.all(name, end=_end(max_jobs), **parameters)
+        return _bounded(StatusCounts(*map(int, rows[0])), max_jobs)
 
     def _maintained(self) -> StatusCounts:
         """Add up the maintained counts; a deferred job that is due is not scheduled."""
@@ -56,8 +56,8 @@ class StatusListing(Listing):
             return StatusCounts(pending=later, scheduled=later)
         return _counts(counts, later)
 
-    def _within_range(self, most: int | None) -> StatusCounts:
-        if most is None:
+    def _within_range(self, max_jobs: int | None) -> StatusCounts:
+        if max_jobs is None:
             if not self._counts:
                 return StatusCounts()
             return _counts(self._counts_in_range(), self._scheduled_in_range())
@@ -65,11 +65,11 @@ class StatusListing(Listing):
             "counts_inside",
             **(self._conditions.of_counts() | self._conditions.of_together()),
             max_scheduled=MAX_SCHEDULED,
-            end=_end(most),
+            end=_end(max_jobs),
         )
         by_status = {status: int(jobs) for status, jobs, _ in rows}
         scheduled = rows[0][2] if JobStatus.PENDING in by_status else 0
-        counts = _bounded(_counts(by_status, scheduled), most)
+        counts = _bounded(_counts(by_status, scheduled), max_jobs)
         return counts if counts.bound is None else replace(counts, scheduled=None)
 
     def _scheduled_in_range(self) -> int | None:
@@ -107,13 +107,13 @@ class StatusListing(Listing):
         return "counts_all", conditions.parameters()
 
 
-def _end(most: int | None) -> int:
+def _end(max_jobs: int | None) -> int:
     """Return how many jobs to count: one more shows that there are more."""
-    return _NO_END if most is None else most + 1
+    return _NO_END if max_jobs is None else max_jobs + 1
 
 
-def _bounded(counts: StatusCounts, most: int | None) -> StatusCounts:
-    return counts if counts.total < _end(most) else replace(counts, bound=most)
+def _bounded(counts: StatusCounts, max_jobs: int | None) -> StatusCounts:
+    return counts if counts.total < _end(max_jobs) else replace(counts, bound=max_jobs)
 
 
 def _counts(by_status: dict[str, int], scheduled: int | None) -> StatusCounts:

@@ -212,10 +212,10 @@ class JobStreams:
         )
         chunks: dict[Combination, list[Place]] = {}
         for queue, kind, status, *place in rows:
-            found = chunks.setdefault((queue, kind, status), [])
-            found.append(place_from_row(*place))
-        for found in chunks.values():
-            found.sort(reverse=order.descending)
+            places = chunks.setdefault((queue, kind, status), [])
+            places.append(place_from_row(*place))
+        for places in chunks.values():
+            places.sort(reverse=order.descending)
         return chunks
 
     def _edge(self, order: JobOrder, name: str) -> int:

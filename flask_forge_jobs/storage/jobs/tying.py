@@ -66,8 +66,8 @@ def lock_batches(
         return {}
     name = "lock_batches_alone" if alone else "lock_batches"
     rows = transaction.all(name, rows=encode_names("batch_id", ids))
-    found = {row[0]: get_batch(transaction, row[0]) for row in rows}
-    return {batch_id: batch for batch_id, batch in found.items() if batch is not None}
+    batches = {row[0]: get_batch(transaction, row[0]) for row in rows}
+    return {batch_id: batch for batch_id, batch in batches.items() if batch is not None}
 
 
 def require_open(batch_id: str, batch: Batch | None) -> None:
@@ -259,7 +259,9 @@ class Tying:
         outside = sorted(waiting.keys() - self.awaited)
         if outside and not crowded:
             names = encode_names("job_id", outside)
-            crowded = transaction.all("crowded_parents", rows=names, most=MAX_WAITING)
+            crowded = transaction.all(
+                "crowded_parents", rows=names, max_waiting=MAX_WAITING
+            )
         for parent_id, count in crowded:
             raise InvalidInputError(
                 "after",

@@ -86,16 +86,16 @@ class OtherDriverError(psycopg2.Error):
 
     def __init__(self, error: Exception, dbapi: Any) -> None:
         super().__init__(str(error))
-        told = getattr(error, "diag", None)
+        diag = getattr(error, "diag", None)
         fields = error.args[0] if error.args else None
         if not isinstance(fields, dict):  # pg8000's errors have one
             fields = {}
         self.pgcode = getattr(error, "sqlstate", None) or fields.get("C")
         self.diag = SimpleNamespace(
-            message_detail=getattr(told, "message_detail", None)
+            message_detail=getattr(diag, "message_detail", None)
             or fields.get("D")
             or getattr(error.__cause__, "detail", None),  # asyncpg's, by SQLAlchemy
-            source_file=getattr(told, "source_file", None) or fields.get("F"),
+            source_file=getattr(diag, "source_file", None) or fields.get("F"),
         )
         if self.pgcode is None and isinstance(
             error, (dbapi.OperationalError, dbapi.InterfaceError, OSError)

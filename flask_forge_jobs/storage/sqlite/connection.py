@@ -75,7 +75,7 @@ class SqliteConnection(sqlite3.Connection):
         self.is_reading = False
         release_all(self.in_use)
 
-    def wait_at_most(self, seconds: float) -> None:
+    def let_sqlite_wait(self, seconds: float) -> None:
         """Let SQLite itself wait for a lock."""
         limit_ms = int(seconds * 1000)
         if self.busy_timeout_ms != limit_ms:
@@ -100,7 +100,7 @@ class SqliteConnection(sqlite3.Connection):
         if self.in_transaction:
             raise StorageError("a write cannot start inside a transaction")
         if self.busy_timeout_ms:
-            self.wait_at_most(0)
+            self.let_sqlite_wait(0)
         pause_s = _FIRST_PAUSE_S
         looks_at = math.inf
         while True:

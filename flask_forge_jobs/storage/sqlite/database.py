@@ -307,7 +307,7 @@ class SqliteDatabase(PerProcess):
     ) -> T:
         if connection.in_transaction:
             raise StorageError("a read cannot start inside a transaction")
-        connection.wait_at_most(self._settings.busy_timeout_s)
+        connection.let_sqlite_wait(self._settings.busy_timeout_s)
         ends_at = self._clock.monotonic() + self._settings.statement_timeout_s
         connection.set_progress_handler(
             lambda: self._clock.monotonic() > ends_at, _STEPS_BETWEEN_DEADLINE_CHECKS
@@ -372,7 +372,7 @@ class SqliteDatabase(PerProcess):
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return facts about the live connection; the driver comes last."""
         with self._surfaced, self._opened().borrowed() as connection:
-            connection.wait_at_most(self._settings.busy_timeout_s)
+            connection.let_sqlite_wait(self._settings.busy_timeout_s)
             return connection.describe()
 
     @property

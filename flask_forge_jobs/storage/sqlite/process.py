@@ -167,7 +167,7 @@ class SqliteProcess:
             return
         joined.execute("DELETE FROM forge_schema WHERE FALSE")  # takes the lock
         with self.borrowed() as connection:
-            connection.wait_at_most(0)
+            connection.let_sqlite_wait(0)
             try:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
@@ -339,7 +339,7 @@ class SqliteProcess:
                 lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone(),
                 time.monotonic() + limit_s,
             )
-            connection.wait_at_most(limit_s)
+            connection.let_sqlite_wait(limit_s)
             if mode != "wal":
                 raise StorageUnavailableError(
                     f"{self._path}: the journal mode stays {mode!r}; "

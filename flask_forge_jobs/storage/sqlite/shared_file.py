@@ -91,7 +91,7 @@ def engine_hazards(path: Path) -> tuple[str, ...]:
         f"connections of the engine {engine.url!r} checkpoint {path} themselves, which "
         f"{_REMEDY}"
         for engine in _engines(path)
-        if _is_told_nothing(engine)
+        if _checkpoints(engine)
     )
 
 
@@ -106,7 +106,7 @@ def _engines(path: Path) -> Iterator[Any]:
             yield each
 
 
-def _is_told_nothing(engine: Any) -> bool:
+def _checkpoints(engine: Any) -> bool:
     # Ignores a database that the application cannot open.
     with contextlib.suppress(Exception):
         # The engine's own pool may be exhausted, or have one connection for everybody.

@@ -35,15 +35,15 @@ class CountingLock:
 
     Attributes:
         depth: How often; only the thread that holds it may ask.
-        is_wanted: Whether a thread waits for it in :meth:`acquire_at_rest`.
+        is_requested: Whether a thread waits for it in :meth:`acquire_at_rest`.
     """
 
-    __slots__ = ("_lock", "depth", "is_wanted")
+    __slots__ = ("_lock", "depth", "is_requested")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.depth = 0
-        self.is_wanted = False
+        self.is_requested = False
 
     def acquire(self, limit_s: float = -1) -> bool:
         """Take the lock; return False if it was not free in time."""
@@ -65,12 +65,12 @@ class CountingLock:
 
     def acquire_at_rest(self, ends_at: float) -> bool:
         """Take the lock by ``ends_at``, unless the calling thread holds it already."""
-        self.is_wanted = True
+        self.is_requested = True
         try:
             if not self.acquire(max(ends_at - time.monotonic(), 0.0)):
                 return False
         finally:
-            self.is_wanted = False
+            self.is_requested = False
         if self.depth == 1:
             return True
         self.release()
@@ -182,7 +182,7 @@ class WriterLock(CountingLock):
     def enter_if_free(self) -> float:
         """Begin a turn as ``with`` does if it is free; else return 0."""
         # A thread that stores one job after the other would leave a fork no moment.
-        if self.line or self.is_wanted or not self._lock.acquire(blocking=False):
+        if self.line or self.is_requested or not self._lock.acquire(blocking=False):
             return 0.0
         self.depth += 1
         now = time.monotonic()
@@ -204,7 +204,7 @@ class WriterLock(CountingLock):
         waiting.called.acquire()
         self.line.append(waiting)
         try:
-            while self.is_wanted or not self._lock.acquire(blocking=False):
+            while self.is_requested or not self._lock.acquire(blocking=False):
                 left = ends_at - time.monotonic()
                 # Who has taken it out has the lock of the file, and is soon done.
                 if left <= 0 and self._leave(waiting):

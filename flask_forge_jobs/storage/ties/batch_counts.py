@@ -171,8 +171,8 @@ def mark_dead(transaction: Transaction, turns: Iterable[Turn]) -> None:
 
 def add_members(transaction: Transaction, batch_id: str, ids: Iterable[str]) -> None:
     """Add jobs, which are counted apart, to the lists of a batch."""
-    found = runs(sorted(ids))
-    transaction.copy_rows("add_batch_ranges", [(batch_id, *each) for each in found])
+    ranges = runs(sorted(ids))
+    transaction.copy_rows("add_batch_ranges", [(batch_id, *each) for each in ranges])
 
 
 def forget_batches(transaction: Transaction, turns: Iterable[Turn]) -> list[Row]:

@@ -60,8 +60,7 @@ def release(
     failed = [key for key, each in ended.items() if each.ended is not LinkEnd.DONE]
     if failed:
         transaction.defer("note_holds", rows=encode_names("parent_id", failed))
-    found = transaction.all("waiting_children", rows=rows)
-    children = list(map(Child._make, found))
+    children = [*map(Child._make, transaction.all("waiting_children", rows=rows))]
     dying = [each for each in children if each.dead_parent is not None]
     if dying:
         _end(transaction, dying, at_us)

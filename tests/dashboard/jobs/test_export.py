@@ -17,17 +17,17 @@ from flask_forge_jobs.dashboard.jobs.export import (
     csv_of,
     json_of,
 )
-from flask_forge_jobs.handlers.jobs import JobsFound
+from flask_forge_jobs.handlers.jobs import JobListing
 from flask_forge_jobs.model.jobs import JobSummary
 from tests.dashboard.jobs.test_rows import NOW, row
 
 JOB = replace(row("failed").job, last_error="KeyError: 'id'", started_at=NOW)
 
 
-def endless(limit: int, cursor: str | None) -> JobsFound:
+def endless(limit: int, cursor: str | None) -> JobListing:
     begin = int(cursor or 0)
     jobs = [replace(JOB, id=f"{n}") for n in range(begin, begin + limit)]
-    return JobsFound(jobs, f"{begin + limit}", None)
+    return JobListing(jobs, f"{begin + limit}", None)
 
 
 def test_an_export_ends_at_its_limit() -> None:
@@ -39,7 +39,7 @@ def test_an_export_ends_at_its_limit() -> None:
 def test_an_export_is_read_as_it_is_written() -> None:
     reads: list[int] = []
 
-    def read(limit: int, cursor: str | None) -> JobsFound:
+    def read(limit: int, cursor: str | None) -> JobListing:
         reads.append(limit)
         return endless(limit, cursor)
 
@@ -52,7 +52,7 @@ def test_an_export_is_read_as_it_is_written() -> None:
 
 
 def test_an_export_ends_with_the_list() -> None:
-    jobs = batches(lambda limit, _: JobsFound([JOB] * min(limit, 3), None, None))
+    jobs = batches(lambda limit, _: JobListing([JOB] * min(limit, 3), None, None))
 
     assert [len(batch) for batch in jobs] == [3]
 

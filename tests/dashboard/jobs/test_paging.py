@@ -15,7 +15,7 @@ from flask_forge_jobs.dashboard.jobs.paging import (
 )
 from flask_forge_jobs.dashboard.jobs.query import JobQuery, Place
 from flask_forge_jobs.handlers.cursors import to_cursor
-from flask_forge_jobs.handlers.jobs import JobsFound, find_jobs
+from flask_forge_jobs.handlers.jobs import JobListing, find_jobs
 from flask_forge_jobs.handlers.redaction import Unmasked
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
@@ -25,7 +25,7 @@ PER = 25
 FIRST = JobQuery(JOBS, sort="-enqueued_at", per=PER)
 
 
-def find(storage: Storage, sort: str, after: Position | None, limit: int) -> JobsFound:
+def find(storage: Storage, sort: str, after: Position | None, limit: int) -> JobListing:
     order = JobOrder(
         SortColumn(sort.removeprefix("-")), descending=sort.startswith("-")
     )

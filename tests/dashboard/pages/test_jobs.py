@@ -76,7 +76,7 @@ def test_a_list_says_how_many_jobs_match(storage: Storage, lists: Lists) -> None
     page = lists.open("jobs?status=dead&status=failed")
 
     assert words(page) == "3 jobs match"
-    assert page.find("#found").find("p").text == "2 dead, 1 retrying"
+    assert page.find("#total").find("p").text == "2 dead, 1 retrying"
     tabs = page.find("#tabs").all("a")
     assert [tab.text for tab in tabs] == [
         "All4", "Pending0", "Scheduled0", "In progress0", "Retrying1", "Dead2", "Done1",
@@ -154,7 +154,7 @@ def test_a_bounded_search_leads_to_one_of_all_jobs(
 
     assert (len(ids(page)), words(page)) == (2, "2 dead jobs match")
     assert "Select all" not in page.find("#bulk").text
-    found = page.find("#found")
+    found = page.find("#total")
     assert "Only the newest 2 jobs are searched." in found.text
     whole = lists.open(links(found)["Search all jobs"])
     assert (len(ids(whole)), words(whole)) == (5, "5 dead jobs match")
@@ -289,7 +289,7 @@ def test_texts_of_jobs_stay_texts(storage: Storage, lists: Lists) -> None:
     assert "<script>alert(1)</script>" in filtered.find("#filter").text
 
 
-@pytest.mark.parametrize("block", ["found", "tabs", "rows", "foot"])
+@pytest.mark.parametrize("block", ["total", "tabs", "rows", "foot"])
 def test_a_block_is_refreshed_alone(storage: Storage, lists: Lists, block: str) -> None:
     storage.jobs.enqueue(NewJob("send"))
 
@@ -320,7 +320,7 @@ def test_new_jobs_wait_until_they_are_asked_for(storage: Storage, lists: Lists) 
     storage.jobs.enqueue(NewJob("send"))
 
     pin = page.find("#rows")["data-pin"]
-    again = parsed(lists.get(f"jobs?pin={pin}&only=rows,found").text)
+    again = parsed(lists.get(f"jobs?pin={pin}&only=rows,total").text)
 
     assert words(again) == "3 jobs are stored"
     assert ids(again) == shown

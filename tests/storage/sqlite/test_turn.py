@@ -140,7 +140,7 @@ def test_a_fork_gets_the_turn_before_the_thread_that_has_just_had_it() -> None:
     with ThreadPoolExecutor(1) as pool:
         with turn:
             fork = pool.submit(turn.acquire_at_rest, time.monotonic() + 3.0)
-            wait_until(lambda: turn.is_wanted, "it waits")
+            wait_until(lambda: turn.is_requested, "it waits")
         assert turn.enter_if_free() == 0.0
         assert fork.result()
         pool.submit(turn.release).result()

@@ -37,7 +37,7 @@ FROM (
     SELECT parent_id, child_id
     FROM forge_hold
     ORDER BY parent_id, child_id
-    LIMIT :most_held
+    LIMIT :max_held
 ) AS hold
 INNER JOIN forge_link AS link
     ON link.child_id = hold.child_id AND link.parent_id = hold.parent_id
@@ -61,7 +61,7 @@ FROM (
     FROM forge_batch
     WHERE completed_at IS NULL
     ORDER BY created_at
-    LIMIT :most_open
+    LIMIT :max_open
 ) AS oldest
 WHERE NOT is_sealed AND cancel_requested_at IS NULL AND quiet_us >= :quiet_us
 

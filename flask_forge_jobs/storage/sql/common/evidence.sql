@@ -177,7 +177,7 @@ FROM (
         AND status IN (/* use waiting */) AND NOT deferred
         AND (priority, scheduled_at, id) < (:priority, :scheduled_at, :id)
     ORDER BY priority, scheduled_at, id
-    LIMIT :most_ahead
+    LIMIT :max_ahead
 ) AS before
 UNION ALL
 -- Served by the primary key, as the next one.
@@ -196,7 +196,7 @@ FROM (
     WHERE level = 10 AND queue_name = :queue_name AND kind = :kind
         AND bucket_start >= :now - 3600000000
     ORDER BY bucket_start DESC
-    LIMIT :most_times
+    LIMIT :max_times
 ) AS run_times
 UNION ALL
 -- The numbers with a fraction as texts.

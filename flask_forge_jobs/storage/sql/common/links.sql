@@ -62,7 +62,7 @@ SELECT parent_id, COUNT(*)
 FROM forge_link
 WHERE ended IS NULL AND parent_id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 GROUP BY parent_id
-HAVING COUNT(*) > :most
+HAVING COUNT(*) > :max_waiting
 
 -- name: note_holds
 -- For what needs attention: the jobs that wait on for dead parents.

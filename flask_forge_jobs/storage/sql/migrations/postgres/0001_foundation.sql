@@ -428,7 +428,7 @@ CREATE TABLE forge_batch_range (
 -- only those that neither wait for others nor have died with one. Range by range, since the
 -- planner would read and sort all of them for a page.
 CREATE FUNCTION forge_jobs_of_batch(
-    its_id TEXT, after_id TEXT, most BIGINT, any_status BOOLEAN, its_status TEXT,
+    its_id TEXT, after_id TEXT, max_jobs BIGINT, any_status BOOLEAN, its_status TEXT,
     is_unfinished BOOLEAN, may_wait BOOLEAN
 )
 RETURNS TABLE (id TEXT, result TEXT)
@@ -440,8 +440,8 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    left_over BIGINT := most;
-    found_now BIGINT;
+    left_over BIGINT := max_jobs;
+    row_count BIGINT;
     its_range RECORD;
 BEGIN
     FOR its_range IN
@@ -466,8 +466,8 @@ BEGIN
             AND (may_wait OR job.start_at IS NULL)
         ORDER BY job.id
         LIMIT left_over;
-        GET DIAGNOSTICS found_now = ROW_COUNT;
-        left_over := left_over - found_now;
+        GET DIAGNOSTICS row_count = ROW_COUNT;
+        left_over := left_over - row_count;
         EXIT WHEN left_over <= 0;
     END LOOP;
 END
