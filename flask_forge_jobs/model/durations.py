@@ -12,9 +12,11 @@ _DAY_H = 24
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as text, rounded to its two largest units at most.
+    """Return a duration as text, in its two largest units at most.
 
-    A negative one, which two clocks may make, is ``less than 0.1ms``.
+    From ten seconds on the rest is left out, as on a clock: two texts about one age
+    agree, however many units they have. A negative one, which two clocks may make, is
+    ``less than 0.1ms``.
     """
     ms = seconds * _SECOND_MS
     if ms < _NEXT_TO_NOTHING_MS:
@@ -25,15 +27,14 @@ def duration(seconds: float) -> str:
         return f"{ms:.0f}ms"
     if seconds < _FEW_S:
         return f"{_short(seconds)}s"
-    if round(seconds) < _MINUTE_S:
-        return f"{seconds:.0f}s"
-    minutes = round(seconds / _MINUTE_S)
+    if seconds < _MINUTE_S:
+        return f"{int(seconds)}s"
+    minutes = int(seconds // _MINUTE_S)
     if minutes < _HOUR_MIN:
         return f"{minutes}m"
-    hours = round(minutes / _HOUR_MIN)
     if minutes < _HOUR_MIN * _DAY_H:
         return _two(minutes, _HOUR_MIN, "h", "m")
-    return _two(hours, _DAY_H, "d", "h")
+    return _two(minutes // _HOUR_MIN, _DAY_H, "d", "h")
 
 
 def _two(count: int, per_unit: int, unit: str, smaller_unit: str) -> str:

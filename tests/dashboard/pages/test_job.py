@@ -98,7 +98,7 @@ def test_a_job_that_waits_says_why(storage: Storage, client: FlaskClient) -> Non
     page = shown(client, job_id)
 
     why = page.find("#why").text
-    assert why.startswith("Not running: it backs off for 10m more after attempt 2")
+    assert why.startswith("Not running: it backs off for 9m more after attempt 2")
     assert page.find("h1").text == "charge"
     assert job_id in page.find("#job").text
     assert "Retrying" in page.find("#job").text

@@ -73,7 +73,7 @@ def test_open_transactions_are_one_sentence_about_the_oldest() -> None:
 
     [text] = texts(database.old_transactions, DatabaseFacts(transactions=held))
     assert text == (
-        "A transaction is open for 1h 2m: session 8 of psql. It slows claims down "
+        "A transaction is open for 1h 1m: session 8 of psql. It slows claims down "
         "until it ends. 1 more is open."
     )
     [text] = texts(database.old_transactions, DatabaseFacts(transactions=held[:1]))

@@ -27,7 +27,7 @@ def test_no_worker_at_all_is_one_sentence_for_all_queues() -> None:
 
     assert jobs == 4
     assert sentence.code == "no_worker"
-    assert sentence.text == ("No worker is running. 4 jobs wait, the oldest for 1h 7m.")
+    assert sentence.text == ("No worker is running. 4 jobs wait, the oldest for 1h 6m.")
     assert sentence.evidence["command"] == (
         "flask forge-jobs worker --queues mail,bills"
     )
@@ -49,8 +49,8 @@ def test_a_queue_that_no_live_worker_serves_names_the_last_one() -> None:
 
     assert (jobs, sentence.code) == (2, "queue_unserved")
     assert sentence.text == (
-        "Nothing runs mail. 2 jobs wait, the oldest for 2m. Its last worker, "
-        "worker-2, was last seen 10m ago."
+        "Nothing runs mail. 2 jobs wait, the oldest for 1m. Its last worker, "
+        "worker-2, was last seen 9m ago."
     )
     assert sentence.evidence["worker"] == "worker-2"
     assert sentence.evidence["command"] == "flask forge-jobs worker --queues mail"
@@ -65,7 +65,7 @@ def test_a_job_that_fails_waits_for_a_worker_as_well() -> None:
     ]
     both = replace(queue, counts=QueueCounts(pending=3, failed=2), oldest_wait_s=90)
     assert said(queues.unserved, facts_of(both, live("bills"))) == [
-        "Nothing runs mail. 3 jobs wait and 2 retry, the oldest for 2m."
+        "Nothing runs mail. 3 jobs wait and 2 retry, the oldest for 1m."
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_limited_caller_hears_of_its_queues_not_of_all_workers() -> None:
     facts = facts_of(MAIL).limited_to(["mail"])
 
     assert said(queues.unserved, facts) == [
-        "Nothing runs mail. 2 jobs wait, the oldest for 2m."
+        "Nothing runs mail. 2 jobs wait, the oldest for 1m."
     ]
 
 

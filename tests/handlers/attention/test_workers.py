@@ -42,7 +42,7 @@ def test_the_longest_pause_of_a_duty() -> None:
     [text] = said(late_duties, facts_of(late, later, well))
 
     assert text == (
-        "reaper of worker-2 does not tick: the last time was 7m ago, usually it is "
+        "reaper of worker-2 does not tick: the last time was 6m ago, usually it is "
         "every 15s."
     )
     assert said(late_duties, facts_of(replace(late, silent_s=99.0))) == []
