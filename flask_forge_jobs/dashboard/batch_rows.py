@@ -78,7 +78,7 @@ class BatchRow:
         return (
             Part("Done", batch.done, "green", (JobStatus.DONE.value,)),
             Part("Dead", batch.dead, "red", (JobStatus.DEAD.value,)),
-            Part("Running", batch.running, "blue", (JobStatus.IN_PROGRESS.value,)),
+            Part("In progress", batch.running, "blue", (JobStatus.IN_PROGRESS.value,)),
             Part(
                 "Waiting",
                 batch.waiting,
@@ -95,9 +95,17 @@ class BatchRow:
             (part.count, part.colour) for part in self.parts if part.word != "Waiting"
         ]
 
+    @property
+    def ended(self) -> str:
+        """What its progress counts: ``done``, or ``ended`` where a job ended otherwise.
+
+        A share and a count with different words would look like an error.
+        """
+        return "ended" if self.batch.dead or self.batch.removed else "done"
+
     @cached_property
     def words(self) -> str:
-        """Its jobs by state, in words."""
+        """Its jobs by state, in words: those that have ended first, as its progress."""
         batch = self.batch
         if not batch.total:
             return "no jobs"
@@ -106,7 +114,8 @@ class BatchRow:
             for part in self.parts[1:]
             if part.count
         ]
-        return ", ".join([f"{batch.done:,} of {batch.total:,} done", *named])
+        ended = batch.total - batch.unfinished
+        return ", ".join([f"{ended:,} of {batch.total:,} {self.ended}", *named])
 
     @property
     def sentence(self) -> str:
@@ -124,8 +133,8 @@ class BatchRow:
         if batch.state is BatchState.CANCELLING:
             jobs = count(batch.unfinished, "job has", "jobs have")
             return f"It is being cancelled: {jobs} not ended."
-        runs = count(batch.running, "job runs", "jobs run")
-        begin = runs if batch.running else "No job runs now"
+        runs = f"{count(batch.running, 'job is', 'jobs are')} in progress"
+        begin = runs if batch.running else "No job is in progress"
         dead = f", {count(batch.dead, 'is', 'are')} dead" if batch.dead else ""
         waits = count(batch.waiting, "waits", "wait")
         text = f"{begin}, {waits}{dead}."

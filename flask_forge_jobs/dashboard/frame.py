@@ -56,7 +56,7 @@ _COUNTS: Mapping[str, tuple[str, str]] = {
 # Word, state, icon, and the page that lists it.
 _STATES = (
     ("waiting", JobStatus.PENDING, "pending", "/jobs"),
-    ("running", JobStatus.IN_PROGRESS, "running", "/jobs"),
+    ("in progress", JobStatus.IN_PROGRESS, "running", "/jobs"),
     ("retrying", JobStatus.FAILED, "retries", "/retries"),
     ("dead", JobStatus.DEAD, "dead", "/dead"),
 )
@@ -298,14 +298,12 @@ class Frame:
         counts = self.evidence.get("counts")
         if counts is None:
             return ()
-        # Those in slots; workers claim others ahead.
-        numbers = {**counts, str(JobStatus.IN_PROGRESS): self.evidence["running"]}
         oldest_s = self.evidence["oldest_wait_s"]
         wait = words.span(oldest_s) if oldest_s else "none"
         return (
             *(
                 State(
-                    word, words.number(numbers[status]), icon,
+                    word, words.number(counts[status]), icon,
                     self._link_if(path, status if path == "/jobs" else None),
                 )
                 for word, status, icon, path in _STATES

@@ -199,7 +199,7 @@ def runs(case: Case) -> Sentence | None:
     }
     if counts.in_progress or started:
         text = (
-            f"{name} runs fine: {count(counts.in_progress, 'job runs', 'jobs run')}, "
+            f"{name} runs fine: {count(counts.in_progress, 'job')} in progress, "
             f"{counts.pending:,} due, {started:,} started in the last hour."
         )
     else:

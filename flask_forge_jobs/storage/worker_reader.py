@@ -80,6 +80,22 @@ class WorkerReader:
             parts[part].append(tuple(values))
         return _burden(parts)
 
+    def longest_runs(
+        self, limit: int, queue_names: Sequence[str] | None = None
+    ) -> list[SlotRun]:
+        """Return the jobs in slots of some queues, the longest first; None means all.
+
+        Workers that have fallen silent are included: their jobs are in progress until
+        another worker takes them over.
+        """
+        rows = self._database.read_one(
+            "longest_runs",
+            any_queue=queue_names is None,
+            queues=encode_names("name", queue_names or ()),
+            limit=limit,
+        )
+        return [_slot_run(row) for row in rows]
+
 
 def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
     loads: defaultdict[str, list[QueueLoad]] = defaultdict(list)
@@ -87,10 +103,8 @@ def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
     rescued: defaultdict[str, list[RescuedJob]] = defaultdict(list)
     for worker_id, queue, _, _, _, slots, idle, *_, busy in sorted(parts["load"]):
         loads[worker_id].append(QueueLoad(queue, int(slots), int(idle), int(busy)))
-    for worker_id, queue, slot_id, job_id, kind, at, run_us, *_ in parts["run"]:
-        run_ms = max(run_us, 0) // MILLISECOND_US
-        run = SlotRun(slot_id, queue, job_id, kind, from_micros(at), run_ms)
-        running[worker_id].append(run)
+    for worker_id, queue, slot_id, *run, _, _, _ in parts["run"]:
+        running[worker_id].append(_slot_run((slot_id, queue, *run)))
     for worker_id, queue, _, job_id, kind, at, ended, *states, _ in parts["rescued"]:
         status, ending = states
         job = RescuedJob(
@@ -101,6 +115,12 @@ def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
         runs.sort(key=_place)
     is_whole = max(len(parts["run"]), len(parts["rescued"])) < MAX_RUNS
     return Burden(loads, running, rescued, _use(parts["use"]), is_whole)
+
+
+def _slot_run(row: Row) -> SlotRun:
+    slot_id, queue, job_id, kind, at, run_us = row
+    run_ms = max(run_us, 0) // MILLISECOND_US
+    return SlotRun(slot_id, queue, job_id, kind, from_micros(at), run_ms)
 
 
 def _place(run: SlotRun) -> tuple[str, int, str]:

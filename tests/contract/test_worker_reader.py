@@ -240,3 +240,30 @@ def test_too_many_runs_are_cut(
     assert [run.job_id for run in burden.running["w1"]] == ids[:2]
     assert burden.loads == {"w1": [QueueLoad("mail", 3, 0, 3)]}
     assert not burden.is_whole
+
+
+def test_the_longest_runs_are_those_in_slots_of_any_worker(
+    storage: Storage, sql: Sql
+) -> None:
+    silent = take(storage, "silent", "bank")
+    beat(storage, "silent", SlotReport("bank-0-silent-0", "bank", silent))
+    sql.age(90)
+    first, second = take(storage, "w1"), take(storage, "w1")
+    take(storage, "w1")  # claimed ahead
+    slots = [
+        SlotReport("mail-0-w1-0", "mail", second),
+        SlotReport("mail-1-w1-0", "mail", first),
+        SlotReport("mail-2-w1-0", "mail", "01J0000000000000000000GONE"),
+    ]
+    beat(storage, "w1", *slots)
+    longest = storage.worker_reader.longest_runs
+
+    assert [run.job_id for run in longest(9)] == [silent, first, second]
+    assert [run.job_id for run in longest(2)] == [silent, first]
+    assert [run.job_id for run in longest(9, ["mail"])] == [first, second]
+    assert longest(9, []) == []
+    run = longest(1)[0]
+    assert (run.slot_id, run.queue_name, run.kind) == (
+        "bank-0-silent-0", "bank", "send",
+    )  # fmt: skip
+    assert run.run_ms >= 90_000

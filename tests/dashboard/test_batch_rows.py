@@ -34,22 +34,25 @@ def row_of(**changed: Any) -> BatchRow:
     [
         (
             {"done": 20, "running": 3}, "Running",
-            "20 of 50 done, 3 running, 27 waiting",
-            "3 jobs run, 27 wait.",
+            "20 of 50 done, 3 in progress, 27 waiting",
+            "3 jobs are in progress, 27 wait.",
         ),
         (
             {"done": 20, "running": 1, "is_sealed": False}, "Open",
-            "20 of 50 done, 1 running, 29 waiting",
-            "It is open: its producer may still add jobs. 1 job runs, 29 wait.",
+            "20 of 50 done, 1 in progress, 29 waiting",
+            (
+                "It is open: its producer may still add jobs. 1 job is in progress, "
+                "29 wait."
+            ),
         ),
         (
             {"done": 44, "dead": 1}, "Running",
-            "44 of 50 done, 1 dead, 5 waiting",
-            "No job runs now, 5 wait, 1 is dead.",
+            "45 of 50 ended, 1 dead, 5 waiting",
+            "No job is in progress, 5 wait, 1 is dead.",
         ),
         (
             {"done": 48, "dead": 1, "removed": 1}, "Dead",
-            "48 of 50 done, 1 dead, 1 removed",
+            "50 of 50 ended, 1 dead, 1 removed",
             "It ended, and 1 job is dead. A retry lets it go on.",
         ),
         (
@@ -58,16 +61,16 @@ def row_of(**changed: Any) -> BatchRow:
         ),
         (
             {"done": 9, "running": 2, "cancel_requested_at": NOW}, "Cancelling",
-            "9 of 50 done, 2 running, 39 waiting",
+            "9 of 50 done, 2 in progress, 39 waiting",
             "It is being cancelled: 41 jobs have not ended.",
         ),
         (
             {}, "Running", "0 of 50 done, 50 waiting",
-            "No job runs now, 50 wait.",
+            "No job is in progress, 50 wait.",
         ),
         (
-            {"done": 49, "removed": 1}, "Done", "49 of 50 done, 1 removed",
-            "It is done: 49 of 50 done, 1 removed.",
+            {"done": 49, "removed": 1}, "Done", "50 of 50 ended, 1 removed",
+            "It is done: 50 of 50 ended, 1 removed.",
         ),
         (
             {"total": 0}, "Done", "no jobs", "It had no jobs, so it ended at once.",

@@ -485,7 +485,7 @@ def test_a_queue_runs_fine_is_idle_or_empty(storage: Storage) -> None:
     assert_says(empty, "queue_empty", "mail is empty.")
     text = "mail has nothing to run: 1 job waits for its time."
     assert_says(idle, "queue_idle", text)
-    text = "mail runs fine: 1 job runs, 0 due, 0 started in the last hour."
+    text = "mail runs fine: 1 job in progress, 0 due, 0 started in the last hour."
     assert_says(runs, "queue_runs", text)
 
 

@@ -111,12 +111,7 @@ class Overview:
 
     def _read_running(self) -> Sequence[SlotRun]:
         names = self._api.scope.names([self.queue] if self.queue else ())
-        workers = {slot.worker_id for queue in self._queues for slot in queue.slots}
-        if not workers:
-            return ()
-        burden = self._api.storage.worker_reader.burden(sorted(workers), names)
-        runs = [run for of_worker in burden.running.values() for run in of_worker]
-        return sorted(runs, key=lambda run: run.started_at)[:MAX_RUNS]
+        return self._api.storage.worker_reader.longest_runs(MAX_RUNS, names)
 
     # -- headline ------------------------------------------------------------------
 

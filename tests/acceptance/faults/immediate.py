@@ -157,7 +157,7 @@ _READING = {
     "BatchStore": {"mint"},
     "LinkStore": {"of_job", "parents_of"},
     "StepStore": {"kept"},
-    "WorkerReader": {"burden", "known"},
+    "WorkerReader": {"burden", "known", "longest_runs"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},
 }  # fmt: skip

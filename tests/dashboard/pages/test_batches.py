@@ -84,11 +84,11 @@ def test_a_list_says_how_far_each_batch_is(
     assert page.find("h1").text == "3 batches: 2 under way"
     texts = [row.text for row in page.find("tbody").all("tr")]
     assert texts[0].startswith("Running under way …")
-    assert "1 of 2 done, 1 running" in texts[0]
-    assert "0 of 2 done, 1 dead, 1 waiting" in texts[1]
+    assert "1 of 2 done, 1 in progress" in texts[0]
+    assert "1 of 2 ended, 1 dead, 1 waiting" in texts[1]
     assert "1 of 1 done" in texts[2]
     assert [each["aria-label"] for each in page.find("tbody").all("svg")] == [
-        "1 of 2 done, 1 running", "0 of 2 done, 1 dead, 1 waiting", "1 of 1 done",
+        "1 of 2 done, 1 in progress", "1 of 2 ended, 1 dead, 1 waiting", "1 of 1 done",
     ]  # fmt: skip
     assert rows(shown(client, query="?state=open")) == ["under way", "standing"]
 
@@ -134,17 +134,18 @@ def test_a_batch_leads_to_its_jobs_by_state(
     page = shown(client, batch_id)
 
     assert page.find("h1").text == "report 7"
-    assert page.find("#why").text == "1 job runs, 1 waits, 1 is dead."
+    assert page.find("#why").text == "1 job is in progress, 1 waits, 1 is dead."
     tiles = {tile.find("span").text: tile for tile in page.find("#states").all("a")}
     assert {name: tile["href"] for name, tile in tiles.items()} == {
         "Done": f"../jobs?batch={batch_id}&status=done",
         "Dead": f"../jobs?batch={batch_id}&status=dead",
-        "Running": f"../jobs?batch={batch_id}&status=in_progress",
+        "In progress": f"../jobs?batch={batch_id}&status=in_progress",
         "Waiting": f"../jobs?batch={batch_id}&status=pending&status=failed",
     }
     assert page.find("#states").find("svg")["aria-label"] == (
-        "1 of 4 done, 1 dead, 1 running, 1 waiting"
+        "2 of 4 ended, 1 dead, 1 in progress, 1 waiting"
     )
+    assert "50% ended" in page.find("#states").text
     assert '"report": 7' in page.find("#data-json").text
 
 

@@ -197,7 +197,7 @@ def test_a_dead_job_is_retried_with_those_that_died_with_it(
     ("status", "word", "why"),
     [
         (JobStatus.PENDING, "Waiting", "Not running: No worker serves default"),
-        (JobStatus.IN_PROGRESS, "Running", "It runs"),
+        (JobStatus.IN_PROGRESS, "In progress", "It runs"),
         (JobStatus.DONE, "Done", "It was done"),
         (JobStatus.FAILED, "Retrying", "Not running: "),
         (JobStatus.DEAD, "Dead", "It has been dead"),

@@ -118,6 +118,33 @@ def test_the_lists_lead_to_their_things(busy: Storage) -> None:
     assert error["href"].startswith("./errors?signature=CardDeclined")
 
 
+def test_jobs_of_a_silent_worker_are_among_the_longest(busy: Storage, sql: Sql) -> None:
+    sql.age(90)  # longer than a live worker is silent
+
+    page = opened(busy)
+
+    assert rows(page, "running") == ["mail-job"]
+    # The bar, the list behind it and this panel count the same jobs.
+    assert "1 in progress" in page.find("#state").text
+    assert "1 in progress" in page.find("#running").text
+    client = client_of_principal(busy, ADMIN)
+    listed = parsed(open_page(client, f"{PREFIX}/jobs").text)
+    tabs = {each.text for each in listed.find("#tabs").all("a")}
+    assert "In progress1" in tabs
+    assert "1 in progress" in listed.find("#state").text
+
+
+def test_a_claimed_job_is_in_no_slot_yet(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    claim_one(storage, queue_name="mail")
+    storage.workers.beat(OWNER, "first", ["mail"], [SlotReport("mail-0-w", "mail")])
+
+    page = opened(storage)
+
+    assert "No job is in a slot" in page.find("#running").text
+    assert tiles(page)["Running"] == "0of 1"
+
+
 def test_the_top_errors_are_those_of_a_day(busy: Storage, sql: Sql) -> None:
     busy.errors.fold(0)
     sql.run("UPDATE forge_error_bucket SET bucket_start = bucket_start - ?", 2 * DAY_US)

@@ -18,7 +18,7 @@ from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import parsed
 from tests.dashboard.pages.test_queues import changes, page_of
 from tests.dashboard.sites import open_page
-from tests.support.jobs import run
+from tests.support.jobs import claim_one, run
 
 
 def test_it_says_why_it_does_not_run(storage: Storage) -> None:
@@ -63,6 +63,21 @@ def test_its_slots_name_their_jobs(storage: Storage) -> None:
         "…000JOB1", "idle",
     ]  # fmt: skip
     assert rows[0].all("a")[1].text == "worker-1"
+
+
+def test_its_numbers_of_running_jobs_agree(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    claim_one(storage, owner="gone", queue_name="mail")
+    slots = [SlotReport("mail-0-here", "mail")]
+    storage.workers.beat("here", None, ["mail"], slots)
+
+    page = page_of(storage, "/queues/mail")
+
+    assert "1 job in progress" in page.find("#headline").text
+    tile = next(t for t in page.find("#tiles").all("a") if "Running" in t.text)
+    assert tile.text == "Running0of 11 more claimed"
+    assert "0 of 1 busy" in page.find("#slots").text
 
 
 def test_a_viewer_is_offered_no_change(storage: Storage) -> None:

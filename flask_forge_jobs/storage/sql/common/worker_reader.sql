@@ -77,3 +77,16 @@ SELECT
 FROM forge_sample AS s
 WHERE s.level = :level AND s.bucket_start >= :now - :age_us AND s.samples > 0
     AND s.worker_id IN (SELECT v.worker_id FROM /* rows v: worker_id text */)
+
+-- name: longest_runs
+-- The jobs in slots, those of silent workers as well. Reads all slots, and their jobs by
+-- the primary key.
+SELECT s.slot_id, s.queue_name, job.id, job.kind, job.started_at, :now - job.started_at
+FROM forge_slot AS s
+INNER JOIN forge_job AS job
+    ON job.id = s.current_job AND job.status = 'in_progress'
+    AND job.worker_id = s.worker_id AND job.queue_name = s.queue_name
+WHERE :any_queue
+    OR s.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
+ORDER BY job.started_at, job.id
+LIMIT :limit
