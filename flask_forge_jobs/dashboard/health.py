@@ -61,8 +61,9 @@ def in_words(readiness: Readiness, needs: int = 0) -> Health:
     facts = [_database(checks["storage"], readiness.answer_s)]
     facts.append(_schema(checks["schema"]))
     facts.append(_workers(readiness.workers, is_known=is_known))
-    for name, detail in (("services", "Services"), ("queues", "Queues")):
-        facts.append(_check(checks[name], detail, is_known=is_known))
+    facts.append(_services(checks["services"], is_known=is_known))
+    queues = _queues(checks["queues"], readiness.unserved, is_known=is_known)
+    facts.append(queues)
     snapshot = checks["snapshots"].detail
     if is_known and snapshot is not None:
         title = "Healthy, but an old transaction slows claims"
@@ -136,17 +137,22 @@ def _workers(live: int, *, is_known: bool) -> Fact:
     )
 
 
-# Title if the check complains, and the words if it does not.
-_CHECKS = {
-    "services": ("Healthy, but a worker is late", "All are on time."),
-    "queues": ("Healthy, but a queue has no worker", "None lacks a worker."),
-}
+def _services(check: ReadinessCheck, *, is_known: bool) -> Fact:
+    title = "Healthy, but a worker is late"
+    return _check(check, "Services", title, "All are on time.", is_known=is_known)
 
 
-def _check(check: ReadinessCheck, name: str, *, is_known: bool) -> Fact:
+def _queues(check: ReadinessCheck, unserved: int, *, is_known: bool) -> Fact:
+    queues = "a queue has" if unserved == 1 else f"{unserved:,} queues have"
+    title = f"Healthy, but {queues} no worker"
+    return _check(check, "Queues", title, "None lacks a worker.", is_known=is_known)
+
+
+def _check(
+    check: ReadinessCheck, name: str, title: str, good: str, *, is_known: bool
+) -> Fact:
     if not is_known:
         return Fact(name, Tone.UNKNOWN, "Unknown.")
-    title, good = _CHECKS[check.name]
     if check.detail is None:
         return Fact(name, Tone.GOOD, good)
     return Fact(name, Tone.WARN, _sentence(check.detail), title)

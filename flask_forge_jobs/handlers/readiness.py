@@ -57,6 +57,8 @@ class Readiness:
     # How long one read took, and how many workers are live; 0 if it failed.
     answer_s: float = 0.0
     workers: int = 0
+    # Queues that run jobs once a worker serves them, and that none serves.
+    unserved: int = 0
 
     @property
     def status(self) -> ReadyStatus:
@@ -89,7 +91,7 @@ def readiness(
             versions = _versions(storage, reading)
             answer_s = perf_counter() - began
             workers = together.workers.live(LIVE_WITHIN_S)
-            known = [queue.name for queue in together.queues.all()]
+            known = [each.name for each in together.queues.all() if each.is_open]
             services = together.workers.services()
             snapshot = together.oldest_snapshot()
     except StorageError as error:
@@ -98,21 +100,20 @@ def readiness(
             logger.warning("not ready: %s%s", error, _LOG_THROTTLE.more(kind))
         return _unavailable(error)
     queues = [name for name in known if queue_names is None or name in queue_names]
-    waits = _what_waits(unserved_queues(queues, workers))
+    unserved = unserved_queues(queues, workers)
     return Readiness(
         (
-            ReadinessCheck(
-                "storage", takes_writes, None if takes_writes else "takes no writes"
-            ),
+            _check_writes(takes_writes=takes_writes),
             _check_schema(versions),
             ReadinessCheck("workers", bool(workers), f"{len(workers)} live"),
             _check_services(services),
             ReadinessCheck("snapshots", True, _snapshot_detail(snapshot)),
-            ReadinessCheck("queues", True, waits),
+            ReadinessCheck("queues", True, _unserved_in_words(unserved)),
         ),
         services,
         answer_s,
         len(workers),
+        len(unserved),
     )
 
 
@@ -148,7 +149,7 @@ def _unavailable(error: StorageError) -> Readiness:
     )
 
 
-def _what_waits(unserved: Sequence[str]) -> str | None:
+def _unserved_in_words(unserved: Sequence[str]) -> str | None:
     if not unserved:
         return None
     shown = one_line(", ".join(unserved[:MAX_SHOWN]))
@@ -163,6 +164,11 @@ def _what_is_wrong_with_schema(error: StorageError) -> str:
             f"this one knows {error.known}"
         )
     return "does not fit" if isinstance(error, MigrationError) else "unknown"
+
+
+def _check_writes(*, takes_writes: bool) -> ReadinessCheck:
+    detail = None if takes_writes else "takes no writes"
+    return ReadinessCheck("storage", takes_writes, detail)
 
 
 def _check_schema(versions: SchemaVersions) -> ReadinessCheck:

@@ -78,6 +78,11 @@ class QueueSettings:
     last_worker: str | None = None
     last_served_at: datetime | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a worker may start jobs: not paused, and with slots."""
+        return not self.paused and self.max_workers > 0
+
 
 class QueueChanges(TypedDict, total=False):
     """The settings to change, of those that an operator may change."""

@@ -13,6 +13,7 @@ from flask_forge_jobs.handlers.readiness import (
     ReadyStatus,
     readiness,
 )
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
@@ -45,10 +46,14 @@ def test_queues_that_nobody_serves_are_told_and_fail_nothing(storage: Storage) -
     storage.workers.beat("H", None, ["mail"], [])
     for name in ("mail", "slow", "bills"):
         storage.queues.ensure(name)
+    # A worker would start none of their jobs either.
+    storage.queues.create(QueueSettings("held", paused=True))
+    storage.queues.create(QueueSettings("shut", max_workers=0))
 
     found = readiness(storage)
 
     assert found.status is ReadyStatus.OK
+    assert found.unserved == 2
     assert found.checks[5] == ReadinessCheck(
         "queues", True, "no worker serves bills, slow"
     )
