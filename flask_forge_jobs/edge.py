@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.dashboard.forms.rule import FORM_ENDPOINT
 from flask_forge_jobs.dashboard.forms.table import FormTable, form_routes
 from flask_forge_jobs.dashboard.table import Pages, all_pages, links_only
+from flask_forge_jobs.errors import ForgeJobsError
 from flask_forge_jobs.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -151,10 +153,14 @@ class Edge:
         return add_headers(self._cors(error_response(error)))
 
     def _lost(self, path: str, error: HTTPException) -> Response:
-        from flask_forge_jobs.dashboard.page import lost_page
+        from flask_forge_jobs.dashboard.page import lost_page, lost_route
 
-        response = error_response(error, write=partial(lost_page, self._api, path))
-        return add_headers(response, present_state().route.policy)
+        state, route = present_state(), lost_route(path)
+        state.route = route
+        with suppress(HTTPException, ForgeJobsError):  # then it is for strangers
+            self.guard(state)
+        response = error_response(error, write=partial(lost_page, self._api))
+        return add_headers(response, route.policy)
 
 
 class Routed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.auth.access import USER_PREFIX
 from flask_forge_jobs.auth.permissions import HOST, LOCAL, ROLES, Principal
+from flask_forge_jobs.model.log_lines import one_line
 
 _MAY: Mapping[str, str] = {
     "metrics": "Read the metrics.",
@@ -16,17 +17,25 @@ _MAY: Mapping[str, str] = {
 }
 # Schedules, limits and audit are for callers of all queues.
 _MAY_OF_SOME: Mapping[str, str] = {
-    "viewer": "See these queues but no secrets, and change nothing.",
-    "operator": "See these queues but no secrets; act on them and on their jobs.",
-    "admin": "See and change these queues and their jobs.",
+    "viewer": "See your queues but no secrets, and change nothing.",
+    "operator": "See your queues but no secrets; act on them and on their jobs.",
+    "admin": "See and change your queues and their jobs.",
 }
 _BY_SESSION = "You have signed in with a token."
 _BY_LOGIN = "The application's own login let you in."
 
 
+# Queues that a text names.
+MAX_NAMED = 10
+LONGEST_NAMES = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The signed-in caller, and the caller's rights; ``queues`` of None means all."""
+    """The signed-in caller, and the caller's rights.
+
+    ``queues`` names the caller's queues, at most ten of them; None means all.
+    """
 
     name: str
     role: str
@@ -59,5 +68,8 @@ def caller_of(
     may = words.get(role) or f"Use {', '.join(sorted(principal.permissions))}."
     queues = None
     if principal.queues is not None:
-        queues = ", ".join(sorted(principal.queues))
+        names = sorted(principal.queues)
+        more = len(names) - MAX_NAMED
+        queues = one_line(", ".join(names[:MAX_NAMED]), LONGEST_NAMES) or "none"
+        queues += f" and {more:,} more" if more > 0 else ""
     return Caller(name, role, how, may, queues, has_token, has_session)

@@ -118,6 +118,12 @@ def _may(permission: str) -> bool:
     return _frame().may(Permission(permission))
 
 
+def _own_queues() -> str | None:
+    """Return the names of the caller's queues; None for a caller of all queues."""
+    caller = _frame().caller
+    return None if caller is None else caller.queues
+
+
 def _form_for(endpoint: str, **values: object) -> FormTarget:
     """Return the form of a route of the API: address, hidden fields, permission."""
     return _frame().forms.to(endpoint, values)
@@ -170,6 +176,7 @@ _FUNCTIONS = {
     "link": _link,
     "here": _here,
     "may": _may,
+    "own_queues": _own_queues,
     "ticks": _ticks,
     "form_for": _form_for,
     "form_of": _form_of,

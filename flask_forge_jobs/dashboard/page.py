@@ -130,9 +130,13 @@ def _names_a_thing(problem: Problem) -> bool:
     return problem.kind == "not_found" and is_named
 
 
-def lost_page(api: Api, path: str, problem: Problem) -> Response:
-    """Return an error as a page for a path below the mount point without a route."""
-    present_state().route = page(path, _nothing, permission=None)
+def lost_route(path: str) -> PageRoute:
+    """Return a route for a path below the mount point that has none."""
+    return page(path, _nothing, permission=None, knows_caller=True)
+
+
+def lost_page(api: Api, problem: Problem) -> Response:
+    """Return an error as a page for the current request, which has a lost route."""
     # In place of the framework's words.
     words = _LOST.get(problem.status, problem.message)
     return problem_page(api, replace(problem, message=words))

@@ -43,3 +43,16 @@ def test_a_caller_reads_how_the_way_in_was() -> None:
         "You have signed in with a token.",
         "The application's own login let you in.",
     ]
+
+
+def test_a_limited_caller_reads_its_queues() -> None:
+    def queues(*names: str) -> str | None:
+        ann = Principal.with_role("ann", "viewer", queues=names)
+        caller = caller_of(ann, has_token=False)
+        assert caller is not None
+        return caller.queues
+
+    assert queues() == "none"
+    assert queues("news", "mail") == "mail, news"
+    many = [f"q{number:02}" for number in range(12)]
+    assert queues(*many) == f"{', '.join(many[:10])} and 2 more"

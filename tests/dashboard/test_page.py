@@ -10,6 +10,7 @@ from werkzeug.test import EnvironBuilder
 
 from flask_forge_jobs.api.routes import DATA_POLICY, Route
 from flask_forge_jobs.auth.permissions import Permission, Principal
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.frame import way_to_mount_point
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PAGE_POLICY
@@ -18,7 +19,9 @@ from flask_forge_jobs.errors import (
     QueueNotFoundError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import parsed
 from tests.dashboard.sites import UNASKED, open_page, with_page
 
@@ -114,6 +117,40 @@ def test_a_refusal_says_whose_permission_is_missing(
         "You are dana, with the role viewer. You may see everything but secrets"
         in words
     )
+
+
+def test_an_empty_list_names_the_callers_queues(storage: Storage) -> None:
+    limited = Principal.with_role("dana", "viewer", queues=["mail", "news"])
+    client = client_of_principal(storage, limited)
+
+    for path in ("", "jobs", "errors", "queues", "tail", "workers", "batches", "kinds"):
+        page = parsed(open_page(client, f"{PREFIX}/{path}").text)
+        assert "You see your queues only: mail, news." in page.find("main").text, path
+    refused = open_page(client, f"{PREFIX}/queues/bank")
+    assert refused.status_code == 403
+    assert "Your queues: mail, news." in parsed(refused.text).find("main").text
+
+
+def test_an_address_of_nothing_keeps_the_navigation(storage: Storage) -> None:
+    client = client_of_principal(storage, Principal.with_role("dana", "viewer"))
+
+    answer = open_page(client, f"{PREFIX}/nowhere/at-all")
+
+    page = parsed(answer.text)
+    assert answer.status_code == 404
+    assert page.find("h1").text == "There is no such page"
+    links = [each["href"] for each in page.find("#pages").all("a")]
+    assert "../queues" in links
+
+
+def test_an_address_of_nothing_is_a_page_for_strangers_too(storage: Storage) -> None:
+    client = mount(storage, BlueprintOptions(authenticator=lambda _: False))
+
+    answer = open_page(client, f"{PREFIX}/nowhere")
+
+    assert answer.status_code == 404
+    assert "There is no such page" in answer.text
+    assert "./queues" not in answer.text
 
 
 @pytest.mark.parametrize(

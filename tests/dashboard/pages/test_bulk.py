@@ -150,7 +150,7 @@ def test_skipped_jobs_are_behind_a_link(storage: Storage) -> None:
 @pytest.mark.parametrize(
     ("query", "headline"),
     [
-        ("", "No job was skipped"),
+        ("", "Skipped jobs"),
         ("not_found=<b1>.A.&more=7&wrong_status=%00", "8 jobs were left as they are"),
         (f"wrong_status={'.'.join(['A'] * 99)}", "50 jobs were left as they are"),
         ("more=-1&not_found=A", "1 job was left as it is"),
@@ -162,4 +162,6 @@ def test_the_address_of_skipped_jobs_is_checked(
     page = lists_of(storage).open(f"skipped?{query}")
 
     assert page.find("h1").text == headline
+    # An address without jobs proves nothing about an action.
+    assert ("This address names no job" in page.text) is (query == "")
     assert page.all("b1") == []

@@ -308,9 +308,9 @@ def test_numbers_lead_to_the_jobs_that_they_count(
         ("viewer", "ci . This request carries a token. You may See everything but"),
         (
             "one queue",
-            "You may See and change these queues and their jobs. Queues mail",
+            "You may See and change your queues and their jobs. Queues mail",
         ),
-        ("no queue", "Queues None."),
+        ("no queue", "Queues none"),
         ("metrics", "You may Read the metrics."),
         ("login", "dana . The application's own login let you in."),
         ("this machine", "this machine . It needs no token here."),
