@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
@@ -25,9 +26,10 @@ MAX_SCHEDULES = 1000
 # Of one schedule in either direction, and of all schedules in one answer.
 MAX_FIRINGS = 100
 MAX_FIRINGS_IN_ALL = 5000
-# Firings to compute for one answer, each in 10 to 25 microseconds: those that 36 hourly
-# schedules, a page of them, have in 12 hours.
+# Firings to compute for one answer, each in 10 to 25 microseconds unless it is known.
 MAX_STEPS = 400
+# Known ones: those of a page of schedules that fire every few minutes.
+MAX_KNOWN = 4096
 MAX_WINDOW = timedelta(days=31)
 DEFAULT_REACH = timedelta(hours=12)
 # The database's clock may be so far ahead of this one.
@@ -53,7 +55,7 @@ class ScheduleFirings:
 
 @dataclass(frozen=True, slots=True)
 class FiringsWindow:
-    """Schedules with their firings; ``is_whole`` says that these are all schedules."""
+    """Schedules with their firings; ``is_whole`` says that none was left out."""
 
     start: datetime
     end: datetime
@@ -95,8 +97,29 @@ def firings(
     end = now + DEFAULT_REACH if end is None else end
     _check_window(start, end)
     lines = storage.cron_history.lines(MAX_SCHEDULES + 1)
-    is_whole = len(lines) <= MAX_SCHEDULES
-    lines = lines[:MAX_SCHEDULES]
+    found = firings_of(storage, lines[:MAX_SCHEDULES], now, start=start, end=end)
+    return replace(found, is_whole=len(lines) <= MAX_SCHEDULES)
+
+
+def firings_of(
+    storage: Storage,
+    lines: Sequence[ScheduleLine],
+    now: datetime,
+    *,
+    start: datetime,
+    end: datetime,
+    steps: int = MAX_STEPS,
+) -> FiringsWindow:
+    """Return some schedules with their firings from ``start`` to before ``end``.
+
+    Args:
+        storage: The stores.
+        lines: The schedules.
+        now: The instant that separates past firings from future ones.
+        start: The beginning of the window.
+        end: Its end, exclusive.
+        steps: Most firings to compute.
+    """
     each = max(min(MAX_FIRINGS, MAX_FIRINGS_IN_ALL // max(len(lines), 1)), 1)
     fired = _fired(storage, lines, start, min(end, now + _AHEAD), each)
     to_come, cut = firings_to_come(
@@ -105,7 +128,7 @@ def firings(
         start,
         end,
         each=each,
-        steps=MAX_STEPS,
+        steps=steps,
     )
     return FiringsWindow(
         start,
@@ -121,7 +144,7 @@ def firings(
             )
             for place, line in enumerate(lines)
         ],
-        is_whole,
+        is_whole=True,
     )
 
 
@@ -187,18 +210,24 @@ def _fired(
 
 
 def _following(line: ScheduleLine) -> Callable[[datetime], datetime | None]:
-    """Return a function for the next firing; it parses the expression once."""
-    series: list[Callable[[datetime], datetime | None]] = []
+    """Return a function for the next firing after an instant."""
 
     def following(at: datetime) -> datetime | None:
         # A row that was written by hand may hold anything.
         try:
-            if not series:
-                expression = CronExpression.parse(line.cron_expr)
-                zone = ZoneInfo(line.timezone)
-                series.append(lambda at: next_after(expression, at, zone))
-            return series[0](at)
+            return _next_of(line.cron_expr, line.timezone, at)
         except (InvalidInputError, ValueError, KeyError):
             return None
 
     return following
+
+
+# The strip of an open page moves on, and asks for the same firings each time but one.
+@lru_cache(maxsize=MAX_KNOWN)
+def _next_of(cron_expr: str, timezone: str, at: datetime) -> datetime | None:
+    return next_after(_expression(cron_expr), at, ZoneInfo(timezone))
+
+
+@lru_cache(maxsize=MAX_SCHEDULES)
+def _expression(cron_expr: str) -> CronExpression:
+    return CronExpression.parse(cron_expr)

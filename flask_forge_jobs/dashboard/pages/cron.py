@@ -20,10 +20,12 @@ from flask_forge_jobs.dashboard.words import natural
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.cron import ScheduleDetail, get_schedule, preview
 from flask_forge_jobs.handlers.cron_history import (
+    DEFAULT_REACH,
+    MAX_SCHEDULES,
     FiringsWindow,
     RunPage,
     ScheduleFirings,
-    firings,
+    firings_of,
     list_runs,
 )
 from flask_forge_jobs.model.catch_up import DEFAULT_TIME_ZONE, CatchUp
@@ -33,8 +35,10 @@ from flask_forge_jobs.model.cron_history import ScheduleLine, ScheduleRun
 from flask_forge_jobs.model.jobs import UNFINISHED, UNSUCCESSFUL
 from flask_forge_jobs.model.sentences import count
 
-# Rows with their strips take up to 1.4 kB.
-PAGE_SIZE = 36
+# Rows with their strips take up to 1.7 kB.
+PAGE_SIZE = 32
+# Firings to come of a page: so many that a schedule with more has a bar, and no marks.
+MAX_STEPS = 64 * PAGE_SIZE
 RUNS_PER_PAGE = 50
 _ASKS = ("run", "delete")
 _SORTS: Mapping[str, Callable[[ScheduleLine], object]] = {
@@ -128,28 +132,49 @@ class ScheduleList:
         self.number = parameters.number("page", range(1, 1_000), 1)
 
     @cached_property
+    def _known(self) -> Sequence[ScheduleLine]:
+        """The first schedules; one more than are listed if there are more."""
+        history = self._api.storage.cron_history
+        return self._api.snapshots.get(
+            "schedules", lambda: history.lines(MAX_SCHEDULES + 1)
+        )
+
+    @cached_property
+    def lines(self) -> Sequence[ScheduleLine]:
+        """Every schedule, at most 1,000."""
+        return self._known[:MAX_SCHEDULES]
+
+    @cached_property
+    def matching(self) -> Sequence[ScheduleLine]:
+        """The schedules whose name or kind has the part that is looked for."""
+        part = self.part.casefold()
+        matches = [
+            line
+            for line in self.lines
+            if part in line.name.casefold() or part in line.kind.casefold()
+        ]
+        by = _SORTS[self.sort.removeprefix("-")]
+        return sorted(matches, key=by, reverse=self.sort.startswith("-"))  # type: ignore[arg-type]
+
+    @cached_property
     def window(self) -> FiringsWindow:
-        """Every schedule with its firings."""
+        """The schedules on this page with their firings."""
         api = self._api
-        return api.snapshots.get("firings", lambda: firings(api.storage, api.now))
+        shown = self.matching[self.first : self.first + PAGE_SIZE]
+
+        def read() -> FiringsWindow:
+            return firings_of(
+                api.storage, shown, api.now, steps=MAX_STEPS,
+                start=api.now - DEFAULT_REACH, end=api.now + DEFAULT_REACH,
+            )  # fmt: skip
+
+        key = "firings", *(line.name for line in shown)
+        return api.snapshots.get(key, read)
 
     @cached_property
     def axis(self) -> Axis:
         """The axis of all strips."""
         return axis(self.window)
-
-    @cached_property
-    def matching(self) -> Sequence[ScheduleFirings]:
-        """The schedules whose name or kind has the part that is looked for."""
-        part = self.part.casefold()
-        matches = [
-            each
-            for each in self.window.schedules
-            if part in each.line.name.casefold() or part in each.line.kind.casefold()
-        ]
-        by = _SORTS[self.sort.removeprefix("-")]
-        down = self.sort.startswith("-")
-        return sorted(matches, key=lambda each: by(each.line), reverse=down)  # type: ignore[arg-type, return-value]
 
     @cached_property
     def first(self) -> int:
@@ -160,8 +185,7 @@ class ScheduleList:
     @property
     def rows(self) -> Sequence[ScheduleRow]:
         """The schedules on this page."""
-        shown = self.matching[self.first : self.first + PAGE_SIZE]
-        return [self._row(each) for each in shown]
+        return [self._row(each) for each in self.window.schedules]
 
     def _row(self, each: ScheduleFirings) -> ScheduleRow:
         failures = 0
@@ -186,18 +210,17 @@ class ScheduleList:
     @property
     def headline(self) -> str:
         """How many schedules there are, and how many of them are on."""
-        lines = [each.line for each in self.window.schedules]
-        if not lines:
+        if not self.lines:
             return "No schedule is registered"
-        on = sum(line.enabled for line in lines)
-        more = "" if self.window.is_whole else "the first "
-        return f"{more}{count(len(lines), 'schedule')}, {on:,} on".capitalize()
+        on = sum(line.enabled for line in self.lines)
+        more = "the first " if len(self._known) > MAX_SCHEDULES else ""
+        return f"{more}{count(len(self.lines), 'schedule')}, {on:,} on".capitalize()
 
     @property
     def next_at(self) -> datetime | None:
         """The next firing of all."""
-        lines = (each.line for each in self.window.schedules)
-        instants = [at for line in lines if line.enabled and (at := line.next_fire_at)]
+        lines = [line for line in self.lines if line.enabled]
+        instants = [at for line in lines if (at := line.next_fire_at)]
         return min(instants, default=None)
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.dashboard.pages.cron import PAGE_SIZE
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -68,6 +69,21 @@ def test_the_list_says_when_and_in_words(storage: Storage) -> None:
     strips = [svg["aria-label"] for svg in page.all("svg") if svg["class"] == "strip"]
     assert len(strips) == 2
     assert all("firings before now" in each for each in strips)
+
+
+def test_each_of_many_schedules_has_its_whole_day(storage: Storage) -> None:
+    for number in range(70):
+        schedule(storage, f"hourly-{number}", f"{number % 60} * * * *")
+
+    strips = [svg for svg in page_of(storage).all("svg") if svg["class"] == "strip"]
+
+    assert len(strips) == PAGE_SIZE
+    assert {each["aria-label"] for each in strips} <= {
+        f"0 firings before now, {number} to come" for number in (11, 12, 13)
+    }
+    # One half of the axis has a mark for each of its hours.
+    marks = [each.all("path")[1]["d"].count("M") for each in strips]
+    assert min(marks) >= 11
 
 
 def test_a_firing_that_is_late_was_due(storage: Storage, sql: Sql) -> None:
