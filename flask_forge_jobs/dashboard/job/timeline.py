@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.model.attempts import Attempt, AttemptEnding
+from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
 from flask_forge_jobs.model.jobs import WAITING, JobSummary
 
@@ -33,6 +34,8 @@ _UNKNOWN_RUN = timedelta(seconds=1)
 _MINUTES = timedelta(minutes=5)
 # Below it, labels of whole seconds would be equal.
 _SECONDS = timedelta(seconds=8)
+# The shortest distance that has a label of its own.
+_SHOWN_S = 0.0001
 _DAY = timedelta(days=1)
 
 
@@ -339,9 +342,13 @@ class _Scale:
         if len(set(texts)) < LABELS and whole >= _MINUTES:
             seconds = [f":{at:%S}" for at in instants]
             texts = [a + b for a, b in zip(texts, seconds, strict=True)]
-        texts = ["" if at in texts[:n] else at for n, at in enumerate(texts)]
         if whole < _SECONDS:
-            texts = [f"{at:%H:%M:%S.%f}"[:-3] for at in instants]
+            # The distances to the first: clocks of a few milliseconds would be equal.
+            first = instants[0]
+            passed = [(at - first).total_seconds() for at in instants[1:]]
+            after = [f"+{duration(s)}" if s >= _SHOWN_S else "" for s in passed]
+            texts = [f"{first:%H:%M:%S.%f}"[:-3], *after]
+        texts = ["" if at in texts[:n] else at for n, at in enumerate(texts)]
         return [
             Label(text, _percent(WHOLE * share))
             for text, share in zip(texts, shares, strict=True)

@@ -84,12 +84,24 @@ class RunView:
         return _COLOURS[self.run.state]
 
     @property
-    def part(self) -> float:
-        """The share of the jobs that it has visited, 0 to 1; 1 once it is done."""
-        if self.run.state is BulkRunState.DONE:
-            return 1.0
-        visited = self.run.changed + self.run.skipped
-        return min(visited / self.run.matched, 1.0) if self.run.matched else 1.0
+    def left_out(self) -> int:
+        """Jobs that did not match any more when it came to them; 0 before its end."""
+        run = self.run
+        if run.state is not BulkRunState.DONE:
+            return 0
+        return max(run.matched - run.changed - run.skipped, 0)
+
+    @property
+    def numbers(self) -> str:
+        """How many jobs it has changed, of those that matched as it began."""
+        run = self.run
+        # More may match since.
+        return f"{run.changed:,} of {max(run.matched, run.changed):,}"
+
+    @property
+    def bar(self) -> Sequence[tuple[int, str]]:
+        """The parts of its bar; jobs that it has not changed are the empty rest."""
+        return [(self.run.changed, "green"), (self.run.skipped, "ink")]
 
     @cached_property
     def _query(self) -> JobQuery:

@@ -229,7 +229,7 @@ def test_a_run_of_no_time_is_visible() -> None:
 @pytest.mark.parametrize(
     ("seconds", "first", "last"),
     [
-        (0.06, "14:00:00.000", "14:00:00.060"),
+        (0.06, "14:00:00.000", "+60ms"),
         (60, "14:00:00", "14:01:00"),
         (3600, "14:00", "15:00"),
         (12 * 3600, "30 Nov 14:00", "02:00"),
@@ -241,6 +241,21 @@ def test_the_labels_fit_the_scale(seconds: float, first: str, last: str) -> None
 
     assert len(made.labels) == 5
     assert (made.labels[0].text, made.labels[-1].text) == (first, last)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "texts"),
+    [
+        (0.002, ["14:00:00.000", "+0.5ms", "+1ms", "+1.5ms", "+2ms"]),
+        (0.0002, ["14:00:00.000", "", "+0.1ms", "", "+0.2ms"]),
+        (0.000004, ["14:00:00.000", "", "", "", ""]),
+        (6, ["14:00:00.000", "+1.5s", "+3s", "+4.5s", "+6s"]),
+    ],
+)
+def test_labels_of_a_moment_are_not_equal(seconds: float, texts: list[str]) -> None:
+    made = drawn(job(), [attempt(0, 0, seconds)], now=seconds)
+
+    assert [label.text for label in made.labels] == texts
 
 
 @pytest.mark.parametrize(

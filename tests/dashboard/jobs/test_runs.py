@@ -54,7 +54,9 @@ def test_a_run_says_how_far_it_is(state: str, action: str, words: str) -> None:
     view = viewed(BulkRunState(state), JobAction(action))
 
     assert view.headline == words
-    assert view.part == (1.0 if state == "done" else 0.25)
+    assert view.numbers == "1,204 of 5,000"
+    assert view.bar == [(1204, "green"), (46, "ink")]
+    assert view.left_out == (3750 if state == "done" else 0)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +79,10 @@ def test_a_run_says_why_it_has_changed_less_than_matched(
     assert viewed(matched=9, changed=0, skipped=0).reason == ""
 
 
-def test_a_run_without_jobs_is_complete() -> None:
-    assert viewed(matched=0).part == 1.0
+def test_a_run_never_changes_more_jobs_than_it_says() -> None:
+    view = viewed(BulkRunState.DONE, matched=3, changed=5, skipped=0)
+
+    assert (view.numbers, view.left_out) == ("5 of 5", 0)
 
 
 def test_a_run_has_its_filter_in_words_and_its_list() -> None:
