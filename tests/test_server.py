@@ -290,6 +290,8 @@ def test_demo_runs_a_job_on_data_that_goes_away(tmp_path: Path) -> None:
 def test_the_demo_worker_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
     """A6."""
     with demo_server(tmp_path) as (started, _, data):
+        # The server forks it after the worker's start, and may be slower.
+        started.wait_for("Booting worker")
         pids = children_of(started.process.pid)
         started.signal(signal.SIGKILL)
         started.process.wait()
