@@ -39,6 +39,7 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.database import left_s
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -985,6 +986,26 @@ def test_a_cool_down_longer_than_the_lease_leaves_the_rows_complete(
     assert {slot.worker_id for slot in slots} == set(first)
     assert {slot.queue_name for slot in slots} == {"default"}
     assert len(task.job_ids) == 1
+
+
+@sqlite_first
+def test_a_worker_with_a_short_lease_may_begin_slowly(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no job to lose yet, and a busy file is no reason to end."""
+    left: list[float] = []
+    beat = type(storage.workers).beat
+
+    def noted(*arguments: Any, **named: Any) -> None:
+        left.append(left_s(1000.0))
+        beat(*arguments, **named)
+
+    monkeypatch.setattr(type(storage.workers), "beat", noted)
+    with running(storage, registry_of(QuickTask()), lease_s=LEASE_S):
+        wait_until(lambda: len(left) > 1, "it beats again")
+
+    assert left[0] == 1000.0
+    assert left[1] < LEASE_S
 
 
 @sqlite_first

@@ -6,6 +6,7 @@ schema, so that an idle worker notices when a newer package has migrated the dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from flask_forge_jobs.errors import SchemaTooNewError, StorageError
@@ -85,13 +86,23 @@ class Heartbeat(Duty):
             return True
         return self._is_broken and now - self._lease.last_beat_at >= longest_s
 
+    def begin(self) -> None:
+        """Beat for the first time, however long the database takes for a call.
+
+        The worker has no job that it could lose meanwhile.
+        """
+        self._tick_within(math.inf)
+
     def tick(self) -> bool:
         """Beat when it is due; otherwise only look for cancelled jobs."""
+        return self._tick_within(TICK_PART * self._lease.length_s)
+
+    def _tick_within(self, limit_s: float) -> bool:
         began = self._clock.since_boot()  # before all that it renews
         self._ticks_since = self._clock.monotonic()
         is_broken = True
         try:
-            with within(TICK_PART * self._lease.length_s):
+            with within(limit_s):
                 has_reached = self._tick(self._ticks_since, began)
             is_broken = False
         except StorageError as error:

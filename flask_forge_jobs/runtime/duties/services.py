@@ -85,7 +85,7 @@ class Services:
     def show(self) -> None:
         """Know the limits, and be visible; before the first claim."""
         self._supervisor.tick()
-        self._heartbeat.tick()
+        self._heartbeat.begin()
 
     def start(self) -> None:
         """Start the threads."""
