@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -24,10 +25,13 @@ from flask import Flask, Response, request
 
 from flask_forge_jobs import ForgeJobs, TaskContext
 from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.forks import LONGEST_WAIT_S
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
 from flask_forge_jobs.model.claims import HeartbeatReport
 from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.runtime.duties.heartbeat import Heartbeat
 from flask_forge_jobs.runtime.duties.reaper import Reaper
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.jobs.queue import JobQueue
@@ -36,6 +40,8 @@ PATH = Path(__file__)
 LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
 # Beside the ledger: when a worker process has looked for silent ones.
 SWEEPS_SUFFIX = "-sweeps"
+# Likewise: when it has begun and ended each heartbeat.
+BEATS_SUFFIX = "-beats"
 # Makes the factory use its storage; under --preload that is before the server forks.
 EAGER_VARIABLE = "ACCEPTANCE_EAGER"
 # Makes every request come from an address of its own, as if there were many clients.
@@ -64,6 +70,8 @@ KIND, FORKING_KIND = "acceptance.work", "acceptance.forking"
 # No child takes this long; it only turns a hang into a line of the ledger.
 CHILD_LIMIT_S = 40.0
 STATUS_LIMIT_S = 1.0
+# Of a child that may not open the SQLite file, as one whose fork could wait no longer.
+REFUSED, REFUSED_STATUS = "was open when this process was forked", 3
 # What a run logs that gets to its end; a child that it forks logs one line more, which
 # nobody keeps.
 LINES, LINE_OF_CHILD = 4, 99
@@ -208,6 +216,7 @@ def create_app() -> Flask:
     path = os.environ.get(LEDGER_VARIABLE)
     if path:
         _note_sweeps(Path(f"{path}{SWEEPS_SUFFIX}"))
+        _note_beats(Path(f"{path}{BEATS_SUFFIX}"))
         ledger = LedgerWriter(path)
         _register_work(forge, ledger)
         _register_forking(forge, app, ledger)
@@ -250,6 +259,28 @@ def _note_sweeps(path: Path) -> None:
             file.write(f"{os.getpid()} {int(until_s * 1e9)}\n")
 
     Reaper.tick = noted  # type: ignore[assignment,method-assign]
+
+
+def _note_beats(path: Path) -> None:
+    begin, renew = Heartbeat.__init__, Heartbeat._renew_lease
+
+    def note(heartbeat: Heartbeat, began_s: float) -> None:
+        """Append one line: owner and process, and the times."""
+        owner = f"{heartbeat._renewal._worker_id}/{os.getpid()}"
+        times = f"{int(began_s * 1e9)} {time.monotonic_ns()}"
+        with path.open("a", encoding="ascii") as file:
+            file.write(f"{owner} {times}\n")
+
+    def begun(heartbeat: Heartbeat, *arguments: Any, **options: Any) -> None:
+        begin(heartbeat, *arguments, **options)
+        note(heartbeat, time.monotonic())
+
+    def renewed(heartbeat: Heartbeat, now: float, began: float) -> None:
+        renew(heartbeat, now, began)
+        note(heartbeat, now)
+
+    Heartbeat.__init__ = begun  # type: ignore[assignment,method-assign]
+    Heartbeat._renew_lease = renewed  # type: ignore[assignment,method-assign]
 
 
 def _embed_a_worker(app: Flask) -> None:
@@ -300,7 +331,12 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
         NumberedLines(context).add(LINE_OF_CHILD)
         payload = {"number": 0, "sleep_ms": 1}
         with app.app_context():
-            forge.enqueue(KIND, payload, max_attempts=MAX_ATTEMPTS, job_id=job_id)
+            try:
+                forge.enqueue(KIND, payload, max_attempts=MAX_ATTEMPTS, job_id=job_id)
+            except StorageError as error:
+                if REFUSED not in str(error):
+                    raise
+                sys.exit(REFUSED_STATUS)
         ledger.note(ENQUEUED, context, job_id)
 
     @forge.task(kind=FORKING_KIND, retry=1)
@@ -314,8 +350,10 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
         start = multiprocessing.get_context("fork").Process
         child = start(target=enqueue, args=(context, job_id))
         lines.add()
+        began_at = time.monotonic()
         child.start()
-        if not _has_ended_well(child):
+        has_waited = time.monotonic() - began_at >= LONGEST_WAIT_S
+        if not _has_ended_well(child, may_be_refused=has_waited):
             ledger.note(BROKEN, context)
             child.kill()
         lines.add_in_thread()
@@ -328,14 +366,14 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
         }
 
 
-def _has_ended_well(child: BaseProcess) -> bool:
-    """Wait for a child; return whether its exit status was 0."""
+def _has_ended_well(child: BaseProcess, *, may_be_refused: bool) -> bool:
+    """Wait for a child; return whether its exit status is one that it may have."""
     child.join(CHILD_LIMIT_S)
     # A thread that starts another child reaps this one, and then notes its status.
     ends_at = time.monotonic() + STATUS_LIMIT_S
     while child.exitcode is None and time.monotonic() < ends_at:
         time.sleep(0.001)
-    return child.exitcode == 0
+    return child.exitcode == 0 or (may_be_refused and child.exitcode == REFUSED_STATUS)
 
 
 def _register_limited(forge: ForgeJobs, ledger: LedgerWriter) -> None:

@@ -68,13 +68,12 @@ class Checker:
                 last_ns = self._last_start_ns.get(line.worker_id, 0)
                 self._last_start_ns[line.worker_id] = max(last_ns, line.at_ns)
         self._bad_ends = {line.run for line in evidence.lines if line.event == FAILED}
+        blows = [*evidence.kills, *evidence.lapses]
         self._kill_of_run: dict[Run, Kill] = {
-            run: kill for kill in evidence.kills for run in kill.held
+            run: kill for kill in blows for run in kill.held
         }
         # These may start or end after somebody else was given the job.
-        self._stalled = {
-            run for kill in evidence.kills if kill.is_stall for run in kill.held
-        }
+        self._stalled = {run for kill in blows if kill.is_stall for run in kill.held}
 
     def check(self) -> list[Verdict]:
         """Return a verdict for each invariant that applies to this driver."""

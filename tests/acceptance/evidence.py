@@ -17,6 +17,8 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.claims import REAPED_MESSAGE
 from flask_forge_jobs.model.instants import to_micros
+from tests.acceptance.application import BEATS_SUFFIX
+from tests.acceptance.beats import lapses, read_beats
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.ledger import (
     Counts,
@@ -61,6 +63,11 @@ def complete(
     evidence.lives += fleet.lives
     evidence.lines += read_ledger(fleet.ledger)
     evidence.rows += final_rows(sql, monotonic_offset_ns=offset_ns)
+    held = [run for kill in evidence.kills for run in kill.held]
+    beats = read_beats(Path(f"{fleet.ledger}{BEATS_SUFFIX}"))
+    evidence.lapses += lapses(
+        evidence.rows, beats, fleet.gave_up(), lease_ns=fleet.lease_ns, explained=held
+    )
     evidence.counts |= counts(sql, client)
     evidence.leftovers += leftovers(sql, settings)
     evidence.damage += damage(sql, settings)

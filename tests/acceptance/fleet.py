@@ -80,6 +80,7 @@ class Fleet:
         self._sql = sql
         self._settings = DatabaseSettings.from_url(database_url)
         self._threads = threads
+        self.lease_ns = int(lease_s * 1e9)
         self._longest_ns = int(2e9 * lease_s / SWEEPS_PER_LEASE)
         self._count = 0
         self._environ = environment(
@@ -138,6 +139,11 @@ class Fleet:
                 self.complaints.append(f"worker {worker.name} ended: {status}")
             ended += 1
         return ended
+
+    def gave_up(self) -> dict[int, int]:
+        """Return when processes ended that asked to be replaced, by their id."""
+        pids = {worker.process.pid for worker in self.replaced}
+        return {life.pid: life.to_ns for life in self.lives if life.pid in pids}
 
     def kill(self, source: random.Random, count: int = 1) -> list[Kill]:
         """Kill random workers with SIGKILL, all at once, and tell what they held."""

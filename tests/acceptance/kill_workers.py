@@ -318,6 +318,7 @@ class Driver:
             "deaths that hit claimed jobs": sum(bool(kill.held) for kill in deaths),
             "claimed jobs hit by deaths": sum(len(kill.held) for kill in deaths),
             "claimed jobs hit by stalls": sum(len(kill.held) for kill in stalls),
+            "runs lost to leases that ran out": len(evidence.lapses),
             "late ends provoked": len(checker.late_ends()),
             "workers that asked to be replaced": len(self.fleet.replaced),
             "of them never stalled": sum(

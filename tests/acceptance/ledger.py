@@ -171,6 +171,7 @@ class Evidence:
         acks: In the producer's order.
         lines: The ledger.
         kills: The kill log.
+        lapses: Leases that ran out by themselves, as stalls that hold a run each.
         lives: Every worker process, killed or not.
         rows: Every stored job.
         counts: Source of numbers (``rows``, ``maintained``, ``overview``, ``metrics``)
@@ -185,6 +186,7 @@ class Evidence:
     acks: list[Ack] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
+    lapses: list[Kill] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     rows: list[FinalRow] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)
