@@ -106,8 +106,8 @@ def _with_oldest(queues: Sequence[QueueFacts], oldest_s: int) -> str:
     words = _jobs_wait(*queues)
     if not oldest_s:
         return words
-    oldest = "the oldest " if sum(queue.waiting for queue in queues) > 1 else ""
-    return f"{words}, {oldest}for {duration(oldest_s)}"
+    oldest = ", the oldest" if sum(queue.waiting for queue in queues) > 1 else ""
+    return f"{words}{oldest} for {duration(oldest_s)}"
 
 
 def without_slots(facts: Facts) -> Iterator[Need]:

@@ -65,6 +65,22 @@ def test_its_slots_name_their_jobs(storage: Storage) -> None:
     assert rows[0].all("a")[1].text == "worker-1"
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"paused": True}, "Workers make no slots for a paused queue."),
+        ({"max_workers": 0}, "Its slots at most are 0."),
+        ({}, "No live worker serves this queue."),
+    ],
+)
+def test_without_slots_it_says_why(
+    storage: Storage, settings: dict[str, Any], words: str
+) -> None:
+    storage.queues.create(QueueSettings("mail", **settings))
+
+    assert words in page_of(storage, "/queues/mail").find("#slots").text
+
+
 def test_its_numbers_of_running_jobs_agree(storage: Storage) -> None:
     storage.queues.create(QueueSettings("mail"))
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))

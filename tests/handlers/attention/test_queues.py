@@ -63,6 +63,10 @@ def test_a_job_that_fails_waits_for_a_worker_as_well() -> None:
     assert said(queues.unserved, facts_of(queue, live("bills"))) == [
         "Nothing runs mail. 1 job retries."
     ]
+    single = replace(queue, counts=QueueCounts(pending=1), oldest_wait_s=90)
+    assert said(queues.unserved, facts_of(single, live("bills"))) == [
+        "Nothing runs mail. 1 job waits for 1m."
+    ]
     both = replace(queue, counts=QueueCounts(pending=3, failed=2), oldest_wait_s=90)
     assert said(queues.unserved, facts_of(both, live("bills"))) == [
         "Nothing runs mail. 3 jobs wait and 2 retry, the oldest for 1m."
