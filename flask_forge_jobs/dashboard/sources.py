@@ -19,7 +19,7 @@ _SPARE = re.compile(r"(?<=[;{},(\[])\n|;\n?(?=})")
 # Spaces stay where a sign follows itself: "a + +b" is not "a++b". One goes between a
 # text and "in".
 _SPACES = {
-    ".css": re.compile(r"; *(?=})| *([{};,]) *|(?<=:) "),
+    ".css": re.compile(r"; *(?=})| *([{};,>~]) *|(?<=:) "),
     ".js": re.compile(
         r" *([{}()\[\];,:?=<>&|*%!]) *|^ (?=in )|(?<![+\-/]) ?([+\-/]) (?![+\-/])"
     ),
@@ -45,7 +45,7 @@ def joined(
     others = sorted(texts.keys() - {*first, *last})
     names = (*first, *others, *last)
     text = "".join(squeezed(texts[name], suffix) for name in names)
-    return _SPARE.sub("", shortened(text)) if suffix == ".js" else text
+    return _SPARE.sub("", shortened(text) if suffix == ".js" else text)
 
 
 def squeezed(text: str, suffix: str) -> str:

@@ -31,7 +31,7 @@ def test_a_script_keeps_its_meaning(text: str, left: str) -> None:
     [
         ("/* a\n b */\na { b: c; }\n", "a{b:c}\n"),
         ("a :hover, b > i { width: calc(1px + 2px); }",
-         "a :hover,b > i{width:calc(1px + 2px)}\n"),
+         "a :hover,b>i{width:calc(1px + 2px)}\n"),
         ('a::after { content: " ; "; }', 'a::after{content:" ; "}\n'),
         ("@media (width: 1px) { a { b: c; } }", "@media (width:1px){a{b:c}}\n"),
     ],
@@ -48,3 +48,9 @@ def test_files_stand_in_their_order(tmp_path: Path) -> None:
     text = joined(tmp_path, ".js", ("core",), ("start",))
 
     assert text == "core();a();b();start();"
+
+
+def test_rules_stand_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.css").write_text("a {\n  b: c;\n}\nd,\ne { f: g; }\n")
+
+    assert joined(tmp_path, ".css", (), ()) == "a{b:c}d,e{f:g}"
