@@ -10,6 +10,7 @@ may see less. The pictures go into a folder that git ignores.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 import tempfile
@@ -17,13 +18,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from threading import Event, Thread
 
 from playwright.sync_api import Browser, Page
 
+from flask_forge_jobs.storage.bulk_runs import LEASE_S
 from tests.acceptance import doc_pictures
 from tests.acceptance.driving import add_backend, chosen_backends
 from tests.acceptance.large_site import large_site, large_url
-from tests.dashboard.browser.filling import WAYS
+from tests.dashboard.browser.filling import WAYS, keep
 from tests.dashboard.browser.sites import Site, every_page, running_site
 from tests.support.browser import Theme, complaints_of, running_browser, tab
 
@@ -61,6 +64,12 @@ ABSENT: Mapping[str, str] = {
     **dict.fromkeys(("job_id", "batch_id"), "0" * 26),
     **dict.fromkeys(("name", "worker_id", "run_id"), "absent"),
 }
+# Who sees less, by scene.
+CALLERS: Mapping[str, str] = {
+    "viewer": "viewer", "limited": "few", "stranger": "stranger",
+}  # fmt: skip
+# A third of a lease.
+KEEP_S = LEASE_S / 3
 # Keys that open something over the first page.
 OVERLAYS: Mapping[str, str] = {"palette": "/", "help": "?"}
 
@@ -162,12 +171,13 @@ def take_small(photographer: Photographer) -> None:
 def _take_small(photographer: Photographer, scratch: Path) -> None:
     with running_site(scratch / "full") as site:
         site.fill()
-        photographer.take(site, "full", more={**MORE, **STATES})
-        photographer.take_overlays(site, "full")
-        for caller in ("viewer", "limited", "stranger"):
-            photographer.take(site, caller, caller)
+        with _kept(site):
+            photographer.take(site, "full", more={**MORE, **STATES})
+            photographer.take_overlays(site, "full")
+            for scene, caller in CALLERS.items():
+                photographer.take(site, scene, caller)
     with running_site(scratch / "strange") as site:
-        site.fill(*WAYS)
+        site.fill(*WAYS, shows_strings=True)
         photographer.take(site, "strange")
     with running_site(scratch / "empty") as site:
         site.use(ABSENT)
@@ -175,6 +185,28 @@ def _take_small(photographer: Photographer, scratch: Path) -> None:
     with running_site(scratch / "away", database_url=AWAY_URL) as site:
         site.use(ABSENT)
         photographer.take(site, "away")
+
+
+@contextlib.contextmanager
+def _kept(site: Site) -> Iterator[None]:
+    """Let worker and bulk run go on while the pictures are taken.
+
+    Else the worker would be lost in most of them, and the site would take the run over
+    and retry the dead jobs.
+    """
+    is_over = Event()
+
+    def go_on() -> None:
+        while not is_over.wait(KEEP_S):
+            keep(site.storage, site.examples)
+
+    thread = Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def main() -> int:

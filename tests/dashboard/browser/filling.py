@@ -41,6 +41,8 @@ _UNFIT_FOR_A_QUEUE = str.maketrans("", "", ",/?#%")
 # Names with invisible characters are refused; texts are not.
 _UNFIT_FOR_A_NAME = str.maketrans("", "", "\u202e\u202c\u2066")
 _LONGEST_NAME = 120
+# The process of a bulk run; nobody has this name, so it is one that has died.
+_HOLDER = "a process that has died"
 # What the application names itself is not ours either.
 OPTIONS = {
     "dashboard_title": "<script>fetch('/hit')</script>",
@@ -68,12 +70,15 @@ def hostile() -> list[str]:
     ]
 
 
-def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
+def fill(
+    storage: Storage, strings: Sequence[str], *, shows_strings: bool = False
+) -> Mapping[str, str]:
     """Fill an empty database.
 
     Args:
         storage: Its stores.
         strings: Stand wherever the text of a stranger may.
+        shows_strings: Whether the values are those of the last string.
 
     Returns:
         A value for each placeholder of a page's path.
@@ -81,14 +86,27 @@ def fill(storage: Storage, strings: Sequence[str]) -> Mapping[str, str]:
     _enqueue(storage)
     job_id, running_id = _run(storage)
     _configure(storage)
+    strange: Mapping[str, str] = {}
     for number, text in enumerate(strings):
-        _store(storage, text, number)
+        strange = _store(storage, text, number)
     sample(storage, "worker-1")
     return {
         "job_id": job_id, "running_id": running_id, "name": "mail",
         "worker_id": "worker-1", "run_id": begin_bulk(storage, strings),
         "batch_id": begin_batch(storage, strings),
+        **(strange if shows_strings else {}),
     }  # fmt: skip
+
+
+def keep(storage: Storage, examples: Mapping[str, str]) -> None:
+    """Renew what a filled database has of processes: its worker and its bulk run.
+
+    Args:
+        storage: Its stores.
+        examples: What :func:`fill` returned.
+    """
+    _beat(storage, examples["running_id"])
+    storage.bulk_runs.take(examples["run_id"], _HOLDER)
 
 
 def sample(storage: Storage, worker_id: str) -> None:
@@ -129,7 +147,7 @@ def begin_bulk(storage: Storage, strings: Sequence[str] = ()) -> str:
     run = NewBulkRun(
         action=JobAction.RETRY, jobs=conditions, matched=5000, author=author
     )
-    return storage.bulk_runs.add(run, "a process that has died")
+    return storage.bulk_runs.add(run, _HOLDER)
 
 
 def _enqueue(storage: Storage) -> None:
@@ -157,16 +175,20 @@ def _run(storage: Storage) -> tuple[str, str]:
     storage.jobs.enqueue(NewJob("transcode", queue_name="work"))
     # The worker that shows it in its slot.
     running = claim_one(storage, owner="worker-1", queue_name="work")
+    _beat(storage, running.id)
+    return job_ids[1], running.id
+
+
+def _beat(storage: Storage, running_id: str) -> None:
     report = dump({"done": 3, "total": 12, "message": "page 3"})
-    storage.jobs.heartbeat("worker-1", {running.id: report})
+    storage.jobs.heartbeat("worker-1", {running_id: report})
     slots = [
-        SlotReport("slot-1", "work", current_job_id=running.id),
+        SlotReport("slot-1", "work", current_job_id=running_id),
         SlotReport("slot-2", "mail"), SlotReport("slot-3", "cool"),
     ]  # fmt: skip
     process = WorkerProcess(version="0.1.0", host="host-1", pid=77)
     names = ["work", "mail", "cool"]
     storage.workers.beat("worker-1", "first", names, slots, process=process)
-    return job_ids[1], running.id
 
 
 def _configure(storage: Storage) -> None:
@@ -184,8 +206,8 @@ def _configure(storage: Storage) -> None:
     storage.cron.create(ScheduleDefinition("mail", "digest", "0 * * * *"))
 
 
-def _store(storage: Storage, text: str, number: int) -> None:
-    """Put a string wherever one of a stranger may go."""
+def _store(storage: Storage, text: str, number: int) -> Mapping[str, str]:
+    """Put a string wherever one of a stranger may go; return what shows it."""
     name = text.translate(_UNFIT_FOR_A_NAME)[:_LONGEST_NAME]
     queue_name = name.translate(_UNFIT_FOR_A_QUEUE).strip() or "x"
     job = NewJob(
@@ -194,7 +216,7 @@ def _store(storage: Storage, text: str, number: int) -> None:
     )  # fmt: skip
     failure = Failed(f"{text}: {text}", traceback=f"{TRACEBACK}{text}")
     storage.jobs.enqueue(job)
-    run(storage, failure, queue_name=queue_name)
+    failed = run(storage, failure, queue_name=queue_name)
     storage.jobs.enqueue(NewJob(name, dump(text), queue_name=queue_name))
     running = claim_one(storage, owner=name, queue_name=queue_name)
     assert storage.concurrency.acquire(running, name, f"{number} {text}"[:200], 1)
@@ -216,3 +238,7 @@ def _store(storage: Storage, text: str, number: int) -> None:
     arguments = dump({"reason": text})
     record = AuditRecord(name, "pause_queue", name, "127.0.0.1", "r", 200, 1, arguments)
     storage.audit.append(record)
+    return {
+        "job_id": failed.id, "running_id": running.id, "name": queue_name,
+        "worker_id": name,
+    }  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
@@ -23,12 +24,13 @@ from tests.dashboard.browser.filling import fill
 from tests.support.wsgi import served
 
 OUTSIDE, INSIDE = "/tools", "/jobs"
-# Of each role, and of an operator who is limited to one queue.
+# Of each role, and of operators who are limited to one queue and to some.
 CALLERS: Mapping[str, Mapping[str, Any]] = {
     "viewer": {"role": "viewer"},
     "operator": {"role": "operator"},
     "admin": {"role": "admin"},
     "limited": {"role": "operator", "queues": ["mail"]},
+    "few": {"role": "operator", "queues": ["mail", "work"]},
 }
 
 
@@ -54,10 +56,10 @@ class Site:
     asked: list[str] = field(default_factory=list)
     writes: list[int] = field(default_factory=list)
 
-    def fill(self, *strings: str) -> None:
+    def fill(self, *strings: str, shows_strings: bool = False) -> None:
         """Fill its empty database; these stand wherever a stranger's text may."""
         self.storage.open()
-        self.use(fill(self.storage, strings))
+        self.use(fill(self.storage, strings, shows_strings=shows_strings))
 
     def use(self, examples: Mapping[str, str]) -> None:
         """Take a value for each placeholder; the token follows from the job."""
@@ -81,7 +83,7 @@ def every_page() -> list[str]:
 
 def filled(path: str, examples: Mapping[str, str]) -> str:
     """Return a path whose placeholders are filled by their names."""
-    return PLACEHOLDER.sub(lambda found: examples[found["name"]], path)
+    return PLACEHOLDER.sub(lambda found: quote(examples[found["name"]]), path)
 
 
 @contextlib.contextmanager
