@@ -82,8 +82,8 @@ class Row:
         return first_line(self.job.last_error or "")
 
     @property
-    def progress(self) -> tuple[float, str] | None:
-        """How far its last report is, 0 to 1, and in words; None if unknown."""
+    def progress(self) -> str | None:
+        """How far its last report is, such as ``25%``; None if unknown."""
         if self.job.running_progress is None:
             return None
         report = shown_progress(self.job.running_progress)
@@ -92,8 +92,7 @@ class Row:
             return None
         if total <= 0:
             return None
-        part = min(max(done / total, 0.0), 1.0)
-        return part, f"{part:.0%}"
+        return f"{min(max(done / total, 0.0), 1.0):.0%}"
 
     def verbs(self, may: Collection[Permission]) -> Sequence[Verb]:
         """Return the actions that its state and the caller's permissions allow."""

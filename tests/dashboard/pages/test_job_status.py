@@ -84,7 +84,7 @@ def test_it_shows_progress_and_result_as_text(storage: Storage, sql: Sql) -> Non
     assert finish(storage, job, Done(f'{{"page":"{EVIL}"}}'))
     done = _page(storage, job_id).text
 
-    assert '<progress max="100" value="75"' in running
+    assert '<rect class="c-blue" width="75%"' in running
     assert "<b>3</b> of 4" in running
     assert "&#34;page&#34;" in done
     for text in (running, done):

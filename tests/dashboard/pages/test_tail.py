@@ -11,7 +11,7 @@ from tests.support.sql import Sql
 def kinds(storage: Storage, path: str = "/tail", **more: object) -> list[str]:
     """Return the kinds of the events that a page shows, in order."""
     rows = page_of(storage, path, **more).find("#events").all("tr")[1:]  # type: ignore[arg-type]
-    return [row.all("td")[2].text for row in rows]
+    return [row.all("td")[3].text for row in rows]
 
 
 def fill(storage: Storage, sql: Sql) -> None:
