@@ -108,7 +108,9 @@ class Photographer:
                     continue
                 complaints.clear()
                 answer = page.goto(site.url(path))
-                self._save(page, f"{scene}/{name}-{look}.png", full_page=True)
+                # The shade below a dialog is as high as the window.
+                is_whole = not page.locator(":modal").count()
+                self._save(page, f"{scene}/{name}-{look}.png", full_page=is_whole)
                 # The status of a refused page is no fault.
                 if answer is not None and answer.ok and complaints:
                     sys.stderr.write(f"{scene} {path} {look}: {complaints}\n")
