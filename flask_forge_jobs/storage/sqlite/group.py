@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from functools import partial
 from typing import NoReturn, cast
 
@@ -79,6 +80,7 @@ class GroupCommit:
             self._raise(error, own)
         state.checkpoints.make_if_due(connection)
         gate.unlock()
+        gate.left_at = time.monotonic()
         turn.__exit__(None, None, None)
         return rows
 
