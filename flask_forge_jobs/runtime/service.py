@@ -84,10 +84,11 @@ class Duty(ABC):
         age_s = max(self._clock.monotonic() - self._succeeded_at, 0.0)
         return ServiceAge(self.name, age_s, self.period_s)
 
-    def begin(self) -> None:
-        """Schedule the first tick."""
+    def begin(self, delay_s: float = 0.0) -> None:
+        """Schedule the first tick, ``delay_s`` seconds from now unless it is late."""
         self._succeeded_at = self._clock.monotonic()
-        self._due_at = time.monotonic() + (self.period_s if self._begins_late else 0.0)
+        pause_s = self.period_s if self._begins_late else delay_s
+        self._due_at = time.monotonic() + pause_s
 
     def wake(self) -> None:
         """Make the next tick due now; for other duties of the same service."""
@@ -126,11 +127,15 @@ class Duty(ABC):
 
 
 class Service:
-    """A thread that runs each of its duties when it is due."""
+    """A thread that runs each of its duties when it is due.
 
-    def __init__(self, *duties: Duty) -> None:
+    The first ticks come ``delay_s`` seconds after the start.
+    """
+
+    def __init__(self, *duties: Duty, delay_s: float = 0.0) -> None:
         self.name = duties[0].name
         self.duties = duties
+        self._delay_s = delay_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"forge-jobs-{self.name}", daemon=True
@@ -139,7 +144,7 @@ class Service:
     def start(self) -> None:
         """Start the thread."""
         for duty in self.duties:
-            duty.begin()
+            duty.begin(self._delay_s)
         self._thread.start()
 
     @property

@@ -272,6 +272,21 @@ def test_a_late_beginner_waits_a_period() -> None:
     assert service.wait_s == 0.0
 
 
+def test_all_duties_of_a_service_may_begin_later() -> None:
+    duty = Counting(lambda _: None, LIMIT_S)
+    late = Counting(lambda _: None, LONG_S, begins_late=True)
+    service = Service(duty, late, delay_s=LONG_S / 2)
+
+    service.start()
+    waits_s = (duty.wait_s, late.wait_s)
+    service.stop()
+
+    assert service.join(LIMIT_S)
+    assert LONG_S / 2 - LIMIT_S < waits_s[0] <= LONG_S / 2
+    assert LONG_S - LIMIT_S < waits_s[1] <= LONG_S
+    assert duty.count == late.count == 0
+
+
 def test_a_late_beginner_may_be_stopped_before_it_begins() -> None:
     service = Counting(lambda _: None, LONG_S, begins_late=True)
     service.start()

@@ -27,6 +27,10 @@ from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.runtime.service import Duty, Service
 
+# What can wait leaves the first half second to the first jobs: each of these threads
+# opens a connection, for which the server needs some milliseconds of CPU.
+SETTLE_S = 0.5
+
 
 class Services:
     """Everything that a worker does besides running jobs.
@@ -76,9 +80,9 @@ class Services:
             on_return=lambda: notify(None),
         )
         self._heart = Service(self._heartbeat)
-        watch = Service(self._supervisor, _reaper(plan, lease))
-        upkeep = Service(*_upkeep(plan, worker_id))
-        cluster = Service(*_cluster_duties(plan, worker_id))
+        watch = Service(self._supervisor, _reaper(plan, lease), delay_s=SETTLE_S)
+        upkeep = Service(*_upkeep(plan, worker_id), delay_s=SETTLE_S)
+        cluster = Service(*_cluster_duties(plan, worker_id), delay_s=SETTLE_S)
         self._services = (watch, self._heart, upkeep, cluster)
         duties += [duty for each in self._services for duty in each.duties]
 
