@@ -202,14 +202,17 @@ def set_command(*, name: str, as_json: bool, **fields: Any) -> None:
     print_change(changed, f"schedule {name} changed", as_json=as_json)
 
 
-@cron_group.command("enable", epilog="Example: flask forge-jobs cron enable nightly")
-@click.argument(
+_schedules = click.argument(
     "names",
     nargs=-1,
     required=True,
     metavar="SCHEDULE...",
     shell_complete=schedule_names,
 )
+
+
+@cron_group.command("enable", epilog="Example: flask forge-jobs cron enable nightly")
+@_schedules
 @within_application
 def enable_command(*, names: tuple[str, ...]) -> None:
     """Let schedules fire again."""
@@ -217,13 +220,7 @@ def enable_command(*, names: tuple[str, ...]) -> None:
 
 
 @cron_group.command("disable", epilog="Example: flask forge-jobs cron disable nightly")
-@click.argument(
-    "names",
-    nargs=-1,
-    required=True,
-    metavar="SCHEDULE...",
-    shell_complete=schedule_names,
-)
+@_schedules
 @within_application
 def disable_command(*, names: tuple[str, ...]) -> None:
     """Let schedules fire no more until they are enabled."""

@@ -14,8 +14,6 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.gauges import Gauges
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import (
-    FINEST_KEPT_US,
-    KEPT_US,
     SAMPLE_LEVELS,
     Window,
     floor_to,
@@ -29,8 +27,6 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.pace import Pace
 
-# On SQLite, other writers wait for a batch.
-PRUNE_ROWS = 500
 _MINUTE = SAMPLE_LEVELS[0]
 
 
@@ -113,21 +109,4 @@ class GaugeStore:
 
     def prune(self, now_us: int) -> int:
         """Drop old rows; return how many went."""
-        gone = 0
-        for level in SAMPLE_LEVELS:
-            kept_us = FINEST_KEPT_US if level == _MINUTE else KEPT_US
-            gone += self._drop(level, now_us - kept_us)
-        return gone
-
-    def _drop(self, level: int, cutoff_us: int) -> int:
-        gone = 0
-        while True:
-            count = self._pace.write(
-                self._database.write,
-                lambda transaction: transaction.run(
-                    "drop_old_gauges", level=level, cutoff=cutoff_us, limit=PRUNE_ROWS
-                ),
-            )
-            gone += count
-            if count < PRUNE_ROWS:
-                return gone
+        return self._pace.prune(self._database.write, "drop_old_gauges", now_us)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from operator import methodcaller
 from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.metrics import FINEST_KEPT_US, KEPT_US, SAMPLE_LEVELS
 from flask_forge_jobs.storage.database import Transaction
 
 T = TypeVar("T")
@@ -19,6 +21,8 @@ T = TypeVar("T")
 # Most rows in one transaction of a bulk verb; the reference uses 500. 200 rows block
 # other SQLite writers for 5 ms; with fewer, commits cost more than they save.
 BATCH = 200
+# Rows of figures that go at once.
+PRUNE_ROWS = 500
 # Length of a pause relative to the transaction before it: at 2.0 two of three polls
 # find the file free.
 PAUSES = 2.0
@@ -87,3 +91,22 @@ class Pace:
                 ended_at = self._clock.monotonic()
                 held_s = ended_at - began_at[-1]
                 self._not_before = ended_at + self._pauses * held_s
+
+    def prune(
+        self,
+        write: Callable[[Callable[[Transaction], int]], int],
+        statement: str,
+        now_us: int,
+    ) -> int:
+        """Drop old rows of each level of samples or gauges; return how many went."""
+        gone = 0
+        for level in SAMPLE_LEVELS:
+            kept_us = FINEST_KEPT_US if level == SAMPLE_LEVELS[0] else KEPT_US
+            drop = methodcaller(
+                "run", statement, level=level, cutoff=now_us - kept_us, limit=PRUNE_ROWS
+            )
+            count = PRUNE_ROWS
+            while count == PRUNE_ROWS:
+                count = self.write(write, drop)
+                gone += count
+        return gone

@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.metrics import (
-    FINEST_KEPT_US,
-    KEPT_US,
-    SAMPLE_LEVELS,
     SUMMED,
     DatabaseHealth,
     SampleSums,
@@ -27,9 +24,6 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.pace import Pace
-
-# On SQLite, other writers wait for a batch.
-PRUNE_ROWS = 500
 
 
 class SampleStore:
@@ -95,24 +89,7 @@ class SampleStore:
 
     def prune(self, now_us: int) -> int:
         """Drop old samples; return how many rows went."""
-        gone = 0
-        for level in SAMPLE_LEVELS:
-            kept_us = FINEST_KEPT_US if level == SAMPLE_LEVELS[0] else KEPT_US
-            gone += self._drop(level, now_us - kept_us)
-        return gone
-
-    def _drop(self, level: int, cutoff_us: int) -> int:
-        gone = 0
-        while True:
-            count = self._pace.write(
-                self._database.write,
-                lambda transaction: transaction.run(
-                    "drop_old_samples", level=level, cutoff=cutoff_us, limit=PRUNE_ROWS
-                ),
-            )
-            gone += count
-            if count < PRUNE_ROWS:
-                return gone
+        return self._pace.prune(self._database.write, "drop_old_samples", now_us)
 
 
 def _rows(

@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from flask_forge_jobs.dashboard.charts.figure import Figure, Line
 from flask_forge_jobs.dashboard.charts.ranges import Range
 from flask_forge_jobs.dashboard.charts.units import Unit
+from flask_forge_jobs.dashboard.reads import Reads
 from flask_forge_jobs.handlers.series import Bucket
+
+
+class TimelineFigures:
+    """The charts of a page with a read named ``timeline``."""
+
+    _reads: Reads
+    toggled: Sequence[str]
+
+    @property
+    def _timeline(self) -> tuple[Range, Sequence[Bucket]]:
+        # The range is that of the read, which may be a moment older than the page.
+        return cast("tuple[Range, Sequence[Bucket]]", self._reads["timeline"])
+
+    @property
+    def throughput(self) -> Figure:
+        """Jobs a minute."""
+        return throughput(*self._timeline, self.toggled)
+
+    @property
+    def run_time(self) -> Figure:
+        """How long jobs run."""
+        return run_time(*self._timeline, self.toggled)
+
+    @property
+    def wait_time(self) -> Figure:
+        """How long jobs wait for a slot."""
+        return wait_time(*self._timeline, self.toggled)
 
 
 def throughput(

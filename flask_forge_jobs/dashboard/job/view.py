@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 
 from flask_forge_jobs.api.context import Api
@@ -302,11 +302,6 @@ class JobView:
         if self.row.status is not JobStatus.DONE or self.record.result is None:
             return None
         return json_view(self.record.result)
-
-    @cached_property
-    def ran_at(self) -> datetime | None:
-        """When it ended, or its last attempt began."""
-        return self.row.completed_at or self.row.started_at
 
     @cached_property
     def related(self) -> Related | None:

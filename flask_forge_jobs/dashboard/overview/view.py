@@ -10,7 +10,6 @@ from flask import request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts import jobs, ranges
-from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.nav_counts import errors_of_day
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
@@ -47,7 +46,7 @@ BLOCKS: Mapping[str, Sequence[str]] = {
 Timed = tuple[ranges.Range, Sequence[Bucket]]
 
 
-class Overview:
+class Overview(jobs.TimelineFigures):
     """The overview of one caller."""
 
     def __init__(self, api: Api, report: Report) -> None:
@@ -137,20 +136,6 @@ class Overview:
         return len(self.report.sentences) + self.report.left_out - len(self.needs)
 
     # -- charts --------------------------------------------------------------------
-
-    @property
-    def _timeline(self) -> Timed:
-        return cast("Timed", self._reads["timeline"])
-
-    @property
-    def throughput(self) -> Figure:
-        """Jobs a minute."""
-        return jobs.throughput(*self._timeline, self.toggled)
-
-    @property
-    def run_time(self) -> Figure:
-        """How long jobs run."""
-        return jobs.run_time(*self._timeline, self.toggled)
 
     @property
     def tiles(self) -> Sequence[Tile]:

@@ -26,7 +26,7 @@ from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.machines import machines as read_machines
-from flask_forge_jobs.handlers.series import Bucket, KindRow, Totals, timeline, totals
+from flask_forge_jobs.handlers.series import KindRow, Totals, timeline, totals
 from flask_forge_jobs.model.sentences import count
 
 DEFAULT_RANGE = "24h"
@@ -46,7 +46,7 @@ BLOCKS: Mapping[str, Sequence[str]] = {
 }
 
 
-class Shown:
+class Shown(jobs.TimelineFigures):
     """The values of the page, each computed when its block asks for it."""
 
     def __init__(self, api: Api) -> None:
@@ -166,28 +166,8 @@ class Shown:
     # -- charts --------------------------------------------------------------------
 
     @property
-    def _timeline(self) -> tuple[ranges.Range, Sequence[Bucket]]:
-        # The range is that of the read, which may be a moment older than the page.
-        return cast("tuple[ranges.Range, Sequence[Bucket]]", self._reads["timeline"])
-
-    @property
     def _totals(self) -> Totals:
         return cast("Totals", self._reads["totals"])
-
-    @property
-    def throughput(self) -> Figure:
-        """Jobs a minute."""
-        return jobs.throughput(*self._timeline, self.toggled)
-
-    @property
-    def run_time(self) -> Figure:
-        """How long jobs run."""
-        return jobs.run_time(*self._timeline, self.toggled)
-
-    @property
-    def wait_time(self) -> Figure:
-        """How long jobs wait for a slot."""
-        return jobs.wait_time(*self._timeline, self.toggled)
 
     @property
     def spread(self) -> Spread | None:

@@ -12,7 +12,6 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import settings_etag
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.charts import jobs, ranges
-from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.queue_question import Question
@@ -39,7 +38,7 @@ BLOCKS: Mapping[str, Sequence[str]] = {
 }
 
 
-class QueueInFull:
+class QueueInFull(jobs.TimelineFigures):
     """One queue with everything that its page shows.
 
     Raises:
@@ -107,26 +106,6 @@ class QueueInFull:
     def sentence(self) -> Sentence:
         """Whether its jobs run, and if not, why."""
         return cast("Sentence", self._reads["sentence"])
-
-    @property
-    def _timeline(self) -> tuple[ranges.Range, Sequence[Bucket]]:
-        # The range is that of the read, which may be a moment older than the page.
-        return cast("tuple[ranges.Range, Sequence[Bucket]]", self._reads["timeline"])
-
-    @property
-    def throughput(self) -> Figure:
-        """Jobs a minute."""
-        return jobs.throughput(*self._timeline, self.toggled)
-
-    @property
-    def run_time(self) -> Figure:
-        """How long its jobs run."""
-        return jobs.run_time(*self._timeline, self.toggled)
-
-    @property
-    def wait_time(self) -> Figure:
-        """How long its jobs wait for a slot."""
-        return jobs.wait_time(*self._timeline, self.toggled)
 
     @property
     def query(self) -> Mapping[str, object]:

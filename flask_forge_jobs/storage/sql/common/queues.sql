@@ -167,18 +167,8 @@ SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
 WHERE queue_name = :name AND status IN (/* use waiting */)
 
--- name: delete_due
--- Served by forge_job_claim. Waits for concurrent claims; their jobs then run, and
--- cancel_running stops them. The count has all jobs locked before the first is deleted; a
--- join might do it one by one.
-WITH waiting AS MATERIALIZED (
-    SELECT id
-    FROM forge_job
-    WHERE queue_name = :queue_name
-        AND status IN (/* use waiting */) AND NOT deferred
-    ORDER BY priority, scheduled_at, id
-    LIMIT :limit
-),
+-- fragment: delete_locked
+-- The count has all jobs locked before the first is deleted; a join might do it one by one.
 locked AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -191,6 +181,19 @@ WHERE status IN (/* use waiting */) AND id IN (SELECT id FROM locked)
     AND (SELECT COUNT(*) FROM locked) > 0
 RETURNING id, batch_id, ties, status
 
+-- name: delete_due
+-- Served by forge_job_claim. Waits for concurrent claims; their jobs then run, and
+-- cancel_running stops them.
+WITH waiting AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = :queue_name
+        AND status IN (/* use waiting */) AND NOT deferred
+    ORDER BY priority, scheduled_at, id
+    LIMIT :limit
+),
+/* use delete_locked */
+
 -- name: delete_deferred
 -- Served by forge_job_deferred.
 WITH waiting AS MATERIALIZED (
@@ -200,17 +203,7 @@ WITH waiting AS MATERIALIZED (
     ORDER BY scheduled_at
     LIMIT :limit
 ),
-locked AS MATERIALIZED (
-    SELECT id
-    FROM forge_job
-    WHERE id IN (SELECT id FROM waiting)
-    ORDER BY id
-    /* for_update */
-)
-DELETE FROM forge_job
-WHERE status IN (/* use waiting */) AND id IN (SELECT id FROM locked)
-    AND (SELECT COUNT(*) FROM locked) > 0
-RETURNING id, batch_id, ties, status
+/* use delete_locked */
 
 -- name: cancel_running
 -- Served by forge_job_running: all running jobs, which are never many.
