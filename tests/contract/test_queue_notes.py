@@ -8,7 +8,7 @@ import pytest
 
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.model.outcomes import Done, Throttled
-from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
+from flask_forge_jobs.model.queues import ChangeNote, QueueChanges, QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.sql import SECOND_US, Sql
@@ -43,7 +43,10 @@ def test_a_pause_keeps_who_when_and_why_until_the_queue_is_resumed(
 
     by_ben = ChangeNote("ben", "later")
     storage.queues.set_paused_many(["mail"], paused=True, note=by_ben)
-    storage.queues.change("mail", {"paused": True, "max_workers": 3}, note=by_ben)
+    storage.queues.change("mail", {"paused": True, "max_workers": 2}, note=by_ben)
+    # It looks first, and has a statement of its own.
+    changes: QueueChanges = {"paused": True, "max_workers": 3}
+    storage.queues.change("mail", changes, lambda _: True, by_ben)
     still = storage.queues.get("mail")
     storage.queues.set_paused_many(None, paused=False, note=by_ben)
     resumed = storage.queues.get("mail")

@@ -25,6 +25,8 @@ from tests.support.waiting import wait_until
 
 # For what a reaper needs beyond the lease, on a busy machine.
 RECOVERY_SLACK_S = 3.0
+# Twenty workers start at once, on a machine that may be busy.
+START_LIMIT_S = 300.0
 MAX_ATTEMPTS = 25
 # Most workers of a queue that one process may have, in as many processes as needed.
 MAX_WORKERS = 1_024
@@ -58,7 +60,11 @@ class Scene:
 
     def wait_for(self, worker: Worker) -> None:
         """Wait until a worker is registered."""
-        wait_until(lambda: self.host_of(worker) is not None, f"{worker.name} is there")
+        wait_until(
+            lambda: self.host_of(worker) is not None,
+            f"{worker.name} is there",
+            START_LIMIT_S,
+        )
 
     def host_of(self, worker: Worker) -> str | None:
         """Return under which name a worker owns jobs."""
