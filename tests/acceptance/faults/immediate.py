@@ -230,7 +230,10 @@ def every_write_is_immediate(bench: Bench) -> str:
 
 def _stores(storage: Storage) -> list[type]:
     lazy = [
-        n for n, v in vars(Storage).items() if isinstance(v, functools.cached_property)
+        name
+        for each in Storage.__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, functools.cached_property)
     ]
     names = {*vars(storage), *lazy}
     return [

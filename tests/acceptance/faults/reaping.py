@@ -42,17 +42,19 @@ for line in sys.stdin:
     os.kill(os.getpid(), signal.SIGSTOP)
     print(storage.jobs.rescue(observed), flush=True)
 """
-# Watches a whole lease on a clock of its own, and sweeps when it is told to.
+# Watches a whole lease on a clock of its own, and sweeps when it is told to. The lease
+# is so long that no heartbeat is three of them old by the database's clock, however
+# slowly the programs start.
 _PATIENT_REAPER = """
 import logging
 from flask_forge_jobs.runtime.duties.reaper import (SWEEPS_PER_LEASE, Reaper)
-now = 0.0
+now, lease_s = 0.0, 3600.0
 reaper = Reaper(
-    storage.jobs, storage.workers, lease_s=1.0, written_until=lambda: now
+    storage.jobs, storage.workers, lease_s=lease_s, written_until=lambda: now
 )
 for _ in range(SWEEPS_PER_LEASE):
     reaper.tick()
-    now += 1.0 / SWEEPS_PER_LEASE
+    now += lease_s / SWEEPS_PER_LEASE
 print("watched", flush=True)
 sys.stdin.readline()
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
