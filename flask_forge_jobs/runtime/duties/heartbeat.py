@@ -86,7 +86,7 @@ class Heartbeat(Duty):
             return True
         return self._is_broken and now - self._lease.last_beat_at >= longest_s
 
-    def begin(self) -> None:
+    def show(self) -> None:
         """Beat for the first time, however long the database takes for a call.
 
         The worker has no job that it could lose meanwhile.

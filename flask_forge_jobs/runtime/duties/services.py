@@ -89,7 +89,7 @@ class Services:
     def show(self) -> None:
         """Know the limits, and be visible; before the first claim."""
         self._supervisor.tick()
-        self._heartbeat.begin()
+        self._heartbeat.show()
 
     def start(self) -> None:
         """Start the threads."""
