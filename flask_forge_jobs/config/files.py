@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -77,6 +76,8 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:
     """
     try:
         with path.open("rb") as file:
+            import tomllib  # here, because most applications have no file
+
             folder = path.parent.stat()
             check_writers(os.fstat(file.fileno()), folder, user=os.geteuid())
             table = tomllib.loads(file.read().decode("utf-8"))
