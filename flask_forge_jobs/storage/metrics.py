@@ -259,7 +259,7 @@ class MetricStore:
                 transaction.expect(name, **values)
             totals = transaction.all("counter_totals", level=DAY)
             all_times = transaction.all("counter_times", level=DAY)
-            return totals, all_times, names(transaction, totals)
+            return totals, all_times, names(transaction)
 
         totals, all_times, shown = self._database.read(work, apart="expected")
         jobs = {

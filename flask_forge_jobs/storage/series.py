@@ -66,21 +66,16 @@ NAMES_QUERY: Query = ("stored_names", {"level": _NAMES})
 """What :func:`names` reads."""
 
 
-def names(transaction: Transaction, counted: Iterable[Row]) -> Names:
-    """Return the names that are stored.
-
-    While places are left, the rest of ``counted``, rows of ``counter_totals``, follow:
-    an older version has stored them and no names.
-    """
+def names(transaction: Transaction) -> Names:
+    """Return the names that are stored."""
     stored = transaction.all("stored_names", level=_NAMES)
-    return _filled_up(stored, _pairs(counted))
+    return _filled_up(stored, ())
 
 
-def _store(transaction: Transaction, new: Iterable[Pair]) -> None:
+def _store(transaction: Transaction, new: Collection[Pair]) -> None:
     transaction.all("wait_for_lock", lock_key=NAMES_LOCK)
     stored = transaction.all("stored_names", level=_NAMES)
-    counted = _pairs(transaction.all("counter_totals", level=DAY))
-    names = _filled_up(stored, [*counted, *new])
+    names = _filled_up(stored, new)
     added = {*names.pairs, *((name, "") for name in names.queue_names)}
     rows = [
         {"queue_name": queue_name, "kind": kind}
@@ -89,13 +84,9 @@ def _store(transaction: Transaction, new: Iterable[Pair]) -> None:
     transaction.run("add_names", level=_NAMES, rows=encode_rows(rows))
 
 
-def _pairs(counted: Iterable[Row]) -> list[Pair]:
-    return [(queue_name, kind) for queue_name, kind, *_ in counted]
-
-
-def _filled_up(stored: Iterable[Row], seen: Iterable[Pair]) -> Names:
+def _filled_up(stored: Iterable[Row], seen: Collection[Pair]) -> Names:
     """Return the stored names and the first of the others that still find a place."""
-    named, seen = _pairs(stored), list(seen)
+    named: list[Pair] = [(queue_name, kind) for queue_name, kind in stored]
     pairs = dict.fromkeys(pair for pair in (*named, *seen) if pair[1])
     of_queues = [name for name, kind in named if not kind]
     queues = dict.fromkeys((*of_queues, *(name for name, _ in seen)))

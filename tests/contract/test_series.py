@@ -196,23 +196,3 @@ def test_processes_that_name_pairs_at_the_same_moment_wait_for_each_other(
 
     assert sql.value(LABELS) == MOST
     assert shown(storage)[OTHER, OTHER] == 2 * 30 - 40
-
-
-def test_counters_of_an_older_version_keep_their_names(
-    storage: Storage, database_settings: DatabaseSettings, sql: Sql
-) -> None:
-    """It stored no labels and showed the first names of the registered queues."""
-    past = PastProcess(storage)
-    invent(past, 150, "gone")
-    past.clock.move(DAY_S)
-    storage.queues.ensure("mail")
-    invent(past, 250)
-    sql.run("DELETE FROM forge_metric WHERE level < 0")
-    before = shown(storage)
-
-    with contextlib.closing(open_storage(database_settings)) as newer:
-        process = PastProcess(newer, past.clock.now_us())
-        process.runs("gone", "!new", [10])
-
-    assert set(before) == {("mail", f"!{n:03}") for n in range(MOST)} | {(OTHER, OTHER)}
-    assert shown(storage) == {**before, (OTHER, OTHER): 201, "gone": 1}

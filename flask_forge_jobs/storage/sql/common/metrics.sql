@@ -142,8 +142,7 @@ WHERE m.level = p.step AND m.queue_name <> '' AND m.kind = ''
     AND m.bucket_start >= p.from_at AND m.bucket_start < p.to_at
 
 -- name: counter_totals
--- Days plus level 0: each event ever counted, once. The order is for figures of an older
--- version, which stored no names: it showed the first ones of the registered queues.
+-- Days plus level 0: each event ever counted, once.
 SELECT
     queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
     CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
@@ -152,9 +151,6 @@ SELECT
 FROM forge_metric
 WHERE level IN (0, :level) AND kind <> ''
 GROUP BY queue_name, kind
-ORDER BY
-    queue_name IN (SELECT name FROM forge_queue) DESC,
-    MIN(bucket_start), queue_name, kind
 
 -- name: stored_names
 SELECT queue_name, kind FROM forge_metric WHERE level = :level
