@@ -11,7 +11,7 @@ from flask_forge_jobs.storage.base import SNAPSHOT_QUERY, Storage
 from flask_forge_jobs.storage.batch_reader import OVERVIEW_QUERY
 from flask_forge_jobs.storage.metrics import COUNTER_QUERIES, QueueTimes
 from flask_forge_jobs.storage.reading import Reading
-from flask_forge_jobs.storage.workers import services_query
+from flask_forge_jobs.storage.workers import SERVICES_QUERY
 
 # The label that all names after the first 200 share.
 OTHER = "_other"
@@ -40,7 +40,7 @@ class JobCounters:
 def read_ahead(storage: Storage) -> Storage:
     """Return stores that read all but the queues of a scrape in one round trip."""
     queries = [
-        *COUNTER_QUERIES, services_query(), OVERVIEW_QUERY,
+        *COUNTER_QUERIES, SERVICES_QUERY, OVERVIEW_QUERY,
         *((SNAPSHOT_QUERY,) if storage.backend == "postgres" else ()),
     ]  # fmt: skip
     return storage.within(Reading(storage.database, queries))

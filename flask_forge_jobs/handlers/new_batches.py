@@ -152,7 +152,7 @@ def create(
 
 
 def placed(
-    storage: Storage, requests: Sequence[Mapping[str, Any]], field: str = "jobs"
+    storage: Storage, requests: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return requests for jobs that may wait for one another, and the ids of the jobs.
 
@@ -163,15 +163,14 @@ def placed(
         InvalidInputError: There is no earlier job at a place, or an id is none.
     """
     others = [
-        check_job_id(each, f"{field}[{index}].after")
+        check_job_id(each, f"jobs[{index}].after")
         for index, request in enumerate(requests)
         for each in request.get("after") or ()
         if not isinstance(each, int)
     ]
     ids = storage.batches.mint(len(requests), above_all=others)
     return [
-        dict(request)
-        | {"after": _ids_in(request.get("after"), ids[:index], field, index)}
+        dict(request) | {"after": _ids_in(request.get("after"), ids[:index], index)}
         for index, request in enumerate(requests)
     ], ids
 
@@ -181,7 +180,7 @@ def _places(jobs: Sequence[NewJob]) -> list[str]:
 
 
 def _ids_in(
-    after: Sequence[object] | None, earlier: Sequence[str], field: str, index: int
+    after: Sequence[object] | None, earlier: Sequence[str], index: int
 ) -> list[str] | None:
     if after is None:
         return None
@@ -189,7 +188,7 @@ def _ids_in(
     for each in after:
         if isinstance(each, int) and not 0 <= each < len(earlier):
             raise InvalidInputError(
-                f"{field}[{index}].after", f"{each} is not the place of an earlier job"
+                f"jobs[{index}].after", f"{each} is not the place of an earlier job"
             )
         ids.append(earlier[each] if isinstance(each, int) else str(each))
     return ids

@@ -16,7 +16,7 @@ from flask_forge_jobs.storage.database import Query, SchemaVersions, within
 from flask_forge_jobs.storage.migrate import look_at_schema
 from flask_forge_jobs.storage.queues import ALL_QUERY
 from flask_forge_jobs.storage.reading import Reading
-from flask_forge_jobs.storage.workers import live_query, services_query
+from flask_forge_jobs.storage.workers import SERVICES_QUERY, live_query
 
 logger = logging.getLogger(__name__)
 _LOG_THROTTLE = LogThrottle()  # load balancers ask every few seconds
@@ -119,7 +119,7 @@ def readiness(
 
 def _queries() -> list[Query]:
     return [
-        SCHEMA_QUERY, live_query(LIVE_WITHIN_S), ALL_QUERY, services_query(),
+        SCHEMA_QUERY, live_query(LIVE_WITHIN_S), ALL_QUERY, SERVICES_QUERY,
         SNAPSHOT_QUERY,
     ]  # fmt: skip
 

@@ -29,9 +29,11 @@ class CatchUp(StrEnum):
     ALL = "all"
 
 
-def check_catch_up(value: object, field: str = "catch_up") -> str:
+def check_catch_up(value: object) -> str:
     """Return the name of a policy, or raise :class:`InvalidInputError`."""
-    text = check_text(field, value, _LONGEST_POLICY)
+    text = check_text("catch_up", value, _LONGEST_POLICY)
     if text not in tuple(CatchUp):
-        raise InvalidInputError(field, f"{shown(text)} is not one of skip, once, all")
+        raise InvalidInputError(
+            "catch_up", f"{shown(text)} is not one of skip, once, all"
+        )
     return text

@@ -37,12 +37,12 @@ _SECOND = timedelta(seconds=1)
 NextAfter = Callable[[datetime], datetime | None]
 
 
-def check_time_zone(value: object, field: str = "timezone") -> str:
+def check_time_zone(value: object) -> str:
     """Return the name of an IANA zone; names are case-sensitive."""
-    name = check_text(field, value, MAX_TIME_ZONE_LENGTH)
+    name = check_text("timezone", value, MAX_TIME_ZONE_LENGTH)
     if name not in _known_names():
         raise InvalidInputError(
-            field, f"{shown(name)} is not a time zone such as UTC or Europe/Berlin"
+            "timezone", f"{shown(name)} is not a time zone such as UTC or Europe/Berlin"
         )
     return name
 

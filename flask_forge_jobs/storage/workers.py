@@ -58,9 +58,10 @@ def live_query(within_s: float) -> Query:
     return "live_workers", {"within_us": int(within_s * SECOND_US)}
 
 
-def services_query(within_s: float = LIVE_WITHIN_S) -> Query:
-    """Return what :meth:`WorkerRegistry.services` reads."""
-    return "service_ages", {"within_us": int(within_s * SECOND_US)}
+SERVICES_QUERY: Query = (
+    "service_ages", {"within_us": int(LIVE_WITHIN_S * SECOND_US)},
+)  # fmt: skip
+"""What :meth:`WorkerRegistry.services` reads."""
 
 
 class WorkerRegistry:
@@ -219,15 +220,10 @@ class WorkerRegistry:
 
         return self._database.read(work, apart="expected")
 
-    def services(self, within_s: float = LIVE_WITHIN_S) -> list[ServiceAge]:
-        """Return the oldest last tick of each service over all live workers, by name.
-
-        ``within_s`` is the oldest heartbeat to include, in seconds.
-        """
-        within_us = int(within_s * SECOND_US)
-        rows = self._database.read(
-            lambda tx: tx.all("service_ages", within_us=within_us), apart=True
-        )
+    def services(self) -> list[ServiceAge]:
+        """Return the oldest last tick of each service of the live workers, by name."""
+        name, values = SERVICES_QUERY
+        rows = self._database.read(lambda tx: tx.all(name, **values), apart=True)
         oldest: dict[str, ServiceAge] = {}
         for text, since_beat_us in rows:
             for each in service_ages_from_text(text, max(since_beat_us, 0) / SECOND_US):

@@ -99,19 +99,6 @@ def wait_time(
     return _band("wait_time", "Wait for a slot", shown, times, toggled)
 
 
-def total_time(
-    shown: Range, buckets: Sequence[Bucket], toggled: Sequence[str] = ()
-) -> Figure:
-    """Return the percentiles of times from enqueued to finished."""
-    times = [
-        (each.total_p50_ms, each.total_p95_ms, each.total_p99_ms)
-        if each.completed
-        else None
-        for each in buckets
-    ]
-    return _band("total_time", "Enqueued to finished", shown, times, toggled)
-
-
 def _band(
     name: str,
     title: str,

@@ -63,7 +63,6 @@ def test_the_current_bucket_is_open_at_first() -> None:
     ("draw", "medians"),
     [
         (jobs.run_time, [5, None, 0]),
-        (jobs.total_time, [0, None, 0]),
         (jobs.wait_time, [0, None, None]),
     ],
 )
