@@ -97,8 +97,8 @@ def firings(
     end = now + DEFAULT_REACH if end is None else end
     _check_window(start, end)
     lines = storage.cron_history.lines(MAX_SCHEDULES + 1)
-    found = firings_of(storage, lines[:MAX_SCHEDULES], now, start=start, end=end)
-    return replace(found, is_whole=len(lines) <= MAX_SCHEDULES)
+    window = firings_of(storage, lines[:MAX_SCHEDULES], now, start=start, end=end)
+    return replace(window, is_whole=len(lines) <= MAX_SCHEDULES)
 
 
 def firings_of(
