@@ -7,9 +7,9 @@ HORIZON_S = 0.05
 MAX_BY_MEAN = 128
 MAX_AHEAD = 1024
 MAX_BYTES_AHEAD = 16 * 1024 * 1024  # payloads of the prefetched jobs of a process
-# No more are claimed while this part of them waits, so that a claim of the other half
-# travels while these run: a claim of many costs little more than a claim of one.
-_ENOUGH = 0.5
+# No fewer are claimed than this part of what a claim may ask for: a claim of few costs
+# hardly less than one of many.
+_FEW = 0.5
 # Weight of the newest job in the means: about the last ten count.
 _WEIGHT = 0.2
 # A shorter run and a smaller payload count for less, so that the quick jobs between two
@@ -25,7 +25,8 @@ class Prefetch:
     for slow or unknown tasks. The recent mean run time tells how many those are. It
     includes the waits for the interpreter, so of the quickest tasks more are claimed:
     twice as many as before once the slots have run out of jobs, and half as many once a
-    job has waited for more than 50 ms. ``max_bytes`` bounds the payloads, by their
+    job has waited for more than 50 ms. If they are many, each claim asks for half, so
+    that the others run while it travels. ``max_bytes`` bounds the payloads, by their
     recent mean size.
     """
 
@@ -36,6 +37,8 @@ class Prefetch:
         self._window = 0
         self.asked = self.came = 0
         """How many jobs the last claim asked for, and how many came."""
+        self.has_run_out = False
+        """Whether a slot was free when the first of them came."""
         self.waiting_bytes = 0
         """The size of the payloads that wait."""
 
@@ -64,7 +67,7 @@ class Prefetch:
         self._mean_s, self._window = None, 0
 
     def jobs(self, slots: int, waiting: int = 0, waited_s: float = 0.0) -> int:
-        """Return how many jobs to prefetch for these slots, 0 to 1,024.
+        """Return how many jobs to prefetch now for these slots, 0 to 512.
 
         Args:
             slots: How many jobs may run at once.
@@ -78,11 +81,13 @@ class Prefetch:
         target = max(min(by_mean, MAX_BY_MEAN), self._window)
         if waited_s > HORIZON_S:
             self._window //= 2
-        elif not waiting and 0 < self.asked <= self.came:
+        elif self.has_run_out and 0 < self.asked <= self.came:
             self._window = min(2 * target, MAX_AHEAD)
+        self.has_run_out = False
         target = max(min(by_mean, MAX_BY_MEAN), self._window)
-        if waiting > _ENOUGH * target:
+        asking = min(target, max(target // 2, MAX_BY_MEAN))
+        if target - waiting < _FEW * asking:
             return 0
         room_bytes = self._max_bytes - self.waiting_bytes
         fit = int(room_bytes / max(self._mean_bytes or 1.0, 1.0))
-        return max(min(target - waiting, fit), 0)
+        return max(min(target - waiting, asking, fit), 0)

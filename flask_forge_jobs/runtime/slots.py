@@ -165,6 +165,8 @@ class Slots:
         ):
             self._direct_until = now + DIRECT_S
             return False
+        if is_free and not queue.buffer:
+            queue.prefetch.has_run_out = True
         queue.buffer.append(execution)
         queue.prefetch.take(len(job.payload))  # JSON in ASCII
         self.waiting += 1

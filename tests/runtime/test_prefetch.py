@@ -131,7 +131,7 @@ def test_jobs_that_wait_already_are_not_prefetched_again(
 def ask(prefetch: Prefetch, *, come: int | None = None) -> int:
     """Claim what is asked for, or less; return how many were asked for."""
     count = prefetch.jobs(8)
-    prefetch.asked, prefetch.came = count, 0
+    prefetch.asked, prefetch.came, prefetch.has_run_out = count, 0, True
     for _ in range(count if come is None else come):
         start(prefetch, 2)
     return count
@@ -141,7 +141,18 @@ def test_slots_that_run_out_of_jobs_get_twice_as_many() -> None:
     """The mean of quick runs includes waits for the interpreter, so it is too long."""
     prefetch = learned(0.004)
 
-    assert [ask(prefetch) for _ in range(6)] == [100, 200, 400, 800, 1024, 1024]
+    assert [ask(prefetch) for _ in range(6)] == [100, 128, 200, 400, 512, 512]
+
+
+def test_half_of_many_is_claimed_while_the_others_run() -> None:
+    """Whether a few more or fewer than half wait when it is time for the claim."""
+    prefetch = learned(0.004)
+    for _ in range(5):
+        ask(prefetch)
+
+    assert [prefetch.jobs(8, waiting) for waiting in (0, 505, 520, 768, 769)] == [
+        *(512, 512, 504, 256, 0)
+    ]
 
 
 def test_a_queue_that_has_no_more_jobs_widens_nothing() -> None:
@@ -154,10 +165,11 @@ def test_jobs_that_wait_for_long_halve_the_window() -> None:
     prefetch = learned(0.004)
     for _ in range(4):
         ask(prefetch)
+    prefetch.has_run_out = False
 
     counts = [prefetch.jobs(8, 10, waited_s) for waited_s in (0.04, 0.06, 0.06, 0.06)]
 
-    assert counts == [790, 390, 190, 90]
+    assert counts == [400, 200, 128, 90]
 
 
 def test_tasks_that_become_slow_close_the_window() -> None:

@@ -137,3 +137,18 @@ def test_what_waits_can_be_taken_back() -> None:
     assert (slots.running, slots.waiting) == (1, 0)
     assert not found.buffer
     assert len(found.running) == 1
+
+
+def test_a_claim_that_finds_a_free_slot_says_so() -> None:
+    """Only then does the window of prefetching grow."""
+    slots = Slots(["default"], 1)
+    queue = slots.queues["default"]
+    queue.limit = 1
+
+    slots.take(Execution(claimed("first"), 0.0), 0.0)
+    has_run_out = queue.prefetch.has_run_out
+    slots.start_next()
+    queue.prefetch.has_run_out = False
+    slots.take(Execution(claimed("second"), 0.0), 0.0)
+
+    assert (has_run_out, queue.prefetch.has_run_out) == (True, False)
