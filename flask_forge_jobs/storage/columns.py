@@ -21,6 +21,7 @@ from flask_forge_jobs.model.jobs import (
     UNSUCCESSFUL,
     WAITING,
     Job,
+    JobStatus,
     JobSummary,
     NewJob,
 )
@@ -149,5 +150,13 @@ FRAGMENTS = {
     "unfinished": _list(f"'{status}'" for status in UNFINISHED),
     "unsuccessful": _list(f"'{status}'" for status in UNSUCCESSFUL),
     "final": _list(f"'{status}'" for status in FINAL),
+    # In one pass; grouping would sort on SQLite.
+    "number_by_status": _list(
+        f"COUNT(*) FILTER (WHERE {condition})"
+        for condition in (
+            *(f"status = '{status}'" for status in JobStatus),
+            "status = 'pending' AND scheduled_at > :now",
+        )
+    ),
 }
 """What ``/* use its_name */`` inserts into statements."""

@@ -39,10 +39,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="forge-calls-") as folder:
         for what, runs in measure(Path(folder)).items():
             typical = median_low([len(names) for names in runs])
-            files = max(len({each.partition(":")[0] for each in run}) for run in runs)
+            chosen = next(run for run in runs if len(run) == typical)
+            files = len({each.partition(":")[0] for each in chosen})
             click.echo(f"{typical:5} calls in {files} files: {what}")
             if options.list:
-                chosen = next(run for run in runs if len(run) == typical)
                 for name, count in sorted(Counter(chosen).items()):
                     click.echo(f"      {count:3} {name}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flask_forge_jobs.model.jobs import JobFilter, JobSummary
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, Position, StatusCounts
 from flask_forge_jobs.storage.database import Executor, Parameter
 from flask_forge_jobs.storage.jobs.listing import Listing
@@ -26,7 +26,8 @@ MAX_OF_EACH = 5_000
 _SHARE = 2
 # More jobs than there can be.
 _ALL = 10**9
-_COUNTS = 6
+# As :class:`.StatusCounts` has them: of each state, and of those that start later.
+_COUNTS = len(JobStatus) + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -362,15 +362,6 @@ FROM (
     GROUP BY queue_name, status, deferred
 ) AS counted
 
--- fragment: number_by_status
--- In one pass; grouping would sort on SQLite.
-COUNT(*) FILTER (WHERE status = 'pending'),
-COUNT(*) FILTER (WHERE status = 'in_progress'),
-COUNT(*) FILTER (WHERE status = 'done'),
-COUNT(*) FILTER (WHERE status = 'failed'),
-COUNT(*) FILTER (WHERE status = 'dead'),
-COUNT(*) FILTER (WHERE status = 'pending' AND scheduled_at > :now)
-
 -- fragment: jobs_of_key
 forge_job
 WHERE dedupe_key >= :dedupe_key AND dedupe_key < :key_end
