@@ -19,6 +19,8 @@ from flask_forge_jobs.storage.database import (
 )
 
 BUSY = 5
+# A crowd kept it from the write-ahead log for as long as SQLite tries, some seconds.
+_CROWDED = 15
 _LOCKED, _INTERRUPT, _CORRUPT, _NOT_A_DATABASE = 6, 9, 11, 26
 # SQLite does not wait for these, so a retry may help; plain SQLITE_BUSY has waited.
 _RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
@@ -47,7 +49,7 @@ class SqliteFaults(Faults):
             return None
         code = getattr(error, "sqlite_errorcode", None) or 0
         primary = code & 0xFF
-        if primary in (BUSY, _LOCKED):
+        if primary in (BUSY, _LOCKED, _CROWDED):
             busy = StorageBusyError(f"{self.where} is locked by another writer")
             return TransientError(busy) if code in _RETRIED_CODES else busy
         if primary in (_CORRUPT, _NOT_A_DATABASE):

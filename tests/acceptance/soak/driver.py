@@ -27,6 +27,7 @@ from tests.acceptance.soak.pace import Pace
 from tests.acceptance.soak.probes import Drift, MachineTime, Sample, look_at
 from tests.acceptance.soak.watch import STUCK_S, Watch
 from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
+from tests.support.programs import Program
 from tests.support.sql import UNDER_TEST, Sql
 from tests.support.waiting import wait_until
 
@@ -124,6 +125,7 @@ class Soak:
             serving(self._url, self._folder, *SERVER, **AS_DEPLOYED) as server,
         ):
             stack.callback(self._fleet.destroy)
+            stack.callback(self._keep_text, server)
             lasting = [self._start(LASTING_THREADS) for _ in range(LASTING)]
             for _ in range(MORTAL):
                 self._start(MORTAL_THREADS)
@@ -139,6 +141,10 @@ class Soak:
             wait_until(lambda: self._all_ended(watch), "every job has ended", STUCK_S)
             self._complaints.update(self._fleet.stop())
         return self._report(watch, clients)
+
+    def _keep_text(self, server: Program) -> None:
+        """Write down what the server has said, such as the cause of a 500."""
+        (self._folder / "server.log").write_text(server.text, "utf-8")
 
     def _start(self, threads: int) -> Worker:
         """Start a worker; its ledger, a line for each run, is not kept."""

@@ -285,14 +285,24 @@ def test_a_transient_fault_is_retried_whole(sqlite_settings: DatabaseSettings) -
     assert [row[0] for row in rows] == ["q2"]
 
 
+class CrowdedError(sqlite3.OperationalError):
+    """SQLite gives up to get at the log, which too many use at once."""
+
+    sqlite_errorcode = sqlite3.SQLITE_PROTOCOL
+
+
+@pytest.mark.parametrize("error", [LockedError, CrowdedError])
 @pytest.mark.parametrize("verb", ["write", "read", "open"])
 def test_a_fault_that_stays_surfaces_as_ours(
-    sqlite_settings: DatabaseSettings, verb: str, monkeypatch: pytest.MonkeyPatch
+    sqlite_settings: DatabaseSettings,
+    error: type[Exception],
+    verb: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database = SqliteDatabase(sqlite_settings, SystemClock(), wait=lambda _: None)
 
     def fail(*_: object) -> None:
-        raise LockedError
+        raise error
 
     with contextlib.closing(database):
         if verb == "open":
