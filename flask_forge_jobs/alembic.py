@@ -80,6 +80,7 @@ ROUTINES = frozenset(
         "forge_snapshot",
         "forge_waiting",
         "forge_waiting_children",
+        "forge_with_error",
         "forge_audit_no_change",
         "forge_audit_no_truncate",
         "forge_job_count_insert",

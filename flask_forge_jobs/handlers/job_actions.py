@@ -267,7 +267,7 @@ def retry(
         JobAction.RETRY, [job_id], restart=restart, dependents=dependents
     )
     reasons = {skip.reason for skip in change.skipped}
-    job = storage.job_reader.get(job_id)
+    job = change.job or storage.job_reader.get(job_id)
     if SkipReason.WRONG_STATUS in reasons:
         raise JobStateError(job_id, job.status)
     if SkipReason.DEDUPE_CONFLICT in reasons:
@@ -310,10 +310,10 @@ def reschedule(
         check_integer("priority", priority, *PRIORITY_RANGE)
     if queue_name is not None:
         check_queue_name(queue_name)
-    storage.job_admin.reschedule(
+    job = storage.job_admin.reschedule(
         job_id, run_at=run_at, priority=priority, queue_name=queue_name
     )
-    return storage.job_reader.get(job_id)
+    return job or storage.job_reader.get(job_id)
 
 
 def distinct_ids(job_ids: Sequence[str]) -> list[str]:

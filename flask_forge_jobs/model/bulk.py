@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from flask_forge_jobs.model.bounds import Choice
-from flask_forge_jobs.model.jobs import UNSUCCESSFUL, WAITING, JobStatus
+from flask_forge_jobs.model.jobs import UNSUCCESSFUL, WAITING, Job, JobStatus
 
 # Most jobs that one bulk call acts on.
 DEFAULT_MAX_ROWS = 50_000
@@ -71,11 +71,15 @@ class WalkPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BulkChange:
-    """The result of one transaction; ``changed`` includes ``stop_requested`` jobs."""
+    """The result of one transaction; ``changed`` includes ``stop_requested`` jobs.
+
+    ``job`` is the changed one where the change has read it, too.
+    """
 
     changed: int = 0
     stop_requested: int = 0
     skipped: Sequence[Skip] = ()
+    job: Job | None = None
 
     def __add__(self, other: BulkChange) -> BulkChange:
         return BulkChange(

@@ -141,6 +141,13 @@ def append_entry(
     return json.dumps(entries[-MAX_ERROR_HISTORY:], separators=(",", ":"))
 
 
+def entry_around_attempt(at_us: int, message: str) -> tuple[str, str]:
+    """Return the text of an entry before and behind the number of its attempt."""
+    entry = append_entry(None, at_us=at_us, attempt=0, message=message)[1:-1]
+    before, mark, behind = entry.partition('"attempt":')
+    return before + mark, behind.removeprefix("0")
+
+
 def append_error(
     job: ClaimedJob, message: str, at_us: int, traceback: str | None = None
 ) -> str:

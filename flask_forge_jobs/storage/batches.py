@@ -310,7 +310,8 @@ class BatchStore(BatchReader):
         ):
             last = rows[-1][0]
             ids = [row[0] for row in rows]
-            changed += self._admin.change(action, ids, dependents=retries).changed
+            change = self._admin.change(action, ids, dependents=retries, in_batch=True)
+            changed += change.changed
         return changed
 
     def delete(self, batch_id: str, is_over: IsOver = lambda: False) -> None:
@@ -335,7 +336,8 @@ class BatchStore(BatchReader):
                 raise ConflictError(
                     f"batch {batch_id!r} has jobs left; repeat to go on"
                 )
-            self._admin.change(JobAction.DELETE, [row[0] for row in rows])
+            ids = [row[0] for row in rows]
+            self._admin.change(JobAction.DELETE, ids, in_batch=True)
         turn = Turn("", batch_id, 0, Fate.DELETED)
         self._settled(partial(self._settlement.settle, turns=[turn]), changed=1)
 

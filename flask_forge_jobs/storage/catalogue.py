@@ -24,6 +24,10 @@ dialects:
 ``/* noted */``
     At the end of a statement that may be the whole change of a request. PostgreSQL has
     it a second time, its name with ``_noted`` behind it, with the entry of the request.
+    If it returns a column ``asked``, which tells whether a job was only asked for
+    something, the entry may have another status.
+``:quiet``
+    Whether to notify nobody, on PostgreSQL; see :class:`.NotifyPause`.
 ``:known``
     The newest schema version that this code knows, for a statement that itself checks
     the schema.
@@ -63,6 +67,10 @@ _JOINED = r"CROSS JOIN forge_job AS job ON job.rowid IN (\n    SELECT rowid\1\n)
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _NOTED = "/* noted */"
+_STATUS_IF_ASKED = (
+    "(SELECT CASE WHEN bool_or(asked) THEN :asked_status ELSE :http_status END"
+    " FROM change)"
+)
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 _POSTGRES_LOCKS = {
@@ -82,13 +90,15 @@ _POSTGRES_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
 class Statement:
     """A statement in the dialect's parameter style.
 
-    ``uses_now`` and ``uses_known`` tell whether the caller must bind those parameters.
+    ``uses_now``, ``uses_known`` and ``uses_quiet`` tell whether the caller must bind
+    those parameters.
     """
 
     name: str
     sql: str
     uses_now: bool
     uses_known: bool
+    uses_quiet: bool = False
 
 
 def _sqlite_rows(match: re.Match[str]) -> str:
@@ -125,7 +135,13 @@ def _render_postgres(name: str, sql: str) -> Statement:
     sql = sql.replace("JSON_ROW(", "json_build_array(")
     sql = re.sub(r"(?<![:\w]):now\b", _POSTGRES_NOW, sql)
     text = _tidy(_PARAMETER.sub(r"%(\1)s", sql))
-    return Statement(name, text, uses_now=False, uses_known=":known" in sql)
+    return Statement(
+        name,
+        text,
+        uses_now=False,
+        uses_known=":known" in sql,
+        uses_quiet=":quiet" in sql,
+    )
 
 
 def _tidy(sql: str) -> str:
@@ -176,6 +192,13 @@ def _turned(sql: str) -> str:
     return sql
 
 
+def _noted(sql: str, entry: str) -> str:
+    """Return a statement with the audit entry of its request."""
+    if "AS asked" in sql:
+        entry = entry.replace(":http_status", _STATUS_IF_ASKED)
+    return f"WITH change AS (\n{sql}\n)\n{entry}"
+
+
 @cache
 def load_statements(dialect: str) -> Mapping[str, Statement]:
     """Return every statement of ``sqlite`` or ``postgres`` by name."""
@@ -191,7 +214,7 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
     statements = common.statements | own.statements
     if dialect == "postgres":
         statements |= {
-            f"{name}_noted": f"WITH change AS (\n{sql}\n)\n/* use entry_of_change */"
+            f"{name}_noted": _noted(sql, fragments["entry_of_change"])
             for name, sql in statements.items()
             if _NOTED in sql
         }

@@ -92,6 +92,13 @@ class StoreExecutor:
         del of
         return self.execute(name, **parameters)
 
+    def at_once(self, name: str, number: int, /, **parameters: Parameter) -> list[Row]:
+        """As :meth:`sole`, of a statement that changes ``number`` rows, or none.
+
+        The latter also where the caller does more than that in its transaction.
+        """
+        return self.execute(name, number=number, **parameters)
+
     def write_batch(
         self,
         work: Callable[[Transaction], T],

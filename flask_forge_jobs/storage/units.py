@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import ParamSpec, TypeVar
@@ -31,6 +32,8 @@ from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
 
+# HTTP's status of a change that is still to come.
+ACCEPTED = 202
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -151,11 +154,15 @@ class Unit:
         return rows
 
     def note_change(
-        self, name: str, parameters: dict[str, Parameter], target: str | None
+        self,
+        name: str,
+        parameters: dict[str, Parameter],
+        target: str | None = None,
+        changed: int = 1,
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
-        entry = _parameters(self._expected(target))
-        rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
+        record = replace(self._expected(target), changed=changed)
+        rows = run_noted(self.database, name, parameters, record, ACCEPTED)
         self.is_noted = bool(rows)
         return rows
 
@@ -211,6 +218,14 @@ class _UnitExecutor(StoreExecutor):
         if unit.is_noted or unit.has_begun:
             return self.execute(name, **parameters)
         note = partial(unit.note_change, name, parameters, of)
+        return self._alone(self._wrote, note)
+
+    def at_once(self, name: str, number: int, /, **parameters: Parameter) -> list[Row]:
+        """Run it in the transaction, or alone with the expected entry."""
+        unit, values = self._unit, {"number": number, **parameters}
+        if unit.is_noted or unit.has_begun:
+            return self.execute(name, **values)
+        note = partial(unit.note_change, name, values, changed=number)
         return self._alone(self._wrote, note)
 
     def write_batch(
@@ -278,7 +293,16 @@ class Batches:
 
     def executor(self, recorder: Recorder | None = None) -> StoreExecutor:
         """Return the executor of the request's stores."""
-        return BatchExecutor(self.database, recorder, self._note)
+        return BatchExecutor(self.database, recorder, self._note, self._note_at_once)
+
+    def _note_at_once(
+        self, name: str, parameters: dict[str, Parameter], changed: int
+    ) -> list[Row]:
+        record = self._record(changed)
+        status = record.status
+        rows = run_noted(self.database, name, parameters, record, status)
+        self.has_entry = self.has_entry or bool(rows)
+        return rows
 
     def _note(self, transaction: Transaction, changed: int) -> None:
         if changed:
@@ -289,7 +313,8 @@ class Batches:
 class BatchExecutor(StoreExecutor):
     """Runs the calls of stores, and ``note`` in the transaction of each batch.
 
-    ``note`` gets the number of the batch's changes.
+    ``note`` gets the number of the batch's changes. ``note_at_once`` runs a statement
+    that is a whole batch, with its entry; None if there is more to store than that.
     """
 
     def __init__(
@@ -297,9 +322,21 @@ class BatchExecutor(StoreExecutor):
         database: Database,
         recorder: Recorder | None,
         note: Callable[[Transaction, int], object],
+        note_at_once: Callable[[str, dict[str, Parameter], int], list[Row]]
+        | None = None,
     ) -> None:
         super().__init__(database, recorder)
         self._note = note
+        self._note_at_once = note_at_once
+
+    def at_once(self, name: str, number: int, /, **parameters: Parameter) -> list[Row]:
+        """Run it with its entry."""
+        if self._note_at_once is None:
+            return []
+        note = partial(
+            self._note_at_once, name, {"number": number, **parameters}, number
+        )
+        return self._alone(self._wrote, note)
 
     def write_batch(
         self,
@@ -315,6 +352,21 @@ class BatchExecutor(StoreExecutor):
             return result
 
         return super().write_batch(noted, changed, pace)
+
+
+def run_noted(
+    database: Database,
+    name: str,
+    parameters: dict[str, Parameter],
+    record: AuditRecord,
+    asked_status: int,
+) -> list[Row]:
+    """Run a statement with its entry, which it stores if it changes something.
+
+    ``asked_status`` is that of the entry if a job was only asked for the change.
+    """
+    entry = {**_parameters(record), "asked_status": asked_status}
+    return database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
 
 
 def append_entry(transaction: Transaction, record: AuditRecord) -> None:

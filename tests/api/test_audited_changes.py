@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -187,18 +187,22 @@ def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
 ) -> None:
     for module in (bulk, queues):
         monkeypatch.setattr(module, "BATCH", 2)
-    write = Pace.write
     begun: list[object] = []
 
-    def fail_third(pace: Pace, *given: Any) -> object:
-        begun.append(given)
-        if len(begun) == 3:
-            raise RuntimeError("no third one")
-        return write(pace, *given)
+    def fail_third(batch: Callable[..., object]) -> Callable[..., object]:
+        def run(*given: Any, **values: Any) -> object:
+            begun.append(given)
+            if len(begun) == 3:
+                raise RuntimeError("no third one")
+            return batch(*given, **values)
+
+        return run
 
     for _ in range(7):
         storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))
-    monkeypatch.setattr(Pace, "write", fail_third)
+    # A batch is a transaction or, on PostgreSQL, may be one statement.
+    for owner, name in ((Pace, "write"), (units.BatchExecutor, "at_once")):
+        monkeypatch.setattr(owner, name, fail_third(getattr(owner, name)))
     method, path, body = HALF_WAY[verb]
     client = client_with_token(storage, "admin")
 

@@ -31,7 +31,7 @@ BEGIN = SessionSettings(10_000, 12_000).write.unconfigured
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"max_queues", "max_rows", "age_us", "lease_us", "min_attempts", "at"}
 NUMBERS |= {"edge", "after_at", "pid", "width_s", "after_key", "since"}
-NUMBERS |= {"number", "last_run", "end", "skip", "each", "chunk"}
+NUMBERS |= {"number", "asked_status", "last_run", "end", "skip", "each", "chunk"}
 NUMBERS |= {"max_scheduled", "shown"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
 NUMBERS |= {"matched", "changed", "skipped", "end_of_time", "max_waiting"}
@@ -82,7 +82,7 @@ BOOLEANS = {
 BOOLEANS |= {"is_waiting", "was_cancelled", "by_user", "backoff_enabled"}
 BOOLEANS |= {"may_wait", "is_sealed", "cancel_on_dead", "has_ended", "is_open"}
 BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "only_waiting"}
-BOOLEANS |= {"is_unfinished"}
+BOOLEANS |= {"is_unfinished", "quiet"}
 BOOLEANS |= {"promotes"}
 BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
 ARRAYS = {
@@ -197,6 +197,11 @@ SERVED_BY = {
     "reschedule": BY_ID,
     "lock_waiting": BY_ID,
     "cancel_waiting": BY_ID,
+    "delete_plain": BY_ID,
+    "cancel_plain": BY_ID,
+    "retry_plain": BY_ID,
+    "run_plain_now": BY_ID,
+    "reschedule_plain": BY_ID,
     "statuses": BY_ID,
     "lock_stale": BY_ID,
     "rescue": BY_ID,
@@ -245,7 +250,9 @@ NOT_EXPLAINED = {
     "append_metrics",
 }
 
-ONLY_POSTGRES, ONLY_SQLITE = {"claim_alone", "exchange"}, {"finish_done"}
+PLAIN = {"delete_plain", "cancel_plain", "retry_plain", "run_plain_now"}
+PLAIN |= {"reschedule_plain"}
+ONLY_POSTGRES, ONLY_SQLITE = {"claim_alone", "exchange", *PLAIN}, {"finish_done"}
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
 # Their settings leave the planner no other way; the seed has no batch.
 OF_BATCHES = {"jobs_of_batch", "first_jobs_of_batch", "jobs_of_batch_in_state"}
@@ -301,7 +308,7 @@ def _value(name: str) -> object:
 # Statements that may be the whole change of a request.
 NOTED = {
     "change_some_settings", "create_queue", "delete_schedule", "put_rate_limit",
-    "drain_rate_limit", "delete_rate_limit",
+    "drain_rate_limit", "delete_rate_limit", *PLAIN,
 }  # fmt: skip
 
 
@@ -346,6 +353,7 @@ def test_both_dialects_say_the_same_things() -> None:
         "whose_tables",
         "which_cluster",
         "replace_version_check",
+        *PLAIN,
         "server_state",
         "table_state",
         "log_position",

@@ -146,7 +146,7 @@ ROUTES = (
         method="POST", path=f"{JOB_PATH}/cancel", endpoint="v1_job_cancel", view=cancel,
         permission=Permission.JOBS_DELETE, reach=Reach.JOB,
         body=schemas.CancelRequestSchema(), is_body_optional=True,
-        answer=_CANCEL_OUTCOME, status=202, other_answers={200: _CANCEL_OUTCOME},
+        answer=_CANCEL_OUTCOME, other_answers={202: _CANCEL_OUTCOME},
         errors=(404, 409), tag="job_actions",
     ),
     Route(

@@ -10,14 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import (
-    DedupeKeyTakenError,
-    JobNotFoundError,
-    QueueNotFoundError,
-)
-from flask_forge_jobs.model.batches import quoted_queues
+from flask_forge_jobs.errors import DedupeKeyTakenError, JobNotFoundError
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
     BulkChange,
@@ -30,7 +26,7 @@ from flask_forge_jobs.model.bulk import (
 )
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.instants import to_micros
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus
 from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage.database import Transaction
@@ -38,6 +34,7 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.bulk_walk import pick
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
+from flask_forge_jobs.storage.jobs.plain_changes import PlainChanges
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 
@@ -80,6 +77,7 @@ class JobAdmin:
         self._clock = clock
         self._pace = pace
         self._follow_ups = follow_ups
+        self._plain = PlainChanges(database, clock, follow_ups)
 
     # -- one job -------------------------------------------------------------------
 
@@ -103,6 +101,10 @@ class JobAdmin:
         effects = _Effects()
         if reason:
             reason = str(self._masking.text(reason))
+        done = self._plain.make(JobAction.CANCEL, [job_id], reason=reason)
+        if done is not None:
+            asked = CancelOutcome.CANCEL_REQUESTED
+            return asked if done.stop_requested else CancelOutcome.CANCELLED
 
         def work(transaction: Transaction) -> CancelOutcome:
             effects.clear()
@@ -180,10 +182,11 @@ class JobAdmin:
         run_at: datetime | None = None,
         priority: int | None = None,
         queue_name: str | None = None,
-    ) -> None:
+    ) -> Job | None:
         """Change start, priority or queue of a waiting job; None changes nothing.
 
-        If it waits for other jobs, it goes on waiting, and starts no sooner.
+        If it waits for other jobs, it goes on waiting, and starts no sooner. Returns
+        the job where the change has read it.
 
         Args:
             job_id: The job.
@@ -196,25 +199,26 @@ class JobAdmin:
             QueueNotFoundError: No queue has this name.
             JobStateError: The job runs or has ended.
         """
-
-        def work(transaction: Transaction) -> None:
-            bulk.require(transaction, job_id, JobAction.RESCHEDULE)
-            if queue_name is not None and not transaction.all(
-                "get_queue", name=queue_name
-            ):
-                raise QueueNotFoundError(queue_name)
-            bulk.reschedule(
-                transaction,
-                [job_id],
+        done = self._plain.make(
+            JobAction.RESCHEDULE,
+            [job_id],
+            run_at=run_at,
+            priority=priority,
+            queue_name=queue_name,
+            may_wait=True,
+        )
+        if done is not None:
+            return done.job
+        self._database.write(
+            partial(
+                bulk.reschedule_one,
+                job_id=job_id,
                 run_at_us=None if run_at is None else to_micros(run_at),
                 priority=priority,
                 queue_name=queue_name,
-                may_wait=True,
             )
-            for name in () if queue_name is None else quoted_queues([queue_name]):
-                transaction.defer("note_batch_queue", id=job_id, name=name)
-
-        self._database.write(work)
+        )
+        return None
 
     # -- many jobs -----------------------------------------------------------------
 
@@ -227,6 +231,7 @@ class JobAdmin:
         run_at: datetime | None = None,
         restart: bool = False,
         dependents: bool = False,
+        in_batch: bool = False,
     ) -> BulkChange:
         """Act on the named jobs; in one transaction unless their follow-ups are large.
 
@@ -238,25 +243,27 @@ class JobAdmin:
             restart: A retry begins with the first step again.
             dependents: Of a retry, also the jobs that died with these. With a status,
                 those that died with others wait for the retry of these.
+            in_batch: Whether all are members of a batch.
         """
         if not job_ids:
             return BulkChange()
-        again = partial(
-            self.change, action, status=status, restart=restart, dependents=dependents
-        )
+        if not (in_batch or restart or dependents):
+            done = self._plain.make(action, job_ids, status, run_at)
+            if done is not None:
+                return done
+        options: dict[str, Any] = {"restart": restart, "dependents": dependents}
+        again = partial(self.change, action, status=status, **options)
         if action is JobAction.CANCEL:
             pieces = self._follow_ups.in_pieces(job_ids)
             if len(pieces) > 1:
                 return sum(map(again, pieces), BulkChange())
         effects = _Effects()
-        change_resting = self._change_resting(
-            action, status, run_at, effects, restart=restart, dependents=dependents
-        )
+        resting = self._change_resting(action, status, run_at, effects, **options)
 
         def work(transaction: Transaction) -> BulkChange:
             effects.clear()
             stopped, changed = bulk.stop_or_change(
-                transaction, action, job_ids, status, change_resting
+                transaction, action, job_ids, status, resting
             )
             self._settlement.settle(transaction, changed.turns, effects.settled)
             return bulk.result(transaction, action, job_ids, stopped, changed)

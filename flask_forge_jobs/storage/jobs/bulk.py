@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from flask_forge_jobs.errors import JobNotFoundError, JobStateError
+from flask_forge_jobs.errors import (
+    JobNotFoundError,
+    JobStateError,
+    QueueNotFoundError,
+)
+from flask_forge_jobs.model.batches import quoted_queues
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
     BulkChange,
@@ -244,6 +249,30 @@ def reschedule(
         may_wait=may_wait,
     )
     return Changed(_woken(transaction, changed))
+
+
+def reschedule_one(
+    transaction: Transaction,
+    *,
+    job_id: str,
+    run_at_us: int | None,
+    priority: int | None,
+    queue_name: str | None,
+) -> None:
+    """Reschedule a job, which may wait for others; see :meth:`.JobAdmin.reschedule`."""
+    require(transaction, job_id, JobAction.RESCHEDULE)
+    if queue_name is not None and not transaction.all("get_queue", name=queue_name):
+        raise QueueNotFoundError(queue_name)
+    reschedule(
+        transaction,
+        [job_id],
+        run_at_us=run_at_us,
+        priority=priority,
+        queue_name=queue_name,
+        may_wait=True,
+    )
+    for name in () if queue_name is None else quoted_queues([queue_name]):
+        transaction.defer("note_batch_queue", id=job_id, name=name)
 
 
 def result(

@@ -60,6 +60,11 @@ def _that_knows(sql: str, known_version: int) -> str:
     return sql.replace("%(known)s", str(known_version))
 
 
+@cache
+def _that_may_notify(sql: str, is_quiet: bool) -> str:  # noqa: FBT001  # the value
+    return sql.replace("%(quiet)s", str(is_quiet))
+
+
 class PostgresTransaction:
     """An open transaction on an idle connection; implements :class:`.Transaction`.
 
@@ -122,6 +127,8 @@ class PostgresTransaction:
         statement = self._statements[name]
         if statement.uses_known:
             return _that_knows(statement.sql, self._known_version)
+        if statement.uses_quiet:
+            return _that_may_notify(statement.sql, self._is_quiet)
         return statement.sql
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:

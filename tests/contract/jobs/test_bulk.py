@@ -210,7 +210,7 @@ class Contended:
         self._inner = inner
         self._taken = iter(taken)
         self.backend = inner.backend
-        self.wake = inner.wake
+        self.wake, self.execute = inner.wake, inner.execute
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         if next(self._taken):
@@ -218,9 +218,13 @@ class Contended:
         return self._inner.write(work, urgent=urgent)
 
 
-def test_a_key_taken_meanwhile_holds_back_its_own_job_only(storage: Storage) -> None:
+def test_a_key_taken_meanwhile_holds_back_its_own_job_only(
+    storage: Storage, sql: Sql
+) -> None:
     """A batch that meets it is halved until the job is found"""
     ids = sorted(job_with(storage, JobStatus.DEAD) for _ in range(4))
+    for job_id in ids:  # without a key, none can be taken
+        sql.run("UPDATE forge_job SET dedupe_key = ? WHERE id = ?", job_id, job_id)
     # All four; the first half, its first job and its second; the second half.
     taken = [True, True, True, False, False]
     contended = StoreExecutor(

@@ -39,15 +39,17 @@ WHERE COALESCE(status, '') = 'in_progress'
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
 
--- name: requeue_jobs
--- Resets all attempts; the error text and history stay. Dead jobs take their keys again,
--- so the rows come in the order of keys that all statements lock in.
-UPDATE forge_job
-SET
+-- fragment: as_new
     status = 'pending', attempts = 0, throttle_attempts = 0, crashes = 0,
     scheduled_at = :now, deferred = FALSE, started_at = NULL, completed_at = NULL,
     cancel_requested_at = NULL, cancel_reason = NULL, result = NULL, progress = NULL,
     worker_id = NULL, heartbeat_at = NULL, start_at = NULL
+
+-- name: requeue_jobs
+-- Resets all attempts; the error text and history stay. Dead jobs take their keys again,
+-- so the rows come in the order of keys that all statements lock in.
+UPDATE forge_job
+SET /* use as_new */
 FROM /* rows v: job_id text */
 -- Not by equality, after which a join may go through the jobs instead of the rows.
 WHERE forge_job.id >= v.job_id AND forge_job.id <= v.job_id
@@ -122,22 +124,22 @@ WHERE queue_name = :queue_name AND kind = :kind AND status = :status
 ORDER BY enqueued_at, id
 LIMIT :limit
 
--- name: run_now
+-- fragment: due_now
 -- Never moves an overdue job back.
-UPDATE forge_job
-SET
     scheduled_at = CASE WHEN scheduled_at > :now THEN :now ELSE scheduled_at END,
     deferred = FALSE
+
+-- name: run_now
+UPDATE forge_job
+SET /* use due_now */
 WHERE COALESCE(status, '') IN (/* use waiting */) AND start_at IS NULL
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
--- name: reschedule
+-- fragment: rescheduled
 -- A past time means now; NULL leaves a column alone. A key that is unique within its queue
 -- is dropped when the job moves to another. Of a job that waits for others, the time is
 -- that of its start once they have ended; bulk actions leave such a job alone.
-UPDATE forge_job
-SET
     start_at = CASE
         WHEN start_at IS NULL OR :run_at IS NULL THEN start_at
         WHEN :run_at > :now THEN :run_at
@@ -162,6 +164,10 @@ SET
     END,
     -- A new time replaces the wait for a concurrency limit.
     concurrency_key = CASE WHEN :run_at IS NULL THEN concurrency_key END
+
+-- name: reschedule
+UPDATE forge_job
+SET /* use rescheduled */
 WHERE COALESCE(status, '') IN (/* use waiting */) AND (:may_wait OR start_at IS NULL)
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name

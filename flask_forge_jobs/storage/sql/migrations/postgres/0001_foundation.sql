@@ -1492,6 +1492,34 @@ CREATE TRIGGER forge_audit_no_change BEFORE UPDATE OR DELETE ON forge_audit
 CREATE TRIGGER forge_audit_no_truncate BEFORE TRUNCATE ON forge_audit
     FOR EACH STATEMENT EXECUTE FUNCTION forge_refuse_change();
 
+-- An error history with one more entry; see append_entry() in model/claims.py. Only that one
+-- may have a traceback, and a damaged history begins anew.
+CREATE FUNCTION forge_with_error(history TEXT, entry TEXT) RETURNS TEXT
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    kept TEXT;
+BEGIN
+    SELECT string_agg(
+        CASE WHEN old.entry -> 'traceback' IS NULL THEN old.entry::text ELSE (
+            SELECT '{' || string_agg(to_json(key)::text || ':' || value::text, ',') || '}'
+            FROM json_each(old.entry)
+            WHERE key <> 'traceback'
+        ) END,
+        ',' ORDER BY old.place
+    )
+    INTO kept
+    FROM (
+        SELECT v.entry, v.place
+        FROM json_array_elements(history::json) WITH ORDINALITY AS v (entry, place)
+        ORDER BY v.place DESC
+        LIMIT 31
+    ) AS old;
+    RETURN '[' || coalesce(kept || ',', '') || entry || ']';
+EXCEPTION WHEN data_exception THEN
+    RETURN '[' || entry || ']';
+END
+$$;
+
 -- Cron schedules.
 CREATE TABLE forge_cron (
     name          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
