@@ -162,7 +162,14 @@ class Unit:
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
         record = replace(self._expected(target), changed=changed)
-        rows = run_noted(self.database, name, parameters, record, ACCEPTED)
+        entry = _noted(record, ACCEPTED)
+
+        def change(transaction: Transaction) -> list[Row]:
+            # If its answer is lost, what follows may meet its row and its entry.
+            self._attempt = max(self._attempt, transaction.attempt)
+            return transaction.all_noted(name, parameters, entry)
+
+        rows = self.database.pipeline(change)
         self.is_noted = bool(rows)
         return rows
 
@@ -299,8 +306,8 @@ class Batches:
         self, name: str, parameters: dict[str, Parameter], changed: int
     ) -> list[Row]:
         record = self._record(changed)
-        status = record.status
-        rows = run_noted(self.database, name, parameters, record, status)
+        entry = _noted(record, record.status)
+        rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
         self.has_entry = self.has_entry or bool(rows)
         return rows
 
@@ -354,21 +361,6 @@ class BatchExecutor(StoreExecutor):
         return super().write_batch(noted, changed, pace)
 
 
-def run_noted(
-    database: Database,
-    name: str,
-    parameters: dict[str, Parameter],
-    record: AuditRecord,
-    asked_status: int,
-) -> list[Row]:
-    """Run a statement with its entry, which it stores if it changes something.
-
-    ``asked_status`` is that of the entry if a job was only asked for the change.
-    """
-    entry = {**_parameters(record), "asked_status": asked_status}
-    return database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
-
-
 def append_entry(transaction: Transaction, record: AuditRecord) -> None:
     """Append an audit entry; a retry checks whether its first try has stored it."""
     name = "append_audit_once" if transaction.attempt else "append_audit"
@@ -381,6 +373,11 @@ def append_batch_entry(transaction: Transaction, record: AuditRecord) -> None:
     A retry of a batch that was stored changes nothing, so it stores no second entry.
     """
     transaction.defer("append_audit", **_parameters(record))
+
+
+def _noted(record: AuditRecord, asked_status: int) -> dict[str, Parameter]:
+    """Return an entry with its status if a job was only asked for the change."""
+    return {**_parameters(record), "asked_status": asked_status}
 
 
 def _parameters(record: AuditRecord) -> dict[str, Parameter]:

@@ -16,7 +16,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
 )
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
-from flask_forge_jobs.model.jobs import JobFilter, NewJob
+from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database, Transaction, TransientError
 from flask_forge_jobs.storage.executor import StoreExecutor
@@ -177,12 +177,13 @@ def test_other_stores_are_not_a_part_of_it(storage: Storage) -> None:
     assert [queue.name for queue in storage.queues.all()] == ["default"]
 
 
-def test_lone_job_and_its_entry_travel_together(storage: Storage) -> None:
+@pytest.mark.parametrize("job", [NewJob("k", queue_name=QUEUE), KEYED])
+def test_lone_job_and_its_entry_travel_together(storage: Storage, job: NewJob) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
     unit, stores = _unit(storage)
 
     def work() -> list[object]:
-        job_id = stores.jobs.enqueue(NewJob("k", queue_name=QUEUE)).id
+        job_id = stores.jobs.enqueue(job).id
         assert unit.is_noted
         return [job_id, *_records(storage)]
 
@@ -191,16 +192,36 @@ def test_lone_job_and_its_entry_travel_together(storage: Storage) -> None:
     assert records == [_expected(str(job_id))]
 
 
-def test_lone_job_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:
+@pytest.mark.parametrize("key", [None, "one"])
+def test_lone_job_whose_answer_is_lost_leaves_one_entry(
+    storage: Storage, key: str | None
+) -> None:
     """The statement is sent again, with its entry."""
     storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
     unit, stores = _unit(storage, LossyDatabase(storage.database))
 
-    unit.run(lambda: stores.jobs.enqueue(NewJob("other", queue_name=QUEUE)))
+    def work() -> EnqueueResult:
+        job = NewJob("other", queue_name=QUEUE, dedupe_key=key)
+        result = stores.jobs.enqueue(job)
+        if not unit.is_noted:
+            stores.audit.append(_expected(result.id))
+        return result
 
-    assert unit.is_noted
+    assert not unit.run(work).is_deduped
+    assert unit.is_noted == (key is None)
     assert storage.job_reader.total(JobFilter(kinds=("other",))) == 1
     assert len(_records(storage)) == 1
+
+
+def test_job_whose_key_is_taken_leaves_its_entry_to_the_request(
+    storage: Storage,
+) -> None:
+    held = storage.jobs.enqueue(KEYED).id
+    unit, stores = _unit(storage)
+
+    assert unit.run(lambda: stores.jobs.enqueue(KEYED).id) == held
+    assert not unit.is_noted
+    assert _records(storage) == []
 
 
 @pytest.mark.parametrize("lost", [1, 3])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from flask_forge_jobs.errors import (
     InvalidInputError,
@@ -112,8 +113,10 @@ class Enqueuer:
         try:
             open_until = self._queues.open_until.get(queue_name, 0.0)
             if is_simple and open_until > self._queues.clock.monotonic():
-                run = self._database.insert if is_new else self._database.execute
-                name = self._enqueue_new if is_new else "enqueue"
+                if is_new:
+                    run, name = self._database.insert, self._enqueue_new
+                else:
+                    run, name = partial(self._database.sole, of=job_id), "enqueue"
                 rows = run(name, **new_parameters(job, job_id))
                 is_sent = True
                 due_us = rows[0][0] if rows else None

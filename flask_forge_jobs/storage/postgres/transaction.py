@@ -125,11 +125,12 @@ class PostgresTransaction:
         elif name == _EARLY and not self._is_early(name):
             name = "enqueue"
         statement = self._statements[name]
+        sql = statement.sql
         if statement.uses_known:
-            return _that_knows(statement.sql, self._known_version)
+            sql = _that_knows(sql, self._known_version)
         if statement.uses_quiet:
-            return _that_may_notify(statement.sql, self._is_quiet)
-        return statement.sql
+            sql = _that_may_notify(sql, self._is_quiet)
+        return sql
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""

@@ -10,6 +10,22 @@ SELECT
     forge_enqueue(/* use new_job_parameters */),
     forge_check_version(:known)
 
+-- name: enqueue_noted
+-- The same with the entry of a request that does no more. No row if nothing was stored, or
+-- if nobody may be notified.
+WITH change AS MATERIALIZED (
+    SELECT stored.scheduled_at, forge_check_version(:known)
+    FROM (
+        SELECT
+            CASE
+                WHEN NOT :quiet THEN forge_enqueue(/* use new_job_parameters */)
+            END AS scheduled_at
+        OFFSET 0
+    ) AS stored
+    WHERE stored.scheduled_at IS NOT NULL
+)
+/* use entry_of_change */
+
 -- name: enqueue_early
 -- The same for a message of its own: it wakes the workers before the disk has the job.
 CALL forge_enqueue_early(/* use new_job_parameters */, :known, NULL)
