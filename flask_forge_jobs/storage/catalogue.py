@@ -67,6 +67,7 @@ _JOINED = r"CROSS JOIN forge_job AS job ON job.rowid IN (\n    SELECT rowid\1\n)
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _NOTED = "/* noted */"
+# In the entry of a change.
 _STATUS_IF_ASKED = (
     "(SELECT CASE WHEN bool_or(asked) THEN :asked_status ELSE :http_status END"
     " FROM change)"
@@ -194,6 +195,7 @@ def _turned(sql: str) -> str:
 
 def _noted(sql: str, entry: str) -> str:
     """Return a statement with the audit entry of its request."""
+    entry = entry.replace(":changed", "(SELECT COUNT(*) FROM change)")
     if "AS asked" in sql:
         entry = entry.replace(":http_status", _STATUS_IF_ASKED)
     return f"WITH change AS (\n{sql}\n)\n{entry}"
@@ -212,13 +214,15 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
 
     render = _RENDERERS[dialect]
     statements = common.statements | own.statements
+    statements = {name: complete(sql) for name, sql in statements.items()}
     if dialect == "postgres":
+        entry = complete(fragments["entry_of_change"])
         statements |= {
-            f"{name}_noted": _noted(sql, fragments["entry_of_change"])
+            f"{name}_noted": _noted(sql, entry)
             for name, sql in statements.items()
             if _NOTED in sql
         }
-    return {name: render(name, complete(sql)) for name, sql in statements.items()}
+    return {name: render(name, sql) for name, sql in statements.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Transaction(Protocol):
         """Raise TransientError when another transaction has a lock for a while."""
 
     def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
-        """Run a change; if it returns rows, append its entry to the audit trail."""
+        """Run a change; if it returns rows, append its entry, with their number."""
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue after the commit."""

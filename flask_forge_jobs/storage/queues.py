@@ -222,21 +222,8 @@ class QueueConfig:
         Raises:
             QueueNotFoundError: One of the names is unknown; nothing was changed.
         """
-        rows = encode_names("name", names or ())
-
-        def work(transaction: Transaction) -> int:
-            _require(transaction, names or (), rows)
-            changed = transaction.all(
-                "set_paused_many",
-                paused=paused,
-                any_queue=names is None,
-                rows=rows,
-                **noted,
-            )
-            return len(changed)
-
         noted = self._noted(note)
-        return self._database.write(work)
+        return self._change_many("set_paused_many", names, paused=paused, **noted)
 
     def cool_down(
         self, names: Sequence[str] | None, seconds: float, note: ChangeNote = NO_NOTE
@@ -249,20 +236,23 @@ class QueueConfig:
         Raises:
             QueueNotFoundError: One of the names is unknown; nothing was changed.
         """
+        delay_us = int(seconds * SECOND_US)
+        noted = self._noted(note)
+        return self._change_many("cool_down", names, delay_us=delay_us, **noted)
+
+    def _change_many(
+        self, name: str, names: Sequence[str] | None, **values: Parameter
+    ) -> int:
         rows = encode_names("name", names or ())
+        values |= {"any_queue": names is None, "rows": rows}
+        values["number"] = len({*(names or ())})
+        if changed := self._database.sole(name, of=None, **values):
+            return len(changed)
 
         def work(transaction: Transaction) -> int:
             _require(transaction, names or (), rows)
-            cooling = transaction.all(
-                "cool_down",
-                any_queue=names is None,
-                rows=rows,
-                delay_us=int(seconds * SECOND_US),
-                **noted,
-            )
-            return len(cooling)
+            return len(transaction.all(name, **values))
 
-        noted = self._noted(note)
         return self._database.write(work)
 
     def clear_cooldowns(self, names: Sequence[str] | None) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import ParamSpec, TypeVar
@@ -158,11 +157,9 @@ class Unit:
         name: str,
         parameters: dict[str, Parameter],
         target: str | None = None,
-        changed: int = 1,
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
-        record = replace(self._expected(target), changed=changed)
-        entry = _noted(record, ACCEPTED)
+        entry = _noted(self._expected(target), ACCEPTED)
 
         def change(transaction: Transaction) -> list[Row]:
             # If its answer is lost, what follows may meet its row and its entry.
@@ -232,7 +229,7 @@ class _UnitExecutor(StoreExecutor):
         unit, values = self._unit, {"number": number, **parameters}
         if unit.is_noted or unit.has_begun:
             return self.execute(name, **values)
-        note = partial(unit.note_change, name, values, changed=number)
+        note = partial(unit.note_change, name, values)
         return self._alone(self._wrote, note)
 
     def write_batch(

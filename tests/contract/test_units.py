@@ -213,6 +213,29 @@ def test_lone_job_whose_answer_is_lost_leaves_one_entry(
     assert len(_records(storage)) == 1
 
 
+def test_entry_says_how_many_queues_have_changed(storage: Storage) -> None:
+    for name in ("a", "b", "c"):
+        storage.queues.ensure(name)
+    storage.queues.set_paused_many(["a"], paused=True)
+    unit, stores = _unit(storage)
+
+    changed = unit.run(lambda: stores.queues.set_paused_many(None, paused=True))
+
+    assert (changed, unit.is_noted) == (2, True)
+    assert [record.changed for record in _records(storage)] == [2]
+
+
+def test_unknown_queue_among_others_keeps_them_as_they_are(storage: Storage) -> None:
+    storage.queues.ensure("a")
+    unit, stores = _unit(storage)
+
+    with pytest.raises(QueueNotFoundError):
+        unit.run(lambda: stores.queues.cool_down(["a", "b"], 60))
+
+    assert storage.queues.get("a").throttled_until is None
+    assert _records(storage) == []
+
+
 def test_job_whose_key_is_taken_leaves_its_entry_to_the_request(
     storage: Storage,
 ) -> None:

@@ -308,7 +308,8 @@ def _value(name: str) -> object:
 # Statements that may be the whole change of a request.
 NOTED = {
     "change_some_settings", "create_queue", "delete_schedule", "put_rate_limit",
-    "drain_rate_limit", "delete_rate_limit", "enqueue", *PLAIN,
+    "drain_rate_limit", "delete_rate_limit", "enqueue", *PLAIN, "cool_down",
+    "set_paused_many",
 }  # fmt: skip
 
 

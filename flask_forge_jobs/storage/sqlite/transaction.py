@@ -67,7 +67,8 @@ class SqliteTransaction:
         """Run a change; if it returns rows, append its entry to the audit trail."""
         rows = self.all(name, **values)
         if rows:
-            self.all("append_audit_once" if self.attempt else "append_audit", **entry)
+            name = "append_audit_once" if self.attempt else "append_audit"
+            self.all(name, **{**entry, "changed": len(rows)})
         return rows
 
     def expect(self, name: str, /, **parameters: Parameter) -> None:

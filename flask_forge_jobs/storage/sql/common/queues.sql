@@ -47,12 +47,24 @@ SET /* use no_cooldown */, updated_at = :now
 WHERE name IN (SELECT name FROM cooling)
 RETURNING name
 
+-- fragment: all_or_known
+-- All queues, or those that are named if each of them, ``number`` in all, is known.
+:any_queue
+OR (
+    name IN (SELECT v.name FROM /* rows v: name text */)
+    AND :number = (
+        SELECT COUNT(*)
+        FROM forge_queue AS known
+        WHERE known.name IN (SELECT w.name FROM /* rows w: name text */)
+    )
+)
+
 -- name: cool_down
 -- An operator's cool-down replaces an open one, even if that would last longer.
 WITH chosen AS MATERIALIZED (
     SELECT name
     FROM forge_queue
-    WHERE :any_queue OR name IN (SELECT v.name FROM /* rows v: name text */)
+    WHERE /* use all_or_known */
     ORDER BY name
     /* for_update */
 )
@@ -62,6 +74,7 @@ SET
     throttled_by = :author, throttle_cause = :reason, updated_at = :now
 WHERE name IN (SELECT name FROM chosen)
 RETURNING name
+/* noted */
 
 -- name: create_queue
 INSERT INTO forge_queue (
@@ -147,8 +160,7 @@ WHERE name IN (SELECT v.name FROM /* rows v: name text */)
 WITH other AS MATERIALIZED (
     SELECT name
     FROM forge_queue
-    WHERE paused <> :paused
-        AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+    WHERE paused <> :paused AND (/* use all_or_known */)
     ORDER BY name
     /* for_update */
 )
@@ -156,6 +168,7 @@ UPDATE forge_queue
 SET paused = :paused, updated_at = :now, /* use pause_note */
 WHERE name IN (SELECT name FROM other)
 RETURNING name
+/* noted */
 
 -- name: unfinished_of_queue
 SELECT COALESCE(SUM(jobs), 0)
