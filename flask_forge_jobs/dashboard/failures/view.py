@@ -106,7 +106,7 @@ class GroupRow:
     def trend(self) -> str:
         """The trend in words."""
         now, highest = self.group.trend[-1], max(self.group.trend)
-        return f"at highest {highest:,} in one bar, {now:,} in the last"
+        return f"at most {highest:,} in one bar, {now:,} in the last"
 
 
 def row_of(group: ErrorGroup, total: int, new_since: datetime) -> GroupRow:
