@@ -118,8 +118,8 @@ def _require_empty(target: Side) -> None:
 def _refuse(differing: list[str]) -> None:
     if differing:
         raise StorageError(
-            f"the rows differ in {', '.join(differing)}; something has written to one "
-            "of both meanwhile: stop it, empty the new database and copy again"
+            f"the rows differ in {', '.join(differing)}; another program wrote to one "
+            "of the databases: stop it, empty the new database and copy again"
         )
 
 

@@ -75,6 +75,8 @@ def confirm(question: str, *, is_sure: bool) -> None:
     try:
         is_agreed = click.confirm(question, err=True)
     except click.Abort:
-        raise click.UsageError("there is no answer; add --yes to do it") from None
+        raise click.UsageError(
+            "nobody answers the question; add --yes to go on"
+        ) from None
     if not is_agreed:
         raise click.Abort

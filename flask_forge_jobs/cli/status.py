@@ -52,7 +52,7 @@ def status_command(*, queues: Sequence[str], watch: bool, as_json: bool) -> None
     """
     if watch:
         if queues or as_json:
-            raise click.UsageError("--watch shows all queues, and no JSON")
+            raise click.UsageError("--watch works without queues and without --json")
         if not sys.stdout.isatty():
             raise click.UsageError("--watch needs a terminal")
         _watch()

@@ -223,7 +223,8 @@ class DatabaseSettings(Tuning):
         """
         if self.backend != "postgres":
             raise ConfigurationError(
-                READ_URL_KEY, "names a standby, but the jobs are on SQLite, without one"
+                READ_URL_KEY,
+                "names a standby, but the jobs are on SQLite, which has none",
             )
         tuning = Tuning(
             pool_size=self.pool_size,
@@ -279,8 +280,8 @@ class ChosenDatabase:
         if self.settings.is_memory:
             raise ConfigurationError(
                 self.source,
-                "keeps jobs in memory, where no other process sees them and which is "
-                "gone with this one; name a file or a PostgreSQL database",
+                "keeps jobs in the memory of one process, where others do not see "
+                "them; name a file or a PostgreSQL database",
             )
 
     @classmethod

@@ -46,9 +46,7 @@ def engine_location(
         name = url.database or MEMORY
         return sqlite_location(name, dict(pairs), base_dir, driver)
     if scheme not in POSTGRES_SCHEMES:
-        raise InvalidInputError(
-            "url", "is of neither SQLite nor PostgreSQL, which the jobs need"
-        )
+        raise InvalidInputError("url", "names neither SQLite nor PostgreSQL")
     return _postgres_location(url, pairs, connect_args)
 
 

@@ -301,12 +301,12 @@ class ChoiceLog:
 
     def tell(self) -> None:
         """Log the choice, unless that was done."""
-        if self._settings.source is not None and self._once.acquire(blocking=False):
-            logger.info(
-                "database %s, named by %s",
-                self._settings.dsn_for_display,
-                "no setting" if self._settings.is_unnamed else self._settings.source,
-            )
+        settings = self._settings
+        if settings.source is not None and self._once.acquire(blocking=False):
+            how = f", named by {settings.source}"
+            if settings.is_unnamed:
+                how = " (default; no setting names one)"
+            logger.info("database %s%s", settings.dsn_for_display, how)
 
 
 class StorageMovedError(StorageUnavailableError):

@@ -43,7 +43,7 @@ def test_what_no_setting_named_is_told_as_such(
     ChoiceLog(dataclasses.replace(NAMED, source=DEFAULT_SOURCE)).tell()
 
     (message,) = messages(caplog)
-    assert message.endswith(", named by no setting")
+    assert message.endswith(" (default; no setting names one)")
 
 
 def test_a_child_does_not_repeat_its_parent(caplog: pytest.LogCaptureFixture) -> None:

@@ -127,4 +127,4 @@ def _print(measured: Measured) -> None:
         click.echo(f"waited:   {shown}")
     if measured.ran < measured.enqueued:
         left = measured.enqueued - measured.ran
-        click.echo(f"{left:,} did not start in time", err=True)
+        click.echo(f"{left:,} of the jobs did not run in time", err=True)
