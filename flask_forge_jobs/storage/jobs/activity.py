@@ -7,11 +7,9 @@ only while the job runs.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from flask_forge_jobs.model.activity import (
@@ -22,7 +20,6 @@ from flask_forge_jobs.model.activity import (
 )
 from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
-from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
@@ -33,12 +30,14 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.conditions import Conditions
-from flask_forge_jobs.storage.jobs.streams import JobStreams, Stretch
+from flask_forge_jobs.storage.jobs.streams import NEWEST_COMBINATIONS
 
 # A commit may come a little after its timestamp, so the newest events are held back.
 SETTLED_AFTER_US = SECOND_US
 # Most rows to read per kind of event: as many as one call enqueues in an instant.
 MAX_ROWS = 10_000
+# How many events of each source the latest ones look at first.
+CHUNK = 8
 # How many times the limit is read before looking for a smaller window.
 ROOM = 4
 GROWTH = 4
@@ -91,13 +90,27 @@ class JobActivity:
         types: Iterable[EventType] = EventType,
         job_filter: JobFilter | None = None,
     ) -> EventsPage:
-        """Return the newest events, the oldest of them first."""
-        chosen = frozenset(types)
+        """Return the newest events, the oldest of them first; one round trip.
+
+        Of more events of one instant than there is room for, any may be left out.
+        """
+        chosen, job_filter = frozenset(types), job_filter or JobFilter()
 
         def work(transaction: Transaction) -> EventsPage:
-            tail = _Tail(transaction, chosen, job_filter or JobFilter())
-            events = tail.latest(limit)
-            return EventsPage(events, events[-1].id if events else tail.last_id)
+            rows = transaction.all(
+                "latest_events",
+                limit=limit,
+                chunk=CHUNK,
+                max_combinations=NEWEST_COMBINATIONS,
+                settled_us=SETTLED_AFTER_US,
+                **_conditions(job_filter).of_counts(),
+                **_parameters(chosen),
+            )
+            newest = sorted(map(_event, rows), key=lambda event: event.at)[-limit:]
+            events = _sorted(newest)
+            if events:
+                return EventsPage(events, events[-1].id)
+            return EventsPage(events, _Tail(transaction, chosen, job_filter).last_id)
 
         return self._database.read(work, apart=True)
 
@@ -138,11 +151,9 @@ class _Tail:
         self._transaction = transaction
         now_us = int(transaction.all("now")[0][0])
         self._until = millisecond_of(first_id_at(now_us - SETTLED_AFTER_US))
-        self._conditions = Conditions(
-            JobFilter(queues=job_filter.queues, kinds=job_filter.kinds)
-        )
         self._sources = [each for each in _SOURCES if each.types & types]
-        self._parameters = self._conditions.of_counts() | _parameters(types)
+        conditions = _conditions(job_filter)
+        self._parameters = conditions.of_counts() | _parameters(types)
 
     @property
     def last_id(self) -> int:
@@ -159,29 +170,6 @@ class _Tail:
         if is_all or later:
             return later
         return _sorted(self._next(start + MILLISECOND_US, limit))
-
-    def latest(self, limit: int) -> list[Event]:
-        """Return the last events in order."""
-        start = self._start_of_latest(limit)
-        if start is not None:
-            events, is_all = self._read(start, self._until, MAX_ROWS)
-            if is_all:
-                return _sorted(events)[-limit:]
-        events, is_all = self._read(0, self._until, ROOM * limit)
-        if not is_all:
-            last = self._last()
-            end = last // MILLISECOND_US * MILLISECOND_US + MILLISECOND_US
-            events = self._grown(lambda width: (max(end - width, 0), end), limit)
-        return _sorted(events)[-limit:]
-
-    def _start_of_latest(self, limit: int) -> int | None:
-        """Return an instant since which there are ``limit`` events; None if unknown."""
-        if _ENQUEUED not in self._sources:
-            return None
-        newest = self._enqueued(limit)
-        if len(newest) < limit:
-            return None
-        return min(newest) // MILLISECOND_US * MILLISECOND_US
 
     def _next(self, start: int, limit: int) -> list[Event]:
         """Return events from an instant on, past the time without any."""
@@ -228,50 +216,32 @@ class _Tail:
         ]
         return min((*instants, self._until))
 
-    def _last(self) -> int:
-        """Return the last instant with an event, or the end."""
-        instants: list[int] = []
-        for each in self._sources:
-            if each.last is None:
-                instants += self._enqueued(1)
-            else:
-                instants += self._instant(each.last, to_at=self._until)
-        return max(instants, default=self._until)
-
     def _instant(self, name: str, **bound: int) -> list[int]:
         """Return the instant that a statement finds, if there is one."""
         rows = self._transaction.all(name, **bound, **self._parameters)
         return [int(at) for (at,) in rows if at is not None]
 
-    def _enqueued(self, limit: int) -> list[int]:
-        """Return when the last jobs were enqueued, at most so many."""
-        streams = JobStreams(self._transaction, self._conditions)
-        newest = streams.by_age(Stretch(JobOrder(), (self._until, ""), limit))
-        merged = heapq.merge(*newest, reverse=True)
-        return [at for at, _ in islice(merged, limit)]
-
 
 class _Source(NamedTuple):
-    """Events of some types, and the statements that find the first and the last one.
-
-    ``last`` is None where pages by age find it.
-    """
+    """Events of some types, and the statement that finds the first one."""
 
     types: frozenset[EventType]
     first: str
-    last: str | None
 
 
-_ENQUEUED = _Source(frozenset((EventType.ENQUEUED,)), "enqueued_first", None)
 _SOURCES = (
-    _Source(frozenset((EventType.STARTED,)), "started_first", "started_last"),
-    _ENQUEUED,
-    _Source(frozenset(_ENDS.values()), "ended_first", "ended_last"),
+    _Source(frozenset((EventType.STARTED,)), "started_first"),
+    _Source(frozenset((EventType.ENQUEUED,)), "enqueued_first"),
+    _Source(frozenset(_ENDS.values()), "ended_first"),
 )
 _SOURCE_OF = {
     word: next(each for each in _SOURCES if event in each.types)
     for word, event in _WORDS.items()
 }
+
+
+def _conditions(job_filter: JobFilter) -> Conditions:
+    return Conditions(JobFilter(queues=job_filter.queues, kinds=job_filter.kinds))
 
 
 def _parameters(types: frozenset[EventType]) -> dict[str, Parameter]:

@@ -123,7 +123,10 @@ def test_pages_tell_each_event_once_and_in_order(
     assert len(ids) == len(set(ids)) == busy
     assert ids == sorted(ids)
     latest = storage.activity.latest_events(limit).events
-    assert list(latest) == events[-limit:]
+    assert set(latest) <= set(events)
+    assert list(latest) == sorted(latest, key=lambda event: event.id)
+    instants = sorted(event.at for event in events)
+    assert sorted(event.at for event in latest) == instants[-limit:]
 
 
 def test_no_page_ends_between_two_events_of_one_id(storage: Storage, sql: Sql) -> None:
@@ -201,16 +204,49 @@ def test_a_crowded_millisecond_is_passed(
     assert max(read) <= 20
 
 
+@pytest.mark.parametrize("limit", [2, 10])
 def test_the_latest_events_stop_at_a_crowd(
-    storage: Storage, crowded: int, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, crowded: int, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    read = count_rows(monkeypatch)
+    read = count_statements(storage, monkeypatch)
 
-    latest = storage.activity.latest_events(10)
+    latest = storage.activity.latest_events(limit)
 
+    assert len(latest.events) == limit
     assert to_micros(latest.events[-1].at) == crowded + 900_000_000
     assert latest.next == latest.events[-1].id
-    assert max(read) <= 20
+    assert len(read) == 1
+    assert read[0] <= limit
+
+
+def test_the_latest_events_are_found_however_long_ago_they_were(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Many ends, and a few starts and new jobs long before.
+    monkeypatch.setattr(activity, "CHUNK", 2)
+    for number in range(40):
+        enqueue(storage, queue_name=f"q{number % 4}")
+        run(storage, Dead("x") if number % 3 else Done(), queue_name=f"q{number % 4}")
+    job_id = enqueue(storage)
+    claim_one(storage)
+    now_us = sql.now_us()
+    sql.run("UPDATE forge_job SET enqueued_at = ?", now_us - 86_400_000_000)
+    sql.run("UPDATE forge_job SET started_at = ?", now_us - 86_400_000_000)
+    for place, row in enumerate(sql.run("SELECT id FROM forge_job ORDER BY id")):
+        sql.run(
+            "UPDATE forge_job SET completed_at = completed_at - completed_at + ?"
+            " WHERE id = ?", now_us - 5_000_000 * (place + 1), row[0],
+        )  # fmt: skip
+    read = count_statements(storage, monkeypatch)
+
+    latest = storage.activity.latest_events(9).events
+    everything = storage.activity.latest_events(500).events
+
+    assert [event.type in ("dead", "completed") for event in latest] == [True] * 9
+    assert list(latest) == list(everything[-9:])
+    assert len(everything) == 40 + 41 + 1
+    assert ("started", job_id) in told(everything)
+    assert len(read) == 2
 
 
 def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -224,6 +260,21 @@ def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return events, is_all
 
     monkeypatch.setattr(activity._Tail, "_read", read)
+    return counts
+
+
+def count_statements(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list of how many rows each statement has brought."""
+    counts: list[int] = []
+    transaction: Any = storage.database.read(type)
+    whole = transaction.all
+
+    def read(self: Any, name: str, /, **parameters: Any) -> Any:
+        rows = whole(self, name, **parameters)
+        counts.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(transaction, "all", read)
     return counts
 
 

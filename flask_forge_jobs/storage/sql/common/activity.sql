@@ -49,10 +49,117 @@ FROM (
     LIMIT :limit
 ) AS ended
 
+-- name: latest_events
+-- The newest events in one statement, at most :limit of each sort, as pages of jobs are
+-- read: a look at the first few of each source tells how far they can reach, then each
+-- source is read as far as that. By time alone, which needs no sort of an instant.
+WITH clock AS MATERIALIZED (
+    SELECT (:now - :settled_us) / 1000 * 1000 AS until_at
+),
+combination AS MATERIALIZED (/* use filtered_combinations */),
+newest AS MATERIALIZED (
+    SELECT * FROM combination WHERE :any_enqueue ORDER BY newest_at DESC LIMIT :max_combinations
+),
+ending AS MATERIALIZED (/* use ended_queues */),
+bound AS MATERIALIZED (
+    SELECT clock.until_at, GREATEST(
+        COALESCE(
+            (
+                SELECT job.enqueued_at
+                FROM newest AS c
+                CROSS JOIN LATERAL (
+                    SELECT enqueued_at, id
+                    FROM forge_job
+                    WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
+                        AND enqueued_at < clock.until_at
+                    ORDER BY enqueued_at DESC
+                    LIMIT :chunk
+                ) AS job
+                ORDER BY job.enqueued_at DESC
+                LIMIT 1 OFFSET :limit - 1
+            ),
+            0
+        ),
+        COALESCE(
+            (
+                SELECT job.completed_at
+                FROM ending AS c
+                CROSS JOIN LATERAL (
+                    SELECT completed_at, id
+                    FROM forge_job
+                    WHERE queue_name = c.queue_name AND status = c.status
+                        AND completed_at IS NOT NULL AND completed_at < clock.until_at
+                        AND /* use filtered_end */
+                    ORDER BY completed_at DESC
+                    LIMIT :chunk
+                ) AS job
+                ORDER BY job.completed_at DESC
+                LIMIT 1 OFFSET :limit - 1
+            ),
+            0
+        )
+    ) AS edge
+    FROM clock
+)
+SELECT *
+FROM (
+    SELECT started_at, id, queue_name, kind, 'started'
+    FROM forge_job
+    WHERE :any_start AND status = 'in_progress'
+        AND started_at < (SELECT until_at FROM clock)
+        AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+        AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    ORDER BY started_at DESC
+    LIMIT :limit
+) AS started
+UNION ALL
+SELECT *
+FROM (
+    SELECT job.enqueued_at, job.id, c.queue_name, c.kind, 'enqueued'
+    FROM bound
+    CROSS JOIN combination AS c
+    CROSS JOIN LATERAL (
+        SELECT enqueued_at, id
+        FROM forge_job
+        WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
+            AND enqueued_at >= bound.edge AND enqueued_at < bound.until_at
+        ORDER BY enqueued_at DESC
+        LIMIT :limit
+    ) AS job
+    WHERE :any_enqueue AND c.newest_at >= bound.edge
+    ORDER BY job.enqueued_at DESC
+    LIMIT :limit
+) AS enqueued
+UNION ALL
+SELECT *
+FROM (
+    SELECT
+        job.completed_at, job.id, c.queue_name, job.kind,
+        CASE
+            WHEN c.status = 'dead' AND job.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            ELSE c.status
+        END
+    FROM bound
+    CROSS JOIN ending AS c
+    CROSS JOIN LATERAL (
+        SELECT completed_at, kind, cancel_requested_at, id
+        FROM forge_job
+        WHERE queue_name = c.queue_name AND status = c.status
+            AND completed_at IS NOT NULL
+            AND completed_at >= bound.edge AND completed_at < bound.until_at
+            AND /* use filtered_end */
+        ORDER BY completed_at DESC
+        LIMIT :limit
+    ) AS job
+    ORDER BY job.completed_at DESC
+    LIMIT :limit
+) AS ended
+
 -- fragment: ended_queues
 SELECT queue_name, status
 FROM forge_job_count
 WHERE status IN (SELECT v.name FROM /* rows v: name text = :ends */)
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
 GROUP BY queue_name, status
 HAVING SUM(jobs) > 0
@@ -61,13 +168,6 @@ HAVING SUM(jobs) > 0
 SELECT MIN(started_at)
 FROM forge_job
 WHERE status = 'in_progress' AND started_at >= :from_at
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-
--- name: started_last
-SELECT MAX(started_at)
-FROM forge_job
-WHERE status = 'in_progress' AND started_at < :to_at
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
 
@@ -89,16 +189,6 @@ SELECT MIN((
     FROM forge_job
     WHERE queue_name = c.queue_name AND status = c.status
         AND completed_at IS NOT NULL AND completed_at >= :from_at
-        AND /* use filtered_end */
-))
-FROM (/* use ended_queues */) AS c
-
--- name: ended_last
-SELECT MAX((
-    SELECT MAX(completed_at)
-    FROM forge_job
-    WHERE queue_name = c.queue_name AND status = c.status
-        AND completed_at IS NOT NULL AND completed_at < :to_at
         AND /* use filtered_end */
 ))
 FROM (/* use ended_queues */) AS c
