@@ -310,7 +310,7 @@ class QueueConfig:
 
         Args:
             name: The queue.
-            max_rows: Delete at max_rows this many; None means all.
+            max_rows: Delete at most this many; None means all.
             is_over: Returns whether to stop; called before each batch.
 
         Returns:
