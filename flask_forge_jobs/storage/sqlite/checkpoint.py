@@ -24,6 +24,9 @@ logger = get_logger(__name__)
 # SQLite's own interval, in pages. Python cannot see how many pages a commit writes;
 # these estimates are slightly high for our statements.
 PAGES_BETWEEN_CHECKPOINTS = 1000
+# After an enqueue of one job and after a claim: meanwhile that job waits for its start.
+# The end of its run, a moment later, is a better place.
+PAGES_BEFORE_A_START = 2 * PAGES_BETWEEN_CHECKPOINTS
 PAGES_OF_A_COMMIT = 5
 CHANGES_OF_A_PAGE = 4
 # A log of this size is due too: the estimates miss the application's own commits.
@@ -78,8 +81,10 @@ class Checkpoints:
         self._pages = 0
         self._not_before = 0.0
 
-    def make_if_due(self, connection: sqlite3.Connection) -> bool:
-        """Write the log back after about 1,000 pages, or when it has grown too long.
+    def make_if_due(
+        self, connection: sqlite3.Connection, max_pages: int = PAGES_BETWEEN_CHECKPOINTS
+    ) -> bool:
+        """Write the log back after so many pages, or when it has grown too long.
 
         The caller has just committed, and is still within the gate.
 
@@ -98,7 +103,7 @@ class Checkpoints:
             self._changes_before[id(connection)] = total
             is_look = not self._commits % COMMITS_BETWEEN_LOOKS
             is_large = is_look and log_bytes(self._path) >= CHECKPOINT_BYTES
-            is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
+            is_due = is_large or self._pages >= max_pages
             if not is_due or time.monotonic() < self._not_before:
                 return False
             return self._make(connection, self._path)

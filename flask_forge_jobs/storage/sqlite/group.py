@@ -22,6 +22,7 @@ from typing import NoReturn, cast
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.sqlite.checkpoint import PAGES_BEFORE_A_START
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.faults import BUSY, SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
@@ -78,7 +79,7 @@ class GroupCommit:
                         rows = connection.when_free(once, ends_at, gate).fetchall()
         except BaseException as error:  # noqa: BLE001  # it is raised again
             self._raise(error, own)
-        state.checkpoints.make_if_due(connection)
+        state.checkpoints.make_if_due(connection, PAGES_BEFORE_A_START)
         gate.unlock()
         gate.left_at = time.monotonic()
         turn.__exit__(None, None, None)

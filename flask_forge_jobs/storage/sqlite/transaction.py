@@ -13,12 +13,21 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions, Values
+from flask_forge_jobs.storage.sqlite.checkpoint import (
+    PAGES_BEFORE_A_START,
+    PAGES_BETWEEN_CHECKPOINTS,
+)
 from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
 
 class SqliteTransaction:
-    """An open transaction; implements :class:`.Transaction`."""
+    """An open transaction; implements :class:`.Transaction`.
+
+    Attributes:
+        woken: The queues to wake after the commit.
+        has_claimed: Whether jobs start after the commit.
+    """
 
     def __init__(
         self,
@@ -29,6 +38,7 @@ class SqliteTransaction:
     ) -> None:
         self.attempt = attempt
         self.woken: dict[str, None] = {}
+        self.has_claimed = False
         self._connection = connection
         self._statements = load_statements("sqlite")
         self._now_us = now_us
@@ -47,7 +57,10 @@ class SqliteTransaction:
             parameters["now"] = self._now_us
         if statement.uses_known:
             parameters["known"] = self._known_version
-        return self._connection.execute(statement.sql, parameters).fetchall()
+        rows = self._connection.execute(statement.sql, parameters).fetchall()
+        if rows and name == "claim":
+            self.has_claimed = True
+        return rows
 
     def run(self, name: str, /, **parameters: Parameter) -> int:
         """Run a statement and return how many rows it changed."""
@@ -125,7 +138,10 @@ class Write:
         try:
             with self.faults:
                 self._commit_unless(error)
-            state.checkpoints.make_if_due(self.connection)
+            max_pages = PAGES_BETWEEN_CHECKPOINTS
+            if self.transaction.has_claimed:
+                max_pages = PAGES_BEFORE_A_START
+            state.checkpoints.make_if_due(self.connection, max_pages)
             state.gate.unlock()
             state.turn.__exit__(None, None, None)
         except BaseException as raised:

@@ -12,19 +12,22 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageCorruptError
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.sqlite import checkpoint
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     CHECKPOINT_BYTES,
     COMMITS_BETWEEN_LOOKS,
     LOG_BYTES_KEPT,
+    PAGES_BEFORE_A_START,
     PAGES_BETWEEN_CHECKPOINTS,
     Checkpoints,
     check_not_emptied,
     has_wal_reset_bug,
 )
-from tests.support.jobs import QUEUE, enqueue
+from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
+from tests.support.jobs import OWNER, QUEUE, enqueue
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
 
@@ -265,6 +268,37 @@ def test_a_failing_checkpoint_is_no_error_of_the_commit_before_it(
     assert not any(look(checkpoints, connection))
 
     assert "cannot write back the log" in caplog.text
+
+
+def test_a_checkpoint_delays_no_job_that_is_about_to_start(
+    sqlite: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes as long as all else between a job's enqueue and its start"""
+    monkeypatch.setattr(checkpoint, "has_wal_reset_bug", lambda: True)
+    enqueue(sqlite)  # makes the queue
+    database = sqlite.database
+    assert isinstance(database, SqliteDatabase)
+    state = database._state
+    made: list[str] = []
+    verb = ""
+
+    def make(checkpoints: Checkpoints, *_: object) -> bool:
+        made.append(verb)
+        checkpoints._pages = 0
+        return True
+
+    monkeypatch.setattr(Checkpoints, "_make", make)
+    state.checkpoints = Checkpoints(database.file)
+    for pages in (PAGES_BETWEEN_CHECKPOINTS, PAGES_BEFORE_A_START):
+        state.checkpoints._pages = pages
+        verb = f"enqueue after {pages}"
+        enqueue(sqlite)
+        verb = f"claim after {pages}"
+        (job,) = sqlite.jobs.exchange(OWNER, (), {QUEUE: 1}).claimed
+        verb = f"end after {pages}"
+        sqlite.jobs.finish(OWNER, [JobUpdate(job, JobStatus.DONE)])
+
+    assert made == ["end after 1000", "enqueue after 2000"]
 
 
 def test_a_child_has_locks_of_its_own(sqlite: Storage) -> None:
