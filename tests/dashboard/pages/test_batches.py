@@ -71,8 +71,9 @@ def test_a_list_without_batches_says_so(client: FlaskClient) -> None:
 def test_a_list_says_how_far_each_batch_is(
     storage: Storage, client: FlaskClient
 ) -> None:
-    create(storage, 1, "done")
+    done_id = create(storage, 1, "done")
     run(storage, Done(), queue_name="mail")
+    storage.batches.fold([done_id])
     create(storage, 2, "standing")
     run(storage, Dead("no card"), queue_name="mail")
     create(storage, 2, "under way", queue="slow")
