@@ -1,4 +1,4 @@
-"""The loop: the dispatcher's thread, which owns a worker's claims, outcomes and schedule.
+"""The loop: the dispatcher's thread, which owns a worker's claims, outcomes and times.
 
 In the handover it meets the slots.
 """
