@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,9 +11,25 @@ from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.sentences import count
+from flask_forge_jobs.model.workers import ServiceAge
 
 WORKER_COMMAND = "flask forge-jobs worker"
 MIGRATE_COMMAND = "flask forge-jobs db migrate"
+# The duties of a worker by their effect, since their names are those of code.
+DUTIES: Mapping[str, str] = {
+    "batch-checks": "checks of batches",
+    "bulk-runs": "actions on many jobs",
+    "cron": "schedules",
+    "gauges": "measures of the queues",
+    "heartbeat": "the heartbeat",
+    "leader": "the choice of the leader",
+    "metrics-upkeep": "merges of metrics",
+    "reaper": "rescue of lost jobs",
+    "retention": "deletion of old jobs",
+    "sampler": "measures of CPU and memory",
+    "supervisor": "settings of the queues",
+    "upkeep": "counts of jobs",
+}
 
 
 class Tone(StrEnum):
@@ -61,7 +77,7 @@ def in_words(readiness: Readiness, needs: int = 0) -> Health:
     facts = [_database(checks["storage"], readiness.answer_s)]
     facts.append(_schema(checks["schema"]))
     facts.append(_workers(readiness.workers, is_known=is_known))
-    facts.append(_services(checks["services"], is_known=is_known))
+    facts.append(_duties(readiness.services, is_known=is_known))
     queues = _queues(checks["queues"], readiness.unserved, is_known=is_known)
     facts.append(queues)
     snapshot = checks["snapshots"].detail
@@ -137,9 +153,18 @@ def _workers(live: int, *, is_known: bool) -> Fact:
     )
 
 
-def _services(check: ReadinessCheck, *, is_known: bool) -> Fact:
-    title = "Healthy, but a worker is late"
-    return _check(check, "Services", title, "All are on time.", is_known=is_known)
+def _duties(ages: Sequence[ServiceAge], *, is_known: bool) -> Fact:
+    if not is_known:
+        return Fact("Duties", Tone.UNKNOWN, "Unknown.")
+    late = [
+        f"{DUTIES.get(each.name, each.name)} for {duration(each.age_s)}"
+        for each in ages
+        if each.is_late
+    ]
+    if not late:
+        return Fact("Duties", Tone.GOOD, "All are on time.")
+    title = "Healthy, but duties of a worker are overdue"
+    return Fact("Duties", Tone.WARN, f"Not done: {', '.join(late)}.", title)
 
 
 def _queues(check: ReadinessCheck, unserved: int, *, is_known: bool) -> Fact:

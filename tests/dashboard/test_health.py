@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from flask_forge_jobs.dashboard.health import (
+    DUTIES,
     MIGRATE_COMMAND,
     WORKER_COMMAND,
     Tone,
@@ -17,6 +21,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck, readiness
 from flask_forge_jobs.model.workers import ServiceAge
+from flask_forge_jobs.runtime import duties
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage
 from tests.api.faulty import faulty_storage
 from tests.support.sql import Sql
@@ -38,7 +43,7 @@ def test_a_healthy_service_says_why(storage: Storage) -> None:
     assert said == {
         "Schema": "Version 1 fits this code.",
         "Workers": "2 live.",
-        "Services": "All are on time.",
+        "Duties": "All are on time.",
         "Queues": "None lacks a worker.",
     }
 
@@ -83,8 +88,29 @@ def test_a_late_service_is_named(storage: Storage, sql: Sql) -> None:
 
     health = in_words(readiness(storage))
 
-    assert health.title == "Healthy, but a worker is late"
-    assert health.reason.startswith("No tick of cron for ")
+    assert health.title == "Healthy, but duties of a worker are overdue"
+    assert health.reason.startswith("Not done: schedules for 4")
+
+
+def test_late_duties_are_named_by_their_effect(storage: Storage) -> None:
+    ages = [ServiceAge(name, 161.0, 1.0) for name in ("sampler", "upkeep", "own")]
+    storage.workers.beat("H", None, ["mail"], [], ages)
+
+    assert in_words(readiness(storage)).reason == (
+        "Not done: own for 2m, measures of CPU and memory for 2m, "
+        "counts of jobs for 2m."
+    )
+
+
+def test_every_duty_of_a_worker_has_words() -> None:
+    names = set()
+    for path in Path(duties.__file__).parent.glob("*.py"):
+        names.update(
+            re.findall(r'super\(\).__init__\(\s*"([a-z-]+)"', path.read_text())
+        )
+
+    assert "reaper" in names
+    assert names <= set(DUTIES)
 
 
 def test_an_old_transaction_is_told(
@@ -131,7 +157,7 @@ def test_a_fault_is_told_without_internals(
     assert (health.title, health.tone, health.reason) == (title, Tone.BAD, reason)
     assert {fact.command for fact in health.facts} == {command}
     unknown = {fact.name for fact in health.facts if fact.tone is Tone.UNKNOWN}
-    assert {"Workers", "Services", "Queues"} <= unknown
+    assert {"Workers", "Duties", "Queues"} <= unknown
     assert "/srv/x" not in repr(health)
 
 
