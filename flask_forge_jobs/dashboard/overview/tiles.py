@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from flask_forge_jobs.dashboard import words
-from flask_forge_jobs.dashboard.charts.ranges import Range
+from flask_forge_jobs.dashboard.charts.ranges import WORDS, Range
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
 from flask_forge_jobs.handlers.gauges import GaugeSeries
@@ -19,6 +19,8 @@ _RECENT = 3
 # Ranges that the page of errors has as well, beside its usual one.
 _LONG = {"7d", "30d"}
 _OFTEN = 0.02
+# A share of failures that is bad however usual it is.
+_ALWAYS_BAD = 0.25
 _STATES: Mapping[QueueState, str] = {
     QueueState.PAUSED: "paused",
     QueueState.COOLING: "cools down",
@@ -92,13 +94,17 @@ def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     known = [rate for rate in rates if rate is not None]
     now = sum(known[-_RECENT:]) / len(known[-_RECENT:]) if known else None
     usual = sum(known) / len(known) if known else 0
-    note = "as usual" if usual else "no job completed"
+    note = f"as usual, {_window(shown)}" if usual else "no job completed"
     if now is not None and usual and abs(now / usual - 1) >= _OFTEN:
         part = words.percent(abs(now / usual - 1))
-        note = f"{part} {'above' if now > usual else 'below'} usual"
+        note = f"{part} {'above' if now > usual else 'below'} usual, {_window(shown)}"
     return Tile(
         "Throughput", words.number(now, 1), note, spark(rates), "green", "kinds", "/min"
     )
+
+
+def _window(shown: Range) -> str:
+    return "this range" if shown.is_custom else WORDS[shown.preset].lower()
 
 
 def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
@@ -109,11 +115,15 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     known = [each for each in shares if each is not None]
     failed = sum(each.dead + each.retried for each in buckets)
     whole = share(failed, sum(each.completed for each in buckets))
-    note = f"usually {words.percent(median(known))}" if known else "no run ended"
-    tone = "bad" if whole is not None and whole >= _OFTEN else ""
+    usual = median(known) if known else 0
+    note = (
+        f"{_window(shown)}, usually {words.percent(usual)}" if known else "no run ended"
+    )
+    is_bad = whole is not None and whole >= (_OFTEN if whole > usual else _ALWAYS_BAD)
     return Tile(
         "Failures", words.percent(whole), note, spark(shares), "red", "errors",
-        tone=tone, query={"range": shown.preset} if shown.preset in _LONG else {},
+        tone="bad" if is_bad else "",
+        query={"range": shown.preset} if shown.preset in _LONG else {},
     )  # fmt: skip
 
 

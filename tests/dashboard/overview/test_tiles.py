@@ -39,8 +39,12 @@ def test_throughput_is_compared_with_the_range() -> None:
     usual = shown(buckets(*[10] * 60))["Throughput"]
     high = shown(buckets(*[10] * 57, 20, 20, 20))["Throughput"]
 
-    assert (usual.value, usual.unit, usual.note) == ("10", "/min", "as usual")
-    assert (high.value, high.note) == ("20", "90% above usual")
+    assert (usual.value, usual.unit, usual.note) == (
+        "10",
+        "/min",
+        "as usual, last hour",
+    )
+    assert (high.value, high.note) == ("20", "90% above usual, last hour")
     assert shown(buckets())["Throughput"].note == "no job completed"
 
 
@@ -50,16 +54,38 @@ def test_the_minute_that_is_not_over_is_no_fall() -> None:
 
     first, *_ = tiles(running, found, [], Gauged(), workers=1, capacity=1)
 
-    assert (first.value, first.note) == ("10", "as usual")
+    assert (first.value, first.note) == ("10", "as usual, last hour")
 
 
 def test_failures_are_a_share_of_the_runs_that_ended() -> None:
     few = shown(buckets(*[99] * 60, retried=1))["Failures"]
     many = shown(buckets(*[3] * 60, retried=1))["Failures"]
 
-    assert (few.value, few.note, few.tone) == ("1%", "usually 1%", "")
+    assert (few.value, few.note, few.tone) == ("1%", "last hour, usually 1%", "")
     assert (many.value, many.tone) == ("25%", "bad")
     assert shown(buckets())["Failures"].note == "no run ended"
+
+
+def test_a_share_of_failures_is_red_above_the_usual_one() -> None:
+    steady = buckets(*[97] * 60, retried=3)
+    better = [*steady[:50], *buckets(*[97] * 60)[50:]]
+    worse = [*steady[:50], *buckets(*[97] * 60, retried=30)[50:]]
+
+    assert [shown(each)["Failures"].tone for each in (steady, better, worse)] == [
+        "", "", "bad",
+    ]  # fmt: skip
+
+
+def test_the_tiles_name_a_window_that_is_chosen_by_hand() -> None:
+    ends = {"from": "2026-11-30T13:00Z", "to": "2026-11-30T14:00Z"}
+    found = buckets(*[10] * 60)
+
+    first, second, *_ = tiles(
+        chosen(MultiDict(ends), NOW), found, [], Gauged(), workers=1, capacity=1
+    )
+
+    assert first.note == "as usual, this range"
+    assert second.note == "this range, usually 0%"
 
 
 def test_waits_and_slots_are_those_of_the_queues() -> None:
