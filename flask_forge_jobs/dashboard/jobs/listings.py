@@ -65,7 +65,7 @@ RETRIES = Listing(
 )  # fmt: skip
 DEAD_JOBS = Listing(
     "dead", "Dead", (DEAD,), "-completed_at",
-    "No job is dead. Jobs without tries left, and cancelled ones, appear here.",
+    "No job is dead. Jobs that failed for good, and cancelled ones, appear here.",
 )  # fmt: skip
 LISTINGS = (JOBS, SCHEDULED_JOBS, RETRIES, DEAD_JOBS)
 

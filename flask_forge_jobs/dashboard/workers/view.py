@@ -216,16 +216,17 @@ class WorkersView:
     @cached_property
     def unserved(self) -> Sequence[QueueOverview]:
         """Queues with waiting jobs that no live worker serves, the most jobs first."""
-        waiting = [queue for queue in self._without_worker if queue.counts.waiting]
+        waiting = [queue for queue in self.without_worker if queue.counts.waiting]
         return sorted(waiting, key=lambda queue: -queue.counts.waiting)
 
     @property
     def idle(self) -> Sequence[str]:
         """Queues that no live worker serves, and that have nothing to run."""
-        return [q.settings.name for q in self._without_worker if not q.counts.waiting]
+        return [q.settings.name for q in self.without_worker if not q.counts.waiting]
 
     @cached_property
-    def _without_worker(self) -> Sequence[QueueOverview]:
+    def without_worker(self) -> Sequence[QueueOverview]:
+        """Queues that run jobs once a worker serves them, and that none serves."""
         now = self._api.now
         return [
             queue

@@ -14,6 +14,7 @@ from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
+from tests.support.jobs import claim_one
 from tests.support.sql import Sql
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -69,6 +70,15 @@ def test_the_list_says_when_and_in_words(storage: Storage) -> None:
     strips = [svg["aria-label"] for svg in page.all("svg") if svg["class"] == "strip"]
     assert len(strips) == 2
     assert all("firings before now" in each for each in strips)
+
+
+def test_the_list_says_when_the_last_firing_was(storage: Storage, sql: Sql) -> None:
+    schedule(storage, "often", "* * * * *")
+    trigger(storage, "often")
+    claim_one(storage, queue_name="mail")
+    sql.run("UPDATE forge_job SET fire_at = enqueued_at - 240000000")
+
+    assert "In progress 4m ago" in page_of(storage).find("#schedule-often").text
 
 
 def test_each_of_many_schedules_has_its_whole_day(storage: Storage) -> None:

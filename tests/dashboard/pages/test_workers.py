@@ -145,6 +145,23 @@ def test_who_serves_what_is_a_table(storage: Storage, client: FlaskClient) -> No
     ]  # fmt: skip
 
 
+def test_only_a_queue_that_lacks_a_worker_is_red_in_the_table(
+    storage: Storage, client: FlaskClient
+) -> None:
+    for name in ("mail", "paused", "unserved"):
+        storage.queues.ensure(name)
+    start(storage, "w1", "mail", busy=0)
+    storage.queues.set_paused_many(["paused"], paused=True)
+
+    table = shown(client).find("table")
+
+    red = {
+        row.find("th").text: "bad" in [each["class"] for each in row.all("td")]
+        for row in table.all("tr")[1:]
+    }
+    assert red == {"mail": False, "paused": False, "unserved": True}
+
+
 def test_D21_a_late_worker_and_a_lost_one_stay_with_the_fate_of_their_jobs(
     storage: Storage, client: FlaskClient, sql: Sql
 ) -> None:
