@@ -17,9 +17,12 @@ def headline(report: Report) -> str:
     if not needs:
         return "Nothing needs you" if evidence["workers"] else "No worker is running"
     waits = evidence.get("oldest_wait_s")
-    moves = evidence.get("done_last_hour") or evidence.get("running")
-    if evidence.get("workers") and (moves or not waits):
-        return f"Work flows, but {things(needs)}"
+    if evidence.get("workers"):
+        if not waits or evidence.get("done_last_hour"):
+            return f"Work flows, but {things(needs)}"
+        if evidence.get("running"):
+            # It may be the first to end, or one that never does.
+            return things(needs).capitalize()
     return (
         f"Work stands still: {things(needs)}" if waits else things(needs).capitalize()
     )

@@ -30,7 +30,8 @@ def report(needs: int, left_out: int = 0, **evidence: Any) -> Report:
         (report(20, 3), "Work flows, but 23 things need you"),
         (report(2, workers=0), "Work stands still: two things need you"),
         (report(2, done_last_hour=0), "Work stands still: two things need you"),
-        (report(2, done_last_hour=0, running=1), "Work flows, but two things need you"),
+        (report(2, done_last_hour=0, running=1), "Two things need you"),
+        (report(2, workers=0, running=1), "Work stands still: two things need you"),
         (report(1, workers=0, oldest_wait_s=0), "One thing needs you"),
         (
             report(1, done_last_hour=0, oldest_wait_s=0),
