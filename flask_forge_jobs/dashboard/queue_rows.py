@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
 from flask_forge_jobs.handlers.queue_rates import QueueRates
-from flask_forge_jobs.model.queues import BEHIND_S, QueueOverview, QueueSettings
+from flask_forge_jobs.model.queues import (
+    BEHIND_S,
+    GOOD_PART,
+    QueueOverview,
+    QueueSettings,
+)
 
-# An oldest wait below this part of the one that is behind is good.
-_GOOD_PART = 5
 # A worker makes the slots of a resumed queue with its next heartbeat, and notes once a
 # minute that it serves the queue.
 _SLOTS_WITHIN, _SERVED_WITHIN = timedelta(seconds=5), timedelta(seconds=65)
@@ -36,10 +40,13 @@ class QueueRow:
     ``claimed`` jobs ahead. ``waiting`` jobs are due, ``retrying`` and ``scheduled``
     ones start later. ``oldest_s`` is how long the oldest due one waits, None without
     one. From ``behind_s`` on, that is too long. ``due_since`` is when it became due.
+    ``cools`` says that it cools down, even if it would not run otherwise either; a
+    paused queue does not.
     """
 
     settings: QueueSettings
     state: QueueState
+    cools: bool
     waiting: int
     retrying: int
     scheduled: int
@@ -61,6 +68,11 @@ class QueueRow:
     def running(self) -> int:
         """Jobs in slots; one may have ended since its slot was reported."""
         return min(self.busy, self.claimed)
+
+    @property
+    def ahead(self) -> str:
+        """Its jobs that run in no live slot, in words; empty without one."""
+        return ahead(self.claimed - self.running, is_served=self.slots > 0)
 
     @property
     def backlog(self) -> int:
@@ -87,8 +99,16 @@ class QueueRow:
         """Whether its oldest wait is ``good``, ``warn`` or ``bad``."""
         if self.is_behind:
             return "bad"
-        is_good = (self.oldest_s or 0) < self.behind_s / _GOOD_PART
+        is_good = (self.oldest_s or 0) < self.behind_s / GOOD_PART
         return "good" if is_good else "warn"
+
+
+def ahead(number: int, *, is_served: bool) -> str:
+    """Return words for claimed jobs that run in no live slot; empty for none."""
+    if number <= 0:
+        return ""
+    shown = words.number(number)
+    return f"{shown} more claimed" if is_served else f"{shown} of lost workers"
 
 
 def queue_rows(
@@ -111,6 +131,7 @@ def _row(
     return QueueRow(
         settings=settings,
         state=state_of(queue, now),
+        cools=_cools(settings, now) and not settings.paused,
         waiting=counts.pending,
         retrying=counts.failed,
         scheduled=counts.scheduled,
@@ -123,6 +144,10 @@ def _row(
         rates=rates,
         behind_s=behind_s,
     )
+
+
+def _cools(settings: QueueSettings, now: datetime) -> bool:
+    return settings.throttled_until is not None and settings.throttled_until > now
 
 
 def _will_have_slots(settings: QueueSettings, now: datetime) -> bool:
@@ -145,6 +170,6 @@ def state_of(queue: QueueOverview, now: datetime) -> QueueState:
         return QueueState.WITHOUT_SLOTS
     if not queue.slots and not _will_have_slots(settings, now):
         return QueueState.WITHOUT_WORKER
-    if settings.throttled_until is not None and settings.throttled_until > now:
+    if _cools(settings, now):
         return QueueState.COOLING
     return QueueState.LIVE

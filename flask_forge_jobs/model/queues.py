@@ -27,9 +27,11 @@ RETENTION_DAYS_RANGE = (0, 36_500)
 BACKOFF_SECONDS_RANGE = (1, 86_400)
 MAX_PENDING_RANGE = (1, 1_000_000_000)
 COOLDOWN_SECONDS_RANGE = (1, 86_400)
-# Most queues, so that callers who may enqueue cannot create them without end.
 # A queue whose oldest due job waits for longer is behind.
 BEHIND_S = 300.0
+# An oldest wait below this part of the one that is behind is good.
+GOOD_PART = 5
+# Most queues, so that callers who may enqueue cannot create them without end.
 DEFAULT_MAX_QUEUES = 1000
 # A success within this many seconds of a cool-down's end keeps the exponent.
 COOLDOWN_DECAY_GRACE_S = 120

@@ -78,6 +78,31 @@ def test_a_slot_whose_job_has_ended_since_the_report_is_free() -> None:
     assert row(QueueCounts(in_progress=1), slots=(BUSY, BUSY)).running == 1
 
 
+def test_jobs_outside_of_slots_are_claimed_ahead_or_of_lost_workers() -> None:
+    claimed = QueueCounts(in_progress=41)
+
+    assert row(claimed).ahead == "40 more claimed"
+    assert row(claimed, slots=()).ahead == "41 of lost workers"
+    assert row(QueueCounts(in_progress=1)).ahead == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "cools"),
+    [
+        ({}, False),
+        ({"throttled_until": NOW}, False),
+        ({"throttled_until": LATER}, True),
+        ({"throttled_until": LATER, "max_workers": 0}, True),
+        ({"throttled_until": LATER, "paused": True}, False),
+    ],
+)
+def test_a_queue_cools_down_whether_or_not_it_has_a_worker(
+    settings: dict[str, Any], *, cools: bool
+) -> None:
+    assert row(slots=(), **settings).cools is cools
+    assert row(**settings).cools is cools
+
+
 @pytest.mark.parametrize(
     ("age_s", "pace"),
     [(0, "good"), (59, "good"), (60, "warn"), (299, "warn"), (300, "bad")],

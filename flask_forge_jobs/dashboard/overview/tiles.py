@@ -9,7 +9,7 @@ from statistics import median
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.ranges import WORDS, Range
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
-from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, ahead
 from flask_forge_jobs.handlers.gauges import GaugeSeries
 from flask_forge_jobs.handlers.series import Bucket
 from flask_forge_jobs.model.sentences import count
@@ -81,7 +81,7 @@ def tiles(
         _failures(shown, closed),
         _waiting(rows, history),
         _oldest(rows, history),
-        _running(rows, history, capacity),
+        _running(rows, history, capacity, is_served=workers > 0),
         _workers(rows, history, workers),
     ]
 
@@ -153,13 +153,13 @@ def _oldest(rows: Sequence[QueueRow], history: Gauged) -> Tile:
     )  # fmt: skip
 
 
-def _running(rows: Sequence[QueueRow], history: Gauged, capacity: int) -> Tile:
+def _running(
+    rows: Sequence[QueueRow], history: Gauged, capacity: int, *, is_served: bool
+) -> Tile:
     claimed = sum(row.claimed for row in rows)
     busy = min(sum(row.busy for row in rows), claimed)
-    ahead = claimed - busy
     note = f"{words.percent(busy / capacity)} of all slots" if capacity else "no slots"
-    if ahead:
-        note = f"{words.number(ahead)} more claimed"
+    note = ahead(claimed - busy, is_served=is_served) or note
     return Tile(
         "Running", words.number(busy), note, spark(history.running), "blue", "jobs",
         f"of {words.number(max(capacity, busy))}", query={"status": "in_progress"},

@@ -30,7 +30,7 @@ _SORTS: Mapping[str, Callable[[QueueRow], float]] = {
 }
 _FILTERS: Mapping[str, tuple[str, Callable[[QueueRow], bool]]] = {
     "stopped": ("Not running", lambda row: not row.runs),
-    "behind": ("Behind", lambda row: row.is_behind),
+    "behind": ("Behind", lambda row: row.runs and row.is_behind),
 }
 _STATES: Mapping[QueueState, str] = {
     QueueState.LIVE: "run",
@@ -124,14 +124,16 @@ class QueueList:
         if not self.rows:
             return "No queue is registered"
         states = Counter(row.state for row in self.rows)
+        # One that has no worker may cool down, too.
+        states[QueueState.COOLING] = sum(row.cools for row in self.rows)
         parts = [
             f"{states[state]:,} {word}"
             for state, word in _STATES.items()
             if states[state]
         ]
-        if set(states) == {QueueState.LIVE}:
+        if states[QueueState.LIVE] == len(self.rows):
             parts = ["all run" if len(self.rows) > 1 else "it runs"]
-        behind = sum(row.runs and row.is_behind for row in self.rows)
+        behind = sum(map(_FILTERS["behind"][1], self.rows))
         if behind:
             is_whole = behind == len(self.rows) > 1
             parts.insert(1, "and all are behind" if is_whole else f"{behind:,} behind")

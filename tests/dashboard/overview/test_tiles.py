@@ -113,6 +113,14 @@ def test_claimed_jobs_do_not_run_and_threads_bound_the_slots() -> None:
     assert _running(ended) == ("0", "of 1", "0% of all slots")
 
 
+def test_jobs_that_no_live_worker_holds_are_of_lost_ones() -> None:
+    found = shown(
+        buckets(), row(QueueCounts(in_progress=7), slots=()), workers=0, capacity=0
+    )
+
+    assert _running(found) == ("0", "of 0", "7 of lost workers")
+
+
 def _running(found: dict[str, Tile]) -> tuple[str, str, str]:
     tile = found["Running"]
     return tile.value, tile.unit, tile.note

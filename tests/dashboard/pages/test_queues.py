@@ -71,6 +71,47 @@ def test_the_headline_counts_the_queues_that_do_not_run(storage: Storage) -> Non
     assert "“CDN migration”" in page.find("#queue-media").text
 
 
+def test_a_queue_that_cools_down_without_a_worker_is_counted_as_both(
+    storage: Storage,
+) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.queues.create(QueueSettings("media"))
+    storage.queues.cool_down(["mail", "media"], 60.0)
+    note = ChangeNote("dana", "CDN migration")
+    storage.queues.set_paused_many(["media"], paused=True, note=note)
+
+    page = page_of(storage)
+    row = page.find("#queue-mail")
+    one = page_of(storage, "/queues/mail").find("#headline").text
+
+    assert page.find("h1").text == (
+        "2 queues: 1 paused, 1 cooling down, 1 without a worker"
+    )
+    assert "No worker" in row.text
+    assert "Cools down" in row.text
+    assert "End now" in row.text
+    assert "Cools down" not in page.find("#queue-media").text
+    assert "Cooling down" in one
+    assert one.count("End now") == 1
+    assert "Cools down" in page_of(storage, "/").find("#queue-mail").text
+
+
+def test_a_queue_without_a_worker_is_nowhere_counted_as_behind(
+    storage: Storage, database_settings: DatabaseSettings
+) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    storage.jobs.enqueue(NewJob("send", queue_name="bank"))
+    storage.workers.beat("worker-1", None, ["mail"], [SlotReport("1", "mail")])
+    Sql(database_settings).run(
+        "UPDATE forge_job SET scheduled_at = scheduled_at - 1000000000"
+    )
+
+    page = page_of(storage)
+
+    assert page.find("h1").text == "2 queues: 1 run, 1 behind, 1 without a worker"
+    assert "Behind 1" in page.find("#filters").text
+
+
 def test_the_list_is_filtered_sorted_and_cut_into_pages(storage: Storage) -> None:
     for number in range(30):
         storage.queues.create(QueueSettings(f"q{number:02}", paused=number % 3 == 0))
