@@ -168,12 +168,14 @@ class WorkerRow:
         if self.state is WorkerState.LATE:
             left_s = max(LIVE_WITHIN_S - self.worker.heartbeat_age_s, 0)
             if not self.detail.running:
-                return "It runs no job."
+                return "No job is in its slots."
             jobs = count(len(self.detail.running), "job")
             return f"In {words.span(left_s)} others take its {jobs}."
         where = f" on {self.worker.host}" if self.worker.host else ""
-        fates = self.fates
-        return f"It was last seen{where}, after {self.up}. {fates}"
+        has_run = self.worker.heartbeat_at > self.worker.started_at
+        long = f" for {self.up}" if has_run else ""
+        ran = f"It ran{where}{long}. " if where or long else ""
+        return f"{ran}{self.fates}"
 
     @property
     def fates(self) -> str:

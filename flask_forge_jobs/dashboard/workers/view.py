@@ -178,13 +178,20 @@ class WorkersView:
     @property
     def headline(self) -> str:
         """The answer to: is capacity there?"""
-        known = self.counts
-        running = known.live + known.late
-        if not running:
+        if not self.running:
             return "No worker is running"
-        workers = count(running, "worker runs", "workers run")
+        if self.choice.is_filtered and not self._all:
+            return "No worker matches"
         busy, slots = self._busy
-        return f"{workers}, {busy:,} of {slots:,} slots busy"
+        claimed = sum(queue.counts.in_progress for queue in self.queues)
+        more = f", {claimed - busy:,} more claimed" if claimed > busy else ""
+        return f"{self.running}, {busy:,} of {slots:,} slots busy{more}"
+
+    @property
+    def running(self) -> str:
+        """How many workers run, whatever the filter; empty for none."""
+        number = self.counts.live + self.counts.late
+        return count(number, "worker runs", "workers run") if number else ""
 
     @property
     def _busy(self) -> tuple[int, int]:

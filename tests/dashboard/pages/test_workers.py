@@ -82,6 +82,31 @@ def test_slots_say_what_they_run(storage: Storage, client: FlaskClient) -> None:
     assert bank in "".join(each["href"] for each in card.all("a"))
 
 
+def test_jobs_that_are_claimed_ahead_are_told(
+    storage: Storage, client: FlaskClient
+) -> None:
+    start(storage, "w1", "mail", busy=0)
+    for _ in range(3):
+        enqueue(storage, queue_name="mail")
+        claim_one(storage, owner="w1", queue_name="mail")
+
+    assert shown(client).find("h1").text == (
+        "1 worker runs, 0 of 2 slots busy, 3 more claimed"
+    )
+    assert "No job is in its slots." in shown(client, "/w1").find("#slots").text
+
+
+def test_a_lost_worker_without_a_host_or_a_life_is_told_in_whole_sentences(
+    storage: Storage, client: FlaskClient
+) -> None:
+    storage.workers.beat("w1", "name-w1", ["mail"], [])
+    storage.workers.reap(["w1"])
+
+    alerts = shown(client).find("#alerts").text
+
+    assert "name-w1 is lost: it was last seen now. It ran no job." in alerts
+
+
 def test_the_queues_of_a_worker_share_its_threads(
     storage: Storage, client: FlaskClient
 ) -> None:
@@ -224,7 +249,10 @@ def test_workers_of_some_hosts(storage: Storage, client: FlaskClient) -> None:
         ("range", "6h"), ("host", "web-0"), ("host", "web-2"), ("host", "")
     ]  # fmt: skip
     assert chips == ["?host=web-2&range=6h", "?host=web-0&range=6h"]
-    assert "No worker matches" in shown(client, "?host=elsewhere").text
+    nowhere = shown(client, "?host=elsewhere")
+    assert nowhere.find("h1").text == "No worker matches"
+    assert "The filter leaves out all workers" in nowhere.find("#workers").text
+    assert "3 workers run." in nowhere.find("#workers").text
     # One host needs no filter.
     alone = client_of(storage, "other")
     assert not [e for e in shown(alone).all("form") if e["role"] == "search"]
@@ -335,7 +363,7 @@ def test_a_missing_worker_has_a_page_with_a_way_back(
 def test_an_open_page_says_that_its_worker_has_stopped(client: FlaskClient) -> None:
     page = shown(client, "/none?only=worker,slots,rescued")
 
-    assert "There is no worker none" in page.find("#worker").text
+    assert "There is no worker “none”" in page.find("#worker").text
     assert page.find("#rescued").text == ""
 
 
