@@ -19,9 +19,8 @@ from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
 from flask_forge_jobs.model.jobs import WAITING, JobSummary
 
-# Share of the width.
+# Shares of the width: of the longest wait, and what it is cut to.
 LONGEST_WAIT = 0.6
-# What a wait is cut to.
 CUT_WAIT = 0.4
 NARROWEST_BAR = 0.8
 # Of the width, in percent.
@@ -29,7 +28,7 @@ WHOLE = 100.0
 LABELS = 5
 # The first attempt and the newest; the others are folded.
 OPEN_ROWS = 12
-# A run to come is drawn this long if nothing is known of earlier ones.
+# A run to come, if nothing is known of earlier ones.
 _UNKNOWN_RUN = timedelta(seconds=1)
 _MINUTES = timedelta(minutes=5)
 # Below it, labels of whole seconds would be equal.
@@ -183,7 +182,7 @@ def timeline(
     if has_waited or waits:
         _rename(lines[0])
     pieces = [piece for line in lines for piece in line.pieces]
-    scale = _Scale(pieces)
+    scale = _Scale(pieces, may_cut=_has_run(lines))
     now_us = to_micros(now)
     return Timeline(
         [
@@ -202,6 +201,14 @@ def timeline(
         _sums(pieces, now_us),
         bool(scale.cuts),
     )
+
+
+def _has_run(lines: Sequence[_Line]) -> bool:
+    """Whether the runs made, and not one that is guessed, are worth the width."""
+    pieces = [(line.attempt, piece) for line in lines for piece in line.pieces]
+    made = [p.end - p.start for _, p in pieces if p.mark is Mark.RUNS]
+    guessed = [p.end - p.start for at, p in pieces if not at and p.mark is Mark.COMES]
+    return bool(made) and sum(made) >= sum(guessed)
 
 
 def _rename(line: _Line) -> None:
@@ -270,7 +277,7 @@ def _next(job: JobSummary, last: int, now: int, run: int) -> _Line:
 class _Scale:
     """Places instants on the width; waits that are too long count for less."""
 
-    def __init__(self, pieces: Sequence[_Piece]) -> None:
+    def __init__(self, pieces: Sequence[_Piece], *, may_cut: bool) -> None:
         self.start = min(piece.start for piece in pieces)
         self.end = max(self.start + 1, *(piece.end for piece in pieces))
         # By the interval of a wait that is cut, what it counts for.
@@ -280,8 +287,7 @@ class _Scale:
             for each in pieces
             if each.mark in (Mark.BACKS_OFF, Mark.FOR_JOBS, Mark.WAITS)
         }
-        # Without a run, nothing but the wait is worth the width.
-        if any(piece.mark is Mark.RUNS for piece in pieces):
+        if may_cut:
             self._cut(waits)
         edges = {self.start, self.end, *(edge for cut in self.cuts for edge in cut)}
         self._edges = sorted(edges)

@@ -27,6 +27,8 @@ STATUS_NAMES: Mapping[str, str] = {
     DEAD: "Dead",
     DONE: "Done",
 }
+# The list of pending jobs has the scheduled ones, too.
+TAB_NAMES: Mapping[str, str] = {**STATUS_NAMES, PENDING: "Waiting or scheduled"}
 _NEWEST_FIRST = "-enqueued_at"
 _TIMED = {*map(str, WAITING), SCHEDULED}
 _ENDED = set(map(str, FINAL))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.dashboard.jobs.listings import PENDING, RUNNING
+from flask_forge_jobs.dashboard.jobs.listings import PENDING, RETRYING, RUNNING
 from flask_forge_jobs.dashboard.jobs.offers import VERBS, Verb
 from flask_forge_jobs.handlers.filters import SCHEDULED
 from flask_forge_jobs.model.endings import Ending
@@ -48,6 +48,11 @@ class Row:
         if self.job.status == PENDING and is_later:
             return SCHEDULED
         return str(self.job.status)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether its time for another try has come."""
+        return self.word == RETRYING and self.job.scheduled_at <= self.now
 
     @property
     def mark(self) -> str:

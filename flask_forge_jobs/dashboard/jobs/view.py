@@ -16,6 +16,7 @@ from flask_forge_jobs.dashboard.jobs.listings import (
     JOBS,
     PENDING,
     STATUS_NAMES,
+    TAB_NAMES,
     Listing,
     parts_of,
 )
@@ -114,8 +115,7 @@ class ListView:
         made: list[Tab] = [
             ("All", self.query.address(statuses=()), not chosen, everything)
         ]
-        for word, name in STATUS_NAMES.items():
-            # The list of pending jobs has the scheduled ones, too.
+        for word, name in TAB_NAMES.items():
             number = counts.pending if word == PENDING else number_of(word, counts)
             address = self.query.address(statuses=(word,))
             shown = number if word in known and counts.bound is None else None

@@ -168,6 +168,21 @@ def test_a_wait_over_60_percent_is_cut(wait: float) -> None:
     assert first.spans[0].cut is None
 
 
+def test_a_guess_beside_a_run_of_no_length_cuts_no_wait() -> None:
+    """The guess would be as wide as minutes of the wait."""
+    made = drawn(
+        job(JobStatus.FAILED, scheduled=300, attempts=1),
+        [attempt(0, 0, 0)],
+        now=40,
+        run=1,
+    )
+
+    (_, following) = made.rows
+    assert not made.is_cut
+    assert shapes(following)[0] == ("bo", 0, 100)
+    assert following.spans[1].width == "0.80%"
+
+
 def test_several_long_waits_are_all_cut() -> None:
     made = drawn(
         job(attempts=3),

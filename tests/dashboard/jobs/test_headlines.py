@@ -40,7 +40,7 @@ from tests.dashboard.jobs.test_query import read
             "",
             StatusCounts(pending=30, scheduled=None, done=7),
             "37 jobs are stored",
-            "30 pending, 7 done",
+            "30 waiting or scheduled, 7 done",
         ),
         (
             JOBS,

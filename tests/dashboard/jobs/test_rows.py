@@ -46,6 +46,12 @@ def test_a_row_has_a_state(shown: Row, word: str, state: str) -> None:
     assert shown.short_id == "0ABCDEF"
 
 
+def test_a_retry_is_due_once_its_time_has_come() -> None:
+    assert row("failed").is_due
+    assert not row("failed", scheduled_at=SOON).is_due
+    assert not row("pending").is_due
+
+
 def test_an_error_is_one_short_line() -> None:
     assert row(last_error="KeyError: 'id'\nsecond").error == "KeyError: 'id'"
     assert row().error == ""

@@ -67,7 +67,7 @@ def test_a_search_shows_only_numbers_that_it_has_counted() -> None:
     numbers = {name: number for name, _, _, number in view.tabs}
     assert numbers == {
         "All": None,
-        "Pending": None,
+        "Waiting or scheduled": None,
         "Scheduled": None,
         "In progress": None,
         "Retrying": None,
