@@ -45,6 +45,9 @@ _REASONS: Mapping[str, str] = {
     "unavailable": "Stored jobs are kept. Try again in a moment.",
 }
 _GONE = "It was removed, or the address has a mistake."
+_GONE_OR_HIDDEN = (
+    "It was removed, it is not of your queues, or the address has a mistake."
+)
 _LOST: Mapping[int, str] = {
     404: "nothing has this address",
     405: "this address takes other methods",
@@ -96,13 +99,15 @@ def _view(show: PageFunction, api: Api, **placeholders: str) -> Response:
 
 def problem_page(api: Api, problem: Problem) -> Response:
     """Return an error as a page, if need be as the page that was asked for."""
-    route = present_state().route
+    state = present_state()
+    route, caller = state.route, state.principal
+    is_limited = caller is not None and caller.queues is not None
     is_away = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
     if is_away and isinstance(route, PageRoute) and route.unread is not None:
         return route.unread(api, problem)
     shown = {
         "title": titled(problem),
-        "reason": reason_of(problem),
+        "reason": reason_of(problem, is_limited=is_limited),
         "problem": problem,
         "up": _list_of(route),
     }
@@ -116,10 +121,13 @@ def titled(problem: Problem) -> str:
     return _TITLES.get(problem.kind, "Something went wrong")
 
 
-def reason_of(problem: Problem) -> str:
-    """Return in a sentence what the title of an error leaves open."""
+def reason_of(problem: Problem, *, is_limited: bool = False) -> str:
+    """Return in a sentence what the title of an error leaves open.
+
+    ``is_limited`` says that the caller may see some queues only.
+    """
     if _names_a_thing(problem):
-        return _GONE
+        return _GONE_OR_HIDDEN if is_limited else _GONE
     message = problem.message
     return _REASONS.get(problem.kind) or f"{message[:1].upper()}{message[1:]}"
 

@@ -19,7 +19,7 @@ from flask_forge_jobs.handlers.explain_case import (
 )
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS, GOOD_PART
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
 _NEAREST = 3
@@ -198,9 +198,13 @@ def runs(case: Case) -> Sentence | None:
         "started_last_hour": started,
     }
     if counts.in_progress or started:
+        age_s = case.oldest_due_age_s if counts.pending else 0
+        is_slow = age_s >= case.behind_s / GOOD_PART
+        fine = "" if is_slow else " fine"
+        oldest = f", the oldest for {duration(age_s)}" if is_slow else ""
         text = (
-            f"{name} runs fine: {count(counts.in_progress, 'job')} in progress, "
-            f"{counts.pending:,} due, {started:,} started in the last hour."
+            f"{name} runs{fine}: {count(counts.in_progress, 'job')} in progress, "
+            f"{counts.pending:,} due{oldest}, {started:,} started in the last hour."
         )
     else:
         due = count(counts.pending, "job is due", "jobs are due")

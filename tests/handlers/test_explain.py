@@ -516,7 +516,11 @@ def test_a_queue_that_is_behind_or_full_says_so(storage: Storage, sql: Sql) -> N
 
     text = "mail is behind: its oldest due job waits for …; all its slots are busy."
     assert_says(behind, "queue_behind", text)
-    assert later.code == "queue_runs"
+    text = (
+        "mail runs: 1 job in progress, 1 due, the oldest for …, 0 started in the last "
+        "hour."
+    )
+    assert_says(later, "queue_runs", text)
     assert len(list(behind.evidence["running"])) == 1  # type: ignore[call-overload]
     text = "mail refuses new jobs: 1 job is still to run, and its max_pending is 1."
     assert_says(full, "queue_full", text)

@@ -110,8 +110,9 @@ def database(
     times = partial(_small(span, toggled), unit=Unit.MILLISECONDS, is_band=True)
     reads = rates(lambda each: each.reads_per_min)
     writes = rates(lambda each: each.writes_per_min)
-    data = _of(buckets, lambda each: each.db_size_bytes)
-    log = _of(buckets, lambda each: each.wal_bytes)
+    data = _of(buckets, lambda each: each.db_size_bytes or None)
+    # A database has a size: without one, none was measured, of its log neither.
+    log = _of(buckets, lambda each: each.wal_bytes if each.db_size_bytes else None)
     calls = [Line("writes", "red", writes), Line("reads", "blue", reads, ["dashed"])]
     drawn = [
         times("reads", "Database reads", lines=_band(buckets, _read_times)),

@@ -27,7 +27,6 @@ PAGE_SIZE = 25
 # Names of kinds in a row, and of queues.
 MAX_NAMES = 4
 MAX_KINDS = 20
-_HALF = 50
 _SPANS: Mapping[ErrorRange, tuple[str, timedelta, str]] = {
     ErrorRange.DAY: ("24 hours", timedelta(hours=1), "the last hour"),
     ErrorRange.WEEK: ("7 days", timedelta(days=1), "the last day"),
@@ -188,11 +187,11 @@ class ErrorsView:
             return f"{nothing} in {self.query.span}"
         failures = count(self.failures, "failure")
         top = max(self._page.groups, key=lambda group: group.count)
-        percent = _percent(top.count, self.failures)
         if self.total == 1:
             return f"One error made {failures} in {self.query.span}"
         # One that makes the most of them is on this page, or it is not the first page.
-        if percent >= _HALF:
+        if 2 * top.count > self.failures:
+            percent = _percent(top.count, self.failures)
             return f"One error makes {percent}% of {failures} in {self.query.span}"
         return f"{self.total:,} errors made {failures} in {self.query.span}"
 

@@ -21,13 +21,12 @@ def worker_command(*names: str) -> str:
 
 
 def jobs_wait(due: int, retrying: int = 0) -> str:
-    """Return ``1 job waits``, ``2 jobs wait`` or ``2 jobs wait and 1 retries``."""
+    """Return ``1 job waits``, ``2 jobs wait`` or ``2 jobs wait and 1 job retries``."""
     if not retrying:
         return count(due, "job waits", "jobs wait")
     if not due:
         return count(retrying, "job retries", "jobs retry")
-    retry = f"{retrying:,} {'retries' if retrying == 1 else 'retry'}"
-    return f"{jobs_wait(due)} and {retry}"
+    return f"{jobs_wait(due)} and {count(retrying, 'job retries', 'retry')}"
 
 
 def still_to_run(number: int) -> str:

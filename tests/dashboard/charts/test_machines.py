@@ -48,6 +48,19 @@ def test_of_many_workers_the_busiest_are_drawn_or_the_chosen() -> None:
     assert machines.busiest(many, ["w1", "gone"]) == ["w1"]
 
 
+def test_a_size_that_nobody_measured_is_not_nothing() -> None:
+    unmeasured = DbHealthBucket(NOW, 1, 2, 3, 60, 4, 5, 6, 30, 2, 3, 100, 2.0, 0, 0)
+    without_log = DbHealthBucket(NOW, 1, 2, 3, 60, 4, 5, 6, 30, 2, 3, 100, 2.0, 9, 0)
+
+    drawn = machines.database(
+        [unmeasured, without_log], SPAN, share=lambda _: 1.0, has_pool=False
+    )
+
+    by_name = {figure.name: lines(figure) for figure in drawn}
+    assert by_name["size"] == {"data": [None, 9]}
+    assert by_name["log"] == {"log": [None, 0]}
+
+
 @pytest.mark.parametrize("has_pool", [False, True])
 def test_the_database_has_times_calls_and_sizes(has_pool: bool) -> None:
     shares = {0: 1.0, 1: 0.5}

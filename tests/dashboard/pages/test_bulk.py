@@ -90,7 +90,9 @@ def test_a_run_on_other_queues_is_not_there(
     run_id = begun(storage, lists_of(storage))
     limited = lists_of(storage, Principal.with_role("ops", "operator", queues=queues))
 
-    assert limited.get(f"bulk/{run_id}").status_code == 404
+    missing = limited.get(f"bulk/{run_id}")
+    assert missing.status_code == 404
+    assert "it is not of your queues" in missing.text
     assert run_id not in limited.get("../bulk").text
 
 

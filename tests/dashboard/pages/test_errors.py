@@ -66,6 +66,15 @@ def test_the_headline_is_the_answer(client: FlaskClient) -> None:
     assert signatures(page) == ["timeout after <n> s", "no card"]
 
 
+def test_of_two_errors_with_half_of_the_failures_none_heads_the_page(
+    storage: Storage, client: FlaskClient
+) -> None:
+    for error in ("no card", "no account"):
+        fail(storage, Dead(error), "billing", "charge")
+
+    assert shown(client).find("h1").text == "2 errors made 2 failures in 24 hours"
+
+
 @pytest.mark.usefixtures("failures")
 def test_a_group_tells_kinds_queues_and_counts(client: FlaskClient) -> None:
     first = shown(client).find("article")

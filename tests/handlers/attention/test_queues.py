@@ -67,6 +67,10 @@ def test_a_job_that_fails_waits_for_a_worker_as_well() -> None:
     assert said(queues.unserved, facts_of(single, live("bills"))) == [
         "Nothing runs mail. 1 job waits for 1m."
     ]
+    one_more = replace(queue, counts=QueueCounts(pending=3, failed=1))
+    assert said(queues.unserved, facts_of(one_more, live("bills"))) == [
+        "Nothing runs mail. 3 jobs wait and 1 job retries."
+    ]
     both = replace(queue, counts=QueueCounts(pending=3, failed=2), oldest_wait_s=90)
     assert said(queues.unserved, facts_of(both, live("bills"))) == [
         "Nothing runs mail. 3 jobs wait and 2 retry, the oldest for 1m."
