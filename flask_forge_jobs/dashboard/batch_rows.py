@@ -54,12 +54,16 @@ class BatchRow:
     @property
     def badge(self) -> str:
         """The state for its badge."""
-        return _TONES[self.batch.state][0]
+        return "pending" if self._waits else _TONES[self.batch.state][0]
 
     @property
     def word(self) -> str:
         """Its state in a word."""
-        return self.batch.state.value.capitalize()
+        return "Waiting" if self._waits else self.batch.state.value.capitalize()
+
+    @property
+    def _waits(self) -> bool:
+        return self.batch.state is BatchState.RUNNING and not self.batch.running
 
     @property
     def tone(self) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def row_of(**changed: Any) -> BatchRow:
             ),
         ),
         (
-            {"done": 44, "dead": 1}, "Running",
+            {"done": 44, "dead": 1}, "Waiting",
             "45 of 50 ended, 1 dead, 5 waiting",
             "No job is in progress, 5 wait, 1 is dead.",
         ),
@@ -65,7 +65,7 @@ def row_of(**changed: Any) -> BatchRow:
             "It is being cancelled: 41 jobs have not ended.",
         ),
         (
-            {}, "Running", "0 of 50 done, 50 waiting",
+            {}, "Waiting", "0 of 50 done, 50 waiting",
             "No job is in progress, 50 wait.",
         ),
         (

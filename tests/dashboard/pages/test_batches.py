@@ -184,10 +184,14 @@ def test_dead_jobs_say_what_stopped_a_batch(
     stoppers = shown(client, batch_id).find("#stoppers")
 
     first, second = stoppers.find("tbody").all("tr")
+    assert "Dead so far" in stoppers.text
     assert "3 dead jobs, by error" in stoppers.text
     assert first.text.startswith("E: order <n> has no entryShow 2part …")
     assert second.text.startswith("cancelledShow 1part …")
     assert first.find("a")["href"].startswith(f"../dead?batch={batch_id}&signature=")
+    run(storage, Dead("no card"), queue_name="mail")
+    storage.batches.fold([batch_id])
+    assert "What stopped it" in shown(client, batch_id).find("#stoppers").text
     assert [each["href"] for each in second.all("a")] == [
         f"../dead?batch={batch_id}&ending=cancelled", f"../jobs/{cancelled.id}",
     ]  # fmt: skip
