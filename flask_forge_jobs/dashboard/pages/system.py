@@ -25,11 +25,14 @@ from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState
 # A person waits for this page.
 LIMIT_S = 1.0
 # Of a setting, such as a long list of hosts.
-LONGEST_VALUE = 300
+LONGEST_VALUE = 1_000
 PACKAGES = (
     "flask-forge-jobs", "Flask", "Werkzeug", "SQLAlchemy", "psycopg2-binary",
     "psycopg2", "psycopg", "gunicorn",
 )  # fmt: skip
+
+# Settings whose zero does not mean none.
+_ZEROS: Mapping[str, str] = {"FORGE_JOBS_MAX_QUEUE_DEPTH": "no bound"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ class SystemView:
             name = option.key.lower().removeprefix("forge_jobs_")
             value = getattr(state.settings, name)
             is_changed = value != option.default
-            shown = MASK if option.secret and value else mask(_text(value, option.unit))
+            text = _ZEROS.get(option.key) if value == 0 else None
+            text = text or mask(_text(value, option.unit))
+            shown = MASK if option.secret and value else text
             rows.append(Setting(option.key, one_line(shown, LONGEST_VALUE), is_changed))
         return sorted(rows, key=lambda row: (not row.is_changed, row.key))
 

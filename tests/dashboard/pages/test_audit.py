@@ -33,6 +33,8 @@ def test_every_change_has_its_author_and_result(storage: Storage) -> None:
 
     assert actors(storage) == ["ci", "user:ann"]
     assert "Refused 409, 3 times" in page.find("#entries").text
+    labels = [cell.attributes.get("data-label") for cell in page.all("td")]
+    assert {"actor", "target", "changed", "request"} <= set(labels)
 
 
 def test_the_trail_is_filtered_and_paged(storage: Storage) -> None:

@@ -107,6 +107,7 @@ def test_a_bad_link_is_a_page_and_an_old_one_does_not_say_more(
     for answer in answers:
         assert answer.status_code == 404
         assert "invalid or has expired" in answer.text
+        assert "To the start page" not in answer.text
         texts.append(answer.text.partition("<main")[2].partition("request ")[0])
     assert texts[0] == texts[1]
 

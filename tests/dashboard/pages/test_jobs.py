@@ -22,6 +22,7 @@ from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
 from tests.support.jobs import claim_one, finish, having, job_with, run
+from tests.support.sql import Sql
 
 ADMIN = Principal.with_role("root", "admin")
 
@@ -211,6 +212,20 @@ def test_invalid_values_leave_the_links(storage: Storage, lists: Lists) -> None:
             assert part not in link["href"]
 
 
+def test_a_job_of_a_silent_worker_says_so_in_words(
+    storage: Storage, lists: Lists, sql: Sql
+) -> None:
+    job_with(storage, JobStatus.IN_PROGRESS)
+    sql.age(7 * 60)
+
+    assert "worker silent 7m" in lists.open("jobs").find("#rows").text
+
+
+def test_a_question_stops_the_refresh_at_once(lists: Lists) -> None:
+    assert "data-why" not in lists.open("jobs").find("#live").attributes
+    assert "data-why" in lists.open("jobs?ask=keys").find("#live").attributes
+
+
 def test_three_kinds_of_nothing(lists: Lists) -> None:
     nothing = lists.open("dead")
     unmatched = lists.open("dead?queue=mail")
@@ -236,6 +251,7 @@ def test_a_list_that_cannot_be_read_keeps_its_filter() -> None:
     again = {"Try again": "./dead?queue=mail&error=late"}
     assert again.items() <= links(page.find("section")).items()
     assert words(page.find("section"), "h2") == "The database does not answer"
+    assert page.find("section").all("p")[-1].text.startswith("Status 503, request ")
     assert words(page.find("section"), "p") == (
         "Stored jobs are kept. Try again in a moment."
     )

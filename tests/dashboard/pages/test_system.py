@@ -86,6 +86,8 @@ def test_settings_in_force_come_without_secrets(app: Flask) -> None:
     assert ("FORGE_JOBS_TOKENS", "***") in rows
     assert ("FORGE_JOBS_DATABASE_URL", "***") in rows
     assert ("FORGE_JOBS_STRICT_QUEUES", "off") in rows
+    assert ("FORGE_JOBS_MAX_QUEUE_DEPTH", "no bound") in rows
+    assert not any(value.endswith("…") for _key, value in rows[1:])
     assert rows.index(("FORGE_JOBS_BULK_MAX", "77 jobs")) < rows.index(
         ("FORGE_JOBS_STRICT_QUEUES", "off")
     )
