@@ -10,18 +10,22 @@ _NUMBERS = (
 )
 
 
-def headline(report: Report) -> str:
-    """Return whether work flows, and how many things need the reader."""
+def headline(report: Report, per_minute: float | None = None) -> str:
+    """Return whether work flows, and how many things need the reader.
+
+    ``per_minute`` is how many jobs completed of late; None leaves it to the hour.
+    """
     needs = len(report.sentences) + report.left_out
     evidence = report.summary.evidence
     if not needs:
         return "Nothing needs you" if evidence["workers"] else "No worker is running"
     waits = evidence.get("oldest_wait_s")
     if evidence.get("workers"):
-        if not waits or evidence.get("done_last_hour"):
+        done = evidence.get("done_last_hour")
+        if not waits or (done if per_minute is None else per_minute):
             return f"Work flows, but {things(needs)}"
-        if evidence.get("running"):
-            # It may be the first to end, or one that never does.
+        if done or evidence.get("running"):
+            # Those that run may be the next to end, or never do.
             return things(needs).capitalize()
     return (
         f"Work stands still: {things(needs)}" if waits else things(needs).capitalize()

@@ -34,7 +34,7 @@ MAX_RUNS = 10
 _LEAST_S = 60
 # Which reads each block shows; the attention report is the frame's.
 BLOCKS: Mapping[str, Sequence[str]] = {
-    "headline": (),
+    "headline": ("queues", "rates"),
     "attention": (),
     "tiles": ("timeline", "queues", "rates", "gauges"),
     "throughput": ("timeline",),
@@ -117,7 +117,10 @@ class Overview(jobs.TimelineFigures):
     @property
     def headline(self) -> str:
         """Whether work flows."""
-        return headline(self.report)
+        if self.queue is not None:  # the report is of all queues
+            return headline(self.report)
+        pace = sum(row.rates.per_minute for row in self._rows)
+        return headline(self.report, pace)
 
     @property
     def proof(self) -> str | None:

@@ -43,6 +43,13 @@ def test_the_headline_is_the_answer(found: Report, said: str) -> None:
     assert headline(found) == said
 
 
+def test_work_flows_if_a_job_has_completed_of_late() -> None:
+    assert headline(report(2), 0.1) == "Work flows, but two things need you"
+    # They completed most of an hour ago.
+    assert headline(report(2), 0.0) == "Two things need you"
+    assert headline(report(2, oldest_wait_s=0), 0.0).startswith("Work flows")
+
+
 def test_only_a_quiet_headline_has_a_proof() -> None:
     assert proof(report(0)) == "2 workers live, 0 dead."
     assert proof(report(1)) is None
