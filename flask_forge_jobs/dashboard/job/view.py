@@ -110,12 +110,16 @@ class JobView:
     # -- what it is ----------------------------------------------------------------
 
     @property
+    def is_later(self) -> bool:
+        """Whether its time has yet to come."""
+        return self.row.scheduled_at > self._api.now
+
+    @property
     def state(self) -> str:
         """The state for its badge."""
         if self.row.ending is Ending.CANCELLED:
             return "cancelled"
-        is_later = self.row.scheduled_at > self._api.now
-        if self.row.status is JobStatus.PENDING and is_later:
+        if self.row.status is JobStatus.PENDING and self.is_later:
             return "scheduled"
         return self.row.status.value
 
@@ -171,8 +175,7 @@ class JobView:
     def acts(self) -> Sequence[Action]:
         """Requests that need no question, the first one as the main button."""
         actions = []
-        is_later = self.row.scheduled_at > self._api.now
-        if self.row.status in WAITING and is_later and not self.waits_for_jobs:
+        if self.row.status in WAITING and self.is_later and not self.waits_for_jobs:
             actions.append(Action("POST", f"{_JOB}run-now/{self.id}", "Run now"))
         if self.row.status in UNSUCCESSFUL:
             actions.append(Action("POST", f"{_JOB}{self.id}/retry", "Retry"))

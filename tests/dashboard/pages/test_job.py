@@ -27,6 +27,7 @@ from tests.dashboard.browser.filling import TRACEBACK, hostile
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import PERSON, open_page
 from tests.support.jobs import (
+from tests.support.sql import Sql
     OWNER,
     claim_one,
     dead_with_steps,
@@ -114,6 +115,20 @@ def test_a_due_job_waits_for_a_slot_since_it_is_due(
     assert "1 next due for" in attempts
     assert "starts" not in attempts
     assert "running" not in attempts.partition("waiting for a slot")[0]
+
+
+def test_the_next_try_is_due_once_its_time_has_come(
+    storage: Storage, client: FlaskClient, sql: Sql
+) -> None:
+    job_id = failed(storage, "the gateway is away")
+
+    before = shown(client, job_id).find("#facts").text
+    sql.run("UPDATE forge_job SET scheduled_at = scheduled_at - 10000000000")
+    after = shown(client, job_id).find("#facts").text
+
+    assert "Next tryin " in before
+    assert "Next try" not in after
+    assert "Due" in after
 
 
 def test_a_job_that_waits_for_another_one_is_drawn_and_released(
