@@ -27,7 +27,6 @@ from tests.dashboard.browser.filling import TRACEBACK, hostile
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import PERSON, open_page
 from tests.support.jobs import (
-from tests.support.sql import Sql
     OWNER,
     claim_one,
     dead_with_steps,
@@ -36,6 +35,7 @@ from tests.support.sql import Sql
     job_with,
     run,
 )
+from tests.support.sql import Sql
 
 STRANGE = frozenset(("script", "img", "iframe", "style", "object", "base", "b1"))
 MISSING = "01KB9V6W3E5Q8Y4N2M7T6R1W0X"
