@@ -186,3 +186,14 @@ def test_D20_weeks_name_their_days_and_no_label_meets_another(
         names = labels.all_text_contents()
         days = {each.split()[0] for each in names if each != "so far"}
         assert days <= {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}
+
+
+def test_a_table_of_a_chart_fits_a_phone(page: Page, charted: Site) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(charted.url("/kinds?range=1h&table=throughput"))
+
+    wide, seen = page.locator("#throughput .data").evaluate(
+        "box => [box.scrollWidth, box.clientWidth]"
+    )
+
+    assert wide <= seen
