@@ -148,10 +148,18 @@ class Overview(jobs.TimelineFigures):
         capacity = cast("int", evidence["capacity"])
         if self.queue is not None:
             capacity = min(capacity, sum(row.slots for row in self._rows))
-        workers = cast("int", evidence["workers"])
         return tiles(
-            *self._timeline, self._rows, history, workers=workers, capacity=capacity
+            *self._timeline,
+            self._rows,
+            history,
+            workers=self.workers,
+            capacity=capacity,
         )
+
+    @property
+    def workers(self) -> int:
+        """How many workers are live."""
+        return cast("int", self.report.summary.evidence["workers"])
 
     # -- lists ---------------------------------------------------------------------
 

@@ -134,6 +134,12 @@ def test_jobs_of_a_silent_worker_are_among_the_longest(busy: Storage, sql: Sql) 
     assert "1 in progress" in listed.find("#state").text
 
 
+def test_without_a_worker_it_names_the_command_that_starts_one(
+    storage: Storage,
+) -> None:
+    assert "flask forge-jobs worker" in opened(storage).find("#running").text
+
+
 def test_a_claimed_job_is_in_no_slot_yet(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
     claim_one(storage, queue_name="mail")
