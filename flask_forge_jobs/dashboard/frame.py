@@ -223,6 +223,13 @@ class Frame:
 
     # -- counts --------------------------------------------------------------------
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the caller may read the report, and it cannot be read."""
+        principal = self._state.principal
+        may_read = principal is not None and principal.may(Permission.READ)
+        return self.reads and may_read and self.report is None
+
     @cached_property
     def report(self) -> Report | None:
         """The attention report; None if the caller may not read it, or it fails."""

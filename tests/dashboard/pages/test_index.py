@@ -362,6 +362,8 @@ def test_it_answers_while_the_database_is_away() -> None:
     text = text_of(answer.text)
     assert answer.status_code == 200
     assert "The database does not answer" in text
+    assert "Try again" in text
+    assert ", request " in text
     assert "waiting" not in text
     assert "/srv" not in text
 

@@ -58,6 +58,20 @@ def test_a_database_that_is_away_is_said() -> None:
 
     assert page.find("h1").text == "The database does not answer"
     assert "secret" not in page.text
+    assert {"Try again": "?"}.items() <= {
+        a.text: a["href"] for a in page.all("a")
+    }.items()
+    assert page.find("main").all("p")[-1].text.startswith("Request ")
+    assert "data-still" in page.find("#alarms").attributes
+    assert "data-why" in page.find("#live").attributes
+
+
+def test_a_refresh_of_an_open_page_goes_on_while_the_database_is_away() -> None:
+    away = faulty_storage(StorageUnavailableError("no"))
+
+    page = shown(client_of_principal(away, ADMIN), f"{PATH}?only=alarms")
+
+    assert "data-still" not in page.find("#alarms").attributes
 
 
 @pytest.fixture
