@@ -62,7 +62,7 @@ def test_jobs_in_memory_are_refused(tmp_path: Path, command: str) -> None:
     finished = Application(tmp_path, "sqlite:///:memory:").run(*command.split())
 
     assert_refused(
-        finished, EX_CONFIG, "FORGE_JOBS_DATABASE_URL: ", "in memory", "name a file"
+        finished, EX_CONFIG, "FORGE_JOBS_DATABASE_URL: ", "in the memory", "name a file"
     )
     assert finished.stdout == ""
 

@@ -110,5 +110,7 @@ def test_the_terminal_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_watching_takes_no_other_option(console: Console) -> None:
-    assert "--watch shows all queues" in console.refusal("status", "--watch", "--json")
+    refusal = console.refusal("status", "--watch", "--json")
+
+    assert "--watch works without queues and without --json" in refusal
     assert "--watch needs a terminal" in console.refusal("status", "--watch")

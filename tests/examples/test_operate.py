@@ -71,7 +71,7 @@ def test_a_recipe_prints_what_the_page_shows(recipe: str, tmp_path: Path) -> Non
     with RECIPES[recipe](shop):
         for command, expected in steps(recipe):
             words = [ids.get(word, word) for word in shlex.split(command)]
-            output = shop.run(*words, COLUMNS="100").output
+            output = shop.run(*words, COLUMNS="110").output
             printed = [line for line in output.splitlines() if line]
 
             assert [plain(line) for line in printed] == list(map(plain, expected)), (

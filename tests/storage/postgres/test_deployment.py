@@ -43,7 +43,7 @@ def test_a_clock_that_differs() -> None:
     assert codes(skew_s=1.9) == []
     (ahead,) = findings_of(SOUND, [], 90.0)
     (behind,) = findings_of(SOUND, [], -3.0)
-    assert ahead.text.startswith("The clock of the database is 2m ahead of")
+    assert ahead.text.startswith("The clock of the database is 1m ahead of")
     assert behind.text.startswith("The clock of the database is 3s behind")
 
 
