@@ -33,14 +33,11 @@ PASSED_BY_S = 1.0
 _FIRST_PAUSE_S = 0.0003
 PAUSE_S = 0.001
 _PAUSES_GROW = 1.25
+# Of writers that may wait for a while, so that each of a crowd stores several jobs in a
+# row, with warm caches. One that has waited for long looks as often as the others.
+_PATIENT_PAUSE_S = 0.003
 _PATIENT_PAUSES_GROW = 2.0
-# Of writers that may wait for a while: the first pause, the longest one, and how long
-# they are patient. One that has waited for longer looks as often as the others.
-_PATIENCE_S = (_FIRST_PAUSE_S, 0.003, 0.02)
-# Of one that has only just left the gate: it stores one job after the other, as the one
-# within does. Each of a crowd so stores dozens in a row, with warm caches.
-_PATIENCE_OF_LOOPS_S = (0.001, 0.02, 0.08)
-_JUST_LEFT_S = 0.0005
+_PATIENT_FOR_S = 0.02
 
 
 class WritersGate:
@@ -50,7 +47,6 @@ class WritersGate:
         path: The database; None for one in memory, which needs no gate.
 
     Attributes:
-        left_at: When a patient writer left the gate, on the monotonic clock.
         is_passed_by: Whether the writer waits for SQLite's lock outside of the gate.
         lock: Enters the gate; raises BlockingIOError if another writer is within it.
         unlock: Leaves the gate, or does nothing outside of it.
@@ -61,7 +57,6 @@ class WritersGate:
     unlock: Callable[[], object]
 
     def __init__(self, path: Path | None) -> None:
-        self.left_at = -math.inf
         self.is_passed_by = False
         self._path = path
         self._file: int | None = None
@@ -101,21 +96,18 @@ class WritersGate:
     def wait(self, ends_at: float, *, is_patient: bool = False) -> None:
         """Enter the gate, which is closed, or pass it by; see :meth:`enter`.
 
-        A patient writer lets others go first for some hundredths of a second, longer if
-        it has only just left the gate.
+        A patient writer lets others go first for some hundredths of a second.
         """
         self.is_passed_by = True
         now = time.monotonic()
         if now < self._passed_by_until:
             return
-        limit = now + LIMIT_S
-        is_loop = is_patient and now - self.left_at < _JUST_LEFT_S
-        pause_s, longest_s, patient_s = _PATIENCE_OF_LOOPS_S if is_loop else _PATIENCE_S
-        patient_until = now + patient_s if is_patient else now
+        limit, pause_s = now + LIMIT_S, _FIRST_PAUSE_S
+        patient_until = now + _PATIENT_FOR_S if is_patient else now
         while now < min(limit, ends_at):
-            time.sleep(min(pause_s, ends_at - now))
+            time.sleep(pause_s)
             if now < patient_until:
-                pause_s = min(pause_s * _PATIENT_PAUSES_GROW, longest_s)
+                pause_s = min(pause_s * _PATIENT_PAUSES_GROW, _PATIENT_PAUSE_S)
             else:
                 pause_s = min(pause_s * _PAUSES_GROW, PAUSE_S)
             if self.look():

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from functools import partial
 from typing import NoReturn, cast
 
@@ -81,7 +80,6 @@ class GroupCommit:
             self._raise(error, own)
         state.checkpoints.make_if_due(connection, PAGES_BEFORE_A_START)
         gate.unlock()
-        gate.left_at = time.monotonic()
         turn.__exit__(None, None, None)
         return rows
 

@@ -20,7 +20,6 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.sqlite import gate as gate_module
 from flask_forge_jobs.storage.sqlite.checkpoint import Checkpoints
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
-from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from flask_forge_jobs.storage.sqlite.gate import LIMIT_S, PASSED_BY_S, WritersGate
 from tests.support.clocks import MovingClock
 from tests.support.jobs import enqueue
@@ -180,61 +179,6 @@ def test_a_patient_writer_lets_others_go_first_but_not_for_long(
     assert (early[0], max(early)) == (0.0003, 0.003)
     assert len(early) < 12
     assert set(late) == {0.001}
-
-
-def test_who_has_only_just_left_the_gate_lets_the_others_store_dozens(
-    gates: tuple[WritersGate, WritersGate], clock: Clock
-) -> None:
-    """Each look between two jobs of a loop could take its caches away"""
-    first, second = gates
-    first.enter(LONG_S)
-    second.left_at = clock.monotonic()
-
-    second.wait(LONG_S, is_patient=True)
-
-    early = [pause for at, pause in clock.pauses.items() if at < 0.08]
-    late = [pause for at, pause in clock.pauses.items() if at > 0.1]
-    assert (early[0], max(early)) == (0.001, 0.02)
-    assert len(early) < 10
-    assert set(late) == {0.001}
-    assert clock.monotonic() == pytest.approx(LIMIT_S, abs=0.01)
-
-
-def test_who_left_the_gate_some_time_ago_looks_as_often_as_a_newcomer(
-    gates: tuple[WritersGate, WritersGate], clock: Clock
-) -> None:
-    """A request that stores a job must not wait as long as a loop"""
-    first, second = gates
-    first.enter(LONG_S)
-    second.left_at = clock.monotonic()
-    clock.move(0.001)
-
-    second.wait(LONG_S, is_patient=True)
-
-    assert max(clock.pauses.values()) == 0.003
-
-
-def test_a_patient_writer_waits_no_longer_than_it_may(
-    gates: tuple[WritersGate, WritersGate], clock: Clock
-) -> None:
-    first, second = gates
-    first.enter(LONG_S)
-    second.left_at = clock.monotonic()
-
-    second.wait(0.04, is_patient=True)
-
-    assert clock.monotonic() == pytest.approx(0.04, abs=1e-6)
-
-
-def test_an_enqueue_notes_when_it_leaves_the_gate(sqlite: Storage) -> None:
-    enqueue(sqlite)  # makes the queue
-    database = sqlite.database
-    assert isinstance(database, SqliteDatabase)
-    gate = database._state.gate
-    before = time.monotonic()
-    enqueue(sqlite)
-
-    assert before < gate.left_at < time.monotonic()
 
 
 def test_a_lock_file_that_cannot_be_opened_leaves_none_open(tmp_path: Path) -> None:
