@@ -57,7 +57,8 @@ def ids(storage: Storage, queue_name: str, *statuses: JobStatus) -> set[str]:
 
 
 def shown(page: Page) -> list[str]:
-    """Return the ids of the rows on the page."""
+    """Return the ids of the rows on the page, once it is read to its end."""
+    page.wait_for_load_state()
     rows = page.locator("#rows tbody tr").all()
     return [(row.get_attribute("id") or "")[2:] for row in rows]
 
