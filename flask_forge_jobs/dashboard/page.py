@@ -110,7 +110,7 @@ def problem_page(api: Api, problem: Problem) -> Response:
         "reason": reason_of(problem, is_limited=is_limited),
         "problem": problem,
         "up": _list_of(route),
-        # Whoever has a link to a job is mostly no user of these pages.
+        # The holder of a link to a job is rarely a user of these pages.
         "leads_home": route.permission is not None or route.knows_caller,
     }
     return render(api, "problem", shown, problem.status)

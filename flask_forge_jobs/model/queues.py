@@ -31,7 +31,7 @@ COOLDOWN_SECONDS_RANGE = (1, 86_400)
 BEHIND_S = 300.0
 # An oldest wait below this part of the one that is behind is good.
 GOOD_PART = 5
-# Most queues, so that callers who may enqueue cannot create them without end.
+# A bound of the queues, so that enqueues cannot create them without end.
 DEFAULT_MAX_QUEUES = 1000
 # A success within this many seconds of a cool-down's end keeps the exponent.
 COOLDOWN_DECAY_GRACE_S = 120

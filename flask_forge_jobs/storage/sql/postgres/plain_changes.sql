@@ -16,7 +16,7 @@ forge_job.id >= job.job_id AND forge_job.id <= job.job_id
 batch_id IS NULL AND ties IS NULL
 
 -- fragment: seen_plain
--- The whole job, if it is the only one, for whoever shows it next.
+-- The whole job, if it is the only one, for the answer that shows it.
 FALSE AS asked, forge_job.queue_name, forge_job.kind,
 CASE WHEN :number = 1 THEN JSON_ROW(/* use job_columns */)::text END,
 CASE WHEN NOT :quiet THEN pg_notify('forge_jobs_wake', forge_job.queue_name)::text END
