@@ -27,8 +27,8 @@ from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.runtime.service import Duty, Service
 
-# What can wait leaves the first half second to the first jobs: each of these threads
-# opens a connection, for which the server needs some milliseconds of CPU.
+# These services leave the first half second to the first jobs: each of their threads
+# opens a connection, which costs the server some milliseconds of CPU.
 SETTLE_S = 0.5
 
 

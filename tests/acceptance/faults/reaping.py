@@ -42,7 +42,7 @@ for line in sys.stdin:
     os.kill(os.getpid(), signal.SIGSTOP)
     print(storage.jobs.rescue(observed), flush=True)
 """
-# Watches a whole lease on a clock of its own, and sweeps when it is told to. The lease
+# The reaper watches a whole lease on its own clock, and sweeps on a request. The lease
 # is so long that no heartbeat is three of them old by the database's clock, however
 # slowly the programs start.
 _PATIENT_REAPER = """

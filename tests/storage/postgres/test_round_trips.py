@@ -105,7 +105,7 @@ def limit_of(route: Route) -> int:
 def test_no_route_sends_more_messages_than_it_must(
     settings: DatabaseSettings, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What is kept of queues and kinds would be read again within a slow walk.
+    # A slow walk would outlast the cached queues and kinds, and count their reads.
     for module, name in ((kinds, "KNOWN_KIND_S"), (known_queues, "KNOWN_QUEUE_S")):
         monkeypatch.setattr(module, name, 3600.0)
     counted: dict[str, int] = {}
