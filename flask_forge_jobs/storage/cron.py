@@ -1,6 +1,6 @@
 """CronStorage: the schedules, and the jobs that due ones make.
 
-Every write computes the next firing, so an enabled schedule always has one. Each change
+Every write computes the next firing, so an enabled schedule always has one. A change
 reads, decides and writes in one transaction that locks the row.
 
 Firing locks the due schedules, stores their jobs and advances them in one transaction,
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import methodcaller
 
 from flask_forge_jobs.errors import (
     DuplicateJobError,
@@ -104,12 +105,14 @@ class CronStorage:
 
     def get(self, name: str) -> Schedule:
         """Return one schedule; raise ScheduleNotFoundError if none has the name."""
-        rows = self._database.read(
-            lambda tx: tx.all("get_schedule", name=name), apart=True
-        )
-        if not rows:
+        if (schedule := self._read(name)) is None:
             raise ScheduleNotFoundError(name)
-        return schedule_from_row(rows[0])
+        return schedule
+
+    def _read(self, name: str) -> Schedule | None:
+        work = methodcaller("all", "get_schedule", name=name)
+        rows = self._database.read(work, apart=True)
+        return schedule_from_row(rows[0]) if rows else None
 
     def create(self, definition: ScheduleDefinition) -> Schedule:
         """Store a new schedule.
@@ -118,19 +121,17 @@ class CronStorage:
             InvalidInputError: A value is out of bounds, or it never fires again.
             ScheduleExistsError: The name is taken.
         """
-
-        def work(transaction: Transaction) -> Schedule:
-            schedule = Schedule.new(definition, _now(transaction))
-            if transaction.all("add_schedule", **schedule_parameters(schedule)):
-                return schedule
-            rows = transaction.all("get_schedule", name=definition.name)
-            holder = schedule_from_row(rows[0]) if rows else None
-            # After a lost answer, a repeated transaction meets its own row.
-            if holder and transaction.attempt and holder.definition == definition:
+        ((now_us,),) = self._database.read_one("now")
+        schedule = Schedule.new(definition, from_micros(now_us))
+        values = schedule_parameters(schedule)
+        if self._database.sole("add_schedule", of=definition.name, **values):
+            return schedule
+        if holder := self._read(definition.name):
+            # A try whose answer was lost may have stored it.
+            born = holder.created_at, holder.definition
+            if born == (schedule.created_at, definition):
                 return holder
-            raise ScheduleExistsError(definition.name)
-
-        return self._database.write(work)
+        raise ScheduleExistsError(definition.name)
 
     def change(
         self, name: str, decide: Callable[[Schedule], ScheduleDefinition]
@@ -148,11 +149,10 @@ class CronStorage:
             rows = transaction.all("lock_schedule", name=name)
             if not rows:
                 raise ScheduleNotFoundError(name)
-            stored = schedule_from_row(rows[0])
-            now = _now(transaction)
+            stored, now = schedule_from_row(rows[0][:-1]), from_micros(rows[0][-1])
             revised = stored.revised(decide(stored), now)
             if revised is not stored:
-                transaction.run("change_schedule", **schedule_parameters(revised))
+                transaction.defer("change_schedule", **schedule_parameters(revised))
             return revised
 
         return self._database.write(work)
@@ -303,7 +303,7 @@ class _ScheduleSync:
             if not rows:
                 self._add(definition)
             else:
-                self._follow(schedule_from_row(rows[0]), definition)
+                self._follow(schedule_from_row(rows[0][:-1]), definition)
         except InvalidInputError as error:
             self._refused.append((definition.name, str(error)))
 

@@ -16,6 +16,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
 )
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database, Transaction, TransientError
@@ -211,6 +212,19 @@ def test_lone_job_whose_answer_is_lost_leaves_one_entry(
     assert unit.is_noted == (key is None)
     assert storage.job_reader.total(JobFilter(kinds=("other",))) == 1
     assert len(_records(storage)) == 1
+
+
+def test_schedule_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:
+    unit, stores = _unit(storage, LossyDatabase(storage.database))
+
+    def work() -> None:
+        created = stores.cron.create(ScheduleDefinition("tick", "k", "* * * * *"))
+        stores.audit.append(_expected(created.definition.name))
+
+    unit.run(work)
+
+    assert [each.definition.name for each in storage.cron.all()] == ["tick"]
+    assert _records(storage) == [_expected("tick")]
 
 
 def test_entry_says_how_many_queues_have_changed(storage: Storage) -> None:

@@ -309,7 +309,7 @@ def _value(name: str) -> object:
 NOTED = {
     "change_some_settings", "create_queue", "delete_schedule", "put_rate_limit",
     "drain_rate_limit", "delete_rate_limit", "enqueue", *PLAIN, "cool_down",
-    "set_paused_many",
+    "set_paused_many", "add_schedule",
 }  # fmt: skip
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
@@ -52,7 +55,34 @@ def test_permits_are_counted_whatever_the_default_level(
     assert sorted(taken) == [False, False, False, True]
 
 
-def behind(sql: Sql, lock: str, calls: Sequence[Callable[[], bool]]) -> list[bool]:
+def test_a_schedule_that_waits_for_its_row_is_timed_behind_the_wait(
+    own_settings: DatabaseSettings,
+) -> None:
+    """Its next firing must not be one that another process makes meanwhile."""
+    sql = Sql(own_settings)
+    with contextlib.closing(open_storage(own_settings)) as storage:
+        storage.cron.create(ScheduleDefinition("tick", "k", "* * * * * *"))
+        edit = partial(replace, cron_expr="*/2 * * * * *")
+        seen_us: list[int] = []
+
+        def change() -> bool:
+            changed = storage.cron.change("tick", lambda old: edit(old.definition))
+            seen_us.append(to_micros(changed.updated_at))
+            return True
+
+        row = "SELECT * FROM forge_cron WHERE name = 'tick' FOR UPDATE"
+        behind(sql, row, [change], lambda: seen_us.append(sql.now_us()))
+
+    released_us, changed_us = seen_us
+    assert changed_us >= released_us
+
+
+def behind(
+    sql: Sql,
+    lock: str,
+    calls: Sequence[Callable[[], bool]],
+    before_release: Callable[[], object] = lambda: None,
+) -> list[bool]:
     """Run calls that all wait for a lock before it is given up."""
     with contextlib.closing(sql.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN")
@@ -60,6 +90,7 @@ def behind(sql: Sql, lock: str, calls: Sequence[Callable[[], bool]]) -> list[boo
 
         def give_up() -> bool:
             wait_until(lambda: sql.lock_waiters == len(calls), "all wait")
+            before_release()
             cursor.execute("COMMIT")
             return False
 

@@ -15,7 +15,8 @@ FROM forge_cron
 WHERE name = :name
 
 -- name: lock_schedule
-SELECT /* use schedule_columns */
+-- And the time.
+SELECT /* use schedule_columns */, :now
 FROM forge_cron
 WHERE name = :name
 /* for_update */
@@ -33,6 +34,7 @@ VALUES (
 )
 ON CONFLICT (name) DO NOTHING
 RETURNING name
+/* noted */
 
 -- name: change_schedule
 UPDATE forge_cron
