@@ -25,6 +25,7 @@ _NAMES = {
     "priority": "Priority",
     "next": "Next try",
     "running": "Running",
+    "when": "When",
     "error": "Last error",
     "enqueued": "Enqueued",
     "finished": "Finished",
@@ -103,10 +104,11 @@ def _standard(query: JobQuery) -> set[str]:
         names.add("queue")
     is_some = bool(query.chosen_statuses)
     if RUNNING in parts:
-        names.add("running")
+        # Beside other states it says of each job since when or until when.
+        names.add("running" if len(parts) == 1 else "when")
     if parts & _FAILED or "error" in query.single:
         names.add("error")
-    if is_some and parts & _TIMED:
+    if is_some and parts & _TIMED and "when" not in names:
         names.add("next")
     if is_some and parts <= _ENDED:
         names.add("finished")

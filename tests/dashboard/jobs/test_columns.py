@@ -18,7 +18,7 @@ from tests.dashboard.jobs.test_query import read
 @pytest.mark.parametrize(
     ("listing", "text", "names"),
     [
-        (JOBS, "", "status kind queue tries running error enqueued"),
+        (JOBS, "", "status kind queue tries when error enqueued"),
         (JOBS, "status=in_progress", "kind queue tries running enqueued"),
         (JOBS, "status=pending", "kind queue tries next enqueued"),
         (JOBS, "status=done", "kind queue tries enqueued finished"),
@@ -30,13 +30,13 @@ from tests.dashboard.jobs.test_query import read
         (
             JOBS,
             "queue=mail&queue=bulk",
-            "status kind queue tries running error enqueued",
+            "status kind queue tries when error enqueued",
         ),
-        (JOBS, "error=out", "status kind queue tries running error enqueued"),
+        (JOBS, "error=out", "status kind queue tries when error enqueued"),
         (
             JOBS,
             "col=priority&col=finished",
-            "status kind queue tries priority running error enqueued finished",
+            "status kind queue tries priority when error enqueued finished",
         ),
         (SCHEDULED_JOBS, "", "kind queue tries next enqueued"),
         (RETRIES, "", "kind queue tries next error enqueued"),

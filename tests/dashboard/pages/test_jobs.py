@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.dashboard.words import stamp
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
@@ -105,6 +106,31 @@ def test_each_list_has_the_jobs_of_its_state(
     (job_id,) = ids(page)
     assert storage.job_reader.get(job_id).status == status
     assert not page.find("#tabs").all("a")
+
+
+def test_each_job_says_when(storage: Storage, lists: Lists) -> None:
+    """Since when it runs or is over, and when it starts."""
+    for status in (JobStatus.DEAD, JobStatus.FAILED, JobStatus.DONE):
+        job_with(storage, status)
+    storage.jobs.enqueue(NewJob("send"))
+    claim_one(storage)
+    storage.jobs.enqueue(NewJob("send", delay=600))
+
+    page = lists.open("jobs")
+
+    place = [each.text for each in page.find("#rows").all("th")].index("When")
+    shown = {}
+    for row in page.find("#rows").find("tbody").all("tr"):
+        cells = row.all("td")
+        (at,) = cells[place].all("time")
+        shown[cells[1].text] = cells[place]["data-label"], at["datetime"]
+    jobs = {job.status: job for job in storage.job_reader.page(having(), 9).rows}
+    assert shown["Retrying"] == ("next", stamp(jobs[JobStatus.FAILED].scheduled_at))
+    assert shown["Dead"][1] == stamp(jobs[JobStatus.DEAD].completed_at)
+    assert {word: label for word, (label, _) in shown.items()} == {
+        "Retrying": "next", "Scheduled": "starts", "In progress": "for",
+        "Done": "ended", "Dead": "ended",
+    }  # fmt: skip
 
 
 def test_a_done_job_shows_its_last_error_to_a_search_only(
