@@ -196,5 +196,6 @@ _FILTERS = {
     "took": words.took,
     "fact": words.fact,
     "short_ids": words.short_ids,
+    "worker": words.worker,
     "tone": _tone,
 }

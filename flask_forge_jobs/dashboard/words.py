@@ -128,3 +128,8 @@ def fact(text: str) -> tuple[str, str]:
 def short_ids(text: str) -> str:
     """Return a text whose ids are short, as in lists."""
     return _ID.sub(r"…\1", text)
+
+
+def worker(worker_id: str, name: str | None = None) -> str:
+    """Return the name of a worker; without one, the end of its id."""
+    return name or short_ids(worker_id)

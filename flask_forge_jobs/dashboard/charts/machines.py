@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span
 from flask_forge_jobs.dashboard.charts.units import Unit
 from flask_forge_jobs.handlers.machines import Machines
@@ -14,7 +15,6 @@ from flask_forge_jobs.handlers.samples import DbHealthBucket, ResourceBucket
 HEIGHT = 72
 # A reader can tell so many lines apart.
 MAX_LINES = 6
-_LONGEST_ID = 8  # of those that are shown whole
 _LOOKS: Sequence[tuple[str, Sequence[str]]] = (
     ("blue", ()),
     ("ink", ("dashed",)),
@@ -46,8 +46,7 @@ def busiest(machines: Machines, chosen: Sequence[str] = ()) -> list[str]:
 
 def name_of(machines: Machines, worker_id: str) -> str:
     """Return the name of a worker; of one that is gone, the end of its id."""
-    short = worker_id if len(worker_id) <= _LONGEST_ID else f"…{worker_id[-6:]}"
-    return machines.names.get(worker_id) or short
+    return words.worker(worker_id, machines.names.get(worker_id))
 
 
 def resources(

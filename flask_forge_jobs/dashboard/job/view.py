@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.job.earlier import Earlier, earlier_runs
 from flask_forge_jobs.dashboard.job.failures import Failures, failures_of
 from flask_forge_jobs.dashboard.job.json_search import Places, places_of
@@ -273,9 +274,10 @@ class JobView:
         """Where the run of the log ran: worker and slot."""
         for attempt in self.record.attempts:
             if attempt.run == self.log.run:
-                name = attempt.worker_name or attempt.worker_id
-                slot = "" if attempt.slot is None else f", slot {attempt.slot}"
-                return None if name is None else f"{name}{slot}"
+                if attempt.worker_id is None:
+                    return None
+                name = words.worker(attempt.worker_id, attempt.worker_name)
+                return name if attempt.slot is None else f"{name}, slot {attempt.slot}"
         return None
 
     @property

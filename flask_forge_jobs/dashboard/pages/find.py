@@ -18,6 +18,7 @@ from flask import request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.parameters import Parameters
@@ -169,8 +170,8 @@ class Search:
         def workers() -> Sequence[tuple[str, str]]:
             rows = list_workers(storage, queues, limit=MAX_WORKERS_A_PAGE).rows
             return [
-                (row.worker.worker_id, row.worker.worker_name or row.worker.worker_id)
-                for row in rows
+                (each.worker_id, words.worker(each.worker_id, each.worker_name))
+                for each in (row.worker for row in rows)
             ]
 
         def batches() -> Sequence[tuple[str, str]]:

@@ -67,8 +67,8 @@ class WorkerRow:
 
     @property
     def name(self) -> str:
-        """Its name, or else its place or id."""
-        return self.worker.worker_name or self.place or self.id
+        """Its name, or else the end of its id."""
+        return words.worker(self.id, self.worker.worker_name)
 
     @property
     def state(self) -> WorkerState:

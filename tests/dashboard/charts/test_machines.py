@@ -32,11 +32,11 @@ def lines(figure: Figure) -> dict[str, list[float | None]]:
 
 
 def test_every_worker_has_a_line() -> None:
-    several = found(a1=30, a_long_id=7)
+    several = found(a1=30, **{"01KB0000000000000000ABCDEF": 7})
     drawn = machines.resources(several, SPAN, machines.busiest(several))
 
     by_name = {figure.name: lines(figure) for figure in drawn}
-    assert by_name["cpu"] == {"mail-1": [None, 30], "…ong_id": [None, 7]}
+    assert by_name["cpu"] == {"mail-1": [None, 30], "…0ABCDEF": [None, 7]}
     assert by_name["disk"] == {"read": [None, 20], "write": [None, 40]}
     assert drawn[0].axis.high == 100
 
