@@ -97,6 +97,19 @@ class SlotRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LongRun(SlotRun):
+    """A slot of any worker and its job.
+
+    ``worker_name`` is None if the worker has no name or no row, ``progress`` if the job
+    has reported none; see :attr:`.Job.progress`.
+    """
+
+    worker_id: str
+    worker_name: str | None = None
+    progress: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RescuedJob:
     """A job that ran when its worker was lost, and its state now.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
 from flask_forge_jobs.model.instants import (
     MILLISECOND_US,
@@ -15,6 +16,7 @@ from flask_forge_jobs.model.metrics import SAMPLE_LEVELS
 from flask_forge_jobs.model.worker_details import (
     Burden,
     KnownWorker,
+    LongRun,
     QueueLoad,
     RescuedJob,
     SlotRun,
@@ -82,7 +84,7 @@ class WorkerReader:
 
     def longest_runs(
         self, limit: int, queue_names: Sequence[str] | None = None
-    ) -> list[SlotRun]:
+    ) -> list[LongRun]:
         """Return the jobs in slots of some queues, the longest first; None means all.
 
         Workers that have fallen silent are included: their jobs are in progress until
@@ -94,7 +96,7 @@ class WorkerReader:
             queues=encode_names("name", queue_names or ()),
             limit=limit,
         )
-        return [_slot_run(row) for row in rows]
+        return [LongRun(*_run_values(row[:-3]), *row[-3:]) for row in rows]
 
 
 def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
@@ -104,7 +106,7 @@ def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
     for worker_id, queue, _, _, _, slots, idle, *_, busy in sorted(parts["load"]):
         loads[worker_id].append(QueueLoad(queue, int(slots), int(idle), int(busy)))
     for worker_id, queue, slot_id, *run, _, _, _ in parts["run"]:
-        running[worker_id].append(_slot_run((slot_id, queue, *run)))
+        running[worker_id].append(SlotRun(*_run_values((slot_id, queue, *run))))
     for worker_id, queue, _, job_id, kind, at, ended, *states, _ in parts["rescued"]:
         status, ending = states
         job = RescuedJob(
@@ -117,10 +119,11 @@ def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
     return Burden(loads, running, rescued, _use(parts["use"]), is_whole)
 
 
-def _slot_run(row: Row) -> SlotRun:
+def _run_values(row: Row) -> tuple[str, str, str, str, datetime, int]:
+    """Return the values of a :class:`SlotRun`."""
     slot_id, queue, job_id, kind, at, run_us = row
     run_ms = max(run_us, 0) // MILLISECOND_US
-    return SlotRun(slot_id, queue, job_id, kind, from_micros(at), run_ms)
+    return slot_id, queue, job_id, kind, from_micros(at), run_ms
 
 
 def _place(run: SlotRun) -> tuple[str, int, str]:

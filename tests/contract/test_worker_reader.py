@@ -262,7 +262,11 @@ def test_the_longest_runs_are_those_in_slots_of_any_worker(
     assert [run.job_id for run in longest(2)] == [silent, first]
     assert [run.job_id for run in longest(9, ["mail"])] == [first, second]
     assert longest(9, []) == []
-    run = longest(1)[0]
+    storage.jobs.heartbeat("w1", {first: '{"done":1}'})
+    run, other, _ = longest(9)
+    assert (run.worker_id, run.progress) == ("silent", None)
+    assert (other.worker_id, other.worker_name) == ("w1", "mailer")
+    assert other.progress == '{"done":1}'
     assert (run.slot_id, run.queue_name, run.kind) == (
         "bank-0-silent-0", "bank", "send",
     )  # fmt: skip

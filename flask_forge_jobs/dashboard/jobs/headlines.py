@@ -41,6 +41,10 @@ def headline(query: JobQuery, matching: StatusCounts) -> str:
     """Return the answer: ``1,501 jobs match``."""
     if matching.bound is not None:
         return f"More than {matching.bound:,} {_NOUNS[query.listing.path]}s match"
+    if _has_both(query, matching):
+        later = matching.scheduled or 0
+        wait = count(matching.total - later, "job waits", "jobs wait")
+        return f"{wait}, {later:,} {'is' if later == 1 else 'are'} scheduled"
     if query.is_filtered:
         noun = _NOUNS[query.listing.path]
         if not matching.total:
@@ -50,9 +54,18 @@ def headline(query: JobQuery, matching: StatusCounts) -> str:
     return count(matching.total, one, many) if matching.total else none
 
 
+def _has_both(query: JobQuery, matching: StatusCounts) -> bool:
+    """Whether waiting and scheduled jobs match, no others, and their numbers are known.
+
+    Links about waiting jobs lead to that list, so it begins with their number.
+    """
+    later = matching.scheduled
+    return query.statuses == (PENDING,) and bool(later) and later != matching.total
+
+
 def parts_in_words(query: JobQuery, matching: StatusCounts) -> str:
     """Return the states of the jobs, the largest first; empty if they have one."""
-    if matching.bound is not None:
+    if matching.bound is not None or _has_both(query, matching):
         return ""
     numbers = {
         word: number_of(word, matching) for word in parts_of(query.chosen_statuses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
@@ -11,6 +12,7 @@ from flask import request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts import jobs, ranges
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
+from flask_forge_jobs.dashboard.job.progress_view import progress_view
 from flask_forge_jobs.dashboard.nav_counts import errors_of_day
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
@@ -26,7 +28,7 @@ from flask_forge_jobs.handlers.series import MAX_NAMES, Bucket, timeline
 from flask_forge_jobs.model.error_groups import ErrorGroup
 from flask_forge_jobs.model.queues import QueueOverview
 from flask_forge_jobs.model.sentences import Sentence
-from flask_forge_jobs.model.worker_details import SlotRun
+from flask_forge_jobs.model.worker_details import LongRun
 
 MAX_NEEDS = 5
 MAX_QUEUES = 15
@@ -43,6 +45,10 @@ BLOCKS: Mapping[str, Sequence[str]] = {
     "running": ("queues", "running"),
     "errors": ("errors",),
 }
+# The parameter of a queue, by the page that a tile leads to.
+_WHOSE: Mapping[str, str] = {
+    **dict.fromkeys(("errors", "jobs", "kinds", "workers"), "queue"), "queues": "q",
+}  # fmt: skip
 Timed = tuple[ranges.Range, Sequence[Bucket]]
 
 
@@ -108,7 +114,7 @@ class Overview(jobs.TimelineFigures):
             "errors": Part(lambda: errors_of_day(api, self.queue), 10.0),
         }
 
-    def _read_running(self) -> Sequence[SlotRun]:
+    def _read_running(self) -> Sequence[LongRun]:
         names = self._api.scope.names([self.queue] if self.queue else ())
         return self._api.storage.worker_reader.longest_runs(MAX_RUNS, names)
 
@@ -142,19 +148,25 @@ class Overview(jobs.TimelineFigures):
 
     @property
     def tiles(self) -> Sequence[Tile]:
-        """The numbers at the top."""
+        """The numbers at the top, which lead to the lists of the chosen queue."""
         history = cast("Gauged", self._reads["gauges"])
         evidence = self.report.summary.evidence
         capacity = cast("int", evidence["capacity"])
         if self.queue is not None:
             capacity = min(capacity, sum(row.slots for row in self._rows))
-        return tiles(
+        made = tiles(
             *self._timeline,
             self._rows,
             history,
             workers=self.workers,
             capacity=capacity,
         )
+        if self.queue is None:
+            return made
+        return [
+            replace(each, query={**each.query, _WHOSE[each.path]: self.queue})
+            for each in made
+        ]
 
     @property
     def workers(self) -> int:
@@ -210,9 +222,10 @@ class Overview(jobs.TimelineFigures):
         return max((row.backlog for row in self._rows), default=0)
 
     @property
-    def runs(self) -> Sequence[SlotRun]:
-        """The jobs that run longest."""
-        return cast("Sequence[SlotRun]", self._reads["running"])
+    def runs(self) -> Sequence[tuple[LongRun, int | None]]:
+        """The jobs that run longest, and the percentages that they report."""
+        runs = cast("Sequence[LongRun]", self._reads["running"])
+        return [(run, _percent(run.progress)) for run in runs]
 
     @property
     def total_claimed(self) -> int:
@@ -229,3 +242,7 @@ class Overview(jobs.TimelineFigures):
     def total_errors(self) -> int:
         """How many different errors there are."""
         return cast("ErrorListing", self._reads["errors"]).total
+
+
+def _percent(progress: str | None) -> int | None:
+    return None if progress is None else progress_view(progress).percent

@@ -57,8 +57,13 @@ def busy(storage: Storage) -> Storage:
         SlotReport("mail-1-w", "mail"),
         SlotReport("billing-0-w", "billing"),
     ]
-    storage.workers.beat(OWNER, "first", ["mail", "billing", "reports"], slots)
+    storage.workers.beat(OWNER, None, ["mail", "billing", "reports"], slots)
+    storage.jobs.heartbeat(OWNER, {running.id: '{"done":1,"total":4}'})
     return storage
+
+
+def links(element: Element) -> dict[str, str]:
+    return {each.text: each["href"] for each in element.all("a")}
 
 
 def tiles(page: Element) -> dict[str, str]:
@@ -113,6 +118,8 @@ def test_the_lists_lead_to_their_things(busy: Storage) -> None:
     page = opened(busy)
 
     assert rows(page, "running") == ["mail-job"]
+    assert "25%" in page.find("#running").find("tbody").text
+    assert links(page.find("#running"))[OWNER] == f"./workers/{OWNER}"
     (error,) = page.find("#errors").find("tbody").all("a")
     assert error.text == "CardDeclined: no funds"
     assert error["href"].startswith("./errors?signature=CardDeclined")
@@ -149,6 +156,33 @@ def test_a_claimed_job_is_in_no_slot_yet(storage: Storage) -> None:
 
     assert "No job is in a slot" in page.find("#running").text
     assert tiles(page)["Running"] == "0of 1"
+
+
+def test_the_tiles_of_a_queue_lead_to_its_jobs(busy: Storage) -> None:
+    page = opened(busy, query="?queue=mail")
+
+    addresses = [each["href"] for each in page.find("#tiles").all("a")]
+    assert addresses == [
+        "./kinds?queue=mail", "./errors?queue=mail",
+        "./jobs?status=pending&queue=mail", "./queues?q=mail",
+        "./jobs?status=in_progress&queue=mail", "./workers?queue=mail",
+    ]  # fmt: skip
+
+
+def test_the_list_behind_waiting_begins_with_its_number(storage: Storage) -> None:
+    storage.jobs.enqueue_many([NewJob("send"), NewJob("send"), NewJob("send", delay=9)])
+    page = opened(storage)
+    (address,) = (
+        each["href"]
+        for each in page.find("#tiles").all("a")
+        if each.find("span").text == "Waiting"
+    )
+
+    client = client_of_principal(storage, ADMIN)
+    listed = parsed(open_page(client, f"{PREFIX}/{address[2:]}").text)
+
+    assert tiles(page)["Waiting"] == "2"
+    assert listed.find("h1").text == "2 jobs wait, 1 is scheduled"
 
 
 def test_the_top_errors_are_those_of_a_day(busy: Storage, sql: Sql) -> None:
