@@ -119,7 +119,8 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     note = (
         f"{_window(shown)}, usually {words.percent(usual)}" if known else "no run ended"
     )
-    is_bad = whole is not None and whole >= (_OFTEN if whole > usual else _ALWAYS_BAD)
+    # A smaller distance to the usual share would hardly show in whole percents.
+    is_bad = whole is not None and whole >= min(usual + _OFTEN, _ALWAYS_BAD)
     return Tile(
         "Failures", words.percent(whole), note, spark(shares), "red", "errors",
         tone="bad" if is_bad else "",

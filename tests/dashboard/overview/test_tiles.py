@@ -76,6 +76,16 @@ def test_a_share_of_failures_is_red_above_the_usual_one() -> None:
     ]  # fmt: skip
 
 
+def test_a_share_of_failures_that_looks_like_the_usual_one_is_not_red() -> None:
+    usual = buckets(*[90] * 60, retried=10)
+    noisy = [*usual[:50], *buckets(*[90] * 60, retried=11)[50:]]
+
+    failures = shown(noisy)["Failures"]
+
+    assert (failures.value, failures.note) == ("10%", "last hour, usually 10%")
+    assert failures.tone == ""
+
+
 def test_the_tiles_name_a_window_that_is_chosen_by_hand() -> None:
     ends = {"from": "2026-11-30T13:00Z", "to": "2026-11-30T14:00Z"}
     found = buckets(*[10] * 60)
