@@ -68,13 +68,15 @@ def confirm(question: str, *, is_sure: bool) -> None:
 
     Raises:
         UsageError: Nobody can answer.
-        Abort: The answer is no.
+        Abort: The answer is no, or Ctrl-C.
     """
     if is_sure:
         return
     try:
         is_agreed = click.confirm(question, err=True)
-    except click.Abort:
+    except click.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
         raise click.UsageError(
             "nobody answers the question; add --yes to go on"
         ) from None

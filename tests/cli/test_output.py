@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import click
+import pytest
 from click.testing import CliRunner
 
 from flask_forge_jobs.cli.output import confirm, options, print_json_lines, yes_option
@@ -27,6 +28,16 @@ def test_an_answer_decides() -> None:
     assert (silent.exit_code, silent.stdout) == (2, "")
     assert "add --yes" in silent.stderr
     assert (sure.exit_code, sure.stderr) == (0, "")
+
+
+def test_ctrl_c_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_text: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", interrupted)
+
+    with pytest.raises(click.Abort):
+        confirm("3 jobs will be deleted; go on?", is_sure=False)
 
 
 def test_options_stand_in_their_order() -> None:
