@@ -20,6 +20,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import parsed
@@ -129,6 +130,15 @@ def test_an_empty_list_names_the_callers_queues(storage: Storage) -> None:
     refused = open_page(client, f"{PREFIX}/queues/bank")
     assert refused.status_code == 403
     assert "Your queues: mail, news." in parsed(refused.text).find("main").text
+
+
+def test_what_queues_do_not_explain_does_not_name_them(storage: Storage) -> None:
+    limited = Principal.with_role("dana", "viewer", queues=["mail"])
+    away = faulty_storage(StorageUnavailableError("no"))
+
+    for stored, path in ((away, "dead"), (storage, "skipped")):
+        text = open_page(client_of_principal(stored, limited), f"{PREFIX}/{path}").text
+        assert "You see your queues only" not in text, path
 
 
 def test_an_address_of_nothing_keeps_the_navigation(storage: Storage) -> None:

@@ -69,7 +69,7 @@ def test_its_slots_name_their_jobs(storage: Storage) -> None:
     ("settings", "words"),
     [
         ({"paused": True}, "Workers make no slots for a paused queue."),
-        ({"max_workers": 0}, "Its slots at most are 0."),
+        ({"max_workers": 0}, "“Slots at most” is 0."),
         ({}, "No live worker serves this queue."),
     ],
 )
