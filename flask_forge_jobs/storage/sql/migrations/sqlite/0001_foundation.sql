@@ -5,8 +5,11 @@ CREATE TABLE forge_job (
     queue_name          TEXT    NOT NULL,
     kind                TEXT    NOT NULL,
     payload             TEXT    NOT NULL,
-    status              TEXT    NOT NULL DEFAULT 'pending'
-        CHECK (status IN ('pending', 'in_progress', 'done', 'failed', 'dead')),
+    -- A list of three or more values would be a table that each statement fills first.
+    status              TEXT    NOT NULL DEFAULT 'pending' CHECK (
+        status = 'pending' OR status = 'in_progress' OR status = 'done'
+        OR status = 'failed' OR status = 'dead'
+    ),
     -- Of the last failure; NULL if none, or if the job was cancelled since.
     signature           TEXT,
     priority            INTEGER NOT NULL DEFAULT 0,
