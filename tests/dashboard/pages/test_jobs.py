@@ -126,7 +126,9 @@ def test_each_job_says_when(storage: Storage, lists: Lists) -> None:
         shown[cells[1].text] = cells[place]["data-label"], at["datetime"]
     jobs = {job.status: job for job in storage.job_reader.page(having(), 9).rows}
     assert shown["Retrying"] == ("next", stamp(jobs[JobStatus.FAILED].scheduled_at))
-    assert shown["Dead"][1] == stamp(jobs[JobStatus.DEAD].completed_at)
+    ended_at = jobs[JobStatus.DEAD].completed_at
+    assert ended_at is not None
+    assert shown["Dead"][1] == stamp(ended_at)
     assert {word: label for word, (label, _) in shown.items()} == {
         "Retrying": "next", "Scheduled": "starts", "In progress": "for",
         "Done": "ended", "Dead": "ended",
