@@ -65,6 +65,7 @@ NUMBERS |= {
     "run",
     "freed",
     "max_combinations",
+    "few",
     "max_concurrent",
     "max_pending",
 }

@@ -78,6 +78,8 @@ _WORTHWHILE = 400
 MAX_AT_ONCE = 320
 # How many jobs of each source it looks at first.
 _CHUNK = 8
+# Or, by age, how many combinations: a page of the newest jobs mostly has no others.
+_FEW = 8
 _LARGEST_CHUNK = 1000
 # Beyond every instant.
 _BEYOND = 2**62
@@ -127,6 +129,8 @@ class JobStreams:
     def _newest(self, stretch: Stretch) -> Sequence[Place]:
         """Return the places of a stretch by age."""
         order, bounds = stretch.order, self.bounds(stretch.order, stretch.start)
+        # Nothing tells how old the oldest job of a combination is.
+        bounds |= {"few": _FEW, "any_age": not order.descending}
 
         def read(max_combinations: int) -> tuple[int | None, list[Place]]:
             bounds["max_combinations"] = max_combinations

@@ -412,3 +412,25 @@ def test_a_kind_with_an_old_job_may_have_the_newest_one(
     assert _newest(storage) == newest
     storage.job_admin.fold_counts(0)
     assert _newest(storage) == newest
+
+
+@pytest.mark.parametrize("first_seen", ["rare", "frequent"])
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_page_has_jobs_of_more_kinds_than_it_looks_at_first(
+    storage: Storage,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+    first_seen: str,
+    *,
+    descending: bool,
+) -> None:
+    """Whether those few kinds have jobs for a whole page, old ones too, or not"""
+    monkeypatch.setattr(streams, "_FEW", 2)
+    old = "aabb" if first_seen == "frequent" else ""
+    ids = _enqueue_in_turn(storage, sql, *old, *"cdecdefab")
+    ids.sort(reverse=descending)
+
+    page = storage.job_reader.page(
+        JobFilter(), 5, 2, JobOrder(SortColumn.ENQUEUED_AT, descending)
+    )
+    assert [job.id for job in page.rows] == ids[2:7]

@@ -10,29 +10,52 @@ ORDER BY newest_at DESC
 LIMIT :max_combinations
 
 -- name: page_by_age (both ways)
--- Served by forge_job_list. It looks at the newest combinations, up to :max_combinations.
--- No job of the others is newer than unread_at, which is NULL if there are no others.
--- Without a job there is one row. The look leaves the jobs of the start's instant to the
--- page: their order by id would be a sort for each combination.
+-- Served by forge_job_list. It looks at the newest combinations, up to :max_combinations:
+-- first at the newest few, which mostly hold the whole page, then at the others that may
+-- have jobs as new as theirs. No job beyond all these is newer than unread_at, which is
+-- NULL if there are no others. Without a job there is one row. The looks leave the jobs of
+-- the start's instant to the page: their order by id would be a sort for each combination.
 WITH newest AS (/* use newest_combinations */),
-bound AS MATERIALIZED (
+rough AS MATERIALIZED (
     SELECT COALESCE(
         (
             SELECT job.enqueued_at
-            FROM newest AS c
+            FROM (SELECT * FROM newest ORDER BY newest_at DESC LIMIT :few) AS c
             CROSS JOIN LATERAL (
                 SELECT enqueued_at, id
                 FROM forge_job
                 WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
                     AND enqueued_at >= :edge AND enqueued_at < (:at)
                 ORDER BY enqueued_at DESC
-                LIMIT :chunk
+                LIMIT :limit
             ) AS job
             ORDER BY job.enqueued_at DESC
             LIMIT 1 OFFSET :limit - 1
         ),
         :edge
     ) AS edge
+),
+bound AS MATERIALIZED (
+    SELECT COALESCE(
+        (
+            SELECT job.enqueued_at
+            FROM rough AS bound
+            CROSS JOIN newest AS c
+            CROSS JOIN LATERAL (
+                SELECT enqueued_at, id
+                FROM forge_job
+                WHERE queue_name = c.queue_name AND kind = c.kind AND status = c.status
+                    AND enqueued_at >= bound.edge AND enqueued_at < (:at)
+                ORDER BY enqueued_at DESC
+                LIMIT :chunk
+            ) AS job
+            WHERE :any_age OR bound.edge <= c.newest_at
+            ORDER BY job.enqueued_at DESC
+            LIMIT 1 OFFSET :limit - 1
+        ),
+        edge
+    ) AS edge
+    FROM rough
 ),
 page AS MATERIALIZED (
     SELECT job.enqueued_at AS page_at, job.id AS page_id
@@ -46,6 +69,7 @@ page AS MATERIALIZED (
         ORDER BY enqueued_at DESC, id DESC
         LIMIT :limit
     ) AS job
+    WHERE :any_age OR bound.edge <= c.newest_at
     ORDER BY job.enqueued_at DESC, job.id DESC
     LIMIT :limit
 )
