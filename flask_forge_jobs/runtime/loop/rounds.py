@@ -191,13 +191,18 @@ class Rounds:
             if not isinstance(error, NO_FAULT_OF_ROWS):
                 self._writer.write_singly(writing)
             raise
-        if batch.claimed:
-            self._take_in(batch.claimed, now)
-        if writing:
-            self._writer.note_written(writing, batch.refused)
-        if batch.noted:
-            self._writer.folds.note(batch.noted)
-        self.claims.ended = self.claims.begun
+        try:
+            if batch.claimed:
+                self._take_in(batch.claimed, now)
+        except BaseException:
+            self._schedule.fail(demand)
+            raise
+        finally:  # the outcomes are stored all the same
+            if writing:
+                self._writer.note_written(writing, batch.refused)
+            if batch.noted:
+                self._writer.folds.note(batch.noted)
+            self.claims.ended = self.claims.begun
         ended_at = self._lease.clock.monotonic()
         if batch.look_in_s is not None:
             self._schedule.look_by(ended_at + batch.look_in_s)

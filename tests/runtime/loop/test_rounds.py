@@ -6,6 +6,7 @@ What it does with real ones is in ``test_runtime.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -704,3 +705,25 @@ def test_a_claim_is_under_way_while_it_is_exchanged(error: Exception | None) -> 
 
     assert seen == [(1, 0)]
     assert (claims.begun, claims.ended) == (1, 1)
+
+
+def test_an_outcome_is_stored_once_although_the_claim_beside_it_cannot_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sent again, it would be refused and counted as lost to another worker."""
+    rig = Rig(QuickTask("quick"))
+    finished(rig, "a")
+    rig.jobs.ready["default"] = [claimed("b")]
+
+    with monkeypatch.context() as failing:
+        failing.setattr(rig.handover, "feed", Mock(side_effect=RuntimeError("bad")))
+        with pytest.raises(RuntimeError, match="bad"):
+            rig.round()
+    unwritten = rig.writer.has_unwritten
+    rig.round()
+
+    assert not unwritten
+    assert rig.written == [("a", JobStatus.DONE)]
+    assert rig.rounds.claims.ended == rig.rounds.claims.begun
+    # The queue may have more jobs, so it is asked again without a wake-up.
+    assert [bool(demand) for demand in rig.jobs.demands] == [True, True]
