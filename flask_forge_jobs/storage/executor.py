@@ -95,9 +95,9 @@ class StoreExecutor:
     def at_once(self, name: str, number: int, /, **parameters: Parameter) -> list[Row]:
         """As :meth:`sole`, of a statement that changes ``number`` rows, or none.
 
-        The latter also where the caller does more than that in its transaction.
+        It changes none either if each batch of the caller stores more than its entry.
         """
-        return self.execute(name, number=number, **parameters)
+        return self.sole(name, of=None, number=number, **parameters)
 
     def write_batch(
         self,

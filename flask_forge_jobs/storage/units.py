@@ -153,10 +153,7 @@ class Unit:
         return rows
 
     def note_change(
-        self,
-        name: str,
-        parameters: dict[str, Parameter],
-        target: str | None = None,
+        self, name: str, parameters: dict[str, Parameter], target: str | None
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
         entry = _noted(self._expected(target), ACCEPTED)
@@ -222,14 +219,6 @@ class _UnitExecutor(StoreExecutor):
         if unit.is_noted or unit.has_begun:
             return self.execute(name, **parameters)
         note = partial(unit.note_change, name, parameters, of)
-        return self._alone(self._wrote, note)
-
-    def at_once(self, name: str, number: int, /, **parameters: Parameter) -> list[Row]:
-        """Run it in the transaction, or alone with the expected entry."""
-        unit, values = self._unit, {"number": number, **parameters}
-        if unit.is_noted or unit.has_begun:
-            return self.execute(name, **values)
-        note = partial(unit.note_change, name, values)
         return self._alone(self._wrote, note)
 
     def write_batch(
