@@ -16,7 +16,12 @@ from functools import partial
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
-from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
+from flask_forge_jobs.errors import (
+    StorageBusyError,
+    StorageError,
+    StorageOutcomeUnknownError,
+    StorageUnavailableError,
+)
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
@@ -63,6 +68,8 @@ class Unit:
         self.is_noted = False
         """Whether the expected entry is stored and the unit over."""
         self._ids: list[str] = []
+        # Whether an answer was lost, and the repetition has changed nothing.
+        self._may_be_stored = False
         self._transaction: Transaction | None = None
 
     def _begin_anew(self, attempt: int) -> None:
@@ -88,6 +95,10 @@ class Unit:
             if error.job_ids or not self._ids:
                 raise
             raise StorageOutcomeUnknownError(self._ids) from error.__cause__
+        except (StorageUnavailableError, StorageBusyError) as error:
+            if not self._may_be_stored:
+                raise
+            raise StorageOutcomeUnknownError(self._ids) from error
         for call in self._when_stored:
             call()
         return result
@@ -164,6 +175,8 @@ class Unit:
             return transaction.all_noted(name, parameters, entry)
 
         rows = self.database.pipeline(change)
+        if self._attempt and not rows:
+            self._may_be_stored = True
         self.is_noted = bool(rows)
         return rows
 

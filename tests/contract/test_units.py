@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from flask_forge_jobs.errors import (
     StorageBusyError,
     StorageError,
     StorageOutcomeUnknownError,
+    StorageUnavailableError,
 )
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
@@ -26,6 +27,7 @@ from tests.support.jobs import QUEUE
 from tests.support.lossy import LossyDatabase
 from tests.support.sql import Sql
 
+T = TypeVar("T")
 RECORD = AuditRecord("ada", "act", None, "192.0.2.1", "r-1", 200, 1, "{}")
 KEYED = NewJob("k", queue_name=QUEUE, dedupe_key="one")
 
@@ -225,6 +227,37 @@ def test_schedule_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> Non
 
     assert [each.definition.name for each in storage.cron.all()] == ["tick"]
     assert _records(storage) == [_expected("tick")]
+
+
+class GoesAway(LossyDatabase):
+    """Loses the answer to a statement that is a whole request, and then all calls."""
+
+    _is_away = False
+
+    def pipeline(self, work: Callable[[Transaction], T]) -> T:
+        """Run the statement twice, the second time as its repetition."""
+        if self._is_away:
+            raise StorageUnavailableError("away")
+        self._is_away = True
+        return super().pipeline(work)
+
+    def begin(self, attempt: int) -> NoReturn:
+        """Reach nobody."""
+        del attempt
+        raise TransientError(StorageUnavailableError("away"))
+
+
+def test_keyed_job_whose_repetition_reaches_nobody_may_be_stored(
+    storage: Storage,
+) -> None:
+    """Its repetition meets its own key, and nobody tells whose that is."""
+    storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
+    unit, stores = _unit(storage, GoesAway(storage.database))
+
+    with pytest.raises(StorageOutcomeUnknownError) as caught:
+        unit.run(lambda: stores.jobs.enqueue(KEYED))
+
+    assert storage.job_reader.get(*caught.value.job_ids).dedupe_key == "one"
 
 
 def test_entry_says_how_many_queues_have_changed(storage: Storage) -> None:
