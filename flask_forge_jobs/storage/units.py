@@ -305,7 +305,8 @@ class Batches:
         self, name: str, parameters: dict[str, Parameter], changed: int
     ) -> list[Row]:
         record = self._record(changed)
-        entry = _noted(record, record.status)
+        # A repetition is none to the trail: an equal entry may be of another batch.
+        entry = {**_noted(record, record.status), "is_repeated": False}
         rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
         self.has_entry = self.has_entry or bool(rows)
         return rows

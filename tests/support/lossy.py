@@ -56,7 +56,7 @@ class LossyDatabase:
 
         self._inner.write(work, urgent=urgent)
         self._meanwhile()
-        return self._inner.write(_repeated(work), urgent=urgent)
+        return self._inner.write(repeated(work), urgent=urgent)
 
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run the statement twice."""
@@ -68,7 +68,7 @@ class LossyDatabase:
         """Run the unit twice; the second run knows that it is a repetition."""
         self._inner.pipeline(work)
         self._meanwhile()
-        return self._inner.pipeline(_repeated(work))
+        return self._inner.pipeline(repeated(work))
 
     def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
         """Open a transaction; nothing is lost."""
@@ -120,7 +120,7 @@ class LossyDatabase:
         self._inner.close()
 
 
-def _repeated(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+def repeated(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
     def again(transaction: Transaction) -> T:
         transaction.attempt = 1
         return work(transaction)

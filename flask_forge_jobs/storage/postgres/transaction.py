@@ -164,7 +164,7 @@ class PostgresTransaction:
 
     def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
         """Run a change with its entry, as one statement."""
-        noted = {**values, **entry, "is_repeated": self.attempt > 0}
+        noted = {"is_repeated": self.attempt > 0, **values, **entry}
         return self.all(f"{name}_noted", **noted)
 
     def expect(self, name: str, /, **parameters: Parameter) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -12,12 +14,27 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.units import Batches, Unit
 from tests.support.jobs import QUEUE, enqueue, job_with
+from tests.support.lossy import LossyDatabase, repeated
 from tests.support.sql import Sql
 
+T = TypeVar("T")
 AN_ENTRY = '{"at":"2026-01-01T00:00:00Z","attempt":1,"message":"\\u00e9"}'
 WITH_TRACEBACK = AN_ENTRY[:-1] + ',"traceback":"in f"}'
+
+
+class Repeating(LossyDatabase):
+    """Takes a call as the repetition of one that has stored nothing."""
+
+    def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
+        """Run the unit once, as a repetition."""
+        return self._inner.write(repeated(work), urgent=urgent)
+
+    def pipeline(self, work: Callable[[Transaction], T]) -> T:
+        """Run the unit once, as a repetition."""
+        return self._inner.pipeline(repeated(work))
 
 
 def status_of(storage: Storage, job_id: str) -> JobStatus:
@@ -113,10 +130,12 @@ def test_the_entry_tells_whether_a_job_was_only_asked(
     assert [e.record.status for e in entries] == [status] * takes_it_along
 
 
-def test_a_batch_in_one_statement_leaves_its_entry(storage: Storage) -> None:
-    def record(changed: int) -> AuditRecord:
-        return AuditRecord("ada", "jobs_act", None, "", "r", 200, changed, "{}")
+def record(changed: int) -> AuditRecord:
+    """Return the entry of a batch of a request."""
+    return AuditRecord("ada", "jobs_act", None, "", "r", 200, changed, "{}")
 
+
+def test_a_batch_in_one_statement_leaves_its_entry(storage: Storage) -> None:
     ids = [enqueue(storage), job_with(storage, JobStatus.IN_PROGRESS, queue_name="b")]
     batches = Batches(storage.database, record)
 
@@ -125,3 +144,19 @@ def test_a_batch_in_one_statement_leaves_its_entry(storage: Storage) -> None:
     assert (change.changed, change.stop_requested) == (2, 1)
     (entry,) = storage.audit.page(AuditFilter(), 9)
     assert entry.record == record(2)
+
+
+def test_batches_of_one_size_leave_an_entry_each_though_tried_twice(
+    storage: Storage,
+) -> None:
+    """Their entries are equal, and the first tries of the second have failed."""
+    repeating = Repeating(storage.database)
+    batches = Batches(repeating, record)
+    admin = storage.within(batches).job_admin
+
+    for _ in range(2):
+        ids = [enqueue(storage) for _ in range(2)]
+        assert admin.change(JobAction.DELETE, ids).changed == 2
+
+    entries = storage.audit.page(AuditFilter(), 9)
+    assert [each.record.changed for each in entries] == [2, 2]
