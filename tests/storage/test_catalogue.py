@@ -108,6 +108,7 @@ SERVED_BY = {
     "claim_alone": "forge_job_claim",
     "promote": "forge_job_deferred",
     "heartbeat": "forge_job_running",
+    "longest_runs": BY_ID,
     "finish": BY_ID,
     "finish_done": BY_ID,
     "exchange": BY_ID,
@@ -553,6 +554,18 @@ def test_sqlite_uses_the_named_index(
     # All of an index that holds nothing but running jobs is little to look at.
     fine = r"(?! USING (COVERING|INDEX forge_job_running\b))"
     assert not re.search(rf"SCAN (forge_job|job)\b{fine}", plan), plan
+
+
+def test_sqlite_reads_the_slots_once_for_all_jobs_that_run(
+    seeded_sqlite: sqlite3.Connection,
+) -> None:
+    """Not all slots for each job: many jobs are claimed, and few are in a slot."""
+    sql = load_statements("sqlite")["longest_runs"].sql
+    values = {"any_queue": True, "queues": "[]", "limit": 10, "now": 0}
+
+    plan = seeded_sqlite.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+
+    assert plan[0][3].startswith("SCAN s")
 
 
 @pytest.mark.parametrize("name", sorted(SERVED_BY.keys() - FUNCTIONS - ONLY_SQLITE))

@@ -80,16 +80,19 @@ WHERE s.level = :level AND s.bucket_start >= :now - :age_us AND s.samples > 0
 
 -- name: longest_runs
 -- The jobs in slots, those of silent workers as well. Reads all slots, and their jobs by
--- the primary key.
+-- the primary key. CROSS JOIN keeps SQLite from reading all slots once for each job in
+-- progress.
 SELECT
     s.slot_id, s.queue_name, job.id, job.kind, job.started_at, :now - job.started_at,
     s.worker_id, worker.worker_name, job.progress
 FROM forge_slot AS s
-INNER JOIN forge_job AS job
-    ON job.id = s.current_job AND job.status = 'in_progress'
-    AND job.worker_id = s.worker_id AND job.queue_name = s.queue_name
+CROSS JOIN forge_job AS job
 LEFT JOIN forge_worker AS worker ON worker.worker_id = s.worker_id
-WHERE :any_queue
-    OR s.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
+WHERE job.id = s.current_job AND job.status = 'in_progress'
+    AND job.worker_id = s.worker_id AND job.queue_name = s.queue_name
+    AND (
+        :any_queue
+        OR s.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
+    )
 ORDER BY job.started_at, job.id
 LIMIT :limit
