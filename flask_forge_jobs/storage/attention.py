@@ -315,7 +315,11 @@ class _Ends(NamedTuple):
     dead: int = 0
 
     def plus(self, other: _Ends, share: float) -> _Ends:
-        return _Ends(*[a + round(b * share) for a, b in zip(self, other, strict=True)])
+        return _Ends(
+            self.completed + round(other.completed * share),
+            self.retried + round(other.retried * share),
+            self.dead + round(other.dead * share),
+        )
 
     @property
     def failures(self) -> Failures:
