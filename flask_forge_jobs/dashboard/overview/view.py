@@ -14,6 +14,7 @@ from flask_forge_jobs.dashboard.charts import jobs, ranges
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.job.progress_view import progress_view
 from flask_forge_jobs.dashboard.nav_counts import errors_of_day
+from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
@@ -133,16 +134,23 @@ class Overview(jobs.TimelineFigures):
         """The numbers behind a quiet headline."""
         return proof(self.report)
 
+    @cached_property
+    def _lines(self) -> Sequence[tuple[Sentence, int]]:
+        sentences = self.report.sentences
+        if self.shows_needs:
+            return [(each, 1) for each in sentences]
+        return grouped(sentences)[:MAX_NEEDS]
+
     @property
     def needs(self) -> Sequence[Sentence]:
-        """What needs the reader, the worst first."""
-        sentences = self.report.sentences
-        return sentences if self.shows_needs else sentences[:MAX_NEEDS]
+        """What needs the reader, the worst first, and alike things as one."""
+        return [line for line, _ in self._lines]
 
     @property
     def more_needs(self) -> int:
         """How many things more there are."""
-        return len(self.report.sentences) + self.report.left_out - len(self.needs)
+        shown = sum(number for _, number in self._lines)
+        return len(self.report.sentences) + self.report.left_out - shown
 
     # -- charts --------------------------------------------------------------------
 

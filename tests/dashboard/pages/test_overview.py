@@ -158,6 +158,21 @@ def test_a_claimed_job_is_in_no_slot_yet(storage: Storage) -> None:
     assert tiles(page)["Running"] == "0of 1"
 
 
+def test_alike_things_are_one_line_until_all_are_asked_for(storage: Storage) -> None:
+    for queue in ("a", "b", "c"):
+        storage.jobs.enqueue(NewJob("send", queue_name=queue))
+    storage.queues.ensure("mail", 1)
+    storage.workers.beat(OWNER, None, ["mail"], [SlotReport("mail-0-w", "mail")])
+
+    page, whole = opened(storage), opened(storage, query="?needs=all")
+
+    assert page.find("h1").text == "Work flows, but three things need you"
+    (line,) = page.find("#attention").all("li")
+    assert line.find("b").text == "Nothing runs 3 queues:"
+    assert links(line) == {"Show workers": "./workers"}
+    assert len(whole.find("#attention").all("li")) == 3
+
+
 def test_the_tiles_of_a_queue_lead_to_its_jobs(busy: Storage) -> None:
     page = opened(busy, query="?queue=mail")
 
