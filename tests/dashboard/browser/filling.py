@@ -11,6 +11,7 @@ from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.batches import BatchEvent, NewBatch
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import NewBulkRun, RunAuthor
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import NewJob
@@ -26,6 +27,7 @@ from flask_forge_jobs.model.queues import ChangeNote
 from flask_forge_jobs.model.run_logs import LogChunk, LogLine
 from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
+from tests.support.figures import PastProcess
 from tests.support.jobs import claim_one, run
 
 FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
@@ -41,6 +43,8 @@ _UNFIT_FOR_A_QUEUE = str.maketrans("", "", ",/?#%")
 # Names with invisible characters are refused; texts are not.
 _UNFIT_FOR_A_NAME = str.maketrans("", "", "\u202e\u202c\u2066")
 _LONGEST_NAME = 120
+_RUN_MS = 40
+_COUNTED_AGO_US = 90 * SECOND_US
 # The process of a bulk run; nobody has this name, so it is one that has died.
 _HOLDER = "a process that has died"
 # What the application names itself is not ours either.
@@ -131,8 +135,8 @@ def begin_batch(storage: Storage, strings: Sequence[str] = ()) -> str:
     new = NewBatch(name[:255], data, {BatchEvent.SUCCESS: told, BatchEvent.DEAD: told})
     jobs = [NewJob("part", queue_name="batches")] * 3
     batch_id = storage.batches.create(new, jobs).id
-    run(storage, Dead(f"{error}: {error}"), queue_name="batches")
-    run(storage, Done(), queue_name="batches")
+    _end_one(storage, Dead(f"{error}: {error}"), "batches")
+    _end_one(storage, Done(), "batches")
     storage.batches.create(NewBatch(name[:255], within=batch_id))
     return batch_id
 
@@ -144,10 +148,10 @@ def begin_bulk(storage: Storage, strings: Sequence[str] = ()) -> str:
     conditions: dict[str, object] = {
         "statuses": ["dead"], "kinds": list(strings), "error": text[:200],
     }  # fmt: skip
-    run = NewBulkRun(
+    bulk_run = NewBulkRun(
         action=JobAction.RETRY, jobs=conditions, matched=5000, author=author
     )
-    return storage.bulk_runs.add(run, _HOLDER)
+    return storage.bulk_runs.add(bulk_run, _HOLDER)
 
 
 def _enqueue(storage: Storage) -> None:
@@ -171,12 +175,28 @@ def _run(storage: Storage) -> tuple[str, str]:
     job_ids = []
     for outcome in outcomes:
         storage.jobs.enqueue(NewJob("charge_card", queue_name="work"))
-        job_ids.append(run(storage, outcome, queue_name="work").id)
+        job_ids.append(_end_one(storage, outcome, "work").id)
     storage.jobs.enqueue(NewJob("transcode", queue_name="work"))
     # The worker that shows it in its slot.
     running = claim_one(storage, owner="worker-1", queue_name="work")
     _beat(storage, running.id)
     return job_ids[1], running.id
+
+
+def _end_one(storage: Storage, outcome: Outcome, queue_name: str) -> ClaimedJob:
+    """Claim one job, end it, and count it in a minute that is over."""
+    job = run(storage, outcome, queue_name=queue_name)
+    past = PastProcess(storage, SystemClock().now_us() - _COUNTED_AGO_US)
+    is_last = job.attempts >= job.max_attempts
+    is_failed = isinstance(outcome, Failed)
+    past.runs(
+        queue_name,
+        job.kind,
+        [_RUN_MS] if isinstance(outcome, Done) else (),
+        dead=isinstance(outcome, Dead) or (is_failed and is_last),
+        retried=is_failed and not is_last,
+    )
+    return job
 
 
 def _beat(storage: Storage, running_id: str) -> None:
@@ -216,7 +236,7 @@ def _store(storage: Storage, text: str, number: int) -> Mapping[str, str]:
     )  # fmt: skip
     failure = Failed(f"{text}: {text}", traceback=f"{TRACEBACK}{text}")
     storage.jobs.enqueue(job)
-    failed = run(storage, failure, queue_name=queue_name)
+    failed = _end_one(storage, failure, queue_name)
     storage.jobs.enqueue(NewJob(name, dump(text), queue_name=queue_name))
     running = claim_one(storage, owner=name, queue_name=queue_name)
     assert storage.concurrency.acquire(running, name, f"{number} {text}"[:200], 1)
