@@ -16,6 +16,7 @@ from flask_forge_jobs.model.queues import (
     QueueOverview,
     QueueSettings,
 )
+from flask_forge_jobs.model.sentences import count
 
 # A worker makes the slots of a resumed queue with its next heartbeat, and notes once a
 # minute that it serves the queue.
@@ -109,6 +110,16 @@ def ahead(number: int, *, is_served: bool) -> str:
         return ""
     shown = words.number(number)
     return f"{shown} more claimed" if is_served else f"{shown} of lost workers"
+
+
+def shared_slots(rows: Sequence[QueueRow], capacity: int) -> str:
+    """Return words for slots that are of several queues; empty if each has its own.
+
+    Its workers run ``capacity`` jobs at once, so fewer than the slots of the rows say.
+    """
+    if not 0 < capacity < sum(row.slots for row in rows):
+        return ""
+    return f"share {count(capacity, 'slot')}"
 
 
 def queue_rows(

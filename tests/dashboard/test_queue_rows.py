@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, queue_rows
+from flask_forge_jobs.dashboard.queue_rows import (
+    QueueRow,
+    QueueState,
+    queue_rows,
+    shared_slots,
+)
 from flask_forge_jobs.handlers.queue_rates import QueueRates
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview, QueueSettings
 from flask_forge_jobs.model.workers import Slot
@@ -72,6 +77,13 @@ def test_the_limit_of_a_queue_bounds_its_slots() -> None:
     assert row(runs, slots=(BUSY, FREE), max_workers=1).slots == 1
     # The limit was lowered while both ran.
     assert row(runs, slots=(BUSY, BUSY), max_workers=1).slots == 2
+
+
+def test_queues_share_the_slots_of_a_worker_with_fewer_threads() -> None:
+    rows = [row(), row(), row()]
+
+    assert shared_slots(rows, 4) == "share 4 slots"
+    assert [shared_slots(rows, capacity) for capacity in (0, 6, 9)] == ["", "", ""]
 
 
 def test_a_slot_whose_job_has_ended_since_the_report_is_free() -> None:

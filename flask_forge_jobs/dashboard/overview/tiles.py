@@ -19,6 +19,8 @@ _RECENT = 3
 # Ranges that the page of errors has as well, beside its usual one.
 _LONG = {"7d", "30d"}
 _OFTEN = 0.02
+# From here on a number of times says it shorter than a share.
+_MANY_TIMES = 3
 # A share of failures that is bad however usual it is.
 _ALWAYS_BAD = 0.25
 _STATES: Mapping[QueueState, str] = {
@@ -96,11 +98,17 @@ def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     usual = sum(known) / len(known) if known else 0
     note = f"as usual, {_window(shown)}" if usual else "no job completed"
     if now is not None and usual and abs(now / usual - 1) >= _OFTEN:
-        part = words.percent(abs(now / usual - 1))
-        note = f"{part} {'above' if now > usual else 'below'} usual, {_window(shown)}"
+        note = f"{_compared(now / usual)}, {_window(shown)}"
     return Tile(
         "Throughput", words.number(now, 1), note, spark(rates), "green", "kinds", "/min"
     )
+
+
+def _compared(ratio: float) -> str:
+    if ratio >= _MANY_TIMES:
+        return f"{words.number(ratio)} times the usual"
+    part = words.percent(abs(ratio - 1))
+    return f"{part} {'above' if ratio > 1 else 'below'} usual"
 
 
 def _window(shown: Range) -> str:

@@ -18,7 +18,7 @@ from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
-from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows, shared_slots
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.errors import ErrorListing
@@ -158,8 +158,7 @@ class Overview(jobs.TimelineFigures):
     def tiles(self) -> Sequence[Tile]:
         """The numbers at the top, which lead to the lists of the chosen queue."""
         history = cast("Gauged", self._reads["gauges"])
-        evidence = self.report.summary.evidence
-        capacity = cast("int", evidence["capacity"])
+        capacity = self._capacity
         if self.queue is not None:
             capacity = min(capacity, sum(row.slots for row in self._rows))
         made = tiles(
@@ -175,6 +174,11 @@ class Overview(jobs.TimelineFigures):
             replace(each, query={**each.query, _WHOSE[each.path]: self.queue})
             for each in made
         ]
+
+    @property
+    def _capacity(self) -> int:
+        """How many jobs the workers run at once."""
+        return cast("int", self.report.summary.evidence["capacity"])
 
     @property
     def workers(self) -> int:
@@ -223,6 +227,12 @@ class Overview(jobs.TimelineFigures):
     def total_queues(self) -> int:
         """How many queues there are."""
         return len(self._rows)
+
+    @property
+    def order(self) -> str:
+        """The order of the queues, and how many slots they share."""
+        shared = shared_slots(self._rows, self._capacity)
+        return f"oldest wait first; they {shared}" if shared else "oldest wait first"
 
     @property
     def longest(self) -> int:

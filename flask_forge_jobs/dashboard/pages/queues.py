@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import cast
 
 from flask import request
 
@@ -15,7 +16,7 @@ from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.queue_question import Question
 from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
-from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, shared_slots
 from flask_forge_jobs.dashboard.words import natural
 from flask_forge_jobs.model.sentences import count
 
@@ -138,6 +139,15 @@ class QueueList:
             is_whole = behind == len(self.rows) > 1
             parts.insert(1, "and all are behind" if is_whole else f"{behind:,} behind")
         return f"{count(len(self.rows), 'queue')}: {', '.join(parts)}"
+
+    @property
+    def note(self) -> str:
+        """How many slots the queues share; empty if each has slots of its own."""
+        api = self._api
+        report = api.attention.report(api.storage, api.scope.queues)
+        capacity = cast("int", report.summary.evidence.get("capacity", 0))
+        shared = shared_slots(self.rows, capacity)
+        return f"They {shared}." if shared else ""
 
 
 def queues(api: Api) -> Mapping[str, object]:

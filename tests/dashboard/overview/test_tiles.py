@@ -46,6 +46,8 @@ def test_throughput_is_compared_with_the_range() -> None:
     )
     assert (high.value, high.note) == ("20", "90% above usual, last hour")
     assert shown(buckets())["Throughput"].note == "no job completed"
+    burst = shown(buckets(*[0] * 57, 20, 20, 20))["Throughput"]
+    assert burst.note == "20 times the usual, last hour"
 
 
 def test_the_minute_that_is_not_over_is_no_fall() -> None:

@@ -9,7 +9,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
-from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
@@ -127,6 +127,20 @@ def test_the_list_is_filtered_sorted_and_cut_into_pages(storage: Storage) -> Non
     assert names_of(page_of(storage, "/queues?q=Q2&sort=-name"))[0] == "q29"
     assert names_of(page_of(storage, "/queues?q=nothing")) == []
     assert "none matches" in page_of(storage, "/queues?q=nothing").find("#list").text
+
+
+@pytest.mark.parametrize(("threads", "note"), [(4, ["They share 4 slots."]), (12, [])])
+def test_it_says_that_queues_share_their_slots(
+    storage: Storage, threads: int, note: list[str]
+) -> None:
+    names = ["a", "b", "c"]
+    for name in names:
+        storage.queues.ensure(name, 4)
+    slots = [SlotReport(f"{name}-{n}-w", name) for name in names for n in range(4)]
+    process = WorkerProcess(threads=threads)
+    storage.workers.beat("w", None, names, slots, process=process)
+
+    assert [each.text for each in page_of(storage).find("#headline").all("p")] == note
 
 
 def test_invalid_parameters_fall_back_and_leave_the_links(storage: Storage) -> None:
