@@ -20,7 +20,7 @@ from flask_forge_jobs.state import current
 from flask_forge_jobs.storage import transfer
 from flask_forge_jobs.storage.administration import create_database, live_workers
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.sides import Side
+from flask_forge_jobs.storage.sides import AUDIT, Side
 
 
 @click.command(
@@ -49,7 +49,9 @@ def copy_command(*, source_url: str | None, target_url: str, resume: bool) -> No
         contextlib.closing(transfer.open_side(new)) as target,
     ):
         source.hold_still()
-        if not resume:
+        if resume:
+            _require_interrupted(source, target)
+        else:
             _require_empty(target)
         rows = sum(transfer.filled_tables(source).values())
         with _progress("copying", rows) as advance:
@@ -112,6 +114,16 @@ def _require_empty(target: Side) -> None:
         raise StorageError(
             f"the new database is not empty ({held}); take an empty one, or add "
             "--resume to go on with an interrupted copy"
+        )
+
+
+def _require_interrupted(source: Side, target: Side) -> None:
+    """Refuse to go on with a copy that has ended, which its audit record shows."""
+    old, new = source.last_key(AUDIT), target.last_key(AUDIT)
+    if new is not None and (old is None or new > old):
+        raise StorageError(
+            "there is nothing to resume: the copy has ended, and the new database has "
+            "audit records of its own"
         )
 
 

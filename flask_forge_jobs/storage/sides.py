@@ -21,6 +21,7 @@ class Table:
     key: tuple[str, ...]
 
 
+AUDIT = Table("forge_audit", ("id",))
 # Jobs come last: what belongs to a job is there before it.
 TABLES = (
     Table("forge_queue", ("name",)),
@@ -36,7 +37,7 @@ TABLES = (
     Table("forge_metric", ("level", "queue_name", "kind", "bucket_start", "source")),
     Table("forge_sample", ("level", "bucket_start", "worker_id")),
     Table("forge_gauge", ("level", "queue_name", "bucket_start")),
-    Table("forge_audit", ("id",)),
+    AUDIT,
     Table("forge_request_key", ("caller", "request_key")),
     Table("forge_bulk_run", ("id",)),
     Table("forge_batch", ("id",)),

@@ -128,6 +128,17 @@ def test_an_interrupted_copy_goes_on(
     assert ", the same in " in resumed
 
 
+def test_a_copy_that_has_ended_is_not_resumed(console: Console, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.sqlite"
+    console.storage.jobs.enqueue(NewJob("send"))
+    console.text("copy", "--to", url)
+
+    refused = console.refusal("copy", "--to", url, "--resume")
+
+    assert "nothing to resume: the copy has ended" in refused
+    assert "copy again" not in refused
+
+
 def _before_each_write(patch: pytest.MonkeyPatch, call: object) -> None:
     write = PostgresSide.write
 
