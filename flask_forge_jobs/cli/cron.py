@@ -72,7 +72,8 @@ def list_command(*, as_json: bool) -> None:
     print_rows(
         _COLUMNS,
         schedules,
-        "there is no schedule; @forge.cron and `cron create` make one",
+        "there is no schedule; a worker stores those of @forge.cron when it starts, "
+        "and `cron create` makes others",
         as_json=as_json,
     )
 
