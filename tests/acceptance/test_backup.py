@@ -69,7 +69,10 @@ def _sh(bench: Bench, commands: str) -> None:
         assert found is not None
         assert found.origin is not None
         path.insert(0, str(Path(found.origin).parent / "pginstall" / "bin"))
-    environ = {"PATH": os.pathsep.join(path), "FORGE_JOBS_DATABASE_URL": bench.url}
+    environ = {
+        "PATH": os.pathsep.join(path),
+        "FLASK_FORGE_JOBS_DATABASE_URL": bench.url,
+    }
     subprocess.run(
         ["bash", "-ec", commands],
         cwd=bench.folder,
