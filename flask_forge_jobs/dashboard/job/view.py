@@ -17,6 +17,7 @@ from flask_forge_jobs.dashboard.job.log_view import MAX_LINES, Level, LogView, l
 from flask_forge_jobs.dashboard.job.progress_view import ProgressView, progress_view
 from flask_forge_jobs.dashboard.job.ties_view import TiesView, ties_view
 from flask_forge_jobs.dashboard.job.timeline import Timeline, timeline
+from flask_forge_jobs.dashboard.jobs.offers import VERBS
 from flask_forge_jobs.dashboard.shown_pages import ShownPage, page_of
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import jobs as job_handlers
@@ -188,6 +189,11 @@ class JobView:
                 path = f"{_JOB}{self.id}/retry?restart=1"
                 actions.append(Action("POST", path, "Retry from the start"))
         return actions
+
+    @property
+    def effects(self) -> Mapping[str, str]:
+        """What these requests do, by their label, where two look alike."""
+        return {verb.label: verb.effect for verb in VERBS.values()}
 
     @property
     def verbs(self) -> Sequence[str]:

@@ -31,7 +31,7 @@ class Verb:
     """An action as a button.
 
     ``is_hot`` marks an end of the jobs. ``endpoint`` is the API's route for one job,
-    which then needs no question.
+    which then needs no question. ``effect`` tells alike actions apart.
     """
 
     action: JobAction
@@ -41,6 +41,7 @@ class Verb:
     is_hot: bool = False
     endpoint: str | None = None
     icon: str | None = None
+    effect: str = ""
 
 
 VERBS: Mapping[str, Verb] = {
@@ -52,6 +53,7 @@ VERBS: Mapping[str, Verb] = {
             frozenset((RETRYING, DEAD)),
             endpoint="v1_job_retry",
             icon="retries",
+            effect="Due now, with all tries again.",
         ),
         Verb(
             JobAction.RUN_NOW,
@@ -59,6 +61,7 @@ VERBS: Mapping[str, Verb] = {
             frozenset((SCHEDULED, RETRYING)),
             endpoint="v1_jobs_run_now",
             icon="running",
+            effect="Due now, with the tries that are left.",
         ),
         Verb(
             JobAction.RESCHEDULE,

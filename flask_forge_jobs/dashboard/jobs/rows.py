@@ -44,7 +44,8 @@ class Row:
     @property
     def word(self) -> str:
         """Its tab: the state, or ``scheduled``."""
-        is_later = self.job.scheduled_at > self.now
+        # One without a start of its own was not yet due when the page began to read.
+        is_later = self.job.scheduled_at > max(self.now, self.job.enqueued_at)
         if self.job.status == PENDING and is_later:
             return SCHEDULED
         return str(self.job.status)

@@ -16,7 +16,7 @@ SOON = NOW + timedelta(minutes=1)
 
 
 def row(status: str = "pending", **values: Any) -> Row:
-    values.setdefault("scheduled_at", NOW)
+    values = {"scheduled_at": NOW, "enqueued_at": NOW, **values}
     job = JobSummary(
         id="01KB0000000000000000ABCDEF",
         queue_name="mail",
@@ -25,7 +25,6 @@ def row(status: str = "pending", **values: Any) -> Row:
         priority=0,
         attempts=1,
         max_attempts=5,
-        enqueued_at=NOW,
         **values,
     )
     return Row(job, NOW)
@@ -36,6 +35,7 @@ def row(status: str = "pending", **values: Any) -> Row:
     [
         (row(), "pending", "pending"),
         (row(scheduled_at=SOON), "scheduled", "scheduled"),
+        (row(scheduled_at=SOON, enqueued_at=SOON), "pending", "pending"),
         (row("failed", scheduled_at=SOON), "failed", "failed"),
         (row("dead"), "dead", "dead"),
         (row("dead", cancel_requested_at=NOW), "dead", "cancelled"),

@@ -448,6 +448,19 @@ def test_D16_the_buttons_depend_on_the_state(
     assert buttons + links == offered
 
 
+def test_two_buttons_that_start_a_job_say_how_they_differ(
+    storage: Storage, client: FlaskClient
+) -> None:
+    head = shown(client, job_with(storage, JobStatus.FAILED)).find("#job")
+
+    assert {
+        each.text: each["title"] for each in head.all("button") if each["title"]
+    } == {
+        "Run now": "Due now, with the tries that are left.",
+        "Retry": "Due now, with all tries again.",
+    }
+
+
 def test_a_viewer_is_offered_nothing(storage: Storage) -> None:
     page = shown(client_of(storage, "viewer"), failed(storage, "E: one"), "?ask=delete")
 
