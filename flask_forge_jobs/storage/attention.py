@@ -287,10 +287,7 @@ def _kinds(
 
 
 def _known_kinds(workers: Iterable[Row]) -> dict[str, set[str] | None]:
-    """Return the kinds that the live workers of each queue know.
-
-    None if one of them does not say.
-    """
+    """Return what kinds live workers of each queue know; None if one does not say."""
     known: dict[str, set[str] | None] = {}
     for queues, text in workers:
         kinds = kinds_from_text(text) if text else None
