@@ -93,9 +93,11 @@ class Enqueuer:
     ) -> None:
         self._database = database
         self._new_ids = database.pinned(ids.new_many)
-        # What adds a job of which no other process can know yet.
+        # What adds a job of which no other process can know yet, and one that starts at
+        # once.
         has_early = database.backend == "postgres"
         self._enqueue_new = "enqueue_early" if has_early else "enqueue"
+        self._enqueue_now = "enqueue_early" if has_early else "enqueue_now"
         self._queues = queues
         self._settlement = settlement
         self._recorder = recorder
@@ -114,7 +116,9 @@ class Enqueuer:
             open_until = self._queues.open_until.get(queue_name, 0.0)
             if is_simple and open_until > self._queues.clock.monotonic():
                 if is_new:
-                    run, name = self._database.insert, self._enqueue_new
+                    run, name = self._database.insert, self._enqueue_now
+                    if job.run_at is not None or job.delay is not None:
+                        name = self._enqueue_new
                 else:
                     run, name = partial(self._database.sole, of=job_id), "enqueue"
                 rows = run(name, **new_parameters(job, job_id))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from flask_forge_jobs.errors import (
     StorageError,
 )
+from flask_forge_jobs.storage.database import Row
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.gate import PAUSE_S, WritersGate
 from flask_forge_jobs.storage.sqlite.turn import release_all
@@ -137,3 +138,11 @@ class SqliteConnection(sqlite3.Connection):
             ("read_pool_max", "1 per thread"),
             ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
         )
+
+
+def rows_of(cursor: sqlite3.Cursor, now_us: int) -> list[Row]:
+    """Return the rows of a statement.
+
+    One that returns none stands for its instant, once for each row that it has stored.
+    """
+    return cursor.fetchall() or [(now_us,)] * cursor.rowcount

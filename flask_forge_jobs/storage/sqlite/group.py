@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from functools import partial
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.sqlite.checkpoint import PAGES_BEFORE_A_START
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, rows_of
 from flask_forge_jobs.storage.sqlite.faults import BUSY, SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 from flask_forge_jobs.storage.sqlite.turn import Group, Waiting
@@ -51,11 +51,11 @@ class GroupCommit:
         if not ends_at:
             own = Waiting(sql, parameters)
             ends_at = turn.line_up(own)
-            if own.is_stored:
-                return cast("list[Row]", own.rows)
+            if own.rows is not None and own.is_stored:
+                return own.rows
         try:
             connection, gate = state.writer(), state.gate
-            # enter() and when_free() inlined: every enqueue runs this.
+            # enter(), when_free() and rows_of() inlined: every enqueue runs this.
             try:
                 gate.lock()
             except BlockingIOError:
@@ -65,17 +65,18 @@ class GroupCommit:
                 own = own or Waiting(sql, parameters)
                 rows = self._run_all(state, connection, own, ends_at)
             if rows is None:
-                parameters["now"] = self._clock.now_us()
-                once = partial(connection.execute, sql, parameters)
-                if connection.in_transaction or connection.busy_timeout_ms:
-                    rows = connection.when_free(once, ends_at, gate).fetchall()
-                else:
+                parameters["now"] = now_us = self._clock.now_us()
+                cursor: sqlite3.Cursor | None = None
+                if not (connection.in_transaction or connection.busy_timeout_ms):
                     try:
-                        rows = once().fetchall()
+                        cursor = connection.execute(sql, parameters)
                     except sqlite3.OperationalError as error:
                         if error.sqlite_errorcode != BUSY:
                             raise
-                        rows = connection.when_free(once, ends_at, gate).fetchall()
+                if cursor is None:
+                    once = partial(connection.execute, sql, parameters)
+                    cursor = connection.when_free(once, ends_at, gate)
+                rows = cursor.fetchall() or [(now_us,)] * cursor.rowcount
         except BaseException as error:  # noqa: BLE001  # it is raised again
             self._raise(error, own)
         state.checkpoints.make_if_due(connection, PAGES_BEFORE_A_START)
@@ -129,10 +130,10 @@ class GroupCommit:
         self, group: Group, connection: SqliteConnection, waiting: Waiting
     ) -> None:
         waiting.group = group
-        waiting.parameters["now"] = self._clock.now_us()
+        waiting.parameters["now"] = now_us = self._clock.now_us()
         try:
             cursor = connection.execute(waiting.sql, waiting.parameters)
-            waiting.rows = cursor.fetchall()
+            waiting.rows = rows_of(cursor, now_us)
         except Exception:
             # SQLite has undone this statement, or all of them.
             if not connection.in_transaction:

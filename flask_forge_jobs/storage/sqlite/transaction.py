@@ -17,6 +17,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     PAGES_BEFORE_A_START,
     PAGES_BETWEEN_CHECKPOINTS,
 )
+from flask_forge_jobs.storage.sqlite.connection import rows_of
 from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
@@ -57,7 +58,10 @@ class SqliteTransaction:
             parameters["now"] = self._now_us
         if statement.uses_known:
             parameters["known"] = self._known_version
-        rows = self._connection.execute(statement.sql, parameters).fetchall()
+        cursor = self._connection.execute(statement.sql, parameters)
+        if name == "enqueue_now":
+            return rows_of(cursor, self._now_us)
+        rows = cursor.fetchall()
         if rows and name == "claim":
             self.has_claimed = True
         return rows

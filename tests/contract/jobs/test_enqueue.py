@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     Dead,
@@ -19,6 +22,7 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.units import Unit
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -38,6 +42,27 @@ from tests.support.threads import Heard, run_together
 UNFINISHED = "SELECT COUNT(*) FROM forge_job WHERE status NOT IN ('done', 'dead')"
 
 # -- one job -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"delay": 60}, {"run_at": datetime(2100, 1, 1, tzinfo=UTC)}],
+    ids=["now", "delay", "run_at"],
+)
+@pytest.mark.parametrize("is_of_unit", [False, True])
+def test_the_result_has_the_start_that_is_stored(
+    storage: Storage, options: dict[str, Any], *, is_of_unit: bool
+) -> None:
+    storage.jobs.enqueue(NewJob("noop"))  # registers the queue
+    entry = AuditRecord("ada", "enqueue", None, "192.0.2.1", "r-1", 200, 1, "{}")
+    unit = Unit(storage.database, lambda _: entry)
+    stores = storage.within(unit) if is_of_unit else storage
+
+    result = unit.run(lambda: stores.jobs.enqueue(NewJob("noop", **options)))
+
+    stored = storage.job_reader.get(result.id)
+    assert stored.scheduled_at == result.scheduled_at
+    assert (stored.scheduled_at > stored.enqueued_at) == bool(options)
 
 
 def test_enqueue_stores_every_field(storage: Storage) -> None:

@@ -184,11 +184,11 @@ def test_a_known_queue_costs_one_statement(
     database.asked.clear()
 
     enqueuer.enqueue(NewJob("noop"))
-    assert database.asked == ["enqueue"]
+    assert database.asked == ["enqueue_now"]
     clock.move(KNOWN_QUEUE_S + 1)
     enqueuer.enqueue(NewJob("noop"))
 
-    assert database.asked == ["enqueue", "ensure_queue", "queue_bounds", "enqueue"]
+    assert database.asked == ["enqueue_now", "ensure_queue", "queue_bounds", "enqueue"]
 
 
 def test_a_bound_that_was_set_meanwhile_is_seen_within_seconds(
@@ -220,5 +220,5 @@ def test_a_bound_that_was_taken_away_is_forgotten_within_seconds(
     for _ in range(2):
         enqueuer.enqueue(NewJob("noop"))
 
-    assert database.asked[-1] == "enqueue"
+    assert database.asked[-1] == "enqueue_now"
     assert database.asked.count("lock_queue") == 2

@@ -108,6 +108,17 @@ def test_threads_that_wait_share_one_commit(
     assert commits_of(sqlite_settings) == before + 1
 
 
+def test_each_thread_gets_the_start_of_its_own_job(opened: Storage, sql: Sql) -> None:
+    with in_line(opened, [partial(enqueued, opened)] * 3) as futures:
+        pass
+
+    results: list[Any] = [each.result() for each in futures]
+    starts = dict(sql.run("SELECT id, scheduled_at FROM forge_job"))
+    assert [each.scheduled_at_us for each in results] == [
+        starts[each.id] for each in results
+    ]
+
+
 def test_a_group_has_a_largest_size(
     opened: Storage,
     sqlite_settings: DatabaseSettings,

@@ -1,17 +1,21 @@
+-- fragment: id_if_readable
+-- If the schema is too new for this code, the id is NULL and the insert fails; a check in
+-- the WHERE of a SELECT would cost twice as much.
+CASE
+    WHEN (
+        SELECT oldest_reader
+        FROM forge_schema
+        ORDER BY version DESC
+        LIMIT 1
+    ) <= :known THEN :id
+END
+
 -- name: enqueue
--- A conflict on the id is our own retry, one on the key a duplicate. If the schema is too
--- new for this code, the id is NULL and the insert fails; a check in the WHERE of a SELECT
--- would cost twice as much. A negative start counts from now.
+-- A conflict on the id is our own retry, one on the key a duplicate. A negative start
+-- counts from now.
 INSERT INTO forge_job (/* use new_job_columns */)
 VALUES (
-    CASE
-        WHEN (
-            SELECT oldest_reader
-            FROM forge_schema
-            ORDER BY version DESC
-            LIMIT 1
-        ) <= :known THEN :id
-    END,
+    /* use id_if_readable */,
     :queue_name, :dedupe_key, :now,
     CASE
         WHEN :run_at > :now THEN :run_at WHEN :run_at < 0 THEN :now - :run_at ELSE :now
@@ -21,6 +25,17 @@ VALUES (
 )
 ON CONFLICT DO NOTHING
 RETURNING scheduled_at
+
+-- name: enqueue_now
+-- The same of a job that starts at once, which most do. Without RETURNING, for which
+-- SQLite makes a table: the instant is known; see rows_of().
+INSERT INTO forge_job (/* use new_job_columns */)
+VALUES (
+    /* use id_if_readable */,
+    :queue_name, :dedupe_key, :now, :now, FALSE,
+    /* use copied_parameters */
+)
+ON CONFLICT DO NOTHING
 
 -- name: append_jobs
 -- Jobs without a key or a schedule, under unused ids.
