@@ -284,8 +284,7 @@ def release(storage: Storage, job_id: str) -> Job:
         JobStateError: The job does not wait for others.
     """
     require_possible_id(job_id)
-    storage.links.release(job_id)
-    return storage.job_reader.get(job_id)
+    return storage.links.release(job_id) or storage.job_reader.get(job_id)
 
 
 def reschedule(

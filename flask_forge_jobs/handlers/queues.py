@@ -25,7 +25,7 @@ from flask_forge_jobs.model.queues import (
     QueueSettings,
 )
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, Slot
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.base import OVERVIEW_QUERY, Storage
 
 QUEUE_ACTIONS = ("cool_down", "end_cooldown", "pause", "resume")
 MAX_NAMED_QUEUES = 1000
@@ -62,6 +62,7 @@ def create(
         QueueExistsError: The name is taken.
     """
     _check_note(note)
+    storage.expect(OVERVIEW_QUERY)
     storage.queues.create(QueueSettings(name, **changes), note)
     return get_queue(storage, name)
 
@@ -84,6 +85,19 @@ def change(
     require_possible_name(name)
     _check_note(note)
     storage.queues.change(name, changes, is_expected, note)
+
+
+def changed(
+    storage: Storage,
+    name: str,
+    changes: QueueChanges,
+    is_expected: Callable[[QueueSettings], bool] | None = None,
+    note: ChangeNote = NO_NOTE,
+) -> QueueOverview:
+    """Change a queue as :func:`change` does, and return it."""
+    storage.expect(OVERVIEW_QUERY)
+    change(storage, name, changes, is_expected, note)
+    return get_queue(storage, name)
 
 
 def delete(

@@ -17,8 +17,8 @@ from flask_forge_jobs.model.instants import (
     to_micros,
 )
 from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.entries import append_entry
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.units import append_entry
 
 MIN_KEPT_DAYS = 90
 MAX_KEPT_DAYS = 36_500

@@ -35,7 +35,7 @@ from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
 from flask_forge_jobs.storage.jobs.links import LinkStore
 from flask_forge_jobs.storage.jobs.logs import LogStore
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.jobs.reader import JobReader
+from flask_forge_jobs.storage.jobs.reader import JobReader, overview_query
 from flask_forge_jobs.storage.jobs.steps import StepStore
 from flask_forge_jobs.storage.kind_figures import KindFigures
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
@@ -121,6 +121,7 @@ class StoreParts:
 # Reads a file of the distribution each time.
 _version = cache(version)
 SNAPSHOT_QUERY: Query = ("oldest_snapshot", {})  # of Storage.oldest_snapshot()
+OVERVIEW_QUERY = overview_query()  # of JobReader.snapshot()
 
 
 class Storage(Readers):
@@ -158,6 +159,13 @@ class Storage(Readers):
     def when_stored(self, call: Callable[..., object], *args: object) -> None:
         """Call something after the commit of the unit; outside a unit at once."""
         self._executor.when_stored(call, *args)
+
+    def expect(self, query: Query) -> None:
+        """Announce what a store reads behind the next change, for one message of both.
+
+        Outside a unit it does nothing.
+        """
+        self._executor.expect(query)
 
     @cached_property
     def jobs(self) -> JobQueue:

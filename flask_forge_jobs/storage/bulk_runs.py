@@ -31,9 +31,10 @@ from flask_forge_jobs.model.instants import (
     optional_to_micros,
 )
 from flask_forge_jobs.storage.database import Database, Executor, Row, Transaction
+from flask_forge_jobs.storage.entries import append_batch_entry
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.units import BatchExecutor, append_batch_entry
+from flask_forge_jobs.storage.units import BatchExecutor
 
 # A process that works on a run renews its lease with each batch, which takes
 # milliseconds; one that has died is missed for so long.

@@ -25,7 +25,8 @@ dialects:
     At the end of a statement that may be the whole change of a request. PostgreSQL has
     it a second time, its name with ``_noted`` behind it, with the entry of the request.
     If it returns a column ``asked``, which tells whether a job was only asked for
-    something, the entry may have another status.
+    something, the entry may have another status. ``/* change */`` in it stands between
+    a ``WITH`` that changes other rows and the change.
 ``:quiet``
     Whether to notify nobody, on PostgreSQL; see :class:`.NotifyPause`.
 ``:known``
@@ -66,7 +67,7 @@ _LATERAL = re.compile(
 _JOINED = r"CROSS JOIN forge_job AS job ON job.rowid IN (\n    SELECT rowid\1\n)"
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
-_NOTED = "/* noted */"
+_NOTED, _CHANGE = "/* noted */", "/* change */"
 # In the entry of a change.
 _STATUS_IF_ASKED = (
     "(SELECT CASE WHEN bool_or(asked) THEN :asked_status ELSE :http_status END"
@@ -146,7 +147,7 @@ def _render_postgres(name: str, sql: str) -> Statement:
 
 
 def _tidy(sql: str) -> str:
-    sql = _COMMENT.sub("", sql).replace(_NOTED, "")
+    sql = _COMMENT.sub("", sql).replace(_NOTED, "").replace(_CHANGE, "")
     return _BLANK_LINES.sub("\n", sql).strip()
 
 
@@ -198,7 +199,9 @@ def _noted(sql: str, entry: str) -> str:
     entry = entry.replace(":changed", "(SELECT COUNT(*) FROM change)")
     if "AS asked" in sql:
         entry = entry.replace(":http_status", _STATUS_IF_ASKED)
-    return f"WITH change AS (\n{sql}\n)\n{entry}"
+    others, _, change = sql.rpartition(_CHANGE)
+    start = f"{others}, " if others else "WITH "
+    return f"{start}change AS (\n{change}\n)\n{entry}"
 
 
 @cache

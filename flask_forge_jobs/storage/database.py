@@ -82,6 +82,9 @@ class Transaction(Protocol):
     def expect(self, name: str, /, **parameters: Parameter) -> None:
         """Read a query with the next one; :meth:`all` of the same returns its rows."""
 
+    def follow(self, name: str, /, **parameters: Parameter) -> None:
+        """Run a statement behind the next one; its :meth:`all` has to come."""
+
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Insert rows in bulk, by a statement that takes a row's values in order."""
 
@@ -234,10 +237,7 @@ class Database(Executor, Protocol):
         """
 
     def describe(self) -> tuple[tuple[str, str], ...]:
-        """Return facts about the live connection, never an address or a user.
-
-        The driver comes last.
-        """
+        """Return facts about the live connection, no address or user; driver last."""
 
     @property
     def file(self) -> Path | None:
@@ -351,8 +351,7 @@ def run_with_retries(
                 unknown = fault.surfaced
             if delay_s is None:
                 raise (unknown or fault.surfaced) from fault.__cause__
-            # Debug only: while a server is unavailable every call of every thread logs
-            # this.
+            # Debug only: every call of every thread logs it while a server is away.
             logger.debug("storage fault, retrying in %s s: %s", delay_s, fault)
             wait(delay_s)
         except (StorageUnavailableError, StorageBusyError) as error:

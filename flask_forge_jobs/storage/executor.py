@@ -18,6 +18,7 @@ from flask_forge_jobs.storage.database import (
     Database,
     Listener,
     Parameter,
+    Query,
     Row,
     Transaction,
     WakeCallback,
@@ -98,6 +99,12 @@ class StoreExecutor:
         It changes none either if each batch of the caller stores more than its entry.
         """
         return self.sole(name, of=None, number=number, **parameters)
+
+    def expect(self, query: Query) -> None:
+        """Announce what :meth:`read_one` reads behind the next change.
+
+        A unit that has done nothing else reads it with a :meth:`sole` change.
+        """
 
     def write_batch(
         self,

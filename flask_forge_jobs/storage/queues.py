@@ -189,7 +189,7 @@ class QueueConfig:
             if is_expected is not None and not is_expected(before):
                 raise StaleSettingsError(f"the settings of queue {name!r} have changed")
             if after != before:
-                transaction.run("change_queue", **_parameters(after), **noted)
+                transaction.defer("change_queue", **_parameters(after), **noted)
             return after
 
         noted = self._noted(note)

@@ -17,8 +17,8 @@ from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.storage.database import Executor, Transaction
+from flask_forge_jobs.storage.entries import append_entry
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.units import append_entry
 
 logger = get_logger(__name__)
 

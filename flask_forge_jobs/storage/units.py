@@ -28,10 +28,12 @@ from flask_forge_jobs.storage.database import (
     Apart,
     Database,
     Parameter,
+    Query,
     Row,
     Transaction,
     run_with_retries,
 )
+from flask_forge_jobs.storage.entries import append_batch_entry, append_entry, noted
 from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
@@ -77,6 +79,8 @@ class Unit:
         self._transaction = None
         self._fault: BaseException | None = None
         self._ids_used = 0
+        self._expecting: list[Query] = []
+        self._ahead: list[tuple[Query, list[Row]]] = []
         self._when_stored: list[Callable[[], object]] = []
 
     def run(self, work: Callable[[], T]) -> T:
@@ -167,18 +171,33 @@ class Unit:
         self, name: str, parameters: dict[str, Parameter], target: str | None
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
-        entry = _noted(self._expected(target), ACCEPTED)
+        entry = noted(self._expected(target), ACCEPTED)
+        queries = self._expecting
 
-        def change(transaction: Transaction) -> list[Row]:
+        def change(transaction: Transaction) -> list[list[Row]]:
             # If its answer is lost, what follows may meet its row and its entry.
             self._attempt = max(self._attempt, transaction.attempt)
-            return transaction.all_noted(name, parameters, entry)
+            for query, values in queries:
+                transaction.follow(query, **values)
+            rows = transaction.all_noted(name, parameters, entry)
+            return [rows, *(transaction.all(query, **of) for query, of in queries)]
 
-        rows = self.database.pipeline(change)
+        rows, *ahead = self.database.pipeline(change)
         if self._attempt and not rows:
             self._may_be_stored = True
         self.is_noted = bool(rows)
+        self._ahead = list(zip(queries, ahead, strict=True)) if rows else []
         return rows
+
+    def expect(self, query: Query) -> None:
+        """Read a query with the change if that is one statement."""
+        if self.database.backend == "postgres":  # else there is no round trip to save
+            self._expecting.append(query)
+
+    def take_ahead(self, query: Query) -> list[Row] | None:
+        """Return the rows of a query that have come with the change, once."""
+        ahead, self._ahead = self._ahead, []
+        return next((rows for each, rows in ahead if each == query), None)
 
     def pin(self, mint: Mint, count: int) -> list[str]:
         """Return ids: the same ones in the same order at each try."""
@@ -234,6 +253,10 @@ class _UnitExecutor(StoreExecutor):
         note = partial(unit.note_change, name, parameters, of)
         return self._alone(self._wrote, note)
 
+    def expect(self, query: Query) -> None:
+        """Read it with the change if that is one statement."""
+        self._unit.expect(query)
+
     def write_batch(
         self,
         work: Callable[[Transaction], T],
@@ -252,6 +275,8 @@ class _UnitExecutor(StoreExecutor):
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the transaction if that has begun."""
+        if (rows := self._unit.take_ahead((name, parameters))) is not None:
+            return rows
         if not self._unit.has_begun:
             return super().read_one(name, **parameters)
         return self._within(self._read, lambda tx: tx.all(name, **parameters))
@@ -306,7 +331,7 @@ class Batches:
     ) -> list[Row]:
         record = self._record(changed)
         # A repetition is none to the trail: an equal entry may be of another batch.
-        entry = {**_noted(record, record.status), "is_repeated": False}
+        entry = {**noted(record, record.status), "is_repeated": False}
         rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
         self.has_entry = self.has_entry or bool(rows)
         return rows
@@ -353,42 +378,9 @@ class BatchExecutor(StoreExecutor):
     ) -> T:
         """Run one of several transactions, with its note."""
 
-        def noted(transaction: Transaction) -> T:
+        def with_note(transaction: Transaction) -> T:
             result = work(transaction)
             self._note(transaction, changed(result))
             return result
 
-        return super().write_batch(noted, changed, pace)
-
-
-def append_entry(transaction: Transaction, record: AuditRecord) -> None:
-    """Append an audit entry; a retry checks whether its first try has stored it."""
-    name = "append_audit_once" if transaction.attempt else "append_audit"
-    transaction.defer(name, **_parameters(record))
-
-
-def append_batch_entry(transaction: Transaction, record: AuditRecord) -> None:
-    """Append the entry of a batch, of which an equal one may follow.
-
-    A retry of a batch that was stored changes nothing, so it stores no second entry.
-    """
-    transaction.defer("append_audit", **_parameters(record))
-
-
-def _noted(record: AuditRecord, asked_status: int) -> dict[str, Parameter]:
-    """Return an entry with its status if a job was only asked for the change."""
-    return {**_parameters(record), "asked_status": asked_status}
-
-
-def _parameters(record: AuditRecord) -> dict[str, Parameter]:
-    return {
-        "actor": record.actor,
-        "action": record.action,
-        "target": record.target,
-        "address": record.address,
-        "request_id": record.request_id,
-        "http_status": record.status,
-        "changed": record.changed,
-        "arguments": record.arguments,
-        "requests": record.requests,
-    }
+        return super().write_batch(with_note, changed, pace)

@@ -21,7 +21,7 @@ from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
-from flask_forge_jobs.storage import queues, units
+from flask_forge_jobs.storage import entries, queues, units
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Database, Transaction, TransientError
 from flask_forge_jobs.storage.pace import Pace
@@ -149,7 +149,9 @@ def test_nobody_waits_for_a_body_within_a_transaction(
 
 def _die_before_the_entry(url: str, change: str, names: dict[str, str]) -> None:
     """In a process of its own: change something, and end where the entry is written."""
-    with mock.patch.object(units, "_parameters", side_effect=lambda _: os._exit(DIED)):
+    with mock.patch.object(
+        entries, "_parameters", side_effect=lambda _: os._exit(DIED)
+    ):
         storage = open_storage(DatabaseSettings.from_url(url))
         _change(client_with_token(storage, "admin"), change, names)
 

@@ -10,6 +10,7 @@ import pytest
 
 from flask_forge_jobs.errors import (
     InvalidInputError,
+    QueueExistsError,
     QueueNotFoundError,
     StorageBusyError,
     StorageError,
@@ -18,8 +19,11 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, NewJob
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.model.links import LinkEnd
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.storage.base import OVERVIEW_QUERY, Storage
 from flask_forge_jobs.storage.database import Database, Transaction, TransientError
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.units import Batches, Unit
@@ -258,6 +262,40 @@ def test_keyed_job_whose_repetition_reaches_nobody_may_be_stored(
         unit.run(lambda: stores.jobs.enqueue(KEYED))
 
     assert storage.job_reader.get(*caught.value.job_ids).dedupe_key == "one"
+
+
+def test_released_job_and_its_entry_travel_together(storage: Storage, sql: Sql) -> None:
+    parent = storage.jobs.enqueue(NewJob("k")).id
+    child = storage.jobs.enqueue(NewJob("child", after=(parent,))).id
+    unit, stores = _unit(storage)
+
+    def work() -> None:
+        stores.links.release(child)
+        if not unit.is_noted:
+            stores.audit.append(_expected(None))
+
+    unit.run(work)
+
+    assert unit.is_noted == (storage.database.backend == "postgres")
+    assert storage.job_reader.get(child).scheduled_at <= from_micros(sql.now_us())
+    assert storage.links.parents_of(child)[0].ended is LinkEnd.RELEASED
+    assert _records(storage) == [_expected(None)]
+
+
+def test_query_that_is_expected_sees_the_change(storage: Storage) -> None:
+    unit, stores = _unit(storage)
+
+    def create() -> list[str]:
+        stores.expect(OVERVIEW_QUERY)
+        stores.queues.create(QueueSettings("mail"))
+        stores.queues.ensure("later")
+        return [each.settings.name for each in stores.job_reader.snapshot().overview]
+
+    assert unit.run(create) == ["mail"] or storage.database.backend == "sqlite"
+    # Once, and not if the change fails.
+    with pytest.raises(QueueExistsError):
+        unit.run(create)
+    assert {each.name for each in storage.queues.all()} == {"mail", "later"}
 
 
 def test_entry_says_how_many_queues_have_changed(storage: Storage) -> None:

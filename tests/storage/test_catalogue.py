@@ -204,6 +204,7 @@ SERVED_BY = {
     "retry_plain": BY_ID,
     "run_plain_now": BY_ID,
     "reschedule_plain": BY_ID,
+    "release_waiting": BY_ID,
     "statuses": BY_ID,
     "lock_stale": BY_ID,
     "rescue": BY_ID,
@@ -254,7 +255,7 @@ NOT_EXPLAINED = {
 
 PLAIN = {"delete_plain", "cancel_plain", "retry_plain", "run_plain_now"}
 PLAIN |= {"reschedule_plain"}
-ONLY_POSTGRES = {"claim_alone", "exchange", *PLAIN}
+ONLY_POSTGRES = {"claim_alone", "exchange", "release_waiting", *PLAIN}
 ONLY_SQLITE = {"finish_done", "enqueue_now"}
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
 # Their settings leave the planner no other way; the seed has no batch.
@@ -312,7 +313,7 @@ def _value(name: str) -> object:
 NOTED = {
     "change_some_settings", "create_queue", "delete_schedule", "put_rate_limit",
     "drain_rate_limit", "delete_rate_limit", "enqueue", *PLAIN, "cool_down",
-    "set_paused_many", "add_schedule",
+    "set_paused_many", "add_schedule", "release_waiting",
 }  # fmt: skip
 
 
@@ -358,6 +359,7 @@ def test_both_dialects_say_the_same_things() -> None:
         "which_cluster",
         "replace_version_check",
         *PLAIN,
+        "release_waiting",
         "server_state",
         "table_state",
         "log_position",

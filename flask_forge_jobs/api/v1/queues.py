@@ -64,8 +64,8 @@ def change(api: Api, name: str) -> Response:
     changes = api.body()
     note = ChangeNote(api.principal.id, changes.pop("reason", None))
     settings = cast("QueueChanges", changes)
-    queues.change(api.storage, name, settings, _expected(), note)
-    return get(api, name)
+    queue = queues.changed(api.storage, name, settings, _expected(), note)
+    return _answer(api, queue)
 
 
 def delete(api: Api, name: str) -> Response:

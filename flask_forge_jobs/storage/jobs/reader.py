@@ -152,9 +152,8 @@ class JobReader:
             within_s: Oldest heartbeat of a slot to include, in seconds; None includes
                 silent slots.
         """
-        (texts,) = self._database.read_one(
-            "snapshot", within_us=within_micros(within_s)
-        )
+        name, values = overview_query(within_s)
+        (texts,) = self._database.read_one(name, **values)
         last_texts, last = self._last
         if texts == last_texts:
             return last
@@ -286,6 +285,11 @@ class JobReader:
         # one to another.
         is_one_read = not with_total and reads_once(job_filter, order, limit + 1)
         return self._database.read(work, apart="expected" if ahead else is_one_read)
+
+
+def overview_query(within_s: float | None = None) -> Query:
+    """Return what :meth:`JobReader.snapshot` reads."""
+    return "snapshot", {"within_us": within_micros(within_s)}
 
 
 def _total_ahead(job_filter: JobFilter, order: JobOrder, depth: int) -> Query | None:

@@ -23,7 +23,12 @@ from flask_forge_jobs.storage.caller_transaction import (
     is_asynchronous,
     refuse,
 )
-from flask_forge_jobs.storage.database import Row, TransientError, run_with_retries
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Row,
+    TransientError,
+    run_with_retries,
+)
 from flask_forge_jobs.storage.postgres.transaction import (
     BRIEF_WAIT_MS,
     PostgresTransaction,
@@ -66,7 +71,7 @@ class JoinedTransaction(PostgresTransaction):
 
     def check_version(self) -> None:
         """Check, with the next statement, that this code may write to the schema."""
-        self.send_ahead(version_check(self._known_version))
+        self._send_ahead(version_check(self._known_version))
 
     @contextlib.contextmanager
     def brief_waits(self) -> Iterator[None]:
@@ -74,10 +79,13 @@ class JoinedTransaction(PostgresTransaction):
         self._run(*self._texts_unsent("SELECT current_setting('lock_timeout')"))
         ((before,),) = self._cursor.fetchall()
         self._is_brief = True
-        self.send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")
+        self._send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")
         yield
-        self.send_ahead(f"SET LOCAL lock_timeout = '{before}'")
+        self._send_ahead(f"SET LOCAL lock_timeout = '{before}'")
         self._is_brief = False
+
+    def follow(self, name: str, /, **parameters: Parameter) -> None:
+        """Do nothing; not every connection takes several statements at once."""
 
     def may_begin_anew(self, error: BaseException) -> bool:
         """Whether the same work may succeed once its own locks are released.

@@ -26,13 +26,14 @@ from flask_forge_jobs.storage.caller_transaction import (
     refuse,
 )
 from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.postgres.copying import CopySource
 from flask_forge_jobs.storage.postgres.join import (
     JoinedTransaction,
     not_utf8,
     require_at_rest,
     require_usable,
 )
-from flask_forge_jobs.storage.postgres.transaction import CopySource, version_check
+from flask_forge_jobs.storage.postgres.transaction import version_check
 
 _ACCEPTED = (
     "a connection of psycopg2 or psycopg 3, or a connection or session of SQLAlchemy "
@@ -131,7 +132,7 @@ class _TextTransaction(JoinedTransaction):
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Send a statement with the next one or with the end."""
-        self.send_ahead(self._text(name, parameters))
+        self._send_ahead(self._text(name, parameters))
 
 
 class Psycopg3Transaction(_TextTransaction):
@@ -202,7 +203,7 @@ class PlainTransaction(_TextTransaction):
     def check_version(self) -> None:
         """Check, with the next statement, that this code may write to the schema."""
         for statement in version_check(self._known_version).split(";\n"):
-            self.send_ahead(statement)
+            self._send_ahead(statement)
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""

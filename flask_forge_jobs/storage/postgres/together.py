@@ -1,7 +1,9 @@
-"""Several queries as one statement, which one round trip and one snapshot answer.
+"""Several queries as one statement, or several statements as one message.
 
-The driver returns the rows of the last statement of a message only. So the rows of one
-query stay as they are, and the others come with the first of them, as JSON.
+The driver returns the rows of the last statement of a message only. Queries that one
+snapshot may answer become one statement: the rows of one of them stay as they are, and
+the others come with the first of them, as JSON. Statements that have to run one after
+the other keep their rows as JSON in settings of the transaction, which the last reads.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from flask_forge_jobs.storage.database import Row
 # A query may end with a comment.
 _BEFORE = "(SELECT json_agg(forge_row)::text FROM (\n"
 _AFTER = "\n) AS forge_row)"
+# Of a change with the entry of its request.
+_NOTED = "SELECT *\nFROM change"
 _MAIN = "SELECT row_number() OVER () AS forge_place, forge_main.* FROM (\n"
 
 
@@ -42,6 +46,30 @@ def taken_apart(rows: list[Row], count: int) -> tuple[list[Row], list[list[Row]]
     # Without a row of the query there is one, of the others.
     is_empty = rows[0][count] is None
     return [] if is_empty else [row[count + 1 :] for row in rows], ahead
+
+
+def in_turn(statements: Sequence[str]) -> list[str]:
+    """Return statements that run one after the other, and one that returns all rows."""
+    settings = [f"'forge_jobs.rows_{number}'" for number in range(len(statements))]
+    kept = [_kept(each, at) for each, at in zip(statements, settings, strict=True)]
+    shown = ", ".join(f"current_setting({setting})" for setting in settings)
+    return [*kept, f"SELECT {shown}"]
+
+
+def _kept(statement: str, setting: str) -> str:
+    """Return a statement that keeps its rows in a setting until the commit."""
+    source, start = "change", statement.removesuffix(_NOTED)
+    if start == statement:
+        source = "forge_row"
+        start = f"WITH forge_row AS MATERIALIZED (\n{statement}\n)\n"
+    rows = f"COALESCE(json_agg({source})::text, '[]')"
+    last = f"SELECT set_config({setting}, {rows}, TRUE) FROM {source}"  # noqa: S608  # our own text
+    return start + last
+
+
+def rows_in_turn(row: Row) -> list[list[Row]]:
+    """Return the rows of each of the statements from those of the last."""
+    return [_rows_of(text) for text in row]
 
 
 def _rows_of(text: str | None) -> list[Row]:

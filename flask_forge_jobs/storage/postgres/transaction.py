@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import islice
 from typing import Any
 
 import psycopg2
@@ -17,7 +15,13 @@ from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageErr
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, TransientError, Values
 from flask_forge_jobs.storage.postgres.connection import lift_limits
-from flask_forge_jobs.storage.postgres.together import taken_apart, together
+from flask_forge_jobs.storage.postgres.copying import CopySource
+from flask_forge_jobs.storage.postgres.together import (
+    in_turn,
+    rows_in_turn,
+    taken_apart,
+    together,
+)
 
 # A circle of transactions is over before the server looks for a deadlock, by default
 # after 1 s.
@@ -32,12 +36,6 @@ _QUIETLY = {
 # out of something.
 _EARLY = "enqueue_early"
 _LATE_ERRORS = ("57014", "53", "58")
-_COPY_ROWS = 500
-# A payload may be a megabyte, and several copies of a chunk exist at a time.
-_COPY_CHARACTERS = 1024 * 1024
-_COPY_FIRST_ROWS = 4
-_COPY_NULL = "\\N"
-_COPY_ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 # A statement and its parameters.
 _Key = tuple[object, ...]
 
@@ -92,6 +90,7 @@ class PostgresTransaction:
         self._begin = begin
         self._pending: list[str] = []
         self._expected: dict[_Key, str] = {}
+        self._following: dict[_Key, str] = {}
         self._rows_ahead: dict[_Key, list[Row]] = {}
         self._known_version = known_version
         self._is_begun = False
@@ -134,7 +133,7 @@ class PostgresTransaction:
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""
-        if self._expected or self._rows_ahead:
+        if self._expected or self._following or self._rows_ahead:
             return self._all_together(name, parameters)
         try:
             self._execute(name, parameters)
@@ -171,11 +170,17 @@ class PostgresTransaction:
         """Read a statement with the next one; see :meth:`.Transaction.expect`."""
         self._expected[_key(name, parameters)] = self._text(name, parameters)
 
+    def follow(self, name: str, /, **parameters: Parameter) -> None:
+        """Run a statement behind the next one; see :meth:`.Transaction.follow`."""
+        self._following[_key(name, parameters)] = self._text(name, parameters)
+
     def _all_together(self, name: str, parameters: dict[str, Parameter]) -> list[Row]:
         key = _key(name, parameters)
         if key in self._rows_ahead:
             return self._rows_ahead.pop(key)
         query = self._expected.pop(key, None) or self._text(name, parameters)
+        if self._following:
+            return self._all_in_turn(query)
         keys, texts = list(self._expected), list(self._expected.values())
         self._expected.clear()
         if not texts:
@@ -183,6 +188,14 @@ class PostgresTransaction:
             return self._cursor.fetchall()
         self._cursor.execute(self._unsent(together(query, texts)))
         rows, ahead = taken_apart(self._cursor.fetchall(), len(texts))
+        self._rows_ahead |= zip(keys, ahead, strict=True)
+        return rows
+
+    def _all_in_turn(self, query: str) -> list[Row]:
+        keys, texts = list(self._following), list(self._following.values())
+        self._following.clear()
+        self._cursor.execute(self._unsent(*in_turn([query, *texts])))
+        rows, *ahead = rows_in_turn(self._cursor.fetchall()[0])
         self._rows_ahead |= zip(keys, ahead, strict=True)
         return rows
 
@@ -196,9 +209,9 @@ class PostgresTransaction:
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Send a statement with the next one or with the commit."""
-        self.send_ahead(self._text(name, parameters))
+        self._send_ahead(self._text(name, parameters))
 
-    def send_ahead(self, text: str) -> None:
+    def _send_ahead(self, text: str) -> None:
         """Send SQL with the next statement."""
         self._pending.append(text)
 
@@ -215,9 +228,9 @@ class PostgresTransaction:
         Raises:
             TransientError: It had the lock for :data:`BRIEF_WAIT_MS`.
         """
-        self.send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")
+        self._send_ahead(f"SET LOCAL lock_timeout = {BRIEF_WAIT_MS}")
         yield
-        self.send_ahead("SET LOCAL lock_timeout = 0")
+        self._send_ahead("SET LOCAL lock_timeout = 0")
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue; the server notifies them at the commit."""
@@ -258,59 +271,6 @@ class PostgresTransaction:
 
 def _key(name: str, parameters: Mapping[str, Parameter]) -> _Key:
     return (name, *sorted(parameters.items()))
-
-
-class CopySource(io.RawIOBase):
-    """A file of rows for a driver to read, in chunks of up to a million characters."""
-
-    def __init__(self, rows: Iterable[Sequence[Parameter]]) -> None:
-        super().__init__()
-        self._rows = iter(rows)
-        self._count = _COPY_FIRST_ROWS
-
-    def read(self, _size: int = -1) -> bytes:
-        """Return the next rows, or nothing at the end."""
-        rows = list(islice(self._rows, self._count))
-        if not rows:
-            return b""
-        text = _copy_text(rows)
-        fitting = _COPY_CHARACTERS * len(rows) // len(text)
-        self._count = min(max(fitting, 1), _COPY_ROWS)
-        return text.encode("utf-8")
-
-
-def _copy_text(rows: Sequence[Sequence[Parameter]]) -> str:
-    """Return rows in COPY's text format."""
-    lines = [
-        "\t".join([_COPY_NULL if cell is None else str(cell) for cell in row])
-        for row in rows
-    ]
-    text = "\n".join(lines) + "\n"
-    # Few values hold a character that COPY treats specially, so check all at once.
-    nulls = sum(row.count(None) for row in rows)
-    tabs = sum(map(len, rows)) - len(rows)
-    if (
-        text.count("\\") == nulls
-        and text.count("\t") == tabs
-        and text.count("\n") == len(rows)
-        and "\r" not in text
-    ):
-        return text
-    return "".join(map(_escaped_line, rows))
-
-
-def _escaped_line(row: Sequence[Parameter]) -> str:
-    return "\t".join(map(_escaped_cell, row)) + "\n"
-
-
-def _escaped_cell(cell: Parameter) -> str:
-    if cell is None:
-        return _COPY_NULL
-    text = str(cell)
-    for special, escape in _COPY_ESCAPES:
-        # On a large text translate() takes a hundred times as long.
-        text = text.replace(special, escape)
-    return text
 
 
 # An arbitrary constant that all installs in one database share.

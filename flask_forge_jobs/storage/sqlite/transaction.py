@@ -91,6 +91,9 @@ class SqliteTransaction:
     def expect(self, name: str, /, **parameters: Parameter) -> None:
         """Do nothing; there is no round trip to save."""
 
+    def follow(self, name: str, /, **parameters: Parameter) -> None:
+        """Do nothing; there is no round trip to save."""
+
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Insert rows one by one; there is no round trip to save."""
         self._connection.executemany(self._statements[name].sql, rows)

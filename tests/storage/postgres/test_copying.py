@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.postgres.transaction import CopySource
+from flask_forge_jobs.storage.postgres.copying import CopySource
 from tests.support.sql import Sql
 
 MEGABYTE = 1024 * 1024

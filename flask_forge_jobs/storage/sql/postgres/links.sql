@@ -32,3 +32,32 @@ FROM forge_waiting_children(:rows)
 -- name: free_children
 SELECT *
 FROM forge_free_children(:rows)
+
+-- name: release_waiting
+-- Lets a job wait for nothing more, and start once its own time has come.
+WITH job AS MATERIALIZED (
+    SELECT id AS job_id
+    FROM forge_job
+    WHERE id = :id AND start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
+    /* for_update */
+),
+released AS (
+    UPDATE forge_link
+    SET ended = 'released'
+    WHERE ended IS NULL AND child_id IN (SELECT job_id FROM job)
+)
+/* change */
+UPDATE forge_job
+SET
+    scheduled_at = GREATEST(start_at, :now),
+    deferred = start_at > :now,
+    start_at = NULL
+FROM job
+WHERE forge_job.id = job.job_id AND start_at IS NOT NULL
+RETURNING
+    queue_name, JSON_ROW(/* use job_columns */)::text,
+    CASE
+        WHEN NOT :quiet AND NOT deferred
+            THEN pg_notify('forge_jobs_wake', queue_name)::text
+    END
+/* noted */

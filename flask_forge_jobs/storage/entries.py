@@ -1,0 +1,39 @@
+"""Audit entries within the transactions that they belong to."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.storage.database import Parameter, Transaction
+
+
+def append_entry(transaction: Transaction, record: AuditRecord) -> None:
+    """Append an audit entry; a retry checks whether its first try has stored it."""
+    name = "append_audit_once" if transaction.attempt else "append_audit"
+    transaction.defer(name, **_parameters(record))
+
+
+def append_batch_entry(transaction: Transaction, record: AuditRecord) -> None:
+    """Append the entry of a batch, of which an equal one may follow.
+
+    A retry of a batch that was stored changes nothing, so it stores no second entry.
+    """
+    transaction.defer("append_audit", **_parameters(record))
+
+
+def noted(record: AuditRecord, asked_status: int) -> dict[str, Parameter]:
+    """Return an entry with its status if a job was only asked for the change."""
+    return {**_parameters(record), "asked_status": asked_status}
+
+
+def _parameters(record: AuditRecord) -> dict[str, Parameter]:
+    return {
+        "actor": record.actor,
+        "action": record.action,
+        "target": record.target,
+        "address": record.address,
+        "request_id": record.request_id,
+        "http_status": record.status,
+        "changed": record.changed,
+        "arguments": record.arguments,
+        "requests": record.requests,
+    }
