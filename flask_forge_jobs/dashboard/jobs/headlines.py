@@ -10,7 +10,7 @@ from flask_forge_jobs.dashboard.jobs.listings import (
     PENDING,
     RETRIES,
     SCHEDULED_JOBS,
-    TAB_NAMES,
+    STATUS_NAMES,
     parts_of,
 )
 from flask_forge_jobs.dashboard.jobs.offers import number_of
@@ -70,7 +70,7 @@ def parts_in_words(query: JobQuery, matching: StatusCounts) -> str:
     numbers = {
         word: number_of(word, matching) for word in parts_of(query.chosen_statuses)
     }
-    words = {word: TAB_NAMES[word].lower() for word in numbers}
+    words = {word: STATUS_NAMES[word].lower() for word in numbers}
     if None not in numbers.values():
         words[PENDING] = "waiting"
     else:  # scheduled jobs are not told apart

@@ -20,15 +20,13 @@ DEAD = str(JobStatus.DEAD)
 DONE = str(JobStatus.DONE)
 # In the order of the tabs: by their next step, the ended ones last.
 STATUS_NAMES: Mapping[str, str] = {
-    PENDING: "Pending",
+    PENDING: "Waiting or scheduled",
     SCHEDULED: "Scheduled",
     RUNNING: "In progress",
     RETRYING: "Retrying",
     DEAD: "Dead",
     DONE: "Done",
 }
-# The list of pending jobs has the scheduled ones, too.
-TAB_NAMES: Mapping[str, str] = {**STATUS_NAMES, PENDING: "Waiting or scheduled"}
 _NEWEST_FIRST = "-enqueued_at"
 _TIMED = {*map(str, WAITING), SCHEDULED}
 _ENDED = set(map(str, FINAL))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flask_forge_jobs.dashboard.jobs.conditions import in_words
-from flask_forge_jobs.dashboard.jobs.listings import STATUS_NAMES
+from flask_forge_jobs.dashboard.jobs.listings import PENDING, STATUS_NAMES
 from flask_forge_jobs.dashboard.jobs.offers import MAX_UNTYPED, Offer, Verb
 from flask_forge_jobs.dashboard.jobs.query import SINGLE, JobQuery
 from flask_forge_jobs.dashboard.jobs.rows import SHORT_ID
@@ -21,6 +21,8 @@ from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.sentences import count
 
+# A row is scheduled or waiting, where a filter has both.
+_TICKED = {**STATUS_NAMES, PENDING: "Waiting"}
 # Of a selection, so many ids are named.
 _NAMED = 5
 # More jobs than one request should act on.
@@ -128,7 +130,7 @@ def about_selected(verb: Verb, ticked: Iterable[str]) -> Question | None:
     if not chosen:
         return None
     ids = list(dict.fromkeys(job_id for _, job_id in chosen))
-    words = [word for word in STATUS_NAMES if word in {word for word, _ in chosen}]
+    words = [word for word in _TICKED if word in {word for word, _ in chosen}]
     named = ", ".join(f"…{job_id[-SHORT_ID:]}" for job_id in ids[:_NAMED])
     if len(ids) > _NAMED:
         named += f" and {len(ids) - _NAMED:,} more"
@@ -138,7 +140,7 @@ def about_selected(verb: Verb, ticked: Iterable[str]) -> Question | None:
         len(ids),
         len(marks) - len(chosen),
         [
-            ("status is", " or ".join(STATUS_NAMES[word] for word in words)),
+            ("status is", " or ".join(_TICKED[word] for word in words)),
             ("id", named),
         ],
         len(ids) > MAX_UNTYPED or is_wide,

@@ -16,7 +16,6 @@ from flask_forge_jobs.dashboard.jobs.listings import (
     JOBS,
     PENDING,
     STATUS_NAMES,
-    TAB_NAMES,
     Listing,
     parts_of,
 )
@@ -115,7 +114,7 @@ class ListView:
         made: list[Tab] = [
             ("All", self.query.address(statuses=()), not chosen, everything)
         ]
-        for word, name in TAB_NAMES.items():
+        for word, name in STATUS_NAMES.items():
             number = counts.pending if word == PENDING else number_of(word, counts)
             address = self.query.address(statuses=(word,))
             shown = number if word in known and counts.bound is None else None

@@ -123,7 +123,7 @@ def test_a_delete_of_everything_leaves_running_jobs_alone(storage: Storage) -> N
 
     assert question.find("h2").text == "Delete 22 jobs for good?"
     assert "2 of the selected jobs stay as they are" in question.text
-    assert "Pending, Retrying, Dead or Done" in question.text
+    assert "Waiting or scheduled, Retrying, Dead or Done" in question.text
     assert send(lists, question.find("form"), {"expected": "22"}).status_code == 303
     assert stored(storage) == running
     assert not any(storage.job_reader.get(each).cancel_requested_at for each in running)

@@ -71,7 +71,7 @@ def test_the_words_name_the_states_that_the_action_applies_to() -> None:
     question = asked("delete", "queue=mail&last=24h", StatusCounts(done=5, failed=1))
 
     assert question.lines == [
-        ("status is", "Pending, Retrying, Dead or Done"),
+        ("status is", "Waiting or scheduled, Retrying, Dead or Done"),
         ("queue is", "mail"),
         ("enqueued", "last 24 h"),
     ]
@@ -90,6 +90,13 @@ def test_ticked_rows_are_acted_on_by_id() -> None:
     assert delete is not None
     assert (delete.number, delete.needs_typing) == (3, True)
     assert "D" not in delete.body["ids"]  # type: ignore[operator]
+
+
+def test_a_ticked_row_that_waits_is_not_scheduled() -> None:
+    later = about_selected(VERBS["delete"], ["pending.A", "scheduled.B"])
+
+    assert later is not None
+    assert later.lines[0] == ("status is", "Waiting or Scheduled")
 
 
 def test_many_ticked_rows_are_counted() -> None:
