@@ -31,6 +31,7 @@ class WorkerDetail:
 
     ``use`` is its use of the machine lately; None without a sample, and for callers
     that may not see all its queues. ``rescued`` are the jobs that ran when it was lost.
+    ``claimed`` is how many jobs it runs or has claimed ahead; 0 if uncounted.
     """
 
     worker: KnownWorker
@@ -38,6 +39,7 @@ class WorkerDetail:
     running: Sequence[SlotRun]
     rescued: Sequence[RescuedJob]
     use: WorkerUse | None
+    claimed: int = 0
 
     @property
     def slots(self) -> int:
@@ -149,7 +151,8 @@ def get_worker(
     """
     for worker in _visible(storage, queue_names):
         if worker.worker_id == worker_id:
-            return _detail(worker, _burden(storage, [worker], queue_names), queue_names)
+            burden = _burden(storage, [worker], queue_names, counts_claimed=True)
+            return _detail(worker, burden, queue_names)
     raise WorkerNotFoundError(worker_id)
 
 
@@ -167,11 +170,14 @@ def _burden(
     storage: Storage,
     workers: Sequence[KnownWorker],
     queue_names: Collection[str] | None,
+    *,
+    counts_claimed: bool = False,
 ) -> Burden:
     if not workers:
         return Burden({}, {}, {}, {}, is_whole=True)
     names = None if queue_names is None else sorted(queue_names)
-    return storage.worker_reader.burden([each.worker_id for each in workers], names)
+    ids = [each.worker_id for each in workers]
+    return storage.worker_reader.burden(ids, names, counts_claimed=counts_claimed)
 
 
 def _detail(
@@ -187,6 +193,7 @@ def _detail(
         burden.running.get(worker_id, ()),
         burden.rescued.get(worker_id, ()),
         burden.use.get(worker_id) if sees_all else None,
+        burden.claimed.get(worker_id, 0),
     )
 
 

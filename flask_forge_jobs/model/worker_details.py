@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from flask_forge_jobs.model.bounds import Choice
@@ -143,6 +143,8 @@ class Burden:
     """The present and past jobs of some workers, by worker id.
 
     ``is_whole`` is False if there are more runs or rescued jobs than are read.
+    ``claimed`` are the numbers of jobs that a worker runs or has claimed ahead, if they
+    were asked for and are not 0.
     """
 
     loads: dict[str, list[QueueLoad]]
@@ -150,3 +152,4 @@ class Burden:
     rescued: dict[str, list[RescuedJob]]
     use: dict[str, WorkerUse]
     is_whole: bool
+    claimed: dict[str, int] = field(default_factory=dict)

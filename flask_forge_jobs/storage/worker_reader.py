@@ -60,9 +60,15 @@ class WorkerReader:
         return [_known_from_row(row) for row in rows]
 
     def burden(
-        self, worker_ids: Sequence[str], queue_names: Sequence[str] | None = None
+        self,
+        worker_ids: Sequence[str],
+        queue_names: Sequence[str] | None = None,
+        *,
+        counts_claimed: bool = False,
     ) -> Burden:
         """Return the workers' present and past jobs in some queues; None means all.
+
+        ``counts_claimed`` also reads all jobs that they have claimed.
 
         Of more than 5,000 runs the oldest are read, of more than 5,000 rescued jobs the
         newest.
@@ -72,6 +78,7 @@ class WorkerReader:
             rows=encode_names("worker_id", worker_ids),
             any_queue=queue_names is None,
             queues=encode_names("name", queue_names or ()),
+            counts_claimed=counts_claimed,
             kept_us=_KEPT_US,
             level=SAMPLE_LEVELS[0],
             age_us=_SAMPLE_AGE_US,
@@ -116,7 +123,8 @@ def _burden(parts: defaultdict[str, list[Row]]) -> Burden:
     for runs in running.values():
         runs.sort(key=_place)
     is_whole = max(len(parts["run"]), len(parts["rescued"])) < MAX_RUNS
-    return Burden(loads, running, rescued, _use(parts["use"]), is_whole)
+    claimed = {worker: int(jobs) for worker, _, _, _, _, jobs, *_ in parts["claimed"]}
+    return Burden(loads, running, rescued, _use(parts["use"]), is_whole, claimed)
 
 
 def _run_values(row: Row) -> tuple[str, str, str, str, datetime, int]:

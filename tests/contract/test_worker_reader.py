@@ -242,6 +242,21 @@ def test_too_many_runs_are_cut(
     assert not burden.is_whole
 
 
+def test_the_jobs_that_a_worker_has_claimed_are_counted_if_asked_for(
+    storage: Storage,
+) -> None:
+    for queue in ("mail", "mail", "bank"):
+        take(storage, "w1", queue)
+    take(storage, "w2")
+    claimed_ahead = ["w1", "w2", "idle"]
+    burden = storage.worker_reader.burden
+
+    assert burden(claimed_ahead, counts_claimed=True).claimed == {"w1": 3, "w2": 1}
+    limited = burden(claimed_ahead, ["bank"], counts_claimed=True)
+    assert limited.claimed == {"w1": 1}
+    assert burden(claimed_ahead).claimed == {}
+
+
 def test_the_longest_runs_are_those_in_slots_of_any_worker(
     storage: Storage, sql: Sql
 ) -> None:

@@ -160,9 +160,9 @@ def test_a_page_is_two_round_trips(
     for name in ("known", "burden"):
         real = getattr(reader, name)
 
-        def ask(*args: object, real=real, name=name):  # type: ignore[no-untyped-def]
+        def ask(*args: object, real=real, name=name, **more: object):  # type: ignore[no-untyped-def]
             asked.append(name)
-            return real(*args)
+            return real(*args, **more)
 
         monkeypatch.setattr(reader, name, ask)
 

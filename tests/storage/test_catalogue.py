@@ -86,6 +86,7 @@ BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "only_waiting"}
 BOOLEANS |= {"is_unfinished", "quiet"}
 BOOLEANS |= {"promotes"}
 BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
+BOOLEANS |= {"counts_claimed"}
 ARRAYS = {
     "done_queues": "{default}",
     "job_ids": "{seed-7}",

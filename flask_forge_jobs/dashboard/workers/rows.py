@@ -9,6 +9,7 @@ from functools import cached_property
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
+from flask_forge_jobs.dashboard.queue_rows import ahead
 from flask_forge_jobs.handlers.samples import ResourceBucket
 from flask_forge_jobs.handlers.workers import WorkerDetail
 from flask_forge_jobs.model.sentences import count
@@ -161,6 +162,12 @@ class WorkerRow:
 
     def _spark(self, values: Sequence[float | None], top: float = 0) -> Spark | None:
         return spark(values, top) if any(values) else None
+
+    @property
+    def ahead(self) -> str:
+        """Its jobs that wait in it for a slot, in words; empty if none is known."""
+        number = self.detail.claimed - self.detail.busy_slots
+        return ahead(number, is_served=True)
 
     @property
     def sentence(self) -> str:

@@ -94,6 +94,8 @@ def test_jobs_that_are_claimed_ahead_are_told(
         "1 worker runs, 0 of 2 slots busy, 3 more claimed"
     )
     assert "No job is in its slots." in shown(client, "/w1").find("#slots").text
+    one = shown(client, "/w1")
+    assert one.find("#slots").find("small").text == "0 of 2 busy, 3 more claimed"
 
 
 def test_a_lost_worker_without_a_host_or_a_life_is_told_in_whole_sentences(

@@ -12,9 +12,9 @@ LIMIT :limit
 
 -- name: burden
 -- Everything about some workers in one round trip: slots by queue, the jobs that run in
--- them, the jobs that were taken from them, and their samples. A slot may name a job that
--- has ended since its report. Served by forge_slot_worker, forge_attempt_crashed and the
--- primary keys.
+-- them, the jobs that were taken from them, their samples and, if asked for, how many jobs
+-- they have claimed. A slot may name a job that has ended since its report. Served by
+-- forge_slot_worker, forge_attempt_crashed, forge_job_running and the primary keys.
 WITH slot AS MATERIALIZED (
     SELECT
         s.worker_id, s.queue_name, s.slot_id, s.current_job, job.id AS job_id, job.kind,
@@ -77,6 +77,19 @@ SELECT
 FROM forge_sample AS s
 WHERE s.level = :level AND s.bucket_start >= :now - :age_us AND s.samples > 0
     AND s.worker_id IN (SELECT v.worker_id FROM /* rows v: worker_id text */)
+UNION ALL
+SELECT
+    'claimed', v.worker_id, CAST(NULL AS TEXT), CAST(NULL AS TEXT), CAST(NULL AS TEXT),
+    CAST(NULL AS TEXT), COUNT(*), 0, CAST(NULL AS TEXT), CAST(NULL AS TEXT),
+    CAST(NULL AS DOUBLE PRECISION)
+FROM /* rows v: worker_id text */
+CROSS JOIN forge_job AS job
+WHERE :counts_claimed AND job.worker_id = v.worker_id AND job.status = 'in_progress'
+    AND (
+        :any_queue
+        OR job.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
+    )
+GROUP BY v.worker_id
 
 -- name: longest_runs
 -- The jobs in slots, those of silent workers as well. Reads all slots, and their jobs by
