@@ -560,16 +560,31 @@ def test_sqlite_uses_the_named_index(
     assert not re.search(rf"SCAN (forge_job|job)\b{fine}", plan), plan
 
 
+# Many jobs are claimed, and few are in a slot.
+LONGEST_RUNS = {"any_queue": True, "queues": "[]", "limit": 10, "now": 0}
+
+
 def test_sqlite_reads_the_slots_once_for_all_jobs_that_run(
     seeded_sqlite: sqlite3.Connection,
 ) -> None:
-    """Not all slots for each job: many jobs are claimed, and few are in a slot."""
     sql = load_statements("sqlite")["longest_runs"].sql
-    values = {"any_queue": True, "queues": "[]", "limit": 10, "now": 0}
 
-    plan = seeded_sqlite.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    plan = seeded_sqlite.execute(f"EXPLAIN QUERY PLAN {sql}", LONGEST_RUNS).fetchall()
 
     assert plan[0][3].startswith("SCAN s")
+
+
+def test_postgres_reads_the_slots_once_for_all_jobs_that_run(
+    seeded_postgres: psycopg2.extensions.cursor,
+) -> None:
+    sql = load_statements("postgres")["longest_runs"].sql
+
+    seeded_postgres.execute(f"EXPLAIN {sql}", LONGEST_RUNS)
+
+    plan = "\n".join(row[0] for row in seeded_postgres.fetchall())
+    assert re.search(r"Seq Scan on forge_slot s.*Subquery Scan on job", plan, re.S), (
+        plan
+    )
 
 
 @pytest.mark.parametrize("name", sorted(SERVED_BY.keys() - FUNCTIONS - ONLY_SQLITE))

@@ -93,13 +93,12 @@ GROUP BY v.worker_id
 
 -- name: longest_runs
 -- The jobs in slots, those of silent workers as well. Reads all slots, and their jobs by
--- the primary key. CROSS JOIN keeps SQLite from reading all slots once for each job in
--- progress.
+-- the id: a planner would rather read all slots once for each job in progress.
 SELECT
     s.slot_id, s.queue_name, job.id, job.kind, job.started_at, :now - job.started_at,
     s.worker_id, worker.worker_name, job.progress
 FROM forge_slot AS s
-CROSS JOIN forge_job AS job
+CROSS JOIN /* use job_of_slot */ AS job
 LEFT JOIN forge_worker AS worker ON worker.worker_id = s.worker_id
 WHERE job.id = s.current_job AND job.status = 'in_progress'
     AND job.worker_id = s.worker_id AND job.queue_name = s.queue_name
