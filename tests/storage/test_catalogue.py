@@ -582,9 +582,9 @@ def test_postgres_reads_the_slots_once_for_all_jobs_that_run(
     seeded_postgres.execute(f"EXPLAIN {sql}", LONGEST_RUNS)
 
     plan = "\n".join(row[0] for row in seeded_postgres.fetchall())
-    assert re.search(r"Seq Scan on forge_slot s.*Subquery Scan on job", plan, re.S), (
-        plan
-    )
+    assert re.search(
+        r"Seq Scan on forge_slot s.*Subquery Scan on job", plan, re.DOTALL
+    ), plan
 
 
 @pytest.mark.parametrize("name", sorted(SERVED_BY.keys() - FUNCTIONS - ONLY_SQLITE))
