@@ -10,11 +10,13 @@ from pathlib import Path
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.metrics import floor_to
+from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.operating import traffic
 from tests.acceptance.operating_data import fill_operations
@@ -39,6 +41,14 @@ def fill_large(url: str, rows: int) -> None:
         storage.cron.create(
             ScheduleDefinition("queue-1", "kind-1", "*/5 * * * *", queue_name="queue-1")
         )
+        storage.rate_limits.put("gateway", capacity=10, refill_per_sec=0.5)
+        arguments = dump({"reason": "the printer is full"})
+        storage.audit.append(
+            AuditRecord(
+                "ops", "pause_queue", "queue-1", "127.0.0.1", "request-1", 200, 1,
+                arguments,
+            )
+        )  # fmt: skip
         # As a worker does every few seconds; the traffic has none.
         storage.job_admin.fold_counts()
 
