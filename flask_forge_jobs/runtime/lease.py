@@ -55,8 +55,12 @@ class Lease:
         since = self.refused_since
         return self.last_beat_at if since is None else min(since, self.last_beat_at)
 
-    def may_claim(self) -> bool:
-        """Whether claimed jobs would be its own; a stop sets :attr:`is_claiming`."""
+    def is_in_force(self) -> bool:
+        """Whether the worker would keep the jobs that it claims now.
+
+        It also ends with :attr:`is_outdated` and with the parent process. A stop leaves
+        it in force and ends :attr:`is_claiming`.
+        """
         if self._parent_pid is not None and os.getppid() != self._parent_pid:
             return False
         return not self.is_outdated and self.clock.since_boot() < self._ends_at

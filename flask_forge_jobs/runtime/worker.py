@@ -5,7 +5,7 @@ meet in the handover. Services renew the lease and do everything else.
 
 A stop has phases. The worker claims no more, and jobs that have not started go back
 without losing an attempt. Running tasks get the grace to finish, then are asked to
-stop; jobs that still run are released, so that another worker runs them again. The
+stop; jobs that still run are given back, so that another worker runs them again. The
 worker leaves the registry last.
 """
 
@@ -151,10 +151,10 @@ class RuntimeHandle:
             # Before other workers may run their jobs.
             parts.processes.close(min(FAREWELL_S, last_call_s))
         if not all_ended:
-            self._release_rest()
+            self._give_back_rest()
         if parts.dispatcher.finish(_LONGEST_WRITE_S):
             with contextlib.suppress(StorageError):
-                parts.strays.release()
+                parts.strays.give_back_all()
         else:
             ids = ", ".join(sorted(run.job_id for run in parts.writer.runs()))
             logger.error(
@@ -183,7 +183,7 @@ class RuntimeHandle:
             timeout_s -= _HURRY_LOOK_S
         return handover.wait_until_quiet(0.0)
 
-    def _release_rest(self) -> None:
+    def _give_back_rest(self) -> None:
         for execution in self._parts.handover.running:
             if self._parts.handover.abandon(execution, Released()):
                 job = execution.job

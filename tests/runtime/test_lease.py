@@ -26,13 +26,13 @@ def test_it_may_claim_for_a_lease_after_the_last_beat(
     lease: Lease, clock: MovingClock
 ) -> None:
     clock.move(LEASE_S - 0.1)
-    before = lease.is_fresh, lease.may_claim()
+    before = lease.is_fresh, lease.is_in_force()
     clock.move(0.2)
-    after = lease.is_fresh, lease.may_claim()
+    after = lease.is_fresh, lease.is_in_force()
     lease.renew(clock.monotonic(), clock.since_boot())
 
     assert (before, after) == ((True, True), (False, False))
-    assert (lease.is_fresh, lease.may_claim()) == (True, True)
+    assert (lease.is_fresh, lease.is_in_force()) == (True, True)
 
 
 def test_a_host_that_slept_for_a_lease_claims_nothing(
@@ -41,13 +41,13 @@ def test_a_host_that_slept_for_a_lease_claims_nothing(
     """B2: its monotonic clock stood still, those of the other hosts did not."""
     clock.sleep(LEASE_S)
 
-    assert (lease.is_fresh, lease.may_claim()) == (False, False)
+    assert (lease.is_fresh, lease.is_in_force()) == (False, False)
 
 
 def test_it_claims_nothing_beyond_its_schema(lease: Lease) -> None:
     lease.is_outdated = True
 
-    assert not lease.may_claim()
+    assert not lease.is_in_force()
 
 
 @pytest.mark.parametrize(("change", "may"), [(0, True), (1, False)])
@@ -57,7 +57,7 @@ def test_it_claims_nothing_without_its_parent(
     """A6"""
     lease = Lease(LEASE_S, clock, parent_pid=os.getppid() + change)
 
-    assert lease.may_claim() is may
+    assert lease.is_in_force() is may
 
 
 def test_what_was_refused_counts_as_not_written(

@@ -83,9 +83,9 @@ class Strays:
         self._handover.give_back(strays)
         return True
 
-    def release(self) -> None:
+    def give_back_all(self) -> None:
         """Give back all that this worker still holds after the dispatcher's end."""
         strays = self._jobs.held(self._writer.worker_id)
         for job in strays:
             logger.warning(_LOST_ANSWER, job.id)
-        self._writer.release(strays, self._clock.monotonic())
+        self._writer.give_back(strays, self._clock.monotonic())

@@ -58,10 +58,10 @@ class Handover:
 
     def _run(self) -> None:
         try:
-            execution = self._exchange(None, None)
+            execution = self._next_job(None, None)
             while execution is not None:
                 outcome = self._runner.run(execution)
-                execution = self._exchange(execution, outcome)
+                execution = self._next_job(execution, outcome)
         except BaseException as error:
             logger.exception("a slot thread died; starting another one")
             text = fit(describe_failure(error), self._runner.environment.mask)
@@ -76,7 +76,7 @@ class Handover:
             self._threads.leave()
             self._threads.staff(self._slots.startable())
 
-    def _exchange(
+    def _next_job(
         self, ended: Execution | None, outcome: Outcome | None
     ) -> Execution | None:
         """Hand over an outcome and wait for the next job; None ends the thread."""
@@ -186,7 +186,7 @@ class Handover:
                 claimed_at = queue.buffer[0].claimed_at
                 if claimed_at < claimed_before:
                     queue.prefetch.reset()
-                    self._release(name)
+                    self._give_back_from(name)
                 elif oldest is None or claimed_at < oldest:
                     oldest = claimed_at
         return oldest
@@ -201,7 +201,7 @@ class Handover:
         with self._lock:
             self._slots.queues[queue_name].limit = limit
             if limit == 0:
-                self._release(queue_name)
+                self._give_back_from(queue_name)
             self._threads.staff(self._slots.startable())
             self._work.notify_all()
 
@@ -211,7 +211,7 @@ class Handover:
             self._ended += [(execution, Released()) for execution in executions]
         self.wake()
 
-    def _release(self, queue_name: str) -> None:
+    def _give_back_from(self, queue_name: str) -> None:
         waiting = self._slots.take_back(queue_name)
         self._ended += [(execution, Released()) for execution in waiting]
         if waiting:

@@ -141,7 +141,7 @@ class Rounds:
         demand: Mapping[str, int] = {}
         if self._lease.is_claiming:
             names = self._schedule.ready(now)
-            if names and self._lease.may_claim():
+            if names and self._lease.is_in_force():
                 demand = self._handover.demand(names)
         if writing or demand:
             self._exchange(writing, demand, now)
@@ -220,7 +220,7 @@ class Rounds:
                 if execution.job.id in ids:
                     execution.token.cancel(CancelReason.LOST)
         now = self._lease.clock.monotonic()
-        if self._lease.may_claim() and asked_at >= self._lease.returned_at:
+        if self._lease.is_in_force() and asked_at >= self._lease.returned_at:
             self._handover.feed(jobs)
             if self._stale_at is None:
                 self._stale_at = now + GIVE_BACK_AFTER_S

@@ -113,7 +113,7 @@ class OutcomeWriter:
             others = [each for each in self._updates if each is not update]
             self._updates = [*others, *replacements]
 
-    def release(self, jobs: Iterable[ClaimedJob], now: float) -> None:
+    def give_back(self, jobs: Iterable[ClaimedJob], now: float) -> None:
         """Give jobs back at once, at a monotonic time, after the end of the loop."""
         mapped = [self._mapper.update(Execution(job, now), Released()) for job in jobs]
         updates = [update for update in mapped if update is not None]

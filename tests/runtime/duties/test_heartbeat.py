@@ -743,6 +743,6 @@ def test_a_newer_schema_is_told_once_with_both_versions(
                 rig.tick(BEAT_S)
 
     assert rig.lease.is_outdated
-    assert not rig.lease.may_claim()
+    assert not rig.lease.is_in_force()
     assert caplog.text.count("claiming no more jobs: schema version 99: ") == 1
     assert "this package knows" in caplog.text

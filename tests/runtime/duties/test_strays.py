@@ -148,7 +148,7 @@ def test_release_gives_back_whatever_is_ours(rig: Rig) -> None:
     job, _, cancelled = rig.claim(), rig.claim(OTHER), rig.claim()
     rig.storage.job_admin.cancel(cancelled.id)
 
-    rig.strays.release()
+    rig.strays.give_back_all()
 
     released = rig.storage.job_reader.get(job.id)
     assert (released.status, released.attempts) == (JobStatus.PENDING, 0)

@@ -194,7 +194,7 @@ def test_jobs_can_be_released_at_once(rig: Rig) -> None:
     enqueue(rig.storage)
     job = claim_one(rig.storage, owner=OWNER)
 
-    rig.writer.release([job], 0.0)
+    rig.writer.give_back([job], 0.0)
 
     found = rig.storage.job_reader.get(job.id)
     assert (found.status, found.attempts) == (JobStatus.PENDING, 0)
@@ -208,7 +208,7 @@ def test_jobs_that_cannot_be_released_are_told(
 
     monkeypatch.setattr(type(rig.storage.jobs), "finish", fail)
 
-    rig.writer.release([claimed("a"), claimed("b")], 0.0)
+    rig.writer.give_back([claimed("a"), claimed("b")], 0.0)
 
     assert (
         "cannot give back jobs a, b; they run again after the lease: gone"
