@@ -40,7 +40,6 @@ class Child(NamedTuple):
     ties: int
     attempts: int
     error_history: str | None
-    start_at_us: int
     is_open: bool
     dead_parent: str | None
 

@@ -52,7 +52,7 @@ RETURNING queue_name
 -- The jobs that wait for the given parents among others: whether a parent is unfinished,
 -- and the first one because of which the job dies.
 SELECT
-    id, queue_name, kind, batch_id, ties, attempts, error_history, start_at,
+    id, queue_name, kind, batch_id, ties, attempts, error_history,
     EXISTS (SELECT 1 FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL),
     (
         SELECT MIN(parent_id)

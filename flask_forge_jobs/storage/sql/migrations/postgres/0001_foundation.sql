@@ -633,7 +633,6 @@ RETURNS TABLE (
     ties          INTEGER,
     attempts      INTEGER,
     error_history TEXT,
-    start_at      BIGINT,
     is_open       BOOLEAN,
     dead_parent   TEXT
 )
@@ -653,7 +652,7 @@ BEGIN
     RETURN QUERY
     SELECT
         job.id, job.queue_name, job.kind, job.batch_id, job.ties, job.attempts,
-        job.error_history, job.start_at, link.is_open, link.dead_parent
+        job.error_history, link.is_open, link.dead_parent
     FROM forge_job AS job
     CROSS JOIN LATERAL (
         SELECT
