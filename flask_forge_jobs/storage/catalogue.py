@@ -25,8 +25,9 @@ dialects:
     At the end of a statement that may be the whole change of a request. PostgreSQL has
     it a second time, its name with ``_noted`` behind it, with the entry of the request.
     If it returns a column ``asked``, which tells whether a job was only asked for
-    something, the entry may have another status. ``/* change */`` in it stands between
-    a ``WITH`` that changes other rows and the change.
+    something, the entry may have another status, and a repetition that changes nothing
+    looks for the entry of its first try. ``/* change */`` in it stands between a
+    ``WITH`` that changes other rows and the change.
 ``:quiet``
     Whether to notify nobody, on PostgreSQL; see :class:`.NotifyPause`.
 ``:known``
@@ -194,11 +195,11 @@ def _turned(sql: str) -> str:
     return sql
 
 
-def _noted(sql: str, entry: str) -> str:
+def _noted(sql: str, entry: str, of_first_try: str) -> str:
     """Return a statement with the audit entry of its request."""
     entry = entry.replace(":changed", "(SELECT COUNT(*) FROM change)")
     if "AS asked" in sql:
-        entry = entry.replace(":http_status", _STATUS_IF_ASKED)
+        entry = f"{entry.replace(':http_status', _STATUS_IF_ASKED)}\n{of_first_try}"
     others, _, change = sql.rpartition(_CHANGE)
     start = f"{others}, " if others else "WITH "
     return f"{start}change AS (\n{change}\n)\n{entry}"
@@ -219,9 +220,12 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
     statements = common.statements | own.statements
     statements = {name: complete(sql) for name, sql in statements.items()}
     if dialect == "postgres":
-        entry = complete(fragments["entry_of_change"])
+        entry, of_first_try = (
+            complete(fragments[name])
+            for name in ("entry_of_change", "change_of_first_try")
+        )
         statements |= {
-            f"{name}_noted": _noted(sql, entry)
+            f"{name}_noted": _noted(sql, entry, of_first_try)
             for name, sql in statements.items()
             if _NOTED in sql
         }

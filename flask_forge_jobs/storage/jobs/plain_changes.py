@@ -89,6 +89,8 @@ class PlainChanges:
         )
         if not rows:
             return None
+        if rows[0][1] is None:  # of a first try, whose answer was lost
+            return BulkChange(len(job_ids), len(job_ids) * rows[0][0])
         asked = sum(row[0] for row in rows)
         if action is JobAction.CANCEL:
             ended = [row[1:3] for row in rows if not row[0]]

@@ -160,3 +160,40 @@ def test_batches_of_one_size_leave_an_entry_each_though_tried_twice(
 
     entries = storage.audit.page(AuditFilter(), 9)
     assert [each.record.changed for each in entries] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "asked"),
+    [
+        (JobAction.DELETE, JobStatus.PENDING, 0),
+        (JobAction.CANCEL, JobStatus.PENDING, 0),
+        (JobAction.CANCEL, JobStatus.IN_PROGRESS, 1),
+        (JobAction.RETRY, JobStatus.DEAD, 0),
+    ],
+)
+def test_a_change_whose_answer_is_lost_is_no_conflict_with_itself(
+    storage: Storage, action: JobAction, state: JobStatus, asked: int
+) -> None:
+    job_id = job_with(storage, state)
+    unit = Unit(LossyDatabase(storage.database), lambda _: record(1))
+
+    change = unit.run(lambda: storage.within(unit).job_admin.change(action, [job_id]))
+
+    assert (change.changed, change.stop_requested) == (1, asked)
+    assert unit.is_noted == (storage.backend == "postgres")
+    entries = storage.audit.page(AuditFilter(), 9)
+    assert len(entries) == unit.is_noted
+
+
+def test_a_change_by_another_request_is_a_conflict_of_a_repetition(
+    storage: Storage,
+) -> None:
+    job_id = job_with(storage, JobStatus.DEAD)
+    storage.job_admin.requeue(job_id)
+    unit = Unit(Repeating(storage.database), lambda _: record(1))
+
+    change = unit.run(
+        lambda: storage.within(unit).job_admin.change(JobAction.RETRY, [job_id])
+    )
+
+    assert change == BulkChange(skipped=[Skip(job_id, SkipReason.WRONG_STATUS)])

@@ -24,10 +24,13 @@ RETURNING id
 -- fragment: equal_entry
 SELECT 1
 FROM forge_audit
-WHERE actor = :actor AND at >= :now - 60000000
+WHERE /* use of_same_request */ AND status = :http_status AND changed = :changed
+
+-- fragment: of_same_request
+actor = :actor AND at >= :now - 60000000
     AND action = :action AND COALESCE(target, '') = COALESCE(:target, '')
-    AND request_id = :request_id AND status = :http_status
-    AND changed = :changed AND arguments = :arguments AND requests = :requests
+    AND request_id = :request_id
+    AND arguments = :arguments AND requests = :requests
 
 -- fragment: audit_columns
     id, at, actor, action, target, address, request_id, status, changed, arguments,

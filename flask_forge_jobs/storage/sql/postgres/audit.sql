@@ -14,3 +14,16 @@
 )
 SELECT *
 FROM change
+
+-- fragment: change_of_first_try
+-- Follows that if the change tells whether a job was only asked: a row without a queue for
+-- jobs that are as a try whose answer was lost has left them.
+UNION ALL
+(
+    SELECT status = :asked_status, NULL, NULL, NULL, NULL
+    FROM forge_audit
+    WHERE :is_repeated AND NOT EXISTS (SELECT 1 FROM change)
+        AND /* use of_same_request */ AND changed = :number
+        AND status IN (:http_status, :asked_status)
+    LIMIT 1
+)

@@ -33,7 +33,7 @@ WITH job AS MATERIALIZED (
 DELETE FROM forge_job
 USING job
 WHERE /* use chosen */ AND forge_job.status <> 'in_progress'
-RETURNING FALSE AS asked, queue_name, kind, NULL
+RETURNING FALSE AS asked, queue_name, kind, NULL, NULL
 /* noted */
 
 -- name: cancel_plain
@@ -75,7 +75,7 @@ SET
     END
 FROM job
 WHERE /* use chosen */ AND (forge_job.status = 'in_progress') = job.runs
-RETURNING job.runs AS asked, queue_name, kind, NULL
+RETURNING job.runs AS asked, queue_name, kind, NULL, NULL
 /* noted */
 
 -- name: retry_plain
