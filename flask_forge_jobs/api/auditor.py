@@ -71,7 +71,7 @@ class Auditor:
             state.edit = None  # of an earlier attempt
             response = view(api)
             if not unit.is_noted:
-                api.storage.audit.append(self._record(state, response))
+                unit.append(self._record(state, response))
             return response
 
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.model.audit import AuditRecord
-from flask_forge_jobs.storage.database import Parameter, Transaction
+from flask_forge_jobs.storage.database import Database, Parameter, Transaction
 
 
 def append_entry(transaction: Transaction, record: AuditRecord) -> None:
@@ -12,11 +12,13 @@ def append_entry(transaction: Transaction, record: AuditRecord) -> None:
     transaction.defer(name, **_parameters(record))
 
 
-def append_batch_entry(transaction: Transaction, record: AuditRecord) -> None:
-    """Append the entry of a batch, of which an equal one may follow.
+def is_stored(database: Database, record: AuditRecord) -> bool:
+    """Return whether an equal entry is stored, within the last minute."""
+    return bool(database.read_one("stored_entry", **_parameters(record)))
 
-    A retry of a batch that was stored changes nothing, so it stores no second entry.
-    """
+
+def append_batch_entry(transaction: Transaction, record: AuditRecord) -> None:
+    """Append the entry of a batch, though an equal one may be of another batch."""
     transaction.defer("append_audit", **_parameters(record))
 
 

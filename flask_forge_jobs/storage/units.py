@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from flask_forge_jobs.errors import (
     StorageBusyError,
@@ -24,6 +24,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.reentry import calls, within_another
+from flask_forge_jobs.storage import entries
 from flask_forge_jobs.storage.database import (
     Apart,
     Database,
@@ -33,7 +34,6 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     run_with_retries,
 )
-from flask_forge_jobs.storage.entries import append_batch_entry, append_entry, noted
 from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
@@ -72,6 +72,8 @@ class Unit:
         self._ids: list[str] = []
         # Whether an answer was lost, and the repetition has changed nothing.
         self._may_be_stored = False
+        # The result and the entry of a try whose commit may have lost its answer.
+        self._ended: tuple[Any, AuditRecord] | None = None
         self._transaction: Transaction | None = None
 
     def _begin_anew(self, attempt: int) -> None:
@@ -81,10 +83,13 @@ class Unit:
         self._ids_used = 0
         self._expecting: list[Query] = []
         self._ahead: list[tuple[Query, list[Row]]] = []
+        self._record: AuditRecord | None = None
         self._when_stored: list[Callable[[], object]] = []
 
     def run(self, work: Callable[[], T]) -> T:
         """Call ``work`` and commit all its changes; repeat it after a transient fault.
+
+        The result of a try whose answer was lost stands if its entry is stored.
 
         Raises:
             StorageOutcomeUnknownError: The changes may be stored; the error has the ids
@@ -92,9 +97,7 @@ class Unit:
             StorageError: Nothing was stored.
         """
         try:
-            result = run_with_retries(
-                lambda attempt: self._try(attempt, work), self._wait
-            )
+            result = run_with_retries(partial(self._try, work), self._wait)
         except StorageOutcomeUnknownError as error:
             if error.job_ids or not self._ids:
                 raise
@@ -107,7 +110,12 @@ class Unit:
             call()
         return result
 
-    def _try(self, attempt: int, work: Callable[[], T]) -> T:
+    def _try(self, work: Callable[[], T], attempt: int) -> T:
+        result: T
+        if self._ended is not None:
+            result, record = self._ended
+            if entries.is_stored(self.database, record):
+                return result
         self._begin_anew(attempt)
         failure: Exception | None = None
         with contextlib.suppress(_UndoneError), contextlib.ExitStack() as self._stack:
@@ -121,6 +129,8 @@ class Unit:
                 raise _UndoneError from None
             if self._fault is not None:
                 raise StorageError("rolled back: a write failed")
+            if self._record is not None:
+                self._ended = result, self._record
             return result
         assert failure is not None  # noqa: S101  # for the type checker
         raise failure
@@ -160,7 +170,7 @@ class Unit:
         record = self._expected(str(parameters["id"]))
 
         def with_entry(transaction: Transaction) -> list[Row]:
-            append_entry(transaction, record)
+            entries.append_entry(transaction, record)
             return transaction.all(name, **parameters)
 
         rows = self.database.pipeline(with_entry)
@@ -171,7 +181,7 @@ class Unit:
         self, name: str, parameters: dict[str, Parameter], target: str | None
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
-        entry = noted(self._expected(target), ACCEPTED)
+        entry = entries.noted(self._expected(target), ACCEPTED)
         queries = self._expecting
 
         def change(transaction: Transaction) -> list[list[Row]]:
@@ -198,6 +208,11 @@ class Unit:
         """Return the rows of a query that have come with the change, once."""
         ahead, self._ahead = self._ahead, []
         return next((rows for each, rows in ahead if each == query), None)
+
+    def append(self, record: AuditRecord) -> None:
+        """Add the request's audit entry to its changes."""
+        self._record = record
+        self.within(lambda transaction: entries.append_entry(transaction, record))
 
     def pin(self, mint: Mint, count: int) -> list[str]:
         """Return ids: the same ones in the same order at each try."""
@@ -250,8 +265,7 @@ class _UnitExecutor(StoreExecutor):
         unit = self._unit
         if unit.is_noted or unit.has_begun:
             return self.execute(name, **parameters)
-        note = partial(unit.note_change, name, parameters, of)
-        return self._alone(self._wrote, note)
+        return self._alone(self._wrote, partial(unit.note_change, name, parameters, of))
 
     def expect(self, query: Query) -> None:
         """Read it with the change if that is one statement."""
@@ -331,14 +345,14 @@ class Batches:
     ) -> list[Row]:
         record = self._record(changed)
         # A repetition is none to the trail: an equal entry may be of another batch.
-        entry = {**noted(record, record.status), "is_repeated": False}
+        entry = {**entries.noted(record, record.status), "is_repeated": False}
         rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
         self.has_entry = self.has_entry or bool(rows)
         return rows
 
     def _note(self, transaction: Transaction, changed: int) -> None:
         if changed:
-            append_batch_entry(transaction, self._record(changed))
+            entries.append_batch_entry(transaction, self._record(changed))
             self.has_entry = True
 
 
@@ -365,9 +379,8 @@ class BatchExecutor(StoreExecutor):
         """Run it with its entry."""
         if self._note_at_once is None:
             return []
-        note = partial(
-            self._note_at_once, name, {"number": number, **parameters}, number
-        )
+        values = {"number": number, **parameters}
+        note = partial(self._note_at_once, name, values, number)
         return self._alone(self._wrote, note)
 
     def write_batch(

@@ -18,6 +18,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
+from flask_forge_jobs.model.bulk import DeleteOutcome
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, NewJob
@@ -68,6 +69,20 @@ class LosesAnswers(LossyDatabase):
         with self._inner.begin(attempt) as transaction:
             yield transaction
         if attempt < self._lost:
+            raise TransientError(StorageOutcomeUnknownError())
+
+
+class LosesCommits(LossyDatabase):
+    """Loses a unit's first commit on its way to the database."""
+
+    @contextlib.contextmanager
+    def begin(self, attempt: int) -> Iterator[Transaction]:
+        """Open a transaction for a block."""
+        with contextlib.suppress(KeyError), self._inner.begin(attempt) as transaction:
+            yield transaction
+            if not attempt:
+                raise KeyError
+        if not attempt:
             raise TransientError(StorageOutcomeUnknownError())
 
 
@@ -385,3 +400,40 @@ def test_batches_leave_an_entry_each_if_they_change_something(
 
     assert [record.changed for record in _records(storage)] == [2, 3]
     assert batches.has_entry
+
+
+def test_result_of_a_try_whose_answer_was_lost_stands(storage: Storage) -> None:
+    """Its repetition would find the queue paused, and the job deleted."""
+    storage.queues.ensure("mail")
+    job_id = storage.jobs.enqueue(KEYED).id
+    done: list[str] = []
+    tried: list[int] = []
+    unit, stores = _unit(storage, LosesAnswers(storage, lost=1))
+
+    def work() -> object:
+        tried.append(1)
+        stores.queues.ensure("new")  # begins the transaction
+        results = [
+            stores.queues.set_paused_many(["mail"], paused=True),
+            stores.job_admin.delete(job_id),
+        ]
+        stores.when_stored(done.append, "stored")
+        unit.append(RECORD)
+        return results
+
+    assert unit.run(work) == [1, DeleteOutcome.DELETED]
+    assert (tried, done) == ([1], ["stored"])
+    assert _records(storage) == [RECORD]
+
+
+def test_try_that_was_not_stored_is_made_again(storage: Storage) -> None:
+    unit, stores = _unit(storage, LosesCommits(storage.database))
+
+    def work() -> bool:
+        is_new = stores.queues.ensure("mail")
+        unit.append(RECORD)
+        return is_new
+
+    assert unit.run(work)
+    assert storage.queues.get("mail").name == "mail"
+    assert _records(storage) == [RECORD]

@@ -220,6 +220,7 @@ SERVED_BY = {
     "timeline_of_active_kinds": "forge_metric_time",
     "take_unfolded": r"forge_metric_unfolded[^\n]*\n?.*bucket_start ?<",
     "append_audit_once": "forge_audit_actor",
+    "stored_entry": "forge_audit_actor",
     "audit_page": "forge_audit_time",
     "delete_old_audit": "forge_audit_time",
     "audit_page_of_actor": "forge_audit_actor",

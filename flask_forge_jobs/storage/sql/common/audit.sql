@@ -21,6 +21,10 @@ SELECT
 WHERE NOT EXISTS (/* use equal_entry */)
 RETURNING id
 
+-- name: stored_entry
+-- Served by forge_audit_actor.
+/* use equal_entry */
+
 -- fragment: equal_entry
 SELECT 1
 FROM forge_audit
