@@ -18,6 +18,7 @@ from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import log_bytes
+from flask_forge_jobs.storage.sqlite.gate import WritersGate
 
 logger = get_logger(__name__)
 
@@ -35,6 +36,8 @@ CHECKPOINT_BYTES = 32 * 1024 * 1024
 # the commit that restarts the log only cuts it to this size.
 LOG_BYTES_KEPT = 16 * 1024 * 1024
 COMMITS_BETWEEN_LOOKS = 16
+# How many pages of its own a process counts before it adds them to the shared number.
+PAGES_BETWEEN_SUMS = 50
 PAUSE_AFTER_BUSY_S = 0.5
 # Our writers are blocked while a checkpoint waits for a writer of the application.
 _WRITER_WAIT_S = 0.02
@@ -71,14 +74,21 @@ def check_not_emptied(path: Path) -> None:
 class Checkpoints:
     """The checkpoints that one process makes; used by one thread at a time.
 
-    ``path`` is None for a database in memory.
+    Several processes that each counted their own commits would let the log grow, and a
+    commit that extends it takes three times as long.
+
+    Args:
+        path: The database; None for one in memory.
+        gate: Holds the number of pages in the log for all processes; None counts those
+            of this one.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, gate: WritersGate | None = None) -> None:
         self._path = path if path is not None and has_wal_reset_bug() else None
+        self._gate = gate
         self._commits = 0
         self._changes_before: dict[int, int] = {}
-        self._pages = 0
+        self._pages = self._pages_to_add = 0
         self._not_before = 0.0
 
     def make_if_due(
@@ -99,8 +109,13 @@ class Checkpoints:
             total = connection.total_changes
             # A new connection may reuse the id() of a closed one.
             changes = max(total - self._changes_before.get(id(connection), 0), 0)
-            self._pages += PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
+            pages = PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
+            self._pages += pages
+            self._pages_to_add += pages
             self._changes_before[id(connection)] = total
+            # Another process may have made the checkpoint that seems due.
+            if self._pages_to_add >= PAGES_BETWEEN_SUMS or self._pages >= max_pages:
+                self._add_up()
             is_look = not self._commits % COMMITS_BETWEEN_LOOKS
             is_large = is_look and log_bytes(self._path) >= CHECKPOINT_BYTES
             is_due = is_large or self._pages >= max_pages
@@ -113,10 +128,19 @@ class Checkpoints:
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
             return False
 
+    def _add_up(self) -> None:
+        """Add the pages of this process to those of all, and learn of the others'."""
+        if self._gate is not None:
+            of_all = self._gate.add(self._pages_to_add)
+            self._pages = self._pages if of_all is None else of_all
+        self._pages_to_add = 0
+
     def _make(self, connection: sqlite3.Connection, path: Path) -> bool:
         self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
         is_written = _write_back(connection, path)
-        self._pages = 0
+        self._pages = self._pages_to_add = 0
+        if self._gate is not None:
+            self._gate.reset()
         if is_written:
             self._not_before = 0.0
         return is_written

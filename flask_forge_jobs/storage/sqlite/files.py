@@ -119,8 +119,8 @@ def _is_shared(database: os.stat_result, gid: int) -> bool:
 def open_beside(path: Path, suffix: str) -> int:
     """Open the file named ``path`` plus ``suffix``, creating it if it is missing.
 
-    It stays empty. A user with read access to the database can lock it, too, but on NFS
-    an exclusive lock needs a descriptor that may write.
+    A user with read access to the database can lock it, too, but on NFS an exclusive
+    lock needs a descriptor that may write.
     """
     name = f"{path}{suffix}"
     flags = os.O_RDWR | _ITSELF

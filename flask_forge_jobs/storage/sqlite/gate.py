@@ -38,6 +38,8 @@ _PAUSES_GROW = 1.25
 _PATIENT_PAUSE_S = 0.003
 _PATIENT_PAUSES_GROW = 2.0
 _PATIENT_FOR_S = 0.02
+_NUMBER_BYTES = 8
+_LARGEST = 2**63
 
 
 class WritersGate:
@@ -124,6 +126,28 @@ class WritersGate:
             return False
         self.is_passed_by = False
         return True
+
+    def add(self, number: int) -> int | None:
+        """Add to the number that the lock file holds for all processes; return the sum.
+
+        Only a writer within the gate may do so; if one outside does, the sum may lack
+        what it has added. None of a file that this user may not write.
+        """
+        if self._file is None:
+            return None
+        try:
+            held = os.pread(self._file, _NUMBER_BYTES, 0)
+            total = min(int.from_bytes(held, "little") + number, _LARGEST)
+            os.pwrite(self._file, total.to_bytes(_NUMBER_BYTES, "little"), 0)
+        except OSError:
+            return None
+        return total
+
+    def reset(self) -> None:
+        """Set that number to 0."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._file, bytes(_NUMBER_BYTES), 0)
 
     def close(self) -> None:
         """Close the lock file."""

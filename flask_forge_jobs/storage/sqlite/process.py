@@ -72,7 +72,7 @@ class SqliteProcess:
         self.pid = os.getpid()
         self.turn = WriterLock(settings.busy_timeout_s)
         self.gate = WritersGate(path)
-        self.checkpoints = Checkpoints(path)
+        self.checkpoints = Checkpoints(path, self.gate)
         self.opening = CountingLock()
         self.is_open = False
         self.callbacks: list[WakeCallback] = []

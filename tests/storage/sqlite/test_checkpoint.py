@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 import sys
+import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,11 +25,14 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     LOG_BYTES_KEPT,
     PAGES_BEFORE_A_START,
     PAGES_BETWEEN_CHECKPOINTS,
+    PAGES_BETWEEN_SUMS,
+    PAGES_OF_A_COMMIT,
     Checkpoints,
     check_not_emptied,
     has_wal_reset_bug,
 )
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
+from flask_forge_jobs.storage.sqlite.gate import WritersGate
 from tests.support.jobs import OWNER, QUEUE, enqueue
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
@@ -255,6 +261,59 @@ def test_a_checkpoint_waits_for_readers_only_if_it_must(
         assert checkpoints.make_if_due(connection)
 
         assert clock.now == 0.0
+
+
+@pytest.fixture
+def two(checkpoints: Checkpoints, tmp_path: Path) -> Iterator[list[Checkpoints]]:
+    """Those of two processes, whose gates are open."""
+    del checkpoints  # sets the version
+    path = tmp_path / "queue.sqlite"
+    gates = [WritersGate(path), WritersGate(path)]
+    for gate in gates:
+        with gate.until(time.monotonic() + 1):
+            pass
+    yield [Checkpoints(path, gate) for gate in gates]
+    for gate in gates:
+        gate.close()
+
+
+def commits_until_due(
+    two: list[Checkpoints], connection: sqlite3.Connection
+) -> tuple[int, int]:
+    """Commit in turns; return how many commits it took, and in which process."""
+    for number in itertools.count(1):
+        index = number % 2
+        if two[index].make_if_due(connection):
+            return number, index
+    raise AssertionError("it counts on")
+
+
+def test_processes_count_together_what_the_log_holds(
+    two: list[Checkpoints], tmp_path: Path
+) -> None:
+    """Each by itself, two let the log grow twice as long before they cut it."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        at_first, _ = commits_until_due(two, connection)
+        again, _ = commits_until_due(two, connection)
+
+    commits = PAGES_BETWEEN_CHECKPOINTS // PAGES_OF_A_COMMIT
+    late = 2 * PAGES_BETWEEN_SUMS // PAGES_OF_A_COMMIT
+    assert commits <= at_first <= commits + late
+    assert commits - late <= again <= commits + late
+
+
+def test_a_checkpoint_of_another_process_is_not_repeated(
+    two: list[Checkpoints], tmp_path: Path
+) -> None:
+    first, second = two
+    with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        first._pages = second._pages = PAGES_BETWEEN_CHECKPOINTS
+        first._pages_to_add = PAGES_BETWEEN_CHECKPOINTS
+        assert first.make_if_due(connection)
+
+        assert not second.make_if_due(connection)
 
 
 def test_a_failing_checkpoint_is_no_error_of_the_commit_before_it(

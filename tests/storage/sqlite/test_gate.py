@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -86,6 +87,42 @@ def test_one_writer_at_a_time_is_within_the_gate(
         assert is_free(tmp_path / "queue.sqlite")
 
     assert clock.sleeps == 0
+
+
+def test_processes_share_a_number_in_the_file(
+    gates: tuple[WritersGate, WritersGate], tmp_path: Path
+) -> None:
+    first, second = gates
+    assert first.add(1) is None  # the file is not open
+
+    sums: list[int | None] = []
+    for gate, number in ((first, 3), (second, 4), (first, 0)):
+        with gate.until(LONG_S):
+            sums.append(gate.add(number))
+    with second.until(LONG_S):
+        second.reset()
+    with first.until(LONG_S):
+        sums.append(first.add(5))
+
+    assert sums == [3, 7, 7, 5]
+    # It is only an estimate, so what somebody else has written there is a large one.
+    (tmp_path / "queue.sqlite.ckpt-lock").write_bytes(b"\xff" * 9)
+    with first.until(LONG_S):
+        assert first.add(1) == first.add(1) == 2**63
+
+
+def test_a_file_that_may_only_be_read_holds_no_number(
+    gates: tuple[WritersGate, WritersGate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = gates
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EBADF, "opened to read")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with first.until(LONG_S):
+        first.reset()
+        assert first.add(1) is None
 
 
 def test_who_waits_enters_as_soon_as_the_other_one_has_left(
@@ -223,6 +260,7 @@ def test_a_write_is_within_the_gate_until_it_is_committed(
 
 
 HOLDER = """
+import errno
 import fcntl
 with open(f"{path}.ckpt-lock", "r+b") as gate:
     fcntl.flock(gate, fcntl.LOCK_EX)
