@@ -96,15 +96,17 @@ def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     known = [rate for rate in rates if rate is not None]
     now = sum(known[-_RECENT:]) / len(known[-_RECENT:]) if known else None
     usual = sum(known) / len(known) if known else 0
-    note = f"as usual, {_window(shown)}" if usual else "no job completed"
-    if now is not None and usual and abs(now / usual - 1) >= _OFTEN:
-        note = f"{_compared(now / usual)}, {_window(shown)}"
+    note = "no job completed"
+    if now is not None and usual:
+        note = f"{_compared(now / usual)}, {_window(shown)}" if now else "none of late"
     return Tile(
         "Throughput", words.number(now, 1), note, spark(rates), "green", "kinds", "/min"
     )
 
 
 def _compared(ratio: float) -> str:
+    if abs(ratio - 1) < _OFTEN:
+        return "as usual"
     if ratio >= _MANY_TIMES:
         return f"{words.number(ratio)} times the usual"
     part = words.percent(abs(ratio - 1))

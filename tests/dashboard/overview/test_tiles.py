@@ -46,6 +46,7 @@ def test_throughput_is_compared_with_the_range() -> None:
     )
     assert (high.value, high.note) == ("20", "90% above usual, last hour")
     assert shown(buckets())["Throughput"].note == "no job completed"
+    assert shown(buckets(*[10] * 57, 0, 0, 0))["Throughput"].note == "none of late"
     burst = shown(buckets(*[0] * 57, 20, 20, 20))["Throughput"]
     assert burst.note == "20 times the usual, last hour"
 
