@@ -201,8 +201,8 @@ def test_prune_deletes_what_is_old_in_batches_and_nothing_else(
 ) -> None:
     for number in range(3):
         storage.audit.append(replace(RECORD, changed=number))
-    _insert_aged(sql, days=100, count=PRUNED_AT_ONCE + 1)
-    _insert_aged(sql, days=92, count=1)
+    insert_aged(sql, days=100, count=PRUNED_AT_ONCE + 1)
+    insert_aged(sql, days=92, count=1)
 
     assert storage.audit.prune(95) == PRUNED_AT_ONCE + 1
     assert storage.audit.prune(95) == 0
@@ -215,7 +215,7 @@ def test_sec_S42_prune_leaves_an_entry_for_each_batch(
 ) -> None:
     monkeypatch.setattr(audit_store, "PRUNED_AT_ONCE", 2)
     storage.open()
-    _insert_aged(sql, days=100, count=3)
+    insert_aged(sql, days=100, count=3)
 
     assert audit.prune(storage, 90, actor="command:ada") == 3
 
@@ -236,7 +236,7 @@ def test_sec_S42_database_keeps_an_entry_for_90_days(
     storage: Storage, sql: Sql
 ) -> None:
     storage.open()
-    _insert_aged(sql, days=89, count=1)
+    insert_aged(sql, days=89, count=1)
 
     with pytest.raises(
         (sqlite3.IntegrityError, psycopg2.Error), match="is append-only"
@@ -244,7 +244,7 @@ def test_sec_S42_database_keeps_an_entry_for_90_days(
         sql.run("DELETE FROM forge_audit")
 
 
-def _insert_aged(sql: Sql, *, days: int, count: int) -> None:
+def insert_aged(sql: Sql, *, days: int, count: int) -> None:
     at = sql.now_us() - days * DAY_US
     for _ in range(count):
         sql.run(

@@ -182,16 +182,16 @@ class ErrorsView:
     @property
     def headline(self) -> str:
         """The answer to: which one error explains most failures?"""
-        if not self.rows:
+        if not self.total:
             nothing = "No error matches" if self.is_filtered else "Nothing has failed"
             return f"{nothing} in {self.query.span}"
         failures = count(self.failures, "failure")
-        top = max(self._page.groups, key=lambda group: group.count)
+        largest = max((group.count for group in self._page.groups), default=0)
         if self.total == 1:
             return f"One error made {failures} in {self.query.span}"
         # One that makes the most of them is on this page, or it is not the first page.
-        if 2 * top.count > self.failures:
-            percent = _percent(top.count, self.failures)
+        if 2 * largest > self.failures:
+            percent = _percent(largest, self.failures)
             return f"One error makes {percent}% of {failures} in {self.query.span}"
         return f"{self.total:,} errors made {failures} in {self.query.span}"
 

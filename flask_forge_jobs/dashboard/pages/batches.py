@@ -94,6 +94,8 @@ class BatchList:
         """How many batches the page has, and how many of them have not ended."""
         rows = self.rows
         if not rows:
+            if self.cursor:
+                return "No more batches"
             return "No batch is open" if self.is_open else "No batch is stored"
         standing = sum(row.stands for row in rows)
         running = sum(not row.batch.has_ended for row in rows) - standing

@@ -7,8 +7,10 @@ from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
+from tests.contract.test_audit import insert_aged
 from tests.dashboard.pages.test_queues import page_of
 from tests.dashboard.sites import open_page
+from tests.support.sql import Sql
 
 
 def record(
@@ -55,6 +57,21 @@ def test_the_trail_is_filtered_and_paged(storage: Storage) -> None:
         if link.text == "Next"
     ]
     assert len(actors(storage, f"/audit{following}")) == 5
+
+
+def test_a_page_whose_entries_are_gone_says_so(storage: Storage, sql: Sql) -> None:
+    storage.open()
+    insert_aged(sql, days=100, count=1)
+    for _ in range(10):
+        storage.audit.append(record("ann", "act"))
+    entries = page_of(storage, "/audit?per=10").find("#entries")
+    (following,) = [a["href"] for a in entries.all("a") if a.text == "Next"]
+    storage.audit.prune(90)
+
+    text = page_of(storage, f"/audit{following}").find("#entries").text
+
+    assert "No more entries" in text
+    assert "Nothing was changed yet" not in text
 
 
 def test_the_trail_is_for_admins(storage: Storage) -> None:

@@ -19,6 +19,7 @@ from tests.dashboard.pages.test_job import MISSING, STRANGE, client_of, queries
 from tests.dashboard.pages.test_jobs import links, lists_of
 from tests.dashboard.sites import open_page
 from tests.support.jobs import claim_one, run
+from tests.support.sql import Sql
 
 PATH = f"{PREFIX}/batches"
 SENT = FollowUp("send_report", "ended", "mail", 0, 5)
@@ -106,6 +107,20 @@ def test_a_long_list_has_pages(storage: Storage, client: FlaskClient) -> None:
     assert rows(second) == ["batch 1", "batch 0"]
     assert links(second.find("#list"))["First"] == "?per=10"
     assert rows(shown(client, query="?per=10&cursor=x")) == rows(first)
+
+
+def test_a_page_whose_batches_are_gone_says_so(
+    storage: Storage, client: FlaskClient, sql: Sql
+) -> None:
+    for number in range(11):
+        create(storage, 1, f"batch {number}")
+    following = links(shown(client, query="?per=10").find("#list"))["Next"]
+    sql.run("DELETE FROM forge_batch WHERE name = 'batch 0'")
+
+    page = shown(client, query=following)
+
+    assert page.find("h1").text == "No more batches"
+    assert links(page.find("#list")) == {"To the first page": "?per=10"}
 
 
 def test_a_limited_caller_sees_batches_that_are_wholly_of_its_queues(

@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.auth.permissions import ROLES, Principal
+from flask_forge_jobs.dashboard.failures import view as module
 from flask_forge_jobs.model.outcomes import Dead, Failed
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -14,6 +15,7 @@ from tests.dashboard.browser.filling import TRACEBACK, hostile
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
 from tests.support.failing import fail
+from tests.support.sql import Sql
 
 STRANGE = frozenset(("script", "img", "iframe", "style", "object", "base", "b1"))
 PATH = f"{PREFIX}/errors"
@@ -73,6 +75,22 @@ def test_of_two_errors_with_half_of_the_failures_none_heads_the_page(
         fail(storage, Dead(error), "billing", "charge")
 
     assert shown(client).find("h1").text == "2 errors made 2 failures in 24 hours"
+
+
+@pytest.mark.usefixtures("failures")
+def test_a_page_whose_errors_are_gone_says_so(
+    client: FlaskClient, storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE_SIZE", 1)
+    (following,) = [each for each in shown(client).all("a") if each.text == "Next"]
+    storage.errors.fold(0)
+    sql.run("DELETE FROM forge_error_bucket WHERE signature = 'no card'")
+    sql.run("DELETE FROM forge_error WHERE signature = 'no card'")
+
+    page = shown(client, following["href"])
+
+    assert page.find("h1").text == "One error made 6 failures in 24 hours"
+    assert "No more errors" in page.find("#groups").text
 
 
 @pytest.mark.usefixtures("failures")

@@ -318,6 +318,21 @@ def test_many_workers_are_lines_on_pages(
     assert sorted(names) == [f"name-w{number}" for number in range(5)]
 
 
+def test_a_page_whose_workers_have_stopped_says_so(
+    storage: Storage, client: FlaskClient, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE_SIZE", 1)
+    for number in range(2):
+        start(storage, f"w{number}", "mail", busy=0)
+    (following,) = [each for each in shown(client).all("a") if each.text == "Next"]
+    sql.run("DELETE FROM forge_worker WHERE worker_id = 'w0'")
+
+    page = shown(client, following["href"])
+
+    assert page.find("h1").text.startswith("1 worker runs")
+    assert "No live worker on this page" in page.find("#workers").text
+
+
 @pytest.mark.parametrize("query", ["?state=x", "?cursor=x", "?queue=", "?nonsense=1"])
 def test_invalid_parameters_fall_back(
     storage: Storage, client: FlaskClient, query: str
