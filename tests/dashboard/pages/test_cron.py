@@ -51,7 +51,7 @@ def test_without_a_schedule_the_page_says_how_one_comes(storage: Storage) -> Non
     page = page_of(storage)
 
     assert page.find("h1").text == "No schedule is registered"
-    assert "registered when the worker" in page.find("#list").text
+    assert "A worker stores the schedules" in page.find("#list").text
 
 
 def test_the_list_says_when_and_in_words(storage: Storage) -> None:
