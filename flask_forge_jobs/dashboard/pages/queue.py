@@ -11,6 +11,7 @@ from flask import request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import settings_etag
 from flask_forge_jobs.api.routes import Reach
+from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts import jobs, ranges
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters, chosen
@@ -26,6 +27,8 @@ from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.workers import Slot
 
+_MAX_SLOTS = 200
+_NAMES_KEPT_S = 30.0
 # Which reads each block shows.
 BLOCKS: Mapping[str, Sequence[str]] = {
     "headline": ("sentence",),
@@ -34,7 +37,7 @@ BLOCKS: Mapping[str, Sequence[str]] = {
     "wait_time": ("timeline",),
     "run_time": ("timeline",),
     "settings": (),
-    "slots": (),
+    "slots": ("workers",),
 }
 
 
@@ -87,8 +90,16 @@ class QueueInFull(jobs.TimelineFigures):
                 queue_names=[self.name],
             )
 
-        kept_s = min(shown.width_s / 4, 30.0)
-        return {"sentence": Part(explain, KEPT_S), "timeline": Part(figures, kept_s)}
+        def names() -> Mapping[str, str | None]:
+            known = api.storage.worker_reader.known()
+            return {each.worker_id: each.worker_name for each in known}
+
+        kept_s = min(shown.width_s / 4, _NAMES_KEPT_S)
+        return {
+            "sentence": Part(explain, KEPT_S),
+            "timeline": Part(figures, kept_s),
+            "workers": Part(names, _NAMES_KEPT_S),
+        }
 
     @cached_property
     def row(self) -> QueueRow:
@@ -97,10 +108,18 @@ class QueueInFull(jobs.TimelineFigures):
         rows = queue_rows([self._overview], rates, api.now, api.options.behind_s)
         return rows[0]
 
-    @property
-    def slots(self) -> Sequence[Slot]:
-        """The slots of its live workers, the busy ones first."""
-        return sorted(self._overview.slots, key=lambda slot: not slot.current_job_id)
+    @cached_property
+    def slots(self) -> Sequence[tuple[Slot, str]]:
+        """The slots of its live workers, the busy ones first, and the workers' names.
+
+        At most 200.
+        """
+        slots = sorted(self._overview.slots, key=lambda slot: not slot.current_job_id)
+        names: Mapping[str, str | None] = self._reads["workers"] if slots else {}
+        return [
+            (slot, words.worker(slot.worker_id, names.get(slot.worker_id)))
+            for slot in slots[:_MAX_SLOTS]
+        ]
 
     @property
     def sentence(self) -> Sentence:

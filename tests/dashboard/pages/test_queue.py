@@ -55,14 +55,15 @@ def test_its_slots_name_their_jobs(storage: Storage) -> None:
         SlotReport("idle", "mail"),
         SlotReport("busy", "mail", current_job_id="01J0000000000000000000JOB1"),
     ]
-    storage.workers.beat("worker-1", None, ["mail"], slots)
+    storage.workers.beat("worker-1", "mailer", ["mail"], slots)
 
     rows = page_of(storage, "/queues/mail").find("#slots").all("tr")[1:]
 
     assert [row.all("td")[0].text for row in rows] == [
         "…000JOB1", "idle",
     ]  # fmt: skip
-    assert rows[0].all("a")[1].text == "worker-1"
+    worker = rows[0].all("a")[1]
+    assert (worker.text, worker["title"]) == ("mailer", "worker-1")
 
 
 @pytest.mark.parametrize(
