@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -20,7 +22,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.bulk import DeleteOutcome
 from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, NewJob
 from flask_forge_jobs.model.links import LinkEnd
 from flask_forge_jobs.model.queues import QueueSettings
@@ -233,6 +235,35 @@ def test_lone_job_whose_answer_is_lost_leaves_one_entry(
     assert unit.is_noted == (key is None)
     assert storage.job_reader.total(JobFilter(kinds=("other",))) == 1
     assert len(_records(storage)) == 1
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_few_jobs_and_their_entry_travel_together(
+    storage: Storage, is_lost: bool
+) -> None:
+    storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
+    database = LossyDatabase(storage.database) if is_lost else storage.database
+    unit, stores = _unit(storage, database)
+    jobs = [NewJob("few", queue_name=QUEUE, delay=timedelta(hours=n)) for n in range(3)]
+
+    def work() -> list[EnqueueResult]:
+        results = stores.jobs.enqueue_many(jobs)
+        if not unit.is_noted:
+            stores.audit.append(replace(RECORD, changed=len(results)))
+        return results
+
+    results = unit.run(work)
+
+    assert unit.is_noted == (storage.database.backend == "postgres")
+    ids = sorted(each.id for each in results)
+    assert sorted(storage.job_reader.ids_in(ids)) == ids
+    assert storage.job_reader.total(JobFilter(kinds=("few",))) == 3
+    for each in results:
+        stored = storage.job_reader.get(each.id).scheduled_at
+        assert (to_micros(stored), each.is_deduped) == (each.scheduled_at_us, False)
+    assert [record.changed for record in _records(storage)] == [3]
+    tallies = storage.recorder.take().items()
+    assert [t.enqueued for (_, _, kind), t in tallies if kind == "few"] == [3]
 
 
 def test_schedule_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:

@@ -257,7 +257,7 @@ NOT_EXPLAINED = {
 
 PLAIN = {"delete_plain", "cancel_plain", "retry_plain", "run_plain_now"}
 PLAIN |= {"reschedule_plain"}
-ONLY_POSTGRES = {"claim_alone", "exchange", "release_waiting", *PLAIN}
+ONLY_POSTGRES = {"claim_alone", "exchange", "release_waiting", "enqueue_few", *PLAIN}
 ONLY_SQLITE = {"finish_done", "enqueue_now"}
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
 # Their settings leave the planner no other way; the seed has no batch.
@@ -315,7 +315,7 @@ def _value(name: str) -> object:
 NOTED = {
     "change_some_settings", "create_queue", "delete_schedule", "put_rate_limit",
     "drain_rate_limit", "delete_rate_limit", "enqueue", *PLAIN, "cool_down",
-    "set_paused_many", "add_schedule", "release_waiting",
+    "set_paused_many", "add_schedule", "release_waiting", "enqueue_few",
 }  # fmt: skip
 
 
@@ -362,6 +362,7 @@ def test_both_dialects_say_the_same_things() -> None:
         "replace_version_check",
         *PLAIN,
         "release_waiting",
+        "enqueue_few",
         "server_state",
         "table_state",
         "log_position",

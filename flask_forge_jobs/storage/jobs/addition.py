@@ -184,14 +184,15 @@ def _sort_out(
     Only a repeated transaction can meet its own id, and only a key another job.
     Schedules are left out of the fast bulk insert.
     """
-    plain = [pair for pair in pairs if not is_repeated and _is_plain(pair[0])]
+    plain = [pair for pair in pairs if not is_repeated and is_plain(pair[0])]
     if len(plain) == len(pairs):
         return plain, []
-    careful = [pair for pair in pairs if is_repeated or not _is_plain(pair[0])]
+    careful = [pair for pair in pairs if is_repeated or not is_plain(pair[0])]
     return plain, in_lock_order(careful)
 
 
-def _is_plain(job: NewJob) -> bool:
+def is_plain(job: NewJob) -> bool:
+    """Return whether a new job can meet no other one, and is none of a schedule."""
     return job.dedupe_key is None and job.schedule_name is None and job.job_id is None
 
 

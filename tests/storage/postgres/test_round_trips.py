@@ -56,7 +56,6 @@ ABOVE: dict[str, int] = {
     "cron_create": 2,
     "cron_change": 2,
     "delete_queue": 11,
-    "enqueue_many": 2,
 }
 
 

@@ -1,7 +1,6 @@
 -- The hot path of producers and workers.
 
--- name: enqueue_many
--- A negative start counts from now.
+-- fragment: insert_many
 INSERT INTO forge_job (/* use new_job_columns */)
 SELECT
     v.id, v.queue_name, v.dedupe_key, :now,
@@ -16,6 +15,10 @@ FROM /* use new_job_rows */
 WHERE TRUE
 ON CONFLICT DO NOTHING
 RETURNING id, scheduled_at
+
+-- name: enqueue_many
+-- A negative start counts from now.
+/* use insert_many */
 
 -- name: now
 SELECT :now

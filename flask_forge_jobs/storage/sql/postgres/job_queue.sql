@@ -26,6 +26,22 @@ WITH change AS MATERIALIZED (
 )
 /* use entry_of_change */
 
+-- name: enqueue_few
+-- Plain jobs, each once: if they come again, because the answer was lost, those that are
+-- there.
+WITH stored AS (
+    /* use insert_many */,
+        CASE WHEN NOT :quiet THEN pg_notify('forge_jobs_wake', queue_name)::text END
+)
+/* change */
+SELECT id, scheduled_at
+FROM stored
+UNION ALL
+SELECT id, scheduled_at
+FROM forge_job
+WHERE id IN (SELECT v.id FROM /* rows v: id text */)
+/* noted */
+
 -- name: enqueue_early
 -- The same for a message of its own: it wakes the workers before the disk has the job.
 CALL forge_enqueue_early(/* use new_job_parameters */, :known, NULL)
