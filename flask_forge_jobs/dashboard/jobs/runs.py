@@ -62,16 +62,11 @@ class RunView:
 
     @property
     def reason(self) -> str:
-        """Why it has changed fewer jobs than matched; empty if it has not."""
+        """Why it has changed no job; empty before its end, and if it has."""
         run = self.run
-        if run.state is not BulkRunState.DONE:
+        if run.state is not BulkRunState.DONE or run.changed:
             return ""
-        if not run.matched:
-            return "No job matched."
-        if run.changed + run.skipped < run.matched:
-            others = "The others" if run.changed or run.skipped else "The jobs"
-            return f"{others} did not match any more when it came to them."
-        return "" if run.changed else "Each job was in another state by then."
+        return "It could change none of them." if run.matched else "No job matched."
 
     @property
     def author(self) -> str:
