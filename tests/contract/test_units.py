@@ -328,6 +328,24 @@ def test_released_job_and_its_entry_travel_together(storage: Storage, sql: Sql) 
     assert _records(storage) == [_expected(None)]
 
 
+def test_release_whose_answer_is_lost_is_no_conflict_with_itself(
+    storage: Storage,
+) -> None:
+    parent = storage.jobs.enqueue(NewJob("k")).id
+    child = storage.jobs.enqueue(NewJob("child", after=(parent,))).id
+    unit, stores = _unit(storage, LosesAnswers(storage, lost=1))
+
+    def work() -> None:
+        stores.links.release(child)
+        if not unit.is_noted:
+            unit.append(_expected(None))
+
+    unit.run(work)
+
+    assert storage.links.parents_of(child)[0].ended is LinkEnd.RELEASED
+    assert _records(storage) == [_expected(None)]
+
+
 def test_query_that_is_expected_sees_the_change(storage: Storage) -> None:
     unit, stores = _unit(storage)
 

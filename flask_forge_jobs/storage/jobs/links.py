@@ -58,7 +58,10 @@ class LinkStore:
             JobStateError: The job does not wait for others.
         """
         if self._database.backend == "postgres":  # where it would take several trips
-            for queue_name, row, _ in self._database.sole("release_waiting", id=job_id):
+            rows = self._database.at_once("release_waiting", 1, id=job_id)
+            for _, queue_name, _, row, _ in rows:
+                if row is None:  # of a first try, whose answer was lost
+                    return None
                 self._database.wake(queue_name)
                 return job_from_row(json.loads(row))
 

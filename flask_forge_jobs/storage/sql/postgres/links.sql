@@ -55,7 +55,7 @@ SET
 FROM job
 WHERE forge_job.id = job.job_id AND start_at IS NOT NULL
 RETURNING
-    queue_name, JSON_ROW(/* use job_columns */)::text,
+    FALSE AS asked, queue_name, kind, JSON_ROW(/* use job_columns */)::text,
     CASE
         WHEN NOT :quiet AND NOT deferred
             THEN pg_notify('forge_jobs_wake', queue_name)::text
