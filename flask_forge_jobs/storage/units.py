@@ -13,7 +13,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
 from flask_forge_jobs.errors import (
@@ -38,8 +37,7 @@ from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
 
-# HTTP's status of a change that is still to come.
-ACCEPTED = 202
+ACCEPTED = 202  # HTTP's status of a change that is still to come
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -72,7 +70,7 @@ class Unit:
         self._ids: list[str] = []
         # Whether an answer was lost, and the repetition has changed nothing.
         self._may_be_stored = False
-        # The result and the entry of a try whose commit may have lost its answer.
+        # The result and the entry of a try whose commit has lost its answer.
         self._ended: tuple[Any, AuditRecord] | None = None
         self._transaction: Transaction | None = None
 
@@ -117,8 +115,9 @@ class Unit:
             if entries.is_stored(self.database, record):
                 return result
         self._begin_anew(attempt)
-        failure: Exception | None = None
+        failure: Exception = _UndoneError()
         with contextlib.suppress(_UndoneError), contextlib.ExitStack() as self._stack:
+            self._stack.push(self._note_end)
             try:
                 result = work()
             except Exception as error:
@@ -132,8 +131,11 @@ class Unit:
             if self._record is not None:
                 self._ended = result, self._record
             return result
-        assert failure is not None  # noqa: S101  # for the type checker
         raise failure
+
+    def _note_end(self, _kind: object, fault: BaseException | None, _: object) -> None:
+        if not isinstance(getattr(fault, "surfaced", None), StorageOutcomeUnknownError):
+            self._ended = None
 
     # -- for the stores --------------------------------------------------------------
 
@@ -193,8 +195,7 @@ class Unit:
             return [rows, *(transaction.all(query, **of) for query, of in queries)]
 
         rows, *ahead = self.database.pipeline(change)
-        if self._attempt and not rows:
-            self._may_be_stored = True
+        self._may_be_stored |= self._attempt > 0 and not rows
         self.is_noted = bool(rows)
         self._ahead = list(zip(queries, ahead, strict=True)) if rows else []
         return rows
@@ -314,11 +315,11 @@ class _UnitExecutor(StoreExecutor):
     def _within(
         self, record: Callable[[float], None], work: Callable[[Transaction], T]
     ) -> T:
-        since = perf_counter()
+        since = time.perf_counter()
         try:
             return self._unit.within(work)
         finally:
-            record(perf_counter() - since)
+            record(time.perf_counter() - since)
 
 
 class Batches:

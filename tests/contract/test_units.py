@@ -75,7 +75,18 @@ class LosesAnswers(LossyDatabase):
 
 
 class LosesCommits(LossyDatabase):
-    """Loses a unit's first commit on its way to the database."""
+    """Loses a unit's first commit on its way to the database.
+
+    Args:
+        inner: The real database.
+        error: What is known of it.
+    """
+
+    def __init__(
+        self, inner: Database, error: type[StorageError] = StorageOutcomeUnknownError
+    ) -> None:
+        super().__init__(inner)
+        self._error = error
 
     @contextlib.contextmanager
     def begin(self, attempt: int) -> Iterator[Transaction]:
@@ -85,7 +96,7 @@ class LosesCommits(LossyDatabase):
             if not attempt:
                 raise KeyError
         if not attempt:
-            raise TransientError(StorageOutcomeUnknownError())
+            raise TransientError(self._error())
 
 
 def test_everything_is_stored_at_the_end(storage: Storage, sql: Sql) -> None:
@@ -486,3 +497,19 @@ def test_try_that_was_not_stored_is_made_again(storage: Storage) -> None:
     assert unit.run(work)
     assert storage.queues.get("mail").name == "mail"
     assert _records(storage) == [RECORD]
+
+
+def test_entry_of_an_equal_request_is_none_of_a_try_that_failed(
+    storage: Storage,
+) -> None:
+    """Its client may give one id to several requests."""
+    storage.audit.append(RECORD)
+    unit, stores = _unit(storage, LosesCommits(storage.database, StorageBusyError))
+
+    def work() -> None:
+        stores.queues.ensure("mail")
+        unit.append(RECORD)
+
+    unit.run(work)
+
+    assert storage.queues.get("mail").name == "mail"
