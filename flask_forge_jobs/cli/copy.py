@@ -112,8 +112,9 @@ def _require_empty(target: Side) -> None:
     if filled:
         held = ", ".join(f"{number:,} in {name}" for name, number in filled.items())
         raise StorageError(
-            f"the new database is not empty ({held}); take an empty one, or add "
-            "--resume to go on with an interrupted copy"
+            f"the new database is not empty ({held}); take an empty one, empty it by "
+            "`flask forge-jobs db drop --force` there, or add --resume to go on with "
+            "an interrupted copy"
         )
 
 
@@ -131,7 +132,8 @@ def _refuse(differing: list[str]) -> None:
     if differing:
         raise StorageError(
             f"the rows differ in {', '.join(differing)}; another program wrote to one "
-            "of the databases: stop it, empty the new database and copy again"
+            "of the databases: stop it, empty the new one by `flask forge-jobs db drop "
+            "--force` there, and copy again"
         )
 
 

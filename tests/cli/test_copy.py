@@ -128,6 +128,22 @@ def test_an_interrupted_copy_goes_on(
     assert ", the same in " in resumed
 
 
+def test_a_database_that_the_command_has_emptied_takes_a_copy(
+    console: Console, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/new.sqlite"
+    console.storage.jobs.enqueue(NewJob("send"))
+    console.text("copy", "--to", url)
+
+    refused = console.refusal("copy", "--to", url)
+    *_, command, _ = refused.split("`")
+    there = Console(tmp_path / "there", url)
+    there.text(*command.removeprefix("flask forge-jobs ").split())
+    there.storage.close()
+
+    assert ", the same in " in console.text("copy", "--to", url)
+
+
 def test_a_copy_that_has_ended_is_not_resumed(console: Console, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.sqlite"
     console.storage.jobs.enqueue(NewJob("send"))
