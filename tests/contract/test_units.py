@@ -27,7 +27,13 @@ from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, NewJob
 from flask_forge_jobs.model.links import LinkEnd
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import OVERVIEW_QUERY, Storage
-from flask_forge_jobs.storage.database import Database, Transaction, TransientError
+from flask_forge_jobs.storage.database import (
+    Database,
+    Parameter,
+    Row,
+    Transaction,
+    TransientError,
+)
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.units import Batches, Unit
 from tests.support.jobs import QUEUE
@@ -275,6 +281,34 @@ def test_few_jobs_and_their_entry_travel_together(
     assert [record.changed for record in _records(storage)] == [3]
     tallies = storage.recorder.take().items()
     assert [t.enqueued for (_, _, kind), t in tallies if kind == "few"] == [3]
+
+
+class GoesAwayMeanwhile(LossyDatabase):
+    """Loses an answer, has no other while that try goes on, and then none at all."""
+
+    _is_away = False
+
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Store something, and see nothing of it."""
+        if self._is_away:
+            raise StorageUnavailableError("away")
+        self._inner.execute(name, **parameters)
+        self._is_away = True
+        return []
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_few_jobs_of_which_nobody_tells_may_be_stored(storage: Storage) -> None:
+    """SQLite stores them in a transaction."""
+    storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
+    database = GoesAwayMeanwhile(storage.database)
+    stores = storage.within(Batches(database, lambda _: RECORD))
+
+    with pytest.raises(StorageOutcomeUnknownError) as caught:
+        stores.jobs.enqueue_many([NewJob("k"), NewJob("k")])
+
+    ids = sorted(caught.value.job_ids)
+    assert sorted(storage.job_reader.ids_in(ids)) == ids
 
 
 def test_schedule_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:

@@ -185,11 +185,18 @@ class Enqueuer:
         pairs = list(zip(jobs, ids, strict=True))
         rows = encode_rows(new_parameters(*pair) for pair in pairs)
         send = partial(self._database.sole, "enqueue_few", rows=rows)
+        is_sent = False
         try:
             # Nothing comes back while a try whose answer was lost is not over.
-            due_us = {row[0]: int(row[1]) for row in send() or send()}
+            stored = send()
+            is_sent = True
+            due_us = {row[0]: int(row[1]) for row in stored or send()}
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError(ids) from error.__cause__
+        except (StorageUnavailableError, StorageBusyError) as error:
+            if not is_sent:
+                raise
+            raise StorageOutcomeUnknownError(ids) from error
         if len(due_us) < len(ids):
             raise StorageOutcomeUnknownError(ids)
         for queue_name in {job.queue for job in jobs}:
