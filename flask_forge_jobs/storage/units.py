@@ -186,13 +186,13 @@ class Unit:
         entry = entries.noted(self._expected(target), ACCEPTED)
         queries = self._expecting
 
-        def change(transaction: Transaction) -> list[list[Row]]:
+        def change(tx: Transaction) -> list[list[Row]]:
             # If its answer is lost, what follows may meet its row and its entry.
-            self._attempt = max(self._attempt, transaction.attempt)
+            self._attempt = tx.attempt = max(self._attempt, tx.attempt)
             for query, values in queries:
-                transaction.follow(query, **values)
-            rows = transaction.all_noted(name, parameters, entry)
-            return [rows, *(transaction.all(query, **of) for query, of in queries)]
+                tx.follow(query, **values)
+            rows = tx.all_noted(name, parameters, entry)
+            return [rows, *(tx.all(query, **of) for query, of in queries)]
 
         rows, *ahead = self.database.pipeline(change)
         self._may_be_stored |= self._attempt > 0 and not rows

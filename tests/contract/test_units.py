@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 import pytest
 
@@ -37,7 +37,7 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.units import Batches, Unit
 from tests.support.jobs import QUEUE
-from tests.support.lossy import LossyDatabase
+from tests.support.lossy import LossyDatabase, repeated
 from tests.support.sql import Sql
 
 T = TypeVar("T")
@@ -295,6 +295,32 @@ class GoesAwayMeanwhile(LossyDatabase):
         self._inner.execute(name, **parameters)
         self._is_away = True
         return []
+
+
+class AnswersLate(LossyDatabase):
+    """Loses an answer, and the repetition comes too soon to see what is stored."""
+
+    _is_first = True
+
+    def pipeline(self, work: Callable[[Transaction], T]) -> T:
+        """Run the statement; let the first one look as if it had returned nothing."""
+        if not self._is_first:
+            return self._inner.pipeline(work)
+        self._is_first = False
+        rows, *_ = cast("list[object]", self._inner.pipeline(repeated(work)))
+        assert rows
+        return cast("T", [[]])
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_few_jobs_that_are_looked_for_again_leave_one_entry(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
+    unit, stores = _unit(storage, AnswersLate(storage.database))
+
+    unit.run(lambda: stores.jobs.enqueue_many([NewJob("k"), NewJob("k")]))
+
+    assert unit.is_noted
+    assert [record.changed for record in _records(storage)] == [2]
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
