@@ -26,6 +26,7 @@ import click
 from flask import Flask
 
 from flask_forge_jobs.api.request import DISCARDED_BODIES
+from flask_forge_jobs.auth.sessions import NoFlaskSessions
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.blueprint import INDEX_ENDPOINT
 from flask_forge_jobs.cli.errors import fails_clearly
@@ -104,6 +105,7 @@ def create_app(
     app.config[f"{PREFIX}TOKENS"] = settings.tokens or tuple(tokens)
     # Signs the sessions of browsers, which end with the server without the setting.
     app.secret_key = secrets.token_urlsafe()
+    app.session_interface = NoFlaskSessions()
     app.config[f"{PREFIX}ENABLE_DEMO"] = settings.enable_demo or demo is not None
     ForgeJobs(
         app,
@@ -352,9 +354,8 @@ def _serve(
     Server().run()
 
 
-def _close_listeners(server: Arbiter, worker: Worker) -> None:
+def _close_listeners(_: Arbiter, worker: Worker) -> None:
     """Close the files that a quick stop leaves open; Python would warn of them."""
-    del server
     for listener in worker.sockets:
         listener.close()
 
@@ -384,9 +385,8 @@ class _DemoCompanion:
         if self._process is not None:
             self._process.returncode = 0
 
-    def stop(self, server: Arbiter) -> None:
+    def stop(self, _: Arbiter) -> None:
         """Stop it and wait for its last writes."""
-        del server
         if self._process is not None:
             self._writer.close()  # a signal could be its second one
             try:

@@ -7,6 +7,7 @@ import errno
 import re
 import socket
 import threading
+from collections.abc import Iterator
 
 AT_ONCE = 65_536
 # Of a body whose length is known; fewer calls, each of which waits for busy threads.
@@ -167,6 +168,8 @@ class ClientSocket(socket.socket):
         # The size of a request that gunicorn has taken to its end; it has a copy.
         self._copied = 0
         self._was_cut = False
+        # The head of an answer, empty until gunicorn sends it; None lets all pass.
+        self._head: bytes | None = None
         self._unsent = bytearray()
         self._budget = budget
         # How many bytes it buffers, as the budget counts them.
@@ -236,6 +239,11 @@ class ClientSocket(socket.socket):
             BrokenPipeError: All connections together buffer far too much.
         """
         del flags
+        if self._head is not None:
+            if not self._head:
+                self._head = data
+                return
+            data, self._head = self._head + data, None
         sent = 0
         if not self._unsent:
             with contextlib.suppress(BlockingIOError):
@@ -246,6 +254,17 @@ class ClientSocket(socket.socket):
             raise BrokenPipeError(errno.EPIPE, "too many answers wait for clients")
         self._unsent += memoryview(data)[sent:]
         self._count()
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Send the head of an answer with the first part of its body, if it has one."""
+        self._head = b""
+        try:
+            yield
+        finally:
+            head, self._head = self._head, None
+            if head:
+                self.sendall(head)
 
     def flush(self) -> bool:
         """Send as much as the client takes now; return whether all is sent."""
@@ -262,6 +281,7 @@ class ClientSocket(socket.socket):
         """Close the connection and drop its buffers."""
         self._request = RequestBuffer()
         self._copied = 0
+        self._head = None
         self._unsent = bytearray()
         self._count()
         super().close()

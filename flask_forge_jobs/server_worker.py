@@ -159,9 +159,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         # Connections with more of them, which are not read meanwhile, by when that
         # began.
         self._paused: dict[Any, float] = {}
-        self._quick_requests: tuple[bytes, ...] = getattr(
-            self.app, "quick_requests", ()
-        )
+        self._quick_requests = getattr(self.app, "quick_requests", ())
         # Connections with one that is not answered yet.
         self._quick: set[Any] = set()
         self._stopping = threading.Event()
@@ -243,7 +241,8 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         Newer releases of gunicorn drop them themselves.
         """
         req.headers = [pair for pair in req.headers if "_" not in pair[0]]
-        return super().handle_request(req, conn)
+        with conn.sock.answering():
+            return super().handle_request(req, conn)
 
     def finish_request(self, *args: Any) -> None:
         """Go on with a connection once its answer is sent."""

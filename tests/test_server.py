@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
+from flask import session
+from flask.sessions import NullSession
 
 from flask_forge_jobs import server as server_module
 from flask_forge_jobs.auth.tokens import new_token
@@ -192,6 +194,12 @@ def test_create_app_mounts_the_routes_at_the_root(tmp_path: Path) -> None:
     rules = {rule.rule for rule in app.url_map.iter_rules()}
 
     assert {"/health", "/queue/overview", "/jobs/enqueue"} <= rules
+
+
+def test_a_request_opens_none_of_flasks_sessions(tmp_path: Path) -> None:
+    app = create_app(variables(tmp_path))
+    with app.test_request_context("/"):
+        assert isinstance(session, NullSession)
 
 
 def test_create_app_hands_on_every_setting(tmp_path: Path) -> None:

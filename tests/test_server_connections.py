@@ -136,6 +136,26 @@ def test_an_answer_counts_until_it_is_sent(pair: Pair) -> None:
     assert served.held == 0 < count
 
 
+def test_the_head_of_an_answer_travels_with_the_body(pair: Pair) -> None:
+    client, served, _ = pair
+    client.setblocking(False)
+    with served.answering():
+        served.sendall(b"head ")
+        with pytest.raises(BlockingIOError):
+            client.recv(9)
+        served.sendall(b"body")
+        assert client.recv(99) == b"head body"
+        served.sendall(b" more")
+        assert client.recv(99) == b" more"
+    with served.answering():
+        served.sendall(b"head alone")
+    assert client.recv(99) == b"head alone"
+    with served.answering():
+        served.sendall(b"head")
+        served.close()
+    assert client.recv(99) == b""
+
+
 def test_what_is_closed_counts_no_more(pair: Pair) -> None:
     client, served, budget = pair
     client.sendall(HEAD)

@@ -8,6 +8,7 @@ with their own tokens, but no other change: see :mod:`flask_forge_jobs.api.guard
 from __future__ import annotations
 
 from flask import Flask, Request, Response
+from flask.sessions import SessionInterface
 from itsdangerous import BadData
 
 from flask_forge_jobs.auth.permissions import Principal
@@ -21,6 +22,14 @@ LENGTH_S = 12 * 3600
 _SALT = "flask_forge_jobs.session"
 # No session is this long; longer texts are refused unread.
 _LONGEST = 512
+
+
+class NoFlaskSessions(SessionInterface):
+    """Opens none of Flask's sessions, which make a signer for each request."""
+
+    def open_session(self, app: Flask, request: Request) -> None:
+        """Return None: Flask puts an empty session in its place."""
+        del app, request
 
 
 class Sessions:
