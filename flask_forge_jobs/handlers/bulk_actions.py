@@ -23,7 +23,7 @@ from flask_forge_jobs.handlers.cursors import (
 from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
 from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.model.bounds import check_run_at
-from flask_forge_jobs.model.bulk import JobAction, Skip
+from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 
@@ -122,9 +122,11 @@ def _on_named(
     distinct = sorted(distinct_ids(job_ids))
     action, cursor = instruction.action, instruction.cursor
     after_id = "" if cursor is None else from_ids_cursor(cursor, action, distinct)
-    matched = len(storage.job_reader.ids_in(distinct)) if distinct else 0
-    if _is_only_counted(instruction, matched):
-        return ActionReport(matched)
+    matched = None
+    if instruction.dry_run or instruction.expected is not None or after_id:
+        matched = _count(storage, distinct)
+        if _is_only_counted(instruction, matched):
+            return ActionReport(matched)
     report = change_named(
         storage,
         action,
@@ -136,12 +138,21 @@ def _on_named(
         after_id=after_id,
     )
     last_id = report.last_id
+    if matched is None:  # as the change has met them
+        left = [] if last_id is None else [each for each in distinct if each > last_id]
+        skipped = report.change.skipped
+        missing = sum(each.reason is SkipReason.NOT_FOUND for each in skipped)
+        matched = len(distinct) - len(left) - missing + _count(storage, left)
     return _report(
         matched,
         report,
         None if last_id is None else to_ids_cursor(last_id, action, distinct),
         listed=len(report.change.skipped),
     )
+
+
+def _count(storage: Storage, job_ids: Sequence[str]) -> int:
+    return len(storage.job_reader.ids_in(job_ids)) if job_ids else 0
 
 
 def _on_matching(

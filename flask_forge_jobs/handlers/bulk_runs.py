@@ -26,6 +26,7 @@ from flask_forge_jobs.model.bulk_runs import (
 )
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.bulk_runs import run_query
 from flask_forge_jobs.storage.bulk_walk import work_on
 
 logger = get_logger(__name__)
@@ -66,6 +67,12 @@ def begin(
         run_at=instruction.run_at,
     )
     return storage.bulk_runs.get(storage.bulk_runs.add(run, holder))
+
+
+def stop(storage: Storage, run_id: str) -> None:
+    """Stop a run before its next batch, unless it has ended."""
+    storage.expect(run_query(run_id))
+    storage.bulk_runs.stop(run_id)
 
 
 class BulkRunner(PerProcess):

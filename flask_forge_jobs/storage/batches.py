@@ -45,7 +45,8 @@ from flask_forge_jobs.storage.jobs.tying import (
 )
 from flask_forge_jobs.storage.pace import BATCH
 from flask_forge_jobs.storage.ties.batch_counts import (
-    BatchCounts,
+    changes_of,
+    expect_batch,
     get_batch,
 )
 from flask_forge_jobs.storage.ties.settlement import Settled
@@ -136,17 +137,20 @@ class BatchStore(BatchReader):
             (batch_id,) = above([batch_id], new.within)
         batch_id = new.batch_id or batch_id
         new = new.with_queues(jobs)
-        completions = {
-            event: Completion(job_id, chosen[event])
-            for event, job_id in zip(events, minted, strict=True)
-        }
+        texts: dict[str, Parameter] = dict.fromkeys(event.value for event in BatchEvent)
+        for event, job_id in zip(events, minted, strict=True):
+            texts[event.value] = Completion(job_id, chosen[event]).to_text()
 
         def before(transaction: Transaction, settled: Settled) -> None:
-            self._insert(transaction, new, batch_id, completions, settled)
+            self._insert(transaction, new, batch_id, texts, settled)
 
         def after(transaction: Transaction, settled: Settled) -> None:
-            if is_sealed:
-                self._change(transaction, settled, name="seal_batch", batch_id=batch_id)
+            name = "seal_batch"
+            if is_sealed and transaction.attempt:  # it may be stored, and sealed
+                self._change(transaction, settled, name=name, batch_id=batch_id)
+            elif is_sealed:
+                transaction.defer(name, id=batch_id)
+                self._settlement.count(transaction, changes_of(batch_id), settled)
 
         frame = Frame(before, after, key, batch_id, max_waiting, batch_id)
         results = self._add(jobs, ids, connection, frame)
@@ -160,13 +164,9 @@ class BatchStore(BatchReader):
         transaction: Transaction,
         new: NewBatch,
         batch_id: str,
-        completions: dict[BatchEvent, Completion],
+        texts: dict[str, Parameter],
         settled: Settled,
     ) -> None:
-        texts = {
-            event.value: completions[event].to_text() if event in completions else None
-            for event in BatchEvent
-        }
         if new.within is not None:
             outer = lock_batches(transaction, [new.within]).get(new.within)
             require_open(new.within, outer)
@@ -176,8 +176,7 @@ class BatchStore(BatchReader):
                     "within", f"batches are nested {MAX_NESTED} deep at most"
                 )
             note_queues(transaction, outer, frozenset(new.queues))
-        created = transaction.all(
-            "create_batch",
+        values: dict[str, Parameter] = dict(
             id=batch_id,
             name=new.name,
             data=new.data,
@@ -187,12 +186,14 @@ class BatchStore(BatchReader):
             queues=",".join(quoted_queues(new.queues)),
             **texts,
         )
+        if new.batch_id is None and new.within is None:
+            transaction.defer("create_batch", **values)  # nobody else can have the id
+            return
+        created = transaction.all("create_batch", **values)
         if not created and not transaction.attempt:
             raise InvalidInputError("batch_id", "is the id of another batch")
         if created and new.within is not None:
-            counts = BatchCounts()
-            counts.add_jobs(new.within, 1)
-            self._settlement.count(transaction, counts, settled)
+            self._settlement.count(transaction, changes_of(new.within, 1), settled)
 
     def add(
         self,
@@ -239,12 +240,12 @@ class BatchStore(BatchReader):
         self, transaction: Transaction, settled: Settled, *, name: str, batch_id: str
     ) -> None:
         """Change a batch by a statement, and have it settled if that changed it."""
-        if transaction.all(name, id=batch_id):
-            counts = BatchCounts()
-            counts.touch(batch_id)
-            self._settlement.count(transaction, counts, settled)
-        elif get_batch(transaction, batch_id) is None:
+        expect_batch(transaction, batch_id)
+        is_changed = transaction.all(name, id=batch_id)
+        if get_batch(transaction, batch_id) is None:
             raise BatchNotFoundError(batch_id)
+        if is_changed:
+            self._settlement.count(transaction, changes_of(batch_id), settled)
 
     # -- changing --------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from flask_forge_jobs.model.instants import (
     optional_from_micros,
     optional_to_micros,
 )
-from flask_forge_jobs.storage.database import Database, Executor, Row, Transaction
+from flask_forge_jobs.storage.database import Database, Query, Row, Transaction
 from flask_forge_jobs.storage.entries import append_batch_entry
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
@@ -54,7 +54,7 @@ class RunLostError(ConflictError):
 class BulkRunStore:
     """Stores bulk runs."""
 
-    def __init__(self, database: Executor, ids: UlidGenerator) -> None:
+    def __init__(self, database: StoreExecutor, ids: UlidGenerator) -> None:
         self._database = database
         self._ids = ids
 
@@ -68,7 +68,7 @@ class BulkRunStore:
         run_id = self._ids.new()
 
         def work(transaction: Transaction) -> None:
-            transaction.run("prune_bulk_runs", kept_us=KEPT_US)
+            transaction.defer("prune_bulk_runs", kept_us=KEPT_US)
             ((of_actor, of_all),) = transaction.all(
                 "open_bulk_runs", actor=author.actor
             )
@@ -76,7 +76,7 @@ class BulkRunStore:
                 raise TooManyBulkRunsError(MAX_OF_ACTOR, "of this caller ")
             if of_all >= MAX_OF_ALL:
                 raise TooManyBulkRunsError(MAX_OF_ALL)
-            transaction.all(
+            transaction.defer(
                 "add_bulk_run",
                 id=run_id,
                 action=str(run.action),
@@ -100,7 +100,8 @@ class BulkRunStore:
         Raises:
             BulkRunNotFoundError: There is none.
         """
-        rows = self._database.read_one("bulk_run", id=run_id)
+        name, values = run_query(run_id)
+        rows = self._database.read_one(name, **values)
         if not rows:
             raise BulkRunNotFoundError(run_id)
         return _run(rows[0])
@@ -142,7 +143,12 @@ class BulkRunStore:
 
     def stop(self, run_id: str) -> bool:
         """Stop a run before its next batch; return whether it was running."""
-        return bool(self._database.execute("stop_bulk_run", id=run_id))
+        return bool(self._database.sole("stop_bulk_run", id=run_id))
+
+
+def run_query(run_id: str) -> Query:
+    """Return what :meth:`BulkRunStore.get` reads."""
+    return "bulk_run", {"id": run_id}
 
 
 class RunBatches:

@@ -316,6 +316,7 @@ NOTED = {
     "change_some_settings", "create_queue", "delete_schedule", "put_rate_limit",
     "drain_rate_limit", "delete_rate_limit", "enqueue", *PLAIN, "cool_down",
     "set_paused_many", "add_schedule", "release_waiting", "enqueue_few",
+    "stop_bulk_run",
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def stop(api: Api, run_id: str) -> Response:
     run = visible_run(api, run_id)
     if run.action in _ENDING:
         api.principal.require(Permission.JOBS_DELETE)
-    api.storage.bulk_runs.stop(run.id)
+    bulk_runs.stop(api.storage, run.id)
     return api.answer(visible_run(api, run.id))
 
 

@@ -196,7 +196,8 @@ class JobReader:
             StorageUnavailableError: A search took longer than the statement limit.
         """
         return self._database.read(
-            lambda transaction: Listing(transaction, job_filter).total()
+            lambda transaction: Listing(transaction, job_filter).total(),
+            apart=Conditions(job_filter).total_query is not None,
         )
 
     def counts(

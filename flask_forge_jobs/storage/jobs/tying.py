@@ -35,12 +35,15 @@ from flask_forge_jobs.storage.jobs.holders import BULK_ROWS, NewPair
 from flask_forge_jobs.storage.ties.batch_counts import (
     BatchCounts,
     add_members,
+    expect_batch,
     get_batch,
 )
 from flask_forge_jobs.storage.ties.links import LinkEnding
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 
 _FEW_LINKS = 100
+# Whose counts come with their locks.
+_FEW_BATCHES = 20
 _ENDED = {JobStatus.DONE.value: LinkEnd.DONE, JobStatus.DEAD.value: LinkEnd.DEAD}
 
 
@@ -65,6 +68,9 @@ def lock_batches(
     if not ids:
         return {}
     name = "lock_batches_alone" if alone else "lock_batches"
+    if len(ids) <= _FEW_BATCHES:
+        for batch_id in ids:
+            expect_batch(transaction, batch_id)
     rows = transaction.all(name, rows=encode_names("batch_id", ids))
     batches = {row[0]: get_batch(transaction, row[0]) for row in rows}
     return {batch_id: batch for batch_id, batch in batches.items() if batch is not None}
@@ -196,7 +202,7 @@ class Tying:
             if job.after or self._batch_of(job) or job_id in self.awaited
         ]
         if rows:
-            self.transaction.run(
+            self.transaction.defer(
                 "tie_jobs", rows=encode_rows(rows), end_of_time=MAX_INSTANT_US
             )
 

@@ -39,6 +39,8 @@ _COUNTED = {
     Fate.REOPENED: (0, 0, 0, -1),
 }
 _NOTHING = (0, 0, 0, 0)
+# Up to so many travel with other statements, and COPY takes two trips of its own.
+_FEW_RANGES = 100
 
 
 class BatchCounts:
@@ -82,6 +84,14 @@ class BatchCounts:
         return list(changes)
 
 
+def changes_of(batch_id: str, added: int = 0) -> BatchCounts:
+    """Return the changes of a batch that gets jobs or, without, is to be settled."""
+    counts = BatchCounts()
+    counts.touch(batch_id)
+    counts.add_jobs(batch_id, added)
+    return counts
+
+
 def batch_from_row(row: Row) -> Batch:
     """Return the batch of a row of ``get_batch``."""
     values = list(row)
@@ -102,6 +112,14 @@ def get_batch(transaction: Transaction, batch_id: str) -> Batch | None:
     """Return a batch with exact counts, but not how many jobs run, or None."""
     rows = transaction.all("batch_counts", id=batch_id)
     return batch_from_row(rows[0]) if rows else None
+
+
+def expect_batch(transaction: Transaction, batch_id: str) -> None:
+    """Read a batch behind the next statement, for :func:`get_batch`, which must come.
+
+    For a batch that there is not, it need not.
+    """
+    transaction.follow("batch_counts", id=batch_id)
 
 
 class Reached(NamedTuple):
@@ -171,8 +189,13 @@ def mark_dead(transaction: Transaction, turns: Iterable[Turn]) -> None:
 
 def add_members(transaction: Transaction, batch_id: str, ids: Iterable[str]) -> None:
     """Add jobs, which are counted apart, to the lists of a batch."""
-    ranges = runs(sorted(ids))
-    transaction.copy_rows("add_batch_ranges", [(batch_id, *each) for each in ranges])
+    ranges = [(batch_id, *each) for each in runs(sorted(ids))]
+    if len(ranges) > _FEW_RANGES:
+        transaction.copy_rows("add_batch_ranges", ranges)
+        return
+    names = "batch_id", "first_id", "last_id"
+    rows = encode_rows(dict(zip(names, each, strict=True)) for each in ranges)
+    transaction.defer("add_few_ranges", rows=rows)
 
 
 def forget_batches(transaction: Transaction, turns: Iterable[Turn]) -> list[Row]:

@@ -342,3 +342,8 @@ SELECT
         WHERE forge_job.deferred AND forge_job.queue_name = queue.queue_name
             AND forge_job.scheduled_at = :end_of_time
     )
+
+-- name: add_few_ranges
+INSERT INTO forge_batch_range (batch_id, first_id, last_id)
+SELECT v.batch_id, v.first_id, v.last_id
+FROM /* rows v: batch_id text, first_id text, last_id text */
