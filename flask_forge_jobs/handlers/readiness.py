@@ -143,7 +143,7 @@ def _unavailable(error: StorageError) -> Readiness:
             ReadinessCheck(
                 "storage", is_schema, None if is_schema else "does not answer"
             ),
-            ReadinessCheck("schema", False, _what_is_wrong_with_schema(error)),
+            ReadinessCheck("schema", False, _schema_fault(error)),
             *(ReadinessCheck(name, False, "unknown") for name in _AFTER_SCHEMA),
         )
     )
@@ -157,7 +157,7 @@ def _unserved_in_words(unserved: Sequence[str]) -> str | None:
     return f"no worker serves {shown}" + (f" and {more} more" if more > 0 else "")
 
 
-def _what_is_wrong_with_schema(error: StorageError) -> str:
+def _schema_fault(error: StorageError) -> str:
     if isinstance(error, SchemaTooNewError):
         return (
             f"version {error.version} needs code that knows {error.oldest_reader}, "

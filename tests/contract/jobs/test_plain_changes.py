@@ -90,9 +90,9 @@ def test_of_several_jobs_one_that_does_not_fit_keeps_none_from_its_change(
 def test_what_something_comes_of_is_left_to_others(storage: Storage) -> None:
     """Of jobs with dependents, and of kinds with a follow-up"""
     storage.follow_ups.declare(
-        "app", {"told": {Ending.CANCELLED: FollowUp("tell", "job", QUEUE, 0, 1)}}
+        "app", {"send": {Ending.CANCELLED: FollowUp("tell", "job", QUEUE, 0, 1)}}
     )
-    told = enqueue(storage, "told")
+    followed = enqueue(storage, "send")
     parents = [enqueue(storage) for _ in range(2)]
     children = [
         storage.jobs.enqueue(NewJob("child", queue_name="other", after=[each])).id
@@ -100,7 +100,7 @@ def test_what_something_comes_of_is_left_to_others(storage: Storage) -> None:
     ]
     admin = storage.job_admin
 
-    admin.cancel(told)
+    admin.cancel(followed)
     admin.cancel(parents[0])
     admin.delete(parents[1])
     assert [status_of(storage, each) for each in children] == [JobStatus.DEAD] * 2
