@@ -108,7 +108,11 @@ _settings = options(
         default=None,
         help="Whether the queue's own retry delays come before those of tasks.",
     ),
-    click.option("--backoff-base-seconds", type=int, help="First retry delay."),
+    click.option(
+        "--backoff-base-seconds",
+        type=int,
+        help="Half of the first retry delay; each next one is twice the last.",
+    ),
     click.option("--backoff-max-seconds", type=int, help="Longest retry delay."),
 )
 

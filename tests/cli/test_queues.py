@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
 from tests.cli.console import Console
 from tests.support.jobs import enqueue, job_with
 
@@ -28,6 +29,14 @@ def test_without_a_queue_the_list_says_so(console: Console) -> None:
 
     assert console.text("queues", "list").startswith("there is no queue yet")
     assert console.documents("queues", "list") == []
+
+
+def test_the_base_of_the_back_off_is_half_of_its_first_delay(console: Console) -> None:
+    queue = QueueSettings("mail", backoff_enabled=True, backoff_base_seconds=5)
+    text = " ".join(console.text("queues", "set", "--help").split())
+
+    assert failure_delay_s(1, queue) == 10
+    assert "Half of the first retry delay" in text
 
 
 def test_a_queue_is_created_changed_shown_and_deleted(console: Console) -> None:

@@ -52,7 +52,7 @@ COUNTERPARTS: Mapping[str, str] = {
     "/queues?edit=mail": """
         Queue | State | Waiting | Oldest | Slots | Dead | Per min | Pause | Resume
         Slots at most | Keep done jobs, days | Keep dead jobs, days | Save settings
-        after a failure or a throttle | First back-off, seconds
+        after a failure or a throttle | Base of the back-off, seconds
         Longest back-off, seconds | Clean up | New queue | Cooling down | End now
     """,
     "/queues/<name>": """
