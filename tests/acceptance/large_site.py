@@ -45,7 +45,7 @@ def fill_large(url: str, rows: int) -> None:
         arguments = dump({"reason": "the printer is full"})
         storage.audit.append(
             AuditRecord(
-                "ops", "pause_queue", "queue-1", "127.0.0.1", "request-1", 200, 1,
+                "ops", "queue_actions", "queue-1", "127.0.0.1", "request-1", 200, 1,
                 arguments,
             )
         )  # fmt: skip

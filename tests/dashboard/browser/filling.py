@@ -216,6 +216,13 @@ def _beat(storage: Storage, running_id: str) -> None:
 def _configure(storage: Storage) -> None:
     why = ChangeNote("ops", "the printer is full")
     storage.queues.change("reports", {"paused": True}, note=why)
+    arguments = dump({"action": "pause", "queues": ["reports"], "reason": why.reason})
+    storage.audit.append(
+        AuditRecord(
+            "ops", "queue_actions", "reports", "127.0.0.1", "request-1", 200, 1,
+            arguments,
+        )
+    )  # fmt: skip
     storage.queues.ensure("cool", 4)
     storage.queues.cool_down(
         ["billing", "cool"], 600, ChangeNote("ops", "too many requests")
