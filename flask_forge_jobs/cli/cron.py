@@ -163,7 +163,11 @@ _fields = options(
     click.option("--payload", callback=_payload, help="JSON: the arguments by name."),
     click.option("--queue", "queue_name", help="Queue of its jobs."),
     click.option("--max-attempts", type=int, help="Attempts of each job."),
-    click.option("--dedupe/--no-dedupe", default=None, help="Skip while one runs."),
+    click.option(
+        "--dedupe/--no-dedupe",
+        default=None,
+        help="Skip a firing while the job of an earlier one is unfinished.",
+    ),
     click.option("--catch-up", help="Missed firings: skip, once or all."),
     click.option("--catch-up-limit", type=int, help="Most missed firings to run."),
 )

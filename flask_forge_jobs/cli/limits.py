@@ -106,7 +106,7 @@ def drain_command(*, scope: str) -> None:
 @yes_option
 @within_application
 def delete_command(*, scope: str, is_sure: bool) -> None:
-    """Delete a rate limit; its jobs run without it."""
+    """Delete a rate limit; jobs that take from it fail until it is made again."""
     api = local_api()
     api.call("v1_rate_limit", scope=scope)
     confirm(f"limit {scope} will be deleted; go on?", is_sure=is_sure)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from flask_forge_jobs.errors import RateLimitNotFoundError
 from tests.cli.console import Console
 from tests.support.jobs import OWNER, enqueue
 
@@ -19,6 +22,9 @@ def test_a_limit_is_set_listed_drained_and_deleted(console: Console) -> None:
     assert empty.split()[:2] == ["mail", "0.0"]
     assert (drained, deleted) == ("limit mail drained\n", "limit mail deleted\n")
     assert console.text("limits", "list") == "there is no rate limit\n"
+    with pytest.raises(RateLimitNotFoundError):
+        console.storage.rate_limits.take_turn("mail")
+    assert "fail until it is made again" in console.text("limits", "delete", "--help")
 
 
 def test_holders_stand_below_each_other(console: Console) -> None:

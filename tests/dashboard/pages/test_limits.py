@@ -56,6 +56,7 @@ def test_a_limit_is_changed_drained_and_deleted_by_forms(storage: Storage) -> No
     assert created[0]["action"] == "./do/put/v1/rate-limits/other"
     assert drained.find("form")["action"] == "./do/post/v1/rate-limits/mail/drain"
     assert deleted.find("form")["action"] == "./do/delete/v1/rate-limits/mail"
+    assert "Jobs that take its tokens fail" in deleted.text
     assert page_of(storage, "/limits?ask=drain&scope=none").all("dialog") == []
 
 
