@@ -136,10 +136,13 @@ class WakeSockets(PerProcess):
         """Tell every other listening process; never fails and never blocks."""
         if self._pid != os.getpid():
             self.stay_own()
+        folder = self._listed  # close() may take it away meanwhile
+        # Until somebody has listened; the error of lstat() would take 5 µs more.
+        if folder is None and not os.access(self._folder_text, os.F_OK):
+            return
         try:
             # Path.lstat() takes three calls more.
             stamp = _stamp_of(os.lstat(self._folder_text))
-            folder = self._listed  # close() may take it away meanwhile
             if folder is None or folder.stamp != stamp:
                 folder = self._list()
         except OSError:
