@@ -162,7 +162,7 @@ SERVED_BY = {
     "count_schedule": "forge_job_schedule",
     "count_signature": "forge_job_signature",
     "count_few": "forge_job_list",
-    "count_overdue": "forge_job_deferred",
+    "count_all_scheduled": "forge_job_deferred",
     "count_scheduled": "forge_job_deferred",
     "counts_key": "forge_job_key",
     "counts_schedule": "forge_job_schedule",

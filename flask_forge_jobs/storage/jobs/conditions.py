@@ -102,6 +102,8 @@ class Conditions:
         job_filter = self._job_filter
         if self.is_plain and not self.has_range:
             return "count_plain", self.of_counts()
+        if self.scheduled_only and not self.has_range:
+            return "count_all_scheduled", self.of_counts()
         if job_filter.dedupe_key is not None:
             return "count_key", self.parameters()
         if job_filter.schedule_name is not None:

@@ -101,7 +101,12 @@ class Listing:
         """Every count of the queues; with many kinds, this is the largest cost."""
         if self._given_counts is not None:
             return list(self._given_counts)
-        return list(counts_of(self._transaction, self._job_filter.queues))
+        conditions, queues = self._conditions, self._job_filter.queues
+        if queues is not None and not (
+            conditions.is_plain or conditions.scheduled_only
+        ):
+            self._transaction.expect("stored_jobs")
+        return list(counts_of(self._transaction, queues))
 
     @cached_property
     def _counts(self) -> dict[Combination, int]:
@@ -337,9 +342,6 @@ class Listing:
         if conditions.is_plain:
             return self._total_in_range()
         parameters = conditions.parameters()
-        if conditions.scheduled_only and not conditions.has_range:
-            parameters["rows"] = encode_rows({"of_queue": q} for q in self._queues)
-            return self._matching - self._counted("count_overdue", parameters)
         if self._are_few:
             parameters = conditions.of_combinations()
             parameters["rows"] = self._rows(OF_COMBINATION)

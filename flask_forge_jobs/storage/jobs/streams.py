@@ -76,6 +76,9 @@ _FIRST_CHUNK = 4
 _WORTHWHILE = 400
 # Up to this depth, one statement reads a page with all that is shown of its jobs.
 MAX_AT_ONCE = 320
+# The same by start time: with 20,000 jobs in 20 queues half the time of sorting on
+# PostgreSQL, and a fifth more on SQLite, where 1,000 jobs would take twice as long.
+MAX_BY_START = 500
 # How many jobs of each source it looks at first.
 _CHUNK = 8
 # Or, by age, how many combinations: a page of the newest jobs mostly has no others.
@@ -270,11 +273,12 @@ def whole_page(conditions: Conditions, stretch: Stretch) -> str | None:
 
     By the end, the filter must have states of finished jobs only.
     """
-    if stretch.depth > MAX_AT_ONCE:
+    is_by_start = stretch.order.column is SortColumn.SCHEDULED_AT
+    if stretch.depth > (MAX_BY_START if is_by_start else MAX_AT_ONCE):
         return None
     if stretch.order.column is SortColumn.COMPLETED_AT:
         return "page_by_end"
-    if stretch.order.column is SortColumn.SCHEDULED_AT:
+    if is_by_start:
         if conditions.scheduled_only:
             return "page_deferred"
         if conditions.failed_only:

@@ -464,11 +464,23 @@ CROSS JOIN forge_job
 WHERE deferred AND queue_name = c.of_queue AND status = 'pending'
     AND scheduled_at > :now AND /* use kind_and_age */
 
--- name: count_overdue
--- Served by forge_job_deferred: due jobs that no worker has promoted yet.
-SELECT COUNT(*)
-FROM /* rows c: of_queue text */
-CROSS JOIN forge_job
-WHERE deferred AND queue_name = c.of_queue AND status = 'pending'
-    AND scheduled_at <= :now
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+-- name: count_all_scheduled
+-- The same of all queues that may have some: deferred jobs without those that are due, which
+-- are served by forge_job_deferred.
+SELECT COALESCE(SUM(jobs), 0) - (
+    SELECT COUNT(*)
+    FROM (
+        SELECT DISTINCT queue_name
+        FROM forge_job_count
+        WHERE deferred AND /* use filtered_counts */
+    ) AS c
+    CROSS JOIN forge_job
+    WHERE forge_job.deferred AND forge_job.queue_name = c.queue_name
+        AND forge_job.status = 'pending' AND forge_job.scheduled_at <= :now
+        AND (
+            :any_kind
+            OR forge_job.kind IN (SELECT v.name FROM /* rows v: name text = :kinds */)
+        )
+)
+FROM forge_job_count
+WHERE deferred AND /* use filtered_counts */
