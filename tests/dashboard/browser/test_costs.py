@@ -33,7 +33,8 @@ def queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read, read_one = StoreExecutor.read, StoreExecutor.read_one
 
     def noting(store: StoreExecutor, work: Any, **more: Any) -> Any:
-        asked.append(work.__qualname__)
+        # A methodcaller has no name of its own.
+        asked.append(getattr(work, "__qualname__", repr(work)))
         return read(store, work, **more)
 
     def noting_one(store: StoreExecutor, name: str, /, **given: Any) -> Any:
