@@ -154,7 +154,7 @@ def run_now(*, target: Target) -> None:
 def cancel(*, target: Target, reason: str | None) -> None:
     """End jobs that wait, and ask running ones to stop."""
     if reason is None:
-        _change(target, "cancel", "cancelled")
+        _change(target, "cancel", "cancelled or asked to stop")
         return
     if not target.job_ids or target.dry_run:
         raise click.UsageError("--reason works with ids, and without --dry-run")

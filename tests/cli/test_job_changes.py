@@ -184,8 +184,8 @@ def test_the_jobs_of_a_batch_are_cancelled(console: Console) -> None:
     text = console.text("jobs", "cancel", "--batch", batch.id, "--yes")
     waiting_ones = console.text("jobs", "cancel", "--waiting", "--dry-run")
 
-    assert text == "2 jobs cancelled\n"
-    assert waiting_ones == "0 jobs would be cancelled\n"
+    assert text == "2 jobs cancelled or asked to stop\n"
+    assert waiting_ones == "0 jobs would be cancelled or asked to stop\n"
     assert status(console, other) is JobStatus.PENDING
 
 

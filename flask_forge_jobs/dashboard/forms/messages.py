@@ -11,18 +11,12 @@ from flask import Response
 
 from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.dashboard.forms.notes import Note
+from flask_forge_jobs.dashboard.jobs.runs import WORDS
 from flask_forge_jobs.dashboard.jobs.skips import WHY_SKIPPED, skips_path
-from flask_forge_jobs.model.bulk import JobAction, SkipReason
+from flask_forge_jobs.model.bulk import SkipReason
 from flask_forge_jobs.model.sentences import count
 
 _ACCEPTED = 202
-_DONE_TO_JOBS: Mapping[str, str] = {
-    JobAction.RETRY: "retried",
-    JobAction.DELETE: "deleted",
-    JobAction.CANCEL: "cancelled",
-    JobAction.RUN_NOW: "due now",
-    JobAction.RESCHEDULE: "rescheduled",
-}
 _DONE_TO_QUEUES: Mapping[str, str] = {
     "pause": "paused",
     "resume": "resumed",
@@ -59,7 +53,6 @@ def note_of(state: RequestState, response: Response) -> Note:
 
 def _jobs_acted_on(done: _Done) -> Note:
     report = done.answer
-    action = done.asked.get("action", "")
     if report["matched"] == 0 and not report["skipped"]:
         return Note("No job matches any more; nothing was changed.", "warn")
     if done.asked.get("dry_run"):
@@ -68,7 +61,7 @@ def _jobs_acted_on(done: _Done) -> Note:
     skips = done.counted("X-Jobs-Skipped")
     note = _counted(
         report["changed"],
-        _DONE_TO_JOBS.get(action, "changed"),
+        WORDS[done.asked["action"]][1],
         skips,
         reasons.most_common(1)[0][0] if len(reasons) == 1 else None,
         is_complete=report["complete"],
@@ -184,7 +177,7 @@ def _paused(done: _Done) -> Note:
 
 def _slots_set(done: _Done) -> Note:
     slots = done.asked.get("max_workers", done.asked.get("n", 0))
-    return Note(f"{done.name} may use {count(slots, 'slot')} of each worker.")
+    return Note(f"{done.name} may use {count(slots, 'slot')} of all workers together.")
 
 
 def _queue_deleted(done: _Done) -> Note:
@@ -263,5 +256,5 @@ _SENTENCES: Mapping[str, Callable[[_Done], Note]] = {
     "cron_delete": _says("{} is deleted; its jobs stay."),
     "put_rate_limit": _says("{} is stored."),
     "drain_rate_limit": _says("{} has no tokens now."),
-    "delete_rate_limit": _says("{} has no limit any more."),
+    "delete_rate_limit": _says("{} is deleted; jobs that take its tokens fail."),
 }

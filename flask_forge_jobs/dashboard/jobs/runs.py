@@ -17,10 +17,10 @@ from flask_forge_jobs.model.bulk_runs import BulkRun, BulkRunState
 from flask_forge_jobs.model.sentences import count
 
 # While it goes on, and afterwards.
-_WORDS: Mapping[str, tuple[str, str]] = {
+WORDS: Mapping[str, tuple[str, str]] = {
     JobAction.RETRY: ("Retrying", "retried"),
     JobAction.DELETE: ("Deleting", "deleted"),
-    JobAction.CANCEL: ("Cancelling", "cancelled"),
+    JobAction.CANCEL: ("Cancelling", "cancelled or asked to stop"),
     JobAction.RUN_NOW: ("Making due", "due now"),
     JobAction.RESCHEDULE: ("Rescheduling", "rescheduled"),
 }
@@ -48,7 +48,7 @@ class RunView:
     def headline(self) -> str:
         """How far it is, or its result."""
         run = self.run
-        doing, done = _WORDS[run.action]
+        doing, done = WORDS[run.action]
         changed = count(run.changed, "job")
         match run.state:
             case BulkRunState.RUNNING:

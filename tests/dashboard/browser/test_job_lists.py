@@ -248,7 +248,7 @@ def test_D03_D06_D16_P16_a_selection_says_what_it_is(
     asked.get_by_role("button", name="Cancel").click()
     expect(asked).to_contain_text("Cancel 1 job?")
     asked.get_by_role("button", name="Cancel 1 job").click()
-    answered(page, "1 job cancelled")
+    answered(page, "1 job cancelled or asked to stop")
     assert lists.storage.job_reader.get(running).cancel_requested_at is not None
     page.reload()
     expect(page.locator("#rows tbody tr").first).to_contain_text("stopping")

@@ -53,14 +53,14 @@ SENTENCES = {
     "retry a batch": "1 job of the batch is due again.",
     "delete a batch": "Batch {id} is deleted.",
     "cleanup": "1 done and 1 dead job are deleted.",
-    "set workers": "default may use 3 slots of each worker.",
+    "set workers": "default may use 3 slots of all workers together.",
     "set retention": "The settings of default are stored.",
     "set backoff": "The settings of default are stored.",
     "set expression": "nightly is stored.",
     "set dedupe": "nightly is stored.",
     "pause": "default is paused.",
     "create a queue": "new is registered.",
-    "change a queue": "default may use 7 slots of each worker.",
+    "change a queue": "default may use 7 slots of all workers together.",
     "delete a queue": "empty is removed.",
     "delete a queue of jobs": "default is removed with 4 jobs.",
     "pause queues": "3 queues paused.",
@@ -71,7 +71,7 @@ SENTENCES = {
     "delete a schedule": "nightly is deleted; its jobs stay.",
     "put a limit": "new is stored.",
     "drain": "mail has no tokens now.",
-    "delete a limit": "mail has no limit any more.",
+    "delete a limit": "mail is deleted; jobs that take its tokens fail.",
 }
 Call = tuple[str, str, dict[str, object] | None]
 

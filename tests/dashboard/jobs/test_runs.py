@@ -46,7 +46,7 @@ def viewed(
     [
         ("running", "delete", "Deleting 5,000 jobs: 1,204 done"),
         ("done", "retry", "1,204 jobs retried"),
-        ("stopped", "cancel", "Stopped: 1,204 jobs cancelled"),
+        ("stopped", "cancel", "Stopped: 1,204 jobs cancelled or asked to stop"),
         ("failed", "run_now", "Failed after 1,204 jobs"),
     ],
 )
