@@ -25,9 +25,9 @@ dialects:
     At the end of a statement that may be the whole change of a request. PostgreSQL has
     it a second time, its name with ``_noted`` behind it, with the entry of the request.
     If it returns a column ``asked``, which tells whether a job was only asked for
-    something, the entry may have another status, and a repetition that changes nothing
-    looks for the entry of its first try. ``/* change */`` in it stands between a
-    ``WITH`` that changes other rows and the change.
+    something, the entry may have another status. If it returns that or one name, a
+    repetition that changes nothing looks for the entry of its first try. ``/* change
+    */`` in it stands between a ``WITH`` that changes other rows and the change.
 ``:quiet``
     Whether to notify nobody, on PostgreSQL; see :class:`.NotifyPause`.
 ``:known``
@@ -69,6 +69,8 @@ _JOINED = r"CROSS JOIN forge_job AS job ON job.rowid IN (\n    SELECT rowid\1\n)
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _NOTED, _CHANGE = "/* noted */", "/* change */"
+_NAMES = re.compile(r"\bRETURNING (?:name|scope|id)\s+/\* noted \*/")
+_ANSWER = "SELECT *\nFROM change"
 # In the entry of a change.
 _STATUS_IF_ASKED = (
     "(SELECT CASE WHEN bool_or(asked) THEN :asked_status ELSE :http_status END"
@@ -195,14 +197,20 @@ def _turned(sql: str) -> str:
     return sql
 
 
-def _noted(sql: str, entry: str, of_first_try: str) -> str:
+def _noted(sql: str, entry: str, in_first_try: Mapping[str, str]) -> str:
     """Return a statement with the audit entry of its request."""
     entry = entry.replace(":changed", "(SELECT COUNT(*) FROM change)")
-    if "AS asked" in sql:
-        entry = f"{entry.replace(':http_status', _STATUS_IF_ASKED)}\n{of_first_try}"
     others, _, change = sql.rpartition(_CHANGE)
     start = f"{others}, " if others else "WITH "
-    return f"{start}change AS (\n{change}\n)\n{entry}"
+    if "AS asked" in sql:
+        entry, first = entry.replace(":http_status", _STATUS_IF_ASKED), "asked"
+    elif _NAMES.search(sql):
+        first = "named"
+    else:
+        return f"{start}change AS (\n{change}\n)\n{entry}"
+    entry = entry.rstrip().removesuffix(_ANSWER).replace("FROM change", "FROM made")
+    both = f"SELECT *\nFROM made\nUNION ALL\n{in_first_try[first]}"
+    return f"{start}made AS (\n{change}\n)\n{entry}, change AS (\n{both}\n)\n{_ANSWER}"
 
 
 @cache
@@ -220,12 +228,13 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
     statements = common.statements | own.statements
     statements = {name: complete(sql) for name, sql in statements.items()}
     if dialect == "postgres":
-        entry, of_first_try = (
-            complete(fragments[name])
-            for name in ("entry_of_change", "change_of_first_try")
-        )
+        entry = complete(fragments["entry_of_change"])
+        in_first_try = {
+            what: complete(fragments[f"{what}_in_first_try"])
+            for what in ("asked", "named")
+        }
         statements |= {
-            f"{name}_noted": _noted(sql, entry, of_first_try)
+            f"{name}_noted": _noted(sql, entry, in_first_try)
             for name, sql in statements.items()
             if _NOTED in sql
         }

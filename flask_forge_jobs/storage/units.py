@@ -344,11 +344,11 @@ class Batches:
     def _note_at_once(
         self, name: str, parameters: dict[str, Parameter], changed: int
     ) -> list[Row]:
-        record = self._record(changed)
-        # A repetition is none to the trail: an equal entry may be of another batch.
-        entry = {**entries.noted(record, record.status), "is_repeated": False}
+        entry = entries.noted(record := self._record(changed), record.status)
+        if self.has_entry:  # an equal one may be of an earlier batch
+            entry["is_repeated"] = False
         rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
-        self.has_entry = self.has_entry or bool(rows)
+        self.has_entry |= bool(rows)
         return rows
 
     def _note(self, transaction: Transaction, changed: int) -> None:

@@ -342,7 +342,8 @@ def test_schedule_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> Non
 
     def work() -> None:
         created = stores.cron.create(ScheduleDefinition("tick", "k", "* * * * *"))
-        stores.audit.append(_expected(created.definition.name))
+        if not unit.is_noted:
+            stores.audit.append(_expected(created.definition.name))
 
     unit.run(work)
 

@@ -15,15 +15,22 @@
 SELECT *
 FROM change
 
--- fragment: change_of_first_try
--- Follows that if the change tells whether a job was only asked: a row without a queue for
--- jobs that are as a try whose answer was lost has left them.
-UNION ALL
-(
-    SELECT status = :asked_status, NULL, NULL, NULL, NULL
-    FROM forge_audit
-    WHERE :is_repeated AND NOT EXISTS (SELECT 1 FROM change)
-        AND /* use of_same_request */ AND changed = :number
-        AND status IN (:http_status, :asked_status)
-    LIMIT 1
-)
+-- fragment: first_try
+-- The entry of a try whose answer was lost, if this one finds that its change is made.
+SELECT target, status, changed
+FROM forge_audit
+WHERE :is_repeated AND NOT EXISTS (SELECT 1 FROM made) AND /* use of_same_request */
+LIMIT 1
+
+-- fragment: asked_in_first_try
+-- As a statement that tells whether a job was only asked: a row without a queue.
+SELECT status = :asked_status, NULL, NULL, NULL, NULL
+FROM (/* use first_try */) AS entry
+WHERE changed = :number AND status IN (:http_status, :asked_status)
+
+-- fragment: named_in_first_try
+-- As a statement that returns a name for each row that it has changed.
+SELECT COALESCE(target, '')
+FROM (/* use first_try */) AS entry
+CROSS JOIN generate_series(1, changed)
+WHERE status = :http_status
