@@ -54,10 +54,8 @@ def format_instant(instant: datetime) -> str:
 
     The reference writes the same form.
     """
-    text = instant.isoformat()[:19]  # four times as fast as strftime
+    text = instant.isoformat()  # four times as fast as strftime
     micros = instant.microsecond
     if micros == 0:
-        return f"{text}Z"
-    if micros % 1000 == 0:
-        return f"{text}.{micros // 1000:03d}Z"
-    return f"{text}.{micros:06d}Z"
+        return f"{text[:19]}Z"
+    return f"{text[:26]}Z" if micros % 1000 else f"{text[:23]}Z"

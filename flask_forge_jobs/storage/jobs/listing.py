@@ -329,6 +329,8 @@ class Listing:
     def total(self) -> int:
         """Return the exact number of matching jobs."""
         if self._total is None:
+            self._total = self._streams_of.total
+        if self._total is None:
             self._total = self._counted_total()
         return self._total
 

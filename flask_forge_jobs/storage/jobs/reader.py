@@ -40,7 +40,7 @@ from flask_forge_jobs.storage.jobs.links import ties_of
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
-from flask_forge_jobs.storage.jobs.streams import reads_once
+from flask_forge_jobs.storage.jobs.streams import comes_with_total, reads_once
 from flask_forge_jobs.storage.rows import (
     job_from_row,
     queue_from_row,
@@ -241,7 +241,8 @@ class JobReader:
             rows = listing.summaries(places)
             return JobsPage(rows, listing.total(), limit=limit, offset=offset)
 
-        return self._database.read(work, apart="expected" if ahead else False)
+        is_one_read = comes_with_total(Conditions(job_filter), order, offset + limit)
+        return self._database.read(work, apart="expected" if ahead else is_one_read)
 
     def find(
         self,
@@ -284,7 +285,11 @@ class JobReader:
 
         # Others read several parts of an index, and between them a job may move from
         # one to another.
-        is_one_read = not with_total and reads_once(job_filter, order, limit + 1)
+        is_one_read = (
+            comes_with_total(Conditions(job_filter), order, limit + 1)
+            if with_total
+            else reads_once(job_filter, order, limit + 1)
+        )
         return self._database.read(work, apart="expected" if ahead else is_one_read)
 
 
@@ -295,8 +300,11 @@ def overview_query(within_s: float | None = None) -> Query:
 
 def _total_ahead(job_filter: JobFilter, order: JobOrder, depth: int) -> Query | None:
     """Return the query of the total, if it and one more are all that is read."""
+    conditions = Conditions(job_filter)
+    if comes_with_total(conditions, order, depth):
+        return None
     is_one_read = depth > 0 and reads_once(job_filter, order, depth)
-    return Conditions(job_filter).total_query if is_one_read else None
+    return conditions.total_query if is_one_read else None
 
 
 def _snapshot(

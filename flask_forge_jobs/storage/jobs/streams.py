@@ -110,6 +110,8 @@ class JobStreams:
         self._conditions = conditions
         # Of the jobs that were read with their summaries, by id.
         self._rows: dict[str, Row] = {}
+        self.total: int | None = None
+        """The number of all matching jobs, if that came with a page."""
 
     def summaries(self, ids: Sequence[str]) -> list[JobSummary]:
         """Return the summaries of jobs of the streams, unless they are gone."""
@@ -138,7 +140,10 @@ class JobStreams:
         def read(max_combinations: int) -> tuple[int | None, list[Place]]:
             bounds["max_combinations"] = max_combinations
             rows = self._at_once("page_by_age", stretch, bounds)
-            return rows[0][0], self.kept([row[1:] for row in rows if row[2]])
+            total, unread_at = rows[0][:2]
+            if comes_with_total(self._conditions, stretch.order, stretch.depth):
+                self.total = int(total or 0)
+            return unread_at, self.kept([row[2:] for row in rows if row[3]])
 
         if order.descending:
             unread_at, places = read(NEWEST_COMBINATIONS)
@@ -284,6 +289,16 @@ def whole_page(conditions: Conditions, stretch: Stretch) -> str | None:
         if conditions.failed_only:
             return "page_retrying"
     return None
+
+
+def comes_with_total(conditions: Conditions, order: JobOrder, depth: int) -> bool:
+    """Return whether the statement of a page also counts all matching jobs."""
+    return (
+        order.column is SortColumn.ENQUEUED_AT
+        and conditions.is_plain
+        and not conditions.has_range
+        and 0 < depth <= MAX_AT_ONCE
+    )
 
 
 def reads_once(job_filter: JobFilter, order: JobOrder, depth: int) -> bool:

@@ -53,7 +53,7 @@ queue_name IN (
 -- fragment: filtered_combinations
 -- Queue, kind and status of jobs. Thousands of them cost less here than if they were read
 -- and passed back.
-SELECT queue_name, kind, status, MAX(newest_at) AS newest_at
+SELECT queue_name, kind, status, MAX(newest_at) AS newest_at, SUM(jobs) AS jobs
 FROM forge_job_count
 WHERE /* use filtered_counts */
 GROUP BY queue_name, kind, status

@@ -4,7 +4,7 @@
 -- of each tells how far the page can reach; then each source is read as far as that.
 
 -- fragment: newest_combinations
-SELECT *
+SELECT *, SUM(jobs) OVER () AS total
 FROM (/* use filtered_combinations */) AS combinations
 ORDER BY newest_at DESC
 LIMIT :max_combinations
@@ -13,8 +13,9 @@ LIMIT :max_combinations
 -- Served by forge_job_list. It looks at the newest combinations, up to :max_combinations:
 -- first at the newest few, which mostly hold the whole page, then at the others that may
 -- have jobs as new as theirs. No job beyond all these is newer than unread_at, which is
--- NULL if there are no others. Without a job there is one row. The looks leave the jobs of
--- the start's instant to the page: their order by id would be a sort for each combination.
+-- NULL if there are no others. The total is that of queue, kind and status, whatever the
+-- bounds. Without a job there is one row. The looks leave the jobs of the start's instant to
+-- the page: their order by id would be a sort for each combination.
 WITH newest AS (/* use newest_combinations */),
 rough AS MATERIALIZED (
     SELECT COALESCE(
@@ -73,9 +74,12 @@ page AS MATERIALIZED (
     ORDER BY job.enqueued_at DESC, job.id DESC
     LIMIT :limit
 )
-SELECT others.unread_at, page_at, /* use summary_columns */
+SELECT others.total, others.unread_at, page_at, /* use summary_columns */
 FROM (
-    SELECT (SELECT MIN(newest_at) FROM newest HAVING COUNT(*) = :max_combinations) AS unread_at
+    SELECT
+        MAX(total) AS total,
+        CASE WHEN COUNT(*) = :max_combinations THEN MIN(newest_at) END AS unread_at
+    FROM newest
 ) AS others
 LEFT JOIN page ON TRUE
 LEFT JOIN forge_job ON forge_job.id = page_id
