@@ -166,7 +166,7 @@ def delete_done_older_than(
         while room := call.room:
             deleted = storage.retention.delete(name, JobStatus.DONE, days, room)
             call.add(deleted, BulkChange(deleted))
-            if not deleted:
+            if deleted < room:
                 break
         else:
             return BulkReport(call.change, is_complete=False)

@@ -266,6 +266,8 @@ class QueueConfig:
         rows = encode_names("name", names or ())
 
         def work(transaction: Transaction) -> int:
+            # What an unknown name has begun is rolled back.
+            transaction.follow("clear_cooldowns", any_queue=names is None, rows=rows)
             _require(transaction, names or (), rows)
             cleared = transaction.all(
                 "clear_cooldowns", any_queue=names is None, rows=rows
@@ -287,13 +289,16 @@ class QueueConfig:
         """
 
         def work(transaction: Transaction) -> None:
-            transaction.defer("lock_queue", name=name)  # first, as everywhere
+            # The queue is locked first, as everywhere.
+            transaction.follow("unfinished_of_queue", name=name)
+            is_known = bool(transaction.all("lock_queue", name=name))
             jobs = int(transaction.all("unfinished_of_queue", name=name)[0][0])
             if jobs:
                 raise QueueNotEmptyError(name, jobs)
-            transaction.defer("delete_unused_rate_limit", scope=name)
-            if not transaction.run("delete_queue", name=name):
+            if not is_known:
                 raise QueueNotFoundError(name)
+            transaction.defer("delete_unused_rate_limit", scope=name)
+            transaction.defer("delete_queue", name=name)
 
         self._database.write_batch(work, lambda _: 1)
 
@@ -360,7 +365,7 @@ class QueueConfig:
             return len(gone), 0, False
         asked = transaction.all("cancel_running", queue_name=name)
         transaction.defer("delete_unused_rate_limit", scope=name)
-        transaction.run("delete_queue", name=name)
+        transaction.defer("delete_queue", name=name)
         return 0, len(asked), True
 
     def _noted(self, note: ChangeNote) -> dict[str, Parameter]:

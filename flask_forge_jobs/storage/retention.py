@@ -39,6 +39,8 @@ LEASE = "cleanup"
 LEASE_S = 120.0
 # A batch goes with its last job. One without jobs stays for as long.
 EMPTY_BATCH_DAYS = 7
+# Periods; more might exceed the time limit of a statement.
+COUNTED_AT_ONCE = 20
 _DEFAULTS = QueueSettings("")
 
 RetentionPeriod = tuple[str, JobStatus, int]
@@ -101,8 +103,10 @@ class Retention:
     def expired(self, queue_name: str | None = None) -> CleanupReport:
         """Return the jobs that :meth:`sweep` would delete now."""
         counts: Counter[JobStatus] = Counter()
-        for period in self._periods(queue_name):
-            counts[period[1]] += self._count(period)
+        periods = self._periods(queue_name)
+        for start in range(0, len(periods), COUNTED_AT_ONCE):
+            for status, count in self._count(periods[start : start + COUNTED_AT_ONCE]):
+                counts[status] += count
         return _report(counts, is_complete=True)
 
     def delete(
@@ -166,12 +170,21 @@ class Retention:
                 return True
         return False
 
-    def _count(self, period: RetentionPeriod) -> int:
-        values = _parameters(period)
-        rows = self._database.read(
-            lambda tx: tx.all("count_expired", **values), apart=True
-        )
-        return int(rows[0][0])
+    def _count(self, periods: list[RetentionPeriod]) -> list[tuple[JobStatus, int]]:
+        """Return how many jobs are past each period."""
+
+        def work(transaction: Transaction) -> list[tuple[JobStatus, int]]:
+            for values in map(_parameters, periods[1:]):
+                transaction.expect("count_expired", **values)
+            return [
+                (
+                    each[1],
+                    int(transaction.all("count_expired", **_parameters(each))[0][0]),
+                )
+                for each in periods
+            ]
+
+        return self._database.read(work, apart="expected")
 
     def _delete(self, period: RetentionPeriod, sweep: _Sweep) -> int | None:
         """Delete one batch; None when another sweep has taken the lease."""

@@ -104,6 +104,19 @@ def test_an_unknown_queue_is_an_error(storage: Storage, verb: str) -> None:
         getattr(storage.retention, verb)("unknown")
 
 
+def test_the_expired_jobs_of_many_queues_are_counted(
+    storage: Storage, sql: Sql
+) -> None:
+    names = [f"q{number:02}" for number in range(retention.COUNTED_AT_ONCE)]
+    for number, name in enumerate(names):
+        storage.queues.ensure(name)
+        storage.queues.change(name, AT_ONCE)
+        sql.seed(1, queue_name=name, status="done", prefix=f"done-{number}")
+    sql.seed(2, queue_name=names[-1], status="dead", prefix="dead")
+
+    assert storage.retention.expired() == CleanupReport(len(names), 2)
+
+
 def test_more_than_one_batch_is_deleted(storage: Storage, sql: Sql) -> None:
     storage.queues.ensure("default")
     storage.queues.change("default", AT_ONCE)

@@ -40,11 +40,11 @@ ABOVE: dict[str, int] = {
     "batch_cancel": 16,
     "batch_retry": 8,
     "batch_delete": 8,
-    "queue_cleanup": 4,
+    "queue_cleanup": 3,
     "jobs_list": 4,
     "jobs_retry_all_failed": 5,
     "jobs_retry_all_by_status": 5,
-    "jobs_delete_done_older_than": 5,
+    "jobs_delete_done_older_than": 3,
     "jobs_delete_by_status": 8,
     "cron_set_enabled": 2,
     "cron_set_expr": 2,
@@ -55,7 +55,7 @@ ABOVE: dict[str, int] = {
     "bulk_run_stop": 2,
     "cron_create": 2,
     "cron_change": 2,
-    "delete_queue": 11,
+    "delete_queue": 10,
 }
 
 
