@@ -21,7 +21,7 @@ _DONE_TO_QUEUES: Mapping[str, str] = {
     "pause": "paused",
     "resume": "resumed",
     "cool_down": "cooling down",
-    "end_cooldown": "running again",
+    "end_cooldown": "no longer cooling down",
 }
 
 
@@ -193,7 +193,7 @@ def _swept(done: _Done) -> Note:
 
 
 def _schedule_enabled(done: _Done) -> Note:
-    word = "on" if done.asked["enabled"] else "paused"
+    word = "on" if done.asked["enabled"] else "off"
     return Note(f"{done.name} is {word}.")
 
 
@@ -252,7 +252,7 @@ _SENTENCES: Mapping[str, Callable[[_Done], Note]] = {
     "cron_set_enabled": _schedule_enabled,
     "cron_set_expr": _schedule_changed,
     "cron_set_dedupe": _schedule_changed,
-    "cron_trigger": _says("{} runs once now."),
+    "cron_trigger": _says("A job of {} is enqueued."),
     "cron_delete": _says("{} is deleted; its jobs stay."),
     "put_rate_limit": _says("{} is stored."),
     "drain_rate_limit": _says("{} has no tokens now."),

@@ -16,6 +16,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.dashboard.forms import messages
 from flask_forge_jobs.dashboard.forms.table import form_routes
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.changes import CHANGES, fill, placed
 from tests.api.mounting import PREFIX
@@ -66,8 +67,8 @@ SENTENCES = {
     "pause queues": "3 queues paused.",
     "create a schedule": "new is stored.",
     "change a schedule": "nightly is stored.",
-    "disable": "nightly is paused.",
-    "trigger": "nightly runs once now.",
+    "disable": "nightly is off.",
+    "trigger": "A job of nightly is enqueued.",
     "delete a schedule": "nightly is deleted; its jobs stay.",
     "put a limit": "new is stored.",
     "drain": "mail has no tokens now.",
@@ -192,3 +193,16 @@ def test_the_trail_of_a_refused_or_empty_change_is_the_same_too(
 
     assert trails[0] == trails[1]
     assert len(trails[0]) == 1
+
+
+def test_the_end_of_a_cool_down_starts_no_worker(host: _Host, tmp_path: Path) -> None:
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        host.storage = storage
+        storage.queues.create(QueueSettings("mail"))
+        storage.queues.cool_down(["mail"], 60.0)
+        body: dict[str, object] = {"action": "end_cooldown", "queues": ["mail"]}
+
+        host.send_form(("POST", "/v1/queues/actions", body))
+
+    assert host.message == "mail is no longer cooling down."
