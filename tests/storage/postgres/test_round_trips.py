@@ -18,6 +18,7 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.handlers import kinds
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.jobs import known_queues
 from flask_forge_jobs.storage.postgres import process as process_module
@@ -32,6 +33,7 @@ ROUTES = all_routes(enable_demo=True)
 CHANGE, READ = 1, 2
 # Of the requests that enqueue.
 KINDS = ("welcome", "noop_echo", "send_receipt")
+JOB = {"kind": "welcome", "payload": {}}
 # By the action of the route, which is the same below /v1.
 ABOVE: dict[str, int] = {
     "batch_create": 4,
@@ -120,8 +122,7 @@ def test_no_route_sends_more_messages_than_it_must(
                 seed_schedule(client)
                 # What is kept of queues and kinds is read.
                 for kind in 2 * KINDS:
-                    job = {"kind": kind, "payload": {}}
-                    client.post(f"{PREFIX}/v1/jobs", json=job)
+                    client.post(f"{PREFIX}/v1/jobs", json={**JOB, "kind": kind})
             is_fresh = not route.mutates
             request = sample(route)
             if not route.mutates:
@@ -140,3 +141,33 @@ def test_no_route_sends_more_messages_than_it_must(
         for endpoint, number in counted.items()
         if number > limits[endpoint]
     } == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "most"),
+    [
+        ("jobs/bulk", {"items": 20 * [JOB]}, 1),
+        ("batches", {"name": "b", "jobs": 20 * [JOB]}, 5),
+        ("jobs/actions", {"action": "cancel"}, 1),
+    ],
+    ids=["plain jobs", "batch of plain jobs", "ids of plain jobs"],
+)
+def test_usual_requests_send_fewer_messages_than_the_samples(
+    settings: DatabaseSettings,
+    sent: list[str],
+    path: str,
+    body: dict[str, object],
+    most: int,
+) -> None:
+    with contextlib.closing(open_storage(settings, jitter=None)) as storage:
+        storage.open()
+        empty_tables(settings)
+        client = mount_shared(storage)
+        for _ in range(2):  # the first reads what is kept of queues and kinds
+            ids = [storage.jobs.enqueue(NewJob("welcome")).id for _ in range(3)]
+            request = {**body, "ids": ids} if "action" in body else body
+            sent.clear()
+            answer = client.post(f"{PREFIX}/v1/{path}", json=request)
+            assert answer.status_code < 300, answer.text
+
+    assert len(sent) == most
