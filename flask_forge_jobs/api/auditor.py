@@ -154,7 +154,7 @@ class Auditor:
         request = state.request
         actor = state.principal.id if state.principal else "nobody"
         sent = {
-            "query": request.args.to_dict(),
+            "query": request.args.to_dict() if request.query_string else None,
             "body": state.document,
             "edit": state.edit,
         }

@@ -26,6 +26,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
+from werkzeug.http import parse_options_header
 from werkzeug.wsgi import LimitedStream, get_input_stream
 
 from flask_forge_jobs.api.loading import loaded
@@ -56,6 +57,8 @@ _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
 NO_KEYS = V1Schema()
 # There are fewer routes with a query.
 _MAX_SCHEMAS = 256
+# Clients send few different ones, and each request asks twice.
+_MAX_MEDIA_TYPES = 16
 _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
 
 
@@ -225,12 +228,18 @@ def check_media_type(request: Request) -> None:
     JSON is UTF-8 whatever ``charset`` says, so only a UTF-16 or UTF-32 charset is
     refused here; the parser refuses other bytes.
     """
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    is_json = _JSON_MEDIA_TYPE.fullmatch(request.mimetype)
-    if not is_json or _NO_BYTES.fullmatch(charset):
+    if not _is_json(request.headers.get("Content-Type", "")):
         raise UnsupportedMediaType("expected Content-Type: application/json in UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("a compressed body is not accepted")
+
+
+@lru_cache(_MAX_MEDIA_TYPES)
+def _is_json(content_type: str) -> bool:
+    media_type, parameters = parse_options_header(content_type)
+    charset = parameters.get("charset", "utf-8").lower()
+    is_json = _JSON_MEDIA_TYPE.fullmatch(media_type.lower())
+    return is_json is not None and not _NO_BYTES.fullmatch(charset)
 
 
 def read_body(request: Request, max_bytes: int) -> bytes:

@@ -115,7 +115,9 @@ def arguments_text(document: object, redactor: Redactor) -> str:
     # Cut first, because masking is slow; but keep more text than is shown, so that no
     # token is cut in half before it is masked.
     masked = redactor.request(_trimmed(document, [_MASKED_IN_ALL]))
-    text = _encode(_shortened(masked))
+    text = _encode(masked)
+    if len(text) > _SHOWN_LENGTH:  # else no text in it is longer
+        text = _encode(_shortened(masked))
     if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
     return json.dumps({"omitted_characters": len(text)})

@@ -25,16 +25,16 @@ _ENQUEUED = schemas.EnqueuedJobSchema()
 
 def enqueue_one(api: Api, operation: str) -> EnqueueResult:
     """Enqueue the job in the body; ``operation`` is part of its request key."""
-    arguments = api.body()
+    arguments, scope = api.body(), api.scope
     if arguments["queue_name"] is not None:
-        api.scope.require(arguments["queue_name"])
+        scope.require(arguments["queue_name"])
     job = job_actions.new_job(
-        router=api.scope.router(api.options.router),
-        is_key_of_queue=api.scope.has_own_keys,
+        router=scope.router(api.options.router),
+        is_key_of_queue=scope.has_own_keys,
         registry=api.options.registry,
         **arguments,
     )
-    api.scope.require_parents(job.after)
+    scope.require_parents(job.after)
     result = job_actions.enqueue(
         api.storage,
         job.with_carried(carried()),
