@@ -54,21 +54,24 @@ class BatchRow:
     @property
     def badge(self) -> str:
         """The state for its badge."""
-        return "pending" if self._waits else _TONES[self.batch.state][0]
+        return "pending" if self.waits else _TONES[self.batch.state][0]
 
     @property
     def word(self) -> str:
         """Its state in a word."""
-        return "Waiting" if self._waits else self.batch.state.value.capitalize()
+        return "Waiting" if self.waits else self.batch.state.value.capitalize()
 
     @property
-    def _waits(self) -> bool:
+    def waits(self) -> bool:
+        """Whether none of its jobs is in progress, although it has not ended."""
         return self.batch.state is BatchState.RUNNING and not self.batch.running
 
     @property
     def tone(self) -> tuple[str, str]:
         """Colour and icon of its sentence; of one that stands, those of a warning."""
-        return ("amber", "warn") if self.stands else _TONES[self.batch.state][1:]
+        if self.stands:
+            return "amber", "warn"
+        return ("ink", "pending") if self.waits else _TONES[self.batch.state][1:]
 
     @property
     def stands(self) -> bool:

@@ -11,8 +11,11 @@ from flask_forge_jobs.model.log_lines import one_line
 
 _MAY: Mapping[str, str] = {
     "metrics": "Read the metrics.",
-    "viewer": "See everything but secrets, and change nothing.",
-    "operator": "See all but secrets; act on jobs, queues, schedules and limits.",
+    "viewer": "See all but secrets and the audit trail, and change nothing.",
+    "operator": (
+        "See all but secrets and the audit trail; "
+        "act on jobs, queues, schedules and limits."
+    ),
     "admin": "See and change everything.",
 }
 # Schedules, limits and audit are for callers of all queues.

@@ -85,6 +85,13 @@ def test_a_batch_says_what_it_does(
     assert (row.word, row.words, row.sentence) == (word, words, sentence)
 
 
+def test_a_batch_that_waits_has_no_colour_of_work() -> None:
+    waits, runs = row_of(done=44), row_of(done=44, running=1)
+
+    assert (waits.badge, waits.tone) == ("pending", ("ink", "pending"))
+    assert (runs.badge, runs.tone) == ("running", ("blue", "running"))
+
+
 def test_a_batch_that_cannot_end_says_why() -> None:
     row = row_of(dead=1)
     text = f"Batch {row.id} (a) (b) cannot end: 5 jobs wait for job 7, which is dead."

@@ -26,6 +26,14 @@ def test_a_caller_has_a_name_and_a_role(
     assert (caller.name, caller.role, caller.queues) == (name, role, None)
 
 
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_only_an_admin_may_see_the_audit_trail(role: str) -> None:
+    caller = caller_of(Principal.with_role("ann", role), has_token=False)
+
+    assert caller is not None
+    assert caller.may.startswith("See all but secrets and the audit trail")
+
+
 def test_a_stranger_is_none() -> None:
     assert caller_of(None, has_token=False) is None
 

@@ -114,10 +114,7 @@ def test_a_refusal_says_whose_permission_is_missing(
     assert answer.status_code == 403
     words = parsed(answer.text).find("main").text
     assert "This needs the permission jobs.delete" in words
-    assert (
-        "You are dana, with the role viewer. You may see everything but secrets"
-        in words
-    )
+    assert "You are dana, with the role viewer. You may see all but secrets" in words
 
 
 def test_an_empty_list_names_the_callers_queues(storage: Storage) -> None:

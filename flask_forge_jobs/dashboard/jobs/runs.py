@@ -76,7 +76,12 @@ class RunView:
     @property
     def badge(self) -> str:
         """The state whose colour and shape it has."""
-        return _COLOURS[self.run.state]
+        return "late" if self.reason else _COLOURS[self.run.state]
+
+    @property
+    def word(self) -> str:
+        """Its state in words; of one that is done, whether it has changed a job."""
+        return "Changed nothing" if self.reason else self.run.state.capitalize()
 
     @property
     def left_out(self) -> int:

@@ -98,13 +98,15 @@ class BatchList:
                 return "No more batches"
             return "No batch is open" if self.is_open else "No batch is stored"
         standing = sum(row.stands for row in rows)
-        running = sum(not row.batch.has_ended for row in rows) - standing
+        waiting = sum(row.waits and not row.stands for row in rows)
+        running = sum(not row.batch.has_ended for row in rows) - standing - waiting
         more = "the newest " if self.next_cursor and not self.cursor else ""
         batches = f"{more}{count(len(rows), 'batch', 'batches')}"
         if running == len(rows):
             return f"{batches} {'is' if running == 1 else 'are'} under way".capitalize()
         parts = [
             f"{running:,} under way" if running else "",
+            f"{waiting:,} waiting" if waiting else "",
             f"{standing:,} cannot end" if standing else "",
         ]
         text = ", ".join(filter(None, parts)) or "all have ended"
@@ -118,11 +120,15 @@ class BatchList:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The job of an event: ``at`` is when it was stored, None before."""
+    """The job of an event: ``at`` is when it was stored, None before.
+
+    ``rest`` says whether it comes, if it is not stored.
+    """
 
     words: str
     job: Completion
     at: object
+    rest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +220,15 @@ class BatchView:
         for event, (words, field) in _EVENTS.items():
             job: Completion | None = getattr(self.batch, event.value)
             if job is not None:
-                events.append(Event(words, job, getattr(self.batch, field)))
+                at, rest = getattr(self.batch, field), self._rest(event)
+                events.append(Event(words, job, at, rest))
         return events
+
+    def _rest(self, event: BatchEvent) -> str:
+        if event is BatchEvent.SUCCESS and self.batch.dead:
+            return "only if no job is dead in the end"
+        is_over = self.batch.has_ended and not self.batch.dead
+        return "no job died" if event is BatchEvent.DEAD and is_over else "to come"
 
     @property
     def verbs(self) -> Sequence[str]:

@@ -76,6 +76,8 @@ def test_a_run_says_why_it_has_changed_nothing(
     view = viewed(BulkRunState.DONE, matched=matched, changed=changed, skipped=skipped)
 
     assert view.reason == reason
+    badge = ("late", "Changed nothing") if reason else ("done", "Done")
+    assert (view.badge, view.word) == badge
     assert viewed(matched=9, changed=0, skipped=0).reason == ""
 
 

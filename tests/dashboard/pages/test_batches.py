@@ -83,7 +83,7 @@ def test_a_list_says_how_far_each_batch_is(
 
     page = shown(client)
 
-    assert page.find("h1").text == "3 batches: 2 under way"
+    assert page.find("h1").text == "3 batches: 1 under way, 1 waiting"
     texts = [row.text for row in page.find("tbody").all("tr")]
     assert texts[0].startswith("Running under way …")
     assert "1 of 2 done, 1 in progress" in texts[0]
@@ -240,6 +240,7 @@ def test_the_jobs_at_its_events_and_the_batches_around_are_linked(
     outer = create(storage, 1, follow_ups=both, cancel_on_dead=True)
     inner = create(storage, 1, "part 2", within=outer)
     page = shown(client, outer)
+    assert "first dead jobsend_report to come" in page.find("#facts").text
     assert "end without a dead jobsend_report to come" in page.find("#facts").text
     assert "A dead jobcancels the rest" in page.find("#facts").text
     assert rows(page.find("#inner")) == ["part 2"]
@@ -253,7 +254,19 @@ def test_the_jobs_at_its_events_and_the_batches_around_are_linked(
     sent = storage.batches.get(outer).on_success
     assert sent is not None
     assert links(page.find("#facts"))["send_report"] == f"../jobs/{sent.job_id}"
+    assert "first dead jobsend_report no job died" in page.find("#facts").text
     assert page.find("#batch")["data-still"] == "the batch has ended"
+
+
+def test_a_dead_job_makes_the_job_at_the_success_uncertain(
+    storage: Storage, client: FlaskClient
+) -> None:
+    batch_id = create(storage, 2, follow_ups={BatchEvent.SUCCESS: SENT})
+    run(storage, Dead("no card"), queue_name="mail")
+
+    facts = shown(client, batch_id).find("#facts").text
+
+    assert "send_report only if no job is dead in the end" in facts
 
 
 def test_a_missing_batch_has_a_page_with_a_way_back(client: FlaskClient) -> None:
