@@ -22,6 +22,8 @@ MAX_NAMED = 3
 # Queues on a card.
 MAX_LINES = 12
 _LONG_MS, _LONGER_MS = 10_000, 60_000
+# Fewer samples are no line, but a stray dot.
+_LEAST_SAMPLES = 3
 _FULL_PCT = 100
 
 
@@ -151,17 +153,23 @@ class WorkerRow:
         return None if use is None else f"{use.cpu_pct:.0f}%"
 
     @property
+    def has_samples(self) -> bool:
+        """Whether it measured itself in the range."""
+        return any(each.cpu_pct is not None for each in self._history)
+
+    @property
     def cpu_spark(self) -> Spark | None:
-        """Its share of the machine over the range; None without a sample."""
+        """Its share of the machine over the range; None with few samples."""
         return self._spark([each.cpu_pct for each in self._history], _FULL_PCT)
 
     @property
     def memory_spark(self) -> Spark | None:
-        """Its memory over the range; None without a sample."""
+        """Its memory over the range; None with few samples."""
         return self._spark([each.rss_bytes for each in self._history])
 
     def _spark(self, values: Sequence[float | None], top: float = 0) -> Spark | None:
-        return spark(values, top) if any(values) else None
+        known = len(values) - list(values).count(None)
+        return spark(values, top) if known >= _LEAST_SAMPLES else None
 
     @property
     def ahead(self) -> str:

@@ -150,8 +150,8 @@ class WorkersView:
 
     @property
     def draws_use(self) -> bool:
-        """Whether a card has a sparkline."""
-        return self.is_narrow and any(row.cpu_spark for row in self.rows)
+        """Whether a card has a sparkline, or would have one in another range."""
+        return self.is_narrow and any(row.has_samples for row in self.rows)
 
     @property
     def counts(self) -> handlers.StateCounts:

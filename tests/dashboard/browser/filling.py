@@ -113,14 +113,14 @@ def keep(storage: Storage, examples: Mapping[str, str]) -> None:
     storage.bulk_runs.take(examples["run_id"], _HOLDER)
 
 
-def sample(storage: Storage, worker_id: str) -> None:
-    """Store what a worker used of its machine this minute."""
+def sample(storage: Storage, worker_id: str, *, minutes_ago: int = 0) -> None:
+    """Store what a worker used of its machine in a minute."""
     sums = SampleSums()
     sums.add(
         ResourceUse(40.0, 100_000_000),
         DatabaseHealth(),
     )
-    now_us = SystemClock().now_us()
+    now_us = SystemClock().now_us() - minutes_ago * 60 * SECOND_US
     levels = {
         (level, now_us - now_us % (level * SECOND_US)): sums for level in SAMPLE_LEVELS
     }
