@@ -109,7 +109,7 @@ def poisoned(shop: Shop) -> Iterator[None]:
 @contextlib.contextmanager
 def standing(shop: Shop) -> Iterator[None]:
     """A payment of a batch is dead, another one is on hold for it."""
-    with shop.app.app_context(), shop.forge.batch("orders of Monday") as batch:
+    with shop.app.app_context(), shop.forge.batch("orders") as batch:
         first = batch.add(shop.charge_card.job(order=17))
         held = shop.charge_card.options(after=first, on_parent_dead="hold")
         batch.add(held.job(order=18))
