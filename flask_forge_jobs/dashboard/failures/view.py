@@ -192,15 +192,15 @@ class ErrorsView:
         # One that makes the most of them is on this page, or it is not the first page.
         if 2 * largest > self.failures:
             percent = _percent(largest, self.failures)
-            return f"One error makes {percent}% of {failures} in {self.query.span}"
+            makes = f"One of {self.total:,} errors makes {percent}%"
+            return f"{makes} of {failures} in {self.query.span}"
         return f"{self.total:,} errors made {failures} in {self.query.span}"
 
     @property
     def note(self) -> str:
-        """How many groups there are, and how many are new."""
+        """How many groups are new."""
         new, when = self._page.fresh, _SPANS[self.query.within][2]
-        groups = count(self.total, "group")
-        return f"{groups}, {new or 'none'} new in {when}" if self.total else ""
+        return f"{new or 'none'} new in {when}" if self.total else ""
 
     @property
     def is_filtered(self) -> bool:

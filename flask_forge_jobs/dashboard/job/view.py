@@ -180,7 +180,8 @@ class JobView:
         if self.row.status in WAITING and self.is_later and not self.waits_for_jobs:
             actions.append(Action("POST", f"{_JOB}run-now/{self.id}", "Run now"))
         if self.row.status in UNSUCCESSFUL:
-            actions.append(Action("POST", f"{_JOB}{self.id}/retry", "Retry"))
+            label = "Retry with all tries" if actions else "Retry"
+            actions.append(Action("POST", f"{_JOB}{self.id}/retry", label))
             if self.ties.dead_with_it and self._api.scope.queues is None:
                 path = f"{_JOB}{self.id}/retry?dependents=1"
                 jobs = count(self.ties.dead_with_it, "dependent")

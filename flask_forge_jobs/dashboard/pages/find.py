@@ -91,7 +91,7 @@ class Search:
             action = sentence.action
             if action is not None and action.method != "GET":
                 fact = sentence.text.partition(". ")[0].rstrip(".")
-                yield Hit("do", f"{action.label}: {fact}", act=action)
+                yield Hit("action", f"{action.label}: {fact}", act=action)
 
     def _of_pages(self) -> Iterator[Hit]:
         for route in self._pages:
@@ -120,10 +120,10 @@ class Search:
             for name in names.queues:
                 if name not in names.paused:
                     query = {"ask": "pause", "queue": name}
-                    yield Hit("do", f"Pause {name}", ("queues",), query)
+                    yield Hit("action", f"Pause {name}", ("queues",), query)
         if may(Permission.CRON_EDIT):
             for name in names.schedules:
-                yield Hit("do", f"Run {name} now", ("cron", name), {"ask": "run"})
+                yield Hit("action", f"Run {name} now", ("cron", name), {"ask": "run"})
 
     def _by_id(self) -> Iterator[Hit]:
         """Yield the job or the batch whose id the text is."""

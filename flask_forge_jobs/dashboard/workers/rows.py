@@ -81,8 +81,9 @@ class WorkerRow:
     @property
     def place(self) -> str:
         """Host and process, as far as they are known."""
-        parts = (self.worker.host, self.worker.pid)
-        return " · ".join(str(part) for part in parts if part is not None)
+        host, pid = self.worker.host, self.worker.pid
+        parts = (host, None if pid is None else f"pid {pid}")
+        return " · ".join(part for part in parts if part is not None)
 
     @property
     def up(self) -> str:

@@ -60,12 +60,13 @@ COUNTERPARTS: Mapping[str, str] = {
         Worker
     """,
     # 12 Workers.
-    "/workers": "Nothing runs exports. | first | mail | work | alive",
+    "/workers": "Nothing runs exports. | first | mail | work | live",
     "/workers/<worker_id>": "Slots | Queues | Host | Process | Started | Heartbeat",
     # 13 Inspector.
     "/jobs/<job_id>": """
         Queue | Tries | Enqueued | Last start | Next try | Crashes | Payload
-        Error of attempt 1 | Attempts | Run now | Retry | Cancel | Delete | Copy the id
+        Error of attempt 1 | Attempts | Run now | Retry with all tries | Cancel
+        Delete | Copy the id
     """,
     "/jobs/<running_id>": "Heartbeat | Last start | Worker | Progress | Cancel",
 }

@@ -123,7 +123,7 @@ def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
     expect(field).to_have_value("0 3 * * *")
     if has_script:
         # Edited and put back, a field follows what is stored as before.
-        for each in (field, page.get_by_label("Limit of those made up")):
+        for each in (field, page.get_by_label("Late runs at most")):
             before = each.input_value()
             each.fill("1")
             each.fill(before)
@@ -137,7 +137,7 @@ def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
         page.mouse.move(0, 0)
         page.keyboard.press("r")
         expect(field).to_have_value("0 4 * * *")
-        expect(page.get_by_label("Limit of those made up")).to_have_value("7")
+        expect(page.get_by_label("Late runs at most")).to_have_value("7")
         page.get_by_label("Attempts at most").fill("3")
         cron.change(name, lambda stored: stored.with_expression("0 5 * * *"))
     page.get_by_role("button", name="Save", exact=True).click()

@@ -55,7 +55,7 @@ def test_it_finds_everything_by_a_part_of_its_name(storage: Storage) -> None:
     assert ("kind", "email send", "./jobs?kind=email+send") in found
     assert ("schedule", "daily mail", "./cron/daily%20mail") in found
     assert ("worker", "mailer", "./workers/worker-1") in found
-    assert ("do", "Pause mail", "./queues?ask=pause&queue=mail") in found
+    assert ("action", "Pause mail", "./queues?ask=pause&queue=mail") in found
     # Names that begin with the text come first.
     assert found[0][1].casefold().startswith("mail")
     assert hits(storage, job_id.lower()) == [("job", job_id, f"./jobs/{job_id}")]
@@ -80,8 +80,8 @@ def test_a_viewer_is_offered_no_act(storage: Storage) -> None:
     storage.queues.create(QueueSettings("mailing"))
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
 
-    assert "do" not in {kind for kind, _, _ in hits(storage, "mail", "viewer")}
-    acts = [each for each in hits(storage, "resume") if each[0] == "do"]
+    assert "action" not in {kind for kind, _, _ in hits(storage, "mail", "viewer")}
+    acts = [each for each in hits(storage, "resume") if each[0] == "action"]
     assert acts
     # The act of the attention report is a form, which has no address.
     assert acts[0][2] == ""

@@ -433,7 +433,10 @@ def test_P08_P14_a_job_is_rescheduled_run_cancelled_and_retried_without_script(
     [
         (JobStatus.PENDING, ["Reschedule…", "Cancel", "Delete"]),
         (JobStatus.IN_PROGRESS, ["Cancel"]),
-        (JobStatus.FAILED, ["Run now", "Retry", "Reschedule…", "Cancel", "Delete"]),
+        (
+            JobStatus.FAILED,
+            ["Run now", "Retry with all tries", "Reschedule…", "Cancel", "Delete"],
+        ),
         (JobStatus.DONE, ["Delete"]),
         (JobStatus.DEAD, ["Retry", "Delete"]),
     ],
@@ -457,7 +460,6 @@ def test_two_buttons_that_start_a_job_say_how_they_differ(
         each.text: each["title"] for each in head.all("button") if each["title"]
     } == {
         "Run now": "Due now, with the tries that are left.",
-        "Retry": "Due now, with all tries again.",
     }
 
 

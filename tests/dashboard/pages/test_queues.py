@@ -15,7 +15,7 @@ from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
-from tests.support.jobs import run
+from tests.support.jobs import claim_one, run
 from tests.support.sql import Sql
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -212,6 +212,19 @@ def test_a_dialog_names_the_queue(storage: Storage, verb: str) -> None:
     assert "mail" in dialog.find("h2").text
     (button,) = dialog.all("button")
     assert "mail" in button.text
+
+
+def test_a_removal_counts_the_jobs_that_it_deletes_or_stops(storage: Storage) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+
+    def lines() -> list[str]:
+        dialog = page_of(storage, "/queues?ask=remove&queue=mail").find("dialog")
+        return [each.text for each in dialog.all("li")]
+
+    assert lines() == ["jobs still to run, deleted 1"]
+    claim_one(storage, queue_name="mail")
+    assert lines() == ["jobs in progress, asked to stop 1"]
 
 
 def test_a_dialog_about_an_unknown_queue_does_not_open(storage: Storage) -> None:

@@ -72,8 +72,8 @@ def test_slots_say_what_they_run(storage: Storage, client: FlaskClient) -> None:
 
     assert page.find("h1").text == "1 worker runs, 2 of 4 slots busy"
     card = next(each for each in page.all("section") if "name-w1" in each.text)
-    assert "alive" in card.text
-    assert "web-2 · 77" in card.text
+    assert "live" in card.text
+    assert "web-2 · pid 77" in card.text
     (slots, _) = [each for each in card.all("div") if each["class"] == "slots"]
     assert slots["aria-label"] == "mail: 1 of 2 slots busy"
     assert slots.find("a")["href"] == f"./jobs/{mail}"
