@@ -148,6 +148,8 @@ def paused(facts: Facts) -> Iterator[Need]:
         if queue.paused_for_s is not None:
             since = f" for {duration(queue.paused_for_s)}"
         text = f"{queue.name} is paused{by}{reason}{since}. {_jobs_wait(queue)}."
+        if not _is_served(facts, queue):
+            text += " No live worker serves it, so a resume alone starts none."
         evidence = {
             "queue": queue.name,
             "jobs": queue.waiting,
@@ -157,6 +159,11 @@ def paused(facts: Facts) -> Iterator[Need]:
         }
         action = _act(queue, "resume", "Resume")
         yield queue.waiting, Sentence("queue_paused", text, evidence, action)
+
+
+def _is_served(facts: Facts, queue: QueueFacts) -> bool:
+    # Workers that cannot beat look dead.
+    return queue.name in facts.served or facts.database.write_locked_s is not None
 
 
 def behind(facts: Facts) -> Iterator[Need]:
@@ -210,11 +217,14 @@ def _busy(facts: Facts, queue: QueueFacts) -> str:
             else f"; all {queue.slots} slots are busy"
         )
     if _are_threads_busy(facts, queue):
-        threads = sum(worker.capacity for worker in _serving(facts, queue))
+        serving = _serving(facts, queue)
+        threads = sum(worker.capacity for worker in serving)
+        queues = len({name for worker in serving for name in worker.queues})
+        whose = f"that {queues:,} queues share" if queues > 1 else "of its workers"
         return (
-            "; the only thread of its workers is busy"
+            f"; the only slot {whose} is busy"
             if threads == 1
-            else f"; all {threads} threads of its workers are busy"
+            else f"; all {threads:,} slots {whose} are busy"
         )
     ahead = queue.counts.in_progress - queue.running
     if ahead > 0:

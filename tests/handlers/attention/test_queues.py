@@ -154,12 +154,18 @@ def test_who_paused_a_queue_and_why() -> None:
         pause_reason="CDN migration",
     )
 
-    _, sentence = one(queues.paused(facts_of(queue)))
+    _, sentence = one(queues.paused(facts_of(queue, live("mail"))))
 
-    assert sentence.text == (
-        "mail is paused by ops, “CDN migration”, for 2h 10m. 2 jobs wait."
-    )
+    text = "mail is paused by ops, “CDN migration”, for 2h 10m. 2 jobs wait."
+    assert sentence.text == text
     assert sentence.evidence["paused_s"] == 7800
+
+    facts = facts_of(queue, live("bills"))
+    assert said(queues.paused, facts) == [
+        f"{text} No live worker serves it, so a resume alone starts none."
+    ]
+    locked = replace(facts, database=DatabaseFacts(write_locked_s=9.0))
+    assert said(queues.paused, locked) == [text]
 
 
 @pytest.mark.parametrize(
@@ -255,8 +261,8 @@ def test_why_a_queue_is_behind(slots: int, busy: int, claimed: int, words: str) 
 @pytest.mark.parametrize(
     ("threads", "words"),
     [
-        (4, "; all 4 threads of its workers are busy"),
-        (1, "; the only thread of its workers is busy"),
+        (4, "; all 4 slots that 2 queues share are busy"),
+        (1, "; the only slot that 2 queues share is busy"),
         (5, ", although 8 of 8 slots are free"),
         (None, ", although 8 of 8 slots are free"),
     ],
@@ -273,7 +279,7 @@ def test_jobs_of_other_queues_may_have_the_threads(
 
     assert sentence.text == f"mail is behind: the oldest job waits 15m{words}."
     # More slots help only where a thread is free.
-    assert (sentence.action is None) is ("thread" in words)
+    assert (sentence.action is None) is ("share" in words)
 
 
 def test_a_queue_that_cools_down() -> None:
