@@ -27,6 +27,7 @@ from flask_forge_jobs.dashboard.forms import notes
 from flask_forge_jobs.dashboard.forms.inputs import Forms
 from flask_forge_jobs.dashboard.forms.notes import Note
 from flask_forge_jobs.dashboard.nav_counts import CRON, ERRORS, nav_counts
+from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.preferences import (
     REFRESH_S,
@@ -38,6 +39,7 @@ from flask_forge_jobs.dashboard.preferences import (
 from flask_forge_jobs.errors import ForgeJobsError
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.sentences import Sentence
 
 # Of the frame itself; every page can be asked for them.
 REFRESHED = ("state", "pages", "alarms")
@@ -240,6 +242,11 @@ class Frame:
             return self._api.attention.report(self._api.storage, principal.queues)
         except ForgeJobsError:
             return None
+
+    @cached_property
+    def needs(self) -> Sequence[Sentence]:
+        """The sentences of the report, alike ones as one."""
+        return () if self.report is None else grouped(self.report.sentences)
 
     @cached_property
     def evidence(self) -> Mapping[str, Any]:

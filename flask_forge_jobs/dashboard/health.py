@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.sentences import count
-from flask_forge_jobs.model.workers import ServiceAge
 
 WORKER_COMMAND = "flask forge-jobs worker"
 MIGRATE_COMMAND = "flask forge-jobs db migrate"
@@ -70,16 +70,15 @@ class Health:
 def in_words(readiness: Readiness, needs: int = 0) -> Health:
     """Return the results of all checks as sentences, the worst as the title.
 
-    ``needs`` is the number of sentences of the attention report.
+    ``needs`` is how many things need the caller.
     """
     checks = {check.name: check for check in readiness.checks}
     is_known = checks["storage"].ok and checks["schema"].ok
     facts = [_database(checks["storage"], readiness.answer_s)]
     facts.append(_schema(checks["schema"]))
     facts.append(_workers(readiness.workers, is_known=is_known))
-    facts.append(_duties(readiness.services, is_known=is_known))
-    queues = _queues(checks["queues"], readiness.unserved, is_known=is_known)
-    facts.append(queues)
+    facts.append(_duties(readiness, is_known=is_known))
+    facts.append(_queues(checks["queues"], readiness, is_known=is_known))
     snapshot = checks["snapshots"].detail
     if is_known and snapshot is not None:
         title = "Healthy, but an old transaction slows claims"
@@ -104,7 +103,7 @@ def needs_of(api: Api) -> int:
         report = api.attention.report(api.storage, api.scope.queues)
     except StorageError:
         return 0
-    return len(report.sentences) + report.left_out
+    return len(grouped(report.sentences)) + report.left_out
 
 
 def _database(check: ReadinessCheck, answer_s: float) -> Fact:
@@ -153,12 +152,14 @@ def _workers(live: int, *, is_known: bool) -> Fact:
     )
 
 
-def _duties(ages: Sequence[ServiceAge], *, is_known: bool) -> Fact:
+def _duties(readiness: Readiness, *, is_known: bool) -> Fact:
     if not is_known:
         return Fact("Duties", Tone.UNKNOWN, "Unknown.")
+    if not readiness.workers:
+        return Fact("Duties", Tone.UNKNOWN, "Workers do them, and none is live.")
     late = [
         f"{DUTIES.get(each.name, each.name)} for {duration(each.age_s)}"
-        for each in ages
+        for each in readiness.services
         if each.is_late
     ]
     if not late:
@@ -167,20 +168,18 @@ def _duties(ages: Sequence[ServiceAge], *, is_known: bool) -> Fact:
     return Fact("Duties", Tone.WARN, f"Not done: {', '.join(late)}.", title)
 
 
-def _queues(check: ReadinessCheck, unserved: int, *, is_known: bool) -> Fact:
+def _queues(check: ReadinessCheck, readiness: Readiness, *, is_known: bool) -> Fact:
+    if not is_known:
+        return Fact("Queues", Tone.UNKNOWN, "Unknown.")
+    if check.detail is None:
+        if not readiness.queues:
+            return Fact("Queues", Tone.UNKNOWN, "None runs jobs.")
+        queues = count(readiness.queues, "queue has", "queues have")
+        return Fact("Queues", Tone.GOOD, f"{queues} a worker.")
+    unserved = readiness.unserved
     queues = "a queue has" if unserved == 1 else f"{unserved:,} queues have"
     title = f"Healthy, but {queues} no worker"
-    return _check(check, "Queues", title, "None lacks a worker.", is_known=is_known)
-
-
-def _check(
-    check: ReadinessCheck, name: str, title: str, good: str, *, is_known: bool
-) -> Fact:
-    if not is_known:
-        return Fact(name, Tone.UNKNOWN, "Unknown.")
-    if check.detail is None:
-        return Fact(name, Tone.GOOD, good)
-    return Fact(name, Tone.WARN, _sentence(check.detail), title)
+    return Fact("Queues", Tone.WARN, _sentence(check.detail), title)
 
 
 def _sentence(detail: str) -> str:

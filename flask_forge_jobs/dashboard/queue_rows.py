@@ -24,13 +24,17 @@ _SLOTS_WITHIN, _SERVED_WITHIN = timedelta(seconds=5), timedelta(seconds=65)
 
 
 class QueueState(StrEnum):
-    """Whether a queue runs jobs, and if not, why."""
+    """Whether a queue runs jobs, in time or late, and if not, why."""
 
     LIVE = "live"
+    BEHIND = "behind"
     PAUSED = "paused"
     COOLING = "cooling"
     WITHOUT_SLOTS = "without_slots"
     WITHOUT_WORKER = "without_worker"
+
+
+_RUN = frozenset({QueueState.LIVE, QueueState.BEHIND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,16 @@ class QueueRow:
     @property
     def runs(self) -> bool:
         """Whether jobs start."""
-        return self.state is QueueState.LIVE
+        return self.state in _RUN
+
+    @property
+    def starts_none(self) -> bool:
+        """Whether its jobs could start, wait for a while, and none does.
+
+        Only of rows with their rates.
+        """
+        is_slow = self.runs and self.pace != "good"
+        return is_slow and not self.claimed and not self.rates.per_minute
 
     @property
     def is_behind(self) -> bool:
@@ -109,7 +122,7 @@ def ahead(number: int, *, is_served: bool) -> str:
     if number <= 0:
         return ""
     shown = words.number(number)
-    return f"{shown} more claimed" if is_served else f"{shown} of lost workers"
+    return f"{shown} claimed ahead" if is_served else f"{shown} of lost workers"
 
 
 def shared_slots(rows: Sequence[QueueRow], capacity: int) -> str:
@@ -139,9 +152,12 @@ def _row(
     oldest_s = queue.oldest_due_age_s if counts.pending or counts.failed else None
     slots = min(len(queue.slots), settings.max_workers)
     busy = sum(slot.current_job_id is not None for slot in queue.slots)
+    state = state_of(queue, now)
+    if state is QueueState.LIVE and oldest_s is not None and oldest_s >= behind_s:
+        state = QueueState.BEHIND
     return QueueRow(
         settings=settings,
-        state=state_of(queue, now),
+        state=state,
         cools=_cools(settings, now) and not settings.paused,
         waiting=counts.pending,
         retrying=counts.failed,
@@ -173,7 +189,7 @@ def _will_have_slots(settings: QueueSettings, now: datetime) -> bool:
 
 
 def state_of(queue: QueueOverview, now: datetime) -> QueueState:
-    """Return whether a queue runs; its slots are those of live workers."""
+    """Return whether a queue runs, however late; its slots are of live workers."""
     settings = queue.settings
     if settings.paused:
         return QueueState.PAUSED

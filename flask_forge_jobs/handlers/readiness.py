@@ -57,7 +57,8 @@ class Readiness:
     # How long one read took, and how many workers are live; 0 if it failed.
     answer_s: float = 0.0
     workers: int = 0
-    # Queues that run jobs once a worker serves them, and that none serves.
+    # Queues that run jobs once a worker serves them, and those that none serves.
+    queues: int = 0
     unserved: int = 0
 
     @property
@@ -113,6 +114,7 @@ def readiness(
         services,
         answer_s,
         len(workers),
+        len(queues),
         len(unserved),
     )
 

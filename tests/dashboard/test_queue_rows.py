@@ -93,7 +93,7 @@ def test_a_slot_whose_job_has_ended_since_the_report_is_free() -> None:
 def test_jobs_outside_of_slots_are_claimed_ahead_or_of_lost_workers() -> None:
     claimed = QueueCounts(in_progress=41)
 
-    assert row(claimed).ahead == "40 more claimed"
+    assert row(claimed).ahead == "40 claimed ahead"
     assert row(claimed, slots=()).ahead == "41 of lost workers"
     assert row(QueueCounts(in_progress=1)).ahead == ""
 
@@ -126,6 +126,36 @@ def test_the_oldest_wait_is_judged(age_s: int, pace: str) -> None:
     assert shown.is_behind is (pace == "bad")
     # The wait in amber is a fifth of the one in red, whichever that is.
     assert replace(shown, oldest_s=2 * age_s, behind_s=600.0).pace == pace
+
+
+def test_a_queue_that_is_late_is_behind_only_if_it_runs() -> None:
+    late = row(QueueCounts(pending=1), age_s=300)
+
+    assert (late.state, late.runs) == (QueueState.BEHIND, True)
+    assert row(QueueCounts(pending=1), age_s=299).state is QueueState.LIVE
+    paused = row(QueueCounts(pending=1), age_s=300, paused=True)
+    assert (paused.state, paused.runs) == (QueueState.PAUSED, False)
+
+
+@pytest.mark.parametrize(
+    ("counts", "age_s", "per_minute", "starts_none"),
+    [
+        (QueueCounts(pending=1), 60, 0.0, True),
+        (QueueCounts(pending=1), 300, 0.0, True),
+        (QueueCounts(pending=1), 59, 0.0, False),
+        (QueueCounts(pending=1), 60, 0.1, False),
+        (QueueCounts(pending=1, in_progress=1), 60, 0.0, False),
+        (QueueCounts(scheduled=1), 60, 0.0, False),
+    ],
+)
+def test_a_queue_starts_none_of_the_jobs_that_wait(
+    counts: QueueCounts, age_s: int, per_minute: float, *, starts_none: bool
+) -> None:
+    rates = QueueRates([0] * 12, per_minute)
+    shown = replace(row(counts, (FREE,), age_s), rates=rates)
+
+    assert shown.starts_none is starts_none
+    assert not replace(shown, state=QueueState.PAUSED).starts_none
 
 
 def test_nothing_waits_in_a_queue_without_due_jobs() -> None:

@@ -14,19 +14,19 @@ LEAST = 3
 _MAX_NAMED = 4
 
 
-def grouped(sentences: Sequence[Sentence]) -> Sequence[tuple[Sentence, int]]:
-    """Return sentences in their order, each with how many of them it stands for.
+def grouped(sentences: Sequence[Sentence]) -> Sequence[Sentence]:
+    """Return sentences in their order, alike ones as one; each is a thing to count.
 
     Alike ones follow each other in a report. Those with a button of their own stay.
     """
-    lines: list[tuple[Sentence, int]] = []
+    lines: list[Sentence] = []
     for code, alike in groupby(sentences, key=lambda each: each.code):
         members = list(alike)
         merge = _MERGED.get(code)
         if merge is None or len(members) < LEAST:
-            lines += [(each, 1) for each in members]
+            lines += members
         else:
-            lines.append((merge(members), len(members)))
+            lines.append(merge(members))
     return lines
 
 

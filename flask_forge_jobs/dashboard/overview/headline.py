@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask_forge_jobs.handlers.attention.report import Report
 
+_QUIET = "Nothing needs you"
 _NUMBERS = (
     *("no", "one", "two", "three", "four", "five"),
     *("six", "seven", "eight", "nine"),
 )
 
 
-def headline(report: Report, per_minute: float | None = None) -> str:
+def headline(
+    report: Report,
+    needs: int,
+    per_minute: float | None = None,
+    idle: Sequence[str] = (),
+) -> str:
     """Return whether work flows, and how many things need the reader.
 
     ``per_minute`` is how many jobs completed of late; None leaves it to the hour.
+    ``idle`` queues start no job although some wait.
     """
-    needs = len(report.sentences) + report.left_out
     evidence = report.summary.evidence
     if not needs:
-        return "Nothing needs you" if evidence["workers"] else "No worker is running"
-    waits = evidence.get("oldest_wait_s")
+        if not evidence["workers"]:
+            return "No worker is running"
+        return f"Nothing needs you yet, but {_starts(idle)}" if idle else _QUIET
+    done = evidence.get("done_last_hour")
     if evidence.get("workers"):
-        done = evidence.get("done_last_hour")
-        if not waits or (done if per_minute is None else per_minute):
+        if done if per_minute is None else per_minute:
             return f"Work flows, but {things(needs)}"
         if done or evidence.get("running"):
             # Those that run may be the next to end, or never do.
             return things(needs).capitalize()
+    waits = evidence.get("oldest_wait_s")
     return (
         f"Work stands still: {things(needs)}" if waits else things(needs).capitalize()
     )
+
+
+def _starts(idle: Sequence[str]) -> str:
+    if len(idle) == 1:
+        return f"{idle[0]} starts no job"
+    return f"{len(idle):,} queues start no job"
 
 
 def proof(report: Report) -> str | None:

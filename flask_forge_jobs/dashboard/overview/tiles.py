@@ -12,6 +12,7 @@ from flask_forge_jobs.dashboard.charts.small import Spark, spark
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, ahead
 from flask_forge_jobs.handlers.gauges import GaugeSeries
 from flask_forge_jobs.handlers.series import Bucket
+from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.sentences import count
 
 Values = Sequence[float | None]
@@ -21,6 +22,8 @@ _LONG = {"7d", "30d"}
 _OFTEN = 0.02
 # From here on a number of times says it shorter than a share.
 _MANY_TIMES = 3
+# Of fewer runs, a share and its usual value say too little.
+_FEW = 20
 # A share of failures that is bad however usual it is.
 _ALWAYS_BAD = 0.25
 _STATES: Mapping[QueueState, str] = {
@@ -74,16 +77,26 @@ def tiles(
     *,
     workers: int,
     capacity: int,
+    counts: Mapping[str, int] | None = None,
 ) -> list[Tile]:
-    """Return the six tiles; at most ``capacity`` jobs run at once."""
+    """Return the six tiles; at most ``capacity`` jobs run at once.
+
+    ``counts`` are the jobs of all queues by state as of the rest of the page; None
+    takes those of the rows.
+    """
+    if counts is None:
+        counts = {
+            "pending": sum(row.waiting for row in rows),
+            "in_progress": sum(row.claimed for row in rows),
+        }
     # The open bucket has a part of its figures.
     closed = buckets[:-1] if shown.span.is_open else buckets
     return [
         _throughput(shown, closed),
         _failures(shown, closed),
-        _waiting(rows, history),
+        _waiting(rows, history, counts["pending"]),
         _oldest(rows, history),
-        _running(rows, history, capacity, is_served=workers > 0),
+        _running(rows, history, capacity, counts["in_progress"], workers),
         _workers(rows, history, workers),
     ]
 
@@ -98,7 +111,8 @@ def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     usual = sum(known) / len(known) if known else 0
     note = "no job completed"
     if now is not None and usual:
-        note = f"{_compared(now / usual)}, {_window(shown)}" if now else "none of late"
+        late = f"none for {duration(shown.width_s * _RECENT)}"
+        note = f"{_compared(now / usual)}, {_window(shown)}" if now else late
     return Tile(
         "Throughput", words.number(now, 1), note, spark(rates), "green", "kinds", "/min"
     )
@@ -124,7 +138,14 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     shares = [share(each.dead + each.retried, each.completed) for each in buckets]
     known = [each for each in shares if each is not None]
     failed = sum(each.dead + each.retried for each in buckets)
-    whole = share(failed, sum(each.completed for each in buckets))
+    runs = failed + sum(each.completed for each in buckets)
+    query = {"range": shown.preset} if shown.preset in _LONG else {}
+    if 0 < runs < _FEW:
+        return Tile(
+            "Failures", words.number(failed), _window(shown), spark(()), "red",
+            "errors", f"of {count(runs, 'run')}", query=query,
+        )  # fmt: skip
+    whole = share(failed, runs - failed)
     usual = median(known) if known else 0
     note = (
         f"{_window(shown)}, usually {words.percent(usual)}" if known else "no run ended"
@@ -133,17 +154,15 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     is_bad = whole is not None and whole >= min(usual + _OFTEN, _ALWAYS_BAD)
     return Tile(
         "Failures", words.percent(whole), note, spark(shares), "red", "errors",
-        tone="bad" if is_bad else "",
-        query={"range": shown.preset} if shown.preset in _LONG else {},
+        tone="bad" if is_bad else "", query=query,
     )  # fmt: skip
 
 
-def _waiting(rows: Sequence[QueueRow], history: Gauged) -> Tile:
-    due = sum(row.waiting for row in rows)
+def _waiting(rows: Sequence[QueueRow], history: Gauged, due: int) -> Tile:
     longest = max(rows, key=lambda row: row.waiting, default=None)
     note = "none"
-    if longest and longest.waiting:
-        note = f"{words.number(longest.waiting)} in {longest.name}"
+    if due and longest and longest.waiting:
+        note = f"{words.number(min(longest.waiting, due))} in {longest.name}"
     return Tile(
         "Waiting", words.number(due), note, spark(history.waiting), "ink", "jobs",
         query={"status": "pending"},
@@ -165,12 +184,11 @@ def _oldest(rows: Sequence[QueueRow], history: Gauged) -> Tile:
 
 
 def _running(
-    rows: Sequence[QueueRow], history: Gauged, capacity: int, *, is_served: bool
+    rows: Sequence[QueueRow], history: Gauged, capacity: int, claimed: int, workers: int
 ) -> Tile:
-    claimed = sum(row.claimed for row in rows)
     busy = min(sum(row.busy for row in rows), claimed)
     note = f"{words.percent(busy / capacity)} of all slots" if capacity else "no slots"
-    note = ahead(claimed - busy, is_served=is_served) or note
+    note = ahead(claimed - busy, is_served=workers > 0) or note
     return Tile(
         "Running", words.number(busy), note, spark(history.running), "blue", "jobs",
         f"of {words.number(max(capacity, busy))}", query={"status": "in_progress"},
@@ -182,7 +200,7 @@ def _workers(rows: Sequence[QueueRow], history: Gauged, workers: int) -> Tile:
     note = (
         f"{count(unserved, 'queue')} without one"
         if unserved
-        else ("all queues served" if workers else "none is running")
+        else (f"{count(len(rows), 'queue')} served" if workers else "none is running")
     )
     return Tile(
         "Workers", words.number(workers), note, spark(history.workers), "ink",

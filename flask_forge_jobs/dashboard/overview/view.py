@@ -124,10 +124,12 @@ class Overview(jobs.TimelineFigures):
     @property
     def headline(self) -> str:
         """Whether work flows."""
+        needs = len(self._lines) + self.report.left_out
         if self.queue is not None:  # the report is of all queues
-            return headline(self.report)
+            return headline(self.report, needs)
         pace = sum(row.rates.per_minute for row in self._rows)
-        return headline(self.report, pace)
+        idle = [row.name for row in self._rows if row.starts_none]
+        return headline(self.report, needs, pace, idle)
 
     @property
     def proof(self) -> str | None:
@@ -135,22 +137,19 @@ class Overview(jobs.TimelineFigures):
         return proof(self.report)
 
     @cached_property
-    def _lines(self) -> Sequence[tuple[Sentence, int]]:
+    def _lines(self) -> Sequence[Sentence]:
         sentences = self.report.sentences
-        if self.shows_needs:
-            return [(each, 1) for each in sentences]
-        return grouped(sentences)[:MAX_NEEDS]
+        return sentences if self.shows_needs else grouped(sentences)
 
     @property
     def needs(self) -> Sequence[Sentence]:
         """What needs the reader, the worst first, and alike things as one."""
-        return [line for line, _ in self._lines]
+        return self._lines if self.shows_needs else self._lines[:MAX_NEEDS]
 
     @property
     def more_needs(self) -> int:
         """How many things more there are."""
-        shown = sum(number for _, number in self._lines)
-        return len(self.report.sentences) + self.report.left_out - shown
+        return len(self._lines) + self.report.left_out - len(self.needs)
 
     # -- charts --------------------------------------------------------------------
 
@@ -167,6 +166,7 @@ class Overview(jobs.TimelineFigures):
             history,
             workers=self.workers,
             capacity=capacity,
+            counts=None if self.queue else self._counts,
         )
         if self.queue is None:
             return made
@@ -246,9 +246,22 @@ class Overview(jobs.TimelineFigures):
         return [(run, _percent(run.progress)) for run in runs]
 
     @property
+    def _counts(self) -> Mapping[str, int] | None:
+        """The jobs of all queues by state, as the bar at the top counts them."""
+        counts = self.report.summary.evidence.get("counts")
+        return cast("Mapping[str, int] | None", counts)
+
+    @property
     def total_claimed(self) -> int:
         """How many jobs run, or are claimed."""
+        if self._counts is not None and self.queue is None:
+            return self._counts["in_progress"]
         return sum(queue.counts.in_progress for queue in self._queues)
+
+    @property
+    def busy(self) -> int:
+        """How many slots say that they run a job that is not done."""
+        return sum(row.running for row in self._rows)
 
     @property
     def errors(self) -> Sequence[tuple[ErrorGroup, Spark]]:

@@ -122,6 +122,16 @@ class QueueInFull(jobs.TimelineFigures):
         ]
 
     @property
+    def free(self) -> str:
+        """What a slot without a job does: other queues may have all threads."""
+        api = self._api
+        report = api.attention.report(api.storage, api.scope.queues)
+        evidence = report.summary.evidence
+        busy = cast("int", evidence.get("running", 0))
+        slots = cast("int", evidence.get("capacity", 0))
+        return "busy with another queue" if 0 < slots <= busy else "idle"
+
+    @property
     def sentence(self) -> Sentence:
         """Whether its jobs run, and if not, why."""
         return cast("Sentence", self._reads["sentence"])

@@ -31,10 +31,11 @@ _SORTS: Mapping[str, Callable[[QueueRow], float]] = {
 }
 _FILTERS: Mapping[str, tuple[str, Callable[[QueueRow], bool]]] = {
     "stopped": ("Not running", lambda row: not row.runs),
-    "behind": ("Behind", lambda row: row.runs and row.is_behind),
+    "behind": ("Behind", lambda row: row.state is QueueState.BEHIND),
 }
 _STATES: Mapping[QueueState, str] = {
     QueueState.LIVE: "run",
+    QueueState.BEHIND: "behind",
     QueueState.PAUSED: "paused",
     QueueState.COOLING: "cooling down",
     QueueState.WITHOUT_WORKER: "without a worker",
@@ -121,23 +122,25 @@ class QueueList:
 
     @property
     def headline(self) -> str:
-        """How many queues there are, and how many of them run."""
+        """How many queues there are, and how many are in each state.
+
+        Each counts once, so that the numbers add up.
+        """
         if not self.rows:
             return "No queue is registered"
         states = Counter(row.state for row in self.rows)
-        # One that has no worker may cool down, too.
-        states[QueueState.COOLING] = sum(row.cools for row in self.rows)
+        cools = Counter(row.state for row in self.rows if row.cools)
+        del cools[QueueState.COOLING]
         parts = [
             f"{states[state]:,} {word}"
+            + (f" ({cools[state]:,} cooling down)" if cools[state] else "")
             for state, word in _STATES.items()
             if states[state]
         ]
         if states[QueueState.LIVE] == len(self.rows):
             parts = ["all run" if len(self.rows) > 1 else "it runs"]
-        behind = sum(map(_FILTERS["behind"][1], self.rows))
-        if behind:
-            is_whole = behind == len(self.rows) > 1
-            parts.insert(1, "and all are behind" if is_whole else f"{behind:,} behind")
+        elif states[QueueState.BEHIND] == len(self.rows):
+            parts = ["all are behind" if len(self.rows) > 1 else "it is behind"]
         return f"{count(len(self.rows), 'queue')}: {', '.join(parts)}"
 
     @property

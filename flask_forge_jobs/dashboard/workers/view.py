@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import cast
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.dashboard.queue_rows import QueueState, state_of
+from flask_forge_jobs.dashboard.queue_rows import QueueState, ahead, state_of
 from flask_forge_jobs.dashboard.reads import Part, Reads
 from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.errors import InvalidInputError
@@ -184,8 +184,10 @@ class WorkersView:
             return "No worker matches"
         busy, slots = self._busy
         claimed = sum(queue.counts.in_progress for queue in self.queues)
-        more = f", {claimed - busy:,} more claimed" if claimed > busy else ""
-        return f"{self.running}, {busy:,} of {slots:,} slots busy{more}"
+        more = ahead(claimed - busy, is_served=True)
+        return ", ".join(
+            filter(None, (self.running, f"{busy:,} of {slots:,} slots busy", more))
+        )
 
     @property
     def running(self) -> str:

@@ -14,40 +14,50 @@ from flask_forge_jobs.model.sentences import Sentence
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 
-def report(needs: int, left_out: int = 0, **evidence: Any) -> Report:
+def report(needs: int, **evidence: Any) -> Report:
     known = {"workers": 2, "done_last_hour": 9, "oldest_wait_s": 60, **evidence}
     summary = Sentence("x", "Nothing needs you: 2 workers live, 0 dead.", known)
-    return Report(NOW, summary, [Sentence("y", "A fact.")] * needs, left_out)
+    return Report(NOW, summary, [Sentence("y", "A fact.")] * needs)
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("needs", "evidence", "said"),
     [
-        (report(0), "Nothing needs you"),
-        (report(0, workers=0, oldest_wait_s=0), "No worker is running"),
-        (report(1), "Work flows, but one thing needs you"),
-        (report(4), "Work flows, but four things need you"),
-        (report(20, 3), "Work flows, but 23 things need you"),
-        (report(2, workers=0), "Work stands still: two things need you"),
-        (report(2, done_last_hour=0), "Work stands still: two things need you"),
-        (report(2, done_last_hour=0, running=1), "Two things need you"),
-        (report(2, workers=0, running=1), "Work stands still: two things need you"),
-        (report(1, workers=0, oldest_wait_s=0), "One thing needs you"),
-        (
-            report(1, done_last_hour=0, oldest_wait_s=0),
-            "Work flows, but one thing needs you",
-        ),
+        (0, {}, "Nothing needs you"),
+        (0, {"workers": 0, "oldest_wait_s": 0}, "No worker is running"),
+        (1, {}, "Work flows, but one thing needs you"),
+        (4, {}, "Work flows, but four things need you"),
+        (23, {}, "Work flows, but 23 things need you"),
+        (2, {"workers": 0}, "Work stands still: two things need you"),
+        (2, {"done_last_hour": 0}, "Work stands still: two things need you"),
+        (2, {"done_last_hour": 0, "running": 1}, "Two things need you"),
+        (2, {"workers": 0, "running": 1}, "Work stands still: two things need you"),
+        (1, {"workers": 0, "oldest_wait_s": 0}, "One thing needs you"),
+        (1, {"done_last_hour": 0, "oldest_wait_s": 0}, "One thing needs you"),
     ],
 )
-def test_the_headline_is_the_answer(found: Report, said: str) -> None:
-    assert headline(found) == said
+def test_the_headline_is_the_answer(
+    needs: int, evidence: dict[str, int], said: str
+) -> None:
+    assert headline(report(needs, **evidence), needs) == said
 
 
 def test_work_flows_if_a_job_has_completed_of_late() -> None:
-    assert headline(report(2), 0.1) == "Work flows, but two things need you"
+    found = report(2)
+
+    assert headline(found, 2, 0.1) == "Work flows, but two things need you"
     # They completed most of an hour ago.
-    assert headline(report(2), 0.0) == "Two things need you"
-    assert headline(report(2, oldest_wait_s=0), 0.0).startswith("Work flows")
+    assert headline(found, 2, 0.0) == "Two things need you"
+    assert headline(report(2, oldest_wait_s=0), 2, 0.0) == "Two things need you"
+
+
+def test_it_is_not_quiet_while_a_queue_starts_none_of_its_jobs() -> None:
+    """Before the queue is behind, and so needs someone."""
+    quiet = "Nothing needs you yet, but"
+
+    assert headline(report(0), 0, 0.0, ["mail"]) == f"{quiet} mail starts no job"
+    assert headline(report(0), 0, 0.0, ["a", "b"]) == f"{quiet} 2 queues start no job"
+    assert headline(report(1), 1, 0.0, ["mail"]) == "One thing needs you"
 
 
 def test_only_a_quiet_headline_has_a_proof() -> None:

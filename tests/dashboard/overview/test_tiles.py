@@ -46,7 +46,7 @@ def test_throughput_is_compared_with_the_range() -> None:
     )
     assert (high.value, high.note) == ("20", "90% above usual, last hour")
     assert shown(buckets())["Throughput"].note == "no job completed"
-    assert shown(buckets(*[10] * 57, 0, 0, 0))["Throughput"].note == "none of late"
+    assert shown(buckets(*[10] * 57, 0, 0, 0))["Throughput"].note == "none for 3m"
     burst = shown(buckets(*[0] * 57, 20, 20, 20))["Throughput"]
     assert burst.note == "20 times the usual, last hour"
 
@@ -67,6 +67,17 @@ def test_failures_are_a_share_of_the_runs_that_ended() -> None:
     assert (few.value, few.note, few.tone) == ("1%", "last hour, usually 1%", "")
     assert (many.value, many.tone) == ("25%", "bad")
     assert shown(buckets())["Failures"].note == "no run ended"
+
+
+def test_of_few_runs_failures_have_no_share() -> None:
+    few = [*buckets(2)[1:], *buckets(0, retried=3)[:1]]
+    enough = [*buckets(17)[1:], *buckets(0, retried=3)[:1]]
+
+    failures = shown(few)["Failures"]
+
+    assert (failures.value, failures.unit) == ("3", "of 5 runs")
+    assert shown(enough)["Failures"].value == "15%"
+    assert (failures.note, failures.tone, failures.spark.line) == ("last hour", "", "")
 
 
 def test_a_share_of_failures_is_red_above_the_usual_one() -> None:
@@ -115,6 +126,20 @@ def test_waits_and_slots_are_those_of_the_queues() -> None:
     )
 
 
+def test_the_tiles_count_as_the_rest_of_the_page() -> None:
+    """A moment lies between the two reads."""
+    rows = [row(QueueCounts(pending=9, in_progress=1), (BUSY,))]
+    counts = {"pending": 7, "in_progress": 3}
+
+    drawn = tiles(
+        SHOWN, buckets(), rows, Gauged(), workers=1, capacity=1, counts=counts
+    )
+
+    found = {each.name: each for each in drawn}
+    assert (found["Waiting"].value, found["Waiting"].note) == ("7", "7 in mail")
+    assert _running(found) == ("1", "of 1", "2 claimed ahead")
+
+
 def test_claimed_jobs_do_not_run_and_threads_bound_the_slots() -> None:
     """A worker with one thread has claimed 40 jobs ahead of the one that runs."""
     claimed = QueueCounts(in_progress=41)
@@ -122,7 +147,7 @@ def test_claimed_jobs_do_not_run_and_threads_bound_the_slots() -> None:
     found = shown(buckets(), row(claimed), row(slots=(FREE,)), capacity=1)
     ended = shown(buckets(), row(), capacity=1)
 
-    assert _running(found) == ("1", "of 1", "40 more claimed")
+    assert _running(found) == ("1", "of 1", "40 claimed ahead")
     assert _running(ended) == ("0", "of 1", "0% of all slots")
 
 

@@ -81,7 +81,7 @@ def rows(page: Element, block: str = "queues") -> list[str]:
 def test_the_headline_is_the_answer(busy: Storage) -> None:
     page = opened(busy)
 
-    assert page.find("h1").text.startswith("Work ")
+    assert page.find("h1").text == "Two things need you"
     needs = [each.find("b").text for each in page.find("#attention").all("li")]
     assert needs[0] == "Nothing runs exports."
     assert any("reports is paused" in each for each in needs)
@@ -166,11 +166,12 @@ def test_alike_things_are_one_line_until_all_are_asked_for(storage: Storage) -> 
 
     page, whole = opened(storage), opened(storage, query="?needs=all")
 
-    assert page.find("h1").text == "Work flows, but three things need you"
+    assert page.find("h1").text == "One thing needs you"
     (line,) = page.find("#attention").all("li")
     assert line.find("b").text == "Nothing runs 3 queues:"
     assert links(line) == {"Show workers": "./workers"}
     assert len(whole.find("#attention").all("li")) == 3
+    assert whole.find("h1").text == "Three things need you"
 
 
 def test_the_tiles_of_a_queue_lead_to_its_jobs(busy: Storage) -> None:

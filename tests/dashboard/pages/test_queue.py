@@ -11,7 +11,7 @@ from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.model.workers import SlotReport
+from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
@@ -82,6 +82,21 @@ def test_without_slots_it_says_why(
     assert words in page_of(storage, "/queues/mail").find("#slots").text
 
 
+def test_a_slot_is_not_idle_while_another_queue_has_its_thread(
+    storage: Storage,
+) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="bills"))
+    storage.queues.ensure("mail")
+    job = claim_one(storage, owner="worker-1", queue_name="bills")
+    slots = [SlotReport("b", "bills", job.id), SlotReport("m", "mail")]
+    process = WorkerProcess(threads=1)
+    storage.workers.beat("worker-1", None, ["bills", "mail"], slots, process=process)
+
+    (row,) = page_of(storage, "/queues/mail").find("#slots").all("tr")[1:]
+
+    assert row.all("td")[0].text == "busy with another queue"
+
+
 def test_its_numbers_of_running_jobs_agree(storage: Storage) -> None:
     storage.queues.create(QueueSettings("mail"))
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
@@ -93,7 +108,7 @@ def test_its_numbers_of_running_jobs_agree(storage: Storage) -> None:
 
     assert "1 job in progress" in page.find("#headline").text
     tile = next(t for t in page.find("#tiles").all("a") if "Running" in t.text)
-    assert tile.text == "Running0of 11 more claimed"
+    assert tile.text == "Running0of 11 claimed ahead"
     assert "0 of 1 busy" in page.find("#slots").text
 
 

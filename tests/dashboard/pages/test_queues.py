@@ -85,7 +85,7 @@ def test_a_queue_that_cools_down_without_a_worker_is_counted_as_both(
     one = page_of(storage, "/queues/mail").find("#headline").text
 
     assert page.find("h1").text == (
-        "2 queues: 1 paused, 1 cooling down, 1 without a worker"
+        "2 queues: 1 paused, 1 without a worker (1 cooling down)"
     )
     assert "No worker" in row.text
     assert "Cools down" in row.text
@@ -108,7 +108,7 @@ def test_a_queue_without_a_worker_is_nowhere_counted_as_behind(
 
     page = page_of(storage)
 
-    assert page.find("h1").text == "2 queues: 1 run, 1 behind, 1 without a worker"
+    assert page.find("h1").text == "2 queues: 1 behind, 1 without a worker"
     assert "Behind 1" in page.find("#filters").text
 
 
@@ -273,8 +273,13 @@ def test_a_setting_says_from_when_on_a_queue_is_behind(
         assert names_of(listed) == names
         assert ("mail is behind" in one.find("#headline").text) is bool(names)
         assert ("mail is behind" in listed.find("#alarms").text) is bool(names)
-        ending = ", 1 behind" if names else ""
-        assert listed.find("h1").text == f"1 queue: it runs{ending}"
+        state = "is behind" if names else "runs"
+        assert listed.find("h1").text == f"1 queue: it {state}"
+        mark = "Behind" if names else "Live"
+        for path in ("/queues", "/"):
+            row = page_of(storage, path, behind_s=behind_s).find("#queue-mail")
+            assert mark in row.text
+        assert mark in one.find("#headline").text
 
 
 def test_one_queue_is_cleaned_alone(storage: Storage) -> None:

@@ -91,11 +91,11 @@ def test_jobs_that_are_claimed_ahead_are_told(
         claim_one(storage, owner="w1", queue_name="mail")
 
     assert shown(client).find("h1").text == (
-        "1 worker runs, 0 of 2 slots busy, 3 more claimed"
+        "1 worker runs, 0 of 2 slots busy, 3 claimed ahead"
     )
     assert "No job is in its slots." in shown(client, "/w1").find("#slots").text
     one = shown(client, "/w1")
-    assert one.find("#slots").find("small").text == "0 of 2 busy, 3 more claimed"
+    assert one.find("#slots").find("small").text == "0 of 2 busy, 3 claimed ahead"
 
 
 def test_a_lost_worker_without_a_host_or_a_life_is_told_in_whole_sentences(
