@@ -59,7 +59,7 @@ def test_each_sentence_has_the_command_that_helps(app: Flask, storage: Storage) 
     assert result.exit_code == 1
     lines = result.output.splitlines()
     assert lines[0].startswith("2 things need you: ")
-    assert lines[1].startswith("- Nothing runs bills. 1 job waits")
+    assert lines[1].startswith("- Queue bills has no worker. 1 job waits")
     assert lines[2] == "    $ flask forge-jobs worker --queues bills"
     assert lines[3].startswith("- mail is full: ")
     assert lines[4] == "    $ flask forge-jobs queues set mail --max-pending 2"

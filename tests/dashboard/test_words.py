@@ -86,7 +86,7 @@ def test_instants_are_in_utc() -> None:
 @pytest.mark.parametrize(
     ("text", "fact"),
     [
-        ("Nothing runs mail. 4 jobs wait.", "Nothing runs mail."),
+        ("Queue mail has no worker. 4 jobs wait.", "Queue mail has no worker."),
         ("send fails: 31% of 20 runs. Most", "send fails:"),
         ("Nothing needs you.", "Nothing needs you."),
         ("mail is paused by ann, “CDN”, for 2h. 4 jobs wait.", "mail is paused"),

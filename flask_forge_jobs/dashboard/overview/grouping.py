@@ -44,7 +44,7 @@ def _unserved(members: Sequence[Sentence]) -> Sentence:
     oldest_s = _oldest_s(members)
     oldest = f", the oldest due for {duration(oldest_s)}" if oldest_s else ""
     text = (
-        f"Nothing runs {len(members):,} queues: {_named(members)}. They hold "
+        f"{len(members):,} queues have no worker: {_named(members)}. They hold "
         f"{count(jobs, 'job')}{oldest}."
     )
     action = Action("GET", "/v1/queue/workers", "Show workers")

@@ -71,7 +71,7 @@ def _no_worker(waiting: list[QueueFacts]) -> Need:
 
 def _unserved(facts: Facts, queue: QueueFacts) -> Sentence:
     jobs = _with_oldest([queue], queue.oldest_wait_s)
-    text = f"Nothing runs {queue.name}. {jobs}."
+    text = f"Queue {queue.name} has no worker. {jobs}."
     evidence: dict[str, object] = {
         "queue": queue.name,
         "jobs": queue.waiting,

@@ -60,7 +60,7 @@ COUNTERPARTS: Mapping[str, str] = {
         Worker
     """,
     # 12 Workers.
-    "/workers": "Nothing runs exports. | first | mail | work | live",
+    "/workers": "Queue exports has no worker. | first | mail | work | live",
     "/workers/<worker_id>": "Slots | Queues | Host | Process | Started | Heartbeat",
     # 13 Inspector.
     "/jobs/<job_id>": """

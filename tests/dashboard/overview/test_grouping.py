@@ -14,7 +14,7 @@ def behind(number: int) -> Sentence:
 
 def unserved(number: int, oldest_s: int = 9) -> Sentence:
     evidence = {"queue": f"q{number}", "jobs": number, "oldest_wait_s": oldest_s}
-    return Sentence("queue_unserved", f"Nothing runs q{number}.", evidence)
+    return Sentence("queue_unserved", f"Queue q{number} has no worker.", evidence)
 
 
 PAUSED = Sentence("queue_paused", "q is paused", {"queue": "q"})
@@ -42,12 +42,12 @@ def test_of_many_queues_the_first_are_named() -> None:
     (line,) = grouped([*map(unserved, range(1, 13))])
 
     assert line.text == (
-        "Nothing runs 12 queues: q1, q2, q3 and 9 more. They hold 78 jobs, the oldest "
-        "due for 9s."
+        "12 queues have no worker: q1, q2, q3 and 9 more. They hold 78 jobs, the "
+        "oldest due for 9s."
     )
 
 
 def test_queues_whose_jobs_are_not_due_yet_have_no_wait() -> None:
     (line,) = grouped([unserved(number, 0) for number in range(1, 4)])
 
-    assert line.text == ("Nothing runs 3 queues: q1, q2 and q3. They hold 6 jobs.")
+    assert line.text == ("3 queues have no worker: q1, q2 and q3. They hold 6 jobs.")

@@ -83,7 +83,7 @@ def test_the_headline_is_the_answer(busy: Storage) -> None:
 
     assert page.find("h1").text == "Two things need you"
     needs = [each.find("b").text for each in page.find("#attention").all("li")]
-    assert needs[0] == "Nothing runs exports."
+    assert needs[0] == "Queue exports has no worker."
     assert any("reports is paused" in each for each in needs)
 
 
@@ -168,7 +168,7 @@ def test_alike_things_are_one_line_until_all_are_asked_for(storage: Storage) -> 
 
     assert page.find("h1").text == "One thing needs you"
     (line,) = page.find("#attention").all("li")
-    assert line.find("b").text == "Nothing runs 3 queues:"
+    assert line.find("b").text == "3 queues have no worker:"
     assert links(line) == {"Show workers": "./workers"}
     assert len(whole.find("#attention").all("li")) == 3
     assert whole.find("h1").text == "Three things need you"

@@ -272,9 +272,9 @@ def test_queues_that_nobody_serves_are_named(
 
     alerts = shown(client).find("#alerts").text
 
-    assert "Nothing runs bank. 1 job waits" in alerts
+    assert "Queue bank has no worker. 1 job waits" in alerts
     # In the words of the attention report.
-    assert "Nothing runs later. 1 job retries. No" in alerts
+    assert "Queue later has no worker. 1 job retries." in alerts
     assert "Idle, and without a live worker: idle." in alerts
     assert "paused" not in alerts
 

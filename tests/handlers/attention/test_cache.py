@@ -99,7 +99,7 @@ def test_each_caller_is_told_of_its_own_queues(memory: Storage, reads: Reads) ->
     assert reads.count == 1
     assert [each.code for each in whole.sentences] == ["no_worker"]
     [sentence] = mail.sentences
-    assert sentence.text.startswith("Nothing runs mail. 1 job waits")
+    assert sentence.text.startswith("Queue mail has no worker. 1 job waits")
     assert "bank" not in str(mail)
     assert (nothing.sentences, nothing.summary.evidence["queues"]) == ([], 0)
     assert attention.report(memory, ["mail"]) is mail

@@ -49,7 +49,7 @@ def test_a_queue_that_no_live_worker_serves_names_the_last_one() -> None:
 
     assert (jobs, sentence.code) == (2, "queue_unserved")
     assert sentence.text == (
-        "Nothing runs mail. 2 jobs wait, the oldest for 1m. Its last worker, "
+        "Queue mail has no worker. 2 jobs wait, the oldest for 1m. Its last worker, "
         "worker-2, was last seen 9m ago."
     )
     assert sentence.evidence["worker"] == "worker-2"
@@ -61,19 +61,19 @@ def test_a_job_that_fails_waits_for_a_worker_as_well() -> None:
     queue = replace(MAIL, counts=QueueCounts(failed=1), oldest_wait_s=0)
 
     assert said(queues.unserved, facts_of(queue, live("bills"))) == [
-        "Nothing runs mail. 1 job retries."
+        "Queue mail has no worker. 1 job retries."
     ]
     single = replace(queue, counts=QueueCounts(pending=1), oldest_wait_s=90)
     assert said(queues.unserved, facts_of(single, live("bills"))) == [
-        "Nothing runs mail. 1 job waits for 1m."
+        "Queue mail has no worker. 1 job waits for 1m."
     ]
     one_more = replace(queue, counts=QueueCounts(pending=3, failed=1))
     assert said(queues.unserved, facts_of(one_more, live("bills"))) == [
-        "Nothing runs mail. 3 jobs wait and 1 job retries."
+        "Queue mail has no worker. 3 jobs wait and 1 job retries."
     ]
     both = replace(queue, counts=QueueCounts(pending=3, failed=2), oldest_wait_s=90)
     assert said(queues.unserved, facts_of(both, live("bills"))) == [
-        "Nothing runs mail. 3 jobs wait and 2 retry, the oldest for 1m."
+        "Queue mail has no worker. 3 jobs wait and 2 retry, the oldest for 1m."
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_limited_caller_hears_of_its_queues_not_of_all_workers() -> None:
     facts = facts_of(MAIL).limited_to(["mail"])
 
     assert said(queues.unserved, facts) == [
-        "Nothing runs mail. 2 jobs wait, the oldest for 1m."
+        "Queue mail has no worker. 2 jobs wait, the oldest for 1m."
     ]
 
 
