@@ -63,7 +63,8 @@ class Shown(jobs.TimelineFigures):
         self.kind = next(iter(chosen(args, "kind")), None)
         if self.queue is not None:
             api.scope.require(self.queue)
-        self.sees_machines = api.scope.queues is None
+        # Machines run all kinds, so they say nothing about one.
+        self.sees_machines = api.scope.queues is None and self.kind is None
         key = "kinds", *self.range.key, self.by, self.queue, self.kind, api.scope.queues
         self._reads = Reads(api.snapshots, key, self._parts(), needed_by(BLOCKS))
 

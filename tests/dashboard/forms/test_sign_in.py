@@ -199,6 +199,14 @@ def test_a_wrong_token_is_counted_and_a_right_one_always_passes() -> None:
     assert site.enter().status_code == 303
 
 
+@on_sqlite
+def test_a_caller_of_other_means_is_named_beside_the_form(storage: Storage) -> None:
+    page = _site(storage).open("sign-in", Authorization=f"Bearer {TOKEN}")
+
+    assert "You are signed in as <b>ann</b>, but not by this page." in page.text
+    assert 'name="token"' in page.text
+
+
 def test_nobody_is_signed_in_by_another_site() -> None:
     """Else a person would work under the name of somebody else."""
     site = _site()

@@ -13,6 +13,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
+from tests.dashboard.browser.filling import sample
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
 from tests.support.clocks import MovingClock
@@ -129,6 +130,22 @@ def test_machines_are_for_those_who_see_all_queues(site: Site) -> None:
     part = open_page(site.client(LIMITED), f"{PREFIX}/kinds?only=machines")
 
     assert part.text.strip() == ""
+
+
+def test_charts_of_machines_without_figures_are_named_and_not_drawn(
+    site: Site,
+) -> None:
+    sample(site.storage, "w1")
+    client = client_of_principal(site.storage, ADMIN)
+
+    page = open_page(client, f"{PREFIX}/kinds?range=15m")
+
+    machines = parsed(page.text).find("#machines")
+    drawn = [each["id"] for each in machines.all("figure")]
+    assert drawn == ["cpu", "memory", "disk", "disk_used", "calls"]
+    assert "range: database reads, database writes, database size" in machines.text
+    # They say nothing of one kind.
+    assert not site.open("?kind=send").all("#machines")
 
 
 def test_a_limited_caller_sees_its_queues_only(site: Site) -> None:

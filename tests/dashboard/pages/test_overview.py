@@ -88,10 +88,12 @@ def test_the_headline_is_the_answer(busy: Storage) -> None:
 
 
 def test_a_quiet_system_has_its_proof(storage: Storage) -> None:
+    storage.workers.beat(OWNER, "first", ["mail"], [])
+
     head = opened(storage).find("#headline")
 
-    assert head.find("h1").text == "No worker is running"
-    assert head.find("p").text.startswith("0 workers live, 0 of 0 queues served")
+    assert head.find("h1").text == "Nothing needs you"
+    assert head.find("p").text.startswith("1 worker live, ")
     assert not opened(storage).find("#attention").all("li")
 
 
@@ -144,7 +146,10 @@ def test_jobs_of_a_silent_worker_are_among_the_longest(busy: Storage, sql: Sql) 
 def test_without_a_worker_it_names_the_command_that_starts_one(
     storage: Storage,
 ) -> None:
-    assert "flask forge-jobs worker" in opened(storage).find("#running").text
+    page = opened(storage)
+
+    assert "flask forge-jobs worker" in page.find("#headline").text
+    assert "No worker is live" in page.find("#running").text
 
 
 def test_a_claimed_job_is_in_no_slot_yet(storage: Storage) -> None:
