@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from flask_forge_jobs.dashboard.charts.small import RangeRow, range_labels, range_row
 from flask_forge_jobs.dashboard.charts.ticks import logarithmic
 from flask_forge_jobs.handlers.series import KindRow
+from flask_forge_jobs.model.proportions import Failures
 
 DEFAULT_SORT = "-total"
 # Rows of a page, beside charts that take 40 kB.
 PER_PAGE = 15
-_OFTEN = 0.02
 _KEYS: Mapping[str, Callable[[Row], float | str]] = {
     "name": lambda row: row.name,
     "runs": lambda row: row.runs,
@@ -27,11 +28,15 @@ _KEYS: Mapping[str, Callable[[Row], float | str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The totals of one kind or queue; ``times`` is None without a completed run."""
+    """The totals of one kind or queue; ``times`` is None without a completed run.
+
+    ``fails_often`` says that its share of failures stands out beside the others.
+    """
 
     name: str
     runs: int
     failed: int
+    fails_often: bool
     mean_ms: float
     p50_ms: int
     p95_ms: int
@@ -43,11 +48,6 @@ class Row:
     def failed_share(self) -> float:
         """The share of runs that failed."""
         return self.failed / self.runs if self.runs else 0.0
-
-    @property
-    def fails_often(self) -> bool:
-        """Whether it fails so often that it stands out."""
-        return self.failed_share >= _OFTEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,14 @@ def kind_rows(totals: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
     """
     shown = [row for row in totals if row.completed]
     axis = logarithmic([ms for row in shown for ms in (row.p50_ms, row.p99_ms)])
+    ended = [Failures(failures_of(row), runs_of(row)) for row in totals]
+    usual = median([each.share for each in ended if each.runs] or [0.0])
     rows = [
         Row(
             name=row.kind,
-            runs=runs_of(row),
-            failed=failures_of(row),
+            runs=each.runs,
+            failed=each.failed,
+            fails_often=each.stands_out(usual),
             mean_ms=row.total_run_ms / row.completed if row.completed else 0.0,
             p50_ms=row.p50_ms,
             p95_ms=row.p95_ms,
@@ -101,7 +104,7 @@ def kind_rows(totals: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
             if row.completed
             else None,
         )
-        for row in totals
+        for row, each in zip(totals, ended, strict=True)
     ]
     key = _KEYS[sort.removeprefix("-")]
     rows.sort(key=lambda row: row.name)

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 # Standard errors of a bound, which is wrong once in 2,000 times. Bounds of two equal
 # shares hardly ever pass each other by chance.
 _Z = 3.29
+# Of fewer runs, a share says too little.
+FEW_RUNS = 20
+# A smaller distance to the usual share would hardly show in whole percents.
+_FAR = 0.02
+# A share of failures that is bad however usual it is.
+_ALWAYS_BAD = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,10 @@ class Failures:
             self.runs - self.failed
         )
         return has_doubled and self.bounds[0] > usual.bounds[1]
+
+    def stands_out(self, usual: float) -> bool:
+        """Whether the share is shown as bad beside the usual one, 0 to 1."""
+        return self.runs >= FEW_RUNS and self.share >= min(usual + _FAR, _ALWAYS_BAD)
 
     def less(self, other: Failures) -> Failures:
         """Return these runs without some of them."""

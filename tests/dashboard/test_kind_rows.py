@@ -55,6 +55,15 @@ def test_a_row_has_shares_and_means() -> None:
     assert (idle.runs, idle.mean_ms, idle.times) == (0, 0, None)
 
 
+def test_only_kinds_that_fail_more_than_the_others_stand_out() -> None:
+    even = [totals(f"k{number}", 97, 1, dead=3) for number in range(3)]
+    found = [*even, totals("odd", 94, 1, dead=6)]
+
+    often = [row.name for row in kind_rows(found, "name").rows if row.fails_often]
+
+    assert often == ["odd"]
+
+
 def test_rows_share_an_axis() -> None:
     shown = kind_rows(FOUND, DEFAULT_SORT)
 

@@ -34,6 +34,25 @@ def test_the_odds_have_to_double() -> None:
     assert Failures(18_200, 100_000).is_above(usual)
 
 
+@pytest.mark.parametrize(
+    ("failed", "runs", "usual", "stands_out"),
+    [
+        (2, 100, 0.0, True),
+        (2, 100, 0.01, False),
+        (3, 100, 0.03, False),
+        (25, 100, 0.25, True),
+        (24, 100, 0.24, False),
+        (19, 19, 0.0, False),
+        (20, 20, 1.0, True),
+        (0, 0, 0.0, False),
+    ],
+)
+def test_a_share_stands_out_beside_the_usual_one(
+    failed: int, runs: int, usual: float, *, stands_out: bool
+) -> None:
+    assert Failures(failed, runs).stands_out(usual) is stands_out
+
+
 def test_runs_without_some_of_them() -> None:
     assert Failures(5, 9).less(Failures(2, 4)) == Failures(3, 5)
     # Rows of two levels are not stored in one moment.

@@ -13,19 +13,16 @@ from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, ahead
 from flask_forge_jobs.handlers.gauges import GaugeSeries
 from flask_forge_jobs.handlers.series import Bucket
 from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.proportions import FEW_RUNS, Failures
 from flask_forge_jobs.model.sentences import count
 
 Values = Sequence[float | None]
 _RECENT = 3
 # Ranges that the page of errors has as well, beside its usual one.
 _LONG = {"7d", "30d"}
-_OFTEN = 0.02
+_NEAR = 0.02
 # From here on a number of times says it shorter than a share.
 _MANY_TIMES = 3
-# Of fewer runs, a share and its usual value say too little.
-_FEW = 20
-# A share of failures that is bad however usual it is.
-_ALWAYS_BAD = 0.25
 _STATES: Mapping[QueueState, str] = {
     QueueState.PAUSED: "paused",
     QueueState.COOLING: "cools down",
@@ -119,7 +116,7 @@ def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
 
 
 def _compared(ratio: float) -> str:
-    if abs(ratio - 1) < _OFTEN:
+    if abs(ratio - 1) < _NEAR:
         return "as usual"
     if ratio >= _MANY_TIMES:
         return f"{words.number(ratio)} times the usual"
@@ -132,29 +129,29 @@ def _window(shown: Range) -> str:
 
 
 def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
-    def share(failed: int, completed: int) -> float | None:
-        return failed / (failed + completed) if failed + completed else None
-
-    shares = [share(each.dead + each.retried, each.completed) for each in buckets]
+    found = [
+        Failures(failed := each.dead + each.retried, failed + each.completed)
+        for each in buckets
+    ]
+    shares = [each.share if each.runs else None for each in found]
     known = [each for each in shares if each is not None]
-    failed = sum(each.dead + each.retried for each in buckets)
-    runs = failed + sum(each.completed for each in buckets)
+    whole = Failures(
+        sum(each.failed for each in found), sum(each.runs for each in found)
+    )
     query = {"range": shown.preset} if shown.preset in _LONG else {}
-    if 0 < runs < _FEW:
+    if 0 < whole.runs < FEW_RUNS:
         return Tile(
-            "Failures", words.number(failed), _window(shown), spark(()), "red",
-            "errors", f"of {count(runs, 'run')}", query=query,
+            "Failures", words.number(whole.failed), _window(shown), spark(()), "red",
+            "errors", f"of {count(whole.runs, 'run')}", query=query,
         )  # fmt: skip
-    whole = share(failed, runs - failed)
     usual = median(known) if known else 0
     note = (
         f"{_window(shown)}, usually {words.percent(usual)}" if known else "no run ended"
     )
-    # A smaller distance to the usual share would hardly show in whole percents.
-    is_bad = whole is not None and whole >= min(usual + _OFTEN, _ALWAYS_BAD)
+    shown_share = words.percent(whole.share if known else None)
     return Tile(
-        "Failures", words.percent(whole), note, spark(shares), "red", "errors",
-        tone="bad" if is_bad else "", query=query,
+        "Failures", shown_share, note, spark(shares), "red", "errors",
+        tone="bad" if whole.stands_out(usual) else "", query=query,
     )  # fmt: skip
 
 
