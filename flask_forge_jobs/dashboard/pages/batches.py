@@ -39,6 +39,8 @@ QUESTIONS = ("cancel", "delete", "retry")
 # Of the dead jobs, those that are read, and the errors that are shown.
 MAX_DEAD, MAX_ERRORS = 200, 5
 MAX_INNER = 20
+# The queue of its first waiting job seldom changes.
+_QUEUE_KEPT_S = 60.0
 # A question about more is answered with their number.
 MAX_UNTYPED = 100
 _LONGEST_ID = 64
@@ -170,15 +172,33 @@ class BatchView:
         """Its first dead jobs."""
         if not self.batch.dead:
             return ()
+        return self._first(JobStatus.DEAD, MAX_DEAD, self._kept_s)
+
+    @cached_property
+    def hint(self) -> str:
+        """Why none of its jobs starts, if that needs the caller.
+
+        It is what the attention report says of the queue of a waiting one.
+        """
+        if not self.row.waits or self.row.stands:
+            return ""
+        kept_s = _QUEUE_KEPT_S if self._kept_s else 0.0
+        first = self._first(JobStatus.PENDING, 1, kept_s)
+        queues = {job.queue_name for job in first}
+        report = self._api.attention.report(self._api.storage, self._api.scope.queues)
+        about = (s.text for s in report.sentences if s.evidence.get("queue") in queues)
+        return next(about, "")
+
+    def _first(
+        self, status: JobStatus, limit: int, kept_s: float
+    ) -> Sequence[JobSummary]:
         batches = self._api.storage.batches
 
         def read() -> Sequence[JobSummary]:
-            return batches.page_of_jobs(self.id, status=JobStatus.DEAD, limit=MAX_DEAD)[
-                0
-            ]
+            return batches.page_of_jobs(self.id, status=status, limit=limit)[0]
 
-        key = "dead of batch", self.id
-        return self._api.snapshots.get(key, read, kept_s=self._kept_s)
+        key = "jobs of batch", self.id, status
+        return self._api.snapshots.get(key, read, kept_s=kept_s)
 
     @cached_property
     def stoppers(self) -> Sequence[Stopper]:

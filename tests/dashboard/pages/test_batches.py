@@ -165,6 +165,22 @@ def test_a_batch_leads_to_its_jobs_by_state(
     assert '"report": 7' in page.find("#data-json").text
 
 
+def test_a_batch_that_waits_says_that_its_queue_has_no_worker(
+    storage: Storage, client: FlaskClient
+) -> None:
+    batch_id = create(storage, 1)
+    storage.workers.beat("w1", "w1", ["other"], [])
+
+    why = shown(client, batch_id).find("#why").text
+
+    assert why.startswith("No job is in progress, 1 waits. Queue mail has no worker.")
+    storage.workers.beat("w2", "w2", ["mail"], [])
+    client = client_of(storage, "admin")
+    assert shown(client, batch_id).find("#why").text == (
+        "No job is in progress, 1 waits."
+    )
+
+
 def test_the_jobs_of_a_batch_are_a_list(storage: Storage) -> None:
     parent_id = create(storage, 1, queue="other")
     batch_id = create(storage, 2)
