@@ -129,14 +129,14 @@ def _window(shown: Range) -> str:
 
 
 def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
-    found = [
+    ended = [
         Failures(failed := each.dead + each.retried, failed + each.completed)
         for each in buckets
     ]
-    shares = [each.share if each.runs else None for each in found]
+    shares = [each.share if each.runs else None for each in ended]
     known = [each for each in shares if each is not None]
     whole = Failures(
-        sum(each.failed for each in found), sum(each.runs for each in found)
+        sum(each.failed for each in ended), sum(each.runs for each in ended)
     )
     query = {"range": shown.preset} if shown.preset in _LONG else {}
     if 0 < whole.runs < FEW_RUNS:
