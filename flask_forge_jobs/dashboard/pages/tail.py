@@ -70,6 +70,6 @@ def tail(api: Api) -> Mapping[str, object]:
 ROUTES = (
     page(
         "/tail", tail, reach=Reach.VIEW, blocks=("events",),
-        nav="Tail", icon="tail", order=41,
+        nav="Tail", icon="tail", order=41, key="t",
     ),
 )  # fmt: skip

@@ -199,6 +199,20 @@ def test_a_viewer_is_offered_no_change(storage: Storage) -> None:
         assert page.all("dialog") == []
 
 
+def test_a_viewer_reads_the_settings(storage: Storage) -> None:
+    schedule(storage, "renew", "0 5 * * *", timezone="Europe/Berlin")
+
+    settings = page_of(storage, "/cron/renew", "viewer").find("#settings")
+
+    assert not settings.all("form")
+    facts = [
+        (each.find("dt").text, each.find("dd").text)
+        for each in settings.find("dl").all("div")
+    ]
+    assert facts[:2] == [("Expression", "0 5 * * *"), ("Time zone", "Europe/Berlin")]
+    assert facts[-1] == ("Missed firings", "Run once, late")
+
+
 def test_a_bad_cursor_shows_the_first_page(storage: Storage) -> None:
     schedule(storage, "renew")
     trigger(storage, "renew")
