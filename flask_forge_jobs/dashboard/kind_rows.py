@@ -7,23 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 
 from flask_forge_jobs.dashboard.charts.small import RangeRow, range_labels, range_row
-from flask_forge_jobs.dashboard.charts.ticks import logarithmic
+from flask_forge_jobs.dashboard.charts.ticks import Axis, logarithmic
 from flask_forge_jobs.handlers.series import KindRow
 from flask_forge_jobs.model.proportions import Failures
 
 DEFAULT_SORT = "-total"
 # Rows of a page, beside charts that take 40 kB.
 PER_PAGE = 15
-_KEYS: Mapping[str, Callable[[Row], float | str]] = {
-    "name": lambda row: row.name,
-    "runs": lambda row: row.runs,
-    "failed": lambda row: row.failed_share,
-    "mean": lambda row: row.mean_ms,
-    "p50": lambda row: row.p50_ms,
-    "p95": lambda row: row.p95_ms,
-    "p99": lambda row: row.p99_ms,
-    "total": lambda row: row.total_ms,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +26,7 @@ class Row:
     name: str
     runs: int
     failed: int
+    failed_share: float
     fails_often: bool
     mean_ms: float
     p50_ms: int
@@ -43,11 +34,6 @@ class Row:
     p99_ms: int
     total_ms: int
     times: RangeRow | None
-
-    @property
-    def failed_share(self) -> float:
-        """The share of runs that failed."""
-        return self.failed / self.runs if self.runs else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +71,41 @@ def kind_rows(totals: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
 
     ``number`` is that of the page, from 1; a too large one means the last page.
     """
-    shown = [row for row in totals if row.completed]
-    axis = logarithmic([ms for row in shown for ms in (row.p50_ms, row.p99_ms)])
-    ended = [Failures(failures_of(row), runs_of(row)) for row in totals]
-    usual = median([each.share for each in ended if each.runs] or [0.0])
-    rows = [
-        Row(
-            name=row.kind,
-            runs=each.runs,
-            failed=each.failed,
-            fails_often=each.stands_out(usual),
-            mean_ms=row.total_run_ms / row.completed if row.completed else 0.0,
-            p50_ms=row.p50_ms,
-            p95_ms=row.p95_ms,
-            p99_ms=row.p99_ms,
-            total_ms=row.total_run_ms,
-            times=range_row(axis, row.p50_ms, row.p95_ms, row.p99_ms)
-            if row.completed
-            else None,
-        )
-        for row, each in zip(totals, ended, strict=True)
-    ]
-    key = _KEYS[sort.removeprefix("-")]
-    rows.sort(key=lambda row: row.name)
-    rows.sort(key=key, reverse=sort.startswith("-"))
-    first = min(number - 1, max(len(rows) - 1, 0) // PER_PAGE) * PER_PAGE
-    return Rows(
-        rows[first : first + PER_PAGE], range_labels(axis), sort, first, len(rows)
+    ended = [row for row in totals if row.completed]
+    axis = logarithmic([ms for row in ended for ms in (row.p50_ms, row.p99_ms)])
+    shares = [_failures(row).share for row in totals if runs_of(row)]
+    usual = median(shares or [0.0])
+    ordered = sorted(totals, key=lambda row: row.kind)
+    ordered.sort(key=_KEYS[sort.removeprefix("-")], reverse=sort.startswith("-"))
+    first = min(number - 1, max(len(ordered) - 1, 0) // PER_PAGE) * PER_PAGE
+    rows = [_row(row, axis, usual) for row in ordered[first : first + PER_PAGE]]
+    return Rows(rows, range_labels(axis), sort, first, len(ordered))
+
+
+def _row(row: KindRow, axis: Axis, usual: float) -> Row:
+    failures = _failures(row)
+    times = range_row(axis, row.p50_ms, row.p95_ms, row.p99_ms)
+    return Row(
+        name=row.kind,
+        runs=failures.runs,
+        failed=failures.failed,
+        failed_share=failures.share,
+        fails_often=failures.stands_out(usual),
+        mean_ms=_mean_ms(row),
+        p50_ms=row.p50_ms,
+        p95_ms=row.p95_ms,
+        p99_ms=row.p99_ms,
+        total_ms=row.total_run_ms,
+        times=times if row.completed else None,
     )
+
+
+def _failures(row: KindRow) -> Failures:
+    return Failures(failures_of(row), runs_of(row))
+
+
+def _mean_ms(row: KindRow) -> float:
+    return row.total_run_ms / row.completed if row.completed else 0.0
 
 
 def runs_of(row: KindRow) -> int:
@@ -123,3 +116,15 @@ def runs_of(row: KindRow) -> int:
 def failures_of(row: KindRow) -> int:
     """Return how many runs failed."""
     return row.dead + row.retried
+
+
+_KEYS: Mapping[str, Callable[[KindRow], float | str]] = {
+    "name": lambda row: row.kind,
+    "runs": runs_of,
+    "failed": lambda row: _failures(row).share,
+    "mean": _mean_ms,
+    "p50": lambda row: row.p50_ms,
+    "p95": lambda row: row.p95_ms,
+    "p99": lambda row: row.p99_ms,
+    "total": lambda row: row.total_run_ms,
+}
