@@ -272,6 +272,20 @@ def test_a_limited_caller_sees_its_queues_only(busy: Storage) -> None:
     assert open_page(client, f"{PREFIX}/?queue=billing").status_code == 403
 
 
+def test_a_queue_that_starts_none_of_its_jobs_breaks_the_quiet(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    sql.age(70)
+    storage.workers.beat(OWNER, None, ["mail"], [SlotReport("mail-0-w", "mail")])
+
+    page = opened(storage)
+
+    said = "Nothing needs you yet, but mail starts no job"
+    assert page.find("h1").text == said
+    assert page.find("#attention").all("li") == []
+
+
 def test_one_queue_is_chosen_by_the_address(busy: Storage) -> None:
     page = opened(busy, query="?queue=billing&range=24h")
 
