@@ -16,6 +16,7 @@ from flask_forge_jobs.dashboard.batch_rows import BatchRow
 from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.reads import Part, Reads
 from flask_forge_jobs.errors import BatchNotFoundError, InvalidInputError
 from flask_forge_jobs.handlers.batches import (
     BatchListing,
@@ -172,7 +173,11 @@ class BatchView:
         """Its first dead jobs."""
         if not self.batch.dead:
             return ()
-        return self._first(JobStatus.DEAD, MAX_DEAD, self._kept_s)
+        return self._api.snapshots.get(
+            ("dead of batch", self.id),
+            lambda: self._read(JobStatus.DEAD, MAX_DEAD),
+            kept_s=self._kept_s,
+        )
 
     @cached_property
     def hint(self) -> str:
@@ -182,23 +187,24 @@ class BatchView:
         """
         if not self.row.waits or self.row.stands:
             return ""
-        kept_s = _QUEUE_KEPT_S if self._kept_s else 0.0
-        first = self._first(JobStatus.PENDING, 1, kept_s)
-        queues = {job.queue_name for job in first}
+        part = Part(lambda: self._read(JobStatus.PENDING, 1), _QUEUE_KEPT_S)
+        needed = ("first",) if self._kept_s else None
+        # A refresh has its three reads without this one.
+        read = Reads(
+            self._api.snapshots,
+            ("waiting of batch", self.id),
+            {"first": part},
+            needed,
+            max_renewed=0,
+        )
+        queues = {job.queue_name for job in read["first"]}
         report = self._api.attention.report(self._api.storage, self._api.scope.queues)
         about = (s.text for s in report.sentences if s.evidence.get("queue") in queues)
         return next(about, "")
 
-    def _first(
-        self, status: JobStatus, limit: int, kept_s: float
-    ) -> Sequence[JobSummary]:
+    def _read(self, status: JobStatus, limit: int) -> Sequence[JobSummary]:
         batches = self._api.storage.batches
-
-        def read() -> Sequence[JobSummary]:
-            return batches.page_of_jobs(self.id, status=status, limit=limit)[0]
-
-        key = "jobs of batch", self.id, status
-        return self._api.snapshots.get(key, read, kept_s=kept_s)
+        return batches.page_of_jobs(self.id, status=status, limit=limit)[0]
 
     @cached_property
     def stoppers(self) -> Sequence[Stopper]:
