@@ -93,7 +93,7 @@ def fill(
     strange: Mapping[str, str] = {}
     for number, text in enumerate(strings):
         strange = _store(storage, text, number)
-    sample(storage, "worker-1")
+    sample(storage, "worker-1", has_database=True)
     return {
         "job_id": job_id, "running_id": running_id, "name": "mail",
         "worker_id": "worker-1", "run_id": begin_bulk(storage, strings),
@@ -113,13 +113,20 @@ def keep(storage: Storage, examples: Mapping[str, str]) -> None:
     storage.bulk_runs.take(examples["run_id"], _HOLDER)
 
 
-def sample(storage: Storage, worker_id: str, *, minutes_ago: int = 0) -> None:
-    """Store what a worker used of its machine in a minute."""
-    sums = SampleSums()
-    sums.add(
-        ResourceUse(40.0, 100_000_000),
-        DatabaseHealth(),
-    )
+def sample(
+    storage: Storage,
+    worker_id: str,
+    *,
+    minutes_ago: int = 0,
+    has_database: bool = False,
+) -> None:
+    """Store what a worker used of its machine, and of the database, in a minute."""
+    sums, health = SampleSums(), DatabaseHealth()
+    if has_database:
+        health = DatabaseHealth(db_size_bytes=500_000_000, wal_bytes=4_000_000)
+        sums.reads.record(2000)
+        sums.writes.record(5000)
+    sums.add(ResourceUse(40.0, 100_000_000), health)
     now_us = SystemClock().now_us() - minutes_ago * 60 * SECOND_US
     levels = {
         (level, now_us - now_us % (level * SECOND_US)): sums for level in SAMPLE_LEVELS
