@@ -244,9 +244,9 @@ class Frame:
             return None
 
     @cached_property
-    def needs(self) -> Sequence[Sentence]:
-        """The sentences of the report, alike ones as one."""
-        return () if self.report is None else grouped(self.report.sentences)
+    def needs(self) -> tuple[Sequence[Sentence], int]:
+        """The report, alike sentences as one, and how many it leaves out."""
+        return ((), 0) if self.report is None else grouped(self.report)
 
     @cached_property
     def evidence(self) -> Mapping[str, Any]:

@@ -103,7 +103,8 @@ def needs_of(api: Api) -> int:
         report = api.attention.report(api.storage, api.scope.queues)
     except StorageError:
         return 0
-    return len(grouped(report.sentences)) + report.left_out
+    lines, left_out = grouped(report)
+    return len(lines) + left_out
 
 
 def _database(check: ReadinessCheck, answer_s: float) -> Fact:

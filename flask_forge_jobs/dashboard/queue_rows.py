@@ -95,10 +95,11 @@ class QueueRow:
         return self.state in _RUN
 
     @property
-    def starts_none(self) -> bool:
-        """Whether its jobs could start, wait for a while, and none does.
+    def completes_none(self) -> bool:
+        """Whether jobs wait for a while, although it runs, and none has completed.
 
-        Only of rows with their rates.
+        None is in progress either. Only of rows with their rates, which count no
+        failed runs.
         """
         is_slow = self.runs and self.pace != "good"
         return is_slow and not self.claimed and not self.rates.per_minute
@@ -128,7 +129,7 @@ def ahead(number: int, *, is_served: bool) -> str:
 def shared_slots(rows: Sequence[QueueRow], capacity: int) -> str:
     """Return words for slots that are of several queues; empty if each has its own.
 
-    Its workers run ``capacity`` jobs at once, so fewer than the slots of the rows say.
+    The workers run ``capacity`` jobs at once, so fewer than the slots of the rows say.
     """
     if not 0 < capacity < sum(row.slots for row in rows):
         return ""

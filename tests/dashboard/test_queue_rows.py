@@ -138,7 +138,7 @@ def test_a_queue_that_is_late_is_behind_only_if_it_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "age_s", "per_minute", "starts_none"),
+    ("counts", "age_s", "per_minute", "completes_none"),
     [
         (QueueCounts(pending=1), 60, 0.0, True),
         (QueueCounts(pending=1), 300, 0.0, True),
@@ -148,14 +148,14 @@ def test_a_queue_that_is_late_is_behind_only_if_it_runs() -> None:
         (QueueCounts(scheduled=1), 60, 0.0, False),
     ],
 )
-def test_a_queue_starts_none_of_the_jobs_that_wait(
-    counts: QueueCounts, age_s: int, per_minute: float, *, starts_none: bool
+def test_a_queue_completes_none_of_the_jobs_that_wait(
+    counts: QueueCounts, age_s: int, per_minute: float, *, completes_none: bool
 ) -> None:
     rates = QueueRates([0] * 12, per_minute)
     shown = replace(row(counts, (FREE,), age_s), rates=rates)
 
-    assert shown.starts_none is starts_none
-    assert not replace(shown, state=QueueState.PAUSED).starts_none
+    assert shown.completes_none is completes_none
+    assert not replace(shown, state=QueueState.PAUSED).completes_none
 
 
 def test_nothing_waits_in_a_queue_without_due_jobs() -> None:

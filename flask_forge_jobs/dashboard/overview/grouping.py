@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
+from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
@@ -14,44 +15,50 @@ LEAST = 3
 _MAX_NAMED = 4
 
 
-def grouped(sentences: Sequence[Sentence]) -> Sequence[Sentence]:
-    """Return sentences in their order, alike ones as one; each is a thing to count.
+def grouped(report: Report) -> tuple[Sequence[Sentence], int]:
+    """Return the sentences of a report, alike ones as one, and how many it leaves out.
 
-    Alike ones follow each other in a report. Those with a button of their own stay.
+    Each is a thing to count. Alike ones follow each other in a report, and those that
+    it leaves out count in their line.
     """
     lines: list[Sentence] = []
-    for code, alike in groupby(sentences, key=lambda each: each.code):
-        members = list(alike)
-        merge = _MERGED.get(code)
-        if merge is None or len(members) < LEAST:
+    left_out = report.left_out
+    groups = [list(alike) for _, alike in groupby(report.sentences, lambda s: s.code)]
+    for members in groups:
+        more = report.left_out_alike if members is groups[-1] else 0
+        merge = _MERGED.get(members[0].code)
+        if merge is None or len(members) + more < LEAST:
             lines += members
         else:
-            lines.append(merge(members))
-    return lines
+            lines.append(merge(members, more))
+            left_out -= more
+    return lines, left_out
 
 
-def _behind(members: Sequence[Sentence]) -> Sentence:
+def _behind(members: Sequence[Sentence], more: int) -> Sentence:
     text = (
-        f"{len(members):,} queues are behind: {_named(members)}. The oldest job waits "
-        f"{duration(_oldest_s(members))}."
+        f"{len(members) + more:,} queues are behind: {_named(members, more)}. "
+        f"The oldest job waits {duration(_oldest_s(members))}."
     )
     action = Action("GET", "/v1/queues?state=behind", "Show queues")
     return Sentence(members[0].code, text, action=action)
 
 
-def _unserved(members: Sequence[Sentence]) -> Sentence:
-    jobs = sum(cast("int", each.evidence["jobs"]) for each in members)
+def _unserved(members: Sequence[Sentence], more: int) -> Sentence:
+    jobs = count(sum(cast("int", each.evidence["jobs"]) for each in members), "job")
     oldest_s = _oldest_s(members)
     oldest = f", the oldest due for {duration(oldest_s)}" if oldest_s else ""
+    # Of those that the report leaves out, neither is known.
+    facts = f"more than {jobs}" if more else f"{jobs}{oldest}"
     text = (
-        f"{len(members):,} queues have no worker: {_named(members)}. They hold "
-        f"{count(jobs, 'job')}{oldest}."
+        f"{len(members) + more:,} queues have no worker: {_named(members, more)}. "
+        f"They hold {facts}."
     )
     action = Action("GET", "/v1/queue/workers", "Show workers")
     return Sentence(members[0].code, text, action=action)
 
 
-_MERGED: Mapping[str, Callable[[Sequence[Sentence]], Sentence]] = {
+_MERGED: Mapping[str, Callable[[Sequence[Sentence], int], Sentence]] = {
     "queue_behind": _behind,
     "queue_unserved": _unserved,
 }
@@ -61,10 +68,12 @@ def _oldest_s(members: Sequence[Sentence]) -> int:
     return max(cast("int", each.evidence["oldest_wait_s"]) for each in members)
 
 
-def _named(members: Sequence[Sentence]) -> str:
-    """Return the queues in words, of many the first ones."""
+def _named(members: Sequence[Sentence], more: int) -> str:
+    """Return the queues in words, of many the first ones; ``more`` have no name."""
     names = [cast("str", each.evidence["queue"]) for each in members]
-    if len(names) > _MAX_NAMED:
-        kept = _MAX_NAMED - 1
-        names = [*names[:kept], f"{len(names) - kept:,} more"]
+    total = len(names) + more
+    if total > _MAX_NAMED:
+        names = names[: _MAX_NAMED - 1]
+    if total > len(names):
+        names.append(f"{total - len(names):,} more")
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -22,13 +22,13 @@ def headline(
     """Return whether work flows, and how many things need the reader.
 
     ``per_minute`` is how many jobs completed of late; None leaves it to the hour.
-    ``idle`` queues start no job although some wait.
+    ``idle`` queues have completed no job of late, although some wait.
     """
     evidence = report.summary.evidence
     if not needs:
         if not evidence["workers"]:
             return "No worker is running"
-        return f"Nothing needs you yet, but {_starts(idle)}" if idle else _QUIET
+        return f"Nothing needs you yet, but {_idle(idle)}" if idle else _QUIET
     done = evidence.get("done_last_hour")
     if evidence.get("workers"):
         if done if per_minute is None else per_minute:
@@ -42,10 +42,10 @@ def headline(
     )
 
 
-def _starts(idle: Sequence[str]) -> str:
+def _idle(idle: Sequence[str]) -> str:
     if len(idle) == 1:
-        return f"{idle[0]} starts no job"
-    return f"{len(idle):,} queues start no job"
+        return f"{idle[0]} completes no job"
+    return f"{len(idle):,} queues complete no job"
 
 
 def proof(report: Report) -> str | None:

@@ -124,11 +124,12 @@ class Overview(jobs.TimelineFigures):
     @property
     def headline(self) -> str:
         """Whether work flows."""
-        needs = len(self._lines) + self.report.left_out
+        lines, left_out = self._lines
+        needs = len(lines) + left_out
         if self.queue is not None:  # the report is of all queues
             return headline(self.report, needs)
         pace = sum(row.rates.per_minute for row in self._rows)
-        idle = [row.name for row in self._rows if row.starts_none]
+        idle = [row.name for row in self._rows if row.completes_none]
         return headline(self.report, needs, pace, idle)
 
     @property
@@ -137,19 +138,23 @@ class Overview(jobs.TimelineFigures):
         return proof(self.report)
 
     @cached_property
-    def _lines(self) -> Sequence[Sentence]:
-        sentences = self.report.sentences
-        return sentences if self.shows_needs else grouped(sentences)
+    def _lines(self) -> tuple[Sequence[Sentence], int]:
+        report = self.report
+        if self.shows_needs:
+            return report.sentences, report.left_out
+        return grouped(report)
 
     @property
     def needs(self) -> Sequence[Sentence]:
         """What needs the reader, the worst first, and alike things as one."""
-        return self._lines if self.shows_needs else self._lines[:MAX_NEEDS]
+        lines, _ = self._lines
+        return lines if self.shows_needs else lines[:MAX_NEEDS]
 
     @property
     def more_needs(self) -> int:
         """How many things more there are."""
-        return len(self._lines) + self.report.left_out - len(self.needs)
+        lines, left_out = self._lines
+        return len(lines) + left_out - len(self.needs)
 
     # -- charts --------------------------------------------------------------------
 

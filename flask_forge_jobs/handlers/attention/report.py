@@ -53,22 +53,24 @@ class Report:
     """The report: sentences in the order of their rules, then of jobs or waits.
 
     ``summary`` says whether anything does, with the numbers that prove it. ``left_out``
-    counts sentences after the first 20.
+    counts sentences after the first 20, ``left_out_alike`` those of them that have the
+    code of the 20th.
     """
 
     at: datetime
     summary: Sentence
     sentences: Sequence[Sentence] = ()
     left_out: int = 0
+    left_out_alike: int = 0
 
 
 def report(facts: Facts) -> Report:
     """Return the report of these facts."""
     sentences = [sentence for rule in RULES for sentence in _in_order(rule(facts))]
-    shown = sentences[:MAX_SENTENCES]
-    return Report(
-        facts.at, _summary(facts, len(sentences)), shown, len(sentences) - len(shown)
-    )
+    shown, rest = sentences[:MAX_SENTENCES], sentences[MAX_SENTENCES:]
+    alike = sum(each.code == shown[-1].code for each in rest)
+    summary = _summary(facts, len(sentences))
+    return Report(facts.at, summary, shown, len(rest), alike)
 
 
 def _in_order(needs: Iterable[Need]) -> list[Sentence]:

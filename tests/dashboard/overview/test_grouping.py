@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from flask_forge_jobs.dashboard.overview.grouping import LEAST, grouped
 from flask_forge_jobs.dashboard.shown_pages import page_about
+from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.sentences import Sentence
+
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def behind(number: int) -> Sentence:
@@ -17,17 +22,24 @@ def unserved(number: int, oldest_s: int = 9) -> Sentence:
     return Sentence("queue_unserved", f"Queue q{number} has no worker.", evidence)
 
 
+def lines(*sentences: Sentence, left_out: int = 0, alike: int = 0) -> list[Sentence]:
+    report = Report(NOW, Sentence("needs_you", ""), sentences, left_out, alike)
+    shown, rest = grouped(report)
+    assert rest == left_out - (alike if shown[-1] not in sentences else 0)
+    return list(shown)
+
+
 PAUSED = Sentence("queue_paused", "q is paused", {"queue": "q"})
 
 
 def test_few_sentences_and_those_with_an_act_stay() -> None:
     sentences = [*map(unserved, range(1, LEAST)), PAUSED, PAUSED, PAUSED]
 
-    assert grouped(sentences) == sentences
+    assert lines(*sentences) == sentences
 
 
 def test_queues_behind_are_one_line() -> None:
-    first, line, last = grouped([unserved(1), *map(behind, range(4, 0, -1)), PAUSED])
+    first, line, last = lines(unserved(1), *map(behind, range(4, 0, -1)), PAUSED)
 
     assert (first, last) == (unserved(1), PAUSED)
     assert line.text == (
@@ -39,7 +51,7 @@ def test_queues_behind_are_one_line() -> None:
 
 
 def test_of_many_queues_the_first_are_named() -> None:
-    (line,) = grouped([*map(unserved, range(1, 13))])
+    (line,) = lines(*map(unserved, range(1, 13)))
 
     assert line.text == (
         "12 queues have no worker: q1, q2, q3 and 9 more. They hold 78 jobs, the "
@@ -48,6 +60,21 @@ def test_of_many_queues_the_first_are_named() -> None:
 
 
 def test_queues_whose_jobs_are_not_due_yet_have_no_wait() -> None:
-    (line,) = grouped([unserved(number, 0) for number in range(1, 4)])
+    (line,) = lines(*(unserved(number, 0) for number in range(1, 4)))
 
     assert line.text == ("3 queues have no worker: q1, q2 and q3. They hold 6 jobs.")
+
+
+def test_queues_that_the_report_leaves_out_count_in_their_line() -> None:
+    (line,) = lines(*map(unserved, range(1, 21)), left_out=12, alike=10)
+    _, last = lines(PAUSED, behind(9), left_out=9, alike=9)
+    (*kept, _) = lines(PAUSED, behind(9), behind(8), PAUSED, left_out=5, alike=5)
+
+    assert line.text == (
+        "30 queues have no worker: q1, q2, q3 and 27 more. They hold more than 210 "
+        "jobs."
+    )
+    assert last.text == (
+        "10 queues are behind: q9 and 9 more. The oldest job waits 9m."
+    )
+    assert kept == [PAUSED, behind(9), behind(8)]

@@ -43,20 +43,22 @@ def test_the_headline_is_the_answer(
 
 
 def test_work_flows_if_a_job_has_completed_of_late() -> None:
-    found = report(2)
+    busy = report(2)
 
-    assert headline(found, 2, 0.1) == "Work flows, but two things need you"
+    assert headline(busy, 2, 0.1) == "Work flows, but two things need you"
     # They completed most of an hour ago.
-    assert headline(found, 2, 0.0) == "Two things need you"
+    assert headline(busy, 2, 0.0) == "Two things need you"
     assert headline(report(2, oldest_wait_s=0), 2, 0.0) == "Two things need you"
 
 
-def test_it_is_not_quiet_while_a_queue_starts_none_of_its_jobs() -> None:
+def test_it_is_not_quiet_while_a_queue_completes_none_of_its_jobs() -> None:
     """Before the queue is behind, and so needs someone."""
     quiet = "Nothing needs you yet, but"
 
-    assert headline(report(0), 0, 0.0, ["mail"]) == f"{quiet} mail starts no job"
-    assert headline(report(0), 0, 0.0, ["a", "b"]) == f"{quiet} 2 queues start no job"
+    assert headline(report(0), 0, 0.0, ["mail"]) == f"{quiet} mail completes no job"
+    assert (
+        headline(report(0), 0, 0.0, ["a", "b"]) == f"{quiet} 2 queues complete no job"
+    )
     assert headline(report(1), 1, 0.0, ["mail"]) == "One thing needs you"
 
 

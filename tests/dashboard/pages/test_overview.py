@@ -272,7 +272,7 @@ def test_a_limited_caller_sees_its_queues_only(busy: Storage) -> None:
     assert open_page(client, f"{PREFIX}/?queue=billing").status_code == 403
 
 
-def test_a_queue_that_starts_none_of_its_jobs_breaks_the_quiet(
+def test_a_queue_that_completes_none_of_its_jobs_breaks_the_quiet(
     storage: Storage, sql: Sql
 ) -> None:
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
@@ -281,7 +281,7 @@ def test_a_queue_that_starts_none_of_its_jobs_breaks_the_quiet(
 
     page = opened(storage)
 
-    said = "Nothing needs you yet, but mail starts no job"
+    said = "Nothing needs you yet, but mail completes no job"
     assert page.find("h1").text == said
     assert page.find("#attention").all("li") == []
 

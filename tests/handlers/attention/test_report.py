@@ -100,6 +100,17 @@ def test_at_most_twenty_sentences() -> None:
     assert said.summary.evidence["needs"] == 23
 
 
+def test_sentences_that_are_left_out_are_alike_by_their_code() -> None:
+    idle = [replace(MAIL, name=f"q{n:02}", max_workers=0) for n in range(22)]
+    paused = replace(MAIL, name="bills", is_paused=True)
+
+    served = live(*(each.name for each in (*idle, paused)))
+
+    said = report(facts_of(*idle, paused, served))
+
+    assert (said.left_out, said.left_out_alike) == (3, 2)
+
+
 def test_one_need_is_singular_and_an_unread_database_proves_nothing() -> None:
     database = DatabaseFacts("it is of another version", 2, 1)
 
