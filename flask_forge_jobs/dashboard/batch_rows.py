@@ -63,7 +63,7 @@ class BatchRow:
 
     @property
     def waits(self) -> bool:
-        """Whether none of its jobs is in progress, although it has not ended."""
+        """Whether it has all its jobs and has not ended, but none is in progress."""
         return self.batch.state is BatchState.RUNNING and not self.batch.running
 
     @property

@@ -17,6 +17,7 @@ from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.reads import Part, Reads
+from flask_forge_jobs.dashboard.words import short_ids
 from flask_forge_jobs.errors import BatchNotFoundError, InvalidInputError
 from flask_forge_jobs.handlers.batches import (
     BatchListing,
@@ -45,6 +46,11 @@ _QUEUE_KEPT_S = 60.0
 # A question about more is answered with their number.
 MAX_UNTYPED = 100
 _LONGEST_ID = 64
+# Sentences about a queue that say why its jobs do not start.
+_STOPS = frozenset({
+    "queue_unserved", "queue_without_slots", "queue_paused", "queue_behind",
+    "queue_cools_down",
+})  # fmt: skip
 _EVENTS: Mapping[BatchEvent, tuple[str, str]] = {
     BatchEvent.DEAD: ("first dead job", "died_at"),
     BatchEvent.FINISHED: ("first end", "finished_at"),
@@ -181,9 +187,9 @@ class BatchView:
 
     @cached_property
     def hint(self) -> str:
-        """Why none of its jobs starts, if that needs the caller.
+        """Why its first waiting job does not start, if that needs the caller.
 
-        It is what the attention report says of the queue of a waiting one.
+        It is a sentence of the attention report about its queue or kind.
         """
         if not self.row.waits or self.row.stands:
             return ""
@@ -197,9 +203,13 @@ class BatchView:
             needed,
             max_renewed=0,
         )
-        queues = {job.queue_name for job in read["first"]}
         report = self._api.attention.report(self._api.storage, self._api.scope.queues)
-        about = (s.text for s in report.sentences if s.evidence.get("queue") in queues)
+        about = (
+            short_ids(each.text)
+            for each in report.sentences
+            for job in read["first"]
+            if _stops(each, job)
+        )
         return next(about, "")
 
     def _read(self, status: JobStatus, limit: int) -> Sequence[JobSummary]:
@@ -296,6 +306,15 @@ def needs_of(api: Api) -> Mapping[str, Sentence]:
     report = api.attention.report(api.storage, api.scope.queues)
     named = ((each, each.evidence.get("batch")) for each in report.sentences)
     return {batch_id: each for each, batch_id in named if isinstance(batch_id, str)}
+
+
+def _stops(sentence: Sentence, job: JobSummary) -> bool:
+    """Whether a sentence of the attention report says why a waiting job stays."""
+    evidence = sentence.evidence
+    if evidence.get("queue") != job.queue_name:
+        return False
+    is_unknown = sentence.code == "kind_unknown" and evidence["kind"] == job.kind
+    return sentence.code in _STOPS or is_unknown
 
 
 def _error_of(job: JobSummary) -> str | None:

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.model.batches import BatchEvent, NewBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, FollowUp
+from flask_forge_jobs.model.workers import WorkerProcess, kinds_to_text
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.dashboard.browser.filling import hostile
@@ -179,6 +180,25 @@ def test_a_batch_that_waits_says_that_its_queue_has_no_worker(
     assert shown(client, batch_id).find("#why").text == (
         "No job is in progress, 1 waits."
     )
+
+
+def test_a_batch_that_waits_names_no_need_that_stops_none_of_its_jobs(
+    storage: Storage,
+) -> None:
+    batch_id = create(storage, 1)
+    storage.workers.beat("w1", "w1", ["mail"], [])
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    storage.queues.change("mail", {"max_pending": 1})
+
+    def why(*kinds: str) -> str:
+        process = WorkerProcess(kinds=kinds_to_text(kinds))
+        storage.workers.beat("w1", "w1", ["mail"], [], process=process)
+        page = shown(client_of(storage, "admin"), batch_id)
+        assert "mail is full" in page.find("#alarms").text
+        return page.find("#why").text
+
+    assert why("part") == "No job is in progress, 1 waits."
+    assert why("send").endswith("knows the kind part. 1 job of it cannot run.")
 
 
 def test_the_jobs_of_a_batch_are_a_list(storage: Storage) -> None:
