@@ -203,6 +203,11 @@ def _schedule_changed(done: _Done) -> Note:
     return Note(f"{done.name} is stored.")
 
 
+def _schedule_run(done: _Done) -> Note:
+    note = _enqueued(done)
+    return note if note.tone == "warn" else Note(f"A job of {done.name} is enqueued.")
+
+
 def _says(template: str) -> Callable[[_Done], Note]:
     """Return a sentence with the name of the changed thing."""
     return lambda done: Note(template.format(done.name))
@@ -252,7 +257,7 @@ _SENTENCES: Mapping[str, Callable[[_Done], Note]] = {
     "cron_set_enabled": _schedule_enabled,
     "cron_set_expr": _schedule_changed,
     "cron_set_dedupe": _schedule_changed,
-    "cron_trigger": _says("A job of {} is enqueued."),
+    "cron_trigger": _schedule_run,
     "cron_delete": _says("{} is deleted; its jobs stay."),
     "put_rate_limit": _says("{} is stored."),
     "drain_rate_limit": _says("{} has no tokens now."),

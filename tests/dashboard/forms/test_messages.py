@@ -16,6 +16,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.dashboard.forms import messages
 from flask_forge_jobs.dashboard.forms.table import form_routes
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.changes import CHANGES, fill, placed
@@ -206,3 +207,18 @@ def test_the_end_of_a_cool_down_starts_no_worker(host: _Host, tmp_path: Path) ->
         host.send_form(("POST", "/v1/queues/actions", body))
 
     assert host.message == "mail is no longer cooling down."
+
+
+def test_a_schedule_whose_job_is_unfinished_enqueues_nothing(
+    host: _Host, tmp_path: Path
+) -> None:
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        host.storage = storage
+        storage.cron.create(
+            ScheduleDefinition("nightly", "send", "0 3 * * *", dedupe_key="nightly")
+        )
+        for _ in range(2):
+            host.send_form(("POST", "/v1/cron/nightly/trigger", {}))
+
+    assert host.message == "Nothing was added: job {id} holds the dedupe key."
