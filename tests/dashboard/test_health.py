@@ -70,9 +70,9 @@ def test_without_a_worker_it_says_what_to_start(storage: Storage) -> None:
     assert health.reason == "Jobs are stored, and wait until a worker starts."
     (workers,) = (fact for fact in health.facts if fact.name == "Workers")
     assert (workers.words, workers.command) == ("None is live.", WORKER_COMMAND)
-    told = {fact.name: (fact.tone, fact.words) for fact in health.facts}
-    assert told["Duties"] == (Tone.UNKNOWN, "Workers do them, and none is live.")
-    assert told["Queues"] == (Tone.UNKNOWN, "None runs jobs.")
+    facts = {fact.name: (fact.tone, fact.words) for fact in health.facts}
+    assert facts["Duties"] == (Tone.UNKNOWN, "Workers do them, and none is live.")
+    assert facts["Queues"] == (Tone.UNKNOWN, "None runs jobs.")
 
 
 def test_a_queue_without_a_worker_is_named(storage: Storage) -> None:

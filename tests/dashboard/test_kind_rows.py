@@ -57,9 +57,9 @@ def test_a_row_has_shares_and_means() -> None:
 
 def test_only_kinds_that_fail_more_than_the_others_stand_out() -> None:
     even = [totals(f"k{number}", 97, 1, dead=3) for number in range(3)]
-    found = [*even, totals("odd", 94, 1, dead=6)]
+    kinds = [*even, totals("odd", 94, 1, dead=6)]
 
-    often = [row.name for row in kind_rows(found, "name").rows if row.fails_often]
+    often = [row.name for row in kind_rows(kinds, "name").rows if row.fails_often]
 
     assert often == ["odd"]
 

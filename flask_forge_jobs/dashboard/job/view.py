@@ -193,7 +193,7 @@ class JobView:
 
     @property
     def effects(self) -> Mapping[str, str]:
-        """What these requests do, by their label, where two look alike."""
+        """Sentences about requests that look alike, by their label."""
         return {verb.label: verb.effect for verb in VERBS.values()}
 
     @property

@@ -44,7 +44,7 @@ class Row:
     @property
     def word(self) -> str:
         """Its tab: the state, or ``scheduled``."""
-        # One without a start of its own was not yet due when the page began to read.
+        # A job that is newer than the page's time is due at once, not scheduled.
         is_later = self.job.scheduled_at > max(self.now, self.job.enqueued_at)
         if self.job.status == PENDING and is_later:
             return SCHEDULED

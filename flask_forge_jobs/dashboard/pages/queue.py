@@ -123,7 +123,7 @@ class QueueInFull(jobs.TimelineFigures):
 
     @property
     def free(self) -> str:
-        """What a slot without a job does: other queues may have all threads."""
+        """The state of a slot without a job: other queues may have all threads."""
         api = self._api
         report = api.attention.report(api.storage, api.scope.queues)
         evidence = report.summary.evidence

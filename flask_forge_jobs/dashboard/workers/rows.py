@@ -22,7 +22,7 @@ MAX_NAMED = 3
 # Queues on a card.
 MAX_LINES = 12
 _LONG_MS, _LONGER_MS = 10_000, 60_000
-# Fewer samples are no line, but a stray dot.
+# Fewer samples would be dots, not a line.
 _LEAST_SAMPLES = 3
 _FULL_PCT = 100
 

@@ -135,9 +135,9 @@ def test_the_tiles_count_as_the_rest_of_the_page() -> None:
         SHOWN, buckets(), rows, Gauged(), workers=1, capacity=1, counts=counts
     )
 
-    found = {each.name: each for each in drawn}
-    assert (found["Waiting"].value, found["Waiting"].note) == ("7", "7 in mail")
-    assert _running(found) == ("1", "of 1", "2 claimed ahead")
+    by_name = {each.name: each for each in drawn}
+    assert (by_name["Waiting"].value, by_name["Waiting"].note) == ("7", "7 in mail")
+    assert _running(by_name) == ("1", "of 1", "2 claimed ahead")
 
 
 def test_claimed_jobs_do_not_run_and_threads_bound_the_slots() -> None:
