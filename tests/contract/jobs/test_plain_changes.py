@@ -185,6 +185,20 @@ def test_a_change_whose_answer_is_lost_is_no_conflict_with_itself(
     assert len(entries) == unit.is_noted
 
 
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_a_batch_whose_answer_is_lost_has_asked_no_job_to_stop(
+    storage: Storage,
+) -> None:
+    """Its entry has the same status whether or not it asked."""
+    ids = [enqueue(storage) for _ in range(2)]
+    batches = Batches(LossyDatabase(storage.database), record)
+
+    change = storage.within(batches).job_admin.change(JobAction.DELETE, ids)
+
+    assert (change.changed, change.stop_requested) == (2, 0)
+    assert len(storage.audit.page(AuditFilter(), 9)) == 1
+
+
 def test_a_change_by_another_request_is_a_conflict_of_a_repetition(
     storage: Storage,
 ) -> None:

@@ -23,8 +23,9 @@ WHERE :is_repeated AND NOT EXISTS (SELECT 1 FROM made) AND /* use of_same_reques
 LIMIT 1
 
 -- fragment: asked_in_first_try
--- As a statement that tells whether a job was only asked: a row without a queue.
-SELECT status = :asked_status, NULL, NULL, NULL, NULL
+-- As a statement that tells whether a job was only asked: a row without a queue. The entry
+-- of a batch, which has one status, tells nothing of that; most batches ask none.
+SELECT status = :asked_status AND :asked_status <> :http_status, NULL, NULL, NULL, NULL
 FROM (/* use first_try */) AS entry
 WHERE changed = :number AND status IN (:http_status, :asked_status)
 
