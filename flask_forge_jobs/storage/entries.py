@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.storage.database import Database, Parameter, Transaction
+
+ACCEPTED = 202  # HTTP's status of a change that is still to come
 
 
 def append_entry(transaction: Transaction, record: AuditRecord) -> None:
@@ -12,9 +17,14 @@ def append_entry(transaction: Transaction, record: AuditRecord) -> None:
     transaction.defer(name, **_parameters(record))
 
 
-def is_stored(database: Database, record: AuditRecord) -> bool:
-    """Return whether an equal entry is stored, within the last minute."""
-    return bool(database.read_one("stored_entry", **_parameters(record)))
+def is_stored(database: Database, record: AuditRecord, since: float) -> bool:
+    """Return whether an equal entry was stored since then, within the last minute.
+
+    ``since`` is on the monotonic clock. An older one is of another request, to which
+    the client has given the same id.
+    """
+    ((age_us,),) = database.read_one("stored_entry", **_parameters(record))
+    return age_us is not None and age_us <= (time.monotonic() - since) * SECOND_US
 
 
 def append_batch_entry(transaction: Transaction, record: AuditRecord) -> None:

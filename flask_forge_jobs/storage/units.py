@@ -37,7 +37,6 @@ from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
 
-ACCEPTED = 202  # HTTP's status of a change that is still to come
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -73,6 +72,7 @@ class Unit:
         # The result and the entry of a try whose commit has lost its answer.
         self._ended: tuple[Any, AuditRecord] | None = None
         self._transaction: Transaction | None = None
+        self._began_at = time.monotonic()
 
     def _begin_anew(self, attempt: int) -> None:
         self._attempt = attempt
@@ -112,7 +112,7 @@ class Unit:
         result: T
         if self._ended is not None:
             result, record = self._ended
-            if entries.is_stored(self.database, record):
+            if entries.is_stored(self.database, record, self._began_at):
                 return result
         self._begin_anew(attempt)
         failure: Exception = _UndoneError()
@@ -183,7 +183,7 @@ class Unit:
         self, name: str, parameters: dict[str, Parameter], target: str | None
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
-        entry = entries.noted(self._expected(target), ACCEPTED)
+        entry = entries.noted(self._expected(target), entries.ACCEPTED)
         queries = self._expecting
 
         def change(tx: Transaction) -> list[list[Row]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -560,12 +561,14 @@ def test_try_that_was_not_stored_is_made_again(storage: Storage) -> None:
     assert _records(storage) == [RECORD]
 
 
+@pytest.mark.parametrize("error", [StorageBusyError, StorageOutcomeUnknownError])
 def test_entry_of_an_equal_request_is_none_of_a_try_that_failed(
-    storage: Storage,
+    storage: Storage, error: type[StorageError]
 ) -> None:
     """Its client may give one id to several requests."""
     storage.audit.append(RECORD)
-    unit, stores = _unit(storage, LosesCommits(storage.database, StorageBusyError))
+    time.sleep(0.05)
+    unit, stores = _unit(storage, LosesCommits(storage.database, error))
 
     def work() -> None:
         stores.queues.ensure("mail")

@@ -22,13 +22,18 @@ WHERE NOT EXISTS (/* use equal_entry */)
 RETURNING id
 
 -- name: stored_entry
--- Served by forge_audit_actor.
-/* use equal_entry */
+-- How long ago, in microseconds; NULL if there is none. Served by forge_audit_actor.
+SELECT :now - MAX(at)
+FROM forge_audit
+WHERE /* use is_equal */
 
 -- fragment: equal_entry
 SELECT 1
 FROM forge_audit
-WHERE /* use of_same_request */ AND status = :http_status AND changed = :changed
+WHERE /* use is_equal */
+
+-- fragment: is_equal
+/* use of_same_request */ AND status = :http_status AND changed = :changed
 
 -- fragment: of_same_request
 actor = :actor AND at >= :now - 60000000
