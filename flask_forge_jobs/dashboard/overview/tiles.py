@@ -194,10 +194,12 @@ def _running(
 
 def _workers(rows: Sequence[QueueRow], history: Gauged, workers: int) -> Tile:
     unserved = sum(row.state is QueueState.WITHOUT_WORKER for row in rows)
+    # Rows do not say whether a worker serves a paused queue, or one without slots.
+    served = sum(row.runs or row.state is QueueState.COOLING for row in rows)
     note = (
         f"{count(unserved, 'queue')} without one"
         if unserved
-        else (f"{count(len(rows), 'queue')} served" if workers else "none is running")
+        else (f"{count(served, 'queue')} served" if workers else "none is running")
     )
     return Tile(
         "Workers", words.number(workers), note, spark(history.workers), "ink",

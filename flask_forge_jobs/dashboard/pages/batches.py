@@ -193,7 +193,8 @@ class BatchView:
         """
         if not self.row.waits or self.row.stands:
             return ""
-        part = Part(lambda: self._read(JobStatus.PENDING, 1), _QUEUE_KEPT_S)
+        kept_s = _QUEUE_KEPT_S if self._kept_s else 0.0
+        part = Part(lambda: self._read(JobStatus.PENDING, 1), kept_s)
         needed = ("first",) if self._kept_s else None
         # A refresh has its three reads without this one.
         read = Reads(

@@ -126,6 +126,15 @@ def test_waits_and_slots_are_those_of_the_queues() -> None:
     )
 
 
+def test_paused_queues_are_not_counted_as_served() -> None:
+    rows = [row(), row(QueueCounts(pending=1), age_s=300), row(slots=(), paused=True)]
+
+    assert shown(buckets(), *rows)["Workers"].note == "2 queues served"
+    assert shown(buckets(), row(slots=()), *rows)["Workers"].note == (
+        "1 queue without one"
+    )
+
+
 def test_the_tiles_count_as_the_rest_of_the_page() -> None:
     """A moment lies between the two reads."""
     rows = [row(QueueCounts(pending=9, in_progress=1), (BUSY,))]
@@ -138,6 +147,12 @@ def test_the_tiles_count_as_the_rest_of_the_page() -> None:
     by_name = {each.name: each for each in drawn}
     assert (by_name["Waiting"].value, by_name["Waiting"].note) == ("7", "7 in mail")
     assert _running(by_name) == ("1", "of 1", "2 claimed ahead")
+
+    none = {"pending": 0, "in_progress": 0}
+    _, _, waiting, *_ = tiles(
+        SHOWN, buckets(), rows, Gauged(), workers=1, capacity=1, counts=none
+    )
+    assert waiting.note == "none"
 
 
 def test_claimed_jobs_do_not_run_and_threads_bound_the_slots() -> None:

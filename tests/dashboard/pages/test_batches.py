@@ -182,6 +182,18 @@ def test_a_batch_that_waits_says_that_its_queue_has_no_worker(
     )
 
 
+def test_a_page_that_is_opened_names_the_queue_that_holds_it_up_now(
+    storage: Storage, client: FlaskClient
+) -> None:
+    jobs = [NewJob("part", queue_name=name) for name in ("mail", "bills")]
+    batch_id = storage.batches.create(NewBatch("report"), jobs, is_sealed=True).id
+    storage.workers.beat("w1", "w1", ["other"], [])
+
+    assert "Queue mail has no worker." in shown(client, batch_id).find("#why").text
+    run(storage, Done(), queue_name="mail")
+    assert "Queue bills has no worker." in shown(client, batch_id).find("#why").text
+
+
 def test_a_batch_that_waits_names_no_need_that_stops_none_of_its_jobs(
     storage: Storage,
 ) -> None:
