@@ -46,9 +46,10 @@ def progress_view(text: str) -> ProgressView:
     done, total = _number(report.get("done")), _number(report.get("total"))
     percent = rest = None
     if done is not None and total is not None and total > 0:
-        percent = min(max(math.floor(100 * done / total), 0), 100)
+        # Of huge numbers, the product is infinite.
+        percent = math.floor(max(min(100.0 * done / total, 100.0), 0.0))
         if stored.rate and stored.rate > 0:
-            rest_s = max(total - done, 0) / stored.rate
+            rest_s = max(float(total) - done, 0.0) / stored.rate
             rest = timedelta(seconds=rest_s) if rest_s < _LONGEST_REST_S else None
     message = report.get("message")
     is_known = done is not None or isinstance(message, str)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.job.progress_view import progress_view
 from flask_forge_jobs.dashboard.jobs.listings import PENDING, RETRYING, RUNNING
 from flask_forge_jobs.dashboard.jobs.offers import VERBS, Verb
 from flask_forge_jobs.handlers.filters import SCHEDULED
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobSummary
-from flask_forge_jobs.model.progress import shown_progress
 
 # The last characters of an id tell jobs of the same moment apart.
 SHORT_ID = 7
@@ -92,13 +92,8 @@ class Row:
         """How far its last report is, such as ``25%``; None if unknown."""
         if self.job.running_progress is None:
             return None
-        report = shown_progress(self.job.running_progress)
-        done, total = report.get("done"), report.get("total")
-        if not isinstance(done, int | float) or not isinstance(total, int | float):
-            return None
-        if total <= 0:
-            return None
-        return f"{min(max(done / total, 0.0), 1.0):.0%}"
+        percent = progress_view(self.job.running_progress).percent
+        return None if percent is None else f"{percent}%"
 
     def verbs(self, may: Collection[Permission]) -> Sequence[Verb]:
         """Return the actions that its state and the caller's permissions allow."""

@@ -37,13 +37,17 @@ def test_a_report_tells_share_rate_and_rest() -> None:
         ({"total": 1}, None),
         ({"done": True, "total": 2}, None),
         ({"done": 10**400, "total": 2}, None),
+        ({"done": 1e308, "total": 1e-308}, 100),
+        ({"done": 10**308, "total": 1}, 100),
+        ({"done": -(10**308), "total": 1e308}, 0),
+        ({"done": 29, "total": 100}, 29),
         ({"done": "1", "total": 2}, None),
     ],
 )
 def test_the_share_is_whole_and_never_too_early(
     report: object, percent: int | None
 ) -> None:
-    assert stored(report).percent == percent
+    assert stored(report, 1.0).percent == percent
 
 
 def test_a_rate_has_three_digits() -> None:

@@ -63,6 +63,10 @@ def test_an_error_is_one_short_line() -> None:
 @pytest.mark.parametrize(
     ("progress", "shown"),
     [
+        ('{"done": 2.999, "total": 3}', "99%"),
+        ('{"done": 1e308, "total": 1e-308}', "100%"),
+        (f'{{"done": {10**400}, "total": 3}}', None),
+        ('{"done": NaN, "total": 3}', None),
         ('{"done": 1, "total": 4}', "25%"),
         ('{"done": 9, "total": 4}', "100%"),
         ('{"done": 9, "total": 0}', None),
