@@ -260,7 +260,6 @@ def test_a_write_is_within_the_gate_until_it_is_committed(
 
 
 HOLDER = """
-import errno
 import fcntl
 with open(f"{path}.ckpt-lock", "r+b") as gate:
     fcntl.flock(gate, fcntl.LOCK_EX)
