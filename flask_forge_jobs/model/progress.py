@@ -52,7 +52,10 @@ def _checked_number(name: str, value: float) -> float:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if math.isfinite(value) else None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer that no float can hold
+        return None
 
 
 @dataclass(slots=True)
@@ -87,8 +90,9 @@ class ProgressMeter:
         elif since_us < _LEAST_US:
             return
         else:
-            per_second = (done - self._done) * SECOND_US / since_us
-            self._rate = float(f"{per_second:.6g}")
+            # Of huge numbers, it is infinite.
+            per_second = (float(done) - self._done) * SECOND_US / since_us
+            self._rate = _number(float(f"{per_second:.6g}"))
         self._at_us, self._done = at_us, done
 
 

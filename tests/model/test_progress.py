@@ -47,6 +47,13 @@ def test_another_part_or_form_begins_without_a_rate(other: object) -> None:
     assert _rates((0, {"done": 5}), (1, {"done": 8}), (2, other))[-1] is None
 
 
+@pytest.mark.parametrize("huge", [1e308, 17 * 10**307, 10**400])
+def test_numbers_beyond_those_of_a_float_have_no_rate(huge: float) -> None:
+    """Else the heartbeat, which is of all jobs of the worker, would fail."""
+    assert _rates((0, {"done": 0}), (0.5, {"done": huge})) == [None, None]
+    assert _rates((0, {"done": huge}), (1, {"done": huge}))[0] is None
+
+
 def test_a_report_is_shown_with_its_time_and_rate() -> None:
     meter = ProgressMeter()
     meter.stamped('{"done":1}', NOON_US - 2 * SECOND_US)
