@@ -86,7 +86,7 @@ class LosesCommits(LossyDatabase):
 
     Args:
         inner: The real database.
-        error: What is known of it.
+        error: Its error, as the caller knows it.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ OF_EACH_WAY = (
 )  # fmt: skip
 # Its entries count all of them.
 COUNTS_WHAT_IS_LEFT = {"delete a queue of jobs"}
-# These go on where they have stopped, and say 404 or count only what is left.
+# These continue after the part that is stored: they say 404, or count the rest only.
 SEVERAL = {
     "delete a queue", "delete done", "cancel a batch", "retry a batch", "cleanup",
 }  # fmt: skip
