@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -39,7 +38,7 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.units import Batches, Unit
 from tests.support.jobs import QUEUE
 from tests.support.lossy import LossyDatabase, repeated
-from tests.support.sql import Sql
+from tests.support.sql import SECOND_US, Sql
 
 T = TypeVar("T")
 RECORD = AuditRecord("ada", "act", None, "192.0.2.1", "r-1", 200, 1, "{}")
@@ -299,7 +298,7 @@ class GoesAwayMeanwhile(LossyDatabase):
 
 
 class AnswersLate(LossyDatabase):
-    """Loses an answer, and the repetition comes too soon to see what is stored."""
+    """Loses an answer; its repetition comes too early to see the stored jobs."""
 
     _is_first = True
 
@@ -325,7 +324,7 @@ def test_few_jobs_that_are_looked_for_again_leave_one_entry(storage: Storage) ->
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
-def test_few_jobs_of_which_nobody_tells_may_be_stored(storage: Storage) -> None:
+def test_few_jobs_whose_second_look_fails_may_be_stored(storage: Storage) -> None:
     """SQLite stores them in a transaction."""
     storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
     database = GoesAwayMeanwhile(storage.database)
@@ -563,11 +562,15 @@ def test_try_that_was_not_stored_is_made_again(storage: Storage) -> None:
 
 @pytest.mark.parametrize("error", [StorageBusyError, StorageOutcomeUnknownError])
 def test_entry_of_an_equal_request_is_none_of_a_try_that_failed(
-    storage: Storage, error: type[StorageError]
+    storage: Storage, sql: Sql, error: type[StorageError]
 ) -> None:
     """Its client may give one id to several requests."""
-    storage.audit.append(RECORD)
-    time.sleep(0.05)
+    sql.run(
+        "INSERT INTO forge_audit (at, actor, action, address, request_id, status, "
+        "changed, arguments) "
+        "VALUES (?, 'ada', 'act', '192.0.2.1', 'r-1', 200, 1, '{}')",
+        sql.now_us() - SECOND_US,
+    )
     unit, stores = _unit(storage, LosesCommits(storage.database, error))
 
     def work() -> None:

@@ -163,7 +163,7 @@ def test_usual_requests_send_fewer_messages_than_the_samples(
         storage.open()
         empty_tables(settings)
         client = mount_shared(storage)
-        for _ in range(2):  # the first reads what is kept of queues and kinds
+        for _ in range(2):  # the first one fills the caches of queues and kinds
             ids = [storage.jobs.enqueue(NewJob("welcome")).id for _ in range(3)]
             request = {**body, "ids": ids} if "action" in body else body
             sent.clear()
