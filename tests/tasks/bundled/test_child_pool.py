@@ -57,8 +57,9 @@ for line in sys.stdin:
         answer = payload["raw"]
     else:
         answer = json.dumps({"id": request["id"], **payload.get("answer", {})})
+    # No id of a job has an I or an L.
     answer = answer.replace("PID", str(os.getpid())).replace(
-        "ENV", " ".join(sorted(os.environ))
+        "VARIABLES", " ".join(sorted(os.environ))
     )
     print(answer, flush=True)
 """
@@ -341,7 +342,7 @@ def test_children_get_no_secret(context: TaskContext) -> None:
         environ=environ,
     )
     with contextlib.closing(pool):
-        answer = {"answer": {"status": "error", "message": "ENV"}}
+        answer = {"answer": {"status": "error", "message": "VARIABLES"}}
         outcome = ask(pool, context, answer)
 
     assert isinstance(outcome, Failed)
