@@ -7,7 +7,7 @@ from typing import cast
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.errors import ForgeJobsError
-from flask_forge_jobs.handlers.errors import ErrorListing, count_errors, list_errors
+from flask_forge_jobs.handlers.errors import ErrorListing, list_errors
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import ErrorRange
 
@@ -62,4 +62,4 @@ def _failing(api: Api) -> int:
     if known is not None and known.age_s < KEPT_S:
         return cast("ErrorListing", known.value).total
     names = api.scope.names()
-    return count_errors(api.storage, queue_names=names, within=ErrorRange.DAY)
+    return api.storage.errors.failing(queue_names=names)

@@ -84,14 +84,6 @@ def list_errors(
     )
 
 
-def count_errors(
-    storage: Storage, *, queue_names: Sequence[str] | None, within: ErrorRange
-) -> int:
-    """Return how many signatures failed in a range; no queue names mean all queues."""
-    page = storage.errors.page(within, ErrorOrder.COUNT, 0, queue_names=queue_names)
-    return page.total
-
-
 def dead_by_error(
     storage: Storage,
     *,

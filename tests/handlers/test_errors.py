@@ -7,11 +7,10 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.bulk_actions import Instruction, act
-from flask_forge_jobs.handlers.errors import count_errors, list_errors
+from flask_forge_jobs.handlers.errors import list_errors
 from flask_forge_jobs.handlers.jobs import find_jobs
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.error_groups import ErrorRange
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
@@ -42,27 +41,6 @@ def test_what_is_out_of_bounds_is_named(
     with pytest.raises(InvalidInputError) as caught:
         list_errors(storage, **asked)
     assert caught.value.field == field
-
-
-def test_errors_are_counted_without_their_details(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    transaction: Any = storage.database.read(type)
-    real, asked = transaction.all, list[str]()
-
-    def noted(self: Any, name: str, /, **parameters: Any) -> Any:
-        asked.append(name)
-        return real(self, name, **parameters)
-
-    for queue_name in ("a", "b"):
-        fail(storage, f"no {queue_name}", queue_name)
-    monkeypatch.setattr(transaction, "all", noted)
-
-    whole = count_errors(storage, queue_names=None, within=ErrorRange.DAY)
-    own = count_errors(storage, queue_names=["a"], within=ErrorRange.DAY)
-
-    assert (whole, own) == (2, 1)
-    assert asked == ["error_page"] * 2
 
 
 def test_errors_are_those_of_some_queues_and_kinds(storage: Storage) -> None:

@@ -75,7 +75,7 @@ class ErrorStore:
         Args:
             window: The range.
             order: How they are sorted.
-            limit: Most groups; 0 counts them only.
+            limit: Most groups, at least 1.
             after: End of the page before; None starts at the first group.
             queue_names: Only failures and jobs of these queues; None means all.
             kinds: Only those of these kinds; none means all.
@@ -98,7 +98,7 @@ class ErrorStore:
             shown = groups[:limit]
             return ErrorsPage(
                 _complete(transaction, shown, since, window, scope),
-                shown[-1].position(order) if 0 < limit < len(groups) else None,
+                shown[-1].position(order) if limit < len(groups) else None,
                 total,
                 failures,
                 fresh,
@@ -106,6 +106,16 @@ class ErrorStore:
 
         # A group that is dropped between both statements is left out.
         return self._database.read(work, apart=True)
+
+    def failing(self, *, queue_names: Sequence[str] | None = None) -> int:
+        """Return how many groups a day has, as the total of its page says.
+
+        Args:
+            queue_names: Only failures of these queues; None means all.
+        """
+        scope = _scope(queue_names, ()) | _range(ErrorRange.DAY)
+        [(number,)] = self._database.read_one("count_failing", **scope)
+        return int(number)
 
     def group(
         self,

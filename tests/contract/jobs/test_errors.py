@@ -266,6 +266,25 @@ def test_a_trend_has_each_hour_or_day(storage: Storage, sql: Sql) -> None:
     assert [(page.failures, page.fresh) for page in pages] == [(4, 1), (7, 1), (7, 1)]
 
 
+def test_the_errors_of_a_day_are_counted_as_their_page_does(
+    storage: Storage, sql: Sql, settle: Any
+) -> None:
+    fail(storage, Failed("of yesterday"), "a")
+    fail(storage, Failed("of both days"), "a")
+    age(sql, 25)
+    settle(storage)
+    fail(storage, Failed("of both days"), "b")
+    waits = fail(storage, Failed("of today"), "b")
+    storage.job_admin.delete(waits)  # a change that is no failure
+    settle(storage)
+
+    for queue_names in (None, ["a"], ["b"], ["a", "b"], ["c"], []):
+        number = storage.errors.failing(queue_names=queue_names)
+        shown = groups(storage, ErrorRange.DAY, queue_names=queue_names)
+        assert number == len(shown)
+    assert storage.errors.failing() == 2
+
+
 def test_hours_leave_after_a_day_and_days_after_a_month(
     storage: Storage, sql: Sql
 ) -> None:

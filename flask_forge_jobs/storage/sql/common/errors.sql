@@ -178,6 +178,20 @@ LEFT JOIN (
 -- fragment: error_key
 CASE WHEN :by_count THEN failures ELSE last_at END
 
+-- name: count_failing
+-- How many signatures have failed in a range. The last failure of each tells, so that no
+-- bucket is read.
+SELECT COUNT(DISTINCT signature)
+FROM (
+    SELECT signature
+    FROM forge_error
+    WHERE last_at >= /* use range_start */ AND /* use error_scope */
+    UNION ALL
+    SELECT signature
+    FROM forge_error_change
+    WHERE failures > 0 AND at >= /* use range_start */ AND /* use error_scope */
+) AS failing
+
 -- name: error_parts
 -- Of some signatures: totals by queue and kind, the changes that are not added yet, and
 -- the failures by bucket of all queues and kinds together, as JSON text.
