@@ -93,10 +93,6 @@ class Shown(jobs.TimelineFigures):
         per_bucket = window(bucket_secs=shown.width_s, kind=self.kind)
         kept_s = min(shown.width_s / 4, 30.0)
 
-        def queue_names() -> list[str]:
-            overview = storage.job_reader.snapshot().overview
-            return [queue.settings.name for queue in overview]
-
         return {
             "timeline": Part(
                 lambda: (shown, timeline(storage, **per_bucket, queue_names=names)),
@@ -120,7 +116,7 @@ class Shown(jobs.TimelineFigures):
                 ),
                 15.0,
             ),
-            "queues": Part(queue_names, 10.0),
+            "queues": Part(lambda: [each.name for each in storage.queues.all()], 10.0),
         }
 
     @property
