@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 from flask import current_app
@@ -108,18 +109,21 @@ class SystemView:
     @property
     def versions(self) -> Sequence[tuple[str, str]]:
         """Python, and the packages that are installed."""
-        known = [("Python", platform.python_version())]
-        for name in PACKAGES:
-            try:
-                known.append((name, version(name)))
-            except PackageNotFoundError:
-                continue
-        return known
+        return _versions()
 
 
 def system(api: Api) -> Mapping[str, object]:
     """Show the health of the database, its facts, settings in force and versions."""
     return {"view": SystemView(api)}
+
+
+@cache  # a process keeps what it has imported, and their files take milliseconds
+def _versions() -> Sequence[tuple[str, str]]:
+    known = [("Python", platform.python_version())]
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            known.append((name, version(name)))
+    return known
 
 
 def _in_words(field: tuple[str, str]) -> tuple[str, str]:
