@@ -44,11 +44,7 @@ from flask_forge_jobs.storage.jobs.tying import (
     require_open,
 )
 from flask_forge_jobs.storage.pace import BATCH
-from flask_forge_jobs.storage.ties.batch_counts import (
-    changes_of,
-    expect_batch,
-    get_batch,
-)
+from flask_forge_jobs.storage.ties.batch_counts import batch_query, changes_of
 from flask_forge_jobs.storage.ties.settlement import Settled
 from flask_forge_jobs.storage.ties.turns import Fate, Turn
 
@@ -240,9 +236,10 @@ class BatchStore(BatchReader):
         self, transaction: Transaction, settled: Settled, *, name: str, batch_id: str
     ) -> None:
         """Change a batch by a statement, and have it settled if that changed it."""
-        expect_batch(transaction, batch_id)
-        is_changed = transaction.all(name, id=batch_id)
-        if get_batch(transaction, batch_id) is None:
+        is_changed, counts = transaction.all_in_turn(
+            (name, {"id": batch_id}), batch_query(batch_id)
+        )
+        if not counts:
             raise BatchNotFoundError(batch_id)
         if is_changed:
             self._settlement.count(transaction, changes_of(batch_id), settled)

@@ -82,8 +82,8 @@ class Transaction(Protocol):
     def expect(self, name: str, /, **parameters: Parameter) -> None:
         """Read a query with the next one; :meth:`all` of the same returns its rows."""
 
-    def follow(self, name: str, /, **parameters: Parameter) -> None:
-        """Run a statement behind the next one; its :meth:`all` has to come."""
+    def all_in_turn(self, *statements: Query) -> list[list[Row]]:
+        """Run statements in turn, in one round trip; return the rows of each."""
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Insert rows in bulk, by a statement that takes a row's values in order."""
@@ -91,8 +91,10 @@ class Transaction(Protocol):
     def brief_waits(self) -> AbstractContextManager[None]:
         """Raise TransientError when another transaction has a lock for a while."""
 
-    def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
-        """Run a change; if it returns rows, append its entry, with their number."""
+    def all_noted(
+        self, name: str, values: Values, entry: Values, *behind: Query
+    ) -> list[list[Row]]:
+        """As :meth:`all_in_turn`; stores an entry if the first returns rows."""
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue after the commit."""

@@ -36,6 +36,7 @@ from flask_forge_jobs.model.queues import (
 from flask_forge_jobs.storage.database import (
     Parameter,
     Query,
+    Row,
     Transaction,
     encode_names,
 )
@@ -132,7 +133,9 @@ class QueueConfig:
             QueueNotFoundError: One of the names is unknown.
         """
         rows = encode_names("name", names)
-        self._database.read(lambda transaction: _require(transaction, names, rows))
+        _require(
+            names, self._database.read(lambda tx: tx.all("known_queues", rows=rows))
+        )
 
     def create(self, settings: QueueSettings, note: ChangeNote = NO_NOTE) -> None:
         """Register a queue with its settings; ``note`` is kept if it is paused.
@@ -250,7 +253,7 @@ class QueueConfig:
             return len(changed)
 
         def work(transaction: Transaction) -> int:
-            _require(transaction, names or (), rows)
+            _require(names or (), transaction.all("known_queues", rows=rows))
             return len(transaction.all(name, **values))
 
         return self._database.write(work)
@@ -267,11 +270,11 @@ class QueueConfig:
 
         def work(transaction: Transaction) -> int:
             # What an unknown name has begun is rolled back.
-            transaction.follow("clear_cooldowns", any_queue=names is None, rows=rows)
-            _require(transaction, names or (), rows)
-            cleared = transaction.all(
-                "clear_cooldowns", any_queue=names is None, rows=rows
+            known, cleared = transaction.all_in_turn(
+                ("known_queues", {"rows": rows}),
+                ("clear_cooldowns", {"any_queue": names is None, "rows": rows}),
             )
+            _require(names or (), known)
             for (name,) in cleared:
                 transaction.wake(name)
             return len(cleared)
@@ -290,12 +293,12 @@ class QueueConfig:
 
         def work(transaction: Transaction) -> None:
             # The queue is locked first, as everywhere.
-            transaction.follow("unfinished_of_queue", name=name)
-            is_known = bool(transaction.all("lock_queue", name=name))
-            jobs = int(transaction.all("unfinished_of_queue", name=name)[0][0])
-            if jobs:
+            locked, unfinished = transaction.all_in_turn(
+                ("lock_queue", {"name": name}), ("unfinished_of_queue", {"name": name})
+            )
+            if jobs := int(unfinished[0][0]):
                 raise QueueNotEmptyError(name, jobs)
-            if not is_known:
+            if not locked:
                 raise QueueNotFoundError(name)
             transaction.defer("delete_unused_rate_limit", scope=name)
             transaction.defer("delete_queue", name=name)
@@ -384,8 +387,8 @@ def _parameters(settings: QueueSettings) -> dict[str, Parameter]:
     return {name: getattr(settings, name) for name in _STORED}
 
 
-def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:
-    known = {name for (name,) in transaction.all("known_queues", rows=rows)}
+def _require(names: Sequence[str], rows_of_known: Sequence[Row]) -> None:
+    known = {name for (name,) in rows_of_known}
     for name in names:
         if name not in known:
             raise QueueNotFoundError(name)

@@ -189,10 +189,7 @@ class Unit:
         def change(tx: Transaction) -> list[list[Row]]:
             # If its answer is lost, what follows may meet its row and its entry.
             self._attempt = tx.attempt = max(self._attempt, tx.attempt)
-            for query, values in queries:
-                tx.follow(query, **values)
-            rows = tx.all_noted(name, parameters, entry)
-            return [rows, *(tx.all(query, **of) for query, of in queries)]
+            return tx.all_noted(name, parameters, entry, *queries)
 
         rows, *ahead = self.database.pipeline(change)
         self._may_be_stored |= self._attempt > 0 and not rows
@@ -347,7 +344,9 @@ class Batches:
         entry = entries.noted(record := self._record(changed), record.status)
         if self.has_entry:  # an equal one may be of an earlier batch
             entry["is_repeated"] = False
-        rows = self.database.pipeline(lambda tx: tx.all_noted(name, parameters, entry))
+        (rows,) = self.database.pipeline(
+            lambda tx: tx.all_noted(name, parameters, entry)
+        )
         self.has_entry |= bool(rows)
         return rows
 

@@ -35,8 +35,8 @@ from flask_forge_jobs.storage.jobs.holders import BULK_ROWS, NewPair
 from flask_forge_jobs.storage.ties.batch_counts import (
     BatchCounts,
     add_members,
-    expect_batch,
-    get_batch,
+    batch_from_row,
+    batch_query,
 )
 from flask_forge_jobs.storage.ties.links import LinkEnding
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
@@ -68,12 +68,17 @@ def lock_batches(
     if not ids:
         return {}
     name = "lock_batches_alone" if alone else "lock_batches"
-    if len(ids) <= _FEW_BATCHES:
-        for batch_id in ids:
-            expect_batch(transaction, batch_id)
-    rows = transaction.all(name, rows=encode_names("batch_id", ids))
-    batches = {row[0]: get_batch(transaction, row[0]) for row in rows}
-    return {batch_id: batch for batch_id, batch in batches.items() if batch is not None}
+    lock = name, {"rows": encode_names("batch_id", ids)}
+    reads = [batch_query(batch_id) for batch_id in ids]
+    few, others = reads[:_FEW_BATCHES], reads[_FEW_BATCHES:]
+    locked, *counts = transaction.all_in_turn(lock, *few)
+    counts += [transaction.all(query, **values) for query, values in others]
+    known = {row[0] for row in locked}
+    return {
+        batch_id: batch_from_row(rows[0])
+        for batch_id, rows in zip(ids, counts, strict=True)
+        if batch_id in known and rows
+    }
 
 
 def require_open(batch_id: str, batch: Batch | None) -> None:

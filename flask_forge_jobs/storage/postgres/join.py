@@ -24,7 +24,7 @@ from flask_forge_jobs.storage.caller_transaction import (
     refuse,
 )
 from flask_forge_jobs.storage.database import (
-    Parameter,
+    Query,
     Row,
     TransientError,
     run_with_retries,
@@ -84,8 +84,9 @@ class JoinedTransaction(PostgresTransaction):
         self._send_ahead(f"SET LOCAL lock_timeout = '{before}'")
         self._is_brief = False
 
-    def follow(self, name: str, /, **parameters: Parameter) -> None:
-        """Do nothing; not every connection takes several statements at once."""
+    def all_in_turn(self, *statements: Query) -> list[list[Row]]:
+        """Run statements by themselves: not every connection takes several at once."""
+        return [self.all(name, **values) for name, values in statements]
 
     def may_begin_anew(self, error: BaseException) -> bool:
         """Whether the same work may succeed once its own locks are released.

@@ -25,7 +25,7 @@ from flask_forge_jobs.storage.caller_transaction import (
     not_a,
     refuse,
 )
-from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.database import Parameter, Row, Values
 from flask_forge_jobs.storage.postgres.copying import CopySource
 from flask_forge_jobs.storage.postgres.join import (
     JoinedTransaction,
@@ -127,7 +127,7 @@ class _TextTransaction(JoinedTransaction):
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
         self._run(*self._texts_unsent(self._text(name, parameters)))
 
-    def _text(self, name: str, parameters: dict[str, Parameter]) -> str:
+    def _text(self, name: str, parameters: Values) -> str:
         return self._sql(name) % {key: literal(parameters[key]) for key in parameters}
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:

@@ -13,7 +13,13 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageError
 from flask_forge_jobs.storage.catalogue import load_statements
-from flask_forge_jobs.storage.database import Parameter, Row, TransientError, Values
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Query,
+    Row,
+    TransientError,
+    Values,
+)
 from flask_forge_jobs.storage.postgres.connection import lift_limits
 from flask_forge_jobs.storage.postgres.copying import CopySource
 from flask_forge_jobs.storage.postgres.together import (
@@ -90,7 +96,6 @@ class PostgresTransaction:
         self._begin = begin
         self._pending: list[str] = []
         self._expected: dict[_Key, str] = {}
-        self._following: dict[_Key, str] = {}
         self._rows_ahead: dict[_Key, list[Row]] = {}
         self._known_version = known_version
         self._is_begun = False
@@ -133,7 +138,7 @@ class PostgresTransaction:
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""
-        if self._expected or self._following or self._rows_ahead:
+        if self._expected or self._rows_ahead:
             return self._all_together(name, parameters)
         try:
             self._execute(name, parameters)
@@ -161,26 +166,31 @@ class PostgresTransaction:
             raise error
         return rows
 
-    def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
-        """Run a change with its entry, as one statement."""
+    def all_in_turn(self, *statements: Query) -> list[list[Row]]:
+        """Run statements as one message and return the rows of each."""
+        if len(statements) == 1:
+            ((name, values),) = statements
+            return [self.all(name, **values)]
+        texts = [self._text(name, values) for name, values in statements]
+        self._cursor.execute(self._unsent(*in_turn(texts)))
+        return rows_in_turn(self._cursor.fetchall()[0])
+
+    def all_noted(
+        self, name: str, values: Values, entry: Values, *behind: Query
+    ) -> list[list[Row]]:
+        """Run a change with its entry, as one statement, and what comes behind it."""
         noted = {"is_repeated": self.attempt > 0, **values, **entry}
-        return self.all(f"{name}_noted", **noted)
+        return self.all_in_turn((f"{name}_noted", noted), *behind)
 
     def expect(self, name: str, /, **parameters: Parameter) -> None:
         """Read a statement with the next one; see :meth:`.Transaction.expect`."""
         self._expected[_key(name, parameters)] = self._text(name, parameters)
-
-    def follow(self, name: str, /, **parameters: Parameter) -> None:
-        """Run a statement behind the next one; see :meth:`.Transaction.follow`."""
-        self._following[_key(name, parameters)] = self._text(name, parameters)
 
     def _all_together(self, name: str, parameters: dict[str, Parameter]) -> list[Row]:
         key = _key(name, parameters)
         if key in self._rows_ahead:
             return self._rows_ahead.pop(key)
         query = self._expected.pop(key, None) or self._text(name, parameters)
-        if self._following:
-            return self._all_in_turn(query)
         keys, texts = list(self._expected), list(self._expected.values())
         self._expected.clear()
         if not texts:
@@ -191,15 +201,7 @@ class PostgresTransaction:
         self._rows_ahead |= zip(keys, ahead, strict=True)
         return rows
 
-    def _all_in_turn(self, query: str) -> list[Row]:
-        keys, texts = list(self._following), list(self._following.values())
-        self._following.clear()
-        self._cursor.execute(self._unsent(*in_turn([query, *texts])))
-        rows, *ahead = rows_in_turn(self._cursor.fetchall()[0])
-        self._rows_ahead |= zip(keys, ahead, strict=True)
-        return rows
-
-    def _text(self, name: str, parameters: dict[str, Parameter]) -> str:
+    def _text(self, name: str, parameters: Values) -> str:
         return self._cursor.mogrify(self._sql(name), parameters).decode("utf-8")
 
     def run(self, name: str, /, **parameters: Parameter) -> int:

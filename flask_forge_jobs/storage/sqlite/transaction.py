@@ -12,7 +12,13 @@ from functools import partial
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
 from flask_forge_jobs.storage.catalogue import load_statements
-from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions, Values
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Query,
+    Row,
+    SchemaVersions,
+    Values,
+)
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     PAGES_BEFORE_A_START,
     PAGES_BETWEEN_CHECKPOINTS,
@@ -80,18 +86,21 @@ class SqliteTransaction:
         # A transaction cannot commit before its statements have returned all rows.
         self.all(name, **parameters)
 
-    def all_noted(self, name: str, values: Values, entry: Values) -> list[Row]:
-        """Run a change; if it returns rows, append its entry to the audit trail."""
+    def all_in_turn(self, *statements: Query) -> list[list[Row]]:
+        """Run statements one after the other and return the rows of each."""
+        return [self.all(name, **values) for name, values in statements]
+
+    def all_noted(
+        self, name: str, values: Values, entry: Values, *behind: Query
+    ) -> list[list[Row]]:
+        """Run a change, its entry if it returns rows, and what comes behind it."""
         rows = self.all(name, **values)
         if rows:
             name = "append_audit_once" if self.attempt else "append_audit"
             self.all(name, **{**entry, "changed": len(rows)})
-        return rows
+        return [rows, *self.all_in_turn(*behind)]
 
     def expect(self, name: str, /, **parameters: Parameter) -> None:
-        """Do nothing; there is no round trip to save."""
-
-    def follow(self, name: str, /, **parameters: Parameter) -> None:
         """Do nothing; there is no round trip to save."""
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:

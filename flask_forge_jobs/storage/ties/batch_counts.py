@@ -22,6 +22,7 @@ from flask_forge_jobs.model.instants import from_micros, optional_from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.links import LinkEnd
 from flask_forge_jobs.storage.database import (
+    Query,
     Row,
     Transaction,
     encode_names,
@@ -108,18 +109,9 @@ def batch_from_row(row: Row) -> Batch:
     return Batch(*values)
 
 
-def get_batch(transaction: Transaction, batch_id: str) -> Batch | None:
-    """Return a batch with exact counts, but not how many jobs run, or None."""
-    rows = transaction.all("batch_counts", id=batch_id)
-    return batch_from_row(rows[0]) if rows else None
-
-
-def expect_batch(transaction: Transaction, batch_id: str) -> None:
-    """Read a batch behind the next statement, for :func:`get_batch`, which must come.
-
-    For a batch that there is not, it need not.
-    """
-    transaction.follow("batch_counts", id=batch_id)
+def batch_query(batch_id: str) -> Query:
+    """Return the query of a batch with exact counts, but not how many jobs run."""
+    return "batch_counts", {"id": batch_id}
 
 
 class Reached(NamedTuple):
