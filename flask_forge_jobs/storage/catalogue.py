@@ -21,13 +21,15 @@ dialects:
     of ``forge_job``.
 ``JSON_LIST(JSON_ROW(…))``
     Many rows as one value: a JSON array of arrays, or NULL or ``[]`` without any.
-``/* noted */``
+``/* noted */``, ``/* noted: named */``, ``/* noted: asked */``
     At the end of a statement that may be the whole change of a request. PostgreSQL has
     it a second time, its name with ``_noted`` behind it, with the entry of the request.
-    If it returns a column ``asked``, which tells whether a job was only asked for
-    something, the entry may have another status. If it returns that or one name, a
-    repetition that changes nothing looks for the entry of its first try. ``/* change
-    */`` in it stands between a ``WITH`` that changes other rows and the change.
+    A ``named`` one returns a name for each row, and an ``asked`` one a column that
+    tells whether a job was only asked for something; then the entry has another status.
+    If these change nothing in a repetition, they look for the entry of the first try.
+    ``/* change */`` stands between a ``WITH`` that changes other rows and the change.
+``/* starts jobs */``
+    In a statement of SQLite: jobs that it returns start after the commit.
 ``:quiet``
     Whether to notify nobody, on PostgreSQL; see :class:`.NotifyPause`.
 ``:known``
@@ -43,7 +45,7 @@ listed (both ways)`` defines two statements: ``listed_desc`` as written, and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -68,13 +70,12 @@ _LATERAL = re.compile(
 _JOINED = r"CROSS JOIN forge_job AS job ON job.rowid IN (\n    SELECT rowid\1\n)"
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
-_NOTED, _CHANGE = "/* noted */", "/* change */"
-_NAMES = re.compile(r"\bRETURNING (?:name|scope|id)\s+/\* noted \*/")
-_ANSWER = "SELECT *\nFROM change"
+_NOTED = re.compile(r"/\* noted(?:: (asked|named))? \*/")
+_CHANGE, _STARTS = "/* change */", "/* starts jobs */"
 # In the entry of a change.
 _STATUS_IF_ASKED = (
     "(SELECT CASE WHEN bool_or(asked) THEN :asked_status ELSE :http_status END"
-    " FROM change)"
+    " FROM made)"
 )
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
@@ -96,7 +97,7 @@ class Statement:
     """A statement in the dialect's parameter style.
 
     ``uses_now``, ``uses_known`` and ``uses_quiet`` tell whether the caller must bind
-    those parameters.
+    those parameters, and ``starts_jobs`` whether jobs start after it.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Statement:
     uses_now: bool
     uses_known: bool
     uses_quiet: bool = False
+    starts_jobs: bool = False
 
 
 def _sqlite_rows(match: re.Match[str]) -> str:
@@ -128,7 +130,11 @@ def _render_sqlite(name: str, sql: str) -> Statement:
     sql = sql.replace("JSON_LIST(", "json_group_array(")
     sql = sql.replace("JSON_ROW(", "json_array(")
     return Statement(
-        name, _tidy(sql), uses_now=":now" in sql, uses_known=":known" in sql
+        name,
+        _tidy(sql),
+        uses_now=":now" in sql,
+        uses_known=":known" in sql,
+        starts_jobs=_STARTS in sql,
     )
 
 
@@ -150,7 +156,8 @@ def _render_postgres(name: str, sql: str) -> Statement:
 
 
 def _tidy(sql: str) -> str:
-    sql = _COMMENT.sub("", sql).replace(_NOTED, "").replace(_CHANGE, "")
+    sql = _NOTED.sub("", _COMMENT.sub("", sql))
+    sql = sql.replace(_CHANGE, "").replace(_STARTS, "")
     return _BLANK_LINES.sub("\n", sql).strip()
 
 
@@ -197,20 +204,16 @@ def _turned(sql: str) -> str:
     return sql
 
 
-def _noted(sql: str, entry: str, in_first_try: Mapping[str, str]) -> str:
+def _noted(sql: str, sort: str | None, complete: Callable[[str], str]) -> str:
     """Return a statement with the audit entry of its request."""
-    entry = entry.replace(":changed", "(SELECT COUNT(*) FROM change)")
+    entry = complete("/* use entry_of_change */")
+    entry = entry.replace(":changed", "(SELECT COUNT(*) FROM made)")
+    if sort == "asked":
+        entry = entry.replace(":http_status", _STATUS_IF_ASKED)
+    answer = complete(f"/* use answer_of_{sort or 'plain'}_change */")
     others, _, change = sql.rpartition(_CHANGE)
     start = f"{others}, " if others else "WITH "
-    if "AS asked" in sql:
-        entry, first = entry.replace(":http_status", _STATUS_IF_ASKED), "asked"
-    elif _NAMES.search(sql):
-        first = "named"
-    else:
-        return f"{start}change AS (\n{change}\n)\n{entry}"
-    entry = entry.rstrip().removesuffix(_ANSWER).replace("FROM change", "FROM made")
-    both = f"SELECT *\nFROM made\nUNION ALL\n{in_first_try[first]}"
-    return f"{start}made AS (\n{change}\n)\n{entry}, change AS (\n{both}\n)\n{_ANSWER}"
+    return f"{start}made AS (\n{change}\n)\n{entry}\n{answer}"
 
 
 @cache
@@ -228,15 +231,10 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
     statements = common.statements | own.statements
     statements = {name: complete(sql) for name, sql in statements.items()}
     if dialect == "postgres":
-        entry = complete(fragments["entry_of_change"])
-        in_first_try = {
-            what: complete(fragments[f"{what}_in_first_try"])
-            for what in ("asked", "named")
-        }
         statements |= {
-            f"{name}_noted": _noted(sql, entry, in_first_try)
+            f"{name}_noted": _noted(sql, mark[1], complete)
             for name, sql in statements.items()
-            if _NOTED in sql
+            if (mark := _NOTED.search(sql))
         }
     return {name: render(name, sql) for name, sql in statements.items()}
 

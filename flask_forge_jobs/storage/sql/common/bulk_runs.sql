@@ -72,7 +72,7 @@ UPDATE forge_bulk_run
 SET state = 'stopped', ended_at = :now
 WHERE id = :id AND state = 'running'
 RETURNING id
-/* noted */
+/* noted: named */
 
 -- name: prune_bulk_runs
 DELETE FROM forge_bulk_run

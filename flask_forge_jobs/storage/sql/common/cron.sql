@@ -34,7 +34,7 @@ VALUES (
 )
 ON CONFLICT (name) DO NOTHING
 RETURNING name
-/* noted */
+/* noted: named */
 
 -- name: change_schedule
 UPDATE forge_cron
@@ -51,7 +51,7 @@ WHERE name = :name
 DELETE FROM forge_cron
 WHERE name = :name
 RETURNING name
-/* noted */
+/* noted: named */
 
 -- name: declared_names
 SELECT name

@@ -74,7 +74,7 @@ SET
     throttled_by = :author, throttle_cause = :reason, updated_at = :now
 WHERE name IN (SELECT name FROM chosen)
 RETURNING name
-/* noted */
+/* noted: named */
 
 -- name: create_queue
 INSERT INTO forge_queue (
@@ -90,7 +90,7 @@ SELECT
 WHERE (SELECT COUNT(*) FROM forge_queue) < :max_queues
 ON CONFLICT (name) DO NOTHING
 RETURNING name
-/* noted */
+/* noted: named */
 
 -- name: change_some_settings
 -- A NULL keeps a setting, :keeps_bound that of max_pending. A queue that stays as it is
@@ -168,7 +168,7 @@ UPDATE forge_queue
 SET paused = :paused, updated_at = :now, /* use pause_note */
 WHERE name IN (SELECT name FROM other)
 RETURNING name
-/* noted */
+/* noted: named */
 
 -- name: unfinished_of_queue
 SELECT COALESCE(SUM(jobs), 0)

@@ -27,7 +27,7 @@ RETURNING scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
 DELETE FROM forge_rate_limit
 WHERE scope = :scope
 RETURNING scope
-/* noted */
+/* noted: named */
 
 -- name: delete_unused_rate_limit
 -- Unused means full: nobody has taken a token for as long as a refill takes.

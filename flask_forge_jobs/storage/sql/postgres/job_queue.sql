@@ -13,7 +13,7 @@ SELECT
 -- name: enqueue_noted
 -- The same with the entry of a request that does no more. No row if nothing was stored, or
 -- if nobody may be notified.
-WITH change AS MATERIALIZED (
+WITH made AS MATERIALIZED (
     SELECT stored.scheduled_at, forge_check_version(:known)
     FROM (
         SELECT
@@ -25,6 +25,7 @@ WITH change AS MATERIALIZED (
     WHERE stored.scheduled_at IS NOT NULL
 )
 /* use entry_of_change */
+/* use answer_of_plain_change */
 
 -- name: enqueue_few
 -- Plain jobs, each once: if they come again, because the answer was lost, those that are

@@ -60,4 +60,4 @@ RETURNING
         WHEN NOT :quiet AND NOT deferred
             THEN pg_notify('forge_jobs_wake', queue_name)::text
     END
-/* noted */
+/* noted: asked */

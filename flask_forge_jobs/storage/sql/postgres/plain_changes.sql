@@ -34,7 +34,7 @@ DELETE FROM forge_job
 USING job
 WHERE /* use chosen */ AND forge_job.status <> 'in_progress'
 RETURNING FALSE AS asked, queue_name, kind, NULL, NULL
-/* noted */
+/* noted: asked */
 
 -- name: cancel_plain
 -- Ends waiting jobs, and asks running ones to stop. The answer to the latter is that the
@@ -76,7 +76,7 @@ SET
 FROM job
 WHERE /* use chosen */ AND (forge_job.status = 'in_progress') = job.runs
 RETURNING job.runs AS asked, queue_name, kind, NULL, NULL
-/* noted */
+/* noted: asked */
 
 -- name: retry_plain
 -- A failed job has kept its dedupe key; a dead one may have to wait for it.
@@ -95,7 +95,7 @@ SET /* use as_new */
 FROM job
 WHERE /* use chosen */ AND forge_job.status IN (/* use unsuccessful */)
 RETURNING /* use seen_plain */
-/* noted */
+/* noted: asked */
 
 -- name: run_plain_now
 WITH job AS MATERIALIZED (
@@ -111,7 +111,7 @@ SET /* use due_now */
 FROM job
 WHERE /* use chosen */ AND forge_job.status IN (/* use waiting */)
 RETURNING /* use seen_plain */
-/* noted */
+/* noted: asked */
 
 -- name: reschedule_plain
 WITH job AS MATERIALIZED (
@@ -132,4 +132,4 @@ SET /* use rescheduled */
 FROM job
 WHERE /* use chosen */ AND forge_job.status IN (/* use waiting */)
 RETURNING /* use seen_plain */
-/* noted */
+/* noted: asked */

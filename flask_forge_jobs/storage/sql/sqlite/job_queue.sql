@@ -83,6 +83,7 @@ SET
     started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
 WHERE id IN (SELECT id FROM picked)
 RETURNING /* use claimed_columns */
+/* starts jobs */
 
 -- name: finish
 -- The fence: the job still runs, and in this very claim of this worker. COALESCE keeps the
