@@ -52,6 +52,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "storage/reading": "storage/postgres/test_round_trips.py and handlers, on both",
     "storage/postgres/together": "storage/postgres/test_round_trips.py, by its rows",
     "storage/entries": "contract/test_units.py and test_audit.py, by the trail",
+    "storage/request_batches": "contract/test_units.py and jobs/test_plain_changes.py",
     "storage/transfer": "cli/test_copy.py, from and to each database",
     "storage/deployment": "storage/sqlite and storage/postgres, by what it chooses",
     "model/evidence": "handlers/test_explain.py, with what reads it",

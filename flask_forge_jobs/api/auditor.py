@@ -26,7 +26,8 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
-from flask_forge_jobs.storage.units import Batches, Unit
+from flask_forge_jobs.storage.request_batches import RequestBatches
+from flask_forge_jobs.storage.units import Unit
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Auditor:
         self, state: RequestState, view: Callable[[Api], Response]
     ) -> Response:
         storage = self._api.storage
-        batches = Batches(
+        batches = RequestBatches(
             storage.database, lambda changed: self._expected(state, changed)
         )
         response = view(self._api.on(storage.within(batches)))

@@ -15,7 +15,7 @@ from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, AuditRecord
 from flask_forge_jobs.model.bounds import check_integer, check_text
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.units import Batches
+from flask_forge_jobs.storage.request_batches import RequestBatches
 
 MAX_PAGE_SIZE = 1000
 # The status of entries of commands.
@@ -71,7 +71,7 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
     Every batch leaves an entry of its own.
     """
     arguments = {"days": older_than_days}
-    batches = Batches(
+    batches = RequestBatches(
         storage.database,
         lambda pruned: _of_command("audit_prune", actor, pruned, arguments),
     )

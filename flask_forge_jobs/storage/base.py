@@ -46,10 +46,11 @@ from flask_forge_jobs.storage.readers import Readers
 from flask_forge_jobs.storage.reading import Reading
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.refusals import Refusals
+from flask_forge_jobs.storage.request_batches import RequestBatches
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.uncommitted import Uncommitted
-from flask_forge_jobs.storage.units import Batches, Unit
+from flask_forge_jobs.storage.units import Unit
 from flask_forge_jobs.storage.workers import Leases, WorkerRegistry
 
 
@@ -144,7 +145,7 @@ class Storage(Readers):
         self.samples = parts.samples
         self.gauges = parts.gauges
 
-    def within(self, unit: Unit | Batches | RunBatches | Reading) -> Storage:
+    def within(self, unit: Unit | RequestBatches | RunBatches | Reading) -> Storage:
         """Return the same stores, whose calls belong to a unit, or to batches."""
         stores = Storage(self._parts, unit.executor(), unit.executor(self.recorder))
         if isinstance(unit, Reading):

@@ -34,7 +34,7 @@ from flask_forge_jobs.storage.database import Database, Query, Row, Transaction
 from flask_forge_jobs.storage.entries import append_batch_entry
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.units import BatchExecutor
+from flask_forge_jobs.storage.request_batches import BatchExecutor
 
 # A process that works on a run renews its lease with each batch, which takes
 # milliseconds; one that has died is missed for so long.

@@ -21,7 +21,7 @@ from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
-from flask_forge_jobs.storage import entries, queues, units
+from flask_forge_jobs.storage import entries, queues, request_batches
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Database, Transaction, TransientError
 from flask_forge_jobs.storage.pace import Pace
@@ -203,7 +203,7 @@ def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
     for _ in range(7):
         storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))
     # A batch is a transaction or, on PostgreSQL, may be one statement.
-    for owner, name in ((Pace, "write"), (units.BatchExecutor, "at_once")):
+    for owner, name in ((Pace, "write"), (request_batches.BatchExecutor, "at_once")):
         monkeypatch.setattr(owner, name, fail_third(getattr(owner, name)))
     method, path, body = HALF_WAY[verb]
     client = client_with_token(storage, "admin")

@@ -35,7 +35,8 @@ from flask_forge_jobs.storage.database import (
     TransientError,
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.units import Batches, Unit
+from flask_forge_jobs.storage.request_batches import RequestBatches
+from flask_forge_jobs.storage.units import Unit
 from tests.support.jobs import QUEUE
 from tests.support.lossy import LossyDatabase, repeated
 from tests.support.sql import SECOND_US, Sql
@@ -328,7 +329,7 @@ def test_few_jobs_whose_second_look_fails_may_be_stored(storage: Storage) -> Non
     """SQLite stores them in a transaction."""
     storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
     database = GoesAwayMeanwhile(storage.database)
-    stores = storage.within(Batches(database, lambda _: RECORD))
+    stores = storage.within(RequestBatches(database, lambda _: RECORD))
 
     with pytest.raises(StorageOutcomeUnknownError) as caught:
         stores.jobs.enqueue_many([NewJob("k"), NewJob("k")])
@@ -508,7 +509,7 @@ def test_batches_leave_an_entry_each_if_they_change_something(
     storage: Storage,
 ) -> None:
     storage.queues.ensure("mail")
-    batches = Batches(
+    batches = RequestBatches(
         storage.database,
         lambda changed: AuditRecord("ada", "act", None, "", "r-1", 200, changed, "{}"),
     )

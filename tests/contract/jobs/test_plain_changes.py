@@ -15,7 +15,8 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.units import Batches, Unit
+from flask_forge_jobs.storage.request_batches import RequestBatches
+from flask_forge_jobs.storage.units import Unit
 from tests.support.jobs import QUEUE, enqueue, job_with
 from tests.support.lossy import LossyDatabase, repeated
 from tests.support.sql import Sql
@@ -137,7 +138,7 @@ def record(changed: int) -> AuditRecord:
 
 def test_a_batch_in_one_statement_leaves_its_entry(storage: Storage) -> None:
     ids = [enqueue(storage), job_with(storage, JobStatus.IN_PROGRESS, queue_name="b")]
-    batches = Batches(storage.database, record)
+    batches = RequestBatches(storage.database, record)
 
     change = storage.within(batches).job_admin.change(JobAction.CANCEL, ids)
 
@@ -151,7 +152,7 @@ def test_batches_of_one_size_leave_an_entry_each_though_tried_twice(
 ) -> None:
     """Their entries are equal, and the first tries of the second have failed."""
     repeating = Repeating(storage.database)
-    batches = Batches(repeating, record)
+    batches = RequestBatches(repeating, record)
     admin = storage.within(batches).job_admin
 
     for _ in range(2):
@@ -191,7 +192,7 @@ def test_a_batch_whose_answer_is_lost_has_asked_no_job_to_stop(
 ) -> None:
     """Its entry has the same status whether or not it asked."""
     ids = [enqueue(storage) for _ in range(2)]
-    batches = Batches(LossyDatabase(storage.database), record)
+    batches = RequestBatches(LossyDatabase(storage.database), record)
 
     change = storage.within(batches).job_admin.change(JobAction.DELETE, ids)
 
