@@ -566,12 +566,7 @@ def test_entry_of_an_equal_request_is_none_of_a_try_that_failed(
     storage: Storage, sql: Sql, error: type[StorageError]
 ) -> None:
     """Its client may give one id to several requests."""
-    sql.run(
-        "INSERT INTO forge_audit (at, actor, action, address, request_id, status, "
-        "changed, arguments) "
-        "VALUES (?, 'ada', 'act', '192.0.2.1', 'r-1', 200, 1, '{}')",
-        sql.now_us() - SECOND_US,
-    )
+    _append_equal(sql, sql.now_us() - SECOND_US)
     unit, stores = _unit(storage, LosesCommits(storage.database, error))
 
     def work() -> None:
@@ -581,3 +576,30 @@ def test_entry_of_an_equal_request_is_none_of_a_try_that_failed(
     unit.run(work)
 
     assert storage.queues.get("mail").name == "mail"
+
+
+def test_entry_of_an_equal_request_meanwhile_is_none_of_a_try_that_stored_nothing(
+    storage: Storage, sql: Sql
+) -> None:
+    """Only where nobody knows whether a try is stored does its entry tell."""
+    database = LosesCommits(storage.database, StorageBusyError)
+    unit, stores = _unit(storage, database)
+    _append_equal(sql, sql.now_us())
+
+    def work() -> None:
+        stores.queues.ensure("mail")
+        unit.append(RECORD)
+
+    unit.run(work)
+
+    assert storage.queues.get("mail").name == "mail"
+
+
+def _append_equal(sql: Sql, at_us: int) -> None:
+    """Append an entry that equals ``RECORD``, of another request."""
+    sql.run(
+        "INSERT INTO forge_audit (at, actor, action, address, request_id, status, "
+        "changed, arguments) "
+        "VALUES (?, 'ada', 'act', '192.0.2.1', 'r-1', 200, 1, '{}')",
+        at_us,
+    )
