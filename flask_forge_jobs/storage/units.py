@@ -167,18 +167,6 @@ class Unit:
         calls.is_busy = True
         return self._stack.enter_context(self.database.begin(self._attempt))
 
-    def note(self, name: str, parameters: dict[str, Parameter]) -> list[Row]:
-        """Run the statement that adds a job, which is the whole request, and end."""
-        record = self._expected(str(parameters["id"]))
-
-        def with_entry(transaction: Transaction) -> list[Row]:
-            entries.append_entry(transaction, record)
-            return transaction.all(name, **parameters)
-
-        rows = self.database.pipeline(with_entry)
-        self.is_noted = True
-        return rows
-
     def note_change(
         self, name: str, parameters: dict[str, Parameter], target: str | None
     ) -> list[Row]:
@@ -251,10 +239,7 @@ class _UnitExecutor(StoreExecutor):
 
     def insert(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the transaction, or alone with the expected entry."""
-        unit = self._unit
-        if unit.is_noted or unit.has_begun:
-            return self.execute(name, **parameters)
-        return self._alone(self._wrote, partial(unit.note, name, parameters))
+        return self.sole(name, of=str(parameters["id"]), **parameters)
 
     def sole(
         self, name: str, /, *, of: str | None = None, **parameters: Parameter

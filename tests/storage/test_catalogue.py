@@ -245,6 +245,7 @@ SERVED_BY = {
 
 NOT_EXPLAINED = {
     "enqueue_early",
+    "enqueue_early_noted",
     "create_schema_table",
     "replace_version_check",
     "append_gauges",
@@ -316,7 +317,7 @@ NOTED = {
     "change_some_settings", "create_queue", "delete_schedule", "put_rate_limit",
     "drain_rate_limit", "delete_rate_limit", "enqueue", *PLAIN, "cool_down",
     "set_paused_many", "add_schedule", "release_waiting", "enqueue_few",
-    "stop_bulk_run",
+    "stop_bulk_run", "enqueue_early",
 }  # fmt: skip
 
 

@@ -36,11 +36,12 @@ BRIEF_WAIT_MS = 20
 _QUIETLY = {
     "enqueue": "enqueue_quietly",
     "enqueue_early": "enqueue_quietly",
+    "enqueue_early_noted": "enqueue_noted",  # stores nothing then
     "exchange": "exchange_quietly",
 }
-# A message of its own, of two commits. Between them the server may cancel it, or run
-# out of something.
-_EARLY = "enqueue_early"
+# Each a message of its own, of two commits, and the same with one. Between them the
+# server may cancel it, or run out of something.
+_EARLY = {"enqueue_early": "enqueue", "enqueue_early_noted": "enqueue_noted"}
 _LATE_ERRORS = ("57014", "53", "58")
 # A statement and its parameters.
 _Key = tuple[object, ...]
@@ -126,8 +127,8 @@ class PostgresTransaction:
     def _sql(self, name: str) -> str:
         if self._is_quiet:
             name = _QUIETLY.get(name, name)
-        elif name == _EARLY and not self._is_early(name):
-            name = "enqueue"
+        elif name in _EARLY and not self._is_early(name):
+            name = _EARLY[name]
         statement = self._statements[name]
         sql = statement.sql
         if statement.uses_known:
@@ -150,7 +151,7 @@ class PostgresTransaction:
 
     def _is_early(self, name: str) -> bool:
         """Return whether it is such a statement, and all of its message."""
-        if name != _EARLY or self._is_quiet:
+        if name not in _EARLY or self._is_quiet:
             return False
         return not (self._begin or self._check or self._pending)
 
@@ -180,7 +181,9 @@ class PostgresTransaction:
     ) -> list[list[Row]]:
         """Run a change with its entry, as one statement, and what comes behind it."""
         noted = {"is_repeated": self.attempt > 0, **values, **entry}
-        return self.all_in_turn((f"{name}_noted", noted), *behind)
+        rows, *others = self.all_in_turn((f"{name}_noted", noted), *behind)
+        # A procedure that has stored nothing returns a row, too.
+        return [[] if rows == [(None,)] else rows, *others]
 
     def expect(self, name: str, /, **parameters: Parameter) -> None:
         """Read a statement with the next one; see :meth:`.Transaction.expect`."""

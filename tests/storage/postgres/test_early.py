@@ -1,5 +1,6 @@
 """A new job wakes the workers before the disk has it; then the call waits for that.
 
+So does one whose request leaves an audit entry.
 A function ahead of the server's in the search path holds the second commit up.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from unittest.mock import Mock
 
 import psycopg2
@@ -15,9 +18,11 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
+from flask_forge_jobs.storage.units import Unit
 from tests.support.jobs import QUEUE, claim_one, enqueue
 from tests.support.postgres import fresh_database
 from tests.support.threads import Heard
@@ -33,6 +38,7 @@ SELECT {} FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event = '{}'
 """
 JOB = NewJob("early", queue_name=QUEUE)
+ENTRY = AuditRecord("ada", "enqueue", None, "192.0.2.1", "r-1", 201, 1, "{}")
 Enqueue = Callable[[], Future[EnqueueResult]]
 
 
@@ -87,10 +93,38 @@ def storage(database: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stora
         yield storage
 
 
-@pytest.fixture
-def enqueue_meanwhile(storage: Storage) -> Iterator[Enqueue]:
+@pytest.fixture(params=["alone", "with an entry"])
+def enqueue_meanwhile(
+    storage: Storage, database: Server, request: pytest.FixtureRequest
+) -> Iterator[Enqueue]:
+    """Enqueue in another thread; afterwards there are as many entries as jobs."""
+    has_entry = request.param == "with an entry"
+
+    def of_request() -> EnqueueResult:
+        unit = Unit(storage.database, entry_of, wait=lambda _: None)
+        stores = storage.within(unit)
+
+        def work() -> EnqueueResult:
+            result = stores.jobs.enqueue(JOB)
+            if not unit.is_noted:
+                unit.append(entry_of(result.id))
+            return result
+
+        return unit.run(work)
+
+    call = of_request if has_entry else partial(storage.jobs.enqueue, JOB)
     with ThreadPoolExecutor(1) as pool:
-        yield lambda: pool.submit(storage.jobs.enqueue, JOB)
+        yield lambda: pool.submit(call)
+
+    rows = database.ask("SELECT target FROM forge_audit")
+    database.ask("ALTER TABLE forge_audit DISABLE TRIGGER USER")
+    database.ask("DELETE FROM forge_audit")
+    jobs = database.ask("SELECT id FROM forge_job WHERE kind = 'early'")
+    assert rows == (jobs if has_entry else [])
+
+
+def entry_of(job_id: str | None) -> AuditRecord:
+    return replace(ENTRY, target=job_id)
 
 
 @pytest.fixture
@@ -154,7 +188,8 @@ def test_a_call_that_can_ask_no_more_after_a_lost_answer_says_so(
 ) -> None:
     """The second try meets the job of the first, and looks which one that is."""
     away = Mock(side_effect=StorageUnavailableError("not tried"))
-    monkeypatch.setattr(storage.database, "write", away)
+    for name in ("write", "begin"):  # of a call, and of a request
+        monkeypatch.setattr(storage.database, name, away)
 
     with database.holding_up():
         future = enqueue_meanwhile()
@@ -183,13 +218,16 @@ def test_a_call_that_is_cancelled_before_its_first_commit_has_stored_nothing(
 
 
 def test_a_session_that_a_pooler_shares_commits_once(
-    storage: Storage, database: Server, monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    enqueue_meanwhile: Enqueue,
+    database: Server,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its settings come with each message, which is one transaction then"""
     monkeypatch.setattr(SessionSettings, "configure", lambda *_: None)
     storage.close()
 
     with database.holding_up():
-        job_id = storage.jobs.enqueue(JOB).id
+        job_id = enqueue_meanwhile().result().id
 
     assert database.ask("SELECT id FROM forge_job WHERE kind = 'early'") == [(job_id,)]

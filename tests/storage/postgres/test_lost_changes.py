@@ -29,6 +29,9 @@ SEVERAL = {
     "delete a queue", "delete done", "cancel a batch", "retry a batch", "cleanup",
 }  # fmt: skip
 
+# In the messages that store an entry.
+NOTES = (b"INTO forge_audit", b"CALL forge_enqueue_early")
+
 
 def outcome_of(
     settings: DatabaseSettings, change: str, *, is_lost: bool
@@ -46,7 +49,7 @@ def outcome_of(
         client = client_with_token(storage, "admin")
         if is_lost:
             proxy.weather.loses = lambda text: (
-                b"INTO forge_audit" in text and not proxy.weather.lost
+                any(mark in text for mark in NOTES) and not proxy.weather.lost
             )
         answer = client.open(PREFIX + path, method=method, json=body)
         proxy.weather.loses = None

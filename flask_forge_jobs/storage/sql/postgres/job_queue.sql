@@ -45,7 +45,15 @@ WHERE id IN (SELECT v.id FROM /* rows v: id text */)
 
 -- name: enqueue_early
 -- The same for a message of its own: it wakes the workers before the disk has the job.
-CALL forge_enqueue_early(/* use new_job_parameters */, :known, NULL)
+CALL forge_enqueue_early(/* use new_job_parameters */, :known)
+
+-- name: enqueue_early_noted
+-- The same with the entry of a request that does no more.
+CALL forge_enqueue_early(
+    /* use new_job_parameters */, :known, NULL,
+    :actor, :action, :target, :address, :request_id, :http_status, :changed, :arguments,
+    :requests
+)
 
 -- name: enqueued_early
 -- Whether that has stored the job; then the disk has it, too.

@@ -801,7 +801,8 @@ $$;
 -- The same for a job of which no other session can know: the commit wakes the workers and
 -- does not wait for the disk, and then the call does. So the disk has the job when the call
 -- returns, and also when it runs, since it has the claim then, which is behind it in the
--- log. Commits that notify wait for each other, and these are short.
+-- log. Commits that notify wait for each other, and these are short. With an actor, the
+-- audit entry of a request that adds only this job is stored with it.
 CREATE PROCEDURE forge_enqueue_early(
     new_id            TEXT,
     new_queue_name    TEXT,
@@ -815,7 +816,16 @@ CREATE PROCEDURE forge_enqueue_early(
     new_schedule_name TEXT,
     new_carried       TEXT,
     known             INTEGER,
-    INOUT due_us      BIGINT
+    INOUT due_us      BIGINT  DEFAULT NULL,
+    entry_actor       TEXT    DEFAULT NULL,
+    entry_action      TEXT    DEFAULT NULL,
+    entry_target      TEXT    DEFAULT NULL,
+    entry_address     TEXT    DEFAULT NULL,
+    entry_request_id  TEXT    DEFAULT NULL,
+    entry_status      INTEGER DEFAULT NULL,
+    entry_changed     BIGINT  DEFAULT NULL,
+    entry_arguments   TEXT    DEFAULT NULL,
+    entry_requests    INTEGER DEFAULT NULL
 ) LANGUAGE plpgsql AS $$
 DECLARE
     ignored TEXT;
@@ -824,6 +834,17 @@ BEGIN
         new_id, new_queue_name, new_kind, new_payload, new_priority, new_run_at,
         new_max_attempts, new_dedupe_key, new_timeout_s, new_schedule_name, new_carried
     );
+    IF entry_actor IS NOT NULL AND due_us IS NOT NULL THEN
+        INSERT INTO forge_audit (
+            at, actor, action, target, address, request_id, status, changed, arguments,
+            requests
+        )
+        VALUES (
+            extract(epoch FROM statement_timestamp()) * 1000000,
+            entry_actor, entry_action, entry_target, entry_address, entry_request_id,
+            entry_status, entry_changed, entry_arguments, entry_requests
+        );
+    END IF;
     ignored := forge_check_version(known)::text;
     ignored := set_config('synchronous_commit', 'off', TRUE);
     COMMIT;
