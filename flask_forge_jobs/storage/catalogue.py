@@ -30,6 +30,10 @@ dialects:
     ``/* change */`` stands between a ``WITH`` that changes other rows and the change.
 ``/* starts jobs */``
     In a statement of SQLite: jobs that it returns start after the commit.
+``/* prepared */``
+    In a long statement without values that its plan depends on. A session of
+    PostgreSQL plans it once; see :mod:`.postgres.prepared`. One of SQLite does so with
+    all.
 ``:quiet``
     Whether to notify nobody, on PostgreSQL; see :class:`.NotifyPause`.
 ``:known``
@@ -72,6 +76,7 @@ _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _NOTED = re.compile(r"/\* noted(?:: (asked|named))? \*/")
 _CHANGE, _STARTS = "/* change */", "/* starts jobs */"
+_PREPARED = "/* prepared */"
 # In the entry of a change.
 _STATUS_IF_ASKED = (
     "(SELECT CASE WHEN bool_or(asked) THEN :asked_status ELSE :http_status END"
@@ -97,7 +102,8 @@ class Statement:
     """A statement in the dialect's parameter style.
 
     ``uses_now``, ``uses_known`` and ``uses_quiet`` tell whether the caller must bind
-    those parameters, and ``starts_jobs`` whether jobs start after it.
+    those parameters, ``starts_jobs`` whether jobs start after it, and
+    ``is_prepared`` whether a session plans it once.
     """
 
     name: str
@@ -106,6 +112,7 @@ class Statement:
     uses_known: bool
     uses_quiet: bool = False
     starts_jobs: bool = False
+    is_prepared: bool = False
 
 
 def _sqlite_rows(match: re.Match[str]) -> str:
@@ -152,12 +159,14 @@ def _render_postgres(name: str, sql: str) -> Statement:
         uses_now=False,
         uses_known=":known" in sql,
         uses_quiet=":quiet" in sql,
+        is_prepared=_PREPARED in sql,
     )
 
 
 def _tidy(sql: str) -> str:
     sql = _NOTED.sub("", _COMMENT.sub("", sql))
-    sql = sql.replace(_CHANGE, "").replace(_STARTS, "")
+    for mark in (_CHANGE, _STARTS, _PREPARED):
+        sql = sql.replace(mark, "")
     return _BLANK_LINES.sub("\n", sql).strip()
 
 

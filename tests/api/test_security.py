@@ -50,6 +50,7 @@ BUILT_STATEMENTS = {
     "storage/administration",
     "storage/postgres/join",
     "storage/postgres/listener",
+    "storage/postgres/prepared",
     "storage/postgres/transaction",
     "storage/sqlite/checkpoint",
     "storage/sqlite/connection",

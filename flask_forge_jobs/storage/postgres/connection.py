@@ -50,9 +50,15 @@ _SESSION_LIMITS = {"idle_session_timeout": 140_000, "transaction_timeout": 170_0
 
 
 class Session(Connection):
-    """A connection that knows whether its session has our settings."""
+    """A connection that knows whether its session has our settings.
+
+    ``prepared`` has the SQL that runs each statement which the session has planned, by
+    name, and ``named`` counts them.
+    """
 
     is_configured = False
+    prepared: dict[str, str]
+    named = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,7 @@ class SessionSettings:
             if cursor.fetchone() == (connection.info.backend_pid,):
                 unlimited = _unlimited(connection, _SESSION_LIMITS)
                 cursor.execute(_joined(self._session, _set("SET", unlimited)))
+                connection.prepared = {}
                 connection.is_configured = True
 
 

@@ -22,6 +22,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.postgres.connection import lift_limits
 from flask_forge_jobs.storage.postgres.copying import CopySource
+from flask_forge_jobs.storage.postgres.prepared import forget_settings, prepared
 from flask_forge_jobs.storage.postgres.together import (
     in_turn,
     rows_in_turn,
@@ -104,6 +105,8 @@ class PostgresTransaction:
         self._cursor = connection.cursor()
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
+        if self._statements[name].is_prepared and self._run_prepared(name, parameters):
+            return
         if self._pending:  # its values may look like parameters
             self._cursor.execute(self._unsent(self._text(name, parameters)))
         elif self._is_begun:
@@ -112,6 +115,21 @@ class PostgresTransaction:
             if self._statements[name].uses_known:
                 self._check = ""
             self._cursor.execute(self._unsent(self._sql(name)), parameters)
+
+    def _run_prepared(self, name: str, parameters: dict[str, Parameter]) -> bool:
+        """Run a statement as the session has planned it; return False if it cannot."""
+        if self._pending:
+            return False
+        connection = self._connection
+        sql = prepared(connection, self._cursor, self._statements[name])
+        if sql is None:
+            return False
+        try:
+            self._cursor.execute(self._unsent(sql), parameters)
+        except psycopg2.errors.InvalidSqlStatementName:
+            forget_settings(connection)
+            raise
+        return True
 
     def _unsent(self, *last: str) -> str:
         """Return ``BEGIN`` if due, the pending SQL and ``last`` as one text."""

@@ -103,7 +103,7 @@ WHERE level = :usual_level AND bucket_start >= :usual_at
     AND bucket_start < :usual_end AND bucket_start % :usual_every = 0
 
 -- name: attention
-SELECT
+SELECT /* prepared */
     :now,
     (
         SELECT JSON_LIST(
