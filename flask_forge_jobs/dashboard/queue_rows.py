@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
-from flask_forge_jobs.handlers.queue_rates import QueueRates
+from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
 from flask_forge_jobs.model.queues import (
     BEHIND_S,
     GOOD_PART,
@@ -28,13 +28,15 @@ class QueueState(StrEnum):
 
     LIVE = "live"
     BEHIND = "behind"
+    # It has slots, but none of its jobs completes.
+    STALLED = "stalled"
     PAUSED = "paused"
     COOLING = "cooling"
     WITHOUT_SLOTS = "without_slots"
     WITHOUT_WORKER = "without_worker"
 
 
-_RUN = frozenset({QueueState.LIVE, QueueState.BEHIND})
+_RUN = frozenset({QueueState.LIVE, QueueState.BEHIND, QueueState.STALLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,12 @@ class QueueRow:
     def completes_none(self) -> bool:
         """Whether jobs wait for a while, although it runs, and none has completed.
 
-        None is in progress either. Only of rows with their rates, which count no
-        failed runs.
+        None is in progress either. Rates count no failed runs; without rates it is
+        unknown.
         """
         is_slow = self.runs and self.pace != "good"
-        return is_slow and not self.claimed and not self.rates.per_minute
+        is_still = not self.claimed and not self.rates.per_minute
+        return is_slow and is_still and self.rates is not NO_RATES
 
     @property
     def is_behind(self) -> bool:
@@ -156,7 +159,7 @@ def _row(
     state = state_of(queue, now)
     if state is QueueState.LIVE and oldest_s is not None and oldest_s >= behind_s:
         state = QueueState.BEHIND
-    return QueueRow(
+    shown = QueueRow(
         settings=settings,
         state=state,
         cools=_cools(settings, now) and not settings.paused,
@@ -172,6 +175,8 @@ def _row(
         rates=rates,
         behind_s=behind_s,
     )
+    is_stalled = state is QueueState.LIVE and shown.completes_none
+    return replace(shown, state=QueueState.STALLED) if is_stalled else shown
 
 
 def _cools(settings: QueueSettings, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from flask_forge_jobs.dashboard.queue_rows import (
     queue_rows,
     shared_slots,
 )
-from flask_forge_jobs.handlers.queue_rates import QueueRates
+from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview, QueueSettings
 from flask_forge_jobs.model.workers import Slot
 
@@ -132,7 +132,8 @@ def test_a_queue_that_is_late_is_behind_only_if_it_runs() -> None:
     late = row(QueueCounts(pending=1), age_s=300)
 
     assert (late.state, late.runs) == (QueueState.BEHIND, True)
-    assert row(QueueCounts(pending=1), age_s=299).state is QueueState.LIVE
+    busy = QueueCounts(pending=1, in_progress=1)
+    assert row(busy, age_s=299).state is QueueState.LIVE
     paused = row(QueueCounts(pending=1), age_s=300, paused=True)
     assert (paused.state, paused.runs) == (QueueState.PAUSED, False)
 
@@ -156,6 +157,16 @@ def test_a_queue_completes_none_of_the_jobs_that_wait(
 
     assert shown.completes_none is completes_none
     assert not replace(shown, state=QueueState.PAUSED).completes_none
+    assert not replace(shown, rates=NO_RATES).completes_none
+
+
+def test_a_queue_that_completes_none_is_not_live() -> None:
+    """Before it is behind, its state says so: it has slots, and starts may fail."""
+    stalled = row(QueueCounts(pending=1), (FREE,), 60)
+
+    assert (stalled.state, stalled.runs) == (QueueState.STALLED, True)
+    assert row(QueueCounts(pending=1), (FREE,), 59).state is QueueState.LIVE
+    assert row(QueueCounts(pending=1), (FREE,), 300).state is QueueState.BEHIND
 
 
 def test_nothing_waits_in_a_queue_without_due_jobs() -> None:

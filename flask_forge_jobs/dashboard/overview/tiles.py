@@ -86,11 +86,10 @@ def tiles(
             "pending": sum(row.waiting for row in rows),
             "in_progress": sum(row.claimed for row in rows),
         }
-    # The open bucket has a part of its figures.
-    closed = buckets[:-1] if shown.span.is_open else buckets
+    ended = closed(shown, buckets)
     return [
-        _throughput(shown, closed),
-        _failures(shown, closed),
+        _throughput(shown, ended),
+        _failures(shown, ended),
         _waiting(rows, history, counts["pending"]),
         _oldest(rows, history),
         _running(rows, history, capacity, counts["in_progress"], workers),
@@ -98,13 +97,32 @@ def tiles(
     ]
 
 
-def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
-    rates = [
+def pace(shown: Range, buckets: Sequence[Bucket]) -> float | None:
+    """Return the jobs per minute that the first tile shows; None without figures."""
+    return _pace(_rates(shown, closed(shown, buckets)))
+
+
+def closed(shown: Range, buckets: Sequence[Bucket]) -> Sequence[Bucket]:
+    """Return the buckets without the open one, which has a part of its figures."""
+    return buckets[:-1] if shown.span.is_open else buckets
+
+
+def _rates(shown: Range, buckets: Sequence[Bucket]) -> Values:
+    return [
         None if (passed := shown.minutes(number)) is None else each.completed / passed
         for number, each in enumerate(buckets)
     ]
+
+
+def _pace(rates: Values) -> float | None:
+    late = [rate for rate in rates if rate is not None][-_RECENT:]
+    return sum(late) / len(late) if late else None
+
+
+def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
+    rates = _rates(shown, buckets)
     known = [rate for rate in rates if rate is not None]
-    now = sum(known[-_RECENT:]) / len(known[-_RECENT:]) if known else None
+    now = _pace(rates)
     usual = sum(known) / len(known) if known else 0
     note = "no job completed"
     if now is not None and usual:

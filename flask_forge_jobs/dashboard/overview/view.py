@@ -16,7 +16,7 @@ from flask_forge_jobs.dashboard.job.progress_view import progress_view
 from flask_forge_jobs.dashboard.nav_counts import errors_of_day
 from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
-from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
+from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, pace, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows, shared_slots
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
@@ -37,7 +37,7 @@ MAX_RUNS = 10
 _LEAST_S = 60
 # Which reads each block shows; the attention report is the frame's.
 BLOCKS: Mapping[str, Sequence[str]] = {
-    "headline": ("queues", "rates"),
+    "headline": ("queues", "rates", "timeline"),
     "attention": (),
     "tiles": ("timeline", "queues", "rates", "gauges"),
     "throughput": ("timeline",),
@@ -128,9 +128,16 @@ class Overview(jobs.TimelineFigures):
         needs = len(lines) + left_out
         if self.queue is not None:  # the report is of all queues
             return headline(self.report, needs)
-        pace = sum(row.rates.per_minute for row in self._rows)
         idle = [row.name for row in self._rows if row.completes_none]
-        return headline(self.report, needs, pace, idle)
+        return headline(self.report, needs, self._pace, idle)
+
+    @property
+    def _pace(self) -> float:
+        """The jobs completed per minute: 0 if either of the page's figures is."""
+        of_late = sum(row.rates.per_minute for row in self._rows)
+        if not self.range.span.is_open:
+            return of_late  # the tile is about the past
+        return min(of_late, pace(*self._timeline) or 0.0)
 
     @property
     def proof(self) -> str | None:

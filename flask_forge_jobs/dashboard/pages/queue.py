@@ -17,7 +17,7 @@ from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.queue_question import Question
 from flask_forge_jobs.dashboard.queue_reads import all_queues
-from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
+from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, queue_rows
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.explain import explain_queue_facts
@@ -135,6 +135,14 @@ class QueueInFull(jobs.TimelineFigures):
     def sentence(self) -> Sentence:
         """Whether its jobs run, and if not, why."""
         return cast("Sentence", self._reads["sentence"])
+
+    @property
+    def state(self) -> QueueState:
+        """Its state; the sentence counts the starts, and its row does not."""
+        row, started = self.row, self.sentence.evidence.get("started_last_hour")
+        is_still = started == 0 and not row.claimed and row.pace != "good"
+        is_stalled = row.state is QueueState.LIVE and is_still
+        return QueueState.STALLED if is_stalled else row.state
 
     @property
     def query(self) -> Mapping[str, object]:

@@ -36,10 +36,18 @@ _FILTERS: Mapping[str, tuple[str, Callable[[QueueRow], bool]]] = {
 _STATES: Mapping[QueueState, str] = {
     QueueState.LIVE: "run",
     QueueState.BEHIND: "behind",
+    QueueState.STALLED: "completing no job",
     QueueState.PAUSED: "paused",
     QueueState.COOLING: "cooling down",
     QueueState.WITHOUT_WORKER: "without a worker",
     QueueState.WITHOUT_SLOTS: "without slots",
+}
+
+# Where all queues are in one state.
+_ALL: Mapping[QueueState, tuple[str, str]] = {
+    QueueState.LIVE: ("it runs", "all run"),
+    QueueState.BEHIND: ("it is behind", "all are behind"),
+    QueueState.STALLED: ("it completes no job", "none completes a job"),
 }
 
 
@@ -132,15 +140,13 @@ class QueueList:
         cools = Counter(row.state for row in self.rows if row.cools)
         del cools[QueueState.COOLING]
         parts = [
-            f"{states[state]:,} {word}"
-            + (f" ({cools[state]:,} cooling down)" if cools[state] else "")
+            f"{states[state]:,} {word}" + _too(cools[state])
             for state, word in _STATES.items()
             if states[state]
         ]
-        if states[QueueState.LIVE] == len(self.rows):
-            parts = ["all run" if len(self.rows) > 1 else "it runs"]
-        elif states[QueueState.BEHIND] == len(self.rows):
-            parts = ["all are behind" if len(self.rows) > 1 else "it is behind"]
+        for state, (one, all_of_them) in _ALL.items():
+            if states[state] == len(self.rows):
+                parts = [all_of_them if len(self.rows) > 1 else one]
         return f"{count(len(self.rows), 'queue')}: {', '.join(parts)}"
 
     @property
@@ -151,6 +157,13 @@ class QueueList:
         capacity = cast("int", report.summary.evidence.get("capacity", 0))
         shared = shared_slots(self.rows, capacity)
         return f"They {shared}." if shared else ""
+
+
+def _too(number: int) -> str:
+    """Return words for queues that cool down as well; empty for none."""
+    if not number:
+        return ""
+    return f" ({number:,} of them cool{'s' * (number == 1)} down, too)"
 
 
 def queues(api: Api) -> Mapping[str, object]:

@@ -10,7 +10,9 @@ import pytest
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
+from flask_forge_jobs.dashboard.overview import view
 from flask_forge_jobs.dashboard.overview.view import BLOCKS
+from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead
@@ -285,6 +287,29 @@ def test_a_queue_that_completes_none_of_its_jobs_breaks_the_quiet(
     said = "Nothing needs you yet, but mail completes no job"
     assert page.find("h1").text == said
     assert page.find("#attention").all("li") == []
+    assert "Completes none" in page.find("#queue-mail").text
+    listed = opened(storage, query="queues")
+    assert listed.find("h1").text == "1 queue: it completes no job"
+    assert "Completes none" in listed.find("#queue-mail").text
+    head = opened(storage, query="queues/mail").find("#headline").text
+    assert "Completes none" in head
+    assert "has started no job in the last hour" in head
+
+
+def test_work_does_not_flow_beside_a_pace_of_zero(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rates are of up to ten minutes, and the tile beside it of three."""
+    rates = {"mail": QueueRates([0] * 11 + [9], 1.0), "bills": NO_RATES}
+    monkeypatch.setattr(view, "queue_rates", lambda *_, **__: rates)
+    storage.queues.ensure("mail")
+    storage.jobs.enqueue(NewJob("bill", queue_name="bills"))
+    storage.workers.beat(OWNER, None, ["mail"], [SlotReport("mail-0-w", "mail")])
+
+    page = opened(storage)
+
+    assert tiles(page)["Throughput"] == "0/min"
+    assert "Work flows" not in page.find("h1").text
 
 
 def test_one_queue_is_chosen_by_the_address(busy: Storage) -> None:

@@ -85,7 +85,7 @@ def test_a_queue_that_cools_down_without_a_worker_is_counted_as_both(
     one = page_of(storage, "/queues/mail").find("#headline").text
 
     assert page.find("h1").text == (
-        "2 queues: 1 paused, 1 without a worker (1 cooling down)"
+        "2 queues: 1 paused, 1 without a worker (1 of them cools down, too)"
     )
     assert "No worker" in row.text
     assert "Cools down" in row.text
@@ -273,9 +273,9 @@ def test_a_setting_says_from_when_on_a_queue_is_behind(
         assert names_of(listed) == names
         assert ("mail is behind" in one.find("#headline").text) is bool(names)
         assert ("mail is behind" in listed.find("#alarms").text) is bool(names)
-        state = "is behind" if names else "runs"
+        state = "is behind" if names else "completes no job"
         assert listed.find("h1").text == f"1 queue: it {state}"
-        mark = "Behind" if names else "Live"
+        mark = "Behind" if names else "Completes none"
         for path in ("/queues", "/"):
             row = page_of(storage, path, behind_s=behind_s).find("#queue-mail")
             assert mark in row.text
