@@ -82,7 +82,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the legend; ``text`` is the last value.
+    """An entry of the legend; ``text`` is its value at the time that the legend names.
 
     ``toggled`` is the parameter of the address that hides or shows the series.
     """
@@ -207,7 +207,7 @@ class Figure:
 
     def legend(self) -> Iterator[Entry]:
         """Yield an entry for each series, hidden ones too."""
-        bars = {bar.name for bar in self.bars}
+        bars, last = {bar.name for bar in self.bars}, self._last
         for each in self._series:
             shape = "sq" if each.name in bars else ""
             if "dashed" in each.look:
@@ -215,10 +215,15 @@ class Figure:
             yield Entry(
                 each.name,
                 f"{shape} c-{each.tone}".strip(),
-                text(self._last(each.values), self.unit),
+                text(None if last is None else each.values[last], self.unit),
                 self.hides(each),
                 self._toggled_with(each),
             )
+
+    @property
+    def legend_time(self) -> str:
+        """The bucket whose values the legend shows; empty without any."""
+        return "" if self._last is None else self._name(self._last)
 
     @property
     def bars_top(self) -> str:
@@ -266,13 +271,16 @@ class Figure:
 
     def rows(self) -> Iterator[tuple[str, list[str]]]:
         """Yield the name of each bucket and its values in words, the last first."""
-        span, series = self.span, [each.values for each in self._series]
+        series = [each.values for each in self._series]
+        for number in range(self.span.count - 1, -1, -1):
+            shown = [text(values[number], self.unit) for values in series]
+            yield self._name(number), shown
+
+    def _name(self, number: int) -> str:
+        span = self.span
         days = names_days(span.start, span.end)
-        for number in range(span.count - 1, -1, -1):
-            name = bucket_text(span.at(number), span.width_s, names_day=days)
-            if span.is_open and number == span.count - 1:
-                name += " so far"
-            yield name, [text(values[number], self.unit) for values in series]
+        name = bucket_text(span.at(number), span.width_s, names_day=days)
+        return f"{name} so far" if self._is_open(number) else name
 
     @property
     def _series(self) -> Sequence[Line]:
@@ -298,11 +306,20 @@ class Figure:
             return [*values], []
         return [*values[:-1], None], [*[None] * (len(values) - 2), *values[-2:]]
 
-    def _last(self, values: Values) -> float | None:
-        """Return the newest value, that of the open bucket only if it is alone."""
-        closed, _ = self._apart(values)
-        newest_first = (*reversed(closed), *reversed(values))
-        return next((each for each in newest_first if each is not None), None)
+    @cached_property
+    def _last(self) -> int | None:
+        """The newest bucket with a value, the open one only if no other has any."""
+        columns = zip(*(each.values for each in self._series))  # noqa: B905
+        known = [
+            number
+            for number, values in enumerate(columns)
+            if any(value is not None for value in values)
+        ]
+        closed = [number for number in known if not self._is_open(number)]
+        return next(reversed(closed or known), None)
+
+    def _is_open(self, number: int) -> bool:
+        return self.span.is_open and number == self.span.count - 1
 
     def _ys(self, values: Values) -> list[int | None]:
         return [

@@ -85,11 +85,27 @@ def test_the_open_bucket_is_dashed_and_named() -> None:
         ("ln th ds c-green", "M2 0l1 147"),
     ]
     assert [entry.text for entry in drawn.legend()] == ["8"]
+    assert drawn.legend_time == "13:36"
     assert [name for name, _ in drawn.rows()][:2] == ["13:37 so far", "13:36"]
     assert drawn.times()[-1].text == "so far"
     closed = replace(drawn, span=Span(START, 60, 4))
     assert [entry.text for entry in closed.legend()] == ["1"]
+    assert closed.legend_time == "13:37"
     assert len(list(closed.shapes())) == 2
+
+
+def test_all_values_of_a_legend_are_of_the_time_that_it_names() -> None:
+    """Each could be of another minute, and none said of which."""
+    lines = [Line("a", "blue", [4, None, None]), Line("b", "blue", [3, 7, None])]
+
+    drawn = Figure("try", "Jobs", Unit.COUNT, Span(START, 60, 3), lines)
+
+    assert [entry.text for entry in drawn.legend()] == [words.NOTHING, "7"]
+    assert drawn.legend_time == "13:35"
+    assert figure([]).legend_time == figure([None]).legend_time == ""
+    span = Span(START, 60, 1, is_open=True)
+    only = replace(drawn, span=span, lines=[Line("a", "blue", [4])])
+    assert only.legend_time == "13:34 so far"
 
 
 def test_a_band_ends_before_the_open_bucket() -> None:

@@ -5,13 +5,13 @@
   const within = (i, count) => Math.max(0, Math.min(count - 1, i | 0));
   // One chart at one bucket; null takes the read-out away.
   const put = (figure, i) => {
-    const [start, width] = scale(figure), series = figure.dataset.s.split(";");
+    const [start, width] = scale(figure), out = $("output", figure), series = figure.dataset.s.split(";");
+    out.textContent = i === null ? out.dataset.v : utc(start + i * width);
     $$(".cx,.zm", figure).forEach(e => e.remove());
     $$(".legend b", figure).forEach((out, k) => {
       const texts = series[k].split("|");
       out.textContent = (texts[i] ?? out.dataset.v) || "–";
     });
-    $("output", figure).textContent = i === null ? "" : utc(start + i * width);
     if (i !== null) $$(".gr", figure).forEach(grid => {
       const { height } = grid.parentNode.viewBox.baseVal, mark = (name, path) => {
         const e = grid.cloneNode();
