@@ -14,6 +14,7 @@ SPARK_HEIGHT = 24
 _MARGIN = 2
 # The share of a range row's width at each end that stays free, in percent.
 _PADDING = 4.0
+_LEAST_VALUES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,12 @@ class Spark:
 def spark(values: Sequence[float | None], top: float = 0) -> Spark:
     """Return a line over the values, on a scale from 0 to ``top``; gaps stay gaps.
 
-    A ``top`` of 0 is the highest value.
+    A ``top`` of 0 is the highest value. One value alone, which has no course, is not
+    drawn.
     """
     known = cleaned(values)
+    if sum(value is not None for value in known) < _LEAST_VALUES:
+        known = [None] * len(known)
     top = top or max((value for value in known if value is not None), default=0) or 1
     room = SPARK_HEIGHT - 2 * _MARGIN
     ys = [

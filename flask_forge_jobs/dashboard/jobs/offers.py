@@ -53,7 +53,7 @@ VERBS: Mapping[str, Verb] = {
             frozenset((RETRYING, DEAD)),
             endpoint="v1_job_retry",
             icon="retries",
-            effect="Due now, with all tries again.",
+            effect="Starts when a slot is free, and may fail as often as a new job.",
         ),
         Verb(
             JobAction.RUN_NOW,
@@ -61,7 +61,7 @@ VERBS: Mapping[str, Verb] = {
             frozenset((SCHEDULED, RETRYING)),
             endpoint="v1_jobs_run_now",
             icon="running",
-            effect="Due now, with the tries that are left.",
+            effect="Starts when a slot is free, with the tries that are left.",
         ),
         Verb(
             JobAction.RESCHEDULE,

@@ -10,6 +10,7 @@ from flask import request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.dashboard.audit_words import in_words
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.errors import InvalidInputError
@@ -68,7 +69,8 @@ class Trail:
 def audit(api: Api) -> Mapping[str, object]:
     """Show the audit trail."""
     parameters = Parameters(request)
-    return {"trail": Trail(api, parameters), "query": parameters.kept}
+    trail = Trail(api, parameters)
+    return {"trail": trail, "in_words": in_words, "query": parameters.kept}
 
 
 ROUTES = (

@@ -42,6 +42,11 @@ def test_a_spark_may_have_a_scale_of_its_own() -> None:
     assert {y for _, y in points(whole.line)} == {2}
 
 
+def test_a_spark_of_one_value_is_no_stray_dot() -> None:
+    assert spark([None, 50, None]) == spark([None, None, None])
+    assert spark([50, None, 50]).line
+
+
 def test_rows_share_a_logarithmic_axis() -> None:
     axis = logarithmic([10, 600_000])
 

@@ -203,7 +203,9 @@ def test_a_wrong_token_is_counted_and_a_right_one_always_passes() -> None:
 def test_a_caller_of_other_means_is_named_beside_the_form(storage: Storage) -> None:
     page = _site(storage).open("sign-in", Authorization=f"Bearer {TOKEN}")
 
-    assert "You are signed in as <b>ann</b>, but not by this page." in page.text
+    assert "<h1>You are signed in as ann</h1>" in page.text
+    assert "Another token would take its place in this browser." in page.text
+    assert ">Go on</a>" in page.text
     assert 'name="token"' in page.text
 
 

@@ -34,6 +34,9 @@ def test_every_change_has_its_author_and_result(storage: Storage) -> None:
     page = page_of(storage, "/audit")
 
     assert actors(storage) == ["ci", "user:ann"]
+    words = {a.text: a["title"] for a in page.find("#entries").all("a")}
+    assert words["Act on queues"] == "queue_actions"
+    assert words["Retry a job"] == "job_retry"
     assert "Refused 409, 3 times" in page.find("#entries").text
     labels = [cell.attributes.get("data-label") for cell in page.all("td")]
     assert {"actor", "target", "changed", "request"} <= set(labels)

@@ -459,7 +459,7 @@ def test_two_buttons_that_start_a_job_say_how_they_differ(
     assert {
         each.text: each["title"] for each in head.all("button") if each["title"]
     } == {
-        "Run now": "Due now, with the tries that are left.",
+        "Run now": "Starts when a slot is free, with the tries that are left.",
     }
 
 
