@@ -78,6 +78,12 @@ class Row:
         return self.word == RUNNING and (at is None or self.now - at >= _LATE)
 
     @property
+    def gave_up_early(self) -> bool:
+        """Whether it is dead although it had tries left, and nobody cancelled it."""
+        has_tries = self.job.attempts < self.job.max_attempts
+        return self.state == "dead" and has_tries
+
+    @property
     def colour(self) -> str:
         """The colour of its tries."""
         return _COLOURS.get(str(self.job.status), "ink")

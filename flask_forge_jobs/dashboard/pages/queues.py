@@ -163,7 +163,7 @@ def _too(number: int) -> str:
     """Return words for queues that cool down as well; empty for none."""
     if not number:
         return ""
-    return f" ({number:,} of them cool{'s' * (number == 1)} down, too)"
+    return f" ({number:,} also cool{'s' * (number == 1)} down)"
 
 
 def queues(api: Api) -> Mapping[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,6 +51,14 @@ def test_a_retry_is_due_once_its_time_has_come() -> None:
     assert row("failed").is_due
     assert not row("failed", scheduled_at=SOON).is_due
     assert not row("pending").is_due
+
+
+def test_a_dead_job_with_tries_left_gave_up_early() -> None:
+    assert row("dead").gave_up_early
+    assert not row("dead", cancel_requested_at=NOW).gave_up_early
+    assert not row("failed").gave_up_early
+    last = row("dead")
+    assert not replace(last, job=replace(last.job, attempts=5)).gave_up_early
 
 
 def test_an_error_is_one_short_line() -> None:

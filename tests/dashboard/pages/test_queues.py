@@ -85,7 +85,7 @@ def test_a_queue_that_cools_down_without_a_worker_is_counted_as_both(
     one = page_of(storage, "/queues/mail").find("#headline").text
 
     assert page.find("h1").text == (
-        "2 queues: 1 paused, 1 without a worker (1 of them cools down, too)"
+        "2 queues: 1 paused, 1 without a worker (1 also cools down)"
     )
     assert "No worker" in row.text
     assert "Cools down" in row.text
