@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.queue_rows import QueueState, ahead, state_of
@@ -183,7 +183,7 @@ class WorkersView:
         if self.choice.is_filtered and not self._all:
             return "No worker matches"
         busy, slots = self._busy
-        claimed = sum(queue.counts.in_progress for queue in self.queues)
+        claimed = self._evidence.get("counts", {}).get("in_progress", 0)
         more = ahead(claimed - busy, is_served=True)
         return ", ".join(
             filter(None, (self.running, f"{busy:,} of {slots:,} slots busy", more))
@@ -204,11 +204,14 @@ class WorkersView:
                 sum(each.busy_slots for each in details),
                 sum(each.capacity for each in details),
             )
-        report = self._api.attention.report(self._api.storage, self._api.scope.queues)
-        evidence = report.summary.evidence
-        # None of them are known before the schema fits.
-        busy, slots = (evidence.get(name, 0) for name in ("running", "capacity"))
+        busy, slots = (self._evidence.get(name, 0) for name in ("running", "capacity"))
         return cast("int", busy), cast("int", slots)
+
+    @property
+    def _evidence(self) -> Mapping[str, Any]:
+        """The numbers of the bar at the top; none before the schema fits."""
+        report = self._api.attention.report(self._api.storage, self._api.scope.queues)
+        return report.summary.evidence
 
     @staticmethod
     def waits(queue: QueueOverview) -> str:

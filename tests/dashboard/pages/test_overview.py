@@ -269,6 +269,8 @@ def test_a_limited_caller_sees_its_queues_only(busy: Storage) -> None:
     page = opened(busy, LIMITED)
 
     assert rows(page) == ["mail"]
+    assert "You see your queues only: mail." in page.find("#headline").text
+    assert "You see your queues only" not in opened(busy).text
     for hidden in ("reports", "exports", "billing", "printer", "CardDeclined"):
         assert hidden not in page.text
     client = client_of_principal(busy, LIMITED)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.dashboard.workers import view as module
+from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.workers import SlotReport, WorkerProcess
 from flask_forge_jobs.storage.base import Storage
@@ -96,6 +99,27 @@ def test_jobs_that_are_claimed_ahead_are_told(
     assert "No job is in its slots." in shown(client, "/w1").find("#slots").text
     one = shown(client, "/w1")
     assert one.find("#slots").find("small").text == "0 of 2 busy, 3 claimed ahead"
+
+
+def test_the_headline_counts_as_the_bar_above_it(
+    storage: Storage, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of queues is read a moment later."""
+    start(storage, "w1", "mail", busy=0)
+    for _ in range(3):
+        enqueue(storage, queue_name="mail")
+    for _ in range(2):
+        claim_one(storage, owner="w1", queue_name="mail")
+
+    def later(*args: Any, **options: Any) -> Any:
+        claim_one(storage, owner="w1", queue_name="mail")
+        return overview(*args, **options)
+
+    monkeypatch.setattr(module, "overview", later)
+    page = shown(client)
+
+    assert "2 in progress" in page.find("#state").text
+    assert page.find("h1").text.endswith("2 claimed ahead")
 
 
 def test_a_lost_worker_without_a_host_or_a_life_is_told_in_whole_sentences(
