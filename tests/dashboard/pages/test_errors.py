@@ -155,7 +155,7 @@ def test_many_groups_are_paged(storage: Storage, client: FlaskClient) -> None:
     second = shown(client, following["href"])
 
     assert first.find("h1").text == "30 errors made 30 failures in 24 hours"
-    assert "25 of 30 groups" in first.text
+    assert "25 of 30 errors" in first.text
     # The share is that of all failures, not of those on the page.
     assert "1 3%" in first.find("article").text
     assert "shares are of all 30 failures" in second.text

@@ -352,6 +352,17 @@ def test_the_names_of_strangers_are_text(storage: Storage) -> None:
     assert not page.all("img")
 
 
+def test_a_long_reason_hides_no_number(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    note = ChangeNote("ops", "the printer is full " * 50)
+    storage.queues.change("mail", {"paused": True}, note=note)
+
+    said = opened(storage).find("#attention").find("p").text
+
+    assert "1 job waits." in said
+    assert len(said) < 300
+
+
 def test_many_needs_are_cut_and_can_be_shown(storage: Storage) -> None:
     for number in range(8):
         storage.jobs.enqueue(NewJob("send", queue_name=f"queue-{number}"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.storage.base import Storage
 from tests.dashboard.pages.test_queues import page_of
+from tests.support.jobs import run
 from tests.support.sql import Sql
 
 
@@ -43,3 +45,22 @@ def test_a_limited_caller_sees_events_of_its_queues(storage: Storage, sql: Sql) 
 
     assert kinds(storage, queues={"mail"}) == ["old"]
     assert kinds(storage, "/tail?queue_name=bulk", queues={"mail"}) == []
+
+
+def test_it_says_where_failed_attempts_with_a_retry_to_come_are(
+    storage: Storage, sql: Sql
+) -> None:
+    """Events are of the jobs' rows, which keep none of such an attempt."""
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    run(storage, Failed("E"), queue_name="mail")
+    sql.age(2)
+
+    page = page_of(storage, "/tail")
+
+    assert kinds(storage) == ["send"]
+    assert "Enqueued" in page.find("tbody").text
+    (said,) = [each for each in page.all("p") if "about a second behind" in each.text]
+    assert said.text.endswith(
+        "failed attempts with a retry to come stand in Retries only"
+    )
+    assert said.find("a")["href"] == "./retries"
