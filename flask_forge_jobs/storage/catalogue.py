@@ -43,7 +43,8 @@ dialects:
 ``/* use its_name */`` inserts the text under ``-- fragment: its_name``, or one of
 :data:`.columns.FRAGMENTS`: the columns of a job, and the lists of states. ``-- name:
 listed (both ways)`` defines two statements: ``listed_desc`` as written, and
-``listed_asc`` with ``DESC`` and the comparisons with ``:at`` and ``:edge`` reversed.
+``listed_asc`` with ``DESC`` and the comparisons with ``:at`` and ``:edge`` reversed. A
+fragment may be ``(both ways)``, too; ``/* use its_name_desc */`` is then reversed.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ from flask_forge_jobs.storage.columns import FRAGMENTS
 _HEAD = re.compile(r"^-- (name|fragment): (\w+)( \(both ways\))?$", re.MULTILINE)
 _USE = re.compile(r"/\* use (\w+) \*/")
 _TURNED = {
+    "_desc */": "_asc */",
     " DESC": " ASC",
     " < (:at": " > (:at",
     " >= :edge": " <= :edge",
@@ -192,13 +194,12 @@ class _Source:
                     self._add(*parts[head : head + 4])
 
     def _add(self, sort: str, name: str, both_ways: str | None, sql: str) -> None:
-        if sort == "fragment":
-            _add_once(self.fragments, name, sql)
-        elif both_ways:
-            _add_once(self.statements, f"{name}_desc", sql)
-            _add_once(self.statements, f"{name}_asc", _turned(sql))
+        texts = self.fragments if sort == "fragment" else self.statements
+        if both_ways:
+            _add_once(texts, f"{name}_desc", sql)
+            _add_once(texts, f"{name}_asc", _turned(sql))
         else:
-            _add_once(self.statements, name, sql)
+            _add_once(texts, name, sql)
 
 
 def _add_once(texts: dict[str, str], name: str, sql: str) -> None:

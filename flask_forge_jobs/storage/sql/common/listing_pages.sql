@@ -9,6 +9,20 @@ FROM (/* use filtered_combinations */) AS combinations
 ORDER BY newest_at DESC
 LIMIT :max_combinations
 
+-- fragment: queues_with_jobs
+SELECT queue_name
+FROM forge_job_count
+WHERE /* use filtered_counts */
+GROUP BY queue_name
+HAVING SUM(jobs) > 0
+
+-- fragment: jobs_of_page (both ways)
+SELECT page_at, /* use summary_columns */
+FROM page
+CROSS JOIN forge_job
+WHERE forge_job.id = page_id
+ORDER BY page_at DESC, page_id DESC
+
 -- name: page_by_age (both ways)
 -- Served by forge_job_list. It looks at the newest combinations, up to :max_combinations:
 -- first at the newest few, which mostly hold the whole page, then at the others that may
@@ -130,21 +144,11 @@ page AS MATERIALIZED (
     ORDER BY job.completed_at DESC, job.id DESC
     LIMIT :limit
 )
-SELECT page_at, /* use summary_columns */
-FROM page
-CROSS JOIN forge_job
-WHERE forge_job.id = page_id
-ORDER BY page_at DESC, page_id DESC
+/* use jobs_of_page_desc */
 
 -- name: page_deferred (both ways)
 -- Served by forge_job_deferred. See listed_deferred for the plus.
-WITH source AS MATERIALIZED (
-    SELECT queue_name
-    FROM forge_job_count
-    WHERE /* use filtered_counts */
-    GROUP BY queue_name
-    HAVING SUM(jobs) > 0
-),
+WITH source AS MATERIALIZED (/* use queues_with_jobs */),
 bound AS MATERIALIZED (
     SELECT COALESCE(
         (
@@ -183,21 +187,11 @@ page AS MATERIALIZED (
     ORDER BY job.scheduled_at DESC, job.id DESC
     LIMIT :limit
 )
-SELECT page_at, /* use summary_columns */
-FROM page
-CROSS JOIN forge_job
-WHERE forge_job.id = page_id
-ORDER BY page_at DESC, page_id DESC
+/* use jobs_of_page_desc */
 
 -- name: page_retrying (both ways)
 -- Served by forge_job_retry.
-WITH source AS MATERIALIZED (
-    SELECT queue_name
-    FROM forge_job_count
-    WHERE /* use filtered_counts */
-    GROUP BY queue_name
-    HAVING SUM(jobs) > 0
-),
+WITH source AS MATERIALIZED (/* use queues_with_jobs */),
 bound AS MATERIALIZED (
     SELECT COALESCE(
         (
@@ -234,8 +228,4 @@ page AS MATERIALIZED (
     ORDER BY job.scheduled_at DESC, job.id DESC
     LIMIT :limit
 )
-SELECT page_at, /* use summary_columns */
-FROM page
-CROSS JOIN forge_job
-WHERE forge_job.id = page_id
-ORDER BY page_at DESC, page_id DESC
+/* use jobs_of_page_desc */
