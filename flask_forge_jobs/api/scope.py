@@ -71,7 +71,7 @@ class Scope:
         if not self.own([job_id]):
             raise JobNotFoundError(job_id)
 
-    def one(self, queue_name: str | None, field: str = "queue_name") -> str | None:
+    def one(self, queue_name: str | None) -> str | None:
         """Return the queue of a request; None means every queue.
 
         Raises:
@@ -83,7 +83,9 @@ class Scope:
         if queue_name is not None or self.queues is None:
             return queue_name
         if len(self.queues) > 1:
-            raise InvalidInputError(field, "is required for a limited credential")
+            raise InvalidInputError(
+                "queue_name", "is required for a limited credential"
+            )
         if not self.queues:
             raise Forbidden(NO_QUEUE_MESSAGE)
         return next(iter(self.queues))

@@ -19,6 +19,7 @@ from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 
 MAX_ERROR_GROUPS = 200
+_MAX_DEAD_GROUPS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +90,18 @@ def dead_by_error(
     *,
     queue_names: Sequence[str] | None = None,
     kinds: Sequence[str] = (),
-    limit: int = 50,
 ) -> DeadGroups:
-    """Return the signatures of the dead jobs, those of the most first.
+    """Return at most 50 signatures of the dead jobs, those of the most first.
 
     Cancelled jobs have none. Arguments as for :func:`list_errors`.
 
     Raises:
         InvalidInputError: An argument is out of bounds; names it.
     """
-    check_integer("limit", limit, 1, MAX_ERROR_GROUPS)
     job_filter = JobFilter(queues=queue_names, kinds=tuple(kinds))
     job_filter = checked_filter(job_filter, IN_QUERY)
     return storage.errors.dead(
-        limit, queue_names=job_filter.queues, kinds=job_filter.kinds
+        _MAX_DEAD_GROUPS, queue_names=job_filter.queues, kinds=job_filter.kinds
     )
 
 

@@ -55,7 +55,7 @@ class LogThrottle:
 
 def one_line(text: str, limit: int = MAX_LENGTH) -> str:
     """Return foreign text that is safe for a log, cut to ``limit`` characters."""
-    shown = _UNFIT.sub(_escape, text[:limit])
+    shown = _UNFIT.sub(escaped, text[:limit])
     rest = len(text) - limit
     return shown if rest <= 0 else f"{shown}... ({rest} more)"
 
@@ -65,8 +65,9 @@ def visible(text: str) -> str:
 
     Line breaks and tabs stay.
     """
-    return _STEERS.sub(_escape, text)
+    return _STEERS.sub(escaped, text)
 
 
-def _escape(match: re.Match[str]) -> str:
+def escaped(match: re.Match[str]) -> str:
+    """Return the characters of a match as Python writes them in ASCII."""
     return match[0].encode("unicode_escape").decode("ascii")

@@ -43,13 +43,14 @@ def checked_report(
 
 
 def _checked_number(name: str, value: float) -> float:
-    number = _number(value)
+    number = finite(value)
     if number is None:
         raise InvalidInputError(name, f"{shown(value)} is not a finite number")
     return number
 
 
-def _number(value: object) -> float | None:
+def finite(value: object) -> float | None:
+    """Return a value if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -92,12 +93,12 @@ class ProgressMeter:
         else:
             # Of huge numbers, it is infinite.
             per_second = (float(done) - self._done) * SECOND_US / since_us
-            self._rate = _number(float(f"{per_second:.6g}"))
+            self._rate = finite(float(f"{per_second:.6g}"))
         self._at_us, self._done = at_us, done
 
 
 def _done_of(report: object) -> float | None:
-    return _number(report.get("done")) if isinstance(report, dict) else None
+    return finite(report.get("done")) if isinstance(report, dict) else None
 
 
 def report_of(text: str) -> Any:
@@ -127,7 +128,7 @@ def read_progress(text: str) -> StoredProgress:
         return StoredProgress(stored)
     at = stored["at"]
     return StoredProgress(
-        stored["report"], at if isinstance(at, int) else None, _number(stored["rate"])
+        stored["report"], at if isinstance(at, int) else None, finite(stored["rate"])
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, SECOND_US, from_micros
+from flask_forge_jobs.model.log_lines import escaped
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.claims import RunId
@@ -99,7 +100,7 @@ def fit_text(text: str, mask: Mask) -> str:
     is_cut = len(text) > LOOKED_AT
     shown = mask(text[:LOOKED_AT] if is_cut else text)
     if not shown.isprintable():
-        shown = _UNFIT.sub(_escape, shown.replace("\r\n", "\n"))
+        shown = _UNFIT.sub(escaped, shown.replace("\r\n", "\n"))
     if not is_cut and len(shown) * _WIDEST <= MAX_LINE_BYTES:
         return str(shown)
     raw = shown.encode()
@@ -138,7 +139,3 @@ def instant_of(seconds: float) -> int:
         return min(max(int(seconds * SECOND_US), 0), MAX_INSTANT_US)
     except (OverflowError, TypeError, ValueError):
         return 0
-
-
-def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")

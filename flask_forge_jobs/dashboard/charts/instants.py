@@ -42,9 +42,7 @@ class TimeLabel:
     is_extra: bool
 
 
-def time_labels(
-    start: datetime, end: datetime, max_labels: int = WIDE
-) -> list[TimeLabel]:
+def time_labels(start: datetime, end: datetime) -> list[TimeLabel]:
     """Return labels at round times, of which none needs the place of another.
 
     The first one, and each midnight, names the day if the range has several.
@@ -53,7 +51,7 @@ def time_labels(
     span = last - first
     if span <= 0:
         return []
-    step, offset = _step(span / max_labels)
+    step, offset = _step(span / WIDE)
     instants: list[float] = []
     at = -(-(first - offset) // step) * step + offset
     while at <= last:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.progress import read_progress
+from flask_forge_jobs.model.progress import finite, read_progress
 
 MAX_MESSAGE = 500
 _LONGEST_REST_S = 30 * 86_400
@@ -43,7 +43,7 @@ def progress_view(text: str) -> ProgressView:
     """Return a stored report as it is shown."""
     stored = read_progress(text)
     report = stored.report if isinstance(stored.report, dict) else {}
-    done, total = _number(report.get("done")), _number(report.get("total"))
+    done, total = finite(report.get("done")), finite(report.get("total"))
     percent = rest = None
     if done is not None and total is not None and total > 0:
         # Of huge numbers, the product is infinite.
@@ -64,15 +64,6 @@ def progress_view(text: str) -> ProgressView:
         None if stored.at is None else from_micros(stored.at),
         None if is_known else stored.report,
     )
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def _text(number: float | None) -> str | None:

@@ -130,10 +130,6 @@ class _TextTransaction(JoinedTransaction):
     def _text(self, name: str, parameters: Values) -> str:
         return self._sql(name) % {key: literal(parameters[key]) for key in parameters}
 
-    def defer(self, name: str, /, **parameters: Parameter) -> None:
-        """Send a statement with the next one or with the end."""
-        self._send_ahead(self._text(name, parameters))
-
 
 class Psycopg3Transaction(_TextTransaction):
     """A savepoint in a transaction of psycopg 3."""
