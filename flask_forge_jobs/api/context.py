@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from flask import Response, current_app, request
+from flask import Response, current_app
 from marshmallow import Schema
 from marshmallow.fields import Field
 
@@ -234,7 +234,7 @@ class Api:
             state.document = document_of(state.form, schema)
             return loaded(state.document, schema)
         return load_body(
-            request,
+            state.request,
             schema,
             self.options.max_body_bytes,
             is_optional=route.is_body_optional,
@@ -245,7 +245,8 @@ class Api:
 
         Raises as :func:`.load_query`.
         """
-        return load_query(request, cast("Schema", present_state().route.query))
+        state = present_state()
+        return load_query(state.request, cast("Schema", state.route.query))
 
     def answer(self, value: object, status: int | None = None) -> Response:
         """Return a value as the response, dumped by the schema of the request's route.
@@ -311,7 +312,7 @@ class Api:
         Raises:
             InvalidInputError: It is not a valid key.
         """
-        value = request.headers.get(REQUEST_KEY_FIELD)
+        value = present_state().request.headers.get(REQUEST_KEY_FIELD)
         if value is None:
             return None
         return RequestKey(self.principal.caller_id, value, operation)

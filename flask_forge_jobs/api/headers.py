@@ -37,7 +37,7 @@ def add_headers(response: Response, policy: str = DATA_POLICY) -> Response:
     A view may set ``Cache-Control`` and ``Content-Security-Policy`` and none of the
     others.
     """
-    headers = response.headers
+    state, headers = present_state(), response.headers
     # One look at those there are: each look-up walks over all.
     kept = {name.lower() for name, _ in headers}
     added = [*_HEADERS]
@@ -45,14 +45,14 @@ def add_headers(response: Response, policy: str = DATA_POLICY) -> Response:
         added.append(("Content-Security-Policy", policy))
     if "cache-control" not in kept:
         added.append(("Cache-Control", "no-store"))
-    if request.method not in SAFE_METHODS:
+    if state.request.method not in SAFE_METHODS:
         if "vary" in kept:
             response.vary.update(_VARIED)
         else:
             added.append(("Vary", ", ".join(_VARIED)))
     if "x-request-id" in kept:
         del headers[ID_HEADER]
-    added.append((ID_HEADER, present_state().id))
+    added.append((ID_HEADER, state.id))
     headers.extend(added)
     return response
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from flask import Response, request
+from flask import Response
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
     REPLAYED_HEADER,
@@ -49,9 +50,8 @@ def enqueue(api: Api) -> Response:
     """Enqueue one job, or return the unfinished one that holds its dedupe key."""
     result = enqueue_one(api, "v1_enqueue")
     response = api.answer(result, 200 if result.is_deduped else 201)
-    response.headers["Location"] = quote(
-        f"{request.script_root}{request.path}/{result.id}"
-    )
+    asked = present_state().request
+    response.headers["Location"] = quote(f"{asked.script_root}{asked.path}/{result.id}")
     add_enqueue_headers(response, result)
     return response
 
