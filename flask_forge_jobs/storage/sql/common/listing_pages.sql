@@ -88,7 +88,7 @@ page AS MATERIALIZED (
     ORDER BY job.enqueued_at DESC, job.id DESC
     LIMIT :limit
 )
-SELECT others.total, others.unread_at, page_at, /* use summary_columns */
+SELECT /* prepared */ others.total, others.unread_at, page_at, /* use summary_columns */
 FROM (
     SELECT
         MAX(total) AS total,
