@@ -49,7 +49,7 @@ class StatusCounts:
     """The number of matching jobs in each state; ``pending`` includes ``scheduled``.
 
     ``scheduled`` is None where counting it would read very many jobs. With a ``bound``,
-    more jobs than it match, and the states are those of the first ones.
+    more jobs than it match, and the states are those of some of them, or of none.
     """
 
     pending: int = 0

@@ -166,6 +166,7 @@ SERVED_BY = {
     "count_scheduled": "forge_job_deferred",
     "counts_key": "forge_job_key",
     "counts_schedule": "forge_job_schedule",
+    "first_of_schedule": "forge_job_schedule",
     "counts_few": "forge_job_list",
     "counts_signature": "forge_job_signature",
     "ended_lately": "forge_job_finished",

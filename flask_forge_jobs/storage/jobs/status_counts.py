@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import StatusCounts
 from flask_forge_jobs.storage.database import Parameter, encode_rows
 from flask_forge_jobs.storage.jobs.listing import Listing
@@ -29,7 +29,7 @@ class StatusListing(Listing):
         """Return the number of matching jobs in each state.
 
         Counting stops behind ``max_jobs`` jobs, unless maintained counts know the
-        number.
+        number. Where an index tells that there are more, no state is counted.
         """
         conditions = self._conditions
         if conditions.are_maintained:
@@ -38,9 +38,19 @@ class StatusListing(Listing):
             return self._within_range(max_jobs)
         if not conditions.has_own_index and not self._counts:
             return StatusCounts()
+        if max_jobs is not None and self._has_made_more(max_jobs):
+            return StatusCounts(bound=max_jobs)
         name, parameters = self._statement()
         rows = self._transaction.all(name, end=_end(max_jobs), **parameters)
         return _bounded(StatusCounts(*map(int, rows[0])), max_jobs)
+
+    def _has_made_more(self, max_jobs: int) -> bool:
+        """Return whether all jobs of a schedule are asked for, and there are more."""
+        name, end = self._job_filter.schedule_name, _end(max_jobs)
+        if name is None or self._job_filter != JobFilter(schedule_name=name):
+            return False
+        parameters: dict[str, Parameter] = {"schedule_name": name, "end": end}
+        return self._counted("first_of_schedule", parameters) == end
 
     def _maintained(self) -> StatusCounts:
         """Add up the maintained counts; a deferred job that is due is not scheduled."""

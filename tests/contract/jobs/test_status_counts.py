@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import JobFilter, NewJob
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import StatusCounts
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import status_counts
@@ -54,3 +54,17 @@ def test_very_many_scheduled_jobs_of_a_range_are_not_counted(
     assert (few.pending, few.scheduled) == (2, 2)
     assert (many.pending, many.scheduled, many.total) == (3, None, 3)
     assert storage.job_reader.counts(replace(window, queues=["other"])).scheduled == 1
+
+
+def test_counting_the_jobs_of_a_schedule_stops_at_the_bound(storage: Storage) -> None:
+    jobs = [NewJob("noop", schedule_name="nightly", priority=n) for n in range(4)]
+    storage.jobs.enqueue_many([*jobs, NewJob("noop", schedule_name="hourly")])
+    storage.jobs.claim("default", "worker", 1)
+    read, nightly = storage.job_reader, JobFilter(schedule_name="nightly")
+
+    exact = StatusCounts(pending=3, in_progress=1)
+    assert read.counts(nightly) == read.counts(nightly, 4) == exact
+    assert read.counts(nightly, 3) == StatusCounts(bound=3)
+    assert read.counts(JobFilter(schedule_name="none"), 3) == StatusCounts()
+    running = replace(nightly, statuses=[JobStatus.IN_PROGRESS])
+    assert read.counts(running, 3) == StatusCounts(in_progress=1)

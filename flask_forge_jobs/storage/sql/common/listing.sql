@@ -384,9 +384,26 @@ WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
 SELECT COUNT(*)
 FROM /* use jobs_of_schedule */
 
+-- name: first_of_schedule
+-- How many jobs a schedule has made, as far as the end. Reads nothing but the index.
+SELECT COUNT(*)
+FROM (
+    SELECT 1 AS one
+    FROM forge_job
+    WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
+    ORDER BY enqueued_at, id
+    LIMIT :end
+) AS made
+
 -- name: counts_schedule
+-- In the order of the index, so that PostgreSQL reads no more than that part of it.
 SELECT /* use number_by_status */
-FROM (SELECT status, scheduled_at FROM /* use jobs_of_schedule */ LIMIT :end) AS matching
+FROM (
+    SELECT status, scheduled_at
+    FROM /* use jobs_of_schedule */
+    ORDER BY enqueued_at, id
+    LIMIT :end
+) AS matching
 
 -- fragment: jobs_of_few
 /* rows c: of_queue text, of_kind text, of_status text */
