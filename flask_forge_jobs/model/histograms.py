@@ -19,7 +19,7 @@ import struct
 from binascii import a2b_base64, b2a_base64
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 
 # The percentiles that charts show.
@@ -31,6 +31,8 @@ _INDEXES_PER_UNIT = 1 / math.log(_GAMMA)
 _ZERO = -1
 _BYTE = 8
 _HEAD = struct.Struct("<HB")
+# Texts whose percentiles are kept, at most so many together.
+_MAX_KEPT = 8
 # Bits of a count while counts are added up, and the struct format that reads it.
 _LANES = {_BYTE: "B", 16: "H", 32: "I", 64: "Q"}
 
@@ -123,7 +125,7 @@ class Histogram:
         if texts and not self._counts:
             if len(texts) == 1 and percents == CHARTED:
                 return charted(texts[0])
-            return [_middle(index) for index in _ranked(*_added_up(texts), percents)]
+            return [_middle(index) for index in _ranked_of(texts, percents)]
         if not self.counts:
             return [0.0] * len(percents)
         return [_middle(index) for index in _ranked(*self._dense(), percents)]
@@ -197,7 +199,7 @@ def charted_ms_of(texts: Iterable[str]) -> Sequence[int]:
     """Return the same of several texts together."""
     full = [text for text in texts if text]
     if len(full) > 1:
-        return [_milliseconds(index) for index in _ranked(*_added_up(full), CHARTED)]
+        return [_milliseconds(index) for index in _ranked_of(full, CHARTED)]
     return charted_ms(full[0] if full else "")
 
 
@@ -216,6 +218,19 @@ def _ranked(first: int, counts: Sequence[int], percents: Iterable[float]) -> lis
         first + bisect_left(ranks, max(math.ceil(percent * ranks[-1] / 100), 1))
         for percent in percents
     ]
+
+
+def _ranked_of(texts: Sequence[str], percents: tuple[float, ...]) -> list[int]:
+    """Return the buckets of percentiles of several texts together."""
+    if len(texts) > _MAX_KEPT:
+        return _ranked(*_added_up(texts), percents)
+    return _kept_ranked_of(tuple(texts), percents)
+
+
+@lru_cache(maxsize=1024)
+def _kept_ranked_of(texts: tuple[str, ...], percents: tuple[float, ...]) -> list[int]:
+    # Most buckets of a chart are over, and every look reads them again.
+    return _ranked(*_added_up(texts), percents)
 
 
 def _index_of(value_us: int) -> int:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 from base64 import b64decode
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flask_forge_jobs.model import histograms
 from flask_forge_jobs.model.histograms import CHARTED, Histogram
 from flask_forge_jobs.model.instants import DAY_US
 
@@ -188,3 +190,25 @@ def test_merged_texts_can_be_merged_and_added_to() -> None:
     assert one != two
     assert one != [10]
     assert repr(histogram([1])) == "Histogram({0: 1}, 1)"
+
+
+def test_percentiles_of_the_same_few_texts_are_computed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [histogram([number]).encode() for number in (101_010, 202_020, 303_030)]
+    added = Mock(wraps=histograms._added_up)
+    monkeypatch.setattr(histograms, "_added_up", added)
+
+    def percentiles(texts: list[str]) -> list[float]:
+        merged = Histogram()
+        for text in texts:
+            merged.merge_text(text)
+        return merged.percentiles(*CHARTED)
+
+    first = percentiles(texts)
+    assert percentiles(texts) == first == percentiles(texts)
+    assert added.call_count == 1
+    assert percentiles(texts[:2]) != first
+    assert percentiles(texts * 3) == first  # too many to keep
+    assert percentiles(texts * 3) == first
+    assert added.call_count == 4
