@@ -32,6 +32,9 @@ HITS_LIMIT_S = 600.0
 BETWEEN_S = (0.05, 0.3)
 HELD_S = (0.1, 0.4)
 LONG_S, LONG_SHARE = 2.5, 0.05
+# A lock with the pause before it, on average. Jobs come for as long as it takes if each
+# lock hits one statement: workers without jobs ask too seldom to be hit.
+A_LOCK_S = 0.6
 _LOCK = b"canceling statement due to lock timeout"
 _STATEMENT = b"canceling statement due to statement timeout"
 _IDLE = b"terminating connection due to idle-in-transaction timeout"
@@ -102,7 +105,7 @@ def _under_locks(
             server.observer_url,
             folder,
             inject,
-            duration_s=hits / 10,
+            duration_s=hits * A_LOCK_S,
             worker_url=server.url,
             storage=storage,
             environ=environ,
