@@ -592,6 +592,19 @@ def test_postgres_reads_the_slots_once_for_all_jobs_that_run(
     ), plan
 
 
+def test_postgres_reads_the_job_of_a_slot_by_its_id(
+    seeded_postgres: psycopg2.extensions.cursor,
+) -> None:
+    statement = load_statements("postgres")["burden"]
+    values = parameters_of(statement)
+
+    seeded_postgres.execute(f"{BEGIN}; EXPLAIN {statement.sql}", values)
+
+    plan = "\n".join(row[0] for row in seeded_postgres.fetchall())
+    seeded_postgres.execute("ROLLBACK")
+    assert re.search(r"Index Cond: \(id = s\w*\.current_job\)", plan), plan
+
+
 @pytest.mark.parametrize("name", sorted(SERVED_BY.keys() - FUNCTIONS - ONLY_SQLITE))
 def test_postgres_uses_the_named_index(
     seeded_postgres: psycopg2.extensions.cursor, name: str

@@ -21,8 +21,9 @@ WITH slot AS MATERIALIZED (
         job.started_at
     FROM /* rows v: worker_id text */
     INNER JOIN forge_slot AS s ON s.worker_id = v.worker_id
+    -- By its id: PostgreSQL would read all that run, once for each slot.
     LEFT JOIN forge_job AS job
-        ON job.id = s.current_job AND job.status = 'in_progress'
+        ON job.id = s.current_job AND COALESCE(job.status, '') = 'in_progress'
         AND job.worker_id = s.worker_id AND job.queue_name = s.queue_name
     WHERE :any_queue
         OR s.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
