@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -257,10 +258,10 @@ def _kinds(
         (queue_name, kind): (int(pending) + int(scheduled) + int(failed), int(dead))
         for queue_name, kind, pending, scheduled, _, _, failed, dead in counts
     }
-    ended: dict[tuple[str, str], dict[int, _Ends]] = {}
-    for part, queue_name, kind, *ends in runs:
+    ended: dict[tuple[str, str], dict[int, _Ends]] = defaultdict(dict)
+    for part, queue_name, kind, completed, retried, died in runs:
         if queue_name:
-            ended.setdefault((queue_name, kind), {})[part] = _Ends(*map(int, ends))
+            ended[queue_name, kind][part] = _Ends(completed, retried, died)
     facts = []
     for names in sorted(stored.keys() | ended.keys()):
         parts = ended.get(names, {})
