@@ -48,7 +48,7 @@ _HOURS_BY_HOUR, _DAYS_BEFORE = 23.0, 6
 
 def fill(storage: Storage, now_us: int) -> None:
     """Store the past week, up to this instant."""
-    storage.metrics.settle(
+    storage.metrics.register_names(
         MetricKey(0, 0, flow.queue_name, flow.kind) for flow in FLOWS
     )
     storage.metrics.append(_metrics(now_us))

@@ -214,7 +214,7 @@ def _turned(sql: str) -> str:
     return sql
 
 
-def _noted(sql: str, sort: str | None, complete: Callable[[str], str]) -> str:
+def _with_entry(sql: str, sort: str | None, complete: Callable[[str], str]) -> str:
     """Return a statement with the audit entry of its request."""
     entry = complete("/* use entry_of_change */")
     entry = entry.replace(":changed", "(SELECT COUNT(*) FROM made)")
@@ -242,7 +242,7 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
     statements = {name: complete(sql) for name, sql in statements.items()}
     if dialect == "postgres":
         statements |= {
-            f"{name}_noted": _noted(sql, mark[1], complete)
+            f"{name}_noted": _with_entry(sql, mark[1], complete)
             for name, sql in statements.items()
             if (mark := _NOTED.search(sql))
         }

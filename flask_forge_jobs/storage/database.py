@@ -106,7 +106,7 @@ class Listener(Protocol):
     def is_pushing(self) -> bool:
         """Whether wake-ups from other processes arrive without polling."""
 
-    def tell(self, name: str) -> None:
+    def notify(self, name: str) -> None:
         """Call the callbacks of other processes with a name."""
 
     def stop(self) -> None:
@@ -301,7 +301,7 @@ class ChoiceLog:
         self._settings = settings
         self._once = threading.Lock()
 
-    def tell(self) -> None:
+    def log_once(self) -> None:
         """Log the choice, unless that was done."""
         settings = self._settings
         if settings.source is not None and self._once.acquire(blocking=False):

@@ -38,7 +38,7 @@ LAST_WRITE_S = 2.0
 # it the oldest of the finest level are dropped.
 MAX_HELD = 20_000
 
-_Part = dict[MetricKey, Tally]
+_Figures = dict[MetricKey, Tally]
 
 
 class Flusher(PerProcess):
@@ -76,10 +76,10 @@ class Flusher(PerProcess):
         self._stopping = Flag()
         self._thread: threading.Thread | None = None
         # The figures that are not stored, and those of them whose write has no answer.
-        self._new: _Part = {}
-        self._unclear: _Part = {}
+        self._new: _Figures = {}
+        self._unclear: _Figures = {}
         # The rows of the source as they are stored, and the number of its last write.
-        self._rows: _Part = {}
+        self._rows: _Figures = {}
         self._source, self._source_ends_us, self._number = "", 0, 0
         self._is_failing = False
         at_end_of_child(self, partial(_close, weakref.ref(self)))
@@ -179,14 +179,14 @@ class Flusher(PerProcess):
             self._source_ends_us = now_us + SOURCE_US
             self._rows.clear()
 
-    def _write(self, part: _Part) -> None:
+    def _write(self, part: _Figures) -> None:
         """Add figures to the rows of the source, and keep the rows as they are now."""
         known = {key: self._rows.pop(key) for key in part if key in self._rows}
         rows = self._store.add(self._source, self._number + 1, part, known)
         self._number += 1
         self._rows.update(rows)
 
-    def _remove(self, part: _Part) -> None:
+    def _remove(self, part: _Figures) -> None:
         for key in part:
             del self._new[key]
 

@@ -108,9 +108,9 @@ class MetricStore:
 
     # -- writing -------------------------------------------------------------------
 
-    def settle(self, keys: Iterable[MetricKey]) -> None:
+    def register_names(self, keys: Iterable[MetricKey]) -> None:
         """Give names to new queues and kinds; :meth:`add` does it otherwise."""
-        self._series.settle(keys)
+        self._series.register_names(keys)
 
     def add(
         self,
@@ -131,7 +131,7 @@ class MetricStore:
             new: What to add, at most PUT_ROWS keys.
             known: Rows as the process stored them last; the rest is read.
         """
-        self.settle(new)
+        self.register_names(new)
         full = {key: total_of(tally, new[key]) for key, tally in known.items()}
         rows = encode_rows(row_of(*each) for each in full.items())
 

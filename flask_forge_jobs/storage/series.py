@@ -44,22 +44,22 @@ class Series:
     def __init__(self, database: Executor) -> None:
         self._database = database
         # Each has a name or came too late for one, and neither changes.
-        self._settled: set[Pair] = set()
+        self._decided: set[Pair] = set()
 
-    def settle(self, keys: Iterable[MetricKey]) -> None:
+    def register_names(self, keys: Iterable[MetricKey]) -> None:
         """Decide about new queues and kinds; call it before storing their figures."""
         new = {
             (key.queue_name, key.kind)
             for key in keys
             if key.level == DAY and key.queue_name
         }
-        new -= self._settled
+        new -= self._decided
         if not new:
             return
         stored = self._database.read_one("stored_names", level=_NAMES)
         if _filled_up(stored, new) != _filled_up(stored, ()):
             self._database.write(lambda transaction: _store(transaction, sorted(new)))
-        self._settled |= new
+        self._decided |= new
 
 
 NAMES_QUERY: Query = ("stored_names", {"level": _NAMES})

@@ -167,7 +167,7 @@ class Unit:
         calls.is_busy = True
         return self._stack.enter_context(self.database.begin(self._attempt))
 
-    def note_change(
+    def change_with_entry(
         self, name: str, parameters: dict[str, Parameter], target: str | None
     ) -> list[Row]:
         """Run the statement that is the whole request, unless it returns no rows."""
@@ -248,7 +248,9 @@ class _UnitExecutor(StoreExecutor):
         unit = self._unit
         if unit.is_noted or unit.has_begun:
             return self.execute(name, **parameters)
-        return self._alone(self._wrote, partial(unit.note_change, name, parameters, of))
+        return self._alone(
+            self._wrote, partial(unit.change_with_entry, name, parameters, of)
+        )
 
     def expect(self, query: Query) -> None:
         """Read it with the change if that is one statement."""

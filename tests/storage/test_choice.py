@@ -27,8 +27,8 @@ def test_a_choice_is_told_once_and_without_its_password(
     caplog.set_level(logging.INFO)
     choice = ChoiceLog(dataclasses.replace(NAMED, source="DATABASE_URL"))
 
-    choice.tell()
-    choice.tell()
+    choice.log_once()
+    choice.log_once()
 
     assert messages(caplog) == [
         "database postgresql://app:***@db:5432/jobs, named by DATABASE_URL"
@@ -40,7 +40,7 @@ def test_what_no_setting_named_is_told_as_such(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    ChoiceLog(dataclasses.replace(NAMED, source=DEFAULT_SOURCE)).tell()
+    ChoiceLog(dataclasses.replace(NAMED, source=DEFAULT_SOURCE)).log_once()
 
     (message,) = messages(caplog)
     assert message.endswith(" (default; no setting names one)")
@@ -49,11 +49,11 @@ def test_what_no_setting_named_is_told_as_such(
 def test_a_child_does_not_repeat_its_parent(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     choice = ChoiceLog(dataclasses.replace(NAMED, source="DATABASE_URL"))
-    choice.tell()
+    choice.log_once()
     told = len(messages(caplog))
 
     def repeat() -> None:
-        choice.tell()
+        choice.log_once()
         assert len(messages(caplog)) == told
 
     assert in_child(repeat) == 0
@@ -65,7 +65,7 @@ def test_what_a_program_chose_is_its_own_business(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    ChoiceLog(NAMED).tell()
+    ChoiceLog(NAMED).log_once()
 
     assert messages(caplog) == []
 

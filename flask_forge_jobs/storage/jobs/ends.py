@@ -122,7 +122,7 @@ class JobEnds(PerProcess):
         listener = self._listener
         if listener is not None:
             with contextlib.suppress(StorageError), one_call():  # polling finds the end
-                listener.tell(question)
+                listener.notify(question)
 
     @contextlib.contextmanager
     def _event_of(self, job_id: str) -> Iterator[threading.Event]:

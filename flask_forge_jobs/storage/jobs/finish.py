@@ -42,11 +42,12 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.jobs.attempts import ended_attempts, store_attempts
 from flask_forge_jobs.storage.jobs.failures import failures_of, store_failures
-from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.logs import append_lines
 from flask_forge_jobs.storage.jobs.steps import save_checkpoints
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.ties.settlement import EnqueuedKinds
 from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 
 # Read for every outcome, so without a function of our own.
@@ -85,7 +86,7 @@ class RunFinisher:
         self._worker_id = worker_id
         self._at_us = at_us
         self._follow_ups = follow_ups
-        self.followed: Made = ()
+        self.followed: EnqueuedKinds = ()
 
     def write(self, updates: Sequence[JobUpdate]) -> list[str]:
         """Write how runs ended; return the refused ids."""

@@ -22,8 +22,8 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.ties.settlement import EnqueuedKinds
 
-Made = Sequence[tuple[str, str]]
 # A batch of large jobs can have hundreds of MB of payloads: more than a server stores
 # within the time limit of a transaction, and held several times over by the process.
 MAX_AT_ONCE = 8 * 1024 * 1024
@@ -91,7 +91,7 @@ class FollowUpStore:
 
     def store_declared(
         self, transaction: Transaction, ids: Sequence[str], ending: Ending
-    ) -> Made:
+    ) -> EnqueuedKinds:
         """Store follow-ups of jobs that end in this transaction; see :meth:`store`."""
         if not ids:
             return ()
@@ -121,7 +121,7 @@ class FollowUpStore:
         transaction: Transaction,
         jobs: Sequence[NewJob],
         ids: Sequence[str] | None = None,
-    ) -> Made:
+    ) -> EnqueuedKinds:
         """Store jobs, whatever their queue's bound, and wake its workers.
 
         They get new ids unless these are given. Returns queue and kind of each, for
@@ -149,7 +149,7 @@ class FollowUpStore:
             transaction.copy_rows("append_jobs", rows)
         return [(job.queue, job.kind) for job in jobs]
 
-    def count(self, made: Made, cancelled: Made = ()) -> None:
+    def count(self, made: EnqueuedKinds, cancelled: EnqueuedKinds = ()) -> None:
         """Count jobs that were stored, and waiting ones that a user cancelled."""
         if self._recorder is None:
             return

@@ -25,11 +25,11 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.jobs.attempts import AttemptRow, store_attempts
 from flask_forge_jobs.storage.jobs.failures import Failure, store_failures
-from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore, Made
+from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.rows import queue_from_row
-from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
+from flask_forge_jobs.storage.ties.settlement import EnqueuedKinds, Settled, Settlement
 from flask_forge_jobs.storage.ties.turns import Fate, Turn, turns_of
 
 logger = get_logger(__name__)
@@ -97,7 +97,7 @@ class Rescuer:
     def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
         settled = Settled()
 
-        def work(transaction: Transaction) -> tuple[list[Rescued], Made]:
+        def work(transaction: Transaction) -> tuple[list[Rescued], EnqueuedKinds]:
             settled.clear()
             rescued, made, turns = rescue_jobs(
                 transaction, jobs, self._clock.now_us(), self._jitter, self._follow_ups
@@ -169,7 +169,7 @@ def rescue_jobs(
     at_us: int,
     jitter: Callable[[], float] | None,
     follow_ups: FollowUpStore,
-) -> tuple[list[Rescued], Made, list[Turn]]:
+) -> tuple[list[Rescued], EnqueuedKinds, list[Turn]]:
     """Rescue the jobs that have not changed since they were observed.
 
     Returns them, the follow-up jobs that were stored, and what remains to be settled.

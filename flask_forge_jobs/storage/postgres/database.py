@@ -160,7 +160,7 @@ class PostgresDatabase:
         state = self._state
         if state.is_open:
             return
-        self._choice.tell()
+        self._choice.log_once()
         run_with_retries(lambda attempt: self._open(state, attempt), self._wait)
 
     def _open(self, state: PostgresProcess, attempt: int) -> None:

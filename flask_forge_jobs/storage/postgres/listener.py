@@ -92,7 +92,7 @@ class PostgresListener:
         """Whether notifications arrive."""
         return self._pushing
 
-    def tell(self, name: str) -> None:
+    def notify(self, name: str) -> None:
         """Call the callbacks of other processes with a name."""
         self._notify(name)
 

@@ -224,9 +224,9 @@ class NotifyPause:
         """Whether to notify nobody."""
         return self._until > 0 and self._clock() < self._until
 
-    def note_unheard(self, part: float) -> None:
-        """Go quiet after a failed commit if this part of the queue is still in use."""
-        if part < _MUCH:
+    def begin_if_full(self, share: float) -> None:
+        """Notify nobody for 10 s if the notification queue is at least half full."""
+        if share < _MUCH:
             return
         self._until = self._clock() + QUIET_S
         if _LOG_THROTTLE.is_time_for("full"):
@@ -371,7 +371,7 @@ class TransactionBlock:
             connection.close()
         opened.undo()
         if is_notify_queue_full(error):
-            self._process.quiet.note_unheard(_look_how_full(connection))
+            self._process.quiet.begin_if_full(_look_how_full(connection))
         if is_lost and may_be_stored and isinstance(error, psycopg2.Error):
             raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error
 

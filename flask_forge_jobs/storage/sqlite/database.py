@@ -149,7 +149,7 @@ class SqliteDatabase(PerProcess):
         return self._current
 
     def _open_first(self, state: SqliteProcess) -> None:
-        self._choice.tell()
+        self._choice.log_once()
         refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
         with state.turn as ends_at:
             if not state.is_open:
@@ -272,7 +272,7 @@ class SqliteDatabase(PerProcess):
             schema = SqliteSchema(plain_cursor(joined), self._clock.now_us())
             may = self._may_migrate
             is_new = apply_migrations(schema, self._steps, may_change=may)
-            if is_new or not schema.is_logged_ahead():
+            if is_new or not schema.has_write_ahead_log():
                 return
         self.open()
 

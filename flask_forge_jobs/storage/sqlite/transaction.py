@@ -210,7 +210,7 @@ class SqliteSchema:
             raise
         self._connection.execute(end)
 
-    def is_logged_ahead(self) -> bool:
+    def has_write_ahead_log(self) -> bool:
         """Whether the file has a write-ahead log; creating one needs the file alone."""
         row = self._connection.execute("PRAGMA journal_mode").fetchone()
         return bool(row[0] == "wal")

@@ -250,7 +250,7 @@ class SqliteListener:
         thread = self._thread
         return self._receiver is not None and thread is not None and thread.is_alive()
 
-    def tell(self, name: str) -> None:
+    def notify(self, name: str) -> None:
         """Call the callbacks of other processes with a name."""
         if self._sockets is not None:
             self._sockets.send(name)

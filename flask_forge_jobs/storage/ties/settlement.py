@@ -30,7 +30,7 @@ from flask_forge_jobs.storage.ties.batch_counts import (
 from flask_forge_jobs.storage.ties.links import LinkEnding
 from flask_forge_jobs.storage.ties.turns import Fate, Turn
 
-Made = Sequence[tuple[str, str]]
+EnqueuedKinds = Sequence[tuple[str, str]]
 """Queue and kind of jobs."""
 _ENDS = {
     Fate.DONE: LinkEnding(LinkEnd.DONE),
@@ -48,12 +48,12 @@ class FollowUpJobs(Protocol):
         transaction: Transaction,
         jobs: Sequence[NewJob],
         ids: Sequence[str] | None = None,
-    ) -> Made:
+    ) -> EnqueuedKinds:
         """Store jobs."""
 
     def store_declared(
         self, transaction: Transaction, ids: Sequence[str], ending: Ending
-    ) -> Made:
+    ) -> EnqueuedKinds:
         """Store the declared follow-ups of jobs that end in this transaction."""
 
 

@@ -24,7 +24,7 @@ from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.jobs import follow_ups as follow_up_store
-from flask_forge_jobs.storage.jobs.follow_ups import Made
+from flask_forge_jobs.storage.ties.settlement import EnqueuedKinds
 from tests.support.jobs import (
     OTHER,
     OWNER,
@@ -211,7 +211,7 @@ def test_what_is_told_of_large_jobs_is_stored_a_few_at_a_time(
     together: list[int] = []
     store = storage.follow_ups.store
 
-    def spy(transaction: Transaction, jobs: Sequence[NewJob]) -> Made:
+    def spy(transaction: Transaction, jobs: Sequence[NewJob]) -> EnqueuedKinds:
         together.append(len(jobs))
         return store(transaction, jobs)
 

@@ -55,7 +55,7 @@ def in_the_callers_transaction(storage: Storage) -> EnqueueResult:
 
 def unheard(storage: Storage) -> EnqueueResult:
     assert isinstance(storage.database, PostgresDatabase)
-    storage.database._state.quiet.note_unheard(1.0)
+    storage.database._state.quiet.begin_if_full(1.0)
     return storage.jobs.enqueue(JOB)
 
 

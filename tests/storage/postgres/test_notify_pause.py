@@ -54,9 +54,9 @@ def test_it_is_quiet_for_a_while() -> None:
     quiet = NotifyPause(clock.monotonic)
     at_first = quiet.is_on
 
-    quiet.note_unheard(0.1)  # the look has made room
+    quiet.begin_if_full(0.1)  # the look has made room
     with_room = quiet.is_on
-    quiet.note_unheard(1.0)
+    quiet.begin_if_full(1.0)
     soon = quiet.is_on
     clock.move(QUIET_S)
 
