@@ -109,7 +109,7 @@ AMBIENT = {
     "request_threads": "whether the thread answers requests",
     "runtime/run/run_log": "the run that logs, which no logger could pass",
     "runtime/inline": "how deep jobs run within one another",
-    "storage/database": "until when a caller waits",
+    "storage/deadlines": "until when a caller waits",
     "storage/postgres/request_gate": "whether the thread was counted",
     "storage/postgres/standby": "whether a read of the thread has failed",
     "storage/sqlite/process": "the connection of the thread",

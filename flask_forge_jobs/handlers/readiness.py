@@ -12,7 +12,8 @@ from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageEr
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, ServiceAge, unserved_queues
 from flask_forge_jobs.storage.base import SNAPSHOT_QUERY, OpenSnapshot, Storage
-from flask_forge_jobs.storage.database import Query, SchemaVersions, within
+from flask_forge_jobs.storage.database import Query, SchemaVersions
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.migrate import look_at_schema
 from flask_forge_jobs.storage.queues import ALL_QUERY
 from flask_forge_jobs.storage.reading import Reading

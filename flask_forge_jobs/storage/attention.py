@@ -39,8 +39,8 @@ from flask_forge_jobs.storage.database import (
     Row,
     SchemaVersions,
     encode_rows,
-    within,
 )
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.rows import service_ages_from_text
 
 # A schedule fires within seconds, unless something is wrong.

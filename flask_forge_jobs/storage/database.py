@@ -4,18 +4,16 @@ A store names a statement and passes parameters; a dialect runs it and translate
 driver's errors. :meth:`Executor.write` owns the commit and repeats the unit after a
 transient fault. So a unit must be safe to repeat: mint ids before, fence every change.
 
-The time limits of a call add up: for a connection, for the server, for retries. Wrap
-calls in :func:`within` to set one limit for all of them.
+For the time limit of several calls see :mod:`.deadlines`.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
@@ -263,35 +261,6 @@ def encode_rows(rows: Iterable[Mapping[str, Parameter] | Sequence[Parameter]]) -
 def encode_names(column: str, values: Iterable[str]) -> str:
     """Return texts, most often none, as the JSON parameter of a ``rows`` marker."""
     return encode_rows({column: value} for value in values) if values else "[]"
-
-
-class _Deadline(threading.local):
-    """The state of :func:`within` in a thread."""
-
-    ends_at: float | None = None
-
-
-deadline = _Deadline()
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Limit the calls of this thread in a block to ``seconds`` altogether."""
-    before = deadline.ends_at
-    ends_at = time.monotonic() + seconds
-    deadline.ends_at = ends_at if before is None else min(before, ends_at)
-    try:
-        yield
-    finally:
-        deadline.ends_at = before
-
-
-def left_s(limit_s: float) -> float:
-    """Return ``limit_s``, or the seconds left of :func:`within` if those are fewer."""
-    ends_at = deadline.ends_at
-    if ends_at is None:
-        return limit_s
-    return max(min(limit_s, ends_at - time.monotonic()), 0.0)
 
 
 class ChoiceLog:

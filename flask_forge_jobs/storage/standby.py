@@ -23,7 +23,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle
 from flask_forge_jobs.model.standby import Positions, StandbyState
 from flask_forge_jobs.storage.base import Storage, StoreParts
-from flask_forge_jobs.storage.database import within
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.executor import StoreExecutor
 
 logger = get_logger(__name__)

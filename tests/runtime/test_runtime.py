@@ -39,7 +39,7 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.database import left_s
+from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.registry import TaskRegistry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flask_forge_jobs.storage.database import left_s, within
+from flask_forge_jobs.storage.deadlines import left_s, within
 
 
 def test_without_a_deadline_the_limit_stands() -> None:

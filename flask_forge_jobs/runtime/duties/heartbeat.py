@@ -16,7 +16,8 @@ from flask_forge_jobs.runtime.duties.renewal import Renewal
 from flask_forge_jobs.runtime.lease import Lease
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.service import Duty
-from flask_forge_jobs.storage.database import Database, StorageMovedError, within
+from flask_forge_jobs.storage.database import Database, StorageMovedError
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = get_logger(__name__)

@@ -20,7 +20,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.storage.database import left_s
+from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.storage.migrate import OLDEST_POSTGRES, refuse_older
 from flask_forge_jobs.storage.postgres.server_order import ServerOrder
 

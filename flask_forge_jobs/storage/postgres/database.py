@@ -34,10 +34,9 @@ from flask_forge_jobs.storage.database import (
     SchemaVersions,
     TransientError,
     WakeCallback,
-    left_s,
     run_with_retries,
-    within,
 )
+from flask_forge_jobs.storage.deadlines import left_s, within
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
 from flask_forge_jobs.storage.postgres.connection import (
     OpeningSql,

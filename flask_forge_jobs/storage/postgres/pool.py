@@ -25,7 +25,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
-from flask_forge_jobs.storage.database import left_s
+from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.storage.postgres.connection import Session
 from flask_forge_jobs.storage.postgres.faults import NoFurtherConnectionError
 

@@ -36,8 +36,8 @@ from flask_forge_jobs.storage.database import (
     Row,
     TransientError,
     WakeCallback,
-    left_s,
 )
+from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.storage.postgres.connection import OpeningSql
 from flask_forge_jobs.storage.postgres.faults import (
     NotTriedError,

@@ -16,7 +16,8 @@ import psycopg2
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
-from flask_forge_jobs.storage.database import Apart, Parameter, Row, within
+from flask_forge_jobs.storage.database import Apart, Parameter, Row
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.postgres.connection import OpeningSql
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.postgres.faults import PostgresFaults

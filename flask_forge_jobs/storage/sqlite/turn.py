@@ -13,7 +13,8 @@ import time
 from collections import deque
 
 from flask_forge_jobs.errors import StorageBusyError
-from flask_forge_jobs.storage.database import Parameter, Row, deadline, left_s
+from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.deadlines import deadline, left_s
 
 _HOPELESS_FOR_S = 1.0
 # Longer than several commits, of a millisecond or two each.

@@ -44,7 +44,8 @@ from flask_forge_jobs.runtime.run.run_log import LogSettings, log_of
 from flask_forge_jobs.runtime.run.steps import keep_checkpoint
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.database import StorageMovedError, left_s
+from flask_forge_jobs.storage.database import StorageMovedError
+from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.tasks.failures import mask_known
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all

@@ -26,7 +26,8 @@ from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.request_threads import this_thread
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.database import Transaction, within
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import pool as pool_module
 from flask_forge_jobs.storage.postgres import process, request_gate

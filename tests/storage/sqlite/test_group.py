@@ -25,7 +25,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.database import within
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.sqlite import group as group_module
 from flask_forge_jobs.storage.sqlite import turn as turn_module
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection

@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError, StorageBusyError
-from flask_forge_jobs.storage.database import within
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.sqlite import turn as turn_module
 from flask_forge_jobs.storage.sqlite.turn import (
     _HOPELESS_FOR_S,
