@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import shutil
 import signal
@@ -29,11 +30,11 @@ from tests.support.waiting import wait_until
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return what ``-n auto`` stands for: two processes for each core.
+    """Return what ``-n auto`` stands for: three processes for each core.
 
-    Half of the tests wait for other processes, so one alone would leave its core idle.
+    Many tests wait for other processes; two for each core left a fifth of it idle.
     """
-    return 2 * len(os.sched_getaffinity(0))
+    return 3 * len(os.sched_getaffinity(0))
 
 
 def pytest_configure() -> None:
@@ -90,6 +91,17 @@ def _listeners_have_time_to_hear() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listener, "SELF_TEST_LIMIT_S", 8.0)
         yield
+
+
+_FOLDERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new folder; pytest's own reads the names of all folders before it."""
+    folder = tmp_path_factory.getbasetemp() / f"test-{next(_FOLDERS)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture(scope="session")
