@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from array import array
 from pathlib import Path
 
 import pytest
 
+from flask_forge_jobs import NewJob, open_storage
+from flask_forge_jobs.config.database import DatabaseSettings
 from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.soak.driver import Plan, Soak
+from tests.acceptance.soak.load import Acks, Asked
 from tests.acceptance.soak.pace import Pace, Pulse, adjusted
 from tests.acceptance.soak.probes import Drift, Sample
+from tests.acceptance.soak.watch import Watch
 from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
-from tests.support.databases import fresh_url
+from tests.support.databases import fresh_url, sqlite_url
+from tests.support.sql import Sql
 
 MINUTES = 0.5
 # A worker starts threads, which open connections, when it first has jobs for them.
@@ -40,6 +46,21 @@ def test_nothing_is_lost_under_load_and_kills(backend: str, tmp_path: Path) -> N
         line for line in broken if not any(each in line for each in ABOUT_TIME)
     ] == []
     assert "2 kills" in text
+
+
+def test_a_job_counts_as_unknown_until_its_call_returns(tmp_path: Path) -> None:
+    settings = DatabaseSettings.from_url(sqlite_url(tmp_path / "jobs.sqlite"))
+    with contextlib.closing(open_storage(settings)) as storage:
+        ids = [storage.jobs.enqueue(NewJob("k")).id for _ in range(3)]
+        acks = Acks()
+        watch = Watch(storage, Sql(settings), acks, [])
+        seen = []
+        for job_id in ids[:2]:
+            acks.add(job_id, Asked(0))
+            watch.look(settled_s=-1.0)
+            seen.append(watch.complaints["was never acknowledged"])
+
+    assert seen == [2, 1]
 
 
 def samples(*, mib: float = 0, files: float = 0, threads: float = 0) -> list[Sample]:
