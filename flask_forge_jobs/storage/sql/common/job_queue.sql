@@ -23,11 +23,15 @@ RETURNING id, scheduled_at
 -- name: now
 SELECT :now
 
+-- fragment: on_disk
+-- Of a job that its producer adds again. Only PostgreSQL shows some that the disk lacks.
+TRUE
+
 -- name: find_enqueued
 -- The job with this id or, if there is none, the unfinished job with this key.
 SELECT id, queue_name, kind, status, scheduled_at
 FROM forge_job
-WHERE id = :id
+WHERE (id = :id AND /* use on_disk */)
     OR (
         dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
         AND status IN (/* use unfinished */)
@@ -50,7 +54,10 @@ LIMIT 1
 WITH matches AS MATERIALIZED (
     SELECT
         v.id AS new_id,
-        COALESCE((SELECT id FROM forge_job WHERE id = v.id), /* use holder */) AS job_id
+        COALESCE(
+            (SELECT id FROM forge_job WHERE id = v.id AND /* use on_disk */),
+            /* use holder */
+        ) AS job_id
     FROM /* rows v: id text, dedupe_key text */
 )
 SELECT

@@ -55,6 +55,11 @@ CALL forge_enqueue_early(
     :requests
 )
 
+-- fragment: on_disk
+-- Others see a job before the disk has it. A transaction that writes nothing would not
+-- wait for the disk, so it writes a message, which is behind the job in the log.
+pg_logical_emit_message(TRUE, 'forge_jobs', '') IS NOT NULL
+
 -- name: enqueued_early
 -- Whether that has stored the job; then the disk has it, too.
 SELECT scheduled_at, pg_logical_emit_message(TRUE, 'forge_jobs', '')::text

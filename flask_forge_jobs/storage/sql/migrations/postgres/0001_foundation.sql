@@ -541,14 +541,17 @@ $$;
 
 -- Adds the changes of a batch to its row, locks and returns it, unless another session has
 -- it locked: then it does nothing, and returns NULL in all columns. The second statement sees all that was
--- stored by whoever had locked the batch before. The commit need not wait for the disk:
--- after a crash of the server the changes are still there.
+-- stored by whoever had locked the batch before. The commit need not wait for the disk,
+-- because after a crash of the server the changes are still there, unless the transaction
+-- has stored something else before.
 CREATE FUNCTION forge_fold_batch(its_id TEXT) RETURNS SETOF forge_batch LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
 AS $$
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', TRUE);
+    IF txid_current_if_assigned() IS NULL THEN
+        PERFORM set_config('synchronous_commit', 'off', TRUE);
+    END IF;
     PERFORM FROM forge_batch WHERE id = its_id FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN QUERY
