@@ -21,8 +21,6 @@ from flask_forge_jobs.storage.database import (
 
 _SERIALIZATION = frozenset({"40001", "40P01"})
 _LOCKED = "55P03"
-# A prepared statement is unknown: somebody has reset the session.
-_RESET = "26000"
 # These end the session; the last three because it was idle, or in one transaction, for
 # too long.
 _ENDED = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05", "25P04"})
@@ -98,8 +96,6 @@ class PostgresFaults(Faults):
             )
         if code == _LOCKED:
             return TransientError(StorageBusyError("another session kept a lock"))
-        if code == _RESET:
-            return TransientError(StorageBusyError("a pooler reset the session"))
         if code == _UNIQUE:
             # Not transient: a retry would meet the same key.
             return DedupeKeyTakenError(

@@ -9,6 +9,11 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from psycopg2.errors import (
+    DuplicatePreparedStatement,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+)
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class
 
@@ -17,6 +22,9 @@ from flask_forge_jobs.storage.postgres.connection import Session
 
 # Otherwise the server weighs five plans that depend on the values, and may go on so.
 _BY_ANY_VALUES = "SET LOCAL plan_cache_mode = force_generic_plan"
+# Somebody has reset the session, or shares it; or a column has got another type since a
+# statement was prepared.
+PLAN_ERRORS = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -42,7 +50,7 @@ def prepared(
 
 
 def forget_settings(connection: Connection) -> None:
-    """Take a session as one that is not ours alone: somebody else has reset it."""
+    """Take a session as one that is not ours alone, which keeps no plans."""
     if isinstance(connection, Session):
         connection.is_configured = False
 

@@ -22,7 +22,11 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.postgres.connection import lift_limits
 from flask_forge_jobs.storage.postgres.copying import CopySource
-from flask_forge_jobs.storage.postgres.prepared import forget_settings, prepared
+from flask_forge_jobs.storage.postgres.prepared import (
+    PLAN_ERRORS,
+    forget_settings,
+    prepared,
+)
 from flask_forge_jobs.storage.postgres.together import (
     in_turn,
     rows_in_turn,
@@ -121,14 +125,15 @@ class PostgresTransaction:
         if self._pending:
             return False
         connection = self._connection
-        sql = prepared(connection, self._cursor, self._statements[name])
-        if sql is None:
-            return False
         try:
+            sql = prepared(connection, self._cursor, self._statements[name])
+            if sql is None:
+                return False
             self._cursor.execute(self._unsent(sql), parameters)
-        except psycopg2.errors.InvalidSqlStatementName:
+        except PLAN_ERRORS as error:
             forget_settings(connection)
-            raise
+            busy = StorageBusyError("the session's plans became invalid")
+            raise TransientError(busy) from error
         return True
 
     def _unsent(self, *last: str) -> str:

@@ -13,6 +13,7 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.attention import Facts
 from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.storage.administration import remove_tables
 from flask_forge_jobs.storage.attention import _windows
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import Statement, load_statements
@@ -88,6 +89,35 @@ def test_a_session_that_somebody_has_reset_is_no_longer_ours(storage: Storage) -
     assert look(storage).database.schema_stored > 0
     assert look(storage).database.schema_stored > 0
     assert planned(storage) == []
+
+
+def test_a_name_that_another_client_of_a_pooler_has_taken_is_left(
+    storage: Storage,
+) -> None:
+    ask(storage, "PREPARE forge_attention_1 AS SELECT 1")
+
+    assert look(storage).database.schema_stored > 0
+    assert planned(storage) == []
+
+
+def test_a_column_may_get_another_type(storage: Storage) -> None:
+    """As by a schema step of a newer release, beside which this one works on."""
+    look(storage)
+    ask(storage, "ALTER TABLE forge_schema ALTER COLUMN version TYPE BIGINT")
+
+    assert look(storage).database.schema_stored > 0
+
+
+def test_tables_may_be_made_anew(
+    storage: Storage, own_settings: DatabaseSettings
+) -> None:
+    enqueue(storage, "one")
+    look(storage)
+    remove_tables(own_settings)
+    with contextlib.closing(open_storage(own_settings)) as other:
+        enqueue(other, "two")
+
+    assert [each.kind for each in look(storage).kinds] == ["two"]
 
 
 def test_a_plan_that_was_made_behind_an_interruption_is_made_again(
