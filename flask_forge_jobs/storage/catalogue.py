@@ -28,6 +28,9 @@ dialects:
     tells whether a job was only asked for something; then the entry has another status.
     If these change nothing in a repetition, they look for the entry of the first try.
     ``/* change */`` stands between a ``WITH`` that changes other rows and the change.
+``/* rows of change */``
+    The end of a statement of PostgreSQL that returns the rows of its ``change``. In a
+    message of several it keeps them for the last; see :mod:`.postgres.together`.
 ``/* starts jobs */``
     In a statement of SQLite: jobs that it returns start after the commit.
 ``/* prepared */``
@@ -78,7 +81,8 @@ _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _NOTED = re.compile(r"/\* noted(?:: (asked|named))? \*/")
 _CHANGE, _STARTS = "/* change */", "/* starts jobs */"
-_PREPARED = "/* prepared */"
+_PREPARED, _ROWS_OF_CHANGE = "/* prepared */", "/* rows of change */"
+ROWS_OF_CHANGE = "SELECT *\nFROM change"
 # In the entry of a change.
 _STATUS_IF_ASKED = (
     "(SELECT CASE WHEN bool_or(asked) THEN :asked_status ELSE :http_status END"
@@ -104,8 +108,9 @@ class Statement:
     """A statement in the dialect's parameter style.
 
     ``uses_now``, ``uses_known`` and ``uses_quiet`` tell whether the caller must bind
-    those parameters, ``starts_jobs`` whether jobs start after it, and
-    ``is_prepared`` whether a session plans it once.
+    those parameters, ``starts_jobs`` whether jobs start after it, ``is_prepared``
+    whether a session plans it once, and ``returns_change`` whether it ends with
+    :data:`ROWS_OF_CHANGE`.
     """
 
     name: str
@@ -115,6 +120,7 @@ class Statement:
     uses_quiet: bool = False
     starts_jobs: bool = False
     is_prepared: bool = False
+    returns_change: bool = False
 
 
 def _sqlite_rows(match: re.Match[str]) -> str:
@@ -155,6 +161,7 @@ def _render_postgres(name: str, sql: str) -> Statement:
     sql = sql.replace("JSON_ROW(", "json_build_array(")
     sql = re.sub(r"(?<![:\w]):now\b", _POSTGRES_NOW, sql)
     text = _tidy(_PARAMETER.sub(r"%(\1)s", sql))
+    text = text.replace(_ROWS_OF_CHANGE, ROWS_OF_CHANGE)
     return Statement(
         name,
         text,
@@ -162,6 +169,7 @@ def _render_postgres(name: str, sql: str) -> Statement:
         uses_known=":known" in sql,
         uses_quiet=":quiet" in sql,
         is_prepared=_PREPARED in sql,
+        returns_change=_ROWS_OF_CHANGE in sql,
     )
 
 

@@ -435,6 +435,21 @@ def test_query_that_is_expected_sees_the_change(storage: Storage) -> None:
     assert {each.name for each in storage.queues.all()} == {"mail", "later"}
 
 
+def test_query_that_is_expected_comes_with_a_lone_job(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
+    unit, stores = _unit(storage)
+
+    def work() -> list[int]:
+        stores.expect(OVERVIEW_QUERY)
+        stores.jobs.enqueue(NewJob("k", queue_name=QUEUE))
+        assert unit.is_noted
+        overview = stores.job_reader.snapshot().overview
+        return [each.counts.pending for each in overview]
+
+    assert unit.run(work) == [2]
+    assert len(_records(storage)) == 1
+
+
 def test_entry_says_how_many_queues_have_changed(storage: Storage) -> None:
     for name in ("a", "b", "c"):
         storage.queues.ensure(name)

@@ -12,13 +12,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from flask_forge_jobs.storage.catalogue import ROWS_OF_CHANGE
 from flask_forge_jobs.storage.database import Row
 
 # A query may end with a comment.
 _BEFORE = "(SELECT json_agg(forge_row)::text FROM (\n"
 _AFTER = "\n) AS forge_row)"
-# Of a change with the entry of its request.
-_NOTED = "SELECT *\nFROM change"
 _MAIN = "SELECT row_number() OVER () AS forge_place, forge_main.* FROM (\n"
 
 
@@ -48,18 +47,22 @@ def taken_apart(rows: list[Row], count: int) -> tuple[list[Row], list[list[Row]]
     return [] if is_empty else [row[count + 1 :] for row in rows], ahead
 
 
-def in_turn(statements: Sequence[str]) -> list[str]:
-    """Return statements that run one after the other, and one that returns all rows."""
+def in_turn(statements: Sequence[tuple[str, bool]]) -> list[str]:
+    """Return statements that run one after the other, and one that returns all rows.
+
+    Each comes with :attr:`.Statement.returns_change`.
+    """
     settings = [f"'forge_jobs.rows_{number}'" for number in range(len(statements))]
-    kept = [_kept(each, at) for each, at in zip(statements, settings, strict=True)]
+    kept = [_kept(*each, at) for each, at in zip(statements, settings, strict=True)]
     shown = ", ".join(f"current_setting({setting})" for setting in settings)
     return [*kept, f"SELECT {shown}"]
 
 
-def _kept(statement: str, setting: str) -> str:
+def _kept(statement: str, returns_change: bool, setting: str) -> str:  # noqa: FBT001  # of a pair
     """Return a statement that keeps its rows in a setting until the commit."""
-    source, start = "change", statement.removesuffix(_NOTED)
-    if start == statement:
+    if returns_change:
+        source, start = "change", statement.removesuffix(ROWS_OF_CHANGE)
+    else:
         source = "forge_row"
         start = f"WITH forge_row AS MATERIALIZED (\n{statement}\n)\n"
     rows = f"COALESCE(json_agg({source})::text, '[]')"

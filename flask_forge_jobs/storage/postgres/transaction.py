@@ -12,7 +12,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTR
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageError
-from flask_forge_jobs.storage.catalogue import load_statements
+from flask_forge_jobs.storage.catalogue import Statement, load_statements
 from flask_forge_jobs.storage.database import (
     Parameter,
     Query,
@@ -195,8 +195,11 @@ class PostgresTransaction:
         if len(statements) == 1:
             ((name, values),) = statements
             return [self.all(name, **values)]
-        texts = [self._text(name, values) for name, values in statements]
-        self._cursor.execute(self._unsent(*in_turn(texts)))
+        parts = [
+            (self._text(name, values), self._part(name).returns_change)
+            for name, values in statements
+        ]
+        self._cursor.execute(self._unsent(*in_turn(parts)))
         return rows_in_turn(self._cursor.fetchall()[0])
 
     def all_noted(
@@ -227,8 +230,13 @@ class PostgresTransaction:
         self._rows_ahead |= zip(keys, ahead, strict=True)
         return rows
 
+    def _part(self, name: str) -> Statement:
+        """Return the statement that runs by a name as a part of a message."""
+        return self._statements[_EARLY.get(name, name)]
+
     def _text(self, name: str, parameters: Values) -> str:
-        return self._cursor.mogrify(self._sql(name), parameters).decode("utf-8")
+        sql = self._sql(self._part(name).name)
+        return self._cursor.mogrify(sql, parameters).decode("utf-8")
 
     def run(self, name: str, /, **parameters: Parameter) -> int:
         """Run a statement and return how many rows it changed."""

@@ -21,6 +21,8 @@ from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailab
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.columns import new_parameters
+from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from flask_forge_jobs.storage.units import Unit
 from tests.support.jobs import QUEUE, claim_one, enqueue
@@ -215,6 +217,20 @@ def test_a_call_that_is_cancelled_before_its_first_commit_has_stored_nothing(
 
     assert not isinstance(caught.value, StorageOutcomeUnknownError)
     assert database.ask("SELECT id FROM forge_job WHERE kind = 'early'") == []
+
+
+def test_a_call_with_others_in_its_message_commits_with_them(storage: Storage) -> None:
+    values = [new_parameters(JOB, ulid) for ulid in ("0" * 25 + "1", "0" * 25 + "2")]
+
+    def work(transaction: Transaction) -> list[list[Row]]:
+        transaction.all("enqueue_early", **values[0])
+        return transaction.all_in_turn(
+            ("enqueue_early", values[1]), ("unfinished_of_queue", {"name": QUEUE})
+        )
+
+    stored, unfinished = storage.database.pipeline(work)
+
+    assert (len(stored), unfinished) == (1, [(2,)])
 
 
 def test_a_session_that_a_pooler_shares_commits_once(

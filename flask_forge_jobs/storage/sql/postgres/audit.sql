@@ -17,8 +17,7 @@
     SELECT *
     FROM made
 )
-SELECT *
-FROM change
+/* rows of change */
 
 -- fragment: answer_of_asked_change
 -- The column tells whether a job was only asked. A first try: a row without a queue. The
@@ -32,8 +31,7 @@ FROM change
     FROM (/* use first_try */) AS entry
     WHERE changed = :number AND status IN (:http_status, :asked_status)
 )
-SELECT *
-FROM change
+/* rows of change */
 
 -- fragment: answer_of_named_change
 -- A first try: the name for each row that it has changed.
@@ -46,8 +44,7 @@ FROM change
     CROSS JOIN generate_series(1, changed)
     WHERE status = :http_status
 )
-SELECT *
-FROM change
+/* rows of change */
 
 -- fragment: first_try
 -- The entry of a try whose answer was lost, if this one finds that its change is made.
