@@ -308,6 +308,7 @@ class Facts:
             database=database,
             is_whole=False,
             is_read=self.is_read,
+            behind_s=self.behind_s,
         )
 
 

@@ -77,6 +77,12 @@ def test_a_limited_caller_learns_of_its_queues_only() -> None:
     assert WHOLE.limited_to([]).queues == []
 
 
+def test_a_queue_is_behind_for_all_callers_alike() -> None:
+    facts = replace(WHOLE, behind_s=60.0)
+
+    assert facts.limited_to(["mail"]).behind_s == facts.behind_s
+
+
 def test_jobs_that_wait() -> None:
     counts = QueueCounts(
         pending=1, scheduled=2, in_progress=4, done=8, failed=16, dead=32
