@@ -312,8 +312,7 @@ class Frame:
         counts = self.evidence.get("counts")
         if counts is None:
             return ()
-        oldest_s = self.evidence["oldest_wait_s"]
-        wait = words.span(oldest_s) if oldest_s else "none"
+        wait = words.oldest(self.evidence["oldest_wait_s"], counts["pending"])
         return (
             *(
                 State(

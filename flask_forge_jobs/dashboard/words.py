@@ -56,6 +56,13 @@ def span(seconds: float | None, units: int = 2) -> str:
     return _whole(int(seconds), units)
 
 
+def oldest(wait_s: int, due: int) -> str:
+    """Return how long the oldest of ``due`` jobs waits, known in whole seconds."""
+    if wait_s:
+        return span(wait_s)
+    return "under 1s" if due else "none"
+
+
 def took(milliseconds: float | None) -> str:
     """Return how long something took: a time below a millisecond is not zero."""
     if milliseconds is None:

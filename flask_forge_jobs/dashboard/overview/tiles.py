@@ -91,7 +91,7 @@ def tiles(
         _throughput(shown, ended),
         _failures(shown, ended),
         _waiting(rows, history, counts["pending"]),
-        _oldest(rows, history),
+        _oldest(rows, history, counts["pending"]),
         _running(rows, history, capacity, counts["in_progress"], workers),
         _workers(rows, history, workers),
     ]
@@ -184,11 +184,13 @@ def _waiting(rows: Sequence[QueueRow], history: Gauged, due: int) -> Tile:
     )  # fmt: skip
 
 
-def _oldest(rows: Sequence[QueueRow], history: Gauged) -> Tile:
+def _oldest(rows: Sequence[QueueRow], history: Gauged, due: int) -> Tile:
     oldest = max(rows, key=lambda row: row.oldest_s or 0, default=None)
     drawn = spark(history.oldest_wait_s)
     if oldest is None or not oldest.oldest_s:
-        return Tile("Oldest wait", "none", "no due job", drawn, "amber", "queues")
+        note = "" if due else "no due job"
+        value = words.oldest(0, due)
+        return Tile("Oldest wait", value, note, drawn, "amber", "queues")
     state = _STATES.get(oldest.state)
     note = f"{oldest.name}, {state}" if state else oldest.name
     tone = "bad" if oldest.is_behind else ""

@@ -88,7 +88,7 @@ def _summary(facts: Facts, needs: int) -> Sentence:
     words = (
         f"{count(live, 'worker')} live",
         f"{served:,} of {count(len(facts.queues), 'queue')} served",
-        f"oldest job waits {duration(oldest_s)}" if oldest_s else "no due job waits",
+        _oldest(oldest_s, counts.pending),
         f"{count(done, 'job')} done and {dead:,} dead in the last hour",
     )
     fact = "Nothing needs you"
@@ -110,6 +110,13 @@ def _summary(facts: Facts, needs: int) -> Sentence:
     if not facts.is_read:
         return Sentence(code, f"{fact}.", {"needs": needs})
     return Sentence(code, f"{fact}: {', '.join(words)}.", evidence)
+
+
+def _oldest(wait_s: int, due: int) -> str:
+    """Return how long the oldest due job waits; one of this second has no age yet."""
+    if wait_s:
+        return f"oldest job waits {duration(wait_s)}"
+    return queues.jobs_wait(due) if due else "no due job waits"
 
 
 def counts_of(facts: Facts) -> QueueCounts:

@@ -126,6 +126,13 @@ def test_waits_and_slots_are_those_of_the_queues() -> None:
     )
 
 
+def test_a_job_that_is_due_for_less_than_a_second_waits() -> None:
+    found = shown(buckets(), row(QueueCounts(pending=2)))
+
+    assert found["Waiting"].value == "2"
+    assert (found["Oldest wait"].value, found["Oldest wait"].note) == ("under 1s", "")
+
+
 def test_paused_queues_are_not_counted_as_served() -> None:
     rows = [row(), row(QueueCounts(pending=1), age_s=300), row(slots=(), paused=True)]
 

@@ -63,6 +63,15 @@ def test_a_new_system_needs_nobody() -> None:
     )
 
 
+def test_a_job_that_is_due_for_less_than_a_second_waits() -> None:
+    """It was said that no due job waits, beside a sentence about one."""
+    new = replace(MAIL, oldest_wait_s=0)
+
+    text = report(facts_of(new, live("mail"))).summary.text
+
+    assert "1 of 1 queue served, 3 jobs wait, 0 jobs done" in text
+
+
 def test_the_worst_comes_first_then_the_one_with_more_jobs() -> None:
     few = replace(MAIL, is_paused=True)
     many = replace(few, name="bills", counts=QueueCounts(pending=90))
