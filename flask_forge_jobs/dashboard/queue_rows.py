@@ -103,9 +103,13 @@ class QueueRow:
         None is in progress either. Rates count no failed runs; without rates it is
         unknown.
         """
-        is_slow = self.runs and self.pace != "good"
-        is_still = not self.claimed and not self.rates.per_minute
-        return is_slow and is_still and self.rates is not NO_RATES
+        has_rates = self.rates is not NO_RATES
+        return self.is_still and has_rates and not self.rates.per_minute
+
+    @property
+    def is_still(self) -> bool:
+        """Whether jobs wait for a while, although it runs, and none is in progress."""
+        return self.runs and self.pace != "good" and not self.claimed
 
     @property
     def is_behind(self) -> bool:

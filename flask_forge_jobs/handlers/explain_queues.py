@@ -187,8 +187,9 @@ def behind(case: Case) -> Sentence | None:
 
 def runs(case: Case) -> Sentence | None:
     """Jobs run or are about to."""
-    counts, started = case.counts, case.around.started
-    if not (counts.in_progress or counts.pending or started):
+    counts, started, age_s = case.counts, case.around.started, case.oldest_due_age_s
+    retries = bool(counts.failed and age_s)
+    if not (counts.in_progress or counts.pending or started or retries):
         return None
     name = case.queue.name
     evidence = {
@@ -197,18 +198,20 @@ def runs(case: Case) -> Sentence | None:
         "due": counts.pending,
         "started_last_hour": started,
     }
-    if counts.in_progress or started:
-        age_s = case.oldest_due_age_s if counts.pending else 0
-        is_slow = age_s >= case.behind_s / GOOD_PART
-        fine = "" if is_slow else " fine"
-        oldest = f", the oldest for {duration(age_s)}" if is_slow else ""
-        text = (
-            f"{name} runs{fine}: {count(counts.in_progress, 'job')} in progress, "
-            f"{counts.pending:,} due{oldest}, {started:,} started in the last hour."
-        )
-    else:
-        due = count(counts.pending, "job is due", "jobs are due")
+    due, oldest = count(counts.pending, "job is due", "jobs are due"), "the oldest"
+    if not counts.pending and retries:
+        due, oldest = "a retry is due", "a retry"
+    if not (counts.in_progress or started):
         text = f"{name} has started no job in the last hour; {due}."
+        return Sentence("queue_runs", text, evidence)
+    is_slow = age_s >= case.behind_s / GOOD_PART
+    waits = f", {oldest} for {duration(age_s)}" if is_slow else ""
+    numbers = f"{counts.pending:,} due{waits}, {started:,} started in the last hour"
+    running = f"{count(counts.in_progress, 'job')} in progress, "
+    if is_slow and not counts.in_progress:
+        text = f"{name} runs no job now: {numbers}."
+    else:
+        text = f"{name} runs{'' if is_slow else ' fine'}: {running}{numbers}."
     return Sentence("queue_runs", text, evidence)
 
 

@@ -23,6 +23,7 @@ from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.runtime.worker import RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import TaskContext
+from tests.support.jobs import run
 from tests.support.runtimes import (
     HeldTask,
     QuickTask,
@@ -496,6 +497,37 @@ def test_a_queue_that_has_started_nothing_does_not_run_fine(storage: Storage) ->
     said = explain_queue(storage, "mail")
 
     text = "mail has started no job in the last hour; 1 job is due."
+    assert_says(said, "queue_runs", text)
+
+
+def test_a_queue_that_is_slow_and_has_no_job_in_progress_runs_none(
+    storage: Storage, sql: Sql
+) -> None:
+    """Lists say that it completes none; that it runs was said beside it."""
+    add(storage, "send", queue="mail")
+    sql.age(70)
+    storage.workers.beat("W", None, ["mail"], [])
+    _count_started(sql, 5)
+
+    said = explain_queue(storage, "mail")
+
+    text = "mail runs no job now: 1 due, the oldest for …, 5 started in the last hour."
+    assert_says(said, "queue_runs", text)
+
+
+def test_a_retry_that_is_due_does_not_wait_for_its_time(
+    storage: Storage, sql: Sql
+) -> None:
+    add(storage, "send", queue="mail")
+    run(storage, Failed("E"), queue_name="mail")
+    sql.age(7200)
+    # As a worker does that looks for jobs whose time has come.
+    sql.run("UPDATE forge_job SET deferred = FALSE")
+    storage.workers.beat("W", None, ["mail"], [])
+
+    said = explain_queue(storage, "mail", behind_s=9000)
+
+    text = "mail has started no job in the last hour; a retry is due."
     assert_says(said, "queue_runs", text)
 
 

@@ -16,7 +16,7 @@ from flask_forge_jobs.dashboard.charts import jobs, ranges
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.queue_question import Question
-from flask_forge_jobs.dashboard.queue_reads import all_queues
+from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, queue_rows
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.errors import QueueNotFoundError
@@ -138,11 +138,11 @@ class QueueInFull(jobs.TimelineFigures):
 
     @property
     def state(self) -> QueueState:
-        """Its state; the sentence counts the starts, and its row does not."""
-        row, started = self.row, self.sentence.evidence.get("started_last_hour")
-        is_still = started == 0 and not row.claimed and row.pace != "good"
-        is_stalled = row.state is QueueState.LIVE and is_still
-        return QueueState.STALLED if is_stalled else row.state
+        """Its state as in lists; its pace, another read, is for one that is still."""
+        row = self.row
+        if row.state is QueueState.LIVE and row.is_still:
+            [row] = rows_of(self._api, [self._overview])
+        return row.state
 
     @property
     def query(self) -> Mapping[str, object]:

@@ -6,6 +6,8 @@ import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.dashboard import queue_reads
+from flask_forge_jobs.handlers.queue_rates import QueueRates
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
@@ -280,6 +282,27 @@ def test_a_setting_says_from_when_on_a_queue_is_behind(
             row = page_of(storage, path, behind_s=behind_s).find("#queue-mail")
             assert mark in row.text
         assert mark in one.find("#headline").text
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "mark"), [(0.0, "Completes none"), (0.1, "Live")]
+)
+def test_the_page_of_a_queue_judges_it_as_the_lists_do(
+    storage: Storage,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+    per_minute: float,
+    mark: str,
+) -> None:
+    """It counted the starts of an hour, and the lists what completed of late."""
+    rates = {"mail": QueueRates([0] * 12, per_minute)}
+    monkeypatch.setattr(queue_reads, "queue_rates", lambda *_, **__: rates)
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    sql.age(100)
+    storage.workers.beat("worker-1", None, ["mail"], [SlotReport("1", "mail")])
+
+    assert mark in page_of(storage, "/queues").find("#queue-mail").text
+    assert mark in page_of(storage, "/queues/mail").find("#headline").text
 
 
 def test_one_queue_is_cleaned_alone(storage: Storage) -> None:
