@@ -79,8 +79,8 @@ class Row:
 
     @property
     def gave_up_early(self) -> bool:
-        """Whether it is dead although it had tries left, and nobody cancelled it."""
-        has_tries = self.job.attempts < self.job.max_attempts
+        """Whether it failed for good with tries left; some die before the first."""
+        has_tries = 0 < self.job.attempts < self.job.max_attempts
         return self.state == "dead" and has_tries
 
     @property

@@ -57,6 +57,9 @@ def test_a_dead_job_with_tries_left_gave_up_early() -> None:
     assert row("dead").gave_up_early
     assert not row("dead", cancel_requested_at=NOW).gave_up_early
     assert not row("failed").gave_up_early
+    with_its_parent = row("dead")
+    never_ran = replace(with_its_parent.job, attempts=0)
+    assert not replace(with_its_parent, job=never_ran).gave_up_early
     last = row("dead")
     assert not replace(last, job=replace(last.job, attempts=5)).gave_up_early
 

@@ -363,6 +363,19 @@ def test_a_long_reason_hides_no_number(storage: Storage) -> None:
     assert len(said) < 300
 
 
+def test_a_long_cause_of_a_cool_down_hides_no_number(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    cause = "the provider is slow " * 45
+    storage.queues.cool_down(["mail"], 60, ChangeNote("ops", cause))
+    storage.workers.beat(OWNER, None, ["mail"], [SlotReport("mail-0-w", "mail")])
+
+    said = opened(storage).find("#attention").find("p").text
+
+    assert "as ops asked" in said
+    assert "1 job waits and starts by itself." in said
+    assert len(said) < 300
+
+
 def test_many_needs_are_cut_and_can_be_shown(storage: Storage) -> None:
     for number in range(8):
         storage.jobs.enqueue(NewJob("send", queue_name=f"queue-{number}"))
