@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any, cast
 from uuid import uuid4
+from weakref import ref
 
 from flask import Request, request
 from marshmallow import Schema
@@ -66,11 +67,12 @@ _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
 class RequestState:
     """One request, from its first look-up to its response.
 
-    It keeps the request itself, because access through Flask's proxies is slow and
-    every response needs it dozens of times.
+    It leads to the request itself, because access through Flask's proxies is slow and
+    every response needs it dozens of times. The request has the state, so the way back
+    is weak: else both, with the body, would wait for the garbage collector.
     """
 
-    request: Request
+    find_request: Callable[[], Request | None]
     id: str
     # Unset for a URL without a route.
     route: Route = field(init=False, repr=False)
@@ -100,6 +102,11 @@ class RequestState:
     # The stores that read what a scrape of the metrics shows.
     scraped: Storage | None = None
 
+    @property
+    def request(self) -> Request:
+        """The request, which has not ended."""
+        return cast("Request", self.find_request())
+
 
 def present_state() -> RequestState:
     """Return the state of the current request.
@@ -115,7 +122,7 @@ def present_state() -> RequestState:
     if state is None:
         offered = asked.headers.get(ID_HEADER, "")
         is_valid = _ID.fullmatch(offered)
-        state = RequestState(asked, offered if is_valid else uuid4().hex)
+        state = RequestState(ref(asked), offered if is_valid else uuid4().hex)
         known[_STATE] = state
     return state
 

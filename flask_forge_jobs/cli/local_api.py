@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from flask import Response, current_app, g
+from flask import Response, current_app
 from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.test import EnvironBuilder
 
@@ -101,8 +101,6 @@ class LocalApi:
             content_type=None if body is None else "application/json",
         )
         with current_app.request_context(builder.get_environ()):
-            # An application context around it keeps the state of the last request.
-            g.pop("forge_jobs_request", None)
             state = present_state()
             state.request.view_args = dict(placeholders)
             response = self._answer(state, route)

@@ -208,9 +208,14 @@ class Unit:
             self._ids += mint(missing)
         return self._ids[start : self._ids_used]
 
-    def when_stored(self, call: Callable[[], object]) -> None:
+    def when_stored(
+        self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
         """Call something after the commit."""
-        self._when_stored.append(call)
+        if self.is_noted:
+            call(*args, **kwargs)
+        else:
+            self._when_stored.append(partial(call, *args, **kwargs))
 
 
 class _UnitExecutor(StoreExecutor):
@@ -219,7 +224,10 @@ class _UnitExecutor(StoreExecutor):
     def __init__(self, unit: Unit, recorder: Recorder | None) -> None:
         super().__init__(unit.database, recorder)
         self._unit = unit
-        self.wake = self._wake_after_commit
+        # Not methods of its own, with which it would wait for the garbage collector.
+        self.when_stored = unit.when_stored
+        wake = self.wake
+        self.wake = lambda queue_name: unit.when_stored(wake, queue_name)
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run it in the transaction."""
@@ -279,18 +287,6 @@ class _UnitExecutor(StoreExecutor):
         if not self._unit.has_begun:
             return super().read_one(name, **parameters)
         return self._within(self._read, lambda tx: tx.all(name, **parameters))
-
-    def _wake_after_commit(self, queue_name: str) -> None:
-        self.when_stored(self._database.wake, queue_name)
-
-    def when_stored(
-        self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """Call something after the commit."""
-        if self._unit.is_noted:
-            call(*args, **kwargs)
-        else:
-            self._unit.when_stored(partial(call, *args, **kwargs))
 
     def pinned(self, mint: Mint) -> Mint:
         """Return a source of ids that gives the same ones at each try."""
