@@ -25,8 +25,7 @@
   };
   const read = (figure, i) => {
     index = i;
-    over = i === null ? null : figure;
-    if (!over) from = null;
+    over = i === null ? from = null : figure;
     $$(".chart").forEach(e => e.dataset.x === figure.dataset.x && put(e, i));
   };
   const zoom = (figure, first, end) => {

@@ -13,8 +13,7 @@
       if (to.pathname !== location.pathname) return location = to;
       history.replaceState(null, "", to);
       refresh();
-      const undo = d.getElementById(form.dataset.undo);
-      say(said.message, said.tone, undo ? "Undo" : "Show", undo ? () => undo.requestSubmit() : said.link && (() => { location = at(said.link); }));
+      say(said.message, said.tone, "Show", said.link && (() => location = at(said.link)));
     } catch {
       say("No answer. Check before a retry.", "red");
     } finally {

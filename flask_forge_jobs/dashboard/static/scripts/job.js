@@ -5,7 +5,7 @@
     if (!source) return;
     // navigator.clipboard exists under https alone.
     const box = d.createElement("textarea");
-    box.value = source.value ?? source.textContent;
+    box.value = source.textContent;
     e.target.after(box);
     box.select();
     d.execCommand("copy");
