@@ -299,15 +299,17 @@ class PostgresDatabase:
         try:
             # Twice: the idle connection may have been lost long ago.
             return run_with_retries(
-                lambda _: self._try_commit_once(process.pool), self._wait, (0.0,)
+                lambda _: self._try_commit_once(process), self._wait, (0.0,)
             )
         except StorageUnavailableError as error:
             process.availability.note_late(error, since)
             raise
 
-    def _try_commit_once(self, pool: ConnectionPool) -> bool:
+    def _try_commit_once(self, process: PostgresProcess) -> bool:
+        pool = process.pool
         with self._retried:
             pooled = pool.check_out()
+            process.trial.note_session()
             connection = pooled.connection
             look = self._session_settings.look.of(connection)
             try:

@@ -22,8 +22,10 @@ from flask_forge_jobs.storage.postgres.trial import Trial
 YOUNG_S = 0.02
 # How long the last thread waits for another one before it doubts the database.
 DOUBT_S = 0.1
-# A database that does not answer a trial for as long hangs.
+# A database that does not answer a trial for as long hangs; to make a session may take
+# longer, above all the first one of a process.
 SILENCE_S = 0.4
+CONNECT_S = 2.0
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ class RequestGate:
 
     def _doubt(self) -> None:
         """Wait for another thread; raise if the database does not answer."""
-        self._trial.check(SILENCE_S)
+        self._trial.check(SILENCE_S, CONNECT_S)
         since = time.monotonic()
         with self._changed:
             self._waiting += 1
@@ -116,6 +118,6 @@ class RequestGate:
             finally:
                 self._waiting -= 1
         try:
-            self._trial.takes_writes(since, SILENCE_S)
+            self._trial.takes_writes(since, SILENCE_S, CONNECT_S)
         except StorageUnavailableError as error:
             raise NotTriedError(getattr(error, "reason", str(error))) from error

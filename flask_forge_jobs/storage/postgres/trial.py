@@ -27,7 +27,8 @@ _CLOSE_LIMIT_S = 0.5
 class Trial:
     """Tries a commit when asked to; one at a time, for all threads of a process.
 
-    ``attempt`` returns whether the server takes writes, or raises a StorageError.
+    ``attempt`` returns whether the server takes writes, or raises a StorageError. It
+    calls :meth:`note_session` once it has a session.
     """
 
     def __init__(self, attempt: Callable[[], bool]) -> None:
@@ -36,23 +37,29 @@ class Trial:
         self._thread: threading.Thread | None = None
         self._is_running = False
         self._began_at = self._ended_at = -math.inf
+        # When it had a session, on which it asks.
+        self._asked_at: float | None = None
         self._result = True
         self._error: StorageError | None = None
 
-    def takes_writes(self, since: float, wait_s: float) -> bool:
+    def takes_writes(
+        self, since: float, wait_s: float, connect_s: float | None = None
+    ) -> bool:
         """Return the result of a trial that began at ``since`` or later.
 
         Starts one unless there is one; waits for it until it is ``wait_s`` seconds old.
+        With ``connect_s`` it may be as old before it has a session, and these seconds
+        count from then.
 
         Raises:
-            NotTriedError: It has had no answer for ``wait_s`` seconds.
+            NotTriedError: It has had no answer for as long.
             StorageError: It failed.
         """
         with self._changed:
             while self._is_running or self._began_at < since:
                 if not self._is_running and not self._start():
                     return True  # out of threads: each call finds out for itself
-                left_s = self._began_at + wait_s - time.monotonic()
+                left_s = self._ends_at(wait_s, connect_s) - time.monotonic()
                 if left_s <= 0:
                     raise self._silence()
                 self._changed.wait(left_s)
@@ -60,15 +67,28 @@ class Trial:
                 raise self._error.with_traceback(None)
             return self._result
 
-    def check(self, wait_s: float) -> None:
-        """Raise if a trial waits for longer than ``wait_s``, or has just failed."""
+    def check(self, wait_s: float, connect_s: float | None = None) -> None:
+        """Raise if a trial is older than these limits, or has just failed."""
         with self._changed:
             now = time.monotonic()
             if self._is_running:
-                if now - self._began_at >= wait_s:
+                if now >= self._ends_at(wait_s, connect_s):
                     raise self._silence()
             elif self._error is not None and now - self._ended_at < FRESH_S:
                 raise NotTriedError(str(self._error))
+
+    def _ends_at(self, wait_s: float, connect_s: float | None) -> float:
+        if connect_s is None:
+            return self._began_at + wait_s
+        if self._asked_at is None:
+            return self._began_at + connect_s
+        return self._asked_at + wait_s
+
+    def note_session(self) -> None:
+        """Note that the present trial has a session, and asks the server."""
+        with self._changed:
+            self._asked_at = time.monotonic()
+            self._changed.notify_all()
 
     def _silence(self) -> NotTriedError:
         age_s = time.monotonic() - self._began_at
@@ -85,7 +105,7 @@ class Trial:
             return False
         self._thread = thread
         self._is_running = True
-        self._began_at = time.monotonic()
+        self._began_at, self._asked_at = time.monotonic(), None
         return True
 
     def _run(self) -> None:

@@ -143,6 +143,25 @@ def test_one_thread_of_a_server_does_not_wait_for_it(
         assert all(each.result(LIMIT_S) for each in hanging)
 
 
+def test_a_process_whose_first_sessions_take_long_has_a_database(
+    proxy: Proxy, postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its threads, the second one to call it seems to be the last."""
+    monkeypatch.setattr(request_gate, "YOUNG_S", 0.0)
+    settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
+    proxy.weather.delay_s = 0.05
+    with (
+        contextlib.closing(open_storage(settings)) as started,
+        ThreadPoolExecutor(2, initializer=_mark) as server,
+    ):
+        first = server.submit(enqueue, started)
+        gate = database_of(started)._state.gate
+        wait_until(lambda: len(gate._turns) == 1, "the first connects")
+        second = server.submit(enqueue, started)
+
+        assert [first.result(LIMIT_S), second.result(LIMIT_S)]
+
+
 def test_a_call_keeps_its_turn_between_its_tries(far: Storage, proxy: Proxy) -> None:
     """Threads that sleep while a server refuses answer nobody either."""
     database = database_of(far)

@@ -71,7 +71,7 @@ def threads(
     hang: Hang, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[RequestThread]]:
     """Three threads that have called the database before."""
-    for name in ("YOUNG_S", "DOUBT_S", "SILENCE_S"):
+    for name in ("YOUNG_S", "DOUBT_S", "SILENCE_S", "CONNECT_S"):
         monkeypatch.setattr(request_gate, name, 0.0)
     gate = RequestGate(Trial(hang))
     with ExitStack() as stack:
@@ -101,7 +101,7 @@ def test_the_last_thread_does_not_wait_for_a_database_that_hangs(
 def test_the_last_thread_goes_on_if_the_others_are_merely_slow(
     threads: list[RequestThread], hang: Hang, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_gate, "SILENCE_S", LIMIT_S)
+    monkeypatch.setattr(request_gate, "CONNECT_S", LIMIT_S)
     hang.ended.set()
     first, second, last = threads
     first.enter()
@@ -145,7 +145,7 @@ def test_a_call_holds_its_turn_until_its_last_try(
     threads: list[RequestThread], hang: Hang, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the database refuses, threads sleep between their tries."""
-    monkeypatch.setattr(request_gate, "SILENCE_S", LIMIT_S)
+    monkeypatch.setattr(request_gate, "CONNECT_S", LIMIT_S)
     hang.error = StorageUnavailableError("refused")
     hang.ended.set()
     first, second, last = threads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,6 +14,7 @@ from flask_forge_jobs.storage.postgres import trial as trial_module
 from flask_forge_jobs.storage.postgres.faults import NotTriedError
 from flask_forge_jobs.storage.postgres.trial import Trial
 from tests.support.threads import LIMIT_S, run_together
+from tests.support.waiting import wait_until
 
 NEVER_S = 0.0
 
@@ -94,6 +96,23 @@ def test_nobody_waits_for_a_server_that_stays_silent(
     assert trial.takes_writes(since, LIMIT_S)
     assert server.count == 1
     trial.check(NEVER_S)
+
+
+def test_a_session_may_take_longer_than_the_answer(
+    server: Server, trial: Trial
+) -> None:
+    server.answers.clear()
+    since = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(trial.takes_writes, since, NEVER_S, LIMIT_S)
+        wait_until(lambda: server.count == 1, "it tries")
+        trial.check(NEVER_S, LIMIT_S)
+        trial.note_session()
+
+        with pytest.raises(NotTriedError, match="has not answered for"):
+            waiting.result(LIMIT_S)
+    with pytest.raises(NotTriedError):
+        trial.check(NEVER_S, LIMIT_S)
 
 
 def test_a_failure_is_told_for_a_while(
