@@ -328,11 +328,15 @@ class Figure:
         ]
 
     def _in_words(self, each: Line) -> str:
-        known = [value for value in each.values if value is not None]
+        closed, _ = self._apart(each.values)
+        known = [value for value in closed if value is not None]
+        # As the legend, which takes the open bucket if no other has a value.
+        known = known or [value for value in each.values if value is not None]
         if not known:
             return f"{each.name} without figures"
         low, high = text(min(known), self.unit), text(max(known), self.unit)
-        last = text(known[-1], self.unit)
         if low == high:
-            return f"{each.name} {last} throughout"
-        return f"{each.name} from {low} to {high}, last {last}"
+            has_gaps = len(known) < self.span.count - self.span.is_open
+            return f"{each.name} {low} {'where known' if has_gaps else 'throughout'}"
+        last = None if self._last is None else each.values[self._last]
+        return f"{each.name} from {low} to {high}, last {text(last, self.unit)}"

@@ -126,6 +126,15 @@ def test_a_summary_says_range_and_last_value() -> None:
         "last 1,158."
     )
     assert figure([None]).summary().endswith("UTC: no figures.")
+    assert figure([4, 4, 4]).summary().endswith("a 4 throughout.")
+
+
+def test_a_summary_says_no_more_than_the_figures() -> None:
+    """One value of an hour held throughout, and the minute so far was the last one."""
+    assert figure([None, 4, None]).summary().endswith("a 4 where known.")
+    drawn = replace(figure([8, 9, 1]), span=Span(START, 60, 3, is_open=True))
+    assert drawn.summary().endswith("a from 8 to 9, last 9.")
+    assert [entry.text for entry in drawn.legend()] == ["9"]
 
 
 def test_a_hidden_series_is_neither_drawn_nor_measured() -> None:
