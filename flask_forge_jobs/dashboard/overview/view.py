@@ -126,10 +126,10 @@ class Overview(jobs.TimelineFigures):
         """Whether work flows."""
         lines, left_out = self._lines
         needs = len(lines) + left_out
-        if self.queue is not None:  # the report is of all queues
-            return headline(self.report, needs)
+        # The report is of all queues, so the pace of one says nothing about it.
+        per_minute = self._pace if self.queue is None else None
         idle = [row.name for row in self._rows if row.completes_none]
-        return headline(self.report, needs, self._pace, idle)
+        return headline(self.report, needs, per_minute, idle)
 
     @property
     def _pace(self) -> float:

@@ -290,6 +290,7 @@ def test_a_queue_that_completes_none_of_its_jobs_breaks_the_quiet(
     assert page.find("h1").text == said
     assert page.find("#attention").all("li") == []
     assert "Completes none" in page.find("#queue-mail").text
+    assert opened(storage, query="?queue=mail").find("h1").text == said
     listed = opened(storage, query="queues")
     assert listed.find("h1").text == "1 queue: it completes no job"
     assert "Completes none" in listed.find("#queue-mail").text
