@@ -192,8 +192,13 @@ class Unit:
 
     def take_ahead(self, query: Query) -> list[Row] | None:
         """Return the rows of a query that have come with the change, once."""
-        ahead, self._ahead = self._ahead, []
+        ahead = self._ahead
+        self.forget_ahead()
         return next((rows for each, rows in ahead if each == query), None)
+
+    def forget_ahead(self) -> None:
+        """Forget the rows that have come with the change, before another one."""
+        self._ahead = []
 
     def append(self, record: AuditRecord) -> None:
         """Add the request's audit entry to its changes."""
@@ -232,12 +237,14 @@ class _UnitExecutor(StoreExecutor):
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run it in the transaction."""
         if self._unit.is_noted:
+            self._unit.forget_ahead()
             return super().write(work, urgent=urgent)
         return self._within(self._wrote, work)
 
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the transaction."""
         if self._unit.is_noted:
+            self._unit.forget_ahead()
             return super().execute(name, **parameters)
         return self._within(self._wrote, lambda tx: tx.all(name, **parameters))
 
