@@ -229,8 +229,10 @@ class BatchStore(BatchReader):
         Raises:
             BatchNotFoundError: No batch has this id.
         """
-        self._settled(partial(self._change, name="seal_batch", batch_id=batch_id))
-        self.fold([batch_id])
+        _, settled = self._settled(
+            partial(self._change, name="seal_batch", batch_id=batch_id)
+        )
+        self.fold(settled.noted)
 
     def _change(
         self, transaction: Transaction, settled: Settled, *, name: str, batch_id: str

@@ -130,11 +130,12 @@ def test_a_job_is_there_after_a_crash_once_its_repetition_is_answered(
     assert rows == [(job.job_id,)]
 
 
-def test_the_disk_has_a_change_that_folds_a_batch_in_its_transaction(
-    server: Cluster, storage: Storage
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_the_disk_has_a_request_that_seals_a_batch(
+    server: Cluster, storage: Storage, *, is_sealed: bool
 ) -> None:
     """Folding by itself does not wait for the disk, because it can be done again."""
-    batch = storage.batches.create(NewBatch("report"), [], is_sealed=False)
+    batch = storage.batches.create(NewBatch("report"), [], is_sealed=is_sealed)
     unit = Unit(storage.database, lambda _: ENTRY)
     stores = storage.within(unit)
 
@@ -146,4 +147,4 @@ def test_the_disk_has_a_change_that_folds_a_batch_in_its_transaction(
     unit.run(seal)
 
     assert has_on_disk_behind(server, before)
-    assert not server.ask("SELECT FROM forge_batch WHERE completed_at IS NULL")
+    assert storage.batches.get(batch.id).is_sealed
