@@ -307,9 +307,10 @@ class PostgresDatabase:
 
     def _try_commit_once(self, process: PostgresProcess) -> bool:
         pool = process.pool
+        process.trial.note_session(has_one=False)
         with self._retried:
             pooled = pool.check_out()
-            process.trial.note_session()
+            process.trial.note_session(has_one=True)
             connection = pooled.connection
             look = self._session_settings.look.of(connection)
             try:

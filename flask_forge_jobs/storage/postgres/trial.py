@@ -28,7 +28,7 @@ class Trial:
     """Tries a commit when asked to; one at a time, for all threads of a process.
 
     ``attempt`` returns whether the server takes writes, or raises a StorageError. It
-    calls :meth:`note_session` once it has a session.
+    calls :meth:`note_session` once it has a session, and if it needs another one.
     """
 
     def __init__(self, attempt: Callable[[], bool]) -> None:
@@ -84,10 +84,10 @@ class Trial:
             return self._began_at + connect_s
         return self._asked_at + wait_s
 
-    def note_session(self) -> None:
-        """Note that the present trial has a session, and asks the server."""
+    def note_session(self, *, has_one: bool) -> None:
+        """Note whether the present trial has a session, on which it asks."""
         with self._changed:
-            self._asked_at = time.monotonic()
+            self._asked_at = time.monotonic() if has_one else None
             self._changed.notify_all()
 
     def _silence(self) -> NotTriedError:

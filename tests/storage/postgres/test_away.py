@@ -9,6 +9,7 @@ import math
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -31,7 +32,7 @@ from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import pool as pool_module
 from flask_forge_jobs.storage.postgres import process, request_gate
-from flask_forge_jobs.storage.postgres.connection import connect
+from flask_forge_jobs.storage.postgres.connection import Session, connect
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.support.cluster import cluster
 from tests.support.jobs import OWNER, enqueue
@@ -160,6 +161,22 @@ def test_a_process_whose_first_sessions_take_long_has_a_database(
         second = server.submit(enqueue, started)
 
         assert [first.result(LIMIT_S), second.result(LIMIT_S)]
+
+
+def test_a_trial_whose_session_was_lost_may_take_long_for_another(
+    far: Storage, proxy: Proxy
+) -> None:
+    state = database_of(far)._state
+    connect_soon = state.pool._connect
+
+    def connect_late() -> Session:
+        time.sleep(0.5)
+        return connect_soon()
+
+    state.pool._connect = connect_late
+    proxy.cut()
+
+    assert state.trial.takes_writes(time.monotonic(), 0.4, LIMIT_S)
 
 
 def test_a_call_keeps_its_turn_between_its_tries(far: Storage, proxy: Proxy) -> None:

@@ -107,12 +107,14 @@ def test_a_session_may_take_longer_than_the_answer(
         waiting = pool.submit(trial.takes_writes, since, NEVER_S, LIMIT_S)
         wait_until(lambda: server.count == 1, "it tries")
         trial.check(NEVER_S, LIMIT_S)
-        trial.note_session()
+        trial.note_session(has_one=True)
 
         with pytest.raises(NotTriedError, match="has not answered for"):
             waiting.result(LIMIT_S)
     with pytest.raises(NotTriedError):
         trial.check(NEVER_S, LIMIT_S)
+    trial.note_session(has_one=False)
+    trial.check(NEVER_S, LIMIT_S)
 
 
 def test_a_failure_is_told_for_a_while(
