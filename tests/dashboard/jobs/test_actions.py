@@ -169,6 +169,18 @@ def test_ticked_jobs_are_asked_about(storage: Storage) -> None:
     )
 
 
+def test_a_question_says_what_becomes_of_one_job_or_of_each(storage: Storage) -> None:
+    for _ in range(2):
+        job_with(storage, JobStatus.DEAD)
+    lists = lists_of(storage)
+    page = lists.open("dead")
+
+    one, two = (tick(lists, page, n, "retry").find("#ask").text for n in (1, 2))
+
+    assert "Starts when a slot is free" in one
+    assert "Each starts when a slot is free" in two
+
+
 def test_a_large_selection_has_its_number_typed(storage: Storage) -> None:
     storage.jobs.enqueue_many([NewJob("send")] * 120)
     lists = lists_of(storage)
