@@ -50,7 +50,7 @@ def test_a_limited_caller_sees_events_of_its_queues(storage: Storage, sql: Sql) 
 def test_it_says_where_failed_attempts_with_a_retry_to_come_are(
     storage: Storage, sql: Sql
 ) -> None:
-    """Events are of the jobs' rows, which keep none of such an attempt."""
+    """Events are of the jobs' rows, which keep none of it; an end replaces a start."""
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
     run(storage, Failed("E"), queue_name="mail")
     sql.age(2)
@@ -61,6 +61,7 @@ def test_it_says_where_failed_attempts_with_a_retry_to_come_are(
     assert "Enqueued" in page.find("tbody").text
     (said,) = [each for each in page.all("p") if "about a second behind" in each.text]
     assert said.text.endswith(
-        "failed attempts with a retry to come stand in Retries only"
+        "starts are those of running jobs, and failed attempts with a retry to come "
+        "are in Retries"
     )
     assert said.find("a")["href"] == "./retries"
