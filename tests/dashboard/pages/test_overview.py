@@ -271,6 +271,9 @@ def test_a_limited_caller_sees_its_queues_only(busy: Storage) -> None:
     assert rows(page) == ["mail"]
     assert "You see your queues only: mail." in page.find("#headline").text
     assert "You see your queues only" not in opened(busy).text
+    # Once a page, although it may have several empty lists.
+    assert page.text.count("You see your queues only") == 1
+    assert "No failure in 24 hours" in page.text
     for hidden in ("reports", "exports", "billing", "printer", "CardDeclined"):
         assert hidden not in page.text
     client = client_of_principal(busy, LIMITED)
