@@ -21,8 +21,9 @@ from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres import listener
 from tests.support.backends import BACKENDS
+from tests.support.engines import remember_engines
 from tests.support.postgres import fresh_database, running_server
-from tests.support.rules import compile_builders_once
+from tests.support.rules import compile_rules_once
 from tests.support.runtimes import LIMIT_S
 from tests.support.sql import Sql
 from tests.support.templates import compile_templates_once
@@ -30,11 +31,12 @@ from tests.support.waiting import wait_until
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return what ``-n auto`` stands for: three processes for each core.
+    """Return what ``-n auto`` stands for: two processes for each core.
 
-    Many tests wait for other processes; two for each core left a fifth of it idle.
+    Half of the tests wait for other processes, so one alone would leave its core idle.
+    With three, the gate took as long, as each process collects all tests.
     """
-    return 3 * len(os.sched_getaffinity(0))
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_configure() -> None:
@@ -70,10 +72,11 @@ hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _rules_and_templates_are_compiled_once() -> Iterator[None]:
+def _what_tests_share_is_made_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        compile_builders_once(patch)
+        compile_rules_once(patch)
         compile_templates_once(patch)
+        remember_engines(patch)
         yield
 
 

@@ -35,7 +35,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import SchemaVersions
 from tests.cli.test_worker import assert_one_clear_line, children_of
-from tests.support.backends import long
+from tests.support.backends import long, sqlite_first
 from tests.support.commands import ROOT
 from tests.support.jobs import enqueue
 from tests.support.processes import is_alive
@@ -313,7 +313,7 @@ def test_the_demo_worker_ends_with_a_server_that_is_killed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "processes"), [((), 3), (("--workers", "1", "--threads", "2"), 1)]
+    ("arguments", "processes"), [long((), 3), (("--workers", "1", "--threads", "2"), 1)]
 )
 def test_options_come_before_the_variables(
     tmp_path: Path, arguments: tuple[str, ...], processes: int
@@ -470,6 +470,7 @@ def test_server_refuses_an_unreachable_database(tmp_path: Path) -> None:
     assert "secret" not in started.text
 
 
+@sqlite_first
 def test_server_refuses_a_schema_of_a_newer_package(
     environ: dict[str, str], sql: Sql, tmp_path: Path
 ) -> None:

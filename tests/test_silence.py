@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import sqlite_first
 from tests.support.commands import ROOT
 from tests.support.programs import Program
 
@@ -187,6 +188,7 @@ def environ(database_url: str, tmp_path: Path) -> dict[str, str]:
     return environ_of(tmp_path, TEST_DATABASE_URL=database_url)
 
 
+@sqlite_first
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_script_ends_without_a_word(
     forking: subprocess.Popen[str], database_url: str, tmp_path: Path, ending: str
@@ -214,6 +216,7 @@ def run(environ: dict[str, str], *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@sqlite_first
 def test_a_short_script_stores_its_figures_without_a_word(
     environ: dict[str, str], storage: Storage
 ) -> None:
@@ -227,6 +230,7 @@ def test_a_command_ends_without_a_word(environ: dict[str, str]) -> None:
     assert run(environ, "-m", "flask", "add-one") == (0, "", "")
 
 
+@sqlite_first
 def test_flask_run_ends_without_a_word(environ: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, *STRICT, "-m", "flask", "run", "--port", "0"]
     program = Program(command, environ=environ, folder=tmp_path)

@@ -21,7 +21,7 @@ from flask_forge_jobs.cli import worker as worker_module
 from flask_forge_jobs.cli.worker import debug_reason
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
-from tests.support.backends import postgres_first, sqlite_first
+from tests.support.backends import long, postgres_first, sqlite_first
 from tests.support.commands import Application
 from tests.support.processes import is_alive, suspend
 from tests.support.runtimes import add, wait_for_status
@@ -237,6 +237,7 @@ def test_the_reason_may_be_a_file(
     assert reasons == [f"FLASK_DEBUG in {tmp_path / name}"]
 
 
+@sqlite_first
 @pytest.mark.parametrize(("threads", "warned"), [("4", False), ("5", True)])
 def test_a_pool_that_is_small_for_its_threads_is_warned_of(
     tmp_path: Path, database_url: str, backend: str, threads: str, *, warned: bool
@@ -302,7 +303,7 @@ def test_sigterm_gives_back_what_outlasts_the_grace(
 
 
 @sqlite_first
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, long(signal.SIGINT)])
 def test_a_second_signal_gives_running_jobs_back_at_once(
     storage: Storage, application: Application, second: signal.Signals
 ) -> None:
@@ -320,7 +321,7 @@ def test_a_second_signal_gives_running_jobs_back_at_once(
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [long("1"), "2"])
 def test_two_signals_at_once_let_the_running_job_finish(
     storage: Storage, application: Application, processes: str
 ) -> None:
@@ -497,7 +498,7 @@ def test_a_killed_child_is_replaced_after_a_pause(
 
 
 @sqlite_first
-@pytest.mark.parametrize("comes_first", ["parent", "children"])
+@pytest.mark.parametrize("comes_first", [long("parent"), "children"])
 def test_a_signal_to_every_process_lets_the_running_jobs_finish(
     storage: Storage, application: Application, comes_first: str
 ) -> None:
@@ -559,7 +560,7 @@ def assert_one_clear_line(output: str, *parts: str) -> None:
     ("queues", "part", "status"),
     [("fine,a b\x01", "queue", 1), (" , ", "declare at least one", 78)],
 )
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", long("2")])
 def test_worker_refuses_bad_queues(
     application: Application, *, queues: str, part: str, status: int, processes: str
 ) -> None:

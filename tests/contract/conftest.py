@@ -17,5 +17,6 @@ def _counts_equal_rows(request: pytest.FixtureRequest) -> Iterator[None]:
         beside = request.getfixturevalue("sql")
     yield
     if beside is not None:
-        beside.assert_counts_equal_rows()
-        beside.assert_nobody_waits_in_vain()
+        with beside.kept_open():
+            beside.assert_counts_equal_rows()
+            beside.assert_nobody_waits_in_vain()

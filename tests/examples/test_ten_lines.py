@@ -29,6 +29,7 @@ from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
 from tests.support.applications import worker
+from tests.support.backends import long
 
 README = Path(__file__).parents[2] / "README.rst"
 MODULE = "ten_lines"
@@ -154,7 +155,7 @@ def test_an_exception_is_a_failure_and_is_tried_again(program: Any) -> None:
     ("ending", "status", "text"),
     [
         (Dead("gone for good"), JobStatus.DEAD, "gone for good"),
-        (Throttled(60), JobStatus.PENDING, None),
+        long(Throttled(60), JobStatus.PENDING, None),
     ],
     ids=["Dead", "Throttled"],
 )

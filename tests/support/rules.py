@@ -1,22 +1,27 @@
-"""URL builders that are compiled once for all applications of the tests.
+"""URL rules that are parsed and compiled once for all applications of the tests.
 
-Most tests mount the whole blueprint, and werkzeug compiles two functions for each of
-its hundred rules, which takes longer than the test. The result depends only on the
-rule's text and defaults, so we cache it. If werkzeug changes how it does this, nothing
-is cached and all still works.
+Most tests mount the whole blueprint, and werkzeug parses each of its hundreds of rules
+and compiles two functions for it, which takes longer than the test. The result depends
+only on the rule's text, defaults and converters, so we cache it. If werkzeug changes
+how it does this, nothing is cached and all still works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from werkzeug.routing import Rule
+from werkzeug.routing import Map, Rule
 
 
-def compile_builders_once(patch: pytest.MonkeyPatch) -> None:
-    """Cache what werkzeug compiles while the patch holds."""
+def compile_rules_once(patch: pytest.MonkeyPatch) -> None:
+    """Cache what werkzeug parses and compiles while the patch holds."""
+    _compile_builders_once(patch)
+    _parse_once(patch)
+
+
+def _compile_builders_once(patch: pytest.MonkeyPatch) -> None:
     compile_builder = getattr(Rule, "_compile_builder", None)
     if compile_builder is None:
         return
@@ -32,3 +37,30 @@ def compile_builders_once(patch: pytest.MonkeyPatch) -> None:
         return kept[key]
 
     patch.setattr(Rule, "_compile_builder", compile_or_take)
+
+
+def _parse_once(patch: pytest.MonkeyPatch) -> None:
+    parse = getattr(Rule, "_parse_rule", None)
+    if parse is None:
+        return
+    # The parts, what it appends to the trace, and the converters by name.
+    kept: dict[str, tuple[list[Any], list[Any], dict[str, Any]]] = {}
+
+    usual = Map().converters
+
+    def parse_or_take(rule: Any, text: str) -> Iterable[Any]:
+        if rule.map.converters != usual:
+            parsed: Iterable[Any] = parse(rule, text)
+            return parsed
+        if text not in kept:
+            trace, converters = rule._trace, rule._converters
+            rule._trace, rule._converters = [], {}
+            kept[text] = list(parse(rule, text)), rule._trace, rule._converters
+            rule._trace, rule._converters = trace, converters
+        parts, trace, converters = kept[text]
+        rule._trace += trace
+        rule._converters.update(converters)
+        rule.arguments.update(converters)
+        return parts
+
+    patch.setattr(Rule, "_parse_rule", parse_or_take)

@@ -94,17 +94,16 @@ class Sql:
         self._settings = settings
         # By process: a child must neither use nor close what it inherits.
         self._servers: dict[int, psycopg2.extensions.connection] = {}
+        self._file: sqlite3.Connection | None = None
         self.backend = settings.backend
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement with ``?`` parameters, commit, and return its rows."""
         if self._settings.backend == "sqlite":
-            assert self._settings.path is not None
-            with contextlib.closing(
-                sqlite3.connect(self._settings.path, timeout=30)
-            ) as file:
-                # No test cuts the power, and on a slow disk a flush may take long.
-                file.execute("PRAGMA synchronous = OFF")
+            kept = self._file
+            with (
+                self._opened() if kept is None else contextlib.nullcontext(kept) as file
+            ):
                 rows = file.execute(statement, values).fetchall()
                 file.commit()
             return rows
@@ -118,6 +117,32 @@ class Sql:
         # There was none yet, or it has been ended from outside.
         server = self._servers[os.getpid()] = self.connect()
         return _rows(server, statement, values)
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep a SQLite file open for a block of one thread.
+
+        A connection reads the whole schema before its first statement.
+        """
+        if self.backend == "postgres":
+            yield
+            return
+        with self._opened() as file:
+            self._file = file
+            try:
+                yield
+            finally:
+                self._file = None
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        assert self._settings.path is not None
+        with contextlib.closing(
+            sqlite3.connect(self._settings.path, timeout=30)
+        ) as file:
+            # No test cuts the power, and on a slow disk a flush may take long.
+            file.execute("PRAGMA synchronous = OFF")
+            yield file
 
     def connect(self) -> psycopg2.extensions.connection:
         """Return a PostgreSQL connection in autocommit mode."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.examples.test_ten_lines import PROGRAM, TEST
+from tests.support.backends import long
 from tests.support.pytest_runs import PytestRuns, pytest_runs
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
@@ -28,7 +29,7 @@ def runs() -> Iterator[PytestRuns]:
 
 
 @pytest.mark.parametrize(
-    "page", ["arguments.rst", "factory.rst", "retry.rst", "test.rst"]
+    "page", [long("arguments.rst"), long("factory.rst"), "retry.rst", "test.rst"]
 )
 def test_every_example_runs(tmp_path: Path, page: str, runs: PytestRuns) -> None:
     files: defaultdict[str, list[str]] = defaultdict(list)

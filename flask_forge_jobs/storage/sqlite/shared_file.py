@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.loaded import all_objects
+from flask_forge_jobs.loaded import objects_of
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.caller_transaction import FIELD, look_below, refuse
 from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
@@ -99,8 +99,10 @@ def _engines(path: Path) -> Iterator[Any]:
     core = sys.modules.get("sqlalchemy")
     if core is None:
         return
-    # isinstance() would resolve proxies.
-    for each in [each for each in all_objects() if type(each) is core.Engine]:
+    for each in objects_of(core.Engine):
+        # Engines with options of their own share the connections of one of these.
+        if type(each) is not core.Engine:
+            continue
         file = each.url.database
         if each.dialect.name == "sqlite" and file and is_same_file(Path(file), path):
             yield each
@@ -169,7 +171,7 @@ def _of_this_thread() -> Iterator[sqlite3.Connection]:
     core, orm = sys.modules.get("sqlalchemy"), sys.modules.get("sqlalchemy.orm")
     scoped = () if orm is None else (orm.scoped_session,)
     begun = () if core is None or orm is None else (core.Connection, orm.Session)
-    for each in _alive((sqlite3.Connection, *scoped)):
+    for each in objects_of(sqlite3.Connection, *scoped):
         if not isinstance(each, sqlite3.Connection):
             with contextlib.suppress(Exception):  # no application context
                 if each.registry.has():
@@ -181,12 +183,6 @@ def _of_this_thread() -> Iterator[sqlite3.Connection]:
             yield each
         else:
             yield from _below(each)
-
-
-def _alive(kinds: tuple[type, ...]) -> list[Any]:
-    # isinstance() would resolve proxies. The list of all objects must be gone before
-    # one is used, because it keeps closed connections open.
-    return [each for each in all_objects() if issubclass(type(each), kinds)]
 
 
 def _in_variables(kinds: tuple[type, ...]) -> list[Any]:

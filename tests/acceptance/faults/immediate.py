@@ -150,7 +150,7 @@ _READING = {
     "GaugeStore": {"within"},
     "AttentionReader": {"common_errors", "facts"},
     "CronHistory": {"fired", "first", "lines", "runs"},
-    "ErrorStore": {"dead", "group", "page"},
+    "ErrorStore": {"dead", "failing", "group", "page"},
     "EvidenceStore": {"around_job", "around_queue", "job", "job_in_full", "queue"},
     "LogStore": {"page", "tail"},
     "BatchChecker": {"look"},

@@ -32,6 +32,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.api.mounting import PREFIX, mount
+from tests.support.backends import long
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.leaks import assert_leaks_nothing
@@ -639,7 +640,7 @@ def test_a_relative_path_is_fixed_when_the_storage_is_made(
     assert (tmp_path / "queue.sqlite").exists()
 
 
-@pytest.mark.parametrize("is_file", [False, True])
+@pytest.mark.parametrize("is_file", [long(False), True])
 def test_a_database_is_closed_with_whoever_had_it(
     sqlite_settings: DatabaseSettings, *, is_file: bool
 ) -> None:
