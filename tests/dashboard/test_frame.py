@@ -175,7 +175,7 @@ def test_the_host_names_its_panel(
     text = open_page(client, f"{PREFIX}/try").text
 
     for expected in (
-        "<span>Mail &lt;b&gt;</span>", '<b class="env amber">production</b>',
+        "<span>Mail &lt;b&gt;</span>", '<b class="env c-amber">production</b>',
         'href="https://shop.example/"', 'href="/runbook?a=1&amp;b=2"',
     ):  # fmt: skip
         assert expected in text
