@@ -1,7 +1,7 @@
 """Statements that a session plans once: long ones that a page reads again and again.
 
-Their plan does not depend on the values. Only a session that is ours alone keeps any: a
-pooler may give the next transaction another one.
+Their plan does not depend on the values. Only a session that no pooler shares keeps
+any: the next transaction behind a pooler may get another session.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def prepared(
 
 
 def forget_settings(connection: Connection) -> None:
-    """Take a session as one that is not ours alone, which keeps no plans."""
+    """Take a session as one that a pooler shares, which keeps no plans."""
     if isinstance(connection, Session):
         connection.is_configured = False
 

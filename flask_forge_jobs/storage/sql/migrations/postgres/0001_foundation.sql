@@ -540,8 +540,8 @@ END
 $$;
 
 -- Adds the changes of a batch to its row, locks and returns it, unless another session has
--- it locked: then it does nothing, and returns NULL in all columns. The second statement sees all that was
--- stored by whoever had locked the batch before. The commit need not wait for the disk,
+-- it locked: then it does nothing, and returns NULL in all columns. The second statement
+-- sees all that the session before has stored. The commit need not wait for the disk,
 -- because after a crash of the server the changes are still there, unless the transaction
 -- has stored something else before.
 CREATE FUNCTION forge_fold_batch(its_id TEXT) RETURNS SETOF forge_batch LANGUAGE plpgsql
