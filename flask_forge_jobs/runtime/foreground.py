@@ -253,6 +253,7 @@ def _work(
 def _stop(signals: StopSignals, handle: RuntimeHandle, grace_s: float) -> None:
     # Without a heartbeat, other workers have its jobs by now: do not wait.
     longest_s = 0.0 if handle.is_stuck else grace_s
+    handle.stop_claiming()  # so that the message is true
     if running := len(handle.running()):
         logger.info(
             "stopping; waiting up to %g s for %s running jobs; signal again to "

@@ -139,6 +139,10 @@ class RuntimeHandle:
             self._plan.worker.threads,
         )
 
+    def stop_claiming(self) -> None:
+        """Start no more jobs; those that have not started go back to their queues."""
+        self._parts.stop_claiming()
+
     def _stop(self, timeout_s: float, last_call_s: float) -> bool:
         parts = self._parts
         parts.stop_claiming()
