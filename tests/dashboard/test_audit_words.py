@@ -1,4 +1,4 @@
-"""The trail says in words what was done, whoever sent it."""
+"""The audit trail names each change in words, for every kind of sender."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class PostgresTransaction:
     def all_noted(
         self, name: str, values: Values, entry: Values, *behind: Query
     ) -> list[list[Row]]:
-        """Run a change with its entry, as one statement, and what comes behind it."""
+        """Run a change with its entry as one statement, then those behind it."""
         noted = {"is_repeated": self.attempt > 0, **values, **entry}
         rows, *others = self.all_in_turn((f"{name}_noted", noted), *behind)
         # A procedure that has stored nothing returns a row, too.

@@ -93,7 +93,7 @@ class SqliteTransaction:
     def all_noted(
         self, name: str, values: Values, entry: Values, *behind: Query
     ) -> list[list[Row]]:
-        """Run a change, its entry if it returns rows, and what comes behind it."""
+        """Run a change, its entry if it returns rows, and the statements behind it."""
         rows = self.all(name, **values)
         if rows:
             name = "append_audit_once" if self.attempt else "append_audit"

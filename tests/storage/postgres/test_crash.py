@@ -43,7 +43,7 @@ def server() -> Iterator[Cluster]:
 @pytest.fixture
 def storage(server: Cluster) -> Iterator[Storage]:
     with contextlib.closing(_stores(server.url)) as storage:
-        enqueue(storage)  # reads what is kept of the queue
+        enqueue(storage)  # reads the settings of the queue, which are kept
         yield storage
 
 

@@ -89,7 +89,7 @@ def storage(database: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stora
     settings = DatabaseSettings.from_url(database.url)
     with contextlib.closing(open_storage(settings)) as storage:
         storage.queues.ensure(QUEUE)
-        enqueue(storage)  # reads what is kept of the queue
+        enqueue(storage)  # reads the settings of the queue, which are kept
         database.ask("DELETE FROM forge_job")
         monkeypatch.setattr(storage.database, "_wait", lambda _: None)
         yield storage
