@@ -29,6 +29,8 @@ from tests.support.sql import Sql
 from tests.support.templates import compile_templates_once
 from tests.support.waiting import wait_until
 
+pytest_plugins = "flask_forge_jobs.testing.plugin"
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return what ``-n auto`` stands for: two processes for each core.

@@ -31,7 +31,7 @@ IMPORTED_AS = {
     "tzdata": None,  # zoneinfo finds it
 }
 # Installed by an extra, or by whoever loads the module; imported in these only.
-OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server", "pytest": "pytest_plugin.py"}
+OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server", "pytest": "testing/plugin.py"}
 # The application's own: used only where it has been imported already.
 FOREIGN = {
     "alembic": ("alembic.py",),

@@ -28,24 +28,17 @@ for line in sys.stdin:
         sys.exit(pytest.main(arguments))
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
-#: Our plugin and no other one that is installed.
-OPTIONS = (
-    "-p", "no:cacheprovider", "-p", "flask_forge_jobs.pytest_plugin",
-    "--strict-markers",
-)  # fmt: skip
+OPTIONS = ("-p", "no:cacheprovider", "--strict-markers")
 
 
 def environ() -> dict[str, str]:
-    """Return the environment of such a run."""
-    plugin = importlib.util.find_spec("flask_forge_jobs.pytest_plugin")
+    """Return the environment of such a run, with no plugin of what is installed."""
     package = importlib.util.find_spec("flask_forge_jobs")
-    assert plugin is not None
     assert package is not None
-    places = [Path(str(plugin.origin)).parent, Path(str(package.origin)).parents[1]]
     return os.environ | {
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTEST_ADDOPTS": "",
-        "PYTHONPATH": os.pathsep.join(map(str, places)),
+        "PYTHONPATH": str(Path(str(package.origin)).parents[1]),
     }
 
 

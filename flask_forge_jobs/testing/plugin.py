@@ -1,18 +1,16 @@
-"""The pytest plugin of flask-forge-jobs.
+"""The pytest plugin: ``pytest_plugins = "flask_forge_jobs.testing.plugin"``.
 
-pytest imports the plugins of every installed package, so this one imports the package
-only when a test uses the fixture.
+It is no entry point, as pytest would compile all modules of a package that registers a
+plugin in its own way, in the runs of every project of an environment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from flask_forge_jobs.testing import JobsKit
+from flask_forge_jobs.testing.kit import JobsKit
 
 _MARKER = (
     "forge_jobs(mode): run jobs 'inline', after requests ('drain') or not ('queued')"
@@ -31,8 +29,6 @@ def forge_jobs(request: pytest.FixtureRequest) -> Iterator[JobsKit]:
     Jobs wait until the test calls ``forge_jobs.drain()``. To run them at once, mark the
     test ``@pytest.mark.forge_jobs("inline")``; after each request, ``("drain")``.
     """
-    from flask_forge_jobs.testing import JobsKit
-
     try:
         app = request.getfixturevalue("app")
     except pytest.FixtureLookupError as error:
