@@ -9,6 +9,7 @@ type (UnsupportedMediaType), size (RequestEntityTooLarge), syntax and shape
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -259,6 +260,8 @@ def read_body(request: Request, max_bytes: int) -> bytes:
             # Made without a limit, when a hook of the application asked for a form.
             limited = LimitedStream(request.stream, max_bytes + 1, is_max=True)
             request.stream = cast("IO[bytes]", limited)
+        elif _is_short(request, max_bytes):
+            request.stream = io.BytesIO(_read_short(request))
         else:
             request.stream = get_input_stream(
                 request.environ, max_content_length=max_bytes + 1
@@ -281,6 +284,22 @@ def read_body(request: Request, max_bytes: int) -> bytes:
     # If the client disconnects, gunicorn returns the part that arrived.
     if len(body) < (length or 0):
         raise InvalidInputError("body", "is shorter than its Content-Length")
+    return body
+
+
+def _is_short(request: Request, max_bytes: int) -> bool:
+    """Return whether the body is known to be short and its server ends the stream."""
+    length = request.content_length
+    is_ended = "wsgi.input_terminated" in request.environ
+    return is_ended and length is not None and length <= max_bytes
+
+
+def _read_short(request: Request) -> bytes:
+    """Read a body in one call; Werkzeug's stream takes several, and copies it."""
+    source, length = request.environ["wsgi.input"], request.content_length or 0
+    body: bytes = source.read(length)
+    while len(body) < length and (more := source.read(length - len(body))):
+        body += more
     return body
 
 

@@ -8,6 +8,7 @@ times faster; a test compares the two.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
@@ -17,6 +18,7 @@ from urllib.parse import quote, urlencode
 from flask import Request, Response
 from marshmallow import Schema
 from marshmallow.fields import Field, List, Nested
+from werkzeug.datastructures import Headers
 
 from flask_forge_jobs.api.schemas.fields import AnyJson, Instant, WholeNumber
 from flask_forge_jobs.model.instants import format_instant
@@ -32,10 +34,33 @@ REPLAYED_HEADER = "Idempotency-Replayed"
 ENQUEUE_HEADERS = ("X-Job-Deduped", "X-Queue-Created", REPLAYED_HEADER)
 # There are fewer routes.
 _MAX_ANSWERS = 256
+# An address in which Werkzeug has nothing to quote.
+_QUOTED = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+# Of answers without a body.
+_NO_CONTENT, _NOT_MODIFIED = 204, 304
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False
 ).encode
+
+
+class JsonResponse(Response):
+    """A response with a JSON body."""
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        """Return the headers themselves if the server may send them as they are.
+
+        Werkzeug copies and checks each of them for every request.
+        """
+        sent = {name.lower(): value for name, value in self.headers}
+        if (
+            self.status_code in {_NO_CONTENT, _NOT_MODIFIED}
+            or "content-length" not in sent
+            or "content-location" in sent
+            or not _QUOTED.fullmatch(sent.get("location", "/-"))
+        ):
+            return super().get_wsgi_headers(environ)
+        return self.headers
 
 
 def encode(value: object) -> bytes:
@@ -52,7 +77,7 @@ def json_response(value: object, status: int = 200) -> Response:
 
 def encoded_response(body: bytes, status: int = 200) -> Response:
     """Return a response whose body is already JSON."""
-    return Response(body, status, content_type="application/json")
+    return JsonResponse(body, status, content_type="application/json")
 
 
 class LastBody:

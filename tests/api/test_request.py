@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from flask import Flask, Request, request
+from flask import Flask, Request, Response, request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -427,6 +427,46 @@ def test_rest_of_a_long_body_is_read_so_that_the_answer_arrives(
 
     _assert_refused(answer, 413, "body")
     assert rest.read() == b""
+
+
+def test_body_that_arrives_in_pieces_is_read_whole(client: FlaskClient) -> None:
+    class Pieces(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(size or 0, 3))
+
+    answer = client.post(
+        LIST,
+        input_stream=Pieces(GOOD_LIST),
+        content_type="application/json",
+        environ_overrides={
+            "CONTENT_LENGTH": str(len(GOOD_LIST)),
+            "wsgi.input_terminated": True,
+        },
+    )
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_the_application_reads_the_body_as_well(
+    storage: Storage, is_ended: bool
+) -> None:
+    app, seen = Flask("host"), []
+
+    @app.after_request
+    def look(response: Response) -> Response:
+        seen.append((request.get_data(), request.stream.read()))
+        return response
+
+    answer = mount(storage, app=app).post(
+        LIST,
+        data=GOOD_LIST,
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True} if is_ended else {},
+    )
+
+    assert answer.status_code == 200
+    assert seen == [(GOOD_LIST, b"")]
 
 
 def test_body_shorter_than_its_length_is_400(bare_client: FlaskClient) -> None:

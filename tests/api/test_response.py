@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from flask import Request
+from flask import Request, Response
 from marshmallow import Schema
 from werkzeug.test import EnvironBuilder
 
@@ -190,3 +190,40 @@ def test_the_next_page_has_everything_but_the_cursor_in_common() -> None:
         "</app/forge%20jobs/v1/jobs?kind=a%26b&kind=c&q=%C3%BC&cursor=new-1>; "
         'rel="next"'
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "value"),
+    [
+        (200, "X-Total-Count", "3"),
+        (201, "Location", "/v1/jobs/01M8T4HZCAQ5CHZMG7H8RZ7X0H"),
+        (201, "Location", "/vor\xe4tig/a b"),
+        (201, "Location", "http://b\xfccher.example/"),
+        (200, "Content-Location", "/\xe4"),
+        (204, "X-Total-Count", "3"),
+        (304, "Content-Language", "de"),
+    ],
+)
+@pytest.mark.parametrize("has_length", [True, False])
+def test_sent_headers_are_those_of_werkzeug(
+    status: int, header: str, value: str, has_length: bool
+) -> None:
+    environ = EnvironBuilder().get_environ()
+    found = []
+    for response in (
+        json_response({"a": 1}, status),
+        Response(encode({"a": 1}), status, content_type="application/json"),
+    ):
+        response.headers[header] = value
+        if not has_length:
+            del response.headers["Content-Length"]
+        found.append(response.get_wsgi_response(environ)[1:])
+
+    assert found[0] == found[1]
+
+
+def test_sent_headers_are_not_copied_without_need() -> None:
+    response = json_response("J", 201)
+    response.headers["Location"] = "/jobs/v1/jobs/J"
+
+    assert response.get_wsgi_headers({}) is response.headers
