@@ -14,13 +14,11 @@ import logging
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from flask import Flask
@@ -39,12 +37,11 @@ from flask_forge_jobs.config.database import (
 )
 from flask_forge_jobs.config.environment import WORKER_RANGE, ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX, options
-from flask_forge_jobs.config.variables import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.dashboard.warm_up import begin_to_warm_up, warm_up
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
-from flask_forge_jobs.forks import private_pipe
 from flask_forge_jobs.runtime.run.job_log import LineFormatter, LineHandler
+from flask_forge_jobs.server_demo import DEMO_MODULE, DemoCompanion
 from flask_forge_jobs.state import state_of
 
 if TYPE_CHECKING:
@@ -53,7 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEMO_MODULE = "flask_forge_jobs.demo"
 DEMO_OPTION = "--demo"
 OPEN_OPTION = "--open"
 START_ID = "start"  # id of the token made at the start, shown in the audit trail
@@ -66,8 +62,15 @@ NEWER_OPTIONS: Mapping[str, object] = {
     # No header may replace the path of a request after a proxy has checked it.
     "forwarder_headers": "",
 }
-COMPANION_LIMIT_S = 20.0  # more than the companion needs for its last writes
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Application(Flask):
+    """The server's application, whose functions are all ours."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, which is no coroutine, as Flask asks for each call."""
+        return func
 
 
 def create_app(
@@ -93,7 +96,7 @@ def create_app(
         os.environ if environ is None else environ
     )
     chosen = environment.database() if demo is None else _demo_data(demo, environment)
-    app = Flask("flask_forge_jobs.server", static_folder=None)
+    app = _Application("flask_forge_jobs.server", static_folder=None)
     settings = environment.settings
     if settings.embedded_worker == "on":
         raise ConfigurationError(
@@ -307,7 +310,7 @@ def _options(
     environment: ServerEnvironment, *, demo: Path | None, welcome: _Welcome
 ) -> Mapping[str, object]:
     host = f"[{environment.host}]" if ":" in environment.host else environment.host
-    companion = None if demo is None else _DemoCompanion(demo)
+    companion = None if demo is None else DemoCompanion(demo)
 
     def when_ready(server: Arbiter) -> None:
         welcome.say(server)
@@ -358,42 +361,6 @@ def _close_listeners(_: Arbiter, worker: Worker) -> None:
     """Close the files that a quick stop leaves open; Python would warn of them."""
     for listener in worker.sockets:
         listener.close()
-
-
-class _DemoCompanion:
-    """The worker process of a demo server; it stops when the server does."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start once the server listens."""
-        reader, self._writer = private_pipe()
-        command = [sys.executable, "-m", DEMO_MODULE, str(self._data)]
-        self._process = subprocess.Popen(  # noqa: S603  # our own module
-            command,
-            env=os.environ | {PARENT_PIPE_VARIABLE: str(reader)},
-            pass_fds=[reader],
-            start_new_session=True,
-        )
-        os.close(reader)
-
-    def leave_to_the_server(self, server: Arbiter, worker: Worker) -> None:
-        """Forget it in a server process, whose child it is not."""
-        del server, worker
-        if self._process is not None:
-            self._process.returncode = 0
-
-    def stop(self, _: Arbiter) -> None:
-        """Stop it and wait for its last writes."""
-        if self._process is not None:
-            self._writer.close()  # a signal could be its second one
-            try:
-                self._process.wait(COMPANION_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
 
 
 if __name__ == "__main__":

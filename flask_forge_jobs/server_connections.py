@@ -162,6 +162,7 @@ class ClientSocket(socket.socket):
     ) -> None:
         kind = accepted.family, accepted.type, accepted.proto
         super().__init__(*kind, fileno=accepted.detach())
+        super().setblocking(False)
         self._longest = longest
         self._request = RequestBuffer()
         self._taken = 0
@@ -174,6 +175,12 @@ class ClientSocket(socket.socket):
         self._budget = budget
         # How many bytes it buffers, as the budget counts them.
         self.held = 0
+
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001  # the base's signature
+        """Do nothing: each call that gunicorn makes would pass Python's lock on."""
+
+    def settimeout(self, value: float | None) -> None:
+        """Do nothing, like :meth:`setblocking`."""
 
     @property
     def is_sending(self) -> bool:
@@ -198,12 +205,12 @@ class ClientSocket(socket.socket):
         missing = self._request.missing
         try:
             if missing:
-                arrived = super().recv(min(missing, MAX_AT_ONCE), socket.MSG_DONTWAIT)
+                arrived = super().recv(min(missing, MAX_AT_ONCE))
                 self._request.add(arrived)
             else:
-                arrived = super().recv(AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+                arrived = super().recv(AT_ONCE, socket.MSG_PEEK)
                 # Bytes after the request stay in the socket; a selector sees them.
-                super().recv(self._request.add(arrived), socket.MSG_DONTWAIT)
+                super().recv(self._request.add(arrived))
         except BlockingIOError:
             return False
         self._count()
@@ -247,7 +254,7 @@ class ClientSocket(socket.socket):
         sent = 0
         if not self._unsent:
             with contextlib.suppress(BlockingIOError):
-                sent = super().send(data, socket.MSG_DONTWAIT)
+                sent = super().send(data)
         if sent == len(data):
             return
         if self._budget.is_spent_by(len(data) - sent):
@@ -270,7 +277,7 @@ class ClientSocket(socket.socket):
         """Send as much as the client takes now; return whether all is sent."""
         while self._unsent:
             try:
-                sent = super().send(bytes(self._unsent[:AT_ONCE]), socket.MSG_DONTWAIT)
+                sent = super().send(bytes(self._unsent[:AT_ONCE]))
             except BlockingIOError:
                 return False
             del self._unsent[:sent]

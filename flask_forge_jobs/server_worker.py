@@ -16,9 +16,8 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from flask_forge_jobs.api.streams import CAPACITY, STOPPING
 from flask_forge_jobs.loaded import leave_out_of_collections
 from flask_forge_jobs.server_connections import AT_ONCE, BufferBudget, ClientSocket
+from flask_forge_jobs.server_threads import LargeRequests, RequestThreads
 
 # How long a client may take to send a request, and again to read its answer.
 PATIENCE_S = 30.0
@@ -38,6 +38,8 @@ MAX_BYTES = 67_108_864
 LONGEST_BODY = 8_388_608
 # Python's default, 5 ms, is longer than most requests take.
 SWITCH_INTERVAL_S = 0.001
+# gunicorn stops a process that has not reported for 30 seconds.
+REPORT_EVERY_S = 1.0
 # All at once would leave none to the other processes.
 ACCEPTED_AT_ONCE = 16
 # A request of more bytes is large.
@@ -45,8 +47,6 @@ LARGE = 65_536
 # While as many wait for a thread, no further ones are read; then so many are.
 MAX_LARGE = 1
 READ_ON = 4
-# How long other requests may come before the next large one.
-LONGEST_PAUSE_S = 0.25
 # Open pages occupy a quarter of the threads at most.
 THREADS_PER_STREAM = 4
 TIMED_OUT = (
@@ -56,87 +56,6 @@ BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
-
-
-class RequestThreads(ThreadPoolExecutor):
-    """Threads that answer requests, and one more for quick requests.
-
-    Args:
-        threads: How many answer the others.
-        quick_requests: How quick requests begin.
-    """
-
-    def __init__(self, threads: int, quick_requests: tuple[bytes, ...]) -> None:
-        super().__init__(threads)
-        self._quick_requests = quick_requests
-        self._quick = ThreadPoolExecutor(1)
-
-    def submit(  # type: ignore[override]  # gunicorn passes the connection
-        self, handle: Callable[[Any], Any], conn: Any
-    ) -> Future[Any]:
-        """Handle a connection in a thread."""
-        if conn.sock.starts_with(self._quick_requests):
-            return self._quick.submit(handle, conn)
-        return super().submit(handle, conn)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the base's signature
-        """Stop all of them."""
-        self._quick.shutdown(wait, cancel_futures=cancel_futures)
-        super().shutdown(wait, cancel_futures=cancel_futures)
-
-
-class LargeRequests:
-    """Large requests, of which one is answered at a time, and others in between.
-
-    They compute, and threads that compute at once are no faster. Parsing a body is one
-    call that keeps Python's lock for up to 0.1 s, and a small request takes that lock
-    several times. If the next large request followed at once, a small one would wait
-    for a part of each.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[Any] = deque()
-        self._present: Any = None
-        self._paused_at = 0.0
-
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._waiting)
-
-    @property
-    def is_any_under_way(self) -> bool:
-        """Whether one is being answered."""
-        return self._present is not None
-
-    @property
-    def is_next_due(self) -> bool:
-        """Whether one waits and none is being answered."""
-        return bool(self._waiting) and self._present is None
-
-    @property
-    def is_pause_over(self) -> bool:
-        """Whether others have had :data:`LONGEST_PAUSE_S`."""
-        return time.monotonic() - self._paused_at >= LONGEST_PAUSE_S
-
-    def add(self, conn: Any) -> None:
-        """Let a large request wait."""
-        if not self.is_next_due:
-            self._paused_at = time.monotonic()
-        self._waiting.append(conn)
-
-    def take(self) -> Any:
-        """Return the next one, which is answered now."""
-        self._present = self._waiting.popleft()
-        return self._present
-
-    def finish(self, conn: Any) -> None:
-        """Note that a request is answered, whether it was large or not.
-
-        A thread of an older gunicorn calls this; all else is for the main thread.
-        """
-        if conn is self._present:
-            self._paused_at = time.monotonic()
-            self._present = None
 
 
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -163,6 +82,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         # Connections with one that is not answered yet.
         self._quick: set[Any] = set()
         self._stopping = threading.Event()
+        self._reported_at = 0.0
 
     def init_process(self) -> None:
         """Serve; the main thread waits for busy ones at each call to a socket."""
@@ -208,6 +128,13 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         with reader, self._waker:
             self.poller.register(reader, selectors.EVENT_READ, lambda _: reader.recv(1))
             yield
+
+    def notify(self) -> None:
+        """Report that the process lives; gunicorn asks at each look at its sockets."""
+        now = time.monotonic()
+        if now - self._reported_at >= REPORT_EVERY_S:
+            self._reported_at = now
+            super().notify()
 
     def accept(self, *args: Any) -> None:
         """Accept some connections; gunicorn accepts one each time around its loop."""
@@ -311,7 +238,6 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         return bool(self._quick or self.poller.select(0))
 
     def _wait(self, conn: Any, event: int, go_on: Callable[[Any], None]) -> None:
-        conn.sock.setblocking(False)
         self.poller.register(conn.sock, event, lambda _: self._go_on(conn, go_on))
         self._waiting[conn] = time.monotonic() + PATIENCE_S
         if len(self._waiting) > MAX_WAITING:

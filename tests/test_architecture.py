@@ -35,6 +35,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "model/encoding": "model/test_payloads.py, through every payload",
     "dashboard/job/view": "dashboard/pages/test_job.py, as it is shown",
     "demo/__main__": "test_server.py, as the worker of a demo server",
+    "server_demo": "test_server.py, as a demo server",
     "exports": "test_architecture.py, with the package that shows it",
     "handlers/explain_case": "handlers/test_explain.py, with the sentences",
     "handlers/explain_jobs": "handlers/test_explain.py, on both backends",

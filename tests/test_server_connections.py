@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import tracemalloc
 from collections.abc import Iterator
@@ -99,6 +100,17 @@ def test_a_request_counts_until_it_is_answered(pair: Pair) -> None:
     served.begin()
     assert not served.gather()
     assert budget.used == len(HEAD)
+
+
+def test_no_call_makes_a_connection_wait(pair: Pair) -> None:
+    _, served, _ = pair
+
+    served.setblocking(True)
+    served.settimeout(LIMIT_S)
+
+    assert not os.get_blocking(served.fileno())
+    assert served.gettimeout() == 0.0
+    assert not served.gather()
 
 
 def test_a_request_is_freed_once_it_is_taken(pair: Pair) -> None:

@@ -22,9 +22,9 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from flask_forge_jobs import server_worker
+from flask_forge_jobs import server_threads, server_worker
 from flask_forge_jobs.server_connections import ClientSocket
-from flask_forge_jobs.server_worker import GatheringWorker, RequestThreads
+from flask_forge_jobs.server_worker import GatheringWorker
 from tests.support.runtimes import LIMIT_S
 from tests.test_server import call, server, variables
 from tests.test_server_connections import BODY, CHUNKED, HEAD, POST, SIZED
@@ -229,6 +229,19 @@ def test_what_is_loaded_is_left_to_no_collection(
     worker.run()
 
     assert counts[0]
+
+
+def test_a_worker_reports_once_a_second(
+    worker: GatheringWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, reports = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(worker.tmp, "notify", lambda: reports.append(now[0]))
+
+    for now[0] in (100.0, 100.9, 101.0, 101.5, 103.0):
+        worker.notify()
+
+    assert reports == [100.0, 101.0, 103.0]
 
 
 def connected(worker: GatheringWorker, first: bytes) -> socket.socket:
@@ -488,7 +501,7 @@ def test_others_are_served_between_two_large_requests(
     order: list[bool],
 ) -> None:
     """They are for a while, so that they cannot keep large requests from a thread."""
-    monkeypatch.setattr(server_worker, "LONGEST_PAUSE_S", pause_s)
+    monkeypatch.setattr(server_threads, "LONGEST_PAUSE_S", pause_s)
     with (
         whole(worker, 100_000),
         whole(worker, 100_000),
@@ -507,7 +520,7 @@ def test_others_are_served_between_two_large_requests(
 def test_a_large_request_waits_for_the_answer_about_health(
     worker: GatheringWorker, served: list[TConn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_worker, "LONGEST_PAUSE_S", LIMIT_S)
+    monkeypatch.setattr(server_threads, "LONGEST_PAUSE_S", LIMIT_S)
     with connected(worker, QUICK + b"1.1\r\n\r\n"), whole(worker, 100_000):
         dispatch(worker)
         (health,) = served
@@ -517,24 +530,6 @@ def test_a_large_request_waits_for_the_answer_about_health(
         _, large = served
         assert large.sock.held > 90_000
         finish(worker, large)
-
-
-def test_health_has_a_thread_of_its_own() -> None:
-    is_over = threading.Event()
-
-    def conn(first: bytes) -> SimpleNamespace:
-        return SimpleNamespace(sock=SimpleNamespace(starts_with=first.startswith))
-
-    pool = RequestThreads(1, (QUICK,))
-    try:
-        pool.submit(lambda _: is_over.wait(), conn(b"GET /jobs HTTP/"))
-        asked = conn(QUICK + b"1.1")
-        assert pool.submit(lambda given: given, asked).result(SOON_S) is asked
-        similar = pool.submit(lambda given: given, conn(b"GET /quick/ready HTTP/1.1"))
-        assert not similar.done()
-    finally:
-        is_over.set()
-        pool.shutdown()
 
 
 def test_connections_are_accepted_several_at_a_time(worker: GatheringWorker) -> None:
