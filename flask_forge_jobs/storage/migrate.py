@@ -73,8 +73,9 @@ def apply_migrations(
             except TransientError:
                 raise
             except Exception as error:
+                reason = error.message if isinstance(error, MigrationError) else error
                 raise MigrationError(
-                    step.version, f"step {step.name!r} failed: {error}"
+                    step.version, f"step {step.name!r} failed: {reason}"
                 ) from error
             names.append(step.name)
             logger.info("applied schema step %s (%s)", step.version, step.name)

@@ -268,6 +268,24 @@ def warn_of_unchecked_server(connection: Connection) -> None:
     )
 
 
+def warn_of_other_tables(connection: Connection) -> None:
+    """Log a warning if new tables leave others, with their jobs, in another schema."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_schema(), string_agg(schemaname, ', ' ORDER BY schemaname) "
+            "FROM pg_catalog.pg_tables "
+            "WHERE tablename = 'forge_schema' AND schemaname <> current_schema()"
+        )
+        ((chosen, others),) = cursor.fetchall()
+    if others:
+        logger.warning(
+            "the tables of the jobs are made anew in the schema %s; those in %s and "
+            "their jobs stay unused unless the search_path of the role leads there",
+            chosen,
+            others,
+        )
+
+
 def is_here(host: str) -> bool:
     """Return whether a host is a Unix socket or this machine."""
     if not host or host.startswith(("/", "@")) or host.lower() == "localhost":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import psycopg2
@@ -30,12 +31,23 @@ _FAILING = ("53", "58")
 _READ_ONLY = "25006"
 _CANCELLED = "57014"
 _UNIQUE = "23505"
-# An undefined column, table or function.
-_LACKS = frozenset({"42703", "42P01", "42883"})
+_UNDEFINED_COLUMN = "42703"
+# An undefined table, function or schema.
+_NOWHERE = frozenset({"42P01", "42883", "3F000"})
+_FORBIDDEN = "42501"
 _TOO_NEW = "FJ001"  # raised by forge_check_version, with the versions as detail
 _PROGRAM_LIMIT = "54000"
 # Identifies the error; its message is in the server's language.
 _SOURCE_FILE = "async.c"
+# Our own names, which an error quotes in every language.
+_OUR_NAME = re.compile(r"\bforge_[a-z_]+")
+_UNREACHED = (
+    "; the search_path of the role must lead to the schema with the tables of the "
+    "jobs, and the role needs USAGE on it"
+)
+_SHORT_OF_RIGHTS = (
+    "; the role needs the rights that `GRANT` gives on the tables of the jobs"
+)
 
 
 class NoFurtherConnectionError(StorageUnavailableError):
@@ -118,10 +130,24 @@ class PostgresFaults(Faults):
                     f"PostgreSQL has a resource or system error ({code})"
                 )
             )
-        advice = ANOTHER_SCHEMA if code in _LACKS else ""
         return StorageError(
-            f"PostgreSQL refused the statement ({code or 'no code'}){advice}"
+            f"PostgreSQL refused the statement ({code or 'no code'})"
+            f"{_named(error)}{_advice(code)}"
         )
+
+
+def _named(error: psycopg2.Error) -> str:
+    """Return the table or function of ours that an error is about, or no text."""
+    name = _OUR_NAME.search(error.diag.message_primary or "")
+    return f" about {name[0]}" if name else ""
+
+
+def _advice(code: str) -> str:
+    if code == _FORBIDDEN:
+        return _SHORT_OF_RIGHTS
+    if code in _NOWHERE:
+        return _UNREACHED + ANOTHER_SCHEMA
+    return ANOTHER_SCHEMA if code == _UNDEFINED_COLUMN else ""
 
 
 def _is_lost(error: psycopg2.Error) -> bool:

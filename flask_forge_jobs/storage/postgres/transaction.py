@@ -20,7 +20,10 @@ from flask_forge_jobs.storage.database import (
     TransientError,
     Values,
 )
-from flask_forge_jobs.storage.postgres.connection import lift_limits
+from flask_forge_jobs.storage.postgres.connection import (
+    lift_limits,
+    warn_of_other_tables,
+)
 from flask_forge_jobs.storage.postgres.copying import CopySource
 from flask_forge_jobs.storage.postgres.prepared import (
     PLAN_ERRORS,
@@ -368,6 +371,10 @@ class PostgresSchema:
             self._cursor.execute(sql)
         except psycopg2.errors.InsufficientPrivilege as error:
             raise MigrationError(0, "the role may not create tables") from error
+        except psycopg2.errors.InvalidSchemaName as error:
+            raise MigrationError(
+                0, "the search_path of the role names no schema that it may use"
+            ) from error
         except psycopg2.errors.LockNotAvailable as error:
             raise TransientError(
                 StorageBusyError("another session blocks the schema step")
@@ -375,6 +382,8 @@ class PostgresSchema:
 
     def record(self, version: int, oldest_reader: int, name: str) -> None:
         """Record an applied step."""
+        if version == 1:  # which makes the tables
+            warn_of_other_tables(self._cursor.connection)
         self._cursor.execute(self._statements["create_schema_table"].sql)
         self._cursor.execute(
             self._statements["record_version"].sql,

@@ -9,7 +9,11 @@ import psycopg2.errors
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.errors import (
+    MigrationError,
+    StorageError,
+    StorageUnavailableError,
+)
 from flask_forge_jobs.handlers.readiness import ReadinessCheck, ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_end import JobUpdate
@@ -139,3 +143,66 @@ def test_a_server_that_takes_no_writes_is_not_ready(own: Storage, own_sql: Sql) 
     assert before.status is ReadyStatus.OK
     assert found.status is ReadyStatus.UNAVAILABLE
     assert found.checks[0] == ReadinessCheck("storage", False, "takes no writes")
+
+
+def search(sql: Sql, path: str) -> None:
+    """Change where every new session looks for tables, and end those that are open."""
+    name = sql.value("SELECT current_database()")
+    sql.run(f"ALTER DATABASE {name} SET search_path = {path}")
+    cut_all(sql)
+
+
+def test_tables_that_are_not_found_may_be_in_another_schema(
+    own: Storage, own_sql: Sql
+) -> None:
+    """To throw the jobs away is not the first advice."""
+    enqueue(own)
+    search(own_sql, "elsewhere")
+
+    with pytest.raises(StorageError, match=r"forge_\w+; the search_path") as caught:
+        own.queues.all()
+
+    assert str(caught.value).index("USAGE") < str(caught.value).index("db reset")
+
+
+@pytest.mark.usefixtures("own")
+def test_tables_that_are_made_beside_others_leave_a_warning(
+    own_sql: Sql,
+    own_settings: DatabaseSettings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own_sql.run("CREATE SCHEMA shop")
+    assert "made anew" not in caplog.text
+
+    search(own_sql, "shop")
+    with contextlib.closing(open_storage(own_settings)) as beside:
+        beside.open()
+
+    assert "made anew in the schema shop; those in public" in caplog.text
+
+
+def test_a_search_path_that_leads_nowhere_is_named(
+    own_sql: Sql, own_settings: DatabaseSettings
+) -> None:
+    search(own_sql, "nowhere")
+
+    with (
+        contextlib.closing(open_storage(own_settings)) as storage,
+        pytest.raises(MigrationError, match="failed: the search_path of the role"),
+    ):
+        storage.open()
+
+
+def test_a_right_that_is_missing_is_named(own_sql: Sql) -> None:
+    own_sql.run("CREATE TABLE forge_kept (id integer)")
+    own_sql.run("CREATE ROLE forge_test_nobody")
+    try:
+        with (
+            pytest.raises(StorageError, match=r"\(42501\) about forge_kept; .*GRANT"),
+            PostgresFaults(1.0, is_retried=True),
+            contextlib.closing(own_sql.connect()) as session,
+            session.cursor() as cursor,
+        ):
+            cursor.execute("SET ROLE forge_test_nobody; SELECT id FROM forge_kept")
+    finally:
+        own_sql.run("DROP ROLE forge_test_nobody")
