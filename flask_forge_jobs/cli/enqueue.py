@@ -58,8 +58,22 @@ def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
     value = load(payload.encode("utf-8", "surrogateescape"), "payload")
     job = job_of_kind(state.registry, state.router, kind, value, **options)
     result = state.enqueue(job)
-    _note(state, kind, value, result, options)
-    click.echo(result.id)
+    # The job is stored, whatever becomes of the entry and of the output.
+    try:
+        _note(state, kind, value, result, options)
+    finally:
+        _print_id(result.id)
+
+
+def _print_id(job_id: str) -> None:
+    try:
+        click.echo(job_id)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(
+            f"job {job_id} is stored; standard output: {error.strerror}"
+        ) from error
 
 
 def _note(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -43,8 +45,17 @@ def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
             raise failure(str(error)) from error
         except HTTPException as error:
             raise click.ClickException(error.description or error.name) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE or not _is_of_echo(error):
+                raise
+            raise click.ClickException(f"standard output: {error.strerror}") from error
 
     return wrapper
+
+
+def _is_of_echo(error: OSError) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
 def within_application(command: Callable[P, R]) -> Callable[P, R]:

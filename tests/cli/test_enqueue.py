@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,8 @@ from click.testing import Result
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.cli.local_api import LocalApi
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.state import state_of
 
@@ -34,6 +38,13 @@ def enqueue(app: Flask) -> Enqueue:
 
 def enqueue_by(app: Flask, *arguments: str) -> Result:
     return app.test_cli_runner().invoke(args=["forge-jobs", "enqueue", *arguments])
+
+
+def fails_with(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
 
 
 def job_of(app: Flask, result: Result) -> Job:
@@ -86,6 +97,30 @@ def test_a_test_and_inline_mode_enqueue_in_memory(settings: dict[str, object]) -
     state_of(app).storage.close()
 
     assert job.kind == "elsewhere"
+
+
+def test_the_id_of_a_stored_job_is_printed_if_its_entry_is_not_stored(
+    app: Flask, enqueue: Enqueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalApi, "note", fails_with(StorageUnavailableError("away")))
+
+    result = enqueue("other")
+
+    assert (result.exit_code, result.stderr) == (1, "Error: away\n")
+    assert state_of(app).storage.job_reader.get(result.stdout.strip()).kind == "other"
+
+
+def test_the_id_of_a_stored_job_is_told_if_it_cannot_be_printed(
+    enqueue: Enqueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("flask_forge_jobs.cli.enqueue.click.echo", fails_with(full))
+
+    result = enqueue("other")
+
+    stored = r"Error: job \w{26} is stored; standard output: No space left on device"
+    assert result.exit_code == 1
+    assert re.fullmatch(stored, result.stderr.splitlines()[-1])
 
 
 def test_an_unknown_kind_takes_any_payload(app: Flask, enqueue: Enqueue) -> None:

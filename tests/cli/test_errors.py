@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import io
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -34,12 +37,34 @@ def test_our_errors_become_one_line(error: Exception, status: int) -> None:
     assert result.stdout == ""
 
 
-def test_other_errors_keep_their_traceback() -> None:
-    error = ZeroDivisionError("a bug")
-
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("a bug"), OSError(errno.ENOSPC, "a file of a bug")]
+)
+def test_other_errors_keep_their_traceback(error: Exception) -> None:
     result = CliRunner().invoke(command_that(error))
 
     assert result.exception is error
+
+
+class Full(io.StringIO):
+    """Where no more fits."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_output_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", Full())
+
+    with pytest.raises(SystemExit) as end:
+        command_that(None)([])
+
+    assert end.value.code == 1
+    assert (
+        capsys.readouterr().err == "Error: standard output: No space left on device\n"
+    )
 
 
 def test_what_succeeds_is_left_alone() -> None:

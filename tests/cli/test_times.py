@@ -33,8 +33,21 @@ def test_an_instant_has_an_offset() -> None:
     with pytest.raises(click.BadParameter, match="is not a time"):
         instant(CONTEXT, OPTION, "2h")
     assert instant_or_age(CONTEXT, OPTION, "2h") == "2h"
-    with pytest.raises(click.BadParameter, match="is not a time"):
+    with pytest.raises(click.BadParameter, match=r"is not a time .* nor an age like"):
         instant_or_age(CONTEXT, OPTION, "2 weeks")
+
+
+def test_an_age_ends_before_there_is_no_instant_of_it() -> None:
+    app = Flask("shop")
+    ForgeJobs(app, clock=StandingClock())
+
+    for age in ("20001d", "999999d", "9" * 12 + "s", "9" * 12 + "d"):
+        with pytest.raises(click.BadParameter, match=f"'{age}' .* 20000 days"):
+            instant_or_age(CONTEXT, OPTION, age)
+
+    assert instant_or_age(CONTEXT, OPTION, "20000d") == "20000d"
+    with app.app_context():
+        assert at_age("20000d") == (NOW - timedelta(days=20_000)).isoformat()
 
 
 def test_ages_and_delays_count_from_the_clock() -> None:
