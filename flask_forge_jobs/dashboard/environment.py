@@ -134,31 +134,24 @@ def _form_of(action: Action) -> FormTarget | None:
     return _frame().forms.of(action)
 
 
-def _is_far(at: datetime) -> bool:
-    """Return whether an instant is shown as a date, and not as its age."""
-    return words.is_far(at, _frame().now)
-
-
 def _page_about(sentence: Sentence) -> ShownPage | None:
     """Return the page about a sentence, if the caller may open it."""
     shown = page_about(sentence)
     return shown if shown is not None and _frame().has(shown.path) else None
 
 
-def _ago(at: datetime) -> str:
-    # The script fills in the answers to its own requests, which so stay the same while
-    # nothing happens.
+def _shown_instant(at: datetime) -> tuple[str, bool]:
+    """Return the text of an instant, and whether it is an age, which the script renews.
+
+    One call: lists have a hundred of them. The script fills in the answers to its own
+    requests, which so stay the same while nothing happens.
+    """
     frame = _frame()
     if not frame.has_ages:
-        return words.absolute(at)
+        return words.absolute(at), False
     if words.is_far(at, frame.now):
-        return words.date(at)
-    return words.ago(at, frame.now) if frame.only is None else ""
-
-
-def _ticks() -> bool:
-    """Return whether instants are ages, which the script keeps up to date."""
-    return _frame().has_ages
+        return words.date(at), False
+    return words.ago(at, frame.now) if frame.only is None else "", True
 
 
 def _age(since: datetime) -> str:
@@ -177,15 +170,13 @@ _FUNCTIONS = {
     "here": _here,
     "may": _may,
     "own_queues": _own_queues,
-    "ticks": _ticks,
     "form_for": _form_for,
     "form_of": _form_of,
     "page_about": _page_about,
 }
 _FILTERS = {
     "as_is": AsIs,
-    "is_far": _is_far,
-    "ago": _ago,
+    "shown_instant": _shown_instant,
     "age": _age,
     "absolute": words.absolute,
     "stamp": words.stamp,

@@ -208,7 +208,7 @@ class Frame:
         """Whether the server may send this page as events."""
         return self._api.streams.limit(self._state.request.environ) > 0
 
-    @property
+    @cached_property
     def has_ages(self) -> bool:
         """Whether instants are shown as their age, not as date and time."""
         return times_of(self._state.request) == "ago"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from urllib.parse import quote, unquote, urlencode
 
 from flask import Response, after_this_request, current_app
@@ -64,8 +65,7 @@ class Forms:
         Raises:
             LookupError: There is no such route, or a placeholder is missing.
         """
-        routes = {route.endpoint: route for route in self._api.routes}
-        route = routes[endpoint]
+        route = self._routes[endpoint]
         names = [match["name"] for match in PLACEHOLDER.finditer(route.path)]
         placeholders = {name: str(values[name]) for name in names}
         query = {key: each for key, each in values.items() if key not in names}
@@ -78,15 +78,19 @@ class Forms:
             self._may_send(route, placeholders),
         )
 
+    @cached_property
+    def _routes(self) -> Mapping[str, Route]:
+        return {route.endpoint: route for route in self._api.routes}
+
     def of(self, action: Action) -> FormTarget | None:
         """Return the form of a sentence's action; None if it only shows something."""
         if action.method == "GET":
             return None
         path = action.path.partition("?")[0]
         for route in self._api.routes:
-            pattern = PLACEHOLDER.sub(r"(?P<\g<name>>[^/]+)", route.path)
-            match = re.fullmatch(pattern, path)
-            if match and route.method == action.method and route.mutates:
+            if route.method != action.method or not route.mutates:
+                continue
+            if match := _pattern(route.path).fullmatch(path):
                 break
         else:
             raise LookupError(f"{action.method} {action.path} is no change of the API")
@@ -105,6 +109,13 @@ class Forms:
 
         ``caller`` is by default that of the page.
         """
+        return self._own_hidden if caller is None else self._hidden(caller)
+
+    @cached_property
+    def _own_hidden(self) -> Markup:
+        return self._hidden(None)
+
+    def _hidden(self, caller: str | None) -> Markup:
         return _input(TOKEN_FIELD, self.token(caller)) + _input(BACK_FIELD, self._back)
 
     def of_browser(self) -> Markup:
@@ -158,6 +169,12 @@ class Forms:
                 return placeholders["name"] in principal.queues
             case Reach.JOB | Reach.VIEW:
                 return True  # the page shows the caller's own jobs only
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return the pattern of the paths of a route."""
+    return re.compile(PLACEHOLDER.sub(r"(?P<\g<name>>[^/]+)", path))
 
 
 def _input(name: str, value: str) -> Markup:

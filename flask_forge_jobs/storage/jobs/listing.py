@@ -112,11 +112,10 @@ class Listing:
     def _counts(self) -> dict[Combination, int]:
         """The number of jobs in each combination that can match."""
         counts: dict[Combination, int] = {}
-        job_filter, statuses = self._job_filter, self._conditions.statuses
+        covers, statuses = self._job_filter.covers, self._conditions.statuses
+        any_start = not self._conditions.scheduled_only
         for name, kind, status, deferred, jobs in self._all_counts:
-            if self._conditions.scheduled_only and not deferred:
-                continue
-            if status in statuses and job_filter.covers(name, kind):
+            if status in statuses and (any_start or deferred) and covers(name, kind):
                 key = (name, kind, status)
                 counts[key] = counts.get(key, 0) + int(jobs)
         return counts

@@ -112,17 +112,16 @@ class SearchListing(Listing):
         self, *, is_bounded: bool
     ) -> tuple[str, Mapping[str, Parameter], int | None]:
         """Return the statement, its parameters, and how many jobs it reads."""
-        conditions, matching = self._conditions, self._matching
-        parts = conditions.of_combinations() | {"rows": self._rows(OF_COMBINATION)}
-        if matching <= MAX_FEW:
-            return "search_few", parts, None
-        if not is_bounded:
-            if self._are_few:
-                return "search_few", parts, None
-            return "search_newest", conditions.parameters() | {"skip": _ALL}, None
-        if self._is_newest_enough:
+        conditions, reads_all = self._conditions, self._matching <= MAX_FEW
+        if is_bounded and not reads_all and self._is_newest_enough:
             window = conditions.parameters() | {"skip": NEWEST}
             return "search_newest", window, NEWEST
+        if not is_bounded and not reads_all and not self._are_few:
+            return "search_newest", conditions.parameters() | {"skip": _ALL}, None
+        # To write hundreds of combinations down takes a millisecond.
+        parts = conditions.of_combinations() | {"rows": self._rows(OF_COMBINATION)}
+        if reads_all or not is_bounded:
+            return "search_few", parts, None
         each = max(MAX_OF_EACH // len(self._counts), 1)
         read = sum(min(jobs, each) for jobs in self._counts.values())
         return "search_each", parts | {"each": each}, read
