@@ -30,14 +30,15 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.conditions import Conditions
-from flask_forge_jobs.storage.jobs.streams import NEWEST_COMBINATIONS
 
 # A commit may come a little after its timestamp, so the newest events are held back.
 SETTLED_AFTER_US = SECOND_US
 # Most rows to read per kind of event: as many as one call enqueues in an instant.
 MAX_ROWS = 10_000
-# How many events of each source the latest ones look at first.
+# How many events of each source the latest ones look at first, and of how many queues,
+# kinds and states of the newest jobs.
 CHUNK = 8
+LOOKED_AT = 64
 # How many times the limit is read before looking for a smaller window.
 ROOM = 4
 GROWTH = 4
@@ -101,7 +102,7 @@ class JobActivity:
                 "latest_events",
                 limit=limit,
                 chunk=CHUNK,
-                max_combinations=NEWEST_COMBINATIONS,
+                max_combinations=LOOKED_AT,
                 settled_us=SETTLED_AFTER_US,
                 **_conditions(job_filter).of_counts(),
                 **_parameters(chosen),
