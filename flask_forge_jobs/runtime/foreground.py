@@ -2,7 +2,8 @@
 
 It stops on SIGTERM or SIGINT, in burst mode once nothing is due, with its parent, and
 when a fresh process would be better: a newer package has migrated the database, the
-heartbeat is stuck, or tasks that ignore their time limit block too many threads.
+heartbeat is stuck, or tasks that ignore their time limit block too many threads. It
+stops on SIGHUP, too, unless ``nohup`` or the application has chosen otherwise.
 
 A service manager may signal every process of a service, so a child may get a signal
 twice: from the manager and from its parent. It ignores a repeat within a second. Any
@@ -97,6 +98,8 @@ class StopSignals:
         self._handlers: dict[signal.Signals, _Handler] = dict.fromkeys(
             [*_STOPPING, *([HURRY] if has_parent else [])], self._stop
         )
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            self._handlers[signal.SIGHUP] = self._stop
         if watch_children:
             self._handlers[signal.SIGCHLD] = _notice
         self._at_once = at_once
@@ -127,6 +130,9 @@ class StopSignals:
         is_first = not (self.is_stopping or number == HURRY)
         self.is_stopping = True
         if not is_first:
+            # A terminal hangs up twice: its shell does, and then the kernel.
+            if number == signal.SIGHUP:
+                return
             if now < self._repeats_until and number != HURRY:
                 return
             self._hurry()

@@ -9,7 +9,12 @@ import threading
 
 import pytest
 
-from flask_forge_jobs.runtime.foreground import EXIT_AT_ONCE, HURRY, StopSignals
+from flask_forge_jobs.runtime.foreground import (
+    CHILD_REPEAT_S,
+    EXIT_AT_ONCE,
+    HURRY,
+    StopSignals,
+)
 from tests.support.clocks import MovingClock
 from tests.support.commands import ROOT
 from tests.support.leaks import assert_leaks_nothing
@@ -29,7 +34,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_is_a_request_to_stop(number: signal.Signals) -> None:
     with StopSignals() as signals:
         before = signals.is_stopping
@@ -116,6 +121,30 @@ def test_the_second_signal_ends_the_process() -> None:
     )
 
     assert (finished.returncode, finished.stdout) == (EXIT_AT_ONCE, "called")
+
+
+def test_a_terminal_that_hangs_up_hurries_nothing() -> None:
+    clock = MovingClock()
+    with StopSignals(clock=clock) as signals:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+            signals.wait(LIMIT_S)
+            clock.move(CHILD_REPEAT_S)
+
+        assert signals.is_stopping
+        assert not signals.is_hurried
+
+
+def test_a_program_under_nohup_goes_on() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            signals.wait(0.0)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert not signals.is_stopping
 
 
 def test_the_second_signal_ends_it_whatever_is_called_first() -> None:
