@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask_forge_jobs.errors import StorageBusyError
 from flask_forge_jobs.model.attention import (
@@ -62,8 +61,8 @@ _HOUR_S = 3600
 _NOW_S, _USUAL_S = 300, 12 * 3600
 # With fewer samples nothing is usual.
 _USUAL_SAMPLES = 6
-# The parts of the statement.
-_HOUR, _EDGE, _BEFORE, _DAY = range(4)
+# Of a kind of whose runs none has ended.
+_NO_ENDS = (0,) * 10
 _P95 = 1
 
 
@@ -258,17 +257,15 @@ def _kinds(
         (queue_name, kind): (int(pending) + int(scheduled) + int(failed), int(dead))
         for queue_name, kind, pending, scheduled, _, _, failed, dead in counts
     }
-    ended: dict[tuple[str, str], dict[int, _Ends]] = defaultdict(dict)
-    for part, queue_name, kind, completed, retried, died in runs:
-        if queue_name:
-            ended[queue_name, kind][part] = _Ends(completed, retried, died)
+    ended = {(queue_name, kind): ends for queue_name, kind, *ends in runs}
     facts = []
     for names in sorted(stored.keys() | ended.keys()):
-        parts = ended.get(names, {})
-        hour = parts.get(_HOUR, _NO_ENDS)
-        if _EDGE in parts:
-            hour = hour.plus(parts[_EDGE], edge_share)
-        failures = hour.failures
+        done, retried, died, *others = map(int, ended.get(names, _NO_ENDS))
+        edge_done, edge_retried, edge_dead, *others = others
+        completed = done + round(edge_done * edge_share)
+        given_up = died + round(edge_dead * edge_share)
+        failed = given_up + retried + round(edge_retried * edge_share)
+        hour = Failures(failed, failed + completed)
         waiting, dead = stored.get(names, (0, 0))
         facts.append(
             KindFacts(
@@ -276,11 +273,11 @@ def _kinds(
                 kind=names[1],
                 waiting=waiting,
                 dead=dead,
-                completed=hour.completed,
-                given_up=hour.dead,
-                hour=failures,
-                hour_before=parts.get(_BEFORE, _NO_ENDS).failures,
-                day=parts.get(_DAY, _NO_ENDS).failures.less(failures),
+                completed=completed,
+                given_up=given_up,
+                hour=hour,
+                hour_before=Failures(*others[:2]),
+                day=Failures(*others[2:]).less(hour),
                 is_known=_is_known(names[1], known_kinds.get(names[0])),
             )
         )
@@ -303,29 +300,6 @@ def _known_kinds(workers: Iterable[Row]) -> dict[str, set[str] | None]:
 
 def _is_known(kind: str, known: Collection[str] | None) -> bool:
     return known is None or kind in known
-
-
-class _Ends(NamedTuple):
-    """How many runs ended in which way."""
-
-    completed: int = 0
-    retried: int = 0
-    dead: int = 0
-
-    def plus(self, other: _Ends, share: float) -> _Ends:
-        return _Ends(
-            self.completed + round(other.completed * share),
-            self.retried + round(other.retried * share),
-            self.dead + round(other.dead * share),
-        )
-
-    @property
-    def failures(self) -> Failures:
-        failed = self.retried + self.dead
-        return Failures(failed, failed + self.completed)
-
-
-_NO_ENDS = _Ends()
 
 
 def _workers(workers: Iterable[Row], rescued: Iterable[Row]) -> list[WorkerFacts]:

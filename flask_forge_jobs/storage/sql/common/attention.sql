@@ -14,12 +14,22 @@ GROUP BY queue_name, kind
 HAVING SUM(jobs) > 0
 
 -- fragment: ended_runs
--- By part: 0 began within the last hour, 1 is the bucket in which that hour begins, 2 the
--- hour before, 3 the day. Served by forge_metric_time. Rows without a kind sum up those
--- with one.
+-- A row for each queue and kind: how runs ended in the last hour and in the bucket in which
+-- that hour begins, then failures and runs of the hour before and of the day. By part: 0
+-- began within the last hour, 1 is that bucket, 2 the hour before, 3 the day. Served by
+-- forge_metric_time. Rows without a kind sum up those with one.
 SELECT
-    part, queue_name, kind, SUM(completed) AS completed, SUM(retried) AS retried,
-    SUM(dead) AS dead
+    queue_name, kind,
+    SUM(CASE WHEN part = 0 THEN completed ELSE 0 END) AS completed,
+    SUM(CASE WHEN part = 0 THEN retried ELSE 0 END) AS retried,
+    SUM(CASE WHEN part = 0 THEN dead ELSE 0 END) AS dead,
+    SUM(CASE WHEN part = 1 THEN completed ELSE 0 END) AS edge_completed,
+    SUM(CASE WHEN part = 1 THEN retried ELSE 0 END) AS edge_retried,
+    SUM(CASE WHEN part = 1 THEN dead ELSE 0 END) AS edge_dead,
+    SUM(CASE WHEN part = 2 THEN retried + dead ELSE 0 END) AS failed_before,
+    SUM(CASE WHEN part = 2 THEN completed + retried + dead ELSE 0 END) AS runs_before,
+    SUM(CASE WHEN part = 3 THEN retried + dead ELSE 0 END) AS failed_of_day,
+    SUM(CASE WHEN part = 3 THEN completed + retried + dead ELSE 0 END) AS runs_of_day
 FROM (
     SELECT
         CASE
@@ -35,7 +45,7 @@ FROM (
     FROM forge_metric
     WHERE level = :day_level AND bucket_start >= :day_at AND kind <> ''
 ) AS bucket
-GROUP BY part, queue_name, kind
+GROUP BY queue_name, kind
 
 -- fragment: rescued_jobs
 -- The jobs of lost workers. Served by forge_attempt_crashed.
@@ -167,7 +177,13 @@ SELECT /* prepared */
         ) AS worker
     ),
     (
-        SELECT JSON_LIST(JSON_ROW(part, queue_name, kind, completed, retried, dead))
+        SELECT JSON_LIST(
+            JSON_ROW(
+                queue_name, kind, completed, retried, dead, edge_completed,
+                edge_retried, edge_dead, failed_before, runs_before, failed_of_day,
+                runs_of_day
+            )
+        )
         FROM (/* use ended_runs */) AS run
     ),
     (
