@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.forms import BACK_FIELD, BODY_FIELD, TOKEN_FIELD, Form, first
 from flask_forge_jobs.api.request import RequestState, prefers_page
-from flask_forge_jobs.api.response import empty_response, json_response
+from flask_forge_jobs.api.response import empty_response, encode, json_response
 from flask_forge_jobs.dashboard.forms import notes
 from flask_forge_jobs.dashboard.forms.messages import note_of
 from flask_forge_jobs.dashboard.forms.way_back import way_back_of
 from flask_forge_jobs.dashboard.frame import way_to_mount_point
 from flask_forge_jobs.model.log_lines import visible
+from flask_forge_jobs.model.sentences import Action
 
 _ERROR = 400
 _SEE_OTHER = 303
@@ -42,6 +46,7 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
         "message": visible(note.text),
         "tone": note.tone,
         "link": note.link,
+        "undo": _undoing(note.undo, state.form or {}),
         "back": back,
         "answer": answer,
     }
@@ -57,3 +62,11 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
         response.headers["Location"] = root + back
         notes.keep(api, state.request, response, note)
     return response
+
+
+def _undoing(undo: Action | None, form: Form) -> tuple[str, Mapping[str, str]] | None:
+    """Return a button's text, and the fields that undo a form at its own address."""
+    if undo is None:
+        return None
+    kept = {name: first(form, name) for name in (TOKEN_FIELD, BACK_FIELD)}
+    return undo.label, {**kept, BODY_FIELD: encode(undo.body).decode()}

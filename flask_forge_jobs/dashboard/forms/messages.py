@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from flask import Response
 
@@ -14,7 +15,7 @@ from flask_forge_jobs.dashboard.forms.notes import Note
 from flask_forge_jobs.dashboard.jobs.runs import WORDS
 from flask_forge_jobs.dashboard.jobs.skips import WHY_SKIPPED, skips_path
 from flask_forge_jobs.model.bulk import SkipReason
-from flask_forge_jobs.model.sentences import count
+from flask_forge_jobs.model.sentences import Action, count
 
 _ACCEPTED = 202
 _DONE_TO_QUEUES: Mapping[str, str] = {
@@ -22,6 +23,12 @@ _DONE_TO_QUEUES: Mapping[str, str] = {
     "resume": "resumed",
     "cool_down": "cooling down",
     "end_cooldown": "no longer cooling down",
+}
+# The action that takes another one back, and the text of its button: a cool-down may
+# have replaced an earlier one, which does not come back.
+_UNDONE_BY: Mapping[str, tuple[str, str]] = {
+    "pause": ("resume", "Undo"),
+    "cool_down": ("end_cooldown", "End now"),
 }
 
 
@@ -159,8 +166,19 @@ def _queues_acted_on(done: _Done) -> Note:
     if not changed:
         return Note("Nothing was changed: it is so already.", "warn")
     if len(names) == 1:
-        return Note(f"{names[0]} is {verb}.")
+        return Note(
+            f"{names[0]} is {verb}.", undo=_undo_of(done.asked["action"], names)
+        )
+    # Some of many queues may have been so before, and would be changed as well.
     return Note(f"{count(changed, 'queue')} {verb}.")
+
+
+def _undo_of(action: str, names: list[str]) -> Action | None:
+    if action not in _UNDONE_BY:
+        return None
+    undoing, label = _UNDONE_BY[action]
+    body = {"action": undoing, "queues": names}
+    return Action("POST", "/v1/queues/actions", label, body)
 
 
 def _queue_changed(done: _Done) -> Note:
@@ -199,7 +217,9 @@ def _schedule_enabled(done: _Done) -> Note:
 
 def _schedule_changed(done: _Done) -> Note:
     if set(done.asked) == {"enabled"}:
-        return _schedule_enabled(done)
+        path = f"/v1/cron/{quote(done.name, safe='')}"
+        undo = Action("PATCH", path, "Undo", {"enabled": not done.asked["enabled"]})
+        return replace(_schedule_enabled(done), undo=undo)
     return Note(f"{done.name} is stored.")
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 from flask import Request, Response, after_this_request, current_app
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.auth.form_tokens import nonce_of
 from flask_forge_jobs.model.log_lines import one_line
+from flask_forge_jobs.model.sentences import Action
 
 # In the path "/", as the nonce.
 COOKIE = "forge_jobs_note"
@@ -31,18 +32,20 @@ class Note:
     """A sentence about a change.
 
     ``tone`` is ``good``, or ``warn`` if not all was done that was asked for. ``link``
-    is the path below the mount point of a page about it, or empty.
+    is the path below the mount point of a page about it, or empty. ``undo`` takes the
+    change back, by the route that made it; None if it cannot be taken back.
     """
 
     text: str
     tone: str = "good"
     link: str = ""
+    undo: Action | None = None
 
 
 def masked(api: Api, note: Note) -> Note:
     """Return a note as it may be shown: without secrets, on one line, bounded."""
     text = one_line(str(api.masking_redactor.text(note.text)), MAX_LENGTH)
-    return Note(text, note.tone, note.link)
+    return replace(note, text=text)
 
 
 def keep(api: Api, request: Request, response: Response, note: Note) -> None:
@@ -50,7 +53,7 @@ def keep(api: Api, request: Request, response: Response, note: Note) -> None:
     nonce = nonce_of(request)
     if nonce is None:
         return
-    text = json.dumps([note.text, note.tone, note.link], separators=(",", ":"))
+    text = json.dumps(astuple(note), separators=(",", ":"))
     token = api.form_tokens.token(current_app, "", nonce, _USE + text)
     value = f"{token}.{urlsafe_b64encode(text.encode()).decode()}"
     response.set_cookie(
@@ -78,7 +81,7 @@ def take(api: Api, request: Request) -> Note | None:
         nonce = nonce_of(request)
         if not api.form_tokens.matches(current_app, "", nonce, token, _USE + text):
             return None
-        shown, tone, link = json.loads(text)
+        shown, tone, link, undo = json.loads(text)
     except ValueError:
         return None
-    return Note(shown, tone, link)
+    return Note(shown, tone, link, Action(*undo) if undo else None)

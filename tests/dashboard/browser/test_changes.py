@@ -154,6 +154,33 @@ def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
     assert cron.get(name).definition.cron_expr == "0 30 6 * * MON-FRI"
 
 
+def test_P08_P14_a_pause_and_a_switch_are_undone_at_their_message(
+    page: Page, shared: Site, name: str
+) -> None:
+    storage = shared.storage
+    storage.cron.create(ScheduleDefinition(name, "nightly", "0 3 * * *"))
+    undo = page.locator("#messages, #toasts").get_by_role("button", name="Undo")
+    page.goto(shared.url(f"/queues?ask=pause&queue={name}"))
+    page.get_by_role("button", name=f"Pause {name}").click()
+    done(page, f"{name} is paused.")
+    assert storage.queues.get(name).paused
+
+    undo.click()
+
+    done(page, f"{name} is resumed.")
+    assert not storage.queues.get(name).paused
+    expect(page.get_by_text(f"{name} is paused.")).to_have_count(0)
+    expect(undo).to_have_count(0)
+    page.goto(shared.url(f"/cron/{name}"))
+    page.get_by_role("button", name="Turn off").click()
+    done(page, f"{name} is off.")
+
+    undo.click()
+
+    done(page, f"{name} is on.")
+    assert storage.cron.get(name).definition.enabled
+
+
 def test_P09_D17_queues_schedules_and_jobs_are_run_by_keys_alone(
     browser: Browser, shared: Site
 ) -> None:

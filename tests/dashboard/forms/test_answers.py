@@ -42,6 +42,14 @@ def test_a_script_gets_the_same_as_json(storage: Storage) -> None:
         "message": "mail is paused.",
         "tone": "good",
         "link": "",
+        "undo": [
+            "Undo",
+            {
+                "_token": operator.token,
+                "_back": "queues?sort=name",
+                "_body": '{"action":"resume","queues":["mail"]}',
+            },
+        ],
         "back": "queues?sort=name",
         "answer": {"changed": 1},
     }

@@ -84,6 +84,7 @@ class _Host:
     def __init__(self) -> None:
         self.storage: Storage | None = None
         self.message = ""
+        self.undo: tuple[str, dict[str, str]] | None = None
         self.sender = Sender(client_with_token(self._present, "admin"))
 
     def _present(self) -> Storage:
@@ -98,7 +99,8 @@ class _Host:
         method, path, body = call
         path = f"{method.lower()}{path}"
         answer = self.sender.send(path, _fields(body), headers=SCRIPT)
-        text = (answer.json or {}).get("message", "")
+        said = answer.json or {}
+        text, self.undo = said.get("message", ""), said.get("undo")
         self.message = re.sub("[0-9A-HJKMNP-TV-Z]{26}", "{id}", text)
 
 
@@ -167,6 +169,51 @@ def test_a_form_does_what_json_does_and_says_it(
     assert as_form == as_json
     assert as_json[0].status < 300
     assert host.message == SENTENCES[change]
+
+
+@pytest.mark.parametrize(
+    ("call", "undoing"),
+    [
+        (
+            ("POST", "/v1/queues/actions", {"action": "pause", "queues": ["mail"]}),
+            ["Undo", {"action": "resume", "queues": ["mail"]}],
+        ),
+        (
+            (
+                "POST",
+                "/v1/queues/actions",
+                {"action": "cool_down", "queues": ["mail"], "seconds": 60},
+            ),
+            ["End now", {"action": "end_cooldown", "queues": ["mail"]}],
+        ),
+        (
+            ("PATCH", "/v1/cron/my%20schedule", {"enabled": False}),
+            ["Undo", {"enabled": True}],
+        ),
+        (("POST", "/v1/queues/actions", {"action": "pause", "all": True}), None),
+        (("PATCH", "/v1/cron/my%20schedule", {"cron_expr": "0 4 * * *"}), None),
+        (("DELETE", "/v1/cron/my%20schedule", None), None),
+    ],
+)
+def test_a_pause_a_switch_and_a_cool_down_can_be_taken_back(
+    host: _Host, tmp_path: Path, call: Call, undoing: list[object] | None
+) -> None:
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        host.storage = storage
+        storage.queues.create(QueueSettings("mail"))
+        storage.cron.create(ScheduleDefinition("my schedule", "send", "0 3 * * *"))
+
+        host.send_form(call)
+
+        undo = host.undo
+        offered = undo and [undo[0], json.loads(undo[1]["_body"])]
+        assert offered == undoing
+        if undo:
+            before = (storage.queues.get("mail"), storage.cron.get("my schedule"))
+            host.send_form((call[0], call[1], {"_body": undo[1]["_body"]}))
+            after = (storage.queues.get("mail"), storage.cron.get("my schedule"))
+            assert after != before
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
 from tests.dashboard.forms.sending import TOKENS, Sender
+from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import PERSON
 from tests.support.backends import on_sqlite
 
@@ -23,6 +24,14 @@ def _notes(client: FlaskClient, path: str = "") -> str:
     """Return the messages of a page."""
     page = client.get(f"{PREFIX}/{path}", headers=PERSON).text
     return page.partition('<div id="messages">')[2].partition("</div>")[0]
+
+
+def _form(client: FlaskClient) -> Element | None:
+    """Return the form in the messages of a page."""
+    _, tag, rest = _notes(client).partition("<form")
+    if not tag:
+        return None
+    return parsed(tag + rest.partition("</form>")[0] + "</form>").find("form")
 
 
 @on_sqlite
@@ -38,6 +47,22 @@ def test_a_note_is_shown_once_by_a_whole_page(storage: Storage) -> None:
     assert "<b>mail is paused.</b>" in first.replace("\n", "")
     assert 'role="status"' in first
     assert second == ""
+
+
+@on_sqlite
+def test_a_note_carries_the_way_to_undo_its_change(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+    sender = Sender(client_with_token(storage, "operator"))
+    sender.send("post/v1/queues/actions", {"action": "pause", "queues": "mail"})
+
+    form = _form(sender.client)
+    assert form is not None
+    fields = {field["name"]: field["value"] for field in form.all("input")}
+    sender.send(form["action"].partition("do/")[2], {"_body": fields["_body"]})
+
+    assert form.find("button").text == "Undo"
+    assert not storage.queues.get("mail").paused
+    assert _form(sender.client) is None
 
 
 @on_sqlite
@@ -62,7 +87,7 @@ def test_a_note_is_masked_bounded_and_escaped(storage: Storage) -> None:
 def test_nobody_else_can_put_words_on_a_page(storage: Storage) -> None:
     sender = Sender(client_with_token(storage, "operator"))
     client = sender.client
-    text = json.dumps(["Call this number.", "good", ""], separators=(",", ":"))
+    text = json.dumps(["Call this number.", "good", "", None], separators=(",", ":"))
     encoded = urlsafe_b64encode(text.encode()).decode()
     good = TOKENS.token(client.application, "", sender.nonce, f"note {text}")
     forged = {

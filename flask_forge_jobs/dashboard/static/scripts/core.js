@@ -45,7 +45,7 @@ const say = (text, tone, label, act) => {
   $("b", box).append(fact);
   $("p", box).append(rest);
   more.textContent = label;
-  more.onclick = act;
+  more.onclick = () => { box.remove(); act(); };
   act || more.remove();
   close.onclick = () => box.remove();
   $(good ? "#toasts" : "#messages").append(box);

@@ -13,7 +13,8 @@
       if (to.pathname !== location.pathname) return location = to;
       history.replaceState(null, "", to);
       refresh();
-      say(said.message, said.tone, "Show", said.link && (() => location = at(said.link)));
+      const [label, undo] = said.undo || ["Show"];
+      say(said.message, said.tone, label, undo ? () => send(form, 0, new URLSearchParams(undo)) : said.link && (() => location = at(said.link)));
     } catch {
       say("No answer. Check before a retry.", "red");
     } finally {
