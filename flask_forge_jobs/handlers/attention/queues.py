@@ -206,6 +206,25 @@ def _are_threads_busy(facts: Facts, queue: QueueFacts) -> bool:
     return all(worker.busy_slots >= worker.capacity > 0 for worker in serving)
 
 
+def _claimed_before(facts: Facts, queue: QueueFacts) -> int:
+    """Return how many jobs of other queues take the free threads of its workers.
+
+    Of very short jobs, the reports see few in slots. 0 means that a thread stays free,
+    or that a silent worker may hold the jobs.
+    """
+    if any(not worker.is_live and not worker.is_lost for worker in facts.workers):
+        return 0
+    serving = _serving(facts, queue)
+    names = {name for worker in serving for name in worker.queues} - {queue.name}
+    claimed = sum(
+        max(other.counts.in_progress - other.running, 0)
+        for other in facts.queues
+        if other.name in names
+    )
+    free = sum(worker.capacity - worker.busy_slots for worker in serving)
+    return claimed if claimed >= free > 0 else 0
+
+
 def _busy(facts: Facts, queue: QueueFacts) -> str:
     """Return why no more of its jobs run, as far as the slots say it."""
     if not queue.slots:
@@ -230,6 +249,9 @@ def _busy(facts: Facts, queue: QueueFacts) -> str:
     if ahead > 0:
         starts = "is claimed and starts" if ahead == 1 else "are claimed and start"
         return f"; {ahead:,} of its jobs {starts} next"
+    if others := _claimed_before(facts, queue):
+        come = count(others, "claimed job comes", "claimed jobs come")
+        return f"; of other queues, {come} first"
     free = queue.slots - queue.busy_slots
     are = "are" if free > 1 else "is"
     return f", although {free:,} of {count(queue.slots, 'slot')} {are} free"

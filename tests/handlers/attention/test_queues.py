@@ -282,6 +282,31 @@ def test_jobs_of_other_queues_may_have_the_threads(
     assert (sentence.action is None) is ("share" in words)
 
 
+@pytest.mark.parametrize(
+    ("claimed", "silent_s", "words"),
+    [
+        (130, 0.0, "; of other queues, 129 claimed jobs come first"),
+        (3, 0.0, ", although 8 of 8 slots are free"),
+        # A worker that is silent may hold them.
+        (130, 90.0, ", although 8 of 8 slots are free"),
+    ],
+)
+def test_jobs_of_other_queues_may_be_claimed_for_the_free_threads(
+    claimed: int, silent_s: float, words: str
+) -> None:
+    """One of its worker's four threads runs a job of another queue."""
+    queue = replace(MAIL, oldest_wait_s=900, busy_slots=0)
+    counts = QueueCounts(in_progress=claimed)
+    other = replace(MAIL, name="bills", busy_slots=1, counts=counts)
+    worker = replace(live("mail", "bills"), threads=4, slots=16, busy_slots=1)
+    second = replace(live("bills"), id="second", silent_s=silent_s)
+    facts = replace(facts_of(queue, worker, second), queues=[queue, other])
+
+    [text] = said(queues.behind, facts)
+
+    assert text == f"mail is behind: the oldest job waits 15m{words}."
+
+
 def test_a_queue_that_cools_down() -> None:
     _, sentence = one(
         queues.cooling(facts_of(replace(MAIL, cools_for_s=16.2), live("mail")))
