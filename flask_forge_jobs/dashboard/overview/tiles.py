@@ -78,13 +78,14 @@ def tiles(
 ) -> list[Tile]:
     """Return the six tiles; at most ``capacity`` jobs run at once.
 
-    ``counts`` are the jobs of all queues by state as of the rest of the page; None
-    takes those of the rows.
+    ``counts`` are the jobs of all queues by state as of the rest of the page, and those
+    that are ``running`` in slots; None takes those of the rows.
     """
     if counts is None:
         counts = {
             "pending": sum(row.waiting for row in rows),
             "in_progress": sum(row.claimed for row in rows),
+            "running": sum(row.busy for row in rows),
         }
     ended = closed(shown, buckets)
     return [
@@ -92,7 +93,7 @@ def tiles(
         _failures(shown, ended),
         _waiting(rows, history, counts["pending"]),
         _oldest(rows, history, counts["pending"]),
-        _running(rows, history, capacity, counts["in_progress"], workers),
+        _running(history, capacity, counts, workers),
         _workers(rows, history, workers),
     ]
 
@@ -201,9 +202,10 @@ def _oldest(rows: Sequence[QueueRow], history: Gauged, due: int) -> Tile:
 
 
 def _running(
-    rows: Sequence[QueueRow], history: Gauged, capacity: int, claimed: int, workers: int
+    history: Gauged, capacity: int, counts: Mapping[str, int], workers: int
 ) -> Tile:
-    busy = min(sum(row.busy for row in rows), claimed)
+    claimed = counts["in_progress"]
+    busy = min(counts["running"], claimed)
     note = f"{words.percent(busy / capacity)} of all slots" if capacity else "no slots"
     note = ahead(claimed - busy, is_served=workers > 0) or note
     return Tile(

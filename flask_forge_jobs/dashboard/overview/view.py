@@ -259,9 +259,15 @@ class Overview(jobs.TimelineFigures):
 
     @property
     def _counts(self) -> Mapping[str, int] | None:
-        """The jobs of all queues by state, as the bar at the top counts them."""
-        counts = self.report.summary.evidence.get("counts")
-        return cast("Mapping[str, int] | None", counts)
+        """The jobs of all queues by state, as the bar at the top counts them.
+
+        Those that are ``running`` in slots are of the same moment.
+        """
+        evidence = self.report.summary.evidence
+        counts = cast("Mapping[str, int] | None", evidence.get("counts"))
+        if counts is None:
+            return None
+        return {**counts, "running": cast("int", evidence["running"])}
 
     @property
     def total_claimed(self) -> int:

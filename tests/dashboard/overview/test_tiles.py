@@ -145,7 +145,7 @@ def test_paused_queues_are_not_counted_as_served() -> None:
 def test_the_tiles_count_as_the_rest_of_the_page() -> None:
     """A moment lies between the two reads."""
     rows = [row(QueueCounts(pending=9, in_progress=1), (BUSY,))]
-    counts = {"pending": 7, "in_progress": 3}
+    counts = {"pending": 7, "in_progress": 3, "running": 2}
 
     drawn = tiles(
         SHOWN, buckets(), rows, Gauged(), workers=1, capacity=1, counts=counts
@@ -153,9 +153,9 @@ def test_the_tiles_count_as_the_rest_of_the_page() -> None:
 
     by_name = {each.name: each for each in drawn}
     assert (by_name["Waiting"].value, by_name["Waiting"].note) == ("7", "7 in mail")
-    assert _running(by_name) == ("1", "of 1", "2 claimed ahead")
+    assert _running(by_name) == ("2", "of 2", "1 claimed ahead")
 
-    none = {"pending": 0, "in_progress": 0}
+    none = {"pending": 0, "in_progress": 0, "running": 0}
     _, _, waiting, *_ = tiles(
         SHOWN, buckets(), rows, Gauged(), workers=1, capacity=1, counts=none
     )
