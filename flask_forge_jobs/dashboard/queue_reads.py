@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
-from flask_forge_jobs.handlers.queue_rates import queue_rates
+from flask_forge_jobs.handlers.queue_rates import QueueRates, queue_rates
 from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.model.queues import QueueOverview
 
 # The pace is of an hour.
-_PACE_KEPT_S = 5.0
+PACE_KEPT_S = 5.0
 
 
 def all_queues(api: Api) -> Sequence[QueueOverview]:
@@ -24,7 +24,12 @@ def rows_of(api: Api, queues: Sequence[QueueOverview]) -> Sequence[QueueRow]:
     names = tuple(queue.settings.name for queue in queues)
     rates = api.snapshots.get(
         ("pace", names),
-        lambda: queue_rates(api.storage, names, now=api.now),
-        kept_s=_PACE_KEPT_S,
+        lambda: rates_of(api, names),
+        kept_s=PACE_KEPT_S,
     )
     return queue_rows(queues, rates, api.now, api.options.behind_s)
+
+
+def rates_of(api: Api, names: Sequence[str]) -> Mapping[str, QueueRates]:
+    """Read the pace of each of some queues."""
+    return queue_rates(api.storage, names, now=api.now)

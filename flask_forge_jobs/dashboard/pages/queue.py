@@ -16,12 +16,12 @@ from flask_forge_jobs.dashboard.charts import jobs, ranges
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.queue_question import Question
-from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
+from flask_forge_jobs.dashboard.queue_reads import PACE_KEPT_S, all_queues, rates_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, queue_rows
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.explain import explain_queue_facts
-from flask_forge_jobs.handlers.queue_rates import NO_RATES
+from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
 from flask_forge_jobs.handlers.series import Bucket, timeline
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.sentences import Sentence
@@ -29,9 +29,10 @@ from flask_forge_jobs.model.workers import Slot
 
 _MAX_SLOTS = 200
 _NAMES_KEPT_S = 30.0
+_PACE = "pace"
 # Which reads each block shows.
 BLOCKS: Mapping[str, Sequence[str]] = {
-    "headline": ("sentence",),
+    "headline": ("sentence", _PACE),
     "tiles": (),
     "throughput": ("timeline",),
     "wait_time": ("timeline",),
@@ -63,9 +64,10 @@ class QueueInFull(jobs.TimelineFigures):
         self.tables = chosen(args, "table")
         key = "queue", name, *self.range.key, api.scope.queues
         # With the queues and the report of the frame, a refresh asks three times.
-        self._reads = Reads(
-            api.snapshots, key, self._parts(), needed_by(BLOCKS), max_renewed=1
-        )
+        parts, needed = self._parts(), needed_by(BLOCKS)
+        if needed and not self._may_be_stalled:
+            needed.discard(_PACE)
+        self._reads = Reads(api.snapshots, key, parts, needed, max_renewed=1)
 
     def _parts(self) -> Mapping[str, Part]:
         api, shown, row = self._api, self.range, self.row
@@ -94,19 +96,26 @@ class QueueInFull(jobs.TimelineFigures):
             known = api.storage.worker_reader.known()
             return {each.worker_id: each.worker_name for each in known}
 
+        def pace() -> QueueRates:
+            return rates_of(api, [self.name])[self.name]
+
         kept_s = min(shown.width_s / 4, _NAMES_KEPT_S)
         return {
             "sentence": Part(explain, KEPT_S),
             "timeline": Part(figures, kept_s),
             "workers": Part(names, _NAMES_KEPT_S),
+            _PACE: Part(pace, PACE_KEPT_S),
         }
 
     @cached_property
     def row(self) -> QueueRow:
         """Its settings and counts."""
-        api, rates = self._api, {self.name: NO_RATES}
-        rows = queue_rows([self._overview], rates, api.now, api.options.behind_s)
-        return rows[0]
+        return self._row_with(NO_RATES)
+
+    def _row_with(self, rates: QueueRates) -> QueueRow:
+        api, known = self._api, {self.name: rates}
+        [row] = queue_rows([self._overview], known, api.now, api.options.behind_s)
+        return row
 
     @cached_property
     def slots(self) -> Sequence[tuple[Slot, str]]:
@@ -139,10 +148,13 @@ class QueueInFull(jobs.TimelineFigures):
     @property
     def state(self) -> QueueState:
         """Its state as in lists; its pace, another read, is for one that is still."""
-        row = self.row
-        if row.state is QueueState.LIVE and row.is_still:
-            [row] = rows_of(self._api, [self._overview])
-        return row.state
+        if not self._may_be_stalled:
+            return self.row.state
+        return self._row_with(self._reads[_PACE]).state
+
+    @property
+    def _may_be_stalled(self) -> bool:
+        return self.row.state is QueueState.LIVE and self.row.is_still
 
     @property
     def query(self) -> Mapping[str, object]:

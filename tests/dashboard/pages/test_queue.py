@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
-from flask_forge_jobs.handlers.snapshots import Snapshots
+from flask_forge_jobs.handlers.snapshots import Known, Snapshots
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.queues import QueueSettings
@@ -19,6 +20,7 @@ from tests.dashboard.markup import parsed
 from tests.dashboard.pages.test_queues import changes, page_of
 from tests.dashboard.sites import open_page
 from tests.support.jobs import claim_one, run
+from tests.support.sql import Sql
 
 
 def test_it_says_why_it_does_not_run(storage: Storage) -> None:
@@ -150,10 +152,15 @@ def test_its_charts_have_the_range_of_the_address(storage: Storage) -> None:
     assert len(charts["throughput"].all("tbody")[0].all("tr")) == 96
 
 
+@pytest.mark.parametrize("is_still", [False, True])
 def test_a_refresh_reads_one_part_beside_the_queues(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch, *, is_still: bool
 ) -> None:
     storage.queues.create(QueueSettings("mail"))
+    if is_still:
+        storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+        storage.workers.beat("worker-1", None, ["mail"], [SlotReport("1", "mail")])
+        sql.run("UPDATE forge_job SET scheduled_at = scheduled_at - 100000000")
     client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
     asked: list[object] = []
     get = Snapshots.get
@@ -164,10 +171,18 @@ def test_a_refresh_reads_one_part_beside_the_queues(
 
     blocks = "headline,tiles,throughput,wait_time,run_time,slots"
     open_page(client, f"{PREFIX}/queues/mail")
+
+    def aged(snapshots: Snapshots, key: Hashable) -> Known | None:
+        value = known(snapshots, key)
+        return None if value is None else Known(value.value, 50.0)
+
+    known = Snapshots.known
     monkeypatch.setattr(Snapshots, "get", noting)
+    monkeypatch.setattr(Snapshots, "known", aged)
 
     refreshed = open_page(client, f"{PREFIX}/queues/mail?only={blocks}")
 
     ids = [each["id"] for each in parsed(refreshed.text)._within() if each["id"]]
     assert set(blocks.split(",")) <= set(ids)
     assert len(asked) <= 2
+    assert ("Completes none" in refreshed.text) is is_still
