@@ -32,7 +32,10 @@ _SORTS: Mapping[str, Callable[[QueueRow], float]] = {
 _FILTERS: Mapping[str, tuple[str, Callable[[QueueRow], bool]]] = {
     "stopped": ("Not running", lambda row: not row.runs),
     "behind": ("Behind", lambda row: row.state is QueueState.BEHIND),
+    "stalled": ("Completes none", lambda row: row.state is QueueState.STALLED),
 }
+# Offered also if no queue matches; four of them do not fit on a small phone.
+_USUAL = ("stopped", "behind")
 _STATES: Mapping[QueueState, str] = {
     QueueState.LIVE: "run",
     QueueState.BEHIND: "behind",
@@ -121,7 +124,10 @@ class QueueList:
             (name, key, sum(map(matches, self.named)))
             for key, (name, matches) in _FILTERS.items()
         ]
-        return [("All", None, len(self.named)), *choices]
+        offered = [
+            each for each in choices if each[2] or each[1] in {*_USUAL, self.only}
+        ]
+        return [("All", None, len(self.named)), *offered]
 
     @property
     def longest(self) -> int:

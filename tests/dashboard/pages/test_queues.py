@@ -273,6 +273,8 @@ def test_a_setting_says_from_when_on_a_queue_is_behind(
         one = page_of(storage, "/queues/mail", behind_s=behind_s)
 
         assert names_of(listed) == names
+        still = page_of(storage, "/queues?state=stalled", behind_s=behind_s)
+        assert names_of(still) == ([] if names else ["mail"])
         assert ("mail is behind" in one.find("#headline").text) is bool(names)
         assert ("mail is behind" in listed.find("#alarms").text) is bool(names)
         state = "is behind" if names else "completes no job"
@@ -282,6 +284,8 @@ def test_a_setting_says_from_when_on_a_queue_is_behind(
             row = page_of(storage, path, behind_s=behind_s).find("#queue-mail")
             assert mark in row.text
         assert mark in one.find("#headline").text
+        filters = page_of(storage, behind_s=behind_s).find("#filters").text
+        assert ("Completes none 1" in filters) is not bool(names)
 
 
 @pytest.mark.parametrize(
