@@ -54,6 +54,17 @@ def test_without_a_schedule_the_page_says_how_one_comes(storage: Storage) -> Non
     assert "A worker stores the schedules" in page.find("#list").text
 
 
+def test_the_way_back_stands_above_the_name_as_on_other_pages(
+    storage: Storage,
+) -> None:
+    schedule(storage, "nightly")
+
+    head = page_of(storage, "/cron/nightly").find("#headline")
+
+    elements = [part for part in head.parts if isinstance(part, Element)]
+    assert elements[0]["class"] == "crumb"
+
+
 def test_the_list_says_when_and_in_words(storage: Storage) -> None:
     schedule(storage, "renew", "0 5 * * *", timezone="Europe/Berlin")
     schedule(storage, "off", "0 * * * *", enabled=False)
