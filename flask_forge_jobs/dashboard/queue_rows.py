@@ -88,8 +88,11 @@ class QueueRow:
 
     @property
     def spark(self) -> Spark:
-        """The completed jobs of the last hour."""
-        return spark(self.rates.completed)
+        """The completed jobs of the last hour, but for the last few minutes.
+
+        Their bucket is not over yet, so a steady pace would end in a fall.
+        """
+        return spark(self.rates.completed[:-1])
 
     @property
     def runs(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flask_forge_jobs.dashboard.charts.small import spark
 from flask_forge_jobs.dashboard.queue_rows import (
     QueueRow,
     QueueState,
@@ -158,6 +159,13 @@ def test_a_queue_completes_none_of_the_jobs_that_wait(
     assert shown.completes_none is completes_none
     assert not replace(shown, state=QueueState.PAUSED).completes_none
     assert not replace(shown, rates=NO_RATES).completes_none
+
+
+def test_a_steady_pace_is_drawn_without_a_fall_at_its_end() -> None:
+    """The last few minutes are not over."""
+    steady = replace(row(), rates=QueueRates([60] * 11 + [3], 12.0))
+
+    assert steady.spark == spark([60] * 11)
 
 
 def test_a_queue_that_completes_none_is_not_live() -> None:
