@@ -263,7 +263,7 @@ class BatchView:
 
     def _rest(self, event: BatchEvent) -> str:
         if event is BatchEvent.SUCCESS and self.batch.dead:
-            return "only if no job is dead in the end"
+            return "not while a job is dead"
         is_over = self.batch.has_ended and not self.batch.dead
         return "no job died" if event is BatchEvent.DEAD and is_over else "to come"
 

@@ -314,7 +314,7 @@ def test_a_dead_job_makes_the_job_at_the_success_uncertain(
 
     facts = shown(client, batch_id).find("#facts").text
 
-    assert "send_report only if no job is dead in the end" in facts
+    assert "send_report not while a job is dead" in facts
 
 
 def test_a_missing_batch_has_a_page_with_a_way_back(client: FlaskClient) -> None:
