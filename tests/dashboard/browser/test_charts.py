@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.model.instants import DAY_US
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.metrics import (
     SAMPLE_LEVELS,
     DatabaseHealth,
@@ -22,6 +23,7 @@ from flask_forge_jobs.model.metrics import (
 from tests.dashboard.browser.sites import Site, running_site
 from tests.support.browser import complaints_of, lent_tab
 from tests.support.figures import PastProcess
+from tests.support.jobs import claim_one
 
 MINUTE_US = 60_000_000
 # Nobody measured then, in minutes before now.
@@ -202,3 +204,41 @@ def test_a_table_of_a_chart_fits_a_phone(page: Page, charted: Site) -> None:
     )
 
     assert wide <= seen
+
+
+def test_the_numbers_of_tiles_stand_on_one_line(
+    browser: Browser, charted: Site
+) -> None:
+    """Also beside one with a note below its number."""
+    storage = charted.storage
+    storage.jobs.enqueue(NewJob("send", queue_name="tiles"))
+    claim_one(storage, owner="gone", queue_name="tiles")
+    with lent_tab(browser, charted.headers["admin"]) as page:
+        page.goto(charted.url("/queues/tiles"))
+        tiles = page.locator("#tiles .tile")
+        assert any(tiles.locator("em").all_inner_texts())
+
+        numbers = tiles.locator("> b").all()
+
+        assert len({each.bounding_box()["y"] for each in numbers}) == 1
+
+
+def test_small_charts_and_ids_of_a_worker_take_one_line_each(
+    browser: Browser, charted: Site
+) -> None:
+    worker_id = "01M8T533G82VN4BVB0APPZXMW7"
+    charted.storage.workers.beat(worker_id, None, ["mail"], [])
+    now_us = charted.storage.metrics.now_us()
+    charted.storage.samples.put(worker_id, dict(_samples(now_us)))
+    with lent_tab(browser, charted.headers["admin"]) as page:
+        page.goto(charted.url(f"/workers/{worker_id}"))
+        heads = page.locator(".mini figcaption")
+        expect(heads).to_have_count(7)
+        for head in heads.all():
+            title, button = (
+                head.locator("h3").bounding_box(),
+                head.locator(".btn").bounding_box(),
+            )
+            assert button["y"] < title["y"] + title["height"], head.text_content()
+        shown = page.locator(".facts dd code", has_text=worker_id).first
+        assert shown.bounding_box()["height"] < 22
