@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.model.instants import DAY_US
@@ -206,6 +206,12 @@ def test_a_table_of_a_chart_fits_a_phone(page: Page, charted: Site) -> None:
     assert wide <= seen
 
 
+def _box(shown: Locator) -> FloatRect:
+    box = shown.bounding_box()
+    assert box is not None
+    return box
+
+
 def test_the_numbers_of_tiles_stand_on_one_line(
     browser: Browser, charted: Site
 ) -> None:
@@ -220,7 +226,7 @@ def test_the_numbers_of_tiles_stand_on_one_line(
 
         numbers = tiles.locator("> b").all()
 
-        assert len({each.bounding_box()["y"] for each in numbers}) == 1
+        assert len({_box(each)["y"] for each in numbers}) == 1
 
 
 def test_small_charts_and_ids_of_a_worker_take_one_line_each(
@@ -235,10 +241,7 @@ def test_small_charts_and_ids_of_a_worker_take_one_line_each(
         heads = page.locator(".mini figcaption")
         expect(heads).to_have_count(7)
         for head in heads.all():
-            title, button = (
-                head.locator("h3").bounding_box(),
-                head.locator(".btn").bounding_box(),
-            )
+            title, button = _box(head.locator("h3")), _box(head.locator(".btn"))
             assert button["y"] < title["y"] + title["height"], head.text_content()
         shown = page.locator(".facts dd code", has_text=worker_id).first
-        assert shown.bounding_box()["height"] < 22
+        assert _box(shown)["height"] < 22
