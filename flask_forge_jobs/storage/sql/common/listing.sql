@@ -60,14 +60,14 @@ GROUP BY queue_name, kind, status
 HAVING SUM(jobs) > 0
 
 -- fragment: payload_shows
--- The pattern is cheap, and exact for payloads without escapes.
+-- The pattern is cheap, and exact for payloads without escapes. LIKE ignores ASCII case.
 (
-    LOWER(payload) LIKE :payload_pattern ESCAPE '\'
+    payload LIKE :payload_pattern ESCAPE '\'
     AND (INSTR(payload, '\u') = 0 OR forge_finds(payload, :payload_expression))
 )
 
 -- fragment: error_text
-LOWER(last_error)
+last_error
 
 -- fragment: sort_key
 CASE :sort
