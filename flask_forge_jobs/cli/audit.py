@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flask_forge_jobs.cli.actor import actor
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.facts import instant, text_of
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_rows
@@ -23,14 +23,12 @@ _COLUMNS = (
 )
 
 
-@click.group("audit")
+@click.group("audit", cls=AppGroup)
 def audit_group() -> None:
     """List and prune the audit trail."""
 
 
-@audit_group.command(
-    "list", epilog="Example: flask forge-jobs audit list --since 24h --actor user:ada"
-)
+@audit_group.command("list", example="audit list --since 24h --actor user:ada")
 @click.option("--actor", "by", help="Exactly this caller.")
 @click.option("--action", help="Exactly this action, such as job_retry.")
 @click.option("--target", help="Exactly this job, queue or schedule.")
@@ -44,7 +42,6 @@ def audit_group() -> None:
     help="Print at most this many entries.",
 )
 @json_option("each entry")
-@within_application
 def list_command(
     *,
     by: str | None,
@@ -67,11 +64,10 @@ def list_command(
     print_rows(_COLUMNS, entries, "no entry matches", as_json=as_json)
 
 
-@audit_group.command("prune", epilog="Example: flask forge-jobs audit prune --days 365")
+@audit_group.command("prune", example="audit prune --days 365")
 @click.option(
     "--days", required=True, type=int, help="Keep this many days; at least 90."
 )
-@within_application
 def prune(*, days: int) -> None:
     """Delete the entries that are older than --days.
 

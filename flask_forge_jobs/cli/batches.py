@@ -8,7 +8,7 @@ from itertools import islice
 import click
 
 from flask_forge_jobs.cli.completion import batch_ids
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.facts import print_facts
 from flask_forge_jobs.cli.jobs import DEFAULT_LIMIT, JOB_COLUMNS, MAX_LIMIT
 from flask_forge_jobs.cli.local_api import LocalApi, local_api
@@ -30,7 +30,7 @@ from flask_forge_jobs.model.sentences import count
 _MAX_DEAD = 10
 
 
-@click.group("batches")
+@click.group("batches", cls=AppGroup)
 def batches_group() -> None:
     """List, show and change batches: jobs that belong together."""
 
@@ -57,11 +57,10 @@ _limit = click.option(
 _batch_id = click.argument("batch_id", metavar="ID", shell_complete=batch_ids)
 
 
-@batches_group.command("list", epilog="Example: flask forge-jobs batches list --open")
+@batches_group.command("list", example="batches list --open")
 @click.option("--open", "is_open", is_flag=True, help="Only those that have not ended.")
 @_limit
 @json_option("each batch")
-@within_application
 def list_command(*, is_open: bool, limit: int, as_json: bool) -> None:
     """List batches with the number of their jobs in each state, the newest first."""
     query = {"open": "1" if is_open else None}
@@ -71,13 +70,10 @@ def list_command(*, is_open: bool, limit: int, as_json: bool) -> None:
     _print(_COLUMNS, rows, "batch", limit, as_json=as_json)
 
 
-@batches_group.command(
-    "show", epilog="Example: flask forge-jobs batches show 01KPGR5B1WD4T0S9XK2M7C8Q3N"
-)
+@batches_group.command("show", example="batches show 01KPGR5B1WD4T0S9XK2M7C8Q3N")
 @_batch_id
 @click.option("--reveal", is_flag=True, help="Show masked secrets; this is audited.")
 @json_option("the batch")
-@within_application
 def show_command(*, batch_id: str, reveal: bool, as_json: bool) -> None:
     """Show a batch: its counts, its events, and the first jobs that are dead."""
     api = local_api()
@@ -109,14 +105,12 @@ def _facts(batch: Row) -> dict[str, object]:
 
 
 @batches_group.command(
-    "jobs",
-    epilog="Example: flask forge-jobs batches jobs 01KPGR5B1WD4T0S9XK2M7C8Q3N -s dead",
+    "jobs", example="batches jobs 01KPGR5B1WD4T0S9XK2M7C8Q3N -s dead"
 )
 @_batch_id
 @click.option("--status", "-s", type=click.Choice(_STATUSES), help="State of the jobs.")
 @_limit
 @json_option("each job")
-@within_application
 def jobs_command(
     *, batch_id: str, status: str | None, limit: int, as_json: bool
 ) -> None:
@@ -128,26 +122,19 @@ def jobs_command(
     _print(JOB_COLUMNS, rows, "job", limit, as_json=as_json)
 
 
-@batches_group.command(
-    "seal", epilog="Example: flask forge-jobs batches seal 01KPGR5B1WD4T0S9XK2M7C8Q3N"
-)
+@batches_group.command("seal", example="batches seal 01KPGR5B1WD4T0S9XK2M7C8Q3N")
 @_batch_id
 @json_option("the batch")
-@within_application
 def seal_command(*, batch_id: str, as_json: bool) -> None:
     """Say that an open batch has all its jobs, so that it ends with the last one."""
     batch = local_api().call("v1_batch_seal", batch_id=batch_id).document
     print_change(batch, f"{_name(batch)} sealed; {_state(batch)}", as_json=as_json)
 
 
-@batches_group.command(
-    "cancel",
-    epilog="Example: flask forge-jobs batches cancel 01KPGR5B1WD4T0S9XK2M7C8Q3N",
-)
+@batches_group.command("cancel", example="batches cancel 01KPGR5B1WD4T0S9XK2M7C8Q3N")
 @_batch_id
 @yes_option
 @json_option("the batch")
-@within_application
 def cancel_command(*, batch_id: str, is_sure: bool, as_json: bool) -> None:
     """End the jobs of a batch that wait, and ask those that run to stop."""
     api = local_api()
@@ -158,12 +145,9 @@ def cancel_command(*, batch_id: str, is_sure: bool, as_json: bool) -> None:
     print_change(batch, f"{_name(batch)} cancelled; {_state(batch)}", as_json=as_json)
 
 
-@batches_group.command(
-    "retry", epilog="Example: flask forge-jobs batches retry 01KPGR5B1WD4T0S9XK2M7C8Q3N"
-)
+@batches_group.command("retry", example="batches retry 01KPGR5B1WD4T0S9XK2M7C8Q3N")
 @_batch_id
 @json_option("the number of jobs, and the batch,")
-@within_application
 def retry_command(*, batch_id: str, as_json: bool) -> None:
     """Run the dead jobs of a batch again; those that died with them wait again."""
     retried = local_api().call("v1_batch_retry", batch_id=batch_id).document
@@ -172,13 +156,9 @@ def retry_command(*, batch_id: str, as_json: bool) -> None:
     print_change(retried, text, as_json=as_json)
 
 
-@batches_group.command(
-    "delete",
-    epilog="Example: flask forge-jobs batches delete 01KPGR5B1WD4T0S9XK2M7C8Q3N",
-)
+@batches_group.command("delete", example="batches delete 01KPGR5B1WD4T0S9XK2M7C8Q3N")
 @_batch_id
 @yes_option
-@within_application
 def delete_command(*, batch_id: str, is_sure: bool) -> None:
     """Delete a batch that has ended, and its jobs."""
     api = local_api()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import given, local_api
 from flask_forge_jobs.cli.output import json_option, print_json
 from flask_forge_jobs.model.sentences import count
 
 
-@click.command("cleanup", epilog="Example: flask forge-jobs cleanup --dry-run")
+@click.command("cleanup", cls=AppCommand, example="cleanup --dry-run")
 @click.option("--queue", "queue_name", help="Only this queue.")
 @click.option("--dry-run", is_flag=True, default=None, help="Only count the jobs.")
 @json_option("the counts")
-@within_application
 def cleanup_command(
     *, queue_name: str | None, dry_run: bool | None, as_json: bool
 ) -> None:

@@ -11,7 +11,7 @@ import click
 from flask import current_app
 
 from flask_forge_jobs.cli.actor import actor
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.handlers import audit
@@ -23,14 +23,10 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sides import AUDIT, Side
 
 
-@click.command(
-    "copy",
-    epilog="Example: flask forge-jobs copy --to postgresql://shop@db/shop",
-)
+@click.command("copy", cls=AppCommand, example="copy --to postgresql://shop@db/shop")
 @click.option("--from", "source_url", help="The old database. Default: the one in use.")
 @click.option("--to", "target_url", required=True, help="The new, empty database.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted copy.")
-@within_application
 def copy_command(*, source_url: str | None, target_url: str, resume: bool) -> None:
     """Copy jobs, schedules, limits, figures and the audit trail to another database.
 

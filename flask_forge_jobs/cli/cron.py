@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flask_forge_jobs.cli.completion import schedule_names
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.facts import instant, print_facts
 from flask_forge_jobs.cli.local_api import given, local_api
 from flask_forge_jobs.cli.output import (
@@ -33,7 +33,7 @@ from flask_forge_jobs.cli.tables import (
 MAX_NEXT = 100
 
 
-@click.group("cron")
+@click.group("cron", cls=AppGroup)
 def cron_group() -> None:
     """List, show, create, change and trigger schedules."""
 
@@ -63,9 +63,8 @@ _RUNS = (
 )
 
 
-@cron_group.command("list", epilog="Example: flask forge-jobs cron list")
+@cron_group.command("list", example="cron list")
 @json_option("each schedule")
-@within_application
 def list_command(*, as_json: bool) -> None:
     """List the schedules with their next firing and last run."""
     schedules = local_api().call("v1_cron_list").document
@@ -78,10 +77,9 @@ def list_command(*, as_json: bool) -> None:
     )
 
 
-@cron_group.command("show", epilog="Example: flask forge-jobs cron show nightly")
+@cron_group.command("show", example="cron show nightly")
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @json_option("the schedule")
-@within_application
 def show_command(*, name: str, as_json: bool) -> None:
     """Show a schedule and its last runs."""
     api = local_api()
@@ -96,7 +94,7 @@ def show_command(*, name: str, as_json: bool) -> None:
         print_table(_RUNS, runs)
 
 
-@cron_group.command("runs", epilog="Example: flask forge-jobs cron runs nightly")
+@cron_group.command("runs", example="cron runs nightly")
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @click.option(
     "--limit",
@@ -106,16 +104,13 @@ def show_command(*, name: str, as_json: bool) -> None:
     help="Print at most this many runs.",
 )
 @json_option("each run")
-@within_application
 def runs_command(*, name: str, limit: int, as_json: bool) -> None:
     """List the jobs that a schedule made, the newest first."""
     runs = list(local_api().rows("v1_cron_runs", limit=limit, name=name))
     print_rows(_RUNS, runs, "the schedule has made no job yet", as_json=as_json)
 
 
-@cron_group.command(
-    "next", epilog="Example: flask forge-jobs cron next '0 9 * * 1-5' --count 3"
-)
+@cron_group.command("next", example="cron next '0 9 * * 1-5' --count 3")
 @click.argument("expression", metavar="SCHEDULE|EXPRESSION")
 @click.option("--timezone", help="IANA zone. Default: the schedule's, or UTC.")
 @click.option(
@@ -127,7 +122,6 @@ def runs_command(*, name: str, limit: int, as_json: bool) -> None:
     help="How many.",
 )
 @json_option("them")
-@within_application
 def next_command(
     *, expression: str, timezone: str | None, number: int, as_json: bool
 ) -> None:
@@ -174,14 +168,11 @@ _fields = options(
 
 
 @cron_group.command(
-    "create",
-    epilog="Example: flask forge-jobs cron create nightly --kind report "
-    "--cron '0 3 * * *'",
+    "create", example="cron create nightly --kind report --cron '0 3 * * *'"
 )
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @json_option("the schedule")
 @_fields
-@within_application
 def create_command(*, name: str, as_json: bool, **fields: Any) -> None:
     """Create a schedule."""
     for required in ("kind", "cron_expr"):
@@ -191,13 +182,10 @@ def create_command(*, name: str, as_json: bool, **fields: Any) -> None:
     print_change(created.document, f"schedule {name} created", as_json=as_json)
 
 
-@cron_group.command(
-    "set", epilog="Example: flask forge-jobs cron set nightly --cron '30 3 * * *'"
-)
+@cron_group.command("set", example="cron set nightly --cron '30 3 * * *'")
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @json_option("the schedule")
 @_fields
-@within_application
 def set_command(*, name: str, as_json: bool, **fields: Any) -> None:
     """Change fields of a schedule; the others stay."""
     body = given(**fields)
@@ -216,17 +204,15 @@ _schedules = click.argument(
 )
 
 
-@cron_group.command("enable", epilog="Example: flask forge-jobs cron enable nightly")
+@cron_group.command("enable", example="cron enable nightly")
 @_schedules
-@within_application
 def enable_command(*, names: tuple[str, ...]) -> None:
     """Let schedules fire again."""
     _enable(names, enabled=True)
 
 
-@cron_group.command("disable", epilog="Example: flask forge-jobs cron disable nightly")
+@cron_group.command("disable", example="cron disable nightly")
 @_schedules
-@within_application
 def disable_command(*, names: tuple[str, ...]) -> None:
     """Let schedules fire no more until they are enabled."""
     _enable(names, enabled=False)
@@ -239,18 +225,16 @@ def _enable(names: tuple[str, ...], *, enabled: bool) -> None:
         click.echo(f"schedule {name} {'enabled' if enabled else 'disabled'}")
 
 
-@cron_group.command("trigger", epilog="Example: flask forge-jobs cron trigger nightly")
+@cron_group.command("trigger", example="cron trigger nightly")
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
-@within_application
 def trigger_command(*, name: str) -> None:
     """Enqueue the job of a schedule now, and print its id."""
     click.echo(local_api().call("v1_cron_trigger", name=name).document)
 
 
-@cron_group.command("delete", epilog="Example: flask forge-jobs cron delete nightly")
+@cron_group.command("delete", example="cron delete nightly")
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @yes_option
-@within_application
 def delete_command(*, name: str, is_sure: bool) -> None:
     """Delete a schedule; its jobs stay."""
     api = local_api()

@@ -9,7 +9,7 @@ import click
 from flask import current_app
 
 from flask_forge_jobs.cli.actor import actor
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers import audit
@@ -33,7 +33,7 @@ USAGE_ERROR = 2
 MAX_NAMES = 5
 
 
-@click.group("db")
+@click.group("db", cls=AppGroup)
 def db_group() -> None:
     """Create, migrate, check and drop the database."""
 
@@ -46,8 +46,7 @@ def _ok(command: str) -> None:
     click.echo(f"{command}: ok")
 
 
-@db_group.command(epilog="Example: flask forge-jobs db create")
-@within_application
+@db_group.command(example="db create")
 def create() -> None:
     """Create the database if it is missing.
 
@@ -58,8 +57,7 @@ def create() -> None:
     _ok("create")
 
 
-@db_group.command(epilog="Example: flask forge-jobs db migrate")
-@within_application
+@db_group.command(example="db migrate")
 def migrate() -> None:
     """Migrate the schema to the latest version; safe while workers run."""
     # Regardless of FORGE_JOBS_MIGRATE.
@@ -70,8 +68,7 @@ def migrate() -> None:
     _ok("migrate")
 
 
-@db_group.command(epilog="Example: flask forge-jobs db status")
-@within_application
+@db_group.command(example="db status")
 def status() -> None:
     """Check that the database exists and is up to date.
 
@@ -108,10 +105,9 @@ _database = click.option(
 )
 
 
-@db_group.command(epilog="Example: flask forge-jobs db drop --force")
+@db_group.command(example="db drop --force")
 @_force
 @_database
-@within_application
 def drop(*, force: bool, as_a_whole: bool) -> None:
     """Drop the tables of the jobs with every job.
 
@@ -128,10 +124,9 @@ def drop(*, force: bool, as_a_whole: bool) -> None:
     _ok("drop")
 
 
-@db_group.command(epilog="Example: flask forge-jobs db reset --force")
+@db_group.command(example="db reset --force")
 @_force
 @_database
-@within_application
 def reset(*, force: bool, as_a_whole: bool) -> None:
     """Drop the tables of the jobs and create them again.
 

@@ -9,7 +9,7 @@ import click
 from flask import current_app
 
 from flask_forge_jobs.cli.actor import actor
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import LocalApi
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import load
@@ -29,8 +29,7 @@ def _instant(
 
 
 @click.command(
-    "enqueue",
-    epilog="Example: flask forge-jobs enqueue send_welcome '{\"user_id\": 7}'",
+    "enqueue", cls=AppCommand, example="enqueue send_welcome '{\"user_id\": 7}'"
 )
 @click.argument("kind")
 @click.argument("payload", default="{}")
@@ -45,7 +44,6 @@ def _instant(
 )
 @click.option("--max-attempts", type=int, help="Most attempts.")
 @click.option("--timeout", "timeout_s", type=float, help="Seconds per attempt.")
-@within_application
 def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
     """Enqueue a job of a KIND and print its id.
 

@@ -1,4 +1,4 @@
-"""Turns errors of a command into one line and an exit status."""
+"""Commands within the application, whose errors become a line and an exit status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import functools
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from flask import current_app
@@ -85,3 +85,28 @@ def within_application(command: Callable[P, R]) -> Callable[P, R]:
             raise NoAppException(error.message + _CIRCULAR, error.ctx) from error
 
     return wrapper
+
+
+class AppCommand(click.Command):
+    """A command that runs :func:`within_application`; its help ends with an example.
+
+    Args:
+        callback: The function of the command.
+        example: A command line behind ``flask forge-jobs``.
+        attributes: Those of every command.
+    """
+
+    def __init__(
+        self, *, callback: Callable[..., Any], example: str, **attributes: Any
+    ) -> None:
+        super().__init__(
+            callback=within_application(callback),
+            epilog=f"Example: flask forge-jobs {example}",
+            **attributes,
+        )
+
+
+class AppGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = AppCommand

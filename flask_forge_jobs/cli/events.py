@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import Document, LocalApi, local_api
 from flask_forge_jobs.cli.log_lines import EXIT_INTERRUPTED
 from flask_forge_jobs.cli.output import json_option, print_json
@@ -18,7 +18,7 @@ from flask_forge_jobs.model.log_lines import one_line
 LOOK_EVERY_S = 1.0
 
 
-@click.command("events", epilog="Example: flask forge-jobs events -f --type dead")
+@click.command("events", cls=AppCommand, example="events -f --type dead")
 @click.option(
     "--follow", "-f", "is_followed", is_flag=True, help="Print new ones, too."
 )
@@ -40,7 +40,6 @@ LOOK_EVERY_S = 1.0
     help="Begin with at most this many.",
 )
 @json_option("each event")
-@within_application
 def events_command(
     *,
     is_followed: bool,

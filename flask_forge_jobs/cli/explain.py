@@ -6,7 +6,7 @@ import click
 
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.sentences import SentenceSchema
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.remedies import remedy_of
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.handlers import explain
@@ -19,10 +19,9 @@ _DUMP = dumper(SentenceSchema())
 _LONGEST = 4000
 
 
-@click.command("explain", epilog="Example: flask forge-jobs explain mail")
+@click.command("explain", cls=AppCommand, example="explain mail")
 @click.argument("name", metavar="ID|QUEUE")
 @click.option("--json", "is_json", is_flag=True, help="Print it with its evidence.")
-@within_application
 def explain_command(*, name: str, is_json: bool) -> None:
     """Explain a job or a queue in one sentence.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_rows
 from flask_forge_jobs.cli.tables import Column, ago
@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 
 
-@click.command("errors", epilog="Example: flask forge-jobs errors --range 24h")
+@click.command("errors", cls=AppCommand, example="errors --range 24h")
 @click.option("--queue", "-q", "queues", multiple=True, help="Queue; repeatable.")
 @click.option("--kind", "-k", "kinds", multiple=True, help="Kind; repeatable.")
 @click.option(
@@ -50,7 +50,6 @@ _COLUMNS = (
     help="Print at most this many groups.",
 )
 @json_option("each group")
-@within_application
 def errors_command(
     *,
     queues: Sequence[str],

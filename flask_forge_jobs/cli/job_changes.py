@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from flask_forge_jobs.cli import completion
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
 from flask_forge_jobs.cli.local_api import LocalApi, given, local_api
 from flask_forge_jobs.cli.output import (
@@ -87,8 +87,7 @@ def _on_jobs(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(
-    "retry",
-    epilog="Example: flask forge-jobs jobs retry --dead --kind send_mail --dry-run",
+    "retry", cls=AppCommand, example="jobs retry --dead --kind send_mail --dry-run"
 )
 @click.option("--restart", is_flag=True, help="Drop the steps that the jobs have kept.")
 @click.option(
@@ -97,7 +96,6 @@ def _on_jobs(command: Callable[..., None]) -> Callable[..., None]:
     help="The jobs that died with them wait for them again.",
 )
 @_on_jobs
-@within_application
 def retry(*, target: Target, restart: bool, dependents: bool) -> None:
     """Give failed and dead jobs all their attempts again, due now."""
     own = given(restart=restart or None, dependents=dependents or None)
@@ -105,8 +103,7 @@ def retry(*, target: Target, restart: bool, dependents: bool) -> None:
 
 
 @click.command(
-    "release",
-    epilog="Example: flask forge-jobs jobs release 01KPGR5B1WD4T0S9XK2M7C8Q3N",
+    "release", cls=AppCommand, example="jobs release 01KPGR5B1WD4T0S9XK2M7C8Q3N"
 )
 @click.argument(
     "job_ids",
@@ -116,7 +113,6 @@ def retry(*, target: Target, restart: bool, dependents: bool) -> None:
     shell_complete=completion.job_ids,
 )
 @json_option("each job")
-@within_application
 def release(*, job_ids: Sequence[str], as_json: bool) -> None:
     """Let jobs that wait for others start without these."""
     api = local_api()
@@ -125,32 +121,25 @@ def release(*, job_ids: Sequence[str], as_json: bool) -> None:
         print_change(job, f"{job_id}: released", as_json=as_json)
 
 
-@click.command(
-    "delete", epilog="Example: flask forge-jobs jobs delete --done --until 30d"
-)
+@click.command("delete", cls=AppCommand, example="jobs delete --done --until 30d")
 @_on_jobs
-@within_application
 def delete(*, target: Target) -> None:
     """Delete jobs; running ones are asked to stop."""
     _change(target, "delete", "deleted")
 
 
 @click.command(
-    "run-now", epilog="Example: flask forge-jobs jobs run-now --scheduled --queue mail"
+    "run-now", cls=AppCommand, example="jobs run-now --scheduled --queue mail"
 )
 @_on_jobs
-@within_application
 def run_now(*, target: Target) -> None:
     """Make jobs that wait due now."""
     _change(target, "run_now", "due now")
 
 
-@click.command(
-    "cancel", epilog="Example: flask forge-jobs jobs cancel --pending --kind export"
-)
+@click.command("cancel", cls=AppCommand, example="jobs cancel --pending --kind export")
 @click.option("--reason", help="Kept with each job; ids only. Secrets are masked.")
 @_on_jobs
-@within_application
 def cancel(*, target: Target, reason: str | None) -> None:
     """End jobs that wait, and ask running ones to stop."""
     if reason is None:
@@ -162,15 +151,13 @@ def cancel(*, target: Target, reason: str | None) -> None:
 
 
 @click.command(
-    "reschedule",
-    epilog="Example: flask forge-jobs jobs reschedule --failed --delay 3600",
+    "reschedule", cls=AppCommand, example="jobs reschedule --failed --delay 3600"
 )
 @click.option("--run-at", callback=instant, help="New start: 2027-01-31T12:00:00Z.")
 @click.option("--delay", type=float, help="Seconds from now, instead of --run-at.")
 @click.option("--priority", type=int, help="New priority; ids only.")
 @click.option("--to-queue", help="New queue; ids only.")
 @_on_jobs
-@within_application
 def reschedule(
     *,
     target: Target,

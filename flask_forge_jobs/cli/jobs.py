@@ -7,7 +7,7 @@ from itertools import islice
 import click
 
 from flask_forge_jobs.cli.completion import job_ids
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.job_changes import CHANGES
 from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
 from flask_forge_jobs.cli.job_view import job_lines, waits_for_jobs
@@ -21,7 +21,7 @@ DEFAULT_LIMIT = 30
 MAX_LIMIT = 1_000_000
 
 
-@click.group("jobs")
+@click.group("jobs", cls=AppGroup)
 def jobs_group() -> None:
     """List, show and change jobs."""
 
@@ -56,10 +56,7 @@ JOB_COLUMNS = (
 )
 
 
-@jobs_group.command(
-    "list",
-    epilog="Example: flask forge-jobs jobs list --dead --kind send_mail --since 2h",
-)
+@jobs_group.command("list", example="jobs list --dead --kind send_mail --since 2h")
 @click.option(
     "--limit",
     type=click.IntRange(1, MAX_LIMIT),
@@ -78,7 +75,6 @@ JOB_COLUMNS = (
 @click.option("--count", "only_counted", is_flag=True, help="Print only the counts.")
 @json_option("each job")
 @chosen_jobs
-@within_application
 def list_command(
     *,
     choice: Choice,
@@ -117,14 +113,10 @@ def _print_counts(counts: Row, *, as_json: bool) -> None:
         click.echo(f"{name}: {number:,}")
 
 
-@jobs_group.command(
-    "show",
-    epilog="Example: flask forge-jobs jobs show 01890a5d-ac96-774b-bcce-b302099a8057",
-)
+@jobs_group.command("show", example="jobs show 01890a5d-ac96-774b-bcce-b302099a8057")
 @click.argument("job_id", metavar="ID", shell_complete=job_ids)
 @click.option("--reveal", is_flag=True, help="Show masked secrets; this is audited.")
 @json_option("the job")
-@within_application
 def show_command(*, job_id: str, reveal: bool, as_json: bool) -> None:
     """Show a job: payload, attempts, last error, progress and result."""
     query = {"reveal": "1" if reveal else None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_rows
 from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, span
@@ -29,13 +29,12 @@ _COLUMNS = (
 )
 
 
-@click.command("kinds", epilog="Example: flask forge-jobs kinds --since 7d")
+@click.command("kinds", cls=AppCommand, example="kinds --since 7d")
 @click.option(
     "--since", callback=instant_or_age, help="Start: 2h, 7d. Default: a day ago."
 )
 @click.option("--queue", help="Only jobs of this queue.")
 @json_option("each kind")
-@within_application
 def kinds_command(*, since: str | None, queue: str | None, as_json: bool) -> None:
     """Show the run times and failures of each kind."""
     query = {"from": at_age(since), "queue": queue}

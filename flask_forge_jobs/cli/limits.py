@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from flask_forge_jobs.cli.completion import limit_scopes
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import (
     confirm,
@@ -36,23 +36,21 @@ _HOLDERS = (
 )
 
 
-@click.group("limits")
+@click.group("limits", cls=AppGroup)
 def limits_group() -> None:
     """List, set, drain and delete rate limits; list the holders of keys."""
 
 
-@limits_group.command("list", epilog="Example: flask forge-jobs limits list")
+@limits_group.command("list", example="limits list")
 @json_option("each limit")
-@within_application
 def list_command(*, as_json: bool) -> None:
     """List the rate limits with the tokens that are left."""
     limits = local_api().call("v1_rate_limits").document
     print_rows(_COLUMNS, limits, "there is no rate limit", as_json=as_json)
 
 
-@limits_group.command("holders", epilog="Example: flask forge-jobs limits holders")
+@limits_group.command("holders", example="limits holders")
 @json_option("each key")
-@within_application
 def holders_command(*, as_json: bool) -> None:
     """List the concurrency keys in use, with the jobs that hold them.
 
@@ -76,14 +74,11 @@ def _by_holder(keys: Sequence[Row]) -> Iterator[Row]:
         yield from holders[1:]
 
 
-@limits_group.command(
-    "set", epilog="Example: flask forge-jobs limits set mail --capacity 10 --refill 2"
-)
+@limits_group.command("set", example="limits set mail --capacity 10 --refill 2")
 @click.argument("scope", shell_complete=limit_scopes)
 @click.option("--capacity", type=int, required=True, help="Most tokens at once.")
 @click.option("--refill", type=float, required=True, help="New tokens a second.")
 @json_option("the limit")
-@within_application
 def set_command(*, scope: str, capacity: int, refill: float, as_json: bool) -> None:
     """Create or change a rate limit."""
     body = {"capacity": capacity, "refill_per_sec": refill}
@@ -92,19 +87,17 @@ def set_command(*, scope: str, capacity: int, refill: float, as_json: bool) -> N
     print_change(answer.document, text, as_json=as_json)
 
 
-@limits_group.command("drain", epilog="Example: flask forge-jobs limits drain mail")
+@limits_group.command("drain", example="limits drain mail")
 @click.argument("scope", shell_complete=limit_scopes)
-@within_application
 def drain_command(*, scope: str) -> None:
     """Take all tokens of a rate limit."""
     local_api().call("v1_drain_rate_limit", scope=scope)
     click.echo(f"limit {scope} drained")
 
 
-@limits_group.command("delete", epilog="Example: flask forge-jobs limits delete mail")
+@limits_group.command("delete", example="limits delete mail")
 @click.argument("scope", shell_complete=limit_scopes)
 @yes_option
-@within_application
 def delete_command(*, scope: str, is_sure: bool) -> None:
     """Delete a rate limit; jobs that take from it fail until it is made again."""
     api = local_api()

@@ -10,7 +10,7 @@ import click
 
 from flask_forge_jobs.api.response import dumper
 from flask_forge_jobs.api.schemas.log_lines import LogLineSchema
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.handlers.jobs import MAX_PAGE_SIZE
 from flask_forge_jobs.handlers.log_lines import read_lines
 from flask_forge_jobs.model.log_lines import one_line
@@ -24,9 +24,7 @@ EXIT_INTERRUPTED = 130
 _INDENT = "    "
 
 
-@click.command(
-    "logs", epilog="Example: flask forge-jobs logs -f 01JQ3N6Z8T4S0V9XK2M7C5B1WD"
-)
+@click.command("logs", cls=AppCommand, example="logs -f 01JQ3N6Z8T4S0V9XK2M7C5B1WD")
 @click.argument("job_id", metavar="ID")
 @click.option(
     "--follow",
@@ -44,7 +42,6 @@ _INDENT = "    "
     is_flag=True,
     help="Print each line as JSON, as GET /v1/jobs/{id}/logs does.",
 )
-@within_application
 def logs_command(
     *, job_id: str, is_followed: bool, attempt: int | None, as_json: bool
 ) -> None:

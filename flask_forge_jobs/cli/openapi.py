@@ -6,12 +6,11 @@ import json
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 
 
-@click.command("openapi", epilog="Example: flask forge-jobs openapi > openapi.json")
-@within_application
+@click.command("openapi", cls=AppCommand, example="openapi > openapi.json")
 def openapi_command() -> None:
     """Print the OpenAPI 3.1 document of the API."""
     document = local_api().call("v1_openapi").document

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flask_forge_jobs.cli.completion import queue_names
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.facts import print_facts
 from flask_forge_jobs.cli.local_api import given, local_api
 from flask_forge_jobs.cli.output import (
@@ -27,7 +27,7 @@ from flask_forge_jobs.model.sentences import count
 _reason = click.option("--reason", help="Kept and shown; secrets are masked.")
 
 
-@click.group("queues")
+@click.group("queues", cls=AppGroup)
 def queues_group() -> None:
     """List, show, create, change and delete queues."""
 
@@ -63,9 +63,8 @@ _COLUMNS = (
 )
 
 
-@queues_group.command("list", epilog="Example: flask forge-jobs queues list")
+@queues_group.command("list", example="queues list")
 @json_option("each queue")
-@within_application
 def list_command(*, as_json: bool) -> None:
     """List the queues with the number of their jobs in each state."""
     queues = local_api().call("v1_queues").document
@@ -77,10 +76,9 @@ def list_command(*, as_json: bool) -> None:
     )
 
 
-@queues_group.command("show", epilog="Example: flask forge-jobs queues show mail")
+@queues_group.command("show", example="queues show mail")
 @click.argument("name", metavar="QUEUE", shell_complete=queue_names)
 @json_option("the queue")
-@within_application
 def show_command(*, name: str, as_json: bool) -> None:
     """Show a queue: its jobs, settings, pause and cool-down."""
     queue = local_api().call("v1_queue", name=name).document
@@ -124,26 +122,20 @@ def _body(settings: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-@queues_group.command(
-    "create", epilog="Example: flask forge-jobs queues create mail --max-workers 4"
-)
+@queues_group.command("create", example="queues create mail --max-workers 4")
 @click.argument("name", metavar="QUEUE")
 @json_option("the queue")
 @_settings
-@within_application
 def create_command(*, name: str, as_json: bool, **settings: Any) -> None:
     """Create a queue, before its first job does."""
     queue = local_api().call("v1_create_queue", body={"name": name, **_body(settings)})
     print_change(queue.document, f"queue {name} created", as_json=as_json)
 
 
-@queues_group.command(
-    "set", epilog="Example: flask forge-jobs queues set mail --max-workers 4"
-)
+@queues_group.command("set", example="queues set mail --max-workers 4")
 @click.argument("name", metavar="QUEUE", shell_complete=queue_names)
 @json_option("the queue")
 @_settings
-@within_application
 def set_command(*, name: str, as_json: bool, **settings: Any) -> None:
     """Change settings of a queue; the others stay."""
     body = _body(settings)
@@ -153,11 +145,10 @@ def set_command(*, name: str, as_json: bool, **settings: Any) -> None:
     print_change(queue, f"queue {name} changed", as_json=as_json)
 
 
-@queues_group.command("delete", epilog="Example: flask forge-jobs queues delete old")
+@queues_group.command("delete", example="queues delete old")
 @click.argument("name", metavar="QUEUE", shell_complete=queue_names)
 @click.option("--force", is_flag=True, help="Also delete its unfinished jobs.")
 @yes_option
-@within_application
 def delete_command(*, name: str, force: bool, is_sure: bool) -> None:
     """Delete a queue; its finished jobs stay, until their retention is over."""
     api = local_api()
@@ -184,28 +175,24 @@ def _on_queues(command: Callable[..., None]) -> Callable[..., None]:
         "names", nargs=-1, metavar="[QUEUE]...", shell_complete=queue_names
     )
     every = click.option("--all", "is_all", is_flag=True, help="All queues.")
-    return named(every(_reason(within_application(command))))
+    return named(every(_reason(command)))
 
 
-@queues_group.command(
-    "pause", epilog="Example: flask forge-jobs queues pause mail --reason deploy"
-)
+@queues_group.command("pause", example="queues pause mail --reason deploy")
 @_on_queues
 def pause_command(**chosen: Any) -> None:
     """Pause queues: running jobs end, no other one starts."""
     _act("pause", "paused", **chosen)
 
 
-@queues_group.command("resume", epilog="Example: flask forge-jobs queues resume --all")
+@queues_group.command("resume", example="queues resume --all")
 @_on_queues
 def resume_command(**chosen: Any) -> None:
     """Resume paused queues."""
     _act("resume", "resumed", **chosen)
 
 
-@queues_group.command(
-    "cool-down", epilog="Example: flask forge-jobs queues cool-down mail --for 600"
-)
+@queues_group.command("cool-down", example="queues cool-down mail --for 600")
 @click.option("--for", "seconds", required=True, type=int, help="Seconds, 1 to 86400.")
 @_on_queues
 def cool_down_command(**chosen: Any) -> None:
@@ -213,9 +200,7 @@ def cool_down_command(**chosen: Any) -> None:
     _act("cool_down", "cooling down", **chosen)
 
 
-@queues_group.command(
-    "end-cool-down", epilog="Example: flask forge-jobs queues end-cool-down mail"
-)
+@queues_group.command("end-cool-down", example="queues end-cool-down mail")
 @_on_queues
 def end_cool_down_command(**chosen: Any) -> None:
     """End the cool-downs of queues now."""

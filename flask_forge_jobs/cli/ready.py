@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_json
 from flask_forge_jobs.handlers.readiness import ReadyStatus
 from flask_forge_jobs.model.log_lines import one_line
 
 
-@click.command("ready", epilog="Example: flask forge-jobs ready && echo deployed")
+@click.command("ready", cls=AppCommand, example="ready && echo deployed")
 @json_option("the checks")
-@within_application
 def ready_command(*, as_json: bool) -> None:
     """Check the database, the schema and the workers.
 

@@ -12,7 +12,7 @@ import click
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.attention import AttentionSchema
 from flask_forge_jobs.cli import screen
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.remedies import remedy_of
 from flask_forge_jobs.errors import QueueNotFoundError
@@ -37,13 +37,12 @@ class _Status:
     info: StorageInfo
 
 
-@click.command("status", epilog="Example: flask forge-jobs status --queue mail")
+@click.command("status", cls=AppCommand, example="status --queue mail")
 @click.option(
     "--queue", "queues", multiple=True, help="Only this queue; may be repeated."
 )
 @click.option("--watch", is_flag=True, help="Draw queues, rates and runs until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@within_application
 def status_command(*, queues: Sequence[str], watch: bool, as_json: bool) -> None:
     """Print the queues and jobs that need attention, the worst first.
 

@@ -9,7 +9,7 @@ import click
 
 from flask_forge_jobs.auth.permissions import ROLES
 from flask_forge_jobs.auth.tokens import KEY, TokenSet, new_token, parse_expiry
-from flask_forge_jobs.cli.errors import fails_clearly, within_application
+from flask_forge_jobs.cli.errors import AppCommand, fails_clearly
 from flask_forge_jobs.state import current
 
 RANDOM_ID_BYTES = 4
@@ -54,8 +54,7 @@ def new(
     click.echo(json.dumps(entry))
 
 
-@token_group.command(epilog="Example: flask forge-jobs token check < ada.token")
-@within_application
+@token_group.command(cls=AppCommand, example="token check < ada.token")
 def check() -> None:
     """Say whether the API accepts a token, and what it allows.
 

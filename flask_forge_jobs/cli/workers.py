@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_json_lines
 from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, ago, brief, table_lines
@@ -44,10 +44,9 @@ _COLUMNS = (
 )
 
 
-@click.command("workers", epilog="Example: flask forge-jobs workers --queue mail")
+@click.command("workers", cls=AppCommand, example="workers --queue mail")
 @click.option("--queue", help="Only those that serve this queue.")
 @json_option("each worker")
-@within_application
 def workers_command(*, queue: str | None, as_json: bool) -> None:
     """Show the workers with their jobs, and those lost within the last hour.
 

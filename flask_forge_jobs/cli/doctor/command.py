@@ -8,7 +8,7 @@ import click
 from flask import current_app
 
 from flask_forge_jobs.cli.doctor import application, storage
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.output import json_option, print_json_lines
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import count
@@ -17,9 +17,8 @@ from flask_forge_jobs.state import current
 _LONGEST = 4000
 
 
-@click.command("doctor", epilog="Example: flask forge-jobs doctor")
+@click.command("doctor", cls=AppCommand, example="doctor")
 @json_option("each finding")
-@within_application
 def doctor_command(*, as_json: bool) -> None:
     """Check this deployment, and name the remedy of each fault.
 

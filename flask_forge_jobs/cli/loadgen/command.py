@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.loadgen.load import Load, Measured
 from flask_forge_jobs.cli.local_api import LocalApi, local_api
 from flask_forge_jobs.cli.output import confirm, json_option, print_json, yes_option
@@ -19,9 +19,7 @@ QUEUE = "loadgen"
 MAX_JOBS = 10_000_000
 
 
-@click.command(
-    "loadgen", epilog="Example: flask forge-jobs loadgen --jobs 20000 --threads 8"
-)
+@click.command("loadgen", cls=AppCommand, example="loadgen --jobs 20000 --threads 8")
 @click.option(
     "--jobs",
     type=click.IntRange(1, MAX_JOBS),
@@ -57,7 +55,6 @@ MAX_JOBS = 10_000_000
 )
 @yes_option
 @json_option("the figures")
-@within_application
 def loadgen_command(
     *,
     jobs: int,
