@@ -23,10 +23,6 @@ class Composer:
     small request takes the interpreter's lock about ten times, and would wait each time
     for one call of the composing thread: masking a payload of 1 MiB is a single call of
     0.02 s. In a pause it takes the lock without waiting.
-
-    Args:
-        clock: Measures how long a thread has computed.
-        pause: Sleeps for some seconds.
     """
 
     def __init__(

@@ -88,13 +88,7 @@ def within_application(command: Callable[P, R]) -> Callable[P, R]:
 
 
 class AppCommand(click.Command):
-    """A command that runs :func:`within_application`; its help ends with an example.
-
-    Args:
-        callback: The function of the command.
-        example: A command line behind ``flask forge-jobs``.
-        attributes: Those of every command.
-    """
+    """A command that runs :func:`within_application`; its help ends with an example."""
 
     def __init__(
         self, *, callback: Callable[..., Any], example: str, **attributes: Any

@@ -76,12 +76,8 @@ def events(
 ) -> Iterator[Document]:
     """Yield events, the oldest first.
 
-    Args:
-        api: The API to ask.
-        query: Its conditions.
-        limit: Begin with at most this many.
-        pause: Called before each look for new ones; None ends with those that there
-            are.
+    ``pause`` is called before each look for new ones; None ends with those that there
+    are.
     """
     page = api.call("v1_events", query={**query, "limit": limit}).document
     while True:

@@ -45,12 +45,7 @@ class Answer:
 
 
 class LocalApi:
-    """The routes below ``/v1`` of one application.
-
-    Args:
-        state: The application's parts.
-        actor: The name of the user in the audit trail.
-    """
+    """The routes below ``/v1`` of one application."""
 
     def __init__(self, state: ApplicationState, actor: str) -> None:
         options = BlueprintOptions.from_settings(
@@ -122,11 +117,8 @@ class LocalApi:
     def note(self, endpoint: str, body: Document, *, target: str, changed: int) -> None:
         """Leave the audit entry of a route whose handler the command does not call.
 
-        Args:
-            endpoint: That of the route.
-            body: What its caller would send; None leaves a member out.
-            target: The id or name that was changed.
-            changed: How many rows were.
+        ``body`` is what a caller would send, None for members that it leaves out;
+        ``target`` is the id or name that was changed, ``changed`` the number of rows.
         """
         route = self._routes[endpoint]
         sent = {"body": {k: v for k, v in body.items() if v is not None}}

@@ -73,11 +73,8 @@ def log_lines(
 ) -> Iterator[StoredLine]:
     """Yield the lines of a job.
 
-    Args:
-        storage: Where it is.
-        job_id: The job.
-        pause: Called before each look for lines that may have come; None ends with
-            the lines that there are.
+    ``pause`` is called before each look for lines that may have come; None ends with
+    the lines that there are.
 
     Raises:
         JobNotFoundError: No job has this id.

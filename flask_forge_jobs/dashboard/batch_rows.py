@@ -33,12 +33,7 @@ class Part:
 
 
 class BatchRow:
-    """A batch for a template.
-
-    Args:
-        record: The batch.
-        need: The sentence of the attention report about it, if it cannot end.
-    """
+    """A batch for a template; ``need`` says why it cannot end."""
 
     def __init__(self, record: BatchRecord, need: Sentence | None = None) -> None:
         self.record = record

@@ -54,13 +54,7 @@ def begin_report(storage: Storage, report: str) -> list[str]:
 def past_reports(
     storage: Storage, run: Callable[[], None], now_us: int
 ) -> list[tuple[int, Callable[[], object]]]:
-    """Return when the reports of the past begin and go on, and what happens then.
-
-    Args:
-        storage: The stores, under the clock of the past.
-        run: Runs the jobs that are due.
-        now_us: When the demo begins.
-    """
+    """Return when the reports of the past begin and go on, and what happens then."""
 
     def stand() -> None:
         ids = begin_report(storage, MONTH)

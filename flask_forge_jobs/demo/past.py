@@ -67,13 +67,7 @@ Moment = tuple[int, Callable[[], object]]
 
 
 class Past:
-    """Runs the jobs of the past.
-
-    Args:
-        storage: The stores, under the clock of the past.
-        clock: That clock.
-        now_us: When the demo begins.
-    """
+    """Runs the jobs of the past."""
 
     def __init__(self, storage: Storage, clock: PastClock, now_us: int) -> None:
         self.storage = storage
@@ -98,11 +92,7 @@ class Past:
         )
 
     def play(self, operations: Iterable[Moment]) -> None:
-        """Let the past happen, up to now.
-
-        Args:
-            operations: What operators did meanwhile.
-        """
+        """Let the past happen, up to now."""
         moments = sorted([*operations, *self._moments()], key=lambda each: each[0])
         # The pages show what tasks log.
         with capturing(self._plan.log_settings), _in_silence(shop.logger):

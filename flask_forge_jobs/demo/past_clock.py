@@ -7,11 +7,7 @@ from flask_forge_jobs.tasks.context import TaskContext
 
 
 class PastClock:
-    """A clock that is set, and that work moves.
-
-    Args:
-        now_us: Where it begins, in microseconds since the Unix epoch.
-    """
+    """A clock that is set, and that work moves."""
 
     def __init__(self, now_us: int) -> None:
         self._now_us = now_us

@@ -112,13 +112,7 @@ def firings_of(
 ) -> FiringsWindow:
     """Return some schedules with their firings from ``start`` to before ``end``.
 
-    Args:
-        storage: The stores.
-        lines: The schedules.
-        now: The instant that separates past firings from future ones.
-        start: The beginning of the window.
-        end: Its end, exclusive.
-        steps: Most firings to compute.
+    ``end`` is exclusive; ``steps`` bounds how many firings are computed.
     """
     each = max(min(MAX_FIRINGS, MAX_FIRINGS_IN_ALL // max(len(lines), 1)), 1)
     fired = _fired(storage, lines, start, min(end, now + _AHEAD), each)

@@ -29,10 +29,7 @@ def explain_job(
 ) -> Sentence:
     """Explain why a job waits, where it runs, or how it ended.
 
-    Args:
-        storage: The stores; it is read twice.
-        job_id: The job.
-        queues: All that the caller may know; None means every queue.
+    ``queues`` are all that the caller may know; None means every queue.
 
     Raises:
         JobNotFoundError: No job has this id.

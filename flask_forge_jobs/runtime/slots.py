@@ -99,12 +99,7 @@ class LocalQueue:
 
 
 class Slots:
-    """The slots of one worker.
-
-    Args:
-        queue_names: The queues that it serves.
-        max_runs: How many jobs may run at once.
-    """
+    """The slots of one worker."""
 
     def __init__(self, queue_names: Sequence[str], max_runs: int) -> None:
         share = MAX_BYTES_AHEAD // max(len(queue_names), 1)
@@ -219,12 +214,7 @@ class Slots:
 
 
 class SlotThreads:
-    """Threads that start when they are first needed.
-
-    Args:
-        slots: The bound of their number.
-        work: The function of each thread.
-    """
+    """Threads that start when they are first needed."""
 
     def __init__(self, slots: Slots, work: Callable[[], None]) -> None:
         self._slots = slots

@@ -66,14 +66,7 @@ class SettlingWork(Protocol[R_co]):
 
 
 class BatchStore(BatchReader):
-    """Creates, reads and changes batches.
-
-    Args:
-        database: Stores them.
-        jobs: Stores their jobs.
-        admin: Cancels and retries their jobs.
-        mint: Returns new ids.
-    """
+    """Creates, reads and changes batches."""
 
     def __init__(
         self, database: StoreExecutor, jobs: JobQueue, admin: JobAdmin, mint: Mint

@@ -82,16 +82,7 @@ def tied_row(
     *,
     is_awaited: bool = False,
 ) -> tuple[Value, ...]:
-    """Return such a job as a row of ``append_tied_jobs``; one that waits starts later.
-
-    Args:
-        job: The job.
-        job_id: Its id.
-        due_us: When it may start.
-        now_us: The time.
-        batch_id: Its batch, if the job does not say.
-        is_awaited: Whether others wait for it.
-    """
+    """Return a job as a row of ``append_tied_jobs``; one that waits starts later."""
     ties = AWAITED if is_awaited else None
     tied: tuple[Value, ...] = (batch_id or job.batch_id, None, ties)
     if job.after:

@@ -26,12 +26,7 @@ _Key = tuple[object, ...]
 
 
 class Reading:
-    """Some queries that are read together, all against the same snapshot.
-
-    Args:
-        database: Where they are read.
-        queries: Their names and parameters; see :meth:`.Transaction.expect`.
-    """
+    """Some queries that are read together, all against the same snapshot."""
 
     def __init__(self, database: Database, queries: Sequence[Query]) -> None:
         self._database = database

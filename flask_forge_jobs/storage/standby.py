@@ -49,15 +49,7 @@ _UNKNOWN = "does not say how far it has replayed the log"
 
 
 class Standby(PerProcess):
-    """The stores on a hot standby, for reads that may be a little old.
-
-    Args:
-        primary: The stores of the jobs.
-        settings: Where the standby is.
-        max_lag_s: How old an answer may be, in seconds.
-        clock: Measures time.
-        wait: Waits some seconds.
-    """
+    """The stores on a hot standby, for reads that may be a little old."""
 
     def __init__(
         self,

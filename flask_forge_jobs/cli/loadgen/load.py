@@ -78,15 +78,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A load on one queue.
-
-    Args:
-        storage: The stores.
-        queue_name: The queue, without other jobs.
-        threads: Jobs at once.
-        sleep_s: How long each job takes.
-        limit_s: The longest run.
-    """
+    """A load on one queue."""
 
     storage: Storage
     queue_name: str

@@ -40,14 +40,7 @@ class FormTarget:
 
 
 class Forms:
-    """The forms of one page.
-
-    Args:
-        api: The context of the blueprint.
-        state: The request of the page.
-        root: The way from the page to the mount point.
-        back: The address of the page below the mount point.
-    """
+    """The forms of one page."""
 
     def __init__(self, api: Api, state: RequestState, root: str, back: str) -> None:
         self._api = api

@@ -21,12 +21,7 @@ FORM_ENDPOINT = "form"
 def form_converter(
     paths: Iterable[str], known: Mapping[str, type[BaseConverter]]
 ) -> type[BaseConverter]:
-    """Return the converter of the rule, to which other addresses are unknown.
-
-    Args:
-        paths: The paths of all forms.
-        known: The converters of their placeholders.
-    """
+    """Return the converter of the rule, to which other addresses are unknown."""
     either = "|".join(form_pattern(path, known) for path in in_order(paths))
 
     class Converter(BaseConverter):

@@ -33,12 +33,7 @@ def form_routes(routes: Iterable[Route]) -> Sequence[Route]:
 
 
 class FormTable:
-    """Finds the form that a request sends.
-
-    Args:
-        forms: The routes of the forms; none if there are no pages.
-        known: The converters of placeholders.
-    """
+    """Finds the form that a request sends."""
 
     def __init__(
         self, forms: Iterable[Route], known: Mapping[str, type[BaseConverter]]

@@ -83,13 +83,7 @@ class Earlier:
 def earlier_runs(
     job: JobSummary, schedule_name: str | None, find: Find
 ) -> Earlier | None:
-    """Return the earlier runs of a job; None without any.
-
-    Args:
-        job: The job.
-        schedule_name: The schedule that made it.
-        find: Returns the first jobs of a filter, the newest first.
-    """
+    """Return the earlier runs of a job; None without any."""
     before = job.enqueued_at - MICROSECOND
     ended = JobFilter(statuses=FINAL, enqueued_to=before)
     for of, parameter, value, asked in _in_common(job, schedule_name, ended):

@@ -59,14 +59,7 @@ NOTHING_ASKED = Asked()
 
 
 class ListView:
-    """One list for its template.
-
-    Args:
-        jobs: Reads the list.
-        may: The permissions that the caller may use now.
-        asked: The selection.
-        saved: The views that the browser has saved.
-    """
+    """One list for its template."""
 
     def __init__(
         self,

@@ -36,13 +36,7 @@ def beat_period_s(lease_s: float) -> float:
 class Heartbeat(Duty):
     """Renews this process, its slots and its jobs.
 
-    Args:
-        lease: The lease that it renews.
-        renewal: Renews the jobs.
-        registration: Shows the worker.
-        handover: Gives back jobs that waited while the lease had run out.
-        database: Whose schema it checks.
-        on_return: Called when an unavailable database answers again.
+    ``on_return`` is called when an unavailable database answers again.
     """
 
     def __init__(

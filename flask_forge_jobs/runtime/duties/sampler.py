@@ -27,11 +27,7 @@ _MAX_HELD = 1000  # buckets kept while the database is unavailable
 
 
 class ResourceMeter:
-    """Measures this process between two calls.
-
-    Args:
-        directory: A directory of the volume whose use to tell.
-    """
+    """Measures this process between two calls."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

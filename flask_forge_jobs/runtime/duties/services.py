@@ -33,17 +33,7 @@ SETTLE_S = 0.5
 
 
 class Services:
-    """Everything that a worker does besides running jobs.
-
-    Args:
-        plan: The configuration of the worker.
-        worker_id: Its id.
-        lease: Which the heartbeat renews.
-        handover: The jobs of the worker.
-        strays: Jobs whose claim got no answer.
-        settings: Gets the settings of the queues.
-        notify: Wakes the dispatcher for a queue, or for all.
-    """
+    """Everything that a worker does besides running jobs."""
 
     def __init__(
         self,

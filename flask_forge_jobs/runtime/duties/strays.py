@@ -25,15 +25,7 @@ _LOST_ANSWER = "the answer to the claim of job %s was lost; given back"
 
 
 class Strays:
-    """Finds strays and gives them back.
-
-    Args:
-        jobs: The store.
-        handover: Gets the strays.
-        writer: Knows the runs of this worker.
-        claims: Of the dispatcher.
-        clock: Source of time.
-    """
+    """Finds strays and gives them back."""
 
     def __init__(
         self,

@@ -20,16 +20,7 @@ SETTINGS_PERIOD_S = 1.0
 
 
 class Supervisor(Duty):
-    """Applies the settings of the queues while the worker runs.
-
-    Args:
-        queues: The store.
-        membership: Finds the workers that share the queues.
-        handover: Gets the limits.
-        settings: Gets the settings, by queue.
-        notify: Called with a queue that may run more jobs.
-        clock: Source of time.
-    """
+    """Applies the settings of the queues while the worker runs."""
 
     def __init__(
         self,

@@ -27,11 +27,7 @@ Inbox = SimpleQueue[str | None]
 class Dispatcher:
     """Keeps the slots fed and the outcomes written, round by round.
 
-    Args:
-        rounds: The steps of one round.
-        writer: Has the outcomes to write.
-        inbox: The wake-ups. Any thread, and any handler of a signal, may add one.
-        clock: Source of time.
+    Any thread, and any handler of a signal, may add a wake-up to the inbox.
     """
 
     def __init__(

@@ -31,12 +31,6 @@ class Handover:
 
     Threads start when they are first needed. A run that does not stop in time is
     *abandoned*: a new thread takes its slot, and its outcome is dropped.
-
-    Args:
-        runner: Runs the jobs.
-        lease: Of this worker; no job starts once it has run out.
-        slots: How many jobs may run, by queue.
-        wake: Wakes the loop.
     """
 
     def __init__(

@@ -100,11 +100,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # any text 
 
 
 class JobLog:
-    """Logs the ends of runs; no call raises.
-
-    Args:
-        clock: Source of time.
-    """
+    """Logs the ends of runs; no call raises."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

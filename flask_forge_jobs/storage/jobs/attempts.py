@@ -75,9 +75,8 @@ def attempts_of(job: Job, row: Row) -> tuple[Attempt, ...]:
 
     Those with a row, then the one that runs, or was done at the first attempt.
 
-    Args:
-        job: The job.
-        row: Its claims, worker's id, name and host, and the JSON text of its rows.
+    ``row`` has its claims, its worker's id, name and host, and the JSON text of its
+    rows.
     """
     claims, worker_id, worker_name, host, text = row
     attempts = [_attempt_from_row(each) for each in json.loads(text or "[]")]

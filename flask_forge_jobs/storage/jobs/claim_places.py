@@ -33,11 +33,7 @@ class _Place:
 
 
 class ClaimPlaces:
-    """The place of each queue that has one, for the claims of one worker.
-
-    Args:
-        monotonic: Source of time, in seconds.
-    """
+    """The place of each queue that has one, for the claims of one worker."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -72,13 +72,8 @@ class ErrorStore:
     ) -> ErrorsPage:
         """Return the groups of a range that follow a place in an order.
 
-        Args:
-            window: The range.
-            order: How they are sorted.
-            limit: Most groups, at least 1.
-            after: End of the page before; None starts at the first group.
-            queue_names: Only failures and jobs of these queues; None means all.
-            kinds: Only those of these kinds; none means all.
+        ``after`` is the end of the page before. None as ``queue_names`` means all
+        queues, no ``kinds`` all kinds.
         """
         scope = _scope(queue_names, kinds) | _range(window)
 
@@ -108,11 +103,7 @@ class ErrorStore:
         return self._database.read(work, apart=True)
 
     def failing(self, *, queue_names: Sequence[str] | None = None) -> int:
-        """Return how many groups a day has, as the total of its page says.
-
-        Args:
-            queue_names: Only failures of these queues; None means all.
-        """
+        """Return how many groups a day has, as the total of its page says."""
         scope = _scope(queue_names, ()) | _range(ErrorRange.DAY)
         [(number,)] = self._database.read_one("count_failing", **scope)
         return int(number)
@@ -124,13 +115,7 @@ class ErrorStore:
         *,
         queue_names: Sequence[str] | None = None,
     ) -> ErrorDetail | None:
-        """Return one group, with or without failures in a range; None if unknown.
-
-        Args:
-            signature: That of its errors.
-            window: The range.
-            queue_names: Only failures and jobs of these queues; None means all.
-        """
+        """Return one group, with or without failures in a range; None if unknown."""
         scope = _scope(queue_names, ())
         names = encode_names("name", [signature])
 
@@ -158,10 +143,7 @@ class ErrorStore:
     ) -> DeadGroups:
         """Return the signatures of the dead jobs, those of the most first.
 
-        Args:
-            limit: Most signatures.
-            queue_names: Only jobs of these queues; None means all.
-            kinds: Only those of these kinds; none means all.
+        None as ``queue_names`` means all queues, no ``kinds`` all kinds.
         """
         scope = _scope(queue_names, kinds)
         rows = self._database.read_one("dead_by_error", limit=limit, **scope)

@@ -200,9 +200,8 @@ def _reason(error: psycopg2.OperationalError | UnicodeDecodeError) -> str:
 def connect(settings: DatabaseSettings, order: ServerOrder | None = None) -> Session:
     """Open a connection in autocommit mode.
 
-    Args:
-        settings: The address and the time-outs.
-        order: Which of several hosts to try first; it learns which one was reached.
+    ``order`` says which of several hosts to try first, and learns which one was
+    reached.
 
     Raises:
         StorageUnavailableError: The server could not be reached or refused the

@@ -13,12 +13,7 @@ from flask_forge_jobs.storage.sqlite.shared_file import disable_autocheckpoint
 
 
 class SqliteSide:
-    """Reads from and writes to a file with our tables.
-
-    Args:
-        path: The file.
-        timeout_s: How long to wait for other writers.
-    """
+    """Reads from and writes to a file with our tables."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self._path = path
