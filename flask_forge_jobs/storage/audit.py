@@ -68,7 +68,7 @@ class AuditLog:
         elif audit_filter.actor is not None:
             name = "audit_page_of_actor"
             parameters["actor"] = audit_filter.actor
-        rows = self._database.read(lambda tx: tx.all(name, **parameters), apart=True)
+        rows = self._database.read_all(name, **parameters)
         return [_entry_from_row(row) for row in rows]
 
     def prune(self, older_than_days: int) -> int:

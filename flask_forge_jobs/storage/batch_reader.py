@@ -61,9 +61,7 @@ class BatchReader:
         Raises:
             BatchNotFoundError: No batch has this id.
         """
-        rows = self._database.read(
-            lambda tx: tx.all("get_batch", id=batch_id), apart=True
-        )
+        rows = self._database.read_all("get_batch", id=batch_id)
         if not rows:
             raise BatchNotFoundError(batch_id)
         return batch_from_row(rows[0])
@@ -86,17 +84,14 @@ class BatchReader:
             is_open: Only batches that have not ended.
             queues: Only batches whose jobs are all of these queues; None means all.
         """
-        rows = self._database.read(
-            lambda tx: tx.all(
-                "page_of_batches",
-                at=before[0],
-                id=before[1],
-                is_open=is_open,
-                any_queue=queues is None,
-                queues=encode_names("name", queues or ()),
-                limit=limit,
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "page_of_batches",
+            at=before[0],
+            id=before[1],
+            is_open=is_open,
+            any_queue=queues is None,
+            queues=encode_names("name", queues or ()),
+            limit=limit,
         )
         return list(map(batch_from_row, rows))
 
@@ -154,9 +149,7 @@ class BatchReader:
 
     def within(self, batch_id: str) -> list[str]:
         """Return the ids of the batches that a batch counts."""
-        rows = self._database.read(
-            lambda tx: tx.all("batches_within", id=batch_id), apart=True
-        )
+        rows = self._database.read_all("batches_within", id=batch_id)
         return [row[0] for row in rows]
 
     def first_within(self, batch_id: str, limit: int) -> list[Batch]:
@@ -168,21 +161,16 @@ class BatchReader:
         self, batch_id: str, *, after: str = "", limit: int = 1000
     ) -> list[tuple[str, str | None]]:
         """Return ids and JSON results of jobs that are done, from behind ``after``."""
-        rows = self._database.read(
-            lambda tx: tx.all(
-                "results_of_batch",
-                id=batch_id,
-                after=after,
-                limit=limit,
-                **chosen(JobStatus.DONE),
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "results_of_batch",
+            id=batch_id,
+            after=after,
+            limit=limit,
+            **chosen(JobStatus.DONE),
         )
         return [(row[0], row[1]) for row in rows]
 
     def overview(self) -> BatchOverview:
         """Return how many batches are open, and how many jobs wait for others."""
-        rows = self._database.read(
-            lambda tx: tx.all(OVERVIEW_QUERY[0], **OVERVIEW_QUERY[1]), apart=True
-        )
+        rows = self._database.read_all(OVERVIEW_QUERY[0], **OVERVIEW_QUERY[1])
         return BatchOverview(*rows[0])

@@ -96,7 +96,7 @@ class CronStorage:
 
     def all(self) -> list[Schedule]:
         """Return every schedule, by name."""
-        rows = self._database.read(lambda tx: tx.all("all_schedules"), apart=True)
+        rows = self._database.read_all("all_schedules")
         return [schedule_from_row(row) for row in rows]
 
     def count(self) -> int:
@@ -207,7 +207,7 @@ class CronStorage:
 
     def ahead(self) -> FiringsAhead:
         """Return how long a firing has been due, and when the next one is."""
-        (ahead,) = self._database.read(lambda tx: tx.all("firings_ahead"), apart=True)
+        (ahead,) = self._database.read_all("firings_ahead")
         return FiringsAhead(*(None if us is None else us / SECOND_US for us in ahead))
 
     def delete(self, name: str) -> None:

@@ -15,7 +15,8 @@ from flask_forge_jobs.model.instants import (
     optional_from_micros,
 )
 from flask_forge_jobs.storage.columns import SCHEDULE
-from flask_forge_jobs.storage.database import Executor, Row, encode_names
+from flask_forge_jobs.storage.database import Row, encode_names
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.rows import reader_of, schedule_from_row
 
 # Follows every place in a listing.
@@ -33,7 +34,7 @@ _run_from_row = reader_of(
 class CronHistory:
     """Reads the runs of schedules."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def first(
@@ -43,11 +44,8 @@ class CronHistory:
 
         None follows one that takes the last of the room, in characters of payloads.
         """
-        rows = self._database.read(
-            lambda transaction: transaction.all(
-                "first_schedules", limit=limit, room=room, with_runs=with_runs
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "first_schedules", limit=limit, room=room, with_runs=with_runs
         )
         return [
             ListedSchedule(schedule_from_row(row[:_SCHEDULE]), _run(row[_SCHEDULE:]))

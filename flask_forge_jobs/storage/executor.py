@@ -16,12 +16,10 @@ from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
     Apart,
     Database,
-    Listener,
     Parameter,
     Query,
     Row,
     Transaction,
-    WakeCallback,
 )
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
@@ -44,6 +42,7 @@ class StoreExecutor:
         self._read = _ignore if recorder is None else recorder.reads.add
         self.backend = database.backend
         self.wake = database.wake  # no method, because every enqueue calls it
+        self.listen = database.listen
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """See :meth:`.Executor.write`."""
@@ -127,14 +126,14 @@ class StoreExecutor:
         """See :meth:`.Executor.read`."""
         return self._alone(self._read, partial(self._database.read, work, apart=apart))
 
+    def read_all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Return the rows of one query, under the server's time limit."""
+        return self.read(lambda tx: tx.all(name, **parameters), apart=True)
+
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """See :meth:`.Executor.read_one`."""
         one = partial(self._database.read_one, name, **parameters)
         return self._alone(self._read, one)
-
-    def listen(self, callback: WakeCallback) -> Listener:
-        """See :meth:`.Executor.listen`."""
-        return self._database.listen(callback)
 
     def pinned(self, mint: Mint) -> Mint:
         """Return a source of ids that gives the same ones at each try."""

@@ -19,12 +19,12 @@ from flask_forge_jobs.model.metrics import (
     floor_to,
 )
 from flask_forge_jobs.storage.database import (
-    Executor,
     Parameter,
     Transaction,
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import Pace
 
 _MINUTE = SAMPLE_LEVELS[0]
@@ -35,7 +35,7 @@ class GaugeStore:
 
     def __init__(
         self,
-        database: Executor,
+        database: StoreExecutor,
         clock: Clock,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -80,15 +80,12 @@ class GaugeStore:
 
         A stored bucket counts in each one that it overlaps.
         """
-        rows = self._database.read(
-            lambda transaction: transaction.all(
-                "gauges_within",
-                level=level,
-                rows=encode_names("name", names),
-                from_at=floor_to(window.start_us, level),
-                to_at=window.end_us,
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "gauges_within",
+            level=level,
+            rows=encode_names("name", names),
+            from_at=floor_to(window.start_us, level),
+            to_at=window.end_us,
         )
         by_queue: dict[str, dict[int, Gauges]] = {}
         # Thousands of rows: the common case is short, and calls no function but one.

@@ -21,7 +21,8 @@ from flask_forge_jobs.model.metrics import (
     cover,
     floor_to,
 )
-from flask_forge_jobs.storage.database import Executor, encode_names, encode_rows
+from flask_forge_jobs.storage.database import encode_names, encode_rows
+from flask_forge_jobs.storage.executor import StoreExecutor
 
 # Where the last day begins, so that it has few rows and the sum is needed for a while.
 _STEP_S = 1800
@@ -39,7 +40,7 @@ _Key = tuple[int, str, tuple[Part, ...], frozenset[str] | None]
 class KindFigures:
     """Reads the figures of kinds; their waits and total times are left out."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
         self._sums: dict[_Key, Tallies] = {}
 
@@ -82,16 +83,13 @@ class KindFigures:
 
         In some or all queues, by name.
         """
-        rows = self._database.read(
-            lambda transaction: transaction.all(
-                "active_kinds",
-                level=level,
-                from_at=window.start_us,
-                to_at=window.end_us,
-                any_queue=queue_names is None,
-                queues=encode_names("name", queue_names or ()),
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "active_kinds",
+            level=level,
+            from_at=window.start_us,
+            to_at=window.end_us,
+            any_queue=queue_names is None,
+            queues=encode_names("name", queue_names or ()),
         )
         return sorted(kind for (kind,) in rows)
 
@@ -108,15 +106,12 @@ class KindFigures:
         }
         if not queue_names:
             return figures
-        rows = self._database.read(
-            lambda transaction: transaction.all(
-                "pace",
-                level=level,
-                rows=encode_names("name", queue_names),
-                from_at=window.start_us,
-                to_at=window.end_us,
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "pace",
+            level=level,
+            rows=encode_names("name", queue_names),
+            from_at=window.start_us,
+            to_at=window.end_us,
         )
         for name, bucket_us, completed, run_times in rows:
             figures[name].append((window.index_of(bucket_us), completed, run_times))
@@ -173,14 +168,11 @@ class KindFigures:
             {"step": level, "from_at": first, "to_at": last}
             for level, first, last in parts
         ]
-        rows = self._database.read(
-            lambda transaction: transaction.all(
-                statement,
-                parts=encode_rows(steps),
-                any_queue=queue_names is None,
-                queues=encode_names("name", queue_names or ()),
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            statement,
+            parts=encode_rows(steps),
+            any_queue=queue_names is None,
+            queues=encode_names("name", queue_names or ()),
         )
         tallies: Tallies = {}
         for kind, started, retried, completed, dead, cancelled, run_times in rows:

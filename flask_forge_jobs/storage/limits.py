@@ -26,7 +26,7 @@ from flask_forge_jobs.model.limits import (
     check_rate_limit,
     check_scope,
 )
-from flask_forge_jobs.storage.database import Executor, Row, Transaction
+from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
 
 MAX_PAUSE_S = DAY_US / SECOND_US
@@ -107,9 +107,7 @@ class RateLimits:
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
         """
-        rows = self._database.read(
-            lambda tx: tx.all("get_rate_limit", scope=scope), apart=True
-        )
+        rows = self._database.read_all("get_rate_limit", scope=scope)
         return _only(scope, rows)
 
     def count(self) -> int:
@@ -118,10 +116,7 @@ class RateLimits:
 
     def all(self, limit: int = 2**31) -> list[RateLimit]:
         """Return the first buckets, by scope; by default every one."""
-        rows = self._database.read(
-            lambda transaction: transaction.all("all_rate_limits", limit=limit),
-            apart=True,
-        )
+        rows = self._database.read_all("all_rate_limits", limit=limit)
         return [RateLimit(*row) for row in rows]
 
     def put(self, scope: str, capacity: int, refill_per_sec: float) -> RateLimit:
@@ -204,7 +199,7 @@ def _only(scope: str, rows: list[Row]) -> RateLimit:
 class ConcurrencyLimits:
     """Admits running jobs up to the limit of their concurrency key."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def acquire(

@@ -31,7 +31,6 @@ from flask_forge_jobs.model.metrics import (
     Window,
 )
 from flask_forge_jobs.storage.database import (
-    Executor,
     Parameter,
     Query,
     Row,
@@ -39,6 +38,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.metric_rows import (
     add_to_rows,
     merge_rows,
@@ -98,7 +98,7 @@ class MetricStore:
 
     def __init__(
         self,
-        database: Executor,
+        database: StoreExecutor,
         clock: Clock,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -239,16 +239,13 @@ class MetricStore:
     ) -> Sequence[Row]:
         if not window.count or not names:
             return ()
-        return self._database.read(
-            lambda transaction: transaction.all(
-                statement,
-                level=level,
-                rows=encode_names("name", names),
-                from_at=window.start_us,
-                to_at=window.end_us,
-                **parameters,
-            ),
-            apart=True,
+        return self._database.read_all(
+            statement,
+            level=level,
+            rows=encode_names("name", names),
+            from_at=window.start_us,
+            to_at=window.end_us,
+            **parameters,
         )
 
     def counters(self) -> Counters:
@@ -275,10 +272,7 @@ class MetricStore:
     def has_started(self, queue_name: str) -> bool:
         """Return whether any job of a queue has ever started."""
         return bool(
-            self._database.read(
-                lambda tx: tx.all("has_started", level=DAY, queue_name=queue_name),
-                apart=True,
-            )
+            self._database.read_all("has_started", level=DAY, queue_name=queue_name)
         )
 
     # -- upkeep --------------------------------------------------------------------

@@ -103,16 +103,14 @@ class QueueConfig:
         Raises:
             QueueNotFoundError: No queue has this name.
         """
-        rows = self._database.read(
-            lambda tx: tx.all("get_queue", name=name), apart=True
-        )
+        rows = self._database.read_all("get_queue", name=name)
         if not rows:
             raise QueueNotFoundError(name)
         return queue_from_row(rows[0])
 
     def all(self) -> list[QueueSettings]:
         """Return the settings of every queue, by name."""
-        rows = self._database.read(lambda tx: tx.all(ALL_QUERY[0]), apart=True)
+        rows = self._database.read_all(ALL_QUERY[0])
         return [queue_from_row(row) for row in rows]
 
     def waiting(self, names: Iterable[str]) -> dict[str, int]:
@@ -378,9 +376,7 @@ class QueueConfig:
         return {"author": note.by, "reason": reason}
 
     def _exists(self, name: str) -> bool:
-        return bool(
-            self._database.read(lambda tx: tx.all("get_queue", name=name), apart=True)
-        )
+        return bool(self._database.read_all("get_queue", name=name))
 
 
 def _parameters(settings: QueueSettings) -> dict[str, Parameter]:

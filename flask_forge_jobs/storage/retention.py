@@ -121,15 +121,12 @@ class Retention:
         return self._database.write_batch(work, int, self._pace)
 
     def _periods(self, queue_name: str | None) -> list[RetentionPeriod]:
-        rows = self._database.read(
-            lambda tx: tx.all(
-                "retention_periods",
-                any_queue=queue_name is None,
-                queue_name=queue_name,
-                done_days=_DEFAULTS.retain_done_for_days,
-                dead_days=_DEFAULTS.retain_dead_for_days,
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "retention_periods",
+            any_queue=queue_name is None,
+            queue_name=queue_name,
+            done_days=_DEFAULTS.retain_done_for_days,
+            dead_days=_DEFAULTS.retain_dead_for_days,
         )
         if queue_name is not None and not rows:
             raise QueueNotFoundError(queue_name)

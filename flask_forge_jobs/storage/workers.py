@@ -22,7 +22,6 @@ from flask_forge_jobs.model.workers import (
     WorkersOverview,
 )
 from flask_forge_jobs.storage.database import (
-    Executor,
     Parameter,
     Query,
     Row,
@@ -30,6 +29,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.rows import (
     FOREVER_US,
     NO_LIMIT,
@@ -67,7 +67,7 @@ SERVICES_QUERY: Query = (
 class WorkerRegistry:
     """Registers workers and their slots."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def beat(
@@ -178,21 +178,15 @@ class WorkerRegistry:
         """
         name = "all_slots" if queue_name is None else "slots_of_queue"
         within_us = within_micros(within_s)
-        rows = self._database.read(
-            lambda tx: tx.all(
-                name, queue_name=queue_name, within_us=within_us, limit=limit
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            name, queue_name=queue_name, within_us=within_us, limit=limit
         )
         return [slot_from_row(row) for row in rows]
 
     def count_slots(self, queue_name: str | None = None) -> int:
         """Return the number of slots, live or not; a queue of None means all."""
-        rows = self._database.read(
-            lambda tx: tx.all(
-                "count_slots", any_queue=queue_name is None, queue_name=queue_name
-            ),
-            apart=True,
+        rows = self._database.read_all(
+            "count_slots", any_queue=queue_name is None, queue_name=queue_name
         )
         return int(rows[0][0])
 
@@ -223,7 +217,7 @@ class WorkerRegistry:
     def services(self) -> list[ServiceAge]:
         """Return the oldest last tick of each service of the live workers, by name."""
         name, values = SERVICES_QUERY
-        rows = self._database.read(lambda tx: tx.all(name, **values), apart=True)
+        rows = self._database.read_all(name, **values)
         oldest: dict[str, ServiceAge] = {}
         for text, since_beat_us in rows:
             for each in service_ages_from_text(text, max(since_beat_us, 0) / SECOND_US):
@@ -237,24 +231,18 @@ class WorkerRegistry:
 
         The ages are seconds by the database's clock.
         """
-        rows = self._database.read(
-            lambda tx: tx.all("worker_ages", within_us=FOREVER_US), apart=True
-        )
+        rows = self._database.read_all("worker_ages", within_us=FOREVER_US)
         return [(worker_from_row(row[:-1]), row[-1] / SECOND_US) for row in rows]
 
     def all(self) -> list[Worker]:
         """Return the workers that are not lost, silent or not, by id."""
-        rows = self._database.read(
-            lambda transaction: transaction.all("all_workers"), apart=True
-        )
+        rows = self._database.read_all("all_workers")
         return [worker_from_row(row) for row in rows]
 
     def live(self, within_s: float) -> list[Worker]:
         """Return the workers with a heartbeat in the last seconds, by id."""
         within_us = int(within_s * SECOND_US)
-        rows = self._database.read(
-            lambda tx: tx.all("live_workers", within_us=within_us), apart=True
-        )
+        rows = self._database.read_all("live_workers", within_us=within_us)
         return [worker_from_row(row) for row in rows]
 
 
@@ -290,7 +278,7 @@ def _worker_row(
 class Leases:
     """Takes and releases leases."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def take(self, name: str, holder: str, lease_s: float) -> bool:

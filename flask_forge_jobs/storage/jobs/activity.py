@@ -21,7 +21,6 @@ from flask_forge_jobs.model.activity import (
 from flask_forge_jobs.model.instants import MILLISECOND_US, SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.storage.database import (
-    Executor,
     Parameter,
     Query,
     Row,
@@ -29,6 +28,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 
 # A commit may come a little after its timestamp, so the newest events are held back.
@@ -62,7 +62,7 @@ class EventsPage:
 class JobActivity:
     """Reads events of jobs; writes nothing."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def events_after(
@@ -120,7 +120,7 @@ class JobActivity:
     ) -> dict[str, int]:
         """Return how many jobs per queue became done or dead in the last seconds."""
         name, values = ended_query(status, within_s, queue_names)
-        rows = self._database.read(lambda tx: tx.all(name, **values), apart=True)
+        rows = self._database.read_all(name, **values)
         return {name: int(jobs) for name, jobs in rows}
 
 

@@ -20,10 +20,11 @@ from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.reentry import one_call
 from flask_forge_jobs.storage.database import (
-    Executor,
+    Database,
     Listener,
     WakeCallback,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 
 _ASKED, _ENDED = "#", "%"
 # Waiters repeat the question far more often, also for workers that start later.
@@ -36,7 +37,7 @@ SLOWEST_LOOK_S = 1.0
 class JobEnds(PerProcess):
     """Tells waiters which jobs have ended."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: Database | StoreExecutor) -> None:
         self._database = database
         self.stay_own()
 

@@ -53,10 +53,7 @@ class FollowUpStore:
         ]
         columns = ("of_kind", "ending", *FollowUp._fields)
 
-        stored = self._database.read(
-            lambda tx: tx.all("declared_follow_ups", application=application),
-            apart=True,
-        )
+        stored = self._database.read_all("declared_follow_ups", application=application)
         if [tuple(row) for row in stored] == rows:
             return
 

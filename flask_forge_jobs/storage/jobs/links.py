@@ -42,10 +42,7 @@ class LinkStore:
 
     def parents_of(self, job_id: str) -> tuple[Parent, ...]:
         """Return the parents of a job, by id."""
-        rows = self._database.read(
-            lambda tx: tx.all("parents_of_job", id=job_id, limit=MAX_PARENTS),
-            apart=True,
-        )
+        rows = self._database.read_all("parents_of_job", id=job_id, limit=MAX_PARENTS)
         return tuple(map(_parent, rows))
 
     def release(self, job_id: str) -> Job | None:

@@ -348,23 +348,17 @@ class JobQueue:
 
     def held(self, worker_id: str) -> list[ClaimedJob]:
         """Return the jobs that a worker has claimed and not finished."""
-        rows = self._database.read(
-            lambda tx: tx.all("held", worker_id=worker_id), apart=True
-        )
+        rows = self._database.read_all("held", worker_id=worker_id)
         return list(map(ClaimedJob._make, rows))
 
     def cancelled(self, worker_id: str) -> list[str]:
         """Return the ids of a worker's running jobs that it is asked to stop."""
-        rows = self._database.read(
-            lambda tx: tx.all("cancelled", worker_id=worker_id), apart=True
-        )
+        rows = self._database.read_all("cancelled", worker_id=worker_id)
         return [job_id for (job_id,) in rows]
 
     def running(self) -> list[RunningJob]:
         """Return the running jobs of all workers with their heartbeat counters."""
-        rows = self._database.read(
-            lambda transaction: transaction.all("running"), apart=True
-        )
+        rows = self._database.read_all("running")
         return [RunningJob._make(row) for row in rows]
 
     def rescue(self, observed: Iterable[RunningJob]) -> int:

@@ -28,12 +28,12 @@ from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import (
-    Executor,
     Query,
     Row,
     Transaction,
     encode_names,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.links import ties_of
@@ -80,7 +80,7 @@ class Snapshot:
 class JobReader:
     """Reads jobs."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
         # Callers that poll mostly find no change; they get the last objects again.
         self._last: tuple[Row, Snapshot] = (), Snapshot((), {})
@@ -91,7 +91,7 @@ class JobReader:
         Raises:
             JobNotFoundError: No job has this id.
         """
-        rows = self._database.read(lambda tx: tx.all("get_job", id=job_id), apart=True)
+        rows = self._database.read_all("get_job", id=job_id)
         if not rows:
             raise JobNotFoundError(job_id)
         return job_from_row(rows[0])
@@ -104,9 +104,7 @@ class JobReader:
         Raises:
             JobNotFoundError: No job has this id.
         """
-        rows = self._database.read(
-            lambda tx: tx.all("get_job_with_attempts", id=job_id), apart=True
-        )
+        rows = self._database.read_all("get_job_with_attempts", id=job_id)
         if not rows:
             raise JobNotFoundError(job_id)
         job = job_from_row(rows[0][: len(JOB)])
@@ -120,9 +118,7 @@ class JobReader:
     ) -> list[str]:
         """Return the ids whose job is in one of the queues (None: any), in no order."""
         ids = encode_names("job_id", job_ids)
-        rows = self._database.read(
-            lambda tx: tx.all("queues_of_jobs", rows=ids), apart=True
-        )
+        rows = self._database.read_all("queues_of_jobs", rows=ids)
         return [
             job_id
             for job_id, queue_name in rows
@@ -171,7 +167,7 @@ class JobReader:
         ``statuses`` are of jobs of one queue.
         """
         if queue_name is None:
-            rows = self._database.read(lambda tx: tx.all("stored_kinds"), apart=True)
+            rows = self._database.read_all("stored_kinds")
             return sorted(kind for (kind,) in rows)
         counts = self._counts_of(queue_name)
         return sorted({kind for _, kind, status, _, _ in counts if status in statuses})
@@ -183,7 +179,7 @@ class JobReader:
         """
         if queue_names is not None:
             return {kind for _, kind, _, _, _ in self._counts_of(*queue_names)}
-        rows = self._database.read(lambda tx: tx.all("named_kinds"), apart=True)
+        rows = self._database.read_all("named_kinds")
         return {kind for (kind,) in rows}
 
     def _counts_of(self, *queue_names: str) -> Sequence[Row]:

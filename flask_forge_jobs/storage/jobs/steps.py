@@ -21,12 +21,12 @@ from flask_forge_jobs.model.steps import (
     StepsOfJob,
 )
 from flask_forge_jobs.storage.database import (
-    Executor,
     Parameter,
     Row,
     Transaction,
     encode_rows,
 )
+from flask_forge_jobs.storage.executor import StoreExecutor
 
 STEPS = 2
 """Columns of the fragment ``steps_of_job``."""
@@ -35,14 +35,12 @@ STEPS = 2
 class StepStore:
     """Keeps and reads the steps of running jobs."""
 
-    def __init__(self, database: Executor) -> None:
+    def __init__(self, database: StoreExecutor) -> None:
         self._database = database
 
     def kept(self, job_id: str) -> KeptSteps:
         """Return what the runs of a job have kept."""
-        rows = self._database.read(
-            lambda tx: tx.all("kept_steps", job_id=job_id), apart=True
-        )
+        rows = self._database.read_all("kept_steps", job_id=job_id)
         results: dict[str, str] = dict(rows)
         checkpoint = results.pop(CHECKPOINT, None)
         return KeptSteps(results, checkpoint)

@@ -584,10 +584,11 @@ def test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs(hasty: Storage) -
         ):
             database.write(lambda _: None)
         assert database.write(lambda tx: tx.all("all_queues"), urgent=True) == []
-        jobs = JobQueue(StoreExecutor(database), UlidGenerator(), SystemClock())
+        executor = StoreExecutor(database)
+        jobs = JobQueue(executor, UlidGenerator(), SystemClock())
         assert jobs.heartbeat("me", {}).owned == set()
-        WorkerRegistry(database).beat("me", None, [], [])
-        WorkerRegistry(database).show("me", None, [])
+        WorkerRegistry(executor).beat("me", None, [], [])
+        WorkerRegistry(executor).show("me", None, [])
     finally:
         leave.set()
         for holder in holders:
