@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
-from flask import Request, Response
+from flask import Response, request
 from marshmallow import Schema
 from marshmallow.fields import Field, List, Nested
 from werkzeug.datastructures import Headers
@@ -123,16 +123,20 @@ def truncated(response: Response, shown: int, total: int) -> Response:
     return response
 
 
-def next_link(request: Request, cursor: str) -> str:
-    """Return the ``Link`` to the next page.
+def linked(response: Response, cursor: str | None) -> Response:
+    """Add the ``Link`` to the next page of a list, if there is one.
 
     It is relative to the host, so it works behind any proxy that keeps the path.
     """
+    if cursor is None:
+        return response
     kept = [
         (key, value) for key, value in request.args.items(multi=True) if key != "cursor"
     ]
     path = quote(f"{request.script_root}{request.path}")
-    return f'<{path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
+    query = urlencode([*kept, ("cursor", cursor)])
+    response.headers["Link"] = f'<{path}?{query}>; rel="next"'
+    return response
 
 
 def enqueued_response(result: EnqueueResult) -> Response:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.cursors import Page
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, AuditRecord
 from flask_forge_jobs.model.bounds import check_integer, check_text
@@ -33,21 +33,13 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 _CURSOR = re.compile(r"(?P<at>[0-9]{1,18})-(?P<id>[0-9]{1,18})")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditPage:
-    """Audit entries; ``next_cursor`` is None on the last page."""
-
-    rows: list[AuditEntry]
-    next_cursor: str | None
-
-
 def list_entries(
     storage: Storage,
     audit_filter: AuditFilter,
     *,
     limit: int = 100,
     cursor: str | None = None,
-) -> AuditPage:
+) -> Page[AuditEntry]:
     """Return audit entries, the newest first; ``limit`` is 1 to 1,000."""
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     for name in ("actor", "action", "target"):
@@ -62,7 +54,7 @@ def list_entries(
     has_more = len(rows) > limit
     rows = rows[:limit]
     next_cursor = f"{to_micros(rows[-1].at)}-{rows[-1].id}" if has_more else None
-    return AuditPage(rows, next_cursor)
+    return Page(rows, next_cursor)
 
 
 def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:

@@ -19,6 +19,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.cursors import (
+    Page,
     from_place_cursor,
     from_text_cursor,
     to_place_cursor,
@@ -97,22 +98,6 @@ def _at_event(completion: Completion | None, at: datetime | None) -> AtEvent | N
 
 
 @dataclass(frozen=True, slots=True)
-class BatchListing:
-    """One page of batches, the newest first."""
-
-    rows: Sequence[BatchRecord]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchJobs:
-    """One page of the jobs of a batch, in the order of their ids."""
-
-    rows: Sequence[JobSummary]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class BatchRetried:
     """A batch after a retry of its dead jobs, and how many there were.
 
@@ -135,7 +120,7 @@ def list_batches(
     cursor: str | None = None,
     redactor: Redactor,
     queues: Collection[str] | None = None,
-) -> BatchListing:
+) -> Page[BatchRecord]:
     """Return one page of batches without their data, the newest first.
 
     Args:
@@ -160,7 +145,7 @@ def list_batches(
         place = to_micros(page[-1].created_at), page[-1].id
         next_cursor = to_place_cursor(place, binding)
     is_limited = queues is not None
-    return BatchListing(
+    return Page(
         [_record(each, redactor, is_limited=is_limited) for each in page], next_cursor
     )
 
@@ -190,7 +175,7 @@ def jobs_of_batch(
     cursor: str | None = None,
     redactor: Redactor,
     queues: Collection[str] | None = None,
-) -> BatchJobs:
+) -> Page[JobSummary]:
     """Return one page of the jobs of a batch, in the order of their ids.
 
     Args:
@@ -214,7 +199,7 @@ def jobs_of_batch(
     rows, end = storage.batches.page_of_jobs(
         batch_id, status=chosen, after=after, limit=limit
     )
-    return BatchJobs(
+    return Page(
         [masked_row(row, redactor) for row in rows],
         None if end is None else to_text_cursor(end, binding),
     )

@@ -9,7 +9,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
-from flask_forge_jobs.handlers.cursors import from_place_cursor, to_place_cursor
+from flask_forge_jobs.handlers.cursors import Page, from_place_cursor, to_place_cursor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.cron_history import (
@@ -62,14 +62,6 @@ class FiringsWindow:
     now: datetime
     schedules: Sequence[ScheduleFirings]
     is_whole: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RunPage:
-    """Runs of one schedule; ``next_cursor`` is None on the last page."""
-
-    rows: Sequence[ScheduleRun]
-    next_cursor: str | None
 
 
 def firings(
@@ -155,7 +147,7 @@ def list_runs(
     *,
     limit: int = DEFAULT_PAGE_SIZE,
     cursor: str | None = None,
-) -> RunPage:
+) -> Page[ScheduleRun]:
     """Return the jobs that a schedule made, the newest first; ``limit`` is 1 to 200.
 
     A deleted schedule has them as long as they are stored.
@@ -178,9 +170,9 @@ def list_runs(
         storage.cron.get(name)
     page, last = rows[:limit], rows[:limit][-1:]
     if len(rows) <= limit:
-        return RunPage(page, None)
+        return Page(page, None)
     place = to_micros(last[0].enqueued_at), last[0].job_id
-    return RunPage(page, to_place_cursor(place, binding))
+    return Page(page, to_place_cursor(place, binding))
 
 
 def _fired(

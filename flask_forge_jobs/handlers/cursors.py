@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bulk import JobAction, WalkPosition
@@ -22,11 +22,20 @@ from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position
 from flask_forge_jobs.model.payloads import load
 
+T = TypeVar("T")
 _CHECKSUM_BYTES = 9
 # Larger than any time, priority or number of attempts.
 _LARGEST_KEY = 2**62
 # An id of 64, a queue and a kind of 128 characters, in base 64 of UTF-8.
 MAX_CURSOR_LENGTH = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a list; ``next_cursor`` is None on the last one."""
+
+    rows: Sequence[T]
+    next_cursor: str | None
 
 
 def to_cursor(end: Position, job_filter: JobFilter, order: JobOrder) -> str:

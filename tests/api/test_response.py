@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from flask import Request, Response
+from flask import Flask, Response
 from marshmallow import Schema
 from werkzeug.test import EnvironBuilder
 
@@ -17,7 +17,7 @@ from flask_forge_jobs.api.response import (
     empty_response,
     encode,
     json_response,
-    next_link,
+    linked,
     writer,
     written_array_response,
 )
@@ -184,9 +184,10 @@ def test_the_next_page_has_everything_but_the_cursor_in_common() -> None:
         query_string="kind=a%26b&kind=c&cursor=old&q=%C3%BC",
     )
 
-    link = next_link(Request(builder.get_environ()), "new-1")
+    with Flask("shop").request_context(builder.get_environ()):
+        response = linked(Response(), "new-1")
 
-    assert link == (
+    assert response.headers["Link"] == (
         "</app/forge%20jobs/v1/jobs?kind=a%26b&kind=c&q=%C3%BC&cursor=new-1>; "
         'rel="next"'
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import next_link
+from flask_forge_jobs.api.response import linked
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.audit import AuditPageSchema, AuditQuerySchema
 from flask_forge_jobs.auth.permissions import Permission
@@ -15,10 +15,7 @@ from flask_forge_jobs.handlers import audit
 def list_audit(api: Api) -> Response:
     """Return the audit trail, the newest entry first."""
     page = audit.list_entries(api.storage, **api.query())
-    response = api.answer(page)
-    if page.next_cursor is not None:
-        response.headers["Link"] = next_link(request, page.next_cursor)
-    return response
+    return linked(api.answer(page), page.next_cursor)
 
 
 ROUTES = (

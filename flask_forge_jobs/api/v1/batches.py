@@ -17,7 +17,7 @@ from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import (
     REPLAYED_HEADER,
     empty_response,
-    next_link,
+    linked,
 )
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import batches as schemas
@@ -74,7 +74,7 @@ def list_all(api: Api) -> Response:
         page = batches.list_batches(
             api.storage, redactor=api.redactor, queues=api.scope.queues, **query
         )
-        return _with_next(api.answer(page), page.next_cursor)
+        return linked(api.answer(page), page.next_cursor)
 
 
 def read(api: Api, batch_id: str) -> Response:
@@ -98,7 +98,7 @@ def read_jobs(api: Api, batch_id: str) -> Response:
             queues=api.scope.queues,
             **query,
         )
-        return _with_next(api.answer(page), page.next_cursor)
+        return linked(api.answer(page), page.next_cursor)
 
 
 def add(api: Api, batch_id: str) -> Response:
@@ -213,12 +213,6 @@ def _request_key(api: Api, operation: str) -> RequestKey | None:
 def _with_replay(response: Response, *, is_replayed: bool) -> Response:
     if is_replayed:
         response.headers[REPLAYED_HEADER] = "true"
-    return response
-
-
-def _with_next(response: Response, cursor: str | None) -> Response:
-    if cursor is not None:
-        response.headers["Link"] = next_link(request, cursor)
     return response
 
 

@@ -23,7 +23,7 @@ from flask_forge_jobs.api.response import (
     encoded_array_response,
     encoded_response,
     encoder,
-    next_link,
+    linked,
     truncated,
 )
 from flask_forge_jobs.api.routes import Reach, Route
@@ -104,10 +104,7 @@ def firings(api: Api) -> Response:
 def list_runs(api: Api, name: str) -> Response:
     """Return the jobs that a schedule made, the newest first."""
     page = cron_history.list_runs(api.storage, name, **api.query())
-    response = api.answer(page)
-    if page.next_cursor is not None:
-        response.headers["Link"] = next_link(request, page.next_cursor)
-    return response
+    return linked(api.answer(page), page.next_cursor)
 
 
 def _answer(api: Api, detail: cron.ScheduleDetail) -> Response:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import next_link
+from flask_forge_jobs.api.response import linked
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import errors as schemas
 from flask_forge_jobs.auth.permissions import Permission
@@ -18,10 +18,7 @@ def list_errors(api: Api) -> Response:
     query = api.query()
     query["queue_names"] = api.scope.names(query["queue_names"])
     page = errors.list_errors(api.storage, **query)
-    response = api.listing(page.groups, page.total)
-    if page.next_cursor is not None:
-        response.headers["Link"] = next_link(request, page.next_cursor)
-    return response
+    return linked(api.listing(page.groups, page.total), page.next_cursor)
 
 
 ROUTES = (

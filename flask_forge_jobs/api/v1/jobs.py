@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, current_app, request
+from flask import Response, current_app
 from werkzeug.exceptions import Forbidden, NotFound
 
 from flask_forge_jobs.api.addresses import JOB_PATH, STATUS_ENDPOINT
@@ -10,7 +10,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
     empty_response,
     json_response,
-    next_link,
+    linked,
 )
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
@@ -33,9 +33,7 @@ def find_jobs(api: Api) -> Response:
         response = api.answer(page)
     if page.total is not None:
         response.headers["X-Total-Count"] = str(page.total)
-    if page.next_cursor is not None:
-        response.headers["Link"] = next_link(request, page.next_cursor)
-    return response
+    return linked(response, page.next_cursor)
 
 
 def count_jobs(api: Api) -> Response:

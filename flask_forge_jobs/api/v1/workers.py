@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import next_link
+from flask_forge_jobs.api.response import linked
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import workers as schemas
 from flask_forge_jobs.auth.permissions import Permission
@@ -20,9 +20,7 @@ def list_workers(api: Api) -> Response:
     if query["queue"] is not None:
         api.scope.require(query["queue"])
     page = workers.list_workers(api.storage, api.scope.names(), **query)
-    response = api.answer(page)
-    if page.next_cursor is not None:
-        response.headers["Link"] = next_link(request, page.next_cursor)
+    response = linked(api.answer(page), page.next_cursor)
     if not page.is_whole:
         response.headers["X-Result-Truncated"] = "true"
     return response

@@ -14,8 +14,9 @@ from flask_forge_jobs.dashboard.audit_words import in_words
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.handlers.audit import AuditPage, list_entries
-from flask_forge_jobs.model.audit import AuditFilter
+from flask_forge_jobs.handlers.audit import list_entries
+from flask_forge_jobs.handlers.cursors import Page
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter
 
 PAGE_SIZES = (10, 25, 50)
 DEFAULT_PAGE_SIZE = 50
@@ -41,14 +42,14 @@ class Trail:
         return bool(texts or self.start or self.end)
 
     @cached_property
-    def page(self) -> AuditPage:
+    def page(self) -> Page[AuditEntry]:
         """The entries of this page, the newest first; the first page if in doubt."""
         key = (self.actor, self.action, self.target, *self._between)
         return self._api.snapshots.get(
             ("audit", *key, self.per, self.cursor), self._read
         )
 
-    def _read(self) -> AuditPage:
+    def _read(self) -> Page[AuditEntry]:
         start, end = self._between
         chosen = AuditFilter(
             self.actor or None, self.action or None, self.target or None, start, end

@@ -20,12 +20,12 @@ from flask_forge_jobs.dashboard.reads import Part, Reads
 from flask_forge_jobs.dashboard.words import short_ids
 from flask_forge_jobs.errors import BatchNotFoundError, InvalidInputError
 from flask_forge_jobs.handlers.batches import (
-    BatchListing,
     BatchRecord,
     inner_batches,
     list_batches,
     read_batch,
 )
+from flask_forge_jobs.handlers.cursors import Page
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.batches import BatchEvent, Completion
 from flask_forge_jobs.model.endings import Ending
@@ -68,18 +68,18 @@ class BatchList:
         self.cursor = parameters.text("cursor") or None
 
     @cached_property
-    def _listing(self) -> BatchListing:
+    def _listing(self) -> Page[BatchRecord]:
         key = self.is_open, self.per, self.cursor, self._api.scope.queues
         kept_s = KEPT_S if "only" in request.args else 0.0
         return self._api.snapshots.get(("batches", *key), self._read, kept_s=kept_s)
 
-    def _read(self) -> BatchListing:
+    def _read(self) -> Page[BatchRecord]:
         try:
             return self._page(self.cursor)
         except InvalidInputError:
             return self._page(None)
 
-    def _page(self, cursor: str | None) -> BatchListing:
+    def _page(self, cursor: str | None) -> Page[BatchRecord]:
         return list_batches(
             self._api.storage,
             is_open=self.is_open,

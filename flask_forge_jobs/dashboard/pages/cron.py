@@ -23,11 +23,11 @@ from flask_forge_jobs.handlers.cron_history import (
     DEFAULT_REACH,
     MAX_SCHEDULES,
     FiringsWindow,
-    RunPage,
     ScheduleFirings,
     firings_of,
     list_runs,
 )
+from flask_forge_jobs.handlers.cursors import Page
 from flask_forge_jobs.model.catch_up import DEFAULT_TIME_ZONE, CatchUp
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
@@ -246,12 +246,12 @@ class ScheduleInFull:
         )
 
     @cached_property
-    def runs(self) -> RunPage:
+    def runs(self) -> Page[ScheduleRun]:
         """The jobs that it made, the newest first; the first page for a bad cursor."""
         key = ("runs", self.name, self._cursor)
         return self._api.snapshots.get(key, self._read_runs)
 
-    def _read_runs(self) -> RunPage:
+    def _read_runs(self) -> Page[ScheduleRun]:
         read = partial(list_runs, self._api.storage, self.name, limit=RUNS_PER_PAGE)
         try:
             return read(cursor=self._cursor)
