@@ -188,15 +188,16 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
     return text
 
 
-def canonical(payload: object, field: str = "payload") -> str:
+def canonical(payload: object) -> str:
     """Return canonical JSON text of a value; a string counts as JSON text itself."""
     if not isinstance(payload, str):
-        return dump(payload, field)
+        return dump(payload)
     try:
         data = payload.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidInputError(field, "contains half of a surrogate pair") from None
-    return dump(load(data, field), field)
+        message = "contains half of a surrogate pair"
+        raise InvalidInputError("payload", message) from None
+    return dump(load(data, "payload"))
 
 
 def fingerprint(payload: str) -> str:

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
@@ -69,13 +69,12 @@ class Children:
         count: int,
         grace_s: float,
         clock: Clock,
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._command = list(command)
         self._children = [_ChildState(number) for number in range(count)]
         self._grace_s = grace_s
         self._clock = clock
-        self._environ = dict(environ)
+        self._environ = dict(os.environ)
         self._restarts: deque[float] = deque()
         self._ends_at = 0.0
 

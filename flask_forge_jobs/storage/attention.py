@@ -33,13 +33,13 @@ from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
 from flask_forge_jobs.storage.database import (
     Database,
+    Executor,
     Parameter,
     Row,
     SchemaVersions,
     encode_rows,
 )
 from flask_forge_jobs.storage.deadlines import within
-from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.rows import service_ages_from_text
 
 # A schedule fires within seconds, unless something is wrong.
@@ -69,7 +69,7 @@ _P95 = 1
 class AttentionReader:
     """Reads facts, in two round trips at most and without reading jobs."""
 
-    def __init__(self, database: StoreExecutor, whole: Database) -> None:
+    def __init__(self, database: Executor, whole: Database) -> None:
         self._database = database
         self._whole = whole
 

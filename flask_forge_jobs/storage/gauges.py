@@ -6,8 +6,7 @@ two leaders in one minute, changes nothing.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from flask_forge_jobs.clock import Clock
@@ -31,16 +30,11 @@ _MINUTE = SAMPLE_LEVELS[0]
 
 
 class GaugeStore:
-    """Writes and reads gauges; ``wait`` sleeps between transactions of the upkeep."""
+    """Writes and reads gauges."""
 
-    def __init__(
-        self,
-        database: StoreExecutor,
-        clock: Clock,
-        wait: Callable[[float], object] = time.sleep,
-    ) -> None:
+    def __init__(self, database: StoreExecutor, clock: Clock) -> None:
         self._database = database
-        self._pace = Pace(database.backend, clock, wait)
+        self._pace = Pace(database.backend, clock)
 
     def append(self, rows: Iterable[Sequence[Parameter]]) -> None:
         """Store rows of buckets that have none, such as those of a made-up past.

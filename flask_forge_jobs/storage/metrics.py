@@ -10,7 +10,6 @@ level 0, because a counter must never go down.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -94,17 +93,12 @@ COUNTER_QUERIES: Sequence[Query] = (
 
 
 class MetricStore:
-    """Writes and reads figures; ``wait`` sleeps between transactions of the upkeep."""
+    """Writes and reads figures."""
 
-    def __init__(
-        self,
-        database: StoreExecutor,
-        clock: Clock,
-        wait: Callable[[float], object] = time.sleep,
-    ) -> None:
+    def __init__(self, database: StoreExecutor, clock: Clock) -> None:
         self._database = database
         self._series = Series(database)
-        self._pace = Pace(database.backend, clock, wait)
+        self._pace = Pace(database.backend, clock)
 
     # -- writing -------------------------------------------------------------------
 

@@ -16,9 +16,8 @@ from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.audit import AuditRecord
-from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.entries import append_entry
-from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
 
 logger = get_logger(__name__)
@@ -45,9 +44,7 @@ class _Counted:
 class Refusals(PerProcess):
     """Appends an entry for refused requests, or counts them."""
 
-    def __init__(
-        self, database: StoreExecutor, recorder: Recorder, clock: Clock
-    ) -> None:
+    def __init__(self, database: Executor, recorder: Recorder, clock: Clock) -> None:
         self._database = database
         self._recorder = recorder
         self._clock = clock

@@ -6,8 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.metrics import (
@@ -27,16 +26,11 @@ from flask_forge_jobs.storage.pace import Pace
 
 
 class SampleStore:
-    """Writes and reads samples; ``wait`` sleeps between transactions of the upkeep."""
+    """Writes and reads samples."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        wait: Callable[[float], object] = time.sleep,
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._pace = Pace(database.backend, clock, wait)
+        self._pace = Pace(database.backend, clock)
 
     def put(
         self, worker_id: str, samples: Mapping[tuple[int, int], SampleSums]

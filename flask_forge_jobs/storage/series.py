@@ -14,12 +14,12 @@ from itertools import islice
 
 from flask_forge_jobs.model.metrics import DAY, MetricKey
 from flask_forge_jobs.storage.database import (
+    Executor,
     Query,
     Row,
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.executor import StoreExecutor
 
 MAX_SERIES = 200
 # An arbitrary lock key: two processes must not give away the same place.
@@ -41,7 +41,7 @@ class Names:
 class Series:
     """Gives names to the counters of a process."""
 
-    def __init__(self, database: StoreExecutor) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
         # Each has a name or came too late for one, and neither changes.
         self._decided: set[Pair] = set()

@@ -16,8 +16,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult
-from flask_forge_jobs.storage.database import encode_names
-from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.database import Executor, encode_names
 from flask_forge_jobs.storage.recorder import Recorder
 
 logger = get_logger(__name__)
@@ -40,9 +39,7 @@ class _Waiting:
 class Uncommitted(PerProcess):
     """Jobs in callers' transactions that have not been seen to commit."""
 
-    def __init__(
-        self, database: StoreExecutor, recorder: Recorder, clock: Clock
-    ) -> None:
+    def __init__(self, database: Executor, recorder: Recorder, clock: Clock) -> None:
         self._database = database
         self._recorder = recorder
         self._clock = clock

@@ -24,10 +24,10 @@ from flask_forge_jobs.model.worker_details import (
 )
 from flask_forge_jobs.model.workers import LOST_KEPT_S, slot_number
 from flask_forge_jobs.storage.database import (
+    Executor,
     Row,
     encode_names,
 )
-from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.rows import reader_of
 
 MAX_WORKERS = 5000
@@ -49,7 +49,7 @@ _known_from_row = reader_of(
 class WorkerReader:
     """Reads workers for operators; each method is one round trip."""
 
-    def __init__(self, database: StoreExecutor) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
 
     def known(self) -> list[KnownWorker]:

@@ -165,10 +165,9 @@ class TaskProcesses:
         *,
         grace_s: float,
         clock: Clock,
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._command = tuple(command)
-        self._environ = dict(environ)
+        self._environ = dict(os.environ)
         self.grace_s = grace_s
         self._clock = clock
         self._lock = threading.Lock()

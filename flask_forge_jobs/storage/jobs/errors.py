@@ -33,13 +33,13 @@ from flask_forge_jobs.model.instants import (
     optional_from_micros,
 )
 from flask_forge_jobs.storage.database import (
+    Executor,
     Parameter,
     Row,
     Transaction,
     encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.executor import StoreExecutor
 
 FOLD_ROWS = 500
 FOLD_BATCH = 2000
@@ -55,7 +55,7 @@ Bucket = tuple[int, Key, int]
 class ErrorStore:
     """Failures by signature."""
 
-    def __init__(self, database: StoreExecutor) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
 
     # -- reading -------------------------------------------------------------------

@@ -36,8 +36,7 @@ from flask_forge_jobs.model.steps import StepsOfJob
 from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
 from flask_forge_jobs.storage.columns import JOB
-from flask_forge_jobs.storage.database import Parameter, Row, encode_names
-from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
 from flask_forge_jobs.storage.jobs.links import TIES, ties_of
 from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
@@ -55,7 +54,7 @@ _NO_JOB: dict[str, Parameter] = {
 class EvidenceStore:
     """Reads the evidence of a job or a queue."""
 
-    def __init__(self, database: StoreExecutor) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
 
     def job(self, job_id: str) -> tuple[JobFacts, QueueSettings]:

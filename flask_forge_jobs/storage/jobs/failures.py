@@ -13,11 +13,11 @@ from flask_forge_jobs.model.masking import Mask
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.model.signatures import OTHER_ERRORS, signature
 from flask_forge_jobs.storage.database import (
+    Executor,
     Parameter,
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.executor import StoreExecutor
 
 # A hostile text makes a new signature each time, so there is a bound. Processes that
 # meet new ones at the same moment may exceed it by a few.
@@ -43,7 +43,7 @@ class Signatures:
     """Gives failures their signature, and remembers which are stored."""
 
     def __init__(
-        self, database: StoreExecutor, mask: Mask, max_signatures: int = MAX_SIGNATURES
+        self, database: Executor, mask: Mask, max_signatures: int = MAX_SIGNATURES
     ) -> None:
         self._database = database
         self._mask = mask

@@ -12,8 +12,7 @@ from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_WORKERS,
     one_too_many,
 )
-from flask_forge_jobs.storage.database import Transaction, encode_names
-from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.database import Executor, Transaction, encode_names
 
 # A queue is registered again, and its bound read again, after this time: somebody may
 # have deleted or changed it.
@@ -45,7 +44,7 @@ class KnownQueues:
         """Until when a queue is known to be registered and to have no bound."""
 
     def look_up(
-        self, database: StoreExecutor, queue_names: Sequence[str]
+        self, database: Executor, queue_names: Sequence[str]
     ) -> RegisteredQueues:
         """Register missing queues, and return the known facts of all of them."""
         if any(self._known_of(name) is None for name in queue_names):

@@ -14,11 +14,11 @@ from flask_forge_jobs.model.attempts import NEWEST_ATTEMPTS
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_logs import LogChunk, StoredLine, read_chunk
 from flask_forge_jobs.storage.database import (
+    Executor,
     Parameter,
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.executor import StoreExecutor
 
 # A page reads at most so many rows, each of at most a run's 64 KiB.
 MAX_CHUNKS = 32
@@ -64,7 +64,7 @@ class LogPage(NamedTuple):
 class LogStore:
     """Reads lines."""
 
-    def __init__(self, database: StoreExecutor) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
 
     def page(self, job_id: str, run: int, number: int, limit: int) -> LogPage:

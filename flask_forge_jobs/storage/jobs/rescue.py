@@ -18,11 +18,11 @@ from flask_forge_jobs.model.signatures import signature
 from flask_forge_jobs.model.workers import slot_number
 from flask_forge_jobs.storage.database import (
     NO_FAULT_OF_ROWS,
+    Executor,
     Parameter,
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.attempts import AttemptRow, store_attempts
 from flask_forge_jobs.storage.jobs.failures import Failure, store_failures
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
@@ -48,7 +48,7 @@ class Rescuer:
 
     def __init__(
         self,
-        database: StoreExecutor,
+        database: Executor,
         clock: Clock,
         jitter: Callable[[], float] | None,
         follow_ups: FollowUpStore,

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, Position, StatusCounts
-from flask_forge_jobs.storage.database import Parameter
-from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.database import Executor, Parameter
 from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.jobs.streams import OF_COMBINATION, way
 from flask_forge_jobs.storage.rows import summary_from_row
@@ -51,7 +50,7 @@ _NOTHING = SearchedJobs((), None, StatusCounts(), None)
 class JobSearch:
     """Searches jobs; writes nothing."""
 
-    def __init__(self, database: StoreExecutor) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
 
     def page(
