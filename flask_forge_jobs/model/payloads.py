@@ -188,16 +188,15 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
     return text
 
 
-def canonical(payload: object) -> str:
+def canonical(payload: object, field: str = "payload") -> str:
     """Return canonical JSON text of a value; a string counts as JSON text itself."""
     if not isinstance(payload, str):
-        return dump(payload)
+        return dump(payload, field)
     try:
         data = payload.encode("utf-8")
     except UnicodeEncodeError:
-        message = "contains half of a surrogate pair"
-        raise InvalidInputError("payload", message) from None
-    return dump(load(data, "payload"))
+        raise InvalidInputError(field, "contains half of a surrogate pair") from None
+    return dump(load(data, field), field)
 
 
 def fingerprint(payload: str) -> str:

@@ -16,10 +16,12 @@ from flask_forge_jobs.reentry import calls, within_another
 from flask_forge_jobs.storage.database import (
     Apart,
     Database,
+    Listener,
     Parameter,
     Query,
     Row,
     Transaction,
+    WakeCallback,
 )
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.recorder import Recorder
@@ -42,7 +44,6 @@ class StoreExecutor:
         self._read = _ignore if recorder is None else recorder.reads.add
         self.backend = database.backend
         self.wake = database.wake  # no method, because every enqueue calls it
-        self.listen = database.listen
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """See :meth:`.Executor.write`."""
@@ -134,6 +135,11 @@ class StoreExecutor:
         """See :meth:`.Executor.read_one`."""
         one = partial(self._database.read_one, name, **parameters)
         return self._alone(self._read, one)
+
+    @property
+    def listen(self) -> Callable[[WakeCallback], Listener]:
+        """See :meth:`.Executor.listen`."""
+        return self._database.listen
 
     def pinned(self, mint: Mint) -> Mint:
         """Return a source of ids that gives the same ones at each try."""
