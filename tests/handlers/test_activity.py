@@ -19,12 +19,6 @@ from tests.support.sql import Sql
 ASKED: dict[str, Any] = {"after": None, "types": (), "limit": 10}
 
 
-@pytest.fixture
-def sql(storage: Storage, database_settings: Any) -> Sql:
-    storage.open()
-    return Sql(database_settings)
-
-
 @pytest.mark.parametrize(
     ("asked", "field"),
     [

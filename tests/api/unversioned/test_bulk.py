@@ -7,7 +7,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.blueprint import BlueprintOptions
-from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
@@ -16,12 +15,6 @@ from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.jobs import OWNER, claim_one, enqueue, having, job_with
 from tests.support.sql import Sql
-
-
-@pytest.fixture
-def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
-    storage.open()  # makes the tables
-    return Sql(database_settings)
 
 
 def _post(client: FlaskClient, path: str, body: object) -> TestResponse:

@@ -5,19 +5,12 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.outcomes import Dead, Done
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
 from tests.support.jobs import enqueue, run
 from tests.support.sql import Sql
-
-
-@pytest.fixture
-def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
-    storage.open()
-    return Sql(database_settings)
 
 
 def test_events_go_on_where_they_ended(

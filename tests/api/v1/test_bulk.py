@@ -9,7 +9,6 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
-from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
@@ -22,12 +21,6 @@ from tests.support.sql import Sql
 
 PATH = f"{PREFIX}/v1/jobs/actions"
 LATER = "2999-01-01T00:00:00Z"
-
-
-@pytest.fixture
-def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
-    storage.open()  # makes the tables
-    return Sql(database_settings)
 
 
 def act(client: FlaskClient, action: str, **body: object) -> dict[str, Any]:

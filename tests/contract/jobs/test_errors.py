@@ -20,12 +20,6 @@ from tests.support.sql import Sql
 HOUR_US = 3_600_000_000
 
 
-@pytest.fixture
-def sql(storage: Storage, database_settings: Any) -> Sql:
-    storage.open()
-    return Sql(database_settings)
-
-
 @pytest.fixture(params=[False, True], ids=["appended", "folded"])
 def settle(request: pytest.FixtureRequest) -> Any:
     """Return what runs before each look, so that both forms are read."""

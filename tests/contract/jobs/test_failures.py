@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import pytest
 
@@ -16,12 +15,6 @@ from flask_forge_jobs.storage.jobs.failures import Signatures
 from tests.support.failing import counts, fail, groups
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all, update_for
 from tests.support.sql import Sql
-
-
-@pytest.fixture
-def sql(storage: Storage, database_settings: Any) -> Sql:
-    storage.open()
-    return Sql(database_settings)
 
 
 def test_what_is_no_failure_is_not_counted(storage: Storage) -> None:
