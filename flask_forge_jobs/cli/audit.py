@@ -8,7 +8,7 @@ from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.facts import instant, text_of
 from flask_forge_jobs.cli.local_api import local_api
-from flask_forge_jobs.cli.output import json_option, print_rows
+from flask_forge_jobs.cli.output import json_option, limit_option, print_rows
 from flask_forge_jobs.cli.tables import Column
 from flask_forge_jobs.cli.times import at_age, instant_or_age
 from flask_forge_jobs.handlers import audit
@@ -34,13 +34,7 @@ def audit_group() -> None:
 @click.option("--target", help="Exactly this job, queue or schedule.")
 @click.option("--since", callback=instant_or_age, help="Entries since: 2h, 7d.")
 @click.option("--until", callback=instant_or_age, help="Entries until: 30m.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    default=30,
-    show_default=True,
-    help="Print at most this many entries.",
-)
+@limit_option(100_000, "Print at most this many entries.")
 @json_option("each entry")
 def list_command(
     *,

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
-
 import click
 
 from flask_forge_jobs.cli.completion import batch_ids
 from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.facts import print_facts
-from flask_forge_jobs.cli.jobs import DEFAULT_LIMIT, JOB_COLUMNS, MAX_LIMIT
+from flask_forge_jobs.cli.jobs import JOB_COLUMNS, MAX_LIMIT
 from flask_forge_jobs.cli.local_api import LocalApi, local_api
 from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
+    limit_option,
     print_change,
     print_json,
-    print_json_lines,
+    print_page,
     yes_option,
 )
 from flask_forge_jobs.cli.tables import Column, Row, ago, print_table
@@ -47,13 +45,7 @@ _COLUMNS = (
     Column("CREATED", ago("created_at")),
 )
 _STATUSES = tuple(map(str, JobStatus))
-_limit = click.option(
-    "--limit",
-    type=click.IntRange(1, MAX_LIMIT),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="Print at most this many.",
-)
+_limit = limit_option(MAX_LIMIT, "Print at most this many.")
 _batch_id = click.argument("batch_id", metavar="ID", shell_complete=batch_ids)
 
 
@@ -67,7 +59,7 @@ def list_command(*, is_open: bool, limit: int, as_json: bool) -> None:
     rows = local_api().rows(
         "v1_batches", query=query, limit=limit + 1, page_size=MAX_PAGE_SIZE
     )
-    _print(_COLUMNS, rows, "batch", limit, as_json=as_json)
+    print_page(_COLUMNS, rows, "batch", limit, as_json=as_json)
 
 
 @batches_group.command("show", example="batches show 01KPGR5B1WD4T0S9XK2M7C8Q3N")
@@ -119,7 +111,7 @@ def jobs_command(
     rows = api.rows(
         "v1_batch_jobs", query={"status": status}, limit=limit + 1, batch_id=batch_id
     )
-    _print(JOB_COLUMNS, rows, "job", limit, as_json=as_json)
+    print_page(JOB_COLUMNS, rows, "job", limit, as_json=as_json)
 
 
 @batches_group.command("seal", example="batches seal 01KPGR5B1WD4T0S9XK2M7C8Q3N")
@@ -167,27 +159,6 @@ def delete_command(*, batch_id: str, is_sure: bool) -> None:
     confirm(f"{_name(batch)} with {jobs} will be deleted; go on?", is_sure=is_sure)
     api.call("v1_batch_delete", batch_id=batch_id)
     click.echo(f"{_name(batch)} deleted")
-
-
-def _print(
-    columns: Sequence[Column],
-    rows: Iterator[Row],
-    noun: str,
-    limit: int,
-    *,
-    as_json: bool,
-) -> None:
-    """Print rows, of which there is one more if ``limit`` cuts them."""
-    if as_json:
-        print_json_lines(islice(rows, limit))
-        return
-    shown = list(rows)
-    if not shown:
-        click.echo(f"no {noun} matches")
-        return
-    print_table(columns, shown[:limit])
-    if len(shown) > limit:
-        click.echo(f"there are more than {limit:,}; see --limit", err=True)
 
 
 def _read(api: LocalApi, batch_id: str) -> Row:

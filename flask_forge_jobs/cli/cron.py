@@ -14,6 +14,7 @@ from flask_forge_jobs.cli.local_api import given, local_api
 from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
+    limit_option,
     options,
     print_change,
     print_json,
@@ -96,13 +97,7 @@ def show_command(*, name: str, as_json: bool) -> None:
 
 @cron_group.command("runs", example="cron runs nightly")
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=30,
-    show_default=True,
-    help="Print at most this many runs.",
-)
+@limit_option(10_000, "Print at most this many runs.")
 @json_option("each run")
 def runs_command(*, name: str, limit: int, as_json: bool) -> None:
     """List the jobs that a schedule made, the newest first."""

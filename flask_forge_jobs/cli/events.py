@@ -10,7 +10,7 @@ import click
 from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import Document, LocalApi, local_api
 from flask_forge_jobs.cli.log_lines import EXIT_INTERRUPTED
-from flask_forge_jobs.cli.output import json_option, print_json
+from flask_forge_jobs.cli.output import json_option, limit_option, print_json
 from flask_forge_jobs.handlers.activity import MAX_EVENTS
 from flask_forge_jobs.model.activity import EventType
 from flask_forge_jobs.model.log_lines import one_line
@@ -32,13 +32,7 @@ LOOK_EVERY_S = 1.0
     type=click.Choice(list(map(str, EventType))),
     help="Event; repeatable.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MAX_EVENTS),
-    default=30,
-    show_default=True,
-    help="Begin with at most this many.",
-)
+@limit_option(MAX_EVENTS, "Begin with at most this many.")
 @json_option("each event")
 def events_command(
     *,

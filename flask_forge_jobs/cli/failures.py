@@ -8,7 +8,7 @@ import click
 
 from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
-from flask_forge_jobs.cli.output import json_option, print_rows
+from flask_forge_jobs.cli.output import json_option, limit_option, print_rows
 from flask_forge_jobs.cli.tables import Column, ago
 from flask_forge_jobs.handlers.errors import MAX_ERROR_GROUPS
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
@@ -42,13 +42,7 @@ _COLUMNS = (
     show_default=True,
     help="Order of the groups.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MAX_ERROR_GROUPS),
-    default=30,
-    show_default=True,
-    help="Print at most this many groups.",
-)
+@limit_option(MAX_ERROR_GROUPS, "Print at most this many groups.")
 @json_option("each group")
 def errors_command(
     *,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import click
 
 from flask_forge_jobs.cli.completion import job_ids
@@ -12,12 +10,15 @@ from flask_forge_jobs.cli.job_changes import CHANGES
 from flask_forge_jobs.cli.job_filters import Choice, chosen_jobs
 from flask_forge_jobs.cli.job_view import job_lines, waits_for_jobs
 from flask_forge_jobs.cli.local_api import local_api
-from flask_forge_jobs.cli.output import json_option, print_json, print_json_lines
-from flask_forge_jobs.cli.tables import Column, Row, print_table, since
+from flask_forge_jobs.cli.output import (
+    json_option,
+    limit_option,
+    print_json,
+    print_page,
+)
+from flask_forge_jobs.cli.tables import Column, Row, since
 from flask_forge_jobs.handlers.jobs import DEFAULT_SORT, MAX_PAGE_SIZE, SORTS
-from flask_forge_jobs.model.sentences import count
 
-DEFAULT_LIMIT = 30
 MAX_LIMIT = 1_000_000
 
 
@@ -57,13 +58,7 @@ JOB_COLUMNS = (
 
 
 @jobs_group.command("list", example="jobs list --dead --kind send_mail --since 2h")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MAX_LIMIT),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="Print at most this many jobs.",
-)
+@limit_option(MAX_LIMIT, "Print at most this many jobs.")
 @click.option(
     "--sort",
     type=click.Choice(SORTS),
@@ -93,16 +88,7 @@ def list_command(
     rows = api.rows(
         "v1_jobs_find", query=query, limit=limit + 1, page_size=MAX_PAGE_SIZE
     )
-    if as_json:
-        print_json_lines(islice(rows, limit))
-        return
-    shown = list(rows)
-    if not shown:
-        click.echo("no job matches")
-        return
-    print_table(JOB_COLUMNS, shown[:limit])
-    if len(shown) > limit:
-        click.echo(f"more than {count(limit, 'job')} match; see --limit", err=True)
+    print_page(JOB_COLUMNS, rows, "job", limit, as_json=as_json)
 
 
 def _print_counts(counts: Row, *, as_json: bool) -> None:

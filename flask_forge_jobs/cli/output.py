@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +17,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def json_option(of: str) -> Callable[[Command], Command]:
     """Return the option ``--json``; ``of`` says what is printed."""
     return click.option("--json", "as_json", is_flag=True, help=f"Print {of} as JSON.")
+
+
+def limit_option(highest: int, meaning: str) -> Callable[[Command], Command]:
+    """Return the option ``--limit`` of a list, 30 by default."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, highest),
+        default=30,
+        show_default=True,
+        help=meaning,
+    )
 
 
 def print_json(document: object) -> None:
@@ -39,6 +51,24 @@ def print_rows(
         print_table(columns, rows)
     else:
         click.echo(empty)
+
+
+def print_page(
+    columns: Sequence[Column],
+    rows: Iterator[Row],
+    noun: str,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Print rows, of which there is one more if ``limit`` cuts them."""
+    if as_json:
+        print_json_lines(islice(rows, limit))
+        return
+    shown = list(rows)
+    print_rows(columns, shown[:limit], f"no {noun} matches", as_json=False)
+    if len(shown) > limit:
+        click.echo(f"there are more than {limit:,}; see --limit", err=True)
 
 
 def print_change(document: object, text: str, *, as_json: bool) -> None:

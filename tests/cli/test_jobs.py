@@ -68,7 +68,7 @@ def test_more_jobs_than_the_limit_are_mentioned(console: Console) -> None:
     result = console.run("jobs", "list", "--limit", "2")
 
     assert len(result.stdout.splitlines()) == 3
-    assert result.stderr == "more than 2 jobs match; see --limit\n"
+    assert result.stderr == "there are more than 2; see --limit\n"
 
 
 def test_counts_of_each_state(console: Console) -> None:
