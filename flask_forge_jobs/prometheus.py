@@ -17,6 +17,7 @@ from functools import cache
 from importlib.metadata import version
 from math import inf
 from operator import attrgetter
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -73,21 +74,21 @@ BUCKETS_S = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 )  # fmt: skip
 
+T = TypeVar("T")
 ReadGauges = Callable[[], Sequence[QueueGauges]]
-ReadCounters = Callable[[], JobCounters]
 
 
-class _Collector(Collector):
+class _Collector(Collector, Generic[T]):
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
+
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering does not read the storage."""
         return ()
 
 
-class QueueCollector(_Collector):
+class QueueCollector(_Collector[Sequence[QueueGauges]]):
     """Yields the ten gauges of each queue, with one read per scrape."""
-
-    def __init__(self, read: ReadGauges) -> None:
-        self._read = read
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Yield every family, also when there is no queue."""
@@ -100,11 +101,11 @@ class QueueCollector(_Collector):
             yield family
 
 
-class JobCollector(_Collector):
+class JobCollector(_Collector[JobCounters]):
     """Yields counters by queue and kind, and histograms by queue."""
 
-    def __init__(self, read: ReadCounters, backend: str) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[], JobCounters], backend: str) -> None:
+        super().__init__(read)
         self._backend = backend
 
     def collect(self) -> Iterable[Metric]:
@@ -134,11 +135,8 @@ class JobCollector(_Collector):
         yield build
 
 
-class ServiceCollector(_Collector):
+class ServiceCollector(_Collector[Iterable[ServiceAge]]):
     """Yields the age of the last tick of each worker service."""
-
-    def __init__(self, read: Callable[[], Iterable[ServiceAge]]) -> None:
-        self._read = read
 
     def collect(self) -> Iterable[Metric]:
         """Yield one family, with one read."""
@@ -152,11 +150,8 @@ class ServiceCollector(_Collector):
         yield family
 
 
-class BatchCollector(_Collector):
+class BatchCollector(_Collector[BatchOverview]):
     """Yields how many batches are open, and how many jobs wait for others."""
-
-    def __init__(self, read: Callable[[], BatchOverview]) -> None:
-        self._read = read
 
     def collect(self) -> Iterable[Metric]:
         """Yield two families, with one read."""
@@ -169,11 +164,8 @@ class BatchCollector(_Collector):
         )
 
 
-class SnapshotCollector(_Collector):
+class SnapshotCollector(_Collector[OpenSnapshot | None]):
     """Yields the age of the oldest open snapshot of a PostgreSQL database."""
-
-    def __init__(self, read: Callable[[], OpenSnapshot | None]) -> None:
-        self._read = read
 
     def collect(self) -> Iterable[Metric]:
         """Yield one family, with one read."""
@@ -186,15 +178,12 @@ class SnapshotCollector(_Collector):
         yield family
 
 
-class StandbyCollector(_Collector):
+class StandbyCollector(_Collector[StandbyState]):
     """Yields how far the standby for reads is behind."""
-
-    def __init__(self, look: Callable[[], StandbyState]) -> None:
-        self._look = look
 
     def collect(self) -> Iterable[Metric]:
         """Yield one family; +Inf means that the standby cannot be used."""
-        lag_s = self._look().lag_s
+        lag_s = self._read().lag_s
         yield GaugeMetricFamily(
             "forge_jobs_standby_lag_seconds",
             "How far the standby for reads is behind; +Inf if it is of no use.",

@@ -148,6 +148,12 @@ class JobCase(Case):
     job: JobFacts
 
     @property
+    def worker(self) -> KnownWorker | None:
+        """The worker that runs it, or ran it last; None if it is gone."""
+        workers = self.around.workers
+        return next((w for w in workers if w.worker_id == self.job.worker_id), None)
+
+    @property
     def name(self) -> str:
         """The job as the subject of a sentence."""
         return f"Job {self.job.id}"

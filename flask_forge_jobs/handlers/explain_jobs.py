@@ -172,9 +172,7 @@ def stop_asked(case: JobCase) -> Sentence | None:
 
 def worker_silent(case: JobCase) -> Sentence | None:
     """The worker that runs the job sends no heartbeat."""
-    worker = next(
-        (e for e in case.around.workers if e.worker_id == case.job.worker_id), None
-    )
+    worker = case.worker
     if worker is not None and worker.is_live:
         return None
     seen = f" was last seen {case.ago(worker.seen_at)} ago" if worker else " is gone"
@@ -287,9 +285,7 @@ def _slot(case: JobCase) -> int | None:
 
 def _on(case: JobCase) -> str:
     """Return where the job runs: worker, host and slot, as far as they are known."""
-    worker = next(
-        (e for e in case.around.workers if e.worker_id == case.job.worker_id), None
-    )
+    worker = case.worker
     label = worker.label if worker else case.job.worker_id
     host = f" at {worker.host}" if worker and worker.host else ""
     slot = _slot(case)
@@ -297,10 +293,7 @@ def _on(case: JobCase) -> str:
 
 
 def _run(case: JobCase) -> dict[str, object]:
-    job = case.job
-    worker = next(
-        (e for e in case.around.workers if e.worker_id == job.worker_id), None
-    )
+    job, worker = case.job, case.worker
     return _attempts(case) | {
         "started_at": job.started_at,
         "worker_id": job.worker_id,
