@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -33,13 +33,6 @@ from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.runtimes import LIMIT_S, HeldTask, add, registry_of
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
-
-
-@pytest.fixture
-def stubborn() -> Iterator[HeldTask]:
-    task = HeldTask("stubborn", obeys=False)
-    yield task
-    task.release.set()
 
 
 def runtime_of(

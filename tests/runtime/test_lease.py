@@ -13,11 +13,6 @@ LEASE_S = 60.0
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def lease(clock: MovingClock) -> Lease:
     return Lease(LEASE_S, clock)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, cast
-
-import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimBatch
@@ -107,13 +105,6 @@ def over(storage: Storage, answers: Answers) -> Storage:
     forgetful = copy(storage)
     forgetful.jobs = cast("JobQueue", answers)
     return forgetful
-
-
-@pytest.fixture
-def held() -> Iterator[HeldTask]:
-    task = HeldTask()
-    yield task
-    task.release.set()
 
 
 @each_backend

@@ -71,20 +71,6 @@ GRACE_S = 20.0
 
 
 @pytest.fixture
-def held() -> Iterator[HeldTask]:
-    task = HeldTask()
-    yield task
-    task.release.set()
-
-
-@pytest.fixture
-def stubborn() -> Iterator[HeldTask]:
-    task = HeldTask("stubborn", obeys=False)
-    yield task
-    task.release.set()
-
-
-@pytest.fixture
 def elsewhere(database_settings: DatabaseSettings) -> Iterator[Storage]:
     """The same database as another process opens it."""
     with contextlib.closing(open_storage(database_settings)) as storage:

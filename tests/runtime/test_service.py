@@ -345,11 +345,6 @@ LONGEST_S = 10.0
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def watch(clock: MovingClock) -> Watch:
     return Watch(clock, LONGEST_S)
 

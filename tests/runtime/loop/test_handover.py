@@ -76,13 +76,6 @@ def rig_of(
         rig.handover.close(LIMIT_S)
 
 
-@pytest.fixture
-def held() -> Iterator[HeldTask]:
-    task = HeldTask()
-    yield task
-    task.release.set()
-
-
 def thread_count() -> int:
     return sum(
         each.name.startswith("forge-jobs-slot") for each in threading.enumerate()
@@ -339,13 +332,6 @@ def test_nothing_starts_after_the_stop() -> None:
 
 
 # -- abandoning ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def stubborn() -> Iterator[HeldTask]:
-    task = HeldTask("stubborn", obeys=False)
-    yield task
-    task.release.set()
 
 
 def test_abandon_frees_the_slot_and_drops_the_late_outcome(

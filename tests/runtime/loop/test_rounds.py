@@ -5,7 +5,6 @@ What it does with real ones is in ``test_runtime.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from unittest.mock import Mock
 
 import pytest
@@ -26,21 +25,6 @@ from tests.support.rounds import CANCEL_GRACE_S, LEASE_S, finished, known
 from tests.support.rounds import RoundsRig as Rig
 from tests.support.runtimes import HeldTask, QuickTask, claimed
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def held() -> Iterator[HeldTask]:
-    task = HeldTask()
-    yield task
-    task.release.set()
-
-
-@pytest.fixture
-def stubborn() -> Iterator[HeldTask]:
-    task = HeldTask("stubborn", obeys=False)
-    yield task
-    task.release.set()
-
 
 # -- claiming ------------------------------------------------------------------------
 
