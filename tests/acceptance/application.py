@@ -90,9 +90,6 @@ class LedgerWriter:
 
     One ``write`` a line on a descriptor opened with ``O_APPEND``, so lines of many
     processes do not mix, and what was written survives ``kill -9`` in the page cache.
-
-    Args:
-        path: The file.
     """
 
     def __init__(self, path: str) -> None:
@@ -115,11 +112,7 @@ class LedgerWriter:
 
 
 class NumberedLines:
-    """Logs lines that name their run and count from 0 in it.
-
-    Args:
-        context: Of the run.
-    """
+    """Logs lines that name their run and count from 0 in it."""
 
     def __init__(self, context: TaskContext) -> None:
         self._context = context
@@ -145,11 +138,7 @@ class NumberedLines:
 
 
 class ManyClients:
-    """Gives each request an address of its own.
-
-    Args:
-        application: What answers.
-    """
+    """Gives each request an address of its own."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application

@@ -103,11 +103,7 @@ class Report:
 class Driver:
     """Runs rounds on one database.
 
-    Args:
-        plan: What to do.
-        url: The database.
-        folder: For the ledger and the log of the workers.
-        server: That of PostgreSQL, to be restarted; None on SQLite.
+    ``server`` is that of PostgreSQL, to be restarted; None on SQLite.
     """
 
     def __init__(

@@ -101,12 +101,7 @@ class Figure:
 
 
 class Producers:
-    """A process and a thread that enqueue single jobs until they are stopped.
-
-    Args:
-        settings: The database.
-        storage: What the thread enqueues with.
-    """
+    """A process and a thread that enqueue single jobs until they are stopped."""
 
     def __init__(self, settings: DatabaseSettings, storage: Storage) -> None:
         self._storage = storage

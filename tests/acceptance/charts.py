@@ -131,13 +131,7 @@ def paths(now_us: int) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a chart took.
-
-    Args:
-        name: Which chart.
-        best_ms: The shortest of many times, in milliseconds.
-        median_ms: Their median.
-    """
+    """How long a chart took."""
 
     name: str
     best_ms: float

@@ -34,10 +34,7 @@ _SHOWN = 5
 class Verdict:
     """What became of one invariant.
 
-    Args:
-        name: Its number.
-        promise: What it says.
-        violations: One sentence each; empty when it holds.
+    ``violations`` are one sentence each; none when it holds.
     """
 
     name: str
@@ -46,11 +43,7 @@ class Verdict:
 
 
 class Checker:
-    """Looks at one run of the driver.
-
-    Args:
-        evidence: What was written down.
-    """
+    """Looks at one run of the driver."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence

@@ -48,15 +48,7 @@ def complete(
     settings: DatabaseSettings,
     client: FlaskClient,
 ) -> None:
-    """Add what there is to see once every worker of a fleet has stopped.
-
-    Args:
-        evidence: What was written down during the run.
-        fleet: Has stopped.
-        sql: The way into the database.
-        settings: The same database.
-        client: Asks the API of the same database.
-    """
+    """Add what there is to see once every worker of a fleet has stopped."""
     # The one that is kept may have begun while the server took no writes.
     sql.end_session()
     offset_ns = time.monotonic_ns() - time.time_ns()
@@ -76,9 +68,7 @@ def complete(
 def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:
     """Return every job.
 
-    Args:
-        sql: The way into the database.
-        monotonic_offset_ns: Monotonic minus wall-clock time of this machine.
+    ``monotonic_offset_ns`` is monotonic minus wall-clock time of this machine.
     """
     rows = sql.run(
         "SELECT id, status, attempts, max_attempts, crashes, dedupe_key, "

@@ -29,12 +29,7 @@ PATIENCE_RANGE_S = (0.0, 1.0)
 
 
 class Families:
-    """Starts ``flask forge-jobs worker --processes`` and replaces what is hit.
-
-    Args:
-        fleet: Starts programs.
-        sql: Tells under which id a process owns what.
-    """
+    """Starts ``flask forge-jobs worker --processes`` and replaces what is hit."""
 
     def __init__(self, fleet: Fleet, sql: Sql) -> None:
         self.hits: Counter[str] = Counter()

@@ -181,13 +181,7 @@ class Report:
 
 
 class Driver:
-    """One run against one empty database.
-
-    Args:
-        plan: What to do.
-        database_url: The database.
-        folder: For the ledger and the log.
-    """
+    """One run against one empty database."""
 
     def __init__(self, plan: Plan, database_url: str, folder: Path) -> None:
         self._plan = plan

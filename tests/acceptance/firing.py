@@ -113,13 +113,7 @@ def faults_of(
 
 
 class Driver:
-    """One run against one empty database.
-
-    Args:
-        plan: What to do.
-        database_url: The database.
-        folder: For the log.
-    """
+    """One run against one empty database."""
 
     def __init__(self, plan: Plan, database_url: str, folder: Path) -> None:
         self._plan = plan

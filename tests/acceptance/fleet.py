@@ -91,12 +91,7 @@ class Fleet:
         )
 
     def start(self, *options: str, **environ: str) -> Worker:
-        """Start one more worker.
-
-        Args:
-            options: Further options of the command.
-            environ: Further variables.
-        """
+        """Start one more worker."""
         worker = self.spawn(*options, **environ)
         self.workers.append(worker)
         return worker

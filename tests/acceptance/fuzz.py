@@ -44,14 +44,7 @@ _COUNT = re.compile(r"(?P<count>[0-9]+) generated")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A real server over one backend.
-
-    Args:
-        backend: ``sqlite`` or ``postgres``.
-        port: Where it listens.
-        tokens: A token for each role.
-        folder: Takes the description and the report.
-    """
+    """A real server over one backend."""
 
     backend: str
     port: int
@@ -61,15 +54,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one run of schemathesis ended.
-
-    Args:
-        name: Backend and caller.
-        passed: Whether every check held.
-        cases: Requests that were generated.
-        seconds: How long it took.
-        report: What schemathesis printed.
-    """
+    """How one run of schemathesis ended."""
 
     name: str
     passed: bool

@@ -28,13 +28,7 @@ SERVER_WORKERS = 4
 
 @dataclass(slots=True)
 class Client:
-    """One of several clients at once; remembers what it stored and what went wrong.
-
-    Args:
-        number: Tells its jobs from those of the others.
-        port: The server's.
-        source: Mixes the requests.
-    """
+    """One of several clients at once; remembers what it stored and what went wrong."""
 
     number: int
     port: int

@@ -11,11 +11,7 @@ from flask_forge_jobs.api.composer import Composer
 
 
 class Composing:
-    """Notes calls of functions, and whether an answer was being composed.
-
-    Args:
-        patch: Replaces the functions.
-    """
+    """Notes calls of functions, and whether an answer was being composed."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[str, bool]] = []

@@ -46,11 +46,7 @@ def test_others_get_a_pause_after_so_much_computing() -> None:
 
 
 class WatchedLock:
-    """A lock that notes when a thread has to wait for it.
-
-    Args:
-        noted: Set then.
-    """
+    """A lock that notes when a thread has to wait for it."""
 
     def __init__(self, noted: threading.Event) -> None:
         self._noted = noted

@@ -29,9 +29,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Line:
     """Listens on a free port of loopback and passes everything on, later.
 
-    Args:
-        settings: The server.
-        delay_s: How much later, either way.
+    ``delay_s`` is how much later, either way.
     """
 
     def __init__(self, settings: DatabaseSettings, delay_s: float) -> None:

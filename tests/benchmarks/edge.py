@@ -44,13 +44,7 @@ _REFUSED = re.compile(r"Non-2xx or 3xx responses: ([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one backend reached.
-
-    Args:
-        backend: Its name.
-        bare_hz: Requests per second of the bare route, one a round.
-        overview_hz: Likewise of the overview.
-    """
+    """What one backend reached."""
 
     backend: str
     bare_hz: list[float]

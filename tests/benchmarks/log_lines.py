@@ -50,14 +50,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is logged in a drain.
-
-    Args:
-        name: What to call it.
-        lines: How many lines each job logs.
-        level: ``FORGE_JOBS_LOG_LINES``.
-        has_own: Whether the worker logs each job.
-    """
+    """What is logged in a drain."""
 
     name: str
     lines: int = 0

@@ -16,11 +16,7 @@ _SPIN_S = 0.0005
 
 
 class Watch:
-    """Sees what a worker does, whatever its make.
-
-    Args:
-        expected: How many jobs there will be.
-    """
+    """Sees what a worker does, whatever its make."""
 
     def __init__(self, expected: int) -> None:
         self.pickup_ms: list[float] = []

@@ -105,11 +105,7 @@ class OurQueue(Contender):
 
 
 class Recording:
-    """Switches off and on what a queue of ours counts and times for the charts.
-
-    Args:
-        queue: Whose recorder it is.
-    """
+    """Switches off and on what a queue of ours counts and times for the charts."""
 
     def __init__(self, queue: OurQueue) -> None:
         storage = queue._state.storage

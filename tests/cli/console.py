@@ -27,10 +27,7 @@ SOUND = {
 class Console:
     """Runs the commands of one application.
 
-    Args:
-        folder: The instance folder.
-        url: The database; None means the application's own SQLite file.
-        settings: Further settings.
+    A ``url`` of None means the application's own SQLite file.
     """
 
     def __init__(

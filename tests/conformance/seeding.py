@@ -115,12 +115,7 @@ def _enqueue(
 
 
 class SeededFile:
-    """A SQLite file with the data set; a copy is there sooner than a new one.
-
-    Args:
-        template: A file with empty tables.
-        path: Where it is kept.
-    """
+    """A SQLite file with the data set; a copy is there sooner than a new one."""
 
     def __init__(self, template: Path, path: Path) -> None:
         self._template = template

@@ -62,12 +62,7 @@ def _records(storage: Storage) -> list[AuditRecord]:
 
 
 class LosesAnswers(LossyDatabase):
-    """Commits what a unit does; the answers of its first tries get lost.
-
-    Args:
-        storage: Where it is stored.
-        lost: How many get lost.
-    """
+    """Commits what a unit does; the answers of its first tries get lost."""
 
     def __init__(self, storage: Storage, lost: int) -> None:
         super().__init__(storage.database)
@@ -83,12 +78,7 @@ class LosesAnswers(LossyDatabase):
 
 
 class LosesCommits(LossyDatabase):
-    """Loses a unit's first commit on its way to the database.
-
-    Args:
-        inner: The real database.
-        error: Its error, as the caller knows it.
-    """
+    """Loses a unit's first commit on its way to the database."""
 
     def __init__(
         self, inner: Database, error: type[StorageError] = StorageOutcomeUnknownError

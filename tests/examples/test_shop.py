@@ -54,11 +54,7 @@ def shop_url(
 
 
 class Browser:
-    """Somebody who uses the shop.
-
-    Args:
-        port: Where it listens on loopback.
-    """
+    """Somebody who uses the shop."""
 
     def __init__(self, port: int) -> None:
         self._address = f"http://127.0.0.1:{port}"

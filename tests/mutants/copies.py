@@ -53,11 +53,6 @@ class Run:
 class Copy:
     """A copy of a checkout, its package importable from everywhere.
 
-    Args:
-        folder: Where it is; made here.
-        root: What is copied.
-        environ: The environment of its tests.
-
     Raises:
         RuntimeError: Another package than the copy's would be imported.
     """

@@ -31,12 +31,6 @@ class HttpClient(Caller):
     Half of the requests carry an ``Idempotency-Key`` and are repeated with it. Without
     one a refused request is sent again as it is, which stores a second job if the
     refusal was untrue, and a job whose outcome is unknown is stored again under its id.
-
-    Args:
-        number: Which client this is, from 1.
-        port: The server's.
-        storage: To store a job under its id.
-        source: Chooses run times and keys.
     """
 
     pause_s = 0.2

@@ -58,13 +58,7 @@ class FailoverDriver(UnderFault):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One way to lose the server.
-
-    Args:
-        away: Takes it away for the time of a block.
-        down_s: For how long.
-        lease_s: The lease of the workers.
-    """
+    """One way to lose the server."""
 
     away: Away
     down_s: float

@@ -53,13 +53,7 @@ def cut_anywhere(bench: Bench) -> str:
 
 
 class Cuts:
-    """Stores a batch and a job, claims them and ends them, all through a proxy.
-
-    Args:
-        storage: By way of the proxy.
-        sql: Around it.
-        proxy: Cuts.
-    """
+    """Stores a batch and a job, claims them and ends them, all through a proxy."""
 
     def __init__(self, storage: Storage, sql: Sql, proxy: Proxy) -> None:
         self.ended = 0

@@ -63,11 +63,7 @@ class Disk(Protocol):
 
 
 class SmallDisk:
-    """A small file system with our tables on it, and a file that takes the rest.
-
-    Args:
-        folder: Where it is mounted.
-    """
+    """A small file system with our tables on it, and a file that takes the rest."""
 
     name = "a file system of 16 MiB"
 

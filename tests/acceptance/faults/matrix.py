@@ -20,9 +20,7 @@ FAULTS: tuple[Fault, ...] = (
 def chosen(faults: Sequence[Fault], only: str) -> list[Fault]:
     """Return the rows that a command line names.
 
-    Args:
-        faults: All rows.
-        only: Names separated by commas; empty for all.
+    ``only`` has names separated by commas; none means all.
 
     Raises:
         ValueError: There is no row of such a name.

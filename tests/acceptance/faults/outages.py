@@ -40,14 +40,7 @@ LINES_AN_OUTAGE = 24
 
 @dataclass(slots=True)
 class Outages:
-    """Takes the server away and gives it back, so many times.
-
-    Args:
-        bench: Draws how long it is away.
-        times: How often.
-        strike: Takes the server away.
-        give_back: Starts it.
-    """
+    """Takes the server away and gives it back, so many times."""
 
     bench: Bench
     times: int

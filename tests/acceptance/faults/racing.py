@@ -48,13 +48,7 @@ _OUTCOMES: tuple[Callable[[], Outcome], ...] = (
 
 
 class Field:
-    """The jobs that are raced for.
-
-    Args:
-        storage: Where they are.
-        app: Serves the API on them.
-        each: How many steps a thread takes.
-    """
+    """The jobs that are raced for."""
 
     def __init__(self, storage: Storage, app: Flask, each: int) -> None:
         self._storage = storage
@@ -75,12 +69,7 @@ class Field:
             self._ids.append(job_id)
 
     def play(self, name: str, source: random.Random) -> None:
-        """Take the steps of one thread.
-
-        Args:
-            name: The owner as which it claims.
-            source: Chooses steps and jobs.
-        """
+        """Take the steps of one thread."""
         client = self._app.test_client()
         steps: list[Callable[[], object]] = [
             partial(self._claim, name),

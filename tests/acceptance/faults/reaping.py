@@ -76,11 +76,7 @@ def opened(bench: Bench) -> Iterator[Storage]:
 
 
 class Watch:
-    """A reaper of this process, on a clock that is moved by hand.
-
-    Args:
-        storage: What it watches.
-    """
+    """A reaper of this process, on a clock that is moved by hand."""
 
     def __init__(self, storage: Storage) -> None:
         self._now = 0.0

@@ -100,11 +100,7 @@ def _shown(took_s: Sequence[float]) -> str:
 
 
 class _Load:
-    """Stores so many jobs a second, one by one.
-
-    Args:
-        storage: Where to.
-    """
+    """Stores so many jobs a second, one by one."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage

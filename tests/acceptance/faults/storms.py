@@ -99,12 +99,7 @@ def deadlock_storm(bench: Bench) -> str:
 
 
 class _Storm:
-    """Threads that do everything to the same jobs until the time is over.
-
-    Args:
-        bench: Where.
-        seconds: For how long.
-    """
+    """Threads that do everything to the same jobs until the time is over."""
 
     def __init__(self, bench: Bench, seconds: float) -> None:
         self._bench = bench

@@ -25,13 +25,7 @@ _LONGEST_ERROR = 100
 class Outcome:
     """What became of one fault on one backend.
 
-    Args:
-        fault: The row.
-        backend: Where.
-        figure: How much was done.
-        seen: What it said, or the first line of what it raised.
-        seconds: How long it took.
-        error: The whole traceback; empty when everything held.
+    ``error`` is the whole traceback; empty when everything held.
     """
 
     fault: Fault

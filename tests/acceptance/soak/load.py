@@ -91,10 +91,7 @@ class Acks:
 class Loop(threading.Thread):
     """Does something at a steady pace until it is stopped; keeps what went wrong.
 
-    Args:
-        name: Of the thread.
-        period_s: Time between two turns, in seconds.
-        turn: What to do; gets the number of the turn.
+    ``turn`` gets the number of the turn.
     """
 
     def __init__(
@@ -125,14 +122,7 @@ class Loop(threading.Thread):
 
 
 class Producer:
-    """Stores jobs of the mix, as many in each turn as the rate asks for.
-
-    Args:
-        storage: Where to.
-        pace: Has the rate, in jobs a second, which may change.
-        acks: Notes what was stored.
-        source: Chooses what a job does.
-    """
+    """Stores jobs of the mix, as many in each turn as the rate asks for."""
 
     def __init__(
         self, storage: Storage, pace: Pace, acks: Acks, source: random.Random
@@ -172,12 +162,7 @@ class Producer:
 
 
 class Clients:
-    """The panel, a scraper, and clients that read and enqueue over HTTP.
-
-    Args:
-        port: The server's.
-        acks: Notes what was stored.
-    """
+    """The panel, a scraper, and clients that read and enqueue over HTTP."""
 
     def __init__(self, port: int, acks: Acks) -> None:
         self.answers: Counter[int] = Counter()

@@ -18,14 +18,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at a process.
-
-    Args:
-        at_s: When, in seconds of a monotonic clock.
-        rss_mib: Resident memory, in MiB.
-        files: Open descriptors.
-        threads: Threads.
-    """
+    """One look at a process."""
 
     at_s: float
     rss_mib: float
@@ -37,9 +30,7 @@ class Sample:
 class Drift:
     """What became of a process between the first and the last of its samples.
 
-    Args:
-        name: Of the process.
-        samples: In order of time, at least two.
+    The samples are in order of time, at least two.
     """
 
     name: str

@@ -46,14 +46,7 @@ class Row:
 
 
 class Watch:
-    """Compares what was acknowledged with what the rows say, and deletes what ended.
-
-    Args:
-        storage: Deletes.
-        sql: Reads, beside the package.
-        acks: What was acknowledged.
-        kills: Every kill so far, with the runs that the dead one held.
-    """
+    """Compares what was acknowledged with what the rows say, and deletes what ended."""
 
     def __init__(
         self, storage: Storage, sql: Sql, acks: Acks, kills: Sequence[Kill]

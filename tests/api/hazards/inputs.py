@@ -46,13 +46,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a body, at the top.
-
-    Args:
-        route: Whose.
-        name: As it is sent.
-        schema: What its value may be.
-    """
+    """One key of a body, at the top."""
 
     route: Route
     name: str
