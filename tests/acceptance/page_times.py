@@ -31,6 +31,7 @@ from playwright.sync_api import Browser
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.dashboard.warm_up import warm_up
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
 from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
@@ -272,7 +273,8 @@ def run(
             url = stack.enter_context(large_url(backend, rows, None))
         site = stack.enter_context(large_site(url, folder, clock))
         asking = Asking(site, clock, stack.enter_context(counted()))
-        gc.freeze()  # as forge-jobs-server does
+        warm_up(site.app)
+        gc.freeze()  # both as forge-jobs-server does
         stack.callback(gc.unfreeze)
         figures = [each for path in paths for each in asking.figures(path, repeats)]
         first_ms = first_page_ms(browser, site, FIRST_PAGES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from unittest.mock import Mock
 
@@ -25,7 +26,7 @@ def compiled(app: Flask) -> set[str]:
     return {name for _, name in cache}
 
 
-def test_the_templates_of_all_pages_are_compiled() -> None:
+def test_the_templates_of_all_pages_are_compiled_and_no_longer_collected() -> None:
     app = mount(UNASKED).application
 
     begin_to_warm_up(app)
@@ -34,6 +35,10 @@ def test_the_templates_of_all_pages_are_compiled() -> None:
             thread.join(60)
 
     assert {"forge_jobs/base.html", "forge_jobs/overview.html"} <= compiled(app)
+    with app.app_context():
+        template = environment().get_template("forge_jobs/base.html")
+    walked = gc.get_objects()
+    assert not any(each is template.blocks for each in walked)
 
 
 def test_a_wrong_template_of_the_application_leaves_the_others() -> None:
