@@ -7,7 +7,7 @@ once a second and process for all pages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -41,6 +41,8 @@ from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.sentences import Sentence
 
+# Jobs by state, as the page counts them: a moment lies between two reads.
+Counted = Callable[[], Mapping[str, int]]
 # Of the frame itself; every page can be asked for them.
 REFRESHED = ("state", "pages", "alarms")
 FRAME_BLOCKS = (*REFRESHED, "messages", "ask", "keys")
@@ -100,6 +102,7 @@ class Frame:
         self.reads = reads
         self.options = api.options
         self.now = api.now
+        self.counted: Counted = dict
         self.root = way_to_mount_point(state.request, state.route)
         self.query: Mapping[str, object] = {
             key: values
@@ -254,6 +257,12 @@ class Frame:
         return {} if self.report is None else self.report.summary.evidence
 
     @cached_property
+    def _counts(self) -> Mapping[str, int]:
+        """The jobs by state; empty if they are unknown."""
+        counts = self.evidence.get("counts")
+        return {} if counts is None else {**counts, **self.counted()}
+
+    @cached_property
     def _open(self) -> Sequence[PageRoute]:
         pages = [each for each in self._api.pages if isinstance(each, PageRoute)]
         return [route for route in pages if self._api.may_open(route)]
@@ -293,7 +302,7 @@ class Frame:
             return evidence.get(path[1:]), ""
         if path in _COUNTS:
             name, tone = _COUNTS[path]
-            return evidence.get("counts", {}).get(name), tone
+            return self._counts.get(name), tone
         return None, ""
 
     @cached_property
@@ -309,8 +318,7 @@ class Frame:
     @cached_property
     def state(self) -> Sequence[State]:
         """The state of the work in five facts; none if they are unknown."""
-        counts = self.evidence.get("counts")
-        if counts is None:
+        if not (counts := self._counts):
             return ()
         wait = words.oldest(self.evidence["oldest_wait_s"], counts["pending"])
         return (

@@ -25,7 +25,7 @@ from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import live
 from flask_forge_jobs.dashboard.environment import FRAME, environment
-from flask_forge_jobs.dashboard.frame import FRAME_BLOCKS, Frame
+from flask_forge_jobs.dashboard.frame import FRAME_BLOCKS, Counted, Frame
 from flask_forge_jobs.dashboard.page_route import PAGE_POLICY, PageRoute
 
 # Takes the Api and the placeholders of the path.
@@ -69,7 +69,8 @@ def page(
         path: Its address below the mount point.
         show: Returns the values for the template
             ``forge_jobs/<name of the function>.html``. A value ``query`` holds the
-            parameters that links back to the page keep.
+            parameters that links back to the page keep; a function ``counted`` returns
+            the caller's jobs by state, as far as the page counts them.
         permission: The permission that a caller needs; None opens it to everybody.
         policy: Its ``Content-Security-Policy``.
         blocks: The blocks of the template that can be asked for alone.
@@ -175,6 +176,7 @@ def render(
     # A page about an error has no counts and no alarms, which may fail as well.
     frame = Frame(api, state, reads=status == HTTPStatus.OK)
     frame.query = cast("Mapping[str, object]", shown.get("query", frame.query))
+    frame.counted = cast("Counted", shown.get("counted", frame.counted))
     setattr(g, FRAME, frame)
     text = (
         environment()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from flask_forge_jobs.dashboard.jobs.listings import (
     DEAD_JOBS,
@@ -15,6 +16,7 @@ from flask_forge_jobs.dashboard.jobs.listings import (
 )
 from flask_forge_jobs.dashboard.jobs.offers import number_of
 from flask_forge_jobs.dashboard.jobs.query import JobQuery
+from flask_forge_jobs.dashboard.jobs.reading import JobList
 from flask_forge_jobs.model.ordering import StatusCounts
 from flask_forge_jobs.model.sentences import count
 
@@ -83,3 +85,17 @@ def parts_in_words(query: JobQuery, matching: StatusCounts) -> str:
         return ""
     ordered = sorted(non_empty.items(), key=lambda item: -(item[1] or 0))
     return ", ".join(f"{number:,} {words[word]}" for word, number in ordered)
+
+
+def by_state(jobs: JobList) -> Mapping[str, int]:
+    """Return the caller's jobs in each state that a list counts; none of a filter.
+
+    ``pending`` are those without the scheduled ones, as in the bar at the top.
+    """
+    query = jobs.query
+    if replace(query, statuses=()).is_filtered or jobs.counts.bound is not None:
+        return {}
+    numbers = {
+        word: number_of(word, jobs.counts) for word in parts_of(query.listing.statuses)
+    }
+    return {word: number for word, number in numbers.items() if number is not None}

@@ -15,6 +15,7 @@ from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.dashboard.job.view import Choice, JobView
 from flask_forge_jobs.dashboard.jobs.filter_text import job_id_in, parameters_of
+from flask_forge_jobs.dashboard.jobs.headlines import by_state
 from flask_forge_jobs.dashboard.jobs.listings import (
     DEAD_JOBS,
     JOBS,
@@ -94,11 +95,13 @@ def _ask(listing: Listing, api: Api) -> Response:
 def _rendered(api: Api, listing: Listing, asked: Asked) -> Response:
     query = query_of(listing, request.args)
     saved = views_in(request.cookies.get(COOKIE))
-    view = ListView(JobList(api, query), may_now(api), asked, saved)
+    listed = JobList(api, query)
+    view = ListView(listed, may_now(api), asked, saved)
     kept: dict[str, list[str]] = {}
     for name, value in query.pairs():
         kept.setdefault(name, []).append(value)
-    return render(api, listing.path, {"view": view, "query": kept})
+    counted = partial(by_state, listed)
+    return render(api, listing.path, {"view": view, "query": kept, "counted": counted})
 
 
 class _Unread(JobList):

@@ -385,3 +385,34 @@ def test_a_full_page_of_long_texts_is_small(storage: Storage, lists: Lists) -> N
 
     assert len(ids(parsed(answer.text))) == 50
     assert len(answer.data) <= 60_000
+
+
+@pytest.mark.parametrize(
+    ("status", "path", "word"),
+    [
+        (JobStatus.PENDING, "jobs", "waiting"),
+        (JobStatus.FAILED, "retries", "retrying"),
+        (JobStatus.DEAD, "dead", "dead"),
+    ],
+)
+def test_the_bar_at_the_top_counts_as_the_list_does(
+    storage: Storage, lists: Lists, status: JobStatus, path: str, word: str
+) -> None:
+    """The report that it shows otherwise is up to a second older."""
+    job_with(storage, status)
+    assert f"1 {word}" in _bar(lists.open(path))
+    job_with(storage, status)
+
+    page = lists.open(path)
+
+    assert page.find("h1").text.startswith("2 ")
+    assert f"2 {word}" in _bar(page)
+    entries = page.find("#pages").all("a")
+    [entry] = [each for each in entries if each["href"].endswith(f"/{path}")]
+    assert entry.text.endswith("2") is (path != "jobs")
+    # A filtered list counts something else.
+    assert f"0 {word}" not in _bar(lists.open(f"{path}?queue=none"))
+
+
+def _bar(page: Element) -> str:
+    return page.find("#state").text
