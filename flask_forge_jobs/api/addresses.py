@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from werkzeug.routing import BaseConverter
@@ -264,12 +265,13 @@ def converters(paths: Collection[str]) -> Mapping[str, type[BaseConverter]]:
     return classes
 
 
-def _words(folder: str, paths: Iterable[str]) -> list[str]:
+def _words(folder: str, paths: Iterable[str]) -> tuple[str, ...]:
     below = {path.removeprefix(folder) for path in paths if path.startswith(folder)}
-    return sorted(word for word in below if "<" not in word)
+    return tuple(sorted(word for word in below if "<" not in word))
 
 
-def _all_but(words: Iterable[str]) -> type[BaseConverter]:
+@cache
+def _all_but(words: tuple[str, ...]) -> type[BaseConverter]:
     taken = "|".join(map(re.escape, words))
 
     class Converter(BaseConverter):

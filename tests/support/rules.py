@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Rule
 
 
 def compile_rules_once(patch: pytest.MonkeyPatch) -> None:
@@ -44,20 +44,16 @@ def _parse_once(patch: pytest.MonkeyPatch) -> None:
     if parse is None:
         return
     # The parts, what it appends to the trace, and the converters by name.
-    kept: dict[str, tuple[list[Any], list[Any], dict[str, Any]]] = {}
-
-    usual = Map().converters
+    kept: dict[tuple[Any, ...], tuple[list[Any], list[Any], dict[str, Any]]] = {}
 
     def parse_or_take(rule: Any, text: str) -> Iterable[Any]:
-        if rule.map.converters != usual:
-            parsed: Iterable[Any] = parse(rule, text)
-            return parsed
-        if text not in kept:
+        key = (text, *rule.map.converters.items())
+        if key not in kept:
             trace, converters = rule._trace, rule._converters
             rule._trace, rule._converters = [], {}
-            kept[text] = list(parse(rule, text)), rule._trace, rule._converters
+            kept[key] = list(parse(rule, text)), rule._trace, rule._converters
             rule._trace, rule._converters = trace, converters
-        parts, trace, converters = kept[text]
+        parts, trace, converters = kept[key]
         rule._trace += trace
         rule._converters.update(converters)
         rule.arguments.update(converters)
