@@ -156,12 +156,7 @@ class Producers:
 
 
 class Subject:
-    """The real application over one database full of failed jobs.
-
-    Args:
-        database_url: An empty database.
-        rows: How many failed jobs to fill in.
-    """
+    """The real application over one database full of failed jobs."""
 
     def __init__(self, database_url: str, rows: int) -> None:
         self.settings = DatabaseSettings.from_url(database_url)

@@ -35,10 +35,7 @@ POLICIES = (
 class Outcome:
     """What became of one schedule.
 
-    Args:
-        policy: Policy and limit.
-        missed: The instants that nobody fired, the oldest first.
-        fired: Those that were made up, the oldest first.
+    The instants are in order, the oldest first.
     """
 
     policy: tuple[str, int]

@@ -41,13 +41,7 @@ JSON = "application/json"
 class Wish:
     """One request.
 
-    Args:
-        group: The list that it is on: ``bodies`` or ``reads``.
-        name: Of the request, unique.
-        method: Of HTTP.
-        path: With the query.
-        token: Whose.
-        body: JSON, or nothing.
+    Its group is ``bodies`` or ``reads``; its name is unique.
     """
 
     group: str

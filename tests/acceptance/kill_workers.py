@@ -126,12 +126,8 @@ class Report:
 class Driver:
     """One run against one empty database.
 
-    Args:
-        plan: What to do.
-        database_url: The database.
-        folder: For the ledger and the log.
-        worker_url: The way to the database that the workers take; the same by default.
-        environ: Further variables of the workers.
+    ``worker_url`` is the way to the database that the workers take; the same by
+    default.
     """
 
     def __init__(

@@ -76,14 +76,7 @@ FULL = Size(PROCESSES, 60.0, 50, 1.0)
 
 
 class Driver:
-    """One run against one empty database.
-
-    Args:
-        size: How much to do.
-        seed: Decides which processes are killed.
-        database_url: The database.
-        folder: For ledger and log.
-    """
+    """One run against one empty database."""
 
     def __init__(self, size: Size, seed: int, database_url: str, folder: Path) -> None:
         self._size = size

@@ -47,14 +47,7 @@ PREFIX = "/forge-jobs"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measurement at both sizes.
-
-    Args:
-        name: What was measured.
-        few_ms: Median at a thousand rows, in milliseconds.
-        many_ms: Median at many rows.
-        limit_ms: Longest allowed median at many rows.
-    """
+    """One measurement at both sizes."""
 
     name: str
     few_ms: float
@@ -73,13 +66,7 @@ class Figure:
 
 
 class Subject:
-    """The real application over one filled database.
-
-    Args:
-        database_url: An empty database.
-        rows: How many jobs to fill in.
-        is_crossed: As for :func:`fill`.
-    """
+    """The real application over one filled database."""
 
     def __init__(self, database_url: str, rows: int, *, is_crossed: bool) -> None:
         self._settings = DatabaseSettings.from_url(database_url)

@@ -35,10 +35,7 @@ _TEXT = "'ValueError: no account of ' || {word}"
 def fill_operations(sql: Sql, backend: str, rows: int) -> None:
     """Fill an empty database.
 
-    Args:
-        sql: The way into the database.
-        backend: ``sqlite`` or ``postgres``.
-        rows: How many jobs, a multiple of 100.
+    ``rows`` is a multiple of 100.
     """
     fill(sql, backend, rows, queues=QUEUES, kinds=KINDS)
     now_us = sql.now_us()

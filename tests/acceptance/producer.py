@@ -137,11 +137,7 @@ def as_ack(job: NewJob, result: EnqueueResult) -> Ack:
 
 
 class Lookout(threading.Thread):
-    """Looks ten times a second for what must not be there at any time.
-
-    Args:
-        look: Returns what is there all the same, from one snapshot.
-    """
+    """Looks ten times a second for what must not be there at any time."""
 
     PERIOD_S = 0.1
 

@@ -41,10 +41,7 @@ DRAIN_LIMIT_S = 900.0
 class Slice:
     """Some jobs of a drain.
 
-    Args:
-        is_recorded: Whether they were counted for the charts.
-        jobs_per_s: Throughput.
-        cpu_us: CPU that this process took for each, in microseconds.
+    ``cpu_us`` is what this process took for each job, in microseconds.
     """
 
     is_recorded: bool
@@ -106,12 +103,7 @@ class Comparison:
 
 
 class SlicedWatch(Watch):
-    """Cuts a drain into slices, and switches between them.
-
-    Args:
-        expected: How many jobs there will be.
-        slice_jobs: How many make a slice.
-    """
+    """Cuts a drain into slices, and switches between them."""
 
     def __init__(self, expected: int, slice_jobs: int) -> None:
         super().__init__(expected)

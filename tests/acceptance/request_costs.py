@@ -138,13 +138,7 @@ class Figure:
 
 
 class Served:
-    """A server with one process, seen from outside.
-
-    Args:
-        url: Its address.
-        pid: The process that serves.
-        secrets: Tokens by their names.
-    """
+    """A server with one process, seen from outside."""
 
     def __init__(self, url: str, pid: int, secrets: Mapping[str, str]) -> None:
         parts = urlsplit(url)
@@ -248,13 +242,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """How much a database holds.
-
-    Args:
-        rows: Jobs in all.
-        dead: Jobs that are dead.
-        listed: Schedules, and rate limits.
-    """
+    """How much a database holds."""
 
     rows: int = ROWS
     dead: int = DEAD

@@ -79,14 +79,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of it.
-
-    Args:
-        backend: Of which database.
-        deleted: How many jobs each pass deleted.
-        took_s: How long each pass took, in seconds.
-        waits: What the others saw.
-    """
+    """What came of it."""
 
     backend: str
     deleted: Sequence[int]

@@ -14,12 +14,5 @@ FACTORY = f"{application.PATH}:create_app"
 def serving(
     database_url: str, folder: Path, *options: str, **environ: str
 ) -> AbstractContextManager[Program]:
-    """Serve it under gunicorn on a free port of loopback.
-
-    Args:
-        database_url: Its database.
-        folder: Its current directory.
-        options: Further options of gunicorn.
-        environ: Further variables.
-    """
+    """Serve it under gunicorn on a free port of loopback."""
     return gunicorn(application.PATH, database_url, folder, *options, **environ)

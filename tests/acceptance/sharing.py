@@ -63,14 +63,7 @@ def expected(processes: int) -> dict[str, list[int]]:
 
 
 class Driver:
-    """One run against one empty database.
-
-    Args:
-        rounds: How often each event happens.
-        seed: Decides whom it happens to.
-        database_url: The database.
-        folder: For the log.
-    """
+    """One run against one empty database."""
 
     def __init__(self, rounds: int, seed: int, database_url: str, folder: Path) -> None:
         self._rounds = rounds

@@ -32,11 +32,6 @@ _US = 1_000_000
 def measure_worker(backend: str, location: str, root: Path) -> dict[str, float]:
     """Start a worker on a database with one waiting job and let it idle.
 
-    Args:
-        backend: ``sqlite`` or ``postgres``.
-        location: The SQLite file or the PostgreSQL URL.
-        root: Directory of the checkout.
-
     Returns:
         ``first_s`` from the start of the process to the job's end, ``idle_percent`` of
         a core over ten seconds, ``rss_mib`` after them.

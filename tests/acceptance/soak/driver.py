@@ -75,14 +75,7 @@ class Plan:
 
 
 class Soak:
-    """One soak of one empty database.
-
-    Args:
-        plan: What to do.
-        url: The database.
-        folder: For logs.
-        pace: The rate; that of the plan, if none is given.
-    """
+    """One soak of one empty database."""
 
     def __init__(
         self, plan: Plan, url: str, folder: Path, pace: Pace | None = None
