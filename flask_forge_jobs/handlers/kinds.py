@@ -27,11 +27,6 @@ class KindLimit:
 
     Requests at the same time do not see each other's kinds, so the limit may be
     exceeded by as many.
-
-    Args:
-        limit: Most kinds that stored jobs and schedules may have.
-        registry: The known tasks; None knows none.
-        clock: Says when to look again.
     """
 
     def __init__(

@@ -71,11 +71,7 @@ _NOBODY: Mapping[Ending, FollowUpTask] = MappingProxyType({})
 class TaskHome:
     """The objects that the tasks of one :class:`.ForgeJobs` share.
 
-    Args:
-        router: Chooses the queues of tasks without one.
-        store: Stores a job.
-        store_many: Stores several jobs, all or none.
-        call_context: Makes the context of a task that is called like a function.
+    ``call_context`` makes the context of a task that is called like a function.
     """
 
     router: Router

@@ -10,14 +10,7 @@ from flask_forge_jobs.model.steps import KeptSteps
 
 
 class NotedSteps:
-    """Notes results and saved values; earlier ones are given.
-
-    Args:
-        results: Gets the results by name.
-        saved: Gets the saved values.
-        earlier: Results that an earlier run has kept, by name.
-        checkpoint: The value that an earlier run has saved.
-    """
+    """Notes results and saved values; earlier ones are given."""
 
     def __init__(
         self,

@@ -78,11 +78,6 @@ class ClaimPlaces:
         """Return in how many seconds to look at the front; None if at no set time.
 
         That is after a claim from a place that has found fewer jobs than it asked for.
-
-        Args:
-            begun: The queues that were claimed from their place.
-            demand: How many jobs were asked for.
-            claimed: The jobs that came.
         """
         moments = [
             self._places[name].until

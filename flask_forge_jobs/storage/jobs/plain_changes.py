@@ -62,13 +62,9 @@ class PlainChanges:
     ) -> BulkChange | None:
         """Change the jobs, or none of them; None if this takes more than a statement.
 
-        Args:
-            action: The change.
-            job_ids: At least one, each once.
-            status: Only jobs in this state; None means any.
-            run_at: New start, for a reschedule; the past means now.
-            reason: Of a cancel, masked.
-            values: Of a reschedule, as of :func:`.bulk.reschedule`.
+        A ``status`` limits it to jobs in this state; a ``run_at`` in the past means
+        now. The ``reason`` of a cancel is masked, and ``values`` are those of
+        :func:`.bulk.reschedule`.
         """
         if not self._has_trips:
             return None
