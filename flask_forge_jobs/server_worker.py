@@ -16,11 +16,13 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from gunicorn.workers import gthread
 from gunicorn.workers.gthread import ThreadWorker
 
 from flask_forge_jobs.api.streams import CAPACITY, STOPPING
@@ -58,6 +60,29 @@ BUSY = (
 )
 
 
+# Older releases have none: there, threads go on with connections themselves.
+_Queue: Any = getattr(gthread, "PollableMethodQueue", object)
+
+
+class AnsweredConnections(_Queue):  # type: ignore[misc]  # gunicorn has no types
+    """What threads leave to the main thread: nothing, for most connections.
+
+    Waking it for each answer would cost more than to wait for the next request here.
+
+    Args:
+        goes_on: Takes what the main thread would call; returns whether it needs not.
+    """
+
+    def __init__(self, goes_on: Callable[..., bool]) -> None:
+        super().__init__()
+        self._goes_on = goes_on
+
+    def defer(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have something called by the main thread, if need be."""
+        if not self._goes_on(callback, *args):
+            super().defer(callback, *args)
+
+
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's threaded worker, with collected requests.
 
@@ -83,6 +108,10 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._quick: set[Any] = set()
         self._stopping = threading.Event()
         self._reported_at = 0.0
+        # Those that threads have answered, which the main thread counts as idle.
+        self._answered: deque[Any] = deque()
+        if _Queue is not object:
+            self.method_queue = AnsweredConnections(self._goes_on)
 
     def init_process(self) -> None:
         """Serve; the main thread waits for busy ones at each call to a socket."""
@@ -187,11 +216,43 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._quick.discard(conn)
         self._tidy()
 
+    def _goes_on(self, callback: Callable[..., object], *args: Any) -> bool:
+        """Wait for the next request of an answered connection, in its thread.
+
+        Return False if the main thread has to do more than that.
+        """
+        if callback != self.finish_request or args[0] in self._quick:
+            return False
+        conn, answered = args
+        self._large.finish(conn)  # first, lest one comes that nobody serves
+        if self._large or self._paused or not self.alive:
+            return False
+        is_kept = not answered.cancelled() and not answered.exception()
+        is_kept = is_kept and answered.result() is True
+        if not is_kept or conn.sock.is_sending or conn.parser.unreader.buf.getvalue():
+            return False
+        conn.sock.rest()
+        conn.set_timeout()
+        self._answered.append(conn)
+        readable = partial(self._take_next, conn)
+        with contextlib.suppress(ValueError, KeyError, OSError):  # closed at the end
+            self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+        return True
+
+    def _take_next(self, *args: Any) -> None:
+        self._count_answered()
+        self.on_client_socket_readable(*args)
+
+    def _count_answered(self) -> None:
+        while self._answered:
+            self.keepalived_conns.append(self._answered.popleft())
+
     def murder_keepalived(self, *args: Any, **kwargs: Any) -> None:
         """Close connections that waited too long, and serve a large request if due.
 
         gunicorn calls this after each look at its sockets, at least every second.
         """
+        self._count_answered()
         super().murder_keepalived(*args, **kwargs)
         self._serve_large()
         self._tidy()

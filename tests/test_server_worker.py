@@ -532,6 +532,121 @@ def test_a_large_request_waits_for_the_answer_about_health(
         finish(worker, large)
 
 
+# -- a thread goes on with a connection itself -----------------------------------------
+
+of_newer = pytest.mark.skipif(IS_OLDER, reason="its threads do so by themselves")
+
+
+def replied(worker: GatheringWorker, size: int, *, stays: bool = True) -> TConn:
+    """Have a thread answer a connection; return it."""
+    client, accepted = socket.socketpair()
+    conn = TConn(worker.cfg, accepted, ("127.0.0.1", 1), ("", 0))
+    conn.sock = ClientSocket(conn.sock, 200_000, worker._budget)
+    conn.init()
+    conn.client_end = client
+    worker.nr_conns += 1
+    conn.sock.sendall(b"x" * size)
+    ended: Future[bool] = Future()
+    ended.set_result(stays)
+    thread = threading.Thread(
+        target=worker.method_queue.defer, args=(worker.finish_request, conn, ended)
+    )
+    thread.start()
+    thread.join()
+    return conn
+
+
+@pytest.fixture
+def waking(worker: GatheringWorker) -> Iterator[GatheringWorker]:
+    """The same worker, which threads can wake."""
+    queue = worker.method_queue
+    queue.init()
+    with contextlib.closing(queue):
+        yield worker
+
+
+class Everything(set[TConn]):
+    """A set that has all connections."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+def is_woken(worker: GatheringWorker) -> bool:
+    """Return whether something is left to the main thread."""
+    return not worker.method_queue._queue.empty()
+
+
+@of_newer
+def test_the_main_thread_is_not_woken_by_an_answer(
+    waking: GatheringWorker, served: list[TConn]
+) -> None:
+    conn = replied(waking, 9)
+    assert not is_woken(waking)
+
+    waking.murder_keepalived()
+    with conn.client_end as client:
+        assert list(waking.keepalived_conns) == [conn]
+        client.sendall(HEAD + b"\r\n")
+        dispatch(waking)
+
+        assert served == [conn]
+        assert not waking.keepalived_conns
+        conn.close()
+
+
+@of_newer
+def test_a_request_that_follows_at_once_is_served(
+    waking: GatheringWorker, served: list[TConn]
+) -> None:
+    """Before the main thread has counted the connection as idle."""
+    conn = replied(waking, 9)
+
+    with conn.client_end as client:
+        client.sendall(HEAD + b"\r\n")
+        for key, _ in waking.poller.select(LIMIT_S):
+            key.data(key.fileobj)
+
+        assert served == [conn]
+        assert not waking.keepalived_conns
+        conn.close()
+
+
+@of_newer
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize("case", ["closing", "slow", "quick", "stopping", "large"])
+def test_the_main_thread_is_woken_if_it_has_to_do_more(
+    waking: GatheringWorker, case: str
+) -> None:
+    waking.alive = case != "stopping"
+    if case == "large":
+        waking._large.add(None)
+    if case == "quick":
+        waking._quick = Everything()
+
+    conn = replied(waking, 5_000_000 if case == "slow" else 9, stays=case != "closing")
+
+    assert is_woken(waking)
+    assert not waking._answered
+    conn.client_end.close()
+    conn.close()
+
+
+@of_newer
+def test_an_answer_while_the_selector_is_closed_is_the_last(
+    waking: GatheringWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = selectors.DefaultSelector()
+    ended.close()
+    monkeypatch.setattr(waking, "poller", ended)
+
+    conn = replied(waking, 9)
+
+    assert not is_woken(waking)
+    conn.client_end.close()
+    conn.close()
+
+
 def test_connections_are_accepted_several_at_a_time(worker: GatheringWorker) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
