@@ -33,6 +33,9 @@ dialects:
     message of several it keeps them for the last; see :mod:`.postgres.together`.
 ``/* starts jobs */``
     In a statement of SQLite: jobs that it returns start after the commit.
+``/* on disk */``
+    In a look for a job that a producer adds again. SQLite shows jobs before the disk
+    has them; it has what this finds before the producer hears of it.
 ``/* prepared */``
     In a long statement without values that its plan depends on. A session of
     PostgreSQL plans it once; see :mod:`.postgres.prepared`. One of SQLite does so with
@@ -81,6 +84,7 @@ _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 _NOTED = re.compile(r"/\* noted(?:: (asked|named))? \*/")
 _CHANGE, _STARTS = "/* change */", "/* starts jobs */"
+_ON_DISK = "/* on disk */"
 _PREPARED, _ROWS_OF_CHANGE = "/* prepared */", "/* rows of change */"
 ROWS_OF_CHANGE = "SELECT *\nFROM change"
 # In the entry of a change.
@@ -108,9 +112,9 @@ class Statement:
     """A statement in the dialect's parameter style.
 
     ``uses_now``, ``uses_known`` and ``uses_quiet`` tell whether the caller must bind
-    those parameters, ``starts_jobs`` whether jobs start after it, ``is_prepared``
-    whether a session plans it once, and ``returns_change`` whether it ends with
-    :data:`ROWS_OF_CHANGE`.
+    those parameters, ``starts_jobs`` whether jobs start after it, ``reports_stored``
+    whether the disk must have what it returns, ``is_prepared`` whether a session plans
+    it once, and ``returns_change`` whether it ends with :data:`ROWS_OF_CHANGE`.
     """
 
     name: str
@@ -119,6 +123,7 @@ class Statement:
     uses_known: bool
     uses_quiet: bool = False
     starts_jobs: bool = False
+    reports_stored: bool = False
     is_prepared: bool = False
     returns_change: bool = False
 
@@ -150,6 +155,7 @@ def _render_sqlite(name: str, sql: str) -> Statement:
         uses_now=":now" in sql,
         uses_known=":known" in sql,
         starts_jobs=_STARTS in sql,
+        reports_stored=_ON_DISK in sql,
     )
 
 
@@ -175,7 +181,7 @@ def _render_postgres(name: str, sql: str) -> Statement:
 
 def _tidy(sql: str) -> str:
     sql = _NOTED.sub("", _COMMENT.sub("", sql))
-    for mark in (_CHANGE, _STARTS, _PREPARED):
+    for mark in (_CHANGE, _STARTS, _ON_DISK, _PREPARED):
         sql = sql.replace(mark, "")
     return _BLANK_LINES.sub("\n", sql).strip()
 

@@ -44,6 +44,9 @@ class StoreExecutor:
         self._read = _ignore if recorder is None else recorder.reads.add
         self.backend = database.backend
         self.wake = database.wake  # no method, because every enqueue calls it
+        # On SQLite a statement that adds a job has itself woken the workers.
+        has_woken = self.backend == "sqlite"
+        self.wake_added = None if has_woken else database.wake
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """See :meth:`.Executor.write`."""

@@ -233,6 +233,7 @@ class _UnitExecutor(StoreExecutor):
         self.when_stored = unit.when_stored
         wake = self.wake
         self.wake = lambda queue_name: unit.when_stored(wake, queue_name)
+        self.wake_added = self.wake
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run it in the transaction."""

@@ -133,12 +133,12 @@ class Enqueuer:
                     run, name = partial(self._database.sole, of=target), "enqueue"
                 rows = run(name, **new_parameters(job, job_id))
                 is_sent = True
-                due_us = rows[0][0] if rows else None
-                if due_us is not None:
-                    self._database.wake(queue_name)
-                    if self._recorder is not None:
-                        count = self._recorder.enqueued
-                        self._database.when_stored(count, queue_name, job.kind)
+                if rows and (due_us := rows[0][0]) is not None:
+                    if (wake := self._database.wake_added) is not None:
+                        wake(queue_name)
+                    if (recorder := self._recorder) is not None:
+                        call = self._database.when_stored
+                        call(recorder.enqueued, queue_name, job.kind)
                     # new_result() inlined, as above: every enqueue runs this.
                     return EnqueueResult(
                         job_id, False, queue_name, job.kind, JobStatus.PENDING, due_us

@@ -84,12 +84,28 @@ class Checkpoints:
     """
 
     def __init__(self, path: Path | None, gate: WritersGate | None = None) -> None:
+        self._file = path
         self._path = path if path is not None and has_wal_reset_bug() else None
         self._gate = gate
         self._commits = 0
         self._changes_before: dict[int, int] = {}
         self._pages = self._pages_to_add = 0
         self._not_before = 0.0
+        self.must_mend = False
+        """Whether the disk may lack a part of the log; see :meth:`mend`."""
+
+    def mend(self, connection: sqlite3.Connection) -> None:
+        """Write the log back after the disk has refused a part of it.
+
+        It reports that once and then forgets the part. What is stored behind it would
+        be lost in a power failure. The caller is within the gate.
+
+        Raises:
+            sqlite3.OperationalError: It cannot be written back now.
+        """
+        if self._file is None or not _write_back(connection, self._file):
+            raise sqlite3.OperationalError("the disk has refused to write the log")
+        self.must_mend = False
 
     def make_if_due(
         self, connection: sqlite3.Connection, max_pages: int = PAGES_BETWEEN_CHECKPOINTS

@@ -107,7 +107,8 @@ class SqliteDatabase(PerProcess):
         self._opening = SqliteFaults(where + settings.named, limit_s, is_retried=True)
         self._retried = SqliteFaults(where, limit_s, is_retried=True)
         self._surfaced = SqliteFaults(where, limit_s, is_retried=False)
-        self._groups = GroupCommit(clock, self._retried)
+        send = None if self._sockets is None else self._sockets.send
+        self._groups = GroupCommit(clock, self._retried, send)
         self.stay_own()
 
     def _begin(self) -> None:
@@ -142,7 +143,7 @@ class SqliteDatabase(PerProcess):
         state = self._state
         if state.is_open or self._path is None or not self._in_memory():
             return state
-        self._path = self._sockets = None
+        self._path = self._sockets = self._groups.send = None
         self._settings = replace(self._settings, path=None)
         self._choice = ChoiceLog(self._settings)
         self._current = SqliteProcess(None, self._settings)
@@ -259,9 +260,7 @@ class SqliteDatabase(PerProcess):
             if not state.is_open:
                 self._open_beside(joined)
             now_us, version = self._clock.now_us(), self.known_version
-            transaction, result = run_joined(
-                joined, now_us, version, work, state.check_joined
-            )
+            transaction, result = run_joined(joined, now_us, version, work, state)
         if given.wrapper is not None:
             self._wakes.add(given.wrapper, transaction.woken)
         return result

@@ -6,6 +6,11 @@ of its own. It takes them out of the line when it has the lock of the file, so t
 thread whose time is up can leave the line until then, and waits for a moment only after
 that.
 
+The commit does not wait for the disk. Behind it the next writer gets the turn and the
+gate, and workers wake up; then the threads whose jobs it has stored wait for the disk.
+A worker's claim waits for the disk too, and the log has the claim behind the job, so no
+job starts that a power failure could undo.
+
 Only success is shared. After a statement that fails, or a transaction that cannot be
 committed, each thread tries by itself and gets its own error. The id of a job was made
 before, so nothing is stored twice.
@@ -15,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -22,31 +28,44 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.sqlite.checkpoint import PAGES_BEFORE_A_START
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, rows_of
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, rows_of, sync
 from flask_forge_jobs.storage.sqlite.faults import BUSY, SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 from flask_forge_jobs.storage.sqlite.turn import Group, Waiting
 
 # They delay the first of them by a few milliseconds.
 MAX_AT_ONCE = 64
+_Given = dict[str, Parameter]
 
 
 class GroupCommit:
-    """Runs statements that many threads may run at the same time."""
+    """Runs statements that add jobs, as many threads may at the same time.
 
-    def __init__(self, clock: Clock, faults: SqliteFaults) -> None:
+    Attributes:
+        send: Gets the queue of each stored job, as soon as a worker of another process
+            could claim it; None for a database in memory.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        faults: SqliteFaults,
+        send: Callable[[str], object] | None,
+    ) -> None:
         self._clock = clock
         self._faults = faults
+        self.send = send
 
     def run(
-        self, state: SqliteProcess, sql: str, parameters: dict[str, Parameter]
+        self, state: SqliteProcess, sql: str, parameters: _Given, *, alone: bool = False
     ) -> list[Row]:
         """Run a statement with its parameters and ``now``, and commit.
 
         Raises:
-            StorageOutcomeUnknownError: Another thread may have committed it.
+            StorageOutcomeUnknownError: Another thread may have committed it, or the
+                disk may lack it.
         """
-        turn, own = state.turn, None
+        turn, own, taken = state.turn, None, list[Waiting]()
         ends_at = turn.enter_if_free()
         if not ends_at:
             own = Waiting(sql, parameters)
@@ -54,17 +73,17 @@ class GroupCommit:
             if own.rows is not None and own.is_stored:
                 return own.rows
         try:
-            connection, gate = state.writer(), state.gate
+            connection, gate = state.early_writer(), state.gate
             # enter(), when_free() and rows_of() inlined: every enqueue runs this.
             try:
                 gate.lock()
             except BlockingIOError:
                 gate.wait(ends_at, is_patient=True)
-            rows: list[Row] | None = None
-            if turn.line and (own is None or own.group is None):
+            if turn.line and not alone and (own is None or own.group is None):
                 own = own or Waiting(sql, parameters)
-                rows = self._run_all(state, connection, own, ends_at)
-            if rows is None:
+                taken = self._run_all(state, connection, own, ends_at)
+                rows = own.rows
+            else:
                 parameters["now"] = now_us = self._clock.now_us()
                 cursor: sqlite3.Cursor | None = None
                 if not (connection.in_transaction or connection.busy_timeout_ms):
@@ -79,10 +98,51 @@ class GroupCommit:
                 rows = cursor.fetchall() or [(now_us,)] * cursor.rowcount
         except BaseException as error:  # noqa: BLE001  # it is raised again
             self._raise(error, own)
+        self._end(state, connection, parameters if rows else None, taken)
+        if rows is not None:
+            return rows
+        return self.run(state, sql, parameters, alone=True)  # for its own error
+
+    def _end(
+        self,
+        state: SqliteProcess,
+        connection: SqliteConnection,
+        stored: _Given | None,
+        taken: Sequence[Waiting],
+    ) -> None:
+        """End the turn, wake workers, wait for the disk, and tell the other threads."""
         state.checkpoints.make_if_due(connection, PAGES_BEFORE_A_START)
-        gate.unlock()
-        turn.__exit__(None, None, None)
-        return rows
+        group = taken[0].group if taken else None
+        names = [] if stored is None else [str(stored["queue_name"])]
+        if group is not None:
+            all_names = [each.parameters["queue_name"] for each in taken if each.rows]
+            names = list(dict.fromkeys(map(str, all_names)))
+        connection.in_use.acquire()  # nobody closes the log meanwhile
+        try:
+            if group is not None:
+                group.is_at_disk = True
+            state.gate.unlock()
+            state.turn.__exit__(None, None, None)
+            # SqliteDatabase.wake() inlined, as above.
+            for callback in state.callbacks.copy():
+                for name in names:
+                    callback(name)
+            if self.send is not None:
+                for name in names:
+                    self.send(name)
+            if connection.log is not None:
+                sync(connection.log)
+            if group is not None:
+                group.is_stored = True
+        except OSError as error:
+            state.checkpoints.must_mend = True
+            raise StorageOutcomeUnknownError from error
+        finally:
+            if group is not None:
+                group.is_at_disk = False  # first, as the others wait for it
+            connection.in_use.release()
+            for each in taken[1:]:
+                each.call()
 
     def _raise(self, error: BaseException, own: Waiting | None) -> NoReturn:
         if own is not None and own.is_unclear and isinstance(error, Exception):
@@ -97,8 +157,11 @@ class GroupCommit:
         connection: SqliteConnection,
         own: Waiting,
         ends_at: float,
-    ) -> list[Row] | None:
-        """Store what waits, this thread's first; return its rows unless it fails."""
+    ) -> list[Waiting]:
+        """Store what waits, this thread's first, and commit; return all of it.
+
+        The disk may not have it yet.
+        """
         begin = partial(connection.execute, "BEGIN IMMEDIATE")
         connection.when_free(begin, ends_at, state.gate)
         group, taken = Group(), [own]
@@ -112,19 +175,17 @@ class GroupCommit:
                         taken.append(state.turn.line.popleft())
             is_ending = True
             connection.execute("COMMIT")
-            group.is_stored = True
         except BaseException as error:
             is_fault = isinstance(error, sqlite3.Error) or connection.in_transaction
-            if is_ending and not is_fault:
-                group.is_stored = True  # a signal handler came just behind the commit
-            else:
+            # Else a signal handler came just behind the commit, and nobody waits for
+            # the disk: all try again, and meet their own jobs.
+            if is_fault or not is_ending:
                 connection.rollback()
                 group.is_stored = False
-            raise
-        finally:
             for each in taken[1:]:
                 each.call()
-        return own.rows
+            raise
+        return taken
 
     def _run_in(
         self, group: Group, connection: SqliteConnection, waiting: Waiting

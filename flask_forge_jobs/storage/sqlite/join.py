@@ -20,6 +20,7 @@ from flask_forge_jobs.storage.caller_transaction import (
     refuse,
 )
 from flask_forge_jobs.storage.sqlite.files import is_same_file
+from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def run_joined(
     now_us: int,
     known_version: int,
     work: Callable[[SqliteTransaction], T],
-    check: Callable[[sqlite3.Cursor], object],
+    state: SqliteProcess,
 ) -> tuple[SqliteTransaction, T]:
     """Run a unit of work in a savepoint of the caller's transaction.
 
     If no transaction is open, one begins, as with any writing statement. If ``work``
-    raises, or ``check`` after it, only its own changes are undone.
+    raises, or a check of the file after it, only its own changes are undone.
 
     Raises:
         InvalidInputError: The connection is in autocommit mode without a transaction.
@@ -95,13 +96,15 @@ def run_joined(
             raise in_autocommit()
         # A deferred transaction fails at once if another process writes meanwhile.
         cursor.execute("BEGIN IMMEDIATE")
-    transaction = SqliteTransaction(cursor, now_us, known_version)
+    transaction = SqliteTransaction(
+        cursor, now_us, known_version, sync_log=state.sync_log
+    )
     try:
         cursor.execute(f"SAVEPOINT {SAVEPOINT}")
         with _text_as_text(connection):
             transaction.check_version()
             result = work(transaction)
-            check(cursor)
+            state.check_joined(cursor)
         # Fails if an error that ``work`` swallowed has ended the transaction.
         cursor.execute(f"RELEASE {SAVEPOINT}")
     except BaseException:

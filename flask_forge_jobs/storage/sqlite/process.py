@@ -30,7 +30,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, sync_log
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import create_privately
 from flask_forge_jobs.storage.sqlite.gate import WritersGate
@@ -78,6 +78,8 @@ class SqliteProcess:
         self.callbacks: list[WakeCallback] = []
         self._path = path
         self._name = str(path)
+        self._is_durable = path is not None and settings.synchronous == "FULL"
+        self.sync_log = partial(sync_log, self._name if self._is_durable else None)
         self._settings = settings
         self._on_long_wait = on_long_wait
         self._local = threading.local()
@@ -103,20 +105,33 @@ class SqliteProcess:
             return self._memory
         connection: SqliteConnection | None = getattr(self._local, "connection", None)
         if connection is None or connection.is_closed:
-            connection = self._connect()
-            self._local.connection = connection
-            self._local.token = token = _Token()
-            # Not a method: it would keep this process's state, and so the token.
-            end = weakref.finalize(token, _end, self.pid, self._connections, connection)
-            end.atexit = False  # a thread may still be using it
+            connection = self._connect_thread("connection")
         return connection
 
-    def writer(self) -> SqliteConnection:
-        """Return the calling thread's connection; see :meth:`check_in_place`."""
+    def _early(self) -> SqliteConnection:
+        if not self._is_durable:
+            return self.connection()
+        connection = self._connect_thread("early")
+        connection.commit_early(self._name)
+        return connection
+
+    def _connect_thread(self, name: str) -> SqliteConnection:
+        connection, token = self._connect(), _Token()
+        self._local.__dict__.update({name: connection, f"{name}_token": token})
+        # Not a method: it would keep this process's state, and so the token.
+        end = weakref.finalize(token, _end, self.pid, self._connections, connection)
+        end.atexit = False  # a thread may still be using it
+        return connection
+
+    def early_writer(self) -> SqliteConnection:
+        """Return the connection of the calling thread whose commits are early.
+
+        See :attr:`.SqliteConnection.log` and :meth:`check_in_place`.
+        """
         # Every enqueue runs this, so both methods are called only if they have to be.
-        connection: SqliteConnection | None = getattr(self._local, "connection", None)
+        connection: SqliteConnection | None = getattr(self._local, "early", None)
         if connection is None or connection.is_closed:
-            connection = self.connection()
+            connection = self._early()
         if self._file is not None:
             try:
                 facts = os.stat(self._name)  # noqa: PTH116
@@ -125,6 +140,8 @@ class SqliteProcess:
             else:
                 if (facts.st_dev, facts.st_ino) != self._file:
                     self.check_in_place()
+        if self.checkpoints.must_mend:
+            self.checkpoints.mend(connection)
         return connection
 
     def check_in_place(self) -> None:
@@ -229,10 +246,12 @@ class SqliteProcess:
         """
         has_turn = self.turn.acquire(0)
         connection: SqliteConnection | None = getattr(self._local, "connection", None)
+        early: SqliteConnection | None = getattr(self._local, "early", None)
         if has_turn and self._memory is not None:
             connection = self._memory
-        if connection is not None:
-            connection.let_go()
+        for each in (connection, early):
+            if each is not None:
+                each.let_go()
         if has_turn:
             self.gate.unlock()
             if self.turn.depth > 1:  # not only by this method

@@ -41,8 +41,11 @@ class SqliteTransaction:
         now_us: int,
         known_version: int,
         attempt: int = 0,
+        *,
+        sync_log: Callable[[], object] = lambda: None,
     ) -> None:
         self.attempt = attempt
+        self._sync_log = sync_log
         self.woken: dict[str, None] = {}
         self.has_claimed = False
         self._connection = connection
@@ -70,6 +73,9 @@ class SqliteTransaction:
             return [(self._now_us,)] * cursor.rowcount
         if statement.starts_jobs:
             self.has_claimed = True
+        if statement.reports_stored:
+            # Nothing else may be written here that the commit would wait for.
+            self._sync_log()
         return rows
 
     def run(self, name: str, /, **parameters: Parameter) -> int:
@@ -139,8 +145,14 @@ class Write:
             state.check_in_place()
             state.gate.enter(ends_at)
             self.transaction = transaction = SqliteTransaction(
-                connection, self.clock.now_us(), self.known_version, self.attempt
+                connection,
+                self.clock.now_us(),
+                self.known_version,
+                self.attempt,
+                sync_log=state.sync_log,
             )
+            if state.checkpoints.must_mend:
+                state.checkpoints.mend(connection)
             begin = partial(connection.execute, "BEGIN IMMEDIATE")
             connection.when_free(begin, ends_at, state.gate)
             transaction.check_version()

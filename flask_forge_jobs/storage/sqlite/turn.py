@@ -82,13 +82,15 @@ class Group:
     """A transaction for several threads.
 
     Attributes:
+        is_at_disk: Whether it is committed, and the disk has yet to write it.
         is_stored: Whether it is committed. None until then, and if nobody knows because
             a signal handler has ended the work of the thread that had it.
     """
 
-    __slots__ = ("is_stored",)
+    __slots__ = ("is_at_disk", "is_stored")
 
     def __init__(self) -> None:
+        self.is_at_disk = False
         self.is_stored: bool | None = None
 
 
@@ -120,6 +122,11 @@ class Waiting:
             and self.group.is_stored is True
             and self.rows is not None
         )
+
+    @property
+    def is_at_disk(self) -> bool:
+        """Whether another thread has run it and waits for the disk."""
+        return self.group is not None and self.group.is_at_disk
 
     @property
     def is_unclear(self) -> bool:
@@ -205,7 +212,11 @@ class WriterLock(CountingLock):
         waiting.called.acquire()
         self.line.append(waiting)
         try:
-            while self.is_requested or not self._lock.acquire(blocking=False):
+            while (
+                self.is_requested
+                or waiting.is_at_disk
+                or not self._lock.acquire(blocking=False)
+            ):
                 left = ends_at - time.monotonic()
                 # Who has taken it out has the lock of the file, and is soon done.
                 if left <= 0 and self._leave(waiting):

@@ -24,7 +24,8 @@ RETURNING id, scheduled_at
 SELECT :now
 
 -- fragment: on_disk
--- Of a job that its producer adds again. Only PostgreSQL shows some that the disk lacks.
+-- Of a job that its producer adds again: PostgreSQL has the disk write it first. SQLite
+-- does so by the mark "on disk".
 TRUE
 
 -- name: find_enqueued
@@ -38,6 +39,7 @@ WHERE (id = :id AND /* use on_disk */)
     )
 ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
+/* on disk */
 
 -- fragment: holder
 -- The unfinished job with the key of a row. Not a join on the key, for which PostgreSQL
@@ -65,6 +67,7 @@ SELECT
     forge_job.scheduled_at
 FROM matches
 INNER JOIN forge_job ON forge_job.id = matches.job_id
+/* on disk */
 
 -- name: lock_pending
 -- Served by forge_job_dedupe.
@@ -95,6 +98,7 @@ WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
     AND enqueued_at > :now - :window_us AND id <> :id
 ORDER BY enqueued_at DESC, id DESC
 LIMIT 1
+/* on disk */
 
 -- name: replace_pending
 -- Served by forge_job_dedupe. Skips a job that has been claimed meanwhile.
