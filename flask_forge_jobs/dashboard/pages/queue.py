@@ -65,9 +65,15 @@ class QueueInFull(jobs.TimelineFigures):
         key = "queue", name, *self.range.key, api.scope.queues
         # With the queues and the report of the frame, a refresh asks three times.
         parts, needed = self._parts(), needed_by(BLOCKS)
-        if needed and not self._may_be_stalled:
-            needed.discard(_PACE)
+        if needed:
+            needed -= self._unread
         self._reads = Reads(api.snapshots, key, parts, needed, max_renewed=1)
+
+    @property
+    def _unread(self) -> set[str]:
+        """The parts that blocks show at other times, which would be due for ever."""
+        pace = set() if self._may_be_stalled else {_PACE}
+        return pace if self._overview.slots else pace | {"workers"}
 
     def _parts(self) -> Mapping[str, Part]:
         api, shown, row = self._api, self.range, self.row

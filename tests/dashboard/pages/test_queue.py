@@ -186,3 +186,30 @@ def test_a_refresh_reads_one_part_beside_the_queues(
     assert set(blocks.split(",")) <= set(ids)
     assert len(asked) <= 2
     assert ("Completes none" in refreshed.text) is is_still
+
+
+def test_a_queue_whose_worker_leaves_is_still_refreshed(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of workers, which nothing shows any more, were renewed in vain."""
+    slots = [SlotReport("1", "mail")]
+    storage.queues.create(QueueSettings("mail"))
+    storage.workers.beat("worker-1", "first", ["mail"], slots)
+    client = client_of_principal(storage, Principal.with_role("ann", "viewer"))
+    open_page(client, f"{PREFIX}/queues/mail")
+    storage.workers.beat("worker-1", "first", ["bills"], [SlotReport("2", "bills")])
+    known = Snapshots.known
+
+    def aged(snapshots: Snapshots, key: Any) -> Known | None:
+        value = known(snapshots, key)
+        age_s = 59.0 if key[-1] == "workers" else 9.0
+        return None if value is None else Known(value.value, age_s)
+
+    monkeypatch.setattr(Snapshots, "known", aged)
+    monkeypatch.setattr(
+        Snapshots, "get", lambda _snapshots, _key, read, **_more: read()
+    )
+
+    refreshed = open_page(client, f"{PREFIX}/queues/mail?only=headline,slots")
+
+    assert "No live worker serves mail." in refreshed.text
