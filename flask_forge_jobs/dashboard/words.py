@@ -21,8 +21,7 @@ def number(value: float | None, digits: int = 0) -> str:
     """
     if value is None:
         return NOTHING
-    rounded = round(value, digits)
-    if digits and abs(value) < _FEW and rounded != int(rounded):
+    if digits and abs(value) < _FEW and round(value, digits) % 1:
         return f"{value:.{digits}f}"
     return f"{value:,.0f}"
 

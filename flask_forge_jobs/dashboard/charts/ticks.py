@@ -46,8 +46,9 @@ class Axis:
 
     def share(self, value: float) -> float:
         """Return the place of a value, from 0 at the bottom to 1 at the top."""
-        low, high = self.low, self.high
-        value = min(max(value, low), high)
+        low, high = self.ticks[0], self.ticks[-1]
+        if not low <= value <= high:
+            value = min(max(value, low), high)
         if self.is_log:
             return math.log(value / low) / math.log(high / low)
         return (value - low) / (high - low)
@@ -70,11 +71,15 @@ class Axis:
 def cleaned(values: Iterable[float | None]) -> list[float | None]:
     """Return the values, None for each infinite one or NaN, and 0 for negative ones."""
     return [
-        None
-        if value is None or not math.isfinite(value)
-        else min(max(value, 0), _LARGEST)
+        value if value is not None and 0 <= value <= _LARGEST else _cleaned(value)
         for value in values
     ]
+
+
+def _cleaned(value: float | None) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return min(max(value, 0), _LARGEST)
 
 
 def linear(
