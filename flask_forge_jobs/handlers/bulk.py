@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Unpack
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import (
@@ -21,6 +22,7 @@ from flask_forge_jobs.model.bounds import check_integer, check_kind, check_queue
 from flask_forge_jobs.model.bulk import (
     DEFAULT_MAX_ROWS,
     BulkChange,
+    ChangeOptions,
     JobAction,
     WalkPosition,
 )
@@ -209,16 +211,10 @@ def change_named(
     job_ids: Sequence[str],
     limits: BulkLimits,
     *,
-    run_at: datetime | None = None,
-    restart: bool = False,
-    dependents: bool = False,
     after_id: str = "",
+    **options: Unpack[ChangeOptions],
 ) -> BulkReport:
-    """Act on at most 10,000 jobs in the order of their ids, after ``after_id``.
-
-    ``run_at`` is the new start of a reschedule; ``restart`` drops the steps of retried
-    jobs, and with ``dependents`` the jobs that died with them wait again.
-    """
+    """Act on at most 10,000 jobs in the order of their ids, after ``after_id``."""
     distinct = sorted(each for each in distinct_ids(job_ids) if each > after_id)
     call = _Call(limits)
     done = 0
@@ -227,9 +223,7 @@ def change_named(
             last_id = distinct[done - 1] if done else after_id
             return BulkReport(call.change, is_complete=False, last_id=last_id)
         batch = distinct[done : done + room]
-        change = storage.job_admin.change(
-            action, batch, run_at=run_at, restart=restart, dependents=dependents
-        )
+        change = storage.job_admin.change(action, batch, **options)
         call.add(len(batch), change)
         done += len(batch)
     return BulkReport(call.change, is_complete=True)
@@ -241,27 +235,14 @@ def change_matching(
     job_filter: JobFilter,
     limits: BulkLimits,
     *,
-    run_at: datetime | None = None,
-    restart: bool = False,
-    dependents: bool = False,
     after: WalkPosition | None = None,
+    **options: Unpack[ChangeOptions],
 ) -> BulkReport:
-    """Act on all jobs that match, except those in a wrong state.
-
-    ``run_at`` is the new start of a reschedule, ``restart`` drops the steps of retried
-    jobs, and with ``dependents`` the jobs that died with them wait again; ``after`` is
-    where to continue.
-    """
+    """Act on all jobs that match, behind ``after``, except those in a wrong state."""
     call = _Call(limits)
     while room := call.room:
         step = storage.job_admin.step(
-            action,
-            job_filter,
-            after=after,
-            limit=room,
-            run_at=run_at,
-            restart=restart,
-            dependents=dependents,
+            action, job_filter, after=after, limit=room, **options
         )
         call.add(step.matched, step.change)
         after = step.position

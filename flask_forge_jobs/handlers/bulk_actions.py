@@ -23,7 +23,7 @@ from flask_forge_jobs.handlers.cursors import (
 from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
 from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.model.bounds import check_run_at
-from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
+from flask_forge_jobs.model.bulk import ChangeOptions, JobAction, Skip, SkipReason
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 
@@ -52,6 +52,15 @@ class Instruction:
     dry_run: bool | None = None
     # Where an earlier, incomplete call of the same instruction ended.
     cursor: str | None = None
+
+    @property
+    def options(self) -> ChangeOptions:
+        """What the action takes besides the jobs."""
+        return {
+            "run_at": self.run_at,
+            "restart": bool(self.restart),
+            "dependents": bool(self.dependents),
+        }
 
     def __post_init__(self) -> None:
         """Check for either ids or a filter, and for options of other actions."""
@@ -128,14 +137,7 @@ def _on_named(
         if _is_only_counted(instruction, matched):
             return ActionReport(matched)
     report = change_named(
-        storage,
-        action,
-        distinct,
-        limits,
-        run_at=instruction.run_at,
-        restart=bool(instruction.restart),
-        dependents=bool(instruction.dependents),
-        after_id=after_id,
+        storage, action, distinct, limits, after_id=after_id, **instruction.options
     )
     last_id = report.last_id
     if matched is None:  # as the change has met them
@@ -167,14 +169,7 @@ def _on_matching(
     if _is_only_counted(instruction, matched):
         return ActionReport(matched)
     report = change_matching(
-        storage,
-        action,
-        job_filter,
-        limits,
-        run_at=instruction.run_at,
-        restart=bool(instruction.restart),
-        dependents=bool(instruction.dependents),
-        after=after,
+        storage, action, job_filter, limits, after=after, **instruction.options
     )
     position = report.position
     return _report(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from flask_forge_jobs.model.bounds import Choice
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL, WAITING, Job, JobStatus
@@ -28,6 +29,14 @@ class JobAction(Choice):
     CANCEL = "cancel"
     RUN_NOW = "run_now"
     RESCHEDULE = "reschedule"
+
+
+class ChangeOptions(TypedDict, total=False):
+    """What single actions take besides the jobs; see :meth:`.JobAdmin.change`."""
+
+    run_at: datetime | None
+    restart: bool
+    dependents: bool
 
 
 # Delete and cancel only ask a running job to stop. Finished work never runs again.

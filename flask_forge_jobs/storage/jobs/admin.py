@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import DedupeKeyTakenError, JobNotFoundError
@@ -19,6 +19,7 @@ from flask_forge_jobs.model.bulk import (
     BulkChange,
     BulkStep,
     CancelOutcome,
+    ChangeOptions,
     DeleteOutcome,
     JobAction,
     SkipReason,
@@ -313,10 +314,8 @@ class JobAdmin:
         *,
         after: WalkPosition | None = None,
         limit: int = BATCH,
-        run_at: datetime | None = None,
-        restart: bool = False,
-        dependents: bool = False,
         on_picked: Callable[[WalkPosition | None], object] | None = None,
+        **options: Unpack[ChangeOptions],
     ) -> BulkStep:
         """Act on the next jobs that match a filter and are in a state the action takes.
 
@@ -328,12 +327,10 @@ class JobAdmin:
             job_filter: Which jobs.
             after: Start behind this job; None starts at the first.
             limit: Most jobs to look at.
-            run_at: New start, for a reschedule; the past means now.
-            restart: A retry begins with the first step again.
-            dependents: Of a retry, also the jobs that died with these; a job that died
-                with another one is left to the retry of that.
             on_picked: Called with the position that the step will return, before it
                 changes anything.
+            options: ``run_at``, ``restart`` and ``dependents`` as for :meth:`change`; a
+                job that died with another one is left to the retry of that.
         """
         picked = self._database.read(
             lambda transaction: pick(
@@ -346,14 +343,7 @@ class JobAdmin:
         )
         if on_picked is not None:
             on_picked(picked.position)
-        change = self.change(
-            action,
-            picked.ids,
-            status=picked.status,
-            run_at=run_at,
-            restart=restart,
-            dependents=dependents,
-        )
+        change = self.change(action, picked.ids, status=picked.status, **options)
         return BulkStep(len(picked.ids), change, picked.position)
 
     # -- upkeep --------------------------------------------------------------------
