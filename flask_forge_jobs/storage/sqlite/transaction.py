@@ -144,6 +144,11 @@ class Write:
             self.connection = connection = state.connection()
             state.check_in_place()
             state.gate.enter(ends_at)
+            if state.checkpoints.must_mend:
+                state.checkpoints.mend(connection)
+            begin = partial(connection.execute, "BEGIN IMMEDIATE")
+            connection.when_free(begin, ends_at, state.gate)
+            # The time behind the wait for the lock: others may have written meanwhile.
             self.transaction = transaction = SqliteTransaction(
                 connection,
                 self.clock.now_us(),
@@ -151,10 +156,6 @@ class Write:
                 self.attempt,
                 sync_log=state.sync_log,
             )
-            if state.checkpoints.must_mend:
-                state.checkpoints.mend(connection)
-            begin = partial(connection.execute, "BEGIN IMMEDIATE")
-            connection.when_free(begin, ends_at, state.gate)
             transaction.check_version()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)

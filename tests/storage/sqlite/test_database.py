@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.api.mounting import PREFIX, mount
 from tests.support.backends import long
@@ -123,6 +125,27 @@ def test_every_write_begins_immediately(sqlite: Storage, name: str) -> None:
             assert begun == "BEGIN IMMEDIATE" or statement == alone, statement
     assert "BEGIN IMMEDIATE" in seen or len(set(seen)) == 1 or alone
     assert "ROLLBACK" not in seen
+
+
+def test_a_transaction_has_the_time_behind_its_wait_for_the_lock(
+    sqlite_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process was stopped before it, and a claim began before an earlier run's end"""
+    clock = MovingClock()
+    execute = SqliteConnection.execute
+
+    def waiting(self: SqliteConnection, text: str, *values: Any) -> sqlite3.Cursor:
+        if text == "BEGIN IMMEDIATE":
+            clock.move(5)
+        return execute(self, text, *values)
+
+    with contextlib.closing(open_storage(sqlite_settings, clock=clock)) as storage:
+        storage.recorder.on_activity = lambda: None
+        enqueue(storage)
+        monkeypatch.setattr(SqliteConnection, "execute", waiting)
+        (job,) = storage.jobs.claim(QUEUE, OWNER)
+
+    assert job.claimed_at_us == clock.now_us()
 
 
 @pytest.mark.parametrize(
