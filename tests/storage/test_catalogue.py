@@ -103,6 +103,11 @@ _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 
 # The id is unique in all of these; the partial ones are smaller.
 BY_ID = "forge_job_(pkey|running|unsuccessful)"
+# SQLite reads the rows of a queue and kind where they lie, not one by one.
+BY_NAME = (
+    r"COVERING INDEX forge_metric_time(?s:.*)\bm USING PRIMARY KEY"
+    "|forge_metric_time on forge_metric"
+)
 # What must not depend on how many jobs there are, and the index that sees to it.
 SERVED_BY = {
     "claim": "forge_job_claim",
@@ -216,7 +221,8 @@ SERVED_BY = {
     "sum_gauges": "forge_gauge_pkey|SEARCH g USING PRIMARY KEY",
     "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",
     "timeline_of_kinds": r"_pkey on forge_metric +\(|\bm USING PRIMARY KEY",
-    "kinds_within": "forge_metric_time",
+    "kinds_within": BY_NAME,
+    "queues_within": BY_NAME,
     "active_kinds": "forge_metric_time",
     "timeline_of_active_kinds": "forge_metric_time",
     "take_unfolded": r"forge_metric_unfolded[^\n]*\n?.*bucket_start ?<",
