@@ -173,7 +173,9 @@ class WholeNumber(StrictField[int]):
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid")
         if not self._low <= value <= self._high:
-            raise self.make_error("width", low=self._low, high=self._high)
+            # The model's bounds may be narrower, as in the document.
+            shape = {**self.shape, **self.metadata}
+            raise self.make_error("width", low=shape["minimum"], high=shape["maximum"])
         return value
 
 
