@@ -65,7 +65,7 @@ def has_script(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def name(request: pytest.FixtureRequest, shared: Site, *, has_script: bool) -> str:
     """Return the name of a queue of this test."""
-    own = f"{request.function.__name__[5:8]}-{has_script}"
+    own = f"{request.function.__name__[5:12]}-{has_script}"
     shared.storage.queues.ensure(own, 4)
     return own
 
@@ -154,7 +154,7 @@ def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
     assert cron.get(name).definition.cron_expr == "0 30 6 * * MON-FRI"
 
 
-def test_P08_P14_a_pause_and_a_switch_are_undone_at_their_message(
+def test_P14_P08_a_pause_and_a_switch_are_undone_at_their_message(
     page: Page, shared: Site, name: str
 ) -> None:
     storage = shared.storage
