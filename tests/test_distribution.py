@@ -32,7 +32,7 @@ LEFT_OUT = ("tests/acceptance/", "tests/benchmarks/", "tests/mutants/")
 LEFT_OUT_TESTS = ("tests/test_mutants.py", "tests/dashboard/browser/test_million.py")
 FOLDERS = (".ci", ".github", "docs", "flask_forge_jobs", "tests")
 IMPORTED = re.compile(r"^ *(?:from|import) (tests\.[.\w]+)", re.MULTILINE)
-LOCKED_EXTRAS = ("postgres", "server", "test", "docs")
+LOCKED_EXTRAS = ("postgres", "server", "test", "full", "docs")
 PAGE_FILES = {
     f"flask_forge_jobs/dashboard/{name}"
     for name in (
