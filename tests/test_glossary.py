@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def words_of(name: str) -> list[str]:
     return [each for each in re.split(r"[^a-z0-9]+", apart.lower()) if each]
 
 
+@cache
 def names_of_python() -> set[str]:
     """Return the names in modules of the package."""
     return {
@@ -166,6 +168,7 @@ def options(command: click.Command = forge_jobs_group) -> Iterator[str]:
             yield from options(found)
 
 
+@cache
 def modules_and_classes() -> set[str]:
     found = set()
     for path in PACKAGE.rglob("*.py"):

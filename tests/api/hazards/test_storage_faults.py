@@ -24,7 +24,7 @@ from flask_forge_jobs.storage.base import open_storage
 from tests.api.hazards.inputs import ROUTES, fault, label
 from tests.api.mounting import mount_failing, mount_shared
 from tests.conformance.requests import sample
-from tests.support.backends import each_backend, sqlite_first
+from tests.support.backends import each_backend, long, sqlite_first
 from tests.support.sql import Sql
 
 SECRET = "hunter2-do-not-tell"
@@ -36,9 +36,9 @@ FAULTS = [
     (StorageBusyError(f"locked: {SECRET}"), 409, "conflict"),
     (StorageUnavailableError(f"host={SECRET} refused"), 503, "unavailable"),
     (StorageError(f"SELECT {SECRET} FROM forge_job"), 500, "storage"),
-    (StorageCorruptError(f"/srv/{SECRET}/queue.sqlite"), 500, "storage"),
+    long(StorageCorruptError(f"/srv/{SECRET}/queue.sqlite"), 500, "storage"),
     (OSError(28, "No space left on device", SECRET), 500, "internal"),
-    (MemoryError(SECRET), 500, "internal"),
+    long(MemoryError(SECRET), 500, "internal"),
 ]
 BUSY_FOR_S = 0.05
 # What they look for is not in the data set, so they do not get to the lock.
