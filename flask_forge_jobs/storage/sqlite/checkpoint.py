@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 
 from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, rewrite_log
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import log_bytes
 from flask_forge_jobs.storage.sqlite.gate import WritersGate
@@ -44,6 +46,8 @@ _WRITER_WAIT_S = 0.02
 # Most read transactions end within this time.
 _READERS_WAIT_S = 0.02
 _READERS_LOOK_AGAIN_S = 0.001
+# SQLITE_IOERR_FSYNC
+_NOT_WRITTEN = 1034
 
 
 def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
@@ -94,18 +98,50 @@ class Checkpoints:
         self.must_mend = False
         """Whether the disk may lack a part of the log; see :meth:`mend`."""
 
-    def mend(self, connection: sqlite3.Connection) -> None:
-        """Write the log back after the disk has refused a part of it.
+    def note_gap(self) -> None:
+        """Note that the disk may lack a part of the log, for new connections too.
 
-        It reports that once and then forgets the part. What is stored behind it would
-        be lost in a power failure. The caller is within the gate.
+        The system reports a fault once to each descriptor that was open then.
+        """
+        self.must_mend = True
+        if self._gate is not None:
+            self._gate.mark(has_gap=True)
+
+    def note(self, error: BaseException) -> None:
+        """Note the gap if an error of SQLite tells of one."""
+        if getattr(error, "sqlite_errorcode", None) == _NOT_WRITTEN:
+            self.note_gap()
+
+    def look_for_gap(self) -> None:
+        """Learn of a gap that was noted before a connection was opened."""
+        if self._gate is not None and self._gate.has_gap():
+            self.must_mend = True
+
+    def mend(self, connection: SqliteConnection, ends_at: float) -> None:
+        """Write the log anew after the disk has refused a part of it.
+
+        What is stored behind the gap would be lost in a power failure. A checkpoint
+        would do worse: the database would have later pages than the log. The caller is
+        within the gate, and gives up at ``ends_at`` on the monotonic clock.
 
         Raises:
-            sqlite3.OperationalError: It cannot be written back now.
+            OSError: The disk refuses it again.
+            sqlite3.OperationalError: Another writer keeps its lock.
         """
-        if self._file is None or not _write_back(connection, self._file):
-            raise sqlite3.OperationalError("the disk has refused to write the log")
+        begin = partial(connection.execute, "BEGIN IMMEDIATE")
+        connection.when_free(begin, ends_at, self._gate)
+        try:
+            self.mend_locked()
+        finally:
+            connection.execute("ROLLBACK")
+
+    def mend_locked(self) -> None:
+        """Do so while a transaction of the caller has the lock of writers."""
+        if self._file is not None:
+            rewrite_log(str(self._file))
         self.must_mend = False
+        if self._gate is not None:
+            self._gate.mark(has_gap=False)
 
     def make_if_due(
         self, connection: sqlite3.Connection, max_pages: int = PAGES_BETWEEN_CHECKPOINTS
@@ -118,7 +154,7 @@ class Checkpoints:
             Whether the whole log was written back. The next commit then overwrites it
             unless a reader still uses it.
         """
-        if self._path is None:
+        if self._path is None or self.must_mend:
             return False
         try:
             self._commits += 1
@@ -140,6 +176,7 @@ class Checkpoints:
             return self._make(connection, self._path)
         except (sqlite3.Error, OSError) as error:
             # The caller's commit succeeded, so it must not see this error.
+            self.note(error)
             logger.warning("cannot write back the log of %s: %s", self._path, error)
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
             return False

@@ -31,6 +31,7 @@ _PAUSES_GROW = 1.1
 LONG_WAIT_S = 0.25
 # As SQLite does; macOS has only fsync().
 sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+_BLOCK_BYTES = 1024 * 1024
 _numbers = itertools.count()
 
 
@@ -71,7 +72,9 @@ class SqliteConnection(sqlite3.Connection):
         self.execute("SELECT 1 FROM forge_schema").fetchall()  # opens it
         with contextlib.suppress(OSError):
             self.log = os.open(f"{path}-wal", os.O_RDONLY)
-            self._close_log = weakref.finalize(self, os.close, self.log)
+            close = weakref.finalize(self, os.close, self.log)
+            close.atexit = False  # a thread may still be using it
+            self._close_log = close
             self.execute("PRAGMA synchronous = NORMAL")
 
     def close_at_rest(self, ends_at: float) -> bool:
@@ -163,7 +166,7 @@ class SqliteConnection(sqlite3.Connection):
         )
 
 
-def sync_log(path: str | None) -> None:
+def sync_log(path: str | None, on_refusal: Callable[[], object]) -> None:
     """Have the disk write the log of this file, which an open transaction holds."""
     if path is None:
         return
@@ -171,8 +174,27 @@ def sync_log(path: str | None) -> None:
         log = os.open(f"{path}-wal", os.O_RDONLY)
         try:
             sync(log)
+        except OSError:
+            on_refusal()
+            raise
         finally:
             os.close(log)
+
+
+def rewrite_log(path: str) -> None:
+    """Write the log of this file over itself, and have the disk write all of it.
+
+    After a fault the system takes its pages as written, and keeps them for a while. The
+    caller has the lock of writers.
+    """
+    log = os.open(f"{path}-wal", os.O_RDWR)
+    try:
+        at = 0
+        while block := os.pread(log, _BLOCK_BYTES, at):
+            at += os.pwrite(log, block, at)
+        sync(log)
+    finally:
+        os.close(log)
 
 
 def rows_of(cursor: sqlite3.Cursor, now_us: int) -> list[Row]:

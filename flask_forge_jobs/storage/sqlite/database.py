@@ -160,6 +160,7 @@ class SqliteDatabase(PerProcess):
         with self._opening:
             connection = state.connection()
             with state.gate.until(ends_at):
+                state.checkpoints.look_for_gap()
                 apply_migrations(
                     SqliteSchema(connection, self._clock.now_us()),
                     self._steps,

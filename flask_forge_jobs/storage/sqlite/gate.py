@@ -39,6 +39,7 @@ _PATIENT_PAUSE_S = 0.003
 _PATIENT_PAUSES_GROW = 2.0
 _PATIENT_FOR_S = 0.02
 _NUMBER_BYTES = 8
+_GAP = b"\1"
 _LARGEST = 2**63
 
 
@@ -148,6 +149,20 @@ class WritersGate:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 os.pwrite(self._file, bytes(_NUMBER_BYTES), 0)
+
+    def mark(self, *, has_gap: bool) -> None:
+        """Set, for all processes, whether the disk may lack a part of the log."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._file, _GAP if has_gap else b"\0", _NUMBER_BYTES)
+
+    def has_gap(self) -> bool:
+        """Return what :meth:`mark` has set; False before the first :meth:`enter`."""
+        if self._file is None:
+            return False
+        with contextlib.suppress(OSError):
+            return os.pread(self._file, len(_GAP), _NUMBER_BYTES) == _GAP
+        return False
 
     def close(self) -> None:
         """Close the lock file."""

@@ -25,13 +25,16 @@ from functools import partial
 from typing import NoReturn
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import StorageOutcomeUnknownError
+from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.sqlite.checkpoint import PAGES_BEFORE_A_START
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, rows_of, sync
 from flask_forge_jobs.storage.sqlite.faults import BUSY, SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 from flask_forge_jobs.storage.sqlite.turn import Group, Waiting
+
+logger = get_logger(__name__)
 
 # They delay the first of them by a few milliseconds.
 MAX_AT_ONCE = 64
@@ -61,6 +64,8 @@ class GroupCommit:
     ) -> list[Row]:
         """Run a statement with its parameters and ``now``, and commit.
 
+        It has enter(), when_free() and rows_of() inlined: every enqueue runs this.
+
         Raises:
             StorageOutcomeUnknownError: Another thread may have committed it, or the
                 disk may lack it.
@@ -74,11 +79,12 @@ class GroupCommit:
                 return own.rows
         try:
             connection, gate = state.early_writer(), state.gate
-            # enter(), when_free() and rows_of() inlined: every enqueue runs this.
             try:
                 gate.lock()
             except BlockingIOError:
                 gate.wait(ends_at, is_patient=True)
+            if state.checkpoints.must_mend:
+                state.checkpoints.mend(connection, ends_at)
             if turn.line and not alone and (own is None or own.group is None):
                 own = own or Waiting(sql, parameters)
                 taken = self._run_all(state, connection, own, ends_at)
@@ -97,11 +103,10 @@ class GroupCommit:
                     cursor = connection.when_free(once, ends_at, gate)
                 rows = cursor.fetchall() or [(now_us,)] * cursor.rowcount
         except BaseException as error:  # noqa: BLE001  # it is raised again
-            self._raise(error, own)
+            self._raise(state, error, own)
         self._end(state, connection, parameters if rows else None, taken)
-        if rows is not None:
-            return rows
-        return self.run(state, sql, parameters, alone=True)  # for its own error
+        # Without rows once more, for its own error.
+        return self.run(state, sql, parameters, alone=True) if rows is None else rows
 
     def _end(
         self,
@@ -112,11 +117,10 @@ class GroupCommit:
     ) -> None:
         """End the turn, wake workers, wait for the disk, and tell the other threads."""
         state.checkpoints.make_if_due(connection, PAGES_BEFORE_A_START)
-        group = taken[0].group if taken else None
+        group, fault = taken[0].group if taken else None, None
         names = [] if stored is None else [str(stored["queue_name"])]
         if group is not None:
-            all_names = [each.parameters["queue_name"] for each in taken if each.rows]
-            names = list(dict.fromkeys(map(str, all_names)))
+            names = _queues_of(taken)
         connection.in_use.acquire()  # nobody closes the log meanwhile
         try:
             if group is not None:
@@ -135,16 +139,35 @@ class GroupCommit:
             if group is not None:
                 group.is_stored = True
         except OSError as error:
-            state.checkpoints.must_mend = True
-            raise StorageOutcomeUnknownError from error
+            state.checkpoints.note_gap()
+            fault = error
         finally:
             if group is not None:
                 group.is_at_disk = False  # first, as the others wait for it
             connection.in_use.release()
             for each in taken[1:]:
                 each.call()
+        if fault is not None:
+            self._mend(state, fault)
 
-    def _raise(self, error: BaseException, own: Waiting | None) -> NoReturn:
+    def _mend(self, state: SqliteProcess, fault: OSError) -> NoReturn:
+        """Mend the log at once, since other processes store behind the gap.
+
+        If that fails, the next write of this process tries again.
+        """
+        logger.error("the disk has refused to write the log: %s", fault)
+        try:
+            with state.turn as ends_at, state.gate.until(ends_at):
+                if state.checkpoints.must_mend:
+                    state.checkpoints.mend(state.early_writer(), ends_at)
+        except (StorageError, sqlite3.Error, OSError) as error:
+            logger.error("cannot write the log anew: %s", error)  # noqa: TRY400
+        raise StorageOutcomeUnknownError from fault
+
+    def _raise(
+        self, state: SqliteProcess, error: BaseException, own: Waiting | None
+    ) -> NoReturn:
+        state.checkpoints.note(error)
         if own is not None and own.is_unclear and isinstance(error, Exception):
             raise StorageOutcomeUnknownError from error
         with self._faults:
@@ -199,3 +222,9 @@ class GroupCommit:
             # SQLite has undone this statement, or all of them.
             if not connection.in_transaction:
                 raise
+
+
+def _queues_of(taken: Sequence[Waiting]) -> list[str]:
+    """Return the queues of the jobs that are stored."""
+    names = [each.parameters["queue_name"] for each in taken if each.rows]
+    return list(dict.fromkeys(map(str, names)))

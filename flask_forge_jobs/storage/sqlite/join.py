@@ -104,6 +104,9 @@ def run_joined(
         with _text_as_text(connection):
             transaction.check_version()
             result = work(transaction)
+            if state.checkpoints.must_mend:
+                cursor.execute("DELETE FROM forge_schema WHERE FALSE")  # takes the lock
+                state.checkpoints.mend_locked()
             state.check_joined(cursor)
         # Fails if an error that ``work`` swallowed has ended the transaction.
         cursor.execute(f"RELEASE {SAVEPOINT}")

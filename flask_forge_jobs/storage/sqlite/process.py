@@ -79,7 +79,8 @@ class SqliteProcess:
         self._path = path
         self._name = str(path)
         self._is_durable = path is not None and settings.synchronous == "FULL"
-        self.sync_log = partial(sync_log, self._name if self._is_durable else None)
+        name = self._name if self._is_durable else None
+        self.sync_log = partial(sync_log, name, self.checkpoints.note_gap)
         self._settings = settings
         self._on_long_wait = on_long_wait
         self._local = threading.local()
@@ -113,6 +114,7 @@ class SqliteProcess:
             return self.connection()
         connection = self._connect_thread("early")
         connection.commit_early(self._name)
+        self.checkpoints.look_for_gap()
         return connection
 
     def _connect_thread(self, name: str) -> SqliteConnection:
@@ -140,8 +142,6 @@ class SqliteProcess:
             else:
                 if (facts.st_dev, facts.st_ino) != self._file:
                     self.check_in_place()
-        if self.checkpoints.must_mend:
-            self.checkpoints.mend(connection)
         return connection
 
     def check_in_place(self) -> None:
@@ -322,6 +322,7 @@ class SqliteProcess:
                 self.check_in_place()
             connection = self._open()
             self._connections.add(connection)
+            self.checkpoints.look_for_gap()
         return connection
 
     def _open(self) -> SqliteConnection:

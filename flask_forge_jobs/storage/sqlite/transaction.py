@@ -145,7 +145,7 @@ class Write:
             state.check_in_place()
             state.gate.enter(ends_at)
             if state.checkpoints.must_mend:
-                state.checkpoints.mend(connection)
+                state.checkpoints.mend(connection, ends_at)
             begin = partial(connection.execute, "BEGIN IMMEDIATE")
             connection.when_free(begin, ends_at, state.gate)
             # The time behind the wait for the lock: others may have written meanwhile.
@@ -182,7 +182,11 @@ class Write:
     def _commit_unless(self, error: BaseException | None) -> None:
         if error is not None:
             raise error
-        self.connection.execute("COMMIT")
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as fault:
+            self.state.checkpoints.note(fault)
+            raise
 
 
 _ALONE = ("BEGIN IMMEDIATE", "ROLLBACK", "COMMIT")

@@ -22,7 +22,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.sqlite import checkpoint, connection, group
+from flask_forge_jobs.storage.sqlite import connection, group
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
@@ -210,26 +210,113 @@ def test_what_the_disk_refuses_is_unclear_and_written_before_anything_else(
     opened: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk reports it once, and then forgets what it has refused."""
-    written: list[object] = []
-    write_back = checkpoint._write_back
-
-    def noting(*args: Any) -> bool:
-        written.append(len(stored(sql)))
-        return write_back(*args)
-
-    monkeypatch.setattr(checkpoint, "_write_back", noting)
-    disk = Disk(monkeypatch)
+    seen: list[object] = []
+    disk = Disk(monkeypatch, lambda: seen.append(len(stored(sql))))
     disk.refuses = True
     with pytest.raises(StorageOutcomeUnknownError) as caught:
         enqueue(opened)
+    assert seen == [2, 2]  # the second to mend the log
     disk.refuses = False
     (job_id,) = caught.value.job_ids
 
     assert opened.jobs.enqueue(NewJob("noop", job_id=job_id)).id == job_id
     assert enqueue(opened)
 
-    assert written == [2]
+    assert seen == [2] * 5 + [3]
     assert not process_of(opened).checkpoints.must_mend
+
+
+def test_the_log_is_mended_at_once_and_not_by_a_checkpoint(
+    opened: Storage, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a checkpoint has written would be newer than a log with a gap."""
+    assert settings.path is not None
+    log = Path(f"{settings.path}-wal")
+    before = settings.path.read_bytes()
+    written: list[tuple[int, bytes]] = []
+    pwrite = os.pwrite
+
+    def noting(descriptor: int, block: bytes, at: int) -> int:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == log:
+            written.append((at, block))
+        return pwrite(descriptor, block, at)
+
+    refusals = iter([True])
+
+    def refuse_once() -> None:
+        disk.refuses = next(refusals, False)
+
+    monkeypatch.setattr(os, "pwrite", noting)
+    disk = Disk(monkeypatch, refuse_once)
+    with pytest.raises(StorageOutcomeUnknownError):
+        enqueue(opened)
+
+    assert written == [(0, log.read_bytes())]
+    assert disk.written == [log.name]
+    assert settings.path.read_bytes() == before
+    assert not process_of(opened).checkpoints.must_mend
+
+
+def test_a_process_that_opens_the_file_later_learns_of_the_gap(
+    opened: Storage, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has told it nothing."""
+    disk = Disk(monkeypatch)
+    disk.refuses = True
+    with pytest.raises(StorageOutcomeUnknownError):
+        enqueue(opened)
+    disk.refuses = False
+
+    with contextlib.closing(open_storage(settings, jitter=None)) as later:
+        later.database.open()
+        assert process_of(later).checkpoints.must_mend
+        enqueue(later)
+        assert not process_of(later).checkpoints.must_mend
+    with contextlib.closing(open_storage(settings, jitter=None)) as last:
+        last.database.open()
+        assert not process_of(last).checkpoints.must_mend
+
+
+def test_a_callers_transaction_mends_the_log_too(
+    opened: Storage, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process_of(opened).checkpoints.note_gap()
+    disk = Disk(monkeypatch)
+    assert settings.path is not None
+
+    with contextlib.closing(sqlite3.connect(settings.path)) as own:
+        disable_autocheckpoint(own)
+        opened.jobs.enqueue(NewJob("noop"), connection=own)
+        assert disk.written == ["queue.sqlite-wal"]
+        own.commit()
+
+
+@pytest.mark.parametrize("what", ["COMMIT", "PRAGMA wal_checkpoint(PASSIVE)"])
+def test_a_process_whose_own_write_meets_the_fault_mends_the_log(
+    opened: Storage, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The fault may be in what another process has stored."""
+    execute = SqliteConnection.execute
+
+    def refusing(self: SqliteConnection, text: str, *values: Any) -> Any:
+        if text == what:
+            fault = sqlite3.OperationalError("disk I/O error")
+            fault.sqlite_errorcode = 10 | (4 << 8)
+            raise fault
+        return execute(self, text, *values)
+
+    checkpoints = process_of(opened).checkpoints
+    checkpoints._path = checkpoints._file  # whatever the SQLite of this machine
+    checkpoints._pages_to_add = 10_000
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteConnection, "execute", refusing)
+        with contextlib.suppress(StorageError):
+            opened.jobs.claim(QUEUE, OWNER)
+    assert checkpoints.must_mend
+
+    disk = Disk(monkeypatch)
+    enqueue(opened)
+    assert disk.written == ["queue.sqlite-wal"] * 2
 
 
 WRITES: dict[str, Callable[[Storage], object]] = {
@@ -245,8 +332,8 @@ def test_nothing_is_stored_behind_what_the_disk_has_refused(
     process_of(opened).checkpoints.must_mend = True
     before = sql.run("SELECT id, status FROM forge_job")
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write_back", lambda *_: False)
-        with pytest.raises(StorageError, match="has refused to write the log"):
+        Disk(patch).refuses = True
+        with pytest.raises(StorageError, match="Input/output error"):
             WRITES[what](opened)
 
     assert sql.run("SELECT id, status FROM forge_job") == before
@@ -318,6 +405,11 @@ def open_logs() -> int:
         with contextlib.suppress(OSError):
             links.append(each.readlink().name)
     return links.count("queue.sqlite-wal")
+
+
+def test_the_end_of_the_process_closes_no_log_under_a_thread(opened: Storage) -> None:
+    close: Any = process_of(opened).early_writer()._close_log
+    assert not close.atexit
 
 
 def test_a_thread_that_ends_and_stores_that_close_leave_no_log_open(

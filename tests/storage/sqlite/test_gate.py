@@ -111,6 +111,24 @@ def test_processes_share_a_number_in_the_file(
         assert first.add(1) == first.add(1) == 2**63
 
 
+def test_the_gate_tells_all_of_a_gap_in_the_log(
+    gates: tuple[WritersGate, WritersGate],
+) -> None:
+    first, second = gates
+    assert not first.has_gap()  # the file is not open
+
+    seen: list[bool] = []
+    for has_gap in (True, False):
+        for gate in gates:
+            with gate.until(LONG_S):
+                gate.add(1)
+        first.mark(has_gap=has_gap)
+        second.reset()
+        seen += [gate.has_gap() for gate in gates]
+
+    assert seen == [True, True, False, False]
+
+
 def test_a_file_that_may_only_be_read_holds_no_number(
     gates: tuple[WritersGate, WritersGate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
