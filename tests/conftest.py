@@ -42,14 +42,15 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure() -> None:
-    """Hear an interrupt, and let programs that tests start hear theirs.
+    """Hear signals that a shell or nohup lets ignore, children included.
 
-    A shell lets what it starts in the background ignore them, children included.
     Until the tests are collected, there is little garbage and much to walk.
     """
     gc.disable()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

@@ -5,6 +5,7 @@ Otherwise its visitor waits until the pages are imported and their templates com
 
 from __future__ import annotations
 
+import gc
 import threading
 
 from flask import Flask
@@ -35,7 +36,9 @@ def begin_to_warm_up(app: Flask) -> None:
 
     def run() -> None:
         warm_up(app)
-        # A collection would walk all templates, which stops a page for 10 ms.
+        # A collection would walk all templates, which stops a page for 10 ms. Garbage
+        # that is left out would stay for good.
+        gc.collect()
         leave_out_of_collections()
 
     threading.Thread(target=run, name="forge-jobs-warm-up", daemon=True).start()

@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.examples.pages import write_files
+from tests.support.backends import long
 from tests.support.pytest_runs import PytestRuns, pytest_runs
 
 PAGES = [
-    "async.rst", "batches.rst", "bulk.rst", "coming_from.rst", "isolation.rst",
-    "limit.rst",
-    "monitor.rst", "results.rst", "schedule.rst", "side_by_side.rst", "signals.rst",
-    "steps.rst", "transactions.rst", "troubleshoot.rst", "unique.rst",
-    "../reference/explanations.rst",
+    "batches.rst", "coming_from.rst", "limit.rst", "results.rst", "transactions.rst",
+    "unique.rst",
+    # Each takes more than a second of the processor.
+    *map(long, (
+        "async.rst", "bulk.rst", "isolation.rst", "monitor.rst", "schedule.rst",
+        "side_by_side.rst", "signals.rst", "steps.rst", "troubleshoot.rst",
+        "../reference/explanations.rst",
+    )),
 ]  # fmt: skip
 
 
