@@ -66,10 +66,10 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _Application(Flask):
-    """The server's application, whose functions are all ours."""
+    """The server's application, none of whose functions is a coroutine."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, which is no coroutine, as Flask asks for each call."""
+        """Return the function; Flask asks for each call what it is."""
         return func
 
 

@@ -7,6 +7,8 @@ from importlib.resources import files
 
 import click
 
+from flask_forge_jobs.cli.errors import fails_clearly
+
 # The file in the folder configs, and its purpose.
 CONFIGS: Mapping[str, tuple[str, str]] = {
     "alerts": ("alerts.yml", "alerts of Prometheus"),
@@ -24,6 +26,7 @@ CONFIGS: Mapping[str, tuple[str, str]] = {
     "show-config", epilog="Example: flask forge-jobs show-config grafana > board.json"
 )
 @click.argument("name", required=False, type=click.Choice(list(CONFIGS)))
+@fails_clearly
 def show_config_command(*, name: str | None) -> None:
     """Print a ready configuration file; without a name, list them."""
     if name is not None:

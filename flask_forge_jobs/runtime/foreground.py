@@ -38,6 +38,7 @@ logger = get_logger(__name__)
 MAX_ABANDONED = 4
 EXIT_TAINTED = 75  # EX_TEMPFAIL: a service manager may restart us
 EXIT_CHANGED = 3
+_OUTPUTS = 1, 2  # standard output and error
 _LOOK_PERIOD_S = 1.0
 _BURST_LOOK_PERIOD_S = 0.2
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -102,6 +103,7 @@ class StopSignals:
             self._handlers[signal.SIGHUP] = self._stop
         if watch_children:
             self._handlers[signal.SIGCHLD] = _notice
+        self._terminals = [number for number in _OUTPUTS if os.isatty(number)]
         self._at_once = at_once
         self._repeat_s = CHILD_REPEAT_S if has_parent else REPEAT_S
         self._clock = clock or SystemClock()
@@ -124,8 +126,21 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._pipe.close()
 
+    def leave_terminal(self) -> None:
+        """Drop what is printed from now on if the terminal has closed.
+
+        It is an error to write there, which would fail the tasks that print.
+        """
+        for number in self._terminals:
+            if not os.isatty(number):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if number == signal.SIGHUP:
+            self.leave_terminal()
         now = self._clock.monotonic()
         is_first = not (self.is_stopping or number == HURRY)
         self.is_stopping = True
@@ -259,6 +274,7 @@ def _work(
 def _stop(signals: StopSignals, handle: RuntimeHandle, grace_s: float) -> None:
     # Without a heartbeat, other workers have its jobs by now: do not wait.
     longest_s = 0.0 if handle.is_stuck else grace_s
+    signals.leave_terminal()  # a child gets no SIGHUP
     handle.stop_claiming()  # so that the message is true
     if running := len(handle.running()):
         logger.info(

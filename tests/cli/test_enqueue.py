@@ -110,7 +110,7 @@ def test_the_id_of_a_stored_job_is_printed_if_its_entry_is_not_stored(
     assert state_of(app).storage.job_reader.get(result.stdout.strip()).kind == "other"
 
 
-def test_the_id_of_a_stored_job_is_told_if_it_cannot_be_printed(
+def test_the_error_names_a_stored_job_whose_id_cannot_be_printed(
     enqueue: Enqueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")

@@ -135,6 +135,47 @@ def test_a_terminal_that_hangs_up_hurries_nothing() -> None:
         assert not signals.is_hurried
 
 
+@pytest.mark.parametrize(
+    "then", ["os.kill(os.getpid(), signal.SIGHUP)", "signals.leave_terminal()"]
+)
+def test_a_task_may_print_once_its_terminal_has_closed(then: str) -> None:
+    finished = run(
+        f"""
+        import os, signal
+        from flask_forge_jobs.runtime.foreground import StopSignals
+
+        ours, terminal = os.openpty()
+        os.dup2(terminal, 1)
+        with StopSignals() as signals:
+            print("seen", flush=True)
+            os.close(ours)
+            {then}
+            print("dropped", flush=True)
+        os.write(2, b"went on")
+        """
+    )
+
+    assert (finished.returncode, finished.stderr) == (0, "went on")
+
+
+def test_a_terminal_that_is_open_is_still_written_to() -> None:
+    finished = run(
+        """
+        import os, signal
+        from flask_forge_jobs.runtime.foreground import StopSignals
+
+        ours, terminal = os.openpty()
+        os.dup2(terminal, 1)
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            print("seen", flush=True)
+        os.write(2, os.read(ours, 4))
+        """
+    )
+
+    assert (finished.returncode, finished.stderr) == (0, "seen")
+
+
 def test_a_program_under_nohup_goes_on() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

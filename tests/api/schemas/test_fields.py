@@ -136,7 +136,7 @@ def test_unsigned_whole_number_has_its_own_width(value: int) -> None:
         field.deserialize(value)
 
 
-def test_a_number_that_is_far_too_large_is_told_its_own_bounds() -> None:
+def test_a_number_that_is_far_too_large_is_refused_with_its_own_bounds() -> None:
     field = WholeNumber(metadata={"minimum": 1, "maximum": 1000})
     with pytest.raises(ValidationError, match="is not within 1 to 1000"):
         field.deserialize(2**31)
