@@ -1,8 +1,8 @@
 """A program that stores jobs from a thread while it forks children that store others.
 
 It says the id of each job that is stored, one a line, and ends with status 1 when a
-child does not end as it should. It is a process of its own because nobody in it may
-have the SQLite file open by other means than the package.
+child does not end as it should; then its errors tell why. It is a process of its own
+because nobody in it may have the SQLite file open by other means than the package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from flask_forge_jobs import DatabaseSettings, NewJob, Storage, open_storage
@@ -34,6 +35,9 @@ from tests.support.storing import ROOT
 JOBS_A_CHILD = 5
 # For so long the thread writes without a pause before each fork.
 BUSY_S = 0.02
+# On a busy machine the server may take as long for a connection or a statement; this is
+# no test of time limits. A child lives for a little longer at most.
+PATIENCE_S = 50
 
 
 def _store(storage: Storage) -> str:
@@ -79,7 +83,11 @@ def main(url: str, forks: int, duration_s: float, seed: int) -> None:
     """Fork so often over so many seconds, beside a thread that writes."""
     source = random.Random(seed)
     pause = threading.Event()
-    settings = DatabaseSettings.from_url(url)
+    settings = replace(
+        DatabaseSettings.from_url(url),
+        connect_timeout_s=PATIENCE_S,
+        statement_timeout_s=PATIENCE_S,
+    )
     with (
         contextlib.closing(open_storage(settings)) as storage,
         ThreadPoolExecutor(1) as pool,
@@ -110,13 +118,15 @@ class ForkingProducer:
     def __init__(
         self, url: str, folder: Path, *, forks: int, duration_s: float, seed: int
     ) -> None:
-        self._said = folder / "forking"
+        self._said, self._errors = folder / "forking", folder / "forking-errors"
         self._forks = forks
         if forks:
             command = [sys.executable, "-m", __name__, url]
             command += [str(number) for number in (forks, duration_s, seed)]
-            with self._said.open("w") as output:
-                self._process = subprocess.Popen(command, cwd=ROOT, stdout=output)
+            with self._said.open("w") as output, self._errors.open("w") as errors:
+                self._process = subprocess.Popen(
+                    command, cwd=ROOT, stdout=output, stderr=errors
+                )
 
     def finish(self, limit_s: float) -> list[Ack]:
         """Wait for its end and return its acks.
@@ -128,7 +138,10 @@ class ForkingProducer:
             return []
         status = self._process.wait(limit_s)
         if status != 0:
-            raise ChildProcessError(f"the producer that forks ended with {status}")
+            errors = self._errors.read_text()
+            raise ChildProcessError(
+                f"the producer that forks ended with {status}:\n{errors}"
+            )
         return [Ack(job_id) for job_id in self._said.read_text().split()]
 
     def stop(self) -> None:
