@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.acceptance.ledger import FinalRow, Kill, Run
+from tests.acceptance.rescues import rescues
 
 Beats = Mapping[str, list[tuple[int, int]]]
 """Process to the beginning and the end of each heartbeat, in monotonic nanoseconds."""
@@ -34,6 +36,7 @@ def lapses(
     ends: Mapping[int, int],
     *,
     lease_ns: int,
+    died_at: Mapping[str, int] = MappingProxyType({}),
     explained: Iterable[Run] = (),
 ) -> Iterator[Kill]:
     """Yield the runs that were lost in a gap between two heartbeats, as stalls.
@@ -43,29 +46,24 @@ def lapses(
         beats: Of each process, in order.
         ends: When processes ended that noticed themselves that they beat no more.
         lease_ns: Length of the lease; a shorter gap explains nothing.
+        died_at: When workers were killed: by then, one may have lost its lease already.
         explained: Runs that were lost by a kill or a stall.
     """
-    gaps: dict[str | None, tuple[int, list[tuple[int, int]]]] = {}
+    gaps: dict[str, tuple[int, list[tuple[int, int]]]] = {}
     for process, times in beats.items():
         name, _, number = process.partition("/")
-        gaps[name] = int(number), _gaps(times, ends.get(int(number)), lease_ns)
+        pid = int(number)
+        end_ns = died_at.get(name, ends.get(pid))
+        gaps[name] = pid, _gaps(times, end_ns, lease_ns)
     known = set(explained)
-    for row in rows:
-        owners = {
-            each.attempt: each.worker_id
-            for each in row.stored_attempts
-            if each.ending == "crashed"
-        }
-        for failure in row.failures:
-            run = row.job_id, failure.attempt
-            worker_id = owners.get(failure.attempt)
-            if not failure.is_reaped or run in known or worker_id not in gaps:
-                continue
-            pid, of_worker = gaps[worker_id]
-            for from_ns, to_ns in of_worker:
-                if from_ns <= failure.at_ns <= to_ns:
-                    held = frozenset({run})
-                    yield Kill(pid, worker_id, from_ns, held, resumed_ns=to_ns)
+    for rescue in rescues(rows):
+        if rescue.run in known or rescue.worker_id not in gaps:
+            continue
+        pid, of_worker = gaps[rescue.worker_id]
+        for from_ns, to_ns in of_worker:
+            if from_ns <= rescue.at_ns <= to_ns:
+                held = frozenset({rescue.run})
+                yield Kill(pid, rescue.worker_id, from_ns, held, resumed_ns=to_ns)
 
 
 def _gaps(

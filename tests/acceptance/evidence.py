@@ -29,6 +29,7 @@ from tests.acceptance.ledger import (
     StoredAttempt,
     read_ledger,
 )
+from tests.acceptance.rescues import deaths, with_late_claims
 from tests.support.sql import UNDER_TEST, Sql
 
 _SAMPLE = re.compile(r'queue_(\w+)_jobs\{queue="[^"]*"\} (\d+)')
@@ -55,10 +56,14 @@ def complete(
     evidence.lives += fleet.lives
     evidence.lines += read_ledger(fleet.ledger)
     evidence.rows += final_rows(sql, monotonic_offset_ns=offset_ns)
-    held = [run for kill in evidence.kills for run in kill.held]
-    beats = read_beats(Path(f"{fleet.ledger}{BEATS_SUFFIX}"))
+    evidence.kills = with_late_claims(evidence.kills, evidence.rows)
     evidence.lapses += lapses(
-        evidence.rows, beats, fleet.gave_up(), lease_ns=fleet.lease_ns, explained=held
+        evidence.rows,
+        read_beats(Path(f"{fleet.ledger}{BEATS_SUFFIX}")),
+        fleet.gave_up(),
+        lease_ns=fleet.lease_ns,
+        died_at=deaths(evidence.kills),
+        explained=[run for kill in evidence.kills for run in kill.held],
     )
     evidence.counts |= counts(sql, client)
     evidence.leftovers += leftovers(sql, settings)

@@ -38,7 +38,7 @@ from tests.acceptance.application import ENQUEUED, KIND, MAX_ATTEMPTS
 from tests.acceptance.checker import SECOND_NS, Checker, Verdict, table
 from tests.acceptance.driving import drive, numbers_of
 from tests.acceptance.families import CHILDREN, families
-from tests.acceptance.fleet import SETTLE_S, Fleet, started
+from tests.acceptance.fleet import Fleet, started
 from tests.acceptance.forking import ForkingProducer
 from tests.acceptance.ledger import Ack, Evidence, Kill
 from tests.acceptance.producer import Lookout, Producer
@@ -237,7 +237,8 @@ class Driver:
         producer.start()
         try:
             for number, pause_s in enumerate(self._pauses_s):
-                self._kill_after(pause_s, kills)
+                threading.Event().wait(pause_s)
+                kills.extend(self._strike())
                 kills.extend(
                     self.fleet.stall(self._random, self.plan.stall_s)
                     for _ in range(self.plan.stalls_after(number))
@@ -248,16 +249,6 @@ class Driver:
         finally:
             producer.stop()
             forking.stop()
-
-    def _kill_after(self, pause_s: float, kills: list[Kill]) -> None:
-        pause = threading.Event()
-        pause.wait(pause_s - SETTLE_S)
-        dead = self._strike()
-        pause.wait(SETTLE_S)
-        for kill in dead:
-            # What it had sent to a server before it died may have been stored after.
-            late = self.fleet.held_by(kill.worker_id)
-            kills.append(dataclasses.replace(kill, held=kill.held | late))
 
     def _strike(self) -> list[Kill]:
         """Kill what comes next, and start others in its place."""

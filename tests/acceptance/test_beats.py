@@ -73,6 +73,15 @@ def test_a_worker_that_gives_up_is_silent_until_its_end() -> None:
     assert found(10, 12, ends_s={8: 16}) == []
 
 
+def test_a_worker_may_have_lost_its_lease_before_it_was_killed() -> None:
+    died_at = {"busy": 16 * SECOND_NS}
+    (lapse,) = found(10, 12, died_at=died_at)
+
+    assert (lapse.at_ns, lapse.resumed_ns) == (12 * SECOND_NS, 16 * SECOND_NS)
+    assert found(10, 12, died_at={"busy": 13 * SECOND_NS}) == []
+    assert found(10, 12, died_at={"other": 16 * SECOND_NS}) == []
+
+
 def test_the_checker_takes_a_lapse_for_a_stall() -> None:
     lines = [
         Line("S", "job", 1, "busy", 7, 11 * SECOND_NS),

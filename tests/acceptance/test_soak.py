@@ -6,17 +6,20 @@ import contextlib
 import math
 from array import array
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from flask_forge_jobs import NewJob, open_storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from tests.acceptance.driving import SHORT_SEED
+from tests.acceptance.ledger import Kill
 from tests.acceptance.soak.driver import Plan, Soak
 from tests.acceptance.soak.load import Acks, Asked
 from tests.acceptance.soak.pace import Pace, Pulse, adjusted
 from tests.acceptance.soak.probes import Drift, Sample
-from tests.acceptance.soak.watch import Watch
+from tests.acceptance.soak.watch import Row, Watch
 from tests.acceptance.soak.windows import Window, complaints_of, text_of, windows_of
 from tests.support.databases import fresh_url, sqlite_url
 from tests.support.sql import Sql
@@ -61,6 +64,23 @@ def test_a_job_counts_as_unknown_until_its_call_returns(tmp_path: Path) -> None:
             seen.append(watch.complaints["was never acknowledged"])
 
     assert seen == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("lost_by", "is_told"),
+    [(["dead"], False), (["alive"], True), ([], True), (["dead", "dead"], True)],
+)
+def test_a_rescue_needs_the_death_of_the_worker(
+    lost_by: list[str], *, is_told: bool
+) -> None:
+    """By what the database says of the attempt, however late the claim was stored."""
+    stub: Any = SimpleNamespace(run=lambda *_: [(each,) for each in lost_by])
+    storage: Any = None
+    watch = Watch(storage, stub, Acks(), [Kill(7, "dead", 0)])
+
+    watch._check(Row("job", "done", attempts=2, crashes=1, total_us=9), Asked(0))
+
+    assert bool(watch.complaints) is is_told
 
 
 def samples(*, mib: float = 0, files: float = 0, threads: float = 0) -> list[Sample]:

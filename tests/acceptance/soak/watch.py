@@ -31,6 +31,7 @@ _ROWS = (
     "SELECT id, status, attempts, crashes, completed_at - enqueued_at FROM forge_job "
     "WHERE id >= ? AND id < ?"
 )
+_LOST_BY = "SELECT worker_id FROM forge_attempt WHERE job_id = ? AND ending = 'crashed'"
 _MS_US = 1000
 
 
@@ -110,11 +111,18 @@ class Watch:
             failures < wanted.fails_once and not row.crashes
         ):
             self.complaints["ran more often than it failed or its worker died"] += 1
-        deaths = sum(
-            held == row.job_id for kill in self._kills for held, _ in kill.held
-        )
-        if row.crashes > deaths:
+        if row.crashes and not self._have_died(row):
             self.complaints["was given back although no worker died with it"] += 1
+
+    def _have_died(self, row: Row) -> bool:
+        """Return whether each worker that lost the job was killed.
+
+        The database knows them. What a worker held at its death is not known for sure
+        then: what it had sent before may be stored later.
+        """
+        workers = [worker_id for (worker_id,) in self._sql.run(_LOST_BY, row.job_id)]
+        killed = {kill.worker_id for kill in self._kills}
+        return len(workers) == row.crashes and killed.issuperset(workers)
 
     def _delete(self, job_ids: Sequence[str]) -> None:
         for start in range(0, len(job_ids), DELETED_AT_ONCE):
