@@ -19,6 +19,7 @@ from tests.acceptance.application import (
     ENDED,
     ENQUEUED,
     FAILED,
+    MAX_ATTEMPTS,
     STARTED,
     TRIES,
 )
@@ -234,6 +235,8 @@ class Checker:
             successes = int(row.status == "done")
             if row.status in FINAL and row.attempts != len(row.failures) + successes:
                 yield f"job {row.job_id}: {row.attempts} attempts, but not as many ends"
+            if row.max_attempts == MAX_ATTEMPTS and self._had_waited(row):
+                yield f"job {row.job_id} had not started and has paid for a death"
         for job_id, lines in self._starts.items():
             ordered = sorted(lines, key=lambda line: line.at_ns)
             attempts = [
@@ -241,6 +244,14 @@ class Checker:
             ]
             if attempts != sorted(attempts):
                 yield f"the attempts of job {job_id} went back: {attempts}"
+
+    def _had_waited(self, row: FinalRow) -> bool:
+        """Return whether a job had been claimed ahead when its first worker died."""
+        crashed = [each for each in row.stored_attempts if each.ending == "crashed"]
+        if not crashed or crashed[0].slot is not None:
+            return False
+        started = {line.attempt for line in self._starts[row.job_id]}
+        return crashed[0].attempt not in started
 
     def counts_equal_rows(self) -> Iterator[str]:
         """I8."""

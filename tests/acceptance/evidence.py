@@ -81,7 +81,7 @@ def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:
     )
     stored: defaultdict[str, list[StoredAttempt]] = defaultdict(list)
     for job_id, *columns in sql.run(
-        "SELECT job_id, run, attempt, ending, worker_id, started_at, ended_at "
+        "SELECT job_id, run, attempt, ending, worker_id, started_at, ended_at, slot "
         "FROM forge_attempt ORDER BY job_id, run"
     ):
         stored[job_id].append(StoredAttempt(*columns))

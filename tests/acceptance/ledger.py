@@ -117,7 +117,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StoredAttempt:
-    """A row of ``forge_attempt``; its instants are of the database's clock."""
+    """A row of ``forge_attempt``; its instants are of the database's clock.
+
+    ``slot`` is the slot that its worker had shown with the job, or None.
+    """
 
     run: int
     attempt: int
@@ -125,6 +128,7 @@ class StoredAttempt:
     worker_id: str | None
     started_us: int
     ended_us: int
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,24 @@ def run_too_often(evidence: Evidence) -> None:
     _change(evidence, "fails", max_attempts=1)
 
 
+def _claim_ahead(evidence: Evidence, slot: int | None = None) -> None:
+    """Let the crashed job wait for a slot when its worker dies."""
+    run = ("crashed", 1)
+    evidence.lines = [line for line in evidence.lines if line.run != run]
+    row = evidence.rows[_index(evidence, "crashed")]
+    crashed, *others = row.stored_attempts
+    _change_attempts(evidence, replace(crashed, slot=slot), *others)
+    _change(
+        evidence,
+        "crashed",
+        kept_lines=tuple(each for each in row.kept_lines if each.attempt != 1),
+    )
+
+
+def charge_a_job_that_waited(evidence: Evidence) -> None:
+    _claim_ahead(evidence)
+
+
 def drift_a_counter(evidence: Evidence) -> None:
     evidence.counts["maintained"]["done"] += RANDOM.choice((-1, 1))
 
@@ -334,6 +352,7 @@ DAMAGES: tuple[tuple[Damage, str], ...] = (
     (lose_an_attempt, "I7"),
     (miscount_the_crashes, "I7"),
     (run_too_often, "I7"),
+    (charge_a_job_that_waited, "I7"),
     (drift_a_counter, "I8"),
     (store_a_key_twice, "I9"),
     (answer_with_a_stranger, "I9"),
@@ -359,6 +378,20 @@ DAMAGES: tuple[tuple[Damage, str], ...] = (
     (keep_lines_of_no_run, "I17"),
     (keep_the_line_of_a_child, "I17"),
 )
+
+
+@pytest.mark.parametrize(("slot", "max_attempts"), [(None, 26), (0, 25)])
+def test_a_job_that_waited_gets_its_attempt_back(
+    slot: int | None, max_attempts: int
+) -> None:
+    """One that its slot had shown may have begun before it could say so."""
+    evidence = sound()
+    _claim_ahead(evidence, slot)
+    _change(evidence, "crashed", max_attempts=max_attempts)
+
+    verdicts = Checker(evidence).check()
+
+    assert [each.name for each in verdicts if each.violations] == []
 
 
 def test_checker_accepts_a_sound_run() -> None:
