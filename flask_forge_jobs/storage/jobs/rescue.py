@@ -135,7 +135,7 @@ class LostRun(NamedTuple):
 
     @property
     def may_have_waited(self) -> bool:
-        """Whether its worker has shown its slots, and none with this job."""
+        """Whether its worker has shown its slots or was lost, and none has this job."""
         is_in_slot = slot_number(self.slot_id, self.queue_name) is not None
         return bool(self.are_slots_shown) and not is_in_slot
 

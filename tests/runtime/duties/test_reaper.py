@@ -369,6 +369,25 @@ def test_slots_stay_until_the_jobs_of_their_worker_are_rescued(rig: Rig) -> None
     assert rig.storage.workers.slots() == []
 
 
+def test_a_claim_that_is_stored_after_its_worker_was_lost_costs_no_attempt(
+    rig: Rig,
+) -> None:
+    """A busy server stores it when the worker that has sent it is long dead."""
+    job_id = enqueue(rig.storage, max_attempts=3)
+    slot = SlotReport(f"default-0-{OWNER}-0", "default")
+    rig.storage.workers.beat(OWNER, None, ["default"], [slot])
+    reaper = rig.reaper()
+    rig.sweep(reaper, seconds=2 * LEASE_S)
+    left = rig.storage.workers.all()
+    rig.storage.jobs.claim("default", OWNER, 1)
+
+    rig.sweep(reaper, seconds=2 * LEASE_S)
+
+    job = rig.storage.job_reader.get(job_id)
+    assert left == []
+    assert (job.status, job.attempts, job.max_attempts) == (JobStatus.PENDING, 1, 4)
+
+
 def test_a_running_job_of_an_owner_that_beats_does_not_hide_a_silent_one(
     rig: Rig,
 ) -> None:
