@@ -17,10 +17,12 @@ on, and database calls run on other threads.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import stat
+import termios
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -78,6 +80,15 @@ class _SignalPipe:
             os.write(self._writer, b"\0")
 
 
+def _has_closed(output: int) -> bool:
+    """Return whether it is a terminal that has hung up: EIO; a file has ENOTTY."""
+    try:
+        termios.tcgetattr(output)
+    except termios.error as error:
+        return bool(error.args[0] == errno.EIO)
+    return False
+
+
 class StopSignals:
     """Waits for signals in the main thread; a context manager that restores handlers.
 
@@ -103,7 +114,6 @@ class StopSignals:
             self._handlers[signal.SIGHUP] = self._stop
         if watch_children:
             self._handlers[signal.SIGCHLD] = _notice
-        self._terminals = [number for number in _OUTPUTS if os.isatty(number)]
         self._at_once = at_once
         self._repeat_s = CHILD_REPEAT_S if has_parent else REPEAT_S
         self._clock = clock or SystemClock()
@@ -126,16 +136,16 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._pipe.close()
 
-    def leave_terminal(self) -> None:
+    @staticmethod
+    def leave_terminal() -> None:
         """Drop what is printed from now on if the terminal has closed.
 
         It is an error to write there, which would fail the tasks that print.
         """
-        for number in self._terminals:
-            if not os.isatty(number):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, number)
-                os.close(nowhere)
+        for number in filter(_has_closed, _OUTPUTS):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -26,6 +26,7 @@ def compile_rules_once(patch: pytest.MonkeyPatch) -> None:
         key = (
             rule.rule, rule.subdomain, rule.host, rule.merge_slashes,
             rule.map.host_matching, *rule.map.converters.items(),
+            *type(rule).__mro__[1:],  # without the class that each application makes
         )  # fmt: skip
         if rule.defaults:
             compile_now(rule)
