@@ -102,7 +102,8 @@ class JobActivity:
                 "latest_events",
                 limit=limit,
                 chunk=CHUNK,
-                max_combinations=LOOKED_AT,
+                # With too few for a long page, it would have to read all newer jobs.
+                max_combinations=max(LOOKED_AT, ROOM * limit // CHUNK),
                 settled_us=SETTLED_AFTER_US,
                 **_conditions(job_filter).of_counts(),
                 **_parameters(chosen),
