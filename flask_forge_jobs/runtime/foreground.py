@@ -138,7 +138,7 @@ class StopSignals:
 
     @staticmethod
     def leave_terminal() -> None:
-        """Drop what is printed from now on if the terminal has closed.
+        """Drop later output if the terminal has closed.
 
         It is an error to write there, which would fail the tasks that print.
         """

@@ -29,7 +29,7 @@ PATIENCE_RANGE_S = (0.0, 1.0)
 
 
 class Families:
-    """Starts ``flask forge-jobs worker --processes`` and replaces what is hit."""
+    """Starts ``flask forge-jobs worker --processes`` and replaces killed ones."""
 
     def __init__(self, fleet: Fleet, sql: Sql) -> None:
         self.hits: Counter[str] = Counter()

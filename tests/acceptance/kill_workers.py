@@ -107,7 +107,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of it."""
+    """Figures and verdicts of a run."""
 
     figures: dict[str, object]
     verdicts: list[Verdict]

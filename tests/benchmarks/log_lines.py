@@ -50,7 +50,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is logged in a drain."""
+    """The log lines of a drain."""
 
     name: str
     lines: int = 0

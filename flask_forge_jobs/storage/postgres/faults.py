@@ -137,7 +137,7 @@ class PostgresFaults(Faults):
 
 
 def _named(error: psycopg2.Error) -> str:
-    """Return the table or function of ours that an error is about, or no text."""
+    """Return the table or function of this package in an error, or no text."""
     name = _OUR_NAME.search(error.diag.message_primary or "")
     return f" about {name[0]}" if name else ""
 

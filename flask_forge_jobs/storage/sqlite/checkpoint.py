@@ -120,7 +120,7 @@ class Checkpoints:
     def mend(self, connection: SqliteConnection, ends_at: float) -> None:
         """Write the log anew after the disk has refused a part of it.
 
-        What is stored behind the gap would be lost in a power failure. A checkpoint
+        A power failure would undo all commits behind the gap. A checkpoint
         would do worse: the database would have later pages than the log. The caller is
         within the gate, and gives up at ``ends_at`` on the monotonic clock.
 

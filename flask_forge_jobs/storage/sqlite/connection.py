@@ -66,7 +66,7 @@ class SqliteConnection(sqlite3.Connection):
 
         The log stays the same one for as long as this connection is open.
         """
-        # It says whether a write that is cut off may damage what is beside it.
+        # With 0, a write that is cut off may damage bytes beside it.
         if ("POWERSAFE_OVERWRITE=0",) in self.execute("PRAGMA compile_options"):
             return
         self.execute("SELECT 1 FROM forge_schema").fetchall()  # opens it

@@ -34,7 +34,7 @@ WHERE n.level = q.step AND n.bucket_start >= q.from_at AND n.bucket_start < q.to
     AND (:any_queue OR n.queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
 
 -- fragment: figures_of_names
--- The index alone tells who has figures, whose rows lie side by side in the primary key:
+-- The index alone gives the names with figures. Their rows are neighbours in the primary key:
 -- to look each row of the index up takes three to five times as long.
 AS k
 CROSS JOIN /* rows p: step integer, from_at bigint, to_at bigint = :parts */
