@@ -60,9 +60,16 @@ class ApplicationState:
     standby: Standby | None = None
 
     def enqueue(
-        self, job: NewJob, *, connection: object | None = None
+        self,
+        job: NewJob,
+        *,
+        connection: object | None = None,
+        store: Callable[[NewJob], EnqueueResult] | None = None,
     ) -> EnqueueResult:
-        """Store a job; in inline mode, also run it and raise its task's exception."""
+        """Store a job; in inline mode, also run it and raise its task's exception.
+
+        ``store`` stores it in the place of the storage, with what goes with it.
+        """
         if job.queue_name is None:
             job = job.routed(self.router)
         taken_along = carried()
@@ -76,7 +83,9 @@ class ApplicationState:
         ):
             self.hints.give([str(job.queue_name)])
         jobs = self.storage.jobs
-        if connection is None:  # spares most enqueues a call
+        if store is not None:
+            result = store(job)
+        elif connection is None:  # spares most enqueues a call
             result = jobs.enqueuer.enqueue(job)
         else:
             result = jobs.enqueue(job, connection=connection)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 import click
 from flask import current_app
 
-from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.cli.errors import AppCommand
-from flask_forge_jobs.cli.local_api import LocalApi
-from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.model.payloads import load
-from flask_forge_jobs.state import ApplicationState, current
+from flask_forge_jobs.state import current
 from flask_forge_jobs.tasks.registry import job_of_kind
 
 
@@ -55,42 +53,20 @@ def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
         state.database.require_shared()
     value = load(payload.encode("utf-8", "surrogateescape"), "payload")
     job = job_of_kind(state.registry, state.router, kind, value, **options)
-    result = state.enqueue(job)
-    # The job is stored, whatever becomes of the entry and of the output.
+    run_at, queue_name = options.pop("run_at"), options.pop("queue")
+    body = {
+        "kind": kind,
+        "payload": value,
+        "queue_name": queue_name,
+        "run_at": run_at.isoformat() if isinstance(run_at, datetime) else None,
+        **options,
+    }
+    result = state.enqueue(job, store=partial(local_api().enqueue, body))
     try:
-        _note(state, kind, value, result, options)
-    finally:
-        _print_id(result.id)
-
-
-def _print_id(job_id: str) -> None:
-    try:
-        click.echo(job_id)
+        click.echo(result.id)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise click.ClickException(
-            f"job {job_id} is stored; standard output: {error.strerror}"
+            f"job {result.id} is stored; standard output: {error.strerror}"
         ) from error
-
-
-def _note(
-    state: ApplicationState,
-    kind: str,
-    payload: object,
-    result: EnqueueResult,
-    options: Mapping[str, object],
-) -> None:
-    """Leave the entry of ``POST /v1/jobs`` in the audit trail."""
-    named = dict(options)
-    run_at = named.pop("run_at")
-    body = {
-        "kind": kind,
-        "payload": payload,
-        "queue_name": named.pop("queue"),
-        "run_at": run_at.isoformat() if isinstance(run_at, datetime) else None,
-        **named,
-    }
-    changed = int(not result.is_deduped)
-    api = LocalApi(state, actor())
-    api.note("v1_enqueue", body, target=result.id, changed=changed)

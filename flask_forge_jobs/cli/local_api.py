@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -29,7 +29,9 @@ from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.audit import arguments_text
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.state import ApplicationState, current
+from flask_forge_jobs.storage.units import Unit
 
 # No list has shorter pages.
 PAGE_SIZE = 100
@@ -114,25 +116,34 @@ class LocalApi:
             response = route.view(self._api, **placeholders)
         return self._auditor(state, response)
 
-    def note(self, endpoint: str, body: Document, *, target: str, changed: int) -> None:
-        """Leave the audit entry of a route whose handler the command does not call.
+    def enqueue(self, body: Document, job: NewJob) -> EnqueueResult:
+        """Store a job with the entry of ``POST /v1/jobs``, without the route's limits.
 
-        ``body`` is what a caller would send, None for members that it leaves out;
-        ``target`` is the id or name that was changed, ``changed`` the number of rows.
+        ``body`` is what a caller would send, None for members that it leaves out.
         """
-        route = self._routes[endpoint]
-        sent = {"body": {k: v for k, v in body.items() if v is not None}}
+        route, storage = self._routes["v1_enqueue"], self._api.storage
+        sent = {"body": given(**body)}
         record = AuditRecord(
             actor=self._user.id,
             action=route.action,
-            target=target,
+            target=None,
             address="",
             request_id=uuid4().hex,
             status=route.status,
-            changed=changed,
+            changed=1,
             arguments=arguments_text(sent, self._api.masking_redactor),
         )
-        self._api.storage.audit.append(record)
+        unit = Unit(storage.database, lambda job_id: replace(record, target=job_id))
+        jobs = storage.within(unit).jobs
+
+        def work() -> EnqueueResult:
+            result = jobs.enqueue(job)
+            if not unit.is_noted:
+                changed = int(not result.is_deduped)
+                unit.append(replace(record, target=result.id, changed=changed))
+            return result
+
+        return unit.run(work)
 
     def rows(
         self,

@@ -55,27 +55,6 @@ def _everything(sql: Sql) -> list[list[str]]:
     ]
 
 
-@contextlib.contextmanager
-def _full_trail(sql: Sql) -> Iterator[None]:
-    """Let the database take no further entry."""
-    if sql.backend == "sqlite":
-        sql.run(
-            "CREATE TRIGGER full_trail BEFORE INSERT ON forge_audit BEGIN "
-            "SELECT RAISE(ABORT, 'full'); END"
-        )
-    else:
-        sql.run(
-            "ALTER TABLE forge_audit ADD CONSTRAINT full_trail CHECK (false) NOT VALID"
-        )
-    try:
-        yield
-    finally:
-        if sql.backend == "sqlite":
-            sql.run("DROP TRIGGER full_trail")
-        else:
-            sql.run("ALTER TABLE forge_audit DROP CONSTRAINT full_trail")
-
-
 @pytest.mark.parametrize("change", CHANGES)
 def test_sec_S42_change_whose_entry_fails_is_not_stored(
     storage: Storage, sql: Sql, change: str
@@ -84,7 +63,7 @@ def test_sec_S42_change_whose_entry_fails_is_not_stored(
     names = fill(storage)
     before = _everything(sql)
 
-    with _full_trail(sql):
+    with sql.full_trail():
         status = _change(client, change, names)
 
     assert status == 500

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from click.testing import Result
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
-from flask_forge_jobs.cli.local_api import LocalApi
-from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.state import state_of
+from tests.cli.console import Console
+from tests.support.backends import each_backend
+from tests.support.sql import Sql
 
 Enqueue = Callable[..., Result]
 
@@ -99,15 +100,24 @@ def test_a_test_and_inline_mode_enqueue_in_memory(settings: dict[str, object]) -
     assert job.kind == "elsewhere"
 
 
-def test_the_id_of_a_stored_job_is_printed_if_its_entry_is_not_stored(
-    app: Flask, enqueue: Enqueue, monkeypatch: pytest.MonkeyPatch
+@each_backend
+@pytest.mark.parametrize("options", [(), ("--dedupe-key", "seven")], ids=str)
+def test_a_job_is_stored_with_its_entry_or_not_at_all(
+    either_console: Console, sql: Sql, options: Sequence[str]
 ) -> None:
-    monkeypatch.setattr(LocalApi, "note", fails_with(StorageUnavailableError("away")))
+    words = ("enqueue", "other", *options)
+    job_id = either_console.text("enqueue", "other").strip()
 
-    result = enqueue("other")
+    with sql.full_trail():
+        either_console.refusal(*words)
 
-    assert (result.exit_code, result.stderr) == (1, "Error: away\n")
-    assert state_of(app).storage.job_reader.get(result.stdout.strip()).kind == "other"
+    assert sql.run("SELECT id FROM forge_job") == [(job_id,)]
+
+    job_ids = [either_console.text(*words).strip() for _ in range(2)]
+
+    entries = [(each.target, each.changed) for each in either_console.entries()]
+    is_new = int(not options)
+    assert entries == [(job_ids[1], is_new), (job_ids[0], 1), (job_id, 1)]
 
 
 def test_the_error_names_a_stored_job_whose_id_cannot_be_printed(

@@ -205,6 +205,25 @@ class Sql:
         finally:
             self.run("DELETE FROM forge_schema WHERE version = 99")
 
+    @contextlib.contextmanager
+    def full_trail(self) -> Iterator[None]:
+        """Let the audit trail take no further entry."""
+        if self.backend == "sqlite":
+            begin = (
+                "CREATE TRIGGER full_trail BEFORE INSERT ON forge_audit BEGIN "
+                "SELECT RAISE(ABORT, 'full'); END"
+            )
+            end = "DROP TRIGGER full_trail"
+        else:
+            alter = "ALTER TABLE forge_audit"
+            begin = f"{alter} ADD CONSTRAINT full_trail CHECK (false) NOT VALID"
+            end = f"{alter} DROP CONSTRAINT full_trail"
+        self.run(begin)
+        try:
+            yield
+        finally:
+            self.run(end)
+
     def counted_rows(self) -> dict[tuple[str, str, str, bool], int]:
         """Count the jobs themselves, by queue, kind, status and deferral."""
         rows = self.run(
