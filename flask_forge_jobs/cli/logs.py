@@ -7,9 +7,9 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.runtime.run.job_log import (
     JOB_LOGGER,
-    EndedRun,
     LineFormatter,
     LineHandler,
     entry_of,
@@ -24,9 +24,9 @@ class JsonFormatter(LineFormatter):
     def __init__(self) -> None:
         super().__init__("")
 
-    def done_lines(self, ended: Iterable[EndedRun]) -> list[str]:
+    def done_lines(self, done: Iterable[JobUpdate], boot_s: float) -> list[str]:
         """Return the lines of jobs that were done."""
-        return [_done_line(at, *entry_of(update)) for at, update in ended]
+        return [_done_line(boot_s + each.ended_at, *entry_of(each)) for each in done]
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

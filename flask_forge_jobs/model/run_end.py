@@ -101,6 +101,7 @@ class JobUpdate:
         run_us: Duration of the run; None if it never started.
         wait_us: From due to started; None if already counted.
         total_us: From enqueued to ended.
+        ended_at: Monotonic time of the end of the run.
         concurrency_key: Under which a concurrency limit admitted the run, or None.
         was_tried: A write has failed, but may have been stored.
         is_cancelled: The job ends as cancelled by a user, ``error`` says so.
@@ -127,6 +128,7 @@ class JobUpdate:
     run_us: int | None = None
     wait_us: int | None = None
     total_us: int = 0
+    ended_at: float = 0.0
     concurrency_key: str | None = None
     was_tried: bool = False
     is_cancelled: bool = False

@@ -108,9 +108,10 @@ class InlineWorker:
         execution.ended_at = self._clock.monotonic()
         update = self._mapper.update(execution, outcome)
         if update is not None:
-            self._log.write([(execution.ended_at, update)])
             written = self._storage.jobs.exchange(self._worker_id, [update], {})
             self._storage.recorder.ended([update], written.refused)
+            if not written.refused:
+                self._log.write([update])
             self._storage.batches.fold(written.noted)
         # The first exception is the task's; others come from leaving the context.
         return InlineRun(job, outcome, self._raised[0] if self._raised else None)

@@ -12,7 +12,7 @@ from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.runtime.loop.batch_folds import BatchFolds
 from flask_forge_jobs.runtime.loop.handover import Handover
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.run.job_log import EndedRun, JobLog
+from flask_forge_jobs.runtime.run.job_log import JobLog
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.database import NO_FAULT_OF_ROWS
 from flask_forge_jobs.storage.jobs.queue import JobQueue
@@ -54,7 +54,6 @@ class OutcomeWriter:
         ended = self._handover.ended
         if ended:
             new = []
-            logged: list[EndedRun] = []
             for execution, outcome in ended:
                 update = self._mapper.update(execution, outcome)
                 if update is not None:
@@ -62,13 +61,11 @@ class OutcomeWriter:
                         update.logged = execution.reports.last_lines()
                         update.saved = execution.reports.saved
                     new.append(update)
-                    logged.append((execution.ended_at, update))
                 else:
                     job = execution.job
                     self._recorder.refused(job.queue_name, job.kind)
             self._updates = [*self._updates, *new]
             self._handover.drop_ended(len(ended))
-            self._job_log.write(logged)
         return self._updates
 
     def runs(self) -> set[RunId]:
@@ -86,12 +83,19 @@ class OutcomeWriter:
     def note_written(self, batch: Sequence[JobUpdate], refused: Sequence[str]) -> None:
         """Forget the batch, which is stored or refused."""
         self._updates = []  # new outcomes are not in there yet
-        self._recorder.ended(batch, refused)
+        self._note(batch, refused)
         if refused:
             self.refused_count += len(refused)
             logger.warning(
                 "jobs were lost to other workers; outcomes dropped: %s", refused
             )
+
+    def _note(self, batch: Sequence[JobUpdate], refused: Sequence[str]) -> None:
+        """Count and log outcomes that are stored, but for refused ones."""
+        self._recorder.ended(batch, refused)
+        if refused:
+            batch = [each for each in batch if each.job.id not in refused]
+        self._job_log.write(batch)
 
     def write_singly(self, batch: Sequence[JobUpdate]) -> None:
         """Store a refused batch one by one, replacing outcomes that cannot be stored.
@@ -104,7 +108,7 @@ class OutcomeWriter:
             replacements: list[JobUpdate] = []
             try:
                 refused = self._jobs.finish(self.worker_id, [update])
-                self._recorder.ended([update], refused)
+                self._note([update], refused)
             except NO_FAULT_OF_ROWS:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever the driver refuses
@@ -121,7 +125,7 @@ class OutcomeWriter:
             return
         try:
             refused = self._jobs.finish(self.worker_id, updates)
-            self._recorder.ended(updates, refused)  # some may end cancelled
+            self._note(updates, refused)  # some may end cancelled
         except StorageError as error:
             ids = ", ".join(update.job.id for update in updates)
             logger.warning(

@@ -1,4 +1,4 @@
-"""JobLog: the line of the log for each run that ends.
+"""JobLog: the line of the log for each run whose end is stored.
 
 A call of ``logging`` takes longer than all the rest of a quick job. Where nothing of
 the application listens, the lines of jobs that are done are therefore written without
@@ -37,9 +37,6 @@ _LEVELS = {
 _name_of = lru_cache(1024)(one_line)
 _MESSAGE = "\0"  # stands for the message until that is known
 
-EndedRun = tuple[float, JobUpdate]
-"""A run that has ended, after the monotonic time of its end."""
-
 
 class LineFormatter(logging.Formatter):
     """Makes lines from records, and the same lines without a record.
@@ -53,15 +50,17 @@ class LineFormatter(logging.Formatter):
         super().__init__(template)
         self._template = template
 
-    def done_lines(self, ended: Iterable[EndedRun]) -> list[str]:
+    def done_lines(self, done: Iterable[JobUpdate], boot_s: float) -> list[str]:
         """Return the lines of jobs that were done.
 
         Args:
-            ended: The runs, after the Unix time of the end of each in seconds.
+            done: The ends of their runs.
+            boot_s: The Unix time at which the monotonic clock was 0.
         """
         lines: list[str] = []
         shown_ms, before, after = -1, "", ""
-        for at, update in ended:
+        for update in done:
+            at = boot_s + update.ended_at
             at_ms = int(at * 1000)
             if at_ms != shown_ms:
                 shown_ms = at_ms
@@ -105,26 +104,26 @@ class JobLog:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def write(self, ended: Iterable[EndedRun]) -> None:
-        """Log runs, in order."""
+    def write(self, updates: Iterable[JobUpdate]) -> None:
+        """Log the ends of runs, in order, once they are stored."""
         is_done_logged = job_logger.logger.isEnabledFor(logging.INFO)
         handler = _only_handler(job_logger.logger) if is_done_logged else None
         boot_s = 0.0
         if handler is not None:
             boot_s = self._clock.now_us() / SECOND_US - self._clock.monotonic()
-        done: list[EndedRun] = []
-        for ended_at, update in ended:
+        done: list[JobUpdate] = []
+        for update in updates:
             if update.status is not JobStatus.DONE:
                 if handler is not None and done:
-                    _write(handler, done)
+                    _write(handler, done, boot_s)
                     done = []
                 _log(update)
             elif handler is not None:
-                done.append((boot_s + ended_at, update))
+                done.append(update)
             elif is_done_logged:
                 _log(update)
         if handler is not None and done:
-            _write(handler, done)
+            _write(handler, done, boot_s)
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:
@@ -156,9 +155,9 @@ def _only_handler(logger: logging.Logger) -> LineHandler | None:
     return handler
 
 
-def _write(handler: LineHandler, done: Iterable[EndedRun]) -> None:
+def _write(handler: LineHandler, done: Iterable[JobUpdate], boot_s: float) -> None:
     try:
-        handler.write(handler.lines.done_lines(done))
+        handler.write(handler.lines.done_lines(done, boot_s))
     except Exception:  # noqa: BLE001  # a full disk or a closed pipe ends no thread
         if logging.raiseExceptions and sys.stderr is not None:
             traceback.print_exc(file=sys.stderr)

@@ -103,6 +103,7 @@ class OutcomeMapper:
     ) -> JobUpdate:
         """Add follow-ups and times of the run."""
         job = execution.job
+        update.ended_at = execution.ended_at
         update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
@@ -162,6 +163,7 @@ class OutcomeMapper:
             return []
         job = update.job
         replacement = end_of_failure(job, Failed(UNSTORABLE_MESSAGE), self._delay_s)
+        replacement.ended_at = update.ended_at
         replacement.concurrency_key = update.concurrency_key
         replacement.follow_ups = self._follow_ups_of(job.kind)
         replacement.span = update.span

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason, JobUpdate
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.run.execution import Execution
-from flask_forge_jobs.runtime.run.job_log import JobLog
+from flask_forge_jobs.runtime.run.job_log import JOB_LOGGER, JobLog
 from flask_forge_jobs.runtime.run.outcome import (
     UNSTORABLE_MESSAGE,
     OutcomeMapper,
@@ -146,6 +147,21 @@ def test_what_was_refused_is_counted_and_forgotten(
     assert rig.writer.refused_count == 1
     assert not rig.writer.has_unwritten
     assert "jobs were lost to other workers; outcomes dropped: ['b']" in caplog.text
+
+
+def test_an_outcome_is_logged_once_it_is_stored(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, JOB_LOGGER)
+    rig.end("stored", "dropped")
+    batch = rig.writer.collect()
+    before = list(caplog.messages)
+
+    rig.writer.note_written(batch, ["dropped"])
+
+    lines = [each for each in caplog.messages if each.startswith("job done: ")]
+    assert before == []
+    assert ["id=stored " in line for line in lines] == [True]
 
 
 @each_backend

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
-from typing import NoReturn
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +21,7 @@ from flask_forge_jobs.runtime.run.job_log import (
 from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import claimed
+from tests.support.streams import FullDisk
 
 LOGGER = job_logger.logger
 LINE = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
@@ -39,7 +40,7 @@ def ended(
 
 def write(*updates: JobUpdate) -> None:
     clock = MovingClock()
-    JobLog(clock).write((clock.monotonic(), each) for each in updates)
+    JobLog(clock).write(replace(each, ended_at=clock.monotonic()) for each in updates)
 
 
 class CountedStream(io.StringIO):
@@ -150,9 +151,10 @@ def _at_the_time_of_the_clock(record: logging.LogRecord) -> bool:
 
 def test_each_line_has_the_time_of_its_own_end() -> None:
     formatter = LineFormatter(LINE)
-    ends = [(at, ended(Done())) for at in (7.0004, 7.0009, 7.0011, 8.0, 7.5)]
+    ends = (4.0004, 4.0009, 4.0011, 5.0, 4.5)
+    done = [replace(ended(Done()), ended_at=at) for at in ends]
 
-    lines = formatter.done_lines(ends)
+    lines = formatter.done_lines(done, boot_s=3.0)
 
     shown = [each.split(" [")[0].rpartition(":")[2] for each in lines]
     assert shown == ["07,000", "07,000", "07,001", "08,000", "07,500"]
@@ -218,11 +220,6 @@ def test_an_application_that_listens_gets_records(
     listen(monkeypatch, alone)
 
     assert alone.write(ended(Done())) == lines
-
-
-class FullDisk(io.StringIO):
-    def write(self, _: str, /) -> NoReturn:
-        raise OSError(28, "No space left on device")
 
 
 def test_a_full_disk_stops_no_worker(
