@@ -51,7 +51,7 @@ def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
     state = current()
     if not (current_app.testing or state.is_inline()):
         state.database.require_shared()
-    value = load(payload.encode("utf-8", "surrogateescape"), "payload")
+    value = load(payload.encode(), "payload")
     job = job_of_kind(state.registry, state.router, kind, value, **options)
     run_at, queue_name = options.pop("run_at"), options.pop("queue")
     body = {

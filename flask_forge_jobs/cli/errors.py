@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import functools
-import traceback
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,6 +11,7 @@ from flask import current_app
 from flask.cli import NoAppException, with_appcontext
 from werkzeug.exceptions import HTTPException
 
+from flask_forge_jobs.cli.group import clear_output
 from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError
 from flask_forge_jobs.state import state_of
 
@@ -38,24 +37,16 @@ def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with clear_output():
+                return command(*args, **kwargs)
         except ForgeJobsError as error:
             is_setting = isinstance(error, ConfigurationError)
             failure = WrongSetting if is_setting else click.ClickException
             raise failure(str(error)) from error
         except HTTPException as error:
             raise click.ClickException(error.description or error.name) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE or not _is_of_echo(error):
-                raise
-            raise click.ClickException(f"standard output: {error.strerror}") from error
 
     return wrapper
-
-
-def _is_of_echo(error: OSError) -> bool:
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
 def within_application(command: Callable[P, R]) -> Callable[P, R]:

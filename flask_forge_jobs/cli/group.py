@@ -7,9 +7,13 @@ of its own commands only when that is called.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -60,8 +64,40 @@ _WORDS: Mapping[str, str] = {
 }
 
 
+@contextlib.contextmanager
+def clear_output() -> Iterator[None]:
+    """Report in one line that the output cannot be written, such as to a full disk."""
+    try:
+        yield
+    except OSError as error:
+        frames = traceback.walk_tb(error.__traceback__)
+        is_of_echo = any(each.f_code is click.echo.__code__ for each, _ in frames)
+        if error.errno == errno.EPIPE or not is_of_echo:
+            raise
+        raise click.ClickException(f"standard output: {error.strerror}") from error
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is called."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse the arguments, which may print the help."""
+        with clear_output():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, which may print its help."""
+        with clear_output():
+            return super().invoke(ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; refuse one of any command that is not text."""
+        for each in args:
+            try:
+                each.encode()
+            except UnicodeEncodeError:
+                ctx.fail(f"The argument {ascii(os.fsencode(each))[1:]} is not UTF-8.")
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the sorted names of the commands."""

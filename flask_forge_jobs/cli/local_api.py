@@ -26,7 +26,6 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.cli.actor import actor
-from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.audit import arguments_text
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
@@ -84,12 +83,10 @@ class LocalApi:
             placeholders: The values in the path.
 
         Raises:
-            InvalidInputError: A value is not UTF-8, or the route refuses it.
             ForgeJobsError, HTTPException: As the view of the route.
         """
         route = self._routes[endpoint]
         query = given(**query or {})
-        _require_text([placeholders, query, body])
         builder = EnvironBuilder(
             path=self._prefix + route.path,
             method=route.method,
@@ -179,11 +176,3 @@ def given(**values: Any) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None and value != ()
     }
-
-
-def _require_text(values: object) -> None:
-    """Refuse bytes of the command line that are not UTF-8."""
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InvalidInputError("arguments", "must be UTF-8") from None

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import io
 
 import click
 import pytest
@@ -9,6 +8,7 @@ from click.testing import CliRunner
 
 from flask_forge_jobs.cli.errors import fails_clearly
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
+from tests.support.streams import FullDisk
 
 
 def command_that(error: BaseException | None) -> click.Command:
@@ -46,17 +46,10 @@ def test_other_errors_keep_their_traceback(error: Exception) -> None:
     assert result.exception is error
 
 
-class Full(io.StringIO):
-    """Where no more fits."""
-
-    def write(self, _: str) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
 def test_output_that_cannot_be_written_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdout", Full())
+    monkeypatch.setattr("sys.stdout", FullDisk())
 
     with pytest.raises(SystemExit) as end:
         command_that(None)([])

@@ -10,6 +10,7 @@ from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.cli.group import forge_jobs_group
+from tests.support.streams import FullDisk
 
 
 def test_init_app_adds_the_group() -> None:
@@ -53,6 +54,43 @@ def test_a_habit_from_another_queue_gets_our_word() -> None:
 
     assert result.exit_code == 2
     assert "Did you mean 'jobs delete'?" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["enqueue", "a\udcff"],
+        ["enqueue", "send", '{"a": "a\udcff"}'],
+        ["enqueue", "send", "--queue", "a\udcff"],
+        ["jobs", "show", "a\udcff"],
+        ["worker", "--queues=a\udcff"],
+    ],
+)
+def test_an_argument_that_is_no_text_is_refused(arguments: list[str]) -> None:
+    result = CliRunner().invoke(forge_jobs_group, arguments)
+
+    assert result.exit_code == 2
+    assert "a\\xff" in result.output
+    assert result.output.endswith(" is not UTF-8.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["jobs", "--help"], ["jobs", "list", "--help"]], ids=str
+)
+def test_help_that_cannot_be_written_is_one_line(
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdout", FullDisk())
+
+    with pytest.raises(SystemExit) as end:
+        forge_jobs_group.main(arguments)
+
+    assert end.value.code == 1
+    assert capsys.readouterr().err.endswith(
+        "Error: standard output: No space left on device\n"
+    )
 
 
 def commands(

@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.cli.local_api import LocalApi, given
-from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.state import state_of
 from tests.cli.console import Console
@@ -82,15 +82,6 @@ def test_values_that_were_not_given_are_left_out() -> None:
         "d": False,
         "e": ["x"],
     }
-
-
-def test_bytes_that_are_no_text_are_refused(console: Console) -> None:
-    with console.app.app_context():
-        api = LocalApi(state_of(console.app), "command:ada")
-        with pytest.raises(InvalidInputError, match="UTF-8"):
-            api.call("v1_jobs_find", query={"queue": "a\udcff"})
-        with pytest.raises(InvalidInputError, match="UTF-8"):
-            api.call("v1_job_read", job_id="a\udcff")
 
 
 def test_rows_follow_the_pages_up_to_the_limit(console: Console) -> None:
