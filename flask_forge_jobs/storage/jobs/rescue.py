@@ -131,13 +131,13 @@ class LostRun(NamedTuple):
     started_at_us: int | None
     worker_id: str | None
     slot_id: str | None
-    are_slots_shown: bool
+    is_worker_shown: bool
 
     @property
     def may_have_waited(self) -> bool:
-        """Whether its worker has shown its slots or was lost, and none has this job."""
+        """Whether its worker has shown itself, and no slot with this job."""
         is_in_slot = slot_number(self.slot_id, self.queue_name) is not None
-        return bool(self.are_slots_shown) and not is_in_slot
+        return bool(self.is_worker_shown) and not is_in_slot
 
     def attempt(self, ending: AttemptEnding, error: str) -> AttemptRow:
         """Return its attempt, which ends now."""

@@ -103,7 +103,8 @@ def test_workers_may_have_different_leases(rig: Rig) -> None:
     def show() -> None:
         rig.storage.workers.show(OWNER, None, ["default"])
 
-    show()
+    slot = SlotReport(f"default-0-{OWNER}-0", "default", job_id)
+    rig.storage.workers.beat(OWNER, None, ["default"], [slot])
     reaper = rig.reaper()
     rig.sweep(reaper, seconds=3 * LEASE_S, between=show)
     meanwhile = status_of(rig, job_id)
@@ -347,6 +348,20 @@ def test_a_job_that_no_slot_has_shown_loses_no_attempt(rig: Rig) -> None:
     assert rig.storage.workers.slots() == []
     again = claim_one(rig.storage)
     assert (again.id, again.attempts) == (ids[1], 2)
+
+
+def test_a_job_of_a_worker_without_slots_at_its_first_beat_loses_no_attempt(
+    rig: Rig,
+) -> None:
+    """Others had all of them then, and its next report was to come."""
+    job_id = enqueue(rig.storage, max_attempts=3)
+    rig.storage.workers.beat(OWNER, None, ["default"], [])
+    rig.storage.jobs.claim("default", OWNER, 1)
+
+    rig.sweep(rig.reaper())
+
+    job = rig.storage.job_reader.get(job_id)
+    assert (job.status, job.attempts, job.max_attempts) == (JobStatus.PENDING, 1, 4)
 
 
 def test_slots_stay_until_the_jobs_of_their_worker_are_rescued(rig: Rig) -> None:

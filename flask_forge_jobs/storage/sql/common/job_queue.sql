@@ -269,13 +269,11 @@ SELECT
     forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at,
     forge_job.kind, forge_job.cancel_reason, forge_job.claims, forge_job.scheduled_at,
     forge_job.started_at, forge_job.worker_id, /* use runner */,
-    -- A lost worker has none left; what it claimed last may not have started.
-    EXISTS (SELECT 1 FROM forge_slot WHERE forge_slot.worker_id = forge_job.worker_id)
-    OR EXISTS (
+    -- It may have no slots: none yet, or none left since it was lost.
+    EXISTS (
         SELECT 1
         FROM forge_worker
         WHERE forge_worker.worker_id = forge_job.worker_id
-            AND forge_worker.lost_at IS NOT NULL
     )
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
