@@ -268,12 +268,19 @@ def warn_of_unchecked_server(connection: Connection) -> None:
 
 
 def warn_of_other_tables(connection: Connection) -> None:
-    """Log a warning if new tables leave others, with their jobs, in another schema."""
+    """Log a warning if new tables leave others, with their jobs, in another schema.
+
+    Those of another role, or besides a schema that the URL names, are of another
+    application.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_schema(), string_agg(schemaname, ', ' ORDER BY schemaname) "
             "FROM pg_catalog.pg_tables "
-            "WHERE tablename = 'forge_schema' AND schemaname <> current_schema()"
+            "WHERE tablename = 'forge_schema' AND schemaname <> current_schema() "
+            "AND tableowner = current_user AND NOT EXISTS ("
+            "SELECT FROM pg_catalog.pg_settings "
+            "WHERE name = 'search_path' AND source = 'client')"
         )
         ((chosen, others),) = cursor.fetchall()
     if others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg2.errors
 import pytest
@@ -179,6 +180,29 @@ def test_tables_that_are_made_beside_others_leave_a_warning(
         beside.open()
 
     assert "made anew in the schema shop; those in public" in caplog.text
+
+
+@pytest.mark.usefixtures("own")
+def test_an_application_beside_another_one_is_not_warned(
+    own_sql: Sql, own_settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its URL names its schema, or the tables are those of another role."""
+    own_sql.run("CREATE SCHEMA named; CREATE SCHEMA shop; CREATE ROLE forge_test_other")
+    try:
+        named = replace(own_settings, libpq=(("options", "-csearch_path=named"),))
+        with contextlib.closing(open_storage(named)) as beside:
+            beside.open()
+        own_sql.run("ALTER TABLE public.forge_schema OWNER TO forge_test_other")
+        own_sql.run("ALTER TABLE named.forge_schema OWNER TO forge_test_other")
+        search(own_sql, "shop")
+        with contextlib.closing(open_storage(own_settings)) as beside:
+            beside.open()
+        places = own_sql.run("SELECT 1 FROM pg_tables WHERE tablename = 'forge_schema'")
+    finally:
+        own_sql.run("DROP OWNED BY forge_test_other; DROP ROLE forge_test_other")
+
+    assert len(places) == 3
+    assert "made anew" not in caplog.text
 
 
 def test_a_search_path_that_leads_nowhere_is_named(
