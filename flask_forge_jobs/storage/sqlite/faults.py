@@ -27,10 +27,16 @@ _RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
 # Permission, I/O error, read-only, full, cannot open.
 _UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
 _NOT_PERMITTED = frozenset({3, 8, 14})
+# SQLITE_IOERR_SHORT_READ: the log names pages that the file does not have.
+_SHORT_READ = 522
 _NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # It has no code of its own.
 _LACKS = ("no such column", "no such table", "table forge_")
 _WRITABLE = "; the database needs a folder that this user can write to"
+_REMOVED = (
+    "; the file is shorter than its log, as after it was removed or replaced: end all "
+    "processes that have it open, then put it back, or remove its -wal and -shm as well"
+)
 
 
 @dataclass(eq=False)
@@ -60,6 +66,7 @@ class SqliteFaults(Faults):
             )
         if primary in _UNAVAILABLE:
             advice = _WRITABLE if primary in _NOT_PERMITTED else ""
+            advice = _REMOVED if code == _SHORT_READ else advice
             return StorageUnavailableError(f"{self.where}: {error}{advice}")
         advice = ANOTHER_SCHEMA if str(error).startswith(_LACKS) else ""
         return StorageError(f"{self.where}: {error}{advice}")

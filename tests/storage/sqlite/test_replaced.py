@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +37,11 @@ WRITES: dict[str, Callable[[Storage], object]] = {
     "a statement": enqueue,
     "a transaction": lambda s: s.jobs.enqueue_many([NewJob("noop")]),
 }
+HOLD = (
+    "import sqlite3, sys; file = sqlite3.connect(sys.argv[1]); "
+    "file.execute('SELECT * FROM sqlite_schema'); print(flush=True); sys.stdin.read()"
+)
+GONE = r"queue\.sqlite: disk I/O error; .* removed or replaced: .* its -wal and -shm"
 refused = pytest.raises(
     StorageUnavailableError, match=r"queue\.sqlite was moved, deleted or replaced"
 )
@@ -161,6 +168,30 @@ def test_a_process_that_opens_it_anew_uses_the_new_file(
     enqueue(sqlite)
 
     assert sqlite.job_reader.statistics()[QUEUE].counts.pending == 2
+
+
+def test_a_log_that_is_left_of_a_removed_file_is_named(
+    sqlite_settings: DatabaseSettings, path: Path
+) -> None:
+    """Another process still has both open, so SQLite does not take it for old."""
+    with contextlib.closing(open_storage(sqlite_settings)) as storage:
+        enqueue(storage)
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLD, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        enqueue(storage)
+    path.unlink()
+
+    with (
+        holder,
+        contextlib.closing(open_storage(sqlite_settings)) as anew,
+        pytest.raises(StorageUnavailableError, match=GONE),
+    ):
+        anew.open()
 
 
 @pytest.mark.skipif(not has_wal_reset_bug(), reason="SQLite checkpoints by itself")
