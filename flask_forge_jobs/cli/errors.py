@@ -19,6 +19,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # From sysexits.h; tell a service manager not to restart on this status.
 EX_CONFIG = 78
+_NO_THREAD = "can't start new thread"
+_NO_ROOM = (
+    "the system gives this process no more memory or threads; raise its limits, see "
+    "`ulimit -v` and `ulimit -u`, or use fewer threads"
+)
 _CIRCULAR = """
 The application and a module with tasks import each other. Put `forge = ForgeJobs()`
 into a module of its own, such as extensions.py, let the tasks import it from there, and
@@ -45,6 +50,10 @@ def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
             raise failure(str(error)) from error
         except HTTPException as error:
             raise click.ClickException(error.description or error.name) from error
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and str(error) != _NO_THREAD:
+                raise
+            raise click.ClickException(_NO_ROOM) from error
 
     return wrapper
 

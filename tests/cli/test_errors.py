@@ -7,8 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from flask_forge_jobs.cli.errors import fails_clearly
+from flask_forge_jobs.cli.show_config import show_config_command
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from tests.support.streams import FullDisk
+
+# As threading says it.
+NO_THREAD = "can't start new thread"
 
 
 def command_that(error: BaseException | None) -> click.Command:
@@ -37,8 +41,21 @@ def test_our_errors_become_one_line(error: Exception, status: int) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(NO_THREAD)])
+def test_a_system_without_room_is_one_line(error: Exception) -> None:
+    result = CliRunner().invoke(command_that(error))
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the system gives this process no more")
+
+
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("a bug"), OSError(errno.ENOSPC, "a file of a bug")]
+    "error",
+    [
+        ZeroDivisionError("a bug"),
+        RuntimeError("a bug"),
+        OSError(errno.ENOSPC, "a file of a bug"),
+    ],
 )
 def test_other_errors_keep_their_traceback(error: Exception) -> None:
     result = CliRunner().invoke(command_that(error))
@@ -58,6 +75,18 @@ def test_output_that_cannot_be_written_is_one_line(
     assert (
         capsys.readouterr().err == "Error: standard output: No space left on device\n"
     )
+
+
+def test_a_command_without_an_application_ends_as_clearly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", FullDisk())
+
+    with pytest.raises(SystemExit) as end:
+        show_config_command(["procfile"])
+
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith("Error: standard output: ")
 
 
 def test_what_succeeds_is_left_alone() -> None:
