@@ -11,12 +11,16 @@ import logging
 import os
 import sys
 import textwrap
+import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from queue import SimpleQueue
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
@@ -36,6 +40,8 @@ _LEVELS = {
 }
 _name_of = lru_cache(1024)(one_line)
 _MESSAGE = "\0"  # stands for the message until that is known
+# Lines for the thread, and batches of them that it may be behind.
+_MIN_LINES, _MAX_BATCHES = 64, 8
 
 
 class LineFormatter(logging.Formatter):
@@ -80,22 +86,83 @@ class LineFormatter(logging.Formatter):
         }
 
 
-class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # any text stream
-    """Writes the log of a program of this package to standard error."""
+class LineHandler(logging.StreamHandler, PerProcess):  # type: ignore[type-arg]  # any text stream
+    """Writes the log of a program of this package to standard error.
+
+    A thread of its own writes the lines of many jobs: after a write, its caller gets
+    the interpreter back behind the busy slots, and a worker's next exchange would wait
+    for that. A record waits for the lines of the jobs before it.
+    """
 
     def __init__(self, formatter: LineFormatter) -> None:
         super().__init__()
         self.lines = formatter
         self.setFormatter(formatter)
+        self.stay_own()
 
-    def write(self, lines: Sequence[str]) -> None:
-        """Write lines by one call."""
+    def _begin(self) -> None:
+        # A child leaves the lines of its parent to that.
+        self._late: deque[tuple[Sequence[JobUpdate], float]] = deque()
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def write(self, done: Sequence[JobUpdate], boot_s: float) -> None:
+        """Write the lines of jobs; see :meth:`LineFormatter.done_lines`."""
+        self.stay_own()
+        self._late.append((done, boot_s))
+        is_many = len(done) >= _MIN_LINES and len(self._late) <= _MAX_BATCHES
+        if is_many and self._has_thread():
+            self._calls.put(True)
+        else:
+            self._catch_up()
+
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            thread = threading.Thread(
+                target=self._write_on, name="forge-jobs-log", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
+
+    def _write_on(self) -> None:
+        while self._calls.get():
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        self.stay_own()
         self.acquire()
         try:
-            self.stream.write("\n".join(lines) + "\n")
-            self.stream.flush()
+            lines: list[str] = []
+            while self._late:
+                lines += self.lines.done_lines(*self._late.popleft())
+            if lines:
+                self.stream.write("\n".join(lines) + "\n")
+                self.stream.flush()
+        except Exception:  # noqa: BLE001  # a full disk or a closed pipe ends no thread
+            if logging.raiseExceptions and sys.stderr is not None:
+                traceback.print_exc(file=sys.stderr)
         finally:
             self.release()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record behind the lines of the jobs before it."""
+        self._catch_up()
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Write the lines that are late, too."""
+        self._catch_up()
+        super().flush()
+
+    def close(self) -> None:
+        """Write the lines that are late, and end the thread."""
+        self._catch_up()
+        self._calls.put(False)
+        super().close()
 
 
 class JobLog:
@@ -115,7 +182,7 @@ class JobLog:
         for update in updates:
             if update.status is not JobStatus.DONE:
                 if handler is not None and done:
-                    _write(handler, done, boot_s)
+                    handler.write(done, boot_s)
                     done = []
                 _log(update)
             elif handler is not None:
@@ -123,7 +190,7 @@ class JobLog:
             elif is_done_logged:
                 _log(update)
         if handler is not None and done:
-            _write(handler, done, boot_s)
+            handler.write(done, boot_s)
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:
@@ -153,14 +220,6 @@ def _only_handler(logger: logging.Logger) -> LineHandler | None:
     if handler.level > logging.INFO or handler.formatter is not handler.lines:
         return None
     return handler
-
-
-def _write(handler: LineHandler, done: Iterable[JobUpdate], boot_s: float) -> None:
-    try:
-        handler.write(handler.lines.done_lines(done, boot_s))
-    except Exception:  # noqa: BLE001  # a full disk or a closed pipe ends no thread
-        if logging.raiseExceptions and sys.stderr is not None:
-            traceback.print_exc(file=sys.stderr)
 
 
 def _done_message(update: JobUpdate) -> str:

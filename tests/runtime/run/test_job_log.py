@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,6 +24,7 @@ from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import claimed
 from tests.support.streams import FullDisk
+from tests.support.waiting import wait_until
 
 LOGGER = job_logger.logger
 LINE = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
@@ -47,9 +50,11 @@ class CountedStream(io.StringIO):
     """A text stream that counts the calls."""
 
     calls = 0
+    writer = ""
 
     def write(self, text: str) -> int:
         self.calls += 1
+        self.writer = threading.current_thread().name
         return super().write(text)
 
 
@@ -141,6 +146,71 @@ def test_the_lines_of_a_batch_are_those_of_records_in_one_write(alone: Alone) ->
 
     assert lines == alone.write(*updates)
     assert (len(lines), calls) == (3, 1)
+
+
+@pytest.fixture
+def many() -> list[JobUpdate]:
+    """Return more jobs that were done than a caller writes itself."""
+    return [ended(Done(), kind=f"k{number}") for number in range(100)]
+
+
+def kinds_of(lines: list[str]) -> list[str]:
+    return re.findall(r"\bkind=(\w+)", "\n".join(lines))
+
+
+def test_a_thread_writes_many_lines(alone: Alone, many: list[JobUpdate]) -> None:
+    alone.write(*many)
+    wait_until(lambda: alone.stream.calls, "the thread has written")
+    alone.handler.close()
+
+    assert alone.stream.writer == "forge-jobs-log"
+    assert alone.stream.calls == 1
+    assert len(alone.stream.getvalue().splitlines()) == len(many)
+
+
+def test_a_record_waits_for_the_lines_before_it(
+    alone: Alone, many: list[JobUpdate]
+) -> None:
+    alone.handler.acquire()  # so the thread is late
+    lines = alone.write(*many, ended(Failed("oops"), kind="last"), ended(Done()))
+    alone.handler.release()
+    alone.handler.close()
+
+    assert kinds_of(lines) == [*(each.job.kind for each in many), "last", "held"]
+
+
+def test_the_end_of_the_program_writes_the_rest(
+    alone: Alone, many: list[JobUpdate]
+) -> None:
+    alone.handler.acquire()
+    assert not alone.write(*many)
+    alone.handler.close()
+    alone.handler.release()
+
+    assert len(alone.stream.getvalue().splitlines()) == len(many)
+
+
+def test_a_forked_child_leaves_the_lines_to_its_parent(
+    alone: Alone, many: list[JobUpdate]
+) -> None:
+    alone.handler.acquire()
+    alone.write(*many)
+    alone.handler._pid = 0
+    alone.handler.close()
+    alone.handler.release()
+
+    assert not alone.stream.getvalue()
+
+
+def test_a_thread_that_is_far_behind_gets_no_more(
+    alone: Alone, many: list[JobUpdate]
+) -> None:
+    alone.handler.acquire()
+    written = [len(alone.write(*many)) for _ in range(10)]
+    alone.handler.close()
+    alone.handler.release()
+
+    assert written == [0] * 8 + [900, 0]
 
 
 def _at_the_time_of_the_clock(record: logging.LogRecord) -> bool:
