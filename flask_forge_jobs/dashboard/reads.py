@@ -7,7 +7,7 @@ than one with few. A page that is opened reads everything that is due.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,11 @@ class Reads:
                     key, part.read, kept_s=part.kept_s
                 )
         return self._values[name]
+
+    def read(self, names: Iterable[str]) -> None:
+        """Read some values now, while a thread reads the report of the frame."""
+        for name in names:
+            self[name]
 
     def _not_renewed(self, needed: Collection[str]) -> dict[str, Known]:
         """Return the values that this refresh shows as they are."""

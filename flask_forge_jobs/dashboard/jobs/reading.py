@@ -78,6 +78,10 @@ class JobList:
             # Payloads are searched unmasked.
             api.principal.require(Permission.PAYLOAD_REVEAL)
 
+    def read(self) -> None:
+        """Read all that a whole page shows."""
+        _ = self.matching, self.page
+
     @cached_property
     def _read(self) -> _Read:
         return self._kept("page", self._read_page)

@@ -56,10 +56,9 @@ Timed = tuple[ranges.Range, Sequence[Bucket]]
 class Overview(jobs.TimelineFigures):
     """The overview of one caller."""
 
-    def __init__(self, api: Api, report: Report) -> None:
+    def __init__(self, api: Api) -> None:
         args = request.args
         self._api = api
-        self.report = report
         self.range = ranges.chosen(args, api.now)
         self.queue = next(iter(chosen(args, "queue")), None)
         if self.queue is not None:
@@ -69,9 +68,15 @@ class Overview(jobs.TimelineFigures):
         self.shows_needs = args.get("needs") == "all"
         key = "overview", *self.range.key, self.queue, api.scope.queues
         needed = needed_by(BLOCKS)
-        self._reads = Reads(api.snapshots, key, self._parts(), needed)
-        if needed is None:
-            self._reads["errors"]  # before the navigation, which counts them, too
+        parts = self._parts()
+        self._reads = Reads(api.snapshots, key, parts, needed)
+        # Before the navigation, which counts the errors, too.
+        self._reads.read(parts if needed is None else needed)
+
+    @cached_property
+    def report(self) -> Report:
+        """The attention report of the caller's queues."""
+        return self._api.attention.report(self._api.storage, self._api.scope.queues)
 
     @property
     def query(self) -> Mapping[str, object]:

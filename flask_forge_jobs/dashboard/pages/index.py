@@ -131,12 +131,21 @@ def _here() -> str:
 
 def _overview(api: Api) -> Overview | None:
     """Return the overview of a reader; None if the database cannot be read."""
+    api.attention.read_ahead(api.storage)
+    shown: Overview | StorageError
+    try:
+        shown = Overview(api)
+    except StorageError as error:
+        shown = error
     try:
         report = api.attention.report(api.storage, api.scope.queues)
     except StorageError:
         return None
-    # Without a schema that fits there are no numbers.
-    return Overview(api, report) if "workers" in report.summary.evidence else None
+    if "workers" not in report.summary.evidence:
+        return None  # without a schema that fits there are no numbers
+    if isinstance(shown, StorageError):
+        raise shown
+    return shown
 
 
 def links_for_programs(_api: Api) -> Response:

@@ -96,6 +96,9 @@ def _rendered(api: Api, listing: Listing, asked: Asked) -> Response:
     query = query_of(listing, request.args)
     saved = views_in(request.cookies.get(COOKIE))
     listed = JobList(api, query)
+    if "rows" in request.args.get("only", "rows").split(","):
+        api.attention.read_ahead(api.storage)
+        listed.read()
     view = ListView(listed, may_now(api), asked, saved)
     kept: dict[str, list[str]] = {}
     for name, value in query.pairs():

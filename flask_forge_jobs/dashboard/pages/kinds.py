@@ -66,7 +66,10 @@ class Shown(jobs.TimelineFigures):
         # Machines run all kinds, so they say nothing about one.
         self.sees_machines = api.scope.queues is None and self.kind is None
         key = "kinds", *self.range.key, self.by, self.queue, self.kind, api.scope.queues
-        self._reads = Reads(api.snapshots, key, self._parts(), needed_by(BLOCKS))
+        needed = needed_by(BLOCKS)
+        self._reads = Reads(api.snapshots, key, self._parts(), needed)
+        api.attention.read_ahead(api.storage)
+        self._reads.read(("timeline", "totals") if needed is None else needed)
 
     @property
     def query(self) -> Mapping[str, object]:

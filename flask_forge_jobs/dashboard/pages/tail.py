@@ -64,7 +64,10 @@ class Tail:
 def tail(api: Api) -> Mapping[str, object]:
     """Show the latest events."""
     parameters = Parameters(request)
-    return {"tail": Tail(api, parameters), "query": parameters.kept}
+    shown = Tail(api, parameters)
+    api.attention.read_ahead(api.storage)
+    _ = shown.events  # meanwhile
+    return {"tail": shown, "query": parameters.kept}
 
 
 ROUTES = (

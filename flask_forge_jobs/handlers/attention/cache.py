@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from flask_forge_jobs.model.attention import DatabaseFacts, Facts
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import BEHIND_S
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.deadlines import deadline
 
 KEPT_S = 1.0
 # For more, the sentences of a caller are judged again at each call.
@@ -98,6 +100,33 @@ class Attention(PerProcess):
         with self._lock:
             self._facts = None
 
+    def read_ahead(self, storage: Storage) -> None:
+        """Begin to read the facts if they are old, while the caller reads others.
+
+        On SQLite, where no server works meanwhile, it does nothing.
+        """
+        self.stay_own()
+        if storage.backend == "sqlite" or self._are_young:
+            return
+        args = storage, deadline.ends_at
+        thread = threading.Thread(
+            target=self._read_within, args=args, name="forge-jobs-facts", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):  # out of threads
+            thread.start()
+
+    def _read_within(self, storage: Storage, ends_at: float | None) -> None:
+        deadline.ends_at = ends_at
+        # If it fails, the caller tries it and gets the error.
+        with self._lock, contextlib.suppress(Exception):
+            self._current(storage)
+
+    @property
+    def _are_young(self) -> bool:
+        return (
+            self._facts is not None and self._clock.monotonic() - self._read_at < KEPT_S
+        )
+
     def report(self, storage: Storage, queues: Collection[str] | None = None) -> Report:
         """Return the attention report.
 
@@ -123,8 +152,7 @@ class Attention(PerProcess):
             return known
 
     def _current(self, storage: Storage) -> Facts:
-        now = self._clock.monotonic()
-        if self._facts is None or now - self._read_at >= KEPT_S:
+        if self._facts is None or not self._are_young:
             if self._hazards is None:  # to look takes longer than the rest
                 self._hazards = _hazards(storage)
             facts = look(storage, from_micros(self._clock.now_us()), self._behind_s)

@@ -21,11 +21,13 @@ from flask_forge_jobs.handlers.attention.cache import KEPT_S, MAX_SCOPES, Attent
 from flask_forge_jobs.model.attention import Facts
 from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.deadlines import deadline, within
 from tests.api.faulty import faulty_storage
 from tests.support.clocks import MovingClock
 from tests.support.facts import AT
 from tests.support.jobs import enqueue
 from tests.support.runtimes import LIMIT_S
+from tests.support.waiting import wait_until
 
 
 class Reads:
@@ -85,6 +87,67 @@ def test_callers_at_the_same_time_wait_for_one_read(
         reports = {id(each.result(LIMIT_S)) for each in asked}
 
     assert (reads.count, len(reports)) == (1, 1)
+
+
+@pytest.fixture
+def served(memory: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """Return a storage that takes itself for one of a server."""
+    monkeypatch.setattr(Storage, "backend", "postgres")
+    return memory
+
+
+def test_a_thread_reads_ahead_for_its_caller(served: Storage, reads: Reads) -> None:
+    attention = Attention(MovingClock())
+    reads.go.clear()
+    attention.read_ahead(served)
+    assert reads.has_begun.wait(LIMIT_S)  # and the caller goes on
+    reads.go.set()
+
+    attention.report(served)
+    attention.read_ahead(served)
+    attention.report(served)
+
+    assert reads.count == 1
+
+
+def test_the_thread_has_the_time_limit_of_its_caller(
+    served: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+    look = cache.look
+
+    def noted(storage: Storage, at: datetime, behind_s: float) -> Facts:
+        limits.append(deadline.ends_at)
+        return look(storage, at, behind_s)
+
+    monkeypatch.setattr(cache, "look", noted)
+    attention = Attention(MovingClock())
+    with within(LIMIT_S):
+        attention.read_ahead(served)
+        wait_until(lambda: limits, "the thread has begun")
+        attention.report(served)
+
+        assert limits == [deadline.ends_at]
+
+
+def test_the_caller_gets_the_error_of_its_own_try(
+    served: Storage, reads: Reads
+) -> None:
+    reads.error = StorageUnavailableError("away")
+    attention = Attention(MovingClock())
+    attention.read_ahead(served)
+    assert reads.has_begun.wait(LIMIT_S)
+
+    with pytest.raises(StorageUnavailableError):
+        attention.report(served)
+
+
+def test_nothing_is_read_ahead_from_a_file(
+    memory: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "Thread", None)
+
+    Attention(MovingClock()).read_ahead(memory)
 
 
 def test_each_caller_is_told_of_its_own_queues(memory: Storage, reads: Reads) -> None:
