@@ -96,14 +96,14 @@ def run_joined(
             raise in_autocommit()
         # A deferred transaction fails at once if another process writes meanwhile.
         cursor.execute("BEGIN IMMEDIATE")
-    transaction = SqliteTransaction(
-        cursor, now_us, known_version, sync_log=state.sync_log
-    )
+    transaction = SqliteTransaction(cursor, now_us, known_version)
     try:
         cursor.execute(f"SAVEPOINT {SAVEPOINT}")
         with _text_as_text(connection):
             transaction.check_version()
             result = work(transaction)
+            if transaction.has_met:
+                state.sync_log()
             if state.checkpoints.must_mend:
                 cursor.execute("DELETE FROM forge_schema WHERE FALSE")  # takes the lock
                 state.checkpoints.mend_locked()

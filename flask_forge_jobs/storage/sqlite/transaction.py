@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import (
@@ -33,6 +34,7 @@ class SqliteTransaction:
     Attributes:
         woken: The queues to wake after the commit.
         has_claimed: Whether jobs start after the commit.
+        has_met: Whether it has found stored jobs, which the disk may lack.
     """
 
     def __init__(
@@ -41,13 +43,10 @@ class SqliteTransaction:
         now_us: int,
         known_version: int,
         attempt: int = 0,
-        *,
-        sync_log: Callable[[], object] = lambda: None,
     ) -> None:
         self.attempt = attempt
-        self._sync_log = sync_log
         self.woken: dict[str, None] = {}
-        self.has_claimed = False
+        self.has_claimed = self.has_met = False
         self._connection = connection
         self._statements = load_statements("sqlite")
         self._now_us = now_us
@@ -69,13 +68,12 @@ class SqliteTransaction:
         cursor = self._connection.execute(statement.sql, parameters)
         rows = cursor.fetchall()
         if not rows:
-            # rows_of() inlined, for the statements of every claim and outcome.
+            # One without rows stands for its instant, once for each row that it stores.
             return [(self._now_us,)] * cursor.rowcount
         if statement.starts_jobs:
             self.has_claimed = True
         if statement.reports_stored:
-            # Nothing else may be written here that the commit would wait for.
-            self._sync_log()
+            self.has_met = True
         return rows
 
     def run(self, name: str, /, **parameters: Parameter) -> int:
@@ -154,7 +152,6 @@ class Write:
                 self.clock.now_us(),
                 self.known_version,
                 self.attempt,
-                sync_log=state.sync_log,
             )
             transaction.check_version()
         except BaseException as error:
@@ -173,6 +170,12 @@ class Write:
             state.checkpoints.make_if_due(self.connection, max_pages)
             state.gate.unlock()
             state.turn.__exit__(None, None, None)
+            if self.transaction.has_met:
+                # The commit has waited for no disk, unless it has stored something.
+                try:
+                    state.sync_log()
+                except OSError as refusal:
+                    raise StorageOutcomeUnknownError from refusal
         except BaseException as raised:
             state.let_go(raised)
             raise

@@ -82,21 +82,26 @@ class Disk:
         self.written.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
 
+def keep_nobody_out(storage: Storage) -> None:
+    """Raise an error if this thread holds a lock of writers."""
+    path = storage.database.file
+    with open(f"{path}.ckpt-lock", "rb") as gate:  # noqa: PTH123
+        fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert process_of(storage).turn.depth == 0
+    with contextlib.closing(sqlite3.connect(str(path), timeout=0)) as other:
+        disable_autocheckpoint(other)
+        other.execute("BEGIN IMMEDIATE")
+
+
 def test_the_job_is_there_before_the_disk_has_it_and_keeps_nobody_out(
-    opened: Storage,
-    settings: DatabaseSettings,
-    sql: Sql,
-    monkeypatch: pytest.MonkeyPatch,
+    opened: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[str | None] = []
     seen: list[object] = []
 
     def look() -> None:
         seen.append((len(stored(sql)), list(woken)))
-        with open(f"{settings.path}.ckpt-lock", "rb") as gate:  # noqa: PTH123
-            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with process_of(opened).turn:
-            pass
+        keep_nobody_out(opened)
 
     listener = opened.database.listen(woken.append)
     disk = Disk(monkeypatch, look)
@@ -167,11 +172,25 @@ def test_a_repetition_that_meets_its_job_has_the_disk_write_it(
 ) -> None:
     """Another process may have died between its commit and the disk."""
     job = NewJob("noop", job_id=enqueue(opened))
-    disk = Disk(monkeypatch)
+    disk = Disk(monkeypatch, partial(keep_nobody_out, opened))
 
     ADDS[way](opened, job)
 
     assert "queue.sqlite-wal" in disk.written
+
+
+@pytest.mark.parametrize("way", ADDS)
+def test_a_repetition_is_unclear_if_the_disk_refuses_the_log(
+    opened: Storage, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    job = NewJob("noop", job_id=enqueue(opened))
+    Disk(monkeypatch).refuses = True
+
+    with pytest.raises(StorageOutcomeUnknownError) as caught:
+        ADDS[way](opened, job)
+
+    assert job.job_id in caught.value.job_ids
+    assert process_of(opened).checkpoints.must_mend
 
 
 @pytest.mark.parametrize(
@@ -185,7 +204,7 @@ def test_what_meets_the_job_of_its_key_has_the_disk_write_it(
     opened: Storage, monkeypatch: pytest.MonkeyPatch, again: NewJob
 ) -> None:
     enqueue(opened, key="k")
-    disk = Disk(monkeypatch)
+    disk = Disk(monkeypatch, partial(keep_nobody_out, opened))
 
     assert opened.jobs.enqueue(again).is_deduped
 
