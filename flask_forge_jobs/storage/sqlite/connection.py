@@ -13,10 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask_forge_jobs.errors import (
-    StorageError,
-)
-from flask_forge_jobs.storage.database import Row
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.gate import PAUSE_S, WritersGate
 from flask_forge_jobs.storage.sqlite.turn import release_all
@@ -195,11 +192,3 @@ def rewrite_log(path: str) -> None:
         sync(log)
     finally:
         os.close(log)
-
-
-def rows_of(cursor: sqlite3.Cursor, now_us: int) -> list[Row]:
-    """Return the rows of a statement.
-
-    One that returns none stands for its instant, once for each row that it has stored.
-    """
-    return cursor.fetchall() or [(now_us,)] * cursor.rowcount

@@ -29,7 +29,7 @@ from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.sqlite.checkpoint import PAGES_BEFORE_A_START
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, rows_of, sync
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, sync
 from flask_forge_jobs.storage.sqlite.faults import BUSY, SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 from flask_forge_jobs.storage.sqlite.turn import Group, Waiting
@@ -64,7 +64,7 @@ class GroupCommit:
     ) -> list[Row]:
         """Run a statement with its parameters and ``now``, and commit.
 
-        It has enter(), when_free() and rows_of() inlined: every enqueue runs this.
+        It has enter(), when_free() and _execute() inlined: every enqueue runs this.
 
         Raises:
             StorageOutcomeUnknownError: Another thread may have committed it, or the
@@ -91,17 +91,17 @@ class GroupCommit:
                 rows = own.rows
             else:
                 parameters["now"] = now_us = self._clock.now_us()
-                cursor: sqlite3.Cursor | None = None
+                rows = None
                 if not (connection.in_transaction or connection.busy_timeout_ms):
                     try:
                         cursor = connection.execute(sql, parameters)
+                        rows = cursor.fetchall() or [(now_us,)] * cursor.rowcount
                     except sqlite3.OperationalError as error:
                         if error.sqlite_errorcode != BUSY:
                             raise
-                if cursor is None:
-                    once = partial(connection.execute, sql, parameters)
-                    cursor = connection.when_free(once, ends_at, gate)
-                rows = cursor.fetchall() or [(now_us,)] * cursor.rowcount
+                if rows is None:
+                    once = partial(self._execute, connection, sql, parameters)
+                    rows = connection.when_free(once, ends_at, gate)
         except BaseException as error:  # noqa: BLE001  # it is raised again
             self._raise(state, error, own)
         self._end(state, connection, parameters if rows else None, taken)
@@ -210,14 +210,23 @@ class GroupCommit:
             raise
         return taken
 
+    def _execute(
+        self, connection: SqliteConnection, sql: str, parameters: _Given
+    ) -> list[Row]:
+        """Return a statement's rows; the present time for each one if it names none.
+
+        It takes the time behind the wait for the lock: others have written meanwhile.
+        """
+        parameters["now"] = now_us = self._clock.now_us()
+        cursor = connection.execute(sql, parameters)
+        return cursor.fetchall() or [(now_us,)] * cursor.rowcount
+
     def _run_in(
         self, group: Group, connection: SqliteConnection, waiting: Waiting
     ) -> None:
         waiting.group = group
-        waiting.parameters["now"] = now_us = self._clock.now_us()
         try:
-            cursor = connection.execute(waiting.sql, waiting.parameters)
-            waiting.rows = rows_of(cursor, now_us)
+            waiting.rows = self._execute(connection, waiting.sql, waiting.parameters)
         except Exception:
             # SQLite has undone this statement, or all of them.
             if not connection.in_transaction:

@@ -26,6 +26,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled
 from flask_forge_jobs.model.queues import QueueSettings
@@ -36,7 +37,15 @@ from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.api.mounting import PREFIX, mount
 from tests.support.backends import long
 from tests.support.clocks import MovingClock
-from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
+from tests.support.jobs import (
+    OWNER,
+    QUEUE,
+    claim_one,
+    enqueue,
+    enqueued,
+    finish,
+    run,
+)
 from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
@@ -146,6 +155,33 @@ def test_a_transaction_has_the_time_behind_its_wait_for_the_lock(
         (job,) = storage.jobs.claim(QUEUE, OWNER)
 
     assert job.claimed_at_us == clock.now_us()
+
+
+def test_an_enqueue_has_the_time_behind_its_wait_for_the_lock(
+    sqlite_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an earlier time, a reader of the newest events has passed it by."""
+    clock = MovingClock()
+    execute = SqliteConnection.execute
+    locked = iter([True])
+
+    def waiting(self: SqliteConnection, text: str, *values: Any) -> sqlite3.Cursor:
+        if text.startswith("INSERT INTO forge_job") and next(locked, False):
+            clock.move(5)
+            busy = sqlite3.OperationalError("database is locked")
+            busy.sqlite_errorcode = 5
+            raise busy
+        return execute(self, text, *values)
+
+    with contextlib.closing(open_storage(sqlite_settings, clock=clock)) as storage:
+        storage.recorder.on_activity = lambda: None
+        enqueue(storage)
+        monkeypatch.setattr(SqliteConnection, "execute", waiting)
+        added = enqueued(storage)
+        job = storage.job_reader.get(added.id)
+
+    assert added.scheduled_at_us == clock.now_us()
+    assert to_micros(job.enqueued_at) == clock.now_us()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ RETURNING scheduled_at
 
 -- name: enqueue_now
 -- The same of a job that starts at once, which most do. Without RETURNING, for which
--- SQLite makes a table: the instant is known; see rows_of().
+-- SQLite makes a table: the instant is known.
 INSERT INTO forge_job (/* use new_job_columns */)
 VALUES (
     /* use id_if_readable */,
