@@ -82,15 +82,13 @@ class Reaper(Duty):
             for key in self._job_ages.older_than(self._lease_s)
             if running[key].worker_id not in alive
         ]
-        if stale:
-            rescued = self._jobs.rescue(stale)
-            if rescued:  # otherwise another reaper was faster
-                logger.warning(
-                    "rescued %s jobs of workers without a heartbeat", rescued
-                )
+        rescued = self._jobs.rescue(stale) if stale else 0
+        if rescued:  # otherwise another reaper was faster
+            logger.warning("rescued %s jobs of workers without a heartbeat", rescued)
         now = self._clock.monotonic()
         # Until its jobs are rescued, a worker's slots tell which of them had started.
-        ids = {job.id for job in stale}
+        # The next sweep sees whose jobs are left.
+        ids = {job.id for job in stale} if rescued == len(stale) else set()
         busy = {job.worker_id for job in running.values() if job.id not in ids}
         lost = [worker_id for worker_id in silent if worker_id not in busy]
         if lost or self._tidying.is_due(now):

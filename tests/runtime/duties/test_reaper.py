@@ -384,6 +384,27 @@ def test_slots_stay_until_the_jobs_of_their_worker_are_rescued(rig: Rig) -> None
     assert rig.storage.workers.slots() == []
 
 
+def test_slots_stay_if_a_job_of_their_worker_is_not_rescued_yet(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session has it locked. It had started, so it pays with an attempt."""
+    job_id = enqueue(rig.storage, max_attempts=3)
+    claim_one(rig.storage)
+    slot = SlotReport(f"default-0-{OWNER}-0", "default", job_id)
+    rig.storage.workers.beat(OWNER, None, ["default"], [slot])
+    rescue, locked = rig.storage.jobs.rescue, iter([True])
+
+    def late(jobs: Sequence[RunningJob]) -> int:
+        return 0 if next(locked, False) else rescue(jobs)
+
+    monkeypatch.setattr(rig.storage.jobs, "rescue", late)
+    rig.sweep(rig.reaper(), seconds=2 * LEASE_S)
+
+    job = rig.storage.job_reader.get(job_id)
+    assert (job.status, job.attempts, job.max_attempts) == (JobStatus.FAILED, 1, 3)
+    assert rig.storage.workers.slots() == []
+
+
 def test_a_claim_that_is_stored_after_its_worker_was_lost_costs_no_attempt(
     rig: Rig,
 ) -> None:
