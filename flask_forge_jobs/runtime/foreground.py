@@ -143,9 +143,10 @@ class StopSignals:
         It is an error to write there, which would fail the tasks that print.
         """
         for number in filter(_has_closed, _OUTPUTS):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+            with contextlib.suppress(OSError):  # the process stops all the same
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del frame

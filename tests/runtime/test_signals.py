@@ -158,6 +158,25 @@ def test_a_task_may_print_once_its_terminal_has_closed(then: str) -> None:
     assert (finished.returncode, finished.stderr) == (0, "went on")
 
 
+def test_a_terminal_that_closes_stops_a_process_without_free_descriptors() -> None:
+    finished = run(
+        """
+        import os, resource, signal
+        from flask_forge_jobs.runtime.foreground import StopSignals
+
+        ours, terminal = os.openpty()
+        os.dup2(terminal, 1)
+        with StopSignals() as signals:
+            os.close(ours)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.write(2, b"stops" if signals.is_stopping else b"goes on")
+        """
+    )
+
+    assert finished.stderr.startswith("stops")
+
+
 def test_a_terminal_that_is_open_is_still_written_to() -> None:
     finished = run(
         """
