@@ -18,6 +18,7 @@ from flask_forge_jobs.model.bulk import SkipReason
 from flask_forge_jobs.model.sentences import Action, count
 
 _ACCEPTED = 202
+_UNCHANGED = Note("Nothing was changed: it is so already.", "warn")
 _DONE_TO_QUEUES: Mapping[str, str] = {
     "pause": "paused",
     "resume": "resumed",
@@ -34,12 +35,16 @@ _UNDONE_BY: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A change that succeeded: its placeholders, document, answer and response."""
+    """A change that succeeded: its placeholders, document, answer and response.
+
+    ``edit`` are the digests of a definition before and after it; None of other things.
+    """
 
     names: Mapping[str, str]
     asked: Mapping[str, Any]
     answer: Any
     response: Response
+    edit: Mapping[str, str] | None
 
     @property
     def name(self) -> str:
@@ -53,7 +58,8 @@ def note_of(state: RequestState, response: Response) -> Note:
     """Return the note about a change that an API's response reports."""
     document = state.document if isinstance(state.document, dict) else {}
     answer = response.get_json(silent=True) if response.is_json else None
-    done = _Done(state.request.view_args or {}, document, answer, response)
+    names = state.request.view_args or {}
+    done = _Done(names, document, answer, response, state.edit)
     sentence = _SENTENCES.get(state.route.action)
     return sentence(done) if sentence else Note("The change is stored.")
 
@@ -164,7 +170,7 @@ def _queues_acted_on(done: _Done) -> Note:
     verb = _DONE_TO_QUEUES.get(done.asked.get("action", ""), "changed")
     changed = done.answer["changed"]
     if not changed:
-        return Note("Nothing was changed: it is so already.", "warn")
+        return _UNCHANGED
     if len(names) == 1:
         return Note(
             f"{names[0]} is {verb}.", undo=_undo_of(done.asked["action"], names)
@@ -217,6 +223,8 @@ def _schedule_enabled(done: _Done) -> Note:
 
 def _schedule_changed(done: _Done) -> Note:
     if set(done.asked) == {"enabled"}:
+        if done.edit is not None and done.edit["before"] == done.edit["after"]:
+            return _UNCHANGED  # another operator was faster: nothing to take back
         path = f"/v1/cron/{quote(done.name, safe='')}"
         undo = Action("PATCH", path, "Undo", {"enabled": not done.asked["enabled"]})
         return replace(_schedule_enabled(done), undo=undo)

@@ -217,6 +217,29 @@ def test_a_pause_a_switch_and_a_cool_down_can_be_taken_back(
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        ("POST", "/v1/queues/actions", {"action": "pause", "queues": ["mail"]}),
+        ("PATCH", "/v1/cron/my%20schedule", {"enabled": False}),
+    ],
+)
+def test_what_another_has_done_already_is_not_taken_back(
+    host: _Host, tmp_path: Path, call: Call
+) -> None:
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        host.storage = storage
+        storage.queues.create(QueueSettings("mail"))
+        storage.cron.create(ScheduleDefinition("my schedule", "send", "0 3 * * *"))
+        host.send_json(call)
+
+        host.send_form(call)
+
+    assert host.undo is None
+    assert host.message == "Nothing was changed: it is so already."
+
+
+@pytest.mark.parametrize(
     ("path", "body"),
     [
         ("/v1/queues/actions", {"action": "explode"}),
