@@ -9,8 +9,13 @@ import pytest
 from marshmallow import Schema, ValidationError, post_load, validates
 from marshmallow.fields import Integer
 
-from flask_forge_jobs.api.loading import _loader, loaded
+from flask_forge_jobs.api.loading import _loader, first_fault, loaded
 from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.jobs import ListRequestSchema
+from flask_forge_jobs.api.schemas.new_jobs import (
+    NewJobRequestSchema,
+    NewJobsRequestSchema,
+)
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.errors import InvalidInputError
 from tests.conformance.requests import sample
@@ -63,6 +68,51 @@ def test_all_bodies_take_the_quick_way() -> None:
     ]
 
     assert len(quick) == len(BODIES)
+
+
+JOB = {"kind": "note", "payload": {"number": 1}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "document"),
+    [
+        (ListRequestSchema(), {"limit": 50, "offset": 0, "queues": [], "x": None}),
+        (
+            ListRequestSchema(),
+            {"limit": 1, "offset": 0, "filter": {"queues": ["a"], "unknown": 1}},
+        ),
+        (NewJobsRequestSchema(), {"items": [JOB, {**JOB, "after": ["a", "b"]}]}),
+        (NewJobRequestSchema(), {**JOB, "payload": None, "after": []}),
+    ],
+    ids=["unknown keys", "nested", "array", "null"],
+)
+def test_what_is_nested_or_ignored_takes_the_quick_way(
+    schema: Schema, document: object
+) -> None:
+    assert _loader(schema)(document) == by_marshmallow(document, schema)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"items": [JOB, {**JOB, "unknown": 1}]},
+        {"items": [JOB, None]},
+        {"items": [{**JOB, "after": ["a", None]}]},
+        {"items": [{**JOB, "after": [1]}]},
+        {"items": []},
+        {"items": {}},
+    ],
+    ids=["a key", "no job", "no id", "a number", "too few", "no array"],
+)
+def test_faults_within_are_those_of_marshmallow(document: object) -> None:
+    schema = NewJobsRequestSchema()
+
+    assert _loader(schema)(document) is None
+    with pytest.raises(ValidationError) as error:
+        schema.load(document)  # type: ignore[arg-type]  # as a client may send it
+    expected = first_fault(error.value, schema)
+    actual = by_us(document, schema)
+    assert (actual.field, actual.message) == (expected.field, expected.message)
 
 
 def test_methods_of_a_schema_take_part() -> None:

@@ -323,8 +323,17 @@ class Array(List[T]):
         self, item: Field[T], *, metadata: Mapping[str, Any], **kwargs: Any
     ) -> None:
         super().__init__(item, metadata=metadata, **kwargs)
-        self._low: int = metadata["minItems"]
-        self._high: int = metadata["maxItems"]
+        self._low, self._high = metadata["minItems"], metadata["maxItems"]
+
+    def checked(self, value: object) -> list[object]:
+        """Return an array of the right length; others raise ValidationError."""
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        if not self._low <= len(value) <= self._high:
+            raise self.make_error(
+                "length", count=len(value), low=self._low, high=self._high
+            )
+        return value
 
     def _deserialize(
         self,
@@ -333,14 +342,8 @@ class Array(List[T]):
         data: Mapping[str, Any] | None,  # noqa: ARG002
         **kwargs: Any,
     ) -> list[T | None]:
-        if not isinstance(value, list):
-            raise self.make_error("invalid")
-        if not self._low <= len(value) <= self._high:
-            raise self.make_error(
-                "length", count=len(value), low=self._low, high=self._high
-            )
-        items = []
-        for index, each in enumerate(value):
+        items: list[T | None] = []
+        for index, each in enumerate(self.checked(value)):
             try:
                 items.append(self.inner.deserialize(each, **kwargs))
             except ValidationError as error:
