@@ -246,6 +246,11 @@ class Task(Generic[P, R]):
             InvalidInputError: The object does not fit the function, or an option is out
                 of bounds.
         """
+        payload = self.payload_of(arguments)
+        return options.new_job(self.kind, payload, self.home.router)
+
+    def payload_of(self, arguments: object) -> str:
+        """Return the JSON text of such an object; raises as :meth:`job_for`."""
         if type(arguments) is not dict:
             raise InvalidInputError(
                 "payload", f"{self.kind} takes a JSON object of parameter name to value"
@@ -257,7 +262,7 @@ class Task(Generic[P, R]):
             raise InvalidInputError("payload", str(error)).in_task(self.kind) from None
         except InvalidInputError as error:
             raise error.in_task(self.kind) from None
-        return options.new_job(self.kind, payload, self.home.router)
+        return payload
 
     def new_job(
         self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]

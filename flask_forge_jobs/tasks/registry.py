@@ -8,7 +8,12 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
+from flask_forge_jobs.model.bounds import (
+    DEFAULT_MAX_ATTEMPTS,
+    check_payload_size,
+    shown,
+)
+from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 
 # A decorator without functools.wraps hides the function in a closure.
 _DEEPEST = 4
+# Options that many jobs of a kind share.
+_SHARED = frozenset({"queue", "priority", "max_attempts"})
+_MAX_TEMPLATES = 1024
+_PLAIN = JobOptions()
 
 
 class Runnable(Protocol):
@@ -51,6 +60,7 @@ class TaskRegistry:
         self._tasks: dict[str, Runnable] = {}
         self._schedules: dict[str, ScheduleDefinition] = {}
         self._rate_limits: dict[str, RateLimitDefinition] = {}
+        self._templates: dict[tuple[object, ...], tuple[JobOptions, NewJob]] = {}
 
     def add(self, task: Runnable) -> None:
         """Register a task and its aliases; a task may be registered again.
@@ -103,6 +113,19 @@ class TaskRegistry:
         """Return the registered kinds and aliases, sorted."""
         return sorted(self._tasks)
 
+    def template(
+        self, kind: str, options: JobOptions, shared: dict[str, Any], router: Router
+    ) -> NewJob:
+        """Return a job without a payload, to copy: clients repeat all else."""
+        place = (kind, *shared.items())
+        known, job = self._templates.get(place, (None, None))
+        if known is not options or job is None:
+            job = options.changed(**shared).new_job(kind, EMPTY_PAYLOAD, router)
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            self._templates[place] = options, job
+        return job
+
 
 def job_of_kind(
     registry: TaskRegistry,
@@ -115,10 +138,20 @@ def job_of_kind(
 
     ``given`` are fields of :class:`JobOptions` that override the task's; None does not.
     """
-    task = registry.get(kind)
-    if isinstance(task, Task):
-        return task.job_for(payload, task.defaults.changed(**given))
-    return JobOptions().changed(**given).new_job(kind, dump(payload), router)
+    runnable = registry.get(kind)
+    task = runnable if isinstance(runnable, Task) else None
+    options = _PLAIN if task is None else task.defaults
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if options.dedupe_by_args or "queue" not in chosen or chosen.keys() - _SHARED:
+        options = options.changed(**chosen)
+        if task is not None:
+            return task.job_for(payload, options)
+        return options.new_job(kind, dump(payload), router)
+    text = dump(payload) if task is None else task.payload_of(payload)
+    check_payload_size(text)
+    kind = kind if task is None else task.kind
+    template = registry.template(kind, options, chosen, router)
+    return template.with_checked(payload=text)
 
 
 def check_payload_of_kind(

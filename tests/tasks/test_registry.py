@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs import ForgeJobs, InvalidInputError
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
-from flask_forge_jobs.tasks.registry import TaskRegistry, is_same, place_of
+from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.registry import (
+    TaskRegistry,
+    is_same,
+    job_of_kind,
+    place_of,
+)
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.tasks.conftest import Outbox
 
@@ -77,6 +84,50 @@ def print_all() -> None: ...
 
 
 def print_none() -> None: ...
+
+
+def test_jobs_that_share_options_are_copies_of_one() -> None:
+    registry, router = TaskRegistry(), DefaultRouter()
+
+    def made(**given: object) -> NewJob:
+        return job_of_kind(registry, router, "other", {"n": 1}, **given)
+
+    first, *others = [
+        made(queue="mail", priority=3, max_attempts=2, run_at=None) for _ in range(3)
+    ]
+    assert others == [first, first]
+    assert first == JobOptions("mail", 3, max_attempts=2).new_job(
+        "other", '{"n":1}', router
+    )
+    assert made(queue="mail").priority == 0
+    assert made(queue="mail", dedupe_key="k").dedupe_key == "k"
+    for wrong in ({"queue": "a,b"}, {"queue": "mail", "priority": 2**40}):
+        for _ in range(2):
+            with pytest.raises(InvalidInputError):
+                made(**wrong)
+
+
+def test_a_job_takes_the_options_of_the_task_that_is_registered_now() -> None:
+    registry, router = TaskRegistry(), DefaultRouter()
+    attempts = []
+    for options in (JobOptions(), JobOptions(max_attempts=9)):
+        function = task("send").function
+        home = TaskHome(router, Outbox().store, Outbox().store_many)
+        registry.add(Task(function, kind="send", home=home, options=options))
+        job = job_of_kind(registry, router, "send", {}, queue="mail")
+        attempts.append(job.max_attempts)
+
+    assert attempts == [5, 9]
+
+
+def test_the_templates_of_jobs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_forge_jobs.tasks.registry._MAX_TEMPLATES", 2)
+    registry = TaskRegistry()
+
+    for number in range(9):
+        job_of_kind(registry, DefaultRouter(), f"k{number}", {}, queue="mail")
+
+    assert len(registry._templates) <= 2
 
 
 def test_kinds_are_sorted() -> None:
