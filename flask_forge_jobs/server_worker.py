@@ -116,6 +116,10 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def init_process(self) -> None:
         """Serve; the main thread waits for busy ones at each call to a socket."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # As attributes: gunicorn calls two functions for each look at a setting, and
+        # looks at thirty for each request.
+        settings = self.cfg.settings.items()
+        self.cfg.__dict__.update((name, each.get()) for name, each in settings)
         super().init_process()
 
     def load_wsgi(self) -> None:

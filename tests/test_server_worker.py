@@ -8,6 +8,7 @@ import inspect
 import logging
 import selectors
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -229,6 +230,21 @@ def test_what_is_loaded_is_left_to_no_collection(
     worker.run()
 
     assert counts[0]
+
+
+def test_settings_are_at_hand(
+    worker: GatheringWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ThreadWorker, "init_process", lambda _: None)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+
+    worker.init_process()
+
+    cfg = worker.cfg
+    assert len(cfg.settings) > 50
+    for name, setting in cfg.settings.items():
+        assert vars(cfg)[name] == setting.get()
+    assert cfg.threads == 1
 
 
 def test_a_worker_reports_once_a_second(
