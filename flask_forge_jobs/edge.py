@@ -116,7 +116,7 @@ class Edge:
             response.vary.add("Accept")
         if state.route.is_deprecated:
             response.headers["Deprecation"] = DEPRECATED_SINCE
-        response = self._cors(add_headers(response, state.route.policy))
+        response = self._cors(add_headers(response, state.route.policy, state))
         response = answer_conditionally(state, response)
         self._api.request_metrics.observe(
             state.request.method,

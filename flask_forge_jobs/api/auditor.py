@@ -66,7 +66,7 @@ class Auditor:
     def _in_one(self, state: RequestState, view: Callable[[Api], Response]) -> Response:
         storage = self._api.storage
         unit = Unit(storage.database, lambda job_id: self._expected(state, 1, job_id))
-        api = self._api.on(storage.within(unit))
+        api = self._api.on(storage.within(unit), state)
 
         def work() -> Response:
             state.edit = None  # of an earlier attempt
@@ -89,7 +89,7 @@ class Auditor:
         batches = RequestBatches(
             storage.database, lambda changed: self._expected(state, changed)
         )
-        response = view(self._api.on(storage.within(batches)))
+        response = view(self._api.on(storage.within(batches), state))
         # A call that changes nothing is recorded too, after the request.
         state.is_noted = batches.has_entry
         return response
@@ -160,6 +160,7 @@ class Auditor:
             "edit": state.edit,
         }
         arguments = {key: value for key, value in sent.items() if value}
+        is_short = (request.content_length or 0) <= audit.SHOWN_LENGTH
         return AuditRecord(
             actor=one_line(actor, MAX_NAME_LENGTH),
             action=state.route.action,
@@ -168,7 +169,9 @@ class Auditor:
             request_id=state.id,
             status=status,
             changed=changed,
-            arguments=audit.arguments_text(arguments, self._api.masking_redactor),
+            arguments=audit.arguments_text(
+                arguments, self._api.masking_redactor, is_short=is_short
+            ),
         )
 
 

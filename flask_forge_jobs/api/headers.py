@@ -31,13 +31,17 @@ _ALLOWED_HEADERS = (
 _OK = 200
 
 
-def add_headers(response: Response, policy: str = DATA_POLICY) -> Response:
+def add_headers(
+    response: Response,
+    policy: str = DATA_POLICY,
+    state: RequestState | None = None,
+) -> Response:
     """Add the request id and headers for browsers and caches.
 
     A view may set ``Cache-Control`` and ``Content-Security-Policy`` and none of the
     others.
     """
-    state, headers = present_state(), response.headers
+    state, headers = state or present_state(), response.headers
     # One look at those there are: each look-up walks over all.
     kept = {name.lower() for name, _ in headers}
     added = [*_HEADERS]

@@ -24,6 +24,7 @@ from flask import Request, request
 from marshmallow import Schema
 from marshmallow.fields import List
 from werkzeug.exceptions import (
+    ClientDisconnected,
     HTTPException,
     RequestEntityTooLarge,
     UnsupportedMediaType,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ID_HEADER = "X-Request-Id"
+_ID_VARIABLE = "HTTP_X_REQUEST_ID"
 _STATE = "forge_jobs_state"
 ID_PATTERN = "[A-Za-z0-9._-]{1,128}"
 _ID = re.compile(ID_PATTERN)
@@ -121,7 +123,8 @@ def present_state() -> RequestState:
     known = asked.__dict__
     state: RequestState | None = known.get(_STATE)
     if state is None:
-        offered = asked.headers.get(ID_HEADER, "")
+        # Not from its headers: each that is absent raises and catches an exception.
+        offered = asked.environ.get(_ID_VARIABLE, "")
         is_valid = _ID.fullmatch(offered)
         state = RequestState(ref(asked), offered if is_valid else uuid4().hex)
         known[_STATE] = state
@@ -236,9 +239,10 @@ def check_media_type(request: Request) -> None:
     JSON is UTF-8 whatever ``charset`` says, so only a UTF-16 or UTF-32 charset is
     refused here; the parser refuses other bytes.
     """
-    if not _is_json(request.headers.get("Content-Type", "")):
+    environ = request.environ
+    if not _is_json(environ.get("CONTENT_TYPE", "")):
         raise UnsupportedMediaType("expected Content-Type: application/json in UTF-8")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType("a compressed body is not accepted")
 
 
@@ -288,10 +292,9 @@ def read_body(request: Request, max_bytes: int) -> bytes:
 
 
 def _is_short(request: Request, max_bytes: int) -> bool:
-    """Return whether the body is known to be short and its server ends the stream."""
+    """Return whether the body is known to be short."""
     length = request.content_length
-    is_ended = "wsgi.input_terminated" in request.environ
-    return is_ended and length is not None and length <= max_bytes
+    return length is not None and length <= max_bytes
 
 
 def _read_short(request: Request) -> bytes:
@@ -300,6 +303,8 @@ def _read_short(request: Request) -> bytes:
     body: bytes = source.read(length)
     while len(body) < length and (more := source.read(length - len(body))):
         body += more
+    if len(body) < length and "wsgi.input_terminated" not in request.environ:
+        raise ClientDisconnected  # as Werkzeug's stream does
     return body
 
 

@@ -68,7 +68,7 @@ class Access:
 
     def by_token(self, request: Request) -> Principal | None:
         """Return the owner of the request's token; None without a valid token."""
-        match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+        match = _BEARER.fullmatch(request.environ.get("HTTP_AUTHORIZATION", ""))
         if self.tokens is None or match is None:
             return None
         return self.tokens.principal(match["token"])

@@ -22,7 +22,7 @@ MAX_PAGE_SIZE = 1000
 DONE_STATUS = 200
 MAX_FILTER_LENGTH = 512
 MAX_ARGUMENTS_LENGTH = 4000
-_SHOWN_LENGTH = 200
+SHOWN_LENGTH = 200
 _MASKED_LENGTH = 2000
 # Of all texts of a request, far more than the trail keeps; the others are left out.
 _MASKED_IN_ALL = 32_000
@@ -99,20 +99,38 @@ def _of_command(
     return AuditRecord(actor, action, None, "", "", DONE_STATUS, changed, text)
 
 
-def arguments_text(document: object, redactor: Redactor) -> str:
+def arguments_text(
+    document: object, redactor: Redactor, *, is_short: bool = False
+) -> str:
     """Return a request's arguments as JSON text for the trail.
 
     Secrets are masked. Long texts, arrays and objects are cut, with a note of how much.
+    ``is_short`` says that it is worth a look whether nothing is to be cut.
     """
-    # Cut first, because masking is slow; but keep more text than is shown, so that no
-    # token is cut in half before it is masked.
-    masked = redactor.request(_trimmed(document, [_MASKED_IN_ALL]))
+    text = _encode(document) if is_short else ""
+    is_whole = is_short and _is_whole(text)
+    if not is_whole:
+        # Cut first, because masking is slow; but keep more text than is shown, so that
+        # no token is cut in half before it is masked.
+        document = _trimmed(document, [_MASKED_IN_ALL])
+    masked = redactor.request(document)
+    if is_whole and masked == document:
+        return text
     text = _encode(masked)
-    if len(text) > _SHOWN_LENGTH:  # else no text in it is longer
+    if len(text) > SHOWN_LENGTH:  # else no text in it is longer
         text = _encode(_shortened(masked))
     if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
     return json.dumps({"omitted_characters": len(text)})
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether nothing of a JSON text is so long or so deep that it is cut."""
+    return (
+        len(text) <= SHOWN_LENGTH
+        and text.count(",") < _MAX_MEMBERS
+        and text.count("{") + text.count("[") <= _MAX_DEPTH
+    )
 
 
 def _trimmed(value: object, room: list[int], depth: int = 0) -> object:
@@ -133,7 +151,7 @@ def _trimmed(value: object, room: list[int], depth: int = 0) -> object:
         shown = [_trimmed(member, room, depth + 1) for member in value[:_MAX_MEMBERS]]
         return [*shown, note] if rest > 0 else shown
     kept = {
-        key[:_SHOWN_LENGTH]: _trimmed(member, room, depth + 1)
+        key[:SHOWN_LENGTH]: _trimmed(member, room, depth + 1)
         for key, member in islice(value.items(), _MAX_MEMBERS)
     }
     return kept | {"...": note} if rest > 0 else kept
@@ -141,8 +159,8 @@ def _trimmed(value: object, room: list[int], depth: int = 0) -> object:
 
 def _shortened(value: object) -> object:
     if isinstance(value, str):
-        is_long = len(value) > _SHOWN_LENGTH
-        return f"{value[:_SHOWN_LENGTH]}..." if is_long else value
+        is_long = len(value) > SHOWN_LENGTH
+        return f"{value[:SHOWN_LENGTH]}..." if is_long else value
     if isinstance(value, list):
         return [_shortened(member) for member in value]
     if isinstance(value, dict):

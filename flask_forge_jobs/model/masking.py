@@ -58,6 +58,8 @@ _TOKEN = re.compile(
     r"|-(?<=--)---BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8192}"
     r")"
 )
+# Holds no value with a key before it, and no URL.
+_NAME = re.compile(r"[\w.-]*+")
 _SLACK = "hooks.slack.com/"
 _SLACK_HOOK = re.compile(r"(?<=hooks\.slack\.com/)[\w/]{8,255}")
 _FLAG = re.compile(r"(?<![\w-])--?(\w[\w-]{0,64}+)(?:[\"'],?\s{1,4}(?=[\"'])|\s{1,4})")
@@ -162,6 +164,8 @@ class Masking:
         """Return prose with ``key=value``, ``key: value``, JSON and URLs masked."""
         if isinstance(text, Masked):
             return text
+        if _NAME.fullmatch(text) and "--" not in text:
+            return Masked(_TOKEN.sub(REDACTED, text))
         return Masked(self._by_form(self._replaced(text, self._values(text))))
 
     @staticmethod

@@ -19,6 +19,18 @@ def test_every_default_name_is_found_in_keys_and_in_prose(name: str) -> None:
     assert masking.text(f"my_{name}s: hunter2") == f"my_{name}s: {REDACTED}"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "mail", "send_welcome", "a.b-c", "password", "1_000", "x--password", "é.ü",
+     "ghp_" + "a" * 36, "a-sk-" + "b" * 24, "fj_a_" + "b" * 43],
+)  # fmt: skip
+def test_a_name_is_masked_as_any_text(text: str) -> None:
+    masking = Masking()
+    slowly = masking._replaced(text, masking._values(text))
+
+    assert masking.text(text) == masking._by_form(slowly)
+
+
 def test_short_names_hit_whole_words_only() -> None:
     masking = Masking(["pin", "order"])
 

@@ -7,7 +7,6 @@ from urllib.parse import quote
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
     REPLAYED_HEADER,
@@ -50,7 +49,7 @@ def enqueue(api: Api) -> Response:
     """Enqueue one job, or return the unfinished one that holds its dedupe key."""
     result = enqueue_one(api, "v1_enqueue")
     response = api.answer(result, 200 if result.is_deduped else 201)
-    asked = present_state().request
+    asked = api.state.request
     response.headers["Location"] = quote(f"{asked.script_root}{asked.path}/{result.id}")
     add_enqueue_headers(response, result)
     return response
