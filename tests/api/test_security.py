@@ -37,9 +37,11 @@ def client(storage: Storage) -> FlaskClient:
     return client_with_token(storage, "admin")
 
 
-def _trees() -> Iterator[tuple[Path, ast.AST]]:
+def _trees(holding: str = "") -> Iterator[tuple[Path, ast.AST]]:
     for path in PACKAGE.rglob("*.py"):
-        yield path, ast.parse(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if holding in text:
+            yield path, ast.parse(text)
 
 
 # -- S24, S25 ----------------------------------------------------------------------
@@ -64,7 +66,7 @@ BUILT_STATEMENTS = {
 
 def test_sec_S24_no_statement_is_put_together_from_text() -> None:
     offenders = set()
-    for path, tree in _trees():
+    for path, tree in _trees(holding=".execute"):
         for node in ast.walk(tree):
             if (
                 isinstance(node, ast.Call)

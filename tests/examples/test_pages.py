@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -220,10 +221,15 @@ def test_a_job_whose_answer_was_lost_is_enqueued_again() -> None:
 )  # fmt: skip
 def test_a_message_that_the_page_on_troubles_explains_exists(message: str) -> None:
     page = " ".join((DOCS / "howto/troubleshoot.rst").read_text("utf-8").split())
-    code = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
 
     assert message in page
-    assert message in re.sub(r'"\s+f?"', "", code)
+    assert message in code_with_whole_texts()
+
+
+@cache
+def code_with_whole_texts() -> str:
+    code = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    return re.sub(r'"\s+f?"', "", code)
 
 
 def test_the_page_on_cron_puts_tasks_on_schedules() -> None:
