@@ -83,6 +83,15 @@ def _what_tests_share_is_made_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def _what_is_loaded_is_left_out_again() -> Iterator[None]:
+    """For a test of the process's own collector, which walks all tests otherwise."""
+    yield
+    gc.unfreeze()
+    gc.collect()
+    leave_out_of_collections()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _last_figures_are_waited_for() -> Iterator[None]:
     """What is stored late is missing, or reaches the next test."""
