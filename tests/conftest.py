@@ -10,7 +10,9 @@ import shutil
 import signal
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -29,6 +31,7 @@ from tests.support.sql import Sql
 from tests.support.templates import compile_templates_once
 from tests.support.waiting import wait_until
 
+ROOT = Path(__file__).resolve().parents[1]
 pytest_plugins = "flask_forge_jobs.testing.plugin"
 
 
@@ -51,6 +54,27 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Import the modules of a process's own part of the tests before the others.
+
+    Each process collects all tests in the same order, and so without byte code each
+    would compile all of them at the same time as the others.
+    """
+    process: dict[str, Any] | None = getattr(session.config, "workerinput", None)
+    if process is None:
+        return
+    modules = [
+        ".".join(path.absolute().relative_to(ROOT).with_suffix("").parts)
+        for folder in map(Path, session.config.args)
+        for path in sorted(folder.rglob("test_*.py"))
+    ]
+    number = int(process["workerid"].removeprefix("gw"))
+    first = len(modules) * number // process["workercount"]
+    for module in (*modules[first:], *modules[:first]):
+        with contextlib.suppress(Exception):  # its collection fails
+            import_module(module)
 
 
 def pytest_collection_finish() -> None:
