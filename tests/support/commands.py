@@ -131,6 +131,7 @@ class Application:
             self.command(*arguments),
             environ=self.environ | environ,
             folder=self.folder,
+            forks=True,
         )
         try:
             yield program
