@@ -17,11 +17,11 @@ from flask_forge_jobs.storage.jobs.streams import OF_COMBINATION, way
 from flask_forge_jobs.storage.rows import summary_from_row
 
 # Up to so many jobs that can match are all read, by the index of their combinations.
-MAX_FEW = 5_000
+MAX_FEW = 4_000
 # Otherwise so many of all jobs, in the order of their ids, which costs a third.
-NEWEST = 10_000
+NEWEST = 5_000
 # Or, of jobs that are few among all, so many in equal parts of each combination.
-MAX_OF_EACH = 5_000
+MAX_OF_EACH = 4_000
 # Few means that the newest of all jobs would have fewer of them.
 _SHARE = 2
 # More jobs than there can be.
