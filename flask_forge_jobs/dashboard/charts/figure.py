@@ -127,9 +127,10 @@ class Figure:
     def axis(self) -> Axis:
         """The axis of the lines."""
         values = [value for line in self._drawn(self.lines) for value in line.values]
+        max_steps = 5 if self.height == HEIGHT else 3
         if self.is_band:
-            return durations(values)
-        return linear(values, self.unit, 5 if self.height == HEIGHT else 3, self.least)
+            return durations(values, max_steps)
+        return linear(values, self.unit, max_steps, self.least)
 
     @cached_property
     def bars_axis(self) -> Axis:

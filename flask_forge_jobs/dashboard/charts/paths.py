@@ -10,6 +10,8 @@ from itertools import pairwise
 
 Ys = Sequence[int | None]
 Run = tuple[int, Sequence[int]]
+# The width of a bar, in buckets.
+_BAR = 0.74
 
 
 def runs(ys: Ys) -> list[Run]:
@@ -40,16 +42,19 @@ def dots(ys: Ys) -> str:
 
 
 def area(ys: Ys, bottom: int) -> str:
-    """Return the path of the areas between a line and the bottom."""
-    return "".join(
-        f"M{x} {values[0]}{_steps(values)}V{bottom}H{x}z"
-        for x, values in runs(ys)
-        if len(values) > 1
-    )
+    """Return the path of the areas between a line and the bottom; of a dot, a bar."""
+    path = []
+    for x, values in runs(ys):
+        left, steps = _top(x, values)
+        path.append(f"M{left} {values[0]}{steps}V{bottom}H{left}z")
+    return "".join(path)
 
 
 def band(lower: Ys, upper: Ys) -> str:
-    """Return the path of the areas between two lines; gaps are those of either."""
+    """Return the path of the areas between two lines; of two dots, a bar.
+
+    Gaps are those of either line.
+    """
     known = [
         x
         for x, (low, high) in enumerate(zip(lower, upper, strict=True))
@@ -59,9 +64,9 @@ def band(lower: Ys, upper: Ys) -> str:
     path = []
     for x, lows in runs([y if x in marks else None for x, y in enumerate(lower)]):
         highs = [y for y in upper[x : x + len(lows)] if y is not None]
-        if len(lows) > 1:
-            back = _steps(highs[::-1], -1)
-            path.append(f"M{x} {lows[0]}{_steps(lows)}V{highs[-1]}{back}z")
+        left, steps = _top(x, lows)
+        back = _steps(highs[::-1], -1) or f"H{left}"
+        path.append(f"M{left} {lows[0]}{steps}V{highs[-1]}{back}z")
     return "".join(path)
 
 
@@ -72,6 +77,16 @@ def bars(heights: Ys, bottoms: Sequence[int]) -> str:
         for x, (height, bottom) in enumerate(zip(heights, bottoms, strict=True))
         if height
     )
+
+
+def _top(x: int, values: Sequence[int]) -> tuple[str, str]:
+    """Return the left end of an area and its way to the right.
+
+    That of a value between two gaps is as wide as a bar.
+    """
+    if len(values) > 1:
+        return str(x), _steps(values)
+    return f"{x - _BAR / 2:g}", f"h{_BAR}"
 
 
 def _steps(values: Sequence[int], dx: int = 1) -> str:

@@ -123,12 +123,15 @@ def logarithmic(values: Iterable[float | None]) -> Axis:
     return Axis(ticks or [1, 10], Unit.MILLISECONDS, is_log=True)
 
 
-def durations(values: Sequence[float | None]) -> Axis:
-    """Return an axis of durations, a logarithmic one if they are far apart."""
+def durations(values: Sequence[float | None], max_steps: int = _STEPS) -> Axis:
+    """Return an axis of durations, a logarithmic one if they are far apart.
+
+    One that is linear has at most ``max_steps`` steps.
+    """
     known = [value for value in cleaned(values) if value]
     if known and max(known) >= _DECADES_APART * max(min(known), 1.0):
         return logarithmic(values)
-    return linear(values, Unit.MILLISECONDS)
+    return linear(values, Unit.MILLISECONDS, max_steps)
 
 
 def _round_steps(unit: Unit) -> Iterator[float]:

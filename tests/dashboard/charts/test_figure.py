@@ -51,16 +51,25 @@ def test_any_numbers_make_a_figure(
     count = len(values[0])
     for shape in drawn.shapes():
         for x, y in points(shape.path):
-            assert 0 <= x < count
+            assert -0.5 <= x < count
             assert 0 <= y <= drawn.height
     for shape in drawn.strip():
         for x, y in points(shape.path):
-            assert 0 <= x < count
+            assert -0.5 <= x < count
             assert 0 <= y <= 40
     assert len(list(drawn.rows())) == count
     assert drawn.summary().endswith(".")
     for each in drawn.data.split(";"):
         assert each.count("|") == max(count - 1, 0)
+
+
+def test_a_small_band_has_as_few_ticks_as_small_lines() -> None:
+    drawn = [
+        replace(figure([5.0, 5.0], is_band=is_band), height=72, unit=unit)
+        for is_band, unit in ((True, Unit.MILLISECONDS), (False, Unit.COUNT))
+    ]
+
+    assert [len(each.axis.ticks) for each in drawn] == [4, 4]
 
 
 def test_missing_values_are_gaps_and_not_zero() -> None:

@@ -24,7 +24,8 @@ def test_sparks_of_any_numbers_are_inside_their_boxes(
 ) -> None:
     for drawn in (spark(values), spark(values, 100), spark_bars(values)):
         for path in (drawn.line, drawn.area, drawn.bars):
-            assert all(0 <= x < len(values) and 0 <= y <= 24 for x, y in points(path))
+            assert all(-0.5 <= x < len(values) for x, _ in points(path))
+            assert all(0 <= y <= 24 for _, y in points(path))
 
 
 @given(st.lists(st.floats(0, 1e12), max_size=5), st.floats(0, 1e12))
