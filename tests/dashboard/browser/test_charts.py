@@ -73,7 +73,7 @@ def page(browser: Browser, charted: Site) -> Iterator[Page]:
 
 def read_outs(page: Page) -> list[str]:
     """Return the times that are pointed at, with their dates."""
-    shown = page.locator(".chart output").all_inner_texts()
+    shown = page.locator(".chart .at").all_inner_texts()
     return [each for each in shown if each.endswith(" UTC")]
 
 
@@ -88,7 +88,7 @@ def drag(page: Page, start: float, end: float) -> None:
 
 
 def test_D22_charts_of_the_same_time_are_read_together(page: Page) -> None:
-    last = page.locator(".chart output").all_inner_texts()
+    last = page.locator(".chart .at").all_inner_texts()
     page.locator("#run_time .plot").focus()
     page.keyboard.press("End")
 
@@ -99,10 +99,25 @@ def test_D22_charts_of_the_same_time_are_read_together(page: Page) -> None:
     page.keyboard.press("ArrowLeft")
     assert read_outs(page)[0] != before
     page.keyboard.press("Escape")
-    assert page.locator(".chart output").all_inner_texts() == last
+    assert page.locator(".chart .at").all_inner_texts() == last
     # With its day where the chart has begun before midnight.
     time = re.compile(r"([A-Z][a-z]{2} \d+ )?\d\d:\d\d( so far)?")
     assert all(time.fullmatch(each) for each in last)
+
+
+def test_a_screen_reader_hears_a_chart_that_is_read_by_keys_alone(page: Page) -> None:
+    caption = page.locator("#run_time figcaption")
+    page.locator("#run_time .plot").focus()
+    page.keyboard.press("End")
+
+    assert caption.get_attribute("aria-live") == "polite"
+    # The other charts of the same time would say it again.
+    assert page.locator("[aria-live=polite]").count() == 1
+    page.keyboard.press("Tab")
+    assert caption.get_attribute("aria-live") == "off"
+    page.locator("#run_time .plot").hover()
+    assert len(read_outs(page)) == 3
+    assert page.locator("[aria-live=polite], .chart output").count() == 0
 
 
 def test_D25_a_zoom_is_in_the_address_and_ends_where_it_began(page: Page) -> None:

@@ -49,7 +49,7 @@ const say = (text, tone, label, act) => {
   act || more.remove();
   close.onclick = () => box.remove();
   $(good ? "#toasts" : "#messages").append(box);
-  if (good) setTimeout(() => box.remove(), 1e4); else box.focus();
+  good ? setTimeout(() => box.remove(), 1e4) : box.focus();
   return box;
 };
 const asks = url => url.search.match(/[?&](ask|job)=/);

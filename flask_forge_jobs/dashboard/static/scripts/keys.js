@@ -4,7 +4,7 @@
   const step = by => () => {
     const rows = $$("main tbody tr"), old = $("tbody tr[aria-current]"), next = rows[rows.indexOf(old) + by];
     if (!next) return;
-    old?.removeAttribute("aria-current");
+    if (old) old.ariaCurrent = null;
     next.ariaCurrent = "true";
     next.scrollIntoView({ block: "nearest" });
   };
