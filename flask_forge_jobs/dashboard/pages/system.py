@@ -32,6 +32,8 @@ PACKAGES = (
     "psycopg2", "psycopg", "gunicorn",
 )  # fmt: skip
 
+# Facts of the database that the list of versions has.
+_VERSIONS = frozenset(("package_version", "python_version"))
 # Settings whose zero does not mean none.
 _ZEROS: Mapping[str, str] = {"FORGE_JOBS_MAX_QUEUE_DEPTH": "no bound"}
 
@@ -66,7 +68,8 @@ class SystemView:
             sizes = self._api.storage.samples.health()
         except StorageError:
             return ()
-        facts = [("backend", info.backend), *map(_in_words, info.fields)]
+        own = [each for each in info.fields if each[0] not in _VERSIONS]
+        facts = [("backend", info.backend), *map(_in_words, own)]
         facts.append(("size of the data", words.size(sizes.db_size_bytes)))
         if sizes.wal_bytes:
             facts.append(("size of the log", words.size(sizes.wal_bytes)))

@@ -45,6 +45,8 @@ def test_health_facts_and_versions(storage: Storage) -> None:
         for fact, value in zip(page.all("dt"), page.all("dd"), strict=True)
     }
     assert facts["Schema version"] == "1"
+    # The list of versions has them.
+    assert not {"Python version", "Package version"} & facts.keys()
     assert facts["Size of the data"].endswith("iB")
     assert ("Connections" in facts) == (storage.backend == "postgres")
     assert __version__ in main
