@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -41,7 +41,8 @@ from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.sentences import Sentence
 
-# Jobs by state, as the page counts them: a moment lies between two reads.
+# Jobs by state, as the page counts them, or errors, by the path of their page: a moment
+# lies between two reads.
 Counted = Callable[[], Mapping[str, int]]
 # Of the frame itself; every page can be asked for them.
 REFRESHED = ("state", "pages", "alarms")
@@ -82,12 +83,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One fact of the state line, and the list behind it."""
+    """One fact of the state line, and the list behind it.
+
+    A fact that lasts since an instant is shown with its age.
+    """
 
     word: str
     shown: str
     icon: str
     href: str | None
+    since: datetime | None = None
 
 
 class Frame:
@@ -297,7 +302,7 @@ class Frame:
     def _count_of(self, path: str) -> tuple[int | None, str]:
         evidence = self.evidence
         if path in (CRON, ERRORS):
-            return self._slow_counts.get(path), ""
+            return self.counted().get(path, self._slow_counts.get(path)), ""
         if path in ("/queues", "/workers"):
             return evidence.get(path[1:]), ""
         if path in _COUNTS:
@@ -320,7 +325,11 @@ class Frame:
         """The state of the work in five facts; none if they are unknown."""
         if not (counts := self._counts):
             return ()
-        wait = words.oldest(self.evidence["oldest_wait_s"], counts["pending"])
+        wait_s = self.evidence["oldest_wait_s"]
+        wait = words.oldest(wait_s, counts["pending"])
+        since = None
+        if self.report is not None and wait_s:
+            since = self.report.at - timedelta(seconds=wait_s)
         return (
             *(
                 State(
@@ -329,7 +338,7 @@ class Frame:
                 )
                 for word, status, icon, path in _STATES
             ),
-            State("oldest wait", wait, "scheduled", self._link_if("/queues")),
+            State("oldest wait", wait, "scheduled", self._link_if("/queues"), since),
         )  # fmt: skip
 
     def _link_if(self, path: str, status: str | None = None) -> str | None:

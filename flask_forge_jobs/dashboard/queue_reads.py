@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows
+from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.queue_rates import QueueRates, queue_rates
 from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.model.queues import QueueOverview
@@ -19,15 +20,17 @@ def all_queues(api: Api) -> Sequence[QueueOverview]:
     return api.snapshots.get("queues", lambda: overview(api.storage, only_live=True))
 
 
-def rows_of(api: Api, queues: Sequence[QueueOverview]) -> Sequence[QueueRow]:
-    """Return a row for each of some queues."""
+def rows_of(
+    api: Api, queues: Sequence[QueueOverview], report: Report | None = None
+) -> Sequence[QueueRow]:
+    """Return a row for each of some queues, with the figures of a report."""
     names = tuple(queue.settings.name for queue in queues)
     rates = api.snapshots.get(
         ("pace", names),
         lambda: rates_of(api, names),
         kept_s=PACE_KEPT_S,
     )
-    return queue_rows(queues, rates, api.now, api.options.behind_s)
+    return queue_rows(queues, rates, api.now, api.options.behind_s, report)
 
 
 def rates_of(api: Api, names: Sequence[str]) -> Mapping[str, QueueRates]:

@@ -9,7 +9,9 @@ from enum import StrEnum
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
+from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
+from flask_forge_jobs.model.attention import QueueFacts
 from flask_forge_jobs.model.queues import (
     BEHIND_S,
     GOOD_PART,
@@ -151,18 +153,36 @@ def queue_rows(
     rates: Mapping[str, QueueRates],
     now: datetime,
     behind_s: float = BEHIND_S,
+    report: Report | None = None,
 ) -> Sequence[QueueRow]:
-    """Return a row per queue, in order; the slots are those of live workers."""
-    return [_row(queue, rates[queue.settings.name], now, behind_s) for queue in queues]
+    """Return a row per queue, in order; the slots are those of live workers.
+
+    The figures are those of the ``report`` that the rest of the page shows: it is read
+    at another moment.
+    """
+    known = {each.name: each for each in report.queues} if report else {}
+    rows = []
+    for queue in queues:
+        name = queue.settings.name
+        facts = known.get(name)
+        at = report.at if report and facts else now
+        rows.append(_row(queue, rates[name], at, behind_s, facts))
+    return rows
 
 
 def _row(
-    queue: QueueOverview, rates: QueueRates, now: datetime, behind_s: float
+    queue: QueueOverview,
+    rates: QueueRates,
+    now: datetime,
+    behind_s: float,
+    facts: QueueFacts | None,
 ) -> QueueRow:
-    settings, counts = queue.settings, queue.counts
-    oldest_s = queue.oldest_due_age_s if counts.pending or counts.failed else None
-    slots = min(len(queue.slots), settings.max_workers)
+    settings, counts, age_s = queue.settings, queue.counts, queue.oldest_due_age_s
     busy = sum(slot.current_job_id is not None for slot in queue.slots)
+    if facts is not None:
+        counts, age_s, busy = facts.counts, facts.oldest_wait_s, facts.busy_slots
+    oldest_s = age_s if counts.pending or counts.failed else None
+    slots = min(len(queue.slots), settings.max_workers)
     state = state_of(queue, now)
     if state is QueueState.LIVE and oldest_s is not None and oldest_s >= behind_s:
         state = QueueState.BEHIND

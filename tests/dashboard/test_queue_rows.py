@@ -13,7 +13,9 @@ from flask_forge_jobs.dashboard.queue_rows import (
     queue_rows,
     shared_slots,
 )
+from flask_forge_jobs.handlers.attention.report import report
 from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
+from flask_forge_jobs.model.attention import Facts, QueueFacts
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview, QueueSettings
 from flask_forge_jobs.model.workers import Slot
 
@@ -37,6 +39,23 @@ def row(
     )
     (only,) = queue_rows([queue], RATES, NOW)
     return only
+
+
+def test_the_figures_of_the_report_are_those_of_the_row() -> None:
+    queue = QueueOverview(QueueSettings("mail"), QueueCounts(dead=9), (BUSY, FREE), 7)
+    facts = QueueFacts(
+        "mail", counts=QueueCounts(pending=2, in_progress=2), oldest_wait_s=4,
+        busy_slots=2,
+    )  # fmt: skip
+
+    said = report(Facts(BEFORE, [facts]))
+    (read,) = queue_rows([queue], RATES, NOW, report=said)
+    other = report(Facts(BEFORE, [QueueFacts("bills")]))
+    (own,) = queue_rows([queue], RATES, NOW, report=other)
+
+    assert (read.waiting, read.oldest_s, read.running, read.dead) == (2, 4, 2, 0)
+    assert read.due_since == BEFORE - timedelta(seconds=4)
+    assert (own.waiting, own.oldest_s, own.running, own.dead) == (0, None, 0, 9)
 
 
 @pytest.mark.parametrize(

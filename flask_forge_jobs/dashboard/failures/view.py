@@ -64,6 +64,11 @@ class ErrorQuery:
         }
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is about all errors of a day, which the navigation counts."""
+        return self.within is ErrorRange.DAY and not (self.queues or self.kinds)
+
+    @property
     def span(self) -> str:
         """The range in words."""
         return _SPANS[self.within][0]

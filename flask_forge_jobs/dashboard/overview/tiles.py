@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from statistics import median
 
 from flask_forge_jobs.dashboard import words
@@ -33,7 +34,10 @@ _STATES: Mapping[QueueState, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One number; ``path`` and ``query`` lead to the list behind it."""
+    """One number; ``path`` and ``query`` lead to the list behind it.
+
+    One that counts from an instant, ``since``, is shown as its age.
+    """
 
     name: str
     value: str
@@ -44,6 +48,7 @@ class Tile:
     unit: str = ""
     tone: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,7 @@ def _oldest(rows: Sequence[QueueRow], history: Gauged, due: int) -> Tile:
     tone = "bad" if oldest.is_behind else ""
     return Tile(
         "Oldest wait", words.span(oldest.oldest_s), note, drawn, "amber", "queues",
-        tone=tone,
+        tone=tone, since=oldest.due_since,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts import jobs, ranges
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.job.progress_view import progress_view
-from flask_forge_jobs.dashboard.nav_counts import errors_of_day
+from flask_forge_jobs.dashboard.nav_counts import ERRORS, errors_of_day
 from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, pace, tiles
@@ -229,7 +229,8 @@ class Overview(jobs.TimelineFigures):
         rates = cast("Mapping[str, QueueRates]", self._reads["rates"])
         # One that was registered since the rates were read has none yet.
         known = [queue for queue in self._queues if queue.settings.name in rates]
-        return queue_rows(known, rates, self._api.now, self._api.options.behind_s)
+        now, behind_s = self._api.now, self._api.options.behind_s
+        return queue_rows(known, rates, now, behind_s, self.report)
 
     @property
     def rows(self) -> Sequence[QueueRow]:
@@ -296,6 +297,10 @@ class Overview(jobs.TimelineFigures):
     def total_errors(self) -> int:
         """How many different errors there are."""
         return cast("ErrorListing", self._reads["errors"]).total
+
+    def counted(self) -> Mapping[str, int]:
+        """Return the errors of a day for the navigation; none of one queue."""
+        return {} if self.queue else {ERRORS: self.total_errors}
 
 
 def _percent(progress: str | None) -> int | None:

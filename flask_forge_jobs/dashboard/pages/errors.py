@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.failures.view import ErrorQuery, ErrorsView, ErrorView
+from flask_forge_jobs.dashboard.nav_counts import ERRORS
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
 
@@ -26,7 +27,8 @@ def errors(api: Api) -> Mapping[str, object] | Response:
         status = 200 if view.detail or query.is_refresh else 404
         return render(api, "error", shown, status)
     listed = ErrorsView(api, query)
-    return {"view": listed, "query": listed.query.kept}
+    counted = {ERRORS: listed.total} if listed.query.is_whole else {}
+    return {"view": listed, "query": listed.query.kept, "counted": lambda: counted}
 
 
 def _query(api: Api) -> ErrorQuery:

@@ -87,7 +87,8 @@ def index(api: Api) -> Mapping[str, object] | Response:
     principal = state.principal
     may_read = principal is not None and principal.may(Permission.READ)
     if may_read and (shown := _overview(api)) is not None:
-        return render(api, "overview", {"shown": shown, "query": shown.query})
+        values = {"shown": shown, "query": shown.query, "counted": shown.counted}
+        return render(api, "overview", values)
     if "only" in request.args:
         # An open overview, whose caller is signed out, or whose database is away.
         raise Unauthorized if not may_read else ServiceUnavailable

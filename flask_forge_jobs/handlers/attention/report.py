@@ -15,7 +15,7 @@ from flask_forge_jobs.handlers.attention import (
     upkeep,
     workers,
 )
-from flask_forge_jobs.model.attention import Facts, Need
+from flask_forge_jobs.model.attention import Facts, Need, QueueFacts
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.sentences import Sentence, count
@@ -54,7 +54,7 @@ class Report:
 
     ``summary`` says whether anything does, with the numbers that prove it. ``left_out``
     counts sentences after the first 20, ``left_out_alike`` those of them that have the
-    code of the 20th.
+    code of the 20th. ``queues`` are the figures that it is about.
     """
 
     at: datetime
@@ -62,6 +62,7 @@ class Report:
     sentences: Sequence[Sentence] = ()
     left_out: int = 0
     left_out_alike: int = 0
+    queues: Sequence[QueueFacts] = ()
 
 
 def report(facts: Facts) -> Report:
@@ -70,7 +71,7 @@ def report(facts: Facts) -> Report:
     shown, rest = sentences[:MAX_SENTENCES], sentences[MAX_SENTENCES:]
     alike = sum(each.code == shown[-1].code for each in rest)
     summary = _summary(facts, len(sentences))
-    return Report(facts.at, summary, shown, len(rest), alike)
+    return Report(facts.at, summary, shown, len(rest), alike, facts.queues)
 
 
 def _in_order(needs: Iterable[Need]) -> list[Sentence]:

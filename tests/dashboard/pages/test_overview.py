@@ -24,6 +24,7 @@ from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import UNASKED, open_page, with_page
+from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, claim_one, run
 from tests.support.sql import Sql
 
@@ -116,6 +117,58 @@ def test_the_tiles_are_the_numbers_of_the_rows(busy: Storage) -> None:
         "reports": "Paused",
         "exports": "No worker",
     }
+
+
+@pytest.mark.parametrize("path", ["", "queues"])
+def test_the_rows_are_of_the_moment_of_the_state_line(
+    storage: Storage, path: str
+) -> None:
+    """The rows were read anew beside a report of the second before."""
+    clock = MovingClock()
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    client = client_of_principal(storage, ADMIN, clock=clock)
+    open_page(client, f"{PREFIX}/audit")
+    # By another process.
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+
+    def waiting() -> tuple[str, str]:
+        page = parsed(open_page(client, f"{PREFIX}/{path}").text)
+        row = page.find("#queue-mail")
+        return page.find("#state").find("b").text, row.find("b").text
+
+    assert waiting() == ("1", "1")
+    clock.move(1.5)
+    assert waiting() == ("2", "2")
+
+
+def test_the_oldest_wait_is_one_age_in_all_places(storage: Storage, sql: Sql) -> None:
+    """The rows ticked on beside the figures of the report, which stood still."""
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    sql.age(90)
+
+    page = opened(storage)
+
+    shown = [page.find(each) for each in ("#state", "#tiles", "#queue-mail")]
+    ages = [each.find("time") for each in shown]
+    assert len({each["datetime"] for each in ages}) == 1
+    assert all("data-age" in each.attributes for each in ages)
+
+
+@pytest.mark.parametrize("path", ["", "errors"])
+def test_the_navigation_counts_the_errors_that_the_page_counts(
+    storage: Storage, path: str
+) -> None:
+    """It counts them once in half a minute, and said less than a new page."""
+    client = client_of_principal(storage, ADMIN)
+    open_page(client, f"{PREFIX}/queues")
+    # By another process.
+    storage.jobs.enqueue(NewJob("charge"))
+    run(storage, Dead("CardDeclined: no funds"))
+
+    page = parsed(open_page(client, f"{PREFIX}/{path}").text)
+
+    (entry,) = [each for each in page.all("a") if each["data-key"] == "e"]
+    assert entry.find("b").text == "1"
 
 
 def test_the_lists_lead_to_their_things(busy: Storage) -> None:
