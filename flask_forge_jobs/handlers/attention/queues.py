@@ -253,8 +253,11 @@ def _busy(facts: Facts, queue: QueueFacts) -> str:
         come = count(others, "claimed job comes", "claimed jobs come")
         return f"; of other queues, {come} first"
     free = queue.slots - queue.busy_slots
+    if free == queue.slots:
+        all_of_them = "its only slot is" if free == 1 else f"all {free:,} slots are"
+        return f", although {all_of_them} free"
     are = "are" if free > 1 else "is"
-    return f", although {free:,} of {count(queue.slots, 'slot')} {are} free"
+    return f", although {free:,} of {queue.slots:,} slots {are} free"
 
 
 def cooling(facts: Facts) -> Iterator[Need]:

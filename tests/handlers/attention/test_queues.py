@@ -240,7 +240,7 @@ def test_slots_are_added_by_the_setting_or_by_a_worker() -> None:
     ("slots", "busy", "claimed", "words"),
     [
         (8, 3, 3, ", although 5 of 8 slots are free"),
-        (1, 0, 0, ", although 1 of 1 slot is free"),
+        (1, 0, 0, ", although its only slot is free"),
         (8, 3, 4, "; 1 of its jobs is claimed and starts next"),
         (8, 3, 9, "; 6 of its jobs are claimed and start next"),
         (0, 0, 0, "; it has no slot yet"),
@@ -263,8 +263,8 @@ def test_why_a_queue_is_behind(slots: int, busy: int, claimed: int, words: str) 
     [
         (4, "; all 4 slots that 2 queues share are busy"),
         (1, "; the only slot that 2 queues share is busy"),
-        (5, ", although 8 of 8 slots are free"),
-        (None, ", although 8 of 8 slots are free"),
+        (5, ", although all 8 slots are free"),
+        (None, ", although all 8 slots are free"),
     ],
 )
 def test_jobs_of_other_queues_may_have_the_threads(
@@ -286,9 +286,9 @@ def test_jobs_of_other_queues_may_have_the_threads(
     ("claimed", "silent_s", "words"),
     [
         (130, 0.0, "; of other queues, 129 claimed jobs come first"),
-        (3, 0.0, ", although 8 of 8 slots are free"),
+        (3, 0.0, ", although all 8 slots are free"),
         # A worker that is silent may hold them.
-        (130, 90.0, ", although 8 of 8 slots are free"),
+        (130, 90.0, ", although all 8 slots are free"),
     ],
 )
 def test_jobs_of_other_queues_may_be_claimed_for_the_free_threads(
