@@ -312,6 +312,8 @@ def needs_of(api: Api) -> Mapping[str, Sentence]:
 def _stops(sentence: Sentence, job: JobSummary) -> bool:
     """Whether a sentence of the attention report says why a waiting job stays."""
     evidence = sentence.evidence
+    if sentence.code == "no_worker":
+        return True
     if evidence.get("queue") != job.queue_name:
         return False
     is_unknown = sentence.code == "kind_unknown" and evidence["kind"] == job.kind

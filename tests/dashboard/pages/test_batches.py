@@ -182,6 +182,16 @@ def test_a_batch_that_waits_says_that_its_queue_has_no_worker(
     )
 
 
+def test_a_batch_that_waits_says_that_no_worker_is_live(
+    storage: Storage, client: FlaskClient
+) -> None:
+    batch_id = create(storage, 1)
+
+    why = shown(client, batch_id).find("#why").text
+
+    assert why.startswith("No job is in progress, 1 waits. No worker is running.")
+
+
 def test_a_page_that_is_opened_names_the_queue_that_holds_it_up_now(
     storage: Storage, client: FlaskClient
 ) -> None:
