@@ -9,7 +9,8 @@ from werkzeug.http import generate_etag
 from flask_forge_jobs.api.response import encode
 from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.redaction import Redactor
-from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.cron import Schedule
+from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.queues import QueueChanges, QueueSettings
 
 _CHOSEN = ("name", *QueueChanges.__annotations__)
@@ -21,10 +22,15 @@ def settings_etag(settings: QueueSettings) -> str:
     return generate_etag(chosen)
 
 
-def schedule_etag(definition: ScheduleDefinition, redactor: Redactor) -> str:
+def schedule_etag(schedule: Schedule, redactor: Redactor) -> str:
     """Return the ``ETag`` of a schedule's definition, without quotes.
 
-    Its payload enters masked: a tag of the secrets would let them be guessed.
+    Its payload enters masked: a tag of the secrets would let them be guessed. While it
+    is off, each change has another tag, so that the undo of one does not undo a later
+    one; while it is on, its time changes with each firing.
     """
+    definition = schedule.definition
     payload = payload_value(definition.payload, redactor, None)
-    return generate_etag(encode([{**asdict(definition), "payload": payload}]))
+    off_since = None if definition.enabled else to_micros(schedule.updated_at)
+    tagged = [{**asdict(definition), "payload": payload}, off_since]
+    return generate_etag(encode(tagged))

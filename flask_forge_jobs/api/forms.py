@@ -38,9 +38,10 @@ TOKEN_FIELD = "_token"  # noqa: S105  # a field's name
 BACK_FIELD = "_back"
 # A whole JSON body, to which the other fields are added.
 BODY_FIELD = "_body"
+TAG_FIELD = "_if_match"
 # Fields that stand for a header of the request.
 HEADER_FIELDS: Mapping[str, str] = {
-    "_if_match": "If-Match",
+    TAG_FIELD: "If-Match",
     "_request_key": "Idempotency-Key",
 }
 # A page of 200 jobs has as many checkboxes.

@@ -147,17 +147,17 @@ def change_schedule(
     *,
     registry: TaskRegistry | None = None,
     kinds: KindLimit | None = None,
-    is_expected: Callable[[ScheduleDefinition], bool] | None = None,
+    is_expected: Callable[[Schedule], bool] | None = None,
 ) -> ScheduleEdit:
     """Change some fields of a schedule, all or none.
 
     ``changes`` are arguments of :func:`create_schedule` except the name. ``dedupe``
     keeps an existing key. A new expression enables a schedule that a bad one had
     disabled. ``registry`` and ``kinds`` as for :func:`create_schedule`.
-    ``is_expected`` is asked about the present definition first; None expects any.
+    ``is_expected`` is asked about the present schedule first; None expects any.
 
     Raises:
-        StaleSettingsError: The present definition is not the expected one.
+        StaleSettingsError: The present schedule is not the expected one.
     """
     values = dict(changes)
     if "payload" in values:
@@ -171,7 +171,7 @@ def change_schedule(
 
     def decide(schedule: Schedule) -> ScheduleDefinition:
         before.append(schedule.definition)
-        if is_expected is not None and not is_expected(schedule.definition):
+        if is_expected is not None and not is_expected(schedule):
             msg = f"the settings of schedule {name!r} have changed"
             raise StaleSettingsError(msg)
         return _changed(schedule, values, dedupe, registry)

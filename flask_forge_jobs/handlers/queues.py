@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.errors import (
+    InvalidInputError,
+    QueueNotFoundError,
+    StaleSettingsError,
+)
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.model.bounds import (
     check_integer,
@@ -133,6 +138,7 @@ def act(
     *,
     seconds: int | None = None,
     note: ChangeNote = NO_NOTE,
+    ends: datetime | None = None,
 ) -> int:
     """Pause or resume queues, or begin or end their cool-downs, all or none.
 
@@ -142,6 +148,8 @@ def act(
         queues: At most 1,000; None means all.
         seconds: Length of a cool-down, 1 to 86,400; for ``cool_down`` only.
         note: Kept with a pause or a cool-down.
+        ends: The ``paused_at`` or ``throttled_until`` that ``resume`` or
+            ``end_cooldown`` of one queue ends; None means any.
 
     Returns:
         How many queues changed.
@@ -149,7 +157,30 @@ def act(
     Raises:
         InvalidInputError: The action is unknown, or an argument out of bounds.
         QueueNotFoundError: One of the names is unknown; nothing was changed.
+        StaleSettingsError: That pause or cool-down is over.
     """
+    _check_action(action, queues, seconds, ends)
+    _check_note(note)
+    changes = storage.queues
+    if action == "cool_down":
+        return changes.cool_down(queues, float(seconds or 0), note)
+    if action == "end_cooldown":
+        changed = changes.clear_cooldowns(queues, ends)
+    else:
+        changed = changes.set_paused_many(
+            queues, paused=action == "pause", note=note, began_at=ends
+        )
+    if ends is not None and not changed:
+        raise StaleSettingsError("the queue has been changed since")
+    return changed
+
+
+def _check_action(
+    action: str,
+    queues: Sequence[str] | None,
+    seconds: int | None,
+    ends: datetime | None,
+) -> None:
     if action not in QUEUE_ACTIONS:
         words = ", ".join(QUEUE_ACTIONS)
         raise InvalidInputError("action", f"{shown(action)} is not one of {words}")
@@ -159,15 +190,13 @@ def act(
         )
     for name in queues or ():
         require_possible_name(name)
-    _check_note(note)
     if action == "cool_down":
         check_integer("seconds", seconds, *COOLDOWN_SECONDS_RANGE)
-        return storage.queues.cool_down(queues, float(seconds or 0), note)
-    if seconds is not None:
+    elif seconds is not None:
         raise InvalidInputError("seconds", f"is for cool_down, not for {action}")
-    if action == "end_cooldown":
-        return storage.queues.clear_cooldowns(queues)
-    return storage.queues.set_paused_many(queues, paused=action == "pause", note=note)
+    is_of_one = action in ("resume", "end_cooldown") and len(queues or ()) == 1
+    if ends is not None and not is_of_one:
+        raise InvalidInputError("ends", "is for resume and end_cooldown of one queue")
 
 
 def cleanup(

@@ -16,13 +16,15 @@ class Action:
 
     ``path`` begins with ``/v1`` and is below the mount point of the API. ``body`` is
     its JSON; None means none. ``label`` is the text of a button: a verb, then its
-    object.
+    object. With ``if_match``, the quoted tag of what it changes, it changes nothing
+    else.
     """
 
     method: str
     path: str
     label: str
     body: Mapping[str, object] | None = None
+    if_match: str = ""
 
 
 @dataclass(frozen=True, slots=True)

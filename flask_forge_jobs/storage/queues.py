@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from flask_forge_jobs.errors import (
@@ -18,7 +19,7 @@ from flask_forge_jobs.errors import (
     StaleSettingsError,
 )
 from flask_forge_jobs.model.bounds import check_queue_name
-from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.instants import SECOND_US, optional_to_micros
 from flask_forge_jobs.model.masking import KNOWN, Masking
 from flask_forge_jobs.model.outcomes import clip
 from flask_forge_jobs.model.queues import (
@@ -214,17 +215,23 @@ class QueueConfig:
         return queue_from_row(rows[0]) if rows else None
 
     def set_paused_many(
-        self, names: Sequence[str] | None, *, paused: bool, note: ChangeNote = NO_NOTE
+        self,
+        names: Sequence[str] | None,
+        *,
+        paused: bool,
+        note: ChangeNote = NO_NOTE,
+        began_at: datetime | None = None,
     ) -> int:
         """Pause or resume queues, all or none; return how many changed.
 
-        ``names`` of None selects all queues. A pause keeps the ``note``.
+        ``names`` of None selects all queues. A pause keeps the ``note``. With
+        ``began_at`` it ends only pauses that began then.
 
         Raises:
             QueueNotFoundError: One of the names is unknown; nothing was changed.
         """
-        noted = self._noted(note)
-        return self._change_many("set_paused_many", names, paused=paused, **noted)
+        values = {"began_at_us": optional_to_micros(began_at), **self._noted(note)}
+        return self._change_many("set_paused_many", names, paused=paused, **values)
 
     def cool_down(
         self, names: Sequence[str] | None, seconds: float, note: ChangeNote = NO_NOTE
@@ -256,21 +263,24 @@ class QueueConfig:
 
         return self._database.write(work)
 
-    def clear_cooldowns(self, names: Sequence[str] | None) -> int:
+    def clear_cooldowns(
+        self, names: Sequence[str] | None, until: datetime | None = None
+    ) -> int:
         """End cool-downs at once and reset their exponents, all or none.
 
-        Names of None mean all queues. Returns how many had a cool-down or exponent.
+        Names of None mean all queues; with ``until``, only cool-downs until then end.
+        Returns how many had a cool-down or exponent.
 
         Raises:
             QueueNotFoundError: One of the names is unknown; nothing was changed.
         """
-        rows = encode_names("name", names or ())
+        rows: dict[str, Parameter] = {"rows": encode_names("name", names or ())}
+        only = {"any_queue": names is None, "until_us": optional_to_micros(until)}
 
         def work(transaction: Transaction) -> int:
             # What an unknown name has begun is rolled back.
             known, cleared = transaction.all_in_turn(
-                ("known_queues", {"rows": rows}),
-                ("clear_cooldowns", {"any_queue": names is None, "rows": rows}),
+                ("known_queues", rows), ("clear_cooldowns", {**rows, **only})
             )
             _require(names or (), known)
             for (name,) in cleared:

@@ -68,6 +68,24 @@ def test_a_change_that_resumes_forgets_the_pause(storage: Storage) -> None:
     assert paused(storage.queues.get("mail")) == (False, None, None)
 
 
+def test_a_pause_and_a_cool_down_are_ended_alone(storage: Storage) -> None:
+    """What has begun since then stays."""
+    queues = storage.queues
+    queues.ensure(QUEUE)
+    queues.cool_down([QUEUE], 600)
+    queues.set_paused_many([QUEUE], paused=True)
+    first = queues.get(QUEUE)
+    queues.set_paused_many([QUEUE], paused=False)
+    queues.set_paused_many([QUEUE], paused=True)
+    queues.cool_down([QUEUE], 600)
+    second = queues.get(QUEUE)
+
+    for seen, changed in ((first, 0), (second, 1), (second, 0)):
+        resumed = queues.set_paused_many([QUEUE], paused=False, began_at=seen.paused_at)
+        opened = queues.clear_cooldowns([QUEUE], seen.throttled_until)
+        assert (resumed, opened) == (changed, changed)
+
+
 def test_an_operator_cools_a_queue_down_and_replaces_what_is_open(
     storage: Storage,
 ) -> None:

@@ -275,6 +275,7 @@ class QueueActionRequestSchema(V1Schema):
     )
     seconds = WholeNumber(load_default=None, metadata=bounds.COOLDOWN_SECONDS)
     reason = Text(load_default=None, metadata=bounds.REASON)
+    ends = Instant(load_default=None)
 
 
 class QueueActionReportSchema(V1Schema):

@@ -30,7 +30,7 @@ from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron, cron_history
-from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.cron import Schedule
 
 _SCHEDULE = schemas.CronScheduleInZoneSchema()
 _DUMP_WINDOW = dumper(schemas.FiringsWindowSchema())
@@ -109,17 +109,16 @@ def list_runs(api: Api, name: str) -> Response:
 
 def _answer(api: Api, detail: cron.ScheduleDetail) -> Response:
     response = api.answer(detail)
-    definition = detail.schedule.definition
-    response.set_etag(schedule_etag(definition, api.masking_redactor))
+    response.set_etag(schedule_etag(detail.schedule, api.masking_redactor))
     return response
 
 
-def _expected(api: Api) -> Callable[[ScheduleDefinition], bool] | None:
+def _expected(api: Api) -> Callable[[Schedule], bool] | None:
     if "If-Match" not in request.headers:
         return None
     if_match = request.if_match
     redactor = api.masking_redactor
-    return lambda definition: if_match.contains(schedule_etag(definition, redactor))
+    return lambda schedule: if_match.contains(schedule_etag(schedule, redactor))
 
 
 ROUTES = (

@@ -138,6 +138,6 @@ ROUTES = (
         method="POST", path=f"{PATH}/actions", endpoint="v1_queue_actions", view=act,
         permission=Permission.QUEUES_EDIT, reach=Reach.VIEW,
         body=schemas.QueueActionRequestSchema(),
-        answer=schemas.QueueActionReportSchema(), errors=(404,), is_bulk=True,
+        answer=schemas.QueueActionReportSchema(), errors=(404, 412), is_bulk=True,
     ),
 )  # fmt: skip

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.forms import BACK_FIELD, BODY_FIELD, TOKEN_FIELD, Form, first
+from flask_forge_jobs.api.forms import (
+    BACK_FIELD,
+    BODY_FIELD,
+    TAG_FIELD,
+    TOKEN_FIELD,
+    Form,
+    first,
+)
 from flask_forge_jobs.api.request import RequestState, prefers_page
 from flask_forge_jobs.api.response import empty_response, encode, json_response
 from flask_forge_jobs.dashboard.forms import notes
@@ -35,7 +42,7 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
         return response
     api.snapshots.forget()
     api.attention.forget()
-    note = notes.masked(api, note_of(state, response))
+    note = notes.masked(api, note_of(api, state, response))
     answer = response.get_json(silent=True) if response.is_json else None
     back = way_back_of(state.form)
     if state.route.action in _GOES_TO:
@@ -69,4 +76,6 @@ def _undoing(undo: Action | None, form: Form) -> tuple[str, Mapping[str, str]] |
     if undo is None:
         return None
     kept = {name: first(form, name) for name in (TOKEN_FIELD, BACK_FIELD)}
+    if undo.if_match:
+        kept[TAG_FIELD] = undo.if_match
     return undo.label, {**kept, BODY_FIELD: encode(undo.body).decode()}

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from flask_forge_jobs.api.addresses import FORM_PREFIX, PLACEHOLDER
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.forms import BACK_FIELD, BODY_FIELD, TOKEN_FIELD
+from flask_forge_jobs.api.forms import BACK_FIELD, BODY_FIELD, TAG_FIELD, TOKEN_FIELD
 from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.api.response import encode
 from flask_forge_jobs.api.routes import Reach, Route
@@ -90,6 +90,8 @@ class Forms:
         hidden = self.hidden()
         if action.body is not None:
             hidden += _input(BODY_FIELD, encode(action.body).decode())
+        if action.if_match:
+            hidden += _input(TAG_FIELD, action.if_match)
         placeholders = {name: unquote(text) for name, text in match.groupdict().items()}
         return FormTarget(
             self._address(action.method, action.path, {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,11 +11,15 @@ from urllib.parse import quote
 
 from flask import Response
 
+from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.dashboard.forms.notes import Note
 from flask_forge_jobs.dashboard.jobs.runs import WORDS
 from flask_forge_jobs.dashboard.jobs.skips import WHY_SKIPPED, skips_path
+from flask_forge_jobs.errors import QueueNotFoundError
+from flask_forge_jobs.handlers.queues import get_queue
 from flask_forge_jobs.model.bulk import SkipReason
+from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.sentences import Action, count
 
 _ACCEPTED = 202
@@ -25,11 +30,11 @@ _DONE_TO_QUEUES: Mapping[str, str] = {
     "cool_down": "cooling down",
     "end_cooldown": "no longer cooling down",
 }
-# The action that takes another one back, and the text of its button: a cool-down may
-# have replaced an earlier one, which does not come back.
-_UNDONE_BY: Mapping[str, tuple[str, str]] = {
-    "pause": ("resume", "Undo"),
-    "cool_down": ("end_cooldown", "End now"),
+# The action that takes another one back, the text of its button, and the instant that
+# identifies it: a cool-down may have replaced an earlier one, which does not come back.
+_UNDONE_BY: Mapping[str, tuple[str, str, str]] = {
+    "pause": ("resume", "Undo", "paused_at"),
+    "cool_down": ("end_cooldown", "End now", "throttled_until"),
 }
 
 
@@ -40,6 +45,7 @@ class _Done:
     ``edit`` are the digests of a definition before and after it; None of other things.
     """
 
+    api: Api
     names: Mapping[str, str]
     asked: Mapping[str, Any]
     answer: Any
@@ -54,12 +60,12 @@ class _Done:
         return int(self.response.headers.get(header, 0))
 
 
-def note_of(state: RequestState, response: Response) -> Note:
+def note_of(api: Api, state: RequestState, response: Response) -> Note:
     """Return the note about a change that an API's response reports."""
     document = state.document if isinstance(state.document, dict) else {}
     answer = response.get_json(silent=True) if response.is_json else None
     names = state.request.view_args or {}
-    done = _Done(names, document, answer, response, state.edit)
+    done = _Done(api, names, document, answer, response, state.edit)
     sentence = _SENTENCES.get(state.route.action)
     return sentence(done) if sentence else Note("The change is stored.")
 
@@ -172,19 +178,22 @@ def _queues_acted_on(done: _Done) -> Note:
     if not changed:
         return _UNCHANGED
     if len(names) == 1:
-        return Note(
-            f"{names[0]} is {verb}.", undo=_undo_of(done.asked["action"], names)
-        )
+        return Note(f"{names[0]} is {verb}.", undo=_undo_of(done, names))
     # Some of many queues may have been so before, and would be changed as well.
     return Note(f"{count(changed, 'queue')} {verb}.")
 
 
-def _undo_of(action: str, names: list[str]) -> Action | None:
-    if action not in _UNDONE_BY:
+def _undo_of(done: _Done, names: list[str]) -> Action | None:
+    if (action := done.asked["action"]) not in _UNDONE_BY:
         return None
-    undoing, label = _UNDONE_BY[action]
-    body = {"action": undoing, "queues": names}
-    return Action("POST", "/v1/queues/actions", label, body)
+    undoing, label, name = _UNDONE_BY[action]
+    with contextlib.suppress(QueueNotFoundError):
+        settings = get_queue(done.api.storage, names[0]).settings
+        if (instant := getattr(settings, name)) is not None:
+            ends = format_instant(instant)
+            body = {"action": undoing, "queues": names, "ends": ends}
+            return Action("POST", "/v1/queues/actions", label, body)
+    return None
 
 
 def _queue_changed(done: _Done) -> Note:
@@ -225,9 +234,13 @@ def _schedule_changed(done: _Done) -> Note:
     if set(done.asked) == {"enabled"}:
         if done.edit is not None and done.edit["before"] == done.edit["after"]:
             return _UNCHANGED  # another operator was faster: nothing to take back
+        note = _schedule_enabled(done)
+        if done.asked["enabled"]:
+            return note  # its tag is that of each earlier time when it was on
         path = f"/v1/cron/{quote(done.name, safe='')}"
-        undo = Action("PATCH", path, "Undo", {"enabled": not done.asked["enabled"]})
-        return replace(_schedule_enabled(done), undo=undo)
+        tag = done.response.headers["ETag"]
+        undo = Action("PATCH", path, "Undo", {"enabled": True}, tag)
+        return replace(note, undo=undo)
     return Note(f"{done.name} is stored.")
 
 

@@ -261,8 +261,7 @@ class ScheduleInFull:
     @property
     def etag(self) -> str:
         """The tag of its definition, which a form sends back."""
-        definition = self.detail.schedule.definition
-        return schedule_etag(definition, self._api.masking_redactor)
+        return schedule_etag(self.detail.schedule, self._api.masking_redactor)
 
     @property
     def running(self) -> ScheduleRun | None:

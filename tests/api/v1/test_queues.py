@@ -17,6 +17,7 @@ from tests.support.jobs import run
 from tests.support.sql import Sql
 
 URL = f"{PREFIX}/v1/queues"
+NOON = "2026-01-01T12:00:00Z"
 ALL: dict[str, object] = {
     "max_workers": 3,
     "paused": True,
@@ -387,6 +388,20 @@ def test_a_cooldown_is_ended(client: FlaskClient, storage: Storage) -> None:
     assert until[1] is not None
 
 
+def test_a_pause_is_ended_unless_it_is_over(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.queues.create(QueueSettings("a", paused=True))
+    paused_at = client.get(f"{URL}/a").get_json()["paused_at"]
+
+    body = {"action": "resume", "queues": ["a"]}
+    another = client.post(f"{URL}/actions", json=body | {"ends": NOON})
+    assert (another.status_code, storage.queues.get("a").paused) == (412, True)
+    answer = client.post(f"{URL}/actions", json=body | {"ends": paused_at})
+    assert answer.data == b'{"changed":1}'
+    assert not storage.queues.get("a").paused
+
+
 @pytest.mark.parametrize("action", ["pause", "end_cooldown"])
 @pytest.mark.parametrize("name", ["none", "", "a,b"])
 def test_an_action_on_an_unknown_queue_is_404_and_changes_none(
@@ -410,6 +425,9 @@ def test_an_action_on_an_unknown_queue_is_404_and_changes_none(
         ({"action": "pause", "queues": [1]}, "queues[0]"),
         ({"action": "pause", "queues": ["a"] * 1001}, "queues"),
         ({"action": "pause", "queue": []}, "queue"),
+        ({"action": "pause", "queues": ["a"], "ends": NOON}, "ends"),
+        ({"action": "resume", "queues": ["a", "b"], "ends": NOON}, "ends"),
+        ({"action": "end_cooldown", "ends": NOON}, "ends"),
     ],
 )
 def test_a_bad_action_is_400(

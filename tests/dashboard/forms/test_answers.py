@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.dashboard.forms.notes import COOKIE
+from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
@@ -36,6 +37,9 @@ def test_a_script_gets_the_same_as_json(storage: Storage) -> None:
     script = {"Accept": "application/json"}
 
     answer = operator.send("post/v1/queues/actions", PAUSE, headers=script)
+    paused_at = storage.queues.get("mail").paused_at
+    assert paused_at is not None
+    ends = format_instant(paused_at)
     refusal = operator.send("post/v1/queues/actions", {}, headers=script)
 
     assert answer.json == {
@@ -47,7 +51,7 @@ def test_a_script_gets_the_same_as_json(storage: Storage) -> None:
             {
                 "_token": operator.token,
                 "_back": "queues?sort=name",
-                "_body": '{"action":"resume","queues":["mail"]}',
+                "_body": f'{{"action":"resume","queues":["mail"],"ends":"{ends}"}}',
             },
         ],
         "back": "queues?sort=name",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from flask_forge_jobs.dashboard.forms import messages
 from flask_forge_jobs.dashboard.forms.table import form_routes
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.changes import CHANGES, fill, placed
@@ -76,6 +78,9 @@ SENTENCES = {
     "delete a limit": "mail is deleted; jobs that take its tokens fail.",
 }
 Call = tuple[str, str, dict[str, object] | None]
+COOL_DOWN: dict[str, object] = {"action": "cool_down", "queues": ["mail"]}
+# Fields of every form, which the sender has of its own.
+_OF_ALL = ("_token", "_back")
 
 
 class _Host:
@@ -83,7 +88,7 @@ class _Host:
 
     def __init__(self) -> None:
         self.storage: Storage | None = None
-        self.message = ""
+        self.message, self.status = "", 0
         self.undo: tuple[str, dict[str, str]] | None = None
         self.sender = Sender(client_with_token(self._present, "admin"))
 
@@ -99,7 +104,7 @@ class _Host:
         method, path, body = call
         path = f"{method.lower()}{path}"
         answer = self.sender.send(path, _fields(body), headers=SCRIPT)
-        said = answer.json or {}
+        said, self.status = answer.json or {}, answer.status_code
         text, self.undo = said.get("message", ""), said.get("undo")
         self.message = re.sub("[0-9A-HJKMNP-TV-Z]{26}", "{id}", text)
 
@@ -176,7 +181,7 @@ def test_a_form_does_what_json_does_and_says_it(
     [
         (
             ("POST", "/v1/queues/actions", {"action": "pause", "queues": ["mail"]}),
-            ["Undo", {"action": "resume", "queues": ["mail"]}],
+            ["Undo", {"action": "resume", "queues": ["mail"], "ends": "paused_at"}],
         ),
         (
             (
@@ -184,36 +189,93 @@ def test_a_form_does_what_json_does_and_says_it(
                 "/v1/queues/actions",
                 {"action": "cool_down", "queues": ["mail"], "seconds": 60},
             ),
-            ["End now", {"action": "end_cooldown", "queues": ["mail"]}],
+            [
+                "End now",
+                {
+                    "action": "end_cooldown",
+                    "queues": ["mail"],
+                    "ends": "throttled_until",
+                },
+            ],
         ),
         (
             ("PATCH", "/v1/cron/my%20schedule", {"enabled": False}),
             ["Undo", {"enabled": True}],
         ),
+        # Each time when a schedule is on looks like the others.
+        (("PATCH", "/v1/cron/my%20schedule", {"enabled": True}), None),
         (("POST", "/v1/queues/actions", {"action": "pause", "all": True}), None),
         (("PATCH", "/v1/cron/my%20schedule", {"cron_expr": "0 4 * * *"}), None),
         (("DELETE", "/v1/cron/my%20schedule", None), None),
     ],
 )
 def test_a_pause_a_switch_and_a_cool_down_can_be_taken_back(
-    host: _Host, tmp_path: Path, call: Call, undoing: list[object] | None
+    host: _Host, tmp_path: Path, call: Call, undoing: list[Any] | None
 ) -> None:
-    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with _stored(host, tmp_path) as storage:
+        host.send_form(call)
+
+        undo = host.undo
+        assert (undo is None) == (undoing is None)
+        if undo is not None and undoing is not None:
+            label, body = undoing
+            if "ends" in body:
+                instant = getattr(storage.queues.get("mail"), body["ends"])
+                body = {**body, "ends": format_instant(instant)}
+            assert [undo[0], json.loads(undo[1]["_body"])] == [label, body]
+            before = (storage.queues.get("mail"), storage.cron.get("my schedule"))
+            host.send_form((*call[:2], _own(undo[1])))
+            after = (storage.queues.get("mail"), storage.cron.get("my schedule"))
+            assert after != before
+
+
+@contextlib.contextmanager
+def _stored(host: _Host, folder: Path) -> Iterator[Storage]:
+    settings = DatabaseSettings(path=folder / "queue.sqlite")
     with contextlib.closing(open_storage(settings)) as storage:
         host.storage = storage
         storage.queues.create(QueueSettings("mail"))
         storage.cron.create(ScheduleDefinition("my schedule", "send", "0 3 * * *"))
+        yield storage
 
-        host.send_form(call)
 
+def _own(fields: dict[str, str]) -> dict[str, object]:
+    return {name: text for name, text in fields.items() if name not in _OF_ALL}
+
+
+@pytest.mark.parametrize(
+    ("change", "end"),
+    [
+        (
+            ("POST", "/v1/queues/actions", {"action": "pause", "queues": ["mail"]}),
+            ("POST", "/v1/queues/actions", {"action": "resume", "queues": ["mail"]}),
+        ),
+        (
+            ("POST", "/v1/queues/actions", {**COOL_DOWN, "seconds": 60}),
+            ("POST", "/v1/queues/actions", {**COOL_DOWN, "action": "end_cooldown"}),
+        ),
+        (
+            ("PATCH", "/v1/cron/my%20schedule", {"enabled": False}),
+            ("PATCH", "/v1/cron/my%20schedule", {"enabled": True}),
+        ),
+    ],
+)
+def test_an_old_page_undoes_no_later_change(
+    host: _Host, tmp_path: Path, change: Call, end: Call
+) -> None:
+    with _stored(host, tmp_path) as storage:
+        host.send_form(change)
         undo = host.undo
-        offered = undo and [undo[0], json.loads(undo[1]["_body"])]
-        assert offered == undoing
-        if undo:
-            before = (storage.queues.get("mail"), storage.cron.get("my schedule"))
-            host.send_form((call[0], call[1], {"_body": undo[1]["_body"]}))
-            after = (storage.queues.get("mail"), storage.cron.get("my schedule"))
-            assert after != before
+        assert undo is not None
+        host.send_form(end)
+        assert host.undo is None
+        host.send_form(change)
+        before = (storage.queues.get("mail"), storage.cron.get("my schedule"))
+
+        host.send_form((*change[:2], _own(undo[1])))
+
+        after = (storage.queues.get("mail"), storage.cron.get("my schedule"))
+        assert (host.status, after) == (412, before)
 
 
 @pytest.mark.parametrize(

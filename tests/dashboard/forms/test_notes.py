@@ -58,7 +58,20 @@ def test_a_note_carries_the_way_to_undo_its_change(storage: Storage) -> None:
     form = _form(sender.client)
     assert form is not None
     fields = {field["name"]: field["value"] for field in form.all("input")}
-    sender.send(form["action"].partition("do/")[2], {"_body": fields["_body"]})
+    path, body = form["action"].partition("do/")[2], {"_body": fields["_body"]}
+    storage.queues.change("mail", {"paused": False})
+    storage.queues.change("mail", {"paused": True})
+    refused = sender.send(path, body)
+    assert refused.status_code == 412
+    assert "the queue has been changed since" in refused.text
+    assert storage.queues.get("mail").paused
+
+    sender.send("post/v1/queues/actions", {"action": "resume", "queues": "mail"})
+    sender.send("post/v1/queues/actions", {"action": "pause", "queues": "mail"})
+    form = _form(sender.client)
+    assert form is not None
+    fields = {field["name"]: field["value"] for field in form.all("input")}
+    sender.send(path, {"_body": fields["_body"]})
 
     assert form.find("button").text == "Undo"
     assert not storage.queues.get("mail").paused

@@ -39,6 +39,7 @@ WITH cooling AS MATERIALIZED (
     FROM forge_queue
     WHERE (throttle_attempts > 0 OR throttled_until IS NOT NULL)
         AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+        AND COALESCE(throttled_until, 0) = COALESCE(:until_us, throttled_until, 0)
     ORDER BY name
     /* for_update */
 )
@@ -161,6 +162,7 @@ WITH other AS MATERIALIZED (
     SELECT name
     FROM forge_queue
     WHERE paused <> :paused AND (/* use all_or_known */)
+        AND COALESCE(paused_at, 0) = COALESCE(:began_at_us, paused_at, 0)
     ORDER BY name
     /* for_update */
 )
