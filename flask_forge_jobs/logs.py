@@ -1,4 +1,4 @@
-"""Loggers whose calls never raise.
+"""Loggers whose calls raise nothing but KeyboardInterrupt.
 
 A filter of the application may raise, for instance because it reads the current
 request, and the standard library catches only what a handler raises. A failed log call
@@ -15,14 +15,16 @@ from typing import Any
 
 
 class SafeLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger; see :func:`get_logger`."""
+    """A logger whose calls raise nothing but KeyboardInterrupt."""
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
-        """Log; print a failure to stderr instead of raising it."""
+        """Log; print a failure to stderr instead of raising it, unless it is Ctrl-C."""
         # Skip this frame when looking for the caller.
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
         try:
             super().log(level, msg, *args, **kwargs)
+        except KeyboardInterrupt:
+            raise
         except BaseException:  # noqa: BLE001  # a SystemExit must not end a thread
             with contextlib.suppress(Exception):
                 if logging.raiseExceptions:
@@ -30,5 +32,5 @@ class SafeLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 def get_logger(name: str) -> SafeLogger:
-    """Return the logger of a module; none of its calls raises."""
+    """Return the logger of a module; see :class:`SafeLogger`."""
     return SafeLogger(logging.getLogger(name))

@@ -48,6 +48,17 @@ def test_no_call_raises(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.count("Traceback") >= 2
 
 
+def test_a_program_that_logs_hears_ctrl_c() -> None:
+    """The handler of the signal may raise anywhere, and does not do so again."""
+    added = Broken(KeyboardInterrupt())
+    logging.getLogger(NAME).addFilter(added)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            get_logger(NAME).warning("one")
+    finally:
+        logging.getLogger(NAME).removeFilter(added)
+
+
 def test_a_record_is_that_of_its_caller(caplog: pytest.LogCaptureFixture) -> None:
     get_logger(NAME).warning("%s of %s", 1, 2)
 
