@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask import Flask
+from flask import Flask, Request
+from werkzeug.routing import MapAdapter
 
 from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.auth.sessions import NoFlaskSessions
@@ -62,15 +63,44 @@ NEWER_OPTIONS: Mapping[str, object] = {
     # No header may replace the path of a request after a proxy has checked it.
     "forwarder_headers": "",
 }
+_MAX_HOSTS = 64
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _Application(Flask):
     """The server's application, none of whose functions is a coroutine."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._by_host: dict[tuple[str, str, str], tuple[str, Mapping[str, Any]]] = {}
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what finds the route of a request, its host checked once for all."""
+        environ = {} if request is None else request.environ
+        if request is None or "HTTP_HOST" not in environ or "HTTP_UPGRADE" in environ:
+            return super().create_url_adapter(request)
+        place = environ["HTTP_HOST"], environ["wsgi.url_scheme"], request.root_path
+        known = self._by_host.get(place)
+        if known is None:
+            made = super().create_url_adapter(request)
+            if made is not None and len(self._by_host) < _MAX_HOSTS:
+                self._by_host[place] = request.host, dict(vars(made))
+            return made
+        adapter = MapAdapter.__new__(MapAdapter)
+        request.host, facts = known
+        path, query = _decoded(environ, "PATH_INFO"), _decoded(environ, "QUERY_STRING")
+        vars(adapter).update(facts, path_info=path, query_args=query)
+        adapter.default_method = environ["REQUEST_METHOD"]
+        return adapter
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function; Flask asks for each call what it is."""
         return func
+
+
+def _decoded(environ: Mapping[str, Any], name: str) -> str:
+    text: str = environ.get(name, "")
+    return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def create_app(

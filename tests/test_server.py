@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
-from flask import session
+from flask import Flask, Request, session
 from flask.sessions import NullSession
 
 from flask_forge_jobs import server as server_module
@@ -200,6 +200,35 @@ def test_a_request_opens_none_of_flasks_sessions(tmp_path: Path) -> None:
     app = create_app(variables(tmp_path))
     with app.test_request_context("/"):
         assert isinstance(session, NullSession)
+
+
+@pytest.mark.parametrize("host", ["localhost", "ex\xe4mple.org:80", "[::1]:8", "a b"])
+def test_a_host_that_is_known_routes_as_any(host: str, tmp_path: Path) -> None:
+    app = create_app(variables(tmp_path))
+    upgrade = {"HTTP_CONNECTION": "upgrade", "HTTP_UPGRADE": "websocket"}
+    places = (("/v1/jobs", ""), ("", "a=%C3"), ("//\xff/\xc3\xa4", "b=\xe4"))
+
+    for path, query in places:
+        environ = app.test_request_context(base_url="https://x.org/app").request.environ
+        environ |= {"HTTP_HOST": host, "PATH_INFO": path, "QUERY_STRING": query}
+        for more in ({}, {}, upgrade):
+            asked, other = Request(environ | more), Request(environ | more)
+            expected = Flask.create_url_adapter(app, other)
+            assert vars(app.create_url_adapter(asked)) == vars(expected)
+            assert asked.host == other.host
+
+
+def test_hosts_that_are_known_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_MAX_HOSTS", 2)
+    app = create_app(variables(tmp_path))
+
+    for number in range(5):
+        headers = {"Host": f"h{number}.org"}
+        assert app.test_client().get("/health", headers=headers).status_code == 200
+
+    assert len(vars(app)["_by_host"]) == 2
 
 
 def test_create_app_hands_on_every_setting(tmp_path: Path) -> None:

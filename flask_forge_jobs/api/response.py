@@ -7,7 +7,6 @@ times faster; a test compares the two.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -21,6 +20,7 @@ from marshmallow.fields import Field, List, Nested
 from werkzeug.datastructures import Headers
 
 from flask_forge_jobs.api.schemas.fields import AnyJson, Instant, WholeNumber
+from flask_forge_jobs.model.encoding import unicode_pieces_of
 from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.metrics import MAX_BUCKETS
@@ -38,10 +38,6 @@ _MAX_ANSWERS = 256
 _QUOTED = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 # Of answers without a body.
 _NO_CONTENT, _NOT_MODIFIED = 204, 304
-
-_encode = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), allow_nan=False
-).encode
 
 
 class JsonResponse(Response):
@@ -65,7 +61,7 @@ class JsonResponse(Response):
 
 def encode(value: object) -> bytes:
     """Return compact JSON in UTF-8, keys in the given order, without a newline."""
-    text = _encode(value)
+    text = "".join(unicode_pieces_of(value, 0))
     # Text that bypassed our JSON checks may hold half a surrogate pair; it becomes "?".
     return text.encode("utf-8", "replace")
 
