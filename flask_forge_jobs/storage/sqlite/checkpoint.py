@@ -92,7 +92,6 @@ class Checkpoints:
         self._path = path if path is not None and has_wal_reset_bug() else None
         self._gate = gate
         self._commits = 0
-        self._changes_before: dict[int, int] = {}
         self._pages = self._pages_to_add = 0
         self._not_before = 0.0
         self.must_mend = False
@@ -144,7 +143,7 @@ class Checkpoints:
             self._gate.mark(has_gap=False)
 
     def make_if_due(
-        self, connection: sqlite3.Connection, max_pages: int = PAGES_BETWEEN_CHECKPOINTS
+        self, connection: SqliteConnection, max_pages: int = PAGES_BETWEEN_CHECKPOINTS
     ) -> bool:
         """Write the log back after so many pages, or when it has grown too long.
 
@@ -159,12 +158,11 @@ class Checkpoints:
         try:
             self._commits += 1
             total = connection.total_changes
-            # A new connection may reuse the id() of a closed one.
-            changes = max(total - self._changes_before.get(id(connection), 0), 0)
+            changes = max(total - connection.counted_changes, 0)
             pages = PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
             self._pages += pages
             self._pages_to_add += pages
-            self._changes_before[id(connection)] = total
+            connection.counted_changes = total
             # Another process may have made the checkpoint that seems due.
             if self._pages_to_add >= PAGES_BETWEEN_SUMS or self._pages >= max_pages:
                 self._add_up()

@@ -43,6 +43,7 @@ class SqliteConnection(sqlite3.Connection):
         is_closed: Whether some thread has closed it.
         on_long_wait: Called once by a writer that has waited ``LONG_WAIT_S``.
         busy_timeout_ms: How long SQLite itself waits for a lock; -1 if unknown.
+        counted_changes: How many of its changes :class:`.Checkpoints` has counted.
         log: A descriptor of the log, if a commit does not wait for the disk and its
             caller does so.
     """
@@ -55,6 +56,7 @@ class SqliteConnection(sqlite3.Connection):
         self.is_closed = False
         self.on_long_wait: Callable[[], object] = lambda: None
         self.busy_timeout_ms = -1
+        self.counted_changes = 0
         self.log: int | None = None
         self._close_log: Callable[[], object] = lambda: None
 

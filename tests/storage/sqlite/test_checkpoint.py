@@ -31,6 +31,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from flask_forge_jobs.storage.sqlite.gate import WritersGate
 from tests.support.jobs import OWNER, QUEUE, enqueue
@@ -70,9 +71,15 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoints:
     return Checkpoints(tmp_path / "queue.sqlite")
 
 
-def large_log(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> SqliteConnection:
+    return sqlite3.connect(
+        path, isolation_level=None, timeout=0.01, factory=SqliteConnection
+    )
+
+
+def large_log(path: Path) -> SqliteConnection:
     """Return a connection to a file whose log has grown past the limit."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=0.01)
+    connection = connect(path)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
@@ -81,7 +88,7 @@ def large_log(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def look(checkpoints: Checkpoints, connection: sqlite3.Connection) -> list[bool]:
+def look(checkpoints: Checkpoints, connection: SqliteConnection) -> list[bool]:
     """Look as often as it takes for one real look."""
     return [checkpoints.make_if_due(connection) for _ in range(COMMITS_BETWEEN_LOOKS)]
 
@@ -148,10 +155,23 @@ def test_a_checkpoint_keeps_the_applications_writers_out(
 
 def test_a_small_log_is_left_alone(checkpoints: Checkpoints, tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
-    with contextlib.closing(sqlite3.connect(path)) as connection:
+    with contextlib.closing(connect(path)) as connection:
         assert not any(look(checkpoints, connection))
         connection.execute("PRAGMA journal_mode = WAL")
         assert not any(look(checkpoints, connection))
+
+
+def test_connections_of_threads_that_ended_leave_nothing(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    """A server may have a thread for each request."""
+    connections = [connect(tmp_path / "queue.sqlite") for _ in range(20)]
+    for each in connections:
+        checkpoints.make_if_due(each)
+        each.close()
+
+    kept = [each for each in vars(checkpoints).values() if isinstance(each, dict)]
+    assert sum(map(len, kept)) == 0
 
 
 def test_looks_at_the_log_intern_no_name(
@@ -164,7 +184,7 @@ def test_looks_at_the_log_intern_no_name(
         interned.append(name)
         return name
 
-    with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
+    with contextlib.closing(connect(tmp_path / "queue.sqlite")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         look(checkpoints, connection)  # a path's own parts are parsed once
         with monkeypatch.context() as patch:
@@ -278,7 +298,7 @@ def two(checkpoints: Checkpoints, tmp_path: Path) -> Iterator[list[Checkpoints]]
 
 
 def commits_until_due(
-    two: list[Checkpoints], connection: sqlite3.Connection
+    two: list[Checkpoints], connection: SqliteConnection
 ) -> tuple[int, int]:
     """Commit in turns; return how many commits it took, and in which process."""
     for number in itertools.count(1):
@@ -292,7 +312,7 @@ def test_processes_count_together_what_the_log_holds(
     two: list[Checkpoints], tmp_path: Path
 ) -> None:
     """Each by itself, two let the log grow twice as long before they cut it."""
-    with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
+    with contextlib.closing(connect(tmp_path / "queue.sqlite")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         at_first, _ = commits_until_due(two, connection)
         again, _ = commits_until_due(two, connection)
@@ -307,7 +327,7 @@ def test_a_checkpoint_of_another_process_is_not_repeated(
     two: list[Checkpoints], tmp_path: Path
 ) -> None:
     first, second = two
-    with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
+    with contextlib.closing(connect(tmp_path / "queue.sqlite")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         first._pages = second._pages = PAGES_BETWEEN_CHECKPOINTS
         first._pages_to_add = PAGES_BETWEEN_CHECKPOINTS
