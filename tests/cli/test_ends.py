@@ -10,6 +10,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import long
 from tests.support.commands import Application
 from tests.support.processes import is_alive
 from tests.support.runtimes import add, wait_for_status
@@ -208,7 +209,7 @@ def test_a_clean_up_that_hangs_is_left_alone(shop: Application) -> None:
     assert (status, len(worker.lines_with("HANGS"))) == (0, 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, long(signal.SIGINT)])
 def test_a_further_signal_ends_a_clean_up(
     shop: Application, number: signal.Signals
 ) -> None:

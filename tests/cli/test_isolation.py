@@ -14,7 +14,7 @@ from flask_forge_jobs.model.batches import BatchState, NewBatch
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.cli.conftest import LEASE_S
-from tests.support.backends import postgres_first, sqlite_first
+from tests.support.backends import long, postgres_first, sqlite_first
 from tests.support.commands import Application
 from tests.support.processes import is_alive
 from tests.support.programs import Program
@@ -85,7 +85,8 @@ def shop(tmp_path: Path, database_url: str) -> Application:
     return application
 
 
-@pytest.fixture(params=[False, True], ids=["sleeps", "hogs"])
+# One that sleeps is easier to end, so only the full tier has it.
+@pytest.fixture(params=[long(False), True], ids=["sleeps", "hogs"])
 def hogs(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 

@@ -15,10 +15,9 @@ from tests.support.sql import Sql
 EX_CONFIG = 78
 USAGE = 2
 # The full tier runs every command; each of them is a process that takes a second.
-USES_THE_SCHEMA = [
-    "worker", "db status",
-    *map(long, ("worker --processes 2", "db migrate", "audit prune --days 100")),
-]  # fmt: skip
+USES_THE_SCHEMA = ["worker", *map(long, (
+    "db status", "worker --processes 2", "db migrate", "audit prune --days 100",
+))]  # fmt: skip
 USES_THE_DATABASE = [*USES_THE_SCHEMA, long("db create")]
 COMMANDS = [*USES_THE_DATABASE, *map(long, ("db drop --force", "db reset --force"))]
 

@@ -44,6 +44,7 @@ def pid_in(line: str) -> int:
 # -- one process ---------------------------------------------------------------------
 
 
+@sqlite_first
 def test_worker_runs_a_job_and_ends_with_status_0(
     storage: Storage, application: Application
 ) -> None:
@@ -238,8 +239,8 @@ def test_the_reason_may_be_a_file(
     assert reasons == [f"FLASK_DEBUG in {tmp_path / name}"]
 
 
-@sqlite_first
-@pytest.mark.parametrize(("threads", "warned"), [("4", False), ("5", True)])
+@postgres_first
+@pytest.mark.parametrize(("threads", "warned"), [long("4", False), ("5", True)])
 def test_a_pool_that_is_small_for_its_threads_is_warned_of(
     tmp_path: Path, database_url: str, backend: str, threads: str, *, warned: bool
 ) -> None:
@@ -289,7 +290,7 @@ def test_sigterm_lets_the_running_job_finish(
 
 
 @sqlite_first
-@pytest.mark.parametrize("kind", ["held", "stubborn"])
+@pytest.mark.parametrize("kind", [long("held"), "stubborn"])
 def test_sigterm_gives_back_what_outlasts_the_grace(
     storage: Storage, application: Application, kind: str
 ) -> None:

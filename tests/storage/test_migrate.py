@@ -188,15 +188,16 @@ def test_many_threads_may_open_an_empty_database_at_once(
     assert len(versions) == len(load_migrations(backend))
 
 
+@pytest.mark.parametrize("count", [4, long(8)])
 def test_many_processes_may_open_an_empty_database_at_once(
-    bare_settings: DatabaseSettings,
+    bare_settings: DatabaseSettings, count: int
 ) -> None:
     script = """
 sys.stdin.read()
 storage.jobs.enqueue(NewJob("noop"))
 storage.close()
 """
-    children = [start_python(bare_settings, script) for _ in range(8)]
+    children = [start_python(bare_settings, script) for _ in range(count)]
 
     for child in children:
         assert child.stdin is not None
@@ -206,7 +207,7 @@ storage.close()
         output_of(child)
 
     sql = Sql(bare_settings)
-    assert sql.value("SELECT COUNT(*) FROM forge_job") == 8
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == count
     assert sql.value("SELECT COUNT(*) FROM forge_queue") == 1
     sql.assert_counts_equal_rows()
 
