@@ -16,7 +16,7 @@ from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.dashboard.forms.notes import Note
 from flask_forge_jobs.dashboard.jobs.runs import WORDS
 from flask_forge_jobs.dashboard.jobs.skips import WHY_SKIPPED, skips_path
-from flask_forge_jobs.errors import QueueNotFoundError
+from flask_forge_jobs.errors import QueueNotFoundError, StorageError
 from flask_forge_jobs.handlers.queues import get_queue
 from flask_forge_jobs.model.bulk import SkipReason
 from flask_forge_jobs.model.instants import format_instant
@@ -187,7 +187,8 @@ def _undo_of(done: _Done, names: list[str]) -> Action | None:
     if (action := done.asked["action"]) not in _UNDONE_BY:
         return None
     undoing, label, name = _UNDONE_BY[action]
-    with contextlib.suppress(QueueNotFoundError):
+    # The change is stored, whatever becomes of this read.
+    with contextlib.suppress(QueueNotFoundError, StorageError):
         settings = get_queue(done.api.storage, names[0]).settings
         if (instant := getattr(settings, name)) is not None:
             ends = format_instant(instant)

@@ -16,6 +16,7 @@ from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.dashboard.forms import messages
 from flask_forge_jobs.dashboard.forms.table import form_routes
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import format_instant
@@ -276,6 +277,27 @@ def test_an_old_page_undoes_no_later_change(
 
         after = (storage.queues.get("mail"), storage.cron.get("my schedule"))
         assert (host.status, after) == (412, before)
+
+
+def test_a_pause_is_stored_even_if_its_undo_cannot_be_read(
+    host: _Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database may go away between the two."""
+
+    def away(*_: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    monkeypatch.setattr(messages, "get_queue", away)
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        host.storage = storage
+        storage.queues.create(QueueSettings("mail"))
+
+        host.send_form(
+            ("POST", "/v1/queues/actions", {"action": "pause", "queues": ["mail"]})
+        )
+
+    assert (host.message, host.undo) == ("mail is paused.", None)
 
 
 @pytest.mark.parametrize(
