@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -329,7 +329,7 @@ class Frame:
         wait = words.oldest(wait_s, counts["pending"])
         since = None
         if self.report is not None and wait_s:
-            since = self.report.at - timedelta(seconds=wait_s)
+            since = words.since(self.report.at, wait_s)
         return (
             *(
                 State(

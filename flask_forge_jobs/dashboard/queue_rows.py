@@ -198,7 +198,7 @@ def _row(
         busy=busy,
         slots=max(slots, busy),
         oldest_s=oldest_s or None,
-        due_since=now - timedelta(seconds=oldest_s) if oldest_s else None,
+        due_since=words.since(now, oldest_s) if oldest_s else None,
         rates=rates,
         behind_s=behind_s,
     )

@@ -62,6 +62,14 @@ def oldest(wait_s: int, due: int) -> str:
     return "under 1s" if due else "none"
 
 
+def since(at: datetime, wait_s: int) -> datetime:
+    """Return when a wait began that was of so many whole seconds at an instant.
+
+    It is the middle of that second: a page knows the time a little less or more late.
+    """
+    return at - timedelta(seconds=wait_s + 0.5)
+
+
 def took(milliseconds: float | None) -> str:
     """Return how long something took: a time below a millisecond is not zero."""
     if milliseconds is None:

@@ -54,7 +54,7 @@ def test_the_figures_of_the_report_are_those_of_the_row() -> None:
     (own,) = queue_rows([queue], RATES, NOW, report=other)
 
     assert (read.waiting, read.oldest_s, read.running, read.dead) == (2, 4, 2, 0)
-    assert read.due_since == BEFORE - timedelta(seconds=4)
+    assert read.due_since == BEFORE - timedelta(seconds=4.5)
     assert (own.waiting, own.oldest_s, own.running, own.dead) == (0, None, 0, 9)
 
 
@@ -89,7 +89,7 @@ def test_a_row_has_the_waiting_jobs_and_the_slots() -> None:
     assert (shown.waiting, shown.retrying, shown.scheduled) == (3, 2, 5)
     assert (shown.backlog, shown.claimed, shown.dead) == (10, 1, 7)
     assert (shown.busy, shown.slots) == (1, 2)
-    assert (shown.oldest_s, shown.due_since) == (90, NOW - timedelta(seconds=90))
+    assert (shown.oldest_s, shown.due_since) == (90, NOW - timedelta(seconds=90.5))
 
 
 def test_the_limit_of_a_queue_bounds_its_slots() -> None:

@@ -107,3 +107,11 @@ def test_a_time_below_a_millisecond_is_not_zero() -> None:
     taken = [words.took(value) for value in (None, 0, 1, 999, 1000)]
 
     assert taken == [words.NOTHING, "<1ms", "1ms", "999ms", "1s"]
+
+
+def test_a_wait_in_whole_seconds_is_as_long_a_moment_before_and_after() -> None:
+    """It was a second less beside the sentence that said it."""
+    began = words.since(NOW, 19)
+
+    shown = {words.age(began, NOW + timedelta(seconds=late)) for late in (-0.4, 0, 0.4)}
+    assert shown == {"19s"}

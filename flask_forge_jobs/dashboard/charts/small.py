@@ -14,7 +14,7 @@ SPARK_HEIGHT = 24
 _MARGIN = 2
 # The share of a range row's width at each end that stays free, in percent.
 _PADDING = 4.0
-_LEAST_VALUES = 2
+_LEAST_VALUES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Spark:
 def spark(values: Sequence[float | None], top: float = 0) -> Spark:
     """Return a line over the values, on a scale from 0 to ``top``; gaps stay gaps.
 
-    A ``top`` of 0 is the highest value. One value alone, which has no course, is not
-    drawn.
+    A ``top`` of 0 is the highest value. Fewer than three values, which have no course,
+    are not drawn.
     """
     known = cleaned(values)
     if sum(value is not None for value in known) < _LEAST_VALUES:

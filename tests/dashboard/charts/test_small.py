@@ -37,15 +37,15 @@ def test_parts_never_exceed_the_whole(numbers: list[float], whole: float) -> Non
 
 
 def test_a_spark_may_have_a_scale_of_its_own() -> None:
-    half, whole = spark([50, 50], 100), spark([50, 50])
+    half, whole = spark([50, 50, 50], 100), spark([50, 50, 50])
 
     assert {y for _, y in points(half.line)} == {12}
     assert {y for _, y in points(whole.line)} == {2}
 
 
-def test_a_spark_of_one_value_is_no_stray_dot() -> None:
-    assert spark([None, 50, None]) == spark([None, None, None])
-    assert spark([50, None, 50]).line
+def test_a_spark_of_one_value_or_two_is_no_stray_mark() -> None:
+    assert spark([None, 50, 50]) == spark([None, None, None])
+    assert spark([50, None, 50, 50]).line
 
 
 def test_rows_share_a_logarithmic_axis() -> None:

@@ -366,3 +366,20 @@ def test_numbers_in_names_are_in_their_order(storage: Storage) -> None:
 
     assert up == ["queue-1", "queue-2", "queue-10", "queue-a"]
     assert down == up[::-1]
+
+
+def test_a_long_author_with_a_space_keeps_its_beginning(storage: Storage) -> None:
+    """It was cut at its first space, which left one letter of it."""
+    storage.queues.create(QueueSettings("mail"))
+    note = ChangeNote("X " + "y" * 60)
+    storage.queues.change("mail", {"paused": True}, note=note)
+
+    assert f"X {'y' * 21}…" in page_of(storage).find("#queue-mail").text
+
+
+def test_one_job_is_still_to_run(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+
+    page = page_of(storage, "/queues?edit=mail")
+
+    assert "1 is still to run: " in page.find("#settings-mail").text
