@@ -13,6 +13,8 @@ from typing import Any
 
 from flask import request
 
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.errors import ForgeJobsError, StorageError
 from flask_forge_jobs.handlers.snapshots import Known, Snapshots
 
 # Reads of one refresh, beside that of the frame.
@@ -88,6 +90,23 @@ class Reads:
         ]:
             del known[name]
         return known
+
+
+def read_beside_report(api: Api, read: Callable[[], object]) -> None:
+    """Read what a page shows while a thread reads the report of its frame.
+
+    If the report cannot be read either, the page says so in place of its content.
+    """
+    api.attention.read_ahead(api.storage)
+    try:
+        read()
+    except StorageError:
+        try:
+            report = api.attention.report(api.storage, api.scope.queues)
+        except ForgeJobsError:
+            return
+        if report.is_read:
+            raise
 
 
 def needed_by(blocks: Mapping[str, Collection[str]]) -> set[str] | None:

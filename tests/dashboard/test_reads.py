@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 from flask import Flask
 
-from flask_forge_jobs.dashboard.reads import MAX_RENEWED, Part, Reads, needed_by
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.dashboard.reads import (
+    MAX_RENEWED,
+    Part,
+    Reads,
+    needed_by,
+    read_beside_report,
+)
+from flask_forge_jobs.errors import (
+    MigrationError,
+    StorageError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.handlers.attention.cache import Attention
 from flask_forge_jobs.handlers.snapshots import Snapshots
+from flask_forge_jobs.storage.attention import AttentionReader
+from flask_forge_jobs.storage.base import open_storage
 from tests.support.clocks import MovingClock
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -81,3 +98,41 @@ def test_the_blocks_of_a_refresh_say_what_it_needs(
 
     with Flask("host").test_request_context(f"/{query}"):
         assert needed_by(blocks) == parts
+
+
+def away() -> NoReturn:
+    raise StorageUnavailableError("away")
+
+
+def has_read(attention: Attention, read: Callable[[], object]) -> bool:
+    """Read beside the report; return False if the page is to say that it is away."""
+    api: Any = SimpleNamespace(
+        attention=attention, storage=open_storage(DatabaseSettings()),
+        scope=SimpleNamespace(queues=None),
+    )  # fmt: skip
+    seen: list[object] = []
+    read_beside_report(api, lambda: seen.append(read()))
+    return bool(seen)
+
+
+def test_a_page_is_read_beside_the_report() -> None:
+    assert has_read(Attention(), lambda: 1)
+
+
+def test_an_error_of_the_page_alone_is_its_own() -> None:
+    with pytest.raises(StorageUnavailableError):
+        has_read(Attention(), away)
+
+
+@pytest.mark.parametrize(
+    "error", [StorageUnavailableError("away"), MigrationError(1, "")]
+)
+def test_a_page_without_a_report_says_so_itself(
+    monkeypatch: pytest.MonkeyPatch, error: StorageError
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(AttentionReader, "facts", fail)
+
+    assert not has_read(Attention(), away)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
 from flask import request
@@ -19,7 +19,12 @@ from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, pace, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows, shared_slots
-from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
+from flask_forge_jobs.dashboard.reads import (
+    Part,
+    Reads,
+    needed_by,
+    read_beside_report,
+)
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.errors import ErrorListing
 from flask_forge_jobs.handlers.gauges import gauges
@@ -71,7 +76,8 @@ class Overview(jobs.TimelineFigures):
         parts = self._parts()
         self._reads = Reads(api.snapshots, key, parts, needed)
         # Before the navigation, which counts the errors, too.
-        self._reads.read(parts if needed is None else needed)
+        names = parts if needed is None else needed
+        read_beside_report(api, partial(self._reads.read, names))
 
     @cached_property
     def report(self) -> Report:

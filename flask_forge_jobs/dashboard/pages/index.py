@@ -132,21 +132,11 @@ def _here() -> str:
 
 def _overview(api: Api) -> Overview | None:
     """Return the overview of a reader; None if the database cannot be read."""
-    api.attention.read_ahead(api.storage)
-    shown: Overview | StorageError
+    shown = Overview(api)
     try:
-        shown = Overview(api)
-    except StorageError as error:
-        shown = error
-    try:
-        report = api.attention.report(api.storage, api.scope.queues)
+        return shown if shown.report.is_read else None
     except StorageError:
         return None
-    if "workers" not in report.summary.evidence:
-        return None  # without a schema that fits there are no numbers
-    if isinstance(shown, StorageError):
-        raise shown
-    return shown
 
 
 def links_for_programs(_api: Api) -> Response:

@@ -29,6 +29,7 @@ from flask_forge_jobs.dashboard.jobs.reading import JobList, may_now
 from flask_forge_jobs.dashboard.jobs.saved_views import COOKIE, views_in
 from flask_forge_jobs.dashboard.jobs.view import Asked, ListView
 from flask_forge_jobs.dashboard.page import page, reason_of, render, titled
+from flask_forge_jobs.dashboard.reads import read_beside_report
 from flask_forge_jobs.errors import JobNotFoundError
 
 BLOCKS = ("total", "tabs", "bulk", "rows", "foot")
@@ -97,8 +98,7 @@ def _rendered(api: Api, listing: Listing, asked: Asked) -> Response:
     saved = views_in(request.cookies.get(COOKIE))
     listed = JobList(api, query)
     if "rows" in request.args.get("only", "rows").split(","):
-        api.attention.read_ahead(api.storage)
-        listed.read()
+        read_beside_report(api, listed.read)
     view = ListView(listed, may_now(api), asked, saved)
     kept: dict[str, list[str]] = {}
     for name, value in query.pairs():

@@ -23,7 +23,12 @@ from flask_forge_jobs.dashboard.kind_rows import (
 )
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters, chosen
-from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
+from flask_forge_jobs.dashboard.reads import (
+    Part,
+    Reads,
+    needed_by,
+    read_beside_report,
+)
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.machines import machines as read_machines
 from flask_forge_jobs.handlers.series import KindRow, Totals, timeline, totals
@@ -68,8 +73,8 @@ class Shown(jobs.TimelineFigures):
         key = "kinds", *self.range.key, self.by, self.queue, self.kind, api.scope.queues
         needed = needed_by(BLOCKS)
         self._reads = Reads(api.snapshots, key, self._parts(), needed)
-        api.attention.read_ahead(api.storage)
-        self._reads.read(("timeline", "totals") if needed is None else needed)
+        names = ("timeline", "totals") if needed is None else needed
+        read_beside_report(api, partial(self._reads.read, names))
 
     @property
     def query(self) -> Mapping[str, object]:

@@ -11,6 +11,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.reads import read_beside_report
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.activity import list_events
 from flask_forge_jobs.model.activity import Event, EventType
@@ -65,8 +66,7 @@ def tail(api: Api) -> Mapping[str, object]:
     """Show the latest events."""
     parameters = Parameters(request)
     shown = Tail(api, parameters)
-    api.attention.read_ahead(api.storage)
-    _ = shown.events  # meanwhile
+    read_beside_report(api, lambda: shown.events)
     return {"tail": shown, "query": parameters.kept}
 
 

@@ -17,9 +17,11 @@ from flask_forge_jobs.model.attention import DatabaseFacts, Facts
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import BEHIND_S
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.deadlines import deadline
+from flask_forge_jobs.storage.deadlines import deadline, within
 
 KEPT_S = 1.0
+# How long a thread reads ahead.
+AHEAD_S = 1.0
 # For more, the sentences of a caller are judged again at each call.
 MAX_SCOPES = 100
 # A second read is for the errors of at most this many kinds.
@@ -117,8 +119,9 @@ class Attention(PerProcess):
 
     def _read_within(self, storage: Storage, ends_at: float | None) -> None:
         deadline.ends_at = ends_at
-        # If it fails, the caller tries it and gets the error.
-        with self._lock, contextlib.suppress(Exception):
+        # If it fails, the caller tries it and gets the error. Of a database that hangs,
+        # the caller's thread may not wait long; see :mod:`.request_gate`.
+        with self._lock, contextlib.suppress(Exception), within(AHEAD_S):
             self._current(storage)
 
     @property

@@ -64,6 +64,11 @@ class Report:
     left_out_alike: int = 0
     queues: Sequence[QueueFacts] = ()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether there are numbers; there are none without a schema that fits."""
+        return "workers" in self.summary.evidence
+
 
 def report(facts: Facts) -> Report:
     """Return the report of these facts."""

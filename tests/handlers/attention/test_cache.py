@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -110,8 +111,13 @@ def test_a_thread_reads_ahead_for_its_caller(served: Storage, reads: Reads) -> N
     assert reads.count == 1
 
 
-def test_the_thread_has_the_time_limit_of_its_caller(
-    served: Storage, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("limit_s", "is_its_own"), [(0.5, False), (LIMIT_S, True)])
+def test_the_thread_has_the_time_limit_of_its_caller_or_a_second(
+    served: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    limit_s: float,
+    *,
+    is_its_own: bool,
 ) -> None:
     limits: list[float | None] = []
     look = cache.look
@@ -122,12 +128,14 @@ def test_the_thread_has_the_time_limit_of_its_caller(
 
     monkeypatch.setattr(cache, "look", noted)
     attention = Attention(MovingClock())
-    with within(LIMIT_S):
+    with within(limit_s):
         attention.read_ahead(served)
         wait_until(lambda: limits, "the thread has begun")
-        attention.report(served)
 
-        assert limits == [deadline.ends_at]
+        [limit] = limits
+        assert limit is not None
+        assert (limit != deadline.ends_at) is is_its_own
+        assert limit <= time.monotonic() + cache.AHEAD_S
 
 
 def test_the_caller_gets_the_error_of_its_own_try(
