@@ -10,6 +10,8 @@ of writers.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 import time
 from functools import partial
@@ -17,7 +19,11 @@ from pathlib import Path
 
 from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, rewrite_log
+from flask_forge_jobs.storage.sqlite.connection import (
+    SqliteConnection,
+    rewrite_log,
+    sync_log,
+)
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import log_bytes
 from flask_forge_jobs.storage.sqlite.gate import WritersGate
@@ -115,6 +121,18 @@ class Checkpoints:
         """Learn of a gap that was noted before a connection was opened."""
         if self._gate is not None and self._gate.has_gap():
             self.must_mend = True
+
+    def sync_log(self) -> None:
+        """Have the disk write the log, for jobs that others have stored.
+
+        Raises:
+            OSError: It refuses, or has refused a part of the log to another process,
+                which alone hears of it.
+        """
+        sync_log(str(self._file), self.note_gap)
+        self.look_for_gap()
+        if self.must_mend:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def mend(self, connection: SqliteConnection, ends_at: float) -> None:
         """Write the log anew after the disk has refused a part of it.

@@ -165,10 +165,8 @@ class SqliteConnection(sqlite3.Connection):
         )
 
 
-def sync_log(path: str | None, on_refusal: Callable[[], object]) -> None:
+def sync_log(path: str, on_refusal: Callable[[], object]) -> None:
     """Have the disk write the log of this file, for jobs that others have stored."""
-    if path is None:
-        return
     with contextlib.suppress(FileNotFoundError):  # the last to close it has done so
         log = os.open(f"{path}-wal", os.O_RDONLY)
         try:

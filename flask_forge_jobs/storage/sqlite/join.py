@@ -102,11 +102,11 @@ def run_joined(
         with _text_as_text(connection):
             transaction.check_version()
             result = work(transaction)
-            if transaction.has_met:
-                state.sync_log()
             if state.checkpoints.must_mend:
                 cursor.execute("DELETE FROM forge_schema WHERE FALSE")  # takes the lock
                 state.checkpoints.mend_locked()
+            if transaction.has_met:
+                state.sync_log()
             state.check_joined(cursor)
         # Fails if an error that ``work`` swallowed has ended the transaction.
         cursor.execute(f"RELEASE {SAVEPOINT}")

@@ -30,7 +30,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, sync_log
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.faults import BUSY
 from flask_forge_jobs.storage.sqlite.files import create_privately
 from flask_forge_jobs.storage.sqlite.gate import WritersGate
@@ -79,8 +79,8 @@ class SqliteProcess:
         self._path = path
         self._name = str(path)
         self._is_durable = path is not None and settings.synchronous == "FULL"
-        name = self._name if self._is_durable else None
-        self.sync_log = partial(sync_log, name, self.checkpoints.note_gap)
+        sync_log = self.checkpoints.sync_log if self._is_durable else bool
+        self.sync_log: Callable[[], object] = sync_log
         self._settings = settings
         self._on_long_wait = on_long_wait
         self._local = threading.local()

@@ -179,6 +179,22 @@ def test_a_repetition_that_meets_its_job_has_the_disk_write_it(
     assert "queue.sqlite-wal" in disk.written
 
 
+def test_a_repetition_is_unclear_if_the_disk_has_refused_the_log_to_its_producer(
+    opened: Storage, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells nobody else, so the write of another process seems to succeed."""
+    enqueue(opened, key="k")
+    with contextlib.closing(open_storage(settings, jitter=None)) as producer:
+        producer.database.open()
+        disk = Disk(monkeypatch, process_of(producer).checkpoints.note_gap)
+
+        with pytest.raises(StorageOutcomeUnknownError):
+            enqueue(opened, key="k")
+
+    assert disk.written[-1] == "queue.sqlite-wal"
+    assert process_of(opened).checkpoints.must_mend
+
+
 @pytest.mark.parametrize("way", ADDS)
 def test_a_repetition_is_unclear_if_the_disk_refuses_the_log(
     opened: Storage, monkeypatch: pytest.MonkeyPatch, way: str
@@ -296,17 +312,22 @@ def test_a_process_that_opens_the_file_later_learns_of_the_gap(
         assert not process_of(last).checkpoints.must_mend
 
 
+@pytest.mark.parametrize("key", [None, "k"])
 def test_a_callers_transaction_mends_the_log_too(
-    opened: Storage, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+    opened: Storage,
+    settings: DatabaseSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str | None,
 ) -> None:
+    enqueue(opened, key="k")
     process_of(opened).checkpoints.note_gap()
     disk = Disk(monkeypatch)
     assert settings.path is not None
 
     with contextlib.closing(sqlite3.connect(settings.path)) as own:
         disable_autocheckpoint(own)
-        opened.jobs.enqueue(NewJob("noop"), connection=own)
-        assert disk.written == ["queue.sqlite-wal"]
+        opened.jobs.enqueue(NewJob("noop", dedupe_key=key), connection=own)
+        assert disk.written == ["queue.sqlite-wal"] * (1 if key is None else 2)
         own.commit()
 
 
