@@ -23,6 +23,7 @@ from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres import listener
 from tests.support.backends import BACKENDS
+from tests.support.clocks import MovingClock
 from tests.support.engines import remember_engines
 from tests.support.postgres import fresh_database, running_server
 from tests.support.rules import compile_rules_once
@@ -141,6 +142,12 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp() / f"test-{next(_FOLDERS)}"
     folder.mkdir(mode=0o700)
     return folder
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    """A clock that only the test moves."""
+    return MovingClock()
 
 
 @pytest.fixture(scope="session")

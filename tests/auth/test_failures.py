@@ -26,11 +26,6 @@ TOKEN, DIGEST = new_token("ci")
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def client(storage: Storage, clock: MovingClock) -> FlaskClient:
     entry = {"id": "ci", "sha256": DIGEST, "role": "viewer"}
     options = BlueprintOptions(tokens=TokenSet.from_config([entry]), clock=clock)

@@ -25,11 +25,6 @@ def app() -> Flask:
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def links(clock: MovingClock) -> StatusLinks:
     return StatusLinks(Signer(()), clock)
 

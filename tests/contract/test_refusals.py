@@ -19,11 +19,6 @@ RECORD = AuditRecord("ada", "jobs_delete", None, "192.0.2.1", "r-0", 403, 0, "{}
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def refusals(storage: Storage, clock: MovingClock) -> Refusals:
     return Refusals(storage.database, storage.recorder, clock)
 

@@ -11,11 +11,6 @@ from tests.support.clocks import MovingClock
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def api(storage: Storage, clock: MovingClock) -> Api:
     return Api(storage, BlueprintOptions(clock=clock), ())
 

@@ -15,11 +15,6 @@ from tests.support.clocks import MovingClock
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def limit(clock: MovingClock) -> KindLimit:
     registry = TaskRegistry()
     registry.add(NoopEcho())

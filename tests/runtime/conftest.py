@@ -7,16 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.backends import backend
-from tests.support.clocks import MovingClock
 from tests.support.runtimes import HeldTask
 
 __all__ = ["backend"]
-
-
-@pytest.fixture
-def clock() -> MovingClock:
-    """A clock that only the test moves."""
-    return MovingClock()
 
 
 @pytest.fixture

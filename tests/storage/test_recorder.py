@@ -23,11 +23,6 @@ from tests.support.threads import run_together
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def recorder(clock: MovingClock) -> Recorder:
     return Recorder(clock)
 

@@ -64,11 +64,6 @@ def outbox() -> Outbox:
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def reports() -> list[str]:
     """The progress that contexts reported."""
     return []

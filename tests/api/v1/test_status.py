@@ -29,11 +29,6 @@ LinkTo = Callable[[str], str]
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def stranger(storage: Storage, clock: MovingClock) -> FlaskClient:
     """Somebody without a credential, where everything else needs one."""
     options = BlueprintOptions(

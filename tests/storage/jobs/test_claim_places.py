@@ -24,11 +24,6 @@ JOB = claimed("a")._replace(priority=3, scheduled_at_us=7_000_000)
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def places(clock: MovingClock) -> ClaimPlaces:
     return ClaimPlaces(clock.monotonic)
 

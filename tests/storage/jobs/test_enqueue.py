@@ -63,11 +63,6 @@ def database() -> ScriptedDatabase:
 
 
 @pytest.fixture
-def clock() -> MovingClock:
-    return MovingClock()
-
-
-@pytest.fixture
 def enqueuer(database: ScriptedDatabase, clock: MovingClock) -> Enqueuer:
     executor = StoreExecutor(cast("Database", database))  # as much of it as is used
     ids = UlidGenerator(clock)
