@@ -166,7 +166,7 @@ def test_of_a_lost_worker_the_jobs_are_told_with_what_became_of_them(
 ) -> None:
     retried, dead, done = (take(storage, "gone") for _ in range(3))
     before = take(storage, "gone")
-    beat(storage, "gone")
+    beat(storage, "gone", SlotReport("mail-0-gone-0", "mail", retried))
     lose(storage, "gone")
     sql.run("UPDATE forge_attempt SET ended_at = 0 WHERE job_id = ?", before)
     sql.age(100_000)

@@ -275,7 +275,7 @@ class QueueActionRequestSchema(V1Schema):
     )
     seconds = WholeNumber(load_default=None, metadata=bounds.COOLDOWN_SECONDS)
     reason = Text(load_default=None, metadata=bounds.REASON)
-    ends = Instant(load_default=None)
+    ends = Instant(load_default=None, metadata=bounds.without("seconds"))
 
 
 class QueueActionReportSchema(V1Schema):

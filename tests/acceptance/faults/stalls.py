@@ -59,8 +59,11 @@ def _stall_all(scene: Scene, healthy: Worker, victims: list[Worker]) -> None:
     """Stall every victim in the middle of a job, until another one runs it."""
     # Else it would take all the jobs, as it has the most threads.
     scene.fleet.pause(healthy)
+    # A busy machine needs seconds until the last of twenty has begun.
+    takes_ms = scene.bench.pick(3_000, 12_000, 12_000)
     ids = scene.enqueue(
-        {"number": n, "sleep_ms": 3_000, "again_ms": 1_500} for n in range(len(victims))
+        {"number": n, "sleep_ms": takes_ms, "again_ms": 1_500}
+        for n in range(len(victims))
     )
     first = {(job_id, 1) for job_id in ids}
     wait_until(lambda: first <= scene.starts(), "each victim runs a job")
