@@ -97,9 +97,13 @@ def read_beside_report(api: Api, read: Callable[[], object]) -> None:
 
     If the report cannot be read either, the page says so in place of its content.
     """
-    api.attention.read_ahead(api.storage)
+    ahead = api.attention.read_ahead(api.storage)
     try:
-        read()
+        try:
+            read()
+        finally:
+            if ahead is not None:
+                ahead.join()
     except StorageError:
         try:
             report = api.attention.report(api.storage, api.scope.queues)

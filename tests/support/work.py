@@ -22,7 +22,9 @@ _BLOCKS = (
     "SELECT heap_blks_hit + heap_blks_read + COALESCE(idx_blks_hit + idx_blks_read, 0)"
     " FROM pg_statio_user_tables WHERE relname = 'forge_job'"
 )
-_SESSIONS = f"SELECT COUNT(*) FROM pg_stat_activity WHERE {UNDER_TEST}"
+_SESSIONS = (
+    f"SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {UNDER_TEST}"
+)
 _AUTOVACUUM = "ALTER TABLE forge_job {} (autovacuum_enabled{})"
 Handler = Callable[[], int | None]
 
@@ -103,7 +105,8 @@ def _end_sessions(storage: Storage, sql: Sql) -> None:
 
     def none_is_left() -> bool:
         # On a busy machine the last figures may be stored, on a session of their own,
-        # after the two seconds that closing waits for them.
+        # after the two seconds that closing waits for them. Another storage of this
+        # database may have left one, too, so that those that are left are ended.
         storage.close()
         return bool(sql.value(_SESSIONS) == 0)
 

@@ -102,20 +102,23 @@ class Attention(PerProcess):
         with self._lock:
             self._facts = None
 
-    def read_ahead(self, storage: Storage) -> None:
+    def read_ahead(self, storage: Storage) -> threading.Thread | None:
         """Begin to read the facts if they are old, while the caller reads others.
 
-        On SQLite, where no server works meanwhile, it does nothing.
+        Returns the thread that reads them, which no request may leave behind. On
+        SQLite, where no server works meanwhile, it does nothing and returns None.
         """
         self.stay_own()
         if storage.backend == "sqlite" or self._are_young:
-            return
+            return None
         args = storage, deadline.ends_at
         thread = threading.Thread(
             target=self._read_within, args=args, name="forge-jobs-facts", daemon=True
         )
         with contextlib.suppress(RuntimeError):  # out of threads
             thread.start()
+            return thread
+        return None
 
     def _read_within(self, storage: Storage, ends_at: float | None) -> None:
         deadline.ends_at = ends_at
