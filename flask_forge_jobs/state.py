@@ -68,7 +68,7 @@ class ApplicationState:
     ) -> EnqueueResult:
         """Store a job; in inline mode, also run it and raise its task's exception.
 
-        ``store`` stores it in the place of the storage, with what goes with it.
+        ``store`` stores it instead of the storage, with rows of the same transaction.
         """
         if job.queue_name is None:
             job = job.routed(self.router)

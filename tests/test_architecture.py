@@ -233,7 +233,7 @@ def attributes(class_: ast.ClassDef) -> set[str]:
 
 @cache
 def sizes() -> Mapping[str, Mapping[str, int]]:
-    """By what is counted: how much of it each function or class has."""
+    """The counts of each function or class, by the thing counted."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for name, node in all_definitions():
         if isinstance(node, ast.FunctionDef):

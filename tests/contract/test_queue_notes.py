@@ -69,7 +69,7 @@ def test_a_change_that_resumes_forgets_the_pause(storage: Storage) -> None:
 
 
 def test_a_pause_and_a_cool_down_are_ended_alone(storage: Storage) -> None:
-    """What has begun since then stays."""
+    """A later pause or cool-down stays."""
     queues = storage.queues
     queues.ensure(QUEUE)
     queues.cool_down([QUEUE], 600)
