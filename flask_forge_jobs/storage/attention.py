@@ -40,7 +40,7 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.deadlines import within
-from flask_forge_jobs.storage.rows import service_ages_from_text
+from flask_forge_jobs.storage.rows import reader_of, service_ages_from_text
 
 # A schedule fires within seconds, unless something is wrong.
 OVERDUE_S = 60
@@ -206,45 +206,32 @@ def _queues(
             sums[name][1] -= overdue
     of_slots = {name: (int(all_), int(busy)) for name, all_, busy in slots}
     return [
-        _queue(
-            row,
-            QueueCounts(*sums.get(row[0], ())),
-            longest.get(row[0], 0),
-            of_slots.get(row[0], (0, 0)),
+        _queue_from_row(
+            (
+                *row[:5],
+                QueueCounts(*sums.get(row[0], ())),
+                longest.get(row[0], 0),
+                *of_slots.get(row[0], (0, 0)),
+                *row[5:],
+            )
         )
         for row in sorted(queues, key=itemgetter(0))
     ]
 
 
-def _queue(
-    row: Row, counts: QueueCounts, oldest_wait_s: int, slots: tuple[int, int]
-) -> QueueFacts:
-    name, max_workers, paused, cools_us, max_pending, paused_us, *notes, served_us = row
-    by, reason, kind, job_id, throttled_by, cause, last_worker = notes
-    return QueueFacts(
-        name=name,
-        max_workers=max_workers,
-        is_paused=bool(paused),
-        cools_for_s=cools_us / SECOND_US if cools_us and cools_us > 0 else None,
-        max_pending=max_pending,
-        counts=counts,
-        oldest_wait_s=oldest_wait_s,
-        slots=slots[0],
-        busy_slots=slots[1],
-        paused_for_s=_seconds(paused_us),
-        paused_by=by,
-        pause_reason=reason,
-        throttled_kind=kind,
-        throttled_job_id=job_id,
-        throttled_by=throttled_by,
-        throttle_cause=cause,
-        last_worker=last_worker,
-        last_served_s=_seconds(served_us),
-    )
-
-
 def _seconds(age_us: int | None) -> float | None:
     return None if age_us is None else max(age_us, 0) / SECOND_US
+
+
+_queue_from_row = reader_of(
+    QueueFacts,
+    is_paused=bool,
+    cools_for_s=lambda left_us: (
+        left_us / SECOND_US if left_us and left_us > 0 else None
+    ),
+    paused_for_s=_seconds,
+    last_served_s=_seconds,
+)
 
 
 def _kinds(

@@ -35,6 +35,7 @@ from flask_forge_jobs.storage.entries import append_batch_entry
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.request_batches import BatchExecutor
+from flask_forge_jobs.storage.rows import reader_of
 
 # A process that works on a run renews its lease with each batch, which takes
 # milliseconds; one that has died is missed for so long.
@@ -203,24 +204,18 @@ class RunBatches:
         )
 
 
+_run_from_row = reader_of(
+    BulkRun,
+    action=JobAction,
+    jobs=json.loads,
+    author=lambda values: RunAuthor(*values),
+    run_at=optional_from_micros,
+    state=BulkRunState,
+    created_at=from_micros,
+    ended_at=optional_from_micros,
+    is_lapsed=bool,
+)
+
+
 def _run(row: Row) -> BulkRun:
-    (
-        run_id, action, jobs, run_at, matched, changed, skipped, place, state, error,
-        actor, address, request_id, arguments, created_at, ended_at, is_lapsed,
-    ) = row  # fmt: skip
-    return BulkRun(
-        id=run_id,
-        action=JobAction(action),
-        jobs=json.loads(jobs),
-        run_at=optional_from_micros(run_at),
-        matched=matched,
-        changed=changed,
-        skipped=skipped,
-        place=place,
-        state=BulkRunState(state),
-        error=error,
-        author=RunAuthor(actor, address, request_id, arguments),
-        created_at=from_micros(created_at),
-        ended_at=optional_from_micros(ended_at),
-        is_lapsed=bool(is_lapsed),
-    )
+    return _run_from_row((*row[:3], row[3:7], *row[7:]))

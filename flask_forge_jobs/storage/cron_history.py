@@ -31,6 +31,17 @@ _run_from_row = reader_of(
 )
 
 
+def _run(row: Row) -> ScheduleRun | None:
+    return None if row[0] is None else _run_from_row(row)
+
+
+_line_from_row = reader_of(
+    ScheduleLine, enabled=bool, next_fire_at=optional_from_micros, last_run=_run
+)
+# Its columns before those of the run.
+_LINE = 8
+
+
 class CronHistory:
     """Reads the runs of schedules."""
 
@@ -55,21 +66,7 @@ class CronHistory:
     def lines(self, limit: int) -> list[ScheduleLine]:
         """Return the first schedules by name, each with the newest job it made."""
         rows = self._database.read_one("schedule_lines", limit=limit)
-        return [
-            ScheduleLine(
-                name=name,
-                kind=kind,
-                queue_name=queue_name,
-                cron_expr=cron_expr,
-                timezone=timezone,
-                enabled=bool(enabled),
-                next_fire_at=optional_from_micros(next_fire_at),
-                last_error=last_error,
-                last_run=_run(tuple(run)),
-            )
-            for name, kind, queue_name, cron_expr, timezone, enabled, next_fire_at,
-                last_error, *run in rows
-        ]  # fmt: skip
+        return [_line_from_row((*row[:_LINE], row[_LINE:])) for row in rows]
 
     def fired(
         self, names: Sequence[str], start_us: int, end_us: int, *, each: int
@@ -103,7 +100,3 @@ class CronHistory:
             "runs_of_schedule", name=name, at=at, id=job_id, limit=limit
         )
         return [_run_from_row(row) for row in rows]
-
-
-def _run(row: Row) -> ScheduleRun | None:
-    return None if row[0] is None else _run_from_row(row)

@@ -78,13 +78,16 @@ def error_history_from_text(text: str | None) -> tuple[ErrorEntry, ...]:
 
 
 def reader_of(
-    model: type[M], /, **decoders: Callable[[Any], object]
+    model: type[M], last: str | None = None, /, **decoders: Callable[[Any], object]
 ) -> Callable[[Row], M]:
     """Return a function from a row to a model: its fields, in their order.
 
-    ``decoders`` are of columns that are stored otherwise than as the field.
+    Those behind ``last`` are not in the row and keep their defaults. ``decoders`` are
+    of columns that are stored otherwise than as the field.
     """
     names = [each.name for each in fields(model)]  # type: ignore[arg-type]  # dataclasses
+    if last is not None:
+        del names[names.index(last) + 1 :]
     decoded = tuple(decoders.items())
 
     def read(row: Row) -> M:

@@ -20,6 +20,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.rows import reader_of
 
 AttemptRow = dict[str, Parameter]
 
@@ -68,6 +69,14 @@ def ended_attempts(
 
 ATTEMPTS = 5
 """Columns of the fragment ``attempts_and_worker``."""
+_attempt_from_row = reader_of(
+    Attempt,
+    "signature",
+    due_at=from_micros,
+    started_at=from_micros,
+    ended_at=optional_from_micros,
+    ending=AttemptEnding,
+)
 
 
 def attempts_of(job: Job, row: Row) -> tuple[Attempt, ...]:
@@ -106,25 +115,3 @@ def attempts_of(job: Job, row: Row) -> tuple[Attempt, ...]:
 
 def _run(row: AttemptRow) -> int:
     return int(row["run"] or 0)
-
-
-def _attempt_from_row(row: Row) -> Attempt:
-    (
-        run, attempt, due_at, started_at, ended_at, worker_id, worker_name, host, slot,
-        ending, error, traceback, signature,
-    ) = row  # fmt: skip
-    return Attempt(
-        run=run,
-        attempt=attempt,
-        due_at=from_micros(due_at),
-        started_at=from_micros(started_at),
-        ended_at=optional_from_micros(ended_at),
-        worker_id=worker_id,
-        worker_name=worker_name,
-        host=host,
-        slot=slot,
-        ending=AttemptEnding(ending),
-        error=error,
-        traceback=traceback,
-        signature=signature,
-    )

@@ -40,7 +40,12 @@ from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_n
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
 from flask_forge_jobs.storage.jobs.links import TIES, ties_of
 from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
-from flask_forge_jobs.storage.rows import facts_from_row, job_from_row, queue_from_row
+from flask_forge_jobs.storage.rows import (
+    facts_from_row,
+    job_from_row,
+    queue_from_row,
+    reader_of,
+)
 
 _FACTS = len(fields(JobFacts))
 _COUNTS = len(fields(QueueCounts))
@@ -49,6 +54,22 @@ _NO_JOB: dict[str, Parameter] = {
     "priority": None, "scheduled_at": None, "is_waiting": False, "scope": None,
     "batch_id": None,
 }  # fmt: skip
+
+
+def _number(jobs: int | None) -> int:
+    return jobs or 0
+
+
+_worker_from_row = reader_of(
+    KnownWorker,
+    queues=lambda names: tuple((names or "").split(",")),
+    kinds=kinds_from_text,
+    seen_at=from_micros,
+    knows_kind=lambda knows: None if knows is None else knows > 0,
+    slots=_number,
+    running=_number,
+    running_here=_number,
+)
 
 
 class EvidenceStore:
@@ -158,7 +179,7 @@ def _evidence_of(sorts: defaultdict[str, list[Row]]) -> Evidence:
     for row in sorts["schema"]:
         evidence.schema_version, evidence.oldest_reader = row[5:7]
     evidence.workers = [
-        _worker(row, is_live=sort == "live")
+        _worker_from_row((*row[:6], sort == "live", *row[6:]))
         for sort in ("live", "gone")
         for row in sorts[sort]
     ]
@@ -180,27 +201,6 @@ def _evidence_of(sorts: defaultdict[str, list[Row]]) -> Evidence:
     for batch_id, name, _, _, _, cancelled_us, *_ in sorts["batch"]:
         evidence.batch = CancelledBatch(batch_id, name, from_micros(cancelled_us))
     return evidence
-
-
-def _worker(row: Sequence[Any], *, is_live: bool) -> KnownWorker:
-    (
-        worker_id, label, host, queues, kinds, seen_at, threads, knows, slots, running,
-        running_here,
-    ) = row  # fmt: skip
-    return KnownWorker(
-        worker_id=worker_id,
-        label=label,
-        host=host,
-        queues=tuple((queues or "").split(",")),
-        kinds=kinds_from_text(kinds),
-        seen_at=from_micros(seen_at),
-        is_live=is_live,
-        threads=threads,
-        knows_kind=None if knows is None else knows > 0,
-        slots=slots or 0,
-        running=running or 0,
-        running_here=running_here or 0,
-    )
 
 
 def _named(row: Sequence[Any]) -> NamedJob:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from flask_forge_jobs.errors import JobNotFoundError, JobStateError
 from flask_forge_jobs.model.batches import queues_of
+from flask_forge_jobs.model.bounds import Choice
 from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.links import MAX_PARENTS, LinkEnd, OnParentDead
 from flask_forge_jobs.model.ties import NO_TIES, Dependent, JobTies, Parent
 from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.rows import job_from_row
+from flask_forge_jobs.storage.rows import job_from_row, reader_of
 from flask_forge_jobs.storage.ties.links import free
 
 TIES = 3
@@ -74,31 +75,29 @@ class LinkStore:
         return None
 
 
-def _parent(row: Row) -> Parent:
-    parent_id, kind, on_dead, ended, result, error, queue_name, status = row
-    return Parent(
-        id=parent_id,
-        kind=kind,
-        on_parent_dead=OnParentDead(on_dead),
-        ended=_of(LinkEnd, ended),
-        result=result,
-        error=error,
-        queue_name=queue_name,
-        status=_of(JobStatus, status),
-    )
+def _optional(choice: type[Choice]) -> Callable[[str | None], Choice | None]:
+    return lambda text: None if text is None else choice(text)
+
+
+_parent = reader_of(
+    Parent,
+    "status",
+    on_parent_dead=OnParentDead,
+    ended=_optional(LinkEnd),
+    status=_optional(JobStatus),
+)
+_dependent_from_row = reader_of(
+    Dependent,
+    status=JobStatus,
+    on_parent_dead=OnParentDead,
+    ended=_optional(LinkEnd),
+)
 
 
 def _dependent(row: Row) -> Dependent:
-    child_id, kind, queue_name, status, on_dead, ended, start_at = row
-    return Dependent(
-        id=child_id,
-        kind=kind,
-        queue_name=queue_name,
-        status=JobStatus(status),
-        on_parent_dead=OnParentDead(on_dead),
-        ended=_of(LinkEnd, ended),
-        is_waiting=status == JobStatus.PENDING.value and start_at is not None,
-    )
+    *_, status, _, _, start_at = row
+    is_waiting = status == JobStatus.PENDING.value and start_at is not None
+    return _dependent_from_row((*row[:-1], is_waiting))
 
 
 def ties_of(row: Row) -> JobTies:
@@ -114,7 +113,3 @@ def ties_of(row: Row) -> JobTies:
         tuple(_dependent(tuple(each)) for each in json.loads(dependents or "[]")),
         queues_of(queues or ""),
     )
-
-
-def _of(choice: Any, text: str | None) -> Any:
-    return None if text is None else choice(text)

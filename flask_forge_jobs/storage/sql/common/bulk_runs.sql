@@ -11,19 +11,19 @@ VALUES (
 )
 RETURNING id
 
+-- fragment: bulk_run_columns
+-- The fields of BulkRun, those of its author in place of that.
+action, jobs, matched, actor, address, request_id, arguments, run_at, id, state, changed,
+skipped, place, error, created_at, ended_at,
+state = 'running' AND expires_at <= :now AS is_lapsed
+
 -- name: bulk_run
-SELECT
-    id, action, jobs, run_at, matched, changed, skipped, place, state, error, actor,
-    address, request_id, arguments, created_at, ended_at,
-    state = 'running' AND expires_at <= :now AS is_lapsed
+SELECT /* use bulk_run_columns */
 FROM forge_bulk_run
 WHERE id = :id
 
 -- name: bulk_runs
-SELECT
-    id, action, jobs, run_at, matched, changed, skipped, place, state, error, actor,
-    address, request_id, arguments, created_at, ended_at,
-    state = 'running' AND expires_at <= :now AS is_lapsed
+SELECT /* use bulk_run_columns */
 FROM forge_bulk_run
 ORDER BY id DESC
 LIMIT :limit
