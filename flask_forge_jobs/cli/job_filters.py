@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -15,76 +14,52 @@ from flask_forge_jobs.cli.output import Command, options
 from flask_forge_jobs.cli.times import at_age, instant_or_age
 from flask_forge_jobs.handlers.filters import SCHEDULED, STATUS_WORDS
 
+# The parameters of ``GET /v1/jobs``, and those that have another name in a filter.
+_PARAMETERS = (
+    "queue", "kind", "status", "from", "to", "error", "signature", "q", "dedupe_key",
+    "cron", "min_attempts", "ending", "batch", "waiting",
+)  # fmt: skip
+_IN_FILTER = {
+    "queue": "queues", "kind": "kinds", "status": "statuses", "q": "payload_search",
+}  # fmt: skip
 
-@dataclass(frozen=True, slots=True)
+
 class Choice:
-    """The conditions of a command line; each holds what its option was given."""
+    """The conditions of a command line, by their parameter of ``GET /v1/jobs``."""
 
-    queues: Sequence[str] = ()
-    kinds: Sequence[str] = ()
-    statuses: Sequence[str] = ()
-    enqueued_from: str | None = None
-    enqueued_to: str | None = None
-    search: str | None = None
-    error: str | None = None
-    signature: str | None = None
-    dedupe_key: str | None = None
-    schedule: str | None = None
-    min_attempts: int | None = None
-    ending: str | None = None
-    batch: str | None = None
-    waiting: bool = False
+    def __init__(self, **conditions: Any) -> None:
+        self._conditions = given(**conditions)
 
     @property
     def is_empty(self) -> bool:
         """Whether it matches every job."""
-        return self == Choice()
+        return not self._conditions
 
     def as_query(self) -> Mapping[str, Any]:
         """Return the parameters of ``GET /v1/jobs``."""
-        return {
-            "queue": self.queues,
-            "kind": self.kinds,
-            "status": self.statuses,
-            "q": self.search,
-            "waiting": "1" if self.waiting else None,
-            **self._same(),
-        }
+        waiting = {"waiting": "1"} if "waiting" in self._conditions else {}
+        return self._now() | waiting
 
     def as_filter(self) -> Mapping[str, Any]:
         """Return the ``filter`` of ``POST /v1/jobs/actions``."""
-        return given(
-            queues=self.queues,
-            kinds=self.kinds,
-            statuses=self.statuses,
-            payload_search=self.search,
-            waiting=self.waiting or None,
-            **self._same(),
-        )
+        return {_IN_FILTER.get(key, key): value for key, value in self._now().items()}
 
-    def _same(self) -> Mapping[str, Any]:
+    def _now(self) -> dict[str, Any]:
         return {
-            "from": at_age(self.enqueued_from),
-            "to": at_age(self.enqueued_to),
-            "error": self.error,
-            "signature": self.signature,
-            "dedupe_key": self.dedupe_key,
-            "cron": self.schedule,
-            "min_attempts": self.min_attempts,
-            "ending": self.ending,
-            "batch": self.batch,
+            key: at_age(value) if key in ("from", "to") else value
+            for key, value in self._conditions.items()
         }
 
     def in_words(self) -> str:
         """Return the jobs that it means: ``dead jobs of send_mail in queue mail``."""
-        words = [" or ".join(self.statuses), "jobs"]
-        if self.kinds:
-            words += ["of", " or ".join(self.kinds)]
-        if self.queues:
-            words += ["in", " or ".join(self.queues)]
-        if self.batch:
-            words += ["of batch", self.batch]
-        if self.waiting:
+        named = self._conditions.get
+        words = [" or ".join(named("status", ())), "jobs"]
+        for key, word in (("kind", "of"), ("queue", "in")):
+            if key in self._conditions:
+                words += [word, " or ".join(named(key, ()))]
+        if named("batch"):
+            words += ["of batch", self._conditions["batch"]]
+        if named("waiting"):
             words.append("that wait for others")
         return " ".join(word for word in words if word)
 
@@ -95,12 +70,9 @@ def chosen_jobs(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_choice(**values: Any) -> None:
         flags = [word for word in STATUS_WORDS if values.pop(f"is_{word}")]
-        chosen = {
-            name: values.pop(name)
-            for name in Choice.__dataclass_fields__
-            if name in values
-        }
-        chosen["statuses"] = tuple(dict.fromkeys((*chosen["statuses"], *flags)))
+        chosen = {name: values.pop(name) for name in _PARAMETERS}
+        chosen["status"] = tuple(dict.fromkeys((*chosen["status"], *flags)))
+        chosen["waiting"] = chosen["waiting"] or None
         command(choice=Choice(**chosen), **values)
 
     return options(*_OPTIONS)(with_choice)
@@ -120,7 +92,6 @@ _OPTIONS = (
     click.option(
         "--queue",
         "-q",
-        "queues",
         multiple=True,
         shell_complete=queue_names,
         help="Queue; repeatable.",
@@ -128,7 +99,6 @@ _OPTIONS = (
     click.option(
         "--kind",
         "-k",
-        "kinds",
         multiple=True,
         shell_complete=kind_names,
         help="Kind; repeatable.",
@@ -136,7 +106,6 @@ _OPTIONS = (
     click.option(
         "--status",
         "-s",
-        "statuses",
         multiple=True,
         type=click.Choice(STATUS_WORDS),
         help="State; repeatable.",
@@ -144,18 +113,16 @@ _OPTIONS = (
     *(_flag(word) for word in STATUS_WORDS),
     click.option(
         "--since",
-        "enqueued_from",
+        "from",
         callback=instant_or_age,
         help="Enqueued since: 2h, 7d.",
     ),
-    click.option(
-        "--until", "enqueued_to", callback=instant_or_age, help="Enqueued until: 30m."
-    ),
+    click.option("--until", "to", callback=instant_or_age, help="Enqueued until: 30m."),
     click.option("--error", help="Text in the last error."),
     click.option("--signature", help="Signature of the last error; see `errors`."),
-    click.option("--search", help="Text in the payload."),
+    click.option("--search", "q", help="Text in the payload."),
     click.option("--dedupe-key", help="Exactly this dedupe key."),
-    click.option("--schedule", help="Made by this schedule."),
+    click.option("--schedule", "cron", help="Made by this schedule."),
     click.option("--min-attempts", type=int, help="At least this many attempts."),
     click.option("--ending", help="How they ended, such as cancelled."),
     click.option(

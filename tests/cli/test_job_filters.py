@@ -12,20 +12,19 @@ from tests.cli.console import Console
 from tests.support.jobs import enqueue
 
 FULL = Choice(
-    queues=("mail",),
-    kinds=("a", "b"),
-    statuses=("dead",),
-    enqueued_from="2027-01-01T00:00:00Z",
-    enqueued_to="2027-01-02T00:00:00Z",
-    search="card",
+    queue=("mail",),
+    kind=("a", "b"),
+    status=("dead",),
+    q="card",
     error="declined",
     signature="CardError",
     dedupe_key="k",
-    schedule="nightly",
+    cron="nightly",
     min_attempts=2,
     ending="cancelled",
     batch="01KPGR5B1WD4T0S9XK2M7C8Q3N",
     waiting=True,
+    **{"from": "2027-01-01T00:00:00Z", "to": "2027-01-02T00:00:00Z"},
 )
 
 
