@@ -239,7 +239,7 @@ class SlotThreads:
             except RuntimeError:
                 # Claim no more than can run; jobs that are here already go back.
                 self._slots.max_runs = max(living, 1)
-                logger.exception("cannot start more threads; using %s", living)
+                logger.warning("cannot start more threads; using %s", living)
                 return
 
     def _start(self) -> None:

@@ -55,6 +55,7 @@ class Reaper(Duty):
         self._intervals = Intervals(written_until, 2 * lease_s / SWEEPS_PER_LEASE)
         self._job_ages: HeartbeatAges[tuple[str, int]] = HeartbeatAges()
         self._worker_ages: HeartbeatAges[str] = HeartbeatAges()
+        self._kept: set[str] = set()
         self._tidying = Period(TIDYING_S, self._clock.monotonic() + TIDYING_S)
 
     def tick(self) -> None:
@@ -96,6 +97,15 @@ class Reaper(Duty):
             self._tidying.done(now)
         if lost:
             logger.warning("workers without a heartbeat are lost: %s", ", ".join(lost))
+        self._name_kept(busy)
+
+    def _name_kept(self, busy: set[str]) -> None:
+        """Log once each worker that still has jobs after another lease of silence."""
+        kept = busy.intersection(self._worker_ages.older_than(2 * self._lease_s))
+        if new := sorted(kept - self._kept):
+            names = ", ".join(new)
+            logger.warning("cannot rescue all jobs of lost workers yet: %s", names)
+        self._kept = kept
 
     def _old(self, ages_s: Mapping[K, float]) -> dict[K, float]:
         """Return the ages to start with for heartbeats that are many leases old."""

@@ -405,6 +405,26 @@ def test_slots_stay_if_a_job_of_their_worker_is_not_rescued_yet(
     assert rig.storage.workers.slots() == []
 
 
+def test_a_worker_whose_job_is_never_rescued_is_logged_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another session has it locked for good."""
+    enqueue(rig.storage)
+    claim_one(rig.storage)
+    rig.storage.workers.beat(OWNER, None, ["default"], [])
+    reaper = rig.reaper()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.storage.jobs, "rescue", lambda _: 0)
+        rig.sweep(reaper, seconds=2 * LEASE_S - SWEEP_S)
+        assert caplog.messages == []
+        rig.sweep(reaper, seconds=9 * LEASE_S)
+        assert [OWNER in each for each in caplog.messages] == [True]
+    rig.sweep(reaper)
+
+    assert caplog.messages[-1] == f"workers without a heartbeat are lost: {OWNER}"
+
+
 def test_a_claim_that_is_stored_after_its_worker_was_lost_costs_no_attempt(
     rig: Rig,
 ) -> None:
