@@ -26,11 +26,7 @@ from flask_forge_jobs.config.database import (
 )
 from flask_forge_jobs.config.engine_urls import engine_location
 from flask_forge_jobs.config.settings import Settings
-from flask_forge_jobs.errors import (
-    ConfigurationError,
-    InvalidInputError,
-    StorageError,
-)
+from flask_forge_jobs.errors import ConfigurationError, InvalidInputError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.sqlite import disable_autocheckpoint
 

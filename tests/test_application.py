@@ -16,13 +16,7 @@ from typing import Any
 import pytest
 from flask import Flask, current_app, g, has_app_context, has_request_context
 
-from flask_forge_jobs import (
-    ConfigurationError,
-    Dead,
-    ForgeJobs,
-    JobStatus,
-    current_job,
-)
+from flask_forge_jobs import ConfigurationError, Dead, ForgeJobs, JobStatus, current_job
 from flask_forge_jobs.model.jobs import Job, NewJob
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage import flusher

@@ -12,12 +12,7 @@ from flask import Flask, appcontext_pushed
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.engine import URL, make_url
 
-from flask_forge_jobs import (
-    ConfigurationError,
-    ForgeJobs,
-    InvalidInputError,
-    sharing,
-)
+from flask_forge_jobs import ConfigurationError, ForgeJobs, InvalidInputError, sharing
 from flask_forge_jobs.config.database import ChosenDatabase, DatabaseSettings
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.administration import contents

@@ -13,12 +13,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from flask_forge_jobs.api.addresses import (
-    INDEX_PATH,
-    JOB_PAGE_PATH,
-    V1_PREFIX,
-    Address,
-)
+from flask_forge_jobs.api.addresses import INDEX_PATH, JOB_PAGE_PATH, V1_PREFIX, Address
 
 if TYPE_CHECKING:
     from flask_forge_jobs.api.routes import Route

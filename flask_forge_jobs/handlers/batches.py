@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from flask_forge_jobs.errors import (
-    BatchNotFoundError,
-    ConflictError,
-    InvalidInputError,
-)
+from flask_forge_jobs.errors import BatchNotFoundError, ConflictError, InvalidInputError
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.cursors import (
     Page,
@@ -33,10 +29,7 @@ from flask_forge_jobs.handlers.jobs import (
 )
 from flask_forge_jobs.handlers.redaction import UNMASKED, Redactor
 from flask_forge_jobs.model.batches import Batch, Completion
-from flask_forge_jobs.model.bounds import (
-    check_integer,
-    check_job_id,
-)
+from flask_forge_jobs.model.bounds import check_integer, check_job_id
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobStatus, JobSummary
 from flask_forge_jobs.storage.base import Storage

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from flask_forge_jobs.handlers.series import (
-    LEAST_SERIES_S,
-    MAX_NAMES,
-    checked_names,
-)
+from flask_forge_jobs.handlers.series import LEAST_SERIES_S, MAX_NAMES, checked_names
 from flask_forge_jobs.model.gauges import Gauges
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
 from flask_forge_jobs.model.metrics import SAMPLE_LEVELS, Window, window

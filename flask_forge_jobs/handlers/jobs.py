@@ -18,12 +18,7 @@ from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
 from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.jobs import (
-    Job,
-    JobFilter,
-    JobStatus,
-    JobSummary,
-)
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, JobsPage, SortColumn, StatusCounts
 from flask_forge_jobs.storage.base import Storage
 

@@ -26,11 +26,7 @@ from flask_forge_jobs.model.batches import (
 )
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import (
-    MAX_BULK_JOBS,
-    EnqueueResult,
-    NewJob,
-)
+from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.batch_reader import BatchReader, chosen
 from flask_forge_jobs.storage.database import Parameter, Transaction
@@ -38,11 +34,7 @@ from flask_forge_jobs.storage.executor import Mint, StoreExecutor
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.enqueue import Frame, above
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.jobs.tying import (
-    lock_batches,
-    note_queues,
-    require_open,
-)
+from flask_forge_jobs.storage.jobs.tying import lock_batches, note_queues, require_open
 from flask_forge_jobs.storage.pace import BATCH
 from flask_forge_jobs.storage.ties.batch_counts import batch_query, changes_of
 from flask_forge_jobs.storage.ties.settlement import Settled

@@ -10,10 +10,7 @@ from flask_forge_jobs.model.cron_history import (
     ScheduleLine,
     ScheduleRun,
 )
-from flask_forge_jobs.model.instants import (
-    from_micros,
-    optional_from_micros,
-)
+from flask_forge_jobs.model.instants import from_micros, optional_from_micros
 from flask_forge_jobs.storage.columns import SCHEDULE
 from flask_forge_jobs.storage.database import Row, encode_names
 from flask_forge_jobs.storage.executor import StoreExecutor

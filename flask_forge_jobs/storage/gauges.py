@@ -12,11 +12,7 @@ from dataclasses import asdict
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.gauges import Gauges
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.metrics import (
-    SAMPLE_LEVELS,
-    Window,
-    floor_to,
-)
+from flask_forge_jobs.model.metrics import SAMPLE_LEVELS, Window, floor_to
 from flask_forge_jobs.storage.database import (
     Parameter,
     Transaction,

@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.model.metrics import (
-    SUMMED,
-    DatabaseHealth,
-    SampleSums,
-    Window,
-)
+from flask_forge_jobs.model.metrics import SUMMED, DatabaseHealth, SampleSums, Window
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,

@@ -23,11 +23,7 @@ from flask_forge_jobs.model.worker_details import (
     WorkerUse,
 )
 from flask_forge_jobs.model.workers import LOST_KEPT_S, slot_number
-from flask_forge_jobs.storage.database import (
-    Executor,
-    Row,
-    encode_names,
-)
+from flask_forge_jobs.storage.database import Executor, Row, encode_names
 from flask_forge_jobs.storage.rows import reader_of
 
 MAX_WORKERS = 5000

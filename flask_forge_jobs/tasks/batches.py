@@ -11,12 +11,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import lifted
 from flask_forge_jobs.model.batches import Batch, BatchEvent, BatchState, NewBatch
 from flask_forge_jobs.model.bounds import check_seconds
-from flask_forge_jobs.model.jobs import (
-    MAX_BULK_JOBS,
-    EnqueueResult,
-    JobStatus,
-    NewJob,
-)
+from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
 

@@ -23,13 +23,7 @@ from flask_forge_jobs.model.bounds import (
     shown,
 )
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
-from flask_forge_jobs.model.outcomes import (
-    Dead,
-    FollowUp,
-    FollowUps,
-    Outcome,
-    clip,
-)
+from flask_forge_jobs.model.outcomes import Dead, FollowUp, FollowUps, Outcome, clip
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.context import (
     TaskContext,

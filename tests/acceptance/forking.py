@@ -22,12 +22,7 @@ from flask_forge_jobs import DatabaseSettings, NewJob, Storage, open_storage
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import LONGEST_WAIT_S
 from flask_forge_jobs.model.payloads import dump
-from tests.acceptance.application import (
-    KIND,
-    MAX_ATTEMPTS,
-    REFUSED,
-    REFUSED_STATUS,
-)
+from tests.acceptance.application import KIND, MAX_ATTEMPTS, REFUSED, REFUSED_STATUS
 from tests.acceptance.ledger import Ack
 from tests.support.processes import Child, Peer
 from tests.support.storing import ROOT

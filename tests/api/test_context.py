@@ -7,9 +7,7 @@ import sys
 
 from flask import request
 
-from flask_forge_jobs.blueprint import (
-    BlueprintOptions,
-)
+from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.run_end import JobUpdate

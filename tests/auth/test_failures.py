@@ -11,11 +11,7 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from werkzeug.wrappers import Request, Response
 
 from flask_forge_jobs.auth.access import Authenticator
-from flask_forge_jobs.auth.limits import (
-    OVERALL,
-    PER_ADDRESS,
-    network,
-)
+from flask_forge_jobs.auth.limits import OVERALL, PER_ADDRESS, network
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
 from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint

@@ -21,11 +21,7 @@ from statistics import median
 
 import click
 
-from flask_forge_jobs.runtime.run.job_log import (
-    JOB_LOGGER,
-    LineFormatter,
-    LineHandler,
-)
+from flask_forge_jobs.runtime.run.job_log import JOB_LOGGER, LineFormatter, LineHandler
 from flask_forge_jobs.server import LOG_FORMAT
 from tests.acceptance.driving import add_backend, chosen_backends
 from tests.benchmarks.measure import Watch

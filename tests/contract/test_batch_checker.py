@@ -11,12 +11,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, FollowUp
 from flask_forge_jobs.storage import batch_checker
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.batch_checker import (
-    BatchFault,
-    Counts,
-    Look,
-    correction,
-)
+from flask_forge_jobs.storage.batch_checker import BatchFault, Counts, Look, correction
 from tests.support.jobs import claim_one, run
 from tests.support.sql import Sql
 

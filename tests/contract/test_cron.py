@@ -15,11 +15,7 @@ from flask_forge_jobs.errors import (
     ScheduleNotFoundError,
 )
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.cron import (
-    BAD_EXPRESSION,
-    Schedule,
-    ScheduleDefinition,
-)
+from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.cron import CronStorage

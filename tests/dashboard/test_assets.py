@@ -9,12 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.routes import DATA_POLICY
-from flask_forge_jobs.dashboard.assets import (
-    KEPT,
-    NOT_KEPT,
-    address_of,
-    assets,
-)
+from flask_forge_jobs.dashboard.assets import KEPT, NOT_KEPT, address_of, assets
 from tests.api.mounting import PREFIX, mount
 from tests.dashboard.sites import UNASKED
 

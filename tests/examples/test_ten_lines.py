@@ -18,13 +18,7 @@ from flask import request as flask_request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import text as sql_text
 
-from flask_forge_jobs import (
-    Dead,
-    ForgeJobs,
-    JobStatus,
-    TaskContext,
-    Throttled,
-)
+from flask_forge_jobs import Dead, ForgeJobs, JobStatus, TaskContext, Throttled
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug

@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.model.dedupe_keys import (
-    MARK,
-    end_of_key,
-    shown_key,
-    stored_key,
-)
+from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key, shown_key, stored_key
 
 KEYS = st.text(st.sampled_from(["a", "b", "~", MARK, "\x02"]), min_size=1, max_size=4)
 QUEUES = st.none() | st.text(st.sampled_from(["a", "b"]), min_size=1, max_size=2)

@@ -11,11 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_forge_jobs.model.masking import KNOWN, REDACTED
-from flask_forge_jobs.model.signatures import (
-    MAX_SIGNATURE_LENGTH,
-    NO_TEXT,
-    signature,
-)
+from flask_forge_jobs.model.signatures import MAX_SIGNATURE_LENGTH, NO_TEXT, signature
 from tests.support.costs import no_hang
 
 

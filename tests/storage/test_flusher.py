@@ -9,10 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from flask_forge_jobs.errors import (
-    StorageOutcomeUnknownError,
-    StorageUnavailableError,
-)
+from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.metrics import DAY, LEVELS, MetricKey, Tally
 from flask_forge_jobs.storage import flusher

@@ -10,9 +10,7 @@ from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatRepor
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import JobUpdate
-from flask_forge_jobs.runtime.claim_schedule import (
-    ClaimSchedule,
-)
+from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule
 from flask_forge_jobs.runtime.loop.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.loop.rounds import Rounds
 from flask_forge_jobs.runtime.loop.time_limits import TimeLimits

@@ -15,12 +15,7 @@ from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.options import JobOptions
-from flask_forge_jobs.tasks.registry import (
-    TaskRegistry,
-    is_same,
-    job_of_kind,
-    place_of,
-)
+from flask_forge_jobs.tasks.registry import TaskRegistry, is_same, job_of_kind, place_of
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.tasks.conftest import Outbox
 

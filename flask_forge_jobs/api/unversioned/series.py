@@ -6,10 +6,7 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import (
-    writer,
-    written_array_response,
-)
+from flask_forge_jobs.api.response import writer, written_array_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import series as schemas
 from flask_forge_jobs.auth.permissions import Permission

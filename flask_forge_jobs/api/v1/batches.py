@@ -14,11 +14,7 @@ from werkzeug.exceptions import Forbidden
 from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import present_state
-from flask_forge_jobs.api.response import (
-    REPLAYED_HEADER,
-    empty_response,
-    linked,
-)
+from flask_forge_jobs.api.response import REPLAYED_HEADER, empty_response, linked
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import batches as schemas
 from flask_forge_jobs.api.schemas.new_jobs import EnqueuedJobsSchema

@@ -6,11 +6,7 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import (
-    encoded_array_response,
-    encoder,
-    truncated,
-)
+from flask_forge_jobs.api.response import encoded_array_response, encoder, truncated
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import gauges as schemas
 from flask_forge_jobs.auth.permissions import Permission

@@ -7,11 +7,7 @@ from werkzeug.exceptions import Forbidden, NotFound
 
 from flask_forge_jobs.api.addresses import JOB_PATH, STATUS_ENDPOINT
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import (
-    empty_response,
-    json_response,
-    linked,
-)
+from flask_forge_jobs.api.response import empty_response, json_response, linked
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import jobs as schemas
 from flask_forge_jobs.api.schemas.log_lines import LogLinesQuerySchema, LogLinesSchema

@@ -16,10 +16,7 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.addresses import QUEUE_PATH
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import settings_etag
-from flask_forge_jobs.api.response import (
-    empty_response,
-    json_response,
-)
+from flask_forge_jobs.api.response import empty_response, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import queues as schemas
 from flask_forge_jobs.auth.permissions import Permission

@@ -6,10 +6,7 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import (
-    empty_response,
-    truncated,
-)
+from flask_forge_jobs.api.response import empty_response, truncated
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.rate_limits import (
     RateLimitRequestSchema,

@@ -40,12 +40,7 @@ from flask_forge_jobs.handlers.jobs import (
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import DeadGroups
 from flask_forge_jobs.model.jobs import JobFilter, JobSummary
-from flask_forge_jobs.model.ordering import (
-    JobOrder,
-    Position,
-    SortColumn,
-    StatusCounts,
-)
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn, StatusCounts
 
 T = TypeVar("T")
 # Names that the filter offers.

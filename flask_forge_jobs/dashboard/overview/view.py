@@ -19,12 +19,7 @@ from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, pace, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows, shared_slots
-from flask_forge_jobs.dashboard.reads import (
-    Part,
-    Reads,
-    needed_by,
-    read_beside_report,
-)
+from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by, read_beside_report
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.errors import ErrorListing
 from flask_forge_jobs.handlers.gauges import gauges

@@ -23,12 +23,7 @@ from flask_forge_jobs.dashboard.kind_rows import (
 )
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters, chosen
-from flask_forge_jobs.dashboard.reads import (
-    Part,
-    Reads,
-    needed_by,
-    read_beside_report,
-)
+from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by, read_beside_report
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.machines import machines as read_machines
 from flask_forge_jobs.handlers.series import KindRow, Totals, timeline, totals

@@ -11,11 +11,7 @@ from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.workers.one import WorkerView
 from flask_forge_jobs.dashboard.workers.rows import MAX_LINES
-from flask_forge_jobs.dashboard.workers.view import (
-    RANGES,
-    Choice,
-    WorkersView,
-)
+from flask_forge_jobs.dashboard.workers.view import RANGES, Choice, WorkersView
 from flask_forge_jobs.errors import WorkerNotFoundError
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.worker_details import WorkerState

@@ -27,12 +27,7 @@ from flask_forge_jobs.model.run_end import (
 )
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.tasks.decorator import Task, policy_of
-from flask_forge_jobs.tasks.failures import (
-    describe_failure,
-    fit,
-    mask_known,
-    trace_of,
-)
+from flask_forge_jobs.tasks.failures import describe_failure, fit, mask_known, trace_of
 from flask_forge_jobs.tasks.registry import Runnable
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY
 

@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from flask_forge_jobs.errors import (
-    JobNotFoundError,
-    JobStateError,
-    QueueNotFoundError,
-)
+from flask_forge_jobs.errors import JobNotFoundError, JobStateError, QueueNotFoundError
 from flask_forge_jobs.model.batches import quoted_queues
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,

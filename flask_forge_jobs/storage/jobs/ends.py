@@ -19,11 +19,7 @@ from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.reentry import one_call
-from flask_forge_jobs.storage.database import (
-    Database,
-    Listener,
-    WakeCallback,
-)
+from flask_forge_jobs.storage.database import Database, Listener, WakeCallback
 from flask_forge_jobs.storage.executor import StoreExecutor
 
 _ASKED, _ENDED = "#", "%"

@@ -16,9 +16,7 @@ from itertools import compress, filterfalse
 from operator import attrgetter, itemgetter, not_
 from typing import Any
 
-from flask_forge_jobs.model.claims import (
-    append_error,
-)
+from flask_forge_jobs.model.claims import append_error
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import FINAL, JobStatus
 from flask_forge_jobs.model.masking import Mask

@@ -15,11 +15,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import EndedJob, FollowUp, FollowUps
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
 from flask_forge_jobs.storage.columns import new_row, tied_row
-from flask_forge_jobs.storage.database import (
-    Transaction,
-    encode_names,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Transaction, encode_names, encode_rows
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.ties.settlement import EnqueuedKinds

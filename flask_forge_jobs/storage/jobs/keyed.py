@@ -12,11 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from flask_forge_jobs.errors import InvalidInputError, StorageBusyError
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.storage.columns import new_parameters
-from flask_forge_jobs.storage.database import (
-    Transaction,
-    TransientError,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Transaction, TransientError, encode_rows
 from flask_forge_jobs.storage.jobs.holders import (
     BULK_ROWS,
     NewPair,

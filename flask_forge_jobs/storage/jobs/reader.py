@@ -27,12 +27,7 @@ from flask_forge_jobs.model.steps import StepsOfJob
 from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.columns import JOB
-from flask_forge_jobs.storage.database import (
-    Query,
-    Row,
-    Transaction,
-    encode_names,
-)
+from flask_forge_jobs.storage.database import Query, Row, Transaction, encode_names
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions

@@ -20,12 +20,7 @@ from flask_forge_jobs.model.steps import (
     Step,
     StepsOfJob,
 )
-from flask_forge_jobs.storage.database import (
-    Parameter,
-    Row,
-    Transaction,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.executor import StoreExecutor
 
 STEPS = 2

@@ -26,11 +26,7 @@ from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.links import MAX_WAITING, LinkEnd
 from flask_forge_jobs.storage.columns import AWAITED, WAITED
-from flask_forge_jobs.storage.database import (
-    Transaction,
-    encode_names,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Transaction, encode_names, encode_rows
 from flask_forge_jobs.storage.jobs.holders import BULK_ROWS, NewPair
 from flask_forge_jobs.storage.ties.batch_counts import (
     BatchCounts,

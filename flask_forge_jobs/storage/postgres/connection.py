@@ -15,10 +15,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import (
-    StorageError,
-    StorageUnavailableError,
-)
+from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.storage.migrate import OLDEST_POSTGRES, refuse_older

@@ -14,11 +14,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.database import (
-    ANOTHER_SCHEMA,
-    Faults,
-    TransientError,
-)
+from flask_forge_jobs.storage.database import ANOTHER_SCHEMA, Faults, TransientError
 
 _SERIALIZATION = frozenset({"40001", "40P01"})
 _LOCKED = "55P03"

@@ -12,11 +12,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.database import (
-    ANOTHER_SCHEMA,
-    Faults,
-    TransientError,
-)
+from flask_forge_jobs.storage.database import ANOTHER_SCHEMA, Faults, TransientError
 
 BUSY = 5
 # A crowd kept it from the write-ahead log for as long as SQLite tries, some seconds.

@@ -12,12 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flask_forge_jobs.ids import runs
-from flask_forge_jobs.model.batches import (
-    Batch,
-    BatchEvent,
-    Completion,
-    queues_of,
-)
+from flask_forge_jobs.model.batches import Batch, BatchEvent, Completion, queues_of
 from flask_forge_jobs.model.instants import from_micros, optional_from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.links import LinkEnd

@@ -13,11 +13,7 @@ import pytest
 
 from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.ordering import (
-    JobOrder,
-    Position,
-    SortColumn,
-)
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Row, Transaction

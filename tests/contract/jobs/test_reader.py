@@ -13,13 +13,7 @@ import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
-from flask_forge_jobs.model.jobs import (
-    WAITING,
-    Job,
-    JobFilter,
-    JobStatus,
-    NewJob,
-)
+from flask_forge_jobs.model.jobs import WAITING, Job, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import JobOrder, JobsPage, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.queues import QueueCounts

@@ -7,12 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus
-from flask_forge_jobs.model.ordering import (
-    JobOrder,
-    Position,
-    SortColumn,
-    StatusCounts,
-)
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn, StatusCounts
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import search
 from tests.contract.jobs import test_listing

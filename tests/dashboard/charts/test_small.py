@@ -5,12 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_forge_jobs.dashboard.charts.small import (
-    parts,
-    range_row,
-    spark,
-    spark_bars,
-)
+from flask_forge_jobs.dashboard.charts.small import parts, range_row, spark, spark_bars
 from flask_forge_jobs.dashboard.charts.ticks import logarithmic
 from tests.dashboard.charts.test_paths import points
 

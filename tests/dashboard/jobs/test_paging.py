@@ -7,12 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flask_forge_jobs.dashboard.jobs.listings import JOBS
-from flask_forge_jobs.dashboard.jobs.paging import (
-    MAX_AHEAD,
-    Page,
-    page_at,
-    reverse_of,
-)
+from flask_forge_jobs.dashboard.jobs.paging import MAX_AHEAD, Page, page_at, reverse_of
 from flask_forge_jobs.dashboard.jobs.query import JobQuery, Place
 from flask_forge_jobs.handlers.cursors import to_cursor
 from flask_forge_jobs.handlers.jobs import JobListing, find_jobs

@@ -14,10 +14,7 @@ from flask_forge_jobs.model.run_end import CancelReason, JobUpdate
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.run.execution import Execution
 from flask_forge_jobs.runtime.run.job_log import JOB_LOGGER, JobLog
-from flask_forge_jobs.runtime.run.outcome import (
-    UNSTORABLE_MESSAGE,
-    OutcomeMapper,
-)
+from flask_forge_jobs.runtime.run.outcome import UNSTORABLE_MESSAGE, OutcomeMapper
 from flask_forge_jobs.storage.base import Storage
 from tests.support.backends import each_backend
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue

@@ -9,11 +9,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs.claim_places import (
-    LONGEST_S,
-    SLACK_US,
-    ClaimPlaces,
-)
+from flask_forge_jobs.storage.jobs.claim_places import LONGEST_S, SLACK_US, ClaimPlaces
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, QUEUE, enqueue, finish
 from tests.support.runtimes import claimed

@@ -37,15 +37,7 @@ from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.api.mounting import PREFIX, mount
 from tests.support.backends import long
 from tests.support.clocks import MovingClock
-from tests.support.jobs import (
-    OWNER,
-    QUEUE,
-    claim_one,
-    enqueue,
-    enqueued,
-    finish,
-    run,
-)
+from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, enqueued, finish, run
 from tests.support.leaks import assert_leaks_nothing
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql

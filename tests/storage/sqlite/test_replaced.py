@@ -21,10 +21,7 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.sqlite.checkpoint import (
-    Checkpoints,
-    has_wal_reset_bug,
-)
+from flask_forge_jobs.storage.sqlite.checkpoint import Checkpoints, has_wal_reset_bug
 from tests.support.file_harms import delete, move, restore
 from tests.support.jobs import QUEUE, enqueue
 
