@@ -118,6 +118,8 @@ def test_failed_and_scheduled_bound_their_page(storage: Storage, limit: int) -> 
         failed_jobs(storage, limit=limit)
     with pytest.raises(InvalidInputError, match="limit"):
         scheduled_jobs(storage, None, limit=limit, offset=0)
+    with pytest.raises(InvalidInputError, match="offset"):
+        scheduled_jobs(storage, None, limit=1, offset=100_001)
 
 
 def find(storage: Storage, wanted: JobFilter | None = None, **asked: Any) -> JobListing:

@@ -38,32 +38,6 @@ def once(sql: Sql) -> int:
 
 
 @each_backend
-@pytest.mark.parametrize("path", ["/jobs/enqueue", "/v1/jobs"])
-def test_H29_a_repeated_request_has_one_effect(
-    client: FlaskClient, sql: Sql, path: str
-) -> None:
-    first = post(client, path, job(), Idempotency_Key="a")
-    again = post(client, path, job(), Idempotency_Key="a")
-
-    assert first.status_code in {200, 201}
-    assert again.status_code in {200, 201}
-    assert first.json == again.json or first.json["id"] == again.json["id"]  # type: ignore[index]
-    assert once(sql) == 1
-    other = post(client, path, job(2), Idempotency_Key="a")
-    assert fault(other)[:2] == (409, "conflict")
-    assert once(sql) == 1
-
-
-@sqlite_first
-@pytest.mark.parametrize("key", ["", " ", "x" * 256])
-def test_H29_a_key_has_a_length(client: FlaskClient, sql: Sql, key: str) -> None:
-    answer = post(client, "/v1/jobs", job(), Idempotency_Key=key)
-
-    assert fault(answer)[:2] == (400, "validation")
-    assert once(sql) == 0
-
-
-@each_backend
 def test_H30_a_stale_change_is_refused(client: FlaskClient, storage: Storage) -> None:
     tag = client.get(f"{PREFIX}/v1/queues/mail").headers["ETag"]
 

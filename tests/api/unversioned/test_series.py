@@ -95,11 +95,6 @@ def test_an_empty_window_is_an_empty_array(client: FlaskClient, path: str) -> No
     ("query", "field"),
     [
         ({"to": "2026-09-18T09:00:00Z"}, "bucket_secs"),
-        ({"from": "1969-12-31T23:59:59Z"}, "from"),
-        ({"to": "+10000-01-01T00:00:00Z"}, "to"),
-        ({"from": "yesterday"}, "from"),
-        ({"from": "2026-09-16T09:00:00"}, "from"),
-        ({"bucket_secs": "1.5"}, "bucket_secs"),
         ({"bucket_secs": "4294967296"}, "bucket_secs"),
     ],
 )

@@ -54,12 +54,9 @@ def test_the_last_events_come_without_a_beginning(
 @pytest.mark.parametrize(
     ("path", "field"),
     [
-        ("events?limit=0", "limit"),
         ("events?limit=501", "limit"),
-        ("events?after=x", "after"),
         ("events?type=retried", "type"),
         ("events?queue=", "queue"),
-        ("events?since=1", "since"),
     ],
 )
 def test_a_bad_parameter_is_400(client: FlaskClient, path: str, field: str) -> None:

@@ -252,7 +252,6 @@ def test_changes_leave_one_entry_with_what_they_changed(
         ({"on_dead": {}}, "on_dead.kind"),
         ({"on_dead": {"kind": "k", "priority": 2**31}}, "on_dead.priority"),
         ({"within": "x"}, "within"),
-        ({"items": []}, "items"),
     ],
 )
 def test_a_refusal_names_the_field(

