@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from flask_forge_jobs.handlers.batches import is_known
 from flask_forge_jobs.handlers.jobs import (
@@ -30,38 +29,19 @@ class JobRecord(JobDetail):
 
     # Of the stored text.
     payload_bytes: int
-    # Consecutive throttles.
-    throttle_attempts: int
-    cancel_requested_at: datetime | None
-    # JSON text, see flask_forge_jobs.model.progress.
-    progress: str | None
     result: object
-    # Why the result is not stored.
-    result_error: str | None
     # From its due time to the last start; None before that and until a retry starts.
     wait_ms: int | None
     # From the last start to the end; None before that.
     run_ms: int | None
     # Whether a secret is masked that is stored as it is.
     redacted: bool
-    # The last 20 frames of the task's last exception.
-    traceback: str | None
     # The first and the newest 30, the oldest first; the one under way comes last.
     attempts: Sequence[Attempt]
-    # That of the last failure; None without one, or if the job was cancelled.
-    signature: str | None
-    # Seconds one attempt may take; None means no limit of its own.
-    timeout_s: float | None
-    # How often it was rescued from a lost worker.
-    crashes: int
-    # The schedule that made it.
-    schedule_name: str | None
     # Its source, such as "POST /signup"; None if unknown.
     origin: str | None
     # The batch that counts it, or None; a limited caller may not know it.
     batch_id: str | None
-    # Its earliest start while it waits for other jobs; None if it does not.
-    start_at: datetime | None
     # How many steps it has; those of each attempt are its own, at most 100 in all.
     step_count: int
     # The value that its task has saved last, and when; None without one.
@@ -150,31 +130,19 @@ def _record(
 ) -> JobRecord:
     job, attempts, steps, ties = parts
     started, ended = job.started_at, job.completed_at
-    progress = masked_text(job.progress, redactor)
     return JobRecord(
-        row=replace(job, progress=progress),
+        row=replace(job, progress=masked_text(job.progress, redactor)),
         payload=None
         if max_values == 0
         else payload_value(job.payload, redactor, job, max_values),
-        error_history=job.error_history,
         payload_bytes=len(job.payload.encode()),
-        throttle_attempts=job.throttle_attempts,
-        cancel_requested_at=job.cancel_requested_at,
-        progress=progress,
         result=json_value(job.result, redactor),
-        result_error=job.result_error,
         wait_ms=whole_milliseconds(job.scheduled_at, started),
         run_ms=whole_milliseconds(started, ended),
         redacted=False,
-        traceback=job.traceback,
         attempts=with_steps(attempts, (_masked(s, redactor) for s in steps.steps)),
-        signature=job.signature,
-        timeout_s=job.timeout_s,
-        crashes=job.crashes,
-        schedule_name=job.schedule_name,
         origin=job.origin,
         batch_id=job.batch_id,
-        start_at=job.start_at,
         step_count=steps.count,
         checkpoint=steps.checkpoint and _masked(steps.checkpoint, redactor),
         waiting_for=0,

@@ -16,7 +16,6 @@ from flask_forge_jobs.handlers.filters import (
 )
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
-from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, JobsPage, SortColumn, StatusCounts
@@ -42,9 +41,8 @@ _SOONEST_FIRST = JobOrder(SortColumn.SCHEDULED_AT, descending=False)
 class JobDetail:
     """One job with its payload as a JSON value; secrets are masked."""
 
-    row: JobSummary
+    row: Job
     payload: object
-    error_history: Sequence[ErrorEntry]
 
 
 def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDetail:
@@ -54,7 +52,6 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
     return JobDetail(
         row=job,
         payload=payload_value(job.payload, redactor, job),
-        error_history=job.error_history,
     )
 
 

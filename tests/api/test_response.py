@@ -59,16 +59,14 @@ JOB = Job(
     scheduled_at=EXACT,
     started_at=MICROS,
     last_error='a "quoted"\nline',
+    error_history=(ErrorEntry("t", 1, "m"),),
 )
 OBJECTS: list[tuple[Schema, object]] = [
     (QueueProcessSchema(), PROCESS),
     (QueueProcessSchema(), IDLE),
     (JobRowSchema(), JOB),
-    (
-        JobInspectSchema(),
-        JobDetail(JOB, {"b": [{"z": 1, "y": None}], "a": 1}, [ErrorEntry("t", 1, "m")]),
-    ),
-    (JobInspectSchema(), JobDetail(JOB, None, [])),
+    (JobInspectSchema(), JobDetail(JOB, {"b": [{"z": 1, "y": None}], "a": 1})),
+    (JobInspectSchema(), JobDetail(JOB, None)),
     (JobsPageSchema(), JobsPage([JOB, JOB], total=2, limit=50, offset=0)),
     (StorageInfoSchema(), StorageInfo("sqlite", (("a", "1"), ("b", "2")))),
     (

@@ -42,8 +42,8 @@ def test_what_a_job_is_made_of_is_read_with_it(storage: Storage) -> None:
 
     record = read_job(storage, job_id, redactor=Redactor())
 
-    assert (record.timeout_s, record.crashes) == (1.5, 0)
-    assert (record.schedule_name, record.origin) == ("nightly", "schedule nightly")
+    assert (record.row.timeout_s, record.row.crashes) == (1.5, 0)
+    assert (record.row.schedule_name, record.origin) == ("nightly", "schedule nightly")
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,8 @@ def test_no_error_is_masked_when_it_is_read(
     [group] = list_errors(storage).groups
 
     assert job.last_error == listed.last_error == "password=[redacted]"
-    assert record.error_history[0].message == group.signature == job.last_error
-    assert record.traceback == "Traceback"
+    assert record.row.error_history[0].message == group.signature == job.last_error
+    assert record.row.traceback == "Traceback"
     assert not record.redacted
 
 
@@ -201,8 +201,8 @@ def test_a_listing_shows_the_progress_of_running_jobs_only(storage: Storage) -> 
 
     assert rows[running].running_progress == '{"done": 1, "token": "[redacted]"}'
     assert rows[ended].progress is None
-    assert again.row.running_progress == again.progress == rows[running].progress
-    assert read_job(storage, ended, redactor=Redactor()).progress is not None
+    assert again.row.running_progress == again.row.progress == rows[running].progress
+    assert read_job(storage, ended, redactor=Redactor()).row.progress is not None
 
 
 def test_jobs_are_found_by_their_batch_and_by_waiting(storage: Storage) -> None:

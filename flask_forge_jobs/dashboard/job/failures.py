@@ -63,7 +63,7 @@ def failures_of(record: JobRecord, run: int | None = None) -> Failures | None:
     if not known:
         known = [
             (Failure(None, each.attempt, each.at, each.message), each.traceback)
-            for each in reversed(record.error_history)
+            for each in reversed(record.row.error_history)
         ]
     if not known:
         return None

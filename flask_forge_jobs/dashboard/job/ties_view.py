@@ -97,6 +97,6 @@ def _of_dependent(dependent: Dependent) -> Tie:
 def _freed_at(record: JobRecord, attempts: Sequence[Attempt]) -> datetime | None:
     """Return when a job stopped waiting for others; None while it does."""
     row = record.row
-    if record.start_at is not None:
+    if row.start_at is not None:
         return row.completed_at  # it died waiting, or waits
     return attempts[0].due_at if attempts else row.scheduled_at

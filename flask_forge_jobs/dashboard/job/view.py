@@ -134,7 +134,7 @@ class JobView:
     def waits_for_jobs(self) -> bool:
         """Whether it waits for other jobs."""
         is_pending = self.row.status is JobStatus.PENDING
-        return is_pending and self.record.start_at is not None
+        return is_pending and self.row.start_at is not None
 
     @property
     def is_stopping(self) -> bool:
@@ -244,7 +244,7 @@ class JobView:
     @cached_property
     def progress(self) -> ProgressView | None:
         """Its last report of progress."""
-        text = self.record.progress
+        text = self.row.progress
         return None if text is None else progress_view(text)
 
     @property
@@ -318,7 +318,7 @@ class JobView:
     @cached_property
     def related(self) -> Related | None:
         """Others with the same error; None if it has not failed."""
-        signature = self.record.signature
+        signature = self.row.signature
         if signature is None:
             return None
         chosen = JobFilter(signature=signature)
@@ -330,7 +330,7 @@ class JobView:
     @cached_property
     def earlier(self) -> Earlier | None:
         """Earlier runs of its schedule, key or kind."""
-        return earlier_runs(self.row, self.record.schedule_name, self._find)
+        return earlier_runs(self.row, self.row.schedule_name, self._find)
 
     def _find(self, chosen: JobFilter, limit: int) -> Sequence[JobSummary]:
         """Return the newest jobs of the caller's queues."""

@@ -56,14 +56,17 @@ def test_another_run_can_be_open(record: JobRecord) -> None:
 def test_without_attempts_the_history_is_shown(record: JobRecord) -> None:
     history = (ErrorEntry("2026-11-30T14:00:00Z", 1, "E: old", "no traceback"),)
 
-    made = failures(replace(record, attempts=(), error_history=history))
+    row = replace(record.row, error_history=history)
+    made = failures(replace(record, row=row, attempts=()))
 
     assert (made.shown.message, made.shown.run) == ("E: old", None)
     assert made.shown.parts[0].message == "no traceback"
 
 
 def test_a_job_without_failures_has_none(record: JobRecord) -> None:
-    assert failures_of(replace(record, attempts=(), error_history=())) is None
+    row = replace(record.row, error_history=())
+
+    assert failures_of(replace(record, row=row, attempts=())) is None
 
 
 def test_a_long_message_is_cut_where_it_is_folded(record: JobRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.dashboard.job.test_timeline import START, after, attempt, job
 def record(**changed: Any) -> Any:
     """Return the part of a record that is read."""
     given = {
-        "row": job(JobStatus.PENDING), "start_at": None, "attempts": (),
+        "row": job(JobStatus.PENDING), "attempts": (),
         "parents": (), "dependents": (), "waiting_for": 0,
     }  # fmt: skip
     return SimpleNamespace(**{**given, **changed})
@@ -65,9 +66,10 @@ def test_dependents_that_died_with_it_are_counted() -> None:
 
 
 def test_a_wait_ends_when_the_job_is_due_or_dead() -> None:
-    dead = job(JobStatus.DEAD)
+    dead = replace(job(JobStatus.DEAD), start_at=START)
+    waiting = replace(job(JobStatus.PENDING), start_at=START)
 
-    assert ties_view(record(start_at=START)).until is None
-    assert ties_view(record(row=dead, start_at=START)).until == dead.completed_at
+    assert ties_view(record(row=waiting)).until is None
+    assert ties_view(record(row=dead)).until == dead.completed_at
     assert ties_view(record(attempts=[attempt(40, 50, 60)])).until == after(40)
     assert ties_view(record(row=job(scheduled=7))).until == after(7)

@@ -14,7 +14,7 @@ from flask_forge_jobs.dashboard.job.timeline import (
     timeline,
 )
 from flask_forge_jobs.model.attempts import Attempt, AttemptEnding
-from flask_forge_jobs.model.jobs import JobStatus, JobSummary
+from flask_forge_jobs.model.jobs import Job, JobStatus, JobSummary
 
 START = datetime(2026, 11, 30, 14, 0, tzinfo=UTC)
 
@@ -25,11 +25,11 @@ def after(seconds: float) -> datetime:
 
 def job(
     status: JobStatus = JobStatus.DONE, scheduled: float = 0, attempts: int = 1
-) -> JobSummary:
-    return JobSummary(
+) -> Job:
+    return Job(
         id="01", queue_name="billing", kind="charge", status=status, priority=0,
         attempts=attempts, max_attempts=5, enqueued_at=START,
-        scheduled_at=after(scheduled),
+        scheduled_at=after(scheduled), payload="{}",
     )  # fmt: skip
 
 
