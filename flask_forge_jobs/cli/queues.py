@@ -32,8 +32,7 @@ def queues_group() -> None:
     """List, show, create, change and delete queues."""
 
 
-def state_of_queue(queue: Row) -> str:
-    """Return ``open``, ``paused`` or ``cools down`` for a queue of the API."""
+def _state(queue: Row) -> str:
     if queue["paused"]:
         return "paused"
     until = queue["throttled_until"]
@@ -50,9 +49,9 @@ def _counted(state: str) -> Callable[[Row], int]:
     return lambda queue: int(queue["counts"][state])
 
 
-_COLUMNS = (
+COLUMNS = (
     Column("QUEUE", "name", is_elastic=True),
-    Column("STATE", state_of_queue),
+    Column("STATE", _state),
     Column("PENDING", _counted("pending"), is_number=True),
     Column("SCHEDULED", _counted("scheduled"), is_number=True),
     Column("RUNNING", _counted("in_progress"), is_number=True),
@@ -69,7 +68,7 @@ def list_command(*, as_json: bool) -> None:
     """List the queues with the number of their jobs in each state."""
     queues = local_api().call("v1_queues").document
     print_rows(
-        _COLUMNS,
+        COLUMNS,
         queues,
         "there is no queue yet; the first job or worker makes one",
         as_json=as_json,

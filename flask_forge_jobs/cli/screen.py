@@ -14,15 +14,8 @@ import click
 
 from flask_forge_jobs.cli.local_api import Document, LocalApi
 from flask_forge_jobs.cli.log_lines import EXIT_INTERRUPTED
-from flask_forge_jobs.cli.queues import state_of_queue
-from flask_forge_jobs.cli.tables import (
-    NO_VALUE,
-    WIDTHS,
-    Column,
-    Row,
-    brief,
-    table_lines,
-)
+from flask_forge_jobs.cli.queues import COLUMNS
+from flask_forge_jobs.cli.tables import WIDTHS, Column, Row, brief, table_lines
 from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates, queue_rates
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.log_lines import one_line
@@ -40,23 +33,8 @@ _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _NEXT, _BELOW = "\x1b[H", "\x1b[K\n", "\x1b[J"
 
 
-def _depth(state: str) -> Callable[[Row], int]:
-    return lambda queue: int(queue["counts"][state])
-
-
-def _oldest(queue: Row) -> str:
-    age_s = queue["oldest_pending_age_seconds"]
-    return brief(age_s) if age_s else NO_VALUE
-
-
 _QUEUES = (
-    Column("QUEUE", "name", is_elastic=True),
-    Column("STATE", state_of_queue),
-    Column("PENDING", _depth("pending"), is_number=True),
-    Column("RUNNING", _depth("in_progress"), is_number=True),
-    Column("FAILED", _depth("failed"), is_number=True),
-    Column("DEAD", _depth("dead"), is_number=True),
-    Column("OLDEST", _oldest, is_number=True),
+    *(each for each in COLUMNS if each.head not in ("SCHEDULED", "SLOTS")),
     Column("A MINUTE", lambda queue: f"{queue['per_minute']:,.1f}", is_number=True),
     Column("P95", "p95", is_number=True),
 )
