@@ -23,7 +23,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.tokens import client_of_principal, client_with_token
 from tests.conformance.requests import Sample, sample
-from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
+from tests.conformance.seeding import QUEUE
 from tests.support.clocks import MovingClock
 from tests.support.sql import Sql
 
@@ -155,27 +155,6 @@ def test_a_caller_with_the_permission_is_let_in_or_kept_to_its_queue(
     answer = request.send(client_of(caller, storage))
 
     assert answer.status_code in expected(route, caller, request), answer.text
-
-
-def test_a_caller_without_queues_sees_and_changes_nothing(
-    storage: Storage, database_settings: DatabaseSettings
-) -> None:
-    nothing = Principal.with_role("nothing", "admin", queues=())
-    client = client_of_principal(storage, nothing)
-    before = _content(database_settings)
-    known = {QUEUE, JOB_ID, SCHEDULE, "send_receipt", "SMTP 451"}
-
-    for route in ROUTES:
-        request = sample(route)
-        answer = request.send(client)
-
-        assert answer.status_code < 500, route
-        assert _content(database_settings) == before, route
-        if route.permission is not None and route.path != "/v1/openapi.json":
-            # What a request asks for comes back in its answer.
-            told = f"{request.path} {request.query} {request.body}"
-            shown = {each for each in known if each in answer.text}
-            assert not [each for each in shown if each not in told], route
 
 
 @pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller in ROLES])
