@@ -19,17 +19,8 @@ from tests.acceptance import gate
 from tests.acceptance.bad_input import CASES, JSON, Case
 from tests.acceptance.serving import serving
 from tests.support.backends import BACKENDS, long
-from tests.support.client import (
-    HOST,
-    PREFIX,
-    Answer,
-    Request,
-    post_json,
-    send,
-    send_bytes,
-)
+from tests.support.client import Answer, Request, post_json, send
 from tests.support.databases import sqlite_url
-from tests.support.parsers import strict_only
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
 
@@ -95,7 +86,7 @@ def _masked(answer: Answer) -> tuple[object, ...]:
 
 @pytest.mark.parametrize(
     "case",
-    # tests/api asks most of them without a server, so a fourth does by default.
+    # tests/api asks most of it without a server, so a fourth does by default.
     [long(case) if number % 4 else case for number, case in enumerate(CASES)],
     ids=lambda case: case.name,
 )
@@ -192,67 +183,3 @@ def test_python_keeps_what_the_wire_keeps(
 
 def _stored(target: Target, job_id: str) -> str:
     return str(target.sql.value("SELECT payload FROM forge_job WHERE id = ?", job_id))
-
-
-RAW = {
-    "no request": b"\x00\x01\x02\r\n\r\n",
-    "no version": b"GET /forge-jobs/health\r\n\r\n",
-    "version 9": b"GET /forge-jobs/health HTTP/9.9\r\nHost: x\r\n\r\n",
-    "header without a colon": b"GET / HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n",
-    "NUL in a header": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\x00b\r\n\r\n",
-    "length of letters": b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
-    "negative length": b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: -5\r\n\r\n",
-    "two lengths": b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
-    b"Content-Length: 3\r\n\r\n{}",
-    "length and chunks": b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunk of letters": b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n",
-    "endless header": b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
-    "two hundred headers": b"GET / HTTP/1.1\r\nHost: h\r\n"
-    + b"".join(b"X-%d: a\r\n" % n for n in range(200))
-    + b"\r\n",
-    "endless path": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
-    "foreign host": b"GET /forge-jobs/queue/overview HTTP/1.1\r\n"
-    b"Host: elsewhere.example\r\nConnection: close\r\n\r\n",
-    "no host": b"GET /forge-jobs/queue/overview HTTP/1.0\r\n\r\n",
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=strict_only) if name == "version 9" else name
-        for name in RAW
-    ],
-)
-def test_damaged_request_is_refused(name: str, targets: list[Target]) -> None:
-    """What no client library sends; most of it is refused before it reaches us."""
-    data = RAW[name].replace(b"%b", f"{PREFIX}/jobs/enqueue".encode())
-    before = [target.state() for target in targets]
-
-    answers = [send_bytes(target.port, data) for target in targets]
-
-    assert 400 <= answers[0].status < 500, answers[0]
-    assert _masked(answers[0]) == _masked(answers[1])
-    assert [target.state() for target in targets] == before
-
-
-def test_body_that_ends_early_stores_nothing(targets: list[Target]) -> None:
-    """What came looks complete, but its client went away before it had sent all."""
-    body = b'{"kind":"cut","payload":{}}'
-    head = (
-        f"POST {PREFIX}/jobs/enqueue HTTP/1.1\r\nHost: {HOST}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body) + 50}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    before = [target.state() for target in targets]
-
-    answers = [
-        send_bytes(target.port, head.encode() + body, ends=True) for target in targets
-    ]
-
-    for answer in answers:
-        assert answer.status == 400
-        assert answer.fault == ("validation", "body")
-    assert [target.state() for target in targets] == before
