@@ -58,6 +58,7 @@ def test_write_of_a_program_or_of_our_page_passes(
         {"Sec_Fetch_Site": "same-site"},
         {"Sec_Fetch_Site": "none"},
         {"Sec_Fetch_Site": "odd"},
+        {"Sec_Fetch_Site": "same-origin, cross-site"},
         {"Sec_Fetch_Site": ""},
         {"Origin": "null"},
         {"Origin": ""},
@@ -69,6 +70,7 @@ def test_write_of_a_program_or_of_our_page_passes(
         {"Origin": "http://[::1"},
         {"Origin": "file://jobs.example:8787"},
         {"Sec_Fetch_Site": "none", "Origin": "http://evil.test"},
+        {"Sec_Fetch_Site": "SAME-ORIGIN", "Origin": "http://evil.test"},
         {"Sec_Fetch_Site": "cross-site", "Origin": "http://jobs.example:8787"},
     ],
 )
@@ -224,15 +226,13 @@ def test_sec_S14_without_a_body_something_must_show_that_no_form_sent_it(
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize("form", ["text/plain", "application/x-www-form-urlencoded"])
 def test_sec_S14_json_smuggled_in_a_form_is_refused(
-    client: FlaskClient, storage: Storage
+    client: FlaskClient, storage: Storage, form: str
 ) -> None:
     """``enctype=text/plain`` lets a form send what parses as JSON."""
-    answer = client.post(
-        "/jobs/enqueue",
-        data=b'{"kind":"k","payload":{"a":"="}}',
-        content_type="text/plain",
-    )
+    body = b'{"kind":"k","payload":{"a":"="}}'
+    answer = client.post("/jobs/enqueue", data=body, content_type=form)
 
     assert answer.status_code == 415
     assert storage.job_reader.statistics() == {}

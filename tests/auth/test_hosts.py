@@ -41,7 +41,7 @@ def _status(client: FlaskClient, host: str, path: str = URL) -> int:
     [
         "jobs.example", "JOBS.example", "jobs.example:80", "jobs.example:9999",
         "ops.example:8443", "localhost", "localhost:5000", "127.0.0.1:80", "[::1]:80",
-        "[::1]",
+        "[::1]", "[::ffff:127.0.0.1]",
     ],
 )  # fmt: skip
 def test_sec_S11_configured_names_and_this_machine_are_answered(
@@ -57,6 +57,10 @@ def test_sec_S11_configured_names_and_this_machine_are_answered(
         "jobs.example.", "jobs.example:", "jobs.example:x", "jobs.example:80:80",
         "user@jobs.example", "ops.example", "ops.example:80", "127.1", "0x7f000001",
         "2130706433", "localhost.", "localhost.evil.test", "0.0.0.0", ":80",
+        "evil-jobs.example", "sub.jobs.example", "jobs.example@evil.test",
+        "jobs.example, evil.test", "jobs.example evil.test", "jobs.example/evil.test",
+        "jobs.example#", "127.0.0.1.evil.test", "0177.0.0.1", "::1", "[::]", "[::1",
+        "[::1%25lo]", "169.254.169.254",
     ],
 )  # fmt: skip
 def test_sec_S11_H28_other_names_are_refused(client: FlaskClient, host: str) -> None:

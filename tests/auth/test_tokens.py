@@ -120,6 +120,7 @@ WRONG_CREDENTIALS = [
     "Bearer",
     "Bearer ",
     f"Basic {TOKEN}",
+    f"Token {TOKEN}",
     TOKEN,
     f"Bearer  {TOKEN}",
     f"Bearer {TOKEN} ",
@@ -138,7 +139,7 @@ WRONG_CREDENTIALS = [
 ]
 
 
-@pytest.mark.parametrize("credential", WRONG_CREDENTIALS, ids=range(19))
+@pytest.mark.parametrize("credential", WRONG_CREDENTIALS, ids=range(20))
 def test_sec_S04_H25_wrong_credential_is_the_same_401(
     storage: Storage, credential: str
 ) -> None:
@@ -193,11 +194,15 @@ def test_sec_S04_S13_a_refusal_takes_as_long_whatever_is_wrong() -> None:
 
 def test_sec_S05_token_counts_in_the_header_only(storage: Storage) -> None:
     client = _client(storage, ENTRY, clock=MovingClock())
-    client.set_cookie("token", TOKEN)
+    for name in ("token", "access_token", "authorization"):
+        client.set_cookie(name, TOKEN)
 
     for answer in (
         client.get(f"/queue/overview?token={TOKEN}&access_token={TOKEN}"),
         client.get("/queue/overview", headers={"X-Token": TOKEN}),
+        client.get(
+            "/queue/overview", headers={"Proxy-Authorization": f"Bearer {TOKEN}"}
+        ),
         client.post("/jobs/list", json={"token": TOKEN, "limit": 1, "offset": 0}),
     ):
         assert answer.status_code == 401

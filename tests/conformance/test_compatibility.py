@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
-from marshmallow import Schema
-from marshmallow.fields import Nested
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.fields import Digits, Flag, Instant
 from flask_forge_jobs.api.table import all_routes
 from tests.api.mounting import PREFIX
 from tests.conformance.calls import BY_ID, UPSTREAM, call, path_of
@@ -280,66 +277,6 @@ def test_CT12_every_framework_error_is_tagged(
     if route.body is not None:
         cut = {"data": b'{"a":', "content_type": "application/json"}
         assert fault(client.post(path, **cut)) == (400, "validation", "json")
-
-
-def wrong_values(schema: Schema, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield a key path and a body whose only fault is the type of its value."""
-    for name, field in schema.fields.items():
-        key = field.data_key or name
-        if isinstance(field, Nested):
-            for below, value in wrong_values(field.schema):
-                yield f"{path}{key}.{below}", {key: value}
-        elif field.required or isinstance(field, Flag | Instant):
-            yield f"{path}{key}", {key: {"not": "a value"}}
-
-
-def refused_values() -> Iterator[tuple[Entry, str, object]]:
-    """Yield a key path and a wrong value of each body that the client sends."""
-    for entry in UPSTREAM:
-        schema = route_of(entry).body
-        if schema is not None and entry.client is not None:
-            for key_path, bad in wrong_values(schema):
-                if key_path != "payload":  # may be any value
-                    yield entry, key_path, bad
-
-
-def refused_parameters() -> Iterator[tuple[Entry, str]]:
-    """Yield the parameters of each query that may not be any word."""
-    for entry in UPSTREAM:
-        schema = route_of(entry).query
-        for name, field in schema.fields.items() if schema is not None else ():
-            if isinstance(field, Digits | Instant):
-                yield entry, field.data_key or name
-
-
-def id_of(value: object) -> str | None:
-    return value.id if isinstance(value, Entry) else None
-
-
-@pytest.mark.parametrize(
-    ("entry", "key_path", "bad"), list(refused_values()), ids=id_of
-)
-def test_CT12_every_refused_value_is_named(
-    client: FlaskClient, entry: Entry, key_path: str, bad: object
-) -> None:
-    assert entry.client is not None
-    good = json.loads(entry.client["body"])
-
-    answer = client.post(path_of(entry), json=good | dict(bad))  # type: ignore[call-overload]
-
-    assert fault(answer) == (400, "validation", key_path), bad
-
-
-@pytest.mark.parametrize(("entry", "key"), list(refused_parameters()), ids=id_of)
-def test_CT12_every_refused_parameter_is_named(
-    client: FlaskClient, entry: Entry, key: str
-) -> None:
-    path = path_of(entry).partition("?")[0]
-    good = dict((entry.client or {}).get("query") or {})
-
-    answer = client.get(path, query_string=good | {key: "soon"})
-
-    assert fault(answer) == (400, "validation", key)
 
 
 @pytest.mark.parametrize(

@@ -120,12 +120,6 @@ def lines(name: str) -> list[str]:
     return (CORPORA / name).read_text(encoding="utf-8").splitlines()
 
 
-def cases(name: str) -> list[dict[str, Any]]:
-    """Return the cases of a corpus."""
-    found: list[dict[str, Any]] = json.loads((CORPORA / name).read_bytes())
-    return found
-
-
 def fault(answer: TestResponse) -> tuple[int, str, str | None]:
     """Return status, kind and field of a tagged error."""
     assert answer.headers["Content-Type"] == "application/json"
