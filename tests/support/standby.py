@@ -20,8 +20,6 @@ import psycopg2
 from tests.support.postgres import turn_to_start
 from tests.support.waiting import wait_until
 
-_STOP_LIMIT_S = 20
-
 
 @dataclass
 class StandbyServer:

@@ -124,7 +124,6 @@ def is_scheduled(job: Job) -> bool:
     )
 
 
-MIDDLE: Callable[[list[Job]], Job] = lambda jobs: jobs[len(jobs) // 2]  # noqa: E731
 FILTERS: dict[str, tuple[JobFilter, Callable[[Job], bool]]] = {
     "none": (JobFilter(), lambda _: True),
     "queue": (JobFilter(queues=["a"]), lambda job: job.queue_name == "a"),
