@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -95,11 +94,6 @@ def assert_is_tagged(answer: TestResponse) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     document = json.loads(answer.data)
     assert list(document) == (CLIENT_ERRORS | OUR_ERRORS)[document["kind"]]
-
-
-def objects_of(document: object) -> list[dict[str, Any]]:
-    listed = document if isinstance(document, list) else [document]
-    return [each for each in listed if isinstance(each, dict)]
 
 
 def test_CT01_the_client_is_given_what_it_reads() -> None:

@@ -5,7 +5,7 @@ import pytest
 from flask_forge_jobs.errors import CountDiffersError, InvalidInputError
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.handlers.bulk import BulkLimits
-from flask_forge_jobs.model.bulk import BulkChange, JobAction, Skip, SkipReason
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
@@ -23,27 +23,6 @@ class StrideClock(MovingClock):
     def monotonic(self) -> float:
         self.move(self.stride_s)
         return super().monotonic()
-
-
-def test_an_id_named_twice_counts_once(storage: Storage) -> None:
-    job = storage.jobs.enqueue(NewJob("k"))
-
-    retried = bulk.change_named(
-        storage, JobAction.RETRY, [job.id, job.id, "none"], LIMITS
-    )
-    deleted = bulk.change_named(
-        storage, JobAction.DELETE, [job.id, job.id, "none"], LIMITS
-    )
-
-    assert set(retried.change.skipped) == {
-        Skip(job.id, SkipReason.WRONG_STATUS),
-        Skip("none", SkipReason.NOT_FOUND),
-    }
-    assert deleted.change == BulkChange(
-        changed=1, skipped=(Skip("none", SkipReason.NOT_FOUND),)
-    )
-    assert retried.is_complete
-    assert deleted.is_complete
 
 
 def test_ten_thousand_ids_are_taken_and_one_more_is_not(storage: Storage) -> None:

@@ -166,7 +166,7 @@ def test_a_filter_has_the_keys_of_the_list_and_two_more(
     assert report["matched"] == report["changed"] == 3 - len(left)
 
 
-@pytest.mark.parametrize("rows", [0, BATCH - 1, BATCH, BATCH + 1, 501])
+@pytest.mark.parametrize("rows", [0, BATCH + 1])
 def test_every_batch_is_taken(client: FlaskClient, sql: Sql, rows: int) -> None:
     if rows:
         sql.seed(rows, status="dead")

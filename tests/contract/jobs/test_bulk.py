@@ -26,16 +26,7 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.pace import Pace
-from tests.support.jobs import (
-    OWNER,
-    QUEUE,
-    claim_one,
-    enqueue,
-    enqueue_in,
-    finish,
-    job_with,
-    run,
-)
+from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, job_with, run
 from tests.support.sql import Sql
 
 T = TypeVar("T")
@@ -167,14 +158,6 @@ def test_retry_skips_a_job_whose_key_is_held(
     assert asked == [[blocked, free]]
 
 
-def test_run_now_lifts_every_wait(storage: Storage, sql: Sql) -> None:
-    ids = [enqueue_in(storage, sql, 600), job_with(storage, JobStatus.FAILED)]
-
-    assert storage.job_admin.change(JobAction.RUN_NOW, ids).changed == 2
-
-    assert {job.id for job in storage.jobs.claim(QUEUE, OWNER, 9)} == set(ids)
-
-
 def test_reschedule_defers_all(storage: Storage, sql: Sql) -> None:
     ids = [enqueue(storage), enqueue(storage)]
     later = from_micros(sql.now_us()) + timedelta(hours=1)
@@ -189,18 +172,6 @@ def test_reschedule_defers_all(storage: Storage, sql: Sql) -> None:
 @pytest.mark.parametrize("action", JobAction)
 def test_nothing_named_is_nothing_done(storage: Storage, action: JobAction) -> None:
     assert storage.job_admin.change(action, []) == BulkChange()
-
-
-def test_changed_jobs_can_be_claimed_at_once(storage: Storage) -> None:
-    """A full new budget"""
-    job_id = job_with(storage, JobStatus.DEAD)
-
-    storage.job_admin.change(JobAction.RETRY, [job_id])
-
-    assert (claim_one(storage).id, storage.job_reader.get(job_id).attempts) == (
-        job_id,
-        1,
-    )
 
 
 class Contended:
