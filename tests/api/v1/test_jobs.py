@@ -157,20 +157,6 @@ def test_a_bad_parameter_is_400(client: FlaskClient, query: str, field: str) -> 
     assert (answer.json["kind"], answer.json["field"]) == ("validation", field)
 
 
-def test_a_cursor_belongs_to_its_filter(client: FlaskClient, storage: Storage) -> None:
-    enqueue(storage), enqueue(storage)
-    document, _ = find(client, "?limit=1")
-    cursor = document["next_cursor"]
-
-    for query in ("kind=noop", "sort=enqueued_at", "status=pending"):
-        answer = client.get(f"{PREFIX}/v1/jobs?limit=1&{query}&cursor={cursor}")
-        assert answer.status_code == 400
-        assert answer.json is not None
-        assert answer.json["field"] == "cursor"
-    document, _ = find(client, f"?limit=5&count=none&cursor={cursor}")
-    assert len(document["rows"]) == 1
-
-
 def test_a_limited_caller_finds_its_own_jobs(storage: Storage) -> None:
     own = enqueue(storage, queue_name="own")
     other = enqueue(storage, queue_name="other")
