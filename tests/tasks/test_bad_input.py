@@ -73,28 +73,13 @@ def run_one(app: Flask, job_id: str) -> Job:
 
 
 @pytest.mark.usefixtures("app")
-@pytest.mark.parametrize(
-    ("value", "why"),
-    [
-        ({1, 2}, "a set is not JSON"),
-        (b"x", "a bytes is not JSON"),
-        (datetime(2030, 1, 1, tzinfo=UTC), "a datetime is not JSON"),
-        ({1: "one"}, "a key is an int, not text"),
-        (math.nan, "nan is not a JSON number"),
-        ("\x00", "contains a NUL character"),
-        ("\ud800", "contains half of a surrogate pair"),
-    ],
-    ids=lambda value: ascii(value)[:20],
-)
-def test_refused_arguments_store_nothing(
-    forge: ForgeJobs, value: object, why: str
-) -> None:
-    """Q1, Q2; the whole table is in ``tests/model/test_payloads.py``."""
+def test_refused_arguments_store_nothing(forge: ForgeJobs) -> None:
+    """Q1, Q2; the table is in ``tests/model/test_payloads.py``."""
 
     @forge.task
     def send(items: list[object]) -> None: ...
 
-    items = [0, {"at": value}]
+    items = [0, {"at": {1, 2}}]
     attempts: list[Callable[[], object]] = [
         lambda: send.enqueue(items),
         lambda: send.options(queue="mail").enqueue(items=items),
@@ -104,7 +89,7 @@ def test_refused_arguments_store_nothing(
         with pytest.raises(InvalidInputError) as caught:
             attempt()
         assert caught.value.field == "payload.items[1].at"
-        assert caught.value.message == why
+        assert caught.value.message == "a set is not JSON"
 
     assert forge.storage.job_reader.statistics() == {}
 
@@ -175,37 +160,32 @@ def zone(**offset: float) -> timezone:
     return timezone(timedelta(**offset))
 
 
-@pytest.mark.usefixtures("app")
-@pytest.mark.parametrize(
-    ("run_at", "utc"),
-    [
-        (datetime(2031, 1, 1, 12, 0, 0, 1, UTC), "2031-01-01T12:00:00.000001"),
-        (
-            datetime(2031, 1, 1, tzinfo=zone(hours=5, minutes=45)),
-            "2030-12-31T18:15:00",
-        ),
-        (
-            datetime(2031, 1, 1, tzinfo=zone(minutes=-44, seconds=-30)),
-            "2031-01-01T00:44:30",
-        ),
-        (
-            datetime(2031, 1, 1, tzinfo=zone(hours=23, minutes=59, microseconds=7)),
-            "2030-12-31T00:00:59.999993",
-        ),
-        (datetime(2031, 10, 26, 2, 30, tzinfo=Clocks()), "2031-10-26T00:30:00"),
-        (datetime(2031, 10, 26, 2, 30, tzinfo=Clocks(), fold=1), "2031-10-26T01:30:00"),
-        (datetime.max.replace(tzinfo=UTC), "9999-12-31T23:59:59.999999"),
-        (datetime.max.replace(tzinfo=zone(hours=1)), "9999-12-31T22:59:59.999999"),
-    ],
-)
-def test_instants_are_stored_exactly(
-    forge: ForgeJobs, run_at: datetime, utc: str
-) -> None:
-    job = forge.enqueue("send", run_at=run_at)
+INSTANTS = [
+    (datetime(2031, 1, 1, 12, 0, 0, 1, UTC), "2031-01-01T12:00:00.000001"),
+    (datetime(2031, 1, 1, tzinfo=zone(hours=5, minutes=45)), "2030-12-31T18:15:00"),
+    (
+        datetime(2031, 1, 1, tzinfo=zone(minutes=-44, seconds=-30)),
+        "2031-01-01T00:44:30",
+    ),
+    (
+        datetime(2031, 1, 1, tzinfo=zone(hours=23, minutes=59, microseconds=7)),
+        "2030-12-31T00:00:59.999993",
+    ),
+    (datetime(2031, 10, 26, 2, 30, tzinfo=Clocks()), "2031-10-26T00:30:00"),
+    (datetime(2031, 10, 26, 2, 30, tzinfo=Clocks(), fold=1), "2031-10-26T01:30:00"),
+    (datetime.max.replace(tzinfo=UTC), "9999-12-31T23:59:59.999999"),
+    (datetime.max.replace(tzinfo=zone(hours=1)), "9999-12-31T22:59:59.999999"),
+]
 
-    stored = forge.storage.job_reader.get(job.id)
-    assert stored.scheduled_at == datetime.fromisoformat(utc).replace(tzinfo=UTC)
-    assert stored.scheduled_at.tzinfo is UTC
+
+@pytest.mark.usefixtures("app")
+def test_instants_are_stored_exactly(forge: ForgeJobs) -> None:
+    for run_at, utc in INSTANTS:
+        job = forge.enqueue("send", run_at=run_at)
+
+        stored = forge.storage.job_reader.get(job.id)
+        assert stored.scheduled_at == datetime.fromisoformat(utc).replace(tzinfo=UTC)
+        assert stored.scheduled_at.tzinfo is UTC
 
 
 @pytest.mark.usefixtures("app")
@@ -217,29 +197,28 @@ def test_a_start_in_the_past_is_now(forge: ForgeJobs) -> None:
     assert stored.scheduled_at == stored.enqueued_at
 
 
-@pytest.mark.usefixtures("app")
-@pytest.mark.parametrize(
-    "run_at",
-    [
-        datetime(2031, 1, 1),  # noqa: DTZ001  # that is the point
-        datetime(1, 1, 1, tzinfo=UTC),
-        datetime.min.replace(tzinfo=zone(hours=14)),
-        datetime.max.replace(tzinfo=zone(hours=-14)),
-        datetime(1970, 1, 1, tzinfo=UTC) - US,
-        date(2031, 1, 1),
-        timedelta.max,
-        math.nan,
-        0,
-        True,
-        "2031-01-01T00:00:00Z",
-    ],
-    ids=str,
-)
-def test_other_instants_are_refused(forge: ForgeJobs, run_at: Any) -> None:
-    with pytest.raises(InvalidInputError) as caught:
-        forge.enqueue("send", run_at=run_at)
+NO_INSTANTS: list[Any] = [
+    datetime(2031, 1, 1),  # noqa: DTZ001  # that is the point
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime.min.replace(tzinfo=zone(hours=14)),
+    datetime.max.replace(tzinfo=zone(hours=-14)),
+    datetime(1970, 1, 1, tzinfo=UTC) - US,
+    date(2031, 1, 1),
+    timedelta.max,
+    math.nan,
+    0,
+    True,
+    "2031-01-01T00:00:00Z",
+]
 
-    assert caught.value.field == "run_at"
+
+@pytest.mark.usefixtures("app")
+def test_other_instants_are_refused(forge: ForgeJobs) -> None:
+    for run_at in NO_INSTANTS:
+        with pytest.raises(InvalidInputError) as caught:
+            forge.enqueue("send", run_at=run_at)
+        assert caught.value.field == "run_at", run_at
+
     assert forge.storage.job_reader.statistics() == {}
 
 
@@ -281,27 +260,25 @@ def test_options_may_be_members_of_enumerations(forge: ForgeJobs) -> None:
 
 
 @pytest.mark.usefixtures("app")
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("priority", -(2**31)),
-        ("priority", 2**31 - 1),
-        ("max_attempts", 1),
-        ("max_attempts", 1000),
-        ("timeout_s", 0.001),
-        ("timeout_s", 31_536_000),
-        ("dedupe_key", "\U0001f600" * 255),
-        ("queue", "é" * 128),
-    ],
-)
-def test_options_at_their_bounds_come_back(
-    forge: ForgeJobs, option: str, value: Any
-) -> None:
-    job = forge.enqueue("k" * 128, **{option: value})
+def test_options_at_their_bounds_come_back(forge: ForgeJobs) -> None:
+    lowest: dict[str, Any] = {
+        "priority": -(2**31),
+        "max_attempts": 1,
+        "timeout_s": 0.001,
+    }
+    highest: dict[str, Any] = {
+        "priority": 2**31 - 1,
+        "max_attempts": 1000,
+        "timeout_s": 31_536_000,
+    }
+    texts = {"dedupe_key": "\U0001f600" * 255, "queue": "é" * 128}
+    for options in (lowest, highest | texts):
+        job = forge.enqueue("k" * 128, **options)
 
-    stored = forge.storage.job_reader.get(job.id)
-    field = "queue_name" if option == "queue" else option
-    assert getattr(stored, field) == value
+        stored = forge.storage.job_reader.get(job.id)
+        for option, value in options.items():
+            field = "queue_name" if option == "queue" else option
+            assert getattr(stored, field) == value
 
 
 # -- Q8 and Q9: how tasks end ----------------------------------------------------------
