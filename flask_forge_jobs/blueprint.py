@@ -209,10 +209,7 @@ def _add_index(
     prefix = (state.url_prefix or "").rstrip("/")
     for path in (f"{prefix}/", prefix) if prefix else ():
         state.app.add_url_rule(
-            path,
-            endpoint,
-            methods=[address.method],
-            provide_automatic_options=False,
+            path, endpoint, methods=[address.method], provide_automatic_options=False
         )
 
 

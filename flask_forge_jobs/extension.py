@@ -136,10 +136,7 @@ class ForgeJobs(Declarations, Batching):
         return current().storage
 
     def enqueue(
-        self,
-        kind: str,
-        payload: object = None,
-        **options: Unpack[EnqueueOptions],
+        self, kind: str, payload: object = None, **options: Unpack[EnqueueOptions]
     ) -> JobHandle:
         """Store a job by the name of its task, which may live in another program.
 

@@ -141,9 +141,7 @@ def create_app(
     app.session_interface = NoFlaskSessions()
     app.config[f"{PREFIX}ENABLE_DEMO"] = settings.enable_demo or demo is not None
     ForgeJobs(
-        app,
-        database=chosen,
-        open_to_loopback=is_open and environment.is_loopback,
+        app, database=chosen, open_to_loopback=is_open and environment.is_loopback
     )
     if not settings.url_prefix:
         app.add_url_rule(

@@ -94,9 +94,7 @@ needs_plugins = pytest.mark.skipif(
 
 
 def differences(
-    connection: sqlalchemy.Connection,
-    metadata: sqlalchemy.MetaData,
-    **filters: Any,
+    connection: sqlalchemy.Connection, metadata: sqlalchemy.MetaData, **filters: Any
 ) -> set[tuple[str, str]]:
     """Return what autogenerate would do, and to which table or index."""
     context = MigrationContext.configure(connection, opts=filters)
@@ -163,9 +161,7 @@ def test_they_are_left_out_in_every_schema(
     )
 
 
-def test_a_model_may_map_a_table_of_ours(
-    connection: sqlalchemy.Connection,
-) -> None:
+def test_a_model_may_map_a_table_of_ours(connection: sqlalchemy.Connection) -> None:
     """With some of its columns and none of its indexes."""
     metadata = sqlalchemy.MetaData()
     sqlalchemy.Table(
@@ -370,8 +366,7 @@ def test_flask_migrate_goes_up_and_down_beside_our_tables(
 
     def flask_db(*arguments: str) -> None:
         result = app.test_cli_runner().invoke(
-            args=["db", *arguments, "--directory", str(folder)],
-            catch_exceptions=False,
+            args=["db", *arguments, "--directory", str(folder)], catch_exceptions=False
         )
         assert result.exit_code == 0, result.output
 

@@ -332,11 +332,7 @@ def test_keys_may_come_from_prefixed_environment_variables(
     ],
 )
 def test_wrong_environment_variables_are_named(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str,
-    value: str,
-    why: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str
 ) -> None:
     """Q12: two underscores make a nested key, which none of ours is."""
     monkeypatch.setenv(f"FLASK_{variable}", value)

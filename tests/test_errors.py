@@ -106,11 +106,7 @@ def test_errors_can_be_caught_by_what_they_are(
             "the key 'k' was used for another request",
             {"key": "k"},
         ),
-        (
-            RateLimitedError(7),
-            "rate limited; retry after 7 s",
-            {"retry_after_s": 7},
-        ),
+        (RateLimitedError(7), "rate limited; retry after 7 s", {"retry_after_s": 7}),
         (
             MigrationError(4, "is newer than this package"),
             "schema version 4: is newer than this package",

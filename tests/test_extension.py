@@ -233,9 +233,7 @@ def test_setup_can_be_repeated_after_it_failed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_testing", [False, True])
 def test_default_database_is_in_the_instance_folder_but_not_in_tests(
-    tmp_path: Path,
-    *,
-    is_testing: bool,
+    tmp_path: Path, *, is_testing: bool
 ) -> None:
     app = make_app(tmp_path)
     ForgeJobs(app)

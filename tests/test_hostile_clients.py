@@ -82,10 +82,7 @@ def _post(address: tuple[str, int]) -> tuple[int, str | None]:
             "POST",
             "/jobs/enqueue",
             json.dumps({"kind": "k", "payload": {}}),
-            {
-                "Authorization": f"Bearer {TOKEN}",
-                "Content-Type": "application/json",
-            },
+            {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
         )
         answer = connection.getresponse()
         answer.read()

@@ -322,11 +322,7 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
             "task.options(delay=...).enqueue(...)"
         ),
     ),
-    (
-        "retry",
-        lambda its: its.task(retry="fast"),
-        f"retry: 'fast' {NOT_A_DELAY}",
-    ),
+    ("retry", lambda its: its.task(retry="fast"), f"retry: 'fast' {NOT_A_DELAY}"),
     (
         "retry with a switch",
         lambda its: its.task(retry=True),

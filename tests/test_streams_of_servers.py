@@ -80,13 +80,10 @@ def test_a_proxy_of_http_1_0_gets_events_as_they_come(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("options", "streams"),
-    [(["--threads=4"], True), (["-ksync"], False)],
+    ("options", "streams"), [(["--threads=4"], True), (["-ksync"], False)]
 )
 def test_an_application_has_streams_if_it_says_so_and_has_threads(
-    tmp_path: Path,
-    options: list[str],
-    streams: bool,
+    tmp_path: Path, options: list[str], streams: bool
 ) -> None:
     application = tmp_path / "deployed.py"
     application.write_text(APPLICATION, "utf-8")

@@ -121,7 +121,7 @@ _UNVERSIONED: _Rows = {
 _DEMO: _Rows = {
     "unversioned.jobs": (
         ("POST", "/jobs/enqueue-demo", "jobs_enqueue_demo", "enqueue_demo"),
-    ),
+    )
 }
 _V1: _Rows = {
     "v1.activity": (

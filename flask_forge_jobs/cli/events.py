@@ -63,10 +63,7 @@ def events_command(
 
 
 def events(
-    api: LocalApi,
-    query: Document,
-    limit: int,
-    pause: Callable[[], None] | None,
+    api: LocalApi, query: Document, limit: int, pause: Callable[[], None] | None
 ) -> Iterator[Document]:
     """Yield events, the oldest first.
 

@@ -112,10 +112,7 @@ _OPTIONS = (
     ),
     *(_flag(word) for word in STATUS_WORDS),
     click.option(
-        "--since",
-        "from",
-        callback=instant_or_age,
-        help="Enqueued since: 2h, 7d.",
+        "--since", "from", callback=instant_or_age, help="Enqueued since: 2h, 7d."
     ),
     click.option("--until", "to", callback=instant_or_age, help="Enqueued until: 30m."),
     click.option("--error", help="Text in the last error."),

@@ -71,12 +71,7 @@ JOB_COLUMNS = (
 @json_option("each job")
 @chosen_jobs
 def list_command(
-    *,
-    choice: Choice,
-    limit: int,
-    sort: str,
-    only_counted: bool,
-    as_json: bool,
+    *, choice: Choice, limit: int, sort: str, only_counted: bool, as_json: bool
 ) -> None:
     """List jobs, the newest first."""
     api = local_api()

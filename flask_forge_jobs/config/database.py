@@ -364,11 +364,7 @@ class ChosenDatabase:
 
     @classmethod
     def _chosen(
-        cls,
-        location: Location,
-        source: str,
-        paths: QueuePaths,
-        tuning: Tuning | None,
+        cls, location: Location, source: str, paths: QueuePaths, tuning: Tuning | None
     ) -> ChosenDatabase:
         if location["backend"] == "sqlite" and "path" not in location:
             path = paths.data_dir().absolute() / DEFAULT_SQLITE_NAME

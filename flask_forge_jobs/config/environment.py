@@ -81,9 +81,7 @@ VARIABLES = (
         "one. A relative SQLite path starts in the data directory.",
     ),
     Variable(
-        POOL_SIZE_VARIABLE,
-        "30",
-        "Most PostgreSQL connections per process, 1 to 1000.",
+        POOL_SIZE_VARIABLE, "30", "Most PostgreSQL connections per process, 1 to 1000."
     ),
     Variable("JOBS_API_BIND", "``127.0.0.1`` and the port", "Address and port."),
     Variable(
@@ -173,10 +171,7 @@ class ServerEnvironment:
             return False
 
     def database(
-        self,
-        start_dir: Path | None = None,
-        *,
-        environ: Mapping[str, str] | None = None,
+        self, start_dir: Path | None = None, *, environ: Mapping[str, str] | None = None
     ) -> ChosenDatabase:
         """Choose the database like :meth:`ChosenDatabase.resolve`.
 

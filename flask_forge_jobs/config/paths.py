@@ -54,9 +54,7 @@ class EnvironmentPaths:
     """
 
     def __init__(
-        self,
-        environ: Mapping[str, str] | None = None,
-        base_dir: Path | None = None,
+        self, environ: Mapping[str, str] | None = None, base_dir: Path | None = None
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self._base_dir = base_dir

@@ -306,9 +306,7 @@ def read_parameters(location: Location, query: Iterable[tuple[str, str]]) -> Non
         raise _refused("needs one port, or one for each host")
 
 
-def _in_words_of_libpq(
-    query: Iterable[tuple[str, str]],
-) -> Iterator[tuple[str, str]]:
+def _in_words_of_libpq(query: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Yield parameters without those of a driver alone, and under libpq's names."""
     for name, value in query:
         if name in _POSTGRES_DRIVERS_OWN:

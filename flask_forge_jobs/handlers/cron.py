@@ -204,11 +204,7 @@ def delete_schedule(storage: Storage, name: str) -> None:
 
 
 def trigger(
-    storage: Storage,
-    name: str,
-    *,
-    router: Router,
-    registry: TaskRegistry | None = None,
+    storage: Storage, name: str, *, router: Router, registry: TaskRegistry | None = None
 ) -> EnqueueResult:
     """Enqueue the job of a schedule now; later firings do not change.
 

@@ -174,8 +174,7 @@ def new_jobs(
     """
     if not least <= len(items) <= MAX_ENQUEUED_AT_ONCE:
         raise InvalidInputError(
-            field,
-            f"has {len(items)} entries, not {least} to {MAX_ENQUEUED_AT_ONCE}",
+            field, f"has {len(items)} entries, not {least} to {MAX_ENQUEUED_AT_ONCE}"
         )
     jobs = []
     for index, item in enumerate(items):

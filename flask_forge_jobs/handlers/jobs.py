@@ -49,10 +49,7 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
     """Return one job with payload and error history; secrets are masked."""
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
-    return JobDetail(
-        row=job,
-        payload=payload_value(job.payload, redactor, job),
-    )
+    return JobDetail(row=job, payload=payload_value(job.payload, redactor, job))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +93,7 @@ def masked_text(text: str | None, redactor: Redactor) -> str | None:
 
 
 def list_jobs(
-    storage: Storage,
-    job_filter: JobFilter,
-    *,
-    limit: int,
-    offset: int,
+    storage: Storage, job_filter: JobFilter, *, limit: int, offset: int
 ) -> JobsPage:
     """Return one page of jobs, the newest first, and the number of matches.
 
@@ -114,10 +107,7 @@ def list_jobs(
 
 
 def failed_jobs(
-    storage: Storage,
-    *,
-    limit: int,
-    queues: Sequence[str] | None = None,
+    storage: Storage, *, limit: int, queues: Sequence[str] | None = None
 ) -> JobsPage:
     """Return the newest failed jobs, 1 to 1,000, and the number of all."""
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
@@ -126,11 +116,7 @@ def failed_jobs(
 
 
 def scheduled_jobs(
-    storage: Storage,
-    queue_name: str | None,
-    *,
-    limit: int,
-    offset: int,
+    storage: Storage, queue_name: str | None, *, limit: int, offset: int
 ) -> JobsPage:
     """Return pending jobs that start later, the earliest first, and the number of all.
 

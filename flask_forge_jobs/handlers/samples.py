@@ -95,10 +95,7 @@ def db_series(
 
 
 def _series(
-    storage: Storage,
-    asked: SampleRange,
-    now: datetime,
-    bucket_type: type[B],
+    storage: Storage, asked: SampleRange, now: datetime, bucket_type: type[B]
 ) -> list[WorkerSeries]:
     cut = window(asked.start, asked.end, asked.bucket_secs, least_secs=LEAST_SERIES_S)
     has_gaps = asked.gaps is not None

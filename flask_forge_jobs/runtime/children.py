@@ -63,12 +63,7 @@ class Children:
     """Starts worker processes and restarts those that end."""
 
     def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        count: int,
-        grace_s: float,
-        clock: Clock,
+        self, command: Sequence[str], *, count: int, grace_s: float, clock: Clock
     ) -> None:
         self._command = list(command)
         self._children = [_ChildState(number) for number in range(count)]
@@ -116,10 +111,7 @@ class Children:
         }
         # A session of its own, so that Ctrl-C reaches only the parent.
         return subprocess.Popen(  # noqa: S603  # our own command line
-            self._command,
-            env=environ,
-            pass_fds=[self._reader],
-            start_new_session=True,
+            self._command, env=environ, pass_fds=[self._reader], start_new_session=True
         )
 
     def _watch(self, signals: StopSignals) -> int:

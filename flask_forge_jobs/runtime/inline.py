@@ -119,12 +119,7 @@ class InlineWorker:
     def _started(self, job: ClaimedJob) -> Execution:
         now = self._clock.monotonic()
         limit_s = self._runner.timeout_of(job)
-        return Execution(
-            job,
-            claimed_at=now,
-            started_at=now,
-            timeout_s=limit_s,
-        )
+        return Execution(job, claimed_at=now, started_at=now, timeout_s=limit_s)
 
     def _report(self, execution: Execution, text: str, _: int) -> None:
         self._storage.jobs.heartbeat(self._worker_id, {execution.job.id: text})

@@ -244,10 +244,7 @@ class RuntimeHandle:
         return self._plan.enqueue(job)
 
     def shutdown_graceful(
-        self,
-        timeout_s: float = DEFAULT_SHUTDOWN_S,
-        *,
-        last_call_s: float = LAST_CALL_S,
+        self, timeout_s: float = DEFAULT_SHUTDOWN_S, *, last_call_s: float = LAST_CALL_S
     ) -> bool:
         """Let running tasks finish, give the other jobs back, and stop.
 

@@ -240,10 +240,7 @@ def _file(settings: DatabaseSettings) -> Iterator[sqlite3.Connection | None]:
         address = f"{Path(path).absolute().as_uri()}?mode=rw"
         with contextlib.closing(
             sqlite3.connect(
-                address,
-                timeout=settings.busy_timeout_s,
-                isolation_level=None,
-                uri=True,
+                address, timeout=settings.busy_timeout_s, isolation_level=None, uri=True
             )
         ) as file:
             disable_autocheckpoint(file)

@@ -107,11 +107,7 @@ class BatchReader:
 
         def work(transaction: Transaction) -> list[JobSummary]:
             rows = transaction.all(
-                "jobs_of_batch",
-                id=batch_id,
-                after=after,
-                limit=limit,
-                **chosen(status),
+                "jobs_of_batch", id=batch_id, after=after, limit=limit, **chosen(status)
             )
             return load_summaries(transaction, [row[0] for row in rows])
 

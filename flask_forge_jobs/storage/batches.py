@@ -358,9 +358,7 @@ class BatchStore(BatchReader):
         """
         self.fold_changed()
         rows = self._database.read_one(
-            "open_batches_to_tend",
-            age_us=int(open_s * SECOND_US),
-            limit=TENDED_AT_ONCE,
+            "open_batches_to_tend", age_us=int(open_s * SECOND_US), limit=TENDED_AT_ONCE
         )
         for batch_id, cancelled_at in rows:
             if cancelled_at is None:

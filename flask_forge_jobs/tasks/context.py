@@ -144,10 +144,7 @@ class TaskContext:
         self.progress_sink(dump(value, "progress", MAX_PROGRESS_BYTES))
 
     def progress(
-        self,
-        done: float,
-        total: float | None = None,
-        message: str | None = None,
+        self, done: float, total: float | None = None, message: str | None = None
     ) -> None:
         """Report progress, visible within about a second; stop here if cancelled.
 

@@ -61,10 +61,7 @@ class TaskDecorator:
     """Turns the decorated function into a task and registers it."""
 
     def __init__(
-        self,
-        registry: TaskRegistry,
-        home: TaskHome,
-        options: TaskOptions,
+        self, registry: TaskRegistry, home: TaskHome, options: TaskOptions
     ) -> None:
         self._registry = registry
         for name in options.keys() - TaskOptions.__annotations__.keys():
@@ -171,9 +168,7 @@ class Declarations:
     def task(self, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
 
     def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        **options: Unpack[TaskOptions],
+        self, function: Callable[..., Any] | None = None, **options: Unpack[TaskOptions]
     ) -> Any:
         """Register a function as a task.
 

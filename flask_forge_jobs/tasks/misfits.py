@@ -141,8 +141,7 @@ def kind_error(kind: object) -> InvalidInputError:
     if hasattr(kind, "enqueue"):
         return InvalidInputError("kind", f"is a task; write {name}.enqueue(...)")
     return InvalidInputError(
-        "kind",
-        f"is a function; put @forge.task above it and write {name}.enqueue(...)",
+        "kind", f"is a function; put @forge.task above it and write {name}.enqueue(...)"
     )
 
 

@@ -376,8 +376,7 @@ def _kind_of(task: Task[..., Any] | str) -> str:
 
 
 def _named(
-    task: Task[..., Any] | str,
-    args: Mapping[str, object] | tuple[object, ...] | None,
+    task: Task[..., Any] | str, args: Mapping[str, object] | tuple[object, ...] | None
 ) -> Mapping[str, object] | None:
     if isinstance(task, str):
         if isinstance(args, tuple):

@@ -156,8 +156,4 @@ def _routing_cases() -> Iterator[Case]:
         yield Case(f"{header}: {value}", foreign, 403, ("forbidden", None))
 
 
-CASES = (
-    *_syntax_cases(),
-    *_framing_cases(),
-    *_routing_cases(),
-)
+CASES = (*_syntax_cases(), *_framing_cases(), *_routing_cases())

@@ -22,13 +22,7 @@ from tests.support.waiting import wait_until
 MINUTES = 10
 MINUTE_US = 60 * SECOND_US
 QUEUE = "made-up"
-POLICIES = (
-    ("skip", 100),
-    ("once", 100),
-    ("all", 100),
-    ("all", 4),
-    ("all", 1),
-)
+POLICIES = (("skip", 100), ("once", 100), ("all", 100), ("all", 4), ("all", 1))
 
 
 @dataclass(frozen=True, slots=True)

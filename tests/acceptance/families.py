@@ -96,10 +96,7 @@ class Families:
         return kills
 
     def _kill(
-        self,
-        names: dict[int, str],
-        first: Iterable[int] = (),
-        then: Iterable[int] = (),
+        self, names: dict[int, str], first: Iterable[int] = (), then: Iterable[int] = ()
     ) -> list[Kill]:
         # From the top down: nobody is left to see somebody else die.
         pids = [*dict.fromkeys([*first, *names, *then])]

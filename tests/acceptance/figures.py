@@ -189,11 +189,7 @@ class Driver:
         self._sql = Sql(self._settings)
         self._random = random.Random(plan.seed)
         self._fleet = Fleet(
-            database_url,
-            folder,
-            self._sql,
-            threads=plan.threads,
-            lease_s=plan.lease_s,
+            database_url, folder, self._sql, threads=plan.threads, lease_s=plan.lease_s
         )
 
     def run(self) -> Report:

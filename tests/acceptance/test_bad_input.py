@@ -63,12 +63,7 @@ def targets(
                 else stack.enter_context(fresh_database(postgres_server))
             )
             server = stack.enter_context(
-                serving(
-                    url,
-                    folder,
-                    "--workers=2",
-                    FLASK_FORGE_JOBS_ENABLE_DEMO="true",
-                )
+                serving(url, folder, "--workers=2", FLASK_FORGE_JOBS_ENABLE_DEMO="true")
             )
             port = server.port()
             first = post_json("/jobs/enqueue", {"kind": "first", "payload": {}})

@@ -52,10 +52,7 @@ def sound() -> Evidence:
     evidence.rows.append(replace(_done("keyed", 1), dedupe_key="key"))
     held = frozenset({("crashed", 1)})
     evidence.kills.append(Kill(DEAD_PID, DEAD_HOST, 31 * SECOND_NS, held))
-    evidence.lives += [
-        Life(DEAD_PID, 0, 31 * SECOND_NS),
-        Life(PID, 0, 100 * SECOND_NS),
-    ]
+    evidence.lives += [Life(DEAD_PID, 0, 31 * SECOND_NS), Life(PID, 0, 100 * SECOND_NS)]
     for source in ("rows", "maintained"):
         evidence.counts[source] = {"done": 13, "pending": 0}
     return evidence
@@ -528,11 +525,7 @@ def keep_no_word_of_it(evidence: Evidence) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "invariant"),
-    [
-        (run_on_meanwhile, "I6"),
-        (give_back_and_go_on, "I4"),
-        (keep_no_word_of_it, "I4"),
-    ],
+    [(run_on_meanwhile, "I6"), (give_back_and_go_on, "I4"), (keep_no_word_of_it, "I4")],
 )
 def test_checker_flags_a_job_that_was_given_back_wrongly(
     damage: Damage, invariant: str

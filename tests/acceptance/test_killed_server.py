@@ -94,10 +94,7 @@ def _pauses_s(key: str) -> Iterator[float]:
     ],
 )
 def test_retried_enqueues_are_stored_once(
-    database_url: str,
-    sql: Sql,
-    tmp_path: Path,
-    request_for: Callable[[str], Request],
+    database_url: str, sql: Sql, tmp_path: Path, request_for: Callable[[str], Request]
 ) -> None:
     killer = Killer()
 

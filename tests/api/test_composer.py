@@ -98,15 +98,11 @@ def test_an_answer_that_fails_lets_the_next_one_begin() -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    [f"/v1/gauges?{_DAY}", f"/v1/series?by=queue&{_DAY}", "/v1/cron/firings"],
+    "path", [f"/v1/gauges?{_DAY}", f"/v1/series?by=queue&{_DAY}", "/v1/cron/firings"]
 )
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_large_answers_of_reads_are_composed(
-    client: FlaskClient,
-    storage: Storage,
-    monkeypatch: pytest.MonkeyPatch,
-    path: str,
+    client: FlaskClient, storage: Storage, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     storage.queues.ensure("mail")
     daily = ScheduleDefinition(name="daily", kind="send", cron_expr="0 0 * * *")

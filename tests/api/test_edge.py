@@ -319,9 +319,7 @@ def test_hook_shapes_what_is_shown(storage: Storage, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_sec_S39_error_of_ours_tells_a_client_nothing(
-    debug: bool,
-) -> None:
+def test_sec_S39_error_of_ours_tells_a_client_nothing(debug: bool) -> None:
     def broken() -> Storage:
         raise RuntimeError("SELECT secret FROM /srv/app.py")
 

@@ -196,9 +196,7 @@ def test_validation_error_has_exactly_the_references_body() -> None:
 @pytest.mark.parametrize("testing", [True, False])
 @pytest.mark.parametrize("error", [RuntimeError(SECRET), StorageError(SECRET)])
 def test_fault_of_ours_is_logged_once_with_traceback_and_request_id(
-    caplog: pytest.LogCaptureFixture,
-    error: Exception,
-    testing: bool,
+    caplog: pytest.LogCaptureFixture, error: Exception, testing: bool
 ) -> None:
     options = BlueprintOptions(authenticator=lambda _: True)
     client = mount(faulty_storage(error), options, testing=testing)

@@ -126,9 +126,7 @@ def test_errors_of_the_host_stay_the_hosts() -> None:
     assert "X-Request-Id" not in client.get("/page").headers
 
 
-def test_root_mount_leaves_errors_to_a_host_that_handles_them(
-    storage: Storage,
-) -> None:
+def test_root_mount_leaves_errors_to_a_host_that_handles_them(storage: Storage) -> None:
     plain, handling = Flask("plain"), Flask("handling")
     handling.register_error_handler(404, lambda _: ("host", 404))
     for app in (plain, handling):

@@ -59,11 +59,7 @@ def garbage() -> Iterator[list[object]]:
     ],
 )
 def test_a_request_leaves_nothing_for_the_garbage_collector(
-    client: FlaskClient,
-    garbage: list[object],
-    method: str,
-    path: str,
-    body: object,
+    client: FlaskClient, garbage: list[object], method: str, path: str, body: object
 ) -> None:
     """Else its body is kept until then."""
     begun: list[ref[Request]] = []

@@ -185,11 +185,7 @@ def test_a_dedupe_key_elsewhere_is_neither_met_nor_told(
     ids=["same queue", "another"],
 )
 def test_a_key_that_a_limited_caller_takes_is_free_for_the_application(
-    client: FlaskClient,
-    storage: Storage,
-    path: str,
-    body: dict[str, Any],
-    job: NewJob,
+    client: FlaskClient, storage: Storage, path: str, body: dict[str, Any], job: NewJob
 ) -> None:
     client.post(PREFIX + path, json=body)
 

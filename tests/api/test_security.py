@@ -258,9 +258,7 @@ def test_sec_S41_text_from_outside_stays_within_one_line(
 # -- S42 ---------------------------------------------------------------------------
 
 
-def test_sec_S42_nobody_s_name_in_the_trail_is_a_token(
-    client: FlaskClient,
-) -> None:
+def test_sec_S42_nobody_s_name_in_the_trail_is_a_token(client: FlaskClient) -> None:
     client.post(f"{PREFIX}/jobs/retry", json={"ids": []})
 
     token = client.environ_base["HTTP_AUTHORIZATION"].removeprefix("Bearer ")

@@ -108,10 +108,7 @@ def own_lines(*, on: bool) -> Iterator[None]:
 
 def drain(backend: str, server_url: str | None, jobs: int, case: Case) -> Drain:
     """Drain an empty database that is filled with jobs."""
-    with (
-        empty_database(backend, server_url) as location,
-        own_lines(on=case.has_own),
-    ):
+    with empty_database(backend, server_url) as location, own_lines(on=case.has_own):
         watch = Watch(jobs)
         queue = LoggingQueue(
             backend, location, watch, lines=case.lines, level=case.level

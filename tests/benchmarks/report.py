@@ -22,10 +22,7 @@ _ROWS: dict[str, tuple[tuple[str, str, int], ...]] = {
         ("max", "  longest wait, ms", 1),
     ),
     "bulk": (("rate", "bulk enqueue, jobs/s", 0),),
-    "drain": (
-        ("rate", "drain, jobs/s", 0),
-        ("cpu_us", "  worker's CPU, µs a job", 1),
-    ),
+    "drain": (("rate", "drain, jobs/s", 0), ("cpu_us", "  worker's CPU, µs a job", 1)),
     "pickup": (
         ("p50", "pickup p50, ms", 2),
         ("p99", "pickup p99, ms", 2),

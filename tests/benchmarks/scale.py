@@ -377,10 +377,7 @@ def need(costs: Costs, jobs: float, base: float, cores: int, batch: int) -> Need
     workers = math.ceil(share * costs.worker_job / SHARE)
     client = costs.enqueue_client_job + costs.enqueue_client_call / batch
     producers = math.ceil(share * client / SHARE)
-    out = simulate(
-        costs,
-        Load(cores, producers, batch, share, workers, seconds=2.0),
-    )
+    out = simulate(costs, Load(cores, producers, batch, share, workers, seconds=2.0))
     return Need(
         jobs, databases, databases * workers, databases * producers,
         databases * (workers * OF_WORKER + producers * OF_PRODUCER),

@@ -215,10 +215,7 @@ def measure(url: str, load: Load, kept: int) -> None:
             states = list(_look(url, load, begun))
             made = _result_of(producer)
         ended_s = time.monotonic() - begun
-        sides = (
-            _server_cpu_s(url) - before[0],
-            _worker_cpu_s(worker, before[1]),
-        )
+        sides = (_server_cpu_s(url) - before[0], _worker_cpu_s(worker, before[1]))
         ran = _result_of(worker)
         rest_s = time.monotonic() - begun - ended_s
     click.echo(_table(states, ran))

@@ -101,10 +101,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("batches", [1, 3, 7])
 def test_an_interrupted_copy_goes_on(
-    console: Console,
-    postgres_url: str,
-    batches: int,
-    monkeypatch: pytest.MonkeyPatch,
+    console: Console, postgres_url: str, batches: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "BATCH_ROWS", 20)
     fill(console)

@@ -131,9 +131,7 @@ def test_status_tells_of_a_newer_schema(shop: Shop) -> None:
 
 
 @sqlite_first
-def test_status_is_fine_with_a_newer_schema_that_this_code_can_read(
-    shop: Shop,
-) -> None:
+def test_status_is_fine_with_a_newer_schema_that_this_code_can_read(shop: Shop) -> None:
     """A rolling deploy is under way."""
     shop.db("create")
     shop.db("migrate")

@@ -89,9 +89,7 @@ def test_foreign_text_is_escaped_and_values_have_words(
     assert line.split() == ["\\x1b[31mJ", "yes", "-", "-"]
 
 
-def test_states_are_coloured_on_a_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_states_are_coloured_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     columns = (Column("STATUS", "status"),)
 
     (_, line) = table_lines(columns, [{"status": "dead"}])

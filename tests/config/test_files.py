@@ -270,10 +270,7 @@ def test_read_file_takes_paths_from_its_own_directory(tmp_path: Path) -> None:
     file = tmp_path / FILE_NAME
     file.write_text('adapter = "sqlite"\npath = "data/q.db"\n')
 
-    assert read_file(file, {}) == {
-        "backend": "sqlite",
-        "path": tmp_path / "data/q.db",
-    }
+    assert read_file(file, {}) == {"backend": "sqlite", "path": tmp_path / "data/q.db"}
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -18,8 +18,7 @@ from tests.support.sql import Sql
 
 def create(storage: Storage, jobs: int = 3, name: str = "report") -> str:
     new = NewBatch(
-        name,
-        follow_ups={BatchEvent.FINISHED: FollowUp("told", "ended", "mail", 0, 5)},
+        name, follow_ups={BatchEvent.FINISHED: FollowUp("told", "ended", "mail", 0, 5)}
     )
     batch_id = storage.batches.create(new, [NewJob("part")] * jobs).id
     storage.batches.tend()

@@ -248,8 +248,7 @@ def test_requeue_racing_an_enqueue_leaves_one_holder_of_the_key(
         run(storage, Dead("x"))
 
         is_requeued, _ = race(
-            partial(storage.job_admin.requeue, dead),
-            partial(enqueue, storage, key=key),
+            partial(storage.job_admin.requeue, dead), partial(enqueue, storage, key=key)
         )
 
         (claimed,) = storage.jobs.claim(QUEUE, OWNER, 5)

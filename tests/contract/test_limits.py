@@ -186,9 +186,7 @@ def test_drain_refuses_a_pause_outside_its_bounds(
     assert storage.rate_limits.get("api").tokens == 10.0
 
 
-def test_a_change_cuts_to_the_new_capacity_and_gives_nothing(
-    storage: Storage,
-) -> None:
+def test_a_change_cuts_to_the_new_capacity_and_gives_nothing(storage: Storage) -> None:
     storage.rate_limits.put("api", 10, SLOWLY)
     storage.rate_limits.acquire("api", 2)
 

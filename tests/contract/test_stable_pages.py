@@ -28,10 +28,7 @@ MANY = settings(
     max_examples=25,
     deadline=None,
     # The database is emptied by the test itself.
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.too_slow,
-    ],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -119,12 +116,7 @@ def test_no_job_is_skipped_or_repeated_while_others_come_and_go(
 @given(steps=STEPS)
 @MANY
 def test_no_job_whose_place_stays_is_skipped_or_repeated(
-    storage: Storage,
-    sql: Sql,
-    column: SortColumn,
-    *,
-    descending: bool,
-    steps: Any,
+    storage: Storage, sql: Sql, column: SortColumn, *, descending: bool, steps: Any
 ) -> None:
     """By priority and waiting time: what was there and was not failed meanwhile."""
     sql.run("DELETE FROM forge_job")

@@ -396,12 +396,7 @@ class JobHistories(RuleBasedStateMachine):
         names=st.sets(st.sampled_from(REPLACEABLE)),
     )
     def enqueue_unique(
-        self,
-        key: str,
-        payload: str,
-        wait_s: int,
-        window_s: int | None,
-        names: set[str],
+        self, key: str, payload: str, wait_s: int, window_s: int | None, names: set[str]
     ) -> None:
         """Keep a key for a while, and replace what a pending job has."""
         self.tick()

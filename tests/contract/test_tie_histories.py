@@ -338,8 +338,7 @@ class TieHistories(RuleBasedStateMachine):
 
     @precondition(claimed)
     @rule(
-        choice=CHOICES,
-        outcome=st.sampled_from([Done("1"), Dead("no"), Failed("no")]),
+        choice=CHOICES, outcome=st.sampled_from([Done("1"), Dead("no"), Failed("no")])
     )
     def finish(self, choice: int, outcome: Outcome) -> None:
         claims = self.claims.pop(choice % len(self.claims))

@@ -530,9 +530,7 @@ def test_lost_outcome_names_the_jobs(storage: Storage) -> None:
     assert set(caught.value.job_ids) == set(minted)
 
 
-def test_batches_leave_an_entry_each_if_they_change_something(
-    storage: Storage,
-) -> None:
+def test_batches_leave_an_entry_each_if_they_change_something(storage: Storage) -> None:
     storage.queues.ensure("mail")
     batches = RequestBatches(
         storage.database,

@@ -226,10 +226,7 @@ def test_who_waits_for_a_breaking_step_is_refused_after_it(
 
 
 def test_a_breaking_step_waits_for_an_open_transaction_of_a_caller(
-    storage: Storage,
-    database_settings: DatabaseSettings,
-    caller: Caller,
-    sql: Sql,
+    storage: Storage, database_settings: DatabaseSettings, caller: Caller, sql: Sql
 ) -> None:
     with (
         ThreadPoolExecutor(1) as pool,

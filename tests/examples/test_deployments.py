@@ -172,8 +172,7 @@ def test_the_secrets_of_a_page_open_the_api(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "page"),
-    list(zip(("systemd", "compose", "procfile"), PAGES, strict=True)),
+    ("name", "page"), list(zip(("systemd", "compose", "procfile"), PAGES, strict=True))
 )
 def test_the_files_run_the_application(
     name: str, page: str, postgres_database: str, tmp_path: Path

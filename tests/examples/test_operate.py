@@ -30,10 +30,7 @@ CHANGING = (
     (re.compile(r"(?<=  )(\S+)( \S+)* ?…"), r"\1…"),
     (ID, "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
-    (
-        re.compile(r"(less than |<)?\d+(\.\d+)?(ms|s|m|h|d)\b( \d+(m|h)\b)?"),
-        "SPAN",
-    ),
+    (re.compile(r"(less than |<)?\d+(\.\d+)?(ms|s|m|h|d)\b( \d+(m|h)\b)?"), "SPAN"),
     (re.compile(r"File \".*\", line \d+"), "LINE"),
     (re.compile(r"command:\w+"), "USER"),
     (re.compile(r"\S+ +\d+ +(?=\d+\.\d+\.\d+ )"), "HOST PID "),

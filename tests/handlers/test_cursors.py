@@ -76,8 +76,7 @@ def test_a_cursor_of_another_filter_is_refused(other: JobFilter) -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
-    [JobOrder(descending=False), JobOrder(SortColumn.PRIORITY)],
+    "other", [JobOrder(descending=False), JobOrder(SortColumn.PRIORITY)]
 )
 def test_a_cursor_of_another_order_is_refused(other: JobOrder) -> None:
     with pytest.raises(InvalidInputError):
@@ -136,10 +135,7 @@ def test_a_cursor_of_another_walk_is_refused() -> None:
     position = bulk.WalkPosition(JobStatus.DEAD, "q", "k", 5, "x")
     text = to_walk_cursor(position, JobAction.DELETE, WANTED)
 
-    for action, wanted in (
-        (JobAction.RETRY, WANTED),
-        (JobAction.DELETE, JobFilter()),
-    ):
+    for action, wanted in ((JobAction.RETRY, WANTED), (JobAction.DELETE, JobFilter())):
         with pytest.raises(InvalidInputError) as caught:
             from_walk_cursor(text, action, wanted)
         assert caught.value.field == "cursor"

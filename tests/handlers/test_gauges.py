@@ -114,12 +114,7 @@ def test_all_queues_have_few_buckets_together(
     start, end = NOON + 7 * MINUTE, NOON + (7 + minutes) * MINUTE
 
     found = _gauges(
-        storage,
-        bucket_secs=asked,
-        names=(),
-        queue_names=names,
-        start=start,
-        end=end,
+        storage, bucket_secs=asked, names=(), queue_names=names, start=start, end=end
     ).series
 
     first = found[0]

@@ -135,11 +135,7 @@ def test_run_now_of_an_unknown_job_raises(storage: Storage, job_id: str) -> None
 
 @pytest.mark.parametrize("job_id", ["", "none", "a\x00b"])
 def test_acting_on_an_unknown_job_raises(storage: Storage, job_id: str) -> None:
-    for act in (
-        job_actions.delete,
-        job_actions.cancel,
-        job_actions.reschedule,
-    ):
+    for act in (job_actions.delete, job_actions.cancel, job_actions.reschedule):
         with pytest.raises(JobNotFoundError):
             act(storage, job_id)
 

@@ -15,10 +15,7 @@ def test_each_machine_and_the_database_that_all_share(storage: Storage) -> None:
     put(storage, "B", 2, ResourceUse(cpu_pct=90.0))
 
     found = machines(
-        storage,
-        start=START,
-        end=START + timedelta(minutes=3),
-        bucket_secs=60,
+        storage, start=START, end=START + timedelta(minutes=3), bucket_secs=60
     )
 
     cpu = {

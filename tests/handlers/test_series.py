@@ -37,12 +37,7 @@ def _timeline(
     storage: Storage, end: datetime = LATER, bucket_secs: int = 60, **more: Any
 ) -> list[tuple[int, int]]:
     buckets = timeline(
-        storage,
-        start=START,
-        end=end,
-        bucket_secs=bucket_secs,
-        now=LATER,
-        **more,
+        storage, start=START, end=end, bucket_secs=bucket_secs, now=LATER, **more
     )
     return [(each.enqueued, each.completed) for each in buckets]
 
@@ -267,13 +262,7 @@ def test_the_series_of_an_unknown_queue_is_an_error(
 
 def _series(storage: Storage, by: str, *names: str, secs: int = 60) -> dict[str, int]:
     found = series(
-        storage,
-        by=by,
-        names=names,
-        start=START,
-        end=LATER,
-        bucket_secs=secs,
-        now=LATER,
+        storage, by=by, names=names, start=START, end=LATER, bucket_secs=secs, now=LATER
     )
     assert all(len(each.buckets) == 10 for each in found.series)
     return {each.name: each.buckets[0].completed for each in found.series}

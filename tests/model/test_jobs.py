@@ -141,8 +141,7 @@ def test_new_job_refuses_values_beyond_and_names_the_field(
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("dedupe_for", timedelta(hours=1)), ("replace", ("payload",))],
+    ("field", "value"), [("dedupe_for", timedelta(hours=1)), ("replace", ("payload",))]
 )
 def test_what_goes_with_a_key_needs_one(field: str, value: Any) -> None:
     values = {"kind": "send", field: value}

@@ -269,10 +269,7 @@ def test_an_attempt_ends_as_its_run_does_and_says_more_of_why(
 def test_only_two_ends_have_an_ending() -> None:
     endings = {end: end.ending for end in RunEnd if end.ending is not None}
 
-    assert endings == {
-        RunEnd.DEAD: Ending.DEAD,
-        RunEnd.CANCELLED: Ending.CANCELLED,
-    }
+    assert endings == {RunEnd.DEAD: Ending.DEAD, RunEnd.CANCELLED: Ending.CANCELLED}
 
 
 def test_a_task_has_little_time_to_stop_at_a_shutdown() -> None:

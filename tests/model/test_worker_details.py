@@ -24,13 +24,7 @@ WORKER = KnownWorker(
 
 @pytest.mark.parametrize(
     ("age_s", "state"),
-    [
-        (-5.0, "live"),
-        (30.0, "live"),
-        (30.1, "late"),
-        (60.0, "late"),
-        (60.1, "lost"),
-    ],
+    [(-5.0, "live"), (30.0, "live"), (30.1, "late"), (60.0, "late"), (60.1, "lost")],
 )
 def test_the_state_follows_the_age(age_s: float, state: str) -> None:
     assert replace(WORKER, heartbeat_age_s=age_s).state == state

@@ -36,9 +36,7 @@ pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 
 
 def runtime_of(
-    storage: Storage,
-    registry: TaskRegistry | None = None,
-    **options: Any,
+    storage: Storage, registry: TaskRegistry | None = None, **options: Any
 ) -> QueueRuntime:
     tasks = TaskRegistry() if registry is None else registry
     return QueueRuntime(storage, tasks, **options).with_queues(["default"])

@@ -230,8 +230,7 @@ def test_workers_only_run_their_declared_queues(storage: Storage) -> None:
     """Two runtimes with disjoint queues: each job ran on the host of its queue."""
     hosts: dict[str, set[str]] = {"left": set(), "right": set()}
     task = QuickTask(
-        "quick",
-        lambda context: hosts[context.queue_name].add(context.worker_id),
+        "quick", lambda context: hosts[context.queue_name].add(context.worker_id)
     )
     with (
         running(storage, registry_of(task), queues=["left"]) as left,
@@ -512,8 +511,7 @@ def test_pausing_leaves_the_running_job_and_starts_no_other(
         held.wait_for_start()
         storage.queues.change("default", {"paused": True})
         wait_until(
-            lambda: handle._parts.settings["default"].paused,
-            "the pause has arrived",
+            lambda: handle._parts.settings["default"].paused, "the pause has arrived"
         )
         waiting = add(storage, "quick")
 

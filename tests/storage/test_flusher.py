@@ -239,9 +239,7 @@ def test_what_was_folded_meanwhile_is_not_counted_again(rig: Rig) -> None:
         rig.recorder.enqueued("mail", "send")
 
 
-def test_a_row_that_began_anew_is_added_to_and_folded_like_any_other(
-    rig: Rig,
-) -> None:
+def test_a_row_that_began_anew_is_added_to_and_folded_like_any_other(rig: Rig) -> None:
     for _ in range(9):
         for _ in range(3):
             rig.recorder.enqueued("mail", "send")
@@ -280,9 +278,7 @@ def test_what_was_folded_after_its_answer_was_lost_is_not_counted_again(
     )
 
 
-def test_nothing_counts_twice_while_all_is_stored_and_no_answer_comes(
-    rig: Rig,
-) -> None:
+def test_nothing_counts_twice_while_all_is_stored_and_no_answer_comes(rig: Rig) -> None:
     """As with a standby that is lost: the commits are kept and not confirmed."""
     rig.store.loses_answer = True
     for _ in range(5):

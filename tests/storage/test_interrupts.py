@@ -208,10 +208,7 @@ def fail_a_request(storage: Storage) -> None:
         unit.run(work)
 
 
-INTERRUPTED = CALLS | {
-    "a request": fail_a_request,
-    "a wait": wait_for_a_job,
-}
+INTERRUPTED = CALLS | {"a request": fail_a_request, "a wait": wait_for_a_job}
 
 
 @pytest.mark.parametrize("name", INTERRUPTED)

@@ -479,9 +479,7 @@ def _one_that_is_promoted_answers_nothing(site: Site) -> None:
 
 
 @pytest.mark.long
-def test_a_standby_answers_each_route_that_may_lag(
-    postgres_server: str,
-) -> None:
+def test_a_standby_answers_each_route_that_may_lag(postgres_server: str) -> None:
     routes = (*all_routes(enable_demo=True), *all_pages().routes())
     lagging = [route for route in routes if route.may_lag]
     with (

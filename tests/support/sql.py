@@ -64,12 +64,7 @@ _INSTANTS = {
     "forge_step": ("at",),
     "forge_error": ("first_at", "last_at"),
     "forge_error_change": ("at",),
-    "forge_queue": (
-        "throttled_until",
-        "updated_at",
-        "paused_at",
-        "last_served_at",
-    ),
+    "forge_queue": ("throttled_until", "updated_at", "paused_at", "last_served_at"),
     "forge_slot": ("started_at", "heartbeat_at"),
     "forge_worker": ("heartbeat_at", "started_at", "lost_at"),
     "forge_lease": ("expires_at",),

@@ -27,9 +27,7 @@ def end(storage: Storage, job: ClaimedJob) -> Callable[[], object]:
 
     def call() -> set[str]:
         assert finish(storage, job, Done())
-        return storage.batches.fold(
-            [str(storage.job_reader.get(job.id).batch_id)],
-        )
+        return storage.batches.fold([str(storage.job_reader.get(job.id).batch_id)])
 
     return call
 

@@ -110,9 +110,7 @@ def test_attributes_of_the_function_do_not_hide_those_of_the_task(
     assert make_task(odd).kind == "odd"
 
 
-def test_calling_a_task_with_a_context_needs_a_running_one(
-    make_task: MakeTask,
-) -> None:
+def test_calling_a_task_with_a_context_needs_a_running_one(make_task: MakeTask) -> None:
     def attempt_of(context: TaskContext) -> int:
         return context.attempt
 
@@ -195,9 +193,7 @@ def test_enqueue_takes_the_defaults_of_the_task(
 
     task.enqueue(user_id=7)
 
-    assert outbox.jobs == [
-        NewJob("send", '{"user_id":7}', "mail", -1, 2, timeout_s=30),
-    ]
+    assert outbox.jobs == [NewJob("send", '{"user_id":7}', "mail", -1, 2, timeout_s=30)]
     assert task.timeout_s == 30
 
 

@@ -180,11 +180,7 @@ def test_the_group_dies_with_its_owner(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fork", "leader"),
-    [
-        ("os.fork", HANGS),
-        ("fork_for_multiprocessing", HANGS),
-        ("fork_in_c", WATCHES),
-    ],
+    [("os.fork", HANGS), ("fork_for_multiprocessing", HANGS), ("fork_in_c", WATCHES)],
     ids=["fork", "multiprocessing", "fork in C"],
 )
 def test_a_child_that_its_owner_forked_does_not_keep_it_alive(

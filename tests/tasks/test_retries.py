@@ -190,9 +190,7 @@ def test_a_task_that_stops_when_asked_is_not_judged_by_its_exception(
     assert type(fail(KeyError("id"), context, dead_on=Exception)) is Failed
 
 
-def test_a_function_is_asked_with_attempt_and_exception(
-    context: TaskContext,
-) -> None:
+def test_a_function_is_asked_with_attempt_and_exception(context: TaskContext) -> None:
     asked: list[tuple[int, BaseException]] = []
     error = KeyError("id")
 

@@ -146,10 +146,7 @@ def test_a_deaf_program_is_killed_after_the_grace(
     token = CancelToken()
     token.cancel(reason)
     began_at = time.monotonic()
-    with (
-        no_hang(),
-        Supervision(group, token, clock=CLOCK, grace_s=grace_s) as watch,
-    ):
+    with no_hang(), Supervision(group, token, clock=CLOCK, grace_s=grace_s) as watch:
         watch.run()
     took_s = time.monotonic() - began_at
 

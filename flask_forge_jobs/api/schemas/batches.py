@@ -38,7 +38,7 @@ class Earlier(StrictField[object]):
         "anyOf": [
             {"type": "string", **bounds.PARENT_ID},
             {"type": "integer", **bounds.whole(0, MAX_ENQUEUED_AT_ONCE - 1)},
-        ],
+        ]
     }
     default_error_messages = {  # noqa: RUF012  # marshmallow's way
         "invalid": "must be an id, or the place of an earlier job"

@@ -269,9 +269,7 @@ class QueueActionRequestSchema(V1Schema):
 
     action = Text(required=True, metadata=bounds.QUEUE_ACTION)
     queues = Array(
-        Text(metadata=bounds.QUEUE_NAME),
-        load_default=None,
-        metadata=bounds.QUEUE_NAMES,
+        Text(metadata=bounds.QUEUE_NAME), load_default=None, metadata=bounds.QUEUE_NAMES
     )
     seconds = WholeNumber(load_default=None, metadata=bounds.COOLDOWN_SECONDS)
     reason = Text(load_default=None, metadata=bounds.REASON)

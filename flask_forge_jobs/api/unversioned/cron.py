@@ -61,10 +61,7 @@ def _change(api: Api, name: str) -> Response:
 def trigger(api: Api, name: str) -> Response:
     """Enqueue a schedule's job now; return its id."""
     result = cron.trigger(
-        api.storage,
-        name,
-        router=api.options.router,
-        registry=api.options.registry,
+        api.storage, name, router=api.options.router, registry=api.options.registry
     )
     return enqueued_response(result)
 

@@ -43,10 +43,7 @@ def read_job(api: Api, job_id: str) -> Response:
     """Return one job with payload, attempts, progress, result and timings."""
     api.query()
     record = job_record.read_job(
-        api.storage,
-        job_id,
-        redactor=api.redactor,
-        queues=api.scope.queues,
+        api.storage, job_id, redactor=api.redactor, queues=api.scope.queues
     )
     return api.answer(record)
 

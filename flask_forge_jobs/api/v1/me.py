@@ -35,10 +35,7 @@ def me(api: Api) -> Response:
 def _changes(routes: Iterable[Route]) -> list[Change]:
     return [
         Change(
-            route.method,
-            route.template,
-            route.permission,
-            route.reach is Reach.CLUSTER,
+            route.method, route.template, route.permission, route.reach is Reach.CLUSTER
         )
         for route in routes
         if route.mutates

@@ -28,10 +28,7 @@ def doctor_command(*, as_json: bool) -> None:
     """
     state = current()
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    findings = [
-        *application.findings_of(app, state),
-        *storage.findings_of(state),
-    ]
+    findings = [*application.findings_of(app, state), *storage.findings_of(state)]
     if as_json:
         print_json_lines(map(asdict, findings))
     elif not findings:

@@ -159,13 +159,7 @@ class TaskProcesses:
     ``grace_s`` is the time between SIGTERM and SIGKILL.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        grace_s: float,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, command: Sequence[str], *, grace_s: float, clock: Clock) -> None:
         self._command = tuple(command)
         self._environ = dict(os.environ)
         self.grace_s = grace_s

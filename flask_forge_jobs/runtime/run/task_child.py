@@ -103,11 +103,7 @@ class _TaskServer:
         clock = self._plan.clock
         now = clock.monotonic()
         execution = Execution(
-            run.job,
-            now,
-            token=self._token,
-            timeout_s=run.seconds_left,
-            started_at=now,
+            run.job, now, token=self._token, timeout_s=run.seconds_left, started_at=now
         )
         runner = self._plan.runner(
             self._plan.registry,

@@ -203,8 +203,7 @@ def _append(
     now_us = int(transaction.all("now")[0][0])
     due_us = {job_id: _due_us(job, now_us) for job, job_id in pairs}
     transaction.copy_rows(
-        "append_jobs",
-        (new_row(job, id_, due_us[id_], now_us) for job, id_ in pairs),
+        "append_jobs", (new_row(job, id_, due_us[id_], now_us) for job, id_ in pairs)
     )
     return due_us
 

@@ -273,10 +273,7 @@ class Enqueuer:
         return [job.job_id or new for job, new in zip(jobs, minted, strict=True)]
 
     def enqueue_within(
-        self,
-        connection: object,
-        jobs: Sequence[NewJob],
-        key: RequestKey | None = None,
+        self, connection: object, jobs: Sequence[NewJob], key: RequestKey | None = None
     ) -> list[EnqueueResult]:
         """Store jobs in a caller's transaction; see :meth:`JobQueue.enqueue`."""
         return self._write_within(connection, jobs, self._ids_of(jobs), key, NO_FRAME)

@@ -152,10 +152,7 @@ class EvidenceStore:
         return self._evidence(name, None, _NO_JOB | {"is_waiting": True})
 
     def _evidence(
-        self,
-        queue_name: str,
-        queues: Collection[str] | None,
-        job: dict[str, Parameter],
+        self, queue_name: str, queues: Collection[str] | None, job: dict[str, Parameter]
     ) -> Evidence:
         rows = self._database.read_one(
             "evidence",

@@ -115,9 +115,7 @@ def _store_unheld(
 
 
 def _unsettled(
-    pairs: Iterable[NewPair],
-    results: Mapping[str, EnqueueResult],
-    ours: Container[str],
+    pairs: Iterable[NewPair], results: Mapping[str, EnqueueResult], ours: Container[str]
 ) -> list[NewPair]:
     """Return jobs that have no result, or a holder to be replaced that is not ours."""
 

@@ -87,10 +87,7 @@ _parent = reader_of(
     status=_optional(JobStatus),
 )
 _dependent_from_row = reader_of(
-    Dependent,
-    status=JobStatus,
-    on_parent_dead=OnParentDead,
-    ended=_optional(LinkEnd),
+    Dependent, status=JobStatus, on_parent_dead=OnParentDead, ended=_optional(LinkEnd)
 )
 
 

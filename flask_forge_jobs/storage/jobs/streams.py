@@ -326,9 +326,7 @@ def _chunk_size(depth: int, streams: int) -> int:
 
 
 def _chained(
-    chunk: Sequence[Place],
-    size: int,
-    read: Callable[[Place, int], Sequence[Place]],
+    chunk: Sequence[Place], size: int, read: Callable[[Place, int], Sequence[Place]]
 ) -> Iterator[Place]:
     """Yield the places of a chunk, then of those that ``read(place, size)`` returns.
 

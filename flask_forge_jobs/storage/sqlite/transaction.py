@@ -148,10 +148,7 @@ class Write:
             connection.when_free(begin, ends_at, state.gate)
             # The time behind the wait for the lock: others may have written meanwhile.
             self.transaction = transaction = SqliteTransaction(
-                connection,
-                self.clock.now_us(),
-                self.known_version,
-                self.attempt,
+                connection, self.clock.now_us(), self.known_version, self.attempt
             )
             transaction.check_version()
         except BaseException as error:

@@ -77,10 +77,7 @@ class Trial:
             processes=PROCESSES, seed=seed, lease_s=self.lease_s,
         )  # fmt: skip
         ledger = {LEDGER_VARIABLE: str(folder / "ledger")}
-        with (
-            cluster() as server,
-            serving(server.url, folder, *SERVER, **ledger) as api,
-        ):
+        with cluster() as server, serving(server.url, folder, *SERVER, **ledger) as api:
             scene = _Scene(self, server, api, random.Random(seed))
             driver = FailoverDriver(
                 plan, server.url, folder, scene.inject, duration_s=duration_s

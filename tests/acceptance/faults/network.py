@@ -117,12 +117,7 @@ FAULTS: tuple[Fault, ...] = (
         full="10 min, 3 owners beating 20 times a second",
     ),
     Fault(
-        "C17",
-        "the server's disk is full",
-        POSTGRES,
-        "2 times",
-        no_room,
-        full="5 times",
+        "C17", "the server's disk is full", POSTGRES, "2 times", no_room, full="5 times"
     ),
     Fault(
         "C18",

@@ -119,12 +119,7 @@ def killed_servers(bench: Bench) -> str:
 
 
 def _run(
-    bench: Bench,
-    server: Cluster,
-    strike: Callable[[], None],
-    *,
-    times: int,
-    jobs: int,
+    bench: Bench, server: Cluster, strike: Callable[[], None], *, times: int, jobs: int
 ) -> str:
     outages = Outages(bench, times, strike, server.start)
     folder = bench.folder / secrets.token_hex(4)

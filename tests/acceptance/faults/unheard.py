@@ -50,11 +50,7 @@ def nobody_is_told(bench: Bench) -> str:
             )
 
         driver = UnderFault(
-            plan_of(bench, jobs),
-            server.url,
-            bench.folder,
-            inject,
-            duration_s=5.0,
+            plan_of(bench, jobs), server.url, bench.folder, inject, duration_s=5.0
         )
         report = driver.run()
     require_sound(report)

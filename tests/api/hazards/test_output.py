@@ -21,17 +21,7 @@ TEXTS = [
     *lines("xss.txt"), "a\u2028b", "a\u2029b", "\x1b[31mred", "a\r\nX-Evil: x=1",
     "\u202etxt.exe", "\ufeff", "💥", "é",
 ]  # fmt: skip
-LABELS = (
-    'quo"te',
-    "back\\slash",
-    "{}",
-    'a{b="c"}',
-    "a=b",
-    "é",
-    "💥",
-    "a\\nb",
-    "le",
-)
+LABELS = ('quo"te', "back\\slash", "{}", 'a{b="c"}', "a=b", "é", "💥", "a\\nb", "le")
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -99,9 +99,7 @@ def test_H31_what_comes_too_late_changes_nothing(
 
 
 @sqlite_first
-def test_H31_resuming_what_runs_and_stopping_twice_is_fine(
-    client: FlaskClient,
-) -> None:
+def test_H31_resuming_what_runs_and_stopping_twice_is_fine(client: FlaskClient) -> None:
     for paused in (False, True, True, False):
         answer = post(client, "/queue/mail/paused", {"paused": paused})
         assert answer.status_code == 200

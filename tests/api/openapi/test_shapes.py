@@ -113,7 +113,7 @@ def test_any_json_is_what_the_gate_lets_in() -> None:
 
 
 NAMED: dict[str, dict[str, Any]] = {
-    "Row": {"type": "object", "properties": {"kind": {"type": "string"}}},
+    "Row": {"type": "object", "properties": {"kind": {"type": "string"}}}
 }
 
 

@@ -14,10 +14,7 @@ from flask_forge_jobs.model.jobs import JobFilter
 
 
 def test_a_scope_may_be_left_out() -> None:
-    assert RetryAllFailedRequestSchema().load({}) == {
-        "queue_name": None,
-        "kind": None,
-    }
+    assert RetryAllFailedRequestSchema().load({}) == {"queue_name": None, "kind": None}
     assert DeleteByStatusRequestSchema().load({"status": "dead"}) == {
         "status": "dead",
         "queue_name": None,

@@ -142,11 +142,7 @@ def test_two_names_of_one_queue_must_agree(client: FlaskClient, sql: Sql) -> Non
 @pytest.mark.parametrize("verb", ["retry", "requeue", "delete"])
 @pytest.mark.parametrize(
     ("ids", "field"),
-    [
-        (["x", ""], "ids[1]"),
-        (["x" * 65], "ids[0]"),
-        (["x", "y", None], "ids[2]"),
-    ],
+    [(["x", ""], "ids[1]"), (["x" * 65], "ids[0]"), (["x", "y", None], "ids[2]")],
 )
 def test_bulk_with_bad_ids_is_400(
     client: FlaskClient, verb: str, ids: list[object], field: str
@@ -288,8 +284,7 @@ def claimable(storage: Storage) -> str:
 
 
 @pytest.mark.parametrize(
-    "request_of",
-    [{}, {"data": b""}, {"json": {}}, {"json": {"queue_name": None}}],
+    "request_of", [{}, {"data": b""}, {"json": {}}, {"json": {"queue_name": None}}]
 )
 def test_retry_all_failed_needs_no_body(
     client: FlaskClient, storage: Storage, request_of: dict[str, object]
@@ -398,11 +393,7 @@ def test_delete_by_status_can_be_kept_to_older_jobs(
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected", "status"),
-    [
-        (200, 222, 200),
-        (200, 223, 409),
-    ],
+    ("rows", "expected", "status"), [(200, 222, 200), (200, 223, 409)]
 )
 def test_delete_by_status_compares_with_the_expected_number(
     client: FlaskClient, sql: Sql, rows: int, expected: int, status: int

@@ -82,10 +82,7 @@ def test_a_host_may_be_asked_for(client: FlaskClient, path: str) -> None:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("query", "field"),
-    [
-        ({"to": "2999-09-18T09:00:00Z"}, "bucket_secs"),
-        ({"gaps": "zero"}, "gaps"),
-    ],
+    [({"to": "2999-09-18T09:00:00Z"}, "bucket_secs"), ({"gaps": "zero"}, "gaps")],
 )
 def test_a_bad_query_names_the_parameter(
     client: FlaskClient, path: str, query: dict[str, str], field: str

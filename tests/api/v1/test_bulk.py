@@ -201,10 +201,7 @@ def test_a_dry_run_only_counts(client: FlaskClient, storage: Storage, by: str) -
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-@pytest.mark.parametrize(
-    ("rows", "expected", "status"),
-    [(30, 20, 200), (30, 19, 409)],
-)
+@pytest.mark.parametrize(("rows", "expected", "status"), [(30, 20, 200), (30, 19, 409)])
 def test_the_expected_number_guards(
     client: FlaskClient,
     sql: Sql,

@@ -29,8 +29,7 @@ def test_a_run_goes_on_after_its_request(storage: Storage) -> None:
     client = client_of_principal(storage, ADMIN)
 
     answer = client.post(
-        RUNS,
-        json={"action": "cancel", "filter": {"queues": ["mail"]}, "expected": 450},
+        RUNS, json={"action": "cancel", "filter": {"queues": ["mail"]}, "expected": 450}
     )
 
     assert answer.status_code == 202

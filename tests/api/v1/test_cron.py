@@ -283,10 +283,7 @@ def test_a_preview_shows_five_firings_in_utc(bare_client: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [
-        ("cron_expr", "1--100000000 * * * *"),
-        ("cron_expr", "0-59," * 50 + "99 * * * *"),
-    ],
+    [("cron_expr", "1--100000000 * * * *"), ("cron_expr", "0-59," * 50 + "99 * * * *")],
 )
 def test_H37_a_bad_preview_is_400_and_cheap(
     bare_client: FlaskClient, field: str, value: object

@@ -19,11 +19,7 @@ KEYS = [
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [
-        ("kind=", "kind"),
-        ("range=1h", "range"),
-        ("sort=count", "sort"),
-    ],
+    [("kind=", "kind"), ("range=1h", "range"), ("sort=count", "sort")],
 )
 def test_a_bad_parameter_is_400(client: FlaskClient, query: str, field: str) -> None:
     answer = client.get(f"{PREFIX}/v1/errors?{query}")

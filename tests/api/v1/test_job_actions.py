@@ -134,12 +134,7 @@ def test_cancel_of_a_finished_job_is_409(
     assert storage.job_reader.get(before.id) == before
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"reason": "x" * 1001}, "reason"),
-    ],
-)
+@pytest.mark.parametrize(("body", "field"), [({"reason": "x" * 1001}, "reason")])
 def test_cancel_with_a_bad_reason_is_400(
     client: FlaskClient, storage: Storage, body: object, field: str
 ) -> None:

@@ -276,9 +276,7 @@ def test_a_refused_outcome_stores_no_attempt(storage: Storage) -> None:
     assert endings(storage, job_id) == ["crashed"]
 
 
-def test_a_repeat_after_a_lost_answer_stores_an_attempt_once(
-    storage: Storage,
-) -> None:
+def test_a_repeat_after_a_lost_answer_stores_an_attempt_once(storage: Storage) -> None:
     jobs = lossy_jobs(storage.database)
     job_id = enqueue(storage)
     job = claim_one(storage)

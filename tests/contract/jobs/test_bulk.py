@@ -73,9 +73,7 @@ def test_delete_takes_what_rests_and_asks_what_runs(storage: Storage) -> None:
     change = storage.job_admin.change(JobAction.DELETE, [running, waiting, "unknown"])
 
     assert change == BulkChange(
-        changed=2,
-        stop_requested=1,
-        skipped=[Skip("unknown", SkipReason.NOT_FOUND)],
+        changed=2, stop_requested=1, skipped=[Skip("unknown", SkipReason.NOT_FOUND)]
     )
     assert storage.jobs.cancelled(OWNER) == [running]
     assert status_of(storage, running) is JobStatus.IN_PROGRESS

@@ -144,11 +144,7 @@ def test_a_walk_passes_over_states_the_action_is_not_for(
         job_with(storage, status, queue_name=status.value)
 
     steps = [
-        storage.job_admin.step(
-            action,
-            having(status),
-            run_at=from_micros(0),
-        )
+        storage.job_admin.step(action, having(status), run_at=from_micros(0))
         for status in JobStatus
     ]
 

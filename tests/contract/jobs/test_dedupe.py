@@ -393,10 +393,7 @@ def test_a_replacement_in_a_callers_transaction(
 ) -> None:
     first = one(storage, replacing(payload="1"))
     with contextlib.closing(Caller(database_settings).connect()) as connection:
-        for payload, end in (
-            ("2", connection.rollback),
-            ("3", connection.commit),
-        ):
+        for payload, end in (("2", connection.rollback), ("3", connection.commit)):
             job = replacing(payload=payload)
             assert storage.jobs.enqueue(job, connection=connection).is_replaced
             end()

@@ -246,9 +246,7 @@ def test_a_deep_page_is_a_slice_of_the_same_order(
     by_age = sorted(job.enqueued_at for job in jobs)
     window = JobFilter(enqueued_from=by_age[9], enqueued_to=by_age[50])
     cases = [FILTERS[name] for name in ("none", "queues and kind", "statuses")]
-    cases.append(
-        (window, lambda job: by_age[9] <= job.enqueued_at <= by_age[50]),
-    )
+    cases.append((window, lambda job: by_age[9] <= job.enqueued_at <= by_age[50]))
 
     for wanted, fits in cases:
         ids = expected([job for job in jobs if fits(job)], JobOrder())

@@ -215,9 +215,7 @@ def test_a_queue_without_a_bound_takes_all(storage: Storage) -> None:
 # -- after an answer that was lost -----------------------------------------------------
 
 
-def test_an_unclear_commit_that_filled_the_queue_is_a_success(
-    bounded: Storage,
-) -> None:
+def test_an_unclear_commit_that_filled_the_queue_is_a_success(bounded: Storage) -> None:
     """What the lost commit stored is not held against the job itself."""
     lossy_jobs(bounded.database).enqueue_many([JOB] * 3)
 

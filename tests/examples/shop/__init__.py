@@ -23,8 +23,7 @@ def create_app(
     """Return a shop whose jobs are in the database of its orders."""
     app = Flask(__name__, instance_path=instance_path)
     app.config.from_mapping(
-        SECRET_KEY="dev",
-        SQLALCHEMY_DATABASE_URI="sqlite:///shop.sqlite",
+        SECRET_KEY="dev", SQLALCHEMY_DATABASE_URI="sqlite:///shop.sqlite"
     )
     app.config.from_prefixed_env()
     app.config.update(config or {})

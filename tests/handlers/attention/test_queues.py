@@ -176,10 +176,7 @@ def test_who_paused_a_queue_and_why() -> None:
             {"throttled_kind": "send", "throttle_cause": "HTTP 429"},
             " after a throttle of send: “HTTP 429”",
         ),
-        (
-            {"throttled_by": "ops", "throttle_cause": "quota"},
-            ", as ops asked: “quota”",
-        ),
+        ({"throttled_by": "ops", "throttle_cause": "quota"}, ", as ops asked: “quota”"),
     ],
 )
 def test_why_a_queue_cools_down(change: dict[str, str], words: str) -> None:

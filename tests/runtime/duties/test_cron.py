@@ -53,8 +53,7 @@ def scheduler(storage: Storage, *, is_leader: bool = True) -> Scheduler:
 
 def make_due(sql: Sql, late_s: float) -> None:
     sql.run(
-        "UPDATE forge_cron SET next_fire_at = ?",
-        sql.now_us() - int(late_s * SECOND_US),
+        "UPDATE forge_cron SET next_fire_at = ?", sql.now_us() - int(late_s * SECOND_US)
     )
 
 

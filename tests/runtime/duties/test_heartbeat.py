@@ -500,9 +500,7 @@ def test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run(
 # -- strays --------------------------------------------------------------------------
 
 
-def test_a_job_that_nobody_here_knows_of_goes_back_as_it_was_claimed(
-    rig: Rig,
-) -> None:
+def test_a_job_that_nobody_here_knows_of_goes_back_as_it_was_claimed(rig: Rig) -> None:
     """Its claim was stored although the answer was lost."""
     enqueue(rig.storage)
     job = claim_one(rig.storage, owner=HOST)

@@ -368,10 +368,7 @@ def test_slots_stay_until_the_jobs_of_their_worker_are_rescued(rig: Rig) -> None
     """It claimed these after it had shown itself for the last time."""
     shown, other = [enqueue(rig.storage, max_attempts=3) for _ in range(2)]
     rig.storage.workers.beat(
-        OWNER,
-        None,
-        ["default"],
-        [SlotReport(f"default-0-{OWNER}-0", "default", shown)],
+        OWNER, None, ["default"], [SlotReport(f"default-0-{OWNER}-0", "default", shown)]
     )
     reaper = rig.reaper()
     rig.sweep(reaper, seconds=LEASE_S / 2)

@@ -24,9 +24,7 @@ class Rig(Bench):
         super().__init__(clock=MovingClock())
         self.abandoned: list[Execution] = []
         self.limits = TimeLimits(
-            cast("Handover", self),
-            stop_limit_s=lambda _: own_s,
-            cancel_grace_s=GRACE_S,
+            cast("Handover", self), stop_limit_s=lambda _: own_s, cancel_grace_s=GRACE_S
         )
 
     @property

@@ -219,8 +219,7 @@ def test_run_opens_a_scope_around_every_run() -> None:
         events.append("out")
 
     runner = runner_of(
-        registry_of(QuickTask("quick", lambda _: events.append("run"))),
-        scope=scope,
+        registry_of(QuickTask("quick", lambda _: events.append("run"))), scope=scope
     )
     runner.run(Execution(claimed(kind="quick"), 0.0))
 

@@ -689,10 +689,7 @@ def test_a_time_limit_ends_a_deaf_job_and_keeps_its_slot(
 
 @postgres_first
 def test_a_shutdown_ends_the_process_before_the_job_goes_back(
-    storage: Storage,
-    database_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    storage: Storage, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody else may start it while it still runs here."""
     payload = json.dumps({"folder": str(tmp_path), "deaf": True})

@@ -141,9 +141,7 @@ def test_one_call_survives_however_many_sessions_were_cut(
     assert len(pool.backend_pids) == 1
 
 
-def test_a_server_that_stops_at_once_is_a_lost_connection(
-    hasty: Storage,
-) -> None:
+def test_a_server_that_stops_at_once_is_a_lost_connection(hasty: Storage) -> None:
     """The driver raises its base class, without a code, if it heard a goodbye."""
     attempts: list[int] = []
 
@@ -621,9 +619,7 @@ def test_a_fork_opens_its_own_and_leaves_the_parents_alone(
     assert enqueue(postgres)
 
 
-def test_a_fork_within_a_write_neither_commits_nor_undoes_it(
-    postgres: Storage,
-) -> None:
+def test_a_fork_within_a_write_neither_commits_nor_undoes_it(postgres: Storage) -> None:
     postgres.open()
 
     def work(transaction: Transaction) -> None:

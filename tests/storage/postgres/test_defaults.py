@@ -104,9 +104,7 @@ def test_a_lock_is_waited_for(harsh: Storage, beside: Sql) -> None:
             wait_until(lambda: beside.value(WAIT), "the change waits")
             cursor.execute("ROLLBACK")
 
-        run_together(
-            [lambda: harsh.queues.change(QUEUE, {"max_workers": 3}), let_go],
-        )
+        run_together([lambda: harsh.queues.change(QUEUE, {"max_workers": 3}), let_go])
 
     assert harsh.queues.get(QUEUE).max_workers == 3
 

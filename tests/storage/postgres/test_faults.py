@@ -168,9 +168,7 @@ def test_tables_that_are_not_found_may_be_in_another_schema(
 
 @pytest.mark.usefixtures("own")
 def test_tables_that_are_made_beside_others_leave_a_warning(
-    own_sql: Sql,
-    own_settings: DatabaseSettings,
-    caplog: pytest.LogCaptureFixture,
+    own_sql: Sql, own_settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_sql.run("CREATE SCHEMA shop")
     assert "made anew" not in caplog.text

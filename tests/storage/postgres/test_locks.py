@@ -382,9 +382,7 @@ def test_a_retry_and_others_that_take_the_same_keys(
     assert found == 0
 
 
-def test_outcomes_between_a_bulk_verb_and_those_who_take_keys(
-    meeting: Meeting,
-) -> None:
+def test_outcomes_between_a_bulk_verb_and_those_who_take_keys(meeting: Meeting) -> None:
     """C16: a retry, a bulk verb, outcomes and schedules wait for one another."""
     storage = meeting.storage
     storage.jobs.enqueue_many([NewJob("noop", dedupe_key="n"), NewJob("noop")])

@@ -114,9 +114,7 @@ def test_jobs_join_a_transaction_once_it_is_known(
     assert unheard.job_reader.get(joined.id).id == joined.id
 
 
-def test_a_job_goes_back_although_nobody_can_be_told(
-    unheard: Storage,
-) -> None:
+def test_a_job_goes_back_although_nobody_can_be_told(unheard: Storage) -> None:
     unheard.jobs.enqueue(ONE)
     job = claim_one(unheard)
 

@@ -83,9 +83,7 @@ def in_parts(postgres: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hold(
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Callable[[Any, str], Held]]:
+def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, str], Held]]:
     made: list[Held] = []
 
     def make(owner: Any, name: str) -> Held:

@@ -256,9 +256,7 @@ def test_a_database_in_memory_needs_no_gate() -> None:
 
 
 def test_a_write_is_within_the_gate_until_it_is_committed(
-    sqlite: Storage,
-    sqlite_settings: DatabaseSettings,
-    monkeypatch: pytest.MonkeyPatch,
+    sqlite: Storage, sqlite_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = sqlite_settings.path
     assert path is not None
@@ -339,10 +337,7 @@ def test_a_writer_that_knows_no_gate_is_waited_for(
     enqueue(sqlite)
     path = sqlite_settings.path
     assert path is not None
-    with (
-        holder_of(sqlite_settings, WRITER) as process,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with holder_of(sqlite_settings, WRITER) as process, ThreadPoolExecutor(1) as pool:
         job_id = pool.submit(enqueue, sqlite)
         wait_until(lambda: not is_free(path), "it waits within the gate")
         process.communicate("commit\n")

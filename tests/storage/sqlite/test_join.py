@@ -265,9 +265,7 @@ def test_a_commit_wakes_each_queue_once(engine: sqlalchemy.Engine) -> None:
     assert sorted(woken) == ["a", "b"]
 
 
-def test_a_connection_is_not_kept_for_its_wake_ups(
-    engine: sqlalchemy.Engine,
-) -> None:
+def test_a_connection_is_not_kept_for_its_wake_ups(engine: sqlalchemy.Engine) -> None:
     wakes = CommitWakes(lambda _: None)
     connection = engine.connect()
     wakes.add(connection, ["a"])

@@ -80,9 +80,7 @@ def pool() -> Iterator[ChildPool]:
 
 
 @pytest.fixture
-def begin(
-    make_context: Callable[..., TaskContext],
-) -> Callable[..., TaskContext]:
+def begin(make_context: Callable[..., TaskContext]) -> Callable[..., TaskContext]:
     """Returns a context with real time."""
 
     def make(*, limit_s: float | None = None) -> TaskContext:
