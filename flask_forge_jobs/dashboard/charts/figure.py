@@ -6,7 +6,7 @@ stays outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -27,6 +27,8 @@ STRIP_HEIGHT = 40
 # A label of the axis of time that is closer to the end makes room, in percent.
 _LAST_PLACE = 82
 _LAST_PLACE_OF_SMALL = 68
+_DASHES = {"dashed": " ds", "dotted": " dd"}
+_PERCENTILES = (("p50", ()), ("p95", ("thin", "dashed")), ("p99", ("thin", "dotted")))
 T = TypeVar("T")
 Values = Sequence[float | None]
 
@@ -57,8 +59,8 @@ class Span:
 class Line:
     """One series; ``tone`` is the name of a colour, such as ``green``.
 
-    ``look`` may be ``area``, ``dashed`` or ``thin``. A series that ``is_off`` is drawn
-    only on demand.
+    ``look`` may have ``area``, ``thin``, and ``dashed`` or ``dotted``. A series that
+    ``is_off`` is drawn only on demand.
     """
 
     name: str
@@ -70,6 +72,20 @@ class Line:
     def __post_init__(self) -> None:
         # Once, since each part of a chart reads them.
         object.__setattr__(self, "values", cleaned(self.values))
+
+    @property
+    def dash(self) -> str:
+        """The class of its strokes, after a space; empty for a line without gaps."""
+        return next((_DASHES[look] for look in self.look if look in _DASHES), "")
+
+
+def percentiles(times: Iterable[Values | None]) -> list[Line]:
+    """Return the lines of p50, p95 and p99; a bucket of None is a gap."""
+    columns = [each or (None, None, None) for each in times]
+    return [
+        Line(name, "blue", [each[place] for each in columns], look)
+        for place, (name, look) in enumerate(_PERCENTILES)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +157,14 @@ class Figure:
     @cached_property
     def is_empty(self) -> bool:
         """Whether it has no value at all."""
-        return not any(
-            value is not None for each in self._series for value in each.values
-        )
+        return not self._known
+
+    @property
+    def lack(self) -> str:
+        """What to say of a chart that has no course to show; empty of others."""
+        if self.is_empty:
+            return "No figures in this range"
+        return "One sample in this range" if len(self._known) == 1 else ""
 
     @property
     def box(self) -> str:
@@ -176,9 +197,7 @@ class Figure:
             whole, rest = self._apart(heights)
             if "area" in line.look:
                 yield Shape(f"ar c-{line.tone}", paths.area(whole, self.height))
-            classes = "ln th" if "thin" in line.look else "ln"
-            if "dashed" in line.look:
-                classes += " ds"
+            classes = ("ln th" if "thin" in line.look else "ln") + line.dash
             yield Shape(f"{classes} c-{line.tone}", paths.line(whole))
             if open_end := paths.line(rest):
                 yield Shape(f"ln th ds c-{line.tone}", open_end)
@@ -210,9 +229,7 @@ class Figure:
         """Yield an entry for each series, hidden ones too."""
         bars, last = {bar.name for bar in self.bars}, self._last
         for each in self._series:
-            shape = "sq" if each.name in bars else ""
-            if "dashed" in each.look:
-                shape = "dsh"
+            shape = "sq" if each.name in bars else each.dash
             yield Entry(
                 each.name,
                 f"{shape} c-{each.tone}".strip(),
@@ -308,16 +325,20 @@ class Figure:
         return [*values[:-1], None], [*[None] * (len(values) - 2), *values[-2:]]
 
     @cached_property
-    def _last(self) -> int | None:
-        """The newest bucket with a value, the open one only if no other has any."""
+    def _known(self) -> list[int]:
+        """The buckets with a value."""
         columns = zip(*(each.values for each in self._series))  # noqa: B905
-        known = [
+        return [
             number
             for number, values in enumerate(columns)
             if any(value is not None for value in values)
         ]
-        closed = [number for number in known if not self._is_open(number)]
-        return next(reversed(closed or known), None)
+
+    @cached_property
+    def _last(self) -> int | None:
+        """The newest bucket with a value, the open one only if no other has any."""
+        closed = [number for number in self._known if not self._is_open(number)]
+        return next(reversed(closed or self._known), None)
 
     def _is_open(self, number: int) -> bool:
         return self.span.is_open and number == self.span.count - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from flask_forge_jobs.dashboard.charts.figure import Figure, Line
+from flask_forge_jobs.dashboard.charts.figure import Figure, Line, percentiles
 from flask_forge_jobs.dashboard.charts.ranges import Range
 from flask_forge_jobs.dashboard.charts.units import Unit
 from flask_forge_jobs.dashboard.reads import Reads
@@ -106,16 +106,12 @@ def _band(
     times: Sequence[tuple[int, int, int] | None],
     toggled: Sequence[str],
 ) -> Figure:
-    looks = (("p50", ()), ("p95", ("thin",)), ("p99", ("thin", "dashed")))
-    lines = [
-        Line(
-            percentile,
-            "blue",
-            [None if each is None else each[place] for each in times],
-            look,
-        )
-        for place, (percentile, look) in enumerate(looks)
-    ]
     return Figure(
-        name, title, Unit.MILLISECONDS, shown.span, lines, toggled=toggled, is_band=True
+        name,
+        title,
+        Unit.MILLISECONDS,
+        shown.span,
+        percentiles(times),
+        toggled=toggled,
+        is_band=True,
     )

@@ -7,7 +7,13 @@ from functools import partial
 from typing import TypeVar
 
 from flask_forge_jobs.dashboard import words
-from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span
+from flask_forge_jobs.dashboard.charts.figure import (
+    Figure,
+    Line,
+    Span,
+    Values,
+    percentiles,
+)
 from flask_forge_jobs.dashboard.charts.units import Unit
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.samples import DbHealthBucket, ResourceBucket
@@ -15,17 +21,16 @@ from flask_forge_jobs.handlers.samples import DbHealthBucket, ResourceBucket
 HEIGHT = 72
 # A reader can tell so many lines apart.
 MAX_LINES = 6
+# No worker is better or worse than another: none is green, amber or red.
 _LOOKS: Sequence[tuple[str, Sequence[str]]] = (
     ("blue", ()),
     ("ink", ("dashed",)),
-    ("amber", ()),
+    ("violet", ()),
+    ("blue", ("dotted",)),
+    ("ink", ()),
     ("violet", ("dashed",)),
-    ("green", ()),
-    ("red", ("dashed",)),
 )
-_PERCENTILES = (("p50", ()), ("p95", ("thin",)), ("p99", ("thin", "dashed")))
 _FULL_PCT = 100
-_NO_TIMES = (None, None, None)
 B = TypeVar("B", ResourceBucket, DbHealthBucket)
 
 
@@ -71,7 +76,7 @@ def resources(
     rows = list(zip(*machines.resources.values(), strict=True))
     read = [_sum(each.disk_read_bytes for each in row) for row in rows]
     write = [_sum(each.disk_write_bytes for each in row) for row in rows]
-    disk = [Line("read", "green", read), Line("write", "blue", write, ["dashed"])]
+    disk = [Line("read", "blue", read), Line("write", "violet", write, ["dashed"])]
     percent = partial(_small(span, toggled), unit=Unit.PERCENT, least=_FULL_PCT)
     size = partial(_small(span, toggled), unit=Unit.BYTES)
     return [
@@ -112,10 +117,12 @@ def database(
     data = _of(buckets, lambda each: each.db_size_bytes or None)
     # A database has a size: without one, none was measured, of its log neither.
     log = _of(buckets, lambda each: each.wal_bytes if each.db_size_bytes else None)
-    calls = [Line("writes", "red", writes), Line("reads", "blue", reads, ["dashed"])]
+    calls = [Line("reads", "blue", reads), Line("writes", "violet", writes, ["dashed"])]
+    of_reads = percentiles(map(_read_times, buckets))
+    of_writes = percentiles(map(_write_times, buckets))
     drawn = [
-        times("reads", "Database reads", lines=_band(buckets, _read_times)),
-        times("writes", "Database writes", lines=_band(buckets, _write_times)),
+        times("reads", "Database reads", lines=of_reads),
+        times("writes", "Database writes", lines=of_writes),
         count("calls", "Calls per minute", lines=calls),
         size("size", "Database size", lines=[Line("data", "ink", data, ["area"])]),
         size("log", "Log size", lines=[Line("log", "ink", log, ["area"])]),
@@ -130,8 +137,8 @@ def _pool(buckets: Sequence[DbHealthBucket]) -> list[Line]:
     idle = _of(buckets, lambda each: each.pool_idle)
     possible = _of(buckets, lambda each: each.pool_max)
     return [
-        Line("in use", "amber", used, ["area"]),
-        Line("idle", "green", idle, ["thin"]),
+        Line("in use", "blue", used, ["area"]),
+        Line("idle", "violet", idle, ["thin"]),
         Line("possible", "ink", possible, ["thin", "dashed"], is_off=True),
     ]
 
@@ -140,28 +147,17 @@ def _small(span: Span, toggled: Sequence[str]) -> Callable[..., Figure]:
     return partial(Figure, span=span, toggled=toggled, height=HEIGHT)
 
 
-def _band(
-    buckets: Sequence[DbHealthBucket],
-    times_of: Callable[[DbHealthBucket], tuple[int | None, ...]],
-) -> list[Line]:
-    times = [times_of(each) for each in buckets]
-    return [
-        Line(name, "blue", [each[place] for each in times], look)
-        for place, (name, look) in enumerate(_PERCENTILES)
-    ]
-
-
-def _read_times(each: DbHealthBucket) -> tuple[int | None, ...]:
+def _read_times(each: DbHealthBucket) -> Values | None:
     """Return the percentiles; None without a read."""
     # Few a bucket are none a minute.
     if not (each.reads_per_min or each.read_p99_ms):
-        return _NO_TIMES
+        return None
     return each.read_p50_ms, each.read_p95_ms, each.read_p99_ms
 
 
-def _write_times(each: DbHealthBucket) -> tuple[int | None, ...]:
+def _write_times(each: DbHealthBucket) -> Values | None:
     if not (each.writes_per_min or each.write_p99_ms):
-        return _NO_TIMES
+        return None
     return each.write_p50_ms, each.write_p95_ms, each.write_p99_ms
 
 

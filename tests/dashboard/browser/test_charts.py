@@ -26,6 +26,7 @@ from tests.support.figures import PastProcess
 from tests.support.jobs import claim_one
 
 MINUTE_US = 60_000_000
+_COLOURS = "all => all.map(each => getComputedStyle(each).getPropertyValue('--c'))"
 # Nobody measured then, in minutes before now.
 SILENT = range(20, 30)
 
@@ -161,7 +162,11 @@ def test_series_and_tables_come_and_go_in_place(page: Page) -> None:
 def test_P01_P15_D13_D14_every_worker_and_the_whole_database_are_drawn(
     page: Page,
 ) -> None:
-    expect(page.locator("#throughput .legend")).to_contain_text("Started")
+    started = page.locator("#throughput .legend a", has_text="Started")
+    # It is not drawn, and has a figure as the others.
+    expect(started.locator("b")).to_be_visible()
+    strokes = page.locator("#throughput .bs.c-amber, #throughput .sq.c-amber")
+    assert len(set(strokes.evaluate_all(_COLOURS))) == 1
     heads = {text.strip() for text in page.locator("th").all_text_contents()}
     assert {"Kind", "Runs", "Failed", "Mean", "p50", "p95", "p99", "Total"} <= heads
     for name in ("cpu", "memory", "disk_used"):

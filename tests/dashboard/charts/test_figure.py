@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flask_forge_jobs.dashboard import words
-from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span
+from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span, percentiles
 from flask_forge_jobs.dashboard.charts.units import Unit
 from tests.dashboard.charts.test_paths import points
 
@@ -79,6 +79,24 @@ def test_missing_values_are_gaps_and_not_zero() -> None:
     assert (line.path, dots.path.count("M")) == ("", 2)
     assert drawn.data == "4||4"
     assert [row for _, row in drawn.rows()] == [["4"], [words.NOTHING], ["4"]]
+
+
+def test_a_chart_of_one_sample_says_so() -> None:
+    """A lone dot looked like a drawing that had failed."""
+    assert figure([None, 4, None], [None, 5, None]).lack == "One sample in this range"
+    assert figure([None, 4], [5, None]).lack == figure([0, 0]).lack == ""
+    assert figure([None]).lack == figure([]).lack == "No figures in this range"
+
+
+def test_each_percentile_has_a_stroke_of_its_own_here_and_in_the_legend() -> None:
+    lines = percentiles([(1, 2, 3), None, (1, 2, 3), (2, 3, 4)])
+    drawn = Figure("try", "Times", Unit.MILLISECONDS, Span(START, 60, 4), lines)
+
+    legend = [entry.classes for entry in drawn.legend()]
+    assert legend == ["c-blue", "ds c-blue", "dd c-blue"]
+    strokes = [shape.classes for shape in drawn.shapes() if "dt" not in shape.classes]
+    assert strokes == ["ln c-blue", "ln th ds c-blue", "ln th dd c-blue"]
+    assert [each.values[1] for each in lines] == [None, None, None]
 
 
 def test_the_open_bucket_is_dashed_and_named() -> None:

@@ -48,6 +48,20 @@ def test_of_many_workers_the_busiest_are_drawn_or_the_chosen() -> None:
     assert machines.busiest(many, ["w1", "gone"]) == ["w1"]
 
 
+def test_no_series_has_the_colour_of_good_or_bad() -> None:
+    """Normal writes were red, and of six workers one was red and one green."""
+    several = found(**{f"w{number}": number for number in range(6)})
+    drawn = [
+        *machines.resources(several, SPAN, machines.busiest(several)),
+        *machines.database(several.database, SPAN, has_pool=True),
+    ]
+
+    looks = [[(each.tone, *each.look) for each in figure.lines] for figure in drawn]
+    assert all(len({*each}) == len(each) for each in looks)
+    tones = {tone for each in looks for tone, *_ in each}
+    assert tones == {"blue", "ink", "violet"}
+
+
 def test_a_size_that_nobody_measured_is_not_nothing() -> None:
     unmeasured = DbHealthBucket(NOW, 1, 2, 3, 60, 4, 5, 6, 30, 2, 3, 100, 2.0, 0, 0)
     without_log = DbHealthBucket(NOW, 1, 2, 3, 60, 4, 5, 6, 30, 2, 3, 100, 2.0, 9, 0)
