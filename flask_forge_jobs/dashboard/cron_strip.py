@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from flask_forge_jobs.handlers.cron_history import FiringsWindow, ScheduleFirings
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL
 
-# Marks that are closer than this, in minutes, touch on a narrow screen.
-_TOUCHING = 12
+# Marks of which so many would fill the axis touch on a narrow screen.
+_TOUCHING_MARKS = 85
 _MINUTE = timedelta(minutes=1)
 _HEIGHT = 33
 
@@ -35,10 +35,15 @@ class Strip:
     to_come_bar: str
     text: str
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no firing on the axis."""
+        return not (self.ran or self.ran_bar or self.to_come or self.to_come_bar)
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The time axis of all strips, ``width`` units long; hours at four places."""
+    """The time axis of all strips, ``width`` units long; ``hours`` are its quarters."""
 
     start: datetime
     width: int
@@ -65,8 +70,9 @@ def strip(firings: ScheduleFirings, along: Axis) -> Strip:
     to_come = [along_axis(at, along) for at in firings.to_come]
     first_ran = 0 if firings.fired_cut else None
     last_to_come = along.width if firings.to_come_cut else None
-    ran_marks, ran_bar = _marks(ran, first=first_ran, taller=0)
-    come_marks, come_bar = _marks(to_come, last=last_to_come, taller=-4)
+    touching = along.width / _TOUCHING_MARKS
+    ran_marks, ran_bar = _marks(ran, touching, first=first_ran, taller=0)
+    come_marks, come_bar = _marks(to_come, touching, last=last_to_come, taller=-4)
     return Strip(
         ran=ran_marks,
         ran_bar=ran_bar,
@@ -88,6 +94,7 @@ def _minutes(span: timedelta) -> int:
 
 def _marks(
     places: Sequence[int],
+    touching: float,
     *,
     taller: int,
     first: int | None = None,
@@ -95,7 +102,7 @@ def _marks(
 ) -> tuple[str, str]:
     """Return marks, or one bar if there are too many for marks."""
     distinct = sorted(set(places))
-    if _gap(distinct) >= _TOUCHING:
+    if _gap(distinct) >= touching:
         return _strokes(distinct, taller), ""
     begin = distinct[0] if first is None else first
     end = distinct[-1] if last is None else last

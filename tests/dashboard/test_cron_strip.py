@@ -81,6 +81,9 @@ def test_no_firing_draws_nothing() -> None:
 
     assert (shown.ran, shown.ran_bar, shown.failed) == ("", "", "")
     assert shown.text == "0 firings before now, 0 to come"
+    assert shown.is_empty
+    for firings in (drawn([(-60, "done")]), drawn((), [60]), drawn((), range(1, 9))):
+        assert not firings.is_empty
 
 
 def test_firings_of_one_second_are_one_mark_inside_the_axis() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -20,7 +20,6 @@ from flask_forge_jobs.dashboard.words import natural
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.cron import ScheduleDetail, get_schedule, preview
 from flask_forge_jobs.handlers.cron_history import (
-    DEFAULT_REACH,
     MAX_SCHEDULES,
     FiringsWindow,
     ScheduleFirings,
@@ -37,6 +36,8 @@ from flask_forge_jobs.model.sentences import count
 
 # Rows with their strips take up to 1.7 kB.
 PAGE_SIZE = 32
+# Of the strips: a daily schedule has its next firing, and now is a quarter of the axis.
+BEHIND, AHEAD = timedelta(hours=8), timedelta(hours=24)
 # Firings to come of a page: so many that a schedule with more has a bar, and no marks.
 MAX_STEPS = 64 * PAGE_SIZE
 RUNS_PER_PAGE = 50
@@ -122,7 +123,7 @@ class Trial:
 
 
 class ScheduleList:
-    """The schedules with the strip of 24 hours that they share."""
+    """The schedules with the axis of 32 hours that their strips share."""
 
     def __init__(self, api: Api, parameters: Parameters) -> None:
         self._api = api
@@ -165,7 +166,7 @@ class ScheduleList:
         def read() -> FiringsWindow:
             return firings_of(
                 api.storage, shown, api.now, steps=MAX_STEPS,
-                start=api.now - DEFAULT_REACH, end=api.now + DEFAULT_REACH,
+                start=api.now - BEHIND, end=api.now + AHEAD,
             )  # fmt: skip
 
         key = "firings", *(line.name for line in shown)

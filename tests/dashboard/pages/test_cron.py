@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.dashboard.pages.cron import PAGE_SIZE
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
@@ -79,8 +82,8 @@ def test_the_list_says_when_and_in_words(storage: Storage) -> None:
     assert "never" in row
     assert page.find("#schedule-off")["class"] == "off"
     strips = [svg["aria-label"] for svg in page.find("tbody").all("svg")]
-    assert len(strips) == 2
-    assert all("firings before now" in each for each in strips)
+    assert strips == ["0 firings before now, 1 to come"]
+    assert "It does not fire" in page.find("#schedule-off").text
 
 
 def test_the_list_says_when_the_last_firing_was(storage: Storage, sql: Sql) -> None:
@@ -100,11 +103,35 @@ def test_each_of_many_schedules_has_its_whole_day(storage: Storage) -> None:
 
     assert len(strips) == PAGE_SIZE
     assert {each["aria-label"] for each in strips} <= {
-        f"0 firings before now, {number} to come" for number in (11, 12, 13)
+        f"0 firings before now, {number} to come" for number in (23, 24, 25)
     }
-    # One half of the axis has a mark for each of its hours.
+    # The hours to come have a mark each.
     marks = [each.all("path")[1]["d"].count("M") for each in strips]
-    assert min(marks) >= 11
+    assert min(marks) >= 23
+
+
+def test_a_daily_schedule_is_on_the_axis_and_a_yearly_one_says_when(
+    storage: Storage,
+) -> None:
+    """An axis of twelve hours ahead hid daily ones, and a row without a mark said
+    nothing.
+    """
+    now = from_micros(SystemClock().now_us())
+    later = now + timedelta(hours=20)
+    schedule(storage, "daily", f"{later.minute} {later.hour} * * *")
+    far = now + timedelta(days=40)
+    schedule(storage, "yearly", f"30 7 {far.day} {far.month} *")
+
+    page = page_of(storage)
+
+    (strip,) = page.find("#schedule-daily").all("svg")
+    assert strip["aria-label"] == "0 firings before now, 1 to come"
+    yearly = page.find("#schedule-yearly")
+    assert yearly.all("svg") == []
+    assert f"None here, next {far:%a %-d %b %Y} 07:30 UTC" in yearly.text
+    assert page.find("thead").find("div").text[5:8] == "now"
+    assert "from 8 hours ago" in page.find("#list").text
+    assert "to 24 hours ahead" in page.find("#list").text
 
 
 def test_a_firing_that_is_late_was_due(storage: Storage, sql: Sql) -> None:
@@ -221,7 +248,21 @@ def test_a_viewer_reads_the_settings(storage: Storage) -> None:
         for each in settings.find("dl").all("div")
     ]
     assert facts[:2] == [("Expression", "0 5 * * *"), ("Time zone", "Europe/Berlin")]
-    assert facts[-1] == ("Missed firings", "Run once, late")
+    assert facts[-2:] == [
+        ("Unfinished job", "Each firing makes another job"),
+        ("Missed firings", "Run once, late"),
+    ]
+
+
+def test_a_schedule_says_whether_it_has_fired(storage: Storage, sql: Sql) -> None:
+    """Without a stored run it said that finished jobs are deleted."""
+    schedule(storage, "renew")
+
+    assert "It has not fired yet" in page_of(storage, "/cron/renew").find("#runs").text
+    sql.run("UPDATE forge_cron SET last_fired_at = created_at")
+    runs = page_of(storage, "/cron/renew").find("#runs").text
+    assert "No run is stored" in runs
+    assert "It fired last at 20" in runs
 
 
 def test_a_bad_cursor_shows_the_first_page(storage: Storage) -> None:
