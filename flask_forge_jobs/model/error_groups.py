@@ -119,7 +119,7 @@ class DeadGroups(NamedTuple):
 
 
 class KindFailures(NamedTuple):
-    """Failures of a kind in a queue in a month, and its jobs that wait or are dead."""
+    """Failures of a kind in a queue in a range, and its jobs that wait or are dead."""
 
     queue_name: str
     kind: str

@@ -85,7 +85,7 @@ BOOLEANS |= {"may_wait", "is_sealed", "cancel_on_dead", "has_ended", "is_open"}
 BOOLEANS |= {"has_succeeded", "has_died", "is_cancelled", "only_waiting"}
 BOOLEANS |= {"is_unfinished", "quiet"}
 BOOLEANS |= {"promotes"}
-BOOLEANS |= {"is_month", "by_count", "with_failed", "with_dead", "with_runs"}
+BOOLEANS |= {"is_month", "by_count", "by_kind", "with_failed", "with_dead", "with_runs"}
 BOOLEANS |= {"counts_claimed"}
 ARRAYS = {
     "done_queues": "{default}",

@@ -123,14 +123,19 @@ class ErrorStore:
             (start,) = transaction.all("start_of_range", **_range(window))
             since = int(start[0])
             rows = transaction.all(
-                "error_parts", rows=names, since=since, **_range(window), **scope
+                "error_parts",
+                rows=names,
+                since=since,
+                by_kind=True,
+                **_range(window),
+                **scope,
             )
             parts = [_Part._make(row) for row in rows]
             if not any(part.last_at for part in parts):
                 return None
             group = _group(_Group(signature, 0, 0), parts, since, window)
             group.count = sum(group.trend)
-            return ErrorDetail(group, _by_kind(parts))
+            return ErrorDetail(group, _by_kind(parts, since))
 
         return self._database.read(work)
 
@@ -231,7 +236,8 @@ def _complete(
         return []
     names = encode_names("name", (each.signature for each in groups))
     parts: defaultdict[str, list[_Part]] = defaultdict(list)
-    for row in transaction.all("error_parts", rows=names, since=since, **scope):
+    scope = scope | {"since": since, "by_kind": False}
+    for row in transaction.all("error_parts", rows=names, **scope):
         part = _Part._make(row)
         parts[part.signature].append(part)
     return [
@@ -241,14 +247,18 @@ def _complete(
     ]
 
 
-def _by_kind(parts: Sequence[_Part]) -> Sequence[KindFailures]:
-    """Return the failures of each queue and kind in a month, the most first."""
+def _by_kind(parts: Sequence[_Part], since: int) -> Sequence[KindFailures]:
+    """Return the failures of each queue and kind since then, the most first."""
     sums: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for part in parts:
-        if part.part != "bucket":
-            total = sums[part.queue_name, part.kind]
-            for index, number in enumerate((part.failures, part.retrying, part.dead)):
-                total[index] += int(number or 0)
+        failures = part.failures
+        if part.part == "bucket":
+            failures = sum(json.loads(part.message or "{}").values())
+        elif part.part == "total" or (part.first_at or 0) < since:
+            failures = 0
+        total = sums[part.queue_name, part.kind]
+        for index, number in enumerate((failures, part.retrying, part.dead)):
+            total[index] += int(number or 0)
     kinds = [KindFailures(*key, *total) for key, total in sums.items()]
     return sorted(kinds, key=lambda each: (-each.failures, each.kind, each.queue_name))
 

@@ -418,6 +418,32 @@ def test_one_group_is_that_of_the_page_with_its_kinds(
     ]  # fmt: skip
 
 
+def test_the_kinds_of_one_group_have_the_failures_of_the_range(
+    storage: Storage, sql: Sql
+) -> None:
+    """They had those of a month, beside a sum of a day."""
+    for hours, kind in ((0, "new"), (0, "new"), (60, "both"), (0, "both"), (60, "old")):
+        fail(storage, Dead("no"), "a", kind)
+        if hours:
+            sql.run(
+                "UPDATE forge_error_change SET at = at - ? WHERE id = "
+                "(SELECT MAX(id) FROM forge_error_change WHERE failures > 0)",
+                hours * HOUR_US,
+            )
+
+    def found(window: ErrorRange) -> dict[str, tuple[int, int]]:
+        detail = storage.errors.group("no", window)
+        assert detail is not None
+        assert sum(each.failures for each in detail.kinds) == detail.group.count
+        return {each.kind: (each.failures, each.dead) for each in detail.kinds}
+
+    day = {"new": (2, 2), "both": (1, 2), "old": (0, 1)}
+    month = {"new": (2, 2), "both": (2, 2), "old": (1, 1)}
+    assert [found(each) for each in ErrorRange] == [day, month, month]
+    storage.errors.fold(0)
+    assert [found(each) for each in ErrorRange] == [day, month, month]
+
+
 def test_one_group_of_other_queues_is_unknown(storage: Storage, settle: Any) -> None:
     fail(storage, Dead("no"), "a", "one")
     settle(storage)

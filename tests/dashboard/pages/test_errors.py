@@ -99,8 +99,8 @@ def test_a_group_tells_kinds_queues_and_counts(client: FlaskClient) -> None:
 
     assert "charge refund in billing" in first.text
     assert "6 85%" in first.text
-    assert "Retry 2 now" in first.text
-    assert "Retry 4 dead" in first.text
+    assert "Run 2 retries now" in first.text
+    assert "Retry 4 dead jobs" in first.text
     assert first.find("svg")["aria-label"] == "at most 6 in one bar, 6 in the last"
     links = [each["href"] for each in first.all("a")]
     assert any(each.startswith("./dead?signature=timeout") for each in links)
@@ -172,8 +172,9 @@ def test_one_group_has_an_example_and_its_kinds(client: FlaskClient) -> None:
     assert page.find("h1").text == "timeout after <n> s"
     groups = page.find("#groups").text
     assert "6 failures in 24 hours" in groups
+    assert "Kindsfailures in 24 hours" in groups
     assert "chargebilling4 refundbilling2" in groups
-    assert "Delete 4 dead" in page.find("#summary").text
+    assert "Delete 4 dead jobs" in page.find("#summary").text
 
 
 def test_the_example_has_its_traceback(failures: Storage, client: FlaskClient) -> None:
@@ -220,7 +221,9 @@ def test_a_viewer_is_offered_no_change(failures: Storage) -> None:
         page = shown(viewer, query)
         asked = [each["href"] for each in page.all("a") if "ask=" in each["href"]]
         assert all("ask=keys" in address for address in asked)
-        assert not {"Retry 2 now", "Retry 4 dead"} & {e.text for e in page.all("a")}
+        assert not {"Run 2 retries now", "Retry 4 dead jobs"} & {
+            e.text for e in page.all("a")
+        }
 
 
 def test_P05_signatures_and_names_are_text(

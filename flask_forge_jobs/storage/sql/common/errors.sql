@@ -194,7 +194,7 @@ FROM (
 
 -- name: error_parts
 -- Of some signatures: totals by queue and kind, the changes that are not added yet, and
--- the failures by bucket of all queues and kinds together, as JSON text.
+-- the failures by bucket, as JSON text, of all queues and kinds together or of each.
 SELECT
     'total' AS part, signature, queue_name, kind, failures, first_at, last_at, retrying,
     dead, job_id, message
@@ -213,18 +213,21 @@ UNION ALL
 
 -- fragment: trends
 SELECT
-    'bucket', signature, '', '', 0, 0, 0, 0, 0, NULL,
+    'bucket', signature, of_queue, of_kind, 0, 0, 0, 0, 0, NULL,
     json_group_object(CAST(start AS TEXT), failures)
 FROM (
-    SELECT signature, bucket_start AS start, SUM(failures) AS failures
+    SELECT
+        signature, bucket_start AS start, SUM(failures) AS failures,
+        CASE WHEN :by_kind THEN queue_name ELSE '' END AS of_queue,
+        CASE WHEN :by_kind THEN kind ELSE '' END AS of_kind
     FROM forge_error_bucket
     WHERE width_s = :width_s
         AND signature IN (SELECT v.name FROM /* rows v: name text */)
         AND bucket_start >= :since
         AND /* use error_scope */
-    GROUP BY signature, bucket_start
+    GROUP BY signature, bucket_start, of_queue, of_kind
 ) AS bucket
-GROUP BY signature
+GROUP BY signature, of_queue, of_kind
 
 -- name: dead_by_error
 -- The signatures of dead jobs, those of the most first, and how many there are.
