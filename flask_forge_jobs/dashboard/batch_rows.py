@@ -49,12 +49,23 @@ class BatchRow:
     @property
     def badge(self) -> str:
         """The state for its badge."""
-        return "pending" if self.waits else _TONES[self.batch.state][0]
+        return "pending" if self._is_idle else _TONES[self.batch.state][0]
 
     @property
     def word(self) -> str:
         """Its state in a word."""
+        if self.is_empty:
+            return "Empty"
         return "Waiting" if self.waits else self.batch.state.value.capitalize()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it ended without a job, which is no success."""
+        return self.batch.state is BatchState.DONE and not self.batch.total
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.waits or self.is_empty
 
     @property
     def waits(self) -> bool:
@@ -66,7 +77,7 @@ class BatchRow:
         """Colour and icon of its sentence; of one that stands, those of a warning."""
         if self.stands:
             return "amber", "warn"
-        return ("ink", "pending") if self.waits else _TONES[self.batch.state][1:]
+        return ("ink", "pending") if self._is_idle else _TONES[self.batch.state][1:]
 
     @property
     def stands(self) -> bool:

@@ -73,7 +73,7 @@ def row_of(**changed: Any) -> BatchRow:
             "It is done: 50 of 50 ended, 1 removed.",
         ),
         (
-            {"total": 0}, "Done", "no jobs", "It had no jobs, so it ended at once.",
+            {"total": 0}, "Empty", "no jobs", "It had no jobs, so it ended at once.",
         ),
     ],
 )  # fmt: skip
@@ -90,6 +90,15 @@ def test_a_batch_that_waits_has_no_colour_of_work() -> None:
 
     assert (waits.badge, waits.tone) == ("pending", ("ink", "pending"))
     assert (runs.badge, runs.tone) == ("running", ("blue", "running"))
+
+
+def test_an_empty_batch_is_no_success() -> None:
+    empty, done = row_of(total=0), row_of(done=50)
+
+    assert (empty.badge, empty.tone) == ("pending", ("ink", "pending"))
+    assert (done.badge, done.tone) == ("done", ("green", "done"))
+    # Its producer may still add jobs.
+    assert row_of(total=0, is_sealed=False).word == "Open"
 
 
 def test_a_batch_that_cannot_end_says_why() -> None:

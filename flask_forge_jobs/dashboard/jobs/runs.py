@@ -81,7 +81,12 @@ class RunView:
     @property
     def word(self) -> str:
         """Its state in words; of one that is done, whether it has changed a job."""
-        return "Changed nothing" if self.reason else self.run.state.capitalize()
+        word = "Changed nothing" if self.reason else self.run.state.capitalize()
+        if self.run.state is not BulkRunState.RUNNING:
+            return word
+        behind = 100 * (self.run.changed + self.run.skipped)
+        # More may match since, and its last batch is not the end yet.
+        return f"{word}, {min(behind // max(self.run.matched, 1), 99)}%"
 
     @property
     def left_out(self) -> int:

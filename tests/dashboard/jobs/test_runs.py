@@ -57,6 +57,10 @@ def test_a_run_says_how_far_it_is(state: str, action: str, words: str) -> None:
     assert view.numbers == "1,204 of 5,000"
     assert view.bar == [(1204, "green"), (46, "ink")]
     assert view.left_out == (3750 if state == "done" else 0)
+    # Jobs that it has skipped are behind it, too.
+    assert (view.word == "Running, 25%") == (state == "running")
+    assert viewed(changed=5001).word == "Running, 99%"
+    assert viewed(matched=0, changed=0, skipped=0).word == "Running, 0%"
 
 
 @pytest.mark.parametrize(

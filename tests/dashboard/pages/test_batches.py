@@ -356,7 +356,7 @@ def test_dead_jobs_are_retried_by_a_button_with_their_number(storage: Storage) -
 
     page = lists.open(f"{PATH}/{batch_id}")
     button = page.find("#batch").find("form")
-    assert button.find("button").text == "Retry 1 dead"
+    assert button.find("button").text == "Retry 1 dead job"
     assert send(lists, button).status_code == 303
 
     page = lists.open(f"{PATH}/{batch_id}")
@@ -373,7 +373,7 @@ def test_more_than_a_hundred_are_retried_after_their_number_is_typed(
     lists = lists_of(storage)
 
     head = lists.open(f"{PATH}/{batch_id}").find("#batch")
-    assert links(head)["Retry 2 dead…"] == "?ask=retry"
+    assert links(head)["Retry 2 dead jobs…"] == "?ask=retry"
     question = lists.open(f"{PATH}/{batch_id}?ask=retry").find("#ask")
 
     typed = [each for each in question.all("input") if each["pattern"]]

@@ -25,6 +25,7 @@ def fill(storage: Storage, sql: Sql) -> None:
 
 def test_the_newest_event_stands_on_top(storage: Storage, sql: Sql) -> None:
     assert kinds(storage) == []
+    assert "No event yet" in page_of(storage, "/tail").text
     fill(storage, sql)
 
     assert kinds(storage) == ["new", "old"]
@@ -38,6 +39,8 @@ def test_events_are_filtered(storage: Storage, sql: Sql) -> None:
     assert kinds(storage, "/tail?type=enqueued") == ["new", "old"]
     assert kinds(storage, "/tail?type=dead") == []
     assert kinds(storage, "/tail?type=nonsense&kind=%2F") == []
+    assert "No event matches" in page_of(storage, "/tail?type=dead").text
+    assert "No event matches" in page_of(storage, "/tail?kind=%2F").text
 
 
 def test_a_limited_caller_sees_events_of_its_queues(storage: Storage, sql: Sql) -> None:
