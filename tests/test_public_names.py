@@ -10,6 +10,8 @@ import pytest
 import flask_forge_jobs
 from flask_forge_jobs import errors
 
+# Type checkers see the names themselves.
+PUBLIC: list[str] = vars(flask_forge_jobs)["__all__"]
 DOCS = Path(__file__).parents[1] / "docs"
 # What the reference offers under these or similar names.
 OF_THE_REFERENCE = {
@@ -19,7 +21,7 @@ OF_THE_REFERENCE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", flask_forge_jobs.__all__)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_is_there_and_explained(name: str) -> None:
     value = getattr(flask_forge_jobs, name)
 
@@ -28,7 +30,7 @@ def test_every_public_name_is_there_and_explained(name: str) -> None:
 
 
 def test_the_names_of_the_reference_are_public() -> None:
-    assert set(flask_forge_jobs.__all__) >= OF_THE_REFERENCE
+    assert set(PUBLIC) >= OF_THE_REFERENCE
 
 
 def test_every_public_name_is_in_the_reference() -> None:
@@ -37,7 +39,7 @@ def test_every_public_name_is_in_the_reference() -> None:
         r"^\.\. auto(?:class|data|function):: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE
     )
 
-    assert set(flask_forge_jobs.__all__) - set(vars(errors)) <= set(shown)
+    assert set(PUBLIC) - set(vars(errors)) <= set(shown)
 
 
 def test_the_page_for_applications_has_public_names_only() -> None:
@@ -45,7 +47,7 @@ def test_the_page_for_applications_has_public_names_only() -> None:
     shown = re.findall(r"^\.\. auto(?:class|data|function):: (.+)$", page, re.MULTILINE)
 
     assert len(shown) > 20
-    assert set(shown) <= set(flask_forge_jobs.__all__)
+    assert set(shown) <= set(PUBLIC)
     assert "automodule" not in page
 
 
