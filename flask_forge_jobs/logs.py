@@ -26,11 +26,16 @@ class SafeLogger(logging.LoggerAdapter[logging.Logger]):
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001  # a SystemExit must not end a thread
-            with contextlib.suppress(Exception):
-                if logging.raiseExceptions:
-                    traceback.print_exc(file=sys.stderr)
+            print_failure()
 
 
 def get_logger(name: str) -> SafeLogger:
     """Return the logger of a module; see :class:`SafeLogger`."""
     return SafeLogger(logging.getLogger(name))
+
+
+def print_failure() -> None:
+    """Print the exception that is being handled, if it can be written to stderr."""
+    with contextlib.suppress(Exception):
+        if logging.raiseExceptions and sys.stderr is not None:
+            traceback.print_exc(file=sys.stderr)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import textwrap
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -21,7 +19,7 @@ from queue import SimpleQueue
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.forks import PerProcess
-from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.logs import get_logger, print_failure
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.log_lines import one_line
@@ -143,8 +141,7 @@ class LineHandler(logging.StreamHandler, PerProcess):  # type: ignore[type-arg] 
                 self.stream.write("\n".join(lines) + "\n")
                 self.stream.flush()
         except Exception:  # noqa: BLE001  # a full disk or a closed pipe ends no thread
-            if logging.raiseExceptions and sys.stderr is not None:
-                traceback.print_exc(file=sys.stderr)
+            print_failure()
         finally:
             self.release()
 

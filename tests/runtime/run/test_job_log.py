@@ -299,3 +299,18 @@ def test_a_full_disk_stops_no_worker(
     alone.write(ended(Done()))
 
     assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_stops_neither_a_worker_nor_a_task(
+    alone: Alone, many: list[JobUpdate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard error is where the failure would be printed, too."""
+    monkeypatch.setattr("sys.stderr", FullDisk())
+    alone.handler.setStream(FullDisk())
+    alone.write(ended(Done()))
+    alone.write(*many)
+    wait_until(lambda: not alone.handler._late, "the thread has tried")
+    alone.handler.setStream(alone.stream)
+    lines = alone.write(*many, ended(Failed("oops"), kind="last"))
+
+    assert kinds_of(lines)[-1] == "last"
