@@ -1,15 +1,16 @@
 """The address of each route, as an application knows it from its start.
 
 The views, schemas and pages behind the addresses are imported with the first request
-for one of them, because workers and commands never need any. A test compares the table
-with the routes.
+for one of them, because workers and commands never need any. The routes of the API have
+their addresses from here; a test compares the table with them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 from werkzeug.routing import BaseConverter
@@ -223,6 +224,21 @@ def api_addresses(*, enable_demo: bool) -> list[ApiAddress]:
         each for each in same if (each.address.method, each.address.path) not in taken
     ]
     return [*known, *below, *ours]
+
+
+def address_of(view: Callable[..., object]) -> Address:
+    """Return the address of a view of the API.
+
+    Raises:
+        KeyError: It has none.
+    """
+    return _by_view()[view.__module__, view.__name__]
+
+
+@cache
+def _by_view() -> Mapping[tuple[str, str], Address]:
+    known = chain.from_iterable(map(_read, (_UNVERSIONED, _DEMO, _V1)))
+    return {(each.module, each.name): each.address for each in known}
 
 
 def _read(rows: _Rows) -> Iterable[ApiAddress]:

@@ -17,6 +17,7 @@ from flask_forge_jobs.api.addresses import (
     V1_ENDPOINT_PREFIX,
     V1_PREFIX,
     Address,
+    address_of,
     form_path,
 )
 from flask_forge_jobs.auth.permissions import Permission
@@ -51,10 +52,11 @@ class Route:
     record; the last two leave pages out.
     """
 
-    method: str
-    # Below the mount point, with Flask's placeholders.
-    path: str
-    endpoint: str
+    # By default, the address of the view in :mod:`.addresses`. The path is below the
+    # mount point, with Flask's placeholders.
+    method: str = ""
+    path: str = ""
+    endpoint: str = ""
     # Takes the Api and the placeholders; its docstring is the route's summary.
     view: Callable[..., Response]
     # None opens the route to everybody.
@@ -104,6 +106,9 @@ class Route:
 
     def __post_init__(self) -> None:
         """Refuse a permission that is not ours, and a reach without its placeholder."""
+        if not self.path:
+            for name, value in address_of(self.view)._asdict().items():
+                object.__setattr__(self, name, value)
         if self.permission is not None and not isinstance(self.permission, Permission):
             raise TypeError(f"{self.endpoint}: {self.permission!r} is not a permission")
         placeholder = {Reach.QUEUE: "name", Reach.JOB: "job_id"}.get(self.reach)

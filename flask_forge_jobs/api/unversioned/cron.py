@@ -68,27 +68,22 @@ def trigger(api: Api, name: str) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/cron", endpoint="cron_list", view=list_schedules,
-        permission=Permission.READ, answer=List(Nested(schemas.CronScheduleSchema)),
-        gives=("X-Result-Truncated",),
+        view=list_schedules, permission=Permission.READ,
+        answer=List(Nested(schemas.CronScheduleSchema)), gives=("X-Result-Truncated",),
     ),
     Route(
-        method="POST", path="/cron/<name>/enabled", endpoint="cron_set_enabled",
         view=set_enabled, permission=Permission.CRON_EDIT,
         body=schemas.EnabledRequestSchema(), errors=(404,),
     ),
     Route(
-        method="POST", path="/cron/<name>/expr", endpoint="cron_set_expr",
         view=set_expression, permission=Permission.CRON_EDIT,
         body=schemas.ExpressionRequestSchema(), errors=(404,),
     ),
     Route(
-        method="POST", path="/cron/<name>/dedupe", endpoint="cron_set_dedupe",
         view=set_dedupe, permission=Permission.CRON_EDIT,
         body=schemas.DedupeRequestSchema(), errors=(404,),
     ),
     Route(
-        method="POST", path="/cron/<name>/trigger", endpoint="cron_trigger",
         view=trigger, permission=Permission.CRON_EDIT, answer=Text(), errors=(404, 409),
         gives=ENQUEUE_HEADERS,
     ),

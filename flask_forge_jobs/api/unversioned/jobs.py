@@ -83,46 +83,38 @@ def run_now(api: Api, job_id: str) -> Response:
 
 ROUTES = (
     Route(
-        method="POST", path="/jobs/list", endpoint="jobs_list", view=list_jobs,
-        permission=Permission.READ, reach=Reach.VIEW, body=schemas.ListRequestSchema(),
-        v1_body=schemas.ExactListRequestSchema(), answer=schemas.JobsPageSchema(),
+        view=list_jobs, permission=Permission.READ, reach=Reach.VIEW,
+        body=schemas.ListRequestSchema(), v1_body=schemas.ExactListRequestSchema(),
+        answer=schemas.JobsPageSchema(),
     ),
     Route(
-        method="GET", path="/jobs/failed", endpoint="jobs_failed", view=failed_jobs,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=failed_jobs, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.FailedQuerySchema(), answer=List(Nested(schemas.JobRowSchema)),
     ),
     Route(
-        method="GET", path="/jobs/kinds", endpoint="jobs_kinds", view=list_kinds,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=list_kinds, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.KindsQuerySchema(), answer=List(Text()),
     ),
     Route(
-        method="GET", path="/jobs/scheduled", endpoint="jobs_scheduled",
         view=scheduled_jobs, permission=Permission.READ, reach=Reach.VIEW,
-        query=schemas.ScheduledQuerySchema(),
-        answer=List(Nested(schemas.JobRowSchema)),
+        query=schemas.ScheduledQuerySchema(), answer=List(Nested(schemas.JobRowSchema)),
     ),
     Route(
-        method="GET", path="/jobs/inspect/<job_id>", endpoint="job_inspect",
         view=inspect_job, permission=Permission.READ, reach=Reach.JOB,
         answer=schemas.JobInspectSchema(), query=schemas.RevealQuerySchema(),
         errors=(404,), can_reveal=True,
     ),
     Route(
-        method="POST", path="/jobs/enqueue", endpoint="jobs_enqueue", view=enqueue,
-        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        view=enqueue, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
         body=schemas.EnqueueRequestSchema(), answer=Text(), errors=(404, 409),
         takes=(REQUEST_KEY_FIELD,), gives=ENQUEUE_HEADERS, tag="enqueue",
     ),
     Route(
-        method="POST", path="/jobs/run-now/<job_id>", endpoint="jobs_run_now",
-        view=run_now, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
-        answer=Flag(), errors=(404,), tag="job_actions",
+        view=run_now, permission=Permission.JOBS_RETRY, reach=Reach.JOB, answer=Flag(),
+        errors=(404,), tag="job_actions",
     ),
 )  # fmt: skip
 DEMO_ROUTE = Route(
-    method="POST", path="/jobs/enqueue-demo", endpoint="jobs_enqueue_demo",
     view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
     body=schemas.EnqueueDemoRequestSchema(), answer=Text(), gives=ENQUEUE_HEADERS,
     is_deprecated=True, tag="enqueue",

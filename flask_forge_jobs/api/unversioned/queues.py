@@ -89,51 +89,39 @@ def _change(api: Api, name: str) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/queue/overview", endpoint="queue_overview", view=overview,
-        permission=Permission.READ, reach=Reach.VIEW,
-        query=schemas.OverviewQuerySchema(),
-        answer=_OVERVIEW,
+        view=overview, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.OverviewQuerySchema(), answer=_OVERVIEW,
     ),
     Route(
-        method="GET", path="/queue/processes", endpoint="queue_processes",
         view=list_slots, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.ProcessesQuerySchema(),
         answer=List(Nested(schemas.QueueProcessSchema)), gives=("X-Result-Truncated",),
     ),
     Route(
-        method="GET", path="/queue/workers", endpoint="queue_workers",
         view=list_workers, permission=Permission.READ,
         answer=schemas.WorkersOverviewSchema(),
     ),
     Route(
-        method="POST", path="/queue/cleanup", endpoint="queue_cleanup", view=cleanup,
-        permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
+        view=cleanup, permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
         body=schemas.CleanupRequestSchema(), is_body_optional=True,
         answer=schemas.CleanupReportSchema(), errors=(404, 409), is_bulk=True,
         in_batches=True, gives=("X-Bulk-Complete",),
     ),
     Route(
-        method="POST", path="/queue/<name>/max-workers",
-        endpoint="queue_set_max_workers", view=set_max_workers,
-        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        view=set_max_workers, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
         body=schemas.MaxWorkersRequestSchema(), errors=(404,),
     ),
     Route(
-        method="POST", path="/queue/<name>/paused", endpoint="queue_set_paused",
         view=set_paused, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=schemas.PausedRequestSchema(),
-        v1_body=schemas.NotedPausedRequestSchema(), errors=(404,),
+        body=schemas.PausedRequestSchema(), v1_body=schemas.NotedPausedRequestSchema(),
+        errors=(404,),
     ),
     Route(
-        method="POST", path="/queue/<name>/retention",
-        endpoint="queue_set_retention", view=set_retention,
-        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        view=set_retention, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
         body=schemas.RetentionRequestSchema(), errors=(404,),
     ),
     Route(
-        method="POST", path="/queue/<name>/backoff", endpoint="queue_set_backoff",
         view=set_backoff, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=schemas.BackoffRequestSchema(),
-        errors=(404,),
+        body=schemas.BackoffRequestSchema(), errors=(404,),
     ),
 )  # fmt: skip

@@ -50,25 +50,20 @@ def db_series(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/queue/timeline", endpoint="queue_timeline", view=timeline,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=timeline, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.TimelineQuerySchema(),
         answer=List(Nested(schemas.TimelineBucketSchema)),
     ),
     Route(
-        method="GET", path="/queue/metric-series", endpoint="queue_metric_series",
         view=metric_series, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.MetricSeriesQuerySchema(),
-        answer=List(Nested(schemas.MetricSeriesBucketSchema)),
-        errors=(404,),
+        answer=List(Nested(schemas.MetricSeriesBucketSchema)), errors=(404,),
     ),
     Route(
-        method="GET", path="/queue/resource-series", endpoint="queue_resource_series",
         view=resource_series, permission=Permission.READ, query=_SAMPLES_QUERY,
         answer=List(Nested(schemas.ResourceSeriesSchema)), tag="samples",
     ),
     Route(
-        method="GET", path="/queue/db-series", endpoint="queue_db_series",
         view=db_series, permission=Permission.READ, query=_SAMPLES_QUERY,
         answer=List(Nested(schemas.DbHealthSeriesSchema)), tag="samples",
     ),

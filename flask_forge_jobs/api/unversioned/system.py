@@ -30,18 +30,15 @@ def storage_info(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/health", endpoint="health", view=health, permission=None,
-        answer=Text(metadata={"examples": ["ok"]}), content_type="text/plain",
-        is_compared=False,
+        view=health, permission=None, answer=Text(metadata={"examples": ["ok"]}),
+        content_type="text/plain", is_compared=False,
     ),
     Route(
-        method="GET", path="/metrics", endpoint="metrics", view=metrics,
-        permission=Permission.METRICS_READ, answer=Text(), content_type="text/plain",
-        is_compared=False,
+        view=metrics, permission=Permission.METRICS_READ, answer=Text(),
+        content_type="text/plain", is_compared=False,
     ),
     Route(
-        method="GET", path="/storage/info", endpoint="storage_info", view=storage_info,
-        permission=Permission.READ, reach=Reach.VIEW, answer=StorageInfoSchema(),
-        is_current=True,
+        view=storage_info, permission=Permission.READ, reach=Reach.VIEW,
+        answer=StorageInfoSchema(), is_current=True,
     ),
 )  # fmt: skip

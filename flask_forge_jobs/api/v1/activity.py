@@ -28,12 +28,12 @@ def stats(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/events", endpoint="v1_events", view=list_events,
-        permission=Permission.READ, reach=Reach.VIEW, query=schemas.EventsQuerySchema(),
-        answer=schemas.EventsPageSchema(), is_current=True,
+        view=list_events, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.EventsQuerySchema(), answer=schemas.EventsPageSchema(),
+        is_current=True,
     ),
     Route(
-        method="GET", path="/v1/stats", endpoint="v1_stats", view=stats,
-        permission=Permission.READ, reach=Reach.VIEW, answer=schemas.StatsSchema(),
+        view=stats, permission=Permission.READ, reach=Reach.VIEW,
+        answer=schemas.StatsSchema(),
     ),
 )  # fmt: skip

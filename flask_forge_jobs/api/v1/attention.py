@@ -17,7 +17,7 @@ def show(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/attention", endpoint="v1_attention", view=show,
-        permission=Permission.READ, reach=Reach.VIEW, answer=AttentionSchema(),
+        view=show, permission=Permission.READ, reach=Reach.VIEW,
+        answer=AttentionSchema(),
     ),
 )  # fmt: skip

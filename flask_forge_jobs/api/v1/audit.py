@@ -20,8 +20,7 @@ def list_audit(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/audit", endpoint="v1_audit", view=list_audit,
-        permission=Permission.ADMIN, query=AuditQuerySchema(), answer=AuditPageSchema(),
-        gives=("Link",),
+        view=list_audit, permission=Permission.ADMIN, query=AuditQuerySchema(),
+        answer=AuditPageSchema(), gives=("Link",),
     ),
 )  # fmt: skip

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from flask import Response, request
 from werkzeug.exceptions import Forbidden
 
-from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import REPLAYED_HEADER, empty_response, linked
@@ -28,8 +27,6 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
 from flask_forge_jobs.tracing import carried
 
-PATH = f"{V1_PREFIX}/batches"
-BATCH_PATH = f"{PATH}/<batch_id>"
 _BATCH = schemas.BatchSchema()
 
 
@@ -214,55 +211,46 @@ def _with_replay(response: Response, *, is_replayed: bool) -> Response:
 
 ROUTES = (
     Route(
-        method="POST", path=PATH, endpoint="v1_batch_create", view=create,
-        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        view=create, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
         body=schemas.NewBatchRequestSchema(), answer=schemas.CreatedBatchSchema(),
         status=201, errors=(404, 409), is_bulk=True, takes=(REQUEST_KEY_FIELD,),
         gives=("Location", REPLAYED_HEADER),
     ),
     Route(
-        method="GET", path=PATH, endpoint="v1_batches", view=list_all,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=list_all, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.BatchesQuerySchema(), answer=schemas.BatchesFoundSchema(),
         gives=("Link",),
     ),
     Route(
-        method="GET", path=BATCH_PATH, endpoint="v1_batch", view=read,
-        permission=Permission.READ, reach=Reach.VIEW, query=schemas.BatchQuerySchema(),
-        answer=_BATCH, errors=(404,), can_reveal=True,
+        view=read, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.BatchQuerySchema(), answer=_BATCH, errors=(404,), can_reveal=True,
     ),
     Route(
-        method="GET", path=f"{BATCH_PATH}/jobs", endpoint="v1_batch_jobs",
         view=read_jobs, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.BatchJobsQuerySchema(), answer=schemas.BatchJobsSchema(),
         errors=(404,), gives=("Link",),
     ),
     Route(
-        method="POST", path=f"{BATCH_PATH}/jobs", endpoint="v1_batch_add", view=add,
-        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        view=add, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
         body=schemas.MembersRequestSchema(), answer=EnqueuedJobsSchema(), status=201,
         errors=(404, 409), is_bulk=True, takes=(REQUEST_KEY_FIELD,),
         gives=(REPLAYED_HEADER,),
     ),
     Route(
-        method="POST", path=f"{BATCH_PATH}/seal", endpoint="v1_batch_seal", view=seal,
-        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW, answer=_BATCH,
+        view=seal, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW, answer=_BATCH,
         errors=(404,),
     ),
     Route(
-        method="POST", path=f"{BATCH_PATH}/cancel", endpoint="v1_batch_cancel",
-        view=cancel, permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
-        answer=_BATCH, errors=(404, 409), is_bulk=True, in_batches=True,
+        view=cancel, permission=Permission.JOBS_DELETE, reach=Reach.VIEW, answer=_BATCH,
+        errors=(404, 409), is_bulk=True, in_batches=True,
     ),
     Route(
-        method="POST", path=f"{BATCH_PATH}/retry", endpoint="v1_batch_retry",
         view=retry, permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
         answer=schemas.BatchRetriedSchema(), errors=(404,), is_bulk=True,
         in_batches=True, gives=("X-Bulk-Complete",),
     ),
     Route(
-        method="DELETE", path=BATCH_PATH, endpoint="v1_batch_delete", view=delete,
-        permission=Permission.JOBS_DELETE, reach=Reach.VIEW, status=204,
+        view=delete, permission=Permission.JOBS_DELETE, reach=Reach.VIEW, status=204,
         errors=(404, 409), is_bulk=True, in_batches=True,
     ),
 )  # fmt: skip

@@ -58,9 +58,8 @@ def act(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="POST", path="/v1/jobs/actions", endpoint="v1_jobs_act", view=act,
-        permission=Permission.JOBS_RETRY, reach=Reach.VIEW, body=ActionRequestSchema(),
-        answer=ActionReportSchema(), errors=(409,), is_bulk=True, in_batches=True,
-        gives=("X-Jobs-Skipped", "X-Bulk-Complete"),
+        view=act, permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        body=ActionRequestSchema(), answer=ActionReportSchema(), errors=(409,),
+        is_bulk=True, in_batches=True, gives=("X-Jobs-Skipped", "X-Bulk-Complete"),
     ),
 )  # fmt: skip

@@ -17,7 +17,6 @@ from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import RunAuthor
 from flask_forge_jobs.model.log_lines import one_line
 
-PATH = "/v1/bulk-runs"
 MAX_LISTED = 100
 _RUN = BulkRunSchema()
 # These also need the permission to delete.
@@ -78,22 +77,19 @@ def stop(api: Api, run_id: str) -> Response:
 
 ROUTES = (
     Route(
-        method="POST", path=PATH, endpoint="v1_bulk_run_begin", view=begin,
-        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        view=begin, permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
         body=BulkRunRequestSchema(), answer=_RUN, status=202, errors=(409,),
         is_bulk=True,
     ),
     Route(
-        method="GET", path=PATH, endpoint="v1_bulk_runs", view=list_all,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=list_all, permission=Permission.READ, reach=Reach.VIEW,
         answer=List(Nested(BulkRunSchema)),
     ),
     Route(
-        method="GET", path=f"{PATH}/<run_id>", endpoint="v1_bulk_run", view=get,
-        permission=Permission.READ, reach=Reach.VIEW, answer=_RUN, errors=(404,),
+        view=get, permission=Permission.READ, reach=Reach.VIEW, answer=_RUN,
+        errors=(404,),
     ),
     Route(
-        method="POST", path=f"{PATH}/<run_id>/stop", endpoint="v1_bulk_run_stop",
         view=stop, permission=Permission.JOBS_RETRY, reach=Reach.VIEW, answer=_RUN,
         errors=(404,),
     ),

@@ -28,8 +28,7 @@ def list_all(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/concurrency", endpoint="v1_concurrency", view=list_all,
-        permission=Permission.READ, answer=List(Nested(HeldKeySchema)),
+        view=list_all, permission=Permission.READ, answer=List(Nested(HeldKeySchema)),
         gives=("X-Result-Truncated",),
     ),
 )  # fmt: skip

@@ -12,7 +12,6 @@ from dataclasses import replace
 from flask import Response, request
 from marshmallow.fields import List, Nested
 
-from flask_forge_jobs.api.addresses import SCHEDULE_PATH
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import schedule_etag
@@ -123,43 +122,35 @@ def _expected(api: Api) -> Callable[[Schedule], bool] | None:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/cron", endpoint="v1_cron_list", view=list_schedules,
-        permission=Permission.READ,
+        view=list_schedules, permission=Permission.READ,
         answer=List(Nested(schemas.ListedScheduleSchema)),
         gives=("X-Result-Truncated",),
     ),
     Route(
-        method="POST", path="/v1/cron", endpoint="v1_cron_create", view=create,
-        permission=Permission.CRON_EDIT, body=schemas.CreateScheduleRequestSchema(),
-        answer=_SCHEDULE, status=201, errors=(409,), gives=("ETag",),
+        view=create, permission=Permission.CRON_EDIT,
+        body=schemas.CreateScheduleRequestSchema(), answer=_SCHEDULE, status=201,
+        errors=(409,), gives=("ETag",),
     ),
     Route(
-        method="POST", path="/v1/cron/preview", endpoint="v1_cron_preview",
         view=preview, permission=Permission.READ, reach=Reach.VIEW,
         body=schemas.PreviewRequestSchema(), answer=schemas.CronPreviewSchema(),
     ),
     Route(
-        method="GET", path="/v1/cron/firings", endpoint="v1_cron_firings", view=firings,
-        permission=Permission.READ, query=schemas.FiringsQuerySchema(),
+        view=firings, permission=Permission.READ, query=schemas.FiringsQuerySchema(),
         answer=schemas.FiringsWindowSchema(), gives=("X-Result-Truncated",),
     ),
     Route(
-        method="GET", path=f"{SCHEDULE_PATH}/runs", endpoint="v1_cron_runs",
         view=list_runs, permission=Permission.READ, query=schemas.RunsQuerySchema(),
         answer=schemas.RunPageSchema(), errors=(404,), gives=("Link",),
     ),
     Route(
-        method="GET", path=SCHEDULE_PATH, endpoint="v1_cron_get", view=get,
-        permission=Permission.READ, answer=_SCHEDULE, errors=(404,), gives=("ETag",),
-        is_compared=False,
+        view=get, permission=Permission.READ, answer=_SCHEDULE, errors=(404,),
+        gives=("ETag",), is_compared=False,
     ),
     Route(
-        method="PATCH", path=SCHEDULE_PATH, endpoint="v1_cron_change", view=change,
-        permission=Permission.CRON_EDIT, body=schemas.ChangeScheduleRequestSchema(),
-        answer=_SCHEDULE, errors=(404, 412), takes=("If-Match",), gives=("ETag",),
+        view=change, permission=Permission.CRON_EDIT,
+        body=schemas.ChangeScheduleRequestSchema(), answer=_SCHEDULE, errors=(404, 412),
+        takes=("If-Match",), gives=("ETag",),
     ),
-    Route(
-        method="DELETE", path=SCHEDULE_PATH, endpoint="v1_cron_delete", view=delete,
-        permission=Permission.CRON_EDIT, status=204, errors=(404,),
-    ),
+    Route(view=delete, permission=Permission.CRON_EDIT, status=204, errors=(404,)),
 )  # fmt: skip

@@ -26,8 +26,7 @@ def openapi(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path=PATH, endpoint="v1_openapi", view=openapi,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=openapi, permission=Permission.READ, reach=Reach.VIEW,
         answer=AnyJson(metadata={"type": "object"}),
     ),
 )  # fmt: skip

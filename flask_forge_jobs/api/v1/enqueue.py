@@ -84,14 +84,12 @@ def enqueue_many(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="POST", path="/v1/jobs", endpoint="v1_enqueue", view=enqueue,
-        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        view=enqueue, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
         body=schemas.NewJobRequestSchema(), answer=_ENQUEUED, status=201,
-        other_answers={200: _ENQUEUED}, errors=(404,),
-        takes=(REQUEST_KEY_FIELD,), gives=("Location", *ENQUEUE_HEADERS),
+        other_answers={200: _ENQUEUED}, errors=(404,), takes=(REQUEST_KEY_FIELD,),
+        gives=("Location", *ENQUEUE_HEADERS),
     ),
     Route(
-        method="POST", path="/v1/jobs/bulk", endpoint="v1_enqueue_many",
         view=enqueue_many, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
         body=schemas.NewJobsRequestSchema(), answer=schemas.EnqueuedJobsSchema(),
         status=201, errors=(404,), is_bulk=True, takes=(REQUEST_KEY_FIELD,),

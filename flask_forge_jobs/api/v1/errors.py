@@ -23,8 +23,8 @@ def list_errors(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/errors", endpoint="v1_errors", view=list_errors,
-        permission=Permission.READ, reach=Reach.VIEW, query=schemas.ErrorsQuerySchema(),
+        view=list_errors, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.ErrorsQuerySchema(),
         answer=List(Nested(schemas.ErrorGroupSchema)), gives=("Link",),
     ),
 )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask import Response
 
-from flask_forge_jobs.api.addresses import JOB_PATH, QUEUE_PATH
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.sentences import SentenceSchema
@@ -30,12 +29,10 @@ def explain_queue(api: Api, name: str) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path=f"{JOB_PATH}/explain", endpoint="v1_explain_job",
-        view=explain_job, permission=Permission.READ, reach=Reach.JOB,
-        answer=_SENTENCE, errors=(404,), is_compared=False,
+        view=explain_job, permission=Permission.READ, reach=Reach.JOB, answer=_SENTENCE,
+        errors=(404,), is_compared=False,
     ),
     Route(
-        method="GET", path=f"{QUEUE_PATH}/explain", endpoint="v1_explain_queue",
         view=explain_queue, permission=Permission.READ, reach=Reach.QUEUE,
         answer=_SENTENCE, errors=(404,), is_compared=False,
     ),

@@ -28,8 +28,8 @@ def list_gauges(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/gauges", endpoint="v1_gauges", view=list_gauges,
-        permission=Permission.READ, reach=Reach.VIEW, query=schemas.GaugesQuerySchema(),
+        view=list_gauges, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.GaugesQuerySchema(),
         answer=List(Nested(schemas.GaugeSeriesSchema)), gives=("X-Result-Truncated",),
     ),
 )  # fmt: skip

@@ -26,8 +26,7 @@ def ready(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/health/ready", endpoint="v1_ready", view=ready,
-        permission=Permission.READ, reach=Reach.VIEW, answer=_READINESS,
+        view=ready, permission=Permission.READ, reach=Reach.VIEW, answer=_READINESS,
         other_answers={503: _READINESS}, gives=("Retry-After",), is_compared=False,
         is_current=True,
     ),

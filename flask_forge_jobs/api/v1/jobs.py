@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Response, current_app
 from werkzeug.exceptions import Forbidden, NotFound
 
-from flask_forge_jobs.api.addresses import JOB_PATH, STATUS_ENDPOINT
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import empty_response, json_response, linked
 from flask_forge_jobs.api.routes import Reach, Route
@@ -103,56 +102,48 @@ def reschedule(api: Api, job_id: str) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/jobs", endpoint="v1_jobs_find", view=find_jobs,
-        permission=Permission.READ, reach=Reach.VIEW, query=schemas.JobsQuerySchema(),
-        answer=schemas.JobsFoundSchema(), gives=("X-Total-Count", "Link"),
+        view=find_jobs, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.JobsQuerySchema(), answer=schemas.JobsFoundSchema(),
+        gives=("X-Total-Count", "Link"),
     ),
     Route(
-        method="GET", path="/v1/jobs/counts", endpoint="v1_jobs_count",
         view=count_jobs, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.CountsQuerySchema(), answer=schemas.JobCountsSchema(),
     ),
     Route(
-        method="GET", path=JOB_PATH, endpoint="v1_job_read", view=read_job,
-        permission=Permission.READ, reach=Reach.JOB, query=schemas.JobQuerySchema(),
-        answer=schemas.JobRecordSchema(), errors=(404,), can_reveal=True,
+        view=read_job, permission=Permission.READ, reach=Reach.JOB,
+        query=schemas.JobQuerySchema(), answer=schemas.JobRecordSchema(), errors=(404,),
+        can_reveal=True,
     ),
     Route(
-        method="GET", path=f"{JOB_PATH}/logs", endpoint="v1_job_logs",
         view=read_lines, permission=Permission.READ, reach=Reach.JOB,
         query=LogLinesQuerySchema(), answer=LogLinesSchema(), errors=(404,),
     ),
     Route(
-        method="GET", path="/v1/job-status/<token>", endpoint=STATUS_ENDPOINT,
         view=job_status, permission=None, answer=schemas.JobStateSchema(),
         errors=(404,), tag="status",
     ),
     Route(
-        method="DELETE", path=JOB_PATH, endpoint="v1_job_delete", view=delete,
-        permission=Permission.JOBS_DELETE, reach=Reach.JOB, status=204,
+        view=delete, permission=Permission.JOBS_DELETE, reach=Reach.JOB, status=204,
         other_answers={202: schemas.DeleteOutcomeSchema()}, errors=(404,),
         tag="job_actions",
     ),
     Route(
-        method="POST", path=f"{JOB_PATH}/cancel", endpoint="v1_job_cancel", view=cancel,
-        permission=Permission.JOBS_DELETE, reach=Reach.JOB,
+        view=cancel, permission=Permission.JOBS_DELETE, reach=Reach.JOB,
         body=schemas.CancelRequestSchema(), is_body_optional=True,
-        answer=_CANCEL_OUTCOME, other_answers={202: _CANCEL_OUTCOME},
+        answer=_CANCEL_OUTCOME, other_answers={202: _CANCEL_OUTCOME}, errors=(404, 409),
+        tag="job_actions",
+    ),
+    Route(
+        view=retry, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
+        query=schemas.RetryQuerySchema(), answer=_ROW, errors=(404, 409),
+        tag="job_actions",
+    ),
+    Route(
+        view=release, permission=Permission.JOBS_RETRY, reach=Reach.JOB, answer=_ROW,
         errors=(404, 409), tag="job_actions",
     ),
     Route(
-        method="POST", path=f"{JOB_PATH}/retry", endpoint="v1_job_retry",
-        view=retry, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
-        query=schemas.RetryQuerySchema(),
-        answer=_ROW, errors=(404, 409), tag="job_actions",
-    ),
-    Route(
-        method="POST", path=f"{JOB_PATH}/release", endpoint="v1_job_release",
-        view=release, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
-        answer=_ROW, errors=(404, 409), tag="job_actions",
-    ),
-    Route(
-        method="POST", path=f"{JOB_PATH}/reschedule", endpoint="v1_job_reschedule",
         view=reschedule, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
         body=schemas.RescheduleRequestSchema(), answer=_ROW, errors=(404, 409),
         tag="job_actions",

@@ -47,8 +47,7 @@ def _changes(routes: Iterable[Route]) -> list[Change]:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/me", endpoint="v1_me", view=me,
-        permission=Permission.READ, reach=Reach.VIEW, answer=CallerSchema(),
+        view=me, permission=Permission.READ, reach=Reach.VIEW, answer=CallerSchema(),
         is_current=True,
     ),
 )  # fmt: skip

@@ -13,7 +13,6 @@ from urllib.parse import quote
 from flask import Response, request
 from marshmallow.fields import List, Nested
 
-from flask_forge_jobs.api.addresses import QUEUE_PATH
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import settings_etag
 from flask_forge_jobs.api.response import empty_response, json_response
@@ -28,7 +27,6 @@ from flask_forge_jobs.model.queues import (
     QueueSettings,
 )
 
-PATH = "/v1/queues"
 _QUEUE = schemas.QueueDetailsSchema()
 
 
@@ -104,36 +102,30 @@ def _expected() -> Callable[[QueueSettings], bool] | None:
 
 ROUTES = (
     Route(
-        method="POST", path=PATH, endpoint="v1_create_queue", view=create,
-        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW,
+        view=create, permission=Permission.QUEUES_EDIT, reach=Reach.VIEW,
         body=schemas.NewQueueRequestSchema(), answer=_QUEUE, status=201,
         gives=("ETag", "Location"),
     ),
     Route(
-        method="GET", path=PATH, endpoint="v1_queues", view=list_all,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=list_all, permission=Permission.READ, reach=Reach.VIEW,
         answer=List(Nested(schemas.QueueDetailsSchema)),
     ),
     Route(
-        method="GET", path=QUEUE_PATH, endpoint="v1_queue", view=get,
-        permission=Permission.READ, reach=Reach.QUEUE, answer=_QUEUE, errors=(404,),
-        gives=("ETag",), is_compared=False,
+        view=get, permission=Permission.READ, reach=Reach.QUEUE, answer=_QUEUE,
+        errors=(404,), gives=("ETag",), is_compared=False,
     ),
     Route(
-        method="PATCH", path=QUEUE_PATH, endpoint="v1_change_queue", view=change,
-        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
-        body=schemas.ChangeQueueRequestSchema(), answer=_QUEUE,
-        errors=(404, 412), takes=("If-Match",), gives=("ETag",),
+        view=change, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        body=schemas.ChangeQueueRequestSchema(), answer=_QUEUE, errors=(404, 412),
+        takes=("If-Match",), gives=("ETag",),
     ),
     Route(
-        method="DELETE", path=QUEUE_PATH, endpoint="v1_delete_queue", view=delete,
-        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        view=delete, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
         query=schemas.DeleteQueueQuerySchema(), status=204, errors=(404,), is_bulk=True,
         in_batches=True, gives=("X-Jobs-Deleted", "X-Jobs-Cancel-Requested"),
     ),
     Route(
-        method="POST", path=f"{PATH}/actions", endpoint="v1_queue_actions", view=act,
-        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW,
+        view=act, permission=Permission.QUEUES_EDIT, reach=Reach.VIEW,
         body=schemas.QueueActionRequestSchema(),
         answer=schemas.QueueActionReportSchema(), errors=(404, 412), is_bulk=True,
     ),

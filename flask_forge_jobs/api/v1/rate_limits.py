@@ -15,7 +15,6 @@ from flask_forge_jobs.api.schemas.rate_limits import (
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import rate_limits
 
-PATH = "/v1/rate-limits"
 _RATE_LIMIT = RateLimitSchema()
 
 
@@ -50,26 +49,17 @@ def delete(api: Api, scope: str) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path=PATH, endpoint="v1_rate_limits", view=list_all,
-        permission=Permission.READ, answer=List(Nested(RateLimitSchema)),
+        view=list_all, permission=Permission.READ, answer=List(Nested(RateLimitSchema)),
         gives=("X-Result-Truncated",),
     ),
+    Route(view=get, permission=Permission.READ, answer=_RATE_LIMIT, errors=(404,)),
     Route(
-        method="GET", path=f"{PATH}/<scope>", endpoint="v1_rate_limit", view=get,
-        permission=Permission.READ, answer=_RATE_LIMIT, errors=(404,),
-    ),
-    Route(
-        method="PUT", path=f"{PATH}/<scope>", endpoint="v1_put_rate_limit", view=put,
-        permission=Permission.LIMITS_EDIT, body=RateLimitRequestSchema(),
+        view=put, permission=Permission.LIMITS_EDIT, body=RateLimitRequestSchema(),
         answer=_RATE_LIMIT,
     ),
     Route(
-        method="POST", path=f"{PATH}/<scope>/drain", endpoint="v1_drain_rate_limit",
         view=drain, permission=Permission.LIMITS_EDIT, answer=_RATE_LIMIT,
         errors=(404,),
     ),
-    Route(
-        method="DELETE", path=f"{PATH}/<scope>", endpoint="v1_delete_rate_limit",
-        view=delete, permission=Permission.LIMITS_EDIT, status=204, errors=(404,),
-    ),
+    Route(view=delete, permission=Permission.LIMITS_EDIT, status=204, errors=(404,)),
 )  # fmt: skip

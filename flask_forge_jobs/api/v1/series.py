@@ -52,13 +52,12 @@ def list_kinds(api: Api) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/v1/series", endpoint="v1_series", view=list_series,
-        permission=Permission.READ, reach=Reach.VIEW, query=schemas.SeriesQuerySchema(),
+        view=list_series, permission=Permission.READ, reach=Reach.VIEW,
+        query=schemas.SeriesQuerySchema(),
         answer=List(Nested(schemas.NamedSeriesSchema)), gives=("X-Result-Truncated",),
     ),
     Route(
-        method="GET", path="/v1/kinds", endpoint="v1_kinds", view=list_kinds,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=list_kinds, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.KindTotalsQuerySchema(),
         answer=List(Nested(schemas.KindRowSchema)), gives=("X-Result-Truncated",),
     ),

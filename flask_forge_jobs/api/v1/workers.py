@@ -11,8 +11,6 @@ from flask_forge_jobs.api.schemas import workers as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import workers
 
-PATH = "/v1/workers"
-
 
 def list_workers(api: Api) -> Response:
     """Return the workers, lost ones for an hour, with the jobs of their slots."""
@@ -33,14 +31,12 @@ def get(api: Api, worker_id: str) -> Response:
 
 ROUTES = (
     Route(
-        method="GET", path=PATH, endpoint="v1_workers", view=list_workers,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=list_workers, permission=Permission.READ, reach=Reach.VIEW,
         query=schemas.WorkersQuerySchema(), answer=schemas.WorkerPageSchema(),
         gives=("Link", "X-Result-Truncated"),
     ),
     Route(
-        method="GET", path=f"{PATH}/<worker_id>", endpoint="v1_worker", view=get,
-        permission=Permission.READ, reach=Reach.VIEW,
+        view=get, permission=Permission.READ, reach=Reach.VIEW,
         answer=schemas.WorkerDetailSchema(), errors=(404,),
     ),
 )  # fmt: skip
