@@ -17,7 +17,7 @@ from flask_forge_jobs.model.attention import DatabaseFacts, Facts
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import BEHIND_S
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.deadlines import deadline, within
+from flask_forge_jobs.storage.deadlines import deadline, left_s, within
 
 KEPT_S = 1.0
 # How long a thread reads ahead.
@@ -123,9 +123,11 @@ class Attention(PerProcess):
     def _read_within(self, storage: Storage, ends_at: float | None) -> None:
         deadline.ends_at = ends_at
         # If it fails, the caller tries it and gets the error. Of a database that hangs,
-        # the caller's thread may not wait long; see :mod:`.request_gate`.
-        with self._lock, contextlib.suppress(Exception), within(AHEAD_S):
-            self._current(storage)
+        # the caller's thread may not wait long; see :mod:`.request_gate`. So the time
+        # in which other threads read counts, too.
+        with within(AHEAD_S), self._lock, contextlib.suppress(Exception):
+            if left_s(AHEAD_S):
+                self._current(storage)
 
     @property
     def _are_young(self) -> bool:

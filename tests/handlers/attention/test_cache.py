@@ -22,7 +22,7 @@ from flask_forge_jobs.handlers.attention.cache import KEPT_S, MAX_SCOPES, Attent
 from flask_forge_jobs.model.attention import Facts
 from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.deadlines import deadline, within
+from flask_forge_jobs.storage.deadlines import deadline, left_s, within
 from tests.api.faulty import faulty_storage
 from tests.support.clocks import MovingClock
 from tests.support.facts import AT
@@ -136,6 +136,28 @@ def test_the_thread_has_the_time_limit_of_its_caller_or_a_second(
         assert limit is not None
         assert (limit != deadline.ends_at) is is_its_own
         assert limit <= time.monotonic() + cache.AHEAD_S
+
+
+def test_pages_at_the_same_time_wait_for_a_second_altogether(
+    served: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a database that hangs, one thread after the other would have its second."""
+    tries: list[float] = []
+
+    def hang(*_: object) -> Facts:
+        tries.append(left_s(LIMIT_S))
+        time.sleep(tries[-1])
+        raise StorageUnavailableError("away")
+
+    monkeypatch.setattr(cache, "look", hang)
+    monkeypatch.setattr(cache, "AHEAD_S", 0.2)
+    attention = Attention()
+    threads = [attention.read_ahead(served) for _ in range(4)]
+    for thread in threads:
+        assert thread is not None
+        thread.join()
+
+    assert 0 < sum(tries) < 2 * cache.AHEAD_S
 
 
 def test_the_caller_gets_the_error_of_its_own_try(
