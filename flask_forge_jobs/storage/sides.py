@@ -50,18 +50,6 @@ TABLES = (
     Table("forge_step", ("job_id", "name")),
     Table("forge_job", ("id",)),
 )
-# Of a running system, or kept by triggers.
-NOT_COPIED = frozenset(
-    {
-        "forge_schema",
-        "forge_job_count",
-        "forge_lease",
-        "forge_metric_source",
-        "forge_slot",
-        "forge_worker",
-        "forge_batch_change",
-    }
-)
 
 
 class Side(Protocol):
