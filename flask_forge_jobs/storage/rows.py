@@ -85,16 +85,20 @@ def reader_of(
     Those behind ``last`` are not in the row and keep their defaults. ``decoders`` are
     of columns that are stored otherwise than as the field.
     """
-    names = [each.name for each in fields(model)]  # type: ignore[arg-type]  # dataclasses
+    columns = fields(model)  # type: ignore[arg-type]  # dataclasses
+    names = [each.name for each in columns]
     if last is not None:
         del names[names.index(last) + 1 :]
-    decoded = tuple(decoders.items())
+    places = [(names.index(name), decode) for name, decode in decoders.items()]
+    by_name = any(each.kw_only for each in columns)
 
     def read(row: Row) -> M:
-        values: dict[str, Any] = dict(zip(names, row, strict=True))
-        for name, decode in decoded:
-            values[name] = decode(values[name])
-        return model(**values)
+        values = [*row]
+        for place, decode in places:
+            values[place] = decode(values[place])
+        if by_name:
+            return model(**dict(zip(names, values, strict=True)))
+        return model(*values)  # a third faster
 
     return read
 
