@@ -178,6 +178,16 @@ def test_P01_P15_D13_D14_every_worker_and_the_whole_database_are_drawn(
     expect(page.locator("#size .legend b")).to_have_text("477 MiB")
 
 
+def test_the_key_of_each_percentile_is_another_stroke(page: Page) -> None:
+    keys = page.locator("#run_time .legend a").evaluate_all(
+        """all => all.map(each => getComputedStyle(each, "::before"))
+          .map(style => [style.borderTopStyle, style.width])"""
+    )
+
+    # A dashed stroke of two pixels that is shorter has no gap in Chromium.
+    assert keys == [["solid", "14px"], ["dashed", "14px"], ["dotted", "14px"]]
+
+
 def test_D15_a_missing_sample_is_a_gap(page: Page, charted: Site) -> None:
     page.goto(charted.url("/kinds?range=1h"))
 
