@@ -167,6 +167,8 @@ class Write:
             state.checkpoints.make_if_due(self.connection, max_pages)
             state.gate.unlock()
             state.turn.__exit__(None, None, None)
+            for queue_name in self.transaction.woken:
+                self.wake(queue_name)
             if self.transaction.has_met:
                 # The commit has waited for no disk, unless it has stored something.
                 try:
@@ -176,8 +178,6 @@ class Write:
         except BaseException as raised:
             state.let_go(raised)
             raise
-        for queue_name in self.transaction.woken:
-            self.wake(queue_name)
 
     def _commit_unless(self, error: BaseException | None) -> None:
         if error is not None:

@@ -209,6 +209,23 @@ def test_a_repetition_is_unclear_if_the_disk_refuses_the_log(
     assert process_of(opened).checkpoints.must_mend
 
 
+def test_new_jobs_beside_a_repetition_wake_workers_if_the_disk_refuses_the_log(
+    opened: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[str | None] = []
+    again, new = (
+        NewJob("noop", job_id=enqueue(opened)),
+        NewJob("noop", queue_name="bank"),
+    )
+    listener = opened.database.listen(woken.append)
+    Disk(monkeypatch).refuses = True
+    with pytest.raises(StorageOutcomeUnknownError):
+        opened.jobs.enqueue_many([again, new])
+    listener.stop()
+
+    assert "bank" in woken
+
+
 @pytest.mark.parametrize(
     "again",
     [
