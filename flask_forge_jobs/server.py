@@ -29,6 +29,7 @@ from flask_forge_jobs.auth.sessions import NoFlaskSessions
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.blueprint import INDEX_ENDPOINT
 from flask_forge_jobs.cli.errors import fails_clearly
+from flask_forge_jobs.cli.group import ProgramCommand
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import (
     DEFAULT_SQLITE_NAME,
@@ -159,7 +160,7 @@ def _demo_data(path: Path, environment: ServerEnvironment) -> ChosenDatabase:
     )
 
 
-@click.command()
+@click.command(cls=ProgramCommand)
 @click.option(
     DEMO_OPTION,
     is_flag=True,

@@ -77,13 +77,17 @@ def clear_output() -> Iterator[None]:
         raise click.ClickException(f"standard output: {error.strerror}") from error
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is called."""
+class ProgramCommand(click.Command):
+    """A command that says in one line that its help cannot be written."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """Parse the arguments, which may print the help."""
         with clear_output():
             return super().make_context(*arguments, **options)
+
+
+class LazyGroup(ProgramCommand, click.Group):
+    """A group that imports a command when it is called."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, which may print its help."""

@@ -10,6 +10,7 @@ from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.cli.group import forge_jobs_group
+from flask_forge_jobs.server import main as server_command
 from tests.support.streams import FullDisk
 
 
@@ -75,9 +76,16 @@ def test_an_argument_that_is_no_text_is_refused(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["jobs", "--help"], ["jobs", "list", "--help"]], ids=str
+    ("program", "arguments"),
+    [
+        (forge_jobs_group, ["--help"]),
+        (forge_jobs_group, ["jobs", "--help"]),
+        (forge_jobs_group, ["jobs", "list", "--help"]),
+        (server_command, ["--help"]),
+    ],
 )
 def test_help_that_cannot_be_written_is_one_line(
+    program: click.Command,
     arguments: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -85,7 +93,7 @@ def test_help_that_cannot_be_written_is_one_line(
     monkeypatch.setattr("sys.stdout", FullDisk())
 
     with pytest.raises(SystemExit) as end:
-        forge_jobs_group.main(arguments)
+        program.main(arguments)
 
     assert end.value.code == 1
     assert capsys.readouterr().err.endswith(
