@@ -157,7 +157,7 @@ def act(
     Raises:
         InvalidInputError: The action is unknown, or an argument out of bounds.
         QueueNotFoundError: One of the names is unknown; nothing was changed.
-        StaleSettingsError: That pause or cool-down is over.
+        StaleSettingsError: Another pause or cool-down has begun since.
     """
     _check_action(action, queues, seconds, ends)
     _check_note(note)
@@ -171,7 +171,10 @@ def act(
             queues, paused=action == "pause", note=note, began_at=ends
         )
     if ends is not None and not changed:
-        raise StaleSettingsError("the queue has been changed since")
+        queue = changes.get((queues or ())[0])
+        is_on = queue.paused if action == "resume" else queue.throttled_until
+        if is_on:
+            raise StaleSettingsError("the queue has been changed since")
     return changed
 
 

@@ -72,6 +72,8 @@ def test_H30_a_stale_change_of_a_schedule_is_refused(
     answer = change(tag, cron_expr="0 4 * * *")
     assert answer.status_code == 200
     assert change(tag, cron_expr="0 5 * * *").status_code == 412
+    assert change(tag, enabled=False).status_code == 412
+    assert change(tag, enabled=True).status_code == 200  # as it is
     assert storage.cron.get("own").definition.cron_expr == "0 4 * * *"
     # A tag that depends on a secret would let it be guessed.
     other = change(answer.headers["ETag"], payload={"password": "p2"})

@@ -358,10 +358,11 @@ def test_a_cooldown_is_ended(client: FlaskClient, storage: Storage) -> None:
         storage.jobs.enqueue(NewJob("k", queue_name=name))
         run(storage, Throttled(300), queue_name=name)
 
-    body = {"action": "end_cooldown", "queues": ["a"]}
-    answer = client.post(f"{URL}/actions", json=body)
+    ends = client.get(f"{URL}/a").get_json()["throttled_until"]
+    body = {"action": "end_cooldown", "queues": ["a"], "ends": ends}
+    answers = [client.post(f"{URL}/actions", json=body) for _ in range(2)]
 
-    assert answer.data == b'{"changed":1}'
+    assert [answer.get_json() for answer in answers] == [{"changed": 1}, {"changed": 0}]
     until = [queue.throttled_until for queue in storage.queues.all()]
     assert until[0] is None
     assert until[1] is not None
@@ -376,9 +377,10 @@ def test_a_pause_is_ended_unless_it_is_over(
     body = {"action": "resume", "queues": ["a"]}
     another = client.post(f"{URL}/actions", json=body | {"ends": NOON})
     assert (another.status_code, storage.queues.get("a").paused) == (412, True)
-    answer = client.post(f"{URL}/actions", json=body | {"ends": paused_at})
-    assert answer.data == b'{"changed":1}'
-    assert not storage.queues.get("a").paused
+    for changed in (1, 0):  # the second one repeats it, as after a lost answer
+        answer = client.post(f"{URL}/actions", json=body | {"ends": paused_at})
+        assert answer.get_json() == {"changed": changed}
+        assert not storage.queues.get("a").paused
 
 
 @pytest.mark.parametrize("action", ["pause", "end_cooldown"])
