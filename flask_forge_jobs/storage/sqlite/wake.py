@@ -161,14 +161,15 @@ class WakeSockets(PerProcess):
 
     def _send_to(self, folder: _Folder, name: str, message: bytes) -> None:
         sender = self._sender  # close() may take it away meanwhile
-        if sender is None:
-            self._sender = sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            sender.setblocking(False)
-            # Python warns of sockets that are open at exit.
-            self._end_sender = weakref.finalize(self, sender.close)
         try:
+            if sender is None:
+                self._sender = sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                sender.setblocking(False)
+                # Python warns of sockets that are open at exit.
+                self._end_sender = weakref.finalize(self, sender.close)
             sender.sendto(message, folder.address(name))
         except OSError as error:
+            # Also without a free descriptor: what is to wake somebody is stored.
             # A full socket belongs to a process that is awake; a refused one is dead.
             if error.errno == errno.ECONNREFUSED:
                 folder.remove(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import selectors
@@ -11,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -19,6 +20,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from flask_forge_jobs.storage.sqlite.wake import (
     QUICK_LOOK_S,
     SLOW_LOOK_S,
@@ -397,6 +399,32 @@ def test_a_sender_that_is_closed_meanwhile_fails_no_commit(
     sender.send("mail")
 
     unbind()
+
+
+def test_a_job_is_stored_though_no_descriptor_is_free_for_the_sender(
+    sqlite: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(sqlite.database, SqliteDatabase)
+    file = sqlite.database.file
+    assert file is not None
+    heard = Heard()
+    listener = listen(heard, WakeSockets(file))
+    assert listener.is_pushing()
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        first = enqueue(sqlite)
+        with sqlite.database.begin(0) as transaction:
+            transaction.wake("mail")
+    enqueue(sqlite, queue_name="later")
+
+    assert heard.wait_for("later")
+    assert sqlite.job_reader.get(first).id == first
+    assert not sqlite.database._state.checkpoints.must_mend
+    listener.stop()
 
 
 def test_a_sender_sees_listeners_that_come_later(tmp_path: Path) -> None:
