@@ -156,9 +156,14 @@ class LineHandler(logging.StreamHandler, PerProcess):  # type: ignore[type-arg] 
         super().flush()
 
     def close(self) -> None:
-        """Write the lines that are late, and end the thread."""
+        """Write the lines that are late, and end the thread; later ones begin another.
+
+        An application that configures logging closes the handlers of all loggers.
+        """
         self._catch_up()
-        self._calls.put(False)
+        if self._thread is not None:
+            self._thread = None
+            self._calls.put(False)
         super().close()
 
 

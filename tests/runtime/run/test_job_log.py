@@ -190,6 +190,21 @@ def test_the_end_of_the_program_writes_the_rest(
     assert len(alone.stream.getvalue().splitlines()) == len(many)
 
 
+def test_a_handler_that_was_closed_writes_on(
+    alone: Alone, many: list[JobUpdate]
+) -> None:
+    """As dictConfig() closes those that the loggers keep."""
+    alone.handler.close()
+    alone.write(*many)
+    wait_until(lambda: alone.stream.calls == 1, "the thread has written")
+    alone.handler.close()
+    alone.write(*many)
+    wait_until(lambda: alone.stream.calls == 2, "another one has written")
+    alone.handler.close()
+
+    assert alone.stream.writer == "forge-jobs-log"
+
+
 def test_a_forked_child_leaves_the_lines_to_its_parent(
     alone: Alone, many: list[JobUpdate]
 ) -> None:
