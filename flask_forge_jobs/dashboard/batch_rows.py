@@ -32,6 +32,10 @@ class Part:
     statuses: Sequence[str] = ()
 
 
+def _counted(*parts: Part) -> list[str]:
+    return [f"{part.count:,} {part.word.lower()}" for part in parts if part.count]
+
+
 class BatchRow:
     """A batch for a template; ``need`` says why it cannot end."""
 
@@ -122,13 +126,11 @@ class BatchRow:
         batch = self.batch
         if not batch.total:
             return "no jobs"
-        named = [
-            f"{part.count:,} {part.word.lower()}"
-            for part in self.parts[1:]
-            if part.count
-        ]
-        ended = batch.total - batch.unfinished
-        return ", ".join([f"{ended:,} of {batch.total:,} {self.ended}", *named])
+        _, dead, running, waiting, removed = self.parts
+        ended = f"{batch.total - batch.unfinished:,} of {batch.total:,} {self.ended}"
+        if among := _counted(dead, removed):
+            ended += f" ({', '.join(among)})"
+        return ", ".join([ended, *_counted(running, waiting)])
 
     @property
     def sentence(self) -> str:

@@ -47,12 +47,12 @@ def row_of(**changed: Any) -> BatchRow:
         ),
         (
             {"done": 44, "dead": 1}, "Waiting",
-            "45 of 50 ended, 1 dead, 5 waiting",
+            "45 of 50 ended (1 dead), 5 waiting",
             "No job is in progress, 5 wait, 1 is dead.",
         ),
         (
             {"done": 48, "dead": 1, "removed": 1}, "Dead",
-            "50 of 50 ended, 1 dead, 1 removed",
+            "50 of 50 ended (1 dead, 1 removed)",
             "It ended, and 1 job is dead. A retry lets it go on.",
         ),
         (
@@ -69,8 +69,8 @@ def row_of(**changed: Any) -> BatchRow:
             "No job is in progress, 50 wait.",
         ),
         (
-            {"done": 49, "removed": 1}, "Done", "50 of 50 ended, 1 removed",
-            "It is done: 50 of 50 ended, 1 removed.",
+            {"done": 49, "removed": 1}, "Done", "50 of 50 ended (1 removed)",
+            "It is done: 50 of 50 ended (1 removed).",
         ),
         (
             {"total": 0}, "Empty", "no jobs", "It had no jobs, so it ended at once.",

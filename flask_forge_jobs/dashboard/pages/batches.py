@@ -105,7 +105,10 @@ class BatchList:
         if not rows:
             if self.cursor:
                 return "No more batches"
-            return "No batch is open" if self.is_open else "No batch is stored"
+            state = "open" if self.is_open else "stored"
+            if self._api.scope.queues is not None:
+                return f"No batch of your queues is {state}"
+            return f"No batch is {state}"
         standing = sum(row.stands for row in rows)
         waiting = sum(row.waits and not row.stands for row in rows)
         running = sum(not row.batch.has_ended for row in rows) - standing - waiting

@@ -88,10 +88,10 @@ def test_a_list_says_how_far_each_batch_is(
     texts = [row.text for row in page.find("tbody").all("tr")]
     assert texts[0].startswith("Running under way …")
     assert "1 of 2 done, 1 in progress" in texts[0]
-    assert "1 of 2 ended, 1 dead, 1 waiting" in texts[1]
+    assert "1 of 2 ended (1 dead), 1 waiting" in texts[1]
     assert "1 of 1 done" in texts[2]
     assert [each["aria-label"] for each in page.find("tbody").all("svg")] == [
-        "1 of 2 done, 1 in progress", "1 of 2 ended, 1 dead, 1 waiting", "1 of 1 done",
+        "1 of 2 done, 1 in progress", "1 of 2 ended (1 dead), 1 waiting", "1 of 1 done",
     ]  # fmt: skip
     assert rows(shown(client, query="?state=open")) == ["under way", "standing"]
 
@@ -135,6 +135,8 @@ def test_a_limited_caller_sees_batches_that_are_wholly_of_its_queues(
     missing = open_page(limited, f"{PATH}/{other}")
     assert missing.status_code == 404
     assert "There is no batch" in missing.text
+    without = client_of(storage, "operator", "sms")
+    assert shown(without).find("h1").text == "No batch of your queues is stored"
 
 
 # -- one batch ---------------------------------------------------------------------
@@ -160,7 +162,7 @@ def test_a_batch_leads_to_its_jobs_by_state(
         "Waiting": f"../jobs?batch={batch_id}&status=pending&status=failed",
     }
     assert page.find("#states").find("svg")["aria-label"] == (
-        "2 of 4 ended, 1 dead, 1 in progress, 1 waiting"
+        "2 of 4 ended (1 dead), 1 in progress, 1 waiting"
     )
     assert "50% ended" in page.find("#states").text
     assert '"report": 7' in page.find("#data-json").text

@@ -28,6 +28,9 @@ def test_a_used_up_limit_is_told_from_one_with_tokens(storage: Storage) -> None:
     assert page.find("h1").text == "2 rate limits, 1 used up"
     assert "Has tokens" in page.find("#limit-mail").text
     assert "Used up" in page.find("#limit-sms").text
+    # As the fields of its form are named.
+    heads = [each.text for each in page.find("thead").all("th")]
+    assert heads[1:4] == ["Tokens", "Tokens at most", "Tokens a second"]
     assert [bar["width"] for bar in page.find("#limit-mail").all("rect")] == ["1000"]
 
 
