@@ -45,8 +45,8 @@ class Tone(StrEnum):
 class Fact:
     """The result of one check.
 
-    The worst fact heads the page with its ``title`` and ``reason``; without a title it
-    never does. ``command`` is the remedy.
+    The worst fact heads the page with its ``title``, and a ``reason`` that its words do
+    not give; without a title it never does. ``command`` is the remedy.
     """
 
     name: str
@@ -91,7 +91,7 @@ def in_words(readiness: Readiness, needs: int = 0) -> Health:
     for tone in (Tone.BAD, Tone.WARN):
         for fact in facts:
             if fact.tone is tone and fact.title is not None:
-                return Health(fact.title, tone, fact.reason or fact.words, facts)
+                return Health(fact.title, tone, fact.reason or "", facts)
     workers = count(readiness.workers, "worker is", "workers are")
     answer = f"The database answers in {duration(readiness.answer_s)}"
     return Health("Healthy", Tone.GOOD, f"{answer}; {workers} live.", facts)
@@ -146,7 +146,7 @@ def _workers(live: int, *, is_known: bool) -> Fact:
     return Fact(
         "Workers",
         Tone.WARN,
-        "None is live.",
+        "No worker is live. Start one:",
         "No worker is running",
         "Jobs are stored, and wait until a worker starts.",
         WORKER_COMMAND,
@@ -157,7 +157,7 @@ def _duties(readiness: Readiness, *, is_known: bool) -> Fact:
     if not is_known:
         return Fact("Duties", Tone.UNKNOWN, "Unknown.")
     if not readiness.workers:
-        return Fact("Duties", Tone.UNKNOWN, "Workers do them, and none is live.")
+        return Fact("Duties", Tone.UNKNOWN, "Workers do them.")
     late = [
         f"{DUTIES.get(each.name, each.name)} for {duration(each.age_s)}"
         for each in readiness.services

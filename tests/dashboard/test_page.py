@@ -195,6 +195,16 @@ def test_an_error_of_a_page_is_a_page(
         assert hidden not in answer.text
 
 
+def test_of_several_tabs_each_names_the_page_that_cannot_be_read() -> None:
+    away = faulty_storage(StorageUnavailableError("no"))
+    client = client_of_principal(away, Principal.with_role("ann", "admin"))
+
+    answer = open_page(client, f"{PREFIX}/queues")
+
+    title = parsed(answer.text).find("title").text
+    assert title.startswith("Queues: The database does not answer · ")
+
+
 @pytest.mark.parametrize(
     "error", [Unauthorized(), NotFound(), StorageUnavailableError("away")]
 )

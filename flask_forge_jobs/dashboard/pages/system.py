@@ -70,9 +70,8 @@ class SystemView:
             return ()
         own = [each for each in info.fields if each[0] not in _VERSIONS]
         facts = [("backend", info.backend), *map(_in_words, own)]
-        facts.append(("size of the data", words.size(sizes.db_size_bytes)))
-        if sizes.wal_bytes:
-            facts.append(("size of the log", words.size(sizes.wal_bytes)))
+        log = f", {words.size(sizes.wal_bytes)} of log" if sizes.wal_bytes else ""
+        facts.append(("size", f"{words.size(sizes.db_size_bytes)} of data{log}"))
         if sizes.pool_max:
             used, idle = sizes.pool_active, sizes.pool_idle
             connections = f"{used:,} busy, {idle:,} idle, {sizes.pool_max:,} possible"
@@ -83,7 +82,7 @@ class SystemView:
 
     @cached_property
     def settings(self) -> Sequence[Setting]:
-        """The settings of the application, those that were changed first.
+        """The settings of the application by name.
 
         None for callers that are limited to some queues, and in an application that
         mounts the blueprint by itself.
@@ -102,12 +101,7 @@ class SystemView:
             text = text or mask(_text(value, option.unit))
             shown = MASK if option.secret and value else text
             rows.append(Setting(option.key, one_line(shown, LONGEST_VALUE), is_changed))
-        return sorted(rows, key=lambda row: (not row.is_changed, row.key))
-
-    @property
-    def changed(self) -> int:
-        """How many settings are not at their default."""
-        return sum(row.is_changed for row in self.settings)
+        return sorted(rows, key=lambda row: row.key)
 
     @property
     def versions(self) -> Sequence[tuple[str, str]]:

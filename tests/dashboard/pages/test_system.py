@@ -12,6 +12,7 @@ from flask_forge_jobs import ForgeJobs, __version__
 from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
@@ -47,7 +48,7 @@ def test_health_facts_and_versions(storage: Storage) -> None:
     assert facts["Schema version"] == "1"
     # The list of versions has them.
     assert not {"Python version", "Package version"} & facts.keys()
-    assert facts["Size of the data"].endswith("iB")
+    assert "iB of data" in facts["Size"]
     assert ("Connections" in facts) == (storage.backend == "postgres")
     assert __version__ in main
     assert "Settings in force" not in main
@@ -94,20 +95,35 @@ def test_settings_in_force_come_without_secrets(app: Flask) -> None:
     page = shown(app.test_client(), "/forge-jobs/system")
     state_of(app).storage.close()
 
-    rows = [
-        tuple(cell.text for cell in row.all("td"))
-        for row in page.find("table").all("tr")
-    ]
-    assert ("FORGE_JOBS_BULK_MAX", "77 jobs") in rows
-    assert ("FORGE_JOBS_TOKENS", "***") in rows
-    assert ("FORGE_JOBS_DATABASE_URL", "***") in rows
-    assert ("FORGE_JOBS_STRICT_QUEUES", "off") in rows
-    assert ("FORGE_JOBS_MAX_QUEUE_DEPTH", "no bound") in rows
-    assert not any(value.endswith("…") for _key, value in rows[1:])
-    assert rows.index(("FORGE_JOBS_BULK_MAX", "77 jobs")) < rows.index(
-        ("FORGE_JOBS_STRICT_QUEUES", "off")
+    changed, defaults = (
+        [tuple(cell.text for cell in row.all("td")) for row in table.all("tr")[1:]]
+        for table in page.all("table")
     )
+    assert ("FORGE_JOBS_BULK_MAX", "77 jobs") in changed
+    assert ("FORGE_JOBS_TOKENS", "***") in changed
+    assert ("FORGE_JOBS_DATABASE_URL", "***") in changed
+    assert ("FORGE_JOBS_STRICT_QUEUES", "off") in defaults
+    assert ("FORGE_JOBS_MAX_QUEUE_DEPTH", "no bound") in defaults
+    assert not any(value.endswith("…") for _key, value in changed + defaults)
+    folded = page.find("main").find("details")
+    assert folded.find("summary").text == f"{len(defaults)} at their default"
+    assert len(folded.all("table")) == 1
     assert DIGEST not in page.text
+
+
+def test_a_want_of_workers_is_said_by_its_check_alone(storage: Storage) -> None:
+    """The bar at the top, the title and its reason said the same beside it."""
+    storage.workers.beat("W", None, ["mail"], [])
+    storage.jobs.enqueue(NewJob("send", queue_name="bills"))
+
+    main = shown(client_of_principal(storage, ADMIN)).find("main")
+
+    assert main.find("h1").text == "Healthy, but a queue has no worker"
+    assert main.text.count("No worker serves bills") == 1
+    assert main.find("#alarms").all("li") == []
+    assert {each.text: each["href"] for each in main.all("a")} == {
+        "Show the overview": "./"
+    }
 
 
 def test_a_limited_caller_sees_no_settings_and_no_other_queue(storage: Storage) -> None:
