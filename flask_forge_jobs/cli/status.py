@@ -104,12 +104,12 @@ def _document(status: _Status) -> dict[str, object]:
 
 
 def _jobs(facts: Facts) -> Iterator[str]:
-    counts, running = counts_of(facts), facts.running
+    counts = counts_of(facts)
     yield f"{counts.pending:,} waiting"
     yield f"{counts.scheduled:,} scheduled"
-    yield f"{running:,} running"
-    if counts.in_progress > running:
-        yield f"{counts.in_progress - running:,} claimed"
+    yield f"{counts.in_progress:,} in progress"
+    if counts.in_progress > facts.running:
+        yield f"{counts.in_progress - facts.running:,} of them claimed ahead"
     yield f"{counts.failed:,} retrying"
     yield f"{counts.done:,} done"
     yield f"{counts.dead:,} dead"

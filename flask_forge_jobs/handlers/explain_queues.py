@@ -201,10 +201,12 @@ def runs(case: Case) -> Sentence | None:
     due, oldest = count(counts.pending, "job is due", "jobs are due"), "the oldest"
     if not counts.pending and retries:
         due, oldest = "a retry is due", "a retry"
-    if not (counts.in_progress or started):
-        text = f"{name} has started no job in the last hour; {due}."
-        return Sentence("queue_runs", text, evidence)
     is_slow = age_s >= case.behind_s / GOOD_PART
+    if not (counts.in_progress or started):
+        oldest = "the oldest " if counts.pending > 1 else ""
+        waits = f", {oldest}for {duration(age_s)}" if is_slow else ""
+        text = f"{name} has started no job of late; {due}{waits}."
+        return Sentence("queue_runs", text, evidence)
     waits = f", {oldest} for {duration(age_s)}" if is_slow else ""
     numbers = f"{counts.pending:,} due{waits}, {started:,} started in the last hour"
     running = f"{count(counts.in_progress, 'job')} in progress, "

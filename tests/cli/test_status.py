@@ -40,7 +40,7 @@ def test_nothing_needs_anybody(app: Flask, storage: Storage) -> None:
     first, jobs, worker, versions = result.output.splitlines()
     assert first.startswith("Nothing needs you: 1 worker live, 1 of 1 queue served, ")
     assert jobs == (
-        "jobs: 0 waiting, 0 scheduled, 0 running, 0 retrying, 0 done, 0 dead"
+        "jobs: 0 waiting, 0 scheduled, 0 in progress, 0 retrying, 0 done, 0 dead"
     )
     assert worker == "worker worker-1: live, mail"
     assert versions.startswith("versions: flask-forge-jobs ")

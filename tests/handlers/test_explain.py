@@ -490,14 +490,23 @@ def test_a_queue_runs_fine_is_idle_or_empty(storage: Storage) -> None:
     assert_says(runs, "queue_runs", text)
 
 
-def test_a_queue_that_has_started_nothing_does_not_run_fine(storage: Storage) -> None:
+def test_a_queue_that_has_started_nothing_does_not_run_fine(
+    storage: Storage, sql: Sql
+) -> None:
     add(storage, "send", queue="mail")
     storage.workers.beat("W", None, ["mail"], [])
 
     said = explain_queue(storage, "mail")
+    for _ in range(2):
+        add(storage, "send", queue="mail")
+    sql.age(70)
+    storage.workers.beat("W", None, ["mail"], [])
+    late = explain_queue(storage, "mail")
 
-    text = "mail has started no job in the last hour; 1 job is due."
+    text = "mail has started no job of late; 1 job is due."
     assert_says(said, "queue_runs", text)
+    text = "mail has started no job of late; 3 jobs are due, the oldest for …."
+    assert_says(late, "queue_runs", text)
 
 
 def test_a_queue_that_is_slow_and_has_no_job_in_progress_runs_none(
@@ -527,7 +536,7 @@ def test_a_retry_that_is_due_does_not_wait_for_its_time(
 
     said = explain_queue(storage, "mail", behind_s=9000)
 
-    text = "mail has started no job in the last hour; a retry is due."
+    text = "mail has started no job of late; a retry is due, for …."
     assert_says(said, "queue_runs", text)
 
 

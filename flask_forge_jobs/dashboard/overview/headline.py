@@ -24,11 +24,16 @@ def headline(
     ``per_minute`` is how many jobs completed of late; None leaves it to the hour.
     ``idle`` queues have completed no job of late, although some wait.
     """
+    if needs:
+        said = _needed(report, needs, per_minute)
+        return f"{said}, and {_idle(idle)}" if idle else said
+    if not report.summary.evidence["workers"]:
+        return "No worker is running"
+    return f"Nothing needs you yet, but {_idle(idle)}" if idle else _QUIET
+
+
+def _needed(report: Report, needs: int, per_minute: float | None) -> str:
     evidence = report.summary.evidence
-    if not needs:
-        if not evidence["workers"]:
-            return "No worker is running"
-        return f"Nothing needs you yet, but {_idle(idle)}" if idle else _QUIET
     done = evidence.get("done_last_hour")
     if evidence.get("workers"):
         if done if per_minute is None else per_minute:

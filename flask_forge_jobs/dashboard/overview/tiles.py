@@ -214,7 +214,7 @@ def _running(
     note = f"{words.percent(busy / capacity)} of all slots" if capacity else "no slots"
     note = ahead(claimed - busy, is_served=workers > 0) or note
     return Tile(
-        "Running", words.number(busy), note, spark(history.running), "blue", "jobs",
+        "Busy slots", words.number(busy), note, spark(history.running), "blue", "jobs",
         f"of {words.number(max(capacity, busy))}", query={"status": "in_progress"},
     )  # fmt: skip
 

@@ -18,7 +18,12 @@ from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.dashboard.overview.headline import headline, proof
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, pace, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
-from flask_forge_jobs.dashboard.queue_rows import QueueRow, queue_rows, shared_slots
+from flask_forge_jobs.dashboard.queue_rows import (
+    QueueRow,
+    QueueState,
+    queue_rows,
+    shared_slots,
+)
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by, read_beside_report
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.errors import ErrorListing
@@ -134,7 +139,9 @@ class Overview(jobs.TimelineFigures):
         needs = len(lines) + left_out
         # The report is of all queues, so the pace of one says nothing about it.
         per_minute = self._pace if self.queue is None else None
-        idle = [row.name for row in self._rows if row.completes_none]
+        # One that is behind needs the reader.
+        stalled = QueueState.STALLED
+        idle = [row.name for row in self._rows if row.state is stalled]
         return headline(self.report, needs, per_minute, idle)
 
     @property

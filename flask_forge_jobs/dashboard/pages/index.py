@@ -165,9 +165,7 @@ def _counts(api: Api) -> Sequence[Count]:
     return [
         Count(name, number, f"v1/jobs?status={status}")
         for name, number, status in (
-            # The tabs of *Jobs* are named and counted like this, too.
             ("Waiting or scheduled", counts.pending + counts.scheduled, "pending"),
-            ("Scheduled", counts.scheduled, "scheduled"),
             ("In progress", counts.in_progress, "in_progress"),
             ("Retrying", counts.failed, "failed"),
             ("Done", counts.done, "done"),

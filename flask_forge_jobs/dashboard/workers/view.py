@@ -15,6 +15,7 @@ from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import workers as handlers
 from flask_forge_jobs.handlers.attention.queues import jobs_wait
+from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.machines import Machines, machines
 from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.handlers.snapshots import KEPT_S
@@ -210,8 +211,11 @@ class WorkersView:
     @property
     def _evidence(self) -> Mapping[str, Any]:
         """The numbers of the bar at the top; none before the schema fits."""
-        report = self._api.attention.report(self._api.storage, self._api.scope.queues)
-        return report.summary.evidence
+        return self._report.summary.evidence
+
+    @property
+    def _report(self) -> Report:
+        return self._api.attention.report(self._api.storage, self._api.scope.queues)
 
     @staticmethod
     def waits(queue: QueueOverview) -> str:
@@ -233,8 +237,12 @@ class WorkersView:
 
     @property
     def idle(self) -> Sequence[str]:
-        """Queues that no live worker serves, and that have nothing to run."""
-        return [q.settings.name for q in self.without_worker if not q.counts.waiting]
+        """Queues that no live worker serves, and that have nothing to run now."""
+        idle = [each for each in self.without_worker if not each.counts.waiting]
+        served = self._report.served
+        paused = [each for each in self.queues if each.settings.paused]
+        names = [each.settings.name for each in (*idle, *paused)]
+        return [name for name in names if name not in served]
 
     @cached_property
     def without_worker(self) -> Sequence[QueueOverview]:

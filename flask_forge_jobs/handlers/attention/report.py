@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from operator import attrgetter
@@ -54,7 +54,8 @@ class Report:
 
     ``summary`` says whether anything does, with the numbers that prove it. ``left_out``
     counts sentences after the first 20, ``left_out_alike`` those of them that have the
-    code of the 20th. ``queues`` are the figures that it is about.
+    code of the 20th. ``queues`` are the figures that it is about,
+    ``served`` the names of the queues that a live worker serves.
     """
 
     at: datetime
@@ -63,6 +64,7 @@ class Report:
     left_out: int = 0
     left_out_alike: int = 0
     queues: Sequence[QueueFacts] = ()
+    served: Collection[str] = ()
 
     @property
     def is_read(self) -> bool:
@@ -76,7 +78,8 @@ def report(facts: Facts) -> Report:
     shown, rest = sentences[:MAX_SENTENCES], sentences[MAX_SENTENCES:]
     alike = sum(each.code == shown[-1].code for each in rest)
     summary = _summary(facts, len(sentences))
-    return Report(facts.at, summary, shown, len(rest), alike, facts.queues)
+    about = facts.queues, facts.served
+    return Report(facts.at, summary, shown, len(rest), alike, *about)
 
 
 def _in_order(needs: Iterable[Need]) -> list[Sentence]:

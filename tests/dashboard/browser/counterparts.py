@@ -13,7 +13,7 @@ COUNTERPARTS: Mapping[str, str] = {
     "/": """
         Overview | Jobs | Scheduled | Retries | Dead | Cron | Queues | Workers
         Refresh every | Paused | 2 s | 5 s | 10 s
-        Waiting | Running | Retrying | Dead | Oldest wait | Throughput
+        Waiting | Busy slots | Retrying | Dead | Oldest wait | Throughput
         Jobs per minute | Completed | Enqueued | Started | Retried
         Run time | p50 | p95 | p99 | 15m | 1h | 6h | 24h | 7d | 30d | Custom
         From, UTC | To, UTC | Longest running | Top errors
@@ -27,7 +27,8 @@ COUNTERPARTS: Mapping[str, str] = {
     """,
     # 7 Jobs: filters, columns, pages, and the actions on a selection or on all.
     "/jobs": """
-        All | Waiting or scheduled | Scheduled | In progress | Retrying | Dead | Done
+        All | Waiting or scheduled | of these scheduled | In progress | Retrying
+        Dead | Done
         Queue | Kind | Payload contains | Error contains | or from (UTC) | to (UTC)
         Status | Kind and id | Tries | Last error | Enqueued | Select this page
         First | Previous | Next | 25 | 50
@@ -56,8 +57,8 @@ COUNTERPARTS: Mapping[str, str] = {
         Longest back-off, seconds | Clean up | New queue | Cooling down | End now
     """,
     "/queues/<name>": """
-        Waiting | Oldest wait | Retrying | Scheduled | Running | Dead | Slot | Job
-        Worker
+        Waiting | Oldest wait | Retrying | Scheduled | Busy slots | Dead | Slot
+        Job | Worker
     """,
     # 12 Workers.
     "/workers": "Queue exports has no worker. | first | mail | work | live",

@@ -59,7 +59,8 @@ def test_it_is_not_quiet_while_a_queue_completes_none_of_its_jobs() -> None:
     assert (
         headline(report(0), 0, 0.0, ["a", "b"]) == f"{quiet} 2 queues complete no job"
     )
-    assert headline(report(1), 1, 0.0, ["mail"]) == "One thing needs you"
+    said = headline(report(1), 1, 0.0, ["mail"])
+    assert said == "One thing needs you, and mail completes no job"
 
 
 def test_only_a_quiet_headline_has_a_proof() -> None:

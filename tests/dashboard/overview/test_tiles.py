@@ -182,7 +182,7 @@ def test_jobs_that_no_live_worker_holds_are_of_lost_ones() -> None:
 
 
 def _running(found: dict[str, Tile]) -> tuple[str, str, str]:
-    tile = found["Running"]
+    tile = found["Busy slots"]
     return tile.value, tile.unit, tile.note
 
 

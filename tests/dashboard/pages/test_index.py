@@ -293,12 +293,15 @@ def test_numbers_lead_to_the_jobs_that_they_count(
         r'href="\./(v1/jobs[^"]+)"><span>([A-Z][a-z ]+)</span><b>([\d,]+)</b>', page
     )
     assert [name for _, name, _ in counted] == [
-        "Waiting or scheduled", "Scheduled", "In progress", "Retrying", "Done", "Dead",
+        "Waiting or scheduled", "In progress", "Retrying", "Done", "Dead",
     ]  # fmt: skip
     for path, _, number in counted:
         listed = client.get(f"{PREFIX}/{path}").json
         assert listed is not None
         assert listed["total"] == int(number), path
+    every = client.get(f"{PREFIX}/v1/jobs").json
+    assert every is not None
+    assert every["total"] == sum(int(number) for _, _, number in counted)
     assert ("secret-queue" in page) is (
         caller not in {"one queue", "two queues", "no queue"}
     )

@@ -105,7 +105,7 @@ def test_the_tiles_are_the_numbers_of_the_rows(busy: Storage) -> None:
 
     shown = tiles(page)
     assert shown["Waiting"] == "3"
-    assert shown["Running"] == "1of 3"
+    assert shown["Busy slots"] == "1of 3"
     assert shown["Workers"] == "1live"
     states = {
         row.find("th").text: row.all("td")[0].text
@@ -215,7 +215,7 @@ def test_a_claimed_job_is_in_no_slot_yet(storage: Storage) -> None:
     page = opened(storage)
 
     assert "No job is in a slot" in page.find("#running").text
-    assert tiles(page)["Running"] == "0of 1"
+    assert tiles(page)["Busy slots"] == "0of 1"
 
 
 def test_alike_things_are_one_line_until_all_are_asked_for(storage: Storage) -> None:
@@ -352,7 +352,10 @@ def test_a_queue_that_completes_none_of_its_jobs_breaks_the_quiet(
     assert "Completes none" in listed.find("#queue-mail").text
     head = opened(storage, query="queues/mail").find("#headline").text
     assert "Completes none" in head
-    assert "has started no job in the last hour" in head
+    assert "has started no job of late; 1 job is due, for 1m" in head
+    storage.jobs.enqueue(NewJob("send", queue_name="bills"))
+    said = "Work stands still: one thing needs you, and mail completes no job"
+    assert opened(storage).find("h1").text == said
 
 
 def test_work_does_not_flow_beside_a_pace_of_zero(

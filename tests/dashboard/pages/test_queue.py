@@ -109,8 +109,8 @@ def test_its_numbers_of_running_jobs_agree(storage: Storage) -> None:
     page = page_of(storage, "/queues/mail")
 
     assert "1 job in progress" in page.find("#headline").text
-    tile = next(t for t in page.find("#tiles").all("a") if "Running" in t.text)
-    assert tile.text == "Running0of 11 claimed ahead"
+    tile = next(t for t in page.find("#tiles").all("a") if "Busy slots" in t.text)
+    assert tile.text == "Busy slots0of 11 claimed ahead"
     assert "0 of 1 busy" in page.find("#slots").text
 
 
