@@ -98,13 +98,15 @@ class State:
 class Frame:
     """The frame of one page.
 
-    ``reads`` is False for pages that say that a read failed.
+    ``reads`` is False for pages that say that a read failed. ``is_error`` is True for
+    pages in place of the one that was asked for, which have nothing to refresh.
     """
 
     def __init__(self, api: Api, state: RequestState, *, reads: bool) -> None:
         self._api = api
         self._state = state
         self.reads = reads
+        self.is_error = False
         self.options = api.options
         self.now = api.now
         self.counted: Counted = dict
@@ -153,6 +155,11 @@ class Frame:
         parts = f"{request.script_root}{request.path}".rsplit("/", levels)[1:]
         path = "" if self._state.route.path == "/" else "/".join(map(quote, parts))
         return path + _query(self.query)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether this is the page of the search."""
+        return self._state.route.path == "/find"
 
     def has(self, path: str) -> bool:
         """Return whether there is such a page for the caller."""
@@ -294,9 +301,10 @@ class Frame:
         return entries
 
     def _is_within(self, route: Route) -> bool:
-        own = self._state.route.path
-        return own == route.path or (
-            route.path != "/" and own.startswith(f"{route.path}/")
+        own = self._state.route
+        path = own.part_of or own.path if isinstance(own, PageRoute) else own.path
+        return path == route.path or (
+            route.path != "/" and path.startswith(f"{route.path}/")
         )
 
     def _count_of(self, path: str) -> tuple[int | None, str]:

@@ -20,7 +20,7 @@ from flask import Response, g
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import Problem
-from flask_forge_jobs.api.request import present_state
+from flask_forge_jobs.api.request import RequestState, present_state
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import live
@@ -111,6 +111,7 @@ def problem_page(api: Api, problem: Problem) -> Response:
         "reason": reason_of(problem, is_limited=is_limited),
         "problem": problem,
         "up": _list_of(route),
+        "thing": _last_part(state) if route.path.endswith(">") else "",
         # The holder of a link to a job is rarely a user of these pages.
         "leads_home": route.permission is not None or route.knows_caller,
     }
@@ -163,6 +164,10 @@ def _list_of(route: Route) -> str | None:
     return listed if entry and "/" not in listed else None
 
 
+def _last_part(state: RequestState) -> str:
+    return state.request.path.rpartition("/")[2]
+
+
 def render(
     api: Api, name: str, shown: Mapping[str, object], status: int = 200
 ) -> Response:
@@ -173,8 +178,9 @@ def render(
     :mod:`flask_forge_jobs.dashboard.environment`.
     """
     state = present_state()
-    # A page about an error has no counts and no alarms, which may fail as well.
-    frame = Frame(api, state, reads=status == HTTPStatus.OK)
+    # A page about a failure has no counts and no alarms, which may fail as well.
+    frame = Frame(api, state, reads=status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND})
+    frame.is_error = status >= HTTPStatus.BAD_REQUEST
     frame.query = cast("Mapping[str, object]", shown.get("query", frame.query))
     frame.counted = cast("Counted", shown.get("counted", frame.counted))
     setattr(g, FRAME, frame)
@@ -187,7 +193,7 @@ def render(
             root=frame.root,
             now=frame.now,
             # An error has none of the blocks of its route.
-            only=_asked(state.route, frame.only) if status < 400 else None,  # noqa: PLR2004  # errors
+            only=None if frame.is_error else _asked(state.route, frame.only),
             request_id=state.id,
         )
     )

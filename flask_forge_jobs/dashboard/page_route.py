@@ -25,6 +25,8 @@ class PageRoute(Route):
     ``nav`` is the name there; None leaves it out. Entries stand in ascending ``order``,
     and a gap where its tens change. ``key`` is the letter after ``g`` that goes there.
     ``unread`` shows the page without its content, if the database does not answer.
+    ``part_of`` is the path of the entry that a page without one, and outside of its
+    path, belongs to.
     """
 
     blocks: tuple[str, ...] = ()
@@ -32,4 +34,5 @@ class PageRoute(Route):
     icon: str = "jobs"
     order: int = 0
     key: str | None = None
+    part_of: str | None = None
     unread: Callable[[Api, Problem], Response] | None = None

@@ -17,6 +17,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page, with_page
 
@@ -179,6 +180,29 @@ def test_the_host_names_its_panel(
         'href="https://shop.example/"', 'href="/runbook?a=1&amp;b=2"',
     ):  # fmt: skip
         assert expected in text
+
+
+def test_pages_without_an_entry_mark_the_way_to_them(storage: Storage) -> None:
+    client = client_of_principal(storage, Principal.with_role("ann", "admin"))
+
+    for path, name in (("bulk", "Jobs"), ("skipped", "Jobs"), ("find", "/")):
+        page = parsed(open_page(client, f"{PREFIX}/{path}").text)
+        marked = [each for each in page.all("a") if each["aria-current"] == "page"]
+        assert [each.text.removeprefix("Search or jump to") for each in marked] == [
+            name
+        ]
+
+
+def test_a_role_stands_beside_the_name_as_a_role(storage: Storage) -> None:
+    client = client_of_principal(storage, Principal.with_role("admin", "admin"))
+
+    page = parsed(open_page(client, f"{PREFIX}/queues").text)
+
+    [menu] = [each for each in page.all("details") if each["class"] == "menu user"]
+    assert menu.find("summary")["aria-label"] == "admin role: admin"
+    assert menu.find("summary").text == "admin role: admin"
+    # On phones it is the only way to what stands at the top elsewhere.
+    assert menu.find("#help")["href"] == "?ask=keys"
 
 
 def test_the_host_adds_a_style_sheet(

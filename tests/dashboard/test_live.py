@@ -246,9 +246,9 @@ def test_without_a_thread_to_spare_there_is_no_event(
 
 
 def test_a_page_offers_the_stream_and_the_next_one_polls(
-    monkeypatch: pytest.MonkeyPatch, state: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, state: dict[str, Any], storage: Storage
 ) -> None:
-    client = page_of(monkeypatch, state)
+    client = page_of(monkeypatch, state, storage=storage)
     environ = {"wsgi.multithread": True}
     page = client.get(
         f"{PREFIX}/try", headers={"Accept": "text/html"}, environ_overrides=environ
@@ -257,6 +257,7 @@ def test_a_page_offers_the_stream_and_the_next_one_polls(
 
     answer = streamed(client, lambda: seen.append(streamed(client).text))
 
+    assert page.status_code == 200
     assert "data-stream" in page.text
     assert answer.text
     assert seen == [""]

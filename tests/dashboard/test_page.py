@@ -19,6 +19,7 @@ from flask_forge_jobs.errors import (
     QueueNotFoundError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -150,6 +151,36 @@ def test_an_address_of_nothing_keeps_the_navigation(storage: Storage) -> None:
     assert "../queues" in links
 
 
+def test_a_page_in_place_of_a_missing_one_keeps_the_counts(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    client = client_of_principal(storage, Principal.with_role("dana", "viewer"))
+
+    for path in ("nowhere", "queues/none", "jobs/none", "workers/none"):
+        page = parsed(open_page(client, f"{PREFIX}/{path}").text)
+        assert "1 waiting" in page.find("#state").text, path
+        assert page.all("#live") == [], path
+
+
+@pytest.mark.parametrize(
+    ("path", "heading"),
+    [
+        ("queues", "Queues cannot be read"),
+        ("queues/mail%20x", "Queues: mail x cannot be read"),
+    ],
+)
+def test_a_page_that_cannot_be_read_is_named(path: str, heading: str) -> None:
+    away = faulty_storage(StorageUnavailableError("at /srv/x"))
+    client = client_of_principal(away, Principal.with_role("dana", "viewer"))
+
+    answer = open_page(client, f"{PREFIX}/{path}")
+
+    page = parsed(answer.text)
+    assert answer.status_code == 503
+    assert page.find("h1").text == heading
+    assert page.find("title").text.startswith(heading)
+    assert "The database does not answer. Stored jobs are kept." in page.text
+
+
 def test_an_address_of_nothing_is_a_page_for_strangers_too(storage: Storage) -> None:
     client = mount(storage, BlueprintOptions(authenticator=lambda _: False))
 
@@ -178,7 +209,8 @@ def test_an_error_of_a_page_is_a_page(
         assert b == "b"
         raise error
 
-    client = with_page(monkeypatch, "", failing, "/a/<b>")
+    away = faulty_storage(StorageUnavailableError("at /srv/x"))
+    client = with_page(monkeypatch, "", failing, "/a/<b>", storage=away)
 
     answer = open_page(client, f"{PREFIX}/a/b")
 
@@ -187,9 +219,10 @@ def test_an_error_of_a_page_is_a_page(
     assert f"<h1>{title}</h1>" in answer.text
     assert 'href="../static/dashboard.css?v=' in answer.text
     assert '<a class="btn" href="../">' in answer.text
-    # The dot at the top breathes on pages that refresh themselves only.
-    assert "data-why" in parsed(answer.text).find("#live").attributes
-    assert f"request {answer.headers['X-Request-Id']}" in answer.text
+    shown = parsed(answer.text)
+    # Nothing here is refreshed.
+    assert shown.all("#live") == []
+    assert f"request {answer.headers['X-Request-Id']}" in shown.find("main").text
     assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
     for hidden in ("/srv/x", "secret", EVIL):
         assert hidden not in answer.text
@@ -202,7 +235,7 @@ def test_of_several_tabs_each_names_the_page_that_cannot_be_read() -> None:
     answer = open_page(client, f"{PREFIX}/queues")
 
     title = parsed(answer.text).find("title").text
-    assert title.startswith("Queues: The database does not answer · ")
+    assert title.startswith("Queues cannot be read · ")
 
 
 @pytest.mark.parametrize(

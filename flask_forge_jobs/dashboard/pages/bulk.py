@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from flask import request
 
@@ -49,8 +50,10 @@ def skipped(_: Api) -> Mapping[str, object]:
     return {"groups": groups, "more": more, "total": total, "query": request.args}
 
 
+# They show what the actions of the lists of jobs have done.
+_page = partial(page, part_of="/jobs", reach=Reach.VIEW)
 ROUTES = (
-    page("/bulk", bulk, blocks=("runs",), reach=Reach.VIEW),
-    page("/bulk/<run_id>", bulk_run, blocks=("total", "run"), reach=Reach.VIEW),
-    page("/skipped", skipped, reach=Reach.VIEW),
+    _page("/bulk", bulk, blocks=("runs",)),
+    _page("/bulk/<run_id>", bulk_run, blocks=("total", "run")),
+    _page("/skipped", skipped),
 )

@@ -31,6 +31,8 @@ from flask_forge_jobs.model.sentences import Action
 MAX_HITS = 12
 # Of one kind of hits, so that a common word leaves room for the others.
 _MAX_ALIKE = 6
+# Of the hits, for the acts, which stand behind all others.
+_FOR_ACTS = 4
 _MAX_SCHEDULES = 1000
 # The newest; an older one is found by its id.
 _MAX_BATCHES = 200
@@ -44,14 +46,21 @@ class Hit:
     """Something that was looked for.
 
     ``kind`` is its kind in a word. It has a path below the mount point, one part after
-    the other, with a query; or an act of the attention report.
+    the other, with a query; or an act of the attention report. ``verb`` is what an
+    action does to what is named; other hits have none.
     """
 
     kind: str
     name: str
     path: Sequence[str] = ()
     query: Mapping[str, str] | None = None
+    verb: str = ""
     act: Action | None = None
+
+    @property
+    def words(self) -> str:
+        """The name behind its verb, as the search compares it."""
+        return f"{self.verb} {self.name}".strip().casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +85,16 @@ class Search:
 
     @cached_property
     def hits(self) -> Sequence[Hit]:
-        """At most twelve hits; without a text, some acts that help and every page."""
+        """At most twelve hits; without a text, every page. Acts that help come last."""
         part = self.text.casefold()
         if not part:
-            return [*islice(self._acts(), _MAX_ALIKE), *self._of_pages()]
-        named = [*islice(self._acts(), MAX_HITS), *self._of_pages(), *self._of_names()]
-        matching = [each for each in named if part in each.name.casefold()]
-        matching.sort(key=lambda each: not each.name.casefold().startswith(part))
-        return [*self._by_id(), *_mixed(matching)][:MAX_HITS]
+            return [*self._of_pages(), *islice(self._acts(), _MAX_ALIKE)]
+        named = [*self._of_pages(), *self._of_names()]
+        acts = [*islice(self._acts(), MAX_HITS), *self._dialogs()]
+        places = [*self._by_id(), *_mixed(_matching(named, part))]
+        last = [*_mixed(_matching(acts, part))]
+        room = MAX_HITS - min(len(last), _FOR_ACTS)
+        return [*places[:room], *last][:MAX_HITS]
 
     def _acts(self) -> Iterator[Hit]:
         report = self._api.attention.report(self._api.storage, self._api.scope.queues)
@@ -91,7 +102,7 @@ class Search:
             action = sentence.action
             if action is not None and action.method != "GET":
                 fact = sentence.text.partition(". ")[0].rstrip(".")
-                yield Hit("action", f"{action.label}: {fact}", act=action)
+                yield Hit("action", fact, verb=action.label, act=action)
 
     def _of_pages(self) -> Iterator[Hit]:
         for route in self._pages:
@@ -110,7 +121,6 @@ class Search:
             yield Hit("worker", label, ("workers", worker_id))
         for batch_id, label in names.batches:
             yield Hit("batch", label, ("batches", batch_id))
-        yield from self._dialogs()
 
     def _dialogs(self) -> Iterator[Hit]:
         may, names = self._api.principal.may, self._names
@@ -120,10 +130,10 @@ class Search:
             for name in names.queues:
                 if name not in names.paused:
                     query = {"ask": "pause", "queue": name}
-                    yield Hit("action", f"Pause {name}", ("queues",), query)
+                    yield Hit("action", name, ("queues",), query, "Pause")
         if may(Permission.CRON_EDIT):
             for name in names.schedules:
-                yield Hit("action", f"Run {name} now", ("cron", name), {"ask": "run"})
+                yield Hit("action", name, ("cron", name), {"ask": "run"}, "Run now")
 
     def _by_id(self) -> Iterator[Hit]:
         """Yield the job or the batch whose id the text is."""
@@ -190,6 +200,12 @@ class Search:
             "workers": workers,
             "batches": batches,
         }
+
+
+def _matching(hits: Iterable[Hit], part: str) -> Sequence[Hit]:
+    """Return the hits that have a text in their words, those that begin so first."""
+    matching = [each for each in hits if part in each.words]
+    return sorted(matching, key=lambda each: not each.words.startswith(part))
 
 
 def _mixed(hits: Iterable[Hit]) -> Iterator[Hit]:

@@ -56,6 +56,26 @@ def test_P09_the_palette_is_used_by_keys_alone(
         assert complaints == []
 
 
+def test_enter_in_the_field_goes_to_a_page_and_never_acts(
+    browser: Browser, site: Site
+) -> None:
+    with lent_tab(browser, site.headers["admin"]) as page:
+        page.goto(site.url("/queues"))
+        page.keyboard.press("/")
+        field = page.locator(".palette > input")
+        hits = page.locator(".palette li")
+        field.fill("pause mail")
+        expect(hits.first).to_contain_text("action")
+        page.keyboard.press("Enter")
+        page.keyboard.press("ArrowDown")
+        first = hits.first.locator("a")
+        expect(first).to_be_focused()
+        # One that waits for an answer takes the place of the palette.
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_have_count(1)
+        expect(page.get_by_role("dialog")).to_contain_text("Reason")
+
+
 def test_P13_D09_a_late_answer_to_an_older_text_is_dropped(
     browser: Browser, site: Site
 ) -> None:

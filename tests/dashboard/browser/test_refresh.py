@@ -204,6 +204,7 @@ def test_P08_theme_and_refresh_without_script(browser: Browser, site: Site) -> N
         page.locator("[name=theme]").click()
         page.wait_for_url("**/jobs?status=done")
         expect(page.locator("html")).to_have_attribute("data-theme", "light")
+        page.locator(".user summary").click()
         page.locator("#help").click()
         expect(page.get_by_role("dialog")).to_contain_text("next row")
 

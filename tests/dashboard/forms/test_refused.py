@@ -28,7 +28,7 @@ def test_a_refused_form_shows_its_values_again_and_can_be_sent_again(
     assert answer.content_type == "text/html; charset=utf-8"
     page = answer.text
     assert "<b>max_workers</b> must be a whole number" in page
-    assert f"request {answer.headers['X-Request-Id']}" in page
+    assert f'request <code class="rid">{answer.headers["X-Request-Id"]}</code>' in page
     assert "<script>alert" not in page
     assert 'href="../../../../queues?sort=name"' in page
     again = {key: unescape(text) for key, text in values(page).items()}

@@ -204,8 +204,7 @@ def test_a_caller_of_other_means_is_named_beside_the_form(storage: Storage) -> N
     page = _site(storage).open("sign-in", Authorization=f"Bearer {TOKEN}")
 
     assert "<h1>You are signed in as ann</h1>" in page.text
-    assert "Go on like this, or sign in with a token." in page.text
-    assert ">Go on</a>" in page.text
+    assert ">Continue as ann</a><p>Or sign in with a token:</p>" in page.text
     assert 'name="token"' in page.text
 
 

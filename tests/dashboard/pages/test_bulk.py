@@ -143,7 +143,7 @@ def test_skipped_jobs_are_behind_a_link(storage: Storage) -> None:
     page = lists.open(message.find("a")["href"].removeprefix("./"))
 
     assert "1 job retried, 1 skipped: no longer there." in message.text
-    assert page.find("h1").text == "1 job was left as it is"
+    assert page.find("h1").text == "1 job was skipped"
     section = page.find("section")
     assert section.find("h2").text == "No longer there"
     assert links(section) == {other_id: f"./jobs/{other_id}"}
@@ -153,9 +153,9 @@ def test_skipped_jobs_are_behind_a_link(storage: Storage) -> None:
     ("query", "headline"),
     [
         ("", "Skipped jobs"),
-        ("not_found=<b1>.A.&more=7&wrong_status=%00", "8 jobs were left as they are"),
-        (f"wrong_status={'.'.join(['A'] * 99)}", "50 jobs were left as they are"),
-        ("more=-1&not_found=A", "1 job was left as it is"),
+        ("not_found=<b1>.A.&more=7&wrong_status=%00", "8 jobs were skipped"),
+        (f"wrong_status={'.'.join(['A'] * 99)}", "50 jobs were skipped"),
+        ("more=-1&not_found=A", "1 job was skipped"),
     ],
 )
 def test_the_address_of_skipped_jobs_is_checked(
@@ -165,5 +165,5 @@ def test_the_address_of_skipped_jobs_is_checked(
 
     assert page.find("h1").text == headline
     # An address without jobs proves nothing about an action.
-    assert ("This address names no job" in page.text) is (query == "")
+    assert ("This address lists none" in page.text) is (query == "")
     assert page.all("b1") == []

@@ -25,14 +25,14 @@ def hits(
     client = client_of_principal(storage, principal)
     response = open_page(client, f"{PREFIX}/find?q={text}&only=results")
     assert response.status_code == 200, response.text
-    found = []
+    hits = []
     for item in parsed(response.text).all("li"):
         if item["class"] == "none":
             continue
         target = (item.all("a") or item.all("button"))[0]
         kind = target.find("small").text
-        found.append((kind, target.text.removesuffix(kind), target["href"]))
-    return found
+        hits.append((kind, target.text.removesuffix(kind), target["href"]))
+    return hits
 
 
 def test_without_a_text_it_offers_the_pages(storage: Storage) -> None:
@@ -75,12 +75,34 @@ def test_a_batch_is_found_by_its_name_or_id(storage: Storage) -> None:
         assert hits(storage, text, queues=frozenset({"mail"}))
 
 
+def test_actions_come_last_and_show_what_they_do(storage: Storage) -> None:
+    for number in range(8):
+        name = f"mail-{number}"
+        storage.queues.create(QueueSettings(name, paused=number == 0))
+        storage.jobs.enqueue(NewJob(f"mail {number}", queue_name=name))
+    client = client_of_principal(storage, Principal.with_role("ann", "admin"))
+
+    for text in ("mail", ""):
+        page = parsed(open_page(client, f"{PREFIX}/find?q={text}").text)
+        rows = page.find("#results").all("li")
+        kinds = [row.find("small").text for row in rows]
+        acts = kinds.count("action")
+        assert "action" not in kinds[:-acts]
+        assert acts >= (4 if text else 1)
+        # A verb that looks like a button; the script chooses none of these by itself.
+        shown = [[span["class"] for span in row.all("span")] for row in rows]
+        assert shown == [[]] * (len(rows) - acts) + [["btn s"]] * acts
+
+
 def test_a_viewer_is_offered_no_act(storage: Storage) -> None:
     storage.queues.create(QueueSettings("mail", paused=True))
     storage.queues.create(QueueSettings("mailing"))
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
 
     assert "action" not in {kind for kind, _, _ in hits(storage, "mail", "viewer")}
+    viewer = client_of_principal(storage, Principal.with_role("eve", "viewer"))
+    unoffered = open_page(viewer, f"{PREFIX}/find?q=resume").text
+    assert "Nothing has this in its name." in unoffered
     acts = [each for each in hits(storage, "resume") if each[0] == "action"]
     assert acts
     # The act of the attention report is a form, which has no address.

@@ -491,7 +491,9 @@ def test_a_failure_of_a_refresh_is_an_error() -> None:
     answer = open_page(away, f"{PREFIX}/jobs/{MISSING}?only=job,why")
 
     assert answer.status_code == 503
-    assert "The database does not answer" in parsed(answer.text).find("h1").text
+    page = parsed(answer.text).find("main")
+    assert page.find("h1").text == f"Jobs: {MISSING} cannot be read"
+    assert "The database does not answer." in page.text
 
 
 def test_an_open_page_says_that_its_job_is_deleted(client: FlaskClient) -> None:

@@ -108,6 +108,8 @@ def test_a_bad_link_is_a_page_and_an_old_one_does_not_say_more(
         assert answer.status_code == 404
         assert "invalid or has expired" in answer.text
         assert "To the start page" not in answer.text
+        # No way on is no paragraph.
+        assert '<p class="end">' not in answer.text
         texts.append(answer.text.partition("<main")[2].partition("request ")[0])
     assert texts[0] == texts[1]
 
