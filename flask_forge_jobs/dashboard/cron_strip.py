@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from flask_forge_jobs.handlers.cron_history import FiringsWindow, ScheduleFirings
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL
@@ -118,7 +119,11 @@ def _gap(distinct: Sequence[int]) -> float:
 def _strokes(places: Iterable[int], taller: int) -> str:
     length = 16 + taller
     top = (_HEIGHT - length) / 2
-    return "".join(f"M{place} {top:g}v{length}" for place in sorted(set(places)))
+    distinct = sorted(set(places))
+    steps = [after - before for before, after in pairwise(distinct)]
+    # Each starts from the end of the one before, which is shorter than its place.
+    first = f"M{distinct[0]} {top:g}v{length}" if distinct else ""
+    return first + "".join(f"m{step}-{length}v{length}" for step in steps)
 
 
 def _text(firings: ScheduleFirings, failures: int) -> str:

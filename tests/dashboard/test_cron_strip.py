@@ -53,9 +53,9 @@ def test_the_axis_has_now_in_its_place() -> None:
 def test_few_firings_are_marks_and_failures_are_taller() -> None:
     shown = drawn([(-60, "done"), (-30, "dead"), (-1, "in_progress")], [30, 60])
 
-    assert shown.ran == "M660 8.5v16M690 8.5v16M719 8.5v16"
+    assert shown.ran == "M660 8.5v16m30-16v16m29-16v16"
     assert shown.failed == "M690 6.5v20"
-    assert shown.to_come == "M750 10.5v12M780 10.5v12"
+    assert shown.to_come == "M750 10.5v12m30-12v12"
     assert (shown.ran_bar, shown.to_come_bar) == ("", "")
     assert shown.text == "3 firings before now, 1 of them failed, 2 to come"
 

@@ -106,7 +106,7 @@ def test_each_of_many_schedules_has_its_whole_day(storage: Storage) -> None:
         f"0 firings before now, {number} to come" for number in (23, 24, 25)
     }
     # The hours to come have a mark each.
-    marks = [each.all("path")[1]["d"].count("M") for each in strips]
+    marks = [each.all("path")[1]["d"].count("v") for each in strips]
     assert min(marks) >= 23
 
 
