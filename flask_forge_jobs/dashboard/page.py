@@ -111,6 +111,7 @@ def problem_page(api: Api, problem: Problem) -> Response:
         "reason": reason_of(problem, is_limited=is_limited),
         "problem": problem,
         "up": _list_of(route),
+        "noun": route.noun if isinstance(route, PageRoute) else "",
         "thing": _last_part(state) if route.path.endswith(">") else "",
         # The holder of a link to a job is rarely a user of these pages.
         "leads_home": route.permission is not None or route.knows_caller,

@@ -26,11 +26,12 @@ class PageRoute(Route):
     and a gap where its tens change. ``key`` is the letter after ``g`` that goes there.
     ``unread`` shows the page without its content, if the database does not answer.
     ``part_of`` is the path of the entry that a page without one, and outside of its
-    path, belongs to.
+    path, belongs to. ``noun`` names the content of a page without one, such as "Queue".
     """
 
     blocks: tuple[str, ...] = ()
     nav: str | None = None
+    noun: str = ""
     icon: str = "jobs"
     order: int = 0
     key: str | None = None

@@ -165,7 +165,11 @@ def test_a_page_in_place_of_a_missing_one_keeps_the_counts(storage: Storage) -> 
     ("path", "heading"),
     [
         ("queues", "Queues cannot be read"),
-        ("queues/mail%20x", "Queues: mail x cannot be read"),
+        ("queues/mail%20x", "Queue mail x cannot be read"),
+        ("bulk", "Bulk runs cannot be read"),
+        ("bulk/x", "Bulk run x cannot be read"),
+        ("cron/x", "Schedule x cannot be read"),
+        ("workers/x", "Worker x cannot be read"),
     ],
 )
 def test_a_page_that_cannot_be_read_is_named(path: str, heading: str) -> None:

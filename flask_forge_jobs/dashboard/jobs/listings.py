@@ -53,19 +53,19 @@ class Listing:
 
 JOBS = Listing(
     "jobs", "Jobs", (), _NEWEST_FIRST,
-    "No job is stored. A job appears here once the application enqueues it.",
+    "A job appears here once the application enqueues it.",
 )  # fmt: skip
 SCHEDULED_JOBS = Listing(
     "scheduled", "Scheduled", (SCHEDULED,), "scheduled_at",
-    "No job waits for its time. Jobs with a later start appear here.",
+    "Jobs with a later start appear here.",
 )  # fmt: skip
 RETRIES = Listing(
     "retries", "Retries", (RETRYING,), "scheduled_at",
-    "No job waits for another try. Failed jobs with tries left appear here.",
+    "Failed jobs with tries left appear here.",
 )  # fmt: skip
 DEAD_JOBS = Listing(
     "dead", "Dead", (DEAD,), "-completed_at",
-    "No job is dead. Jobs that failed for good, and cancelled ones, appear here.",
+    "Jobs that failed for good, and cancelled ones, appear here.",
 )  # fmt: skip
 LISTINGS = (JOBS, SCHEDULED_JOBS, RETRIES, DEAD_JOBS)
 

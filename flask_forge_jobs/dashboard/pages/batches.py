@@ -52,9 +52,9 @@ _STOPS = frozenset({
     "queue_cools_down",
 })  # fmt: skip
 _EVENTS: Mapping[BatchEvent, tuple[str, str]] = {
-    BatchEvent.DEAD: ("first dead job", "died_at"),
-    BatchEvent.FINISHED: ("first end", "finished_at"),
-    BatchEvent.SUCCESS: ("end without a dead job", "succeeded_at"),
+    BatchEvent.DEAD: ("At its first dead job", "died_at"),
+    BatchEvent.FINISHED: ("At its first end", "finished_at"),
+    BatchEvent.SUCCESS: ("On success", "succeeded_at"),
 }
 
 
@@ -266,7 +266,7 @@ class BatchView:
 
     def _rest(self, event: BatchEvent) -> str:
         if event is BatchEvent.SUCCESS and self.batch.dead:
-            return "not while a job is dead"
+            return "once no job is dead"
         is_over = self.batch.has_ended and not self.batch.dead
         return "no job died" if event is BatchEvent.DEAD and is_over else "to come"
 
@@ -356,7 +356,7 @@ ROUTES = (
         nav="Batches", icon="copy", order=16, key="b",
     ),
     page(
-        "/batches/<batch_id>", batch, reach=Reach.VIEW,
+        "/batches/<batch_id>", batch, reach=Reach.VIEW, noun="Batch",
         blocks=("batch", "why", "states", "stoppers", "inner", "facts"),
     ),
 )  # fmt: skip

@@ -53,7 +53,7 @@ def skipped(_: Api) -> Mapping[str, object]:
 # They show what the actions of the lists of jobs have done.
 _page = partial(page, part_of="/jobs", reach=Reach.VIEW)
 ROUTES = (
-    _page("/bulk", bulk, blocks=("runs",)),
-    _page("/bulk/<run_id>", bulk_run, blocks=("total", "run")),
+    _page("/bulk", bulk, noun="Bulk runs", blocks=("runs",)),
+    _page("/bulk/<run_id>", bulk_run, noun="Bulk run", blocks=("total", "run")),
     _page("/skipped", skipped),
 )

@@ -325,6 +325,7 @@ ROUTES = (
         nav="Cron", icon="cron", order=31, key="c",
     ),
     page(
-        "/cron/<name>", schedule, blocks=("headline", "settings", "runs"),
+        "/cron/<name>", schedule, noun="Schedule",
+        blocks=("headline", "settings", "runs"),
     ),
 )  # fmt: skip

@@ -63,5 +63,12 @@ def _choice() -> Choice:
 ROUTES = (
     # A job of another queue is a missing one: the view knows its queue from the read
     # that shows it.
-    page(JOB_PAGE_PATH, job, reach=Reach.VIEW, blocks=BLOCKS, can_reveal=True),
+    page(
+        JOB_PAGE_PATH,
+        job,
+        reach=Reach.VIEW,
+        blocks=BLOCKS,
+        noun="Job",
+        can_reveal=True,
+    ),
 )

@@ -182,7 +182,7 @@ def queue(api: Api, name: str) -> Mapping[str, object]:
 
 ROUTES = (
     page(
-        "/queues/<name>", queue, reach=Reach.QUEUE,
+        "/queues/<name>", queue, reach=Reach.QUEUE, noun="Queue",
         blocks=tuple(BLOCKS),
     ),
 )  # fmt: skip

@@ -65,7 +65,7 @@ ROUTES = (
         key="w", blocks=("summary", "alerts", "workers"),
     ),
     page(
-        "/workers/<worker_id>", worker, reach=Reach.VIEW,
+        "/workers/<worker_id>", worker, reach=Reach.VIEW, noun="Worker",
         blocks=("worker", "slots", "rescued", "machine"),
     ),
 )  # fmt: skip

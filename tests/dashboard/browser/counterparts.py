@@ -34,7 +34,7 @@ COUNTERPARTS: Mapping[str, str] = {
         First | Previous | Next | 25 | 50
         Retry | Run now | Reschedule | Cancel | Delete | Export | Enqueue
     """,
-    "/jobs?queue=mail&all=1": "Only this page | Cancel 60 | Delete 60 | Clear",
+    "/jobs?queue=mail&all=1": "Select none | Cancel 60 | Delete 60 | Clear",
     # 8 Scheduled.
     "/scheduled": "Kind and id | Queue | Starts | Run now | Cancel | Delete | Enqueued",
     # 9 Retries and Dead.

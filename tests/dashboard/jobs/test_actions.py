@@ -87,6 +87,8 @@ def test_an_action_touches_exactly_the_jobs_of_the_list(
 ) -> None:
     """P-03, D-01."""
     mixed(storage)
+    # All of one job is not offered.
+    storage.jobs.enqueue(NewJob("send", queue_name="mail", delay=600))
     lists = lists_of(storage)
     before = {job.id: job for job in storage.job_reader.page(having(), 1000).rows}
     listed = set(ids(lists.open(address)))

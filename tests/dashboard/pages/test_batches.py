@@ -301,7 +301,7 @@ def test_the_jobs_at_its_events_and_the_batches_around_are_linked(
     inner = create(storage, 1, "part 2", within=outer)
     page = shown(client, outer)
     assert "first dead jobsend_report to come" in page.find("#facts").text
-    assert "end without a dead jobsend_report to come" in page.find("#facts").text
+    assert "On successsend_report to come" in page.find("#facts").text
     assert "A dead jobcancels the rest" in page.find("#facts").text
     assert rows(page.find("#inner")) == ["part 2"]
     assert links(shown(client, inner).find("#facts"))[outer] == f"../batches/{outer}"
@@ -326,7 +326,7 @@ def test_a_dead_job_makes_the_job_at_the_success_uncertain(
 
     facts = shown(client, batch_id).find("#facts").text
 
-    assert "send_report not while a job is dead" in facts
+    assert "send_report once no job is dead" in facts
 
 
 def test_a_missing_batch_has_a_page_with_a_way_back(client: FlaskClient) -> None:

@@ -165,5 +165,5 @@ def test_the_address_of_skipped_jobs_is_checked(
 
     assert page.find("h1").text == headline
     # An address without jobs proves nothing about an action.
-    assert ("This address lists none" in page.text) is (query == "")
+    assert ("This address names no jobs" in page.text) is (query == "")
     assert page.all("b1") == []

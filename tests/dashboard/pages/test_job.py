@@ -492,7 +492,7 @@ def test_a_failure_of_a_refresh_is_an_error() -> None:
 
     assert answer.status_code == 503
     page = parsed(answer.text).find("main")
-    assert page.find("h1").text == f"Jobs: {MISSING} cannot be read"
+    assert page.find("h1").text == f"Job {MISSING} cannot be read"
     assert "The database does not answer." in page.text
 
 
