@@ -123,11 +123,15 @@ class QueueRow:
 
     @property
     def pace(self) -> str:
-        """Whether its oldest wait is ``good``, ``warn`` or ``bad``."""
+        """Whether its oldest wait is ``good``, ``warn`` or ``bad``.
+
+        Empty for a short one of a queue that does not run: nothing ends it.
+        """
         if self.is_behind:
             return "bad"
-        is_good = (self.oldest_s or 0) < self.behind_s / GOOD_PART
-        return "good" if is_good else "warn"
+        if (self.oldest_s or 0) >= self.behind_s / GOOD_PART:
+            return "warn"
+        return "good" if self.runs else ""
 
 
 def ahead(number: int, *, is_served: bool) -> str:

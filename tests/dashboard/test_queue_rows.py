@@ -146,6 +146,9 @@ def test_the_oldest_wait_is_judged(age_s: int, pace: str) -> None:
     assert shown.is_behind is (pace == "bad")
     # The wait in amber is a fifth of the one in red, whichever that is.
     assert replace(shown, oldest_s=2 * age_s, behind_s=600.0).pace == pace
+    # Nothing ends a wait, however short, of a queue that does not run.
+    paused = replace(shown, state=QueueState.PAUSED)
+    assert paused.pace == ("" if pace == "good" else pace)
 
 
 def test_a_queue_that_is_late_is_behind_only_if_it_runs() -> None:

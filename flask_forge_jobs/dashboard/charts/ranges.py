@@ -109,9 +109,13 @@ class Range:
         return self.start < self.now - KEPT - timedelta(seconds=self.width_s)
 
     def minutes(self, number: int) -> float | None:
-        """Return how many minutes of a bucket have passed; None if too few."""
+        """Return how many minutes of a bucket have passed; None if too few.
+
+        At least one, or the bucket: a burst of seconds is no rate a minute.
+        """
         share = self.share(number)
-        return None if share is None else share * self.width_s / 60
+        least = min(self.width_s, 60)
+        return None if share is None else max(share * self.width_s, least) / 60
 
     def share(self, number: int, width_s: int | None = None) -> float | None:
         """Return the share of a bucket that has passed; None if it is small.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
+from typing import NamedTuple, TypeVar
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.ranges import WORDS, Range
@@ -17,6 +18,7 @@ from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.proportions import FEW_RUNS, Failures
 from flask_forge_jobs.model.sentences import count
 
+T = TypeVar("T")
 Values = Sequence[float | None]
 _RECENT = 3
 # Ranges that the page of errors has as well, beside its usual one.
@@ -51,8 +53,7 @@ class Tile:
     since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Gauged:
+class Gauged(NamedTuple):
     """What waited and ran, over all queues of the caller."""
 
     waiting: Values = ()
@@ -93,6 +94,7 @@ def tiles(
             "running": sum(row.busy for row in rows),
         }
     ended = closed(shown, buckets)
+    history = Gauged(*(closed(shown, each) for each in history))
     return [
         _throughput(shown, ended),
         _failures(shown, ended),
@@ -108,7 +110,7 @@ def pace(shown: Range, buckets: Sequence[Bucket]) -> float | None:
     return _pace(_rates(shown, closed(shown, buckets)))
 
 
-def closed(shown: Range, buckets: Sequence[Bucket]) -> Sequence[Bucket]:
+def closed(shown: Range, buckets: Sequence[T]) -> Sequence[T]:
     """Return the buckets without the open one, which has a part of its figures."""
     return buckets[:-1] if shown.span.is_open else buckets
 
@@ -132,7 +134,8 @@ def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
     usual = sum(known) / len(known) if known else 0
     note = "no job completed"
     if now is not None and usual:
-        late = f"none for {duration(shown.width_s * _RECENT)}"
+        empty = next(place for place, rate in enumerate(reversed(known)) if rate)
+        late = f"none for {duration(shown.width_s * empty)}"
         note = f"{_compared(now / usual)}, {_window(shown)}" if now else late
     return Tile(
         "Throughput", words.number(now, 1), note, spark(rates), "green", "kinds", "/min"

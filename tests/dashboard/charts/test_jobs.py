@@ -59,6 +59,14 @@ def test_the_current_bucket_is_open_at_first() -> None:
     assert drawn["Completed"] == [3, 0, None]
 
 
+def test_the_current_minute_shows_its_count() -> None:
+    now = NOW - timedelta(seconds=20)
+    found = chosen(MultiDict({"range": "1h"}), now)
+    made = [bucket(0)] * (found.span.count - 1) + [bucket(1, completed=72)]
+
+    assert values(jobs.throughput(found, made))["Completed"][-1] == 72
+
+
 @pytest.mark.parametrize(
     ("draw", "medians"),
     [

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from werkzeug.datastructures import MultiDict
 
 from flask_forge_jobs.dashboard.charts.ranges import chosen
+from flask_forge_jobs.dashboard.charts.small import spark
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, tiles
 from flask_forge_jobs.dashboard.queue_rows import QueueRow
 from flask_forge_jobs.handlers.gauges import GaugeSeries
@@ -47,6 +48,7 @@ def test_throughput_is_compared_with_the_range() -> None:
     assert (high.value, high.note) == ("20", "90% above usual, last hour")
     assert shown(buckets())["Throughput"].note == "no job completed"
     assert shown(buckets(*[10] * 57, 0, 0, 0))["Throughput"].note == "none for 3m"
+    assert shown(buckets(*[10] * 55, *[0] * 5))["Throughput"].note == "none for 5m"
     burst = shown(buckets(*[0] * 57, 20, 20, 20))["Throughput"]
     assert burst.note == "20 times the usual, last hour"
 
@@ -55,9 +57,12 @@ def test_the_minute_that_is_not_over_is_no_fall() -> None:
     running = chosen(MultiDict({"range": "1h"}), NOW + timedelta(seconds=40))
     found = buckets(*[10] * 59, 1)
 
-    first, *_ = tiles(running, found, [], Gauged(), workers=1, capacity=1)
+    history = Gauged(running=[4, 4, 4, 0])
+
+    first, *_, slots, _ = tiles(running, found, [], history, workers=1, capacity=1)
 
     assert (first.value, first.note) == ("10", "as usual, last hour")
+    assert slots.spark == spark([4, 4, 4])
 
 
 def test_failures_are_a_share_of_the_runs_that_ended() -> None:
