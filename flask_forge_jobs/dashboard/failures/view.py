@@ -107,10 +107,20 @@ class GroupRow:
         return f"{shown} and {more} more" if more > 0 else shown
 
     @property
+    def tone(self) -> str:
+        """The colour of the trend."""
+        return tone_of(self.group)
+
+    @property
     def trend(self) -> str:
         """The trend in words."""
         now, highest = self.group.trend[-1], max(self.group.trend)
         return f"at most {highest:,} in one bar, {now:,} in the last"
+
+
+def tone_of(group: ErrorGroup) -> str:
+    """Return the colour of a trend: red once none of its jobs comes again."""
+    return "red" if group.dead and not group.retrying else "amber"
 
 
 def row_of(group: ErrorGroup, total: int, new_since: datetime) -> GroupRow:
@@ -167,6 +177,16 @@ class ErrorsView:
     def total(self) -> int:
         """How many groups there are."""
         return self._page.total
+
+    @property
+    def place(self) -> str:
+        """Which of the groups the page has; between the ends it has no number."""
+        shown, total = len(self.rows), f"{self.total:,}"
+        if not self.query.cursor:
+            return f"1\u2013{shown} of {total}"
+        if not self.next_cursor:
+            return f"{self.total - shown + 1:,}\u2013{total} of {total}"
+        return f"{shown} more of {total}"
 
     @property
     def next_cursor(self) -> str | None:
@@ -248,6 +268,11 @@ class ErrorView:
     def spark(self) -> Spark:
         """Its trend."""
         return spark_bars(() if self.group is None else self.group.trend)
+
+    @property
+    def tone(self) -> str:
+        """The colour of its trend."""
+        return "amber" if self.group is None else tone_of(self.group)
 
     @property
     def kinds(self) -> Sequence[KindFailures]:

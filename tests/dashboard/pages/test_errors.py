@@ -155,11 +155,22 @@ def test_many_groups_are_paged(storage: Storage, client: FlaskClient) -> None:
     second = shown(client, following["href"])
 
     assert first.find("h1").text == "30 errors made 30 failures in 24 hours"
-    assert "25 of 30 errors" in first.text
+    assert "1\u201325 of 30 errors" in first.text
+    assert "26\u201330 of 30 errors" in second.text
     # The share is that of all failures, not of those on the page.
     assert "1 3%" in first.find("article").text
-    assert "shares are of all 30 failures" in second.text
+    assert "shares are of 30 failures" in second.text
     assert len({*signatures(first), *signatures(second)}) == 30
+
+
+def test_a_trend_is_red_only_if_no_job_comes_again(
+    storage: Storage, client: FlaskClient
+) -> None:
+    fail(storage, Dead("one fault"))
+    assert "c-red" in str(shown(client).find("article").find("svg")["class"])
+    fail(storage, Failed("one fault"))
+
+    assert "c-amber" in str(shown(client).find("article").find("svg")["class"])
 
 
 # -- one group ---------------------------------------------------------------------
