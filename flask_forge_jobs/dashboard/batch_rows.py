@@ -53,7 +53,9 @@ class BatchRow:
     @property
     def badge(self) -> str:
         """The state for its badge."""
-        return "pending" if self._is_idle else _TONES[self.batch.state][0]
+        if self.is_empty:
+            return "empty"
+        return "pending" if self.waits else _TONES[self.batch.state][0]
 
     @property
     def word(self) -> str:
@@ -68,10 +70,6 @@ class BatchRow:
         return self.batch.state is BatchState.DONE and not self.batch.total
 
     @property
-    def _is_idle(self) -> bool:
-        return self.waits or self.is_empty
-
-    @property
     def waits(self) -> bool:
         """Whether it has all its jobs and has not ended, but none is in progress."""
         return self.batch.state is BatchState.RUNNING and not self.batch.running
@@ -81,7 +79,9 @@ class BatchRow:
         """Colour and icon of its sentence; of one that stands, those of a warning."""
         if self.stands:
             return "amber", "warn"
-        return ("ink", "pending") if self._is_idle else _TONES[self.batch.state][1:]
+        if self.is_empty:
+            return "ink", "unknown"
+        return ("ink", "pending") if self.waits else _TONES[self.batch.state][1:]
 
     @property
     def stands(self) -> bool:

@@ -95,7 +95,7 @@ def test_a_batch_that_waits_has_no_colour_of_work() -> None:
 def test_an_empty_batch_is_no_success() -> None:
     empty, done = row_of(total=0), row_of(done=50)
 
-    assert (empty.badge, empty.tone) == ("pending", ("ink", "pending"))
+    assert (empty.badge, empty.tone) == ("empty", ("ink", "unknown"))
     assert (done.badge, done.tone) == ("done", ("green", "done"))
     # Its producer may still add jobs.
     assert row_of(total=0, is_sealed=False).word == "Open"

@@ -106,6 +106,8 @@ def test_a_long_list_has_pages(storage: Storage, client: FlaskClient) -> None:
 
     assert rows(first) == [f"batch {number}" for number in range(11, 1, -1)]
     assert rows(second) == ["batch 1", "batch 0"]
+    assert "10 on this page" in first.find("#list").text
+    assert "2 on this page" in second.find("#list").text
     assert links(second.find("#list"))["First"] == "?per=10"
     assert rows(shown(client, query="?per=10&cursor=x")) == rows(first)
 
