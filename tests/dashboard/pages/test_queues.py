@@ -204,6 +204,22 @@ def test_a_limited_caller_is_asked_about_its_own_queues(storage: Storage) -> Non
     assert asked("new") == ""
 
 
+def test_all_are_paused_or_resumed_only_if_one_is_not(storage: Storage) -> None:
+    def offered() -> list[str]:
+        page = page_of(storage, "/queues", role="operator")
+        links = [each.text for each in page.find("#headline").all("a")]
+        return [text for text in links if text.endswith(" all")]
+
+    assert offered() == []
+    storage.queues.create(QueueSettings("mail"))
+    assert offered() == ["Pause all"]
+    storage.queues.create(QueueSettings("slow"))
+    storage.queues.change("slow", {"paused": True})
+    assert offered() == ["Pause all", "Resume all"]
+    storage.queues.change("mail", {"paused": True})
+    assert offered() == ["Resume all"]
+
+
 @pytest.mark.parametrize("verb", ["pause", "cool_down", "remove"])
 def test_a_dialog_names_the_queue(storage: Storage, verb: str) -> None:
     storage.queues.create(QueueSettings("mail"))
