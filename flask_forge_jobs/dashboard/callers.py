@@ -20,8 +20,8 @@ _MAY: Mapping[str, str] = {
 }
 # Schedules, limits and audit are for callers of all queues.
 _MAY_OF_SOME: Mapping[str, str] = {
-    "viewer": "See your queues without secrets, and change nothing.",
-    "operator": "See your queues without secrets, and act on them and their jobs.",
+    "viewer": "See all but secrets of your queues, and change nothing.",
+    "operator": "See all but secrets of your queues, and act on them and their jobs.",
     "admin": "See and change your queues and their jobs.",
 }
 _BY_SESSION = "You have signed in with a token."

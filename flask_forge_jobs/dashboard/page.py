@@ -22,6 +22,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import Problem
 from flask_forge_jobs.api.request import RequestState, present_state
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
+from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import live
 from flask_forge_jobs.dashboard.environment import FRAME, environment
@@ -40,9 +41,14 @@ _TITLES: Mapping[str, str] = {
     "validation": "This address is not right",
 }
 
-# In place of words that repeat the title.
+# Of a status link, whose holder knows no other page.
+LINK_GONE = "This link is invalid or has expired, or its job is gone."
+
+# In place of words that repeat the title, or that are for programs.
 _REASONS: Mapping[str, str] = {
     "unavailable": "Stored jobs are kept. Try again in a moment.",
+    CLUSTER_MESSAGE: "It is about all queues, and you may see some of them only.",
+    f"this needs the permission {Permission.ADMIN}": "Only the role admin may see it.",
 }
 _GONE = "It was removed, or the address has a mistake."
 _GONE_OR_HIDDEN = (
@@ -123,6 +129,8 @@ def titled(problem: Problem) -> str:
     """Return an error as a title: of a missing thing, which one it is."""
     if _names_a_thing(problem):
         return f"{problem.message[:1].upper()}{problem.message[1:]}"
+    if problem.message == LINK_GONE:
+        return "This link does not work"
     return _TITLES.get(problem.kind, "Something went wrong")
 
 
@@ -134,7 +142,8 @@ def reason_of(problem: Problem, *, is_limited: bool = False) -> str:
     if _names_a_thing(problem):
         return _GONE_OR_HIDDEN if is_limited else _GONE
     message = problem.message
-    return _REASONS.get(problem.kind) or f"{message[:1].upper()}{message[1:]}"
+    words = _REASONS.get(problem.kind) or _REASONS.get(message)
+    return words or f"{message[:1].upper()}{message[1:]}"
 
 
 def _names_a_thing(problem: Problem) -> bool:

@@ -151,6 +151,24 @@ def test_an_address_of_nothing_keeps_the_navigation(storage: Storage) -> None:
     assert "../queues" in links
 
 
+@pytest.mark.parametrize(
+    ("queues", "path", "reason"),
+    [
+        (None, "audit", "Only the role admin may see it."),
+        (["mail"], "cron", "It is about all queues, and you may see some of them"),
+    ],
+)
+def test_a_refused_page_gives_its_reason_in_words_of_the_panel(
+    storage: Storage, queues: list[str] | None, path: str, reason: str
+) -> None:
+    viewer = Principal.with_role("dana", "viewer", queues=queues)
+
+    answer = open_page(client_of_principal(storage, viewer), f"{PREFIX}/{path}")
+
+    assert answer.status_code == 403
+    assert reason in parsed(answer.text).find("main").text
+
+
 def test_a_page_in_place_of_a_missing_one_keeps_the_counts(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("send", queue_name="mail"))
     client = client_of_principal(storage, Principal.with_role("dana", "viewer"))

@@ -54,7 +54,7 @@ class RunView:
             case BulkRunState.RUNNING:
                 return f"{doing} {count(run.matched, 'job')}: {run.changed:,} done"
             case BulkRunState.DONE:
-                return f"{changed} {done}"
+                return f"{changed if run.changed else 'No job'} {done}"
             case BulkRunState.STOPPED:
                 return f"Stopped: {changed} {done}"
             case BulkRunState.FAILED:
@@ -66,7 +66,10 @@ class RunView:
         run = self.run
         if run.state is not BulkRunState.DONE or run.changed:
             return ""
-        return "It could change none of them." if run.matched else "No job matched."
+        if not run.matched:
+            return "No job matched."
+        one = "It could not change the one job that matched."
+        return one if run.matched == 1 else f"None of {run.matched:,} could be changed."
 
     @property
     def author(self) -> str:
@@ -80,8 +83,8 @@ class RunView:
 
     @property
     def word(self) -> str:
-        """Its state in words; of one that is done, whether it has changed a job."""
-        word = "Changed nothing" if self.reason else self.run.state.capitalize()
+        """Its state in words; of a running one, how far it is."""
+        word = self.run.state.capitalize()
         if self.run.state is not BulkRunState.RUNNING:
             return word
         behind = 100 * (self.run.changed + self.run.skipped)

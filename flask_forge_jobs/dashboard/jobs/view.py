@@ -30,14 +30,11 @@ from flask_forge_jobs.dashboard.jobs.questions import (
 from flask_forge_jobs.dashboard.jobs.reading import JobList
 from flask_forge_jobs.dashboard.jobs.rows import Row
 from flask_forge_jobs.dashboard.jobs.saved_views import SavedView
-from flask_forge_jobs.handlers.filters import SCHEDULED
 from flask_forge_jobs.model.error_groups import DeadGroups
 from flask_forge_jobs.model.sentences import count
 
 # Of queues and of kinds.
 MAX_SUGGESTIONS = 50
-# Scheduled jobs are pending ones; the other tabs add up.
-_TAB_NAMES = {**STATUS_NAMES, SCHEDULED: "of these scheduled"}
 _FIELDS = ("error", "q", "signature", "last", "from", "to")
 # A tab: name, address, whether it is chosen, and a number or None.
 Tab = tuple[str, str, bool, int | None]
@@ -110,7 +107,7 @@ class ListView:
         made: list[Tab] = [
             ("All", self.query.address(statuses=()), not chosen, everything)
         ]
-        for word, name in _TAB_NAMES.items():
+        for word, name in STATUS_NAMES.items():
             number = counts.pending if word == PENDING else number_of(word, counts)
             address = self.query.address(statuses=(word,))
             shown = number if word in known and counts.bound is None else None

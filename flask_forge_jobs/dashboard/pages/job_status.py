@@ -15,7 +15,7 @@ from werkzeug.exceptions import NotFound
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE
 from flask_forge_jobs.dashboard.job.progress_view import progress_view
-from flask_forge_jobs.dashboard.page import page
+from flask_forge_jobs.dashboard.page import LINK_GONE, page
 from flask_forge_jobs.errors import NotFoundError
 from flask_forge_jobs.handlers import jobs
 from flask_forge_jobs.model.endings import Ending
@@ -24,7 +24,6 @@ from flask_forge_jobs.model.jobs import JobStatus
 PATH = "/v1/job-status/<token>"
 # Characters of a result.
 MAX_RESULT = 20_000
-_GONE = "This link is invalid or has expired, or its job is gone."
 # Whoever waits need not know of attempts.
 _TITLES: Mapping[JobStatus, str] = {
     JobStatus.PENDING: "It waits for its turn",
@@ -43,14 +42,14 @@ def job_status(api: Api, token: str) -> Mapping[str, object] | Response:
     """Show state, progress and result of the job of a signed link."""
     job_id = api.status_links.job_id(current_app, token)
     if job_id is None:
-        raise NotFound(_GONE)
+        raise NotFound(LINK_GONE)
     try:
         state = api.snapshots.get(
             ("job_status", job_id),
             lambda: jobs.job_state(api.storage, job_id, redactor=api.redactor),
         )
     except NotFoundError:
-        raise NotFound(_GONE) from None
+        raise NotFound(LINK_GONE) from None
     is_cancelled = state.ending is Ending.CANCELLED
     title = "It was cancelled" if is_cancelled else _TITLES[state.status]
     shown = {

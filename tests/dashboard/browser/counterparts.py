@@ -27,7 +27,7 @@ COUNTERPARTS: Mapping[str, str] = {
     """,
     # 7 Jobs: filters, columns, pages, and the actions on a selection or on all.
     "/jobs": """
-        All | Waiting or scheduled | of these scheduled | In progress | Retrying
+        All | Waiting or scheduled | Scheduled | In progress | Retrying
         Dead | Done
         Queue | Kind | Payload contains | Error contains | or from (UTC) | to (UTC)
         Status | Kind and id | Tries | Last error | Enqueued | Select this page

@@ -67,8 +67,8 @@ def test_a_run_says_how_far_it_is(state: str, action: str, words: str) -> None:
     ("matched", "changed", "skipped", "reason"),
     [
         (0, 0, 0, "No job matched."),
-        (9, 0, 0, "It could change none of them."),
-        (9, 0, 9, "It could change none of them."),
+        (1, 0, 0, "It could not change the one job that matched."),
+        (5000, 0, 5000, "None of 5,000 could be changed."),
         (9, 5, 3, ""),
         (9, 9, 0, ""),
         (9, 8, 1, ""),
@@ -80,8 +80,8 @@ def test_a_run_says_why_it_has_changed_nothing(
     view = viewed(BulkRunState.DONE, matched=matched, changed=changed, skipped=skipped)
 
     assert view.reason == reason
-    badge = ("late", "Changed nothing") if reason else ("done", "Done")
-    assert (view.badge, view.word) == badge
+    assert (view.badge, view.word) == ("late" if reason else "done", "Done")
+    assert (view.headline == "No job deleted") == bool(reason)
     assert viewed(matched=9, changed=0, skipped=0).reason == ""
 
 

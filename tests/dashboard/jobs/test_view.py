@@ -68,7 +68,7 @@ def test_a_search_shows_only_numbers_that_it_has_counted() -> None:
     assert numbers == {
         "All": None,
         "Waiting or scheduled": None,
-        "of these scheduled": None,
+        "Scheduled": None,
         "In progress": None,
         "Retrying": None,
         "Dead": 60,

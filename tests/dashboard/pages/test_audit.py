@@ -74,7 +74,7 @@ def test_a_page_whose_entries_are_gone_says_so(storage: Storage, sql: Sql) -> No
     text = page_of(storage, f"/audit{following}").find("#entries").text
 
     assert "No more entries" in text
-    assert "Nothing was changed yet" not in text
+    assert "Nothing has been changed yet" not in text
 
 
 def test_the_trail_is_for_admins(storage: Storage) -> None:

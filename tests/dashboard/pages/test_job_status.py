@@ -106,6 +106,7 @@ def test_a_bad_link_is_a_page_and_an_old_one_does_not_say_more(
     texts = []
     for answer in answers:
         assert answer.status_code == 404
+        assert "<h1>This link does not work</h1>" in answer.text
         assert "invalid or has expired" in answer.text
         assert "To the start page" not in answer.text
         # No way on is no paragraph.

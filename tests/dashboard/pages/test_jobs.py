@@ -81,7 +81,7 @@ def test_a_list_says_how_many_jobs_match(storage: Storage, lists: Lists) -> None
     assert page.find("#total").find("p").text == "2 dead, 1 retrying"
     tabs = page.find("#tabs").all("a")
     assert [tab.text for tab in tabs] == [
-        "All4", "Waiting or scheduled0", "of these scheduled0", "In progress0",
+        "All4", "Waiting or scheduled0", "Scheduled0", "In progress0",
         "Retrying1", "Dead2", "Done1",
     ]  # fmt: skip
     assert [t.text for t in tabs if t["aria-current"]] == ["Retrying1", "Dead2"]
