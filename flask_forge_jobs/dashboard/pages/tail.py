@@ -57,6 +57,11 @@ class Tail:
         return tuple(reversed(page.events))
 
     @property
+    def is_cut(self) -> bool:
+        """Whether older events may be left out."""
+        return len(self.events) == MAX_LINES
+
+    @property
     def types(self) -> Sequence[str]:
         """The types of events."""
         return list(EventType)

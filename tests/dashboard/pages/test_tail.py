@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from flask_forge_jobs.dashboard.pages import tail as module
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.storage.base import Storage
@@ -62,9 +65,19 @@ def test_it_says_where_failed_attempts_with_a_retry_to_come_are(
 
     assert kinds(storage) == ["send"]
     assert "Enqueued" in page.find("tbody").text
-    (said,) = [each for each in page.all("p") if "about a second behind" in each.text]
+    (said,) = [each for each in page.all("p") if "as of the last refresh" in each.text]
     assert said.text.endswith(
-        "starts are those of running jobs, and failed attempts with a retry to come "
-        "are in Retries"
+        "A start is shown while the job runs; failed attempts that come again are in "
+        "Retries."
     )
     assert said.find("a")["href"] == "./retries"
+
+
+def test_a_long_tail_says_how_many_events_it_has(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(storage, sql)
+    assert "The newest" not in page_of(storage, "/tail").find("#events").text
+    monkeypatch.setattr(module, "MAX_LINES", 2)
+
+    assert "The newest 2 events." in page_of(storage, "/tail").find("#events").text
