@@ -138,8 +138,9 @@ def _throughput(shown: Range, buckets: Sequence[Bucket]) -> Tile:
         late = f"none for {duration(shown.width_s * empty)}"
         note = f"{_compared(now / usual)}, {_window(shown)}" if now else late
     return Tile(
-        "Throughput", words.number(now, 1), note, spark(rates), "green", "kinds", "/min"
-    )
+        "Throughput", words.number(now, 1), note, spark(rates),
+        "green" if usual else "ink", "kinds", "/min",
+    )  # fmt: skip
 
 
 def _compared(ratio: float) -> str:
@@ -176,9 +177,10 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
         f"{_window(shown)}, usually {words.percent(usual)}" if known else "no run ended"
     )
     shown_share = words.percent(whole.share if known else None)
+    tone, colour = ("bad", "red") if whole.stands_out(usual) else ("", "ink")
     return Tile(
-        "Failures", shown_share, note, spark(shares), "red", "errors",
-        tone="bad" if whole.stands_out(usual) else "", query=query,
+        "Failures", shown_share, note, spark(shares), colour, "errors",
+        tone=tone, query=query,
     )  # fmt: skip
 
 

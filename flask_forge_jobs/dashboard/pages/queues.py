@@ -40,12 +40,14 @@ _USUAL = ("stopped", "behind")
 _STATES: Mapping[QueueState, str] = {
     QueueState.LIVE: "run",
     QueueState.BEHIND: "behind",
-    QueueState.STALLED: "completing no job",
+    QueueState.STALLED: "complete none",
     QueueState.PAUSED: "paused",
     QueueState.COOLING: "cooling down",
     QueueState.WITHOUT_WORKER: "without a worker",
     QueueState.WITHOUT_SLOTS: "without slots",
 }
+# The same of one queue, where that is another word.
+_ONE = {QueueState.LIVE: "runs", QueueState.STALLED: "completes none"}
 
 # Where all queues are in one state.
 _ALL: Mapping[QueueState, tuple[str, str]] = {
@@ -151,9 +153,10 @@ class QueueList:
         cools = Counter(row.state for row in self.rows if row.cools)
         del cools[QueueState.COOLING]
         parts = [
-            f"{states[state]:,} {word}" + _too(cools[state])
+            f"{number:,} {_ONE.get(state, word) if number == 1 else word}"
+            f"{_too(cools[state])}"
             for state, word in _STATES.items()
-            if states[state]
+            if (number := states[state])
         ]
         for state, (one, all_of_them) in _ALL.items():
             if states[state] == len(self.rows):

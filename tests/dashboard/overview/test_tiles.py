@@ -46,7 +46,9 @@ def test_throughput_is_compared_with_the_range() -> None:
         "as usual, last hour",
     )
     assert (high.value, high.note) == ("20", "90% above usual, last hour")
-    assert shown(buckets())["Throughput"].note == "no job completed"
+    none = shown(buckets())["Throughput"]
+    assert (none.note, none.colour) == ("no job completed", "ink")
+    assert usual.colour == "green"
     assert shown(buckets(*[10] * 57, 0, 0, 0))["Throughput"].note == "none for 3m"
     assert shown(buckets(*[10] * 55, *[0] * 5))["Throughput"].note == "none for 5m"
     burst = shown(buckets(*[0] * 57, 20, 20, 20))["Throughput"]
@@ -90,8 +92,10 @@ def test_a_share_of_failures_is_red_above_the_usual_one() -> None:
     better = [*steady[:50], *buckets(*[97] * 60)[50:]]
     worse = [*steady[:50], *buckets(*[97] * 60, retried=30)[50:]]
 
-    assert [shown(each)["Failures"].tone for each in (steady, better, worse)] == [
-        "", "", "bad",
+    found = [shown(each)["Failures"] for each in (steady, better, worse)]
+
+    assert [(each.tone, each.colour) for each in found] == [
+        ("", "ink"), ("", "ink"), ("bad", "red"),
     ]  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_the_headline_counts_the_queues_that_do_not_run(storage: Storage) -> Non
     page = page_of(storage)
 
     assert page.find("h1").text == (
-        "4 queues: 1 run, 1 paused, 1 cooling down, 1 without slots"
+        "4 queues: 1 runs, 1 paused, 1 cooling down, 1 without slots"
     )
     assert "dana" in page.find("#queue-media").text
     assert "“CDN migration”" in page.find("#queue-media").text
@@ -243,6 +243,14 @@ def test_a_removal_counts_the_jobs_that_it_deletes_or_stops(storage: Storage) ->
     assert lines() == ["jobs still to run, deleted 1"]
     claim_one(storage, queue_name="mail")
     assert lines() == ["jobs in progress, asked to stop 1"]
+
+
+def test_the_pause_dialog_says_nothing_of_retries_without_one(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+
+    said = page_of(storage, "/queues?ask=pause&queue=mail").find("dialog").text
+
+    assert "1 job waits. Running jobs go on" in said
 
 
 def test_a_dialog_about_an_unknown_queue_does_not_open(storage: Storage) -> None:
