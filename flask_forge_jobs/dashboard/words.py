@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 NOTHING = "\u2013"  # a dash
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-_MINUTE_S = 60
 _FEW = 10
 _KIB = 1024
 _FAR = timedelta(days=365)
@@ -45,12 +44,15 @@ def size(count: float | None) -> str:
 
 
 def span(seconds: float | None, units: int = 2) -> str:
-    """Return a duration in at most ``units`` units: ``3m 12s``, ``8.4s``, ``122ms``."""
+    """Return a duration in at most ``units`` units: ``3m 12s``, ``8.4s``, ``122ms``.
+
+    From ten seconds on the rest is left out, as in explanations.
+    """
     if seconds is None:
         return NOTHING
     if round(seconds * 1000) < 1000:  # noqa: PLR2004  # milliseconds in a second
         return "0s" if seconds <= 0 else f"{max(round(seconds * 1000), 1)}ms"
-    if seconds < _MINUTE_S and units > 1:
+    if seconds < _FEW and units > 1:
         return f"{number(seconds, 1)}s"
     return _whole(int(seconds), units)
 

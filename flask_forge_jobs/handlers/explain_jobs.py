@@ -190,7 +190,7 @@ def running(case: JobCase) -> Sentence:
     job, usual_s = case.job, case.usual_run_s
     since = case.ago(job.started_at or case.now)
     usual = "" if usual_s is None else f"; it usually takes {duration(usual_s)}"
-    text = f"{case.name} runs for {since}{_on(case)}, {_attempt(case)}{usual}."
+    text = f"{case.name} has run for {since}{_on(case)}, {_attempt(case)}{usual}."
     return Sentence("running", text, _run(case) | {"usual_run_seconds": usual_s})
 
 
@@ -289,7 +289,7 @@ def _on(case: JobCase) -> str:
     label = worker.label if worker else case.job.worker_id
     host = f" at {worker.host}" if worker and worker.host else ""
     slot = _slot(case)
-    return f" on {label}{host}" + ("" if slot is None else f" in slot {slot}")
+    return f" on worker {label}{host}" + ("" if slot is None else f" in slot {slot}")
 
 
 def _run(case: JobCase) -> dict[str, object]:

@@ -382,7 +382,9 @@ def test_a_running_job_says_since_when_and_where(storage: Storage, sql: Sql) -> 
         usual = explain_job(storage, job_id)
 
     host = sentence.evidence["host"]
-    text = f"Job {job_id} runs for … on w1 at {host} in slot 0, attempt 1 of 5"
+    text = (
+        f"Job {job_id} has run for … on worker w1 at {host} in slot 0, attempt 1 of 5"
+    )
     assert_says(sentence, "running", f"{text}.")
     assert usual.text.endswith("; it usually takes 2s.")
 
@@ -397,7 +399,7 @@ def test_a_job_that_was_asked_to_stop_says_by_which_words(storage: Storage) -> N
         sentence = explain_job(storage, job_id)
 
     assert sentence.code == "stop_asked"
-    assert "“wrong address”, and still runs on w1" in sentence.text
+    assert "“wrong address”, and still runs on worker w1" in sentence.text
 
 
 def test_a_job_of_a_silent_worker_is_taken_over(storage: Storage, sql: Sql) -> None:

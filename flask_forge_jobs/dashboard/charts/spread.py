@@ -39,10 +39,14 @@ def spread(histogram: Histogram) -> Spread | None:
     p50, p95, p99 = (
         text(round(us / 1000), axis.unit) for us in histogram.percentiles(*CHARTED)
     )
+    # Those that failed have no time here.
+    runs = count(number, "completed run")
     return Spread(
         spark_bars(_counts(histogram, axis, number)),
         list(_labels(axis)),
-        f"{count(number, 'run')}: half took at most {p50}, 95% {p95}, 99% {p99}",
+        f"{runs}, {p50}"
+        if number == 1
+        else f"{runs}: half took at most {p50}, 95% {p95}, 99% {p99}",
     )
 
 

@@ -34,7 +34,7 @@ class Earlier:
     def rows(self) -> Sequence[tuple[JobSummary, str]]:
         """The newest with the time that they took."""
         shown = self.jobs[:MAX_ROWS]
-        return [(job, words.span(_seconds(job))) for job in shown]
+        return [(job, _took(_seconds(job))) for job in shown]
 
     @property
     def note(self) -> str:
@@ -44,7 +44,7 @@ class Earlier:
         if self._dead:
             parts.append(f"{self._dead} dead")
         if times := self._times:
-            parts.append(f"median {words.span(median(times))}")
+            parts.append(f"median {_took(median(times))}")
         return ", ".join(parts)
 
     @property
@@ -68,8 +68,8 @@ class Earlier:
         """The times in words, for readers who do not see the drawing."""
         if not (times := self._times):
             return "no run has a time"
-        shortest, longest = words.span(min(times)), words.span(max(times))
-        return f"from {shortest} to {longest}, the newest {words.span(times[0])}"
+        shortest, longest = _took(min(times)), _took(max(times))
+        return f"from {shortest} to {longest}, the newest {_took(times[0])}"
 
     @property
     def _dead(self) -> int:
@@ -103,6 +103,10 @@ def _in_common(
     elif key:
         yield f"the key {key}", "dedupe_key", key, replace(ended, dedupe_key=key)
     yield job.kind, "kind", job.kind, replace(ended, kinds=(job.kind,))
+
+
+def _took(seconds: float | None) -> str:
+    return words.took(None if seconds is None else 1000 * seconds)
 
 
 def _seconds(job: JobSummary) -> float | None:

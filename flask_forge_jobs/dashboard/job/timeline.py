@@ -30,7 +30,7 @@ LABELS = 5
 OPEN_ROWS = 12
 # A run to come, if nothing is known of earlier ones.
 _UNKNOWN_RUN = timedelta(seconds=1)
-_MINUTES = timedelta(minutes=5)
+_MINUTES = timedelta(hours=1)  # labels of it are 15 minutes apart
 # Below it, labels of whole seconds would be equal.
 _SECONDS = timedelta(seconds=8)
 # The shortest distance that has a label of its own.

@@ -147,15 +147,16 @@ class Shown(jobs.TimelineFigures):
     def headline(self) -> str:
         """The range in a sentence."""
         whole = self._whole
+        what = ", ".join(filter(None, (self.range.words, self.kind, self.queue)))
         if whole is None or not runs_of(whole):
-            return f"{self.range.words}: no job ended"
+            return f"{what}: no job ended"
         parts = [
             f"{count(whole.completed, 'job')} done",
             f"{words.percent(failures_of(whole) / runs_of(whole))} of runs failed",
         ]
         if whole.completed:
             parts.append(f"p95 {words.span(whole.p95_ms / 1000)}")
-        return f"{self.range.words}: {', '.join(parts)}"
+        return f"{what}: {', '.join(parts)}"
 
     @property
     def _whole(self) -> KindRow | None:

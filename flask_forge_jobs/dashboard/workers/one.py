@@ -67,7 +67,7 @@ class WorkerView:
                 worker_id=self._id,
             )
             # Its name is the heading, and may be long.
-            return shown, replace(history, names={self._id: "this worker"})
+            return shown, replace(history, names={self._id: "this machine"})
 
         key = "use of worker", self._id, *shown.key
         return api.snapshots.get(key, read, kept_s=_KEPT_S)

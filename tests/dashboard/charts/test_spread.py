@@ -16,13 +16,22 @@ def test_every_run_is_in_a_bar() -> None:
     made = spread(of(*[20] * 90, *[700] * 9, 5200))
 
     assert made is not None
-    assert made.words == "100 runs: half took at most 20ms, 95% 709ms, 99% 709ms"
+    assert (
+        made.words == "100 completed runs: half took at most 20ms, 95% 709ms, 99% 709ms"
+    )
     shown = [words for _, words, _ in made.labels]
     assert shown == ["10ms", "20ms", "50ms", "100ms", "200ms", "500ms", "1s", "2s",
                      "5s", "10s"]  # fmt: skip
     assert (made.labels[0][0], made.labels[-1][0]) == ("0%", "100%")
     assert made.bars.bars.count("M") == 3
     assert made.bars.box.startswith(f"-.5 0 {BINS} ")
+
+
+def test_one_run_has_one_time() -> None:
+    made = spread(of(20))
+
+    assert made is not None
+    assert made.words == "1 completed run, 20ms"
 
 
 def test_times_beyond_the_axis_stand_at_its_ends() -> None:

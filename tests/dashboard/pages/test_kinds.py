@@ -66,7 +66,9 @@ def test_the_headline_is_the_answer(site: Site) -> None:
     assert (
         site.open("?kind=send")
         .find("h1")
-        .text.startswith("Last 24 hours: 30 jobs done, 25% of runs failed, p95 10")
+        .text.startswith(
+            "Last 24 hours, send: 30 jobs done, 25% of runs failed, p95 10"
+        )
     )
 
 
@@ -79,7 +81,7 @@ def test_kinds_and_queues_have_their_totals(site: Site) -> None:
 
 
 def test_a_chosen_kind_or_queue_has_the_spread_of_its_run_times(site: Site) -> None:
-    words = "5 runs: half took at most 4s, 95% 4s, 99% 4s"
+    words = "5 completed runs: half took at most 4s, 95% 4s, 99% 4s"
 
     for query in ("?kind=pack", "?queue=bulk&by=queue"):
         spread = site.open(query).find("#spread")

@@ -486,7 +486,7 @@ def test_a_worker_has_charts_of_its_machine_and_database(
     # Those that nobody measured are named.
     assert page.find("#machine").text.endswith("database reads, database writes.")
     (line,) = charts["cpu"].all("li")
-    assert line.text == "this worker 40%"
+    assert line.text == "this machine 40%"
     # The machine works for another queue, too.
     limited = shown(client_of(storage, "mail"), "/w1")
     assert "machine" not in {each["id"] for each in limited._within()}
