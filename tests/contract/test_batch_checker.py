@@ -18,7 +18,7 @@ from tests.support.sql import Sql
 
 def create(storage: Storage, jobs: int = 3, name: str = "report") -> str:
     new = NewBatch(
-        name, follow_ups={BatchEvent.FINISHED: FollowUp("told", "ended", "mail", 0, 5)}
+        name, follow_ups={BatchEvent.FINISHED: FollowUp("send", "ended", "mail", 0, 5)}
     )
     batch_id = storage.batches.create(new, [NewJob("part")] * jobs).id
     storage.batches.tend()
@@ -84,7 +84,7 @@ def test_spoilt_counts_are_corrected(
     run(storage, Done())
     storage.batches.tend()
     assert storage.batches.get(batch_id).state is BatchState.DEAD
-    assert storage.jobs.claim("mail", "W")[0].kind == "told"
+    assert storage.jobs.claim("mail", "W")[0].kind == "send"
 
 
 def test_a_batch_that_would_end_too_soon_is_corrected(
@@ -109,7 +109,7 @@ def test_a_batch_whose_last_job_was_deleted_by_hand_ends(
 
     assert counts(storage, batch_id) == (3, 1, 1, 1)
     assert storage.batches.get(batch_id).completed_at is not None
-    assert storage.jobs.claim("mail", "W")[0].kind == "told"
+    assert storage.jobs.claim("mail", "W")[0].kind == "send"
 
 
 def test_an_end_that_nobody_has_noticed_is_noticed(storage: Storage, sql: Sql) -> None:

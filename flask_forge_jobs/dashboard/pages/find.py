@@ -46,8 +46,8 @@ class Hit:
     """Something that was looked for.
 
     ``kind`` is its kind in a word. It has a path below the mount point, one part after
-    the other, with a query; or an act of the attention report. ``verb`` is what an
-    action does to what is named; other hits have none.
+    the other, with a query; or an act of the attention report. Only an action has
+    a ``verb``, which stands before the name of its object.
     """
 
     kind: str

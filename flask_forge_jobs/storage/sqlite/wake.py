@@ -169,7 +169,7 @@ class WakeSockets(PerProcess):
                 self._end_sender = weakref.finalize(self, sender.close)
             sender.sendto(message, folder.address(name))
         except OSError as error:
-            # Also without a free descriptor: what is to wake somebody is stored.
+            # The job is stored, also if no descriptor is free to wake its worker.
             # A full socket belongs to a process that is awake; a refused one is dead.
             if error.errno == errno.ECONNREFUSED:
                 folder.remove(name)

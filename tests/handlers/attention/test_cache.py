@@ -146,6 +146,7 @@ def test_pages_at_the_same_time_wait_for_a_second_altogether(
 
     def hang(*_: object) -> Facts:
         tries.append(left_s(LIMIT_S))
+        # The database hangs as long as the caller may wait.
         time.sleep(tries[-1])
         raise StorageUnavailableError("away")
 
