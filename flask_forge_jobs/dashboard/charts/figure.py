@@ -7,10 +7,9 @@ stays outside of it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TypeVar
 
 from flask_forge_jobs.dashboard.charts import paths
 from flask_forge_jobs.dashboard.charts.instants import (
@@ -19,17 +18,26 @@ from flask_forge_jobs.dashboard.charts.instants import (
     names_days,
     time_labels,
 )
-from flask_forge_jobs.dashboard.charts.ticks import Axis, cleaned, durations, linear
+from flask_forge_jobs.dashboard.charts.ticks import (
+    LARGEST,
+    Axis,
+    cleaned,
+    durations,
+    linear,
+)
 from flask_forge_jobs.dashboard.charts.units import Unit, text
 
 HEIGHT = 168
 STRIP_HEIGHT = 40
-# A label of the axis of time that is closer to the end makes room, in percent.
-_LAST_PLACE = 82
-_LAST_PLACE_OF_SMALL = 68
+# In percent, from where on a label makes room for that of the end: on narrow charts,
+# and on all.
+_LAST_PLACES, _LAST_PLACES_OF_SMALL = (82, 90), (68, 68)
+# An axis holds so many times its highest value, whose stroke stays inside.
+_HEADROOM = 1.05
+# A rate of less is a burst, or the count so far, which falls every minute.
+_SHORT_S = 60
 _DASHES = {"dashed": " ds", "dotted": " dd"}
 _PERCENTILES = (("p50", ()), ("p95", ("thin", "dashed")), ("p99", ("thin", "dotted")))
-T = TypeVar("T")
 Values = Sequence[float | None]
 
 
@@ -125,6 +133,7 @@ class Figure:
         is_band: Whether the lines bound a band.
         least: The axis ends at or above this value.
         note: Stands beside the heading.
+        no_rates: What to say of rates that are all zero; None of other values.
     """
 
     name: str
@@ -137,12 +146,19 @@ class Figure:
     is_band: bool = False
     least: float = 0
     note: str | None = None
+    no_rates: str | None = None
     height: int = field(default=HEIGHT)
 
     @cached_property
     def axis(self) -> Axis:
         """The axis of the lines."""
-        values = [value for line in self._drawn(self.lines) for value in line.values]
+        lines = [self._apart(line.values) for line in self._drawn(self.lines)]
+        values = [value for closed, _ in lines for value in closed]
+        # What is open changes no axis, unless there is nothing else.
+        values = values if any(values) else [value for _, value in lines]
+        if self.unit is not Unit.PERCENT:
+            known = [value for value in values if value is not None]
+            values.append(min(_HEADROOM * max(known, default=0), LARGEST))
         max_steps = 5 if self.height == HEIGHT else 3
         if self.is_band:
             return durations(values, max_steps)
@@ -156,14 +172,16 @@ class Figure:
 
     @cached_property
     def is_empty(self) -> bool:
-        """Whether it has no value at all."""
+        """Whether it has no value at all; of rates, none above zero."""
+        if self.no_rates:
+            return not any(value for each in self._series for value in each.values)
         return not self._known
 
     @property
     def lack(self) -> str:
         """What to say of a chart that has no course to show; empty of others."""
         if self.is_empty:
-            return "No figures in this range"
+            return self.no_rates or "No figures in this range"
         return "One sample in this range" if len(self._known) == 1 else ""
 
     @property
@@ -178,31 +196,40 @@ class Figure:
 
     @property
     def grid(self) -> str:
-        """The path of a horizontal line at each tick."""
+        """The path of a line at each tick; of an empty chart, at its foot."""
         width = max(self.span.count, 1)
-        ys = (self.axis.y(tick, self.height) for tick in self.axis.ticks)
-        return "".join(f"M-.5 {y}h{width}" for y in ys)
+        ticks = [self.axis.low] if self.is_empty else self.axis.ticks
+        return "".join(
+            f"M-.5 {self.axis.y(tick, self.height)}h{width}" for tick in ticks
+        )
+
+    def labels(self) -> list[tuple[str, str]]:
+        """Return the place of each tick and its words; none of an empty chart."""
+        return [] if self.is_empty else self.axis.labels()
 
     def shapes(self) -> Iterator[Shape]:
-        """Yield the paths of the lines, those at the back first."""
-        drawn = list(self._drawn(self.lines))
-        ys = [self._ys(line.values) for line in drawn]
+        """Yield the paths of the lines, those at the back first.
+
+        The open bucket is a ring that no line reaches.
+        """
+        drawn = [] if self.is_empty else list(self._drawn(self.lines))
+        parts = [self._apart(line.values) for line in drawn]
+        ys = [self._ys(closed) for closed, _ in parts]
         if self.is_band:
             for place in range(len(drawn) - 1, 0, -1):
-                path = paths.band(
-                    *(self._apart(each)[0] for each in ys[place - 1 : place + 1])
-                )
+                path = paths.band(ys[place - 1], ys[place])
                 yield Shape(f"bd{place} c-{drawn[place].tone}", path)
-        for line, heights in zip(drawn, ys, strict=True):
-            whole, rest = self._apart(heights)
+        for line, heights, (_, rest) in zip(drawn, ys, parts, strict=True):
             if "area" in line.look:
-                yield Shape(f"ar c-{line.tone}", paths.area(whole, self.height))
+                yield Shape(f"ar c-{line.tone}", paths.area(heights, self.height))
             classes = ("ln th" if "thin" in line.look else "ln") + line.dash
-            yield Shape(f"{classes} c-{line.tone}", paths.line(whole))
-            if open_end := paths.line(rest):
-                yield Shape(f"ln th ds c-{line.tone}", open_end)
+            yield Shape(f"{classes} c-{line.tone}", paths.line(heights))
             if alone := paths.dots(heights):
                 yield Shape(f"ln dt c-{line.tone}", alone)
+            if rest is not None:
+                ring = f"M{self.span.count - 1} {self.axis.y(rest, self.height)}h0"
+                yield Shape(f"ln dt c-{line.tone}", ring)
+                yield Shape("ln op", ring)
 
     def strip(self) -> Iterator[Shape]:
         """Yield the paths of the bars, each on top of those before."""
@@ -222,8 +249,12 @@ class Figure:
         if not self.span.is_open:
             return labels
         end = TimeLabel("100", "so far", "end", is_extra=False)
-        last = _LAST_PLACE if self.height == HEIGHT else _LAST_PLACE_OF_SMALL
-        return [*(each for each in labels if float(each.place) < last), end]
+        wide, last = _LAST_PLACES if self.height == HEIGHT else _LAST_PLACES_OF_SMALL
+        before = [each for each in labels if float(each.place) < last]
+        return [
+            replace(each, is_extra=each.is_extra or float(each.place) >= wide)
+            for each in before
+        ] + [end]
 
     def legend(self) -> Iterator[Entry]:
         """Yield an entry for each series, hidden ones too."""
@@ -316,13 +347,12 @@ class Figure:
         others = [name for name in self.toggled if name != key]
         return others if key in self.toggled else [*others, key]
 
-    def _apart(
-        self, values: Sequence[T | None]
-    ) -> tuple[list[T | None], list[T | None]]:
-        """Return the values without the open bucket, and those of its line."""
-        if not self.span.is_open:
-            return [*values], []
-        return [*values[:-1], None], [*[None] * (len(values) - 2), *values[-2:]]
+    def _apart(self, values: Values) -> tuple[list[float | None], float | None]:
+        """Return the values without the open one, and the open one if it is drawn."""
+        if not (self.span.is_open and values):
+            return [*values], None
+        is_short = self.no_rates is not None and self.span.width_s <= _SHORT_S
+        return [*values[:-1], None], None if is_short else values[-1]
 
     @cached_property
     def _known(self) -> list[int]:

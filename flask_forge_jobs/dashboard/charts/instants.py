@@ -23,8 +23,10 @@ _STEPS = (
 )
 # The epoch was a Thursday; weeks begin on Mondays.
 _MONDAY = 4 * _DAY
-# A label that is closer to an end stands beside it, not in its middle.
-_EDGE = 0.06
+# A label that is closer to an end stands beside it, not in its middle, which would be
+# outside of the drawing; at the start there is room for a short one.
+_EDGE = 0.02
+_SHORT = 6
 # The share of the width that a label needs, of a wide chart and of a narrow one.
 WIDE, NARROW = 7, 3
 
@@ -65,7 +67,9 @@ def time_labels(start: datetime, end: datetime) -> list[TimeLabel]:
         moment = datetime.fromtimestamp(instant, UTC)
         name = _tick(moment, step, span, names_day=several and not number)
         labels.append(
-            TimeLabel(f"{100 * share:.4g}", name, _anchor(share), number % keep != 0)
+            TimeLabel(
+                f"{100 * share:.4g}", name, _anchor(share, name), number % keep != 0
+            )
         )
     return labels
 
@@ -97,8 +101,8 @@ def _tick(moment: datetime, step: int, span: float, *, names_day: bool) -> str:
     return day if clock in {"00:00", "00:00:00"} else clock
 
 
-def _anchor(share: float) -> str:
-    if share < _EDGE:
+def _anchor(share: float, name: str) -> str:
+    if share < _EDGE and len(name) > _SHORT:
         return "start"
     return "end" if share > 1 - _EDGE else "middle"
 

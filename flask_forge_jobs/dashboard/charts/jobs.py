@@ -74,6 +74,7 @@ def throughput(
             Line("Retried", "amber", rates(lambda each: each.retried)),
         ],
         toggled=toggled,
+        no_rates="No jobs in this range",
     )
 
 

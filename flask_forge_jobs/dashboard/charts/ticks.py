@@ -23,7 +23,7 @@ _DECADES = (1, 10, 100, _S, 10 * _S, _MIN, 10 * _MIN, _H, _D)
 # An axis is logarithmic if the largest value is this many times the smallest.
 _DECADES_APART = 50.0
 # Beyond it a float may not tell one tick from the next.
-_LARGEST = 1e15
+LARGEST = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Axis:
 def cleaned(values: Iterable[float | None]) -> list[float | None]:
     """Return the values, None for each infinite one or NaN, and 0 for negative ones."""
     return [
-        value if value is not None and 0 <= value <= _LARGEST else _cleaned(value)
+        value if value is not None and 0 <= value <= LARGEST else _cleaned(value)
         for value in values
     ]
 
@@ -79,7 +79,7 @@ def cleaned(values: Iterable[float | None]) -> list[float | None]:
 def _cleaned(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
-    return min(max(value, 0), _LARGEST)
+    return min(max(value, 0), LARGEST)
 
 
 def linear(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -99,7 +100,7 @@ def test_each_percentile_has_a_stroke_of_its_own_here_and_in_the_legend() -> Non
     assert [each.values[1] for each in lines] == [None, None, None]
 
 
-def test_the_open_bucket_is_dashed_and_named() -> None:
+def test_the_open_bucket_is_a_ring_of_its_own_and_named() -> None:
     """Half of the figures of the present minute are there: that is no fall."""
     lines = [Line("done", "green", [8, 8, 8, 1], ["area"])]
     span = Span(START, 60, 4, is_open=True)
@@ -107,9 +108,10 @@ def test_the_open_bucket_is_dashed_and_named() -> None:
     drawn = Figure("try", "Jobs", Unit.COUNT, span, lines)
 
     assert [(each.classes, each.path) for each in drawn.shapes()] == [
-        ("ar c-green", "M0 0l1 0 1 0V168H0z"),
-        ("ln c-green", "M0 0l1 0 1 0"),
-        ("ln th ds c-green", "M2 0l1 147"),
+        ("ar c-green", "M0 34l1 0 1 0V168H0z"),
+        ("ln c-green", "M0 34l1 0 1 0"),
+        ("ln dt c-green", "M3 151h0"),
+        ("ln op", "M3 151h0"),
     ]
     assert [entry.text for entry in drawn.legend()] == ["8"]
     assert drawn.legend_time == "13:36"
@@ -119,6 +121,64 @@ def test_the_open_bucket_is_dashed_and_named() -> None:
     assert [entry.text for entry in closed.legend()] == ["1"]
     assert closed.legend_time == "13:37"
     assert len(list(closed.shapes())) == 2
+
+
+@pytest.mark.parametrize(
+    ("width_s", "no_rates", "rings"), [(60, "None", 0), (300, "None", 1), (60, None, 1)]
+)
+def test_an_open_bucket_changes_no_axis_and_is_no_rate_of_seconds(
+    width_s: int, no_rates: str | None, rings: int
+) -> None:
+    """72 jobs of this minute made an axis to 80 of one job a minute, then fell."""
+    span = Span(START, width_s, 3, is_open=True)
+
+    drawn = replace(figure([1, 1, 72]), span=span, no_rates=no_rates)
+
+    assert drawn.axis.high == 1.5
+    rests = [each.path for each in drawn.shapes() if each.classes == "ln op"]
+    assert rests == ["M2 0h0"] * rings
+    assert next(drawn.rows())[1] == ["72"]
+    only = replace(drawn, lines=figure([0, None, 72]).lines)
+    assert only.axis.high == (80 if rings else 1)
+
+
+def test_an_empty_chart_has_neither_line_nor_axis() -> None:
+    """An hour without a job was a green line on an axis that nothing had made."""
+    idle = replace(figure([0, 0], [0, 0], bars=True), no_rates="No jobs in this range")
+
+    for empty in (idle, figure([None, None])):
+        assert empty.lack.startswith("No ")
+        assert (list(empty.shapes()), empty.labels()) == ([], [])
+        assert empty.grid == "M-.5 168h2"
+    busy = replace(idle, lines=figure([0, 1]).lines)
+    assert (busy.lack, len(list(busy.shapes()))) == ("", 1)
+
+
+def test_the_highest_value_is_below_the_top_of_its_axis() -> None:
+    """A median that was a round number lay on the upper edge, half of it cut."""
+    band = replace(figure([40.0, 40.0], is_band=True))
+    full = replace(figure([100.0]), unit=Unit.PERCENT, least=100)
+
+    assert band.axis.high == 50
+    assert full.axis.high == 100
+
+
+def test_labels_make_room_for_the_end_only_where_they_touch_it() -> None:
+    """20 minutes before the end had no label on a chart 600 pixels wide."""
+    span = Span(START, 60, 60, is_open=True)
+    drawn = replace(figure([1.0] * 60), span=span)
+
+    labels = drawn.times()
+
+    assert [each.text for each in labels] == [
+        "13:40", "13:50", "14:00", "14:10", "14:20", "so far",
+    ]  # fmt: skip
+    late = replace(drawn, span=replace(span, start=START + timedelta(minutes=3)))
+    assert [(each.text, each.is_extra) for each in late.times()][-2:] == [
+        ("14:30", True),
+        ("so far", False),
+    ]
+    assert [each.text for each in replace(late, height=72).times()][-2] == "14:10"
 
 
 def test_all_values_of_a_legend_are_of_the_time_that_it_names() -> None:
@@ -175,7 +235,7 @@ def test_a_hidden_series_is_neither_drawn_nor_measured() -> None:
         toggled=["try:Many", "x:y"],
     )
 
-    assert drawn.axis.high == 3
+    assert drawn.axis.high == 4
     assert [shape.classes for shape in drawn.shapes()] == [
         "ln c-green",
         "ln dt c-green",

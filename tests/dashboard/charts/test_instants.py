@@ -48,6 +48,17 @@ def test_labels_name_their_days(hours: int, words: list[str]) -> None:
     assert [label.text for label in labels] == words
 
 
+def test_labels_stand_over_their_instants() -> None:
+    """The first was pushed right: 66 pixels to the second, and 77 between others."""
+    labels = time_labels(END - timedelta(minutes=61), END)
+
+    assert {label.anchor for label in labels} == {"middle"}
+    start = datetime(2026, 11, 29, 18, tzinfo=UTC)
+    first, *others = time_labels(start, start + timedelta(days=1))
+    assert (first.text, first.anchor) == ("Sun 18:00", "start")
+    assert [label.anchor for label in others] == ["middle"] * 3 + ["end"]
+
+
 def test_nothing_has_no_labels() -> None:
     assert time_labels(END, END) == []
 
