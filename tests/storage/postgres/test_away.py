@@ -31,9 +31,10 @@ from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import pool as pool_module
-from flask_forge_jobs.storage.postgres import process, request_gate
+from flask_forge_jobs.storage.postgres import process, request_gate, trial
 from flask_forge_jobs.storage.postgres.connection import Session, connect
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from tests.support.clocks import MovingClock
 from tests.support.cluster import cluster
 from tests.support.jobs import OWNER, enqueue
 from tests.support.outages import without_its_standby
@@ -145,19 +146,33 @@ def test_one_thread_of_a_server_does_not_wait_for_it(
 
 
 def test_a_process_whose_first_sessions_take_long_has_a_database(
-    proxy: Proxy, postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of its threads, the second one to call it seems to be the last."""
     monkeypatch.setattr(request_gate, "YOUNG_S", 0.0)
-    settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
-    proxy.weather.delay_s = 0.05
+    monkeypatch.setattr(request_gate, "SILENCE_S", 0.001)
+    clock = MovingClock()  # a busy machine is no silence
+    for module in (request_gate, trial):
+        monkeypatch.setattr(module, "time", clock)
+    is_tried = threading.Event()
     with (
-        contextlib.closing(open_storage(settings)) as started,
+        contextlib.closing(open_storage(postgres_settings)) as started,
         ThreadPoolExecutor(2, initializer=_mark) as server,
     ):
+        state = database_of(started)._state
+        connect_soon = state.pool._connect
+
+        def connect_late() -> Session:
+            if this_thread.answers_requests:
+                assert is_tried.wait(LIMIT_S)
+            elif not is_tried.is_set():
+                clock.move(request_gate.CONNECT_S / 2)
+                is_tried.set()
+            return connect_soon()
+
+        state.pool._connect = connect_late
         first = server.submit(enqueue, started)
-        gate = database_of(started)._state.gate
-        wait_until(lambda: len(gate._turns) == 1, "the first connects")
+        wait_until(lambda: len(state.gate._turns) == 1, "the first connects")
         second = server.submit(enqueue, started)
 
         assert [first.result(LIMIT_S), second.result(LIMIT_S)]
