@@ -240,6 +240,7 @@ class ConnectionPool:
         self._reserved = Permits(1)
         self.watchdog = Watchdog()
         self.backend_pids: set[int] = set()
+        self._is_closed = False
 
     def connection(
         self, *, urgent: bool = False, limit_s: float | None = None
@@ -328,14 +329,17 @@ class ConnectionPool:
             # would run out of retries.
             self.discard_idle()
             return
-        if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        is_idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        # No caller comes to a closed pool.
+        if self._is_closed or not is_idle:
             self._discard(pooled)
             return
         pooled.idle_since = time.monotonic()
         self._idle.append(pooled)
 
     def close(self) -> None:
-        """Close the idle connections; those in use stay open."""
+        """Close the idle connections, and those in use as soon as they come back."""
+        self._is_closed = True
         self.discard_idle()
         self.watchdog.close()
 

@@ -308,7 +308,10 @@ def test_of_several_dead_connections_only_one_is_asked(
     assert all(each.closed for each in dead)
 
 
-def test_close_closes_the_idle_and_leaves_the_used(server: FakeServer) -> None:
+def test_close_closes_the_idle_and_the_used_once_they_come_back(
+    server: FakeServer,
+) -> None:
+    """Else the server would keep their sessions until a garbage collection."""
     pool = pool_of(server)
     with pool.connection():
         with pool.connection():
@@ -316,6 +319,8 @@ def test_close_closes_the_idle_and_leaves_the_used(server: FakeServer) -> None:
         pool.close()
 
         assert [bool(each.closed) for each in server.made] == [False, True]
+
+    assert server.made[0].closed
 
 
 # -- watchdog ----------------------------------------------------------------------
