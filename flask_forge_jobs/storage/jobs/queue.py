@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 
 from flask_forge_jobs.clock import Clock
@@ -77,15 +77,7 @@ class JobQueue:
         self._plain = PlainExchange(database, self.ends) if self._has_trips else None
         self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
         self.settlement = Settlement(database, clock, self.follow_ups, recorder)
-        self._rescuer = partial(  # for one call, since units of requests need none
-            Rescuer,
-            database,
-            clock,
-            jitter,
-            self.follow_ups,
-            recorder,
-            settlement=self.settlement,
-        )
+        self._jitter, self._recorder = jitter, recorder
         self.known_queues = known_queues or KnownQueues(clock, max_queues)
         self.enqueuer = Enqueuer(
             database,
@@ -375,7 +367,15 @@ class JobQueue:
         Raises:
             StorageError: The database stores nothing now.
         """
-        return self._rescuer().rescue(observed)
+        return self._rescuer.rescue(observed)
+
+    @cached_property
+    def _rescuer(self) -> Rescuer:
+        # Units of requests need none.
+        return Rescuer(
+            self._database, self._clock, self._jitter, self.follow_ups, self._recorder,
+            settlement=self.settlement,
+        )  # fmt: skip
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
         """Return the seconds until a waiting job of these queues is due.

@@ -62,6 +62,7 @@ class Rescuer:
         self._jitter = jitter
         self._follow_ups = follow_ups
         self._recorder = recorder
+        self._named: set[str] = set()
 
     def rescue(self, observed: Iterable[RunningJob]) -> int:
         """Rescue jobs; see :meth:`JobQueue.rescue`."""
@@ -89,9 +90,11 @@ class Rescuer:
                 raise
             except Exception as error:  # noqa: BLE001  # must not block the others
                 failed[job.id] = error
-        if failed:  # one line, however many
-            first = next(iter(failed.values()))
-            logger.error("cannot rescue jobs %s", ", ".join(failed), exc_info=first)
+        if new := [job_id for job_id in failed if job_id not in self._named]:
+            # One line, however many, and not at each sweep.
+            names, first = ", ".join(new), failed[new[0]]
+            logger.error("cannot rescue jobs %s", names, exc_info=first)
+        self._named = set(failed)
         return rescued
 
     def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
