@@ -15,6 +15,9 @@ from itertools import pairwise
 from flask_forge_jobs.handlers.cron_history import FiringsWindow, ScheduleFirings
 from flask_forge_jobs.model.jobs import UNSUCCESSFUL
 
+_TICK_H = 6
+# Minutes around now, and at both ends, that have no room for a label.
+_NEAR_NOW, _NEAR_END = 180, 60
 # Marks of which so many would fill the axis touch on a narrow screen.
 _TOUCHING_MARKS = 85
 _MINUTE = timedelta(minutes=1)
@@ -44,20 +47,37 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The time axis of all strips, ``width`` units long; ``hours`` are its quarters."""
+    """The time axis of all strips, ``width`` units long, with a tick every six hours.
+
+    ``labels`` are the places, in percent, and the words of those ticks that have room.
+    """
 
     start: datetime
     width: int
     now: int
-    hours: Sequence[datetime]
+    ticks: Sequence[int]
+    labels: Sequence[tuple[str, str]]
 
 
 def axis(window: FiringsWindow) -> Axis:
     """Return the axis of a window."""
     width = _minutes(window.end - window.start)
-    quarter = (window.end - window.start) / 4
-    hours = [window.start + number * quarter for number in range(5)]
-    return Axis(window.start, width, _minutes(window.now - window.start), hours)
+    now = _minutes(window.now - window.start)
+    midnight = window.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    count = 24 * (window.end - midnight).days // _TICK_H + 24 // _TICK_H
+    marks = [midnight + timedelta(hours=_TICK_H * each) for each in range(count)]
+    ticks = {
+        _minutes(at - window.start): f"{at:%H:%M}" if at.hour else f"{at:%a}"
+        for at in marks
+        if window.start <= at <= window.end
+    }
+    labels = [
+        (f"{100 * place / width:.4g}", text)
+        for place, text in ticks.items()
+        if abs(place - now) >= _NEAR_NOW and _NEAR_END <= place <= width - _NEAR_END
+    ]
+    labels.append((f"{100 * now / width:.4g}", "now"))
+    return Axis(window.start, width, now, list(ticks), labels)
 
 
 def strip(firings: ScheduleFirings, along: Axis) -> Strip:

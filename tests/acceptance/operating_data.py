@@ -114,8 +114,10 @@ def _fill_figures(sql: Sql, now_us: int) -> None:
     )
     for level, back_s in _BACK_S.items():
         start_us = floor_to(now_us, level)
-        # About 25 a minute of each kind, more and less in turn.
-        jobs = f"(kinds * {level // 10} * (3 + b.n * 7 % 4))"
+        # About 25 a minute of each kind, more and less in turn, and none to come.
+        passed_s = (now_us - start_us) // SECOND_US
+        tens = f"CASE b.n WHEN 0 THEN {passed_s // 10} ELSE {level // 10} END"
+        jobs = f"(kinds * ({tens}) * (3 + (b.n + 2) * 7 % 4))"
         usual = level // 10 * 4.5 * 0.97  # of one kind, of those that completed
         cases = " ".join(
             f"WHEN {kinds} THEN '{_times(usual * kinds)}'"

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from flask_forge_jobs.dashboard.cron_strip import Strip, axis, strip
 from flask_forge_jobs.handlers.cron_history import FiringsWindow, ScheduleFirings
 from flask_forge_jobs.model.cron_history import Fired, ScheduleLine
@@ -47,7 +49,31 @@ def test_the_axis_has_now_in_its_place() -> None:
     along = axis(window)
 
     assert (along.width, along.now) == (1440, 720)
-    assert [each.hour for each in along.hours] == [0, 6, 12, 18, 0]
+    assert along.ticks == [0, 360, 720, 1080, 1440]
+    assert along.labels == [("25", "06:00"), ("75", "18:00"), ("50", "now")]
+
+
+def test_ticks_are_full_hours_over_their_labels() -> None:
+    """At 08:37 an axis of 32 hours had 00:37 twice, and no label stood at its line."""
+    now = NOW.replace(hour=8, minute=37)
+    window = FiringsWindow(
+        now - timedelta(hours=8), now + timedelta(hours=24), now, [], True
+    )
+
+    along = axis(window)
+
+    assert (along.now, along.ticks) == (480, [323, 683, 1043, 1403, 1763])
+    assert [words for _, words in along.labels] == [
+        "12:00",
+        "18:00",
+        "Tue",
+        "06:00",
+        "now",
+    ]
+    places = [float(place) for place, _ in along.labels]
+    assert places == [
+        pytest.approx(each / 19.2, abs=0.01) for each in (683, 1043, 1403, 1763, 480)
+    ]
 
 
 def test_few_firings_are_marks_and_failures_are_taller() -> None:

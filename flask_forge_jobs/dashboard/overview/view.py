@@ -240,7 +240,7 @@ class Overview(jobs.TimelineFigures):
         now, behind_s = self._api.now, self._api.options.behind_s
         return queue_rows(known, rates, now, behind_s, self.report)
 
-    @property
+    @cached_property
     def rows(self) -> Sequence[QueueRow]:
         """The first queues: those that wait longest, then those with most jobs."""
 
@@ -263,7 +263,7 @@ class Overview(jobs.TimelineFigures):
     @property
     def longest(self) -> int:
         """The scale of all depth bars."""
-        return max((row.backlog for row in self._rows), default=0)
+        return max((row.backlog for row in self.rows), default=0)
 
     @property
     def runs(self) -> Sequence[tuple[LongRun, int | None]]:

@@ -129,7 +129,9 @@ def test_a_daily_schedule_is_on_the_axis_and_a_yearly_one_says_when(
     yearly = page.find("#schedule-yearly")
     assert yearly.all("svg") == []
     assert f"None here, next {far:%a %-d %b %Y} 07:30 UTC" in yearly.text
-    assert page.find("thead").find("div").text[5:8] == "now"
+    (labels,) = page.find("thead").all("svg")
+    (here,) = (each["x"] for each in labels.all("text") if each.text == "now")
+    assert here == "25%"
     assert "from 8 hours ago" in page.find("#list").text
     assert "to 24 hours ahead" in page.find("#list").text
 
