@@ -129,6 +129,11 @@ class Frame:
         return self._state.request.args.get("ask")
 
     @property
+    def refreshes(self) -> bool:
+        """Whether anything of the page changes by itself; a form does not."""
+        return not self.is_error and isinstance(self._state.route, PageRoute)
+
+    @property
     def blocks(self) -> str:
         """The blocks that the script asks for, which are those that are shown."""
         route = self._state.route

@@ -10,6 +10,7 @@ root element whose ``id`` is the block's name, and ``?only=x,y`` answers just th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, update_wrapper
@@ -128,7 +129,8 @@ def problem_page(api: Api, problem: Problem) -> Response:
 def titled(problem: Problem) -> str:
     """Return an error as a title: of a missing thing, which one it is."""
     if _names_a_thing(problem):
-        return f"{problem.message[:1].upper()}{problem.message[1:]}"
+        message = re.sub("'(.*)'", r"“\1”", problem.message)
+        return f"{message[:1].upper()}{message[1:]}"
     if problem.message == LINK_GONE:
         return "This link does not work"
     return _TITLES.get(problem.kind, "Something went wrong")

@@ -8,6 +8,7 @@ kind that is unknown only the kinds of its own queues are compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -51,7 +52,15 @@ def explain_facts(
     """Return the same of a job that was read; the storage is read once more."""
     around = storage.evidence.around_job(job, queues)
     case = JobCase(queue, around, storage.database.known_version, queues, job=job)
-    return _first(explain_jobs.RULES[job.status], case)
+    why, wait = (
+        _first(explain_jobs.RULES[job.status], case),
+        explain_jobs.backs_off(case),
+    )
+    if wait is None or wait.code == why.code:
+        return why
+    # What holds its queue up hides why the job would not start anyway.
+    also = wait.text.replace(case.name, "The job also", 1)
+    return replace(why, text=f"{why.text} {also}")
 
 
 def explain_queue(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from flask_forge_jobs.handlers import explain_queues as of_queue
 from flask_forge_jobs.handlers import explain_ties as of_ties
 from flask_forge_jobs.handlers.explain_case import JobCase, JobRule, quoted, show_job
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.durations import countdown, duration
 from flask_forge_jobs.model.evidence import MAX_AHEAD
 from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobStatus
@@ -30,7 +30,7 @@ def concurrency_limited(case: JobCase) -> Sentence | None:
         verb = "holds" if case.is_one_in_words(holders) else "hold"
         held = f"; {case.list_of(holders)} {verb} it"
     else:
-        held = f" and is tried again in {case.until(job.scheduled_at)}"
+        held = f" and is tried again in {_left(case)}"
     named = case.named(holders)
     evidence = {"holders": named, "until": job.scheduled_at}
     action = show_job(str(named[0]["id"]), "Show the holder") if named else None
@@ -54,7 +54,7 @@ def rate_limited(case: JobCase) -> Sentence | None:
             "refill_per_sec": bucket.refill_per_sec,
         }
     text = (
-        f"{case.name} waits {case.until(until)} more for tokens of the rate limit "
+        f"{case.name} waits {_left(case)} more for tokens of the rate limit "
         f"{quoted(scope)}{rate}."
     )
     action = Action("GET", "/v1/rate-limits", "Show rate limits") if bucket else None
@@ -68,7 +68,7 @@ def backs_off(case: JobCase) -> Sentence | None:
         return None
     error = quoted(job.last_error)
     text = (
-        f"{case.name} backs off for {case.until(job.scheduled_at)} more after attempt "
+        f"{case.name} backs off for {_left(case)} more after attempt "
         f"{job.attempts} of {job.max_attempts}: {error}."
     )
     evidence = _attempts(case) | {"until": job.scheduled_at, "error": job.last_error}
@@ -82,7 +82,7 @@ def throttled(case: JobCase) -> Sentence | None:
         return None
     why = f": “{quoted(job.last_error)}”" if job.last_error else ""
     text = (
-        f"{case.name} waits {case.until(job.scheduled_at)} more, because its task "
+        f"{case.name} waits {_left(case)} more, because its task "
         f"asked for a pause{why}."
     )
     evidence = {
@@ -98,7 +98,7 @@ def scheduled(case: JobCase) -> Sentence | None:
     at = case.job.scheduled_at
     if at <= case.now:
         return None
-    text = f"{case.name} is scheduled for {format_instant(at)}, in {case.until(at)}."
+    text = f"{case.name} is scheduled for {format_instant(at)}, in {_left(case)}."
     return Sentence("scheduled", text, {"scheduled_at": at}, _run_now(case))
 
 
@@ -261,6 +261,10 @@ RULES: Mapping[JobStatus, tuple[JobRule, ...]] = {
 def _waits(case: JobCase) -> bool:
     """Whether the job came back to wait for its time."""
     return case.job.status is JobStatus.PENDING and case.job.scheduled_at > case.now
+
+
+def _left(case: JobCase) -> str:
+    return countdown((case.job.scheduled_at - case.now).total_seconds())
 
 
 def _attempt(case: JobCase) -> str:

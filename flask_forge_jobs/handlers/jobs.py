@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
@@ -65,6 +66,8 @@ class JobState:
     # Why the result is not stored.
     result_error: str | None
     ending: Ending | None
+    # Of a job that is tried again, when.
+    next_try: datetime | None
 
 
 def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
@@ -79,6 +82,7 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
         result=json_value(job.result, redactor),
         result_error=job.result_error,
         ending=job.ending,
+        next_try=job.scheduled_at if job.status is JobStatus.FAILED else None,
     )
 
 

@@ -37,6 +37,13 @@ def duration(seconds: float) -> str:
     return _two(minutes // _HOUR_MIN, _DAY_H, "d", "h")
 
 
+def countdown(seconds: float) -> str:
+    """Return how long something still lasts: minutes have their seconds, too."""
+    if _MINUTE_S <= seconds < _MINUTE_S * _HOUR_MIN:
+        return _two(int(seconds), _MINUTE_S, "m", "s")
+    return duration(seconds)
+
+
 def _two(count: int, per_unit: int, unit: str, smaller_unit: str) -> str:
     whole, rest = divmod(count, per_unit)
     return f"{whole}{unit} {rest}{smaller_unit}" if rest else f"{whole}{unit}"

@@ -218,7 +218,7 @@ def test_an_address_of_nothing_is_a_page_for_strangers_too(storage: Storage) -> 
     [
         (Unauthorized(EVIL), 401, "You are not signed in"),
         (NotFound(EVIL), 404, "There is no such page"),
-        (QueueNotFoundError("mail"), 404, "No queue is named &#39;mail&#39;"),
+        (QueueNotFoundError("mail"), 404, "No queue is named “mail”"),
         (BulkRunNotFoundError("x"), 404, "There is no such bulk run"),
         (StorageUnavailableError("at /srv/x"), 503, "The database does not answer"),
         (ZeroDivisionError("secret"), 500, "Something went wrong"),

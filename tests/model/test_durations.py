@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.durations import countdown, duration
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,11 @@ from flask_forge_jobs.model.durations import duration
 )
 def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(9.5, "9.5s"), (60, "1m"), (593, "9m 53s"), (3_599, "59m 59s"), (4_805, "1h 20m")],
+)
+def test_what_still_lasts_has_its_seconds(seconds: float, text: str) -> None:
+    assert countdown(seconds) == text

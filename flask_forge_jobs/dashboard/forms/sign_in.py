@@ -49,7 +49,8 @@ def sign_in_page(
     """Return the page; after the sign-in it goes to ``back``."""
     state = present_state()
     root = way_to_mount_point(state.request, state.route)
-    shown = _shown(api, root, back) | {"error": error}
+    is_asked = status == _SIGNED_OUT and error is None
+    shown = _shown(api, root, back) | {"error": error, "is_asked": is_asked}
     return render(api, "sign_in", shown, status)
 
 

@@ -47,6 +47,10 @@ _VERBS: Mapping[JobStatus, Sequence[str]] = {
     JobStatus.DEAD: (DELETE,),
 }
 _JOB = "/v1/jobs/"
+# Explanations of a wait that ends at the time of the job.
+_PASSING = frozenset((
+    "backs_off", "concurrency_limited", "job_throttled", "rate_limited", "scheduled",
+))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,19 @@ class JobView:
             return text
         rest = text.removeprefix(subject)
         return f"it {rest}" if self.lead else f"It {rest}"
+
+    @property
+    def ran(self) -> tuple[str, str] | None:
+        """Of a running job, the words around its age, which ticks; else None."""
+        if self._full.why.code != "running":
+            return None
+        before, mark, rest = self.why.partition(" has run for ")
+        return before + mark, " on worker " + rest.partition(" on worker ")[2]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it would not start at its time, as things are."""
+        return self._full.why.code not in _PASSING
 
     @property
     def lead(self) -> str:

@@ -62,7 +62,7 @@ def in_words(query: JobQuery, statuses: Sequence[str]) -> Sequence[tuple[str, st
         lines.append(("status is", _either(names)))
     for name, values in (("queue", query.queues), ("kind", query.kinds)):
         if values:
-            lines.append((f"{name} is", _either(values)))
+            lines.append((f"{name} is", _either(_apart(values))))
     lines += [
         (_NAMES[name], _VALUES.get(name, value)) for name, value in query.single.items()
     ]
@@ -75,6 +75,12 @@ def in_words(query: JobQuery, statuses: Sequence[str]) -> Sequence[tuple[str, st
 def _either(values: Sequence[str]) -> str:
     *first, last = values
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def _apart(names: Sequence[str]) -> Sequence[str]:
+    """Return names in quotes, if a space or a comma would blur where one ends."""
+    is_odd = len(names) > 1 and any(" " in each or "," in each for each in names)
+    return [f"“{each}”" for each in names] if is_odd else names
 
 
 def _range(query: JobQuery) -> str | None:

@@ -46,13 +46,13 @@ class RunView:
 
     @property
     def headline(self) -> str:
-        """How far it is, or its result."""
+        """What it does, or its result."""
         run = self.run
         doing, done = WORDS[run.action]
         changed = count(run.changed, "job")
         match run.state:
             case BulkRunState.RUNNING:
-                return f"{doing} {count(run.matched, 'job')}: {run.changed:,} done"
+                return f"{doing} {count(run.matched, 'job')}"
             case BulkRunState.DONE:
                 return f"{changed if run.changed else 'No job'} {done}"
             case BulkRunState.STOPPED:
@@ -62,12 +62,18 @@ class RunView:
 
     @property
     def reason(self) -> str:
-        """Why it has changed no job; empty before its end, and if it has."""
+        """Why it has changed no job; empty if it has, or was ended."""
         run = self.run
+        if run.state is BulkRunState.RUNNING and not run.changed + run.skipped:
+            return (
+                "Its first batch is under way. If its process dies, a worker goes on."
+            )
         if run.state is not BulkRunState.DONE or run.changed:
             return ""
         if not run.matched:
             return "No job matched."
+        if run.matched == self.left_out > 1:
+            return f"None of {run.matched:,} matched any more."
         one = "It could not change the one job that matched."
         return one if run.matched == 1 else f"None of {run.matched:,} could be changed."
 
@@ -79,15 +85,16 @@ class RunView:
     @property
     def badge(self) -> str:
         """The state whose colour and shape it has."""
-        return "late" if self.reason else _COLOURS[self.run.state]
+        is_idle = self.run.state is BulkRunState.DONE and not self.run.changed
+        return "late" if is_idle else _COLOURS[self.run.state]
 
     @property
     def word(self) -> str:
         """Its state in words; of a running one, how far it is."""
         word = self.run.state.capitalize()
-        if self.run.state is not BulkRunState.RUNNING:
-            return word
         behind = 100 * (self.run.changed + self.run.skipped)
+        if self.run.state is not BulkRunState.RUNNING or not behind:
+            return word
         # More may match since, and its last batch is not the end yet.
         return f"{word}, {min(behind // max(self.run.matched, 1), 99)}%"
 

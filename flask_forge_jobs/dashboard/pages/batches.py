@@ -192,7 +192,8 @@ class BatchView:
     def hint(self) -> str:
         """Why its first waiting job does not start, if that needs the caller.
 
-        It is a sentence of the attention report about its queue or kind.
+        It is the fact of a sentence of the attention report about its queue or kind:
+        the numbers behind it are of the whole queue.
         """
         if not self.row.waits or self.row.stands:
             return ""
@@ -209,7 +210,7 @@ class BatchView:
         )
         report = self._api.attention.report(self._api.storage, self._api.scope.queues)
         about = (
-            short_ids(each.text)
+            f"{short_ids(each.text).partition('. ')[0].rstrip('.')}."
             for each in report.sentences
             for job in read["first"]
             if _stops(each, job)

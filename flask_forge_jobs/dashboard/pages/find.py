@@ -23,16 +23,18 @@ from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.reads import Part, Reads
-from flask_forge_jobs.errors import BatchNotFoundError
+from flask_forge_jobs.errors import BatchNotFoundError, StorageError
 from flask_forge_jobs.handlers.batches import known_batch, list_batches
 from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE, list_workers
-from flask_forge_jobs.model.sentences import Action
+from flask_forge_jobs.model.sentences import Action, Sentence
 
 MAX_HITS = 12
 # Of one kind of hits, so that a common word leaves room for the others.
 _MAX_ALIKE = 6
-# Of the hits, for the acts, which stand behind all others.
+# Of the hits for a text, for the acts, which stand behind all others.
 _FOR_ACTS = 4
+# Characters of a name in the words of an act, whose end says why.
+_LONGEST_NAME = 40
 _MAX_SCHEDULES = 1000
 # The newest; an older one is found by its id.
 _MAX_BATCHES = 200
@@ -82,13 +84,24 @@ class Search:
         self._api = api
         self._pages = pages
         self.text = text
+        self.is_away = False
 
     @cached_property
     def hits(self) -> Sequence[Hit]:
-        """At most twelve hits; without a text, every page. Acts that help come last."""
+        """At most twelve hits; without a text, what needs the reader, and every page.
+
+        While the database is away, pages alone are found.
+        """
         part = self.text.casefold()
+        try:
+            return self._hits(part)
+        except StorageError:
+            self.is_away = True
+            return _matching(self._of_pages(), part)
+
+    def _hits(self, part: str) -> Sequence[Hit]:
         if not part:
-            return [*self._of_pages(), *islice(self._acts(), _MAX_ALIKE)]
+            return [*islice(self._acts(), _MAX_ALIKE), *self._of_pages()]
         named = [*self._of_pages(), *self._of_names()]
         acts = [*islice(self._acts(), MAX_HITS), *self._dialogs()]
         places = [*self._by_id(), *_mixed(_matching(named, part))]
@@ -101,8 +114,7 @@ class Search:
         for sentence in report.sentences:
             action = sentence.action
             if action is not None and action.method != "GET":
-                fact = sentence.text.partition(". ")[0].rstrip(".")
-                yield Hit("action", fact, verb=action.label, act=action)
+                yield Hit("action", _fact(sentence), verb=action.label, act=action)
 
     def _of_pages(self) -> Iterator[Hit]:
         for route in self._pages:
@@ -200,6 +212,15 @@ class Search:
             "workers": workers,
             "batches": batches,
         }
+
+
+def _fact(sentence: Sentence) -> str:
+    """Return the first statement of a sentence, with the begins of long names."""
+    fact = sentence.text.partition(". ")[0].rstrip(".")
+    for name in sentence.evidence.values():
+        if isinstance(name, str) and len(name) > _LONGEST_NAME:
+            fact = fact.replace(name, f"{name[: _LONGEST_NAME - 1]}…")
+    return fact
 
 
 def _matching(hits: Iterable[Hit], part: str) -> Sequence[Hit]:

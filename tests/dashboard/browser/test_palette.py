@@ -66,6 +66,12 @@ def test_enter_in_the_field_goes_to_a_page_and_never_acts(
         hits = page.locator(".palette li")
         field.fill("pause mail")
         expect(hits.first).to_contain_text("action")
+        # A click beside the entries closes nothing.
+        beside = page.locator(".palette .hits").bounding_box()
+        assert beside is not None
+        page.mouse.click(beside["x"] + 1, beside["y"] + 1)
+        expect(field).to_be_visible()
+        field.focus()
         page.keyboard.press("Enter")
         page.keyboard.press("ArrowDown")
         first = hits.first.locator("a")

@@ -204,7 +204,10 @@ def test_a_caller_of_other_means_is_named_beside_the_form(storage: Storage) -> N
     page = _site(storage).open("sign-in", Authorization=f"Bearer {TOKEN}")
 
     assert "<h1>You are signed in as ann</h1>" in page.text
-    assert ">Continue as ann</a><p>Or sign in with a token:</p>" in page.text
+    assert ">Or sign in with a token</span>" in page.text
+    # Enter goes on, and the field does not take the focus from that.
+    assert "autofocus" not in page.text
+    assert 'id="live"' not in page.text
     assert 'name="token"' in page.text
 
 

@@ -44,7 +44,7 @@ def viewed(
 @pytest.mark.parametrize(
     ("state", "action", "words"),
     [
-        ("running", "delete", "Deleting 5,000 jobs: 1,204 done"),
+        ("running", "delete", "Deleting 5,000 jobs"),
         ("done", "retry", "1,204 jobs retried"),
         ("stopped", "cancel", "Stopped: 1,204 jobs cancelled or asked to stop"),
         ("failed", "run_now", "Failed after 1,204 jobs"),
@@ -60,7 +60,7 @@ def test_a_run_says_how_far_it_is(state: str, action: str, words: str) -> None:
     # Jobs that it has skipped are behind it, too.
     assert (view.word == "Running, 25%") == (state == "running")
     assert viewed(changed=5001).word == "Running, 99%"
-    assert viewed(matched=0, changed=0, skipped=0).word == "Running, 0%"
+    assert viewed(matched=0, changed=0, skipped=0).word == "Running"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,7 @@ def test_a_run_says_how_far_it_is(state: str, action: str, words: str) -> None:
         (0, 0, 0, "No job matched."),
         (1, 0, 0, "It could not change the one job that matched."),
         (5000, 0, 5000, "None of 5,000 could be changed."),
+        (5000, 0, 0, "None of 5,000 matched any more."),
         (9, 5, 3, ""),
         (9, 9, 0, ""),
         (9, 8, 1, ""),
@@ -82,7 +83,8 @@ def test_a_run_says_why_it_has_changed_nothing(
     assert view.reason == reason
     assert (view.badge, view.word) == ("late" if reason else "done", "Done")
     assert (view.headline == "No job deleted") == bool(reason)
-    assert viewed(matched=9, changed=0, skipped=0).reason == ""
+    assert viewed(matched=9, changed=0, skipped=1).reason == ""
+    assert "is under way" in viewed(matched=9, changed=0, skipped=0).reason
 
 
 def test_a_run_never_changes_more_jobs_than_it_says() -> None:

@@ -44,7 +44,8 @@ def test_a_long_action_goes_on_after_its_request(storage: Storage) -> None:
     page = lists.open(lists.path)
 
     assert lists.path == f"{PREFIX}/bulk/{run_id}"
-    assert page.find("h1").text == "Deleting 3 jobs: 0 done"
+    assert page.find("h1").text == "Deleting 3 jobs"
+    assert "Its first batch is under way." in page.find("#total").text
     assert "3 jobs to go" in page.find("#messages").text
     assert "queue is mail" in page.find("#run").text
     assert page.find("noscript").find("meta")["content"] == "2"

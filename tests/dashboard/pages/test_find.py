@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.batches import NewBatch
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.queues import ChangeNote, QueueSettings
 from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
 from tests.dashboard.markup import parsed
@@ -75,7 +77,7 @@ def test_a_batch_is_found_by_its_name_or_id(storage: Storage) -> None:
         assert hits(storage, text, queues=frozenset({"mail"}))
 
 
-def test_actions_come_last_and_show_what_they_do(storage: Storage) -> None:
+def test_actions_show_what_they_do_and_come_last_for_a_text(storage: Storage) -> None:
     for number in range(8):
         name = f"mail-{number}"
         storage.queues.create(QueueSettings(name, paused=number == 0))
@@ -87,11 +89,36 @@ def test_actions_come_last_and_show_what_they_do(storage: Storage) -> None:
         rows = page.find("#results").all("li")
         kinds = [row.find("small").text for row in rows]
         acts = kinds.count("action")
-        assert "action" not in kinds[:-acts]
+        assert "action" not in (kinds[:-acts] if text else kinds[acts:])
         assert acts >= (4 if text else 1)
         # A verb that looks like a button; the script chooses none of these by itself.
         shown = [[span["class"] for span in row.all("span")] for row in rows]
-        assert shown == [[]] * (len(rows) - acts) + [["btn s"]] * acts
+        verbs: list[list[str]] = [["btn s"]] * acts
+        places: list[list[str]] = [[]] * (len(rows) - acts)
+        assert shown == (places + verbs if text else verbs + places)
+
+
+def test_a_long_name_does_not_hide_why(storage: Storage) -> None:
+    name = "mail" * 20
+    storage.queues.create(QueueSettings(name))
+    storage.jobs.enqueue(NewJob("send", queue_name=name))
+    storage.queues.change(name, {"paused": True}, note=ChangeNote("ops", "full"))
+
+    _, shown, _ = hits(storage, "")[0]
+
+    assert shown.startswith(f"Resume {name[:39]}… is paused by ops")
+
+
+def test_pages_are_found_while_the_database_is_away() -> None:
+    away = faulty_storage(StorageUnavailableError("gone"))
+    client = client_of_principal(away, Principal.with_role("ann", "admin"))
+
+    for text in ("", "QUEUES"):
+        answer = open_page(client, f"{PREFIX}/find?q={text}")
+        assert answer.status_code == 200
+        found = parsed(answer.text).find("#results")
+        assert "The database does not answer" in found.all("li")[0].text
+        assert "./queues" in [each["href"] for each in found.all("a")]
 
 
 def test_a_viewer_is_offered_no_act(storage: Storage) -> None:

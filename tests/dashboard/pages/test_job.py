@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -99,10 +100,21 @@ def test_a_job_that_waits_says_why(storage: Storage, client: FlaskClient) -> Non
     page = shown(client, job_id)
 
     why = page.find("#why").text
-    assert why.startswith("Not running: it backs off for 9m more after attempt 2")
+    assert re.match(r"Not running: it backs off for 9m \d+s more after attempt 2", why)
     assert page.find("h1").text == "charge"
     assert job_id in page.find("#job").text
     assert "Retrying" in page.find("#job").text
+    assert "starts in 9m" in page.find("#attempts").text
+
+    storage.queues.change("default", {"paused": True})
+    page = shown(client, job_id)
+
+    # A resume alone does not start it.
+    held = (
+        r"Not running: default is paused.*\. The job also backs off for 9m .*: E: two"
+    )
+    assert re.match(held, page.find("#why").text)
+    assert "not before in 9m" in page.find("#attempts").text
 
 
 def test_a_due_job_waits_for_a_slot_since_it_is_due(

@@ -48,7 +48,7 @@ def test_an_unknown_queue_is_a_page_with_a_way_back(storage: Storage) -> None:
     links = {
         each.text: each["href"] for each in parsed(response.text).find("main").all("a")
     }
-    assert links == {"Show the list": "../queues", "To the start page": "../"}
+    assert links == {"Show all queues": "../queues", "To the start page": "../"}
 
 
 def test_its_slots_name_their_jobs(storage: Storage) -> None:

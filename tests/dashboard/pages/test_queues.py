@@ -240,9 +240,9 @@ def test_a_removal_counts_the_jobs_that_it_deletes_or_stops(storage: Storage) ->
         dialog = page_of(storage, "/queues?ask=remove&queue=mail").find("dialog")
         return [each.text for each in dialog.all("li")]
 
-    assert lines() == ["jobs still to run, deleted 1"]
+    assert lines() == ["Deletes 1 job still to run."]
     claim_one(storage, queue_name="mail")
-    assert lines() == ["jobs in progress, asked to stop 1"]
+    assert lines() == ["Asks 1 job in progress to stop."]
 
 
 def test_the_pause_dialog_says_nothing_of_retries_without_one(storage: Storage) -> None:
