@@ -51,6 +51,26 @@ def own_settings(postgres_server: str) -> Iterator[DatabaseSettings]:
         yield DatabaseSettings.from_url(url)
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a database with our empty tables, to be copied."""
+    with fresh_database(postgres_server) as url:
+        settings = DatabaseSettings.from_url(url)
+        with contextlib.closing(open_storage(settings)) as opened:
+            opened.open()
+        assert settings.database is not None
+        yield settings.database
+
+
+@pytest.fixture
+def own_tables(
+    postgres_server: str, postgres_template: str
+) -> Iterator[DatabaseSettings]:
+    """Settings of a database as above that has our tables already."""
+    with fresh_database(postgres_server, postgres_template) as url:
+        yield DatabaseSettings.from_url(url)
+
+
 _BEYOND_SELECT = 1024
 
 

@@ -69,11 +69,16 @@ def turn_to_start() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def fresh_database(server_url: str) -> Iterator[str]:
-    """Yield the URL of a new, empty database that is dropped afterwards."""
+def fresh_database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """Yield the URL of a new database that is dropped afterwards.
+
+    Args:
+        server_url: An existing database of the server.
+        template: The database to copy; the server's own one is empty.
+    """
     name = f"forge_test_{secrets.token_hex(6)}"
     with _administrator(server_url) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     parts = urlsplit(server_url)
     try:
         yield urlunsplit(parts._replace(path=f"/{name}"))

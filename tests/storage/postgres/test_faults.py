@@ -35,14 +35,14 @@ FULL = (
 
 
 @pytest.fixture
-def own_sql(own_settings: DatabaseSettings) -> Sql:
-    return Sql(own_settings)
+def own_sql(own_tables: DatabaseSettings) -> Sql:
+    return Sql(own_tables)
 
 
 @pytest.fixture
-def own(own_settings: DatabaseSettings) -> Iterator[Storage]:
+def own(own_tables: DatabaseSettings) -> Iterator[Storage]:
     """The stores over a database whose defaults a test may change."""
-    with contextlib.closing(open_storage(own_settings, jitter=None)) as storage:
+    with contextlib.closing(open_storage(own_tables, jitter=None)) as storage:
         storage.open()
         assert isinstance(storage.database, PostgresDatabase)
         storage.database._wait = lambda _: None
@@ -168,13 +168,13 @@ def test_tables_that_are_not_found_may_be_in_another_schema(
 
 @pytest.mark.usefixtures("own")
 def test_tables_that_are_made_beside_others_leave_a_warning(
-    own_sql: Sql, own_settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
+    own_sql: Sql, own_tables: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_sql.run("CREATE SCHEMA shop")
     assert "made anew" not in caplog.text
 
     search(own_sql, "shop")
-    with contextlib.closing(open_storage(own_settings)) as beside:
+    with contextlib.closing(open_storage(own_tables)) as beside:
         beside.open()
 
     assert "made anew in the schema shop; those in public" in caplog.text
@@ -182,18 +182,18 @@ def test_tables_that_are_made_beside_others_leave_a_warning(
 
 @pytest.mark.usefixtures("own")
 def test_an_application_beside_another_one_is_not_warned(
-    own_sql: Sql, own_settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
+    own_sql: Sql, own_tables: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its URL names its schema, or the tables are those of another role."""
     own_sql.run("CREATE SCHEMA named; CREATE SCHEMA shop; CREATE ROLE forge_test_other")
     try:
-        named = replace(own_settings, libpq=(("options", "-csearch_path=named"),))
+        named = replace(own_tables, libpq=(("options", "-csearch_path=named"),))
         with contextlib.closing(open_storage(named)) as beside:
             beside.open()
         own_sql.run("ALTER TABLE public.forge_schema OWNER TO forge_test_other")
         own_sql.run("ALTER TABLE named.forge_schema OWNER TO forge_test_other")
         search(own_sql, "shop")
-        with contextlib.closing(open_storage(own_settings)) as beside:
+        with contextlib.closing(open_storage(own_tables)) as beside:
             beside.open()
         places = own_sql.run("SELECT 1 FROM pg_tables WHERE tablename = 'forge_schema'")
     finally:
@@ -204,12 +204,12 @@ def test_an_application_beside_another_one_is_not_warned(
 
 
 def test_a_search_path_that_leads_nowhere_is_named(
-    own_sql: Sql, own_settings: DatabaseSettings
+    own_sql: Sql, own_tables: DatabaseSettings
 ) -> None:
     search(own_sql, "nowhere")
 
     with (
-        contextlib.closing(open_storage(own_settings)) as storage,
+        contextlib.closing(open_storage(own_tables)) as storage,
         pytest.raises(MigrationError, match="failed: the search_path of the role"),
     ):
         storage.open()

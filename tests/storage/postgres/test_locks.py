@@ -127,8 +127,8 @@ class Meeting:
 
 
 @pytest.fixture
-def meeting(own_settings: DatabaseSettings) -> Iterator[Meeting]:
-    found = Meeting(own_settings)
+def meeting(own_tables: DatabaseSettings) -> Iterator[Meeting]:
+    found = Meeting(own_tables)
     with contextlib.closing(found.storage):
         found.storage.open()
         yield found

@@ -27,8 +27,8 @@ PREPARED = [s for s in load_statements("postgres").values() if s.is_prepared]
 
 
 @pytest.fixture
-def storage(own_settings: DatabaseSettings) -> Iterator[Storage]:
-    opened = open_storage(own_settings)
+def storage(own_tables: DatabaseSettings) -> Iterator[Storage]:
+    opened = open_storage(own_tables)
     opened.open()
     yield opened
     opened.close()
@@ -72,11 +72,11 @@ def test_other_statements_are_not_planned_so(storage: Storage) -> None:
 
 
 def test_a_session_of_a_pooler_keeps_nothing(
-    own_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+    own_tables: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SessionSettings, "configure", lambda *_: None)
 
-    with contextlib.closing(open_storage(own_settings)) as storage:
+    with contextlib.closing(open_storage(own_tables)) as storage:
         look(storage)
 
         assert planned(storage) == []
@@ -109,12 +109,12 @@ def test_a_column_may_get_another_type(storage: Storage) -> None:
 
 
 def test_tables_may_be_made_anew(
-    storage: Storage, own_settings: DatabaseSettings
+    storage: Storage, own_tables: DatabaseSettings
 ) -> None:
     enqueue(storage, "one")
     look(storage)
-    remove_tables(own_settings)
-    with contextlib.closing(open_storage(own_settings)) as other:
+    remove_tables(own_tables)
+    with contextlib.closing(open_storage(own_tables)) as other:
         enqueue(other, "two")
 
     assert [each.kind for each in look(storage).kinds] == ["two"]

@@ -18,9 +18,9 @@ IDLES = "BEGIN; SELECT 1"
 
 
 @pytest.fixture
-def alone(own_settings: DatabaseSettings) -> Iterator[Storage]:
+def alone(own_tables: DatabaseSettings) -> Iterator[Storage]:
     """Stores of a database that no other test uses."""
-    with contextlib.closing(open_storage(own_settings)) as storage:
+    with contextlib.closing(open_storage(own_tables)) as storage:
         storage.open()
         yield storage
 
@@ -39,9 +39,9 @@ def holder(storage: Storage) -> str | None:
 
 @pytest.mark.parametrize("statements", [READS, WROTE])
 def test_a_transaction_that_keeps_old_rows_is_found_by_its_session(
-    alone: Storage, own_settings: DatabaseSettings, statements: str
+    alone: Storage, own_tables: DatabaseSettings, statements: str
 ) -> None:
-    with session(own_settings, statements) as open_one:
+    with session(own_tables, statements) as open_one:
         pid = open_one.info.backend_pid
         younger = alone.oldest_snapshot()
         older = alone.oldest_snapshot()
@@ -56,17 +56,17 @@ def test_a_transaction_that_keeps_old_rows_is_found_by_its_session(
 
 
 def test_of_several_the_oldest_is_told(
-    alone: Storage, own_settings: DatabaseSettings
+    alone: Storage, own_tables: DatabaseSettings
 ) -> None:
-    with session(own_settings, READS) as first, session(own_settings, WROTE):
+    with session(own_tables, READS) as first, session(own_tables, WROTE):
         assert holder(alone) == f"session {first.info.backend_pid}"
 
 
 @pytest.mark.parametrize("statements", [IDLES, "SELECT 1"])
 def test_a_session_that_keeps_nothing_is_not_told(
-    alone: Storage, own_settings: DatabaseSettings, statements: str
+    alone: Storage, own_tables: DatabaseSettings, statements: str
 ) -> None:
-    with session(own_settings, statements):
+    with session(own_tables, statements):
         assert holder(alone) is None
 
 
