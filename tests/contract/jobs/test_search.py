@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -37,9 +38,14 @@ def searched(
 SEARCHES = {"few": (100, 0, 0), "newest": (0, 40, 0), "of each": (0, 0, 2)}
 
 
-@pytest.mark.parametrize("is_bounded", [False, True])
-@pytest.mark.parametrize("way", SEARCHES)
 def test_a_search_is_exact_about_the_jobs_that_it_looks_at(
+    storage: Storage, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for way, is_bounded in itertools.product(SEARCHES, (False, True)):
+        _check_exact(storage, jobs, monkeypatch, way, is_bounded=is_bounded)
+
+
+def _check_exact(
     storage: Storage,
     jobs: list[Job],
     monkeypatch: pytest.MonkeyPatch,
@@ -71,10 +77,11 @@ def test_a_search_is_exact_about_the_jobs_that_it_looks_at(
             ids, totals, numbers = searched(
                 storage, wanted, order, is_bounded=is_bounded
             )
-            assert ids == expected(matching, order), (name, order)
-            assert totals == {len(matching)}, (name, order)
+            asked = (way, is_bounded, name, order)
+            assert ids == expected(matching, order), asked
+            assert totals == {len(matching)}, asked
             is_part = is_bounded and way != "few"
-            assert numbers == ({len(looked_at)} if is_part else {None})
+            assert numbers == ({len(looked_at)} if is_part else {None}), asked
 
 
 def _newest_of_each(jobs: list[Job], number: int) -> Iterator[Job]:
