@@ -314,7 +314,7 @@ class Figure:
         end = bucket_text(span.end, 60, names_day=True)
         head = f"{self.title}, {start} to {end} UTC"
         if self.is_empty:
-            return f"{head}: no figures."
+            return f"{head}: {self.lack.lower()}."
         words = (self._in_words(each) for each in self._drawn(self._series))
         return f"{head}: {'; '.join(words)}."
 

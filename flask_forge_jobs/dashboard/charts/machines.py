@@ -133,9 +133,10 @@ def database(
 
 
 def _pool(buckets: Sequence[DbHealthBucket]) -> list[Line]:
-    used = _of(buckets, lambda each: each.pool_active)
-    idle = _of(buckets, lambda each: each.pool_idle)
-    possible = _of(buckets, lambda each: each.pool_max)
+    # A pool has a maximum: without one, none was measured.
+    used = _of(buckets, lambda each: each.pool_active if each.pool_max else None)
+    idle = _of(buckets, lambda each: each.pool_idle if each.pool_max else None)
+    possible = _of(buckets, lambda each: each.pool_max or None)
     return [
         Line("in use", "blue", used, ["area"]),
         Line("idle", "violet", idle, ["thin"]),

@@ -212,7 +212,7 @@ def test_a_summary_says_range_and_last_value() -> None:
         "Jobs per minute, Mon 30 13:34 to Mon 30 13:37 UTC: a from 850 to 1,329, "
         "last 1,158."
     )
-    assert figure([None]).summary().endswith("UTC: no figures.")
+    assert figure([None]).summary().endswith("UTC: no figures in this range.")
     assert figure([4, 4, 4]).summary().endswith("a 4 throughout.")
 
 
