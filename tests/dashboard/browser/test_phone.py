@@ -11,7 +11,7 @@ from tests.dashboard.browser import probes
 from tests.dashboard.browser.sites import Site
 from tests.support.browser import complaints_of, tab
 
-WIDTH = 390
+WIDTH, HEIGHT = 390, 844
 
 
 @pytest.fixture
@@ -69,3 +69,19 @@ def test_the_card_of_the_sign_in_is_as_wide_as_the_phone(
     assert box is not None
     assert box["width"] > WIDTH - 40
     assert box["x"] >= 8
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs", "/dead", "/tail", "/audit", "/limits", "/cron", "/batches"]
+)
+def test_the_first_row_stands_in_the_first_half(
+    phone: Page, site: Site, path: str
+) -> None:
+    """The fields of a filter took a row each, so that a list began below."""
+    phone.set_extra_http_headers(dict(site.headers["admin"]))
+    phone.goto(site.url(path))
+
+    box = phone.locator("tbody tr").first.bounding_box()
+
+    assert box is not None
+    assert box["y"] <= HEIGHT / 2

@@ -15,7 +15,7 @@ def test_without_a_limit_the_page_says_so(storage: Storage) -> None:
     page = page_of(storage, "/limits")
 
     assert page.find("h1").text == "No limit is in use"
-    assert "No rate limit is stored" in page.find("#buckets").text
+    assert "Others are made here" in page.find("#buckets").text
 
 
 def test_a_used_up_limit_is_told_from_one_with_tokens(storage: Storage) -> None:
@@ -30,7 +30,7 @@ def test_a_used_up_limit_is_told_from_one_with_tokens(storage: Storage) -> None:
     assert "Used up" in page.find("#limit-sms").text
     # As the fields of its form are named.
     heads = [each.text for each in page.find("thead").all("th")]
-    assert heads[1:4] == ["Tokens", "Tokens at most", "Tokens a second"]
+    assert heads[2:5] == ["Tokens", "Tokens at most", "Tokens a second"]
     assert [bar["width"] for bar in page.find("#limit-mail").all("rect")] == ["1000"]
 
 
