@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 NOTHING = "\u2013"  # a dash
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _FEW = 10
+_HOUR_S = 3600
 _KIB = 1024
 _FAR = timedelta(days=365)
 _ID = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{19}([0-9A-HJKMNP-TV-Z]{7})\b")
@@ -91,10 +92,10 @@ def _whole(seconds: int, units: int) -> str:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """Return ``9m ago``, ``in 3m 12s`` or ``now``."""
+    """Return ``9m ago``, ``1h 12m ago``, ``in 3m 12s`` or ``now``."""
     seconds = int((now - at).total_seconds())
     if seconds > 0:
-        return f"{_whole(seconds, 1)} ago"
+        return f"{_whole(seconds, 1 if seconds < _HOUR_S else 2)} ago"
     return f"in {_whole(-seconds, 2)}" if seconds else "now"
 
 

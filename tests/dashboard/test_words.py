@@ -63,7 +63,8 @@ def test_spans(seconds: float | None, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "now"), (1, "1s ago"), (540, "9m ago"), (7_740, "2h ago"),
+        (0, "now"), (1, "1s ago"), (540, "9m ago"), (3_599, "59m ago"),
+        (7_740, "2h 9m ago"), (90_000, "1d 1h ago"),
         (-192, "in 3m 12s"), (-41, "in 41s"), (-90_000, "in 1d 1h"),
     ],
 )  # fmt: skip

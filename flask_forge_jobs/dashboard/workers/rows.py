@@ -101,7 +101,8 @@ class WorkerRow:
             return ()
         if self.shares_threads:
             detail = self.detail
-            load = QueueLoad("All queues", detail.capacity, 0, detail.busy_slots)
+            label = count(len(self.shared), "queue")
+            load = QueueLoad(label, detail.capacity, 0, detail.busy_slots)
             return [_slots(load, detail.running)]
         runs: defaultdict[str, list[SlotRun]] = defaultdict(list)
         for run in self.detail.running:
@@ -152,11 +153,6 @@ class WorkerRow:
         """Its share of the machine; None if unknown."""
         use = self.detail.use
         return None if use is None else f"{use.cpu_pct:.0f}%"
-
-    @property
-    def has_samples(self) -> bool:
-        """Whether it measured itself in the range."""
-        return any(each.cpu_pct is not None for each in self._history)
 
     @property
     def cpu_spark(self) -> Spark | None:

@@ -151,8 +151,9 @@ class WorkersView:
 
     @property
     def draws_use(self) -> bool:
-        """Whether a card has a sparkline, or would have one in another range."""
-        return self.is_narrow and any(row.has_samples for row in self.rows)
+        """Whether a card has a sparkline, or had one in a shorter range."""
+        has_one = self.choice.hours > 1 or any(row.cpu_spark for row in self.rows)
+        return self.is_narrow and has_one
 
     @property
     def counts(self) -> handlers.StateCounts:

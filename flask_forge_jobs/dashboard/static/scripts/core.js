@@ -20,9 +20,9 @@ const FIELDS = "input:not([type=checkbox]),select,textarea";
 const $ = (css, root = d) => root.querySelector(css), $$ = (css, root = d) => [...root.querySelectorAll(css)];
 const [message, palette] = $("#parts").content.children;
 const plain = e => !(e.ctrlKey || e.metaKey || e.altKey);
-const span = (s, max = 2) => {
+const span = (s, most = 2) => {
   const all = [86400, 3600, 60, 1].map((width, i) => { const n = s / width | 0; s %= width; return n && n + "dhms"[i]; }), at = all.findIndex(Boolean);
-  return all.slice(at, at + max).filter(Boolean).join(" ") || "0s";
+  return all.slice(at, at + most).filter(Boolean).join(" ") || "0s";
 };
 const at = path => new URL(html.dataset.root + path, location);
 const here = () => location.href.slice(at("").href.length);
@@ -34,7 +34,7 @@ const page = (address, more) => fetch(address, { headers: { Accept: "text/html" 
 const ahead = Date.parse(html.dataset.now) - Date.now();
 const now = () => Date.now() + ahead;
 const tick = root => $$("[data-ago],[data-age]", root).forEach(e => {
-  const s = (now() - Date.parse(e.dateTime)) / 1e3 | 0, text = "age" in e.dataset ? span(Math.max(s, 0)) : s > 0 ? span(s, 1) + " ago" : s ? "in " + span(-s) : "now";
+  const s = (now() - Date.parse(e.dateTime)) / 1e3 | 0, text = "age" in e.dataset ? span(s > 0 && s) : s > 0 ? span(s, s < 3600 || 2) + " ago" : s ? "in " + span(-s) : "now";
   e.title ||= utc(e.dateTime);
   if (e.textContent !== text) e.textContent = text;
 });
