@@ -111,7 +111,7 @@ def test_its_numbers_of_running_jobs_agree(storage: Storage) -> None:
     assert "1 job in progress" in page.find("#headline").text
     tile = next(t for t in page.find("#tiles").all("a") if "Busy slots" in t.text)
     assert tile.text == "Busy slots0of 11 claimed ahead"
-    assert "0 of 1 busy" in page.find("#slots").text
+    assert "0 of 1 run its jobs, 1 claimed ahead" in page.find("#slots").text
 
 
 def test_a_viewer_is_offered_no_change(storage: Storage) -> None:
