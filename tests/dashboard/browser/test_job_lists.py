@@ -143,6 +143,18 @@ def test_P04_D10_failed_jobs_have_a_number_pages_and_a_filter(
     expect(time).to_have_attribute("title", re.compile(r"\d{4}-\d\d-\d\d .* UTC"))
 
 
+@SCRIPT
+def test_an_empty_list_has_no_filter_but_the_one_that_emptied_it(
+    page: Page, lists: Site
+) -> None:
+    page.goto(lists.url("/scheduled"))
+    expect(page.locator(".empty")).to_be_visible()
+    expect(page.locator("#filter")).to_be_hidden()
+
+    page.goto(lists.url("/scheduled?queue=absent"))
+    expect(page.locator("#filter .chip")).to_be_visible()
+
+
 @BOTH
 def test_P03_D01_D02_an_action_touches_what_the_filter_lists(
     page: Page, lists: Site, *, with_script: bool
