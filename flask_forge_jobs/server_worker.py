@@ -44,6 +44,9 @@ SWITCH_INTERVAL_S = 0.001
 REPORT_EVERY_S = 1.0
 # All at once would leave none to the other processes.
 ACCEPTED_AT_ONCE = 16
+# How long a process with a client for each thread, but fewer than that, leaves the next
+# one to others: clients keep their connections.
+LEFT_TO_OTHERS_S = 0.001
 # A request of more bytes is large.
 LARGE = 65_536
 # While as many wait for a thread, no further ones are read; then so many are.
@@ -171,10 +174,16 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def accept(self, *args: Any) -> None:
         """Accept some connections; gunicorn accepts one each time around its loop."""
+        enough = range(self.cfg.threads - 1, ACCEPTED_AT_ONCE)
         for _ in range(ACCEPTED_AT_ONCE):
             before = self.nr_conns
+            active = before - len(getattr(self, "keepalived_conns", ()))
+            is_left = self.cfg.workers > 1 and active in enough
+            if is_left:
+                time.sleep(LEFT_TO_OTHERS_S)
             super().accept(*args)
-            if self.nr_conns == before or before + 1 >= self.worker_connections:
+            is_full = before + 1 >= self.worker_connections
+            if is_left or is_full or self.nr_conns == before:
                 return
 
     def enqueue_req(self, conn: Any) -> None:

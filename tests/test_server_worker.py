@@ -663,13 +663,33 @@ def test_an_answer_while_the_selector_is_closed_is_the_last(
     conn.close()
 
 
-def test_connections_are_accepted_several_at_a_time(worker: GatheringWorker) -> None:
+@pytest.mark.parametrize(
+    ("workers", "active", "accepted"), [(1, 0, 5), (2, 0, 3), (2, 3, 1), (2, 16, 5)]
+)
+@of_newer
+def test_connections_are_accepted_several_at_a_time(
+    worker: GatheringWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    active: int,
+    accepted: int,
+) -> None:
+    """A process with a client for each of two threads leaves further ones to others."""
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    worker.cfg.set("workers", workers)
+    worker.cfg.set("threads", 3)
+    idle = (1, 2)
+    worker.keepalived_conns.extend(idle)
+    worker.nr_conns = active + len(idle)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        address = listener.getsockname()
         with contextlib.ExitStack() as stack:
             for _ in range(5):
-                stack.enter_context(socket.create_connection(address))
-            worker.accept(*((address, listener) if IS_OLDER else (listener,)))
+                client = socket.create_connection(listener.getsockname())
+                stack.enter_context(client)
+            worker.accept(listener)
+            worker.keepalived_conns.clear()
 
-            assert worker.nr_conns == 5
+            assert worker.nr_conns - active - len(idle) == accepted
+            assert len(pauses) == (accepted < 5)
