@@ -62,12 +62,12 @@ class RunView:
 
     @property
     def reason(self) -> str:
-        """Why it has changed no job; empty if it has, or was ended."""
+        """Why it has changed no job, or stands still; empty if it needs no words."""
         run = self.run
+        if run.is_lapsed:
+            return "Its process has stopped. Another one goes on with it."
         if run.state is BulkRunState.RUNNING and not run.changed + run.skipped:
-            return (
-                "Its first batch is under way. If its process dies, a worker goes on."
-            )
+            return "Its first batch is under way."
         if run.state is not BulkRunState.DONE or run.changed:
             return ""
         if not run.matched:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -84,7 +85,10 @@ def test_a_run_says_why_it_has_changed_nothing(
     assert (view.badge, view.word) == ("late" if reason else "done", "Done")
     assert (view.headline == "No job deleted") == bool(reason)
     assert viewed(matched=9, changed=0, skipped=1).reason == ""
-    assert "is under way" in viewed(matched=9, changed=0, skipped=0).reason
+    begun = viewed(matched=9, changed=0, skipped=0)
+    assert begun.reason == "Its first batch is under way."
+    left = RunView(replace(begun.run, is_lapsed=True), shows_search=True)
+    assert left.reason == "Its process has stopped. Another one goes on with it."
 
 
 def test_a_run_never_changes_more_jobs_than_it_says() -> None:

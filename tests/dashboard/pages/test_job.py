@@ -326,6 +326,7 @@ def test_progress_and_log_of_a_running_job(
     storage: Storage, client: FlaskClient
 ) -> None:
     job_id = enqueue(storage)
+    storage.workers.beat(OWNER, "worker-1", ["default"], [])
     job = claim_one(storage)
     report = dump(
         {
@@ -336,8 +337,14 @@ def test_progress_and_log_of_a_running_job(
     )
     storage.jobs.heartbeat(OWNER, {job_id: report})
 
-    progress = shown(client, job_id).find("#progress").text
+    page = shown(client, job_id)
+    progress = page.find("#progress").text
 
+    # Its age ticks wherever it stands, and is written once more nowhere.
+    ages = [page.find(name).find("time")["datetime"] for name in ("#why", "#attempts")]
+    assert len(set(ages)) == 1
+    assert page.find("#why").text.startswith("It has run for ")
+    assert "running," not in page.find("#attempts").text
     assert "25%" in progress
     assert "30 of 120" in progress
     assert "page 3; 2 a second" in progress
