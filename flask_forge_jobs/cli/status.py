@@ -88,7 +88,7 @@ def _look(queues: Sequence[str]) -> _Status:
 
 def _document(status: _Status) -> dict[str, object]:
     document = cast("dict[str, object]", dumper(AttentionSchema())(status.report))
-    document["counts"] = asdict(counts_of(status.facts))
+    document["counts"] = asdict(counts_of(status.facts.queues))
     document["workers"] = [
         {
             "worker_id": worker.id,
@@ -104,7 +104,7 @@ def _document(status: _Status) -> dict[str, object]:
 
 
 def _jobs(facts: Facts) -> Iterator[str]:
-    counts = counts_of(facts)
+    counts = counts_of(facts.queues)
     yield f"{counts.pending:,} waiting"
     yield f"{counts.scheduled:,} scheduled"
     yield f"{counts.in_progress:,} in progress"

@@ -36,6 +36,7 @@ from flask_forge_jobs.dashboard.preferences import (
     theme_of,
     times_of,
 )
+from flask_forge_jobs.dashboard.reads import report_of
 from flask_forge_jobs.errors import ForgeJobsError
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.jobs import JobStatus
@@ -259,7 +260,7 @@ class Frame:
         if not self.reads or principal is None or not principal.may(Permission.READ):
             return None
         try:
-            return self._api.attention.report(self._api.storage, principal.queues)
+            return report_of(self._api)
         except ForgeJobsError:
             return None
 

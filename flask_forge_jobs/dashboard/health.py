@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.dashboard.overview.grouping import grouped
+from flask_forge_jobs.dashboard import words
+from flask_forge_jobs.dashboard.overview.grouping import grouped, named
+from flask_forge_jobs.dashboard.reads import report_of
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck
 from flask_forge_jobs.model.durations import duration
-from flask_forge_jobs.model.sentences import count
+from flask_forge_jobs.model.sentences import Sentence, count
 
 WORKER_COMMAND = "flask forge-jobs worker"
 MIGRATE_COMMAND = "flask forge-jobs db migrate"
@@ -30,6 +32,13 @@ DUTIES: Mapping[str, str] = {
     "supervisor": "settings of the queues",
     "upkeep": "counts of jobs",
 }
+# The check that says the same as a sentence of the attention report, by its code.
+_CHECKS: Mapping[str, str] = {
+    "no_worker": "Workers",
+    "queue_unserved": "Queues",
+    "duty_late": "Duties",
+    "transaction_open": "Transactions",
+}
 
 
 class Tone(StrEnum):
@@ -46,7 +55,8 @@ class Fact:
     """The result of one check.
 
     The worst fact heads the page with its ``title``, and a ``reason`` that its words do
-    not give; without a title it never does. ``command`` is the remedy.
+    not give; without a title it never does. ``command`` is the remedy; ``label`` leads
+    to the ``page``, below the mount point, that shows more.
     """
 
     name: str
@@ -55,6 +65,8 @@ class Fact:
     title: str | None = None
     reason: str | None = None
     command: str | None = None
+    label: str | None = None
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +77,15 @@ class Health:
     tone: Tone
     reason: str
     facts: Sequence[Fact]
+    is_away: bool = False
 
 
-def in_words(readiness: Readiness, needs: int = 0) -> Health:
+def in_words(
+    readiness: Readiness, needs: Sequence[Sentence] = (), left_out: int = 0
+) -> Health:
     """Return the results of all checks as sentences, the worst as the title.
 
-    ``needs`` is how many things need the caller.
+    ``needs`` are what needs the caller, without ``left_out`` more.
     """
     checks = {check.name: check for check in readiness.checks}
     is_known = checks["storage"].ok and checks["schema"].ok
@@ -83,34 +98,43 @@ def in_words(readiness: Readiness, needs: int = 0) -> Health:
     if is_known and snapshot is not None:
         title = "Healthy, but an old transaction slows claims"
         facts.append(Fact("Transactions", Tone.WARN, _sentence(snapshot), title))
-    if is_known and needs:
-        things = count(needs, "thing needs", "things need")
-        title = f"Healthy, but {things} you"
-        said = f"{things} you."
-        facts.append(Fact("Work", Tone.WARN, said, title, "The overview says which."))
+    if is_known:
+        faults = {fact.name for fact in facts if fact.title is not None}
+        others = [each for each in needs if _CHECKS.get(each.code) not in faults]
+        if others or left_out:
+            facts.append(_work(others, left_out))
     for tone in (Tone.BAD, Tone.WARN):
         for fact in facts:
             if fact.tone is tone and fact.title is not None:
-                return Health(fact.title, tone, fact.reason or "", facts)
+                reason = fact.reason or ""
+                return Health(fact.title, tone, reason, facts, is_away=not is_known)
     workers = count(readiness.workers, "worker is", "workers are")
     answer = f"The database answers in {duration(readiness.answer_s)}"
     return Health("Healthy", Tone.GOOD, f"{answer}; {workers} live.", facts)
 
 
-def needs_of(api: Api) -> int:
-    """Return how many things need the caller; 0 if that cannot be read."""
+def needs_of(api: Api) -> tuple[Sequence[Sentence], int]:
+    """Return what needs the caller, and how many things more; none if it is unread."""
     try:
-        report = api.attention.report(api.storage, api.scope.queues)
+        return grouped(report_of(api))
     except StorageError:
-        return 0
-    lines, left_out = grouped(report)
-    return len(lines) + left_out
+        return (), 0
+
+
+def _work(needs: Sequence[Sentence], left_out: int) -> Fact:
+    """Return what needs the caller by the facts of the first sentences."""
+    facts = [words.short_ids(words.fact(each.text)[0]).rstrip(".:") for each in needs]
+    things = count(len(facts) + left_out, "thing needs", "things need")
+    said = f"{named(facts, left_out)}."
+    return Fact(
+        "Work", Tone.WARN, said, f"Healthy, but {things} you", label="Show the overview"
+    )
 
 
 def _database(check: ReadinessCheck, answer_s: float) -> Fact:
     if check.ok:
-        words = f"Answers in {duration(answer_s)} and takes writes."
-        return Fact("Database", Tone.GOOD, words)
+        said = f"Answers in {duration(answer_s)} and takes writes."
+        return Fact("Database", Tone.GOOD, said)
     fault = check.detail or "does not answer"
     return Fact(
         "Database",
@@ -145,7 +169,7 @@ def _workers(live: int, *, is_known: bool) -> Fact:
         return Fact("Workers", Tone.GOOD, f"{live} live.")
     return Fact(
         "Workers",
-        Tone.WARN,
+        Tone.BAD,
         "No worker is live. Start one:",
         "No worker is running",
         "Jobs are stored, and wait until a worker starts.",
@@ -174,13 +198,19 @@ def _queues(check: ReadinessCheck, readiness: Readiness, *, is_known: bool) -> F
         return Fact("Queues", Tone.UNKNOWN, "Unknown.")
     if check.detail is None:
         if not readiness.queues:
-            return Fact("Queues", Tone.UNKNOWN, "None runs jobs.")
+            none = "All are paused or without slots."
+            said = none if readiness.registered else "No queue yet."
+            return Fact("Queues", Tone.UNKNOWN, said)
         queues = count(readiness.queues, "queue has", "queues have")
         return Fact("Queues", Tone.GOOD, f"{queues} a worker.")
-    unserved = readiness.unserved
-    queues = "a queue has" if unserved == 1 else f"{unserved:,} queues have"
-    title = f"Healthy, but {queues} no worker"
-    return Fact("Queues", Tone.WARN, _sentence(check.detail), title)
+    *others, last = readiness.unserved
+    if others:
+        lacking = f"{len(others) + 1:,} queues have no worker"
+        said = f"{lacking}: {named(readiness.unserved)}."
+    else:
+        lacking, said = "a queue has no worker", f"Queue {last} has no worker."
+    title = f"Healthy, but {lacking}"
+    return Fact("Queues", Tone.BAD, said, title, label="Show workers", page="workers")
 
 
 def _sentence(detail: str) -> str:

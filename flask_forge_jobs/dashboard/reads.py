@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from flask import request
+from flask import g, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.errors import ForgeJobsError, StorageError
+from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.snapshots import Known, Snapshots
 
 # Reads of one refresh, beside that of the frame.
 MAX_RENEWED = 2
 # Older values are read anew even if others are due as well.
 _OLDEST_S = 60.0
+_REPORT = "forge_jobs_report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,21 @@ def read_beside_report(api: Api, read: Callable[[], object]) -> None:
                 ahead.join()
     except StorageError:
         try:
-            report = api.attention.report(api.storage, api.scope.queues)
+            report = report_of(api)
         except ForgeJobsError:
             return
         if report.is_read:
             raise
+
+
+def report_of(api: Api) -> Report:
+    """Return the attention report, to all parts of one page the same.
+
+    One that is read a second later would say something else beside it.
+    """
+    if _REPORT not in g:
+        setattr(g, _REPORT, api.attention.report(api.storage, api.scope.queues))
+    return cast("Report", getattr(g, _REPORT))
 
 
 def needed_by(blocks: Mapping[str, Collection[str]]) -> set[str] | None:

@@ -58,9 +58,11 @@ class Readiness:
     # How long one read took, and how many workers are live; 0 if it failed.
     answer_s: float = 0.0
     workers: int = 0
-    # Queues that run jobs once a worker serves them, and those that none serves.
+    # Registered queues; those that run jobs once a worker serves them, and the names of
+    # those that none serves.
+    registered: int = 0
     queues: int = 0
-    unserved: int = 0
+    unserved: Sequence[str] = ()
 
     @property
     def status(self) -> ReadyStatus:
@@ -93,15 +95,13 @@ def readiness(
             versions = _versions(storage, reading)
             answer_s = perf_counter() - began
             workers = together.workers.live(LIVE_WITHIN_S)
-            known = [each.name for each in together.queues.all() if each.is_open]
+            known = together.queues.all()
             services = together.workers.services()
             snapshot = together.oldest_snapshot()
     except StorageError as error:
-        kind = type(error).__name__
-        if _LOG_THROTTLE.is_time_for(kind):
-            logger.warning("not ready: %s%s", error, _LOG_THROTTLE.more(kind))
         return _unavailable(error)
-    queues = [name for name in known if queue_names is None or name in queue_names]
+    own = [each for each in known if queue_names is None or each.name in queue_names]
+    queues = [each.name for each in own if each.is_open]
     unserved = unserved_queues(queues, workers)
     return Readiness(
         (
@@ -115,8 +115,9 @@ def readiness(
         services,
         answer_s,
         len(workers),
+        len(own),
         len(queues),
-        len(unserved),
+        unserved,
     )
 
 
@@ -140,6 +141,9 @@ def _versions(storage: Storage, reading: Reading) -> SchemaVersions:
 
 
 def _unavailable(error: StorageError) -> Readiness:
+    kind = type(error).__name__
+    if _LOG_THROTTLE.is_time_for(kind):
+        logger.warning("not ready: %s%s", error, _LOG_THROTTLE.more(kind))
     is_schema = isinstance(error, MigrationError)
     return Readiness(
         (

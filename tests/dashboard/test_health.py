@@ -21,6 +21,8 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.handlers.readiness import Readiness, ReadinessCheck, readiness
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.runtime import duties
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage
@@ -60,26 +62,50 @@ def test_it_does_not_call_a_service_healthy_whose_work_needs_someone(
     storage.queues.ensure("mail")
     storage.workers.beat("H", None, ["mail"], [])
 
-    health = in_words(readiness(storage), needs=2)
+    needs = [
+        Sentence("queue_paused", "reports is paused by ops, “full”. 1 job waits."),
+        Sentence("kind_failing", "charge fails more than usual: 31% of 9 runs."),
+    ]
 
-    assert (health.title, health.tone) == (
-        "Healthy, but 2 things need you",
-        Tone.WARN,
+    health = in_words(readiness(storage), needs, left_out=3)
+
+    assert (health.title, health.tone, health.reason) == (
+        "Healthy, but 5 things need you", Tone.WARN, "",
+    )  # fmt: skip
+    assert said_by(health, "Work") == (
+        "reports is paused, charge fails more than usual and 3 more."
     )
-    assert in_words(readiness(storage), needs=1).reason == ("The overview says which.")
+
+
+def test_it_does_not_say_again_what_a_check_says(storage: Storage) -> None:
+    storage.queues.ensure("bills")
+    storage.workers.beat("H", None, ["mail"], [])
+    unserved = Sentence("queue_unserved", "Queue bills has no worker. 1 job waits.")
+    late = Sentence("duty_late", "cron of H does not tick: the last time was 9s ago.")
+
+    health = in_words(readiness(storage), [unserved, late])
+
+    assert said_by(health, "Work") == "cron of H does not tick."
+    assert "Work" not in {
+        each.name for each in in_words(readiness(storage), [unserved]).facts
+    }
 
 
 def test_without_a_worker_it_says_what_to_start(storage: Storage) -> None:
     health = in_words(readiness(storage))
 
-    assert (health.title, health.tone) == ("No worker is running", Tone.WARN)
+    assert (health.title, health.tone) == ("No worker is running", Tone.BAD)
     assert health.reason == "Jobs are stored, and wait until a worker starts."
     (workers,) = (fact for fact in health.facts if fact.name == "Workers")
     assert workers.words == "No worker is live. Start one:"
     assert workers.command == WORKER_COMMAND
     facts = {fact.name: (fact.tone, fact.words) for fact in health.facts}
     assert facts["Duties"] == (Tone.UNKNOWN, "Workers do them.")
-    assert facts["Queues"] == (Tone.UNKNOWN, "None runs jobs.")
+    assert facts["Queues"] == (Tone.UNKNOWN, "No queue yet.")
+    assert not health.is_away
+    storage.queues.create(QueueSettings("held", paused=True))
+    said = said_by(in_words(readiness(storage)), "Queues")
+    assert said == "All are paused or without slots."
 
 
 def test_a_queue_without_a_worker_is_named(storage: Storage) -> None:
@@ -91,7 +117,13 @@ def test_a_queue_without_a_worker_is_named(storage: Storage) -> None:
     assert health.title == "Healthy, but a queue has no worker"
     # Its check says which.
     assert health.reason == ""
-    assert said_by(health, "Queues") == "No worker serves bills."
+    assert said_by(health, "Queues") == "Queue bills has no worker."
+    storage.queues.ensure("pages")
+    health = in_words(readiness(storage))
+    assert (health.title, health.tone) == (
+        "Healthy, but 2 queues have no worker", Tone.BAD,
+    )  # fmt: skip
+    assert said_by(health, "Queues") == "2 queues have no worker: bills and pages."
 
 
 def test_a_late_service_is_named(storage: Storage, sql: Sql) -> None:
@@ -167,6 +199,7 @@ def test_a_fault_is_told_without_internals(
     health = in_words(readiness(faulty_storage(error)))
 
     assert (health.title, health.tone, health.reason) == (title, Tone.BAD, reason)
+    assert health.is_away
     assert {fact.command for fact in health.facts} == {command}
     unknown = {fact.name for fact in health.facts if fact.tone is Tone.UNKNOWN}
     assert {"Workers", "Duties", "Queues"} <= unknown

@@ -17,6 +17,7 @@ from flask_forge_jobs.dashboard.reads import (
     Reads,
     needed_by,
     read_beside_report,
+    report_of,
 )
 from flask_forge_jobs.errors import (
     MigrationError,
@@ -111,7 +112,8 @@ def has_read(attention: Attention, read: Callable[[], object]) -> bool:
         scope=SimpleNamespace(queues=None),
     )  # fmt: skip
     seen: list[object] = []
-    read_beside_report(api, lambda: seen.append(read()))
+    with Flask("host").app_context():
+        read_beside_report(api, lambda: seen.append(read()))
     return bool(seen)
 
 
@@ -136,3 +138,20 @@ def test_a_page_without_a_report_says_so_itself(
     monkeypatch.setattr(AttentionReader, "facts", fail)
 
     assert not has_read(Attention(), away)
+
+
+def test_all_parts_of_a_page_have_one_report() -> None:
+    """It is read again within a second, so a slow page showed two."""
+    api: Any = SimpleNamespace(
+        attention=SimpleNamespace(report=lambda *_: object()),
+        storage=None, scope=SimpleNamespace(queues=None),
+    )  # fmt: skip
+    host = Flask("host")
+
+    with host.app_context():
+        first, again = report_of(api), report_of(api)
+    with host.app_context():
+        other = report_of(api)
+
+    assert first is again
+    assert other is not first

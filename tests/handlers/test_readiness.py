@@ -53,7 +53,8 @@ def test_queues_that_nobody_serves_are_told_and_fail_nothing(storage: Storage) -
     found = readiness(storage)
 
     assert found.status is ReadyStatus.OK
-    assert found.unserved == 2
+    assert (found.registered, found.queues) == (5, 3)
+    assert list(found.unserved) == ["bills", "slow"]
     assert found.checks[5] == ReadinessCheck(
         "queues", True, "no worker serves bills, slow"
     )

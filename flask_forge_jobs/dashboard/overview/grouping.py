@@ -69,11 +69,16 @@ def _oldest_s(members: Sequence[Sentence]) -> int:
 
 
 def _named(members: Sequence[Sentence], more: int) -> str:
-    """Return the queues in words, of many the first ones; ``more`` have no name."""
-    names = [cast("str", each.evidence["queue"]) for each in members]
+    """Return the queues in words; ``more`` have no name."""
+    return named([cast("str", each.evidence["queue"]) for each in members], more)
+
+
+def named(names: Sequence[str], more: int = 0) -> str:
+    """Return ``x, y and z``, of many names the first ones; ``more`` are unknown."""
     total = len(names) + more
     if total > _MAX_NAMED:
         names = names[: _MAX_NAMED - 1]
     if total > len(names):
-        names.append(f"{total - len(names):,} more")
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+        names = [*names, f"{total - len(names):,} more"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -24,7 +24,13 @@ from flask_forge_jobs.dashboard.queue_rows import (
     queue_rows,
     shared_slots,
 )
-from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by, read_beside_report
+from flask_forge_jobs.dashboard.reads import (
+    Part,
+    Reads,
+    needed_by,
+    read_beside_report,
+    report_of,
+)
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.errors import ErrorListing
 from flask_forge_jobs.handlers.gauges import gauges
@@ -79,10 +85,10 @@ class Overview(jobs.TimelineFigures):
         names = parts if needed is None else needed
         read_beside_report(api, partial(self._reads.read, names))
 
-    @cached_property
+    @property
     def report(self) -> Report:
         """The attention report of the caller's queues."""
-        return self._api.attention.report(self._api.storage, self._api.scope.queues)
+        return report_of(self._api)
 
     @property
     def query(self) -> Mapping[str, object]:

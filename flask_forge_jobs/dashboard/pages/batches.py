@@ -16,7 +16,7 @@ from flask_forge_jobs.dashboard.batch_rows import BatchRow
 from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.parameters import Parameters
-from flask_forge_jobs.dashboard.reads import Part, Reads
+from flask_forge_jobs.dashboard.reads import Part, Reads, report_of
 from flask_forge_jobs.dashboard.words import short_ids
 from flask_forge_jobs.errors import BatchNotFoundError, InvalidInputError
 from flask_forge_jobs.handlers.batches import (
@@ -208,7 +208,7 @@ class BatchView:
             needed,
             max_renewed=0,
         )
-        report = self._api.attention.report(self._api.storage, self._api.scope.queues)
+        report = report_of(self._api)
         about = (
             f"{short_ids(each.text).partition('. ')[0].rstrip('.')}."
             for each in report.sentences
@@ -308,8 +308,7 @@ class BatchView:
 
 def needs_of(api: Api) -> Mapping[str, Sentence]:
     """Return what the attention report says of batches that cannot end, by id."""
-    report = api.attention.report(api.storage, api.scope.queues)
-    named = ((each, each.evidence.get("batch")) for each in report.sentences)
+    named = ((each, each.evidence.get("batch")) for each in report_of(api).sentences)
     return {batch_id: each for each, batch_id in named if isinstance(batch_id, str)}
 
 

@@ -22,7 +22,7 @@ from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.parameters import Parameters
-from flask_forge_jobs.dashboard.reads import Part, Reads
+from flask_forge_jobs.dashboard.reads import Part, Reads, report_of
 from flask_forge_jobs.errors import BatchNotFoundError, StorageError
 from flask_forge_jobs.handlers.batches import known_batch, list_batches
 from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE, list_workers
@@ -110,7 +110,7 @@ class Search:
         return [*places[:room], *last][:MAX_HITS]
 
     def _acts(self) -> Iterator[Hit]:
-        report = self._api.attention.report(self._api.storage, self._api.scope.queues)
+        report = report_of(self._api)
         for sentence in report.sentences:
             action = sentence.action
             if action is not None and action.method != "GET":

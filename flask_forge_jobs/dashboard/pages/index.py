@@ -23,11 +23,12 @@ from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.callers import caller_of
-from flask_forge_jobs.dashboard.health import Tone, in_words, needs_of
+from flask_forge_jobs.dashboard.health import in_words, needs_of
 from flask_forge_jobs.dashboard.overview.view import BLOCKS, Overview
 from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.reads import report_of
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.handlers.activity import stats
+from flask_forge_jobs.handlers.attention.report import counts_of
 from flask_forge_jobs.handlers.readiness import readiness
 
 NAME = "flask-forge-jobs"
@@ -106,8 +107,8 @@ def about(api: Api) -> Response:
     if is_read:
         queues = api.scope.queues
         ready = readiness(api.storage, queues, limit_s=LIMIT_S)
-        health = in_words(ready, needs_of(api))
-    is_away = health is not None and health.tone is Tone.BAD
+        health = in_words(ready, *needs_of(api))
+    is_away = health is not None and health.is_away
     shown = {
         "health": health,
         "counts": _counts(api) if is_read and not is_away else (),
@@ -158,8 +159,9 @@ def _links(api: Api) -> Sequence[Link]:
 
 
 def _counts(api: Api) -> Sequence[Count]:
+    """Return the jobs by state, as the bar at the top counts them."""
     try:
-        counts = stats(api.storage, api.now, api.scope.names()).counts
+        counts = counts_of(report_of(api).queues)
     except StorageError:
         return ()
     return [

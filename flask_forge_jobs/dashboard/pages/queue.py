@@ -18,7 +18,7 @@ from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.queue_question import Question
 from flask_forge_jobs.dashboard.queue_reads import PACE_KEPT_S, all_queues, rates_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, queue_rows
-from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by
+from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by, report_of
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.explain import explain_queue_facts
 from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
@@ -139,9 +139,7 @@ class QueueInFull(jobs.TimelineFigures):
     @property
     def free(self) -> str:
         """The state of a slot without a job: other queues may have all threads."""
-        api = self._api
-        report = api.attention.report(api.storage, api.scope.queues)
-        evidence = report.summary.evidence
+        evidence = report_of(self._api).summary.evidence
         busy = cast("int", evidence.get("running", 0))
         slots = cast("int", evidence.get("capacity", 0))
         return "busy with another queue" if 0 < slots <= busy else "idle"

@@ -17,8 +17,8 @@ from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.queue_question import Question
 from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, shared_slots
+from flask_forge_jobs.dashboard.reads import report_of
 from flask_forge_jobs.dashboard.words import natural
-from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.sentences import count
 
 # A row takes 1.5 kB, and a page 60 at most.
@@ -75,11 +75,7 @@ class QueueList:
         allows = self._api.scope.allows
         listed = all_queues(self._api)
         own = [queue for queue in listed if allows(queue.settings.name)]
-        return rows_of(self._api, own, self._report)
-
-    @property
-    def _report(self) -> Report:
-        return self._api.attention.report(self._api.storage, self._api.scope.queues)
+        return rows_of(self._api, own, report_of(self._api))
 
     @cached_property
     def named(self) -> Sequence[QueueRow]:
@@ -166,7 +162,7 @@ class QueueList:
     @property
     def note(self) -> str:
         """How many slots the queues share; empty if each has slots of its own."""
-        capacity = cast("int", self._report.summary.evidence.get("capacity", 0))
+        capacity = cast("int", report_of(self._api).summary.evidence.get("capacity", 0))
         shared = shared_slots(self.rows, capacity)
         return f"They {shared}." if shared else ""
 

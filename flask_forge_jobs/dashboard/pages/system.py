@@ -32,8 +32,10 @@ PACKAGES = (
     "psycopg2", "psycopg", "gunicorn",
 )  # fmt: skip
 
-# Facts of the database that the list of versions has.
-_VERSIONS = frozenset(("package_version", "python_version"))
+# Facts of the database that the list of versions, a check or its driver has.
+_SAID = frozenset(
+    ("package_version", "python_version", "schema_version", "sqlite_version")
+)
 # Settings whose zero does not mean none.
 _ZEROS: Mapping[str, str] = {"FORGE_JOBS_MAX_QUEUE_DEPTH": "no bound"}
 
@@ -58,7 +60,7 @@ class SystemView:
         """The results of the readiness checks."""
         api = self._api
         ready = readiness(api.storage, api.scope.queues, limit_s=LIMIT_S)
-        return in_words(ready, needs_of(api))
+        return in_words(ready, *needs_of(api))
 
     @cached_property
     def facts(self) -> Sequence[tuple[str, str]]:
@@ -68,7 +70,7 @@ class SystemView:
             sizes = self._api.storage.samples.health()
         except StorageError:
             return ()
-        own = [each for each in info.fields if each[0] not in _VERSIONS]
+        own = [each for each in info.fields if each[0] not in _SAID]
         facts = [("backend", info.backend), *map(_in_words, own)]
         log = f", {words.size(sizes.wal_bytes)} of log" if sizes.wal_bytes else ""
         facts.append(("size", f"{words.size(sizes.db_size_bytes)} of data{log}"))

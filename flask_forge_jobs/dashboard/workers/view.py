@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.queue_rows import QueueState, ahead, state_of
-from flask_forge_jobs.dashboard.reads import Part, Reads
+from flask_forge_jobs.dashboard.reads import Part, Reads, report_of
 from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import workers as handlers
@@ -216,7 +216,7 @@ class WorkersView:
 
     @property
     def _report(self) -> Report:
-        return self._api.attention.report(self._api.storage, self._api.scope.queues)
+        return report_of(self._api)
 
     @staticmethod
     def waits(queue: QueueOverview) -> str:

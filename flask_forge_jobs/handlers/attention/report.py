@@ -89,7 +89,7 @@ def _in_order(needs: Iterable[Need]) -> list[Sentence]:
 
 
 def _summary(facts: Facts, needs: int) -> Sentence:
-    counts = counts_of(facts)
+    counts = counts_of(facts.queues)
     live, served = len(facts.live), len(facts.served & {q.name for q in facts.queues})
     oldest_s = max((queue.oldest_wait_s for queue in facts.queues), default=0)
     done = sum(kind.completed for kind in facts.kinds)
@@ -128,7 +128,7 @@ def _oldest(wait_s: int, due: int) -> str:
     return queues.jobs_wait(due) if due else "no due job waits"
 
 
-def counts_of(facts: Facts) -> QueueCounts:
-    """Return the jobs in each state over all queues."""
-    rows = [_NUMBERS(queue.counts) for queue in facts.queues]
+def counts_of(queues: Iterable[QueueFacts]) -> QueueCounts:
+    """Return the jobs in each state over some queues."""
+    rows = [_NUMBERS(queue.counts) for queue in queues]
     return QueueCounts(*map(sum, zip(*rows, strict=True)))

@@ -18,11 +18,11 @@ from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
-from flask_forge_jobs.dashboard.pages import index
 from flask_forge_jobs.dashboard.pages.index import _LINKS
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.server import create_app
+from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -382,7 +382,7 @@ def test_it_answers_if_the_database_goes_while_it_reads(
     def gone(*_: object) -> None:
         raise StorageUnavailableError("gone")
 
-    monkeypatch.setattr(index, "stats", gone)
+    monkeypatch.setattr(AttentionReader, "facts", gone)
 
     answer = open_page(client_with_token(storage, "viewer"), ABOUT)
 
