@@ -6,7 +6,7 @@ context know them as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ _TONES: Mapping[str, tuple[str, str]] = {
     "database_locked": ("red", "system"),
     "queue_paused": ("amber", "paused"),
     "queue_behind": ("amber", "queues"),
+    "queue_stalled": ("amber", "queues"),
     "queue_cools_down": ("violet", "scheduled"),
     "worker_lost": ("amber", "workers"),
     "duty_late": ("amber", "workers"),
@@ -159,6 +160,14 @@ def _age(since: datetime) -> str:
     return words.age(since, frame.now) if frame.only is None else ""
 
 
+def _with_ages(
+    text: str, evidence: Mapping[str, object]
+) -> Iterable[tuple[str, datetime | None]]:
+    """Return the pieces of a sentence of the report, and the instants of its ages."""
+    report = _frame().report
+    return () if report is None else words.with_ages(text, evidence, report.at)
+
+
 def _tone(sentence: Sentence) -> tuple[str, str]:
     """Return the colour and the icon of a sentence of the attention report."""
     return _TONES.get(sentence.code, ("red", "errors"))
@@ -187,6 +196,7 @@ _FILTERS = {
     "took": words.took,
     "fact": words.fact,
     "short_ids": words.short_ids,
+    "with_ages": _with_ages,
     "worker": words.worker,
     "tone": _tone,
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+
+from flask_forge_jobs.model.durations import elapsed
 
 NOTHING = "\u2013"  # a dash
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -11,6 +14,13 @@ _FEW = 10
 _HOUR_S = 3600
 _KIB = 1024
 _FAR = timedelta(days=365)
+# The ages in sentences of the attention report, and the word before each.
+_AGES = {
+    "oldest_wait_s": "(?:for|waits)",
+    "paused_s": "for",
+    "quiet_s": "for",
+    "last_seen_s": "seen",
+}
 _ID = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{19}([0-9A-HJKMNP-TV-Z]{7})\b")
 
 
@@ -123,6 +133,30 @@ def stamp(at: datetime) -> str:
     """Return an instant for programs, to the millisecond."""
     text = at.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def with_ages(
+    text: str, evidence: Mapping[str, object], at: datetime
+) -> Iterator[tuple[str, datetime | None]]:
+    """Yield the pieces of a sentence, each age as the instant from which it counts.
+
+    ``evidence`` has the ages as of ``at``, in whole seconds.
+    """
+    ages: list[tuple[int, int, datetime]] = []
+    for key, before in _AGES.items():
+        seconds = evidence.get(key)
+        if isinstance(seconds, int) and seconds > 0:
+            pattern = rf"\b{before} ({re.escape(elapsed(seconds))})(?![^ .;,])"
+            ages += [
+                (*match.span(1), since(at, seconds))
+                for match in list(re.finditer(pattern, text))[-1:]
+            ]
+    end = 0
+    for start, stop, instant in sorted(ages):
+        yield text[end:start], None
+        yield "", instant
+        end = stop
+    yield text[end:], None
 
 
 def natural(name: str) -> list[tuple[int, str]]:

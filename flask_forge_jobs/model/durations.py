@@ -44,6 +44,12 @@ def countdown(seconds: float) -> str:
     return duration(seconds)
 
 
+def elapsed(seconds: float) -> str:
+    """Return an age as text, in whole seconds as on a clock: ``under 1s``, ``3s``."""
+    whole = int(seconds)
+    return duration(whole) if whole > 0 else "under 1s"
+
+
 def _two(count: int, per_unit: int, unit: str, smaller_unit: str) -> str:
     whole, rest = divmod(count, per_unit)
     return f"{whole}{unit} {rest}{smaller_unit}" if rest else f"{whole}{unit}"

@@ -98,6 +98,22 @@ def test_the_fact_of_a_sentence_is_its_first_statement(text: str, fact: str) -> 
     assert "".join(words.fact(text)) == text
 
 
+def test_ages_in_a_sentence_are_instants() -> None:
+    evidence = {"oldest_wait_s": 5, "last_seen_s": 65, "paused_s": None, "jobs": 5}
+    text = " 2 jobs wait for 5s, the oldest for 5s. Its worker, w, was seen 1m ago."
+
+    pieces = list(words.with_ages(text, evidence, NOW))
+
+    assert pieces == [
+        (" 2 jobs wait for 5s, the oldest for ", None),
+        ("", NOW - timedelta(seconds=5.5)),
+        (". Its worker, w, was seen ", None),
+        ("", NOW - timedelta(seconds=65.5)),
+        (" ago.", None),
+    ]
+    assert list(words.with_ages(text, {"oldest_wait_s": 50}, NOW)) == [(text, None)]
+
+
 def test_ids_in_sentences_are_short() -> None:
     text = words.short_ids("Batch 01KS5E0RT0YRNTKZVSVMRG12BA (report) cannot end.")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.model.durations import countdown, duration
+from flask_forge_jobs.model.durations import countdown, duration, elapsed
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,18 @@ def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
 )
 def test_what_still_lasts_has_its_seconds(seconds: float, text: str) -> None:
     assert countdown(seconds) == text
+
+
+def test_ages_are_in_whole_seconds() -> None:
+    texts = [elapsed(seconds) for seconds in (-1, 0, 0.9, 1, 3.8, 59.9, 60, 4_801)]
+
+    assert texts == [
+        "under 1s",
+        "under 1s",
+        "under 1s",
+        "1s",
+        "3s",
+        "59s",
+        "1m",
+        "1h 20m",
+    ]

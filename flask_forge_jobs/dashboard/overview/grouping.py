@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import cast
 
 from flask_forge_jobs.handlers.attention.report import Report
-from flask_forge_jobs.model.durations import duration
-from flask_forge_jobs.model.sentences import Action, Sentence, count
+from flask_forge_jobs.model.durations import elapsed
+from flask_forge_jobs.model.sentences import Action, Sentence
 
 # Two are as short as the line that would replace them.
 LEAST = 3
@@ -38,24 +38,27 @@ def grouped(report: Report) -> tuple[Sequence[Sentence], int]:
 def _behind(members: Sequence[Sentence], more: int) -> Sentence:
     text = (
         f"{len(members) + more:,} queues are behind: {_named(members, more)}. "
-        f"The oldest job waits {duration(_oldest_s(members))}."
+        f"The oldest job waits {elapsed(_oldest_s(members))}."
     )
     action = Action("GET", "/v1/queues?state=behind", "Show queues")
-    return Sentence(members[0].code, text, action=action)
+    evidence = {"oldest_wait_s": _oldest_s(members)}
+    return Sentence(members[0].code, text, evidence, action)
 
 
 def _unserved(members: Sequence[Sentence], more: int) -> Sentence:
-    jobs = count(sum(cast("int", each.evidence["jobs"]) for each in members), "job")
+    number = sum(cast("int", each.evidence["jobs"]) for each in members)
+    jobs = f"{number:,} jobs wait"
     oldest_s = _oldest_s(members)
-    oldest = f", the oldest due for {duration(oldest_s)}" if oldest_s else ""
+    oldest = f", the oldest for {elapsed(oldest_s)}" if oldest_s else ""
     # Of those that the report leaves out, neither is known.
-    facts = f"more than {jobs}" if more else f"{jobs}{oldest}"
+    facts = f"More than {jobs}" if more else f"{jobs}{oldest}"
     text = (
         f"{len(members) + more:,} queues have no worker: {_named(members, more)}. "
-        f"They hold {facts}."
+        f"{facts}."
     )
     action = Action("GET", "/v1/queue/workers", "Show workers")
-    return Sentence(members[0].code, text, action=action)
+    evidence = {"oldest_wait_s": 0 if more else oldest_s}
+    return Sentence(members[0].code, text, evidence, action)
 
 
 _MERGED: Mapping[str, Callable[[Sequence[Sentence], int], Sentence]] = {

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flask_forge_jobs.dashboard.overview.grouping import named
+from flask_forge_jobs.dashboard.queue_rows import QueueRow
+from flask_forge_jobs.handlers.attention.queues import jobs_wait
 from flask_forge_jobs.handlers.attention.report import Report
+from flask_forge_jobs.model.durations import elapsed
+from flask_forge_jobs.model.sentences import Action, Sentence
 
 _QUIET = "Nothing needs you"
 _NUMBERS = (
@@ -51,6 +56,23 @@ def _idle(idle: Sequence[str]) -> str:
     if len(idle) == 1:
         return f"{idle[0]} completes no job"
     return f"{len(idle):,} queues complete no job"
+
+
+def stalled(rows: Sequence[QueueRow]) -> Sentence | None:
+    """Return a line about queues that complete no job; None without one."""
+    if not rows:
+        return None
+    names = [row.name for row in rows]
+    oldest_s = max(row.oldest_s or 0 for row in rows)
+    waiting = jobs_wait(sum(row.waiting for row in rows))
+    oldest = f"{waiting}, the oldest for {elapsed(oldest_s)}."
+    evidence: dict[str, object] = {"oldest_wait_s": oldest_s}
+    if len(rows) == 1:
+        text = f"{_idle(names)}: {oldest}"
+        return Sentence("queue_stalled", text, {"queue": names[0], **evidence})
+    text = f"{_idle(names)}: {named(names)}. {oldest}"
+    action = Action("GET", "/v1/queues?state=stalled", "Show queues")
+    return Sentence("queue_stalled", text, evidence, action)
 
 
 def proof(report: Report) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
@@ -32,6 +32,7 @@ _STATES: Mapping[QueueState, str] = {
     QueueState.WITHOUT_WORKER: "no worker",
     QueueState.WITHOUT_SLOTS: "no slots",
 }
+_HELD = frozenset({QueueState.PAUSED, QueueState.WITHOUT_SLOTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,12 @@ def tiles(
     *,
     workers: int,
     capacity: int,
+    served: Collection[str] = (),
     counts: Mapping[str, int] | None = None,
 ) -> list[Tile]:
     """Return the six tiles; at most ``capacity`` jobs run at once.
+
+    ``served`` queues have a worker, also if they are paused or without slots.
 
     ``counts`` are the jobs of all queues by state as of the rest of the page, and those
     that are ``running`` in slots; None takes those of the rows.
@@ -101,7 +105,7 @@ def tiles(
         _waiting(rows, history, counts["pending"]),
         _oldest(rows, history, counts["pending"]),
         _running(history, capacity, counts, workers),
-        _workers(rows, history, workers),
+        _workers(rows, history, workers, served),
     ]
 
 
@@ -224,14 +228,19 @@ def _running(
     )  # fmt: skip
 
 
-def _workers(rows: Sequence[QueueRow], history: Gauged, workers: int) -> Tile:
-    unserved = sum(row.state is QueueState.WITHOUT_WORKER for row in rows)
-    # Rows do not say whether a worker serves a paused queue, or one without slots.
-    served = sum(row.runs or row.state is QueueState.COOLING for row in rows)
+def _workers(
+    rows: Sequence[QueueRow], history: Gauged, workers: int, served: Collection[str]
+) -> Tile:
+    unserved = sum(
+        row.state is QueueState.WITHOUT_WORKER
+        # The state of a row does not say whether a worker serves it.
+        or (row.state in _HELD and row.name not in served)
+        for row in rows
+    )
     note = (
         f"{count(unserved, 'queue')} without one"
         if unserved
-        else (f"{count(served, 'queue')} served" if workers else "none is running")
+        else (f"{count(len(rows), 'queue')} served" if workers else "none is running")
     )
     return Tile(
         "Workers", words.number(workers), note, spark(history.workers), "ink",

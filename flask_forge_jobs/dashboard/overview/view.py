@@ -15,7 +15,7 @@ from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.job.progress_view import progress_view
 from flask_forge_jobs.dashboard.nav_counts import ERRORS, errors_of_day
 from flask_forge_jobs.dashboard.overview.grouping import grouped
-from flask_forge_jobs.dashboard.overview.headline import headline, proof
+from flask_forge_jobs.dashboard.overview.headline import headline, proof, stalled
 from flask_forge_jobs.dashboard.overview.tiles import Gauged, Tile, gauged, pace, tiles
 from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.queue_rows import (
@@ -49,7 +49,7 @@ _LEAST_S = 60
 # Which reads each block shows; the attention report is the frame's.
 BLOCKS: Mapping[str, Sequence[str]] = {
     "headline": ("queues", "rates", "timeline"),
-    "attention": (),
+    "attention": ("queues", "rates"),
     "tiles": ("timeline", "queues", "rates", "gauges"),
     "throughput": ("timeline",),
     "run_time": ("timeline",),
@@ -145,10 +145,18 @@ class Overview(jobs.TimelineFigures):
         needs = len(lines) + left_out
         # The report is of all queues, so the pace of one says nothing about it.
         per_minute = self._pace if self.queue is None else None
+        names = [row.name for row in self._stalled]
+        return headline(self.report, needs, per_minute, names)
+
+    @property
+    def _stalled(self) -> Sequence[QueueRow]:
         # One that is behind needs the reader.
-        stalled = QueueState.STALLED
-        idle = [row.name for row in self._rows if row.state is stalled]
-        return headline(self.report, needs, per_minute, idle)
+        return [row for row in self._rows if row.state is QueueState.STALLED]
+
+    @property
+    def stalled(self) -> Sentence | None:
+        """The queues that complete no job, which no sentence of the report is about."""
+        return stalled(self._stalled)
 
     @property
     def _pace(self) -> float:
@@ -196,6 +204,7 @@ class Overview(jobs.TimelineFigures):
             self._rows,
             history,
             workers=self.workers,
+            served=self.report.served,
             capacity=capacity,
             counts=None if self.queue else self._counts,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flask_forge_jobs.model.attention import Facts, Need
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.durations import duration, elapsed
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
 # A database answers slowly at this many times the usual percentile, from this time on.
@@ -32,9 +32,9 @@ def locked(facts: Facts) -> Iterator[Need]:
         jobs = sum(queue.waiting for queue in facts.queues)
         text = (
             "The database is locked: another connection has kept its write lock, and "
-            f"no worker could write for {duration(locked_s)}."
+            f"no worker could write for {elapsed(locked_s)}."
         )
-        evidence = {"locked_s": round(locked_s), "jobs": jobs}
+        evidence = {"locked_s": int(locked_s), "jobs": jobs}
         yield jobs, Sentence("database_locked", text, evidence, _SHOW)
 
 
@@ -67,7 +67,7 @@ def old_transactions(facts: Facts) -> Iterator[Need]:
     oldest = held[0]
     application = f" of {oldest.application}" if oldest.application else ""
     text = (
-        f"A transaction is open for {duration(oldest.age_s)}: {oldest.holder}"
+        f"A transaction is open for {elapsed(oldest.age_s)}: {oldest.holder}"
         f"{application}. It slows claims down until it ends."
     )
     if len(held) > 1:

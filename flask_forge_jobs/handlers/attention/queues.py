@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from flask_forge_jobs.model.attention import Facts, Need, QueueFacts, WorkerFacts
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.durations import elapsed
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS, MAX_WORKERS_RANGE
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
@@ -81,8 +81,8 @@ def _unserved(facts: Facts, queue: QueueFacts) -> Sentence:
     seen = _last_seen(facts, queue)
     if seen is not None:
         label, seen_s = seen
-        text += f" Its last worker, {label}, was last seen {duration(seen_s)} ago."
-        evidence |= {"worker": label, "last_seen_s": round(seen_s)}
+        text += f" Its last worker, {label}, was last seen {elapsed(seen_s)} ago."
+        evidence |= {"worker": label, "last_seen_s": int(seen_s)}
     return Sentence("queue_unserved", text, evidence)
 
 
@@ -106,7 +106,7 @@ def _with_oldest(queues: Sequence[QueueFacts], oldest_s: int) -> str:
     if not oldest_s:
         return words
     oldest = ", the oldest" if sum(queue.waiting for queue in queues) > 1 else ""
-    return f"{words}{oldest} for {duration(oldest_s)}"
+    return f"{words}{oldest} for {elapsed(oldest_s)}"
 
 
 def without_slots(facts: Facts) -> Iterator[Need]:
@@ -146,7 +146,7 @@ def paused(facts: Facts) -> Iterator[Need]:
         reason = f", “{queue.pause_reason}”," if queue.pause_reason else ""
         since = ""
         if queue.paused_for_s is not None:
-            since = f" for {duration(queue.paused_for_s)}"
+            since = f" for {elapsed(queue.paused_for_s)}"
         text = f"{queue.name} is paused{by}{reason}{since}. {_jobs_wait(queue)}."
         if not _is_served(facts, queue):
             text += " No live worker serves it, so a resume alone starts none."
@@ -155,7 +155,7 @@ def paused(facts: Facts) -> Iterator[Need]:
             "jobs": queue.waiting,
             "by": queue.paused_by,
             "reason": queue.pause_reason,
-            "paused_s": _rounded(queue.paused_for_s),
+            "paused_s": None if queue.paused_for_s is None else int(queue.paused_for_s),
         }
         action = _act(queue, "resume", "Resume")
         yield queue.waiting, Sentence("queue_paused", text, evidence, action)
@@ -175,7 +175,7 @@ def behind(facts: Facts) -> Iterator[Need]:
             continue
         text = (
             f"{queue.name} is behind: the oldest job waits "
-            f"{duration(queue.oldest_wait_s)}{_busy(facts, queue)}."
+            f"{elapsed(queue.oldest_wait_s)}{_busy(facts, queue)}."
         )
         evidence: dict[str, object] = {
             "queue": queue.name,
@@ -270,13 +270,13 @@ def cooling(facts: Facts) -> Iterator[Need]:
             own = "itself" if queue.waiting == 1 else "themselves"
             starts = f" and start{'s' * (queue.waiting == 1)} by {own}"
         text = (
-            f"{queue.name} cools down for {duration(queue.cools_for_s)} more"
+            f"{queue.name} cools down for {elapsed(queue.cools_for_s)} more"
             f"{_cause(queue)}. {_jobs_wait(queue)}{starts}."
         )
         evidence = {
             "queue": queue.name,
             "jobs": queue.waiting,
-            "left_s": round(queue.cools_for_s),
+            "left_s": int(queue.cools_for_s),
             "cause": queue.throttle_cause,
             "kind": queue.throttled_kind,
             "job_id": queue.throttled_job_id,
@@ -293,10 +293,6 @@ def _cause(queue: QueueFacts) -> str:
     if queue.throttled_kind:
         return f" after a throttle of {queue.throttled_kind}{cause}"
     return cause
-
-
-def _rounded(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds)
 
 
 def _act(queue: QueueFacts, action: str, label: str) -> Action:

@@ -16,7 +16,7 @@ from flask_forge_jobs.handlers.attention import (
     workers,
 )
 from flask_forge_jobs.model.attention import Facts, Need, QueueFacts
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.durations import elapsed
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.sentences import Sentence, count
 
@@ -124,7 +124,7 @@ def _summary(facts: Facts, needs: int) -> Sentence:
 def _oldest(wait_s: int, due: int) -> str:
     """Return how long the oldest due job waits; one of this second has no age yet."""
     if wait_s:
-        return f"oldest job waits {duration(wait_s)}"
+        return f"oldest job waits {elapsed(wait_s)}"
     return queues.jobs_wait(due) if due else "no due job waits"
 
 

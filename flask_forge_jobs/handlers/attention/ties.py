@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask_forge_jobs.model.attention import Facts, HeldFacts, Need
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.durations import elapsed
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 
 _MAX_NAMED = 20
@@ -49,12 +49,12 @@ def left_open(facts: Facts) -> Iterator[Need]:
     for each in facts.open_batches:
         text = (
             f"Batch {each.id} ({each.name}) is open and cannot end: its producer has "
-            f"added nothing for {duration(each.quiet_s)}."
+            f"added nothing for {elapsed(each.quiet_s)}."
         )
         evidence = {
             "batch": each.id,
             "name": each.name,
-            "quiet_s": round(each.quiet_s),
+            "quiet_s": int(each.quiet_s),
             "jobs": each.jobs,
             "unfinished": each.unfinished,
         }

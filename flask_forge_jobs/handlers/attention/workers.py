@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flask_forge_jobs.model.attention import Facts, Need
-from flask_forge_jobs.model.durations import duration
+from flask_forge_jobs.model.durations import duration, elapsed
 from flask_forge_jobs.model.sentences import Action, Sentence, count
 from flask_forge_jobs.model.workers import ServiceAge
 
@@ -22,7 +22,7 @@ def lost(facts: Facts) -> Iterator[Need]:
         jobs = sum(each.jobs for each in worker.rescued)
         dead = sum(each.dead for each in worker.rescued)
         text = (
-            f"{worker.label} is lost: it was last seen {duration(worker.silent_s)} ago."
+            f"{worker.label} is lost: it was last seen {elapsed(worker.silent_s)} ago."
         )
         if jobs:
             rescued = count(jobs, "job that it ran was", "jobs that it ran were")
@@ -30,7 +30,7 @@ def lost(facts: Facts) -> Iterator[Need]:
         evidence = {
             "worker": worker.label,
             "worker_id": worker.id,
-            "last_seen_s": round(worker.silent_s),
+            "last_seen_s": int(worker.silent_s),
             "rescued": jobs,
             "dead": dead,
         }
@@ -48,7 +48,7 @@ def late_duties(facts: Facts) -> Iterator[Need]:
     for name, (service, label) in sorted(latest.items()):
         text = (
             f"{name} of {label} does not tick: the last time was "
-            f"{duration(service.age_s)} ago, usually it is every "
+            f"{elapsed(service.age_s)} ago, usually it is every "
             f"{duration(service.period_s)}."
         )
         evidence = {

@@ -54,15 +54,15 @@ def test_of_many_queues_the_first_are_named() -> None:
     (line,) = lines(*map(unserved, range(1, 13)))
 
     assert line.text == (
-        "12 queues have no worker: q1, q2, q3 and 9 more. They hold 78 jobs, the "
-        "oldest due for 9s."
+        "12 queues have no worker: q1, q2, q3 and 9 more. 78 jobs wait, the oldest "
+        "for 9s."
     )
 
 
 def test_queues_whose_jobs_are_not_due_yet_have_no_wait() -> None:
     (line,) = lines(*(unserved(number, 0) for number in range(1, 4)))
 
-    assert line.text == ("3 queues have no worker: q1, q2 and q3. They hold 6 jobs.")
+    assert line.text == ("3 queues have no worker: q1, q2 and q3. 6 jobs wait.")
 
 
 def test_queues_that_the_report_leaves_out_count_in_their_line() -> None:
@@ -71,8 +71,7 @@ def test_queues_that_the_report_leaves_out_count_in_their_line() -> None:
     (*kept, _) = lines(PAUSED, behind(9), behind(8), PAUSED, left_out=5, alike=5)
 
     assert line.text == (
-        "30 queues have no worker: q1, q2, q3 and 27 more. They hold more than 210 "
-        "jobs."
+        "30 queues have no worker: q1, q2, q3 and 27 more. More than 210 jobs wait."
     )
     assert last.text == (
         "10 queues are behind: q9 and 9 more. The oldest job waits 9m."

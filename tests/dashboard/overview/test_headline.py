@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flask_forge_jobs.dashboard.overview.headline import headline, proof
+from flask_forge_jobs.dashboard.overview.headline import headline, proof, stalled
+from flask_forge_jobs.dashboard.shown_pages import ShownPage, page_about
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.sentences import Sentence
 
@@ -18,6 +20,10 @@ def report(needs: int, **evidence: Any) -> Report:
     known = {"workers": 2, "done_last_hour": 9, "oldest_wait_s": 60, **evidence}
     summary = Sentence("x", "Nothing needs you: 2 workers live, 0 dead.", known)
     return Report(NOW, summary, [Sentence("y", "A fact.")] * needs)
+
+
+def row(**changes: Any) -> Any:
+    return SimpleNamespace(**{"waiting": 2, "oldest_s": 60, **changes})
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,23 @@ def test_it_is_not_quiet_while_a_queue_completes_none_of_its_jobs() -> None:
     )
     said = headline(report(1), 1, 0.0, ["mail"])
     assert said == "One thing needs you, and mail completes no job"
+
+
+def test_queues_that_complete_no_job_have_a_line_with_a_way_on() -> None:
+    one = stalled([row(name="a")])
+    two = stalled([row(name="a"), row(name="b", oldest_s=90)])
+
+    assert stalled([]) is None
+    assert one is not None
+    assert one.text == "a completes no job: 2 jobs wait, the oldest for 1m."
+    assert page_about(one) == ShownPage("Show queue", ("queues", "a"))
+    assert two is not None
+    assert two.text == (
+        "2 queues complete no job: a and b. 4 jobs wait, the oldest for 1m."
+    )
+    shown = page_about(two)
+    assert shown is not None
+    assert (shown.parts, shown.query) == (("queues",), {"state": ["stalled"]})
 
 
 def test_only_a_quiet_headline_has_a_proof() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from werkzeug.datastructures import MultiDict
@@ -30,9 +31,15 @@ def buckets(*completed: int, retried: int = 0) -> list[Bucket]:
 
 
 def shown(
-    found: list[Bucket], *rows: QueueRow, workers: int = 1, capacity: int = 3
+    found: list[Bucket],
+    *rows: QueueRow,
+    workers: int = 1,
+    capacity: int = 3,
+    served: Collection[str] = (),
 ) -> dict[str, Tile]:
-    drawn = tiles(SHOWN, found, rows, Gauged(), workers=workers, capacity=capacity)
+    drawn = tiles(
+        SHOWN, found, rows, Gauged(), workers=workers, capacity=capacity, served=served
+    )
     return {each.name: each for each in drawn}
 
 
@@ -142,13 +149,17 @@ def test_a_job_that_is_due_for_less_than_a_second_waits() -> None:
     assert (found["Oldest wait"].value, found["Oldest wait"].note) == ("under 1s", "")
 
 
-def test_paused_queues_are_not_counted_as_served() -> None:
-    rows = [row(), row(QueueCounts(pending=1), age_s=300), row(slots=(), paused=True)]
+def test_queues_without_a_worker_count_also_if_they_are_paused() -> None:
+    """The table has no slots for them either."""
+    paused = row(slots=(), paused=True)
+    rows = [row(), row(QueueCounts(pending=1), age_s=300), paused]
 
-    assert shown(buckets(), *rows)["Workers"].note == "2 queues served"
-    assert shown(buckets(), row(slots=()), *rows)["Workers"].note == (
-        "1 queue without one"
-    )
+    def noted(*rows: QueueRow, served: Collection[str] = ()) -> str:
+        return shown(buckets(), *rows, served=served)["Workers"].note
+
+    assert noted(*rows, served=[paused.name]) == "3 queues served"
+    assert noted(*rows) == "1 queue without one"
+    assert noted(row(slots=()), *rows) == "2 queues without one"
 
 
 def test_the_tiles_count_as_the_rest_of_the_page() -> None:

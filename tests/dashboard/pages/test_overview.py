@@ -344,7 +344,9 @@ def test_a_queue_that_completes_none_of_its_jobs_breaks_the_quiet(
 
     said = "Nothing needs you yet, but mail completes no job"
     assert page.find("h1").text == said
-    assert page.find("#attention").all("li") == []
+    (line,) = page.find("#attention").all("li")
+    assert line.text.startswith("mail completes no job: 1 job waits, the oldest for 1m")
+    assert line.find("a")["href"] == "./queues/mail"
     assert "Completes none" in page.find("#queue-mail").text
     assert opened(storage, query="?queue=mail").find("h1").text == said
     listed = opened(storage, query="queues")
@@ -355,7 +357,9 @@ def test_a_queue_that_completes_none_of_its_jobs_breaks_the_quiet(
     assert "has started no job of late; 1 job is due, for 1m" in head
     storage.jobs.enqueue(NewJob("send", queue_name="bills"))
     said = "Work stands still: one thing needs you, and mail completes no job"
-    assert opened(storage).find("h1").text == said
+    page = opened(storage)
+    assert page.find("h1").text == said
+    assert len(page.find("#attention").all("li")) == 2
 
 
 def test_work_does_not_flow_beside_a_pace_of_zero(
