@@ -117,7 +117,7 @@ def test_P08_D23_a_schedule_shows_the_expression_that_another_operator_stored(
     page: Page, shared: Site, name: str, *, has_script: bool
 ) -> None:
     cron = shared.storage.cron
-    cron.create(ScheduleDefinition(name, "nightly", "0 3 * * *"))
+    cron.create(ScheduleDefinition(name, "nightly", "0 3 * * *", catch_up="all"))
     page.goto(shared.url(f"/cron/{name}"))
     field = page.locator("[name=cron_expr]")
     expect(field).to_have_value("0 3 * * *")
