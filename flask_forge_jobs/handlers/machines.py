@@ -33,21 +33,25 @@ def machines(
     end: datetime,
     bucket_secs: int,
     worker_id: str | None = None,
+    has_names: bool = True,
 ) -> Machines:
     """Return the figures of a window, from one read; buckets are at least 60 s wide.
 
-    ``worker_id`` leaves out the samples of all other workers, and the names.
+    ``worker_id`` leaves out the samples of all other workers, and the names. The names
+    cost a statement of their own, which ``has_names`` leaves out if it is false.
     """
     if start >= end:
         return Machines({}, [], {})
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     # The widest that fits: it has the fewest rows, and there may be many workers.
     level = max(each for each in SAMPLE_LEVELS if each * SECOND_US <= cut.width_us)
-    if worker_id is None:
+    names: Mapping[str, str] = {}
+    if worker_id is None and has_names:
         by_worker, names = storage.samples.within_and_names(cut, level)
     else:
-        samples, names = storage.samples.within(cut, level, worker_id), {}
-        by_worker = {worker_id: samples.get(worker_id, {})}
+        by_worker = storage.samples.within(cut, level, worker_id)
+    if worker_id is not None:
+        by_worker = {worker_id: by_worker.get(worker_id, {})}
     whole: dict[int, SampleSums] = {}
     for sums in by_worker.values():
         for number, each in sums.items():

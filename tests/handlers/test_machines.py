@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from flask_forge_jobs.handlers.machines import machines
 from flask_forge_jobs.model.metrics import ResourceUse
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Row, Transaction
 from tests.handlers.test_samples import START, put
 
 
@@ -44,3 +49,25 @@ def test_wide_buckets_have_the_samples_of_wide_rows(storage: Storage) -> None:
     )
 
     assert [bucket.cpu_pct for bucket in found.resources["A"]] == [10.0, 20.0, None]
+
+
+def test_machines_without_names_cost_one_statement(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.workers.beat("A", "mail-1", ["mail"], [])
+    put(storage, "A", 0, ResourceUse(cpu_pct=10.0))
+    transaction: Any = storage.database.read(type)
+    real, asked = transaction.all, list[str]()
+
+    def noted(self: Transaction, name: str, /, **parameters: Any) -> Sequence[Row]:
+        asked.append(name)
+        rows: Sequence[Row] = real(self, name, **parameters)
+        return rows
+
+    monkeypatch.setattr(transaction, "all", noted)
+    end = START + timedelta(minutes=3)
+
+    use = machines(storage, start=START, end=end, bucket_secs=60, has_names=False)
+
+    assert asked == ["samples_within"]
+    assert (use.names, [*use.resources]) == ({}, ["A"])
