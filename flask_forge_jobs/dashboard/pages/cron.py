@@ -35,7 +35,7 @@ from flask_forge_jobs.model.jobs import UNFINISHED, UNSUCCESSFUL
 from flask_forge_jobs.model.sentences import count
 
 # Rows with their strips take up to 1.7 kB.
-PAGE_SIZE = 32
+PAGE_SIZE = 30
 # Of the strips: a daily schedule has its next firing, and now is a quarter of the axis.
 BEHIND, AHEAD = timedelta(hours=8), timedelta(hours=24)
 # Firings to come of a page: so many that a schedule with more has a bar, and no marks.
