@@ -329,13 +329,15 @@ class ConnectionPool:
             # would run out of retries.
             self.discard_idle()
             return
-        is_idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-        # No caller comes to a closed pool.
-        if self._is_closed or not is_idle:
+        if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
             self._discard(pooled)
             return
         pooled.idle_since = time.monotonic()
         self._idle.append(pooled)
+        # No caller comes to a closed pool. It may have been closed just now, so the
+        # connection is put back first.
+        if self._is_closed:
+            self.discard_idle()
 
     def close(self) -> None:
         """Close the idle connections, and those in use as soon as they come back."""
