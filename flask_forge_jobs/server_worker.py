@@ -45,7 +45,8 @@ REPORT_EVERY_S = 1.0
 # All at once would leave none to the other processes.
 ACCEPTED_AT_ONCE = 16
 # How long a process with a client for each thread, but fewer than that, leaves the next
-# one to others: clients keep their connections.
+# one to others: clients keep their connections. New requests of its own wait as long;
+# without a pause its loop would spin, as the socket stays ready.
 LEFT_TO_OTHERS_S = 0.001
 # A request of more bytes is large.
 LARGE = 65_536

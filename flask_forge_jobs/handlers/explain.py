@@ -52,10 +52,8 @@ def explain_facts(
     """Return the same of a job that was read; the storage is read once more."""
     around = storage.evidence.around_job(job, queues)
     case = JobCase(queue, around, storage.database.known_version, queues, job=job)
-    why, wait = (
-        _first(explain_jobs.RULES[job.status], case),
-        explain_jobs.backs_off(case),
-    )
+    why = _first(explain_jobs.RULES[job.status], case)
+    wait = explain_jobs.backs_off(case)
     if wait is None or wait.code == why.code:
         return why
     # What holds its queue up hides why the job would not start anyway.

@@ -154,7 +154,7 @@ class Figure:
         """The axis of the lines."""
         lines = [self._apart(line.values) for line in self._drawn(self.lines)]
         values = [value for closed, _ in lines for value in closed]
-        # What is open changes no axis, unless there is nothing else.
+        # The open bucket changes no axis, unless all others are zero or unknown.
         values = values if any(values) else [value for _, value in lines]
         if self.unit is not Unit.PERCENT:
             known = [value for value in values if value is not None]

@@ -20,9 +20,9 @@ const FIELDS = "input:not([type=checkbox]),select,textarea";
 const $ = (css, root = d) => root.querySelector(css), $$ = (css, root = d) => [...root.querySelectorAll(css)];
 const [message, palette] = $("#parts").content.children;
 const plain = e => !(e.ctrlKey || e.metaKey || e.altKey);
-const span = (s, most = 2) => {
+const span = (s, parts = 2) => {
   const all = [86400, 3600, 60, 1].map((width, i) => { const n = s / width | 0; s %= width; return n && n + "dhms"[i]; }), at = all.findIndex(Boolean);
-  return all.slice(at, at + most).filter(Boolean).join(" ") || "0s";
+  return all.slice(at, at + parts).filter(Boolean).join(" ") || "0s";
 };
 const at = path => new URL(html.dataset.root + path, location);
 const here = () => location.href.slice(at("").href.length);
