@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import (
     InvalidInputError,
     QueueNotFoundError,
@@ -18,6 +19,7 @@ from flask_forge_jobs.model.bounds import (
     check_text,
     shown,
 )
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.queues import (
     COOLDOWN_SECONDS_RANGE,
@@ -172,8 +174,9 @@ def act(
         )
     if ends is not None and not changed:
         queue = changes.get((queues or ())[0])
-        is_on = queue.paused if action == "resume" else queue.throttled_until
-        if is_on:
+        now = from_micros(SystemClock().now_us())
+        cools = queue.throttled_until is not None and queue.throttled_until > now
+        if queue.paused if action == "resume" else cools:
             raise StaleSettingsError("the queue has been changed since")
     return changed
 

@@ -368,6 +368,20 @@ def test_a_cooldown_is_ended(client: FlaskClient, storage: Storage) -> None:
     assert until[1] is not None
 
 
+def test_a_cooldown_that_is_over_keeps_no_other_from_its_end(
+    client: FlaskClient, storage: Storage, sql: Sql
+) -> None:
+    """A worker clears it later; until then the answer was 412."""
+    storage.queues.ensure("a")
+    storage.queues.cool_down(["a"], 60)
+    body = {"action": "end_cooldown", "queues": ["a"], "ends": NOON}
+    assert client.post(f"{URL}/actions", json=body).status_code == 412
+
+    sql.run("UPDATE forge_queue SET throttled_until = 99")
+
+    assert client.post(f"{URL}/actions", json=body).get_json() == {"changed": 0}
+
+
 def test_a_pause_is_ended_unless_it_is_over(
     client: FlaskClient, storage: Storage
 ) -> None:
