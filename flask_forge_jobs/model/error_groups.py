@@ -119,17 +119,15 @@ class DeadGroups(NamedTuple):
 
 
 class KindFailures(NamedTuple):
-    """Failures of a kind in a queue in a range, and its jobs that wait or are dead."""
+    """Failures of a kind in a queue in a range."""
 
     queue_name: str
     kind: str
     failures: int
-    retrying: int
-    dead: int
 
 
 class ErrorDetail(NamedTuple):
-    """One group, and its kinds, that with the most failures first."""
+    """One group, and its kinds in the range, that with the most failures first."""
 
     group: ErrorGroup
     kinds: Sequence[KindFailures]

@@ -248,18 +248,15 @@ def _complete(
 
 
 def _by_kind(parts: Sequence[_Part], since: int) -> Sequence[KindFailures]:
-    """Return the failures of each queue and kind since then, the most first."""
-    sums: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    """Return the queues and kinds with failures since then, the most first."""
+    sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     for part in parts:
-        failures = part.failures
+        key = part.queue_name, part.kind
         if part.part == "bucket":
-            failures = sum(json.loads(part.message or "{}").values())
-        elif part.part == "total" or (part.first_at or 0) < since:
-            failures = 0
-        total = sums[part.queue_name, part.kind]
-        for index, number in enumerate((failures, part.retrying, part.dead)):
-            total[index] += int(number or 0)
-    kinds = [KindFailures(*key, *total) for key, total in sums.items()]
+            sums[key] += sum(json.loads(part.message or "{}").values())
+        elif part.part == "change" and (part.first_at or 0) >= since:
+            sums[key] += part.failures
+    kinds = [KindFailures(*key, failures) for key, failures in sums.items() if failures]
     return sorted(kinds, key=lambda each: (-each.failures, each.kind, each.queue_name))
 
 
