@@ -23,7 +23,6 @@ from flask_forge_jobs.api.schemas.fields import AnyJson, Instant, WholeNumber
 from flask_forge_jobs.model.encoding import unicode_pieces_of
 from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import EnqueueResult
-from flask_forge_jobs.model.metrics import MAX_BUCKETS
 
 T = TypeVar("T")
 
@@ -221,17 +220,12 @@ def writer(schema: Schema) -> Callable[[Any], str]:
     pairs = [f'"{each.data_key or name}":{_mark(each)}' for name, each in fields]
     template = "{" + ",".join(pairs) + "}"
     read = attrgetter(*[each.attribute or name for name, each in fields])
-    instants = [
-        # The buckets of several series begin at the same instants.
-        (place, lru_cache(MAX_BUCKETS)(each.write))
-        for place, (_, each) in enumerate(fields)
-        if isinstance(each, Instant)
-    ]
+    instants = [n for n, (_, each) in enumerate(fields) if isinstance(each, Instant)]
 
     def write(item: object) -> str:
         values = list(read(item))
-        for place, convert in instants:
-            values[place] = convert(values[place])
+        for place in instants:
+            values[place] = format_instant(values[place])
         return template % tuple(values)
 
     return write

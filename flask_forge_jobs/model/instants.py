@@ -7,6 +7,7 @@ driver conversion on the hot path, and always has a zone.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 MICROSECOND = timedelta(microseconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -16,6 +17,9 @@ DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 9999-12-31T23:59:59.999999Z, the last instant that every reader supports.
 MAX_INSTANT_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // MICROSECOND
+# Rows of a list repeat their instants, a list that is polled repeats its rows, and the
+# 2,000 buckets of several series begin at the same instants.
+KNOWN_INSTANTS = 2048
 
 
 def to_micros(instant: datetime) -> int:
@@ -49,6 +53,7 @@ def whole_milliseconds(start: datetime | None, end: datetime | None) -> int | No
     return (end - start) // _MILLISECOND
 
 
+@lru_cache(KNOWN_INSTANTS)
 def format_instant(instant: datetime) -> str:
     """Return RFC 3339 text in UTC with the shortest exact fraction of 0, 3 or 6 digits.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, make_dataclass
 from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import StorageCorruptError
@@ -14,6 +14,7 @@ from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.dedupe_keys import shown_key
 from flask_forge_jobs.model.evidence import JobFacts
 from flask_forge_jobs.model.instants import (
+    KNOWN_INSTANTS,
     SECOND_US,
     from_micros,
     optional_from_micros,
@@ -78,43 +79,70 @@ def error_history_from_text(text: str | None) -> tuple[ErrorEntry, ...]:
 
 
 def reader_of(
-    model: type[M], last: str | None = None, /, **decoders: Callable[[Any], object]
+    model: type[M],
+    last: str | None = None,
+    make: Callable[..., M] | None = None,
+    /,
+    **decoders: Callable[[Any], object],
 ) -> Callable[[Row], M]:
     """Return a function from a row to a model: its fields, in their order.
 
-    Those behind ``last`` are not in the row and keep their defaults. ``decoders`` are
-    of columns that are stored otherwise than as the field.
+    Those behind ``last`` are not in the row and keep their defaults. ``make`` makes the
+    model of all its fields, by place. ``decoders`` are of columns that are stored
+    otherwise than as the field.
     """
     columns = fields(model)  # type: ignore[arg-type]  # dataclasses
     names = [each.name for each in columns]
     if last is not None:
         del names[names.index(last) + 1 :]
     places = [(names.index(name), decode) for name, decode in decoders.items()]
-    by_name = any(each.kw_only for each in columns)
+    by_name = make is None and any(each.kw_only for each in columns)
+    make = make or model
 
     def read(row: Row) -> M:
         values = [*row]
         for place, decode in places:
             values[place] = decode(values[place])
         if by_name:
-            return model(**dict(zip(names, values, strict=True)))
-        return model(*values)  # a third faster
+            return make(**dict(zip(names, values, strict=True)))
+        return make(*values)  # a third faster
 
     return read
 
 
+def _draft_of(model: type[M]) -> Callable[..., M]:
+    """Return what makes a frozen object in an eighth of the time; all fields by place.
+
+    Its own ``__init__`` passes over what freezes it, field by field.
+    """
+    names = [each.name for each in fields(model)]  # type: ignore[arg-type]
+    draft = make_dataclass("Draft", names, repr=False, eq=False, slots=True)
+
+    def make(*values: object) -> M:
+        made: Any = draft(*values)
+        made.__class__ = model
+        known: M = made
+        return known
+
+    return make
+
+
 _FACTS_DECODED = {each.name for each in fields(JobFacts)} - {"dedupe_key"}
+_instant = functools.lru_cache(KNOWN_INSTANTS)(from_micros)
+_instant_or_none = functools.lru_cache(KNOWN_INSTANTS)(optional_from_micros)
 _OF_SUMMARY: Mapping[str, Callable[[Any], object]] = {
-    "status": JobStatus,
-    "enqueued_at": from_micros,
-    "scheduled_at": from_micros,
-    "started_at": optional_from_micros,
-    "completed_at": optional_from_micros,
-    "heartbeat_at": optional_from_micros,
-    "cancel_requested_at": optional_from_micros,
+    "status": functools.cache(JobStatus),
+    "enqueued_at": _instant,
+    "scheduled_at": _instant,
+    "started_at": _instant_or_none,
+    "completed_at": _instant_or_none,
+    "heartbeat_at": _instant_or_none,
+    "cancel_requested_at": _instant_or_none,
     "dedupe_key": shown_key,
 }
-summary_from_row = _naming_damage(reader_of(JobSummary, **_OF_SUMMARY))
+summary_from_row = _naming_damage(
+    reader_of(JobSummary, None, _draft_of(JobSummary), **_OF_SUMMARY)
+)
 """Return the job of a row of ``get_summaries``."""
 job_from_row = _naming_damage(
     reader_of(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import FrozenInstanceError, asdict
 from datetime import UTC, datetime
 
 import pytest
 
 from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.claims import ErrorEntry
-from flask_forge_jobs.model.jobs import Job, JobStatus
+from flask_forge_jobs.model.jobs import Job, JobStatus, JobSummary
 from flask_forge_jobs.model.workers import Slot, Worker
-from flask_forge_jobs.storage.columns import JOB
+from flask_forge_jobs.storage.columns import JOB, SUMMARY
 from flask_forge_jobs.storage.rows import (
     FOREVER_US,
     error_history_from_text,
@@ -50,6 +50,24 @@ def test_a_job_has_every_column() -> None:
     job = job_from_row(tuple(row[name] for name in JOB))
 
     assert asdict(job) == asdict(Job(**(row | decoded)))  # type: ignore[arg-type]  # values of all types
+
+
+def test_a_summary_is_as_its_class_makes_it() -> None:
+    facts = {
+        "id": "id", "queue_name": "queue", "kind": "kind", "status": "done",
+        "priority": 1, "attempts": 2, "max_attempts": 3, "enqueued_at": 0,
+        "scheduled_at": 0, "started_at": 0, "completed_at": 0, "last_error": "error",
+        "slot_id": "owner", "dedupe_key": "key", "heartbeat_at": None,
+        "cancel_requested_at": None, "progress": "progress",
+    }  # fmt: skip
+    names = ("enqueued_at", "scheduled_at", "started_at", "completed_at")
+    decoded = {"status": JobStatus.DONE, **dict.fromkeys(names, EPOCH)}
+
+    job = summary_from_row(tuple(facts[name] for name in SUMMARY))
+
+    assert job == JobSummary(**(facts | decoded))  # type: ignore[arg-type]  # values of all types
+    with pytest.raises(FrozenInstanceError):
+        job.kind = "other"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
