@@ -8,6 +8,7 @@ from statistics import median
 
 from flask_forge_jobs.dashboard.charts.small import RangeRow, range_labels, range_row
 from flask_forge_jobs.dashboard.charts.ticks import Axis, logarithmic
+from flask_forge_jobs.dashboard.parameters import NumberedPage
 from flask_forge_jobs.handlers.series import KindRow
 from flask_forge_jobs.model.proportions import Failures
 
@@ -38,27 +39,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A page of rows in order, the labels of the axis that they share, and its place.
-
-    ``first`` of ``total`` rows stand before it.
-    """
+    """A page of rows in order, the labels of their common axis, and its place."""
 
     rows: Sequence[Row]
     labels: Sequence[tuple[str, str]]
     sort: str
-    first: int
-    total: int
-
-    @property
-    def previous(self) -> int | None:
-        """The number of the page before; None on the first one."""
-        return self.first // PER_PAGE or None
-
-    @property
-    def following(self) -> int | None:
-        """The number of the next page; None on the last one."""
-        is_last = self.first + PER_PAGE >= self.total
-        return None if is_last else self.first // PER_PAGE + 2
+    page: NumberedPage
 
 
 def checked_sort(sort: str | None) -> str:
@@ -77,9 +63,9 @@ def kind_rows(totals: Sequence[KindRow], sort: str, number: int = 1) -> Rows:
     usual = median(shares or [0.0])
     ordered = sorted(totals, key=lambda row: row.kind)
     ordered.sort(key=_KEYS[sort.removeprefix("-")], reverse=sort.startswith("-"))
-    first = min(number - 1, max(len(ordered) - 1, 0) // PER_PAGE) * PER_PAGE
-    rows = [_row(row, axis, usual) for row in ordered[first : first + PER_PAGE]]
-    return Rows(rows, range_labels(axis), sort, first, len(ordered))
+    page = NumberedPage(number, PER_PAGE, len(ordered))
+    rows = [_row(row, axis, usual) for row in page.of(ordered)]
+    return Rows(rows, range_labels(axis), sort, page)
 
 
 def _row(row: KindRow, axis: Axis, usual: float) -> Row:

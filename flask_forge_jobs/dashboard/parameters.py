@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from flask import Request
 from werkzeug.datastructures import MultiDict
 
+T = TypeVar("T")
 _LONGEST = 500
 # Every link of a page repeats them.
 MAX_CHOSEN, LONGEST_CHOSEN = 40, 200
@@ -19,6 +22,39 @@ def chosen(args: MultiDict[str, str], name: str) -> list[str]:
     """Return the values of a parameter that is repeated: short ones, and not many."""
     short = (each for each in args.getlist(name) if 0 < len(each) <= LONGEST_CHOSEN)
     return list(dict.fromkeys(short))[:MAX_CHOSEN]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedPage:
+    """A page of a list whose pages have numbers, from 1.
+
+    A number behind the last page means the last one.
+    """
+
+    number: int
+    size: int
+    total: int
+
+    @property
+    def first(self) -> int:
+        """How many rows stand before it."""
+        last = max(self.total - 1, 0) // self.size
+        return min(self.number - 1, last) * self.size
+
+    def of(self, rows: Sequence[T]) -> Sequence[T]:
+        """Return its rows out of all."""
+        return rows[self.first : self.first + self.size]
+
+    @property
+    def previous(self) -> int | None:
+        """The number of the page before; None on the first one."""
+        return self.first // self.size or None
+
+    @property
+    def following(self) -> int | None:
+        """The number of the next page; None on the last one."""
+        following = self.first + self.size
+        return None if following >= self.total else following // self.size + 1
 
 
 class Parameters:

@@ -78,9 +78,14 @@ def test_the_first_rows_are_shown_and_all_counted() -> None:
     found = [totals(f"kind-{number:03}", 1, 1) for number in range(3 * PER_PAGE)]
 
     assert len(kind_rows(found, "name").rows) == PER_PAGE
-    assert kind_rows(found, "name").total == 3 * PER_PAGE
+    assert kind_rows(found, "name").page.total == 3 * PER_PAGE
     pages = [kind_rows(found, "name", number) for number in (1, 2, 3, 9)]
-    assert [page.first for page in pages] == [0, PER_PAGE, 2 * PER_PAGE, 2 * PER_PAGE]
-    assert [page.previous for page in pages] == [None, 1, 2, 2]
-    assert [page.following for page in pages] == [2, 3, None, None]
+    assert [page.page.first for page in pages] == [
+        0,
+        PER_PAGE,
+        2 * PER_PAGE,
+        2 * PER_PAGE,
+    ]
+    assert [page.page.previous for page in pages] == [None, 1, 2, 2]
+    assert [page.page.following for page in pages] == [2, 3, None, None]
     assert len({row.name for page in pages for row in page.rows}) == 3 * PER_PAGE

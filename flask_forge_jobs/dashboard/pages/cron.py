@@ -15,7 +15,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import schedule_etag
 from flask_forge_jobs.dashboard.cron_strip import Axis, Strip, axis, strip
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.parameters import NumberedPage, Parameters
 from flask_forge_jobs.dashboard.words import natural
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.cron import ScheduleDetail, get_schedule, preview
@@ -161,7 +161,7 @@ class ScheduleList:
     def window(self) -> FiringsWindow:
         """The schedules on this page with their firings."""
         api = self._api
-        shown = self.matching[self.first : self.first + PAGE_SIZE]
+        shown = self.page.of(self.matching)
 
         def read() -> FiringsWindow:
             return firings_of(
@@ -178,10 +178,9 @@ class ScheduleList:
         return axis(self.window)
 
     @cached_property
-    def first(self) -> int:
-        """The place of the first schedule on this page, from 0."""
-        last = max(len(self.matching) - 1, 0) // PAGE_SIZE
-        return min(self.number - 1, last) * PAGE_SIZE
+    def page(self) -> NumberedPage:
+        """Where this page lies among the schedules that match."""
+        return NumberedPage(self.number, PAGE_SIZE, len(self.matching))
 
     @property
     def rows(self) -> Sequence[ScheduleRow]:
@@ -196,17 +195,6 @@ class ScheduleList:
             failures += 1
         words = meaning(each.line.cron_expr)
         return ScheduleRow(each.line, words, strip(each, self.axis), failures)
-
-    @property
-    def pages(self) -> Mapping[str, int | None]:
-        """The numbers of the pages around this one; None where there is none."""
-        number = self.first // PAGE_SIZE + 1
-        is_last = self.first + PAGE_SIZE >= len(self.matching)
-        return {
-            "first": 1 if number > 1 else None,
-            "previous": number - 1 if number > 1 else None,
-            "next": None if is_last else number + 1,
-        }
 
     @property
     def headline(self) -> str:

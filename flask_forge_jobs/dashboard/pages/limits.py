@@ -10,7 +10,7 @@ from flask import request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.parameters import NumberedPage, Parameters
 from flask_forge_jobs.handlers.concurrency import HeldKey, held_keys
 from flask_forge_jobs.handlers.rate_limits import list_all
 from flask_forge_jobs.model.limits import RateLimit
@@ -69,21 +69,14 @@ class LimitList:
         ]
 
     @cached_property
-    def first(self) -> int:
-        """The place of the first rate limit on this page, from 0."""
-        last = max(len(self.matching) - 1, 0) // PAGE_SIZE
-        return min(self.number - 1, last) * PAGE_SIZE
+    def page(self) -> NumberedPage:
+        """Where this page lies among the rate limits that match."""
+        return NumberedPage(self.number, PAGE_SIZE, len(self.matching))
 
     @property
     def rows(self) -> Sequence[LimitRow]:
         """The rate limits on this page."""
-        return self.matching[self.first : self.first + PAGE_SIZE]
-
-    @property
-    def next_page(self) -> int | None:
-        """The number of the next page."""
-        is_last = self.first + PAGE_SIZE >= len(self.matching)
-        return None if is_last else self.first // PAGE_SIZE + 2
+        return self.page.of(self.matching)
 
     def row(self, scope: str) -> LimitRow | None:
         """Return the rate limit of a scope."""

@@ -13,7 +13,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import settings_etag
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.parameters import Parameters
+from flask_forge_jobs.dashboard.parameters import NumberedPage, Parameters
 from flask_forge_jobs.dashboard.queue_question import Question
 from flask_forge_jobs.dashboard.queue_reads import all_queues, rows_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, shared_slots
@@ -96,29 +96,14 @@ class QueueList:
         return sorted(rows, key=_SORTS[by], reverse=is_down)
 
     @cached_property
-    def first(self) -> int:
-        """The place of the first queue on this page; the last page for too large ones.
-
-        The first place is 0.
-        """
-        last = max(len(self.matching) - 1, 0) // self.per
-        return min(self.number - 1, last) * self.per
+    def page(self) -> NumberedPage:
+        """Where this page lies among the queues that match."""
+        return NumberedPage(self.number, self.per, len(self.matching))
 
     @property
     def shown(self) -> Sequence[QueueRow]:
         """The queues on this page."""
-        return self.matching[self.first : self.first + self.per]
-
-    @property
-    def pages(self) -> Mapping[str, int | None]:
-        """The numbers of the pages around this one; None where there is none."""
-        number = self.first // self.per + 1
-        is_last = self.first + self.per >= len(self.matching)
-        return {
-            "first": 1 if number > 1 else None,
-            "previous": number - 1 if number > 1 else None,
-            "next": None if is_last else number + 1,
-        }
+        return self.page.of(self.matching)
 
     @property
     def filters(self) -> Sequence[tuple[str, str | None, int]]:
