@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.dashboard.charts.units import Unit, text
 
-MAX_TICKS = 6
 _STEPS = 5
 _S, _MIN, _H, _D = 1000, 60_000, 3_600_000, 86_400_000
 _DURATION_STEPS = (

@@ -21,7 +21,6 @@ COOKIE = "forge_jobs_note"
 # Enough for the redirect on a slow line.
 KEPT_S = 60
 MAX_LENGTH = 400
-TONES = ("good", "warn")
 _USE = "note "
 # Of a cookie, the signature beside it.
 _LONGEST = 3800
