@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
+from flask import request
+
+from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts.figure import Figure, Line, percentiles
-from flask_forge_jobs.dashboard.charts.ranges import Range
+from flask_forge_jobs.dashboard.charts.ranges import DEFAULT, Range
+from flask_forge_jobs.dashboard.charts.ranges import chosen as chosen_range
 from flask_forge_jobs.dashboard.charts.units import Unit
-from flask_forge_jobs.dashboard.reads import Reads
-from flask_forge_jobs.handlers.series import Bucket
+from flask_forge_jobs.dashboard.parameters import chosen
+from flask_forge_jobs.dashboard.reads import Part, Reads
+from flask_forge_jobs.handlers.series import Bucket, timeline
+
+# Seconds that figures are good for, at most; of narrow buckets fewer.
+KEPT_S = 30.0
 
 
-class TimelineFigures:
+class ChartPage:
+    """What every page with charts takes from its address."""
+
+    def __init__(self, api: Api, default: str = DEFAULT) -> None:
+        self._api = api
+        self.range = chosen_range(request.args, api.now, default)
+        self.toggled = chosen(request.args, "toggle")
+        self.tables = chosen(request.args, "table")
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        """The parameters of its charts, which links back to the page keep."""
+        return {**self.range.query, "toggle": self.toggled, "table": self.tables}
+
+
+class TimelineFigures(ChartPage):
     """The charts of a page with a read named ``timeline``."""
 
     _reads: Reads
-    toggled: Sequence[str]
+
+    def _timeline_part(
+        self, queue_names: Sequence[str] | None, kind: str | None = None
+    ) -> Part:
+        """Return that read, of some queues or all, of one kind or all."""
+        storage, shown, now = self._api.storage, self.range, self._api.now
+
+        def read() -> tuple[Range, Sequence[Bucket]]:
+            return shown, timeline(
+                storage, start=shown.start, end=shown.end, now=now,
+                bucket_secs=shown.width_s, queue_names=queue_names, kind=kind,
+            )  # fmt: skip
+
+        return Part(read, min(shown.width_s / 4, KEPT_S))
 
     @property
     def _timeline(self) -> tuple[Range, Sequence[Bucket]]:

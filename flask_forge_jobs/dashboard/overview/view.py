@@ -10,7 +10,7 @@ from typing import cast
 from flask import request
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.dashboard.charts import jobs, ranges
+from flask_forge_jobs.dashboard.charts import jobs
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.job.progress_view import progress_view
 from flask_forge_jobs.dashboard.nav_counts import ERRORS, errors_of_day
@@ -36,7 +36,7 @@ from flask_forge_jobs.handlers.errors import ErrorListing
 from flask_forge_jobs.handlers.gauges import gauges
 from flask_forge_jobs.handlers.queue_rates import QueueRates, queue_rates
 from flask_forge_jobs.handlers.queues import overview
-from flask_forge_jobs.handlers.series import MAX_NAMES, Bucket, timeline
+from flask_forge_jobs.handlers.series import MAX_NAMES
 from flask_forge_jobs.model.error_groups import ErrorGroup
 from flask_forge_jobs.model.queues import QueueOverview
 from flask_forge_jobs.model.sentences import Sentence
@@ -61,21 +61,17 @@ BLOCKS: Mapping[str, Sequence[str]] = {
 _WHOSE: Mapping[str, str] = {
     **dict.fromkeys(("errors", "jobs", "kinds", "workers"), "queue"), "queues": "q",
 }  # fmt: skip
-Timed = tuple[ranges.Range, Sequence[Bucket]]
 
 
 class Overview(jobs.TimelineFigures):
     """The overview of one caller."""
 
     def __init__(self, api: Api) -> None:
+        super().__init__(api)
         args = request.args
-        self._api = api
-        self.range = ranges.chosen(args, api.now)
         self.queue = next(iter(chosen(args, "queue")), None)
         if self.queue is not None:
             api.scope.require(self.queue)
-        self.toggled = chosen(args, "toggle")
-        self.tables = chosen(args, "table")
         self.shows_needs = args.get("needs") == "all"
         key = "overview", *self.range.key, self.queue, api.scope.queues
         needed = needed_by(BLOCKS)
@@ -96,8 +92,7 @@ class Overview(jobs.TimelineFigures):
         return {
             **self.range.query,
             "queue": self.queue,
-            "toggle": self.toggled,
-            "table": self.tables,
+            **super().query,
             "needs": "all" if self.shows_needs else None,
         }
 
@@ -105,13 +100,7 @@ class Overview(jobs.TimelineFigures):
         api, shown = self._api, self.range
         storage, now = api.storage, api.now
         names = api.scope.names([self.queue] if self.queue else ())
-        kept_s = min(shown.width_s / 4, 30.0)
-
-        def buckets() -> Timed:
-            return shown, timeline(
-                storage, start=shown.start, end=shown.end, now=now,
-                bucket_secs=shown.width_s, queue_names=names,
-            )  # fmt: skip
+        timeline = self._timeline_part(names)
 
         def history() -> Gauged:
             chosen = [""] if names is None else names[:MAX_NAMES]
@@ -124,8 +113,8 @@ class Overview(jobs.TimelineFigures):
             return gauged(answer.series)
 
         return {
-            "timeline": Part(buckets, kept_s),
-            "gauges": Part(history, kept_s),
+            "timeline": timeline,
+            "gauges": Part(history, timeline.kept_s),
             "queues": Part(lambda: overview(storage, only_live=True), 1.0),
             "rates": Part(lambda: queue_rates(storage, self._names, now=now), 5.0),
             "running": Part(self._read_running, 2.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import cast
 
 from flask import request
 
@@ -26,7 +26,7 @@ from flask_forge_jobs.dashboard.parameters import Parameters, chosen
 from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by, read_beside_report
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.machines import machines as read_machines
-from flask_forge_jobs.handlers.series import KindRow, Totals, timeline, totals
+from flask_forge_jobs.handlers.series import KindRow, Totals, totals
 from flask_forge_jobs.model.sentences import count
 
 DEFAULT_RANGE = "24h"
@@ -50,14 +50,11 @@ class Shown(jobs.TimelineFigures):
     """The values of the page, each computed when its block asks for it."""
 
     def __init__(self, api: Api) -> None:
+        super().__init__(api, DEFAULT_RANGE)
         args = request.args
-        self._api = api
-        self.range = ranges.chosen(args, api.now, DEFAULT_RANGE)
         self.by = "queue" if args.get("by") == "queue" else "kind"
         self.sort = checked_sort(args.get("sort"))
         self.number = Parameters(request).number("page", range(1, 1_000), 1)
-        self.toggled = chosen(args, "toggle")
-        self.tables = chosen(args, "table")
         self.workers = chosen(args, "worker")
         self.queue = next(iter(chosen(args, "queue")), None)
         self.kind = next(iter(chosen(args, "kind")), None)
@@ -81,8 +78,7 @@ class Shown(jobs.TimelineFigures):
             "by": None if self.by == "kind" else self.by,
             "sort": None if self.sort == "-total" else self.sort,
             "page": None if self.number == 1 else self.number,
-            "toggle": self.toggled,
-            "table": self.tables,
+            **super().query,
             "worker": self.workers,
         }
 
@@ -90,25 +86,20 @@ class Shown(jobs.TimelineFigures):
         api, shown, width_s = self._api, self.range, self._sample_s
         storage, now = api.storage, api.now
         names = api.scope.names([self.queue] if self.queue else ())
-        window: partial[dict[str, Any]] = partial(
-            dict, start=shown.start, end=shown.end, now=now
-        )
-        per_bucket = window(bucket_secs=shown.width_s, kind=self.kind)
-        kept_s = min(shown.width_s / 4, 30.0)
-
+        timeline = self._timeline_part(names, self.kind)
         return {
-            "timeline": Part(
-                lambda: (shown, timeline(storage, **per_bucket, queue_names=names)),
-                kept_s,
-            ),
+            "timeline": timeline,
             "totals": Part(
                 lambda: totals(
                     storage,
                     by=self.by,
                     times_of=self.kind if self.by == "kind" else self.queue,
-                    **window(queue_names=names),
+                    start=shown.start,
+                    end=shown.end,
+                    now=now,
+                    queue_names=names,
                 ),
-                kept_s,
+                timeline.kept_s,
             ),
             "machines": Part(
                 lambda: (

@@ -12,9 +12,9 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import settings_etag
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard import words
-from flask_forge_jobs.dashboard.charts import jobs, ranges
+from flask_forge_jobs.dashboard.charts import jobs
 from flask_forge_jobs.dashboard.page import page
-from flask_forge_jobs.dashboard.parameters import Parameters, chosen
+from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.queue_question import Question
 from flask_forge_jobs.dashboard.queue_reads import PACE_KEPT_S, all_queues, rates_of
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, queue_rows
@@ -22,7 +22,6 @@ from flask_forge_jobs.dashboard.reads import Part, Reads, needed_by, report_of
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.explain import explain_queue_facts
 from flask_forge_jobs.handlers.queue_rates import NO_RATES, QueueRates
-from flask_forge_jobs.handlers.series import Bucket, timeline
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.sentences import Sentence
 from flask_forge_jobs.model.workers import Slot
@@ -50,7 +49,7 @@ class QueueInFull(jobs.TimelineFigures):
     """
 
     def __init__(self, api: Api, name: str) -> None:
-        self._api = api
+        super().__init__(api)
         self.name = name
         listed = all_queues(api)
         overview = next((each for each in listed if each.settings.name == name), None)
@@ -58,10 +57,6 @@ class QueueInFull(jobs.TimelineFigures):
             raise QueueNotFoundError(name)
         self._overview = overview
 
-        args = request.args
-        self.range = ranges.chosen(args, api.now)
-        self.toggled = chosen(args, "toggle")
-        self.tables = chosen(args, "table")
         key = "queue", name, *self.range.key, api.scope.queues
         # With the queues and the report of the frame, a refresh asks three times.
         parts, needed = self._parts(), needed_by(BLOCKS)
@@ -76,7 +71,7 @@ class QueueInFull(jobs.TimelineFigures):
         return pace if self._overview.slots else pace | {"workers"}
 
     def _parts(self) -> Mapping[str, Part]:
-        api, shown, row = self._api, self.range, self.row
+        api, row = self._api, self.row
 
         def explain() -> Sentence:
             return explain_queue_facts(
@@ -88,16 +83,6 @@ class QueueInFull(jobs.TimelineFigures):
                 behind_s=api.options.behind_s,
             )
 
-        def figures() -> tuple[ranges.Range, Sequence[Bucket]]:
-            return shown, timeline(
-                api.storage,
-                start=shown.start,
-                end=shown.end,
-                bucket_secs=shown.width_s,
-                now=api.now,
-                queue_names=[self.name],
-            )
-
         def names() -> Mapping[str, str | None]:
             known = api.storage.worker_reader.known()
             return {each.worker_id: each.worker_name for each in known}
@@ -105,10 +90,9 @@ class QueueInFull(jobs.TimelineFigures):
         def pace() -> QueueRates:
             return rates_of(api, [self.name])[self.name]
 
-        kept_s = min(shown.width_s / 4, _NAMES_KEPT_S)
         return {
             "sentence": Part(explain, KEPT_S),
-            "timeline": Part(figures, kept_s),
+            "timeline": self._timeline_part([self.name]),
             "workers": Part(names, _NAMES_KEPT_S),
             _PACE: Part(pace, PACE_KEPT_S),
         }
@@ -159,11 +143,6 @@ class QueueInFull(jobs.TimelineFigures):
     @property
     def _may_be_stalled(self) -> bool:
         return self.row.state is QueueState.LIVE and self.row.is_still
-
-    @property
-    def query(self) -> Mapping[str, object]:
-        """The parameters of its charts, which links back to the page keep."""
-        return {**self.range.query, "toggle": self.toggled, "table": self.tables}
 
 
 def queue(api: Api, name: str) -> Mapping[str, object]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-
-from flask import request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts import machines as charts
 from flask_forge_jobs.dashboard.charts import ranges
 from flask_forge_jobs.dashboard.charts.figure import Figure
-from flask_forge_jobs.dashboard.parameters import chosen
+from flask_forge_jobs.dashboard.charts.jobs import ChartPage
 from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.handlers.machines import Machines, machines
 from flask_forge_jobs.handlers.snapshots import KEPT_S
@@ -26,11 +24,11 @@ _KEPT_S = 15.0
 _OWN = 3
 
 
-class WorkerView:
+class WorkerView(ChartPage):
     """One worker; raises WorkerNotFoundError if the caller may not know of it."""
 
     def __init__(self, api: Api, worker_id: str, *, is_refresh: bool) -> None:
-        self._api = api
+        super().__init__(api)
         self._id = worker_id
         names = api.scope.names()
 
@@ -43,9 +41,6 @@ class WorkerView:
         self.running = sorted(detail.running, key=lambda run: -run.run_ms)
         self.rescued = detail.rescued[:MAX_RESCUED]
         self.more_rescued = len(detail.rescued) - len(self.rescued)
-        self.range = ranges.chosen(request.args, api.now)
-        self.toggled = chosen(request.args, "toggle")
-        self.tables = chosen(request.args, "table")
 
     @property
     def sees_machine(self) -> bool:
@@ -92,8 +87,3 @@ class WorkerView:
         )
         own = charts.resources(history, span, [self._id], self.toggled)
         return [*own, *database[:_OWN]]
-
-    @property
-    def query(self) -> Mapping[str, object]:
-        """The parameters of its charts, which links back to the page keep."""
-        return {**self.range.query, "toggle": self.toggled, "table": self.tables}
