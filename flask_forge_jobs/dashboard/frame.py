@@ -99,9 +99,12 @@ class State:
 class Frame:
     """The frame of one page.
 
+    ``paces`` are the choices of ``refresh_s``.
     ``reads`` is False for pages that say that a read failed. ``is_error`` is True for
     pages in place of the one that was asked for, which have nothing to refresh.
     """
+
+    paces = REFRESH_S
 
     def __init__(self, api: Api, state: RequestState, *, reads: bool) -> None:
         self._api = api
@@ -195,11 +198,6 @@ class Frame:
             has_session=state.has_session,
         )
 
-    @property
-    def has_session(self) -> bool:
-        """Whether the caller has signed in here, and may sign out."""
-        return self._state.has_session
-
     @cached_property
     def is_read_only(self) -> bool:
         """Whether changes are refused, whatever the caller's role."""
@@ -238,11 +236,6 @@ class Frame:
     def next_theme(self) -> str:
         """The theme that the button chooses."""
         return THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)]
-
-    @property
-    def paces(self) -> Sequence[int]:
-        """The choices of ``refresh_s``."""
-        return REFRESH_S
 
     # -- counts --------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ from flask_forge_jobs.handlers.bulk import (
     check_expected,
 )
 from flask_forge_jobs.handlers.cursors import (
-    from_ids_cursor,
+    from_text_cursor,
     from_walk_cursor,
-    to_ids_cursor,
+    to_text_cursor,
     to_walk_cursor,
 )
 from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
@@ -61,6 +61,20 @@ class Instruction:
             "restart": bool(self.restart),
             "dependents": bool(self.dependents),
         }
+
+    def filter_within(self, queues: Sequence[str] | None) -> JobFilter:
+        """Return the checked filter; without queues of its own it has these.
+
+        Raises:
+            InvalidInputError: It has no condition, and does not say ``all``.
+        """
+        job_filter = checked_filter(self.job_filter or JobFilter(), IN_BODY)
+        # Checked here, because the filter drops blank searches.
+        if job_filter == JobFilter() and not self.is_all:
+            raise InvalidInputError("all", "must be true to act on every job")
+        if job_filter.queues is None:
+            job_filter = replace(job_filter, queues=queues)
+        return job_filter
 
     def __post_init__(self) -> None:
         """Check for either ids or a filter, and for options of other actions."""
@@ -113,12 +127,7 @@ def act(
     """
     if instruction.job_ids is not None:
         return _on_named(storage, instruction, instruction.job_ids, limits)
-    job_filter = checked_filter(instruction.job_filter or JobFilter(), IN_BODY)
-    # Checked here, because the filter drops blank searches.
-    if job_filter == JobFilter() and not instruction.is_all:
-        raise InvalidInputError("all", "must be true to act on every job")
-    if job_filter.queues is None:
-        job_filter = replace(job_filter, queues=within)
+    job_filter = instruction.filter_within(within)
     return _on_matching(storage, instruction, job_filter, limits)
 
 
@@ -130,7 +139,8 @@ def _on_named(
 ) -> ActionReport:
     distinct = sorted(distinct_ids(job_ids))
     action, cursor = instruction.action, instruction.cursor
-    after_id = "" if cursor is None else from_ids_cursor(cursor, action, distinct)
+    binding = [str(action), *distinct]
+    after_id = "" if cursor is None else from_text_cursor(cursor, binding)
     matched = None
     if instruction.dry_run or instruction.expected is not None or after_id:
         matched = _count(storage, distinct)
@@ -148,7 +158,7 @@ def _on_named(
     return _report(
         matched,
         report,
-        None if last_id is None else to_ids_cursor(last_id, action, distinct),
+        None if last_id is None else to_text_cursor(last_id, binding),
         listed=len(report.change.skipped),
     )
 

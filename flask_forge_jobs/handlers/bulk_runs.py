@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import uuid4
 
-from flask_forge_jobs.errors import InvalidInputError, StorageError
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.handlers.bulk import check_expected
 from flask_forge_jobs.handlers.bulk_actions import Instruction
-from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bulk_runs import (
     BulkRun,
@@ -24,7 +22,6 @@ from flask_forge_jobs.model.bulk_runs import (
     RunAuthor,
     conditions_of,
 )
-from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.bulk_runs import run_query
 from flask_forge_jobs.storage.bulk_walk import work_on
@@ -51,11 +48,7 @@ def begin(
         InvalidInputError: It has no condition, and does not say ``all``.
         CountDiffersError: Another number of jobs matches than expected.
     """
-    job_filter = checked_filter(instruction.job_filter or JobFilter(), IN_BODY)
-    if job_filter == JobFilter() and not instruction.is_all:
-        raise InvalidInputError("all", "must be true to act on every job")
-    if job_filter.queues is None:
-        job_filter = replace(job_filter, queues=within)
+    job_filter = instruction.filter_within(within)
     matched = storage.job_reader.total(job_filter)
     if instruction.expected is not None:
         check_expected(instruction.expected, matched)

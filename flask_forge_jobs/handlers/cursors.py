@@ -69,17 +69,6 @@ def from_walk_cursor(
     return position._replace(status=JobStatus(position.status))
 
 
-def to_ids_cursor(last_id: str, action: JobAction, job_ids: Sequence[str]) -> str:
-    """Return the cursor of the last id of a bulk action."""
-    return _written([last_id], [str(action), *job_ids])
-
-
-def from_ids_cursor(text: str, action: JobAction, job_ids: Sequence[str]) -> str:
-    """Return the id of a cursor."""
-    (last_id,) = _read(text, [str(action), *job_ids], (str,))
-    return str(last_id)
-
-
 def to_errors_cursor(
     end: ErrorPosition, job_filter: JobFilter, binding: Sequence[str]
 ) -> str:
@@ -112,7 +101,7 @@ def from_place_cursor(text: str, binding: Sequence[object]) -> tuple[int, str]:
 def to_text_cursor(last: str, binding: Sequence[object]) -> str:
     """Return the cursor of the last row of a page whose rows are sorted by a text.
 
-    ``binding`` is the request's filter and order, as JSON values.
+    ``binding`` is what else the request says, such as its filter, as JSON values.
     """
     return _written([last], binding)
 

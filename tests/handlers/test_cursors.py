@@ -12,10 +12,10 @@ from flask_forge_jobs.handlers import cursors
 from flask_forge_jobs.handlers.cursors import (
     MAX_CURSOR_LENGTH,
     from_cursor,
-    from_ids_cursor,
+    from_text_cursor,
     from_walk_cursor,
     to_cursor,
-    to_ids_cursor,
+    to_text_cursor,
     to_walk_cursor,
 )
 from flask_forge_jobs.model import bulk
@@ -144,15 +144,12 @@ def test_a_cursor_of_another_walk_is_refused() -> None:
 
 
 def test_a_cursor_of_ids_is_good_for_these_ids_only() -> None:
-    text = to_ids_cursor("b", JobAction.RETRY, ["a", "b", "c"])
+    text = to_text_cursor("b", ["retry", "a", "b", "c"])
 
-    assert from_ids_cursor(text, JobAction.RETRY, ["a", "b", "c"]) == "b"
-    for action, ids in (
-        (JobAction.RETRY, ["a", "b"]),
-        (JobAction.CANCEL, ["a", "b", "c"]),
-    ):
+    assert from_text_cursor(text, ["retry", "a", "b", "c"]) == "b"
+    for binding in (["retry", "a", "b"], ["cancel", "a", "b", "c"]):
         with pytest.raises(InvalidInputError):
-            from_ids_cursor(text, action, ids)
+            from_text_cursor(text, binding)
 
 
 @pytest.mark.parametrize(

@@ -179,12 +179,6 @@ class BatchesQuerySchema(V1Schema):
     cursor = Text(load_default=None)
 
 
-class BatchQuerySchema(V1Schema):
-    """How to show one batch; ``reveal=1`` needs the permission ``payload.reveal``."""
-
-    reveal = Text(load_default=None)
-
-
 class BatchJobsQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.batches.jobs_of_batch`."""
 

@@ -22,7 +22,11 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
     WireSchema,
 )
-from flask_forge_jobs.api.schemas.queues import AsksQueueSchema, NamesQueueSchema
+from flask_forge_jobs.api.schemas.queues import (
+    AsksQueueSchema,
+    NamesQueueSchema,
+    StatusCountsSchema,
+)
 from flask_forge_jobs.handlers.jobs import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.progress import shown_progress
@@ -84,7 +88,7 @@ class JobInspectSchema(WireSchema):
 
 
 class RevealQuerySchema(WireSchema):
-    """How to show one job; ``reveal=1`` needs the permission ``payload.reveal``."""
+    """How to show one thing; ``reveal=1`` needs the permission ``payload.reveal``."""
 
     reveal = Text(load_default=None)
 
@@ -188,10 +192,8 @@ class EnqueueDemoRequestSchema(V1Schema):
     payload = AnyJson(load_default=None)
 
 
-class JobQuerySchema(V1Schema):
-    """How to show one job; ``reveal=1`` needs the permission ``payload.reveal``."""
-
-    reveal = Text(load_default=None)
+class ExactRevealQuerySchema(V1Schema, RevealQuerySchema):
+    """The same below ``/v1``, of a batch, too."""
 
 
 class CountsQuerySchema(V1Schema):
@@ -237,15 +239,10 @@ class JobsQuerySchema(CountsQuerySchema):
     count = Text(load_default="exact", metadata={"enum": list(COUNTS)})
 
 
-class JobCountsSchema(V1Schema):
+class JobCountsSchema(V1Schema, StatusCountsSchema):
     """The number of matching jobs in each state; ``pending`` includes ``scheduled``."""
 
-    pending = WholeNumber()
     scheduled = WholeNumber(allow_none=True)
-    in_progress = WholeNumber()
-    done = WholeNumber()
-    failed = WholeNumber()
-    dead = WholeNumber()
     total = WholeNumber()
 
 

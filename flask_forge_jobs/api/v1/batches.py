@@ -16,16 +16,17 @@ from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import REPLAYED_HEADER, empty_response, linked
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import batches as schemas
+from flask_forge_jobs.api.schemas.jobs import ExactRevealQuerySchema
 from flask_forge_jobs.api.schemas.new_jobs import EnqueuedJobsSchema
 from flask_forge_jobs.api.scope import NO_QUEUE_MESSAGE
+from flask_forge_jobs.api.v1.enqueue import new_jobs, require_queues
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import batches, job_actions, new_batches
+from flask_forge_jobs.handlers import batches, new_batches
 from flask_forge_jobs.model.batches import BatchEvent
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
-from flask_forge_jobs.tracing import carried
 
 _BATCH = schemas.BatchSchema()
 
@@ -152,24 +153,9 @@ def _jobs(
     api: Api, requests: Sequence[Mapping[str, Any]]
 ) -> tuple[list[NewJob], list[str]]:
     """Return the jobs of a request, and their ids."""
-    for each in requests:
-        if each["queue_name"] is not None:
-            api.scope.require(each["queue_name"])
+    require_queues(api, requests)
     placed, ids = new_batches.placed(api.storage, requests)
-    jobs = job_actions.new_jobs(
-        placed,
-        router=api.scope.router(api.options.router),
-        is_key_of_queue=api.scope.has_own_keys,
-        registry=api.options.registry,
-        field="jobs",
-        least=0,
-    )
-    own = set(ids)
-    api.scope.require_parents(
-        each for job in jobs for each in job.after if each not in own
-    )
-    taken_along = carried()
-    return [job.with_carried(taken_along) for job in jobs], ids
+    return new_jobs(api, placed, set(ids), field="jobs", least=0), ids
 
 
 def _follow_up(api: Api, field: str, described: Mapping[str, Any]) -> FollowUp:
@@ -223,7 +209,7 @@ ROUTES = (
     ),
     Route(
         view=read, permission=Permission.READ, reach=Reach.VIEW,
-        query=schemas.BatchQuerySchema(), answer=_BATCH, errors=(404,), can_reveal=True,
+        query=ExactRevealQuerySchema(), answer=_BATCH, errors=(404,), can_reveal=True,
     ),
     Route(
         view=read_jobs, permission=Permission.READ, reach=Reach.VIEW,

@@ -20,13 +20,24 @@ from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
 _ENDING = frozenset({JobAction.DELETE, JobAction.CANCEL})
 
 
-def act(api: Api) -> Response:
-    """Retry, delete, cancel, reschedule or run jobs now, by id or by filter."""
+def instruction_of(api: Api) -> Instruction:
+    """Return what the body asks for; raises Forbidden if the caller may not."""
     arguments = api.body()
     action = JobAction.parse(arguments.pop("action"), "action")
     instruction = Instruction(action=action, **arguments)
+    require_action(api, action)
+    return instruction
+
+
+def require_action(api: Api, action: JobAction) -> None:
+    """Raise Forbidden if the caller may not do this to many jobs."""
     if action in _ENDING:
         api.principal.require(Permission.JOBS_DELETE)
+
+
+def act(api: Api) -> Response:
+    """Retry, delete, cancel, reschedule or run jobs now, by id or by filter."""
+    instruction = instruction_of(api)
     if instruction.dependents and api.scope.queues is not None:
         raise Forbidden(CLUSTER_MESSAGE)  # they may be in any queue
     foreign: list[Skip] = []

@@ -10,27 +10,20 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.bulk import BulkRunRequestSchema, BulkRunSchema
+from flask_forge_jobs.api.v1.bulk import instruction_of, require_action
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import audit, bulk_runs
-from flask_forge_jobs.handlers.bulk_actions import Instruction
-from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import RunAuthor
 from flask_forge_jobs.model.log_lines import one_line
 
 MAX_LISTED = 100
 _RUN = BulkRunSchema()
-# These also need the permission to delete.
-_ENDING = frozenset({JobAction.DELETE, JobAction.CANCEL})
 _LONGEST = 256
 
 
 def begin(api: Api) -> Response:
     """Begin to act on all jobs that match a filter, in the background."""
-    arguments = api.body()
-    action = JobAction.parse(arguments.pop("action"), "action")
-    instruction = Instruction(action=action, **arguments)
-    if action in _ENDING:
-        api.principal.require(Permission.JOBS_DELETE)
+    instruction = instruction_of(api)
     job_filter = instruction.job_filter
     within = api.scope.names(() if job_filter is None else job_filter.queues)
     with api.reading(job_filter):
@@ -69,8 +62,7 @@ def get(api: Api, run_id: str) -> Response:
 def stop(api: Api, run_id: str) -> Response:
     """Stop a bulk run before its next batch; what it has changed stays."""
     run = visible_run(api, run_id)
-    if run.action in _ENDING:
-        api.principal.require(Permission.JOBS_DELETE)
+    require_action(api, run.action)
     bulk_runs.stop(api.storage, run.id)
     return api.answer(visible_run(api, run.id))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from flask import Response
@@ -16,7 +18,7 @@ from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import new_jobs as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
-from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 from flask_forge_jobs.tracing import carried
 
@@ -26,8 +28,7 @@ _ENQUEUED = schemas.EnqueuedJobSchema()
 def enqueue_one(api: Api, operation: str) -> EnqueueResult:
     """Enqueue the job in the body; ``operation`` is part of its request key."""
     arguments, scope = api.body(), api.scope
-    if arguments["queue_name"] is not None:
-        scope.require(arguments["queue_name"])
+    require_queues(api, [arguments])
     job = job_actions.new_job(
         router=scope.router(api.options.router),
         is_key_of_queue=scope.has_own_keys,
@@ -45,6 +46,36 @@ def enqueue_one(api: Api, operation: str) -> EnqueueResult:
     return result
 
 
+def require_queues(api: Api, requests: Iterable[Mapping[str, Any]]) -> None:
+    """Check that the queues which requests for jobs name are the caller's."""
+    for each in requests:
+        if each["queue_name"] is not None:
+            api.scope.require(each["queue_name"])
+
+
+def new_jobs(
+    api: Api,
+    requests: Sequence[Mapping[str, Any]],
+    own: Collection[str] = (),
+    **bounds: Any,
+) -> list[NewJob]:
+    """Return the jobs of checked requests, which may wait for ``own`` other ids.
+
+    ``bounds`` are those of :func:`.job_actions.new_jobs`.
+    """
+    jobs = job_actions.new_jobs(
+        requests,
+        router=api.scope.router(api.options.router),
+        is_key_of_queue=api.scope.has_own_keys,
+        registry=api.options.registry,
+        **bounds,
+    )
+    parents = (each for job in jobs for each in job.after)
+    api.scope.require_parents(each for each in parents if each not in own)
+    taken_along = carried()
+    return [job.with_carried(taken_along) for job in jobs]
+
+
 def enqueue(api: Api) -> Response:
     """Enqueue one job, or return the unfinished one that holds its dedupe key."""
     result = enqueue_one(api, "v1_enqueue")
@@ -58,20 +89,10 @@ def enqueue(api: Api) -> Response:
 def enqueue_many(api: Api) -> Response:
     """Enqueue up to 1,000 jobs in one transaction."""
     items = api.body()["items"]
-    for item in items:
-        if item["queue_name"] is not None:
-            api.scope.require(item["queue_name"])
-    jobs = job_actions.new_jobs(
-        items,
-        router=api.scope.router(api.options.router),
-        is_key_of_queue=api.scope.has_own_keys,
-        registry=api.options.registry,
-    )
-    api.scope.require_parents(each for job in jobs for each in job.after)
-    taken_along = carried()
+    require_queues(api, items)
     report = job_actions.enqueue_many(
         api.storage,
-        [job.with_carried(taken_along) for job in jobs],
+        new_jobs(api, items),
         api.admission,
         key=api.request_key("v1_enqueue_many"),
     )

@@ -112,8 +112,8 @@ ROUTES = (
     ),
     Route(
         view=read_job, permission=Permission.READ, reach=Reach.JOB,
-        query=schemas.JobQuerySchema(), answer=schemas.JobRecordSchema(), errors=(404,),
-        can_reveal=True,
+        query=schemas.ExactRevealQuerySchema(), answer=schemas.JobRecordSchema(),
+        errors=(404,), can_reveal=True,
     ),
     Route(
         view=read_lines, permission=Permission.READ, reach=Reach.JOB,

@@ -145,7 +145,7 @@ class ErrorsView:
     def __init__(self, api: Api, query: ErrorQuery) -> None:
         self._api = api
         self.query = query
-        self._page = self._read(query)
+        self.page = self._read(query)
 
     def _read(self, query: ErrorQuery) -> handlers.ErrorListing:
         queues = self._api.scope.names(query.queues)
@@ -174,58 +174,43 @@ class ErrorsView:
             return self._read(self.query)
 
     @property
-    def total(self) -> int:
-        """How many groups there are."""
-        return self._page.total
-
-    @property
     def place(self) -> str:
         """Which of the groups the page has; between the ends it has no number."""
-        shown, total = len(self.rows), f"{self.total:,}"
+        shown, total = len(self.rows), f"{self.page.total:,}"
         if not self.query.cursor:
             return f"1\u2013{shown} of {total}"
-        if not self.next_cursor:
-            return f"{self.total - shown + 1:,}\u2013{total} of {total}"
+        if not self.page.next_cursor:
+            return f"{self.page.total - shown + 1:,}\u2013{total} of {total}"
         return f"{shown} more of {total}"
-
-    @property
-    def next_cursor(self) -> str | None:
-        """The cursor of the next page."""
-        return self._page.next_cursor
-
-    @property
-    def failures(self) -> int:
-        """The failures of all groups, of which each has a share."""
-        return self._page.failures
 
     @cached_property
     def rows(self) -> Sequence[GroupRow]:
         """The groups of the page."""
         since = self._api.now - _SPANS[self.query.within][1]
-        return [row_of(each, self.failures, since) for each in self._page.groups]
+        return [row_of(each, self.page.failures, since) for each in self.page.groups]
 
     @property
     def headline(self) -> str:
         """The answer to: which one error explains most failures?"""
-        if not self.total:
+        if not self.page.total:
             nothing = "No error matches" if self.is_filtered else "Nothing has failed"
             return f"{nothing} in {self.query.span}"
-        failures = count(self.failures, "failure")
-        largest = max((group.count for group in self._page.groups), default=0)
-        if self.total == 1:
+        failures = count(self.page.failures, "failure")
+        largest = max((group.count for group in self.page.groups), default=0)
+        if self.page.total == 1:
             return f"One error made {failures} in {self.query.span}"
         # One that makes the most of them is on this page, or it is not the first page.
-        if 2 * largest > self.failures:
-            percent = _percent(largest, self.failures)
-            makes = f"One of {self.total:,} errors makes {percent}%"
+        if 2 * largest > self.page.failures:
+            percent = _percent(largest, self.page.failures)
+            makes = f"One of {self.page.total:,} errors makes {percent}%"
             return f"{makes} of {failures} in {self.query.span}"
-        return f"{self.total:,} errors made {failures} in {self.query.span}"
+        return f"{self.page.total:,} errors made {failures} in {self.query.span}"
 
     @property
     def note(self) -> str:
         """How many groups are new."""
-        new, when = self._page.fresh, _SPANS[self.query.within][2]
-        return f"{new or 'none'} new in {when}" if self.total else ""
+        new, when = self.page.fresh, _SPANS[self.query.within][2]
+        return f"{new or 'none'} new in {when}" if self.page.total else ""
 
     @property
     def is_filtered(self) -> bool:

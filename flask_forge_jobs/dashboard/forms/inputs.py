@@ -67,7 +67,7 @@ class Forms:
         )
         return FormTarget(
             self._address(route.method, path, query),
-            self.hidden(),
+            self.hidden,
             self._may_send(route, placeholders),
         )
 
@@ -87,7 +87,7 @@ class Forms:
                 break
         else:
             raise LookupError(f"{action.method} {action.path} is no change of the API")
-        hidden = self.hidden()
+        hidden = self.hidden
         if action.body is not None:
             hidden += _input(BODY_FIELD, encode(action.body).decode())
         if action.if_match:
@@ -99,18 +99,13 @@ class Forms:
             self._may_send(route, placeholders),
         )
 
-    def hidden(self, caller: str | None = None) -> Markup:
-        """Return the hidden fields of every form: token and way back.
-
-        ``caller`` is by default that of the page.
-        """
-        return self._own_hidden if caller is None else self._hidden(caller)
-
     @cached_property
-    def _own_hidden(self) -> Markup:
-        return self._hidden(None)
+    def hidden(self) -> Markup:
+        """The hidden fields of every form: token and way back."""
+        return self.hidden_for(None)
 
-    def _hidden(self, caller: str | None) -> Markup:
+    def hidden_for(self, caller: str | None) -> Markup:
+        """Return those of another caller; None means that of the page."""
         return _input(TOKEN_FIELD, self.token(caller)) + _input(BACK_FIELD, self._back)
 
     def of_browser(self) -> Markup:

@@ -73,7 +73,7 @@ def refused(api: Api, state: RequestState, problem: Problem) -> Mapping[str, obj
         "problem": problem,
         "typed": typed[:MAX_SHOWN],
         "kept": [Typed(name, first(form, name)) for name in kept],
-        "hidden": Forms(api, state, root, back).hidden(),
+        "hidden": Forms(api, state, root, back).hidden,
         "is_repeatable": problem.status not in _FORBIDDEN and len(typed) <= MAX_SHOWN,
         "back": root + back,
         "sign_in": _sign_in(api, root, back) if problem.status == _SIGNED_OUT else None,

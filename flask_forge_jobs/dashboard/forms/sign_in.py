@@ -72,8 +72,8 @@ def _shown(api: Api, root: str, back: str) -> dict[str, object]:
     return {
         "action": root + SIGN_IN[1:],
         "sign_out": root + SIGN_OUT[1:],
-        "hidden": Forms(api, state, root, back).hidden(""),
-        "own": Forms(api, state, root, "").hidden(caller),
+        "hidden": Forms(api, state, root, back).hidden_for(""),
+        "own": Forms(api, state, root, "").hidden_for(caller),
         "user": principal,
         "has_session": state.has_session,
         "takes_tokens": options.tokens is not None,

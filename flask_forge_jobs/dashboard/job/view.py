@@ -130,11 +130,6 @@ class JobView:
         return self.row.status.value
 
     @property
-    def is_finished(self) -> bool:
-        """Whether nothing of it changes by itself."""
-        return self.row.status.is_final
-
-    @property
     def waits_for_jobs(self) -> bool:
         """Whether it waits for other jobs."""
         is_pending = self.row.status is JobStatus.PENDING

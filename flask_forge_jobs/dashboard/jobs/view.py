@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -59,7 +59,15 @@ NOTHING_ASKED = Asked()
 
 
 class ListView:
-    """One list for its template."""
+    """One list for its template.
+
+    ``qualifiers`` are the words in front of a colon that the text field knows,
+    ``presets`` ranges of time that end now, by their parameter. ``ticked`` are the
+    values of the ticked checkboxes, and ``job`` is the one beside the list, or None.
+    """
+
+    qualifiers = tuple(QUALIFIERS)
+    presets = PRESETS
 
     def __init__(
         self,
@@ -74,6 +82,8 @@ class ListView:
         self.may = may
         self.query: JobQuery = jobs.query
         self.listing: Listing = jobs.query.listing
+        self.ticked = frozenset(asked.ticked)
+        self.job = asked.job
 
     # -- head ----------------------------------------------------------------------
 
@@ -170,16 +180,6 @@ class ListView:
         if instant is not None:
             return f"{instant:%Y-%m-%dT%H:%M:%S}"
         return (query.last or "") if name == "last" else query.single.get(name, "")
-
-    @property
-    def qualifiers(self) -> Sequence[str]:
-        """The words in front of a colon that the text field knows."""
-        return list(QUALIFIERS)
-
-    @property
-    def presets(self) -> Mapping[str, str]:
-        """Ranges of time that end now, by their parameter."""
-        return PRESETS
 
     @cached_property
     def queue_names(self) -> Sequence[str]:
@@ -313,11 +313,6 @@ class ListView:
         """Whether everything that matches is selected."""
         return self._asked.is_all and bool(self.offers)
 
-    @cached_property
-    def ticked(self) -> Collection[str]:
-        """The values of the ticked checkboxes."""
-        return frozenset(self._asked.ticked)
-
     def export(self, suffix: str) -> str:
         """Return the address of the list as a file."""
         statuses = self.query.chosen_statuses
@@ -338,11 +333,6 @@ class ListView:
     def back(self) -> str:
         """The address without the question; the selection stays."""
         return self.query.address([("all", "1")] if self._asked.is_all else ())
-
-    @property
-    def job(self) -> JobView | None:
-        """The job beside the list; None without one."""
-        return self._asked.job
 
     @cached_property
     def job_row(self) -> Row | None:

@@ -68,18 +68,19 @@ class BatchList:
         self.cursor = parameters.text("cursor") or None
 
     @cached_property
-    def _listing(self) -> Page[BatchRecord]:
+    def page(self) -> Page[BatchRecord]:
+        """The page of the list that the address asks for."""
         key = self.is_open, self.per, self.cursor, self._api.scope.queues
         kept_s = KEPT_S if "only" in request.args else 0.0
         return self._api.snapshots.get(("batches", *key), self._read, kept_s=kept_s)
 
     def _read(self) -> Page[BatchRecord]:
         try:
-            return self._page(self.cursor)
+            return self._read_page(self.cursor)
         except InvalidInputError:
-            return self._page(None)
+            return self._read_page(None)
 
-    def _page(self, cursor: str | None) -> Page[BatchRecord]:
+    def _read_page(self, cursor: str | None) -> Page[BatchRecord]:
         return list_batches(
             self._api.storage,
             is_open=self.is_open,
@@ -94,8 +95,7 @@ class BatchList:
         """The batches of this page, the newest first."""
         needs = needs_of(self._api)
         return [
-            BatchRow(record, needs.get(record.batch.id))
-            for record in self._listing.rows
+            BatchRow(record, needs.get(record.batch.id)) for record in self.page.rows
         ]
 
     @property
@@ -112,7 +112,7 @@ class BatchList:
         standing = sum(row.stands for row in rows)
         waiting = sum(row.waits and not row.stands for row in rows)
         running = sum(not row.batch.has_ended for row in rows) - standing - waiting
-        more = "the newest " if self.next_cursor and not self.cursor else ""
+        more = "the newest " if self.page.next_cursor and not self.cursor else ""
         batches = f"{more}{count(len(rows), 'batch', 'batches')}"
         if running == len(rows):
             return f"{batches} {'is' if running == 1 else 'are'} under way".capitalize()
@@ -123,11 +123,6 @@ class BatchList:
         ]
         text = ", ".join(filter(None, parts)) or "all have ended"
         return f"{batches}: {text}".capitalize()
-
-    @property
-    def next_cursor(self) -> str | None:
-        """Where the next page begins; None on the last one."""
-        return self._listing.next_cursor
 
 
 @dataclass(frozen=True, slots=True)

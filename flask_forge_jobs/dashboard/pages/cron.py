@@ -73,6 +73,15 @@ class Firing:
     there: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """The meaning of an expression and its next firings, or its ``error``."""
+
+    words: str = ""
+    firings: Sequence[Firing] = ()
+    error: str | None = None
+
+
 class Trial:
     """An expression and a time zone, and their meaning.
 
@@ -87,34 +96,17 @@ class Trial:
         self._now = now
 
     @cached_property
-    def _result(self) -> tuple[str, Sequence[Firing], str | None]:
+    def result(self) -> TrialResult:
+        """What they mean; nothing without an expression."""
         if not self.expression:
-            return "", (), None
+            return TrialResult()
         try:
             seen = preview(self._now, cron_expr=self.expression, timezone=self.zone)
         except InvalidInputError as error:
-            return "", (), f"{error.field} {error.message}"
+            return TrialResult(error=f"{error.field} {error.message}")
         zone = ZoneInfo(self.zone)
-        return (
-            seen.description,
-            [Firing(at, at.astimezone(zone)) for at in seen.next],
-            None,
-        )
-
-    @property
-    def words(self) -> str:
-        """The meaning of the expression; empty for an invalid one."""
-        return self._result[0]
-
-    @property
-    def firings(self) -> Sequence[Firing]:
-        """The next firings."""
-        return self._result[1]
-
-    @property
-    def error(self) -> str | None:
-        """The fault of the expression or of the zone."""
-        return self._result[2]
+        firings = [Firing(at, at.astimezone(zone)) for at in seen.next]
+        return TrialResult(seen.description, firings)
 
     @property
     def zones(self) -> Sequence[str]:

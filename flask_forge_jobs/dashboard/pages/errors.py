@@ -27,7 +27,7 @@ def errors(api: Api) -> Mapping[str, object] | Response:
         status = 200 if view.detail or query.is_refresh else 404
         return render(api, "error", shown, status)
     listed = ErrorsView(api, query)
-    counted = {ERRORS: listed.total} if listed.query.is_whole else {}
+    counted = {ERRORS: listed.page.total} if listed.query.is_whole else {}
     return {"view": listed, "query": listed.query.kept, "counted": lambda: counted}
 
 

@@ -105,19 +105,15 @@ class SystemView:
             rows.append(Setting(option.key, one_line(shown, LONGEST_VALUE), is_changed))
         return sorted(rows, key=lambda row: row.key)
 
-    @property
-    def versions(self) -> Sequence[tuple[str, str]]:
-        """Python, and the packages that are installed."""
-        return _versions()
-
 
 def system(api: Api) -> Mapping[str, object]:
     """Show the health of the database, its facts, settings in force and versions."""
-    return {"view": SystemView(api)}
+    return {"view": SystemView(api), "versions": versions()}
 
 
 @cache  # a process keeps what it has imported, and their files take milliseconds
-def _versions() -> Sequence[tuple[str, str]]:
+def versions() -> Sequence[tuple[str, str]]:
+    """Return Python, and the packages that are installed, with their versions."""
     known = [("Python", platform.python_version())]
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

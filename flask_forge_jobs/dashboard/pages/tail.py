@@ -21,7 +21,9 @@ MAX_LINES = 140
 
 
 class Tail:
-    """The events that match."""
+    """The events that match; ``types`` are those to choose from."""
+
+    types = tuple(EventType)
 
     def __init__(self, api: Api, parameters: Parameters) -> None:
         self._api = api
@@ -60,11 +62,6 @@ class Tail:
     def is_cut(self) -> bool:
         """Whether older events may be left out."""
         return len(self.events) == MAX_LINES
-
-    @property
-    def types(self) -> Sequence[str]:
-        """The types of events."""
-        return list(EventType)
 
 
 def tail(api: Api) -> Mapping[str, object]:

@@ -15,7 +15,6 @@ from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import workers as handlers
 from flask_forge_jobs.handlers.attention.queues import jobs_wait
-from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.handlers.machines import Machines, machines
 from flask_forge_jobs.handlers.queues import overview
 from flask_forge_jobs.handlers.snapshots import KEPT_S
@@ -98,7 +97,8 @@ class WorkersView:
         }
 
     @cached_property
-    def _page(self) -> handlers.WorkerPage:
+    def page(self) -> handlers.WorkerPage:
+        """The page of the list that the address asks for."""
         names = self._api.scope.names()
         choice = self.choice
 
@@ -145,7 +145,7 @@ class WorkersView:
 
     @cached_property
     def _all(self) -> Sequence[WorkerRow]:
-        rows = self._page.rows
+        rows = self.page.rows
         # A line in the place of a card has no sparkline.
         is_drawn = len(rows) <= MAX_CARDS and any(row.use for row in rows)
         machines = cast("Machines", self._reads["machines"]) if is_drawn else None
@@ -159,26 +159,16 @@ class WorkersView:
         return self.is_narrow and has_one
 
     @property
-    def counts(self) -> handlers.StateCounts:
-        """How many workers are in each state."""
-        return self._page.counts
-
-    @property
     def other_hosts(self) -> Sequence[str]:
         """The hosts of all workers, those that are chosen left out; none if alone."""
-        hosts = self._page.hosts
+        hosts = self.page.hosts
         chosen = self.choice.hosts
         return [host for host in hosts if host not in chosen and len(hosts) > 1]
 
     @property
-    def next_cursor(self) -> str | None:
-        """The cursor of the next page."""
-        return self._page.next_cursor
-
-    @property
     def is_narrow(self) -> bool:
         """Whether there are few enough workers for cards."""
-        return len(self.rows) <= MAX_CARDS and not self.next_cursor
+        return len(self.rows) <= MAX_CARDS and not self.page.next_cursor
 
     @property
     def headline(self) -> str:
@@ -197,13 +187,13 @@ class WorkersView:
     @property
     def running(self) -> str:
         """How many workers run, whatever the filter; empty for none."""
-        number = self.counts.live + self.counts.late
+        number = self.page.counts.live + self.page.counts.late
         return count(number, "worker runs", "workers run") if number else ""
 
     @property
     def _busy(self) -> tuple[int, int]:
         """Running jobs and slots: those that are drawn, if that is all of them."""
-        if not (self.choice.is_filtered or self.choice.cursor or self.next_cursor):
+        if not (self.choice.is_filtered or self.choice.cursor or self.page.next_cursor):
             details = [row.detail for row in self.rows]
             return (
                 sum(each.busy_slots for each in details),
@@ -215,11 +205,7 @@ class WorkersView:
     @property
     def _evidence(self) -> Mapping[str, Any]:
         """The numbers of the bar at the top; none before the schema fits."""
-        return self._report.summary.evidence
-
-    @property
-    def _report(self) -> Report:
-        return report_of(self._api)
+        return report_of(self._api).summary.evidence
 
     @staticmethod
     def waits(queue: QueueOverview) -> str:
@@ -229,7 +215,7 @@ class WorkersView:
     @property
     def note(self) -> str:
         """How many workers need a look."""
-        known = self.counts
+        known = self.page.counts
         parts = [(known.lost, "lost"), (known.late, "late")]
         return ", ".join(f"{number:,} {word}" for number, word in parts if number)
 
@@ -243,7 +229,7 @@ class WorkersView:
     def idle(self) -> Sequence[str]:
         """Queues that no live worker serves, and that have nothing to run now."""
         idle = [each for each in self.without_worker if not each.counts.waiting]
-        served = self._report.served
+        served = report_of(self._api).served
         paused = [each for each in self.queues if each.settings.paused]
         names = [each.settings.name for each in (*idle, *paused)]
         return [name for name in names if name not in served]

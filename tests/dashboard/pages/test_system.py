@@ -34,7 +34,7 @@ def shown(client: FlaskClient, path: str = PATH) -> Element:
 
 
 @each_backend
-def test_health_facts_and_versions(storage: Storage) -> None:
+def test_health_facts_andversions(storage: Storage) -> None:
     page = shown(client_of_principal(storage, ADMIN))
 
     assert page.find("h1").text == "No worker is running"
