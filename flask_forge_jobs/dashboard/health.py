@@ -91,9 +91,13 @@ def in_words(
     is_known = checks["storage"].ok and checks["schema"].ok
     facts = [_database(checks["storage"], readiness.answer_s)]
     facts.append(_schema(checks["schema"]))
-    facts.append(_workers(readiness.workers, is_known=is_known))
-    facts.append(_duties(readiness, is_known=is_known))
-    facts.append(_queues(checks["queues"], readiness, is_known=is_known))
+    if is_known:
+        facts.append(_workers(readiness.workers))
+        facts.append(_duties(readiness))
+        facts.append(_queues(checks["queues"], readiness))
+    else:
+        names = ("Workers", "Duties", "Queues")
+        facts += [Fact(name, Tone.UNKNOWN, "Unknown.") for name in names]
     snapshot = checks["snapshots"].detail
     if is_known and snapshot is not None:
         title = "Healthy, but an old transaction slows claims"
@@ -162,9 +166,7 @@ def _schema(check: ReadinessCheck) -> Fact:
     )
 
 
-def _workers(live: int, *, is_known: bool) -> Fact:
-    if not is_known:
-        return Fact("Workers", Tone.UNKNOWN, "Unknown.")
+def _workers(live: int) -> Fact:
     if live:
         return Fact("Workers", Tone.GOOD, f"{live} live.")
     return Fact(
@@ -177,9 +179,7 @@ def _workers(live: int, *, is_known: bool) -> Fact:
     )
 
 
-def _duties(readiness: Readiness, *, is_known: bool) -> Fact:
-    if not is_known:
-        return Fact("Duties", Tone.UNKNOWN, "Unknown.")
+def _duties(readiness: Readiness) -> Fact:
     if not readiness.workers:
         return Fact("Duties", Tone.UNKNOWN, "Workers do them.")
     late = [
@@ -193,9 +193,7 @@ def _duties(readiness: Readiness, *, is_known: bool) -> Fact:
     return Fact("Duties", Tone.WARN, f"Not done: {', '.join(late)}.", title)
 
 
-def _queues(check: ReadinessCheck, readiness: Readiness, *, is_known: bool) -> Fact:
-    if not is_known:
-        return Fact("Queues", Tone.UNKNOWN, "Unknown.")
+def _queues(check: ReadinessCheck, readiness: Readiness) -> Fact:
     if check.detail is None:
         if not readiness.queues:
             none = "All are paused or without slots."

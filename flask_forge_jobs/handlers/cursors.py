@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
@@ -36,6 +36,14 @@ class Page(Generic[T]):
 
     rows: Sequence[T]
     next_cursor: str | None
+
+
+def page_at(read: Callable[[str | None], T], cursor: str | None) -> T:
+    """Return the page at a cursor, or the first one if the cursor is of no use."""
+    try:
+        return read(cursor)
+    except InvalidInputError:
+        return read(None)
 
 
 def to_cursor(end: Position, job_filter: JobFilter, order: JobOrder) -> str:

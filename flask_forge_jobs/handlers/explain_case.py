@@ -11,7 +11,7 @@ from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.evidence import Evidence, JobFacts, KnownWorker, NamedJob
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.queues import BEHIND_S, QueueCounts, QueueSettings
-from flask_forge_jobs.model.sentences import Action, Sentence
+from flask_forge_jobs.model.sentences import Action, Sentence, listed
 
 _LONGEST_QUOTE = 200
 _MILLION = 1_000_000
@@ -136,9 +136,7 @@ class Case:
             texts.append("more")
         elif len(known) < len(jobs):
             texts.append("another job")
-        if len(texts) == 1:
-            return texts[0]
-        return f"{', '.join(texts[:-1])} and {texts[-1]}"
+        return listed(texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +165,6 @@ def quoted(text: str | None) -> str:
     """Return the begin of the first line of a text; without any, nothing."""
     line = one_line((text or "").strip().partition("\n")[0])
     return f"{line[:_LONGEST_QUOTE]}…" if len(line) > _LONGEST_QUOTE else line
-
-
-def queue_action(name: str, action: str, label: str) -> Action:
-    """Return an action on one queue."""
-    body = {"action": action, "queues": [name]}
-    return Action("POST", "/v1/queues/actions", label, body)
 
 
 def show_job(job_id: str, label: str) -> Action:

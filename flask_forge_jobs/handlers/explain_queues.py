@@ -7,16 +7,14 @@ states that pass by themselves follow, and normal states come last.
 from __future__ import annotations
 
 import difflib
-from urllib.parse import quote
 
-from flask_forge_jobs.handlers.attention.queues import still_to_run, worker_command
-from flask_forge_jobs.handlers.explain_case import (
-    Case,
-    JobCase,
-    QueueRule,
+from flask_forge_jobs.handlers.attention.queues import (
     queue_action,
-    quoted,
+    queue_change,
+    still_to_run,
+    worker_command,
 )
+from flask_forge_jobs.handlers.explain_case import Case, JobCase, QueueRule, quoted
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS, GOOD_PART
@@ -73,12 +71,7 @@ def without_slots(case: Case) -> Sentence | None:
     name = case.queue.name
     if case.queue.max_workers > 0:
         return None
-    action = Action(
-        "PATCH",
-        f"/v1/queues/{quote(name, safe='')}",
-        "Give it slots",
-        {"max_workers": DEFAULT_MAX_WORKERS},
-    )
+    action = queue_change(name, "Give it slots", max_workers=DEFAULT_MAX_WORKERS)
     evidence = {"queue": name, "max_workers": 0}
     text = f"{name} runs nothing: its max_workers is 0."
     return Sentence("queue_without_slots", text, evidence, action)

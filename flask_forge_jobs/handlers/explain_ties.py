@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flask_forge_jobs.handlers.attention.ties import release_of, retry_of
 from flask_forge_jobs.handlers.explain_case import NAMED_IN_TEXT, JobCase, quoted
 from flask_forge_jobs.model.evidence import DELETED, KnownParent
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.sentences import Action, Sentence, count
+from flask_forge_jobs.model.sentences import Action, Sentence, count, listed
 
 _STATES = {
     JobStatus.PENDING.value: "which has not started",
@@ -35,9 +36,9 @@ def held(case: JobCase) -> Sentence | None:
         "start_at": job.start_at,
         "parents": _named(case, dead),
     }
-    action = _release(case)
+    action = release_of(job.id)
     if len(dead) == 1 and known and dead[0].status != DELETED:
-        action = _retry_of(dead[0])
+        action = retry_of(dead[0].id, is_batch=dead[0].is_batch)
     return Sentence("held", text, evidence, action)
 
 
@@ -57,7 +58,7 @@ def waits_for_jobs(case: JobCase) -> Sentence | None:
         "parents": _named(case, parents),
     }
     text = f"{case.name} waits for {others}."
-    return Sentence("waits_for_jobs", text, evidence, _release(case))
+    return Sentence("waits_for_jobs", text, evidence, release_of(job.id))
 
 
 def died_with_parent(case: JobCase) -> Sentence | None:
@@ -107,17 +108,6 @@ def _waits_for_jobs(case: JobCase) -> bool:
     return case.job.status is JobStatus.PENDING and case.job.start_at is not None
 
 
-def _release(case: JobCase) -> Action:
-    return Action("POST", f"/v1/jobs/{case.job.id}/release", "Release")
-
-
-def _retry_of(parent: KnownParent) -> Action:
-    if parent.is_batch:
-        path = f"/v1/batches/{parent.id}/retry"
-        return Action("POST", path, "Retry its dead jobs")
-    return Action("POST", f"/v1/jobs/{parent.id}/retry", "Retry that one")
-
-
 def _known(case: JobCase, parents: Sequence[KnownParent]) -> list[KnownParent]:
     """Return those that the caller may know; a batch may have jobs in all queues."""
     return [each for each in parents if _may_know(case, each)]
@@ -136,9 +126,7 @@ def _in_words(case: JobCase, parents: Sequence[KnownParent]) -> str:
         texts.append("more")
     elif len(known) < len(parents):
         texts.append("another job")
-    if len(texts) == 1:
-        return texts[0]
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return listed(texts)
 
 
 def _words(parent: KnownParent) -> str:

@@ -164,10 +164,10 @@ def find_jobs(
     storage: Storage,
     job_filter: JobFilter,
     *,
-    sort: str,
+    sort: str = DEFAULT_SORT,
     limit: int,
-    cursor: str | None,
-    count: str,
+    cursor: str | None = None,
+    count: str = "none",
     redactor: Redactor,
 ) -> JobListing:
     """Return one page of jobs, the next cursor and the number of matches.

@@ -6,7 +6,7 @@ reader can check it against its evidence, so no number of the text is missing th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -48,3 +48,9 @@ def count(number: int, one: str, many: str | None = None) -> str:
     ``many`` is the plural; None means ``one`` with an ``s``.
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def listed(texts: Sequence[str], word: str = "and") -> str:
+    """Return ``x``, ``x and y`` or ``x, y and z``; of no text, this raises."""
+    *first, last = texts
+    return f"{', '.join(first)} {word} {last}" if first else last

@@ -31,7 +31,8 @@ WORDS: Mapping[str, str] = {
 _WIDTHS = (15, 30, 60, 300, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)
 MAX_BUCKETS = 100
 KEPT = timedelta(days=30)
-_LEAST_S = 60
+# Of a range, and of the buckets of small charts, which are so many times as wide.
+_LEAST_S, _WIDER = 60, 2
 # The current bucket is left open until this share of it has passed.
 _OPEN_SHARE = 0.25
 _FORMATS = (
@@ -81,13 +82,14 @@ class Range:
     @property
     def span(self) -> Span:
         """The buckets."""
-        return self.span_of(self.width_s)
-
-    def span_of(self, width_s: int) -> Span:
-        """Return the same range in buckets of another width."""
         seconds = (self.end - self.start).total_seconds()
-        span = Span(self.start, width_s, -int(-seconds // width_s))
+        span = Span(self.start, self.width_s, -int(-seconds // self.width_s))
         return replace(span, is_open=span.end > self.now)
+
+    @property
+    def of_samples(self) -> Range:
+        """The same range in buckets for small charts of what is sampled each minute."""
+        return replace(self, width_s=max(_WIDER * self.width_s, _LEAST_S))
 
     @property
     def words(self) -> str:
@@ -117,14 +119,13 @@ class Range:
         least = min(self.width_s, 60)
         return None if share is None else max(share * self.width_s, least) / 60
 
-    def share(self, number: int, width_s: int | None = None) -> float | None:
+    def share(self, number: int) -> float | None:
         """Return the share of a bucket that has passed; None if it is small.
 
         A rate over a few seconds would jump.
         """
-        width = width_s or self.width_s
-        begin = self.start + timedelta(seconds=number * width)
-        share = min((self.now - begin).total_seconds() / width, 1.0)
+        begin = self.start + timedelta(seconds=number * self.width_s)
+        share = min((self.now - begin).total_seconds() / self.width_s, 1.0)
         return share if share >= _OPEN_SHARE else None
 
     @property

@@ -349,10 +349,7 @@ class JobView:
         listing = job_handlers.find_jobs(
             self._api.storage,
             self._api.scope.limit(chosen),
-            sort=job_handlers.DEFAULT_SORT,
             limit=limit,
-            cursor=None,
-            count="none",
             redactor=self._api.redactor,
         )
         return listing.rows

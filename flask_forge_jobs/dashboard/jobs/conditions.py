@@ -8,6 +8,7 @@ from datetime import datetime
 
 from flask_forge_jobs.dashboard.jobs.listings import STATUS_NAMES
 from flask_forge_jobs.dashboard.jobs.query import PRESETS, JobQuery
+from flask_forge_jobs.model.sentences import listed
 
 _NAMES = {
     "error": "error contains",
@@ -59,10 +60,10 @@ def in_words(query: JobQuery, statuses: Sequence[str]) -> Sequence[tuple[str, st
     lines = []
     if statuses:
         names = [STATUS_NAMES[each] for each in statuses]
-        lines.append(("status is", _either(names)))
+        lines.append(("status is", listed(names, "or")))
     for name, values in (("queue", query.queues), ("kind", query.kinds)):
         if values:
-            lines.append((f"{name} is", _either(_apart(values))))
+            lines.append((f"{name} is", listed(_apart(values), "or")))
     lines += [
         (_NAMES[name], _VALUES.get(name, value)) for name, value in query.single.items()
     ]
@@ -70,11 +71,6 @@ def in_words(query: JobQuery, statuses: Sequence[str]) -> Sequence[tuple[str, st
     if bounds is not None:
         lines.append(("enqueued", bounds))
     return lines or [("every job", "")]
-
-
-def _either(values: Sequence[str]) -> str:
-    *first, last = values
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _apart(names: Sequence[str]) -> Sequence[str]:

@@ -128,7 +128,6 @@ def _export(api: Api, write: Write, suffix: str, content_type: str) -> Response:
             sort=query.sort,
             limit=limit,
             cursor=cursor,
-            count="none",
             redactor=redactor,
         )
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from flask_forge_jobs.dashboard.jobs.query import JobQuery, Place
 from flask_forge_jobs.handlers.jobs import JobListing
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobSummary
-from flask_forge_jobs.model.ordering import Position, SortColumn
+from flask_forge_jobs.model.ordering import Position
 
 # Takes an order, the position to start after, and the most jobs.
 Find = Callable[[str, Position | None, int], JobListing]
@@ -131,16 +132,7 @@ def position_of(job: JobSummary, sort: str) -> Position:
 
     Only ended jobs are sorted by their end.
     """
-    column = SortColumn(sort.removeprefix("-"))
-    match column:
-        case SortColumn.ENQUEUED_AT:
-            key = to_micros(job.enqueued_at)
-        case SortColumn.SCHEDULED_AT:
-            key = to_micros(job.scheduled_at)
-        case SortColumn.COMPLETED_AT:
-            key = to_micros(job.completed_at or job.enqueued_at)
-        case SortColumn.PRIORITY:
-            key = job.priority
-        case SortColumn.ATTEMPTS:
-            key = job.attempts
+    value: datetime | int | None = getattr(job, sort.removeprefix("-"))
+    value = job.enqueued_at if value is None else value
+    key = value if isinstance(value, int) else to_micros(value)
     return Position(key, job.id, is_unfinished=False)

@@ -36,11 +36,12 @@ from flask_forge_jobs.handlers.jobs import (
     count_jobs,
     find_jobs,
     kinds_within,
+    order_of,
 )
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import DeadGroups
 from flask_forge_jobs.model.jobs import JobFilter, JobSummary
-from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn, StatusCounts
+from flask_forge_jobs.model.ordering import Position, StatusCounts
 
 T = TypeVar("T")
 # Names that the filter offers.
@@ -211,9 +212,7 @@ class JobList:
     def _cursor(self, sort: str, after: Position | None) -> str | None:
         if after is None:
             return None
-        column = SortColumn(sort.removeprefix("-"))
-        order = JobOrder(column, descending=sort.startswith("-"))
-        return to_cursor(after, self.job_filter, order)
+        return to_cursor(after, self.job_filter, order_of(sort))
 
     def _find(self, sort: str, after: Position | None, limit: int) -> JobListing:
         listing = find_jobs(
@@ -222,7 +221,6 @@ class JobList:
             sort=sort,
             limit=limit,
             cursor=self._cursor(sort, after),
-            count="none",
             redactor=self._api.masking_redactor,
         )
         return replace(listing, rows=[_small(job) for job in listing.rows])

@@ -8,7 +8,7 @@ from typing import cast
 
 from flask_forge_jobs.handlers.attention.report import Report
 from flask_forge_jobs.model.durations import elapsed
-from flask_forge_jobs.model.sentences import Action, Sentence
+from flask_forge_jobs.model.sentences import Action, Sentence, listed
 
 # Two are as short as the line that would replace them.
 LEAST = 3
@@ -83,5 +83,4 @@ def named(names: Sequence[str], more: int = 0) -> str:
         names = names[: _MAX_NAMED - 1]
     if total > len(names):
         names = [*names, f"{total - len(names):,} more"]
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    return listed(names)

@@ -13,9 +13,8 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.audit_words import in_words
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.parameters import Parameters
-from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.audit import list_entries
-from flask_forge_jobs.handlers.cursors import Page
+from flask_forge_jobs.handlers.cursors import Page, page_at
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter
 
 PAGE_SIZES = (10, 25, 50)
@@ -55,10 +54,10 @@ class Trail:
             self.actor or None, self.action or None, self.target or None, start, end
         )
         storage = self._api.storage
-        try:
-            return list_entries(storage, chosen, limit=self.per, cursor=self.cursor)
-        except InvalidInputError:
-            return list_entries(storage, chosen, limit=self.per)
+        return page_at(
+            lambda at: list_entries(storage, chosen, limit=self.per, cursor=at),
+            self.cursor,
+        )
 
     @property
     def _between(self) -> tuple[datetime | None, datetime | None]:

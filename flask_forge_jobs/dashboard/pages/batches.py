@@ -18,14 +18,14 @@ from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.parameters import Parameters
 from flask_forge_jobs.dashboard.reads import Part, Reads, report_of
 from flask_forge_jobs.dashboard.words import short_ids
-from flask_forge_jobs.errors import BatchNotFoundError, InvalidInputError
+from flask_forge_jobs.errors import BatchNotFoundError
 from flask_forge_jobs.handlers.batches import (
     BatchRecord,
     inner_batches,
     list_batches,
     read_batch,
 )
-from flask_forge_jobs.handlers.cursors import Page
+from flask_forge_jobs.handlers.cursors import Page, page_at
 from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.batches import BatchEvent, Completion
 from flask_forge_jobs.model.endings import Ending
@@ -75,10 +75,7 @@ class BatchList:
         return self._api.snapshots.get(("batches", *key), self._read, kept_s=kept_s)
 
     def _read(self) -> Page[BatchRecord]:
-        try:
-            return self._read_page(self.cursor)
-        except InvalidInputError:
-            return self._read_page(None)
+        return page_at(self._read_page, self.cursor)
 
     def _read_page(self, cursor: str | None) -> Page[BatchRecord]:
         return list_batches(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from zoneinfo import ZoneInfo, available_timezones
 
 from flask import request
@@ -26,7 +26,7 @@ from flask_forge_jobs.handlers.cron_history import (
     firings_of,
     list_runs,
 )
-from flask_forge_jobs.handlers.cursors import Page
+from flask_forge_jobs.handlers.cursors import Page, page_at
 from flask_forge_jobs.model.catch_up import DEFAULT_TIME_ZONE, CatchUp
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
@@ -233,11 +233,10 @@ class ScheduleInFull:
         return self._api.snapshots.get(key, self._read_runs)
 
     def _read_runs(self) -> Page[ScheduleRun]:
-        read = partial(list_runs, self._api.storage, self.name, limit=RUNS_PER_PAGE)
-        try:
-            return read(cursor=self._cursor)
-        except InvalidInputError:
-            return read()
+        storage, name, limit = self._api.storage, self.name, RUNS_PER_PAGE
+        return page_at(
+            lambda at: list_runs(storage, name, limit=limit, cursor=at), self._cursor
+        )
 
     @property
     def etag(self) -> str:

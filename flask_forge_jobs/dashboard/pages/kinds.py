@@ -30,8 +30,6 @@ from flask_forge_jobs.handlers.series import KindRow, Totals, totals
 from flask_forge_jobs.model.sentences import count
 
 DEFAULT_RANGE = "24h"
-# Charts of machines are small: their buckets are wider, and at least so many seconds.
-_WIDER, _LEAST_S = 2, 60
 # Kinds to choose from; an address may name any.
 _MAX_NAMES = 50
 # Which reads each block shows.
@@ -83,7 +81,7 @@ class Shown(jobs.TimelineFigures):
         }
 
     def _parts(self) -> Mapping[str, Part]:
-        api, shown, width_s = self._api, self.range, self._sample_s
+        api, shown, wide = self._api, self.range, self.range.of_samples
         storage, now = api.storage, api.now
         names = api.scope.names([self.queue] if self.queue else ())
         timeline = self._timeline_part(names, self.kind)
@@ -103,19 +101,18 @@ class Shown(jobs.TimelineFigures):
             ),
             "machines": Part(
                 lambda: (
-                    shown,
+                    wide,
                     read_machines(
-                        storage, start=shown.start, end=shown.end, bucket_secs=width_s
+                        storage,
+                        start=wide.start,
+                        end=wide.end,
+                        bucket_secs=wide.width_s,
                     ),
                 ),
                 15.0,
             ),
             "queues": Part(lambda: [each.name for each in storage.queues.all()], 10.0),
         }
-
-    @property
-    def _sample_s(self) -> int:
-        return max(_WIDER * self.range.width_s, _LEAST_S)
 
     # -- headline ------------------------------------------------------------------
 
@@ -194,8 +191,7 @@ class Shown(jobs.TimelineFigures):
     def resources(self) -> Sequence[Figure]:
         """The charts of the machines."""
         read, figures = self._machines
-        span = read.span_of(self._sample_s)
-        return machines.resources(figures, span, self.drawn_workers, self.toggled)
+        return machines.resources(figures, read.span, self.drawn_workers, self.toggled)
 
     @property
     def database(self) -> Sequence[Figure]:
@@ -203,9 +199,9 @@ class Shown(jobs.TimelineFigures):
         read, figures = self._machines
         return machines.database(
             figures.database,
-            read.span_of(self._sample_s),
+            read.span,
             self.toggled,
-            share=lambda number: read.share(number, self._sample_s),
+            share=read.share,
             has_pool=self._api.storage.backend == "postgres",
         )
 

@@ -17,8 +17,6 @@ from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.handlers.workers import WorkerDetail, get_worker
 
 MAX_RESCUED = 20
-# Charts are small: their buckets are wider, and at least so many seconds.
-_WIDER, _LEAST_S = 2, 60
 _KEPT_S = 15.0
 # Those of the database that a worker sees by itself: reads, writes and calls.
 _OWN = 3
@@ -51,14 +49,14 @@ class WorkerView(ChartPage):
     @cached_property
     def _use(self) -> tuple[ranges.Range, Machines]:
         """The range of the read, which may be a moment older than the page."""
-        api, shown, width_s = self._api, self.range, self._width_s
+        api, shown = self._api, self.range.of_samples
 
         def read() -> tuple[ranges.Range, Machines]:
             history = machines(
                 api.storage,
                 start=shown.start,
                 end=shown.end,
-                bucket_secs=width_s,
+                bucket_secs=shown.width_s,
                 worker_id=self._id,
             )
             # Its name is the heading, and may be long.
@@ -67,23 +65,18 @@ class WorkerView(ChartPage):
         key = "use of worker", self._id, *shown.key
         return api.snapshots.get(key, read, kept_s=_KEPT_S)
 
-    @property
-    def _width_s(self) -> int:
-        return max(_WIDER * self.range.width_s, _LEAST_S)
-
     @cached_property
     def figures(self) -> Sequence[Figure]:
         """The charts of its machine, and of its calls to the database."""
         if not self.sees_machine:
             return ()
         read, history = self._use
-        span = read.span_of(self._width_s)
         database = charts.database(
             history.database,
-            span,
+            read.span,
             self.toggled,
-            share=lambda number: read.share(number, self._width_s),
+            share=read.share,
             has_pool=False,
         )
-        own = charts.resources(history, span, [self._id], self.toggled)
+        own = charts.resources(history, read.span, [self._id], self.toggled)
         return [*own, *database[:_OWN]]

@@ -117,7 +117,9 @@ def without_slots(facts: Facts) -> Iterator[Need]:
         jobs = _jobs_wait(queue)
         text = f"{queue.name} has no slots: its max_workers is 0. {jobs}."
         evidence = {"queue": queue.name, "jobs": queue.waiting, "max_workers": 0}
-        action = _change(queue, "Give it slots", max_workers=DEFAULT_MAX_WORKERS)
+        action = queue_change(
+            queue.name, "Give it slots", max_workers=DEFAULT_MAX_WORKERS
+        )
         yield queue.waiting, Sentence("queue_without_slots", text, evidence, action)
 
 
@@ -133,7 +135,9 @@ def full(facts: Facts) -> Iterator[Need]:
         )
         evidence = {"queue": queue.name, "jobs": jobs, "max_pending": queue.max_pending}
         bound = 2 * queue.max_pending
-        action = _change(queue, f"Raise the bound to {bound:,}", max_pending=bound)
+        action = queue_change(
+            queue.name, f"Raise the bound to {bound:,}", max_pending=bound
+        )
         yield jobs, Sentence("queue_full", text, evidence, action)
 
 
@@ -157,7 +161,7 @@ def paused(facts: Facts) -> Iterator[Need]:
             "reason": queue.pause_reason,
             "paused_s": None if queue.paused_for_s is None else int(queue.paused_for_s),
         }
-        action = _act(queue, "resume", "Resume")
+        action = queue_action(queue.name, "resume", "Resume")
         yield queue.waiting, Sentence("queue_paused", text, evidence, action)
 
 
@@ -191,7 +195,7 @@ def behind(facts: Facts) -> Iterator[Need]:
             evidence["command"] = worker_command(queue.name)
         elif queue.max_workers < _MAX_SLOTS:
             slots = min(2 * queue.max_workers, _MAX_SLOTS)
-            action = _change(queue, "Add slots", max_workers=slots)
+            action = queue_change(queue.name, "Add slots", max_workers=slots)
         # The longest wait comes first, however many jobs are behind it.
         yield queue.oldest_wait_s, Sentence("queue_behind", text, evidence, action)
 
@@ -282,7 +286,7 @@ def cooling(facts: Facts) -> Iterator[Need]:
             "job_id": queue.throttled_job_id,
             "by": queue.throttled_by,
         }
-        action = _act(queue, "end_cooldown", "End now")
+        action = queue_action(queue.name, "end_cooldown", "End now")
         yield queue.waiting, Sentence("queue_cools_down", text, evidence, action)
 
 
@@ -295,11 +299,13 @@ def _cause(queue: QueueFacts) -> str:
     return cause
 
 
-def _act(queue: QueueFacts, action: str, label: str) -> Action:
-    body = {"action": action, "queues": [queue.name]}
+def queue_action(name: str, action: str, label: str) -> Action:
+    """Return an action on one queue."""
+    body = {"action": action, "queues": [name]}
     return Action("POST", "/v1/queues/actions", label, body)
 
 
-def _change(queue: QueueFacts, label: str, **settings: int) -> Action:
-    path = f"/v1/queues/{quote(queue.name, safe='')}"
+def queue_change(name: str, label: str, **settings: int) -> Action:
+    """Return a change of the settings of a queue."""
+    path = f"/v1/queues/{quote(name, safe='')}"
     return Action("PATCH", path, label, settings)

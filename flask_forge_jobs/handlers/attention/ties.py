@@ -98,10 +98,18 @@ def _way_out(held: Sequence[HeldFacts]) -> Action | None:
     jobs, parents = _jobs(held), _parents(held)
     one = next(iter(parents.values()), None)
     if len(parents) == 1 and one is not None and not one.is_gone:
-        if one.is_batch:
-            path = f"/v1/batches/{one.parent_id}/retry"
-            return Action("POST", path, "Retry its dead jobs")
-        return Action("POST", f"/v1/jobs/{one.parent_id}/retry", "Retry that one")
-    if len(jobs) == 1:
-        return Action("POST", f"/v1/jobs/{jobs[0]}/release", "Release")
-    return None
+        return retry_of(str(one.parent_id), is_batch=one.is_batch)
+    return release_of(jobs[0]) if len(jobs) == 1 else None
+
+
+def retry_of(parent_id: str, *, is_batch: bool) -> Action:
+    """Return the retry of a job or a batch for which others wait."""
+    if is_batch:
+        path = f"/v1/batches/{parent_id}/retry"
+        return Action("POST", path, "Retry its dead jobs")
+    return Action("POST", f"/v1/jobs/{parent_id}/retry", "Retry that one")
+
+
+def release_of(job_id: str) -> Action:
+    """Return the release of a job that waits for others."""
+    return Action("POST", f"/v1/jobs/{job_id}/release", "Release")

@@ -92,4 +92,4 @@ def test_the_current_bucket_has_no_rate_before_a_quarter_has_passed() -> None:
     last = found.span.count - 1
     assert found.minutes(0) == 15
     assert found.minutes(last) is None
-    assert found.share(0, 3600) == 1
+    assert found.of_samples.share(0) == 1
