@@ -28,6 +28,7 @@ TESTS = ROOT / "tests"
 # Modules whose tests stand elsewhere than in the mirrored place, each with its reason.
 TESTED_ELSEWHERE: dict[str, str] = {
     "api/bulk_runs": "api/v1/test_bulk_runs.py, with the routes that use it",
+    "api/schemas/me": "api/v1/test_me.py, with the route that answers so",
     "api/options": "test_extension.py, through the keys of an application",
     "dashboard/forms/rule": "dashboard/forms/test_table.py, with the forms",
     "dashboard/failures/view": "dashboard/pages/test_errors.py, as it is shown",

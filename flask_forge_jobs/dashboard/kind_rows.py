@@ -24,16 +24,10 @@ class Row:
     ``fails_often`` says that its share of failures stands out beside the others.
     """
 
-    name: str
-    runs: int
-    failed: int
-    failed_share: float
+    totals: KindRow
+    failures: Failures
     fails_often: bool
     mean_ms: float
-    p50_ms: int
-    p95_ms: int
-    p99_ms: int
-    total_ms: int
     times: RangeRow | None
 
 
@@ -72,17 +66,11 @@ def _row(row: KindRow, axis: Axis, usual: float) -> Row:
     failures = _failures(row)
     times = range_row(axis, row.p50_ms, row.p95_ms, row.p99_ms)
     return Row(
-        name=row.kind,
-        runs=failures.runs,
-        failed=failures.failed,
-        failed_share=failures.share,
-        fails_often=failures.stands_out(usual),
-        mean_ms=_mean_ms(row),
-        p50_ms=row.p50_ms,
-        p95_ms=row.p95_ms,
-        p99_ms=row.p99_ms,
-        total_ms=row.total_run_ms,
-        times=times if row.completed else None,
+        row,
+        failures,
+        failures.stands_out(usual),
+        _mean_ms(row),
+        times if row.completed else None,
     )
 
 

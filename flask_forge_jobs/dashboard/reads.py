@@ -16,7 +16,7 @@ from flask import g, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.errors import ForgeJobsError, StorageError
 from flask_forge_jobs.handlers.attention.report import Report
-from flask_forge_jobs.handlers.snapshots import Known, Snapshots
+from flask_forge_jobs.handlers.snapshots import KEPT_S, Known, Snapshots
 
 # Reads of one refresh, beside that of the frame.
 MAX_RENEWED = 2
@@ -92,6 +92,16 @@ class Reads:
         ]:
             del known[name]
         return known
+
+
+def is_refresh() -> bool:
+    """Return whether this request asks for parts of an open page."""
+    return "only" in request.args
+
+
+def kept_s() -> float:
+    """Return how old a read may be: a page that is opened shows the present."""
+    return KEPT_S if is_refresh() else 0.0
 
 
 def read_beside_report(api: Api, read: Callable[[], object]) -> None:

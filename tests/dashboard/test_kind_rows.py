@@ -11,6 +11,7 @@ from flask_forge_jobs.dashboard.kind_rows import (
     kind_rows,
 )
 from flask_forge_jobs.handlers.series import KindRow
+from flask_forge_jobs.model.proportions import Failures
 
 
 def totals(kind: str, completed: int, run_ms: int, dead: int = 0) -> KindRow:
@@ -39,7 +40,7 @@ FOUND = [
     ],
 )
 def test_rows_are_in_the_order_that_is_asked_for(sort: str, names: list[str]) -> None:
-    assert [row.name for row in kind_rows(FOUND, sort).rows] == names
+    assert [row.totals.kind for row in kind_rows(FOUND, sort).rows] == names
 
 
 def test_an_unknown_order_is_the_default() -> None:
@@ -50,16 +51,18 @@ def test_an_unknown_order_is_the_default() -> None:
 def test_a_row_has_shares_and_means() -> None:
     send, pack, idle = kind_rows(FOUND, DEFAULT_SORT).rows
 
-    assert (send.runs, send.failed, send.fails_often) == (1100, 100, True)
-    assert (pack.mean_ms, pack.failed_share, pack.fails_often) == (100, 0, False)
-    assert (idle.runs, idle.mean_ms, idle.times) == (0, 0, None)
+    assert (send.failures, send.fails_often) == (Failures(100, 1100), True)
+    assert (pack.mean_ms, pack.failures.share, pack.fails_often) == (100, 0, False)
+    assert (idle.failures.runs, idle.mean_ms, idle.times) == (0, 0, None)
 
 
 def test_only_kinds_that_fail_more_than_the_others_stand_out() -> None:
     even = [totals(f"k{number}", 97, 1, dead=3) for number in range(3)]
     kinds = [*even, totals("odd", 94, 1, dead=6)]
 
-    often = [row.name for row in kind_rows(kinds, "name").rows if row.fails_often]
+    often = [
+        row.totals.kind for row in kind_rows(kinds, "name").rows if row.fails_often
+    ]
 
     assert often == ["odd"]
 
@@ -88,4 +91,4 @@ def test_the_first_rows_are_shown_and_all_counted() -> None:
     ]
     assert [page.page.previous for page in pages] == [None, 1, 2, 2]
     assert [page.page.following for page in pages] == [2, 3, None, None]
-    assert len({row.name for page in pages for row in page.rows}) == 3 * PER_PAGE
+    assert len({row.totals.kind for page in pages for row in page.rows}) == 3 * PER_PAGE

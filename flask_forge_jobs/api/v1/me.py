@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
 
 from flask import Response, request
 
 from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.me import CallerSchema
 from flask_forge_jobs.auth.hosts import is_debugged_from_afar
-from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers.me import Change, describe_caller
+from flask_forge_jobs.auth.permissions import Permission, Principal
+
+# Reads a file of the distribution each time.
+_version = cache(version)
 
 
 def me(api: Api) -> Response:
@@ -20,29 +24,34 @@ def me(api: Api) -> Response:
 
     ``read_only`` says that nobody, or nobody from there, may change anything.
     """
-    principal = api.principal
-    caller = describe_caller(
-        principal.id,
-        roles=principal.roles,
-        permissions=principal.permissions,
-        queues=principal.queues,
-        changes=_changes(api.routes),
-        read_only=api.options.read_only or is_debugged_from_afar(request),
+    caller = api.principal
+    read_only = api.options.read_only or is_debugged_from_afar(request)
+    routes = () if read_only else api.routes
+    return json_response(
+        {
+            "name": caller.id,
+            "roles": caller.roles,
+            "permissions": sorted(caller.permissions),
+            "queues": None if caller.queues is None else sorted(caller.queues),
+            "read_only": read_only,
+            "may_change": [
+                {"method": route.method, "path": route.template}
+                for route in routes
+                if _may_change_by(route, caller)
+            ],
+            "version": _version("flask-forge-jobs"),
+        }
     )
-    return api.answer(caller)
 
 
-def _changes(routes: Iterable[Route]) -> list[Change]:
-    return [
-        Change(
-            route.method, route.template, route.permission, route.reach is Reach.CLUSTER
-        )
-        for route in routes
-        if route.mutates
+def _may_change_by(route: Route, caller: Principal) -> bool:
+    return (
+        route.mutates
         and not route.is_deprecated
         and route.path.startswith(f"{V1_PREFIX}/")
-        and route.permission is not None
-    ]
+        and route.permission in caller.permissions
+        and (caller.queues is None or route.reach is not Reach.CLUSTER)
+    )
 
 
 ROUTES = (

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
 from flask_forge_jobs.dashboard.job.failures import Failure, Failures, failures_of
+from flask_forge_jobs.dashboard.reads import kept_s
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers import errors as handlers
 from flask_forge_jobs.handlers.job_record import JobRecord, read_job
-from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import (
     ErrorDetail,
     ErrorGroup,
@@ -44,12 +44,6 @@ class ErrorQuery:
     kinds: tuple[str, ...] = ()
     cursor: str | None = None
     signature: str | None = None
-    is_refresh: bool = False
-
-    @property
-    def kept_s(self) -> float:
-        """How old the groups may be: a page that is opened has the newest."""
-        return KEPT_S if self.is_refresh else 0.0
 
     @property
     def kept(self) -> Mapping[str, object]:
@@ -161,14 +155,12 @@ class ErrorsView:
                 cursor=query.cursor,
             )
 
-        key = ("errors", replace(query, is_refresh=False), queues)
+        key = ("errors", query, queues)
         try:
-            return self._api.snapshots.get(key, read, kept_s=query.kept_s)
+            return self._api.snapshots.get(key, read, kept_s=kept_s())
         except InvalidInputError:
             # Such as a cursor of other filters: the first page of everything.
-            self.query = ErrorQuery(
-                query.within, query.sort, is_refresh=query.is_refresh
-            )
+            self.query = ErrorQuery(query.within, query.sort)
             if query == self.query:
                 raise
             return self._read(self.query)
@@ -234,7 +226,7 @@ class ErrorView:
 
         key = ("error", self.signature, query.within, queues)
         try:
-            self.detail = api.snapshots.get(key, read, kept_s=query.kept_s)
+            self.detail = api.snapshots.get(key, read, kept_s=kept_s())
         except InvalidInputError:
             self.detail = None
 

@@ -21,6 +21,7 @@ from flask_forge_jobs.dashboard.jobs.listings import PENDING
 from flask_forge_jobs.dashboard.jobs.paging import Page, page_at
 from flask_forge_jobs.dashboard.jobs.query import JobQuery
 from flask_forge_jobs.dashboard.jobs.rows import MAX_ERROR, first_line
+from flask_forge_jobs.dashboard.reads import kept_s
 from flask_forge_jobs.handlers.cursors import to_cursor
 from flask_forge_jobs.handlers.errors import dead_by_error
 from flask_forge_jobs.handlers.filters import SCHEDULED
@@ -38,7 +39,6 @@ from flask_forge_jobs.handlers.jobs import (
     kinds_within,
     order_of,
 )
-from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.error_groups import DeadGroups
 from flask_forge_jobs.model.jobs import JobFilter, JobSummary
 from flask_forge_jobs.model.ordering import Position, StatusCounts
@@ -165,9 +165,7 @@ class JobList:
     def _kept(self, part: str, read: Callable[[], T]) -> T:
         query = self.query
         key = (query.listing.path, *query.pairs(), query.pin, self._api.scope.queues)
-        # A page that is opened, after a change perhaps, shows the present state.
-        kept_s = KEPT_S if "only" in request.args else 0.0
-        return self._api.snapshots.get((*key, part), read, kept_s=kept_s)
+        return self._api.snapshots.get((*key, part), read, kept_s=kept_s())
 
     def _read_counts(self) -> StatusCounts:
         job_filter = self.job_filter

@@ -16,7 +16,7 @@ from flask_forge_jobs.dashboard.batch_rows import BatchRow
 from flask_forge_jobs.dashboard.job.json_view import JsonView, json_view
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.parameters import Parameters
-from flask_forge_jobs.dashboard.reads import Part, Reads, report_of
+from flask_forge_jobs.dashboard.reads import Part, Reads, is_refresh, kept_s, report_of
 from flask_forge_jobs.dashboard.words import short_ids
 from flask_forge_jobs.errors import BatchNotFoundError
 from flask_forge_jobs.handlers.batches import (
@@ -26,7 +26,6 @@ from flask_forge_jobs.handlers.batches import (
     read_batch,
 )
 from flask_forge_jobs.handlers.cursors import Page, page_at
-from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.batches import BatchEvent, Completion
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.jobs import JobStatus, JobSummary
@@ -71,8 +70,7 @@ class BatchList:
     def page(self) -> Page[BatchRecord]:
         """The page of the list that the address asks for."""
         key = self.is_open, self.per, self.cursor, self._api.scope.queues
-        kept_s = KEPT_S if "only" in request.args else 0.0
-        return self._api.snapshots.get(("batches", *key), self._read, kept_s=kept_s)
+        return self._api.snapshots.get(("batches", *key), self._read, kept_s=kept_s())
 
     def _read(self) -> Page[BatchRecord]:
         return page_at(self._read_page, self.cursor)
@@ -147,9 +145,9 @@ class Stopper:
 class BatchView:
     """One batch; raises BatchNotFoundError if the caller may not know of it."""
 
-    def __init__(self, api: Api, batch_id: str, *, is_refresh: bool) -> None:
+    def __init__(self, api: Api, batch_id: str) -> None:
         self._api = api
-        self._kept_s = KEPT_S if is_refresh else 0.0
+        self._kept_s = kept_s()
         queues = api.scope.queues
 
         def read() -> BatchRecord:
@@ -189,9 +187,9 @@ class BatchView:
         """
         if not self.row.waits or self.row.stands:
             return ""
-        kept_s = _QUEUE_KEPT_S if self._kept_s else 0.0
-        part = Part(lambda: self._read(JobStatus.PENDING, 1), kept_s)
-        needed = ("first",) if self._kept_s else None
+        queue_kept_s = _QUEUE_KEPT_S if is_refresh() else 0.0
+        part = Part(lambda: self._read(JobStatus.PENDING, 1), queue_kept_s)
+        needed = ("first",) if is_refresh() else None
         # A refresh has its three reads without this one.
         read = Reads(
             self._api.snapshots,
@@ -328,15 +326,14 @@ def batches(api: Api) -> Mapping[str, object]:
 
 def batch(api: Api, batch_id: str) -> Mapping[str, object] | Response:
     """Show one batch; a missing one has a page with a way back."""
-    is_refresh = "only" in request.args
     try:
-        view = BatchView(api, batch_id, is_refresh=is_refresh)
+        view = BatchView(api, batch_id)
     except BatchNotFoundError:
         if not prefers_page(request):
             raise
         shown = {"batch_id": one_line(batch_id, _LONGEST_ID)}
         # An open page shows it in place of what it had.
-        return render(api, "batch_missing", shown, 200 if is_refresh else 404)
+        return render(api, "batch_missing", shown, 200 if is_refresh() else 404)
     return {
         "view": view, "max_untyped": MAX_UNTYPED, "max_inner": MAX_INNER, "query": {}
     }  # fmt: skip

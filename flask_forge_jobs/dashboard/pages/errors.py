@@ -11,6 +11,7 @@ from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.failures.view import ErrorQuery, ErrorsView, ErrorView
 from flask_forge_jobs.dashboard.nav_counts import ERRORS
 from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.reads import is_refresh
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
 
 BLOCKS = ("summary", "groups")
@@ -24,7 +25,7 @@ def errors(api: Api) -> Mapping[str, object] | Response:
     if query.signature is not None:
         view = ErrorView(api, query)
         shown = {"view": view, "query": query.kept}
-        status = 200 if view.detail or query.is_refresh else 404
+        status = 200 if view.detail or is_refresh() else 404
         return render(api, "error", shown, status)
     listed = ErrorsView(api, query)
     counted = {ERRORS: listed.page.total} if listed.query.is_whole else {}
@@ -42,7 +43,6 @@ def _query(api: Api) -> ErrorQuery:
         tuple(asked.getlist("kind")[:_MAX_NAMES]),
         asked.get("cursor"),
         asked.get("signature") or None,
-        is_refresh="only" in asked,
     )
 
 

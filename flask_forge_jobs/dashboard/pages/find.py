@@ -22,7 +22,7 @@ from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.page import page
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.parameters import Parameters
-from flask_forge_jobs.dashboard.reads import Part, Reads, report_of
+from flask_forge_jobs.dashboard.reads import Part, Reads, is_refresh, report_of
 from flask_forge_jobs.errors import BatchNotFoundError, StorageError
 from flask_forge_jobs.handlers.batches import known_batch, list_batches
 from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE, list_workers
@@ -163,12 +163,11 @@ class Search:
     def _names(self) -> Names:
         api = self._api
         parts = self._parts()
-        is_refresh = "only" in request.args
         read = Reads(
             api.snapshots,
             ("names", api.scope.queues),
             {name: Part(part, _KEPT_S) for name, part in parts.items()},
-            parts.keys() if is_refresh else None,
+            parts.keys() if is_refresh() else None,
         )
         listed = [queue for queue in read["queues"] if api.scope.allows(queue.name)]
         return Names(

@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.reads import is_refresh
 from flask_forge_jobs.dashboard.workers.one import WorkerView
 from flask_forge_jobs.dashboard.workers.rows import MAX_LINES
 from flask_forge_jobs.dashboard.workers.view import RANGES, Choice, WorkersView
@@ -30,7 +31,6 @@ def workers(api: Api) -> Mapping[str, object]:
         queue if queue and api.scope.allows(queue) else None,
         tuple(dict.fromkeys(filter(None, asked.getlist("host"))))[:_MAX_HOSTS],
         asked.get("cursor"),
-        is_refresh="only" in asked,
         hours=RANGES.get(asked.get("range", ""), 1),
     )
     view = WorkersView(api, choice)
@@ -49,13 +49,12 @@ def workers(api: Api) -> Mapping[str, object]:
 
 def worker(api: Api, worker_id: str) -> Mapping[str, object] | Response:
     """Show one worker; a missing one has a page with a way back."""
-    is_refresh = "only" in request.args
     try:
-        view = WorkerView(api, worker_id, is_refresh=is_refresh)
+        view = WorkerView(api, worker_id)
     except WorkerNotFoundError:
         shown = {"worker_id": one_line(worker_id, _LONGEST_ID)}
         # An open page shows it in place of what it had.
-        return render(api, "worker_missing", shown, 200 if is_refresh else 404)
+        return render(api, "worker_missing", shown, 200 if is_refresh() else 404)
     return {"view": view, "query": view.query}
 
 

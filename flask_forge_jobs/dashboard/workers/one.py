@@ -11,9 +11,9 @@ from flask_forge_jobs.dashboard.charts import machines as charts
 from flask_forge_jobs.dashboard.charts import ranges
 from flask_forge_jobs.dashboard.charts.figure import Figure
 from flask_forge_jobs.dashboard.charts.jobs import ChartPage
+from flask_forge_jobs.dashboard.reads import kept_s
 from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.handlers.machines import Machines, machines
-from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.handlers.workers import WorkerDetail, get_worker
 
 MAX_RESCUED = 20
@@ -25,7 +25,7 @@ _OWN = 3
 class WorkerView(ChartPage):
     """One worker; raises WorkerNotFoundError if the caller may not know of it."""
 
-    def __init__(self, api: Api, worker_id: str, *, is_refresh: bool) -> None:
+    def __init__(self, api: Api, worker_id: str) -> None:
         super().__init__(api)
         self._id = worker_id
         names = api.scope.names()
@@ -33,8 +33,8 @@ class WorkerView(ChartPage):
         def read() -> WorkerDetail:
             return get_worker(api.storage, worker_id, names)
 
-        kept_s = KEPT_S if is_refresh else 0.0
-        detail = api.snapshots.get(("worker", worker_id, names), read, kept_s=kept_s)
+        key = "worker", worker_id, names
+        detail = api.snapshots.get(key, read, kept_s=kept_s())
         self.row = WorkerRow(detail)
         self.running = sorted(detail.running, key=lambda run: -run.run_ms)
         self.rescued = detail.rescued[:MAX_RESCUED]

@@ -10,14 +10,13 @@ from typing import Any, cast
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.queue_rows import QueueState, ahead, state_of
-from flask_forge_jobs.dashboard.reads import Part, Reads, report_of
+from flask_forge_jobs.dashboard.reads import Part, Reads, is_refresh, kept_s, report_of
 from flask_forge_jobs.dashboard.workers.rows import WorkerRow
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import workers as handlers
 from flask_forge_jobs.handlers.attention.queues import jobs_wait
 from flask_forge_jobs.handlers.machines import Machines, machines
 from flask_forge_jobs.handlers.queues import overview
-from flask_forge_jobs.handlers.snapshots import KEPT_S
 from flask_forge_jobs.model.queues import QueueOverview
 from flask_forge_jobs.model.sentences import count
 from flask_forge_jobs.model.worker_details import WorkerState
@@ -53,7 +52,6 @@ class Choice:
     queue: str | None = None
     hosts: tuple[str, ...] = ()
     cursor: str | None = None
-    is_refresh: bool = False
     hours: int = 1
 
     @property
@@ -66,11 +64,6 @@ class Choice:
         """Whether the reader has chosen a part of the workers."""
         return any((self.state, self.queue, self.hosts))
 
-    @property
-    def kept_s(self) -> float:
-        """How old the numbers may be: a page that is opened has the newest."""
-        return KEPT_S if self.is_refresh else 0.0
-
 
 class WorkersView:
     """The workers that the caller may see."""
@@ -78,7 +71,7 @@ class WorkersView:
     def __init__(self, api: Api, choice: Choice) -> None:
         self._api = api
         self.choice = choice
-        needed = ("queues", "machines") if choice.is_refresh else None
+        needed = ("queues", "machines") if is_refresh() else None
         # With the workers and the report of the frame, a refresh asks three times.
         self._reads = Reads(
             api.snapshots,
@@ -90,9 +83,8 @@ class WorkersView:
 
     def _parts(self) -> Mapping[str, Part]:
         api, hours = self._api, self.choice.hours
-        kept_s = KEPT_S if self.choice.is_refresh else 0.0
         return {
-            "queues": Part(lambda: overview(api.storage, only_live=True), kept_s),
+            "queues": Part(lambda: overview(api.storage, only_live=True), kept_s()),
             "machines": Part(lambda: use_of(api, hours), _USE_KEPT_S),
         }
 
@@ -115,10 +107,10 @@ class WorkersView:
 
         key = "workers", *choice.part, names
         try:
-            return self._api.snapshots.get(key, read, kept_s=choice.kept_s)
+            return self._api.snapshots.get(key, read, kept_s=kept_s())
         except InvalidInputError:
             # Such as a cursor of another filter.
-            self.choice = Choice(is_refresh=choice.is_refresh, hours=choice.hours)
+            self.choice = Choice(hours=choice.hours)
             return handlers.list_workers(self._api.storage, names, limit=PAGE_SIZE)
 
     @cached_property
