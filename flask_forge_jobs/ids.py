@@ -11,7 +11,6 @@ take ten times as long.
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from itertools import repeat
 from operator import and_, rshift
 
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.forks import PID, PerProcess
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # The digits of Python's base 32.
@@ -118,7 +117,7 @@ class UlidGenerator(PerProcess):
             OverflowError: The millisecond or the random part is used up.
         """
         now_ms = self._clock.now_us() // 1000
-        if self._pid != os.getpid():
+        if self._pid != PID[0]:
             self.stay_own()
         with self._lock:
             before = None

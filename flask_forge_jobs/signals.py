@@ -11,7 +11,6 @@ and has no other effect. A signal without receivers costs next to nothing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -134,9 +133,9 @@ class SignalObserver(Observer):
         self._send(job_started, context=context)
         # The exception keeps its frames until every receiver has seen it.
         watched = replace(context, dispose=raised.append)
-        process = os.getpid()
+        process = forks.PID[0]
         outcome = task.run(watched, job.payload)
-        if os.getpid() != process:
+        if forks.PID[0] != process:
             forks.end_child(job.id)
         try:
             self._tell_end(task, context, job, outcome, raised)

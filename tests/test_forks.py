@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs import forks
-from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.forks import PID, PerProcess, own_pid
 from tests.support.processes import Child, fork_in_c, in_child
 from tests.support.threads import run_together
 
@@ -102,6 +102,33 @@ def one_after_the_other(calls: list[Callable[[], object]]) -> None:
     """Call in one thread: the child of a fork in C may start no other."""
     for call in calls:
         call()
+
+
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_a_child_has_its_own_id(fork: Callable[[], int]) -> None:
+    parent = os.getpid()
+    assert PID[0] == parent
+
+    def look() -> None:
+        assert PID[0] != parent
+        assert own_pid() == PID[0] == os.getpid()
+
+    assert in_child(look, fork) == 0
+    assert PID[0] == parent
+
+
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_a_system_that_clears_no_memory_is_asked(
+    monkeypatch: pytest.MonkeyPatch, fork: Callable[[], int]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    kept = forks._kept_id()
+    assert kept[0] == os.getpid()
+
+    def look() -> None:
+        assert kept[0] == os.getpid()
+
+    assert in_child(look, fork) == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ figures.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -14,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.forks import PID, PerProcess
 from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
@@ -80,7 +79,7 @@ class Times(PerProcess):
 
     def add(self, seconds: float) -> None:
         """Record how long one call took."""
-        if self._pid != os.getpid():
+        if self._pid != PID[0]:
             self.stay_own()
         with self._lock:
             self._listed_us.append(int(seconds * SECOND_US))
@@ -127,7 +126,7 @@ class Recorder(PerProcess):
         """Count new jobs; with ``is_taken_at_once`` without calling on_activity."""
         now_us = self._clock.now_us()
         # _own_lock() and _open() inlined: every enqueue runs this.
-        if self._pid != os.getpid():
+        if self._pid != PID[0]:
             self.stay_own()
         with self._lock:
             was_idle = not self._tallies
@@ -229,7 +228,7 @@ class Recorder(PerProcess):
         return Operations(self.reads.take(), self.writes.take())
 
     def _own_lock(self) -> AbstractContextManager[object]:
-        if self._pid != os.getpid():
+        if self._pid != PID[0]:
             self.stay_own()
         return self._lock
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -187,7 +186,7 @@ class Runner:
             if snoozed is not None:
                 return snoozed
         outcome: object = None
-        process = os.getpid()
+        process = forks.PID[0]
         context = self._context(execution)
         leave = enter(context)
         try:
@@ -195,7 +194,7 @@ class Runner:
                 try:
                     outcome = self.observer.run(task, context, job)
                 finally:
-                    if os.getpid() != process:
+                    if forks.PID[0] != process:
                         forks.end_child(job.id)
         except BaseException as error:  # noqa: BLE001  # from the scope, not the task
             trace = trace_of(error, self.environment.mask)

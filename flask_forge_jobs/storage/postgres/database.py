@@ -10,7 +10,6 @@ about the time.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.forks import PID
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations
@@ -135,14 +135,14 @@ class PostgresDatabase:
     @property
     def _state(self) -> PostgresProcess:
         # No fork hook can do this: uWSGI forks in C, which runs none.
-        if self._current.pid != os.getpid():
+        if self._current.pid != PID[0]:
             _inherited.append(self._current)
             self._current = self._new_process()
         return self._current
 
     def _opened(self) -> PostgresProcess:
         state = self._current
-        if not state.is_open or state.pid != os.getpid():
+        if not state.is_open or state.pid != PID[0]:
             self.open()
             state = self._current
         return state

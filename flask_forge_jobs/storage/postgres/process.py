@@ -13,7 +13,6 @@ notify clean it up, and those fail.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.forks import own_pid
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle
 from flask_forge_jobs.request_threads import this_thread
@@ -253,7 +253,7 @@ class PostgresProcess:
         known_version: int,
         limit_s: float,
     ) -> None:
-        self.pid = os.getpid()
+        self.pid = own_pid()
         self.faults = faults
         self.known_version = known_version
         self.limit_s = limit_s

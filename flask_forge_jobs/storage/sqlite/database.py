@@ -21,7 +21,7 @@ from typing import TypeVar
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageError
-from flask_forge_jobs.forks import LONGEST_WAIT_S, PerProcess
+from flask_forge_jobs.forks import LONGEST_WAIT_S, PID, PerProcess
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.database import (
@@ -120,8 +120,7 @@ class SqliteDatabase(PerProcess):
 
     @property
     def _state(self) -> SqliteProcess:
-        if self._pid != os.getpid():
-            self.stay_own()
+        self.stay_own()
         assert self._current is not None  # noqa: S101  # for the type checker
         return self._current
 
@@ -133,7 +132,7 @@ class SqliteDatabase(PerProcess):
 
     def _opened(self) -> SqliteProcess:
         state = self._current
-        if state is None or state.pid != os.getpid() or not state.is_open:
+        if state is None or state.pid != PID[0] or not state.is_open:
             state = self._placed()
             self._open_first(state)
         return state
@@ -215,7 +214,7 @@ class SqliteDatabase(PerProcess):
         parameters["known"] = self.known_version
         try:
             state = self._current
-            if state is None or state.pid != os.getpid() or not state.is_open:
+            if state is None or state.pid != PID[0] or not state.is_open:
                 state = self._opened()
             return self._groups.run(state, statement.sql, parameters)
         except BaseException as error:  # noqa: BLE001  # it is raised again

@@ -69,7 +69,7 @@ class SqliteProcess:
         settings: DatabaseSettings,
         on_long_wait: Callable[[Path], object] = lambda _: None,
     ) -> None:
-        self.pid = os.getpid()
+        self.pid = forks.own_pid()
         self.turn = WriterLock(settings.busy_timeout_s)
         self.gate = WritersGate(path)
         self.checkpoints = Checkpoints(path, self.gate)

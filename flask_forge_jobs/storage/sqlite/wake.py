@@ -25,7 +25,7 @@ from pathlib import Path
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.forks import PID, PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import WakeCallback
 from flask_forge_jobs.storage.sqlite.files import (
@@ -134,7 +134,7 @@ class WakeSockets(PerProcess):
 
     def send(self, queue_name: str) -> None:
         """Tell every other listening process; never fails and never blocks."""
-        if self._pid != os.getpid():
+        if self._pid != PID[0]:
             self.stay_own()
         folder = self._listed  # close() may take it away meanwhile
         # Until somebody has listened; the error of lstat() would take 5 µs more.
