@@ -169,13 +169,12 @@ class SnapshotCollector(_Collector[OpenSnapshot | None]):
 
     def collect(self) -> Iterable[Metric]:
         """Yield one family, with one read."""
-        family = GaugeMetricFamily(
+        figures = self._read()
+        yield GaugeMetricFamily(
             "forge_jobs_oldest_snapshot_age_seconds",
             "Age of the oldest open transaction; 0 if there is none.",
+            0.0 if figures is None else round(figures.age_s, 3),
         )
-        figures = self._read()
-        family.add_metric([], 0.0 if figures is None else round(figures.age_s, 3))
-        yield family
 
 
 class StandbyCollector(_Collector[StandbyState]):

@@ -259,12 +259,13 @@ def read_body(request: Request, max_bytes: int) -> bytes:
     # One more than allowed: werkzeug cuts a chunked body at its limit without an error
     # (LimitedStream.readall), so a longer body shows by one extra byte. Before Flask
     # 3.1 the request's max_content_length cannot be set.
+    length = request.content_length
     try:
         if "stream" in vars(request):
             # Made without a limit, when a hook of the application asked for a form.
             limited = LimitedStream(request.stream, max_bytes + 1, is_max=True)
             request.stream = cast("IO[bytes]", limited)
-        elif _is_short(request, max_bytes):
+        elif length is not None and length <= max_bytes:
             request.stream = io.BytesIO(_read_short(request))
         else:
             request.stream = get_input_stream(
@@ -272,14 +273,13 @@ def read_body(request: Request, max_bytes: int) -> bytes:
             )
         body = request.get_data()
     except RequestEntityTooLarge:
-        _discard(request, request.content_length or 0, max_bytes)
+        _discard(request, length or 0, max_bytes)
         raise
     except HTTPException:
         raise
     except Exception as error:  # each server raises its own for damaged chunks
         logger.info("a body could not be read: %r", error)
         raise InvalidInputError("body", "could not be read completely") from error
-    length = request.content_length
     if len(body) > max_bytes:
         max_discarded = DISCARDED_BODIES * max_bytes
         left = max_discarded if length is None else length - len(body)
@@ -289,12 +289,6 @@ def read_body(request: Request, max_bytes: int) -> bytes:
     if len(body) < (length or 0):
         raise InvalidInputError("body", "is shorter than its Content-Length")
     return body
-
-
-def _is_short(request: Request, max_bytes: int) -> bool:
-    """Return whether the body is known to be short."""
-    length = request.content_length
-    return length is not None and length <= max_bytes
 
 
 def _read_short(request: Request) -> bytes:

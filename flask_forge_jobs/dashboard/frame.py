@@ -29,13 +29,7 @@ from flask_forge_jobs.dashboard.forms.notes import Note
 from flask_forge_jobs.dashboard.nav_counts import CRON, ERRORS, nav_counts
 from flask_forge_jobs.dashboard.overview.grouping import grouped
 from flask_forge_jobs.dashboard.page_route import PageRoute
-from flask_forge_jobs.dashboard.preferences import (
-    REFRESH_S,
-    THEMES,
-    refresh_of,
-    theme_of,
-    times_of,
-)
+from flask_forge_jobs.dashboard.preferences import REFRESH_S, THEMES, preferred
 from flask_forge_jobs.dashboard.reads import report_of
 from flask_forge_jobs.errors import ForgeJobsError
 from flask_forge_jobs.handlers.attention.report import Report
@@ -215,12 +209,12 @@ class Frame:
     @cached_property
     def theme(self) -> str:
         """``system``, ``light`` or ``dark``."""
-        return theme_of(self._state.request)
+        return preferred(self._state.request, "theme")
 
     @cached_property
     def refresh_s(self) -> int:
         """Seconds between two refreshes; 0 pauses them."""
-        return refresh_of(self._state.request)
+        return int(preferred(self._state.request, "refresh"))
 
     @cached_property
     def offers_stream(self) -> bool:
@@ -230,7 +224,7 @@ class Frame:
     @cached_property
     def has_ages(self) -> bool:
         """Whether instants are shown as their age, not as date and time."""
-        return times_of(self._state.request) == "ago"
+        return preferred(self._state.request, "times") == "ago"
 
     @property
     def next_theme(self) -> str:

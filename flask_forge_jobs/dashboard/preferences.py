@@ -34,28 +34,15 @@ _COOKIES = {
     "times": "forge_jobs_times",
 }
 _KNOWN = {"theme": THEMES, "refresh": tuple(map(str, REFRESH_S)), "times": TIMES}
+_DEFAULTS = {"theme": "system", "refresh": str(DEFAULT_REFRESH_S), "times": "ago"}
 # Below the mount point: no host, no scheme, no way up.
 _WAY_BACK = re.compile(r"(?!.*\.\.)[A-Za-z0-9%._~!$&'()*+,;=:@/?-]*")
 
 
-def theme_of(request: Request) -> str:
-    """Return the chosen theme, ``system`` by default."""
-    return _known(request, "theme", "system")
-
-
-def refresh_of(request: Request) -> int:
-    """Return the chosen seconds between refreshes; 0 pauses them."""
-    return int(_known(request, "refresh", str(DEFAULT_REFRESH_S)))
-
-
-def times_of(request: Request) -> str:
-    """Return how instants are shown, ``ago`` by default."""
-    return _known(request, "times", "ago")
-
-
-def _known(request: Request, name: str, default: str) -> str:
+def preferred(request: Request, name: str) -> str:
+    """Return the chosen ``theme``, ``refresh`` or ``times``."""
     value = request.cookies.get(_COOKIES[name])
-    return value if value in _KNOWN[name] else default
+    return value if value in _KNOWN[name] else _DEFAULTS[name]
 
 
 def preferences(api: Api) -> Response:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.attention.report import counts_of
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
 from flask_forge_jobs.model.activity import EventType
 from flask_forge_jobs.model.bounds import check_integer, shown
@@ -94,7 +95,7 @@ def stats(
     overview = together.workers.overview()
     ended = together.activity.ended_within(JobStatus.DEAD, _DAY_S, statistics)
     return Stats(
-        counts=_sum([each.counts for each in statistics.values()]),
+        counts=counts_of(statistics.values()),
         queues=len(queues),
         paused_queues=[name for name, queue in queues.items() if queue.paused],
         throttled_queues=[name for name in queues if name in snapshot.cooling],
@@ -110,11 +111,4 @@ def stats(
         ),
         dead_last_24h=sum(ended.values()),
         at=now,
-    )
-
-
-def _sum(counts: Sequence[QueueCounts]) -> QueueCounts:
-    names = [each.name for each in fields(QueueCounts)]
-    return QueueCounts(
-        **{name: sum(getattr(each, name) for each in counts) for name in names}
     )

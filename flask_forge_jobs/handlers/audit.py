@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.handlers.cursors import Page
+from flask_forge_jobs.handlers.cursors import Page, page_of
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, AuditRecord
 from flask_forge_jobs.model.bounds import check_integer, check_text
@@ -51,10 +51,7 @@ def list_entries(
         raise InvalidInputError("from", "lies after to")
     before = None if cursor is None else _position(cursor)
     rows = storage.audit.page(audit_filter, limit + 1, before)
-    has_more = len(rows) > limit
-    rows = rows[:limit]
-    next_cursor = f"{to_micros(rows[-1].at)}-{rows[-1].id}" if has_more else None
-    return Page(rows, next_cursor)
+    return page_of(rows, limit, lambda last: f"{to_micros(last.at)}-{last.id}")
 
 
 def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:

@@ -18,6 +18,7 @@ from flask_forge_jobs.handlers.cursors import (
     Page,
     from_place_cursor,
     from_text_cursor,
+    page_of,
     to_place_cursor,
     to_text_cursor,
 )
@@ -126,21 +127,18 @@ def list_batches(
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     binding = ["batches", is_open]
-    if cursor is None:
-        batches = storage.batches.page(limit + 1, is_open=is_open, queues=queues)
-    else:
-        place = from_place_cursor(cursor, binding)
-        batches = storage.batches.page(
-            limit + 1, before=place, is_open=is_open, queues=queues
-        )
-    page, next_cursor = batches[:limit], None
-    if len(batches) > limit:
-        place = to_micros(page[-1].created_at), page[-1].id
-        next_cursor = to_place_cursor(place, binding)
-    is_limited = queues is not None
-    return Page(
-        [_record(each, redactor, is_limited=is_limited) for each in page], next_cursor
+    before = from_place_cursor(cursor, binding)
+    batches = storage.batches.page(
+        limit + 1, before=before, is_open=is_open, queues=queues
     )
+
+    def cursor_of(last: Batch) -> str:
+        return to_place_cursor((to_micros(last.created_at), last.id), binding)
+
+    page = page_of(batches, limit, cursor_of)
+    is_limited = queues is not None
+    rows = [_record(each, redactor, is_limited=is_limited) for each in page.rows]
+    return Page(rows, page.next_cursor)
 
 
 def read_batch(

@@ -108,7 +108,7 @@ def list_schedules(
 
 def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:
     """Return one schedule; secrets are masked."""
-    _require_possible_name(name)
+    require_possible_name(name)
     return detail(storage.cron.get(name), redactor)
 
 
@@ -165,7 +165,7 @@ def change_schedule(
         values["payload"] = dump(values["payload"])
     dedupe = values.pop("dedupe", None)
     replace(_SOME_SCHEDULE, **values).check()
-    _require_possible_name(name)
+    require_possible_name(name)
     if kinds is not None and "kind" in values:
         kinds.check(storage, [values["kind"]])
     before: list[ScheduleDefinition] = []
@@ -201,7 +201,7 @@ def _changed(
 
 def delete_schedule(storage: Storage, name: str) -> None:
     """Delete a schedule; its jobs stay."""
-    _require_possible_name(name)
+    require_possible_name(name)
     storage.cron.delete(name)
 
 
@@ -216,7 +216,7 @@ def trigger(
     Raises:
         DuplicateJobError: A job of another kind holds the dedupe key.
     """
-    _require_possible_name(name)
+    require_possible_name(name)
     definition = storage.cron.get(name).definition
     tasks = TaskRegistry() if registry is None else registry
     check_payload_of_kind(tasks, definition.kind, load_text(definition.payload))
@@ -255,8 +255,8 @@ def detail(
     return ScheduleDetail(schedule, payload, last_run)
 
 
-def _require_possible_name(name: str) -> None:
-    # An invalid name is a schedule that does not exist.
+def require_possible_name(name: str) -> None:
+    """Refuse text that cannot be a schedule's name as one that does not exist."""
     try:
         check_queue_name(name, "name")
     except InvalidInputError as error:

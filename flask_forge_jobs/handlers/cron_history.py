@@ -8,9 +8,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
-from flask_forge_jobs.handlers.cursors import Page, from_place_cursor, to_place_cursor
-from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.cron import require_possible_name
+from flask_forge_jobs.handlers.cursors import (
+    Page,
+    from_place_cursor,
+    page_of,
+    to_place_cursor,
+)
+from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.cron_history import (
     Fired,
@@ -156,23 +162,17 @@ def list_runs(
         ScheduleNotFoundError: There is no such schedule, and no job of one.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
-    try:
-        check_queue_name(name, "name")
-    except InvalidInputError as error:
-        raise ScheduleNotFoundError(name) from error
+    require_possible_name(name)
     binding = ["runs", name]
-    history = storage.cron_history
-    if cursor is None:
-        rows = history.runs(name, limit + 1)
-    else:
-        rows = history.runs(name, limit + 1, from_place_cursor(cursor, binding))
+    before = from_place_cursor(cursor, binding)
+    rows = storage.cron_history.runs(name, limit + 1, before)
     if not rows:
         storage.cron.get(name)
-    page, last = rows[:limit], rows[:limit][-1:]
-    if len(rows) <= limit:
-        return Page(page, None)
-    place = to_micros(last[0].enqueued_at), last[0].job_id
-    return Page(page, to_place_cursor(place, binding))
+
+    def cursor_of(last: ScheduleRun) -> str:
+        return to_place_cursor((to_micros(last.enqueued_at), last.job_id), binding)
+
+    return page_of(rows, limit, cursor_of)
 
 
 def _fired(

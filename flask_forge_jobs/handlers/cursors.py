@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bulk import JobAction, WalkPosition
 from flask_forge_jobs.model.error_groups import ErrorPosition
-from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position
 from flask_forge_jobs.model.payloads import load
@@ -36,6 +36,12 @@ class Page(Generic[T]):
 
     rows: Sequence[T]
     next_cursor: str | None
+
+
+def page_of(rows: Sequence[T], limit: int, cursor_of: Callable[[T], str]) -> Page[T]:
+    """Return a page out of its rows, of which one more is read if more follow."""
+    page = rows[:limit]
+    return Page(page, cursor_of(page[-1]) if len(rows) > limit else None)
 
 
 def page_at(read: Callable[[str | None], T], cursor: str | None) -> T:
@@ -100,8 +106,10 @@ def to_place_cursor(place: tuple[int, str], binding: Sequence[object]) -> str:
     return _written(list(place), binding)
 
 
-def from_place_cursor(text: str, binding: Sequence[object]) -> tuple[int, str]:
-    """Return the instant and the id of a cursor."""
+def from_place_cursor(text: str | None, binding: Sequence[object]) -> tuple[int, str]:
+    """Return the instant and the id of a cursor; of none, those after all rows."""
+    if text is None:
+        return MAX_INSTANT_US, "~"
     at, row_id = _read(text, binding, (int, str))
     return at, row_id
 

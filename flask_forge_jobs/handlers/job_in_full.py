@@ -16,11 +16,10 @@ from flask_forge_jobs.storage.base import Storage
 
 @dataclass(frozen=True, slots=True)
 class JobInFull:
-    """A job, its explanation, and why its cancellation was requested, or None."""
+    """A job and its explanation."""
 
     record: JobRecord
     why: Sentence
-    cancel_reason: str | None
 
 
 def job_in_full(
@@ -60,5 +59,4 @@ def job_in_full(
             max_values=max_values,
         ),
         explain_facts(storage, facts, settings, queues),
-        facts.cancel_reason,
     )

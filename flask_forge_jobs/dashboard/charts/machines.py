@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar
 
 from flask_forge_jobs.dashboard import words
@@ -118,8 +119,8 @@ def database(
     # A database has a size: without one, none was measured, of its log neither.
     log = _of(buckets, lambda each: each.wal_bytes if each.db_size_bytes else None)
     calls = [Line("reads", "blue", reads), Line("writes", "violet", writes, ["dashed"])]
-    of_reads = percentiles(map(_read_times, buckets))
-    of_writes = percentiles(map(_write_times, buckets))
+    of_reads = percentiles(map(_times_of("read"), buckets))
+    of_writes = percentiles(map(_times_of("write"), buckets))
     drawn = [
         times("reads", "Database reads", lines=of_reads),
         times("writes", "Database writes", lines=of_writes),
@@ -148,18 +149,17 @@ def _small(span: Span, toggled: Sequence[str]) -> Callable[..., Figure]:
     return partial(Figure, span=span, toggled=toggled, height=HEIGHT)
 
 
-def _read_times(each: DbHealthBucket) -> Values | None:
-    """Return the percentiles; None without a read."""
-    # Few a bucket are none a minute.
-    if not (each.reads_per_min or each.read_p99_ms):
-        return None
-    return each.read_p50_ms, each.read_p95_ms, each.read_p99_ms
+def _times_of(call: str) -> Callable[[DbHealthBucket], Values | None]:
+    """Return a function for the percentiles of a bucket; None without a call."""
+    names = (f"{call}s_per_min", *(f"{call}_p{each}_ms" for each in (50, 95, 99)))
+    read = attrgetter(*names)
 
+    def times(each: DbHealthBucket) -> Values | None:
+        per_min, *times_ms = read(each)
+        # Few a bucket are none a minute.
+        return times_ms if per_min or times_ms[-1] else None
 
-def _write_times(each: DbHealthBucket) -> Values | None:
-    if not (each.writes_per_min or each.write_p99_ms):
-        return None
-    return each.write_p50_ms, each.write_p95_ms, each.write_p99_ms
+    return times
 
 
 def _of(

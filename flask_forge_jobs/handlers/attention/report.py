@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from operator import attrgetter
+from typing import Protocol
 
 from flask_forge_jobs.handlers.attention import (
     database,
@@ -128,7 +129,12 @@ def _oldest(wait_s: int, due: int) -> str:
     return queues.jobs_wait(due) if due else "no due job waits"
 
 
-def counts_of(queues: Iterable[QueueFacts]) -> QueueCounts:
+class _Counted(Protocol):
+    @property
+    def counts(self) -> QueueCounts: ...
+
+
+def counts_of(queues: Iterable[_Counted]) -> QueueCounts:
     """Return the jobs in each state over some queues."""
     rows = [_NUMBERS(queue.counts) for queue in queues]
     return QueueCounts(*map(sum, zip(*rows, strict=True)))
