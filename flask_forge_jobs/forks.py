@@ -129,7 +129,14 @@ class _Forks:
             self._watched.add(item)
 
     def private_pipe(self) -> tuple[int, FileIO]:
-        """Make a pipe between two forks; see :func:`private_pipe`."""
+        """Make a pipe whose reader notices when this process closes it or ends.
+
+        A forked child would keep the writing end, so the child closes its copy at once.
+        A fork in C keeps it.
+
+        Returns:
+            The descriptor to read, and the writing end.
+        """
         with self._lock:
             reader, writer = os.pipe()
             end = FileIO(writer, "wb")
@@ -193,21 +200,8 @@ os.register_at_fork(
 )
 
 
-def watch(item: Forkable) -> None:
-    """Close the item around each fork for as long as it lives."""
-    _forks.watch(item)
-
-
-def private_pipe() -> tuple[int, FileIO]:
-    """Make a pipe whose reader notices when this process closes it or ends.
-
-    A forked child would keep the writing end, so the child closes its copy at once. A
-    fork in C keeps it.
-
-    Returns:
-        The descriptor to read, and the writing end.
-    """
-    return _forks.private_pipe()
+watch = _forks.watch
+private_pipe = _forks.private_pipe
 
 
 def end_child(job_id: str) -> NoReturn:

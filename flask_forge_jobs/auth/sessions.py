@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from flask import Flask, Request, Response
 from flask.sessions import SessionInterface
-from itsdangerous import BadData
 
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.signing import Signer
@@ -20,8 +19,6 @@ from flask_forge_jobs.model.instants import SECOND_US
 COOKIE = "forge_jobs_session"
 LENGTH_S = 12 * 3600
 _SALT = "flask_forge_jobs.session"
-# No session is this long; longer texts are refused unread.
-_LONGEST = 512
 
 
 class NoFlaskSessions(SessionInterface):
@@ -64,15 +61,12 @@ class Sessions:
     def principal(self, app: Flask, request: Request) -> Principal | None:
         """Return the owner of a request's session; None without a valid one."""
         value = request.cookies.get(COOKIE, "")
-        if self._tokens is None or not 0 < len(value) <= _LONGEST:
+        if self._tokens is None or not value:
             return None
-        serializer = self._signer.serializer(app, _SALT)
-        if serializer is None or not value.isascii():
+        values = self._signer.read(app, _SALT, value)
+        if values is None:
             return None
-        try:
-            token_id, digest, began_s = serializer.loads(value)
-        except BadData:
-            return None
+        token_id, digest, began_s = values
         if self._now_s() - began_s >= LENGTH_S:
             return None
         return self._tokens.owner(token_id, digest)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any, cast
 
 from flask import Flask
-from itsdangerous import URLSafeSerializer
+from itsdangerous import BadData, URLSafeSerializer
 
 from flask_forge_jobs.config.checks import SECRETS, RefusedError
 from flask_forge_jobs.errors import ConfigurationError
 
+# Far longer than any text of ours; longer ones are refused unread.
+_LONGEST = 512
 _KEY = "FORGE_JOBS_LINK_SECRETS"
 
 
@@ -53,3 +56,13 @@ class Signer:
             salt=salt,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
+
+    def read(self, app: Flask, salt: str, text: str) -> list[Any] | None:
+        """Return the values in a signed text; None if it is not of this use."""
+        serializer = self.serializer(app, salt)
+        if serializer is None or len(text) > _LONGEST or not text.isascii():
+            return None
+        try:
+            return cast("list[Any]", serializer.loads(text))
+        except BadData:
+            return None

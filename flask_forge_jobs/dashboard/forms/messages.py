@@ -150,9 +150,8 @@ def _deleted(done: _Done) -> Note:
 
 
 def _batch_retried(done: _Done) -> Note:
-    jobs = count(done.answer["changed"], "job", "jobs")
-    verb = "is" if done.answer["changed"] == 1 else "are"
-    return Note(f"{jobs} of the batch {verb} due again.")
+    one, many = "job of the batch is", "jobs of the batch are"
+    return Note(f"{count(done.answer['changed'], one, many)} due again.")
 
 
 def _enqueued(done: _Done) -> Note:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flask_forge_jobs.dashboard.job.tracebacks import Part, parts_of
@@ -71,14 +71,8 @@ def failures_of(record: JobRecord, run: int | None = None) -> Failures | None:
     if run is None:
         index = 0
     plain, traceback = known[index]
-    opened = Failure(
-        plain.run,
-        plain.attempt,
-        plain.at,
-        plain.message,
-        () if traceback is None else parts_of(traceback),
-        traceback,
-    )
+    parts = () if traceback is None else parts_of(traceback)
+    opened = replace(plain, parts=parts, text=traceback)
     every = [each for each, _ in known]
     every[index] = opened
     return Failures(opened, every)

@@ -8,7 +8,7 @@ width is cut, so that the runs beside it stay visible.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -69,7 +69,7 @@ class Row:
 
     number: int
     attempt: Attempt | None
-    spans: Sequence[Span]
+    spans: Sequence[Span] = ()
     starts_at: datetime | None = None
     is_due: bool = False
     waits: bool = False
@@ -141,20 +141,17 @@ class _Piece:
     end: int
 
 
-@dataclass(slots=True)
-class _Line:
-    """The pieces of a row."""
+# A row without its spans, and the pieces of these.
+_Line = tuple[Row, list[_Piece]]
 
-    number: int
-    attempt: Attempt | None
-    pieces: list[_Piece] = field(default_factory=list)
-    starts_at: datetime | None = None
-    is_due: bool = False
-    waits: bool = False
 
-    def add(self, mark: Mark, start: int, end: int) -> None:
-        if end > start or mark in (Mark.RUNS, Mark.COMES):
-            self.pieces.append(_Piece(mark, start, max(start, end)))
+def _pieces(*marks: tuple[Mark, int, int]) -> list[_Piece]:
+    """Return marks from their start to their end; a run may take no time."""
+    return [
+        _Piece(mark, start, max(start, end))
+        for mark, start, end in marks
+        if end > start or mark in (Mark.RUNS, Mark.COMES)
+    ]
 
 
 def timeline(
@@ -180,22 +177,12 @@ def timeline(
     if not lines:
         return None
     if has_waited or waits:
-        _rename(lines[0])
-    pieces = [piece for line in lines for piece in line.pieces]
+        _rename(lines[0][1])
+    pieces = [piece for _, of_row in lines for piece in of_row]
     scale = _Scale(pieces, may_cut=_has_run(lines))
     now_us = to_micros(now)
     return Timeline(
-        [
-            Row(
-                line.number,
-                line.attempt,
-                _spans(line, scale),
-                line.starts_at,
-                line.is_due,
-                line.waits,
-            )
-            for line in lines
-        ],
+        [replace(row, spans=_spans(of_row, scale)) for row, of_row in lines],
         _percent(scale.at(now_us)) if scale.start <= now_us <= scale.end else None,
         scale.labels(),
         _sums(pieces, now_us),
@@ -205,15 +192,15 @@ def timeline(
 
 def _has_run(lines: Sequence[_Line]) -> bool:
     """Whether the runs made, and not one that is guessed, are worth the width."""
-    pieces = [(line.attempt, piece) for line in lines for piece in line.pieces]
+    pieces = [(row.attempt, piece) for row, of_row in lines for piece in of_row]
     made = [p.end - p.start for _, p in pieces if p.mark is Mark.RUNS]
     guessed = [p.end - p.start for at, p in pieces if not at and p.mark is Mark.COMES]
     return bool(made) and sum(made) >= sum(guessed)
 
 
-def _rename(line: _Line) -> None:
+def _rename(pieces: list[_Piece]) -> None:
     """Let the first wait of a job be one for other jobs."""
-    for piece in line.pieces[:1]:
+    for piece in pieces[:1]:
         if piece.mark is Mark.BACKS_OFF:
             piece.mark = Mark.FOR_JOBS
 
@@ -230,19 +217,21 @@ def _lines(
     expected = None if run is None else max(run // MICROSECOND, 1)
     longest = 0
     for attempt in attempts:
-        line = _Line(attempt.attempt, attempt)
         due, started = to_micros(attempt.due_at), to_micros(attempt.started_at)
         ended = now if attempt.ended_at is None else to_micros(attempt.ended_at)
         started = max(started, min(last, due))
         ended = max(ended, started)
-        line.add(Mark.BACKS_OFF, last, min(max(due, last), started))
-        line.add(Mark.WAITS, min(max(due, last), started), started)
-        line.add(Mark.RUNS, started, ended)
+        due = min(max(due, last), started)
+        marks = [
+            (Mark.BACKS_OFF, last, due),
+            (Mark.WAITS, due, started),
+            (Mark.RUNS, started, ended),
+        ]
         if attempt.ending is AttemptEnding.RUNNING and expected is not None:
-            line.add(Mark.COMES, ended, max(started + expected, ended))
+            marks.append((Mark.COMES, ended, max(started + expected, ended)))
         longest = max(longest, ended - started)
         last = ended
-        yield line
+        yield Row(attempt.attempt, attempt), _pieces(*marks)
     if job.status in WAITING:
         length = expected or longest or _UNKNOWN_RUN // MICROSECOND
         yield (
@@ -252,26 +241,22 @@ def _lines(
 
 def _unfree(job: JobSummary, last: int, now: int, run: int) -> _Line:
     """Return the attempt of a job that waits for others."""
-    line = _Line(job.attempts + 1, None, starts_at=from_micros(last), waits=True)
-    line.add(Mark.BACKS_OFF, last, max(last, now))
-    line.add(Mark.COMES, max(last, now), max(last, now) + run)
-    return line
+    row = Row(job.attempts + 1, None, starts_at=from_micros(last), waits=True)
+    start = max(last, now)
+    return row, _pieces((Mark.BACKS_OFF, last, start), (Mark.COMES, start, start + run))
 
 
 def _next(job: JobSummary, last: int, now: int, run: int) -> _Line:
     """Return the attempt that the job waits for."""
     due = max(to_micros(job.scheduled_at), last)
-    line = _Line(
-        job.attempts + 1,
-        None,
-        starts_at=job.scheduled_at,
-        is_due=to_micros(job.scheduled_at) <= now,
-    )
+    is_due = to_micros(job.scheduled_at) <= now
+    row = Row(job.attempts + 1, None, starts_at=job.scheduled_at, is_due=is_due)
     start = max(due, now)
-    line.add(Mark.BACKS_OFF, last, due)
-    line.add(Mark.WAITS, due, start)
-    line.add(Mark.COMES, start, start + run)
-    return line
+    return row, _pieces(
+        (Mark.BACKS_OFF, last, due),
+        (Mark.WAITS, due, start),
+        (Mark.COMES, start, start + run),
+    )
 
 
 class _Scale:
@@ -367,9 +352,9 @@ class _Scale:
         return _percent((self.at(piece.start) + self.at(piece.end)) / 2)
 
 
-def _spans(line: _Line, scale: _Scale) -> Sequence[Span]:
+def _spans(pieces: Sequence[_Piece], scale: _Scale) -> Sequence[Span]:
     spans = []
-    for piece in line.pieces:
+    for piece in pieces:
         start, end = scale.at(piece.start), scale.at(piece.end)
         if piece.mark in (Mark.RUNS, Mark.COMES):
             start = min(start, WHOLE - NARROWEST_BAR)
