@@ -166,7 +166,10 @@ def test_a_process_whose_first_sessions_take_long_has_a_database(
             if this_thread.answers_requests:
                 assert is_tried.wait(LIMIT_S)
             elif not is_tried.is_set():
-                clock.move(1.0)  # more than a silence, less than CONNECT_S
+                asked = state.gate._trial._changed
+                with asked:  # the second one waits
+                    clock.move(1.0)  # more than a silence, less than CONNECT_S
+                    asked.notify_all()
                 is_tried.set()
             return connect_soon()
 
