@@ -217,20 +217,22 @@ class Overview(jobs.TimelineFigures):
     # -- lists ---------------------------------------------------------------------
 
     @cached_property
-    def _queues(self) -> Sequence[QueueOverview]:
+    def _own(self) -> Mapping[str, QueueOverview]:
+        """The queues of the caller, by name."""
         listed = cast("Sequence[QueueOverview]", self._reads["queues"])
+        by_name = {queue.settings.name: queue for queue in listed}
         allows = self._api.scope.allows
-        own = [queue for queue in listed if allows(queue.settings.name)]
-        if self.queue is None:
-            return own
-        return [queue for queue in own if queue.settings.name == self.queue]
+        return {name: queue for name, queue in by_name.items() if allows(name)}
+
+    @property
+    def _queues(self) -> Sequence[QueueOverview]:
+        chosen = self._own if self.queue is None else (self.queue,)
+        return [self._own[name] for name in chosen if name in self._own]
 
     @property
     def queue_names(self) -> Sequence[str]:
         """The queues to choose from."""
-        listed = cast("Sequence[QueueOverview]", self._reads["queues"])
-        names = [queue.settings.name for queue in listed]
-        return [name for name in names if self._api.scope.allows(name)]
+        return list(self._own)
 
     @property
     def _names(self) -> Sequence[str]:

@@ -26,6 +26,7 @@ from flask_forge_jobs.dashboard.reads import Part, Reads, is_refresh, report_of
 from flask_forge_jobs.errors import BatchNotFoundError, StorageError
 from flask_forge_jobs.handlers.batches import known_batch, list_batches
 from flask_forge_jobs.handlers.workers import MAX_WORKERS_A_PAGE, list_workers
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.sentences import Action, Sentence
 
 MAX_HITS = 12
@@ -63,18 +64,6 @@ class Hit:
     def words(self) -> str:
         """The name behind its verb, as the search compares it."""
         return f"{self.verb} {self.name}".strip().casefold()
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Everything with a name that the caller may know."""
-
-    queues: Sequence[str]
-    paused: frozenset[str]
-    kinds: Sequence[str]
-    schedules: Sequence[str]
-    workers: Sequence[tuple[str, str]]
-    batches: Sequence[tuple[str, str]]
 
 
 class Search:
@@ -123,28 +112,28 @@ class Search:
 
     def _of_names(self) -> Iterator[Hit]:
         names = self._names
-        for name in names.queues:
-            yield Hit("queue", name, ("queues", name))
-        for name in names.kinds:
+        for queue in self._queues:
+            yield Hit("queue", queue.name, ("queues", queue.name))
+        for name in names["kinds"]:
             yield Hit("kind", name, ("jobs",), {"kind": name})
-        for name in names.schedules:
+        for name in names["schedules"]:
             yield Hit("schedule", name, ("cron", name))
-        for worker_id, label in names.workers:
+        for worker_id, label in names["workers"]:
             yield Hit("worker", label, ("workers", worker_id))
-        for batch_id, label in names.batches:
+        for batch_id, label in names["batches"]:
             yield Hit("batch", label, ("batches", batch_id))
 
     def _dialogs(self) -> Iterator[Hit]:
-        may, names = self._api.principal.may, self._names
+        may = self._api.principal.may
         if self._api.options.read_only:
             return
         if may(Permission.QUEUES_EDIT):
-            for name in names.queues:
-                if name not in names.paused:
-                    query = {"ask": "pause", "queue": name}
-                    yield Hit("action", name, ("queues",), query, "Pause")
+            for queue in self._queues:
+                if not queue.paused:
+                    query = {"ask": "pause", "queue": queue.name}
+                    yield Hit("action", queue.name, ("queues",), query, "Pause")
         if may(Permission.CRON_EDIT):
-            for name in names.schedules:
+            for name in self._names["schedules"]:
                 yield Hit("action", name, ("cron", name), {"ask": "run"}, "Run now")
 
     def _by_id(self) -> Iterator[Hit]:
@@ -160,24 +149,20 @@ class Search:
             yield Hit("batch", item_id, ("batches", item_id))
 
     @cached_property
-    def _names(self) -> Names:
-        api = self._api
+    def _names(self) -> Reads:
+        """Everything with a name that the caller may know, but for the queues."""
         parts = self._parts()
-        read = Reads(
-            api.snapshots,
-            ("names", api.scope.queues),
+        return Reads(
+            self._api.snapshots,
+            ("names", self._api.scope.queues),
             {name: Part(part, _KEPT_S) for name, part in parts.items()},
             parts.keys() if is_refresh() else None,
         )
-        listed = [queue for queue in read["queues"] if api.scope.allows(queue.name)]
-        return Names(
-            queues=[queue.name for queue in listed],
-            paused=frozenset(queue.name for queue in listed if queue.paused),
-            kinds=read["kinds"],
-            schedules=read["schedules"],
-            workers=read["workers"],
-            batches=read["batches"],
-        )
+
+    @cached_property
+    def _queues(self) -> Sequence[QueueSettings]:
+        allows = self._api.scope.allows
+        return [queue for queue in self._names["queues"] if allows(queue.name)]
 
     def _parts(self) -> Mapping[str, Callable[[], Sequence[Any]]]:
         storage, queues = self._api.storage, self._api.scope.queues
