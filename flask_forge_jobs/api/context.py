@@ -29,6 +29,7 @@ from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.api.streams import Streams
 from flask_forge_jobs.auth.form_tokens import FormTokens
+from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.auth.limits import ExpensiveReads, FailureLimit
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.permissions import Permission, Principal
@@ -157,6 +158,11 @@ class Api:
     def scope(self) -> Scope:
         """The queues of the caller; see :mod:`flask_forge_jobs.api.scope`."""
         return Scope(self.principal.queues, self.storage)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nobody, or nobody from where the request comes, may change things."""
+        return self.options.read_only or is_debugged_from_afar(self.state.request)
 
     def metrics_auth(self, route: Route) -> MetricsAuth | None:
         """Return the access rule of a route that reads metrics; None for others."""

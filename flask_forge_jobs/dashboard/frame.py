@@ -19,7 +19,6 @@ from flask import Request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.callers import Caller, caller_of
@@ -93,6 +92,7 @@ class State:
 class Frame:
     """The frame of one page.
 
+    ``is_read_only`` says that changes are refused, whatever the caller's role.
     ``paces`` are the choices of ``refresh_s``.
     ``reads`` is False for pages that say that a read failed. ``is_error`` is True for
     pages in place of the one that was asked for, which have nothing to refresh.
@@ -107,6 +107,7 @@ class Frame:
         self.is_error = False
         self.options = api.options
         self.now = api.now
+        self.is_read_only = api.is_read_only
         self.counted: Counted = dict
         self.root = way_to_mount_point(state.request, state.route)
         self.query: Mapping[str, object] = {
@@ -191,11 +192,6 @@ class Frame:
             has_token=state.has_token,
             has_session=state.has_session,
         )
-
-    @cached_property
-    def is_read_only(self) -> bool:
-        """Whether changes are refused, whatever the caller's role."""
-        return self.options.read_only or is_debugged_from_afar(self._state.request)
 
     def may(self, permission: Permission) -> bool:
         """Return whether the caller has a permission and may use it now."""

@@ -15,6 +15,7 @@ from flask_forge_jobs.model.attention import QueueFacts
 from flask_forge_jobs.model.queues import (
     BEHIND_S,
     GOOD_PART,
+    QueueCounts,
     QueueOverview,
     QueueSettings,
 )
@@ -45,22 +46,17 @@ _RUN = frozenset({QueueState.LIVE, QueueState.BEHIND, QueueState.STALLED})
 class QueueRow:
     """One queue.
 
-    ``busy`` of ``slots`` live slots run a job; workers have claimed the rest of the
-    ``claimed`` jobs ahead. ``waiting`` jobs are due, ``retrying`` and ``scheduled``
-    ones start later. ``oldest_s`` is how long the oldest due one waits, None without
-    one. From ``behind_s`` on, that is too long. ``due_since`` is when it became due.
-    ``cools`` says that it cools down, even if it would not run otherwise either; a
+    ``busy`` of ``slots`` live slots run a job; workers have claimed the rest of its
+    jobs in progress ahead. ``oldest_s`` is how long the oldest due one waits, None
+    without one. From ``behind_s`` on, that is too long. ``due_since`` is when it became
+    due. ``cools`` says that it cools down, even if it would not run otherwise either; a
     paused queue does not.
     """
 
     settings: QueueSettings
     state: QueueState
     cools: bool
-    waiting: int
-    retrying: int
-    scheduled: int
-    claimed: int
-    dead: int
+    counts: QueueCounts
     busy: int
     slots: int
     oldest_s: int | None
@@ -76,17 +72,17 @@ class QueueRow:
     @property
     def running(self) -> int:
         """Jobs in slots; one may have ended since its slot was reported."""
-        return min(self.busy, self.claimed)
+        return min(self.busy, self.counts.in_progress)
 
     @property
     def ahead(self) -> str:
         """Its jobs that run in no live slot, in words; empty without one."""
-        return ahead(self.claimed - self.running, is_served=self.slots > 0)
+        return ahead(self.counts.in_progress - self.running, is_served=self.slots > 0)
 
     @property
     def backlog(self) -> int:
         """Jobs that start some time: now, for a retry, or at their time."""
-        return self.waiting + self.retrying + self.scheduled
+        return self.counts.pending + self.counts.failed + self.counts.scheduled
 
     @property
     def spark(self) -> Spark:
@@ -114,7 +110,7 @@ class QueueRow:
     @property
     def is_still(self) -> bool:
         """Whether jobs wait for a while, although it runs, and none is in progress."""
-        return self.runs and self.pace != "good" and not self.claimed
+        return self.runs and self.pace != "good" and not self.counts.in_progress
 
     @property
     def is_behind(self) -> bool:
@@ -194,11 +190,7 @@ def _row(
         settings=settings,
         state=state,
         cools=_cools(settings, now) and not settings.paused,
-        waiting=counts.pending,
-        retrying=counts.failed,
-        scheduled=counts.scheduled,
-        claimed=counts.in_progress,
-        dead=counts.dead,
+        counts=counts,
         busy=busy,
         slots=max(slots, busy),
         oldest_s=oldest_s or None,

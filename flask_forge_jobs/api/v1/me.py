@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import version
 
-from flask import Response, request
+from flask import Response
 
 from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.me import CallerSchema
-from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission, Principal
 
 # Reads a file of the distribution each time.
@@ -25,15 +24,14 @@ def me(api: Api) -> Response:
     ``read_only`` says that nobody, or nobody from there, may change anything.
     """
     caller = api.principal
-    read_only = api.options.read_only or is_debugged_from_afar(request)
-    routes = () if read_only else api.routes
+    routes = () if api.is_read_only else api.routes
     return json_response(
         {
             "name": caller.id,
             "roles": caller.roles,
             "permissions": sorted(caller.permissions),
             "queues": None if caller.queues is None else sorted(caller.queues),
-            "read_only": read_only,
+            "read_only": api.is_read_only,
             "may_change": [
                 {"method": route.method, "path": route.template}
                 for route in routes

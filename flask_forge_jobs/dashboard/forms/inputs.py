@@ -22,7 +22,6 @@ from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.api.response import encode
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.auth.form_tokens import NONCE_COOKIE, new_nonce, nonce_of
-from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.model.sentences import Action
 
 
@@ -143,10 +142,7 @@ class Forms:
 
     def _may_send(self, route: Route, placeholders: Mapping[str, str]) -> bool:
         principal = self._state.principal
-        is_closed = self._api.options.read_only or is_debugged_from_afar(
-            self._state.request
-        )
-        if is_closed or principal is None or route.permission is None:
+        if self._api.is_read_only or principal is None or route.permission is None:
             return False
         if not principal.may(route.permission):
             return False

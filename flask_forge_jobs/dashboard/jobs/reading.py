@@ -12,10 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar, cast
 
-from flask import request
-
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.auth.hosts import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.jobs.listings import PENDING
 from flask_forge_jobs.dashboard.jobs.paging import Page, page_at
@@ -235,8 +232,7 @@ def _small(job: JobSummary) -> JobSummary:
 def may_now(api: Api) -> Collection[Permission]:
     """Return the permissions that the caller may use now."""
     may = api.principal.permissions
-    is_closed = api.options.read_only or is_debugged_from_afar(request)
-    return may & _READS if is_closed else may
+    return may & _READS if api.is_read_only else may
 
 
 def _within(counts: StatusCounts, chosen: Sequence[str]) -> StatusCounts:

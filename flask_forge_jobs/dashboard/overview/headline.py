@@ -64,7 +64,7 @@ def stalled(rows: Sequence[QueueRow]) -> Sentence | None:
         return None
     names = [row.name for row in rows]
     oldest_s = max(row.oldest_s or 0 for row in rows)
-    waiting = jobs_wait(sum(row.waiting for row in rows))
+    waiting = jobs_wait(sum(row.counts.pending for row in rows))
     oldest = f"{waiting}, the oldest for {elapsed(oldest_s)}."
     evidence: dict[str, object] = {"oldest_wait_s": oldest_s}
     if len(rows) == 1:

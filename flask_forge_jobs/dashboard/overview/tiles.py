@@ -93,8 +93,8 @@ def tiles(
     """
     if counts is None:
         counts = {
-            "pending": sum(row.waiting for row in rows),
-            "in_progress": sum(row.claimed for row in rows),
+            "pending": sum(row.counts.pending for row in rows),
+            "in_progress": sum(row.counts.in_progress for row in rows),
             "running": sum(row.busy for row in rows),
         }
     ended = closed(shown, buckets)
@@ -189,10 +189,10 @@ def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:
 
 
 def _waiting(rows: Sequence[QueueRow], history: Gauged, due: int) -> Tile:
-    longest = max(rows, key=lambda row: row.waiting, default=None)
+    longest = max(rows, key=lambda row: row.counts.pending, default=None)
     note = "none"
-    if due and longest and longest.waiting:
-        note = f"{words.number(min(longest.waiting, due))} in {longest.name}"
+    if due and longest and longest.counts.pending:
+        note = f"{words.number(min(longest.counts.pending, due))} in {longest.name}"
     return Tile(
         "Waiting", words.number(due), note, spark(history.waiting), "ink", "jobs",
         query={"status": "pending"},

@@ -251,7 +251,12 @@ class Overview(jobs.TimelineFigures):
         """The first queues: those that wait longest, then those with most jobs."""
 
         def place(row: QueueRow) -> tuple[int, int, int, str]:
-            return -(row.oldest_s or 0), -row.waiting, -row.claimed, row.name
+            return (
+                -(row.oldest_s or 0),
+                -row.counts.pending,
+                -row.counts.in_progress,
+                row.name,
+            )
 
         return sorted(self._rows, key=place)[:MAX_QUEUES]
 

@@ -25,10 +25,10 @@ from flask_forge_jobs.model.sentences import count
 PAGE_SIZES = (10, 20, 30)
 DEFAULT_PAGE_SIZE = 30
 _SORTS: Mapping[str, Callable[[QueueRow], float]] = {
-    "waiting": lambda row: row.waiting,
+    "waiting": lambda row: row.counts.pending,
     "oldest": lambda row: row.oldest_s or 0,
     "rate": lambda row: row.rates.per_minute,
-    "dead": lambda row: row.dead,
+    "dead": lambda row: row.counts.dead,
 }
 _FILTERS: Mapping[str, tuple[str, Callable[[QueueRow], bool]]] = {
     "stopped": ("Not running", lambda row: not row.runs),

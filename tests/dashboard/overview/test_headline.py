@@ -11,6 +11,7 @@ import pytest
 from flask_forge_jobs.dashboard.overview.headline import headline, proof, stalled
 from flask_forge_jobs.dashboard.shown_pages import ShownPage, page_about
 from flask_forge_jobs.handlers.attention.report import Report
+from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.sentences import Sentence
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -23,7 +24,8 @@ def report(needs: int, **evidence: Any) -> Report:
 
 
 def row(**changes: Any) -> Any:
-    return SimpleNamespace(**{"waiting": 2, "oldest_s": 60, **changes})
+    counts = QueueCounts(pending=2)
+    return SimpleNamespace(**{"counts": counts, "oldest_s": 60, **changes})
 
 
 @pytest.mark.parametrize(
