@@ -259,8 +259,8 @@ class SqliteDatabase(PerProcess):
             warn_of_autocheckpoint(joined, self._path)
             if not state.is_open:
                 self._open_beside(joined)
-            now_us, version = self._clock.now_us(), self.known_version
-            transaction, result = run_joined(joined, now_us, version, work, state)
+            clock, version = self._clock, self.known_version
+            transaction, result = run_joined(joined, clock, version, work, state)
         if given.wrapper is not None:
             self._wakes.add(given.wrapper, transaction.woken)
         return result

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.caller_transaction import (
     SAVEPOINT,
     in_autocommit,
@@ -75,7 +76,7 @@ def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
 
 def run_joined(
     connection: sqlite3.Connection,
-    now_us: int,
+    clock: Clock,
     known_version: int,
     work: Callable[[SqliteTransaction], T],
     state: SqliteProcess,
@@ -96,7 +97,8 @@ def run_joined(
             raise in_autocommit()
         # A deferred transaction fails at once if another process writes meanwhile.
         cursor.execute("BEGIN IMMEDIATE")
-    transaction = SqliteTransaction(cursor, now_us, known_version)
+    # The time behind the wait for the lock, as of every other write.
+    transaction = SqliteTransaction(cursor, clock.now_us(), known_version)
     try:
         cursor.execute(f"SAVEPOINT {SAVEPOINT}")
         with _text_as_text(connection):

@@ -22,10 +22,12 @@ from flask_forge_jobs.errors import (
     StorageBusyError,
     StorageError,
 )
+from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sqlite.join import CommitWakes
 from tests.support.callers import TABLE, sign_up
+from tests.support.clocks import MovingClock
 from tests.support.costs import no_hang
 from tests.support.runtimes import LIMIT_S
 from tests.support.sql import Sql
@@ -120,6 +122,24 @@ def test_nothing_waits_for_the_lock_that_the_caller_holds(
         connection.commit()
 
     assert count(path) == 1
+
+
+def test_a_job_is_as_old_as_the_lock_that_it_waited_for(
+    path: Path, sqlite_settings: DatabaseSettings, connection: sqlite3.Connection
+) -> None:
+    """It was older than the jobs of the writer that it waited for."""
+    del path
+    clock = MovingClock()
+    waited = {"BEGIN IMMEDIATE": 2.0}
+    with contextlib.closing(open_storage(sqlite_settings, clock=clock)) as storage:
+        connection.set_trace_callback(
+            lambda sql: clock.move(waited.get(sql.strip(), 0))
+        )
+        job_id = storage.jobs.enqueue(NewJob("noop"), connection=connection).id
+        connection.commit()
+        job = storage.job_reader.get(job_id)
+
+    assert to_micros(job.enqueued_at) == clock.now_us()
 
 
 def test_a_missing_schema_is_made_in_the_callers_transaction(
