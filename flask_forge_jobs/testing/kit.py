@@ -154,8 +154,11 @@ class JobsKit:
 
     def _replace(self, owner: object, name: str, value: object) -> None:
         """Set an attribute of an object until the kit closes."""
+        if name in vars(owner):  # by a kit that is open around this one
+            self._stack.callback(setattr, owner, name, getattr(owner, name))
+        else:
+            self._stack.callback(delattr, owner, name)
         setattr(owner, name, value)
-        self._stack.callback(delattr, owner, name)
 
     def _drain_after_requests(self) -> None:
         inner = self.app.wsgi_app

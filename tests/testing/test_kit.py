@@ -465,6 +465,17 @@ def test_the_application_gets_its_clock_back(app: Flask) -> None:
     assert vars(clock) == {}
 
 
+def test_kits_of_one_clock_give_it_back_in_turn(app: Flask, make_app: MakeApp) -> None:
+    with JobsKit(app) as outer:
+        outer.clock.move(timedelta(days=400))
+        for each in (app, make_app()):
+            with JobsKit(each) as inner:
+                inner.clock.move(timedelta(days=400))
+        assert state_of(app).clock.now_us() == outer.clock.now_us()
+
+    assert vars(state_of(app).clock) == {}
+
+
 def test_the_clock_of_a_server_is_not_the_test_s_to_move(
     make_app: MakeApp, postgres_database: str
 ) -> None:
