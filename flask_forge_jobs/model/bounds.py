@@ -35,6 +35,9 @@ JOB_ID_PATTERN = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _JOB_ID = re.compile(JOB_ID_PATTERN)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN_LENGTH = 80
+# Of the path to a value in an error. Each item of a container copies that of the
+# container, whose keys a client chooses.
+LONGEST_PATH = 1000
 _VOWELS = frozenset("aeio")
 # Python refuses to print integers of thousands of digits.
 _SHOWN_BITS = 256

@@ -19,7 +19,7 @@ from itertools import accumulate
 from typing import Any, NoReturn
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import with_article
+from flask_forge_jobs.model.bounds import LONGEST_PATH, with_article
 from flask_forge_jobs.model.encoding import pieces_of
 
 MAX_DEPTH = 64
@@ -274,7 +274,7 @@ class _Walk:
             if not math.isfinite(value):
                 raise InvalidInputError(path, f"{value!r} is not a JSON number")
         elif kind is dict or kind is list or kind is tuple:
-            self._enter(value, path, depth + 1)
+            self._enter(value, path[:LONGEST_PATH], depth + 1)
         elif kind not in _SCALARS:
             # Not its repr, which is foreign code and may hold a secret.
             raise InvalidInputError(

@@ -21,7 +21,7 @@ from operator import attrgetter
 from typing import Any, ForwardRef, Literal, TypeVar, get_args, get_origin
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown, with_article
+from flask_forge_jobs.model.bounds import LONGEST_PATH, shown, with_article
 from flask_forge_jobs.tasks.failures import describe_failure
 from flask_forge_jobs.tasks.scalars import (
     FORMS,
@@ -152,6 +152,7 @@ def _each(
 ) -> Sequence[Any]:
     if item.plain.issuperset(map(type, values)):
         return values
+    path = path[:LONGEST_PATH]
     return [convert(each, f"{path}[{n}]") for n, each in enumerate(values)]
 
 
@@ -165,6 +166,7 @@ def _tuple(args: Sequence[Any]) -> Conversion:
     ) -> Iterator[tuple[Any, ...]]:
         if not isinstance(value, kinds) or not (is_open or len(value) == len(items)):
             refuse(value, path, wants)
+        path = path[:LONGEST_PATH]
         for n, each in enumerate(value):
             yield items[0 if is_open else n], each, f"{path}[{n}]"
 
@@ -238,6 +240,7 @@ class _Object:
         verb: Callable[[Conversion], Convert],
     ) -> dict[str, Any]:
         converted = {}
+        path = path[:LONGEST_PATH]
         for name, value in items:
             conversion = self.member(name) if type(name) is str else None
             if conversion is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path, PurePath
+from time import process_time
 from typing import (
     Annotated,
     Any,
@@ -376,6 +377,24 @@ def test_what_refers_to_itself_is_refused() -> None:
 
     with pytest.raises(InvalidInputError, match="contains itself"):
         Parameters(ship).bind((order, NOON), {})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "below"),
+    [
+        (dict[str, list[timedelta]], [1] * 100_000),
+        (dict[str, tuple[timedelta, ...]], [1] * 100_000),
+        (dict[str, dict[str, timedelta]], {f"{n:x}": 1 for n in range(100_000)}),
+    ],
+    ids=repr,
+)
+def test_a_long_key_is_not_copied_for_each_value_below_it(
+    annotation: Any, below: object
+) -> None:
+    began = process_time()
+    conversion_of(annotation).decode({"k" * 400_000: below}, "payload.x")
+
+    assert process_time() - began < 1  # it took 3 and more
 
 
 def test_plain_arguments_are_not_touched() -> None:
