@@ -14,6 +14,7 @@ from flask_forge_jobs.model.bounds import check_seconds
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
+from flask_forge_jobs.tasks.options import follow_up_of
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.links import LinkEnd
@@ -222,7 +223,7 @@ class BatchBlock:
             (self.id,) = lifted([self.id], new.within)
         self._new = new.with_id(self.id)
         self._connection = connection
-        self._is_created = False
+        self._is_created = self._is_entered = False
         self._jobs: list[NewJob] = []
         self._handles: list[JobHandle] = []
 
@@ -230,6 +231,7 @@ class BatchBlock:
         return f"<BatchBlock {self.id}>"
 
     def __enter__(self) -> Self:
+        self._is_entered = True
         return self
 
     def __exit__(
@@ -239,6 +241,7 @@ class BatchBlock:
         trace: TracebackType | None,
     ) -> None:
         del kind, trace
+        self._is_entered = False
         if error is None:
             self._store(is_last=True)
         elif self._is_created:
@@ -255,14 +258,23 @@ class BatchBlock:
         The handle may be passed to ``after=`` of other jobs. If an unfinished job holds
         the dedupe key of this one, the batch does not count it, and the handle is on
         that job once the block has ended.
+
+        Raises:
+            RuntimeError: The block has ended, or has not begun.
         """
+        if not self._is_entered:
+            raise RuntimeError(
+                "jobs are added within the `with` block, whose end stores them; until "
+                "the batch has ended, forge.batch_of(id).add(job) adds further ones"
+            )
         if len(self._jobs) == MAX_BULK_JOBS:
             self._store(is_last=False)
+        job = self._home.prepared(job)
         (job_id,) = self._storage.mint(1)
         if job.after:
             (job_id,) = lifted([job_id], job.after[-1])
         handle = JobHandle(self._home, job_id)
-        self._jobs.append(self._home.prepared(job))
+        self._jobs.append(job)
         self._handles.append(handle)
         return handle
 
@@ -345,12 +357,13 @@ class Batching:
             BatchEvent.FINISHED: on_finished,
             BatchEvent.SUCCESS: on_success,
         }
+        outer: Any = within
         new = NewBatch(
             name,
             dump(data, "data"),
-            {e: task.as_follow_up() for e, task in tasks.items() if task is not None},
+            {e: follow_up_of(f"on_{e}", t) for e, t in tasks.items() if t is not None},
             cancel_on_dead=cancel_on_dead,
-            within=within if within is None or isinstance(within, str) else within.id,
+            within=getattr(outer, "id", outer),
         )
         return BatchBlock(self._batch_home(), new, connection)
 

@@ -17,7 +17,6 @@ from typing import (
 )
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.catch_up import (
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
@@ -27,7 +26,7 @@ from flask_forge_jobs.model.endings import Ending
 from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
 from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
 from flask_forge_jobs.tasks.misfits import task_options_error
-from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
+from flask_forge_jobs.tasks.options import JobOptions, TaskOptions, follow_up_of
 from flask_forge_jobs.tasks.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -43,18 +42,10 @@ def _follow_up_tasks(
     on_dead: object, on_cancelled: object
 ) -> dict[Ending, Task[..., Any]]:
     given = {Ending.DEAD: on_dead, Ending.CANCELLED: on_cancelled}
-    tasks = {}
-    for ending, task in given.items():
-        if task is None:
-            continue
-        if not isinstance(task, Task):
-            raise InvalidInputError(f"on_{ending}", f"{shown(task)} is not a task")
-        try:
-            task.as_follow_up()
-        except InvalidInputError as error:
-            raise InvalidInputError(f"on_{ending}", error.message) from None
-        tasks[ending] = task
-    return tasks
+    tasks = {ending: task for ending, task in given.items() if task is not None}
+    for ending, task in tasks.items():
+        follow_up_of(f"on_{ending}", task)
+    return cast("dict[Ending, Task[..., Any]]", tasks)
 
 
 class TaskDecorator:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict, cast
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
@@ -26,6 +26,16 @@ class FollowUpTask(Protocol):
 
     def as_follow_up(self) -> FollowUp:
         """Return it as a follow-up."""
+
+
+def follow_up_of(field: str, task: object) -> FollowUp:
+    """Return a task as a follow-up; an error names the field."""
+    if not hasattr(task, "as_follow_up"):
+        raise InvalidInputError(field, f"{shown(task)} is not a task")
+    try:
+        return cast("FollowUpTask", task).as_follow_up()
+    except InvalidInputError as error:
+        raise InvalidInputError(field, error.message) from None
 
 
 class HasId(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -236,6 +237,19 @@ def test_a_held_job_is_released(report: Report, queued: JobsKit) -> None:
     assert not first.retry(dependents=True) or first.status is JobStatus.PENDING
 
 
+def test_no_job_is_lost_outside_the_block(report: Report, queued: JobsKit) -> None:
+    batch = report.forge.batch()
+    for _ in ("before", "after"):
+        with pytest.raises(RuntimeError, match="within the `with` block"):
+            batch.add(report.render.job(part=1))
+        with batch:
+            batch.add(report.render.job(part=1))
+
+    report.forge.batch_of(batch.id).add(report.render.job(part=2))
+
+    assert len(queued.drain()) == batch.counts.done
+
+
 def test_what_no_batch_takes(report: Report, kit: JobsKit) -> None:
     del kit
     with pytest.raises(InvalidInputError, match="name"):
@@ -244,6 +258,16 @@ def test_what_no_batch_takes(report: Report, kit: JobsKit) -> None:
         InvalidInputError, match="must take the job or batch that ended"
     ):
         report.forge.batch(on_success=report.join)
+    wrong: Any = report.render
+    with pytest.raises(InvalidInputError, match="on_dead: a function is not a task"):
+        report.forge.batch(on_dead=wrong.function)
+    with pytest.raises(InvalidInputError, match="within: a Task is not the id"):
+        report.forge.batch(within=wrong)
+    with (
+        report.forge.batch() as batch,
+        pytest.raises(InvalidInputError, match=r"make one with render\.job"),
+    ):
+        batch.add(wrong)
     with pytest.raises(InvalidInputError, match="after"):
         report.render.options(after=7)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(RuntimeError, match="has no batch"):
