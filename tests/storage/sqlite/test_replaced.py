@@ -32,7 +32,7 @@ def move_the_folder(path: Path) -> None:
 
 WRITES: dict[str, Callable[[Storage], object]] = {
     "a statement": enqueue,
-    "a transaction": lambda s: s.jobs.enqueue_many([NewJob("noop")]),
+    "a transaction": lambda s: s.jobs.enqueue_many([NewJob("noop"), NewJob("noop")]),
 }
 HOLD = (
     "import sqlite3, sys; file = sqlite3.connect(sys.argv[1]); "
