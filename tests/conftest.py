@@ -211,6 +211,8 @@ def storage(database_settings: DatabaseSettings) -> Iterator[Storage]:
     with contextlib.closing(open_storage(database_settings, jitter=None)) as opened:
         opened.open()
         yield opened
+        # Nobody reads them any more, and to store them takes a tenth of a short test.
+        opened.recorder.take()
     # It waits two seconds for its last figures, which must not reach the next test.
     wait_until(lambda: not opened.flusher.is_running, "its figures are stored")
 
