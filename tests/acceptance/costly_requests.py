@@ -1,6 +1,6 @@
 """Requests that once cost seconds or hundreds of MiB, for :mod:`.request_costs`.
 
-To measure another one, add it to :data:`REQUESTS`.
+To measure another one, add it to :func:`requests`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import islice
 from urllib.parse import urlencode
 
@@ -208,6 +209,12 @@ def _reads() -> Iterator[Wish]:
     yield post("a dry run", "/v1/jobs/actions", OPERATOR, dry)
 
 
+@cache
+def requests() -> Sequence[Wish]:
+    """Return all requests; their bodies take longer than an import should."""
+    return (*_bodies(), *_reads())
+
+
 def fill_history(storage: Storage, sql: Sql, part: float = 1.0) -> None:
     """Add errors, workers, and a job with all that is kept of one."""
     at = sql.now_us()
@@ -262,6 +269,3 @@ def _insert(sql: Sql, into: str, rows: Iterable[str]) -> None:
     rows = iter(rows)
     while some := list(islice(rows, 1000)):
         sql.run(f"INSERT INTO {into} VALUES {', '.join(some)}")
-
-
-REQUESTS: Sequence[Wish] = (*_bodies(), *_reads())

@@ -40,11 +40,11 @@ from tests.acceptance.costly_requests import (
     LIMITED_VIEWER,
     OPERATOR,
     QUEUES,
-    REQUESTS,
     ROWS,
     VIEWER,
     Wish,
     fill_history,
+    requests,
 )
 from tests.acceptance.driving import add_backend, measure_each
 from tests.support.databases import fresh_url
@@ -317,7 +317,7 @@ def serving(url: str, folder: Path, *options: str) -> Iterator[Served]:
 
 def chosen(text: str) -> list[Wish]:
     """Return the requests of a group, or with a text in their names."""
-    return [each for each in REQUESTS if text == each.group or text in each.name]
+    return [each for each in requests() if text == each.group or text in each.name]
 
 
 def table(title: str, figures: Sequence[Figure]) -> str:

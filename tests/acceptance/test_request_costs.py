@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.costly_requests import REQUESTS
+from tests.acceptance.costly_requests import requests
 from tests.acceptance.request_costs import Figure, Filling, chosen, measure, table
 from tests.support.databases import sqlite_url
 
@@ -36,7 +36,7 @@ def test_a_costly_body_and_a_large_answer_are_cheap(
 
 
 def test_requests_have_names_of_their_own() -> None:
-    assert len({each.name for each in REQUESTS}) == len(REQUESTS)
+    assert len({each.name for each in requests()}) == len(requests())
 
 
 @pytest.mark.parametrize(
