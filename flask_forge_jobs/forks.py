@@ -26,8 +26,8 @@ from typing import NoReturn, Protocol
 # How long a fork waits for the database work of other threads.
 LONGEST_WAIT_S = 5.0
 _SQLITE_HEADER = b"SQLite format 3\0"
-# madvise(2), since Linux 4.14; Python has no name for it.
-_WIPE_ON_FORK = 18
+# madvise(2), since Linux 4.14; Python has no name for it. No system has the other.
+_WIPE_ON_FORK, _UNKNOWN_ADVICE = 18, -1
 
 
 class _SystemsId:
@@ -48,6 +48,9 @@ def _kept_id() -> memoryview[int] | _SystemsId:
         page.madvise(_WIPE_ON_FORK)
     except OSError:
         return _SystemsId()
+    with contextlib.suppress(OSError):
+        page.madvise(_UNKNOWN_ADVICE)
+        return _SystemsId()  # an emulator that accepts every advice and obeys none
     return memoryview(page).cast("q")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -129,6 +130,21 @@ def test_a_system_that_clears_no_memory_is_asked(
         assert kept[0] == os.getpid()
 
     assert in_child(look, fork) == 0
+
+
+class Deaf(mmap.mmap):
+    """Memory of a system that accepts every advice and obeys none."""
+
+    def madvise(self, *_: int) -> None:
+        """As QEMU up to 5.0, in programs of another machine."""
+
+
+def test_a_system_that_obeys_no_advice_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mmap, "mmap", Deaf)
+
+    assert forks._kept_id()[0] == os.getpid()
 
 
 @pytest.mark.parametrize(
