@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from flask import current_app
+from flask import Flask, current_app
 
 from flask_forge_jobs.alembic import protect_tables
 from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.state import EXTENSION_NAME, current, direct_calls
 from flask_forge_jobs.tasks.batches import Batching
@@ -22,8 +23,6 @@ from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from flask_forge_jobs.config.database import ChosenDatabase
     from flask_forge_jobs.config.paths import QueuePaths
     from flask_forge_jobs.model.bulk import CancelOutcome
@@ -85,6 +84,8 @@ class ForgeJobs(Declarations, Batching):
     ) -> None:
         registry = TaskRegistry()
         router = DefaultRouter() if router is None else router
+        if not callable(router):
+            raise TypeError(f"router= takes a function of a kind, not {shown(router)}")
         self._router = TaskRouter(registry, router)
         self._clock = clock or SystemClock()
         context = direct_calls(self._clock, self._router).context
@@ -114,8 +115,11 @@ class ForgeJobs(Declarations, Batching):
             ConfigurationError: A setting is unknown or its value is wrong, the jobs
                 cannot use the database of ``db``, or a setting names another one.
             RuntimeError: The application has been initialised already.
-            TypeError: ``db`` is not of Flask-SQLAlchemy, or came with ``database``.
+            TypeError: ``app`` is no application, or ``db`` is not of Flask-SQLAlchemy
+                or came with ``database``.
         """
+        if not isinstance(app, Flask):
+            raise TypeError(f"app= takes the Flask application, not {shown(app)}")
         # Imported with the first application, because a module of tasks may need none.
         from flask_forge_jobs.assembly import Assembly
 

@@ -274,6 +274,21 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         lambda its: its.add.enqueue_many([its.add.job(1)]),
         "calls[0]: is a job; pass jobs to forge.enqueue_many()",
     ),
+    (
+        "a call by other names than text",
+        lambda its: its.add.enqueue_many([{1: 1}]),
+        "arguments of `add`: 1 is no name; it takes `a`, `b` (optional)",
+    ),
+    (
+        "no calls",
+        lambda its: its.add.enqueue_many(None),
+        "calls: None is no list; write add.enqueue_many([{'a': ...}, ...])",
+    ),
+    (
+        "a function as jobs",
+        lambda its: its.forge.enqueue_many(plain),
+        ("jobs: a function is no list; write forge.enqueue_many([task.job(...), ...])"),
+    ),
     # Options.
     (
         "an option of another queue",
@@ -333,7 +348,59 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         lambda its: its.task(retry=[10, "slow"]),
         f"retry[1]: 'slow' {NOT_A_DELAY}",
     ),
+    (
+        "the name of an exception",
+        lambda its: its.task(retry_on="ValueError"),
+        "retry_on: 'ValueError' is not a type of exception",
+    ),
+    (
+        "no exceptions",
+        lambda its: its.task(retry_on=[]),
+        (
+            "retry_on: is empty; leave it out, or write dead_on=Exception to retry "
+            "nothing"
+        ),
+    ),
     # Declarations.
+    (
+        "RQ's queue by position",
+        lambda its: its.forge.task("mail"),
+        "a queue is an option; write @forge.task(queue='mail')",
+    ),
+    (
+        "cron with a word as a switch",
+        lambda its: its.forge.cron("@daily", dedupe="yes"),
+        "dedupe: must be True or False",
+    ),
+    (
+        "cron with a list",
+        lambda its: its.forge.cron("@daily", arguments=[1]),
+        "arguments: a list is not a dict of arguments by name",
+    ),
+    (
+        "cron with a text",
+        lambda its: its.forge.cron("@daily", arguments=""),
+        "arguments: '' is not a dict of arguments by name",
+    ),
+    (
+        "cron with a number as a name",
+        lambda its: its.forge.cron("@daily", arguments={1: 1})(its.add),
+        (
+            "arguments of `add`: 1 is no name; it takes `a`, `b` (optional); "
+            "@forge.cron passes what its arguments= holds, such as "
+            "arguments={'a': ...}"
+        ),
+    ),
+    (
+        "Celery's name of the application",
+        lambda its: type(its.forge)("shop"),
+        "app= takes the Flask application, not 'shop'",
+    ),
+    (
+        "Celery's routes",
+        lambda its: type(its.forge)(router={"add": "mail"}),
+        "router= takes a function of a kind, not a dict",
+    ),
     (
         "cron without arguments",
         lambda its: its.cron(),

@@ -10,20 +10,10 @@ from flask import current_app
 
 from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
+from flask_forge_jobs.cli.times import instant
 from flask_forge_jobs.model.payloads import load
 from flask_forge_jobs.state import current
 from flask_forge_jobs.tasks.registry import job_of_kind
-
-
-def _instant(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> datetime | None:
-    try:
-        return None if value is None else datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not a time like 2027-01-31T12:00:00+00:00", ctx, param
-        ) from None
 
 
 @click.command(
@@ -34,7 +24,7 @@ def _instant(
 @click.option("--queue", help="Queue of the job. Default: the task's queue.")
 @click.option("--priority", type=int, help="Lower numbers run first.")
 @click.option(
-    "--run-at", callback=_instant, help="Start time: 2027-01-31T12:00:00+00:00."
+    "--run-at", callback=instant, help="Start time: 2027-01-31T12:00:00+00:00."
 )
 @click.option("--delay", type=float, help="Seconds from now, instead of --run-at.")
 @click.option(
@@ -42,7 +32,9 @@ def _instant(
 )
 @click.option("--max-attempts", type=int, help="Most attempts.")
 @click.option("--timeout", "timeout_s", type=float, help="Seconds per attempt.")
-def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
+def enqueue_command(
+    *, kind: str, payload: str, run_at: str | None, **options: object
+) -> None:
     """Enqueue a job of a KIND and print its id.
 
     PAYLOAD is JSON: the arguments by name, such as '{"user_id": 7}'. If the application
@@ -52,14 +44,15 @@ def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
     if not (current_app.testing or state.is_inline()):
         state.database.require_shared()
     value = load(payload.encode(), "payload")
+    options["run_at"] = None if run_at is None else datetime.fromisoformat(run_at)
     job = job_of_kind(state.registry, state.router, kind, value, **options)
-    run_at, queue_name = options.pop("run_at"), options.pop("queue")
+    queue_name = options.pop("queue")
     body = {
         "kind": kind,
         "payload": value,
         "queue_name": queue_name,
-        "run_at": run_at.isoformat() if isinstance(run_at, datetime) else None,
         **options,
+        "run_at": run_at,
     }
     result = state.enqueue(job, store=partial(local_api().enqueue, body))
     try:

@@ -62,6 +62,21 @@ _WORDS: Mapping[str, str] = {
     "check": "doctor",
     "health": "doctor",
 }
+# Habits from the workers of other queues.
+_OF_WORKERS: Mapping[str, str] = {
+    name: advice
+    for advice, names in {
+        "write --queues, such as --queues mail,default": "-Q",
+        "write --queues mail,default, or --quiet": "-q",
+        "write --threads, or --processes": "-c --concurrency -P --pool -w -p -t",
+        "set up logging, or write --quiet": "-l --loglevel --log-level -v --verbose",
+        "write flask --app NAME forge-jobs worker": "-A --app",
+        "write --name": "-n --hostname",
+        "leave it out: every worker runs the schedules": "-B --beat --with-scheduler",
+        "set FORGE_JOBS_DATABASE_URL": "-u --url",
+    }.items()
+    for name in names.split()
+}
 
 
 @contextlib.contextmanager
@@ -90,9 +105,15 @@ class LazyGroup(ProgramCommand, click.Group):
     """A group that imports a command when it is called."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, which may print its help."""
+        """Run the command, which may print its help or refuse an option."""
         with clear_output():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.NoSuchOption as error:
+                name, where = error.option_name, error.ctx
+                if where and where.info_name == "worker" and name in _OF_WORKERS:
+                    where.fail(f"No such option {name!r}; {_OF_WORKERS[name]}.")
+                raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; refuse one of any command that is not text."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
 from flask_forge_jobs.cli.errors import AppCommand
@@ -9,6 +11,12 @@ from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.output import json_option, print_rows
 from flask_forge_jobs.cli.tables import NO_VALUE, Column, Row, span
 from flask_forge_jobs.cli.times import at_age, instant_or_age
+
+
+def _ran(key: str) -> Callable[[Row], str]:
+    """Return a cell with a time of the completed jobs."""
+    cell = span(key)
+    return lambda kind: cell(kind) if kind["completed"] else NO_VALUE
 
 
 def _success(kind: Row) -> str:
@@ -23,9 +31,7 @@ _COLUMNS = (
     Column("DEAD", "dead", is_number=True),
     Column("CANCELLED", "cancelled", is_number=True),
     Column("SUCCESS", _success, is_number=True),
-    Column("P50", span("p50_ms"), is_number=True),
-    Column("P95", span("p95_ms"), is_number=True),
-    Column("P99", span("p99_ms"), is_number=True),
+    *(Column(f"P{n}", _ran(f"p{n}_ms"), is_number=True) for n in (50, 95, 99)),
 )
 
 

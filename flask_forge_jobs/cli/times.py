@@ -60,7 +60,8 @@ def _instant(
         message = f"{value!r} is not {expected}"
         raise click.BadParameter(message, ctx, param) from None
     if at.utcoffset() is None:
-        raise click.BadParameter(f"{value!r} has no offset from UTC", ctx, param)
+        message = f"{value!r} has no offset from UTC; write {at.isoformat()}+00:00"
+        raise click.BadParameter(message, ctx, param)
     return at.isoformat()
 
 

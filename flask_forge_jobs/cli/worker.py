@@ -41,6 +41,7 @@ LOGGER = logging.getLogger(__name__)
 
 @click.command(
     "worker",
+    context_settings={"allow_extra_args": True},
     epilog="Example: flask forge-jobs worker --queues mail,default --threads 8",
 )
 @click.option(
@@ -99,6 +100,11 @@ def worker_command(*, reloads: bool, **options: Any) -> None:
     Press Ctrl-C twice to stop without waiting; running jobs go back to the queue. A
     third Ctrl-C kills the worker.
     """
+    if names := click.get_current_context().args:
+        raise click.UsageError(
+            f"Got unexpected extra argument {names[0]!r}; write --queues "
+            f"{','.join(names)}."
+        )
     if options["processes"] > 1 and (options["burst"] or reloads):
         option = "--burst" if options["burst"] else "--reload"
         raise click.UsageError(

@@ -17,6 +17,7 @@ from typing import (
 )
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.catch_up import (
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
@@ -105,6 +106,15 @@ class CronDecorator:
     dedupe: bool
     make_task: Callable[[Callable[..., Any]], Task[..., Any]]
 
+    def __post_init__(self) -> None:
+        arguments: object = self.arguments
+        if not isinstance(arguments, Mapping):
+            raise InvalidInputError(
+                "arguments", f"{shown(arguments)} is not a dict of arguments by name"
+            )
+        if type(self.dedupe) is not bool:
+            raise InvalidInputError("dedupe", "must be True or False")
+
     @overload
     def __call__(self, function: Task[P, R]) -> Task[P, R]: ...
 
@@ -120,7 +130,7 @@ class CronDecorator:
         """Register the schedule; a plain function becomes a task first."""
         task = function if isinstance(function, Task) else self.make_task(function)
         try:
-            job = task.job(**self.arguments)
+            job = task.new_job(task.defaults, (), dict(self.arguments))
         except InvalidInputError as error:
             raise InvalidInputError(
                 error.field,
@@ -181,6 +191,9 @@ class Declarations:
                 positional-only or ``*args`` parameters or is a generator. Or it has no
                 name and no ``kind``, or there is no such option.
         """
+        name: object = function
+        if isinstance(name, str):
+            raise TypeError(f"a queue is an option; write @forge.task(queue={name!r})")
         decorator = TaskDecorator(self.registry, self._home, options)
         return decorator if function is None else decorator(function)
 
@@ -238,7 +251,7 @@ class Declarations:
             registry=self.registry,
             definition=definition,
             has_name=name is not None,
-            arguments={} if arguments is None else dict(arguments),
+            arguments={} if arguments is None else arguments,
             dedupe=dedupe,
             make_task=self.task,
         )

@@ -66,7 +66,8 @@ def jobs_of(
 ) -> list[NewJob]:
     """Return a job for the arguments of each call."""
     jobs = []
-    for number, call in enumerate(calls):
+    how = f"{task}.enqueue_many([{{{f'{first!r}: ...' if first else ''}}}, ...])"
+    for number, call in enumerate(several("calls", calls, how)):
         if isinstance(call, tuple):
             jobs.append(new_job(call, {}))
         elif isinstance(call, Mapping):
@@ -76,13 +77,19 @@ def jobs_of(
                 f"calls[{number}]", "is a job; pass jobs to forge.enqueue_many()"
             )
         else:
-            example = f"{{{first!r}: ...}}" if first else "{}"
             raise InvalidInputError(
                 f"calls[{number}]",
                 f"{shown(call)} is neither a dict nor a tuple of arguments; write "
-                f"{task}.enqueue_many([{example}, ...])",
+                f"{how}",
             )
     return jobs
+
+
+def several(field: str, given: object, how: str) -> Iterable[Any]:
+    """Return what holds several values; raise InvalidInputError for anything else."""
+    if not isinstance(given, Iterable):
+        raise InvalidInputError(field, f"{shown(given)} is no list; write {how}")
+    return given
 
 
 def check_jobs(jobs: Iterable[NewJob]) -> list[NewJob]:
@@ -94,7 +101,7 @@ def check_jobs(jobs: Iterable[NewJob]) -> list[NewJob]:
             "is one job; put it into a list, or enqueue it with "
             f"{_python_name(given.kind)}.enqueue(...)",
         )
-    listed: list[Any] = list(jobs)
+    listed = list(several("jobs", jobs, "forge.enqueue_many([task.job(...), ...])"))
     for number, job in enumerate(listed):
         if not isinstance(job, NewJob):
             name = _python_name(getattr(job, "python_name", ""))

@@ -160,6 +160,10 @@ class Parameters:
 
     def misfit(self, count: int, named: Iterable[str]) -> str:
         """Return everything that is wrong with arguments by position and by name."""
+        given_names: Iterable[object] = named
+        for name in given_names:
+            if not isinstance(name, str):
+                return f"{shown(name)} is no name; it takes {self._listed()}"
         ordered = [
             each.name
             for each in self._signature.parameters.values()

@@ -135,10 +135,15 @@ def _seconds(field: str, value: object) -> float:
 
 
 def _types(field: str, errors: object) -> tuple[type[BaseException], ...]:
-    given = errors if isinstance(errors, Collection) else (errors,)
+    is_several = isinstance(errors, Collection) and not isinstance(errors, str)
+    given: Any = errors if is_several else (errors,)
     for each in given:
         if not (isinstance(each, type) and issubclass(each, BaseException)):
             raise InvalidInputError(field, f"{shown(each)} is not a type of exception")
+    if field == "retry_on" and not given:
+        raise InvalidInputError(
+            field, "is empty; leave it out, or write dead_on=Exception to retry nothing"
+        )
     return tuple(given)
 
 

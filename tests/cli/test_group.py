@@ -58,6 +58,46 @@ def test_a_habit_from_another_queue_gets_our_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["-Q", "mail"], "'-Q'; write --queues, such as --queues mail,default."),
+        (["-Qmail"], "'-Q'; write --queues, such as --queues mail,default."),
+        (["-q", "mail"], "'-q'; write --queues mail,default, or --quiet."),
+        (["--concurrency=4"], "'--concurrency'; write --threads, or --processes."),
+        (["-c4"], "'-c'; write --threads, or --processes."),
+        (["--pool", "solo"], "'--pool'; write --threads, or --processes."),
+        (["-l", "info"], "'-l'; set up logging, or write --quiet."),
+        (["-A", "shop"], "'-A'; write flask --app NAME forge-jobs worker."),
+        (["mail", "low", "--burst"], "argument 'mail'; write --queues mail,low."),
+    ],
+)
+def test_a_habit_from_another_worker_gets_our_option(
+    arguments: list[str], advice: str
+) -> None:
+    result = CliRunner().invoke(forge_jobs_group, ["worker", *arguments])
+
+    assert result.exit_code == 2
+    assert result.output.endswith(f" {advice}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (["worker", "--queue", "x"], "--queues"),  # similar, which click finds
+        (["kinds", "-Q", "x"], "-Q"),
+    ],
+)
+def test_any_other_option_is_refused_by_click(
+    arguments: list[str], refusal: str
+) -> None:
+    result = CliRunner().invoke(forge_jobs_group, arguments)
+
+    assert result.exit_code == 2
+    assert refusal in result.output
+    assert "write" not in result.output
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["enqueue", "a\udcff"],

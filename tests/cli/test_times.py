@@ -28,7 +28,7 @@ def test_an_instant_has_an_offset() -> None:
     assert (
         instant(CONTEXT, OPTION, "2027-01-31T12:00:00Z") == "2027-01-31T12:00:00+00:00"
     )
-    with pytest.raises(click.BadParameter, match="no offset from UTC"):
+    with pytest.raises(click.BadParameter, match=r"no offset .* write 2027-01-31T12:"):
         instant(CONTEXT, OPTION, "2027-01-31T12:00:00")
     with pytest.raises(click.BadParameter, match="is not a time"):
         instant(CONTEXT, OPTION, "2h")

@@ -77,6 +77,7 @@ def test_no_attempt_waits_longer_than_the_longest_delay(
         ({"retry": [1, "2"]}, "retry[1]"),
         ({"retry_on": "ValueError"}, "retry_on"),
         ({"retry_on": [ValueError, 7]}, "retry_on"),
+        ({"retry_on": ()}, "retry_on"),
         ({"dead_on": int}, "dead_on"),
         ({"dead_on": ValueError("x")}, "dead_on"),
     ],
@@ -169,7 +170,8 @@ def fail(error: BaseException, context: TaskContext, **options: Any) -> Outcome:
         ({"retry_on": OSError}, ConnectionResetError("gone"), Failed),
         ({"retry_on": OSError}, KeyError("id"), Dead),
         ({"retry_on": OSError, "dead_on": TimeoutError}, TimeoutError("late"), Dead),
-        ({"retry_on": ()}, KeyError("id"), Dead),
+        ({"dead_on": Exception}, KeyError("id"), Dead),
+        ({"dead_on": ()}, KeyError("id"), Failed),
     ],
 )
 def test_the_type_of_the_exception_decides(
