@@ -75,6 +75,6 @@ class SqliteFaults(Faults):
         """Name the file too if it is another one, such as a lock beside it."""
         text = f"{self.where}: {error.strerror}"
         name = error.filename
-        if name is not None and str(name) not in text:
+        if name is not None and not text.startswith((f"{name}:", f"{name} (")):
             text += f" ({name})"
         return text + _WRITABLE if error.errno in _NO_ACCESS else text

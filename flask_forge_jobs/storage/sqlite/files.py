@@ -52,6 +52,12 @@ def create_privately(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
 
 
+def refuse_folder(path: Path) -> None:
+    """Raise IsADirectoryError for a folder, of which SQLite says "disk I/O error"."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
 def mode_beside(path: Path) -> int:
     """Return the permission bits for a file beside a database."""
     try:

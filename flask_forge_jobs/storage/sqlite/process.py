@@ -32,7 +32,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
 )
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.faults import BUSY
-from flask_forge_jobs.storage.sqlite.files import create_privately
+from flask_forge_jobs.storage.sqlite.files import create_privately, refuse_folder
 from flask_forge_jobs.storage.sqlite.gate import WritersGate
 from flask_forge_jobs.storage.sqlite.turn import CountingLock, WriterLock
 
@@ -388,7 +388,8 @@ def _end(
 
 
 def _check_own(path: Path) -> None:
-    """Refuse a file that was open, by any library, when this process was forked."""
+    """Refuse a folder, and a file that was open, by any library, at our fork."""
+    refuse_folder(path)
     if forks.was_inherited(path):
         raise refuse_inherited(path)
 

@@ -207,9 +207,17 @@ def test_place_where_no_file_can_be_made_is_told(tmp_path: Path) -> None:
 
     with (
         contextlib.closing(open_storage(settings)) as storage,
-        pytest.raises(StorageUnavailableError, match=r"queue\.sqlite"),
+        pytest.raises(StorageUnavailableError, match=r"queue\.sqlite.*/file\)$"),
     ):
         storage.open()
+
+
+def test_a_folder_in_place_of_the_file_is_called_one(tmp_path: Path) -> None:
+    """Docker makes one where it is to mount a file that is not there."""
+    with contextlib.closing(open_storage(DatabaseSettings(path=tmp_path))) as storage:
+        for look in (storage.open, storage.database.schema_versions):
+            with pytest.raises(StorageUnavailableError, match=r"Is a directory$"):
+                look()
 
 
 @pytest.mark.parametrize(
