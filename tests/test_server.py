@@ -79,10 +79,10 @@ def variables(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def program(
-    environ: dict[str, str], folder: Path, *arguments: str
+    environ: dict[str, str], folder: Path, *arguments: str, forks: bool = True
 ) -> Iterator[Program]:
     command = [sys.executable, "-m", "flask_forge_jobs.server", *arguments]
-    started = Program(command, environ=environ, folder=folder)
+    started = Program(command, environ=environ, folder=folder, forks=forks)
     try:
         yield started
     finally:
@@ -544,7 +544,7 @@ def test_server_needs_gunicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     given["PYTHONPATH"] = f"{hidden}{os.pathsep}{ROOT}"
     monkeypatch.delenv("PYTHONPATH", raising=False)
 
-    with program(given, tmp_path) as started:
+    with program(given, tmp_path, forks=False) as started:
         status = started.wait()
 
     assert status == 78

@@ -30,6 +30,12 @@ _LOADED = {
         "flask_forge_jobs.storage.postgres.database",
         "flask_forge_jobs.storage.sqlite.database",
     ),
+    "flask_forge_jobs.server": (
+        "gunicorn.app.base", "flask_forge_jobs.cli.group",
+        "flask_forge_jobs.dashboard.warm_up", "flask_forge_jobs.server_worker",
+        "flask_forge_jobs.storage.postgres.database",
+        "flask_forge_jobs.storage.sqlite.database",
+    ),
 }  # fmt: skip
 _LONGEST_REQUEST = 1 << 17
 
