@@ -25,6 +25,7 @@ from typing import NoReturn, Protocol
 
 # How long a fork waits for the database work of other threads.
 LONGEST_WAIT_S = 5.0
+_LEAST_WAIT_S = 0.5  # for each database, whatever others have taken
 _SQLITE_HEADER = b"SQLite format 3\0"
 # madvise(2), since Linux 4.14; Python has no name for it. No system has the other.
 _WIPE_ON_FORK, _UNKNOWN_ADVICE = 18, -1
@@ -154,7 +155,7 @@ class _Forks:
         if self._depth == 1:
             ends_at = time.monotonic() + LONGEST_WAIT_S
             for item in list(self._watched):
-                item.before_fork(ends_at)
+                item.before_fork(max(ends_at, time.monotonic() + _LEAST_WAIT_S))
 
     def after_in_parent(self) -> None:
         """Allow opening again, also if the fork failed."""

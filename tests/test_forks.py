@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +131,27 @@ def test_a_system_that_clears_no_memory_is_asked(
         assert kept[0] == os.getpid()
 
     assert in_child(look, fork) == 0
+
+
+class Stuck(Door):
+    """Takes all the time that it gets."""
+
+    def before_fork(self, ends_at: float) -> None:
+        super().before_fork(ends_at - time.monotonic())
+        time.sleep(max(ends_at - time.monotonic(), 0.0))
+
+
+def test_a_database_that_takes_long_leaves_time_to_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forks, "LONGEST_WAIT_S", 0.05)
+    doors = Stuck(), Stuck(), Stuck()
+    for door in doors:
+        forks.watch(door)
+
+    assert in_child(bool) == 0
+
+    assert [door.told for door in doors] == [["closed", "opened"]] * 3
 
 
 class Deaf(mmap.mmap):
