@@ -403,7 +403,7 @@ def test_applications_that_go_away_take_their_threads_along(
         gc.collect()
         return not set(threads_named("forge-jobs")) - before
 
-    wait_until(are_gone, "no thread is left", limit_s=10.0)
+    wait_until(are_gone, "no thread is left")
 
 
 @pytest.mark.parametrize(

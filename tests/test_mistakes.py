@@ -353,14 +353,6 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         lambda its: its.task(retry_on="ValueError"),
         "retry_on: 'ValueError' is not a type of exception",
     ),
-    (
-        "no exceptions",
-        lambda its: its.task(retry_on=[]),
-        (
-            "retry_on: is empty; leave it out, or write dead_on=Exception to retry "
-            "nothing"
-        ),
-    ),
     # Declarations.
     (
         "RQ's queue by position",

@@ -130,7 +130,7 @@ class TaskOptions(StoredOptions, total=False):
             whose last one repeats; :class:`exponential`; or a function of the attempt,
             from 1, and the exception. By default about 15 s, 1 min, 4 min and 16 min.
             See :doc:`/howto/retry`.
-        retry_on: One or more exception types to retry; any other means ``dead``.
+        retry_on: Exception types to retry; after any other the job is ``dead``.
         dead_on: Exception types after which the job is ``dead`` at once.
         on_dead: A task to enqueue when a job is ``dead``, with an :class:`EndedJob` as
             its one argument; stored exactly once, in the transaction that ends the job.

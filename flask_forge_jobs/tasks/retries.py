@@ -140,10 +140,6 @@ def _types(field: str, errors: object) -> tuple[type[BaseException], ...]:
     for each in given:
         if not (isinstance(each, type) and issubclass(each, BaseException)):
             raise InvalidInputError(field, f"{shown(each)} is not a type of exception")
-    if field == "retry_on" and not given:
-        raise InvalidInputError(
-            field, "is empty; leave it out, or write dead_on=Exception to retry nothing"
-        )
     return tuple(given)
 
 
