@@ -12,7 +12,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from flask_forge_jobs.config.checks import SECRETS, RefusedError
 from flask_forge_jobs.errors import ConfigurationError
 
-# Far longer than any text of ours; longer ones are refused unread.
+# Signed texts are far shorter; the signature of a longer one is not checked.
 _LONGEST = 512
 _KEY = "FORGE_JOBS_LINK_SECRETS"
 

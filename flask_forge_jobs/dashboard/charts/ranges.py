@@ -88,7 +88,7 @@ class Range:
 
     @property
     def of_samples(self) -> Range:
-        """The same range in buckets for small charts of what is sampled each minute."""
+        """The range in wider buckets, for a small chart of values sampled by the minute."""
         return replace(self, width_s=max(_WIDER * self.width_s, _LEAST_S))
 
     @property
