@@ -88,7 +88,7 @@ class Range:
 
     @property
     def of_samples(self) -> Range:
-        """The range in wider buckets, for a small chart of values sampled by the minute."""
+        """The range in wider buckets, for a small chart of sampled values."""
         return replace(self, width_s=max(_WIDER * self.width_s, _LEAST_S))
 
     @property
