@@ -361,7 +361,7 @@ class Batching:
         new = NewBatch(
             name,
             dump(data, "data"),
-            {e: follow_up_of(f"on_{e}", t) for e, t in tasks.items() if t is not None},
+            {e: follow_up_of(e, task) for e, task in tasks.items() if task is not None},
             cancel_on_dead=cancel_on_dead,
             within=getattr(outer, "id", outer),
         )

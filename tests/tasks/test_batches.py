@@ -255,11 +255,11 @@ def test_what_no_batch_takes(report: Report, kit: JobsKit) -> None:
     with pytest.raises(InvalidInputError, match="name"):
         report.forge.batch("")
     with pytest.raises(
-        InvalidInputError, match="must take the job or batch that ended"
+        InvalidInputError, match=r"^on_success: join must take the job or batch"
     ):
         report.forge.batch(on_success=report.join)
     wrong: Any = report.render
-    with pytest.raises(InvalidInputError, match="on_dead: a function is not a task"):
+    with pytest.raises(InvalidInputError, match=r"^on_dead: a function is not a task"):
         report.forge.batch(on_dead=wrong.function)
     with pytest.raises(InvalidInputError, match="within: a Task is not the id"):
         report.forge.batch(within=wrong)
