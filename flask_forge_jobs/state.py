@@ -19,7 +19,6 @@ from flask_forge_jobs.model.batches import BatchEvent
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.runtime.run.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.direct_calls import DirectCalls
-from flask_forge_jobs.tasks.misfits import check_jobs
 from flask_forge_jobs.tracing import carried
 
 if TYPE_CHECKING:
@@ -128,9 +127,6 @@ class ApplicationState:
 
     def prepared(self, job: NewJob) -> NewJob:
         """Return a job with a queue, and with the context that it carries."""
-        given: object = job
-        if not isinstance(given, NewJob):
-            check_jobs([job])
         return job.routed(self.router).with_carried(carried())
 
     def added(

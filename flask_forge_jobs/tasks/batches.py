@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -14,7 +14,7 @@ from flask_forge_jobs.model.bounds import check_seconds
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
-from flask_forge_jobs.tasks.options import follow_up_of
+from flask_forge_jobs.tasks.options import follow_up_of, not_a_job, several
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.links import LinkEnd
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from flask_forge_jobs.tasks.options import FollowUpTask, HasId
 
 _PAGE = 1000
+
+
+def _checked(jobs: object) -> Iterator[NewJob]:
+    """Yield jobs; an error names the place of anything else."""
+    given = several("jobs", jobs, "batch.add_many([task.job(...), ...])")
+    for number, job in enumerate(given):
+        yield _checked_job(job, f"jobs[{number}]")
+
+
+def _checked_job(job: object, field: str = "job") -> NewJob:
+    if not isinstance(job, NewJob):
+        raise not_a_job(field, job)
+    return job
 
 
 class BatchHome(HandleStorage, Protocol):
@@ -132,13 +145,13 @@ class BatchHandle:
         Raises:
             BatchEndedError: The batch has ended or is cancelled.
         """
-        return self.add_many([job])[0]
+        return self.add_many([_checked_job(job)])[0]
 
     def add_many(self, jobs: Iterable[NewJob]) -> list[JobHandle]:
         """Add any number of jobs, 10,000 in each transaction; see :meth:`add`."""
         handles: list[JobHandle] = []
         chosen: list[NewJob] = []
-        for job in jobs:
+        for job in _checked(jobs):
             chosen.append(self._home.prepared(job))
             if len(chosen) == MAX_BULK_JOBS:
                 handles += self._add(chosen)
@@ -269,7 +282,7 @@ class BatchBlock:
             )
         if len(self._jobs) == MAX_BULK_JOBS:
             self._store(is_last=False)
-        job = self._home.prepared(job)
+        job = self._home.prepared(_checked_job(job))
         (job_id,) = self._storage.mint(1)
         if job.after:
             (job_id,) = lifted([job_id], job.after[-1])
@@ -280,7 +293,7 @@ class BatchBlock:
 
     def add_many(self, jobs: Iterable[NewJob]) -> list[JobHandle]:
         """Add any number of jobs; see :meth:`add`."""
-        return [self.add(job) for job in jobs]
+        return [self.add(job) for job in _checked(jobs)]
 
     def _store(self, *, is_last: bool) -> None:
         if self._connection is not None and not is_last:

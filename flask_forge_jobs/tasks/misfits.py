@@ -8,7 +8,13 @@ from typing import Any
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.tasks.options import EnqueueOptions, TaskOptions
+from flask_forge_jobs.tasks.options import (
+    EnqueueOptions,
+    TaskOptions,
+    not_a_job,
+    python_name,
+    several,
+)
 from flask_forge_jobs.tasks.other_words import advice_on, option_meant, unknown_option
 from flask_forge_jobs.tasks.parameters import Parameters
 
@@ -85,13 +91,6 @@ def jobs_of(
     return jobs
 
 
-def several(field: str, given: object, how: str) -> Iterable[Any]:
-    """Return what holds several values; raise InvalidInputError for anything else."""
-    if not isinstance(given, Iterable):
-        raise InvalidInputError(field, f"{shown(given)} is no list; write {how}")
-    return given
-
-
 def check_jobs(jobs: Iterable[NewJob]) -> list[NewJob]:
     """Return several jobs; raise InvalidInputError for the first that is none."""
     given: object = jobs
@@ -99,16 +98,13 @@ def check_jobs(jobs: Iterable[NewJob]) -> list[NewJob]:
         raise InvalidInputError(
             "jobs",
             "is one job; put it into a list, or enqueue it with "
-            f"{_python_name(given.kind)}.enqueue(...)",
+            f"{python_name(given.kind)}.enqueue(...)",
         )
     listed = list(several("jobs", jobs, "forge.enqueue_many([task.job(...), ...])"))
     for number, job in enumerate(listed):
         if not isinstance(job, NewJob):
-            name = _python_name(getattr(job, "python_name", ""))
-            raise InvalidInputError(
-                f"jobs[{number}]",
-                f"{shown(job)} is not a job; make one with {name}.job(...), or pass "
-                f"the arguments to {name}.enqueue_many()",
+            raise not_a_job(
+                f"jobs[{number}]", job, ", or pass the arguments to {}.enqueue_many()"
             )
     return listed
 
@@ -134,10 +130,6 @@ def task_options_error(name: str) -> TypeError:
             f"enqueued: task.options({name}=...).enqueue(...)"
         )
     return TypeError(unknown_option(name, TaskOptions.__annotations__))
-
-
-def _python_name(text: str) -> str:
-    return text if text.isidentifier() else "task"
 
 
 def kind_error(kind: object) -> InvalidInputError:

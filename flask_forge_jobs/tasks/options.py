@@ -38,6 +38,25 @@ def follow_up_of(field: str, task: object) -> FollowUp:
         raise InvalidInputError(field, error.message) from None
 
 
+def several(field: str, given: object, how: str) -> Iterable[Any]:
+    """Return what holds several values; raise InvalidInputError for anything else."""
+    if not isinstance(given, Iterable):
+        raise InvalidInputError(field, f"{shown(given)} is no list; write {how}")
+    return given
+
+
+def not_a_job(field: str, given: object, advice: str = "") -> InvalidInputError:
+    """Return the error for something in place of a job; ``{}`` is the task to call."""
+    name = python_name(getattr(given, "python_name", ""))
+    text = f"{shown(given)} is not a job; make one with {name}.job(...)"
+    return InvalidInputError(field, text + advice.format(name))
+
+
+def python_name(text: str) -> str:
+    """Return the name of a task for a message, or ``task``."""
+    return text if text.isidentifier() else "task"
+
+
 class HasId(Protocol):
     """A handle on a job or a batch."""
 

@@ -19,6 +19,7 @@ from flask_forge_jobs import (
 )
 from flask_forge_jobs.model.batches import BatchState
 from flask_forge_jobs.tasks import batches as module
+from flask_forge_jobs.tasks.batches import BatchBlock
 from flask_forge_jobs.testing.kit import JobsKit
 
 
@@ -263,11 +264,22 @@ def test_what_no_batch_takes(report: Report, kit: JobsKit) -> None:
         report.forge.batch(on_dead=wrong.function)
     with pytest.raises(InvalidInputError, match="within: a Task is not the id"):
         report.forge.batch(within=wrong)
-    with (
-        report.forge.batch() as batch,
-        pytest.raises(InvalidInputError, match=r"make one with render\.job"),
-    ):
-        batch.add(wrong)
+    job: Any = report.render.job(part=1)
+    for taker in (report.forge.batch(), report.forge.batch_of(report.forge.batch().id)):
+        with contextlib.ExitStack() as stack:
+            if isinstance(taker, BatchBlock):
+                stack.enter_context(taker)
+            for add, given, words in (
+                (taker.add_many, job, r"^jobs: a NewJob is no list; write batch\.add"),
+                (taker.add_many, [job, 7], r"^jobs\[1\]: 7 is not a job"),
+                (
+                    taker.add,
+                    wrong,
+                    r"^job: a Task is not a job; .* render\.job\(...\)$",
+                ),
+            ):
+                with pytest.raises(InvalidInputError, match=words):
+                    add(given)
     with pytest.raises(InvalidInputError, match="after"):
         report.render.options(after=7)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(RuntimeError, match="has no batch"):
