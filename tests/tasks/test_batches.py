@@ -264,7 +264,8 @@ def test_what_no_batch_takes(report: Report, kit: JobsKit) -> None:
         report.forge.batch(on_dead=wrong.function)
     with pytest.raises(InvalidInputError, match="within: a Task is not the id"):
         report.forge.batch(within=wrong)
-    job: Any = report.render.job(part=1)
+    add: Any
+    job = report.render.job(part=1)
     for taker in (report.forge.batch(), report.forge.batch_of(report.forge.batch().id)):
         with contextlib.ExitStack() as stack:
             if isinstance(taker, BatchBlock):
