@@ -100,10 +100,13 @@ def worker_command(*, reloads: bool, **options: Any) -> None:
     Press Ctrl-C twice to stop without waiting; running jobs go back to the queue. A
     third Ctrl-C kills the worker.
     """
-    if names := click.get_current_context().args:
+    context = click.get_current_context()
+    if names := context.args:
+        source = context.get_parameter_source("queues")
+        given = options["queues"] if source is ParameterSource.COMMANDLINE else ""
+        queues = ",".join(filter(None, [given.rstrip(","), *names]))
         raise click.UsageError(
-            f"Got unexpected extra argument {names[0]!r}; write --queues "
-            f"{','.join(names)}."
+            f"Got unexpected extra argument {names[0]!r}; write --queues {queues}."
         )
     if options["processes"] > 1 and (options["burst"] or reloads):
         option = "--burst" if options["burst"] else "--reload"

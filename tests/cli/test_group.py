@@ -69,6 +69,7 @@ def test_a_habit_from_another_queue_gets_our_word() -> None:
         (["-l", "info"], "'-l'; set up logging, or write --quiet."),
         (["-A", "shop"], "'-A'; write flask --app NAME forge-jobs worker."),
         (["mail", "low", "--burst"], "argument 'mail'; write --queues mail,low."),
+        (["--queues", "mail,", "low"], "argument 'low'; write --queues mail,low."),
     ],
 )
 def test_a_habit_from_another_worker_gets_our_option(
