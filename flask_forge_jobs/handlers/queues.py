@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import (
     InvalidInputError,
     QueueNotFoundError,
@@ -19,7 +18,6 @@ from flask_forge_jobs.model.bounds import (
     check_text,
     shown,
 )
-from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.queues import (
     COOLDOWN_SECONDS_RANGE,
@@ -141,6 +139,7 @@ def act(
     seconds: int | None = None,
     note: ChangeNote = NO_NOTE,
     ends: datetime | None = None,
+    now: datetime | None = None,
 ) -> int:
     """Pause or resume queues, or begin or end their cool-downs, all or none.
 
@@ -152,6 +151,8 @@ def act(
         note: Kept with a pause or a cool-down.
         ends: The ``paused_at`` or ``throttled_until`` that ``resume`` or
             ``end_cooldown`` of one queue ends; None means any.
+        now: The present, from which on another cool-down is over; None means that none
+            is.
 
     Returns:
         How many queues changed.
@@ -174,8 +175,8 @@ def act(
         )
     if ends is not None and not changed:
         queue = changes.get((queues or ())[0])
-        now = from_micros(SystemClock().now_us())
-        cools = queue.throttled_until is not None and queue.throttled_until > now
+        until = queue.throttled_until
+        cools = until is not None and (now is None or until > now)
         if queue.paused if action == "resume" else cools:
             raise StaleSettingsError("the queue has been changed since")
     return changed

@@ -84,7 +84,8 @@ def act(api: Api) -> Response:
     if arguments["queues"] is None and api.scope.queues is not None:
         known = [queue.name for queue in api.storage.queues.all()]
         arguments["queues"] = [name for name in known if api.scope.allows(name)]
-    return json_response({"changed": queues.act(api.storage, **arguments)})
+    changed = queues.act(api.storage, **arguments, now=api.now)
+    return json_response({"changed": changed})
 
 
 def _answer(api: Api, queue: QueueOverview) -> Response:

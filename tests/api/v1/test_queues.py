@@ -7,12 +7,14 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.blueprint import BlueprintOptions
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Throttled
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
+from tests.support.clocks import MovingClock
 from tests.support.jobs import run
 from tests.support.sql import Sql
 
@@ -369,15 +371,17 @@ def test_a_cooldown_is_ended(client: FlaskClient, storage: Storage) -> None:
 
 
 def test_a_cooldown_that_is_over_keeps_no_other_from_its_end(
-    client: FlaskClient, storage: Storage, sql: Sql
+    storage: Storage,
 ) -> None:
     """A worker clears it later; until then the answer was 412."""
+    clock = MovingClock(SystemClock().now_us())
+    client = mount(storage, BlueprintOptions(clock=clock))
     storage.queues.ensure("a")
     storage.queues.cool_down(["a"], 60)
     body = {"action": "end_cooldown", "queues": ["a"], "ends": NOON}
     assert client.post(f"{URL}/actions", json=body).status_code == 412
 
-    sql.run("UPDATE forge_queue SET throttled_until = 99")
+    clock.move(61)
 
     assert client.post(f"{URL}/actions", json=body).get_json() == {"changed": 0}
 
