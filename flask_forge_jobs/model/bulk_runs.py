@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -98,7 +98,7 @@ def conditions_of(job_filter: JobFilter) -> dict[str, object]:
     for each in fields(job_filter):
         value = getattr(job_filter, each.name)
         if isinstance(value, datetime):
-            value = format_instant(value)
+            value = format_instant(value.astimezone(UTC))
         elif isinstance(value, tuple | list):
             value = list(map(str, value))
         elif isinstance(value, str):

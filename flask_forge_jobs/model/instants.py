@@ -55,9 +55,9 @@ def whole_milliseconds(start: datetime | None, end: datetime | None) -> int | No
 
 @lru_cache(KNOWN_INSTANTS)
 def format_instant(instant: datetime) -> str:
-    """Return RFC 3339 text in UTC with the shortest exact fraction of 0, 3 or 6 digits.
+    """Return an instant in UTC as RFC 3339 text with the shortest exact fraction.
 
-    The reference writes the same form.
+    That has 0, 3 or 6 digits. The reference writes the same form.
     """
     text = instant.isoformat()  # four times as fast as strftime
     micros = instant.microsecond

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,7 +13,7 @@ from flask_forge_jobs.handlers import bulk_runs
 from flask_forge_jobs.handlers.bulk_actions import Instruction
 from flask_forge_jobs.handlers.bulk_runs import BulkRunner, begin
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.bulk_runs import BulkRun, BulkRunState, RunAuthor
+from flask_forge_jobs.model.bulk_runs import BulkRun, BulkRunState, RunAuthor, filter_of
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.support.backends import each_backend
@@ -35,6 +37,14 @@ def test_a_run_begins_with_the_number_of_its_jobs(storage: Storage) -> None:
     assert run.matched == 3
     assert run.jobs == {"queues": ["mail"]}
     assert run.state is BulkRunState.RUNNING
+
+
+def test_a_run_keeps_the_instants_of_its_filter_in_any_zone(storage: Storage) -> None:
+    noon = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    run = asked(storage, job_filter=JobFilter(enqueued_to=noon))
+
+    assert filter_of(run.jobs).enqueued_to == noon
 
 
 def test_a_run_needs_a_condition_and_the_expected_number(storage: Storage) -> None:
