@@ -125,7 +125,7 @@ class Search:
 
     def _dialogs(self) -> Iterator[Hit]:
         may = self._api.principal.may
-        if self._api.options.read_only:
+        if self._api.is_read_only:
             return
         if may(Permission.QUEUES_EDIT):
             for queue in self._queues:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.batches import NewBatch
@@ -134,6 +136,23 @@ def test_a_viewer_is_offered_no_act(storage: Storage) -> None:
     assert acts
     # The act of the attention report is a form, which has no address.
     assert acts[0][2] == ""
+
+
+def test_from_afar_a_server_with_the_debugger_offers_no_change(
+    storage: Storage,
+) -> None:
+    storage.queues.create(QueueSettings("mail"))
+    client = client_of_principal(storage, Principal.with_role("ann", "admin"))
+    client.environ_base["REMOTE_ADDR"] = "::2"
+    address = f"{PREFIX}/find?q=mail"
+    assert "ask=pause" in open_page(client, address).text
+
+    debugger: Any = {"werkzeug.debug.preserve_context": lambda _context: None}
+    client.environ_base.update(debugger)
+    text = open_page(client, address).text
+
+    assert "ask=pause" not in text
+    assert "The debugger is on: nothing can be changed here" in text
 
 
 def test_a_limited_caller_finds_its_own_only(storage: Storage) -> None:
