@@ -31,6 +31,7 @@ WORDS: Mapping[str, str] = {
 _WIDTHS = (15, 30, 60, 300, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)
 MAX_BUCKETS = 100
 KEPT = timedelta(days=30)
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 # Of a range, and of the buckets of small charts, which are so many times as wide.
 _LEAST_S, _WIDER = 60, 2
 # The current bucket is left open until this share of it has passed.
@@ -190,7 +191,7 @@ def written(instant: datetime) -> str:
 
 def _ends(query: Query, now: datetime) -> tuple[datetime, datetime] | None:
     start, end = _instant(query.get("from")), _instant(query.get("to"))
-    if start is None or end is None or start >= now:
+    if start is None or end is None or start >= now or end < _FIRST:
         return None
     end = min(end, now.replace(microsecond=0) + timedelta(seconds=1))
     if end - start < timedelta(seconds=_LEAST_S):

@@ -44,6 +44,7 @@ def test_a_preset_ends_now_in_whole_buckets(preset: str, width_s: int) -> None:
         {"from": "2026-11-30T12:00Z"},
         {"from": "yesterday", "to": "2026-11-30T12:00Z"},
         {"from": "2027-01-01T00:00Z", "to": "2027-01-02T00:00Z"},
+        {"from": "0001-01-01T00:00Z", "to": "0001-01-02T00:00Z"},
     ],
 )
 def test_an_invalid_range_is_the_default_and_leaves_the_links(
