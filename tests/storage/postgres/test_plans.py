@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.batches import NewBatch
@@ -79,6 +80,44 @@ def test_a_plan_of_an_empty_table_does_not_walk_a_full_one(
     assert 0 < _blocks_read(storage) - before <= MAX_BLOCKS
 
 
+def test_the_end_of_a_job_and_the_next_claim_are_planned_no_more(
+    storage: Storage,
+) -> None:
+    """The server would plan for each short list of ids: it looks cheaper than any."""
+    storage.jobs.enqueue_many([NewJob("noop")] * (UNTIL_PLANS_ARE_KEPT + 1))
+    with _planning_noted(storage) as notes:
+        held: list[ClaimedJob] = []
+        for _ in range(UNTIL_PLANS_ARE_KEPT):
+            ended = [JobUpdate(job, JobStatus.DONE) for job in held]
+            held = storage.jobs.exchange(
+                OWNER, ended, {QUEUE: 1}, promote=False
+            ).claimed
+            assert len(held) == 1
+            notes.clear()
+
+        ended = [JobUpdate(job, JobStatus.DONE) for job in held]
+        storage.jobs.exchange(OWNER, ended, {QUEUE: 1}, promote=False)
+
+    # That is the message itself, which calls a function.
+    assert len(notes) == 1
+
+
+@contextlib.contextmanager
+def _planning_noted(storage: Storage) -> Iterator[list[str]]:
+    """Let the server say on the only connection whenever it plans a statement."""
+    with _connection(storage) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET log_planner_stats = on")
+        cursor.execute("SET client_min_messages = log")
+        notes = connection.notices
+    try:
+        yield notes
+    finally:
+        with _connection(storage) as connection:
+            connection.cursor().execute("RESET client_min_messages")
+            connection.cursor().execute("RESET log_planner_stats")
+
+
 def _counts(storage: Storage, batch_id: str) -> None:
     assert storage.batches.get(batch_id).running == 0
 
@@ -112,12 +151,16 @@ def test_a_second_look_at_a_batch_reads_no_row_of_a_job_that_has_ended(
 
 
 def _blocks_read(storage: Storage) -> int:
-    """Query the only connection, which all calls above use."""
-    database = storage.database
-    assert isinstance(database, PostgresDatabase)
-    with database._state.pool.connection() as connection:
+    with _connection(storage) as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(_BLOCKS)
         ((blocks,),) = cursor.fetchall()
     return int(blocks)
+
+
+def _connection(storage: Storage) -> contextlib.AbstractContextManager[Connection]:
+    """Lend the only connection, which all calls above use."""
+    database = storage.database
+    assert isinstance(database, PostgresDatabase)
+    return database._state.pool.connection()

@@ -758,7 +758,8 @@ CREATE TABLE forge_worker (
 );
 
 -- The hot path. A connection keeps the plans of these functions for good, so settings
--- rule out plans that only suit a small table.
+-- rule out plans that only suit a small table. Left to itself, the server plans anew for
+-- each short list of ids, because a plan for any list looks dearer than both together.
 
 -- Returns when the job may start, or NULL if nothing was stored: a conflict on the id is
 -- the producer's own retry, one on the key a duplicate.
@@ -918,6 +919,7 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_sort = off
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 SET lock_timeout = '200ms'
 AS $$
 #variable_conflict use_column
@@ -1133,6 +1135,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
