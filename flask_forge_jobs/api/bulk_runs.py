@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.errors import BulkRunNotFoundError
+from flask_forge_jobs.errors import BulkRunNotFoundError, InvalidInputError
+from flask_forge_jobs.model.bounds import check_job_id
 from flask_forge_jobs.model.bulk_runs import BulkRun
 from flask_forge_jobs.model.masking import REDACTED
 
@@ -27,6 +28,10 @@ def visible_run(api: Api, run_id: str) -> BulkRun:
     Raises:
         BulkRunNotFoundError: There is none.
     """
+    try:
+        check_job_id(run_id)  # the same form; a NUL is an error of one driver
+    except InvalidInputError as error:
+        raise BulkRunNotFoundError(run_id) from error
     run = api.storage.bulk_runs.get(run_id)
     if not _is_own(api, run):
         raise BulkRunNotFoundError(run_id)

@@ -12,6 +12,7 @@ from flask_forge_jobs.storage import bulk_runs
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_of_principal
+from tests.support.backends import each_backend
 from tests.support.jobs import having
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -47,6 +48,15 @@ def test_a_run_goes_on_after_its_request(storage: Storage) -> None:
     assert {entry.record.actor for entry in entries} == {"user:root"}
     batches = [e.record for e in entries if e.record.action == "jobs_act"]
     assert sum(record.changed for record in batches) == 450
+
+
+@each_backend
+def test_a_run_of_an_impossible_id_is_not_there(storage: Storage) -> None:
+    client = client_of_principal(storage, ADMIN)
+
+    assert client.get(f"{RUNS}/a%00b").status_code == 404
+    assert client.post(f"{RUNS}/a%00b/stop").status_code == 404
+    assert client.get(f"{PREFIX}/bulk/a%00b").status_code == 404
 
 
 @pytest.fixture
