@@ -19,8 +19,12 @@ _MOMENTARY = frozenset({"ask", "queue", "scope", "edit", "new"})
 
 
 def chosen(args: MultiDict[str, str], name: str) -> list[str]:
-    """Return the values of a parameter that is repeated: short ones, and not many."""
-    short = (each for each in args.getlist(name) if 0 < len(each) <= LONGEST_CHOSEN)
+    """Return the values of a parameter that is repeated: short ones, and not many.
+
+    Those with a NUL are left out, because no name has one.
+    """
+    values = [each for each in args.getlist(name) if "\x00" not in each]
+    short = (each for each in values if 0 < len(each) <= LONGEST_CHOSEN)
     return list(dict.fromkeys(short))[:MAX_CHOSEN]
 
 

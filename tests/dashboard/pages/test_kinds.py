@@ -16,6 +16,7 @@ from tests.api.tokens import client_of_principal
 from tests.dashboard.browser.filling import sample
 from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
+from tests.support.backends import each_backend
 from tests.support.clocks import MovingClock
 from tests.support.figures import PastProcess
 
@@ -190,6 +191,17 @@ def test_invalid_values_leave_the_links(site: Site, query: str) -> None:
     assert rows(page) == ["pack", "send"]
     for link in page.find("#kinds").all("a"):
         assert "sort=y" not in link["href"]
+
+
+@each_backend
+@pytest.mark.parametrize("path", [f"{PREFIX}/kinds", f"{PREFIX}/"])
+def test_a_nul_leaves_the_address(storage: Storage, path: str) -> None:
+    client = client_of_principal(storage, ADMIN)
+
+    answer = open_page(client, f"{path}?queue=%00&kind=a%00b&worker=a%00b")
+
+    assert answer.status_code == 200
+    assert "%00" not in answer.text
 
 
 @pytest.mark.parametrize("path", [f"{PREFIX}/kinds", f"{PREFIX}/"])
