@@ -90,9 +90,8 @@ class Overview(jobs.TimelineFigures):
     def query(self) -> Mapping[str, object]:
         """The parameters that links back to the page keep."""
         return {
-            **self.range.query,
-            "queue": self.queue,
             **super().query,
+            "queue": self.queue,
             "needs": "all" if self.shows_needs else None,
         }
 

@@ -70,13 +70,12 @@ class Shown(jobs.TimelineFigures):
     def query(self) -> Mapping[str, object]:
         """The parameters that links back to the page keep."""
         return {
-            **self.range.query,
+            **super().query,
             "queue": self.queue,
             "kind": self.kind,
             "by": None if self.by == "kind" else self.by,
             "sort": None if self.sort == "-total" else self.sort,
             "page": None if self.number == 1 else self.number,
-            **super().query,
             "worker": self.workers,
         }
 
