@@ -36,10 +36,6 @@ def runs() -> Iterator[PytestRuns]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_example_runs(page: str, tmp_path: Path, runs: PytestRuns) -> None:
     files = write_files(page, tmp_path)
-    if page == "signals.rst":
-        conftest = "import pytest\nfrom app import app as application\n"
-        conftest += "@pytest.fixture\ndef app():\n    return application\n"
-        (tmp_path / "conftest.py").write_text(conftest)
 
     status, text = runs.run(tmp_path, "-W", "error")
 

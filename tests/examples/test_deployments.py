@@ -45,7 +45,7 @@ def application(page: str) -> Any:
     return names["app"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "howto/secure.rst"])
 def test_the_application_signs_somebody_up(
     page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +131,7 @@ HEROKU = 'heroku() { shift; printf "%s\\n" "$@" >> variables; }\n'
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "howto/secure.rst"])
 def test_the_secrets_of_a_page_open_the_api(page: str, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(blocks_of(page)[0], "utf-8")
     (text,) = [
