@@ -28,7 +28,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
-from tests.examples.blocks import BLOCKS
+from tests.examples.blocks import BLOCKS, block
 from tests.examples.test_pages import DOCS, blocks_of
 from tests.support.client import Request, send
 from tests.support.programs import running
@@ -126,6 +126,19 @@ def _given(name: str, database_url: str) -> Mapping[str, str]:
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **given}
 
 
+def _home(name: str, folder: Path) -> dict[str, str]:
+    """Return the variables of a home as on the platform, which may be no folder."""
+    if name == "procfile":
+        return {"HOME": str(folder)}
+    text = config_text("systemd-web")
+    if name == "compose":
+        text = block("howto/containers.rst", "docker").text
+    (place,) = re.findall(r"\bXDG_RUNTIME_DIR=(/\S+)", text)
+    made = re.findall(r"^RuntimeDirectory=(\S+)$", text, re.MULTILINE)
+    assert place in {"/tmp", *(f"/run/{each}" for each in made)}
+    return {"HOME": os.devnull, "XDG_RUNTIME_DIR": str(folder)}
+
+
 # The shell writes each variable that the platform would keep.
 HEROKU = 'heroku() { shift; printf "%s\\n" "$@" >> variables; }\n'
 
@@ -180,7 +193,7 @@ def test_the_files_run_the_application(
     (tmp_path / "app.py").write_text(blocks_of(page)[0], "utf-8")
     migrate, web, worker = _lines(name)
     web, count = re.subn(r"--bind \S+", "--bind 127.0.0.1:0", web)
-    environ = _given(name, postgres_database)
+    environ = _given(name, postgres_database) | _home(name, tmp_path)
 
     subprocess.run(["sh", "-c", migrate], env=environ, cwd=tmp_path, check=True)
     with contextlib.ExitStack() as stack:
@@ -195,5 +208,6 @@ def test_the_files_run_the_application(
         status = working.stop()
 
     assert count == 1
+    assert "Control server error" not in server.text  # of gunicorn 25 and newer
     assert list(answer.json()) == ["job"]
     assert status == 0, working.text
