@@ -193,7 +193,7 @@ def test_the_files_run_the_application(
     (tmp_path / "app.py").write_text(blocks_of(page)[0], "utf-8")
     migrate, web, worker = _lines(name)
     web, count = re.subn(r"--bind \S+", "--bind 127.0.0.1:0", web)
-    environ = _given(name, postgres_database) | _home(name, tmp_path)
+    environ = {**_given(name, postgres_database), **_home(name, tmp_path)}
 
     subprocess.run(["sh", "-c", migrate], env=environ, cwd=tmp_path, check=True)
     with contextlib.ExitStack() as stack:
