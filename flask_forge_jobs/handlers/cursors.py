@@ -17,9 +17,9 @@ from typing import Any, Generic, TypeVar
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bulk import JobAction, WalkPosition
 from flask_forge_jobs.model.error_groups import ErrorPosition
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
+from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
-from flask_forge_jobs.model.ordering import JobOrder, Position
+from flask_forge_jobs.model.ordering import FROM_THE_NEWEST, JobOrder, Position
 from flask_forge_jobs.model.payloads import load
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ def to_place_cursor(place: tuple[int, str], binding: Sequence[object]) -> str:
 def from_place_cursor(text: str | None, binding: Sequence[object]) -> tuple[int, str]:
     """Return the instant and the id of a cursor; of none, those after all rows."""
     if text is None:
-        return MAX_INSTANT_US, "~"
+        return FROM_THE_NEWEST
     at, row_id = _read(text, binding, (int, str))
     return at, row_id
 

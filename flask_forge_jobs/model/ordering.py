@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import JobSummary
+
+# Behind every instant and id of a list whose newest rows come first.
+FROM_THE_NEWEST = (MAX_INSTANT_US, "~")
 
 
 class SortColumn(StrEnum):

@@ -8,6 +8,7 @@ from flask_forge_jobs.errors import BatchNotFoundError
 from flask_forge_jobs.model.batches import Batch, BatchOverview
 from flask_forge_jobs.model.instants import MAX_INSTANT_US
 from flask_forge_jobs.model.jobs import JobStatus, JobSummary
+from flask_forge_jobs.model.ordering import FROM_THE_NEWEST
 from flask_forge_jobs.storage.database import (
     Parameter,
     Query,
@@ -70,7 +71,7 @@ class BatchReader:
         self,
         limit: int,
         *,
-        before: tuple[int, str] = (MAX_INSTANT_US, "~"),
+        before: tuple[int, str] = FROM_THE_NEWEST,
         is_open: bool = False,
         queues: Collection[str] | None = None,
     ) -> list[Batch]:

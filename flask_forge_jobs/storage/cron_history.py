@@ -11,13 +11,12 @@ from flask_forge_jobs.model.cron_history import (
     ScheduleRun,
 )
 from flask_forge_jobs.model.instants import from_micros, optional_from_micros
+from flask_forge_jobs.model.ordering import FROM_THE_NEWEST
 from flask_forge_jobs.storage.columns import SCHEDULE
 from flask_forge_jobs.storage.database import Row, encode_names
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.rows import reader_of, schedule_from_row
 
-# Follows every place in a listing.
-FROM_THE_NEWEST = (2**62, "")
 _SCHEDULE = len(SCHEDULE)
 _run_from_row = reader_of(
     ScheduleRun,
