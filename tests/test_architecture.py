@@ -408,6 +408,17 @@ def test_only_one_module_tells_reasons_to_stop_apart() -> None:
     assert readers == {"model/run_end"}
 
 
+def test_pages_do_not_wait_for_one_another() -> None:
+    """In Python 3.11 a lock of :mod:`functools` is held for all objects of a class."""
+    locked = "functools.cached_property"
+
+    assert [
+        name_of(path)
+        for path in modules()
+        if name_of(path).startswith("dashboard/") and locked in imported(parsed(path))
+    ] == []
+
+
 def test_a_logger_stands_once_and_at_the_top() -> None:
     """One in the middle of a module begins another subject."""
     late = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.handlers.batches import BatchRecord
 from flask_forge_jobs.model.batches import Batch, BatchState

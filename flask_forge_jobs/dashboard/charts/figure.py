@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.dashboard.charts import paths
 from flask_forge_jobs.dashboard.charts.instants import (

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from urllib.parse import quote, unquote, urlencode
 
 from flask import Response, after_this_request, current_app
 from markupsafe import Markup
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.api.addresses import FORM_PREFIX, PLACEHOLDER
 from flask_forge_jobs.api.context import Api

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from werkzeug.datastructures import MultiDict
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.auth.access import USER_PREFIX
 from flask_forge_jobs.dashboard.jobs.conditions import in_words

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.dashboard.job.view import JobView

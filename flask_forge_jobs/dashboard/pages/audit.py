@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property
 
 from flask import request
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.auth.permissions import Permission

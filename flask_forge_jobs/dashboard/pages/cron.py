@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from zoneinfo import ZoneInfo, available_timezones
 
 from flask import request
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.etags import schedule_etag

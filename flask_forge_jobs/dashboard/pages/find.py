@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from flask import request
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from flask import request
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.page import page

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.small import Spark, spark

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from typing import Any, cast
+
+from werkzeug.utils import cached_property
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.queue_rows import QueueState, ahead, state_of

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.dashboard import queue_reads
+from flask_forge_jobs.dashboard.queue_rows import QueueRow
 from flask_forge_jobs.handlers.queue_rates import QueueRates
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done
@@ -19,6 +25,7 @@ from tests.dashboard.markup import Element, parsed
 from tests.dashboard.sites import open_page
 from tests.support.jobs import claim_one, run
 from tests.support.sql import Sql
+from tests.support.threads import LIMIT_S
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -44,6 +51,24 @@ def changes(page: Element) -> list[Element]:
     """Return the forms within the page that change something."""
     forms = page.find("main").all("form")
     return [form for form in forms if form["method"] == "post"]
+
+
+def test_two_people_read_the_page_at_the_same_time(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Python 3.11 one waited for the other's read, however slow."""
+    both = threading.Barrier(2)
+    read = queue_reads.rows_of
+
+    def together(*given: Any) -> Sequence[QueueRow]:
+        both.wait(LIMIT_S)
+        return read(*given)
+
+    monkeypatch.setattr("flask_forge_jobs.dashboard.pages.queues.rows_of", together)
+    with ThreadPoolExecutor(2) as people:
+        pages = [people.submit(page_of, storage) for _ in range(2)]
+
+        assert all(page.result(2 * LIMIT_S) for page in pages)
 
 
 def test_without_a_queue_the_page_says_how_one_comes(storage: Storage) -> None:
