@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 
 from flask_forge_jobs.config.database import URL_KEY, DatabaseSettings
-from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.errors import QueueNotFoundError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
@@ -117,7 +117,7 @@ class Hints:
         workers = self._storage.workers.live(LIVE_WITHIN_S)
         if not unserved_queues([queue_name], workers):
             return
-        if not self._storage.metrics.has_started(queue_name):
+        if not self._was_served(queue_name):
             name = one_line(queue_name)
             logger.warning(
                 "no worker has ever served queue %s, its jobs wait; start one with "
@@ -125,6 +125,12 @@ class Hints:
                 name,
                 name,
             )
+
+    def _was_served(self, queue_name: str) -> bool:
+        try:
+            return self._storage.queues.get(queue_name).last_served_at is not None
+        except QueueNotFoundError:
+            return False
 
     def _warn_of_unknown(self, kind: str) -> None:
         known = self._known_kinds()

@@ -263,12 +263,6 @@ class MetricStore:
             of_queue.run.merge_text(run)
         return Counters(jobs, times, shown)
 
-    def has_started(self, queue_name: str) -> bool:
-        """Return whether any job of a queue has ever started."""
-        return bool(
-            self._database.read_all("has_started", level=DAY, queue_name=queue_name)
-        )
-
     # -- upkeep --------------------------------------------------------------------
 
     def now_us(self) -> int:

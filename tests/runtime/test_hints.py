@@ -6,10 +6,8 @@ from dataclasses import replace
 import pytest
 
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseSettings
-from flask_forge_jobs.model.metrics import DAY, MetricKey, Tally
 from flask_forge_jobs.runtime.hints import MAX_SEEN, Hints
 from flask_forge_jobs.storage.base import Storage
-from tests.support.figures import add_figures
 from tests.support.runtimes import add
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -112,11 +110,13 @@ def test_a_queue_that_was_never_served_is_told_once_outside_debug_mode(
     assert ("mail", "quick") in given.seen
 
 
-def test_a_queue_whose_jobs_have_started_is_not_told(
+def test_a_queue_that_a_worker_has_served_is_not_told(
     storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its worker may be about to come back, as in a deploy."""
-    add_figures(storage, "source", {MetricKey(DAY, 0, "mail", ""): Tally(started=1)})
+    storage.queues.ensure("mail")
+    storage.workers.beat("H", None, ["mail"], [])
+    storage.workers.remove("H")  # it has run no job
     given = hints(storage, named)
     given.served_here = lambda: ["here"]
 

@@ -139,7 +139,7 @@ _READING = {
     "RateLimits": {"get", "all", "count"},
     "Retention": {"expired"},
     "MetricStore": {
-        "charts", "timelines", "timelines_of_kinds", "kinds", "counters", "has_started",
+        "charts", "timelines", "timelines_of_kinds", "kinds", "counters",
         "now_us",
     },
     "SampleStore": {"within", "within_and_names", "health"},

@@ -173,13 +173,6 @@ WHERE level IN (0, :level) AND kind = '' AND queue_name <> ''
     AND (wait_times <> '' OR run_times <> '')
 ORDER BY queue_name
 
--- name: has_started
--- Served by the primary key: the rows of a whole queue.
-SELECT 1
-FROM forge_metric
-WHERE level IN (0, :level) AND queue_name = :queue_name AND kind = '' AND started > 0
-LIMIT 1
-
 -- name: take_unfolded
 -- Removes the rows of single sources, to merge them into rows without one: of buckets that
 -- are over, and of sources that are. A row that is being written waits for the next time.
