@@ -92,7 +92,6 @@ class Api:
         # Renders the metrics, by backend.
         self._renderers: dict[str, Callable[[], str]] = {}
         self.last_overview = LastBody()
-        self._attention: WeakKeyDictionary[Database, Attention] = WeakKeyDictionary()
         self._snapshots: WeakKeyDictionary[Database, Snapshots] = WeakKeyDictionary()
         signer = Signer(options.link_secrets)
         self.status_links = StatusLinks(signer, options.clock)
@@ -129,19 +128,16 @@ class Api:
     @property
     def attention(self) -> Attention:
         """The attention report of the current request's storage."""
-        database = self.storage.database
-        # One that another thread has just put there stays.
-        return self._attention.get(database) or self._attention.setdefault(
-            database,
-            Attention(self.options.clock, behind_s=self.options.behind_s),
-        )
+        options = self.options
+        return Attention(self.snapshots, options.clock, behind_s=options.behind_s)
 
     @property
     def snapshots(self) -> Snapshots:
         """The last reads of the current request's storage that pages repeat."""
         database = self.storage.database
+        # Those that another thread has just put there stay.
         return self._snapshots.get(database) or self._snapshots.setdefault(
-            database, Snapshots(self.options.clock)
+            database, Snapshots(database, self.options.clock)
         )
 
     @property

@@ -50,7 +50,6 @@ class StandbyReads:
             return
         if state.route.is_form:
             self._on_standby.snapshots.forget()
-            self._on_standby.attention.forget()
         response.set_cookie(
             COOKIE, "1", max_age=math.ceil(self._standby.max_lag_s) + 1,
             secure=state.request.is_secure, httponly=True, samesite="Lax",

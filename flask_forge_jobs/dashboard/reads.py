@@ -109,13 +109,14 @@ def read_beside_report(api: Api, read: Callable[[], object]) -> None:
 
     If the report cannot be read either, the page says so in place of its content.
     """
-    ahead = api.attention.read_ahead(api.storage)
     try:
-        try:
-            read()
-        finally:
-            if ahead is not None:
-                ahead.join()
+        with api.storage.database.turn:  # counts while it waits for the thread, too
+            ahead = api.attention.read_ahead(api.storage)
+            try:
+                read()
+            finally:
+                if ahead is not None:
+                    ahead.join()
     except StorageError:
         try:
             report = report_of(api)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar, cast
 
 from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.deadlines import left_s
 
 T = TypeVar("T")
 KEPT_S = 1.0
@@ -36,9 +40,11 @@ class _Slot:
 
 
 class Snapshots(PerProcess):
-    """The last reads of one storage, by key."""
+    """The last reads of one database, by key."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        # Weak, because the database is the key under which these are kept.
+        self._database = weakref.proxy(database)
         self._clock = clock or SystemClock()
         self.stay_own()
 
@@ -55,7 +61,8 @@ class Snapshots(PerProcess):
     def get(self, key: Hashable, read: Callable[[], T], *, kept_s: float = KEPT_S) -> T:
         """Return the value of a key, reading it unless it is young enough.
 
-        Callers at the same time wait for one read. If it fails, each of them tries.
+        Callers at the same time wait for one read, each as long as for its own, and as
+        requests that wait for the database. If it fails, each of them tries.
 
         Args:
             key: Everything that the value depends on, the caller's queues included.
@@ -63,6 +70,7 @@ class Snapshots(PerProcess):
             kept_s: How old the value may be, in seconds.
 
         Raises:
+            StorageUnavailableError: The read takes too long, or the database hangs.
             Exception: As ``read`` does.
         """
         self.stay_own()
@@ -71,13 +79,23 @@ class Snapshots(PerProcess):
             self._slots.move_to_end(key)
             slot.asked_at = self._clock.monotonic()
             self._forget(slot.asked_at)
-        with slot.lock:
-            now = self._clock.monotonic()
-            if slot.read_at is None or now - slot.read_at >= kept_s:
-                slot.value = read()
-                # Not before the read: callers that waited for it share it.
-                slot.read_at = self._clock.monotonic()
+        if self._is_young(slot, kept_s):
             return cast("T", slot.value)
+        with self._database.turn as limit_s:
+            if not slot.lock.acquire(timeout=left_s(limit_s)):
+                raise StorageUnavailableError("another request reads the same for long")
+            try:
+                if not self._is_young(slot, kept_s):
+                    slot.value = read()
+                    # Not before the read: callers that waited for it share it.
+                    slot.read_at = self._clock.monotonic()
+                return cast("T", slot.value)
+            finally:
+                slot.lock.release()
+
+    def _is_young(self, slot: _Slot, kept_s: float) -> bool:
+        read_at = slot.read_at
+        return read_at is not None and self._clock.monotonic() - read_at < kept_s
 
     def _forget(self, now: float) -> None:
         first = next(iter(self._slots.values()))

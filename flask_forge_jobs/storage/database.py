@@ -221,6 +221,14 @@ class Database(Executor, Protocol):
             StorageError: As for :meth:`write`.
         """
 
+    @property
+    def turn(self) -> AbstractContextManager[float]:
+        """A block that waits for the database, or for another thread that does.
+
+        Counts a request as one call does, and yields how long that waits at most.
+        Raises StorageUnavailableError in place of a call that would not be tried.
+        """
+
     def takes_writes(self) -> bool:
         """Return whether the database takes writes, as a standby does not.
 

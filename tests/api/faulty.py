@@ -20,11 +20,19 @@ class _Faulty:
         self._error.__context__ = None
         raise self._error.with_traceback(None)
 
+    def __enter__(self) -> NoReturn:
+        self()
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: no block begins."""
+
 
 def faulty_storage(error: Exception) -> Storage:
     """Return a storage that raises an error at the first use."""
 
     class FaultyStorage:
+        database = _Faulty(error)
+
         def within(self, _: object) -> FaultyStorage:
             return self
 

@@ -30,6 +30,7 @@ from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.base import open_storage
 from tests.support.clocks import MovingClock
 
+STORAGE = open_storage(DatabaseSettings())
 NAMES = ("a", "b", "c", "d", "e")
 
 
@@ -38,7 +39,7 @@ class Page:
 
     def __init__(self) -> None:
         self.clock = MovingClock()
-        self.snapshots = Snapshots(self.clock)
+        self.snapshots = Snapshots(STORAGE.database, self.clock)
         self.read: Counter[str] = Counter()
 
     def show(self, needed: Collection[str] | None) -> None:
@@ -118,12 +119,12 @@ def has_read(attention: Attention, read: Callable[[], object]) -> bool:
 
 
 def test_a_page_is_read_beside_the_report() -> None:
-    assert has_read(Attention(), lambda: 1)
+    assert has_read(Attention(Snapshots(STORAGE.database)), lambda: 1)
 
 
 def test_an_error_of_the_page_alone_is_its_own() -> None:
     with pytest.raises(StorageUnavailableError):
-        has_read(Attention(), away)
+        has_read(Attention(Snapshots(STORAGE.database)), away)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_page_without_a_report_says_so_itself(
 
     monkeypatch.setattr(AttentionReader, "facts", fail)
 
-    assert not has_read(Attention(), away)
+    assert not has_read(Attention(Snapshots(STORAGE.database)), away)
 
 
 def test_all_parts_of_a_page_have_one_report() -> None:

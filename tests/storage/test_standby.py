@@ -261,6 +261,19 @@ def test_an_error_that_a_page_passes_over_leads_to_the_primary(pair: Pair) -> No
     assert pair.standby.answer(read) is None
 
 
+def test_a_wait_that_is_refused_leads_to_the_primary() -> None:
+    """As a read does that is not tried."""
+    settings = DatabaseSettings.from_url("postgresql://forge@127.0.0.1:1/forge")
+    database = module.StandbyDatabase(settings, lambda: 0)
+    database._current.availability._reason = "time-out"
+
+    with database.noting() as failure:
+        with pytest.raises(StorageUnavailableError, match="not tried"), database.turn:
+            pytest.fail("it may wait")
+
+        assert isinstance(failure(), StorageUnavailableError)
+
+
 def test_a_look_tells_the_lag_of_a_standby_that_does_not_catch_up(pair: Pair) -> None:
     assert pair.served()
     pair.primary.at = 200

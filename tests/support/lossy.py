@@ -41,6 +41,7 @@ class LossyDatabase:
         self._between = between
         self.backend = inner.backend
         self.known_version = inner.known_version
+        self.turn = inner.turn
 
     def _meanwhile(self) -> None:
         """Let others make their calls, which this thread cannot within its own."""

@@ -41,7 +41,6 @@ def answered(api: Api, state: RequestState, response: Response) -> Response:
     if response.status_code >= _ERROR:
         return response
     api.snapshots.forget()
-    api.attention.forget()
     note = notes.masked(api, note_of(api, state, response))
     answer = response.get_json(silent=True) if response.is_json else None
     back = way_back_of(state.form)

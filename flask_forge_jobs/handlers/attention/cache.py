@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -10,16 +11,18 @@ from datetime import datetime
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError
-from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.handlers.attention.kinds import is_failing
 from flask_forge_jobs.handlers.attention.report import Report, report
+from flask_forge_jobs.handlers.snapshots import KEPT_S, Snapshots
 from flask_forge_jobs.model.attention import DatabaseFacts, Facts
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import BEHIND_S
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.deadlines import deadline, left_s, within
+from flask_forge_jobs.storage.deadlines import deadline, within
 
-KEPT_S = 1.0
+_Reports = dict[frozenset[str] | None, Report]
+# Names of what is kept.
+FACTS, HAZARDS = "attention", "hazards"
 # How long a thread reads ahead.
 AHEAD_S = 1.0
 # For more, the sentences of a caller are judged again at each call.
@@ -76,31 +79,23 @@ def _hazards(storage: Storage) -> Sequence[str]:
     return engine_hazards(file)
 
 
-class Attention(PerProcess):
+class Attention:
     """The attention report of one storage, for the rights of each caller.
 
+    ``snapshots`` keep the facts, and forget them when this process has changed some.
     ``behind_s`` is how long the oldest due job of a queue may wait.
     """
 
     def __init__(
-        self, clock: Clock | None = None, *, behind_s: float = BEHIND_S
+        self,
+        snapshots: Snapshots,
+        clock: Clock | None = None,
+        *,
+        behind_s: float = BEHIND_S,
     ) -> None:
+        self._snapshots = snapshots
         self._clock = clock or SystemClock()
         self._behind_s = behind_s
-        self.stay_own()
-
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._facts: Facts | None = None
-        self._read_at = 0.0
-        self._reports: dict[frozenset[str] | None, Report] = {}
-        self._hazards: Sequence[str] | None = None
-
-    def forget(self) -> None:
-        """Read the facts again at the next call: this process has changed some."""
-        self.stay_own()
-        with self._lock:
-            self._facts = None
 
     def read_ahead(self, storage: Storage) -> threading.Thread | None:
         """Begin to read the facts if they are old, while the caller reads others.
@@ -108,8 +103,9 @@ class Attention(PerProcess):
         Returns the thread that reads them, which no request may leave behind. On
         SQLite, where no server works meanwhile, it does nothing and returns None.
         """
-        self.stay_own()
-        if storage.backend == "sqlite" or self._are_young:
+        known = self._snapshots.known(FACTS)
+        is_young = known is not None and known.age_s < KEPT_S
+        if storage.backend == "sqlite" or is_young:
             return None
         args = storage, deadline.ends_at
         thread = threading.Thread(
@@ -125,21 +121,14 @@ class Attention(PerProcess):
         # If it fails, the caller tries it and gets the error. Of a database that hangs,
         # the caller's thread may not wait long; see :mod:`.request_gate`. So the time
         # in which other threads read counts, too.
-        with within(AHEAD_S), self._lock, contextlib.suppress(Exception):
-            if left_s(AHEAD_S):
-                self._current(storage)
-
-    @property
-    def _are_young(self) -> bool:
-        return (
-            self._facts is not None and self._clock.monotonic() - self._read_at < KEPT_S
-        )
+        with within(AHEAD_S), contextlib.suppress(Exception):
+            self._current(storage)
 
     def report(self, storage: Storage, queues: Collection[str] | None = None) -> Report:
         """Return the attention report.
 
         Callers at the same time wait for one read of the facts, which are at most a
-        second old. The storage is always the same one.
+        second old; see :meth:`.Snapshots.get`. The storage is always the same one.
 
         Args:
             storage: Where to look.
@@ -148,25 +137,23 @@ class Attention(PerProcess):
         Raises:
             StorageUnavailableError: The database could not be reached.
         """
-        self.stay_own()
         scope = None if queues is None else frozenset(queues)
-        with self._lock:
-            facts = self._current(storage)
-            known = self._reports.get(scope)
-            if known is None:
-                known = report(facts if scope is None else facts.limited_to(scope))
-                if len(self._reports) < MAX_SCOPES:
-                    self._reports[scope] = known
-            return known
+        facts, reports = self._current(storage)
+        known = reports.get(scope)
+        if known is None:
+            known = report(facts if scope is None else facts.limited_to(scope))
+            if len(reports) < MAX_SCOPES:
+                known = reports.setdefault(scope, known)
+        return known
 
-    def _current(self, storage: Storage) -> Facts:
-        if self._facts is None or not self._are_young:
-            if self._hazards is None:  # to look takes longer than the rest
-                self._hazards = _hazards(storage)
+    def _current(self, storage: Storage) -> tuple[Facts, _Reports]:
+        def read() -> tuple[Facts, _Reports]:
             facts = look(storage, from_micros(self._clock.now_us()), self._behind_s)
-            database = replace(facts.database, hazards=self._hazards)
-            self._facts = replace(facts, database=database)
-            # Not before the read: callers that waited for it share it.
-            self._read_at = self._clock.monotonic()
-            self._reports = {}
-        return self._facts
+            # To look takes longer than the rest.
+            hazards = self._snapshots.get(
+                HAZARDS, lambda: _hazards(storage), kept_s=math.inf
+            )
+            database = replace(facts.database, hazards=hazards)
+            return replace(facts, database=database), {}
+
+        return self._snapshots.get(FACTS, read, kept_s=KEPT_S)

@@ -102,10 +102,9 @@ class PostgresDatabase:
         self._wait, self._random = wait, random
         self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
         # By the time the server ends an idle transaction, our watchdog has cut it.
-        self._session_settings = SessionSettings(
-            _ms(settings.statement_timeout_s), _ms(self._limit_s)
+        self._session_settings = openings = SessionSettings(
+            int(settings.statement_timeout_s * 1000), int(self._limit_s * 1000)
         )
-        openings = self._session_settings
         self._begin_write = openings.write.then(check_version)
         self._begin_checked = replace(openings.alone, check=check_version)
         self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
@@ -354,6 +353,11 @@ class PostgresDatabase:
             is_own=lambda pid: pid in self._state.pool.backend_pids,
         )
 
+    @property
+    def turn(self) -> contextlib.AbstractContextManager[float]:
+        """Counts a block as a call; see :attr:`.Database.turn`."""
+        return self._state.turn()
+
     # -- facts ---------------------------------------------------------------------
 
     def schema_versions(self) -> SchemaVersions | None:
@@ -367,7 +371,7 @@ class PostgresDatabase:
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return facts about the live connection; the driver comes last."""
         self.open()
-        with self._surfaced, self._state.pool.connection() as connection:
+        with self.turn, self._surfaced, self._state.pool.connection() as connection:
             version = connection.info.parameter_status("server_version") or "unknown"
         return (
             ("server_version", version),
@@ -393,7 +397,3 @@ class PostgresDatabase:
         current = self._new_process()
         current.callbacks = closing.callbacks  # a running worker still listens
         self._current = current
-
-
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NoReturn
 
@@ -268,6 +269,17 @@ class PostgresProcess:
         self.cluster: list[Row] = []
         self.callbacks: list[WakeCallback] = []
 
+    @contextmanager
+    def turn(self) -> Iterator[float]:
+        """Count this thread for a block; see :attr:`.Database.turn`."""
+        self.availability.check()
+        has_turn = self.gate.enter()
+        try:
+            yield self.limit_s
+        finally:
+            if has_turn:
+                self.gate.leave()
+
     def wake(self, queue_name: str | None) -> None:
         """Wake the workers of this process: those of a queue, or all of them."""
         for callback in list(self.callbacks):
@@ -302,8 +314,7 @@ class TransactionBlock:
         except NotTriedError:
             process.gate.give_up()
             raise
-        if this_thread.answers_requests:
-            self._has_turn = process.gate.enter()
+        self._has_turn = this_thread.answers_requests and process.gate.enter()
         self._since = time.monotonic()
         try:
             self._connection = connection = self._loan.__enter__()
@@ -340,8 +351,7 @@ class TransactionBlock:
             self._loan.__exit__()
         if error is not None:
             self._surface(error)
-        if self._has_turn:
-            self._end_turn()
+        self._end_turn()
         for queue_name in self._opened.woken:
             self._process.wake(queue_name)
 

@@ -1,10 +1,11 @@
 """Keeps one of a server's threads from waiting for a database that hangs.
 
 Calls that hang would soon hold every thread that answers requests, and health checks
-with them. How many threads there are is learned from the calls, since no server tells.
-Once all threads but one wait for the database and the first one has done so for a
-while, the last one asks by a :class:`.Trial` whether the database answers at all. If it
-does, the others are merely slow; otherwise the call fails at once.
+with them. So would waits for a read of another thread, which count as calls; see
+:attr:`.Database.turn`. How many threads there are is learned from the calls, since no
+server tells. Once all threads but one wait for the database and the first one has done
+so for a while, the last one asks by a :class:`.Trial` whether the database answers at
+all. If it does, the others are merely slow; otherwise the call fails at once.
 """
 
 from __future__ import annotations

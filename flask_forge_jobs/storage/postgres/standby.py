@@ -78,10 +78,18 @@ class StandbyDatabase(PostgresDatabase):
         opening: Callable[[], OpeningSql],
         work: Callable[[PostgresTransaction], T],
     ) -> T:
-        try:
+        with self.turn:
             # Not before the schema is known to fit.
             self.open()
             return self._run(opening().then(_guard(self._required())), work)
+
+    @property
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[float]:
+        """Counts a block as a call, and notes its error."""
+        try:
+            with super().turn as limit_s:
+                yield limit_s
         except StorageError as error:
             self._noted.error = self._noted.error or error
             raise

@@ -108,6 +108,7 @@ class SqliteDatabase(PerProcess):
         self._retried = SqliteFaults(where, limit_s, is_retried=True)
         self._surfaced = SqliteFaults(where, limit_s, is_retried=False)
         send = None if self._sockets is None else self._sockets.send
+        self.turn = contextlib.nullcontext(settings.busy_timeout_s)
         self._groups = GroupCommit(clock, self._retried, send)
         self.stay_own()
 

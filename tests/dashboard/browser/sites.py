@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import pytest
 from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
@@ -18,12 +19,15 @@ from flask_forge_jobs.api.addresses import PLACEHOLDER
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.table import page_routes
+from flask_forge_jobs.handlers.attention.cache import FACTS, HAZARDS
+from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.dashboard.browser.filling import fill
 from tests.support.wsgi import served
 
 OUTSIDE, INSIDE = "/tools", "/jobs"
+_SHARED = (FACTS, HAZARDS)
 # Of each role, and of operators who are limited to one queue and to some.
 CALLERS: Mapping[str, Mapping[str, Any]] = {
     "viewer": {"role": "viewer"},
@@ -128,3 +132,18 @@ def running_site(folder: Path, **settings: Any) -> Iterator[Site]:
 
         with served(noting) as site.port:
             yield site
+
+
+def read_anew(patch: pytest.MonkeyPatch) -> None:
+    """Let each page ask the database, as the first of many in a second does.
+
+    All pages share the report.
+    """
+    get = Snapshots.get
+
+    def got(
+        kept: Snapshots, key: Hashable, read: Callable[[], Any], **more: float
+    ) -> Any:
+        return get(kept, key, read, **more) if key in _SHARED else read()
+
+    patch.setattr(Snapshots, "get", got)

@@ -11,12 +11,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.handlers import bulk, queues
-from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.workers import SlotReport
 from tests.dashboard.browser import probes
-from tests.dashboard.browser.sites import Site, running_site
+from tests.dashboard.browser.sites import Site, read_anew, running_site
 from tests.support.browser import complaints_of, lent_tab
 from tests.support.databases import sqlite_url
 from tests.support.jobs import having, job_with
@@ -53,7 +52,7 @@ def page(
 @pytest.fixture(autouse=True)
 def _no_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show at once what the test itself stores, as another process would."""
-    monkeypatch.setattr(Snapshots, "get", lambda _self, _key, read, **_more: read())
+    read_anew(monkeypatch)
 
 
 @pytest.fixture

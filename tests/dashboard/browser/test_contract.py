@@ -10,11 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.storage.executor import StoreExecutor
 from tests.dashboard.browser import probes
 from tests.dashboard.browser.counterparts import COUNTERPARTS
-from tests.dashboard.browser.sites import Site
+from tests.dashboard.browser.sites import Site, read_anew
 from tests.support.browser import Theme, complaints_of, lent_tab, tab
 
 # The names that pages give to their parts; they are parsed and not drawn.
@@ -303,7 +302,7 @@ def test_P09_P14_a_refused_form_and_an_absent_database_are_sound_pages(
 
     monkeypatch.setattr(StoreExecutor, "read", away)
     monkeypatch.setattr(StoreExecutor, "read_one", away)
-    monkeypatch.setattr(Snapshots, "get", lambda _self, _key, read, **_more: read())
+    read_anew(monkeypatch)
     answer = page.goto(site.url("/queues"))
     assert answer is not None
     check_beside(page, answer, 503)

@@ -9,9 +9,8 @@ import pytest
 
 from flask_forge_jobs.dashboard.page_route import PageRoute
 from flask_forge_jobs.dashboard.table import page_routes
-from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.storage.executor import StoreExecutor
-from tests.dashboard.browser.sites import Site
+from tests.dashboard.browser.sites import Site, read_anew
 from tests.support.backends import long
 
 REFRESHED = [
@@ -67,7 +66,7 @@ def test_a_refresh_asks_three_times_at_most(
     refresh = refresher(site, route)
     client = site.app.test_client()
     client.get(f"/jobs{ATTENTION}", headers=site.headers["admin"])  # shared by all
-    monkeypatch.setattr(Snapshots, "get", lambda _self, _key, read, **_more: read())
+    read_anew(monkeypatch)
     queries.clear()
 
     refresh()

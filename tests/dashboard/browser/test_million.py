@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.handlers.snapshots import Snapshots
 from tests.acceptance.operating_data import fill_operations
-from tests.dashboard.browser.sites import Site, running_site
+from tests.dashboard.browser.sites import Site, read_anew, running_site
 from tests.support.browser import complaints_of, tab
 from tests.support.databases import sqlite_url
 from tests.support.sql import Sql
@@ -60,8 +59,7 @@ def page(browser: Browser, full: Site) -> Iterator[Page]:
 def test_P17_a_million_jobs_are_shown_within_the_budget(
     page: Page, full: Site, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Each asks the database, as the first of many in a second does.
-    monkeypatch.setattr(Snapshots, "get", lambda _self, _key, read, **_more: read())
+    read_anew(monkeypatch)
     complaints = complaints_of(page)
     page.goto(full.url(path))
     loaded = page.evaluate(_LOADED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
     MigrationError,
@@ -18,7 +18,8 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.handlers.attention import cache
-from flask_forge_jobs.handlers.attention.cache import KEPT_S, MAX_SCOPES, Attention
+from flask_forge_jobs.handlers.attention.cache import MAX_SCOPES, Attention
+from flask_forge_jobs.handlers.snapshots import KEPT_S, Snapshots
 from flask_forge_jobs.model.attention import Facts
 from flask_forge_jobs.storage.attention import AttentionReader
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -63,9 +64,14 @@ def memory() -> Storage:
     return open_storage(DatabaseSettings())
 
 
+def attention_of(storage: Storage, clock: Clock | None = None) -> Attention:
+    clock = clock or MovingClock()
+    return Attention(Snapshots(storage.database, clock), clock)
+
+
 def test_facts_are_read_once_a_second(memory: Storage, reads: Reads) -> None:
     clock = MovingClock()
-    attention = Attention(clock)
+    attention = attention_of(memory, clock)
 
     first = attention.report(memory)
     clock.move(KEPT_S - 0.01)
@@ -79,7 +85,7 @@ def test_facts_are_read_once_a_second(memory: Storage, reads: Reads) -> None:
 def test_callers_at_the_same_time_wait_for_one_read(
     memory: Storage, reads: Reads
 ) -> None:
-    attention = Attention(MovingClock())
+    attention = attention_of(memory)
     reads.go.clear()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(attention.report, memory) for _ in range(8)]
@@ -98,7 +104,7 @@ def served(memory: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 
 def test_a_thread_reads_ahead_for_its_caller(served: Storage, reads: Reads) -> None:
-    attention = Attention(MovingClock())
+    attention = attention_of(served)
     reads.go.clear()
     attention.read_ahead(served)
     assert reads.has_begun.wait(LIMIT_S)  # and the caller goes on
@@ -127,7 +133,7 @@ def test_the_thread_has_the_time_limit_of_its_caller_or_a_second(
         return look(storage, at, behind_s)
 
     monkeypatch.setattr(cache, "look", noted)
-    attention = Attention(MovingClock())
+    attention = attention_of(served)
     with within(limit_s):
         attention.read_ahead(served)
         wait_until(lambda: limits, "the thread has begun")
@@ -152,7 +158,7 @@ def test_pages_at_the_same_time_wait_for_a_second_altogether(
 
     monkeypatch.setattr(cache, "look", hang)
     monkeypatch.setattr(cache, "AHEAD_S", 0.2)
-    attention = Attention()
+    attention = attention_of(served, SystemClock())
     threads = [attention.read_ahead(served) for _ in range(4)]
     for thread in threads:
         assert thread is not None
@@ -165,7 +171,7 @@ def test_the_caller_gets_the_error_of_its_own_try(
     served: Storage, reads: Reads
 ) -> None:
     reads.error = StorageUnavailableError("away")
-    attention = Attention(MovingClock())
+    attention = attention_of(served)
     attention.read_ahead(served)
     assert reads.has_begun.wait(LIMIT_S)
 
@@ -178,13 +184,13 @@ def test_nothing_is_read_ahead_from_a_file(
 ) -> None:
     monkeypatch.setattr(threading, "Thread", None)
 
-    Attention(MovingClock()).read_ahead(memory)
+    attention_of(memory).read_ahead(memory)
 
 
 def test_each_caller_is_told_of_its_own_queues(memory: Storage, reads: Reads) -> None:
     enqueue(memory, queue_name="mail")
     enqueue(memory, queue_name="bank")
-    attention = Attention(MovingClock())
+    attention = attention_of(memory)
 
     whole = attention.report(memory)
     mail = attention.report(memory, {"mail"})
@@ -201,7 +207,7 @@ def test_each_caller_is_told_of_its_own_queues(memory: Storage, reads: Reads) ->
 
 
 def test_the_number_of_kept_reports_is_bounded(memory: Storage) -> None:
-    attention = Attention(MovingClock())
+    attention = attention_of(memory)
 
     for number in range(MAX_SCOPES + 1):
         attention.report(memory, [f"q{number}"])
@@ -212,7 +218,7 @@ def test_the_number_of_kept_reports_is_bounded(memory: Storage) -> None:
 
 
 def test_a_failure_is_not_kept(memory: Storage, reads: Reads) -> None:
-    attention = Attention(MovingClock())
+    attention = attention_of(memory)
     reads.error = StorageUnavailableError("away")
     with pytest.raises(StorageUnavailableError):
         attention.report(memory)
@@ -235,7 +241,7 @@ def test_a_schema_that_does_not_fit_is_said_to_everybody(
     memory: Storage, reads: Reads, error: Exception, text: str
 ) -> None:
     reads.error = error
-    attention = Attention(MovingClock())
+    attention = attention_of(memory)
 
     for queues in (None, ["mail"]):
         said = attention.report(memory, queues)
@@ -244,21 +250,6 @@ def test_a_schema_that_does_not_fit_is_said_to_everybody(
         assert [each.code for each in said.sentences] == ["schema_misfit"]
         assert text in said.sentences[0].text
         assert "secret" not in str(said)
-
-
-def test_a_forked_child_reads_for_itself(memory: Storage) -> None:
-    attention = Attention(MovingClock())
-    attention.report(memory)
-    held = attention._lock
-    with held:  # by a thread of the parent, which the child does not have
-        pid = os.fork()
-        if not pid:
-            attention.stay_own()
-            is_new = attention._facts is None and attention._lock is not held
-            os._exit(0 if is_new else 1)
-        _, status = os.waitpid(pid, 0)
-
-    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_hazards_of_the_file_are_looked_up_once(
@@ -274,7 +265,7 @@ def test_hazards_of_the_file_are_looked_up_once(
     monkeypatch.setattr(f"{module}.engine_hazards", hazards)
     storage = open_storage(DatabaseSettings(path=tmp_path / "queue.sqlite"))
     clock = MovingClock()
-    attention = Attention(clock)
+    attention = attention_of(storage, clock)
 
     first = attention.report(storage)
     clock.move(KEPT_S)

@@ -24,6 +24,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.handlers import readiness as readiness_module
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
+from flask_forge_jobs.handlers.snapshots import Snapshots
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.request_threads import this_thread
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -211,6 +212,38 @@ def test_a_call_keeps_its_turn_between_its_tries(far: Storage, proxy: Proxy) -> 
     assert seen
     assert set(seen) == {1}
     assert not database._state.gate._turns
+
+
+def test_a_request_that_waits_for_another_one_s_read_has_a_turn(far: Storage) -> None:
+    """Else all threads of a server may wait for the same read, which hangs."""
+    turns = database_of(far)._state.gate._turns
+    kept = Snapshots(far.database)
+    may_end = threading.Event()
+
+    def read() -> str:
+        assert may_end.wait(LIMIT_S)
+        far.queues.all()
+        return "value"
+
+    with ThreadPoolExecutor(2, initializer=_mark) as server:
+        asked = [server.submit(kept.get, "key", read) for _ in range(2)]
+        try:
+            wait_until(lambda: len(turns) == 2, "both wait")
+        finally:
+            may_end.set()
+
+        assert {each.result(LIMIT_S) for each in asked} == {"value"}
+    assert not turns
+
+
+def test_a_request_that_would_wait_fails_at_once_while_it_is_away(far: Storage) -> None:
+    kept = Snapshots(far.database)
+    kept.get("key", lambda: "value")
+    database_of(far)._state.availability._reason = "time-out"
+
+    with pytest.raises(StorageUnavailableError, match="not tried"):
+        kept.get("key", lambda: "anew", kept_s=0.0)
+    assert kept.get("key", lambda: "anew", kept_s=LIMIT_S) == "value"
 
 
 def test_a_call_whose_next_try_is_not_made_leaves_no_turn(
