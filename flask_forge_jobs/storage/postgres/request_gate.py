@@ -37,13 +37,8 @@ class _Turn:
     is_trying: bool = True
 
 
-class _Known(threading.local):
-    """The gate that has counted this thread."""
-
-    gate: RequestGate | None = None
-
-
-_known = _Known()
+class _ThisThread(threading.local):
+    is_known = False
 
 
 class RequestGate:
@@ -52,6 +47,7 @@ class RequestGate:
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         self._threads = 0
+        self._this_thread = _ThisThread()
         self._changed = threading.Condition()
         self._waiting = 0
         # By thread, the first one first.
@@ -67,8 +63,8 @@ class RequestGate:
         """
         if not this_thread.answers_requests:
             return False
-        if _known.gate is not self:
-            _known.gate = self
+        if not self._this_thread.is_known:
+            self._this_thread.is_known = True
             with self._changed:
                 self._threads += 1
         me = threading.get_ident()

@@ -42,6 +42,10 @@ class RequestThread:
         assert self.enter()
         self.leave()
 
+    def call_another(self, gate: RequestGate) -> None:
+        assert self._pool.submit(gate.enter).result(LIMIT_S)
+        self._pool.submit(gate.leave).result(LIMIT_S)
+
 
 class Hang:
     """A trial's commit: it hangs until a test lets it end."""
@@ -96,6 +100,22 @@ def test_the_last_thread_does_not_wait_for_a_database_that_hangs(
     second.leave()
 
     last.call()
+
+
+def test_a_thread_counts_once_if_it_asks_two_databases(
+    threads: list[RequestThread], hang: Hang
+) -> None:
+    """As those of a server with a standby do, in turns."""
+    another = RequestGate(Trial(hang))
+    for each in threads:
+        each.call_another(another)
+        each.call()
+    first, second, last = threads
+    first.enter()
+    second.enter()
+
+    with pytest.raises(NotTriedError, match="nothing is stored"):
+        last.enter()
 
 
 def test_the_last_thread_goes_on_if_the_others_are_merely_slow(
