@@ -220,16 +220,23 @@ class BatchStore(BatchReader):
         self.fold(settled.noted)
 
     def _change(
-        self, transaction: Transaction, settled: Settled, *, name: str, batch_id: str
-    ) -> None:
-        """Change a batch by a statement, and have it settled if that changed it."""
+        self,
+        transaction: Transaction,
+        settled: Settled,
+        *,
+        name: str,
+        batch_id: str,
+        **values: Parameter,
+    ) -> bool:
+        """Change a batch by a statement; have it settled, and say so, if that did."""
         is_changed, counts = transaction.all_in_turn(
-            (name, {"id": batch_id}), batch_query(batch_id)
+            (name, {"id": batch_id, **values}), batch_query(batch_id)
         )
         if not counts:
             raise BatchNotFoundError(batch_id)
         if is_changed:
             self._settlement.count(transaction, changes_of(batch_id), settled)
+        return bool(is_changed)
 
     # -- changing --------------------------------------------------------------------
 
@@ -357,15 +364,20 @@ class BatchStore(BatchReader):
         ``open_s`` seconds, and ends the jobs of cancelled batches.
         """
         self.fold_changed()
+        age_us = int(open_s * SECOND_US)
         rows = self._database.read_one(
-            "open_batches_to_tend", age_us=int(open_s * SECOND_US), limit=TENDED_AT_ONCE
+            "open_batches_to_tend", age_us=age_us, limit=TENDED_AT_ONCE
         )
         for batch_id, cancelled_at in rows:
-            if cancelled_at is None:
-                self.cancel(batch_id)
-            else:
+            if cancelled_at is not None or self._cancel_left(batch_id, age_us):
                 self._cancel_jobs(batch_id)
                 self.fold([batch_id])
+
+    def _cancel_left(self, batch_id: str, age_us: int) -> bool:
+        name = "cancel_left_batch"
+        change = partial(self._change, name=name, batch_id=batch_id, age_us=age_us)
+        is_cancelled, _ = self._settled(change)
+        return is_cancelled
 
     def _settled(self, work: SettlingWork[T], *, changed: int = 0) -> tuple[T, Settled]:
         """Run a unit of work that may settle batches, and count what that did."""

@@ -101,6 +101,17 @@ SET cancel_requested_at = COALESCE(cancel_requested_at, :now), is_sealed = TRUE
 WHERE id = :id AND completed_at IS NULL
 RETURNING id
 
+-- fragment: left_open
+-- A producer that has not sealed its batch for so long counts as dead.
+NOT is_sealed AND last_added_at < :now - :age_us
+
+-- name: cancel_left_batch
+-- Nothing if it was sealed, or has got jobs, since a worker has listed it.
+UPDATE forge_batch
+SET cancel_requested_at = :now, is_sealed = TRUE
+WHERE id = :id AND completed_at IS NULL AND /* use left_open */
+RETURNING id
+
 -- name: allow_batch
 -- After a retry, jobs of the batch may be added again.
 UPDATE forge_batch
@@ -279,14 +290,13 @@ WHERE id IN (
 RETURNING id
 
 -- name: open_batches_to_tend
--- Served by forge_batch_open: those that a worker goes on with. A producer that has not
--- sealed its batch for so long counts as dead.
+-- Served by forge_batch_open: those that a worker goes on with.
 SELECT id, cancel_requested_at
 FROM forge_batch
 WHERE completed_at IS NULL
     AND (
         cancel_requested_at IS NOT NULL
-        OR (NOT is_sealed AND last_added_at < :now - :age_us)
+        OR (/* use left_open */)
     )
 ORDER BY created_at
 LIMIT :limit
