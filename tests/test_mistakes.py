@@ -359,6 +359,7 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         lambda its: its.forge.task("mail"),
         "a queue is an option; write @forge.task(queue='mail')",
     ),
+    ("a number", lambda its: its.forge.task(5), "function: 5 is not a function"),
     (
         "cron with a word as a switch",
         lambda its: its.forge.cron("@daily", dedupe="yes"),

@@ -12,7 +12,7 @@ from flask.cli import NoAppException, with_appcontext
 from werkzeug.exceptions import HTTPException
 
 from flask_forge_jobs.cli.group import clear_output
-from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError
+from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError, NotFoundError
 from flask_forge_jobs.state import state_of
 
 P = ParamSpec("P")
@@ -72,7 +72,13 @@ def within_application(command: Callable[P, R]) -> Callable[P, R]:
             state_of(current_app)
         except RuntimeError as error:
             raise click.UsageError(str(error)) from error
-        return command(*args, **kwargs)
+        try:
+            return command(*args, **kwargs)
+        except NotFoundError as error:
+            # Imported with the first error, because it loads the API.
+            from flask_forge_jobs.cli.missing import with_way_out
+
+            raise click.ClickException(with_way_out(error)) from error
 
     @fails_clearly
     @functools.wraps(command)

@@ -62,10 +62,9 @@ _WORDS: Mapping[str, str] = {
     "check": "doctor",
     "health": "doctor",
 }
-# Habits from the workers of other queues.
-_OF_WORKERS: Mapping[str, str] = {
-    name: advice
-    for advice, names in {
+# Options of other queues, by command; their names by our advice.
+_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "worker": {
         "write --queues, such as --queues mail,default": "-Q",
         "write --queues mail,default, or --quiet": "-q",
         "write --threads, or --processes": "-c --concurrency -P --pool -w -p -t",
@@ -74,8 +73,16 @@ _OF_WORKERS: Mapping[str, str] = {
         "write --name": "-n --hostname",
         "leave it out: every worker runs the schedules": "-B --beat --with-scheduler",
         "set FORGE_JOBS_DATABASE_URL": "-u --url",
-    }.items()
-    for name in names.split()
+    },
+    "enqueue": {
+        "write --run-at": "--eta --schedule-at",
+        "write --delay": "--countdown --schedule-in",
+        "write --queue": "-q -Q",
+        "write --timeout": "--time-limit --soft-time-limit",
+        "write --max-attempts, which counts the first run": "--retries --max-retries",
+        "write the arguments as JSON after the kind": "-a --args -k --kwargs",
+        "there is no expiry; compare times in the task": "--expires",
+    },
 }
 
 
@@ -111,8 +118,10 @@ class LazyGroup(ProgramCommand, click.Group):
                 return super().invoke(ctx)
             except click.NoSuchOption as error:
                 name, where = error.option_name, error.ctx
-                if where and where.info_name == "worker" and name in _OF_WORKERS:
-                    where.fail(f"No such option {name!r}; {_OF_WORKERS[name]}.")
+                advice = _OPTIONS.get(where.info_name or "", {}) if where else {}
+                for text, names in advice.items():
+                    if where and name in names.split():
+                        where.fail(f"No such option {name!r}; {text}.")
                 raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -90,6 +90,9 @@ class TaskDecorator:
 
     def __call__(self, function: Callable[..., Any]) -> Any:
         """Register the function; errors as for :meth:`Declarations.task`."""
+        given: object = function
+        if not (callable(given) or isinstance(given, classmethod)):
+            raise InvalidInputError("function", f"{shown(given)} is not a function")
         task = self._make_task(function)
         self._registry.add(task)
         return task

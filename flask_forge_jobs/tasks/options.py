@@ -30,7 +30,7 @@ class FollowUpTask(Protocol):
 
 def follow_up_of(field: str, task: object) -> FollowUp:
     """Return a task as a follow-up; an error names the field."""
-    if not hasattr(task, "as_follow_up"):
+    if isinstance(task, type) or not hasattr(task, "as_follow_up"):
         raise InvalidInputError(field, f"{shown(task)} is not a task")
     try:
         return cast("FollowUpTask", task).as_follow_up()

@@ -82,6 +82,21 @@ def test_a_habit_from_another_worker_gets_our_option(
 
 
 @pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("--eta=2027-01-31", "write --run-at."),
+        ("--countdown=5", "write --delay."),
+        ("--kwargs={}", "write the arguments as JSON after the kind."),
+    ],
+)
+def test_a_habit_of_enqueueing_gets_our_option(option: str, advice: str) -> None:
+    result = CliRunner().invoke(forge_jobs_group, ["enqueue", "send", option])
+
+    assert result.exit_code == 2
+    assert result.output.endswith(f"; {advice}\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
         (["worker", "--queue", "x"], "--queues"),  # similar, which click finds

@@ -127,9 +127,10 @@ def test_who_is_told_takes_the_job_that_ended(function: Callable[..., Any]) -> N
     assert got.value.field == "on_cancelled"
 
 
-def test_who_is_told_is_a_task() -> None:
+@pytest.mark.parametrize("told", [print, Task])
+def test_who_is_told_is_a_task(told: Any) -> None:
     with pytest.raises(InvalidInputError, match="is not a task") as caught:
-        ForgeJobs().task(on_dead=print)  # type: ignore[call-overload]  # a function
+        ForgeJobs().task(on_dead=told)
 
     assert caught.value.field == "on_dead"
 

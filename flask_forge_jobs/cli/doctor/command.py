@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from dataclasses import asdict
+from typing import Any
 
 import click
 from flask import current_app
@@ -10,14 +13,34 @@ from flask import current_app
 from flask_forge_jobs.cli.doctor import application, storage
 from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.output import json_option, print_json_lines
+from flask_forge_jobs.config import variables
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import count
 from flask_forge_jobs.state import current
+from flask_forge_jobs.storage.sqlite import files
 
 _LONGEST = 4000
+# Their warnings are findings.
+_LOGGERS = (variables.logger.logger, files.logger.logger)
 
 
-@click.command("doctor", cls=AppCommand, example="doctor")
+class _Doctor(AppCommand):
+    """Leaves out warnings that the findings repeat."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, which loads the application."""
+        with contextlib.ExitStack() as stack:
+            for logger in _LOGGERS:
+                logger.addFilter(_nothing)
+                stack.callback(logger.removeFilter, _nothing)
+            return super().invoke(ctx)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
+
+
+@click.command("doctor", cls=_Doctor, example="doctor")
 @json_option("each finding")
 def doctor_command(*, as_json: bool) -> None:
     """Check this deployment, and name the remedy of each fault.
