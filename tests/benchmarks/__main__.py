@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import psycopg2
 
-from tests.benchmarks.contender import CONTENDERS, OURS, UNCOUNTED
+from tests.benchmarks.contender import BARE, CONTENDERS, OURS, UNCOUNTED
 from tests.benchmarks.measure import seconds
 from tests.benchmarks.report import notes, render
 from tests.benchmarks.runner import FIGURES, Plan, measure
@@ -50,6 +50,8 @@ def main() -> None:
             contenders = (OURS, *_peers(backend, options.peers))
             if options.uncounted:
                 contenders = (OURS, UNCOUNTED, *contenders[1:])
+            if options.bare:
+                contenders = (*contenders, BARE)
             report = measure(backend, contenders, plan, _say)
             click.echo(f"\n{render(report)}")
     click.echo(f"\n{notes()}")
@@ -79,6 +81,11 @@ def _options() -> argparse.Namespace:
         "--uncounted",
         action="store_true",
         help="measure ours without the figures for the charts too",
+    )
+    parser.add_argument(
+        "--bare",
+        action="store_true",
+        help="measure a table and one thread, without a queue, too",
     )
     parser.add_argument("--jobs", type=_positive, default=10_000, help="default: 10000")
     parser.add_argument("--repeats", type=_positive, default=3, help="default: 3")

@@ -17,6 +17,8 @@ THREADS = 8
 OURS = "flask-forge-jobs"
 # Ours without the figures for the charts, to see what recording costs.
 UNCOUNTED = "uncounted"
+# No queue at all: the part of each figure that no queue can save.
+BARE = "bare"
 # Per backend: ours first, then the peers that need no further server.
 CONTENDERS = {
     "sqlite": (OURS, "Huey"),
@@ -25,6 +27,7 @@ CONTENDERS = {
 _HOMES = {
     OURS: "ours:OurQueue",
     UNCOUNTED: "ours:UncountedQueue",
+    BARE: "bare:BareQueue",
     "Huey": "peer_huey:HueyQueue",
     "Procrastinate": "peer_procrastinate:ProcrastinateQueue",
     "PgQueuer": "peer_pgqueuer:PgQueuerQueue",
