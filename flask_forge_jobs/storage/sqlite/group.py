@@ -11,6 +11,11 @@ gate, and workers wake up; then the threads whose jobs it has stored wait for th
 A worker's claim waits for the disk too, and the log has the claim behind the job, so no
 job starts that a power failure could undo.
 
+A worker of another process takes longer to wake up than a thread that is alone to store
+its job. So it is woken just before the statement, and its claim comes to the gate as
+the job is stored, or waits there. One that passes the gate by may come too early; its
+listener sees the commit then, see :mod:`.wake`.
+
 Only success is shared. After a statement that fails, or a transaction that cannot be
 committed, each thread tries by itself and gets its own error. The id of a job was made
 before, so nothing is stored twice.
@@ -45,8 +50,8 @@ class GroupCommit:
     """Runs statements that add jobs, as many threads may at the same time.
 
     Attributes:
-        send: Gets the queue of each stored job, as soon as a worker of another process
-            could claim it; None for a database in memory.
+        send: Gets the queue of each job for the workers of other processes; None for a
+            database in memory.
     """
 
     def __init__(
@@ -64,13 +69,14 @@ class GroupCommit:
     ) -> list[Row]:
         """Run a statement with its parameters and ``now``, and commit.
 
-        It has enter(), when_free() and _execute() inlined: every enqueue runs this.
+        It has enter() and _execute() inlined: every enqueue runs this.
 
         Raises:
             StorageOutcomeUnknownError: Another thread may have committed it, or the
                 disk may lack it.
         """
-        turn, own, taken = state.turn, None, list[Waiting]()
+        turn, own, rows = state.turn, None, None
+        taken, early = list[Waiting](), ""
         ends_at = turn.enter_if_free()
         if not ends_at:
             own = Waiting(sql, parameters)
@@ -78,35 +84,56 @@ class GroupCommit:
             if own.rows is not None and own.is_stored:
                 return own.rows
         try:
-            connection, gate = state.early_writer(), state.gate
+            connection, gate, send = state.early_writer(), state.gate, self.send
             try:
                 gate.lock()
             except BlockingIOError:
                 gate.wait(ends_at, is_patient=True)
-            if state.checkpoints.must_mend:
-                state.checkpoints.mend(connection, ends_at)
-            if turn.line and not alone and (own is None or own.group is None):
+                send = None
+            is_slow = turn.line or state.checkpoints.must_mend
+            if not (is_slow or connection.in_transaction or connection.busy_timeout_ms):
+                try:
+                    if send is not None:
+                        early = str(parameters["queue_name"])
+                        send(early)
+                    parameters["now"] = now_us = self._clock.now_us()
+                    cursor = connection.execute(sql, parameters)
+                    rows = cursor.fetchall() or [(now_us,)] * cursor.rowcount
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != BUSY:
+                        raise
+                    early = ""  # the worker may be in time for a lock that we are not
+            if rows is None:
                 own = own or Waiting(sql, parameters)
-                taken = self._run_all(state, connection, own, ends_at)
+                taken = self._run_slowly(state, connection, own, ends_at, alone=alone)
                 rows = own.rows
-            else:
-                parameters["now"] = now_us = self._clock.now_us()
-                rows = None
-                if not (connection.in_transaction or connection.busy_timeout_ms):
-                    try:
-                        cursor = connection.execute(sql, parameters)
-                        rows = cursor.fetchall() or [(now_us,)] * cursor.rowcount
-                    except sqlite3.OperationalError as error:
-                        if error.sqlite_errorcode != BUSY:
-                            raise
-                if rows is None:
-                    once = partial(self._execute, connection, sql, parameters)
-                    rows = connection.when_free(once, ends_at, gate)
         except BaseException as error:  # noqa: BLE001  # it is raised again
             self._raise(state, error, own)
-        self._end(state, connection, parameters if rows else None, taken)
+        self._end(state, connection, parameters if rows else None, taken, early)
         # Without rows once more, for its own error.
         return self.run(state, sql, parameters, alone=True) if rows is None else rows
+
+    def _run_slowly(
+        self,
+        state: SqliteProcess,
+        connection: SqliteConnection,
+        own: Waiting,
+        ends_at: float,
+        *,
+        alone: bool,
+    ) -> list[Waiting]:
+        """Run a statement with those of other threads, or wait for SQLite's lock.
+
+        Return what was run with it, and the statement itself first; nothing if it was
+        alone.
+        """
+        if state.checkpoints.must_mend:
+            state.checkpoints.mend(connection, ends_at)
+        if state.turn.line and not alone and own.group is None:
+            return self._run_all(state, connection, own, ends_at)
+        once = partial(self._execute, connection, own.sql, own.parameters)
+        own.rows = connection.when_free(once, ends_at, state.gate)
+        return []
 
     def _end(
         self,
@@ -114,6 +141,7 @@ class GroupCommit:
         connection: SqliteConnection,
         stored: _Given | None,
         taken: Sequence[Waiting],
+        early: str,
     ) -> None:
         """End the turn, wake workers, wait for the disk, and tell the other threads."""
         state.checkpoints.make_if_due(connection, PAGES_BEFORE_A_START)
@@ -128,11 +156,10 @@ class GroupCommit:
             state.gate.unlock()
             state.turn.__exit__(None, None, None)
             # SqliteDatabase.wake() inlined, as above.
-            for callback in state.callbacks.copy():
-                for name in names:
+            for name in names:
+                for callback in state.callbacks.copy():
                     callback(name)
-            if self.send is not None:
-                for name in names:
+                if self.send is not None and name != early:
                     self.send(name)
             if connection.log is not None:
                 sync(connection.log)
