@@ -168,7 +168,7 @@ class Task(Generic[P, R]):
             self.defaults.max_attempts,
         )
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now.
 
         A task that takes a context gets that of the calling task. Outside a task it
@@ -187,7 +187,7 @@ class Task(Generic[P, R]):
         finally:
             leave()
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """Store a job that calls the function with these arguments in a worker.
 
         Raises:
@@ -214,7 +214,7 @@ class Task(Generic[P, R]):
         """
         return self.options().enqueue_many(calls)
 
-    def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+    def job(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Return the job that :meth:`enqueue` would store, for ``enqueue_many``."""
         return self.new_job(self.defaults, args, kwargs)
 
@@ -346,7 +346,7 @@ class BoundTask(Generic[P]):
         self._options = options
         self._connection = connection
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """Store a job with these options; see :meth:`Task.enqueue`."""
         task = self._task
         job = task.new_job(self._options, args, kwargs)
@@ -363,7 +363,7 @@ class BoundTask(Generic[P]):
         )
         return task.home.store_many(jobs, connection=self._connection)
 
-    def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+    def job(self, /, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Return a job with these options; see :meth:`Task.job`."""
         return self._task.new_job(self._options, args, kwargs)
 

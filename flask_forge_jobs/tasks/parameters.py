@@ -85,8 +85,15 @@ class Parameters:
         self, parameter: inspect.Parameter, function: Callable[..., Any], name: str
     ) -> Conversion:
         annotation = _evaluated(parameter.annotation, function)
-        if parameter.name not in self._required:
-            return unless_unsupported(annotation)  # it has a default
+        if TaskContext in typing.get_args(annotation):
+            raise TypeError(
+                f"{name}: annotate {parameter.name!r} with TaskContext alone; a direct "
+                "call gets a context, too"
+            )
+        if parameter.name not in self._required:  # it has a default
+            if parameter.default is None:
+                annotation = typing.Optional[annotation]  # noqa: UP045  # of any form
+            return unless_unsupported(annotation)
         try:
             return conversion_of(annotation)
         except UnsupportedError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -161,6 +162,14 @@ def _written(
     return Conversion(wants, frozenset({FORMS[form]}), frozenset(), encode, decode)
 
 
+# timedelta.max has more digits than a float, which would become a greater one.
+_MOST_SECONDS = math.nextafter(timedelta.max.total_seconds(), 0)
+
+
+def _seconds(span: timedelta) -> float:
+    return min(span.total_seconds(), _MOST_SECONDS)
+
+
 SCALARS: dict[Any, Conversion] = {
     type(None): Conversion(
         "None", frozenset({"null"}), frozenset({type(None)}), _null, _null
@@ -178,7 +187,7 @@ SCALARS: dict[Any, Conversion] = {
     ),
     time: _written(time, "a time, as 12:00:00", time.isoformat, time.fromisoformat),
     timedelta: _written(
-        timedelta, "a timedelta, as seconds", timedelta.total_seconds,
+        timedelta, "a timedelta, as seconds", _seconds,
         lambda seconds: timedelta(seconds=seconds), form=float,
     ),
     Decimal: _written(Decimal, "a Decimal, as text", str, Decimal),

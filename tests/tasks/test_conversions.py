@@ -117,6 +117,10 @@ def back(annotation: Any, value: Any) -> Any:
     return conversion_of(annotation).decode(load_text(text), "payload.x")
 
 
+def test_the_longest_timedelta_comes_back() -> None:
+    assert timedelta.max - back(timedelta, timedelta.max) < timedelta(seconds=1)
+
+
 @pytest.mark.parametrize(
     ("annotation", "value", "json_value"),
     [

@@ -186,6 +186,19 @@ def test_enqueue_stores_the_arguments_by_name(
     assert outbox.jobs == [NewJob("send", '{"user_id":7,"loud":true}', "default")]
 
 
+def test_an_argument_may_be_named_self(make_task: MakeTask, outbox: Outbox) -> None:
+    def send(self: int) -> int:
+        return self
+
+    task = make_task(send)
+
+    task.enqueue(self=7)
+    task.options(priority=1).enqueue(self=7)
+    assert [job.payload for job in outbox.jobs] == ['{"self":7}'] * 2
+    assert task.job(self=7) == outbox.jobs[0]
+    assert task(self=7) == 7
+
+
 def test_enqueue_takes_the_defaults_of_the_task(
     make_task: MakeTask, outbox: Outbox
 ) -> None:

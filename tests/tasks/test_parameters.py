@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import flask_forge_jobs.tasks.context as context_module
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.context import TaskContext as Ctx
 from flask_forge_jobs.tasks.parameters import Parameters
@@ -176,6 +177,9 @@ def takes_context_late(user_id: int, context: TaskContext) -> None: ...
 def takes_context_by_name(*, context: TaskContext) -> None: ...
 
 
+def may_take_context(context: TaskContext | None = None) -> None: ...
+
+
 def generates() -> Iterator[int]:
     yield 1
 
@@ -191,6 +195,7 @@ async def generates_later() -> AsyncIterator[int]:
         (takes_positional_only, "'user_id' has no name that a payload could carry"),
         (takes_context_late, "context must be the first parameter"),
         (takes_context_by_name, "context must be an ordinary parameter"),
+        (may_take_context, "annotate 'context' with TaskContext alone"),
         (generates, "is a generator"),
         (generates_later, "is a generator"),
         (dict.update, "no name that a payload|has no signature"),
@@ -202,6 +207,15 @@ def test_functions_that_a_json_object_cannot_call_are_refused(
 ) -> None:
     with pytest.raises(TypeError, match=fault):
         Parameters(function)
+
+
+def test_a_default_of_none_may_be_given() -> None:
+    def task(user_id: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
+
+    assert bind(task, user_id=None) == {"user_id": None}
+    assert Parameters(task).loaded({"user_id": None}) == {"user_id": None}
+    with pytest.raises(InvalidInputError, match="'x' is not a whole number or None"):
+        bind(task, user_id="x")
 
 
 def test_partial_functions_and_methods_are_functions_too() -> None:
