@@ -46,6 +46,8 @@ _READS = frozenset(
 )
 # Parameters that belong to one request.
 _MOMENTARY = ("only", "ask", "stream", "tag")
+# Of the address; a longer one is no person's.
+_LONGEST_QUERY = 8_000
 # Where the number beside an entry comes from, and how it is shown.
 _COUNTS: Mapping[str, tuple[str, str]] = {
     "/scheduled": ("scheduled", ""),
@@ -110,11 +112,14 @@ class Frame:
         self.is_read_only = api.is_read_only
         self.counted: Counted = dict
         self.root = way_to_mount_point(state.request, state.route)
-        self.query: Mapping[str, object] = {
-            key: values
-            for key, values in state.request.args.lists()
-            if key not in _MOMENTARY
-        }
+        self.query: Mapping[str, object] = {}
+        # Most links repeat it.
+        if len(state.request.query_string) <= _LONGEST_QUERY:
+            self.query = {
+                key: values
+                for key, values in state.request.args.lists()
+                if key not in _MOMENTARY
+            }
 
     @cached_property
     def only(self) -> Sequence[str] | None:

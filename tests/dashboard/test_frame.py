@@ -247,3 +247,11 @@ def test_a_host_may_serve_no_pages(storage: Storage) -> None:
     for path in ("/jobs", "/static/dashboard.css", "/preferences", "/sign-in"):
         assert open_page(client, PREFIX + path).status_code == 404, path
     assert client.get(f"{PREFIX}/v1/queues").status_code == 200
+
+
+def test_no_link_repeats_a_query_of_great_length(client: FlaskClient) -> None:
+    usual = open_page(client, f"{PREFIX}/retries?error=boom").text
+    text = open_page(client, f"{PREFIX}/retries?error={'x' * 30_000}").text
+
+    assert "?error=boom" in usual
+    assert "xxxx" not in text

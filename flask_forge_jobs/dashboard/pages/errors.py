@@ -13,6 +13,7 @@ from flask_forge_jobs.dashboard.nav_counts import ERRORS
 from flask_forge_jobs.dashboard.page import page, render
 from flask_forge_jobs.dashboard.reads import is_refresh
 from flask_forge_jobs.model.error_groups import ErrorOrder, ErrorRange
+from flask_forge_jobs.model.signatures import MAX_SIGNATURE_LENGTH
 
 BLOCKS = ("summary", "groups")
 # Of the address; more are no filter of a person.
@@ -42,7 +43,8 @@ def _query(api: Api) -> ErrorQuery:
         tuple(queues[:_MAX_NAMES]),
         tuple(asked.getlist("kind")[:_MAX_NAMES]),
         asked.get("cursor"),
-        asked.get("signature") or None,
+        # No longer than one, and then unknown.
+        asked.get("signature", "")[: MAX_SIGNATURE_LENGTH + 1] or None,
     )
 
 

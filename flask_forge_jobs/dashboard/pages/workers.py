@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.routes import Reach
 from flask_forge_jobs.dashboard.page import page, render
+from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.reads import is_refresh
 from flask_forge_jobs.dashboard.workers.one import WorkerView
 from flask_forge_jobs.dashboard.workers.rows import MAX_LINES
@@ -25,11 +26,11 @@ _MAX_HOSTS = 20
 def workers(api: Api) -> Mapping[str, object]:
     """Show the workers, what their slots run, and queues that none serves."""
     asked = request.args
-    state, queue = asked.get("state"), asked.get("queue")
+    state, queue = asked.get("state"), next(iter(chosen(asked, "queue")), None)
     choice = Choice(
         state if state in list(WorkerState) else None,
         queue if queue and api.scope.allows(queue) else None,
-        tuple(dict.fromkeys(filter(None, asked.getlist("host"))))[:_MAX_HOSTS],
+        tuple(chosen(asked, "host")[:_MAX_HOSTS]),
         asked.get("cursor"),
         hours=RANGES.get(asked.get("range", ""), 1),
     )

@@ -212,6 +212,8 @@ def test_an_unknown_group_has_a_way_back(client: FlaskClient, signature: str) ->
     page = shown(client, f"?signature={signature}", status=404)
 
     assert "No failure has this signature" in page.text
+    links = [link["href"] or "" for link in page.all("a")]
+    assert max(map(len, links)) < 300
 
 
 # -- who may see it ----------------------------------------------------------------

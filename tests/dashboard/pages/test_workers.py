@@ -492,3 +492,11 @@ def test_a_worker_has_charts_of_its_machine_and_database(
     # The machine works for another queue, too.
     limited = shown(client_of(storage, "mail"), "/w1")
     assert "machine" not in {each["id"] for each in limited._within()}
+
+
+@pytest.mark.parametrize("name", ["host", "queue"])
+def test_no_link_repeats_what_is_no_name(client: FlaskClient, name: str) -> None:
+    answer = open_page(client, f"{PATH}?{name}={'x' * 30_000}")
+
+    assert answer.status_code == 200
+    assert "xxxx" not in answer.text
