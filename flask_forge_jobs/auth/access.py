@@ -37,7 +37,7 @@ _REFUSALS = (401, 403)
 USER_PREFIX = "user:"
 CLOSED_MESSAGE = (
     "no authenticator is configured: only direct requests from this machine to a debug "
-    "server are answered; set FORGE_JOBS_AUTH"
+    "server are answered; set FORGE_JOBS_TOKENS or FORGE_JOBS_AUTH"
 )
 FOREIGN_MESSAGE = (
     "no authenticator is configured: pages of other origins may read this only if "

@@ -87,7 +87,7 @@ def test_closed_without_authenticator_in_production(storage: Storage) -> None:
     assert answer.json is not None
     assert list(answer.json) == ["kind", "msg"]
     assert answer.json["kind"] == "forbidden"
-    assert "FORGE_JOBS_AUTH" in answer.json["msg"]
+    assert "set FORGE_JOBS_TOKENS or FORGE_JOBS_AUTH" in answer.json["msg"]
 
 
 @pytest.mark.parametrize("flag", ["testing", "debug", "open_to_loopback"])
