@@ -189,7 +189,12 @@ def _expiry(value: object) -> datetime | None:
     instant = value if isinstance(value, datetime) else parse_expiry(value)
     if instant.utcoffset() is None:
         raise InvalidInputError("expires_at", "has no time zone")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInputError(
+            "expires_at", "is not within the years 1 to 9999 (UTC)"
+        ) from None
 
 
 def parse_expiry(value: object) -> datetime:

@@ -9,6 +9,7 @@ import click
 from flask_forge_jobs.cli.completion import limit_scopes
 from flask_forge_jobs.cli.errors import AppGroup
 from flask_forge_jobs.cli.local_api import local_api
+from flask_forge_jobs.cli.numbers import Number
 from flask_forge_jobs.cli.output import (
     confirm,
     json_option,
@@ -77,7 +78,7 @@ def _by_holder(keys: Sequence[Row]) -> Iterator[Row]:
 @limits_group.command("set", example="limits set mail --capacity 10 --refill 2")
 @click.argument("scope", shell_complete=limit_scopes)
 @click.option("--capacity", type=int, required=True, help="Most tokens at once.")
-@click.option("--refill", type=float, required=True, help="New tokens a second.")
+@click.option("--refill", type=Number(), required=True, help="New tokens a second.")
 @json_option("the limit")
 def set_command(*, scope: str, capacity: int, refill: float, as_json: bool) -> None:
     """Create or change a rate limit."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
+from typing import TextIO, cast
 
 import click
 
@@ -13,6 +15,8 @@ from flask_forge_jobs.cli.errors import AppCommand, fails_clearly
 from flask_forge_jobs.state import current
 
 RANDOM_ID_BYTES = 4
+# More than any token has.
+_MOST_BYTES = 4096
 
 
 @click.group("token")
@@ -41,7 +45,9 @@ def new(
 
     Nothing is stored. Clients send the token as "Authorization: Bearer ...".
     """
-    token, digest = new_token(name or secrets.token_hex(RANDOM_ID_BYTES))
+    token, digest = new_token(
+        secrets.token_hex(RANDOM_ID_BYTES) if name is None else name
+    )
     entry: dict[str, object] = {"id": token.split("_")[1], "sha256": digest}
     entry["role"] = role
     if queues:
@@ -61,7 +67,7 @@ def check() -> None:
     The token is read from the standard input, or asked for without being shown. The
     exit status is 1 if it is unknown or has expired.
     """
-    token = click.prompt("Token", hide_input=True, err=True).strip()
+    token = _given_token()
     state = current()
     tokens = TokenSet.from_config(state.settings.tokens, state.clock)
     principal = tokens.principal(token)
@@ -72,3 +78,15 @@ def check() -> None:
     if principal.queues is not None:
         queues = f"queues {', '.join(sorted(principal.queues)) or 'none'}"
     click.echo(f"{principal.id}: {roles}; {queues}")
+
+
+def _given_token() -> str:
+    """Return the token on the standard input; ask for it on a terminal."""
+    stdin: TextIO | None = cast("TextIO | None", sys.stdin)  # None: it is closed
+    if stdin is not None and stdin.isatty():
+        return str(click.prompt("Token", hide_input=True, err=True)).strip()
+    # A prompt would read the terminal instead, and leave this alone.
+    given = b"" if stdin is None else stdin.buffer.read(_MOST_BYTES).strip()
+    if not given:
+        raise click.UsageError("there is no token on the standard input")
+    return given.decode("utf-8", "replace")

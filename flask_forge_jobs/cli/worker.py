@@ -16,6 +16,7 @@ from flask.helpers import get_debug_flag
 from flask_forge_jobs.cli.ends import leave
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.logs import write_logs
+from flask_forge_jobs.cli.numbers import Number
 from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
 from flask_forge_jobs.config.variables import CHILD_VARIABLE
 from flask_forge_jobs.errors import ConfigurationError
@@ -75,7 +76,7 @@ LOGGER = logging.getLogger(__name__)
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(0, 3600),
+    type=Number(0, 3600),
     default=None,
     help="Seconds to wait for running jobs when stopping. Default: "
     "FORGE_JOBS_SHUTDOWN_GRACE_S.",

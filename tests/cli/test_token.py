@@ -70,7 +70,9 @@ def test_ids_are_random_without_a_name() -> None:
         (["--role", "root"], "--role"),
         (["--role", "viewer", "--name", "a_b"], "letters, digits"),
         (["--role", "viewer", "--queue", "a,b"], "is not a valid queue name"),
+        (["--role", "viewer", "--name", ""], "letters, digits"),
         (["--role", "viewer", "--expires", "soon"], "must be a date"),
+        (["--role", "viewer", "--expires", "9999-12-31T23:00:00-02:00"], "9999 (UTC)"),
         (["--role", "viewer", "--expires", "2999-01-31T00:00:00"], "no time zone"),
     ],
 )
@@ -93,3 +95,22 @@ def test_check_says_what_a_token_allows(tmp_path: Path) -> None:
     assert unknown.exit_code == 1
     assert "unknown or expired" in unknown.stderr
     assert token not in known.output + unknown.output
+
+
+def test_a_redirected_token_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt for a password opens the terminal, whatever the standard input is."""
+    token, entry = _printed("--role", "viewer", "--name", "ci")
+    console = Console(tmp_path, settings={"FORGE_JOBS_TOKENS": [entry]})
+    monkeypatch.delattr("click.prompt")
+
+    assert console.run("token", "check", answer=f"{token}\n").exit_code == 0
+
+
+@pytest.mark.parametrize("given", ["", "\n"])
+def test_no_token_is_a_wrong_call(console: Console, given: str) -> None:
+    result = console.run("token", "check", answer=given)
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith("there is no token on the standard input\n")

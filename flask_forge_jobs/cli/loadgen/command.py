@@ -9,6 +9,7 @@ import click
 from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.loadgen.load import Load, Measured
 from flask_forge_jobs.cli.local_api import LocalApi, local_api
+from flask_forge_jobs.cli.numbers import Number
 from flask_forge_jobs.cli.output import confirm, json_option, print_json, yes_option
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
@@ -29,12 +30,12 @@ MAX_JOBS = 10_000_000
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0.1, 10_000),
+    type=Number(0.1, 10_000),
     help="Instead, enqueue so many a second one by one, and measure their waits.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 86_400),
+    type=Number(0.1, 86_400),
     default=30.0,
     show_default=True,
     help="Longest run.",
@@ -48,7 +49,7 @@ MAX_JOBS = 10_000_000
 )
 @click.option(
     "--sleep-ms",
-    type=click.FloatRange(0, 60_000),
+    type=Number(0, 60_000),
     default=0.0,
     show_default=True,
     help="Time that each job takes.",
