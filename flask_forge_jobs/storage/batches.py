@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
 
 from flask_forge_jobs.errors import (
     BatchNotFoundError,
@@ -46,15 +45,6 @@ MAX_NESTED = 50
 TENDED_AT_ONCE = 100
 OPEN_S = 3600.0
 IsOver = Callable[[], bool]
-T = TypeVar("T")
-R_co = TypeVar("R_co", covariant=True)
-
-
-class SettlingWork(Protocol[R_co]):
-    """A unit of work that takes note of what it settles."""
-
-    def __call__(self, transaction: Transaction, *, settled: Settled) -> R_co:
-        """Do it."""
 
 
 class BatchStore(BatchReader):
@@ -214,7 +204,7 @@ class BatchStore(BatchReader):
         Raises:
             BatchNotFoundError: No batch has this id.
         """
-        _, settled = self._settled(
+        _, settled = self._settlement.run(
             partial(self._change, name="seal_batch", batch_id=batch_id)
         )
         self.fold(settled.noted)
@@ -251,20 +241,32 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
         """
         name = "request_batch_cancel"
-        self._settled(partial(self._change, name=name, batch_id=batch_id), changed=1)
+        self._settlement.run(
+            partial(self._change, name=name, batch_id=batch_id), changed=1
+        )
         self._cancel_jobs(batch_id, is_over)
-        self.fold([batch_id])
         return self.get(batch_id)
 
     def _cancel_jobs(self, batch_id: str, is_over: IsOver = lambda: False) -> None:
-        for inner in self.within(batch_id):
-            if self.get(inner).completed_at is None:
-                self.cancel(inner, is_over)
+        """End the jobs of a batch for as long as it is cancelled."""
+        for (inner,) in self._database.read_one("batches_to_cancel", id=batch_id):
+            change = partial(self._cancel_inner, batch_id=inner, outer=batch_id)
+            if not is_over() and self._settlement.run(change, changed=1)[0]:
+                self._cancel_jobs(inner, is_over)
         # Jobs that wait for others die with them if they may: a retry then lets them
         # wait again.
         for may_wait in (False, True):
             these = chosen(None, is_unfinished=True, may_wait=may_wait)
             self._walk(batch_id, JobAction.CANCEL, "jobs_of_batch", is_over, **these)
+        self.fold([batch_id])
+
+    def _cancel_inner(
+        self, transaction: Transaction, settled: Settled, *, batch_id: str, outer: str
+    ) -> bool:
+        if not transaction.all("lock_cancelled_batch", id=outer):
+            return False
+        name = "request_batch_cancel"
+        return self._change(transaction, settled, name=name, batch_id=batch_id)
 
     def retry(self, batch_id: str, is_over: IsOver = lambda: False) -> int:
         """Run the dead jobs of a batch again; return how many.
@@ -302,7 +304,9 @@ class BatchStore(BatchReader):
         ):
             last = rows[-1][0]
             ids = [row[0] for row in rows]
-            change = self._admin.change(action, ids, dependents=retries, in_batch=True)
+            change = self._admin.change(
+                action, ids, dependents=retries, batch_id=batch_id
+            )
             changed += change.changed
         return changed
 
@@ -329,9 +333,9 @@ class BatchStore(BatchReader):
                     f"batch {batch_id!r} has jobs left; repeat to go on"
                 )
             ids = [row[0] for row in rows]
-            self._admin.change(JobAction.DELETE, ids, in_batch=True)
+            self._admin.change(JobAction.DELETE, ids, batch_id=batch_id)
         turn = Turn("", batch_id, 0, Fate.DELETED)
-        self._settled(partial(self._settlement.settle, turns=[turn]), changed=1)
+        self._settlement.run(partial(self._settlement.settle, turns=[turn]), changed=1)
 
     # -- upkeep ----------------------------------------------------------------------
 
@@ -344,7 +348,7 @@ class BatchStore(BatchReader):
         todo = sorted(set(batch_ids))
         while todo and self._database.backend != "sqlite":
             batch_id = todo.pop()
-            is_folded, settled = self._settled(
+            is_folded, settled = self._settlement.run(
                 partial(self._settlement.fold, batch_id=batch_id)
             )
             if not is_folded:
@@ -368,25 +372,12 @@ class BatchStore(BatchReader):
         rows = self._database.read_one(
             "open_batches_to_tend", age_us=age_us, limit=TENDED_AT_ONCE
         )
-        for batch_id, cancelled_at in rows:
-            if cancelled_at is not None or self._cancel_left(batch_id, age_us):
+        for batch_id, is_sealed in rows:
+            if is_sealed or self._cancel_left(batch_id, age_us):
                 self._cancel_jobs(batch_id)
-                self.fold([batch_id])
 
     def _cancel_left(self, batch_id: str, age_us: int) -> bool:
         name = "cancel_left_batch"
         change = partial(self._change, name=name, batch_id=batch_id, age_us=age_us)
-        is_cancelled, _ = self._settled(change)
+        is_cancelled, _ = self._settlement.run(change)
         return is_cancelled
-
-    def _settled(self, work: SettlingWork[T], *, changed: int = 0) -> tuple[T, Settled]:
-        """Run a unit of work that may settle batches, and count what that did."""
-        settled = Settled()
-
-        def unit(transaction: Transaction) -> T:
-            settled.clear()
-            return work(transaction, settled=settled)
-
-        result = self._database.write_batch(unit, lambda _: changed)
-        self._settlement.after_commit(settled)
-        return result, settled

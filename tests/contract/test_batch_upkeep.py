@@ -8,24 +8,31 @@ import pytest
 
 from flask_forge_jobs.model.batches import BatchState
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.batches import OPEN_S, BatchStore
-from tests.contract.test_batches import create
+from flask_forge_jobs.storage.jobs.admin import JobAdmin
+from flask_forge_jobs.storage.ties.settlement import Settlement
+from tests.contract.test_batches import create, end, settled
+from tests.support.jobs import claim_one
 from tests.support.sql import Sql
 
 
 def before(
-    monkeypatch: pytest.MonkeyPatch, method: str, then: Callable[[], object]
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    then: Callable[[], object],
+    owner: type = BatchStore,
 ) -> None:
     """Do something before the first call of a method, such as another process does."""
-    original = getattr(BatchStore, method)
+    original = getattr(owner, method)
 
-    def late(self: BatchStore, *args: object, **more: object) -> object:
-        monkeypatch.setattr(BatchStore, method, original)
+    def late(self: object, *args: object, **more: object) -> object:
+        monkeypatch.setattr(owner, method, original)
         then()
         return original(self, *args, **more)
 
-    monkeypatch.setattr(BatchStore, method, late)
+    monkeypatch.setattr(owner, method, late)
 
 
 @pytest.mark.parametrize("change", ["seal", "add"])
@@ -49,3 +56,76 @@ def test_a_batch_whose_producer_comes_back_is_not_cancelled(
     batch = storage.batches.get(other)
     assert batch.cancel_requested_at is None
     assert batch.state is (BatchState.RUNNING if change == "seal" else BatchState.OPEN)
+
+
+def test_a_batch_that_is_retried_beside_its_cancellation_goes_on(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = create(storage, 2)
+    claim_one(storage)
+    storage.batches.cancel(batch_id)
+
+    before(monkeypatch, "_cancel_jobs", lambda: storage.batches.retry(batch_id))
+    storage.batches.tend()
+
+    batch = storage.batches.get(batch_id)
+    assert (batch.dead, batch.cancel_requested_at) == (0, None)
+
+
+def test_a_batch_that_is_cancelled_beside_its_retry_ends(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = create(storage, 2)
+    end(storage, Dead("no"))
+
+    before(monkeypatch, "change", lambda: storage.batches.cancel(batch_id), JobAdmin)
+    storage.batches.retry(batch_id)
+
+    assert settled(storage, batch_id).state is BatchState.DEAD
+
+
+def test_batches_within_go_on_with_the_retried_one_around_them(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = create(storage, 1, is_sealed=False)
+    inner = create(storage, 1, within=outer)
+
+    def retry() -> None:
+        before(monkeypatch, "run", lambda: storage.batches.retry(outer), Settlement)
+
+    before(monkeypatch, "_cancel_jobs", retry)
+    storage.batches.cancel(outer)
+
+    assert {storage.batches.get(each).dead for each in (outer, inner)} == {0}
+
+
+@pytest.mark.parametrize("of_batch", [True, False])
+def test_a_retry_within_a_cancelled_batch_is_not_undone(
+    storage: Storage, of_batch: bool
+) -> None:
+    """A worker would go on to cancel the outer batch, which is open again."""
+    outer = create(storage, 0, is_sealed=False)
+    inner = create(storage, 1, within=outer)
+    storage.batches.cancel(outer)
+    assert settled(storage, outer).state is BatchState.DEAD
+
+    if of_batch:
+        storage.batches.retry(inner)
+    else:
+        [job] = storage.batches.jobs(inner)
+        storage.job_admin.requeue(job.id)
+    for _ in range(2):
+        storage.batches.tend()
+
+    assert storage.batches.get(inner).dead == 0
+
+
+def test_a_batch_that_ends_with_a_dead_job_needs_no_producer(
+    storage: Storage,
+) -> None:
+    batch_id = create(storage, 1, is_sealed=False, cancel_on_dead=True)
+    end(storage, Dead("no"))
+    for _ in range(2):
+        storage.batches.tend()
+
+    assert storage.batches.get(batch_id).state is BatchState.DEAD

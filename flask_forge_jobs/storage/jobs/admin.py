@@ -232,7 +232,7 @@ class JobAdmin:
         run_at: datetime | None = None,
         restart: bool = False,
         dependents: bool = False,
-        in_batch: bool = False,
+        batch_id: str | None = None,
     ) -> BulkChange:
         """Act on the named jobs; in one transaction unless their follow-ups are large.
 
@@ -244,30 +244,30 @@ class JobAdmin:
             restart: A retry begins with the first step again.
             dependents: Of a retry, also the jobs that died with these. With a status,
                 those that died with others wait for the retry of these.
-            in_batch: Whether all are members of a batch.
+            batch_id: The batch of all, whose latest request counts.
         """
         if not job_ids:
             return BulkChange()
-        if not (in_batch or restart or dependents):
+        if not (batch_id or restart or dependents):
             done = self._plain.make(action, job_ids, status, run_at)
             if done is not None:
                 return done
-        options: dict[str, Any] = {"restart": restart, "dependents": dependents}
-        again = partial(self.change, action, status=status, **options)
+        how: dict[str, Any] = {"restart": restart, "dependents": dependents}
+        again = partial(self.change, action, status=status, batch_id=batch_id, **how)
         if action is JobAction.CANCEL:
             pieces = self._follow_ups.in_pieces(job_ids)
             if len(pieces) > 1:
                 return sum(map(again, pieces), BulkChange())
         effects = _Effects()
-        resting = self._change_resting(action, status, run_at, effects, **options)
+        resting = self._change_resting(action, status, run_at, effects, **how)
 
-        def work(transaction: Transaction) -> BulkChange:
+        def work(tx: Transaction) -> BulkChange:
             effects.clear()
-            stopped, changed = bulk.stop_or_change(
-                transaction, action, job_ids, status, resting
-            )
-            self._settlement.settle(transaction, changed.turns, effects.settled)
-            return bulk.result(transaction, action, job_ids, stopped, changed)
+            if batch_id and not bulk.is_wanted(tx, action, batch_id):
+                return BulkChange()
+            stopped, changed = bulk.stop_or_change(tx, action, job_ids, status, resting)
+            self._settlement.settle(tx, changed.turns, effects.settled)
+            return bulk.result(tx, action, job_ids, stopped, changed)
 
         try:
             change = self._database.write_batch(work, _changed, self._pace)

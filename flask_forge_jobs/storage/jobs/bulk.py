@@ -59,6 +59,17 @@ def require(transaction: Transaction, job_id: str, action: JobAction) -> JobStat
     return status
 
 
+def is_wanted(transaction: Transaction, action: JobAction, batch_id: str) -> bool:
+    """Return whether jobs of a batch may be changed.
+
+    A retry of the batch stops its cancellation, and a cancellation its retry.
+    """
+    if action is JobAction.DELETE:
+        return True
+    is_cancelled = bool(transaction.all("lock_cancelled_batch", id=batch_id))
+    return is_cancelled is (action is JobAction.CANCEL)
+
+
 def stop_or_change(
     transaction: Transaction,
     action: JobAction,

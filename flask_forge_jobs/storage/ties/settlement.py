@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.endings import Ending
@@ -30,6 +30,8 @@ from flask_forge_jobs.storage.ties.batch_counts import (
 from flask_forge_jobs.storage.ties.links import LinkEnding
 from flask_forge_jobs.storage.ties.turns import Fate, Turn
 
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 EnqueuedKinds = Sequence[tuple[str, str]]
 """Queue and kind of jobs."""
 _ENDS = {
@@ -76,6 +78,13 @@ class Settled:
         self.made.clear()
         self.died.clear()
         self.noted.clear()
+
+
+class SettlingWork(Protocol[R_co]):
+    """A unit of work that takes note of what it settles."""
+
+    def __call__(self, transaction: Transaction, *, settled: Settled) -> R_co:
+        """Do it."""
 
 
 class Settlement:
@@ -210,6 +219,23 @@ class Settlement:
                 for batch_id, within in gone
                 if within is not None
             ]
+
+    # -- transactions ------------------------------------------------------------------
+
+    def run(self, work: SettlingWork[T], *, changed: int = 0) -> tuple[T, Settled]:
+        """Run a unit of work that settles batches, and count what that did.
+
+        ``changed`` is the number of changes that it makes on behalf of a request.
+        """
+        settled = Settled()
+
+        def unit(transaction: Transaction) -> T:
+            settled.clear()
+            return work(transaction, settled=settled)
+
+        result = self._database.write_batch(unit, lambda _: changed)
+        self.after_commit(settled)
+        return result, settled
 
     # -- after the commit --------------------------------------------------------------
 

@@ -101,22 +101,35 @@ SET cancel_requested_at = COALESCE(cancel_requested_at, :now), is_sealed = TRUE
 WHERE id = :id AND completed_at IS NULL
 RETURNING id
 
--- fragment: left_open
+-- fragment: to_tend
 -- A producer that has not sealed its batch for so long counts as dead.
-NOT is_sealed AND last_added_at < :now - :age_us
+completed_at IS NULL
+    AND (
+        cancel_requested_at IS NOT NULL
+        OR (NOT is_sealed AND last_added_at < :now - :age_us)
+    )
 
 -- name: cancel_left_batch
--- Nothing if it was sealed, or has got jobs, since a worker has listed it.
+-- Nothing if it was sealed, has got jobs or was retried since a worker has listed it.
 UPDATE forge_batch
-SET cancel_requested_at = :now, is_sealed = TRUE
-WHERE id = :id AND completed_at IS NULL AND /* use left_open */
+SET cancel_requested_at = COALESCE(cancel_requested_at, :now), is_sealed = TRUE
+WHERE id = :id AND NOT is_sealed AND /* use to_tend */
 RETURNING id
 
+-- name: lock_cancelled_batch
+-- For whoever ends jobs of it: until the commit, no retry can take the request back.
+SELECT id
+FROM forge_batch
+WHERE id = :id AND cancel_requested_at IS NOT NULL
+/* for_share */
+
 -- name: allow_batch
--- After a retry, jobs of the batch may be added again.
+-- After a retry, jobs of the batch may be added again, and to those around it, whose
+-- cancellation would end them all.
+WITH RECURSIVE /* use around */
 UPDATE forge_batch
 SET cancel_requested_at = NULL
-WHERE id = :id AND cancel_requested_at IS NOT NULL
+WHERE cancel_requested_at IS NOT NULL AND id IN (SELECT id FROM around)
 
 -- name: batch_counts
 SELECT /* use batch_columns */
@@ -255,6 +268,13 @@ FROM forge_batch
 WHERE within = :id
 ORDER BY id
 
+-- name: batches_to_cancel
+-- Served by forge_batch_within: those that end with the one around them.
+SELECT id
+FROM forge_batch
+WHERE within = :id AND completed_at IS NULL AND cancel_requested_at IS NULL
+ORDER BY id
+
 -- name: first_batches_within
 -- Served by forge_batch_within.
 SELECT /* use batch_columns */, COALESCE(running.jobs, 0)
@@ -291,13 +311,9 @@ RETURNING id
 
 -- name: open_batches_to_tend
 -- Served by forge_batch_open: those that a worker goes on with.
-SELECT id, cancel_requested_at
+SELECT id, is_sealed
 FROM forge_batch
-WHERE completed_at IS NULL
-    AND (
-        cancel_requested_at IS NOT NULL
-        OR (/* use left_open */)
-    )
+WHERE /* use to_tend */
 ORDER BY created_at
 LIMIT :limit
 
