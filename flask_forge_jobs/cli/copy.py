@@ -12,6 +12,7 @@ from flask import current_app
 
 from flask_forge_jobs.cli.actor import actor
 from flask_forge_jobs.cli.errors import AppCommand
+from flask_forge_jobs.cli.streams import is_terminal
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.handlers import audit
@@ -136,6 +137,6 @@ def _refuse(differing: list[str]) -> None:
 @contextlib.contextmanager
 def _progress(label: str, rows: int) -> Iterator[Callable[[int], object]]:
     with click.progressbar(
-        length=rows, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+        length=rows, label=label, file=sys.stderr, hidden=not is_terminal(sys.stderr)
     ) as bar:
         yield bar.update

@@ -122,7 +122,7 @@ def next_command(
 ) -> None:
     """Print the next firings of a schedule or of a cron expression."""
     api = local_api()
-    if " " not in expression.strip():
+    if not (" " in expression.strip() or expression.startswith("@")):
         schedule = api.call("v1_cron_get", name=expression).document
         expression = schedule["cron_expr"]
         timezone = timezone or schedule["timezone"]

@@ -26,6 +26,7 @@ from flask_forge_jobs.cli.output import (
     print_change,
     yes_option,
 )
+from flask_forge_jobs.cli.streams import is_terminal
 from flask_forge_jobs.cli.times import instant, later
 from flask_forge_jobs.model.sentences import count
 
@@ -237,7 +238,7 @@ def _carried_out(
     skipped: list[Mapping[str, str]] = []
     changed = 0
     with click.progressbar(
-        length=matched, file=sys.stderr, hidden=not sys.stderr.isatty()
+        length=matched, file=sys.stderr, hidden=not is_terminal(sys.stderr)
     ) as bar:
         for answer in _answers(api, body):
             changed += answer["changed"]

@@ -15,6 +15,7 @@ from flask_forge_jobs.cli import screen
 from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.remedies import remedy_of
+from flask_forge_jobs.cli.streams import is_terminal
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers.attention.cache import look
 from flask_forge_jobs.handlers.attention.report import Report, counts_of, report
@@ -52,7 +53,7 @@ def status_command(*, queues: Sequence[str], watch: bool, as_json: bool) -> None
     if watch:
         if queues or as_json:
             raise click.UsageError("--watch works without queues and without --json")
-        if not sys.stdout.isatty():
+        if not is_terminal(sys.stdout):
             raise click.UsageError("--watch needs a terminal")
         _watch()
     status = _look(queues)

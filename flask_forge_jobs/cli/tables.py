@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from flask_forge_jobs.cli.streams import is_terminal
 from flask_forge_jobs.model.durations import duration
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.log_lines import one_line
@@ -93,7 +94,7 @@ def table_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]
 
 def _limit() -> int | None:
     """Return the greatest width of a table; None means any."""
-    if not (sys.stdout.isatty() or "COLUMNS" in os.environ):
+    if not (is_terminal(sys.stdout) or "COLUMNS" in os.environ):
         return None
     narrow, wide = WIDTHS
     return min(max(shutil.get_terminal_size((wide, 24)).columns, narrow), wide)

@@ -78,6 +78,7 @@ def test_command_lines_that_are_wrong(console: Console) -> None:
     assert "--cron is required" in console.refusal("cron", "create", "x", "--kind", "k")
     assert "is not JSON" in console.refusal(*CREATE, "--payload", "{")
     assert "cron_expr" in console.refusal("cron", "next", "61 * * * *")
+    assert len(console.text("cron", "next", "@daily").splitlines()) == 6
     assert "nowhere" in console.refusal("cron", "trigger", "nowhere")
     console.text(*CREATE)
     assert "give an option" in console.refusal("cron", "set", "nightly")

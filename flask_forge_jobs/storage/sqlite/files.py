@@ -192,6 +192,16 @@ def file_faults(path: Path) -> Iterator[str]:
         yield f"everybody can {verb} {path}; chmod {mode & 0o770:o} {path}"
 
 
+def write_faults(path: Path) -> Iterator[str]:
+    """Yield that this user cannot write to a database, or beside it."""
+    for place in (path, path.parent):
+        if not os.access(place, os.W_OK):
+            yield (
+                f"this user, {os.geteuid()}, cannot write to {place}; make it writable "
+                "to the user of the workers, and run doctor as that user"
+            )
+
+
 def _is_private_group(facts: os.stat_result) -> bool:
     """Return whether a file's owner is the only member of its group.
 

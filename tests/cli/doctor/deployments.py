@@ -1,8 +1,9 @@
 """Deployments that are really broken, each by one fault.
 
 Each is an application with its database in the named state, not a stand-in for what
-doctor reads. Two are stand-ins: no test can mount a network file system, and an Alembic
-without plug-ins is not installed; ``tests.acceptance.migrations`` runs doctor with one.
+doctor reads. Three are stand-ins: no test can mount a network file system, root may
+write to any file, and an Alembic without plug-ins is not installed;
+``tests.acceptance.migrations`` runs doctor with one.
 """
 
 from __future__ import annotations
@@ -257,6 +258,14 @@ def a_file_of_everybody(site: Site) -> Iterator[Console]:
     path = state_of(console.app).database.settings.path
     assert path is not None
     path.chmod(0o644)
+    yield console
+
+
+@broken("file_read_only", "make it writable to the user of the workers")
+def a_file_as_the_kernel_would_refuse_it(site: Site) -> Iterator[Console]:
+    console = site.deployed()
+    path = state_of(console.app).database.settings.path
+    site.patch.setattr("os.access", lambda place, _: place != path)
     yield console
 
 
