@@ -15,6 +15,8 @@ from flask_forge_jobs.model.jobs import JobSummary
 
 # Behind every instant and id of a list whose newest rows come first.
 FROM_THE_NEWEST = (MAX_INSTANT_US, "~")
+# Before each of a list whose oldest rows come first.
+FROM_THE_OLDEST = (0, "")
 
 
 class SortColumn(StrEnum):

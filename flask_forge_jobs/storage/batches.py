@@ -26,6 +26,7 @@ from flask_forge_jobs.model.batches import (
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
+from flask_forge_jobs.model.ordering import FROM_THE_OLDEST
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.batch_reader import BatchReader, chosen
 from flask_forge_jobs.storage.database import Parameter, Transaction
@@ -204,10 +205,8 @@ class BatchStore(BatchReader):
         Raises:
             BatchNotFoundError: No batch has this id.
         """
-        _, settled = self._settlement.run(
-            partial(self._change, name="seal_batch", batch_id=batch_id)
-        )
-        self.fold(settled.noted)
+        seal = partial(self._change, name="seal_batch", batch_id=batch_id)
+        self.fold(self._settlement.run(seal)[1].noted)
 
     def _change(
         self,
@@ -240,10 +239,8 @@ class BatchStore(BatchReader):
         Raises:
             BatchNotFoundError: No batch has this id.
         """
-        name = "request_batch_cancel"
-        self._settlement.run(
-            partial(self._change, name=name, batch_id=batch_id), changed=1
-        )
+        cancel = partial(self._change, name="request_batch_cancel", batch_id=batch_id)
+        self._settlement.run(cancel, changed=1)
         self._cancel_jobs(batch_id, is_over)
         return self.get(batch_id)
 
@@ -361,23 +358,34 @@ class BatchStore(BatchReader):
         rows = self._database.read_one("changed_batches", limit=TENDED_AT_ONCE)
         return self.fold(row[0] for row in rows)
 
-    def tend(self, open_s: float = OPEN_S) -> None:
+    def tend(
+        self,
+        open_s: float = OPEN_S,
+        *,
+        after: tuple[int, str] = FROM_THE_OLDEST,
+        is_over: IsOver = lambda: False,
+    ) -> tuple[int, str]:
         """Go on with what processes have left: the upkeep of every worker.
 
         Folds changes, cancels open batches whose producer has added nothing for
-        ``open_s`` seconds, and ends the jobs of cancelled batches.
+        ``open_s`` seconds, and ends the jobs of cancelled batches: of 100 behind
+        ``after``, a creation and an id, until ``is_over``. Returns where to go on.
         """
         self.fold_changed()
         age_us = int(open_s * SECOND_US)
         rows = self._database.read_one(
-            "open_batches_to_tend", age_us=age_us, limit=TENDED_AT_ONCE
+            "open_batches_to_tend",
+            age_us=age_us,
+            at=after[0],
+            after=after[1],
+            limit=TENDED_AT_ONCE,
         )
-        for batch_id, is_sealed in rows:
-            if is_sealed or self._cancel_left(batch_id, age_us):
-                self._cancel_jobs(batch_id)
-
-    def _cancel_left(self, batch_id: str, age_us: int) -> bool:
-        name = "cancel_left_batch"
-        change = partial(self._change, name=name, batch_id=batch_id, age_us=age_us)
-        is_cancelled, _ = self._settlement.run(change)
-        return is_cancelled
+        cancel = partial(self._change, name="cancel_left_batch", age_us=age_us)
+        for created_us, batch_id, is_sealed in rows:
+            if is_over():
+                return after
+            left = partial(cancel, batch_id=batch_id)
+            if is_sealed or self._settlement.run(left)[0]:
+                self._cancel_jobs(batch_id, is_over)
+            after = created_us, batch_id
+        return after if len(rows) == TENDED_AT_ONCE else FROM_THE_OLDEST

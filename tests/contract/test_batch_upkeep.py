@@ -8,7 +8,9 @@ import pytest
 
 from flask_forge_jobs.model.batches import BatchState
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.ordering import FROM_THE_OLDEST
 from flask_forge_jobs.model.outcomes import Dead
+from flask_forge_jobs.storage import batches
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.batches import OPEN_S, BatchStore
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
@@ -129,3 +131,18 @@ def test_a_batch_that_ends_with_a_dead_job_needs_no_producer(
         storage.batches.tend()
 
     assert storage.batches.get(batch_id).state is BatchState.DEAD
+
+
+def test_upkeep_goes_on_behind_the_batches_of_its_last_call(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest ones may have jobs that run for hours."""
+    monkeypatch.setattr(batches, "TENDED_AT_ONCE", 2)
+    ids = [create(storage, 1) for _ in range(3)]
+    for batch_id in ids:
+        storage.batches.cancel(batch_id, lambda: True)
+
+    place = storage.batches.tend()
+    assert [storage.batches.get(each).dead for each in ids] == [1, 1, 0]
+    assert storage.batches.tend(after=place) == FROM_THE_OLDEST
+    assert storage.batches.get(ids[-1]).dead == 1

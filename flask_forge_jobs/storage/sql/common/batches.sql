@@ -311,10 +311,10 @@ RETURNING id
 
 -- name: open_batches_to_tend
 -- Served by forge_batch_open: those that a worker goes on with.
-SELECT id, is_sealed
+SELECT created_at, id, is_sealed
 FROM forge_batch
-WHERE /* use to_tend */
-ORDER BY created_at
+WHERE (created_at, id) > (:at, :after) AND /* use to_tend */
+ORDER BY created_at, id
 LIMIT :limit
 
 -- name: stale_batches
