@@ -6,7 +6,7 @@ its process: :meth:`BatchStore.tend`, which every worker calls, goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from flask_forge_jobs.errors import (
@@ -25,7 +25,13 @@ from flask_forge_jobs.model.batches import (
 )
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
+from flask_forge_jobs.model.jobs import (
+    FINAL,
+    MAX_BULK_JOBS,
+    EnqueueResult,
+    JobStatus,
+    NewJob,
+)
 from flask_forge_jobs.model.ordering import FROM_THE_OLDEST
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.batch_reader import BatchReader, chosen
@@ -254,7 +260,7 @@ class BatchStore(BatchReader):
         # wait again.
         for may_wait in (False, True):
             these = chosen(None, is_unfinished=True, may_wait=may_wait)
-            self._walk(batch_id, JobAction.CANCEL, "jobs_of_batch", is_over, **these)
+            self._walk(batch_id, JobAction.CANCEL, "jobs_of_batch", is_over, these)
         self.fold([batch_id])
 
     def _cancel_inner(
@@ -279,7 +285,7 @@ class BatchStore(BatchReader):
         self.get(batch_id)
         self._database.write(lambda tx: tx.defer("allow_batch", id=batch_id))
         retried = sum(self.retry(each, is_over) for each in self.within(batch_id))
-        retried += self._walk(batch_id, JobAction.RETRY, "dead_of_batch", is_over)
+        retried += self._walk(batch_id, JobAction.RETRY, "dead_of_batch", is_over, {})
         self.fold([batch_id])
         return retried
 
@@ -289,9 +295,11 @@ class BatchStore(BatchReader):
         action: JobAction,
         name: str,
         is_over: IsOver,
-        **these: Parameter,
+        these: Mapping[str, Parameter],
+        *,
+        state: JobStatus | None = None,
     ) -> int:
-        """Act on the jobs of a batch in steps; return how many have changed."""
+        """Act on jobs of a batch in steps; return how many have changed."""
         retries = action is JobAction.RETRY
         changed, last = 0, ""
         while not is_over() and (
@@ -302,7 +310,7 @@ class BatchStore(BatchReader):
             last = rows[-1][0]
             ids = [row[0] for row in rows]
             change = self._admin.change(
-                action, ids, dependents=retries, batch_id=batch_id
+                action, ids, status=state, dependents=retries, batch_id=batch_id
             )
             changed += change.changed
         return changed
@@ -322,15 +330,14 @@ class BatchStore(BatchReader):
             raise BatchUnfinishedError(batch_id, batch.unfinished)
         for inner in self.within(batch_id):
             self.delete(inner, is_over)
-        while rows := self._database.read_one(
-            "jobs_of_batch", id=batch_id, after="", limit=BATCH, **chosen(None)
-        ):
-            if is_over():
-                raise ConflictError(
-                    f"batch {batch_id!r} has jobs left; repeat to go on"
-                )
-            ids = [row[0] for row in rows]
-            self._admin.change(JobAction.DELETE, ids, batch_id=batch_id)
+        name = "jobs_of_batch"
+        for state in FINAL:  # never a job that was retried meanwhile
+            these = chosen(state)
+            self._walk(batch_id, JobAction.DELETE, name, is_over, these, state=state)
+        if self.jobs(batch_id, limit=1):
+            if unfinished := self.get(batch_id).unfinished:
+                raise BatchUnfinishedError(batch_id, unfinished)
+            raise ConflictError(f"batch {batch_id!r} has jobs left; repeat to go on")
         turn = Turn("", batch_id, 0, Fate.DELETED)
         self._settlement.run(partial(self._settlement.settle, turns=[turn]), changed=1)
 

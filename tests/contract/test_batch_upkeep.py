@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from flask_forge_jobs.errors import BatchUnfinishedError
 from flask_forge_jobs.model.batches import BatchState
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.ordering import FROM_THE_OLDEST
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage import batches
@@ -146,3 +147,22 @@ def test_upkeep_goes_on_behind_the_batches_of_its_last_call(
     assert [storage.batches.get(each).dead for each in ids] == [1, 1, 0]
     assert storage.batches.tend(after=place) == FROM_THE_OLDEST
     assert storage.batches.get(ids[-1]).dead == 1
+
+
+def test_a_batch_that_is_retried_beside_its_deletion_stays(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = create(storage, 2)
+    end(storage, Dead("no"), Dead("no"))
+
+    def retry() -> None:
+        storage.batches.retry(batch_id)
+        claim_one(storage)
+
+    before(monkeypatch, "change", retry, JobAdmin)
+    with pytest.raises(BatchUnfinishedError, match="2 unfinished"):
+        storage.batches.delete(batch_id)
+
+    [running] = storage.batches.jobs(batch_id, status=JobStatus.IN_PROGRESS)
+    assert running.cancel_requested_at is None
+    assert storage.batches.get(batch_id).waiting == 1
