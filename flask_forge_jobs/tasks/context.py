@@ -39,7 +39,7 @@ _current: ContextVar[TaskContext] = ContextVar("forge_jobs_current_job")
 
 
 # Not frozen, because each run makes one, and that would take three times as long.
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class TaskContext:
     """The running job; also available as :data:`current_job`.
 
@@ -92,7 +92,11 @@ class TaskContext:
     # Keeps steps and checkpoints of the run, which it knows by this object.
     keeper: KeepsSteps = NOT_KEPT
     run: Any = None
-    _steps: StepsOfRun | None = field(default=None, init=False, repr=False)
+    _steps: StepsOfRun | None = field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        attempts = f"attempt {self.attempt} of {self.max_attempts}"
+        return f"<TaskContext {self.kind} {self.job_id}, {attempts}>"
 
     @property
     def parents(self) -> tuple[ParentJob, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from flask_forge_jobs.model import bounds
 from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.model.payloads import dump, load_text
 
@@ -24,6 +25,15 @@ class JobMatch:
     args: Mapping[str, object] | None = None
     queue: str | None = None
     at: datetime | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        at: object = self.at
+        if not isinstance(at, datetime | timedelta | None):
+            raise TypeError(
+                f"at= takes a datetime or a timedelta, not {bounds.shown(at)}"
+            )
+        if isinstance(at, datetime) and at.utcoffset() is None:
+            raise ValueError("at= takes a datetime with a time zone")
 
     def differences(self, job: Job) -> list[str]:
         """Return how a job of the kind differs, one line each; empty if it matches."""

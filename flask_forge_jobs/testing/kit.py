@@ -12,7 +12,6 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar, cast, get_args, overl
 
 from flask import Flask
 
-from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.ordering import JobOrder
@@ -25,6 +24,7 @@ from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from flask_forge_jobs.tasks.registry import attempts_of_kind
 from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unexpected_text
+from flask_forge_jobs.testing.calls import check_queues, check_task, kind_of, named_of
 from flask_forge_jobs.testing.clock import FrozenClock
 from flask_forge_jobs.testing.outcomes import RanJob
 from flask_forge_jobs.testing.steps import NotedSteps
@@ -190,6 +190,7 @@ class JobsKit:
             RuntimeError: More than a thousand jobs have run.
         """
         __tracebackhide__ = True
+        check_queues(queues)
         may_raise = self.raise_errors if raise_errors is None else raise_errors
         self._runtime.declare()
         storage = self._state.storage
@@ -249,6 +250,7 @@ class JobsKit:
         Raises:
             InvalidInputError: The arguments cannot be enqueued.
         """
+        check_task(task)
         stored = cast("dict[str, Any]", load_text(task.job(*args, **kwargs).payload))
         arguments = task.parameters.loaded(stored)
         self.steps = {}
@@ -276,6 +278,7 @@ class JobsKit:
             steps: Results of steps that earlier attempts have kept, by name.
             checkpoint: The value that an earlier attempt has saved.
         """
+        check_task(task)
         return self._direct_calls.context(
             task,
             attempt=attempt,
@@ -291,7 +294,7 @@ class JobsKit:
             task: Only jobs of this task or kind; all by default.
         """
         reader = self._state.storage.job_reader
-        kinds = () if task is None else (_kind_of(task),)
+        kinds = () if task is None else (kind_of(task),)
         job_filter = JobFilter(kinds=kinds, enqueued_from=self._begun_at)
         page = reader.find(job_filter, _OLDEST_FIRST, _PAGE, with_total=False)
         ids = [row.id for row in page.rows]
@@ -323,7 +326,7 @@ class JobsKit:
             AssertionError: None matches; the message shows how the closest ones differ.
         """
         __tracebackhide__ = True
-        match = JobMatch(_kind_of(task), _named(task, args), queue, at)
+        match = JobMatch(kind_of(task), named_of(task, args), queue, at)
         jobs = self.enqueued(task)
         for job in jobs:
             if not match.differences(job):
@@ -345,7 +348,7 @@ class JobsKit:
             AssertionError: The message shows the jobs that match.
         """
         __tracebackhide__ = True
-        match = JobMatch(_kind_of(task), _named(task, args), queue, at)
+        match = JobMatch(kind_of(task), named_of(task, args), queue, at)
         matches = [job for job in self.enqueued(task) if not match.differences(job)]
         if matches:
             raise AssertionError(unexpected_text(match, matches))
@@ -372,27 +375,3 @@ class JobsKit:
             f"no batch was made for: name={name!r}, total={total!r}\n"
             f"made: {made or 'none'}"
         )
-
-
-def _kind_of(task: Task[..., Any] | str) -> str:
-    return task if isinstance(task, str) else task.kind
-
-
-def _named(
-    task: Task[..., Any] | str, args: Mapping[str, object] | tuple[object, ...] | None
-) -> Mapping[str, object] | None:
-    if isinstance(task, str):
-        if isinstance(args, tuple):
-            raise TypeError("a kind has no parameters; give args as a dict")
-        return args
-    if args is None:
-        return None
-    named = task.parameters.named(args) if isinstance(args, tuple) else args
-    return {name: _as_stored(task, name, value) for name, value in named.items()}
-
-
-def _as_stored(task: Task[..., Any], name: str, value: object) -> object:
-    try:
-        return task.parameters.encoded({name: value})[name]
-    except InvalidInputError:
-        return value  # the test has written the stored form

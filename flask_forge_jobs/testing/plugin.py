@@ -40,5 +40,6 @@ def forge_jobs(request: pytest.FixtureRequest) -> Iterator[JobsKit]:
             pytrace=False,
         )
     marker = request.node.get_closest_marker("forge_jobs")
-    with JobsKit(app, *(marker.args if marker else ())) as kit:
+    kit = JobsKit(app, *marker.args, **marker.kwargs) if marker else JobsKit(app)
+    with kit:
         yield kit

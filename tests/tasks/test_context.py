@@ -37,6 +37,14 @@ def test_seconds_left_is_none_without_a_limit(context: TaskContext) -> None:
     assert context.seconds_left() is None
 
 
+def test_it_is_shown_in_a_line(make_context: MakeContext) -> None:
+    shown = repr(make_context(attempt=2))
+
+    assert shown.startswith("<TaskContext ")
+    assert shown.endswith(", attempt 2 of 5>")
+    assert len(shown) < 100
+
+
 def test_last_attempt_is_known(make_context: MakeContext) -> None:
     assert not make_context(attempt=4).is_last_attempt
     assert make_context(attempt=5).is_last_attempt

@@ -46,6 +46,11 @@ def test_jobs_run_after_the_request(app, forge_jobs):
     assert [job.status for job in forge_jobs.enqueued()] == ["done"]
 
 
+@pytest.mark.forge_jobs(mode="drain")
+def test_the_mode_is_named(forge_jobs):
+    assert forge_jobs.mode == "drain"
+
+
 def test_the_message_is_at_the_call(forge_jobs):
     forge_jobs.assert_enqueued("other")  # FAILS HERE
 """
@@ -77,7 +82,7 @@ def test_the_fixture_serves_the_application_of_the_fixture_app(folder: Path) -> 
     status, text = run_pytest(folder)
 
     assert status == 1, text
-    assert "1 failed, 2 passed, 1 error" in text
+    assert "1 failed, 3 passed, 1 error" in text
     assert "AssertionError: no job was enqueued for: other" in text
     assert "kit.py" not in text  # the place that is shown is the test's
     assert "needs a fixture named app that returns the Flask application" in text
@@ -89,4 +94,4 @@ def test_it_works_with_xdist(folder: Path) -> None:
     status, text = run_pytest(folder, "-p", "xdist", "-n", "1")
 
     assert status == 1, text
-    assert "1 failed, 2 passed, 1 error" in text
+    assert "1 failed, 3 passed, 1 error" in text
