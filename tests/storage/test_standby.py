@@ -29,6 +29,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.model.masking import KNOWN
 from flask_forge_jobs.model.standby import Positions, StandbyState
+from flask_forge_jobs.request_threads import this_thread
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Row
@@ -272,6 +273,21 @@ def test_a_wait_that_is_refused_leads_to_the_primary() -> None:
             pytest.fail("it may wait")
 
         assert isinstance(failure(), StorageUnavailableError)
+
+
+def test_a_look_that_fails_is_no_call_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = DatabaseSettings.from_url("postgresql://forge@127.0.0.1:1/forge")
+    database = module.StandbyDatabase(settings, lambda: 0)
+    state = database._current
+    state.is_open = True
+    monkeypatch.setattr(this_thread, "answers_requests", True)
+
+    for look in (database.position, database.identity):
+        with pytest.raises(StorageUnavailableError):
+            look()
+        assert not state.gate._turns
 
 
 def test_a_look_tells_the_lag_of_a_standby_that_does_not_catch_up(pair: Pair) -> None:

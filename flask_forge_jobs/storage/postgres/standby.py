@@ -108,12 +108,16 @@ class StandbyDatabase(PostgresDatabase):
 
     def position(self) -> tuple[bool, int | None]:
         """Return whether it is a standby, and up to where it has replayed the log."""
-        ((is_standby, position),) = super().read_one("log_position")
+        ((is_standby, position),) = self._unguarded("log_position")
         return bool(is_standby), position
 
     def identity(self) -> list[Row]:
         """Return what a standby shares with its primary, and no other database."""
-        return super().read_one("shared_identity")
+        return self._unguarded("shared_identity")
+
+    def _unguarded(self, name: str) -> list[Row]:
+        with self.turn:  # which ends although no second try is made
+            return super().read_one(name)
 
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # as the primary's
         """Raise a StorageError while no server answers; it need take no writes."""
