@@ -17,7 +17,7 @@ from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.misfits import check_jobs, kind_error, options_error
-from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
+from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions, check_id
 from flask_forge_jobs.tasks.other_words import OF_FORGE, teach
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
@@ -223,6 +223,7 @@ class ForgeJobs(Declarations, Batching):
             raise TypeError(
                 "a job's id is text; to make a function a task, write @forge.task"
             )
+        check_id("job", job_id)
         return JobHandle(current(), job_id)
 
     def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:

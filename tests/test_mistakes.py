@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -423,6 +424,31 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         "forge.job as a decorator",
         lambda its: its.forge.job(plain),
         "a job's id is text; to make a function a task, write @forge.task",
+    ),
+    (
+        "an id that is missing",
+        lambda its: its.forge.job(None),
+        "a job's id is text, not None",
+    ),
+    (
+        "a handle to cancel",
+        lambda its: its.forge.cancel(its.forge.job("x")),
+        "a job's id is text, not a JobHandle; pass its id",
+    ),
+    (
+        "a handle on a batch",
+        lambda its: its.forge.batch_of(its.forge.batch_of("x")),
+        "a batch's id is text, not a BatchHandle; pass its id",
+    ),
+    (
+        "calls without end",
+        lambda its: its.add.enqueue_many({"a": n} for n in itertools.count()),
+        "calls: more than 10000 at once",
+    ),
+    (
+        "jobs without end",
+        lambda its: its.forge.enqueue_many(map(its.add.job, itertools.count())),
+        "jobs: more than 10000 at once",
     ),
     # Words of other queues.
     (

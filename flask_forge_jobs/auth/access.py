@@ -25,6 +25,7 @@ from flask_forge_jobs.auth.permissions import HOST, LOCAL, Principal
 from flask_forge_jobs.auth.sessions import Sessions
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.errors import RateLimitedError
+from flask_forge_jobs.model.bounds import with_article
 
 # Returns a Principal, True for a caller with every permission, or None to refuse.
 # Any other return value, and any exception, refuses too.
@@ -176,7 +177,7 @@ def _ask(authenticator: Authenticator, request: Request) -> Principal | None:
         return replace(answer, id=f"{USER_PREFIX}{answer.id}")
     if answer:
         raise AuthenticatorError(
-            f"it returned a {type(answer).__name__} instead of a Principal, True or "
-            "None"
+            f"it returned {with_article(type(answer).__name__)} instead of a "
+            "Principal, True or None"
         )
     return None

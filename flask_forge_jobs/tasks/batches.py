@@ -14,7 +14,7 @@ from flask_forge_jobs.model.bounds import check_seconds
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
-from flask_forge_jobs.tasks.options import follow_up_of, not_a_job, several
+from flask_forge_jobs.tasks.options import check_id, follow_up_of, not_a_job, several
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.links import LinkEnd
@@ -382,4 +382,5 @@ class Batching:
 
     def batch_of(self, batch_id: str) -> BatchHandle:
         """Return a handle on a batch of the current application, without reading it."""
+        check_id("batch", batch_id)
         return BatchHandle(self._batch_home(), batch_id)

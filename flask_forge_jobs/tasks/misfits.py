@@ -13,7 +13,7 @@ from flask_forge_jobs.tasks.options import (
     TaskOptions,
     not_a_job,
     python_name,
-    several,
+    several_jobs,
 )
 from flask_forge_jobs.tasks.other_words import advice_on, option_meant, unknown_option
 from flask_forge_jobs.tasks.parameters import Parameters
@@ -73,7 +73,7 @@ def jobs_of(
     """Return a job for the arguments of each call."""
     jobs = []
     how = f"{task}.enqueue_many([{{{f'{first!r}: ...' if first else ''}}}, ...])"
-    for number, call in enumerate(several("calls", calls, how)):
+    for number, call in enumerate(several_jobs("calls", calls, how)):
         if isinstance(call, tuple):
             jobs.append(new_job(call, {}))
         elif isinstance(call, Mapping):
@@ -100,7 +100,8 @@ def check_jobs(jobs: Iterable[NewJob]) -> list[NewJob]:
             "is one job; put it into a list, or enqueue it with "
             f"{python_name(given.kind)}.enqueue(...)",
         )
-    listed = list(several("jobs", jobs, "forge.enqueue_many([task.job(...), ...])"))
+    how = "forge.enqueue_many([task.job(...), ...])"
+    listed = list(several_jobs("jobs", jobs, how))
     for number, job in enumerate(listed):
         if not isinstance(job, NewJob):
             raise not_a_job(

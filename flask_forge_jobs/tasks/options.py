@@ -6,14 +6,15 @@ The typed dicts are the keyword arguments of ``@forge.task``, ``task.options()``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sized
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, Protocol, TypedDict, cast
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, NewJob
 from flask_forge_jobs.model.links import OnParentDead
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.payloads import fingerprint
@@ -43,6 +44,24 @@ def several(field: str, given: object, how: str) -> Iterable[Any]:
     if not isinstance(given, Iterable):
         raise InvalidInputError(field, f"{shown(given)} is no list; write {how}")
     return given
+
+
+def several_jobs(field: str, given: object, how: str) -> Iterable[Any]:
+    """Return what holds several values; read no more of an iterator than is allowed."""
+    values = several(field, given, how)
+    if isinstance(values, Sized):
+        return values
+    taken = list(islice(values, MAX_BULK_JOBS + 1))
+    if len(taken) > MAX_BULK_JOBS:
+        raise InvalidInputError(field, f"more than {MAX_BULK_JOBS} at once")
+    return taken
+
+
+def check_id(of: str, given: object) -> None:
+    """Raise TypeError for an id that is no text; ``of`` is ``job`` or ``batch``."""
+    if not isinstance(given, str):
+        advice = "; pass its id" if hasattr(given, "id") else ""
+        raise TypeError(f"a {of}'s id is text, not {shown(given)}{advice}")
 
 
 def not_a_job(field: str, given: object, advice: str = "") -> InvalidInputError:

@@ -12,6 +12,7 @@ from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
 from flask_forge_jobs.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.model.audit import AuditFilter
+from flask_forge_jobs.model.bounds import with_article
 from flask_forge_jobs.storage.base import Storage
 from tests.support.hosts import answer_to
 
@@ -180,7 +181,8 @@ def test_sec_S12_other_truthy_answers_let_nobody_in(
     storage: Storage, caplog: pytest.LogCaptureFixture, odd: object
 ) -> None:
     assert _status(_client(storage, lambda _: odd)) == 403
-    assert "instead of a Principal" in caplog.text
+    noun = with_article(type(odd).__name__)  # "a str", but "an int"
+    assert f"it returned {noun} instead of a Principal" in caplog.text
 
 
 @pytest.mark.parametrize("answer", [True, Principal.with_role("ada", "viewer")])
