@@ -1,4 +1,4 @@
-"""ClaimSchedule: which queues may have work, and when to look for it."""
+"""When to look for work: which queues may have some, and how often is enough."""
 
 from __future__ import annotations
 
@@ -21,16 +21,60 @@ IDLE_AFTER_S = 0.02
 _QUEUE_NAME = attrgetter("queue_name")
 
 
+class Pace:
+    """Leaves room to other writers, of whom a SQLite file has one at a time.
+
+    A producer of one job after the other would take turns with a worker that claims
+    each at once and stores its end: three commits a job. So small exchanges that follow
+    each other closely get pauses, in which jobs collect for the next one.
+
+    Attributes:
+        next_at: The monotonic time at which the next exchange may begin.
+    """
+
+    # Seconds of small exchanges for each second without: a third of the time.
+    RATIO = 0.5
+    # What an idle worker may do without a pause: about ten exchanges.
+    CREDIT_S = 0.005
+    LONGEST_PAUSE_S = 0.005
+    # An exchange that ends and claims as many jobs is worth its commit.
+    MANY = 16
+
+    def __init__(self) -> None:
+        self.next_at = 0.0
+        self._credit_s = self.CREDIT_S
+        self._ended_at = 0.0
+
+    def note(self, count: int, began_at: float, ended_at: float) -> None:
+        """Note an exchange with the database.
+
+        Args:
+            count: How many jobs it has ended and claimed.
+            began_at: The monotonic time of its start.
+            ended_at: And of its end.
+        """
+        rested_s = max(began_at - self._ended_at, 0.0)
+        credit_s = min(self._credit_s + rested_s * self.RATIO, self.CREDIT_S)
+        if count < self.MANY:
+            credit_s -= ended_at - began_at
+        # The rest of a longer pause is let off.
+        self._credit_s = max(credit_s, -self.LONGEST_PAUSE_S * self.RATIO)
+        self._ended_at = ended_at
+        self.next_at = ended_at + max(-self._credit_s, 0.0) / self.RATIO
+
+
 class ClaimSchedule:
     """When to look for work; only the loop's thread uses it.
 
-    All times are monotonic seconds.
+    All times are monotonic seconds. ``pace`` notes the exchanges that empty a queue.
     """
 
     def __init__(
         self,
         queue_names: Sequence[str],
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        pace: Pace | None = None,
     ) -> None:
         self.queue_names = frozenset(queue_names)
         self.places = ClaimPlaces(monotonic)
@@ -39,6 +83,7 @@ class ClaimSchedule:
         """The queues that may have work."""
         self.is_pushing: Callable[[], bool] = lambda: False
         """Tells whether wake-ups arrive."""
+        self._pace = pace
         # When the next scheduled job of the covered queues is due.
         self._due_at: float | None = None
         self._due_covers: set[str] = set()
@@ -85,9 +130,10 @@ class ClaimSchedule:
         self,
         demand: Mapping[str, int],
         claimed: Sequence[ClaimedJob],
-        written: Iterable[JobUpdate],
+        written: Sequence[JobUpdate],
         now: float,
         *,
+        began_at: float,
         promoted: bool,
     ) -> bool:
         """Record the end of an exchange with the database.
@@ -107,6 +153,8 @@ class ClaimSchedule:
             if counts[name] >= count:  # it may have more
                 self.maybe_ready.add(name)
                 has_more = True
+        if self._pace is not None and not has_more:
+            self._pace.note(len(claimed) + len(written), began_at, now)
         return has_more
 
     def look_by(self, moment: float) -> None:

@@ -25,7 +25,7 @@ from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.reentry import calls
-from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule
+from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule, Pace
 from flask_forge_jobs.runtime.duties.services import Services
 from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.lease import Lease
@@ -70,7 +70,9 @@ class Parts:
         self.lease = Lease(options.lease_s, clock, parent_pid=options.parent_pid)
         self.handover = Handover(runner, self.lease, slots, partial(inbox.put, WAKE))
         self.writer = _writer(plan, worker_id, self.handover, self.settings)
-        self.schedule = ClaimSchedule(names, clock.monotonic)
+        pace = Pace()
+        bounding = pace if storage.jobs.has_one_writer else None
+        self.schedule = ClaimSchedule(names, clock.monotonic, pace=bounding)
         rounds = Rounds(
             storage.jobs,
             self.handover,
@@ -79,7 +81,7 @@ class Parts:
             schedule=self.schedule,
             time_limits=_time_limits(plan, self.handover, runner),
         )
-        self.dispatcher = Dispatcher(rounds, self.writer, inbox, clock)
+        self.dispatcher = Dispatcher(rounds, self.writer, inbox, clock, pace=pace)
         self.strays = Strays(
             storage.jobs, self.handover, self.writer, rounds.claims, clock
         )

@@ -32,11 +32,11 @@ class Watch:
     def claims(self) -> None:
         """Note that a worker is about to ask for jobs; the first time counts."""
         if self._claimed_at is None:
-            self._claimed_at = time.perf_counter()
+            self._claimed_at = time.monotonic()
 
     def stored(self, count: int) -> None:
         """Note that so many more jobs are finished for good; the last time counts."""
-        now = time.perf_counter()
+        now = time.monotonic()
         with self._lock:
             self._stored_at = max(self._stored_at, now)
             self._stored_count += count
@@ -64,11 +64,20 @@ class Watch:
         Raises:
             TimeoutError: Not every job was finished within ``limit_s`` seconds.
         """
-        if not self._all_stored.wait(limit_s) or self._claimed_at is None:
+        stored_at = self.all_stored_at(limit_s)
+        return math.nan if self._claimed_at is None else stored_at - self._claimed_at
+
+    def all_stored_at(self, limit_s: float) -> float:
+        """Return the time of the last stored finish on the monotonic clock.
+
+        Raises:
+            TimeoutError: Not every job was finished within ``limit_s`` seconds.
+        """
+        if not self._all_stored.wait(limit_s):
             raise TimeoutError(
                 f"{self._stored_count} of {self._expected} jobs after {limit_s:g} s"
             )
-        return self._stored_at - self._claimed_at
+        return self._stored_at
 
     def wait_for_starts(self, limit_s: float) -> None:
         """Wait until every job has started, or for ``limit_s`` seconds."""

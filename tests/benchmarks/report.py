@@ -23,6 +23,10 @@ _ROWS: dict[str, tuple[tuple[str, str, int], ...]] = {
     ),
     "bulk": (("rate", "bulk enqueue, jobs/s", 0),),
     "drain": (("rate", "drain, jobs/s", 0), ("cpu_us", "  worker's CPU, µs a job", 1)),
+    "burst": (
+        ("rate", "burst until all are done, jobs/s", 0),
+        ("enqueue", "  until all are stored, jobs/s", 0),
+    ),
     "pickup": (
         ("p50", "pickup p50, ms", 2),
         ("p99", "pickup p99, ms", 2),
@@ -45,8 +49,9 @@ _NOTES = (
     "Each figure is the median of the repeats (max: the largest). The number in",
     "parentheses is ours / peer, the median of the ratios within each repeat:",
     "above 1 is better for jobs/s, below 1 for ms and µs. Drain: a worker process with",
-    "8 slots, from its first claim to its last stored finish. Pickup: from just before",
-    "the call that enqueues to the first line of the task.",
+    "8 slots, from its first claim to its last stored finish. Burst: single jobs, one",
+    "after the other, beside such a worker. Pickup: from just before the call that",
+    "enqueues to the first line of the task.",
 )
 
 

@@ -106,6 +106,23 @@ def drain(contender: Contender, options: argparse.Namespace) -> Result:
     return {"rate": options.jobs / took_s, "cpu_us": cpu_s / options.jobs * 1e6}
 
 
+def consume(contender: Contender, options: argparse.Namespace) -> Result:
+    """Return when the last of the jobs was finished that another process stores."""
+    gc.collect()
+    with contender.working():
+        click.echo(READY)
+        limit_s = _LONGEST_START_S + options.jobs / _SLOWEST_DRAIN_HZ
+        return {"ended": contender.watch.all_stored_at(limit_s)}
+
+
+def burst(contender: Contender, options: argparse.Namespace) -> Result:
+    """Store single jobs while a worker takes them; return when that began and ended."""
+    gc.collect()
+    began_at = time.monotonic()
+    contender.enqueue(options.jobs)
+    return {"began": began_at, "stored": time.monotonic()}
+
+
 def serve(contender: Contender, options: argparse.Namespace) -> Result:
     """Return how long each timed job waited for its start in this worker."""
     with contender.working():
@@ -132,7 +149,7 @@ VERBS: dict[str, Callable[[Contender, argparse.Namespace], Result]] = {
     verb.__name__: verb
     for verb in (
         *(facts, prepare, enqueue, threads, caller, bulk),
-        *(fill, drain, serve, produce, pickup),
+        *(fill, drain, consume, burst, serve, produce, pickup),
     )
 }
 _PICKUP_VERBS = ("serve", "produce", "pickup")

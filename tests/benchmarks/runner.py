@@ -190,6 +190,19 @@ def _drain(contender: str, backend: str, location: str, plan: Plan) -> Values:
     return _run("drain", contender, backend, location, "--jobs", plan.jobs)
 
 
+def _burst(contender: str, backend: str, location: str, plan: Plan) -> Values:
+    options = (contender, backend, location, "--jobs", plan.jobs)
+    _run("prepare", contender, backend, location)
+    with _started("consume", *options) as worker:
+        if worker.stdout is None or worker.stdout.readline().strip() != READY:
+            return _result_of(worker, "consume")
+        at = _run("burst", *options) | _result_of(worker, "consume")
+        return {
+            "rate": plan.jobs / (at["ended"] - at["began"]),
+            "enqueue": plan.jobs / (at["stored"] - at["began"]),
+        }
+
+
 def _pickup(contender: str, backend: str, location: str, plan: Plan) -> Values:
     pace = ("--rate", plan.rate_hz, "--seconds", plan.seconds)
     _run("prepare", contender, backend, location)
@@ -219,6 +232,7 @@ _FIGURES: dict[str, Callable[[str, str, str, Plan], Values]] = {
     "processes": _processes,
     "bulk": _bulk,
     "drain": _drain,
+    "burst": _burst,
     "pickup": _pickup,
     "pickup-in-process": _pickup_in_process,
     "worker": _worker,

@@ -14,6 +14,7 @@ from flask_forge_jobs.runtime.claim_schedule import (
     POLL_WITHOUT_PUSH_S,
     PROMOTE_PERIOD_S,
     ClaimSchedule,
+    Pace,
 )
 from tests.support.runtimes import claimed
 
@@ -38,7 +39,7 @@ def exchange(
     promoted: bool = False,
 ) -> None:
     """Let an exchange end that asked for more than there was."""
-    schedule.end({"a": 1}, [], written, now, promoted=promoted)
+    schedule.end({"a": 1}, [], written, now, began_at=now, promoted=promoted)
 
 
 def test_at_first_any_queue_may_have_work() -> None:
@@ -139,7 +140,7 @@ def test_a_claim_that_got_all_it_asked_for_may_have_more() -> None:
     schedule = quiet("a", "b")
 
     has_more = [
-        schedule.end({"a": 1}, claims, [], 0.1, promoted=False)
+        schedule.end({"a": 1}, claims, [], 0.1, began_at=0.0, promoted=False)
         for claims in ([], [claimed(queue="a")])
     ]
 
@@ -188,3 +189,52 @@ def test_it_looks_everywhere_by_a_time_that_it_is_given() -> None:
     assert schedule.next_look() <= 0.4
     assert schedule.ready(0.39) == set()
     assert schedule.ready(0.4) == {"mail"}
+
+
+# -- the pace ------------------------------------------------------------------------
+
+
+def pauses_ms(number: int, *, count: int, rest_s: float) -> list[float]:
+    """Return the pauses behind exchanges of a millisecond, of ``count`` jobs each."""
+    pace, now, pauses = Pace(), 100.0, list[float]()
+    for _ in range(number):
+        ended_at = now + 0.001
+        pace.note(count, now, ended_at)
+        pauses.append(round((pace.next_at - ended_at) * 1000, 3))
+        now = max(pace.next_at, ended_at + rest_s)
+    return pauses
+
+
+def test_a_worker_that_writes_now_and_then_makes_no_pause() -> None:
+    assert set(pauses_ms(1000, count=1, rest_s=0.002)) == {0}
+
+
+def test_some_jobs_come_without_a_pause_and_more_leave_two_thirds_of_the_time() -> None:
+    assert pauses_ms(20, count=1, rest_s=0) == [0] * 5 + [2] * 15
+
+
+def test_an_exchange_of_many_jobs_needs_no_pause() -> None:
+    assert set(pauses_ms(100, count=Pace.MANY, rest_s=0)) == {0}
+
+
+def test_a_slow_disk_makes_no_long_pause() -> None:
+    pace = Pace()
+
+    for began_at in (10.0, 11.0):
+        pace.note(1, began_at, began_at + 0.9)
+        assert pace.next_at == began_at + 0.9 + Pace.LONGEST_PAUSE_S
+
+
+def test_only_a_claim_that_empties_its_queue_is_followed_by_a_pause() -> None:
+    """While jobs wait, no producer has to be waited for"""
+    pace = Pace()
+    schedule = ClaimSchedule(["a"], pace=pace)
+
+    schedule.end(
+        {"a": 1}, [claimed("j", queue="a")], [], 1.0, began_at=0.0, promoted=False
+    )
+    assert pace.next_at == 0
+    schedule.end(
+        {"a": 2}, [claimed("k", queue="a")], [], 2.0, began_at=1.0, promoted=False
+    )
+    assert pace.next_at == 2 + Pace.LONGEST_PAUSE_S

@@ -10,7 +10,7 @@ from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatRepor
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import JobUpdate
-from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule
+from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule, Pace
 from flask_forge_jobs.runtime.loop.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.loop.rounds import Rounds
 from flask_forge_jobs.runtime.loop.time_limits import TimeLimits
@@ -119,7 +119,8 @@ class RoundsRig(Bench):
             self.recorder,
             job_log=JobLog(self.clock),
         )
-        schedule = ClaimSchedule(queues)
+        pace = Pace()
+        schedule = ClaimSchedule(queues, pace=pace)
         schedule.is_pushing = lambda: self.is_pushing
         self.rounds = Rounds(
             jobs,
@@ -133,7 +134,19 @@ class RoundsRig(Bench):
                 cancel_grace_s=CANCEL_GRACE_S,
             ),
         )
-        self.dispatcher = Dispatcher(self.rounds, self.writer, self.inbox, self.clock)
+        self.pauses: list[float] = []
+        self.dispatcher = Dispatcher(
+            self.rounds,
+            self.writer,
+            self.inbox,
+            self.clock,
+            pace=pace,
+            wait=self._wait,
+        )
+
+    def _wait(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.moving.move(seconds)
 
     def round(self) -> None:
         """Go round once, as the thread does."""

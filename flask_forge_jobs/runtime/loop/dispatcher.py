@@ -7,11 +7,14 @@ limit or the next poll.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.runtime.claim_schedule import Pace
 from flask_forge_jobs.runtime.loop.rounds import Rounds
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.service import FIRST_S, Watch
@@ -27,12 +30,22 @@ Inbox = SimpleQueue[str | None]
 class Dispatcher:
     """Keeps the slots fed and the outcomes written, round by round.
 
-    Any thread, and any handler of a signal, may add a wake-up to the inbox.
+    Any thread, and any handler of a signal, may add a wake-up to the inbox. ``wait``
+    waits for so many seconds.
     """
 
     def __init__(
-        self, rounds: Rounds, writer: OutcomeWriter, inbox: Inbox, clock: Clock
+        self,
+        rounds: Rounds,
+        writer: OutcomeWriter,
+        inbox: Inbox,
+        clock: Clock,
+        *,
+        pace: Pace,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
+        self._pace = pace
+        self._wait = wait
         self._rounds = rounds
         self._writer = writer
         self._inbox = inbox
@@ -86,6 +99,10 @@ class Dispatcher:
         while self._ends_at is None or not self._is_over(self._ends_at):
             try:
                 self._hear(self._pause_s())
+                room_s = self._pace.next_at - self._clock.monotonic()
+                if room_s > 0:
+                    self._wait(room_s)
+                    self._hear(0.0)
                 watch.began_at = self._clock.monotonic()
                 has_worked = self._rounds.go()
                 watch.began_at = None

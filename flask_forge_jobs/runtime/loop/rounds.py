@@ -207,7 +207,7 @@ class Rounds:
         if batch.look_in_s is not None:
             self._schedule.look_by(ended_at + batch.look_in_s)
         if self._schedule.end(
-            demand, batch.claimed, writing, ended_at, promoted=promote
+            demand, batch.claimed, writing, ended_at, began_at=now, promoted=promote
         ):
             self._handover.wake()
 

@@ -74,6 +74,8 @@ class JobQueue:
         self._signatures = signatures or Signatures(database, masking.text)
         self.ends = ends or JobEnds(database)
         self._has_trips = database.backend == "postgres"
+        self.has_one_writer = not self._has_trips
+        """Whether an exchange keeps all other writers out."""
         self._plain = PlainExchange(database, self.ends) if self._has_trips else None
         self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
         self.settlement = Settlement(database, clock, self.follow_ups, recorder)

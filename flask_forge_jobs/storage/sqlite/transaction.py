@@ -160,7 +160,13 @@ class Write:
         state = self.state
         try:
             with self.faults:
-                self._commit_unless(error)
+                if error is not None:
+                    raise error  # noqa: TRY301  # for the faults
+                try:
+                    self.connection.execute("COMMIT")
+                except sqlite3.Error as fault:
+                    state.checkpoints.note(fault)
+                    raise
             max_pages = PAGES_BETWEEN_CHECKPOINTS
             if self.transaction.has_claimed:
                 max_pages = PAGES_BEFORE_A_START
@@ -177,15 +183,6 @@ class Write:
                     raise StorageOutcomeUnknownError from refusal
         except BaseException as raised:
             state.let_go(raised)
-            raise
-
-    def _commit_unless(self, error: BaseException | None) -> None:
-        if error is not None:
-            raise error
-        try:
-            self.connection.execute("COMMIT")
-        except sqlite3.Error as fault:
-            self.state.checkpoints.note(fault)
             raise
 
 

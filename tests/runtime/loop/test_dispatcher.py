@@ -27,6 +27,19 @@ def test_finish_writes_what_is_left() -> None:
     assert rig.written == [("a", JobStatus.DONE)]
 
 
+def test_small_exchanges_in_a_row_leave_room_to_other_writers() -> None:
+    rig = Rig(QuickTask())
+    rig.jobs.during_exchange = lambda: rig.moving.move(0.003)
+    rig.dispatcher.start()
+
+    for count in range(1, 6):
+        rig.dispatcher.notify("default")
+        wait_until(lambda count=count: len(rig.jobs.demands) == count, "it has claimed")  # type: ignore[misc]
+    rig.dispatcher.finish(10.0)
+
+    assert rig.pauses[:3] == pytest.approx([0.002, 0.005, 0.005], rel=1e-3)
+
+
 def test_finish_tries_again_until_its_time_is_over() -> None:
     rig = Rig(QuickTask())
     finished(rig, "a")
