@@ -116,18 +116,26 @@ class Children:
 
     def _watch(self, signals: StopSignals) -> int:
         while not signals.is_stopping:
-            now = self._clock.monotonic()
-            for child in self._children:
-                if child.process is not None and child.process.poll() is not None:
-                    self._note_end(child, child.process.returncode, now)
-                if child.process is None and now >= child.not_before:
-                    if child.has_started and not self._may_restart(now):
-                        logger.error("worker processes keep ending; giving up")
-                        return EXIT_GAVE_UP
-                    child.has_started = True
-                    self._start(child, now)
+            if not self._start_due(signals):
+                logger.error("worker processes keep ending; giving up")
+                return EXIT_GAVE_UP
             signals.wait(self._pause_s())
         return 0
+
+    def _start_due(self, signals: StopSignals) -> bool:
+        """Start children until a signal; return False if too many have ended."""
+        now = self._clock.monotonic()
+        for child in self._children:
+            if child.process is not None and child.process.poll() is not None:
+                self._note_end(child, child.process.returncode, now)
+            is_due = child.process is None and now >= child.not_before
+            if not is_due or signals.is_stopping:
+                continue
+            if child.has_started and not self._may_restart(now):
+                return False
+            child.has_started = True
+            self._start(child, now)
+        return True
 
     def _note_end(self, child: _ChildState, status: int, now: float) -> None:
         if now - child.started_at >= HEALTHY_AFTER_S:

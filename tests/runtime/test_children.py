@@ -21,6 +21,7 @@ from flask_forge_jobs.runtime.children import (
     LONGEST_BACKOFF_S,
     MAX_RESTARTS,
     Children,
+    _ChildState,
     own_command,
 )
 from tests.support.clocks import MovingClock
@@ -169,6 +170,22 @@ def test_a_child_that_lived_long_is_replaced_at_once(
     parent._note_end(child, -9, clock.monotonic())
 
     assert child.not_before - clock.monotonic() == 0.5
+
+
+def test_no_child_is_started_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the children of a machine start, one after the other."""
+    parent = Children(["true"], count=3, grace_s=1.0, clock=MovingClock())
+    begun: list[int] = []
+
+    def start(_: Children, child: _ChildState, *more: float) -> None:
+        del more
+        begun.append(child.number)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Children, "_start", start)
+
+    assert parent.run() == 0
+    assert begun == [0]
 
 
 def restarts_allowed(count: int, window_s: float) -> int:
