@@ -109,11 +109,14 @@ class BulkRunStore:
 
     def newest(self, limit: int) -> list[BulkRun]:
         """Return runs, the newest first."""
-        return [_run(row) for row in self._database.read_one("bulk_runs", limit=limit)]
+        rows = self._database.read_one("bulk_runs", limit=limit, lease_us=_LEASE_US)
+        return [_run(row) for row in rows]
 
     def lapsed(self, limit: int) -> list[str]:
         """Return the ids of runs that no process works on."""
-        rows = self._database.read_one("lapsed_bulk_runs", limit=limit)
+        rows = self._database.read_one(
+            "lapsed_bulk_runs", limit=limit, lease_us=_LEASE_US
+        )
         return [str(run_id) for (run_id,) in rows]
 
     def take(self, run_id: str, holder: str) -> bool:
@@ -149,7 +152,7 @@ class BulkRunStore:
 
 def run_query(run_id: str) -> Query:
     """Return what :meth:`BulkRunStore.get` reads."""
-    return "bulk_run", {"id": run_id}
+    return "bulk_run", {"id": run_id, "lease_us": _LEASE_US}
 
 
 class RunBatches:

@@ -119,6 +119,20 @@ def test_another_process_goes_on_when_the_lease_has_lapsed(
     assert storage.bulk_runs.lapsed(5) == []
 
 
+def test_another_process_goes_on_when_the_clock_has_stepped_back(
+    storage: Storage, sql: Sql
+) -> None:
+    run_id = begun(storage, JobAction.DELETE, 3)
+    sql.run("UPDATE forge_bulk_run SET expires_at = expires_at + 3600000000")
+
+    assert storage.bulk_runs.lapsed(5) == [run_id]
+    assert storage.bulk_runs.get(run_id).is_lapsed
+    assert not work(storage, run_id, SECOND)
+
+    run = storage.bulk_runs.get(run_id)
+    assert (run.state, run.is_lapsed) == (BulkRunState.DONE, False)
+
+
 def test_a_process_that_has_lost_its_run_changes_nothing_more(
     storage: Storage, sql: Sql
 ) -> None:

@@ -11,11 +11,15 @@ VALUES (
 )
 RETURNING id
 
+-- fragment: has_lapsed
+-- As with leases, none lasts longer than a new one: the clock has stepped back.
+(expires_at <= :now OR expires_at > :now + :lease_us)
+
 -- fragment: bulk_run_columns
 -- The fields of BulkRun, those of its author in place of that.
 action, jobs, matched, actor, address, request_id, arguments, run_at, id, state, changed,
 skipped, place, error, created_at, ended_at,
-state = 'running' AND expires_at <= :now AS is_lapsed
+state = 'running' AND /* use has_lapsed */ AS is_lapsed
 
 -- name: bulk_run
 SELECT /* use bulk_run_columns */
@@ -38,16 +42,16 @@ WHERE state = 'running'
 -- Served by forge_bulk_run_open.
 SELECT id
 FROM forge_bulk_run
-WHERE state = 'running' AND expires_at <= :now
+WHERE state = 'running' AND /* use has_lapsed */
 ORDER BY expires_at
 LIMIT :limit
 
 -- name: take_bulk_run
--- One process can win. As with leases, none lasts longer than a new one.
+-- One process can win.
 UPDATE forge_bulk_run
 SET holder = :holder, expires_at = :now + :lease_us
 WHERE id = :id AND state = 'running'
-    AND (holder = :holder OR expires_at <= :now OR expires_at > :now + :lease_us)
+    AND (holder = :holder OR /* use has_lapsed */)
 RETURNING id
 
 -- name: advance_bulk_run
