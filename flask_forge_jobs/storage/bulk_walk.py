@@ -35,9 +35,9 @@ def work_on(
     runs = storage.bulk_runs
     if not runs.take(run_id, holder):
         return False
-    run = runs.get(run_id)
-    batches = RunBatches(storage.database, run, holder)
     try:
+        run = runs.get(run_id)
+        batches = RunBatches(storage.database, run, holder)
         if not _walk(storage, run, batches, is_over):
             return True
     except RunLostError:

@@ -220,6 +220,17 @@ def test_a_fault_ends_the_run_and_is_shown(
     assert "hunter2" not in run.error
 
 
+def test_a_run_that_cannot_be_read_ends(storage: Storage, sql: Sql) -> None:
+    """Or each worker would take it again whenever its lease lapses."""
+    run_id = begun(storage, JobAction.DELETE, 3)
+    sql.run("UPDATE forge_bulk_run SET jobs = '{'")
+
+    assert not work(storage, run_id, FIRST)
+
+    state = sql.value("SELECT state FROM forge_bulk_run WHERE id = ?", run_id)
+    assert state == BulkRunState.FAILED.value
+
+
 def test_runs_are_listed_and_forgotten_after_a_week(storage: Storage, sql: Sql) -> None:
     first = begun(storage, JobAction.DELETE, 1)
     work(storage, first, FIRST)
