@@ -44,7 +44,10 @@ def of_value(context: TaskContext, value: object) -> Outcome:
         if isinstance(value, Done):
             if value.result is None:
                 return value
-            value = load_text(value.result, "result")
+            text: object = value.result
+            if not isinstance(text, str):
+                raise InvalidInputError("result", "is not JSON text; return the value")
+            value = load_text(text, "result")
         return Done(dump(value, "result", MAX_RESULT_BYTES))
     except InvalidInputError as error:
         # The work is done, and a retry would return the same.

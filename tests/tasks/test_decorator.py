@@ -466,6 +466,7 @@ def test_returned_value_is_the_result(
         object(),
         Done("{"),
         Done(f'"{"x" * MAX_RESULT_BYTES}"'),
+        Done({"a": 1}),  # type: ignore[arg-type]  # it is the text of a value
         Released(),
         Throttled,
     ],
