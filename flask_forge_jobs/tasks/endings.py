@@ -44,15 +44,18 @@ def of_value(context: TaskContext, value: object) -> Outcome:
         if isinstance(value, Done):
             if value.result is None:
                 return value
-            text: object = value.result
-            if not isinstance(text, str):
-                raise InvalidInputError("result", "is not JSON text; return the value")
-            value = load_text(text, "result")
+            value = _loaded(value.result)
         return Done(dump(value, "result", MAX_RESULT_BYTES))
     except InvalidInputError as error:
         # The work is done, and a retry would return the same.
         logger.warning("cannot store the result of job %s: %s", context.job_id, error)
         return Done(result_error=clip(error.message))
+
+
+def _loaded(text: object) -> object:
+    if not isinstance(text, str):
+        raise InvalidInputError("result", "is not JSON text; return the value")
+    return load_text(text, "result")
 
 
 def of_error(
