@@ -120,7 +120,7 @@ class Edge:
         response = answer_conditionally(state, response)
         self._api.request_metrics.observe(
             state.request.method,
-            state.route.path,
+            state.route.template,
             response.status_code,
             perf_counter() - state.began,
         )

@@ -129,6 +129,7 @@ def test_every_route_of_the_reference_answers_below_v1_too(
 def test_every_answer_is_counted_by_route_and_status(storage: Storage) -> None:
     client = mount(storage)
     client.get(f"{PREFIX}/jobs/inspect/unknown")
+    client.get(f"{PREFIX}/v1/jobs/unknown")
     client.post(f"{PREFIX}/jobs/enqueue", data="{", content_type="application/json")
     client.post(f"{PREFIX}/jobs/enqueue", json={"kind": "k", "payload": {}})
     client.get(f"{PREFIX}/health")
@@ -142,7 +143,8 @@ def test_every_answer_is_counted_by_route_and_status(storage: Storage) -> None:
         if method == "GET"
         else f'{name}{{method="POST",route="{path}",status="{status}"}} 1'
         for method, path, status in (
-            ("GET", "/jobs/inspect/<job_id>", 404),
+            ("GET", "/jobs/inspect/{job_id}", 404),
+            ("GET", "/v1/jobs/{job_id}", 404),
             ("POST", "/jobs/enqueue", 400),
             ("POST", "/jobs/enqueue", 200),
             ("GET", "/health", 200),
