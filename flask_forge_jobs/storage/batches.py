@@ -37,6 +37,7 @@ from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.batch_reader import BatchReader, chosen
 from flask_forge_jobs.storage.database import Parameter, Transaction
 from flask_forge_jobs.storage.executor import Mint, StoreExecutor
+from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.enqueue import Frame, above
 from flask_forge_jobs.storage.jobs.queue import JobQueue
@@ -266,7 +267,7 @@ class BatchStore(BatchReader):
     def _cancel_inner(
         self, transaction: Transaction, settled: Settled, *, batch_id: str, outer: str
     ) -> bool:
-        if not transaction.all("lock_cancelled_batch", id=outer):
+        if not bulk.is_cancelled(transaction, outer):
             return False
         name = "request_batch_cancel"
         return self._change(transaction, settled, name=name, batch_id=batch_id)
@@ -283,7 +284,7 @@ class BatchStore(BatchReader):
             BatchNotFoundError: No batch has this id.
         """
         self.get(batch_id)
-        self._database.write(lambda tx: tx.defer("allow_batch", id=batch_id))
+        self._database.write(partial(bulk.allow, batch_id=batch_id))
         retried = sum(self.retry(each, is_over) for each in self.within(batch_id))
         retried += self._walk(batch_id, JobAction.RETRY, "dead_of_batch", is_over, {})
         self.fold([batch_id])

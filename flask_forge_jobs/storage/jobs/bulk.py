@@ -59,6 +59,19 @@ def require(transaction: Transaction, job_id: str, action: JobAction) -> JobStat
     return status
 
 
+def is_cancelled(transaction: Transaction, batch_id: str) -> bool:
+    """Return whether a batch is cancelled, which no other request changes meanwhile."""
+    rows = transaction.all("lock_request", id=batch_id)
+    return bool(rows and rows[0][0])
+
+
+def allow(transaction: Transaction, batch_id: str) -> None:
+    """Take back the cancellation of a batch, even one that is just being stored."""
+    rows = encode_names("batch_id", [batch_id])
+    transaction.defer("lock_batches_alone", rows=rows)
+    transaction.defer("allow_batch", id=batch_id)
+
+
 def is_wanted(transaction: Transaction, action: JobAction, batch_id: str) -> bool:
     """Return whether jobs of a batch may be changed.
 
@@ -66,8 +79,7 @@ def is_wanted(transaction: Transaction, action: JobAction, batch_id: str) -> boo
     """
     if action is JobAction.DELETE:
         return True
-    is_cancelled = bool(transaction.all("lock_cancelled_batch", id=batch_id))
-    return is_cancelled is (action is JobAction.CANCEL)
+    return is_cancelled(transaction, batch_id) is (action is JobAction.CANCEL)
 
 
 def stop_or_change(

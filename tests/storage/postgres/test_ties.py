@@ -16,6 +16,7 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.batches import BatchStore
 from flask_forge_jobs.storage.jobs.tying import Tying
 from flask_forge_jobs.storage.ties import settlement
 from flask_forge_jobs.storage.ties.settlement import Settlement
@@ -238,3 +239,22 @@ def test_a_job_that_is_added_twice_is_linked_and_counted_once(
     assert not child.is_deduped
     assert postgres.batches.get(created.id).total == 1
     assert sql.value("SELECT COUNT(*) FROM forge_link") == 1
+
+
+def test_a_retry_waits_for_a_cancellation_that_is_being_stored(
+    postgres: Storage, sql: Sql, hold: Callable[[Any, str], Held]
+) -> None:
+    """It would take back that of the batch around, and leave the inner one to end."""
+    batches = postgres.batches
+    outer = batches.create(NewBatch("outer"), is_sealed=False).id
+    inner = batches.create(NewBatch("inner", within=outer), [NewJob("part")]).id
+    held = hold(BatchStore, "_cancel_inner")
+    cancelling = held.start(lambda: batches.cancel(outer))
+    retrying = held.beside(lambda: batches.retry(inner))
+    wait_until(lambda: sql.lock_waiters, "the retry waits")
+    held.let_go(cancelling, retrying)
+
+    batches.tend()
+    assert batches.get(outer).cancel_requested_at is None
+    assert batches.get(inner).cancel_requested_at is None
+    assert batches.get(inner).dead == 0

@@ -116,11 +116,11 @@ SET cancel_requested_at = COALESCE(cancel_requested_at, :now), is_sealed = TRUE
 WHERE id = :id AND NOT is_sealed AND /* use to_tend */
 RETURNING id
 
--- name: lock_cancelled_batch
--- For whoever ends jobs of it: until the commit, no retry can take the request back.
-SELECT id
+-- name: lock_request
+-- Whether a batch is cancelled: until the commit, no other request changes that.
+SELECT cancel_requested_at IS NOT NULL
 FROM forge_batch
-WHERE id = :id AND cancel_requested_at IS NOT NULL
+WHERE id = :id
 /* for_share */
 
 -- name: allow_batch
