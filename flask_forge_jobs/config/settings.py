@@ -279,8 +279,8 @@ class Settings:
     batch_open_s: float = option(
         3600.0,
         checks.seconds(1, 86_400 * 30),
-        "How long a batch stays open to which its producer adds nothing. Then it is "
-        "cancelled, for its producer has died.",
+        "How long a batch stays open to which its producer adds nothing, or up to a "
+        "minute longer. Then it is cancelled, for its producer has died.",
         unit="seconds",
     )
     shutdown_grace_s: float = option(

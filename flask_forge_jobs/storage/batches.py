@@ -172,6 +172,7 @@ class BatchStore(BatchReader):
         if not created and not transaction.attempt:
             raise InvalidInputError("batch_id", "is the id of another batch")
         if created and new.within is not None:
+            transaction.defer("note_addition", id=new.within)
             self._settlement.count(transaction, changes_of(new.within, 1), settled)
 
     def add(

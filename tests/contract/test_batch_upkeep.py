@@ -20,6 +20,9 @@ from tests.contract.test_batches import create, end, settled
 from tests.support.jobs import claim_one
 from tests.support.sql import Sql
 
+# Additions are noted once in so many seconds.
+NOTED_S = 61
+
 
 def before(
     monkeypatch: pytest.MonkeyPatch,
@@ -44,7 +47,7 @@ def test_a_batch_whose_producer_comes_back_is_not_cancelled(
 ) -> None:
     """The worker has listed it by then, with an older one."""
     left, other = (create(storage, 1, is_sealed=False) for _ in range(2))
-    sql.age(OPEN_S + 1)
+    sql.age(OPEN_S + NOTED_S)
 
     def come_back() -> None:
         if change == "seal":
@@ -59,6 +62,29 @@ def test_a_batch_whose_producer_comes_back_is_not_cancelled(
     batch = storage.batches.get(other)
     assert batch.cancel_requested_at is None
     assert batch.state is (BatchState.RUNNING if change == "seal" else BatchState.OPEN)
+
+
+@pytest.mark.parametrize("addition", ["jobs", "batch"])
+def test_a_batch_with_a_recent_addition_stays_open(
+    storage: Storage, sql: Sql, addition: str
+) -> None:
+    batch_id = create(storage, 1, is_sealed=False)
+    sql.age(NOTED_S - 2)
+    storage.batches.add(batch_id, [NewJob("part")])
+    sql.age(OPEN_S - 1)
+    storage.batches.tend()
+    if addition == "jobs":
+        storage.batches.add(batch_id, [NewJob("part")])
+    else:
+        create(storage, 1, within=batch_id)
+    sql.age(OPEN_S - 1)
+    storage.batches.tend()
+    assert storage.batches.get(batch_id).state is BatchState.OPEN
+
+    sql.age(NOTED_S)
+    storage.batches.tend()
+
+    assert storage.batches.get(batch_id).state is BatchState.DEAD
 
 
 def test_a_batch_that_is_retried_beside_its_cancellation_goes_on(

@@ -102,11 +102,12 @@ WHERE id = :id AND completed_at IS NULL
 RETURNING id
 
 -- fragment: to_tend
--- A producer that has not sealed its batch for so long counts as dead.
+-- A producer that adds nothing to an open batch for so long counts as dead. Its last
+-- addition was up to a minute later than the one that was noted.
 completed_at IS NULL
     AND (
         cancel_requested_at IS NOT NULL
-        OR (NOT is_sealed AND last_added_at < :now - :age_us)
+        OR (NOT is_sealed AND last_added_at < :now - :age_us - 60000000)
     )
 
 -- name: cancel_left_batch
