@@ -179,7 +179,7 @@ class Shop(Console):
         state_of(self.app).runtime(1).with_queues(
             ["default"]
         ).start().shutdown_graceful()
-        for name in ("default", "mail", "exports", "bills"):
+        for name in ("default", "mail", "exports", "bills", "partner"):
             self.storage.queues.ensure(name)
         self.job = enqueue(self.storage, queue_name="mail")
         self.dead = job_with(self.storage, JobStatus.DEAD)
@@ -402,7 +402,13 @@ def test_prometheus_scrapes_the_route(shop: Shop) -> None:
     answer = shop.app.test_client().get(job["metrics_path"])
 
     assert answer.status_code == HTTPStatus.OK
-    assert list(job) == ["job_name", "metrics_path", "authorization", "static_configs"]
+    assert list(job) == [
+        "job_name",
+        "scheme",
+        "metrics_path",
+        "authorization",
+        "static_configs",
+    ]
 
 
 def test_a_status_link_answers_these_keys(shop: Shop) -> None:

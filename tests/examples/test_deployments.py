@@ -156,6 +156,7 @@ def test_the_secrets_of_a_page_open_the_api(page: str, tmp_path: Path) -> None:
         r"^[$#] ((?!git|heroku (?:addons|ps|run)).+)$", text, re.MULTILINE
     )
     script = HEROKU + "\n".join(lines).replace("venv/bin/", "")
+    script = script.replace("docker run --rm shop ", "")
     script = script.replace("/srv/shop", str(tmp_path))
     script = script.replace("/etc/shop.env", "variables").replace(" .env", " variables")
     environ = {**_given("systemd", ""), "DATABASE_URL": "sqlite://"}
