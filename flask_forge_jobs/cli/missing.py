@@ -24,10 +24,10 @@ _LISTS: Mapping[type[NotFoundError], tuple[str, str, str, str]] = {
 
 def with_way_out(error: NotFoundError) -> str:
     """Return the text of an error with the near name or the command that lists all."""
-    found = _LISTS.get(type(error))
-    if found is None:
+    listing = _LISTS.get(type(error))
+    if listing is None:
         return str(error)
-    attribute, endpoint, key, command = found
+    attribute, endpoint, key, command = listing
     try:
         names = [each[key] for each in local_api().call(endpoint).document]
     except ForgeJobsError:

@@ -16,7 +16,7 @@ from flask_forge_jobs.state import current
 
 RANDOM_ID_BYTES = 4
 # More than any token has.
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 
 
 @click.group("token")
@@ -86,7 +86,7 @@ def _given_token() -> str:
     if stdin is not None and stdin.isatty():
         return str(click.prompt("Token", hide_input=True, err=True)).strip()
     # A prompt would read the terminal instead, and leave this alone.
-    given = b"" if stdin is None else stdin.buffer.read(_MOST_BYTES).strip()
+    given = b"" if stdin is None else stdin.buffer.read(_MAX_BYTES).strip()
     if not given:
         raise click.UsageError("there is no token on the standard input")
     return given.decode("utf-8", "replace")

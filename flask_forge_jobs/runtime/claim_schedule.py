@@ -21,7 +21,7 @@ IDLE_AFTER_S = 0.02
 _QUEUE_NAME = attrgetter("queue_name")
 
 
-class Pace:
+class ExchangePace:
     """Leaves room to other writers, of whom a SQLite file has one at a time.
 
     A producer of one job after the other would take turns with a worker that claims
@@ -74,7 +74,7 @@ class ClaimSchedule:
         queue_names: Sequence[str],
         monotonic: Callable[[], float] = time.monotonic,
         *,
-        pace: Pace | None = None,
+        pace: ExchangePace | None = None,
     ) -> None:
         self.queue_names = frozenset(queue_names)
         self.places = ClaimPlaces(monotonic)

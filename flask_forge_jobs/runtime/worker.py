@@ -25,7 +25,7 @@ from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.reentry import calls
-from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule, Pace
+from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule, ExchangePace
 from flask_forge_jobs.runtime.duties.services import Services
 from flask_forge_jobs.runtime.duties.strays import Strays
 from flask_forge_jobs.runtime.lease import Lease
@@ -70,7 +70,7 @@ class Parts:
         self.lease = Lease(options.lease_s, clock, parent_pid=options.parent_pid)
         self.handover = Handover(runner, self.lease, slots, partial(inbox.put, WAKE))
         self.writer = _writer(plan, worker_id, self.handover, self.settings)
-        pace = Pace()
+        pace = ExchangePace()
         bounding = pace if storage.jobs.has_one_writer else None
         self.schedule = ClaimSchedule(names, clock.monotonic, pace=bounding)
         rounds = Rounds(

@@ -163,11 +163,11 @@ def _written(
 
 
 # timedelta.max has more digits than a float, which would become a greater one.
-_MOST_SECONDS = math.nextafter(timedelta.max.total_seconds(), 0)
+_LONGEST_S = math.nextafter(timedelta.max.total_seconds(), 0)
 
 
 def _seconds(span: timedelta) -> float:
-    return min(span.total_seconds(), _MOST_SECONDS)
+    return min(span.total_seconds(), _LONGEST_S)
 
 
 SCALARS: dict[Any, Conversion] = {

@@ -14,7 +14,7 @@ from flask_forge_jobs.runtime.claim_schedule import (
     POLL_WITHOUT_PUSH_S,
     PROMOTE_PERIOD_S,
     ClaimSchedule,
-    Pace,
+    ExchangePace,
 )
 from tests.support.runtimes import claimed
 
@@ -196,7 +196,7 @@ def test_it_looks_everywhere_by_a_time_that_it_is_given() -> None:
 
 def pauses_ms(number: int, *, count: int, rest_s: float) -> list[float]:
     """Return the pauses behind exchanges of a millisecond, of ``count`` jobs each."""
-    pace, now, pauses = Pace(), 100.0, list[float]()
+    pace, now, pauses = ExchangePace(), 100.0, list[float]()
     for _ in range(number):
         ended_at = now + 0.001
         pace.note(count, now, ended_at)
@@ -214,20 +214,20 @@ def test_some_jobs_come_without_a_pause_and_more_leave_two_thirds_of_the_time() 
 
 
 def test_an_exchange_of_many_jobs_needs_no_pause() -> None:
-    assert set(pauses_ms(100, count=Pace.MANY, rest_s=0)) == {0}
+    assert set(pauses_ms(100, count=ExchangePace.MANY, rest_s=0)) == {0}
 
 
 def test_a_slow_disk_makes_no_long_pause() -> None:
-    pace = Pace()
+    pace = ExchangePace()
 
     for began_at in (10.0, 11.0):
         pace.note(1, began_at, began_at + 0.9)
-        assert pace.next_at == began_at + 0.9 + Pace.LONGEST_PAUSE_S
+        assert pace.next_at == began_at + 0.9 + ExchangePace.LONGEST_PAUSE_S
 
 
 def test_only_a_claim_that_empties_its_queue_is_followed_by_a_pause() -> None:
     """While jobs wait, no producer has to be waited for"""
-    pace = Pace()
+    pace = ExchangePace()
     schedule = ClaimSchedule(["a"], pace=pace)
 
     schedule.end(
@@ -237,4 +237,4 @@ def test_only_a_claim_that_empties_its_queue_is_followed_by_a_pause() -> None:
     schedule.end(
         {"a": 2}, [claimed("k", queue="a")], [], 2.0, began_at=1.0, promoted=False
     )
-    assert pace.next_at == 2 + Pace.LONGEST_PAUSE_S
+    assert pace.next_at == 2 + ExchangePace.LONGEST_PAUSE_S

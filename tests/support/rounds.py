@@ -10,7 +10,7 @@ from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatRepor
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.run_end import JobUpdate
-from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule, Pace
+from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule, ExchangePace
 from flask_forge_jobs.runtime.loop.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.loop.rounds import Rounds
 from flask_forge_jobs.runtime.loop.time_limits import TimeLimits
@@ -119,7 +119,7 @@ class RoundsRig(Bench):
             self.recorder,
             job_log=JobLog(self.clock),
         )
-        pace = Pace()
+        pace = ExchangePace()
         schedule = ClaimSchedule(queues, pace=pace)
         schedule.is_pushing = lambda: self.is_pushing
         self.rounds = Rounds(

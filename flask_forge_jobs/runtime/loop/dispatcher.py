@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.runtime.claim_schedule import Pace
+from flask_forge_jobs.runtime.claim_schedule import ExchangePace
 from flask_forge_jobs.runtime.loop.rounds import Rounds
 from flask_forge_jobs.runtime.loop.writer import OutcomeWriter
 from flask_forge_jobs.runtime.service import FIRST_S, Watch
@@ -41,7 +41,7 @@ class Dispatcher:
         inbox: Inbox,
         clock: Clock,
         *,
-        pace: Pace,
+        pace: ExchangePace,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._pace = pace

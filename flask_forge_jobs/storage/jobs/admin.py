@@ -263,7 +263,7 @@ class JobAdmin:
 
         def work(tx: Transaction) -> BulkChange:
             effects.clear()
-            if batch_id and not bulk.is_wanted(tx, action, batch_id):
+            if batch_id and not bulk.is_still_asked(tx, action, batch_id):
                 return BulkChange()
             stopped, changed = bulk.stop_or_change(tx, action, job_ids, status, resting)
             self._settlement.settle(tx, changed.turns, effects.settled)

@@ -72,7 +72,7 @@ def allow(transaction: Transaction, batch_id: str) -> None:
     transaction.defer("allow_batch", id=batch_id)
 
 
-def is_wanted(transaction: Transaction, action: JobAction, batch_id: str) -> bool:
+def is_still_asked(transaction: Transaction, action: JobAction, batch_id: str) -> bool:
     """Return whether jobs of a batch may be changed.
 
     A retry of the batch stops its cancellation, and a cancellation its retry.
