@@ -25,6 +25,7 @@ from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.cron_history import ScheduleRun
 from flask_forge_jobs.model.cron_times import next_after
 from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.model.masking import REDACTED
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.registry import (
@@ -41,6 +42,10 @@ MAX_LISTED = 1000
 MAX_LISTED_BYTES = 4_194_304
 # Changes are checked on this before the schedule is looked up.
 _SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
+_MASKED = (
+    f"has {REDACTED} in place of a secret, as a read shows it; send the secret itself, "
+    "or leave the payload out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,8 @@ def _changed(
     if "cron_expr" in values:
         definition = schedule.with_expression(values["cron_expr"])
     definition = replace(definition, **values)
+    if REDACTED in definition.payload and REDACTED not in schedule.definition.payload:
+        raise InvalidInputError("payload", _MASKED)
     # Disabling a schedule does not require a valid payload.
     if not values.keys().isdisjoint(("kind", "payload")):
         payload = load_text(definition.payload)

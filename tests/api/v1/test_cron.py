@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -197,6 +198,29 @@ def test_a_change_of_nothing_is_not_written(client: FlaskClient) -> None:
 
     for changes in ({}, {"kind": "send_digest", "enabled": True}, {"dedupe": False}):
         assert call(client, "PATCH", "/nightly", changes).json == before
+
+
+def test_a_payload_as_it_was_read_does_not_replace_its_secrets(
+    client: FlaskClient, storage: Storage
+) -> None:
+    create(client, payload={"password": "abc", "size": 1})
+    shown = client.get(f"{PREFIX}/v1/cron/nightly").json
+    assert shown is not None
+    payload = shown["payload"] | {"size": 2}
+
+    answer = call(client, "PATCH", "/nightly", {"payload": payload})
+
+    assert fault(answer) == (400, "validation", "payload")
+    stored = storage.cron.get("nightly").definition.payload
+    assert json.loads(stored) == {"password": "abc", "size": 1}
+
+
+def test_a_payload_may_have_the_mask_as_its_text(client: FlaskClient) -> None:
+    create(client, name="other", payload={"note": "[redacted]"})
+
+    answer = call(client, "PATCH", "/other", {"payload": {"note": "[redacted]!"}})
+
+    assert answer.status_code == 200
 
 
 def test_a_good_expression_enables_what_a_bad_one_disabled_unless_told(
