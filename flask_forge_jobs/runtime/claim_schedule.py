@@ -28,6 +28,9 @@ class ExchangePace:
     each at once and stores its end: three commits a job. So small exchanges that follow
     each other closely get pauses, in which jobs collect for the next one.
 
+    The schedule notes exchanges here, and the dispatcher waits. Where nobody notes any,
+    as on PostgreSQL, no pause is made.
+
     Attributes:
         next_at: The monotonic time at which the next exchange may begin.
     """

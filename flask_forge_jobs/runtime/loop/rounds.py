@@ -1,7 +1,9 @@
 """Rounds: the claims of a worker and the writes of its outcomes, one at a time.
 
-No timer delays an outcome. While a transaction runs, the next batch collects, so an
-idle worker writes within one round trip and a busy one fills its batches.
+No timer delays an outcome, but for the milliseconds that a busy worker leaves to other
+writers of a SQLite file; see :class:`.ExchangePace`. While a transaction runs, the next
+batch collects, so an idle worker writes within one round trip and a busy one fills its
+batches.
 """
 
 from __future__ import annotations
