@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,6 +24,7 @@ from flask_forge_jobs.dashboard.jobs.listings import (
     Listing,
     sortable,
 )
+from flask_forge_jobs.dashboard.parameters import MAX_CHOSEN
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
 from flask_forge_jobs.model.instants import format_instant
@@ -257,7 +259,8 @@ def _statuses(words: Sequence[str]) -> tuple[str, ...]:
 
 def _names(attribute: str, values: Sequence[str]) -> tuple[str, ...]:
     names = dict.fromkeys(each.strip() for each in values)
-    return tuple(name for name in names if _is_valid(**{attribute: (name,)}))
+    valid = (name for name in names if _is_valid(**{attribute: (name,)}))
+    return tuple(islice(valid, MAX_CHOSEN))
 
 
 def _single(args: MultiDict[str, str]) -> dict[str, str]:

@@ -37,6 +37,14 @@ def read(text: str, listing: Listing = JOBS) -> JobQuery:
     return query_of(listing, MultiDict(parse_qsl(text, keep_blank_values=True)))
 
 
+@pytest.mark.parametrize("name", ["queue", "kind"])
+def test_an_address_has_few_names(name: str) -> None:
+    """The page has a link without each of them."""
+    query = read("&".join(f"{name}=n{number}" for number in range(900)))
+
+    assert query.address().count(f"{name}=") == 40
+
+
 @pytest.mark.parametrize("text", ADDRESSES)
 def test_an_address_is_written_as_it_was_read(text: str) -> None:
     address = read(text).address()
