@@ -198,7 +198,7 @@ class Model:
                 is_first = "on_dead" not in batch.events
                 batch.events.add("on_dead")
                 if is_first and batch.cancel_on_dead and not batch.has_ended:
-                    batch.is_cancelled = True
+                    batch.is_sealed = batch.is_cancelled = True
             if batch.has_ended:
                 batch.events.add("on_finished")
                 if not batch.dead:
