@@ -127,10 +127,10 @@ def test_who_is_told_takes_the_job_that_ended(function: Callable[..., Any]) -> N
     assert got.value.field == "on_cancelled"
 
 
-@pytest.mark.parametrize("told", [print, Task])
-def test_who_is_told_is_a_task(told: Any) -> None:
+@pytest.mark.parametrize("function", [print, Task])
+def test_an_ending_takes_a_task_alone(function: Any) -> None:
     with pytest.raises(InvalidInputError, match="is not a task") as caught:
-        ForgeJobs().task(on_dead=told)
+        ForgeJobs().task(on_dead=function)
 
     assert caught.value.field == "on_dead"
 
