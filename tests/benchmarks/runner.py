@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.contender import OURS, THREADS, missing_packages
+from tests.benchmarks.contender import BARE, OURS, THREADS, missing_packages
 from tests.benchmarks.measure import Waits, percentile
 from tests.benchmarks.role import READY
 from tests.benchmarks.worker import measure_worker
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_INSTALLED = "not installed"
 NO_BULK_API = "no bulk API"
 FAILED = "failed"
-_WITHOUT_BULK = ("Huey",)
+_WITHOUT_BULK = ("Huey", BARE)
 _LIMIT_S = 900.0
 _TRACEBACK = "Traceback (most recent call last)"
 
