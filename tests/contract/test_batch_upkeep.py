@@ -16,7 +16,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.batches import OPEN_S, BatchStore
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.ties.settlement import Settlement
-from tests.contract.test_batches import create, end, settled
+from tests.contract.test_batches import create, end, settled, youngest_cancelled
 from tests.support.jobs import claim_one
 from tests.support.sql import Sql
 
@@ -165,12 +165,7 @@ def test_upkeep_goes_on_behind_the_batches_of_its_last_call(
 ) -> None:
     """The oldest ones may have jobs that run for hours."""
     monkeypatch.setattr(batches, "TENDED_AT_ONCE", 2)
-    for _ in range(2):
-        cancelled = create(storage, 1)
-        claim_one(storage)
-        storage.batches.cancel(cancelled)
-    youngest = create(storage, 1)
-    storage.batches.cancel(youngest, lambda: True)
+    youngest = youngest_cancelled(storage)
 
     place = storage.batches.tend()
     assert storage.batches.get(youngest).dead == 0

@@ -55,6 +55,17 @@ def create(
     ).id
 
 
+def youngest_cancelled(storage: Storage) -> str:
+    """Cancel two batches whose jobs run, then one whose job waits, which is left."""
+    for _ in range(2):
+        cancelled = create(storage, 1)
+        claim_one(storage)
+        storage.batches.cancel(cancelled)
+    youngest = create(storage, 1)
+    storage.batches.cancel(youngest, lambda: True)
+    return youngest
+
+
 def told(storage: Storage) -> list[str]:
     """Return the kinds of the jobs at events, the oldest first."""
     storage.batches.tend()

@@ -8,8 +8,8 @@ from flask_forge_jobs.runtime.duties.counts import Upkeep
 from flask_forge_jobs.storage import batches
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.admin import FOLD_ROWS
-from tests.contract.test_batches import create
-from tests.support.jobs import claim_one, enqueue
+from tests.contract.test_batches import create, youngest_cancelled
+from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -49,12 +49,7 @@ def test_cancelled_batches_whose_jobs_run_keep_no_younger_one_waiting(
     """Each tick looks at the oldest ones behind those of the last tick."""
     monkeypatch.setattr(batches, "TENDED_AT_ONCE", 2)
     upkeep = Upkeep(storage.job_admin, storage.errors, storage.batches)
-    for _ in range(2):
-        cancelled = create(storage, 1)
-        claim_one(storage)
-        storage.batches.cancel(cancelled)
-    youngest = create(storage, 1)
-    storage.batches.cancel(youngest, lambda: True)
+    youngest = youngest_cancelled(storage)
     assert storage.batches.get(youngest).waiting == 1
 
     for _ in range(2):
