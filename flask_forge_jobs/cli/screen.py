@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import NoReturn
 
 import click
 
@@ -55,11 +57,12 @@ def watch(
 ) -> None:
     """Draw lines on the terminal until Ctrl-C, which ends with the exit status 130.
 
-    ``lines`` takes the size of the terminal.
+    SIGTERM ends it likewise, with 143. ``lines`` takes the size of the terminal.
     """
     out = sys.stdout
-    out.write(_ENTER)
+    before = signal.signal(signal.SIGTERM, _end)
     try:
+        out.write(_ENTER)
         while True:
             size = shutil.get_terminal_size((WIDTHS[1], 24))
             drawn = islice(lines(size), size.lines - 1)
@@ -74,6 +77,11 @@ def watch(
     finally:
         out.write(_LEAVE)
         out.flush()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def screen_lines(

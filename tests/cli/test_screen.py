@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -107,6 +108,19 @@ def test_the_terminal_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> N
     assert out.count("\x1b[H") == 3
     assert out.count("line 0\x1b[K") == 3
     assert "line 23" not in out
+
+
+def test_a_termination_leaves_the_terminal_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        screen.watch(lambda _: ["line"], pause=lambda _: signal.raise_signal(15))
+
+    assert ended.value.code == 143
+    assert capsys.readouterr().out.endswith("\x1b[?25h\x1b[?1049l")
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_watching_takes_no_other_option(console: Console) -> None:

@@ -122,15 +122,17 @@ class Load:
 
     @contextlib.contextmanager
     def _working(self, task: Starts) -> Iterator[None]:
-        """Run a worker for the time of a block."""
+        """Run a worker for the time of a block; after an error, wait for no job."""
         registry = TaskRegistry()
         registry.add(task)
         runtime = QueueRuntime(self.storage, registry, threads=self.threads)
         handle = runtime.with_queues([self.queue_name]).start()
+        grace_s = 0.0
         try:
             yield
+            grace_s = _STOP_WITHIN_S
         finally:
-            handle.shutdown_graceful(_STOP_WITHIN_S)
+            handle.shutdown_graceful(grace_s)
 
 
 def _portions(jobs: int) -> Iterator[int]:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from flask_forge_jobs.cli.loadgen import load
 from flask_forge_jobs.cli.loadgen.load import Load, Measured
 from flask_forge_jobs.storage.base import Storage
+from tests.support.waiting import wait_until
 
 
 def test_a_drain_runs_every_job(storage: Storage) -> None:
@@ -19,6 +23,20 @@ def test_a_run_that_is_too_short_says_how_many_ran(storage: Storage) -> None:
     measured = Load(storage, "loadgen", 1, 0.5, 0.05).drain(3)
 
     assert measured.ran < measured.enqueued == 3
+
+
+def test_an_interrupted_load_waits_for_no_job(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(has_begun: Callable[[], bool], _: float) -> None:
+        wait_until(has_begun, "the job runs")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "_wait_until", interrupt)
+    monkeypatch.setattr(load, "_STOP_WITHIN_S", 3600.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        Load(storage, "loadgen", 1, 3600.0, 30.0).drain(1)
 
 
 def test_each_job_of_a_rate_has_its_wait(storage: Storage) -> None:
