@@ -62,7 +62,7 @@ def release(
     children = [*map(Child._make, transaction.all("waiting_children", rows=rows))]
     dying = [each for each in children if each.dead_parent is not None]
     if dying:
-        _end(transaction, dying, at_us)
+        _end(transaction, dying, ended, at_us)
     freed = [e for e in children if e.dead_parent is None and not e.is_open]
     if freed:
         names = encode_names("job_id", [each.id for each in freed])
@@ -91,10 +91,17 @@ def free(transaction: Transaction, ids: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _end(transaction: Transaction, children: Iterable[Child], at_us: int) -> None:
+def _end(
+    transaction: Transaction,
+    children: Iterable[Child],
+    ended: Mapping[str, LinkEnding],
+    at_us: int,
+) -> None:
+    deleted = {key for key, each in ended.items() if each.ended is LinkEnd.DELETED}
     rows = []
     for each in children:
-        message = f"parent {each.dead_parent} is dead"
+        fate = "was deleted" if each.dead_parent in deleted else "is dead"
+        message = f"parent {each.dead_parent} {fate}"
         history = append_entry(
             each.error_history, at_us=at_us, attempt=each.attempts, message=message
         )

@@ -178,7 +178,9 @@ def test_a_parent_that_ends_without_being_done(
         assert is_due(storage, child)
     else:
         assert (job.status, job.attempts) == (JobStatus.DEAD, 0)
-        assert job.last_error == f"parent {parent} is dead"
+        (link,) = storage.links.parents_of(child)
+        fate = "was deleted" if link.ended is LinkEnd.DELETED else "is dead"
+        assert job.last_error == f"parent {parent} {fate}"
         assert job.ending is Ending.DEAD
         last = storage.job_reader.get(grandchild)
         assert last.status is JobStatus.DEAD
