@@ -33,19 +33,20 @@ OVERVIEW_QUERY: Query = ("batch_overview", {"end_of_time": MAX_INSTANT_US})
 
 
 def chosen(
-    status: JobStatus | None, *, is_unfinished: bool = False, may_wait: bool = True
+    status: JobStatus | None, *, may_be_cancelled: bool = False, may_wait: bool = True
 ) -> dict[str, Parameter]:
     """Return the parameters for jobs of a batch in a state, or in any.
 
     Args:
         status: The state.
-        is_unfinished: Only unfinished jobs.
+        may_be_cancelled: Only unfinished jobs, without those that have been asked to
+            stop and still run.
         may_wait: Also jobs that wait for others, or have died with one.
     """
     return {
-        "any_status": status is None and not is_unfinished,
+        "any_status": status is None and not may_be_cancelled,
         "status": None if status is None else status.value,
-        "is_unfinished": is_unfinished,
+        "may_be_cancelled": may_be_cancelled,
         "may_wait": may_wait,
     }
 

@@ -261,7 +261,7 @@ class BatchStore(BatchReader):
         # Jobs that wait for others die with them if they may: a retry then lets them
         # wait again.
         for may_wait in (False, True):
-            these = chosen(None, is_unfinished=True, may_wait=may_wait)
+            these = chosen(None, may_be_cancelled=True, may_wait=may_wait)
             self._walk(batch_id, JobAction.CANCEL, "jobs_of_batch", is_over, these)
         self.fold([batch_id])
 

@@ -173,6 +173,22 @@ def test_upkeep_goes_on_behind_the_batches_of_its_last_call(
     assert storage.batches.get(youngest).dead == 1
 
 
+def test_upkeep_cancels_a_running_job_once(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take hours to stop, and was cancelled again at each tick."""
+    batch_id = create(storage, 2)
+    claim_one(storage)
+    storage.batches.cancel(batch_id)
+    changes: list[None] = []
+    before(monkeypatch, "change", lambda: changes.append(None), JobAdmin)
+
+    storage.batches.tend()
+
+    batch = storage.batches.get(batch_id)
+    assert (batch.dead, batch.running, changes) == (1, 1, [])
+
+
 def test_a_batch_that_is_retried_beside_its_deletion_stays(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,8 +173,8 @@ ORDER BY created_at DESC, id DESC
 LIMIT :limit
 
 -- name: jobs_of_batch
--- Jobs in a state, or in any; unfinished ones; or jobs that do not wait for others and have
--- not died with one. Served by the primary keys, as the next ones.
+-- Jobs in a state, or in any; those that may be cancelled; or jobs that do not wait for
+-- others and have not died with one. Served by the primary keys, as the next ones.
 SELECT job.id
 FROM /* use jobs_of_ranges */
 

@@ -44,7 +44,7 @@ COPY forge_batch_range (batch_id, first_id, last_id) FROM STDIN
 
 -- fragment: jobs_of_ranges
 forge_jobs_of_batch(
-    :id, :after, :limit, :any_status, :status, :is_unfinished, :may_wait
+    :id, :after, :limit, :any_status, :status, :may_be_cancelled, :may_wait
 ) AS job
 
 -- fragment: first_of_ranges

@@ -46,7 +46,10 @@ WHERE r.batch_id = :id AND r.last_id > :after
     AND COALESCE(job.batch_id, '') = :id
     AND (
         :any_status OR COALESCE(job.status, '') = :status
-        OR (:is_unfinished AND COALESCE(job.status, '') IN (/* use unfinished */))
+        OR (
+            :may_be_cancelled AND COALESCE(job.status, '') IN (/* use unfinished */)
+            AND (job.cancel_requested_at IS NULL OR job.status <> 'in_progress')
+        )
     )
     AND (:may_wait OR job.start_at IS NULL)
 ORDER BY r.first_id, job.id

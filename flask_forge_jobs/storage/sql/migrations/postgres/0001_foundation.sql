@@ -424,12 +424,13 @@ CREATE TABLE forge_batch_range (
     PRIMARY KEY (batch_id, first_id)
 );
 
--- Jobs of a batch in the order of their ids: in a state or in any, or unfinished ones; and
--- only those that neither wait for others nor have died with one. Range by range, since the
--- planner would read and sort all of them for a page.
+-- Jobs of a batch in the order of their ids: in a state or in any, or those that may be
+-- cancelled and do not stop already; and only those that neither wait for others nor have
+-- died with one. Range by range, since the planner would read and sort all of them for a
+-- page.
 CREATE FUNCTION forge_jobs_of_batch(
     its_id TEXT, after_id TEXT, max_jobs BIGINT, any_status BOOLEAN, its_status TEXT,
-    is_unfinished BOOLEAN, may_wait BOOLEAN
+    may_be_cancelled BOOLEAN, may_wait BOOLEAN
 )
 RETURNS TABLE (id TEXT, result TEXT)
 LANGUAGE plpgsql STABLE ROWS 50
@@ -459,8 +460,9 @@ BEGIN
             AND (
                 any_status OR coalesce(job.status, '') = its_status
                 OR (
-                    is_unfinished
+                    may_be_cancelled
                     AND coalesce(job.status, '') IN ('pending', 'in_progress', 'failed')
+                    AND (job.cancel_requested_at IS NULL OR job.status <> 'in_progress')
                 )
             )
             AND (may_wait OR job.start_at IS NULL)
