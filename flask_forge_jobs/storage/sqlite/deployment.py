@@ -10,6 +10,7 @@ from flask_forge_jobs.storage.sqlite.files import (
     file_faults,
     folder_faults,
     network_faults,
+    space_faults,
     write_faults,
 )
 from flask_forge_jobs.storage.sqlite.shared_file import engine_hazards
@@ -20,6 +21,7 @@ CHECKS: dict[str, Callable[[Path], Iterable[str]]] = {
     "file_readable": file_faults,
     "file_read_only": write_faults,
     "network_file_system": network_faults,
+    "disk_full": space_faults,
     "sqlite_affected": engine_hazards,
 }
 

@@ -1,4 +1,4 @@
-"""Permissions of the files of a SQLite database.
+"""Permissions and place of the files of a SQLite database.
 
 We create the database file with mode 600, whatever the umask says. SQLite gives the
 files beside it the same mode, and so do we: to share the database with a group, change
@@ -34,6 +34,8 @@ _NETWORK_FILE_SYSTEMS = {
     "fuse.blobfuse2", "fuse.ceph-fuse", "fuse.gcsfuse", "fuse.glusterfs",
     "fuse.juicefs", "fuse.mount-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs",
 }  # fmt: skip
+# As free space, of disks of any size.
+_AMPLE_BYTES = 1 << 30
 _warned_of: set[Path] = set()
 
 
@@ -221,6 +223,17 @@ def network_faults(path: Path) -> Iterator[str]:
         yield (
             f"{path} is on a network file system ({kind}), where processes of two "
             "hosts damage a SQLite file; use a local disk, or PostgreSQL"
+        )
+
+
+def space_faults(path: Path) -> Iterator[str]:
+    """Yield that the disk of a database is nearly full, where no job can be stored."""
+    disk = os.statvfs(path)
+    free, size = (n * disk.f_frsize for n in (disk.f_bavail, disk.f_blocks))
+    if free < min(size // 20, _AMPLE_BYTES):
+        yield (
+            f"{free >> 20:,} of {size >> 20:,} MiB are free on the disk of {path}; "
+            "free some, or move the file to a larger disk"
         )
 
 

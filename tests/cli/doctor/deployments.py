@@ -9,10 +9,12 @@ write to any file, and an Alembic without plug-ins is not installed;
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -279,6 +281,13 @@ def a_share_as_the_kernel_would_list_it(site: Site) -> Iterator[Console]:
     )
     site.patch.setattr(files, "MOUNTS", mounts)
     yield console
+
+
+@broken("disk_full", "free some, or move the file to a larger disk")
+def a_disk_with_hardly_any_space(site: Site) -> Iterator[Console]:
+    disk = SimpleNamespace(f_frsize=4096, f_bavail=100_000, f_blocks=2_000_001)
+    site.patch.setattr(os, "statvfs", lambda _: disk)
+    yield site.deployed()
 
 
 @broken("sqlite_affected", "call flask_forge_jobs.sqlite.disable_autocheckpoint")
