@@ -84,8 +84,8 @@ LOGGER = logging.getLogger(__name__)
 @click.option(
     "--burst",
     is_flag=True,
-    help="Exit once no job is due or running here. Jobs scheduled for later or in a "
-    "paused queue stay. One process only.",
+    help="Exit once no job runs here and none could start now. Jobs scheduled for "
+    "later, or in a queue that is paused or cools down, stay. One process only.",
 )
 @click.option(
     "--reload",

@@ -243,7 +243,7 @@ def test_nobody_has_to_read_what_a_program_prints(application: Application) -> N
         told = process.stderr.read()
 
     assert process.returncode == 0
-    assert b"no job is due; stopping" in told
+    assert b"no job could start now; stopping" in told
     assert b"Traceback" not in told
 
 
