@@ -405,6 +405,7 @@ LIGHT = {
 }  # fmt: skip
 PROGRAM = """
 import sys
+before = {*sys.modules}  # a distribution's Python may have a sitecustomize
 from flask import Flask
 from flask_forge_jobs import ForgeJobs
 app = Flask("shop", instance_path=sys.argv[1])
@@ -412,7 +413,7 @@ ForgeJobs(app)
 for words in sys.argv[2:]:
     result = app.test_cli_runner().invoke(args=["forge-jobs", *words.split()])
     assert result.exit_code in (0, 1), (words, result.output)
-names = {name.partition(".")[0] for name in sys.modules}
+names = {name.partition(".")[0] for name in {*sys.modules} - before}
 print(*{name for name in names - sys.stdlib_module_names if name[0].isalpha()})
 """
 
