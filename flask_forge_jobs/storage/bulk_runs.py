@@ -15,6 +15,7 @@ from flask_forge_jobs.errors import (
     TooManyBulkRunsError,
 )
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.bulk_runs import (
@@ -37,6 +38,9 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.request_batches import BatchExecutor
 from flask_forge_jobs.storage.rows import reader_of
 
+logger = get_logger(__name__)
+
+_ID = 8  # its place in bulk_run_columns
 # A process that works on a run renews its lease with each batch, which takes
 # milliseconds; one that has died is missed for so long.
 LEASE_S = 15.0
@@ -108,9 +112,15 @@ class BulkRunStore:
         return _run(rows[0])
 
     def newest(self, limit: int) -> list[BulkRun]:
-        """Return runs, the newest first."""
+        """Return runs, the newest first, without those that cannot be read."""
         rows = self._database.read_one("bulk_runs", limit=limit, lease_us=_LEASE_US)
-        return [_run(row) for row in rows]
+        runs = []
+        for row in rows:
+            try:
+                runs.append(_run(row))
+            except ValueError as error:
+                logger.warning("bulk run %s cannot be read: %s", row[_ID], error)
+        return runs
 
     def lapsed(self, limit: int) -> list[str]:
         """Return the ids of runs that no process works on."""

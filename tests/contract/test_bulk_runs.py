@@ -231,6 +231,16 @@ def test_a_run_that_cannot_be_read_ends(storage: Storage, sql: Sql) -> None:
     assert state == BulkRunState.FAILED.value
 
 
+def test_a_run_that_cannot_be_read_hides_no_other(
+    storage: Storage, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    older, broken, newer = (begun(storage, JobAction.DELETE, 1) for _ in range(3))
+    sql.run("UPDATE forge_bulk_run SET jobs = '{' WHERE id = ?", broken)
+
+    assert [run.id for run in storage.bulk_runs.newest(10)] == [newer, older]
+    assert f"bulk run {broken} cannot be read" in caplog.text
+
+
 def test_runs_are_listed_and_forgotten_after_a_week(storage: Storage, sql: Sql) -> None:
     first = begun(storage, JobAction.DELETE, 1)
     work(storage, first, FIRST)
