@@ -27,7 +27,7 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 logger = get_logger(__name__)
 
-# Prefetched jobs that have not started by then go back to the queue.
+# Once the oldest job that waits here is so old, all those of its queue go back.
 GIVE_BACK_AFTER_S = 0.25
 
 

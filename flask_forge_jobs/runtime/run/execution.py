@@ -67,8 +67,8 @@ class Execution:
 
     Times are monotonic seconds: ``started_at`` is 0.0 until a slot is free,
     ``ended_at`` until the run ends or is abandoned. The heartbeat sets
-    ``is_start_counted`` on a long run; a short one is counted when it ends. ``reports``
-    has what the task has reported or logged, if anything.
+    ``is_start_counted`` on a long run, for the metrics; a short one is counted when it
+    ends. ``reports`` has what the task has reported or logged, if anything.
     """
 
     job: ClaimedJob

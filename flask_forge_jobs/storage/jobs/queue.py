@@ -1,8 +1,9 @@
 """JobQueue, the hot path: enqueue, claim, finish, heartbeat, rescue.
 
-Every change to a running job is fenced by its id, state, worker and claim, so a worker
-that has lost a job cannot change it. :meth:`JobQueue.exchange` writes a batch of
-outcomes and claims new jobs for the free slots in one transaction.
+Every outcome is fenced by its job's id, state, worker and claim, so a worker that has
+lost a job cannot end it; a rescue is fenced by the last heartbeat that it has seen.
+:meth:`JobQueue.exchange` writes a batch of outcomes and claims new jobs for the free
+slots, as a rule in one transaction.
 """
 
 from __future__ import annotations
@@ -223,6 +224,8 @@ class JobQueue:
         places: ClaimPlaces | None = None,
     ) -> ClaimBatch:
         """Write outcomes and claim new jobs in one transaction.
+
+        If that holds outcomes back, a second one writes these and claims.
 
         Args:
             worker_id: Claimed the jobs that end, and claims the new ones.
