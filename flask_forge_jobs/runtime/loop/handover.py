@@ -14,7 +14,14 @@ from collections.abc import Callable, Container, Iterable
 
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob, RunId
-from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Snooze
+from flask_forge_jobs.model.outcomes import (
+    Failed,
+    Outcome,
+    Released,
+    Snooze,
+    Throttled,
+    ThrottleScope,
+)
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.lease import Lease
 from flask_forge_jobs.runtime.run.execution import Execution, Runner
@@ -108,6 +115,10 @@ class Handover:
             queue.prefetch.learn(ended.ended_at - ended.started_at)
         self._ended.append((ended, outcome))
         self.wake()
+        if isinstance(outcome, Throttled) and outcome.scope is ThrottleScope.QUEUE:
+            # The queue will cool down, and a start from here would ask nothing.
+            queue.prefetch.reset()
+            self._give_back_from(ended.job.queue_name)
 
     # -- the loop --------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.outcomes import Done, Failed, Released
+from flask_forge_jobs.model.outcomes import Done, Failed, Released, Throttled
 from flask_forge_jobs.runtime.loop.handover import Ended
 from flask_forge_jobs.runtime.prefetch import MAX_BYTES_AHEAD
 from flask_forge_jobs.runtime.run.execution import Execution
@@ -316,6 +316,18 @@ def test_what_has_not_started_goes_back(held: HeldTask) -> None:
         assert rig.waiting == 0
         held.release.set()
         assert rig.wait_for_ends(1) == ["a"]
+
+
+@pytest.mark.parametrize("scope", ["queue", "job"])
+def test_what_waits_in_a_throttled_queue_goes_back(scope: str) -> None:
+    """Each of up to 1,024 jobs would else ask a service that wants a pause."""
+    task = QuickTask(function=lambda _: Throttled(60, scope=scope))
+    with rig_of(registry_of(task), threads=1) as rig:
+        rig.feed("a", "b", "c", kind="quick")
+
+        assert rig.wait_for_ends(3) == ["a", "b", "c"]
+
+    assert task.job_ids == (["a"] if scope == "queue" else ["a", "b", "c"])
 
 
 def test_nothing_starts_after_the_stop() -> None:
