@@ -84,7 +84,7 @@ LOGGER = logging.getLogger(__name__)
 @click.option(
     "--burst",
     is_flag=True,
-    help="Exit once no job runs here and none could start now. Jobs scheduled for "
+    help="Exit once no job runs here and none can start now. Jobs scheduled for "
     "later, or in a queue that is paused or cools down, stay. One process only.",
 )
 @click.option(

@@ -233,7 +233,7 @@ def run_in_foreground(
     Args:
         runtime: Configured and not started.
         grace_s: Seconds that running tasks get to finish.
-        burst: Also stop once no job runs here and none could start now.
+        burst: Also stop once no job runs here and none can start now.
         changed: Also stop, with status 3, once it names a changed file.
         leave: Called at the end with the status, while a further signal still ends the
             process at once.
@@ -319,7 +319,7 @@ def _wait(
             logger.info("%s has changed; restarting", file)
             return EXIT_CHANGED
         if burst and _is_done(handle):
-            logger.info("no job could start now; stopping")
+            logger.info("no job can start now; stopping")
             return 0
     return 0
 

@@ -240,11 +240,11 @@ def test_nobody_has_to_read_what_a_program_prints(application: Application) -> N
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        told = process.stderr.read()
+        log = process.stderr.read()
 
     assert process.returncode == 0
-    assert b"no job could start now; stopping" in told
-    assert b"Traceback" not in told
+    assert b"no job can start now; stopping" in log
+    assert b"Traceback" not in log
 
 
 def test_a_worker_needs_no_output(application: Application, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_burst_ends_when_its_queues_are_empty(
     assert {read(job_id).status for job_id in jobs} == {JobStatus.DONE}
     assert read(other).status is JobStatus.PENDING
     assert storage.workers.all() == []
-    assert "no job could start now; stopping" in worker.text
+    assert "no job can start now; stopping" in worker.text
 
 
 @pytest.mark.parametrize("option", ["--burst", "--reload"])

@@ -116,7 +116,7 @@ class Handover:
         self._ended.append((ended, outcome))
         self.wake()
         if isinstance(outcome, Throttled) and outcome.scope is ThrottleScope.QUEUE:
-            # The queue will cool down, and a start from here would ask nothing.
+            # Claims ask for the cool-down; the jobs that are here would start in it.
             queue.prefetch.reset()
             self._give_back_from(ended.job.queue_name)
 
