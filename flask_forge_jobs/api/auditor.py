@@ -23,6 +23,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import RequestState, present_state
 from flask_forge_jobs.api.response import REPLAYED_HEADER
 from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.log_lines import LogThrottle, one_line
@@ -130,8 +131,10 @@ class Auditor:
                 self._api.storage.refusals.add(record)
             else:
                 self._api.storage.audit.append(record)
+        # The change is stored, so the caller must not see a failure.
+        except StorageError as error:
+            logger.error("not in the audit trail: %s; %s", _line(record), error)  # noqa: TRY400
         except Exception:
-            # The change is stored, so the caller must not see a failure.
             logger.exception("the audit trail could not be written: %s", _line(record))
 
     def _expected(

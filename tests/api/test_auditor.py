@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections import Counter
+from typing import NoReturn
 
 import pytest
 from flask.testing import FlaskClient
@@ -19,6 +20,7 @@ from flask_forge_jobs.errors import JobNotFoundError, StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -190,6 +192,26 @@ def test_database_that_failed_is_not_asked_once_more(
 
     assert answer.status_code == 503
     assert "not in the audit trail: 503 jobs_delete by local" in caplog.text
+
+
+def test_an_entry_that_cannot_be_stored_is_one_line(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a file that is read-only, where a dry run still counts."""
+    client = client_with_token(storage, "operator", token_id="ada")
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageUnavailableError("read-only")
+
+    monkeypatch.setattr(AuditLog, "append", refuse)
+
+    answer = client.post(f"{PREFIX}/queue/cleanup", json={"dry_run": True})
+
+    assert answer.status_code == 200
+    [record] = caplog.records
+    assert record.getMessage().startswith("not in the audit trail: 200 queue_cleanup")
+    assert record.getMessage().endswith("; read-only")
+    assert record.exc_info is None
 
 
 # -- refused again and again ----------------------------------------------------------
