@@ -17,11 +17,17 @@ from flask_forge_jobs.config import variables
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import count
 from flask_forge_jobs.state import current
+from flask_forge_jobs.storage import standby
 from flask_forge_jobs.storage.sqlite import files
 
 _LONGEST = 4000
-# Their warnings are findings.
-_LOGGERS = (variables.logger.logger, files.logger.logger)
+# Their warnings are findings. The last is not imported: its driver may be missing.
+_LOGGERS = (
+    variables.logger.logger,
+    files.logger.logger,
+    standby.logger.logger,
+    logging.getLogger("flask_forge_jobs.storage.postgres.listener"),
+)
 
 
 class _Doctor(AppCommand):
