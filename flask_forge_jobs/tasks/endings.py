@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING
 
 from flask_forge_jobs.errors import InvalidInputError
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 _DONE = Done()  # frozen, so that all runs can share it
+_NOT_RUN = (
+    "the task returned a generator, whose code does not run; loop over it in the task"
+)
 
 
 def of_value(context: TaskContext, value: object) -> Outcome:
@@ -40,6 +44,8 @@ def of_value(context: TaskContext, value: object) -> Outcome:
         return _DONE
     if isinstance(value, Throttled | Dead | Failed):
         return _storable(value)
+    if isinstance(value, GeneratorType | AsyncGeneratorType):
+        return Dead(_NOT_RUN)  # a retry would return the same
     try:
         if isinstance(value, Done):
             if value.result is None:

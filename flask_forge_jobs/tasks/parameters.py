@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import operator
 import sys
@@ -46,9 +47,7 @@ class Parameters:
         given: object = function
         if isinstance(given, classmethod):
             function = given.__func__
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
-            function
-        ):
+        if _is_generator(function):
             raise TypeError(f"{name} is a generator; calling it would run nothing")
         parameters = list(_signature_of(function, name).parameters.values())
         _refuse_method(function, name, [each.name for each in parameters])
@@ -225,6 +224,16 @@ class Parameters:
         # With **kwargs the name would bind here and then clash in the call.
         if self.context_name in arguments:
             raise TypeError(f"argument {self.context_name!r} is the task's context")
+
+
+def _is_generator(function: object) -> bool:
+    """Whether a call of a function, or of an object, makes a generator."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return any(
+        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
+        for each in (function, type(function).__call__)
+    )
 
 
 def _refuse_method(function: object, name: str, parameters: Sequence[str]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -461,7 +461,6 @@ def test_returned_value_is_the_result(
         "x" * (MAX_RESULT_BYTES - 1),
         float("nan"),
         {1, 2},
-        (number for number in range(3)),
         ValueError("x"),
         object(),
         Done("{"),
@@ -482,6 +481,18 @@ def test_result_that_cannot_be_stored_is_dropped_with_a_warning(
     assert outcome.result is None
     assert outcome.result_error
     assert "cannot store the result of job 01JOB" in caplog.text
+
+
+async def generates_later() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("value", [(n for n in range(3)), generates_later()])
+def test_a_generator_that_is_returned_did_not_run(run: Run, value: object) -> None:
+    ended = run(lambda: value)
+
+    assert isinstance(ended, Dead)
+    assert "returned a generator" in ended.message
 
 
 @pytest.mark.parametrize("is_raised", [True, False])

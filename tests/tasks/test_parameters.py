@@ -188,6 +188,16 @@ async def generates_later() -> AsyncIterator[int]:
     yield 1
 
 
+class Generates:
+    def __call__(self, number: int = 0) -> Iterator[int]:
+        yield number
+
+
+class GeneratesLater:
+    async def __call__(self) -> AsyncIterator[int]:
+        yield 1
+
+
 @pytest.mark.parametrize(
     ("function", "fault"),
     [
@@ -198,6 +208,9 @@ async def generates_later() -> AsyncIterator[int]:
         (may_take_context, "annotate 'context' with TaskContext alone"),
         (generates, "is a generator"),
         (generates_later, "is a generator"),
+        (Generates(), "is a generator"),
+        (GeneratesLater(), "is a generator"),
+        (functools.partial(Generates(), 1), "is a generator"),
         (dict.update, "no name that a payload|has no signature"),
         (type, "has no signature"),
     ],
