@@ -34,7 +34,12 @@ from flask_forge_jobs.tasks.context import (
 from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.endings import of_error, of_value
 from flask_forge_jobs.tasks.misfits import call_error, jobs_of
-from flask_forge_jobs.tasks.options import EnqueueOptions, FollowUpTask, JobOptions
+from flask_forge_jobs.tasks.options import (
+    EnqueueOptions,
+    FollowUpTask,
+    JobOptions,
+    several,
+)
 from flask_forge_jobs.tasks.other_words import OF_TASKS, teach
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
@@ -107,7 +112,8 @@ class Task(Generic[P, R]):
             function = function.function
         self.function: Callable[..., R] = function
         self.kind = _name_of(function) if kind is None else kind
-        self.aliases = (aliases,) if isinstance(aliases, str) else tuple(aliases)
+        listed = [aliases] if isinstance(aliases, str) else aliases
+        self.aliases = tuple(several("aliases", listed, 'aliases=["old_kind"]'))
         for alias in self.aliases:
             check_kind(alias, "aliases")
         self.isolation = _isolation(isolation)

@@ -48,11 +48,13 @@ def make_task(outbox: Outbox) -> MakeTask:
         *,
         kind: str | None = None,
         router: Router | None = None,
+        aliases: Any = (),
         **options: Any,
     ) -> Task[..., Any]:
         return Task(
             function,
             kind=kind,
+            aliases=aliases,
             options=JobOptions(**options),
             home=TaskHome(router or DefaultRouter(), outbox.store, outbox.store_many),
         )
@@ -147,6 +149,7 @@ def test_a_task_can_be_registered_under_a_second_kind(
     [
         ({"kind": ""}, "kind"),
         ({"kind": "x" * 129}, "kind"),
+        ({"aliases": 5}, "aliases"),
         ({"queue": "a,b"}, "queue_name"),
         ({"queue": ""}, "queue_name"),
         ({"priority": 2**31}, "priority"),
