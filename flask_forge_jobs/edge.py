@@ -42,6 +42,12 @@ from flask_forge_jobs.storage.base import Storage
 if TYPE_CHECKING:
     from flask_forge_jobs.storage.standby import Standby
 
+# Labels of the request metrics. A client can invent methods without end, and each pair
+# of labels takes memory for good.
+_UNMATCHED = "unmatched"
+_OTHER_METHOD = "OTHER"
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+
 
 class Edge:
     """Answers the requests of one blueprint.
@@ -118,13 +124,17 @@ class Edge:
             response.headers["Deprecation"] = DEPRECATED_SINCE
         response = self._cors(add_headers(response, state.route.policy, state))
         response = answer_conditionally(state, response)
+        self._observe(state, state.route.template, response)
+        return response
+
+    def _observe(self, state: RequestState, template: str, response: Response) -> None:
+        method = state.request.method
         self._api.request_metrics.observe(
-            state.request.method,
-            state.route.template,
+            method if method in _METHODS else _OTHER_METHOD,
+            template,
             response.status_code,
             perf_counter() - state.began,
         )
-        return response
 
     def answer_error(self, error: Exception) -> Response:
         """Answer a request that has failed."""
@@ -141,6 +151,11 @@ class Edge:
 
     def answer_unmatched(self, path: str, error: HTTPException) -> Response:
         """Answer 404, 405 or ``OPTIONS`` for a path below the mount point."""
+        response = self._unmatched(path, error)
+        self._observe(present_state(), _UNMATCHED, response)
+        return response
+
+    def _unmatched(self, path: str, error: HTTPException) -> Response:
         request = present_state().request
         if request.method == "OPTIONS" and isinstance(error, MethodNotAllowed):
             response = empty_response(204)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
@@ -85,6 +86,7 @@ class Standby(PerProcess):
         self._is_known = False
         self._fault: str | None = None
         self._answered = self._instead = 0
+        self._seen = StandbyState(None, None, 0, 0)
 
     # -- reads ---------------------------------------------------------------------
 
@@ -207,23 +209,34 @@ class Standby(PerProcess):
         return self._is_known
 
     def look(self) -> StandbyState:
-        """Return how far the standby is behind now; waits for a moment if it is."""
+        """Return how far the standby is behind now; waits for a moment if it is.
+
+        While another thread looks, it was so far behind at the look before.
+        """
         self.stay_own()
+        # No waiting: it would hold a thread that answers requests, uncounted.
+        if self._noting.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._noting.release()
+        return replace(self._seen, answered=self._answered, instead=self._instead)
+
+    def _look(self) -> None:
         lag_s = None
-        with self._noting:
-            began = self._clock.monotonic()
-            replayed = self._note()
-            for _ in range(_LOOKS):
-                if replayed is None:
-                    break
-                now = self._clock.monotonic()
-                lag_s = self._positions.lag_s(now, replayed)
-                if lag_s is not None and lag_s <= now - began:
-                    break  # it shows all that was written by now
-                self._wait(_LOOK_EVERY_S)
-                replayed = self._replayed()
+        began = self._clock.monotonic()
+        replayed = self._note()
+        for _ in range(_LOOKS):
+            if replayed is None:
+                break
+            now = self._clock.monotonic()
+            lag_s = self._positions.lag_s(now, replayed)
+            if lag_s is not None and lag_s <= now - began:
+                break  # it shows all that was written by now
+            self._wait(_LOOK_EVERY_S)
+            replayed = self._replayed()
         fault = self._fault if replayed is None else None
-        return StandbyState(lag_s, fault, self._answered, self._instead)
+        self._seen = StandbyState(lag_s, fault, 0, 0)
 
     def _replayed(self) -> int | None:
         try:

@@ -110,6 +110,25 @@ def test_doubled_slash_is_404_whatever_the_method(
         assert bare_client.open(PREFIX + path, method=method).status_code == 404
 
 
+def test_requests_without_a_route_are_counted_under_one_name(
+    client: FlaskClient,
+) -> None:
+    for number in range(3):
+        client.get(f"{PREFIX}/v1/nowhere/{number}")
+        client.open(f"{PREFIX}/v1/jobs", method=f"ODD{number}")
+    client.put(f"{PREFIX}/v1/jobs")
+
+    counted = re.findall(
+        r"forge_jobs_http_requests_total\{(.*unmatched.*)\} (\S+)",
+        client.get(f"{PREFIX}/metrics").text,
+    )
+    assert sorted(counted) == [
+        ('method="GET",route="unmatched",status="404"', "3"),
+        ('method="OTHER",route="unmatched",status="405"', "3"),
+        ('method="PUT",route="unmatched",status="405"', "1"),
+    ]
+
+
 def test_errors_of_the_host_stay_the_hosts() -> None:
     app = Flask("host")
 

@@ -40,6 +40,7 @@ from tests.conformance.requests import sample
 from tests.support.clocks import MovingClock
 from tests.support.postgres import SERVER_VARIABLE, fresh_database, running_server
 from tests.support.standby import StandbyServer, at, running_standby
+from tests.support.threads import run_together
 from tests.support.waiting import wait_until
 
 BOUND_S = 5.0
@@ -288,6 +289,17 @@ def test_a_look_that_fails_is_no_call_under_way(
         with pytest.raises(StorageUnavailableError):
             look()
         assert not state.gate._turns
+
+
+def test_a_look_does_not_wait_for_that_of_another_thread(pair: Pair) -> None:
+    before = pair.standby.look()
+    pair.primary.at = 200
+    pair.clock.move(3)
+
+    with pair.standby._noting:
+        (state,) = run_together([pair.standby.look])
+    assert state == before
+    assert pair.standby.look().lag_s == 3.0
 
 
 def test_a_look_tells_the_lag_of_a_standby_that_does_not_catch_up(pair: Pair) -> None:
