@@ -97,17 +97,6 @@ def integer(low: int, high: int) -> Check:
     )
 
 
-def integer_or_none(low: int, high: int) -> Check:
-    """Accept what :func:`integer` does, and None."""
-    return _accept(
-        lambda value: (
-            value is None or (_is_number(value, int) and low <= value <= high)
-        ),
-        f"must be a whole number from {low} to {high}, or None",
-        f"whole number, {low} to {high}, or None",
-    )
-
-
 def seconds(low: float, high: float) -> Check:
     """Accept numbers of seconds within the bounds."""
     return _accept(
@@ -116,6 +105,18 @@ def seconds(low: float, high: float) -> Check:
         f"number, {low:g} to {high:g}",
         float,
     )
+
+
+def or_none(check: Check) -> Check:
+    """Accept what a check does, and None."""
+
+    def read(value: object) -> Any:
+        try:
+            return None if value is None else check.read(value)
+        except RefusedError as error:
+            raise RefusedError(f"{error}, or None") from None
+
+    return Check(read, f"{check.words}, or None")
 
 
 def near_match(name: str, known: Iterable[str]) -> str:
@@ -141,19 +142,10 @@ def one_of(*known: str) -> Check:
 BOOLEAN = _accept(
     lambda value: isinstance(value, bool), "must be True or False", "True or False"
 )
-# Integers that a database driver takes as a parameter.
 TEXT = _accept(
     lambda value: isinstance(value, str) and value != "" and not CONTROL.search(value),
     "must be non-empty text without control characters",
     "text",
-)
-TEXT_OR_NONE = _accept(
-    lambda value: (
-        value is None
-        or (isinstance(value, str) and value != "" and not CONTROL.search(value))
-    ),
-    "must be non-empty text without control characters, or None",
-    "text, or None",
 )
 FILE_OR_NONE = _accept(
     lambda value: (

@@ -26,12 +26,16 @@ from flask_forge_jobs.config.paths import (
     EnvironmentPaths,
     FixedPaths,
 )
-from flask_forge_jobs.config.settings import POOL_SIZE, PREFIX, Settings, options
-from flask_forge_jobs.config.urls import Backend, url_or_none
+from flask_forge_jobs.config.settings import (
+    LOG_LEVELS,
+    POOL_SIZE,
+    PREFIX,
+    Settings,
+    options,
+)
+from flask_forge_jobs.config.urls import BACKENDS, Backend, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
 
-BACKENDS: tuple[Backend, ...] = ("sqlite", "postgres")
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 URL_KEY = "DATABASE_URL"
 POOL_SIZE_VARIABLE = "DATABASE_MAX_CONNECTIONS"
 DEFAULT_LOG_LEVEL = "INFO"

@@ -12,8 +12,8 @@ from flask_forge_jobs.config.checks import TEXT, near_match
 from flask_forge_jobs.config.settings import POOL_SIZE
 from flask_forge_jobs.config.urls import (
     ADDRESS,
+    BACKENDS,
     PARAMETERS,
-    Backend,
     Location,
     parse_url,
     put,
@@ -22,7 +22,6 @@ from flask_forge_jobs.config.urls import (
 from flask_forge_jobs.errors import InvalidInputError
 
 FILE_NAME = "queue_database.toml"
-ADAPTERS: tuple[Backend, ...] = ("sqlite", "postgres")
 SEARCH_DEPTH = 4  # the start directory and three parents
 
 _ADDRESS_KEYS = {
@@ -151,8 +150,8 @@ def resolve_password(table: Mapping[str, object], environ: Mapping[str, str]) ->
 
 def _address(table: Mapping[str, object], base_dir: Path) -> Location:
     adapter = table.get("adapter")
-    if "adapter" in table and adapter not in ADAPTERS:
-        raise InvalidInputError("adapter", f"must be one of {', '.join(ADAPTERS)}")
+    if "adapter" in table and adapter not in BACKENDS:
+        raise InvalidInputError("adapter", f"must be one of {', '.join(BACKENDS)}")
     if "url" not in table:
         if adapter == "sqlite":
             return _sqlite_address(table, base_dir)

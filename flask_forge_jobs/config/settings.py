@@ -204,7 +204,7 @@ class Settings:
     )
     dashboard_badge: str | None = option(
         None,
-        checks.TEXT_OR_NONE,
+        checks.or_none(checks.TEXT),
         "The name of the environment beside the title, such as ``production``.",
     )
     dashboard_colour: Literal["red", "amber", "green", "blue", "violet"] = option(
@@ -229,11 +229,13 @@ class Settings:
         "Further links in the navigation, such as ``{'Runbook': '/runbook'}``.",
     )
     status_template: str | None = option(
-        None, checks.TEXT_OR_NONE, "Template of status links: :doc:`/howto/results`."
+        None,
+        checks.or_none(checks.TEXT),
+        "Template of status links: :doc:`/howto/results`.",
     )
     dashboard_streams: int | None = option(
         None,
-        checks.integer_or_none(0, 64),
+        checks.or_none(checks.integer(0, 64)),
         "How many open pages a process serves as event streams, with a thread each; "
         "others poll. None: a quarter of forge-jobs-server's threads, or 8 of flask's.",
     )

@@ -28,6 +28,7 @@ from flask_forge_jobs.config.checks import (
 from flask_forge_jobs.errors import InvalidInputError
 
 Backend = Literal["sqlite", "postgres"]
+BACKENDS: tuple[Backend, ...] = ("sqlite", "postgres")
 MEMORY = ":memory:"
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 DEFAULT_PORT = "5432"

@@ -6,10 +6,9 @@ Flask reads none by itself: ``FORGE_JOBS_DATABASE_URL=…`` looks right and does
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 
 from flask_forge_jobs.config.checks import is_service_link, near_match
-from flask_forge_jobs.config.settings import PREFIX, Settings
+from flask_forge_jobs.config.settings import PREFIX, options
 from flask_forge_jobs.logs import get_logger
 
 logger = get_logger(__name__)
@@ -36,7 +35,7 @@ def ignored_variables(
             variable.
         environ: The environment.
     """
-    known = [f"{PREFIX}{each.name.upper()}" for each in fields(Settings)]
+    known = [option.key for option in options()]
     for name, value in environ.items():
         variable = name.removeprefix(FLASK_PREFIX)
         key = variable.partition("__")[0]  # how from_prefixed_env() nests

@@ -92,12 +92,9 @@ class StatusListing(Listing):
             return 0
         if sum(queues.values()) > MAX_SCHEDULED:
             return None
-        return self._of_queues("count_scheduled", queues)
-
-    def _of_queues(self, name: str, queues: dict[str, int]) -> int:
         parameters = self._conditions.parameters()
         parameters["rows"] = encode_rows({"of_queue": queue} for queue in queues)
-        return self._counted(name, parameters)
+        return self._counted("count_scheduled", parameters)
 
     def _statement(self) -> tuple[str, dict[str, Parameter]]:
         job_filter, conditions = self._job_filter, self._conditions
