@@ -11,8 +11,8 @@ FROM (
     FROM forge_job
     WHERE :any_start AND status = 'in_progress'
         AND started_at >= :from_at AND started_at < :to_at
-        AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-        AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+        AND /* use of_queues */
+        AND /* use of_kinds */
     LIMIT :limit
 ) AS started
 UNION ALL
@@ -107,8 +107,8 @@ FROM (
     FROM forge_job
     WHERE :any_start AND status = 'in_progress'
         AND started_at < (SELECT until_at FROM clock)
-        AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-        AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+        AND /* use of_queues */
+        AND /* use of_kinds */
     ORDER BY started_at DESC
     LIMIT :limit
 ) AS started
@@ -159,8 +159,8 @@ FROM (
 SELECT queue_name, status
 FROM forge_job_count
 WHERE status IN (SELECT v.name FROM /* rows v: name text = :ends */)
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND /* use of_kinds */
+    AND /* use of_queues */
 GROUP BY queue_name, status
 HAVING SUM(jobs) > 0
 
@@ -168,8 +168,8 @@ HAVING SUM(jobs) > 0
 SELECT MIN(started_at)
 FROM forge_job
 WHERE status = 'in_progress' AND started_at >= :from_at
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    AND /* use of_queues */
+    AND /* use of_kinds */
 
 -- name: enqueued_first
 -- Served by forge_job_list: the first instant of each combination.
@@ -198,7 +198,7 @@ FROM (/* use ended_queues */) AS c
     :any_death OR status = 'done'
     OR (cancel_requested_at IS NOT NULL) = :was_cancelled
 )
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    AND /* use of_kinds */
 
 -- name: ended_lately
 -- Served by forge_job_finished, a range of each queue. Without cancelled jobs.

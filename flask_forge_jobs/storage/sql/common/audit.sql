@@ -1,23 +1,21 @@
 -- The audit trail: append-only, except that old rows are deleted.
 
+-- fragment: entry_columns
+at, actor, action, target, address, request_id, status, changed, arguments, requests
+
+-- fragment: entry_values
+:now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
+:arguments, :requests
+
 -- name: append_audit
-INSERT INTO forge_audit (
-    at, actor, action, target, address, request_id, status, changed, arguments, requests
-)
-VALUES (
-    :now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
-    :arguments, :requests
-)
+INSERT INTO forge_audit (/* use entry_columns */)
+VALUES (/* use entry_values */)
 RETURNING id
 
 -- name: append_audit_once
 -- For a retry after a commit with an unknown result. Served by forge_audit_actor.
-INSERT INTO forge_audit (
-    at, actor, action, target, address, request_id, status, changed, arguments, requests
-)
-SELECT
-    :now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
-    :arguments, :requests
+INSERT INTO forge_audit (/* use entry_columns */)
+SELECT /* use entry_values */
 WHERE NOT EXISTS (/* use equal_entry */)
 RETURNING id
 
@@ -42,8 +40,7 @@ actor = :actor AND at >= :now - 60000000
     AND arguments = :arguments AND requests = :requests
 
 -- fragment: audit_columns
-    id, at, actor, action, target, address, request_id, status, changed, arguments,
-    requests
+id, /* use entry_columns */
 
 -- name: audit_page
 -- Served by forge_audit_time.

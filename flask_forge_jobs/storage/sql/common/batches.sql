@@ -2,15 +2,16 @@
 
 -- fragment: batch_columns
 -- In the order of Batch's fields but the last.
-    id, name, data, total, done, dead, removed, is_sealed, cancel_on_dead,
-    cancel_requested_at, on_success, on_finished, on_dead, succeeded_at, finished_at,
-    died_at, within, created_at, last_added_at, completed_at, queues
+id, name, data, /* use counts_and_times */
 
 -- fragment: listed_columns
 -- The same without the data.
-    id, name, 'null', total, done, dead, removed, is_sealed, cancel_on_dead,
-    cancel_requested_at, on_success, on_finished, on_dead, succeeded_at, finished_at,
-    died_at, within, created_at, last_added_at, completed_at, queues
+id, name, 'null', /* use counts_and_times */
+
+-- fragment: counts_and_times
+total, done, dead, removed, is_sealed, cancel_on_dead, cancel_requested_at, on_success,
+on_finished, on_dead, succeeded_at, finished_at, died_at, within, created_at, last_added_at,
+completed_at, queues
 
 -- name: create_batch
 -- Stores nothing if an earlier commit, whose answer was lost, has stored it.

@@ -115,31 +115,12 @@ WHERE failures = 0 AND retrying = 0 AND dead = 0
     AND (:any_kind OR kind IN (SELECT k.name FROM /* rows k: name text = :kinds */))
 
 -- fragment: error_groups
--- With the failures in the range, and the last one ever. All totals are read, and for a
--- range below a month the buckets of each, from its place in the primary key on.
+-- With the failures in the range, and the last one ever.
 SELECT
     signature, SUM(failures) AS failures, MIN(first_at) AS first_at,
     MAX(last_at) AS last_at
 FROM (
-    SELECT
-        signature,
-        CASE
-            WHEN :is_month THEN failures
-            WHEN last_at >= /* use range_start */ THEN (
-                SELECT COALESCE(SUM(b.failures), 0)
-                FROM forge_error_bucket AS b
-                WHERE b.width_s = :width_s
-                    AND b.signature = forge_error.signature
-                    AND b.queue_name = forge_error.queue_name
-                    AND b.kind = forge_error.kind
-                    AND b.bucket_start >= /* use range_start */
-            )
-            ELSE 0
-        END AS failures,
-        first_at,
-        last_at
-    FROM forge_error
-    WHERE /* use error_scope */
+    /* use totals_in_range */
     UNION ALL
     SELECT
         signature, CASE WHEN at >= /* use range_start */ THEN failures ELSE 0 END, at,
@@ -149,6 +130,29 @@ FROM (
 ) AS counted
 GROUP BY signature
 HAVING SUM(failures) > 0
+
+-- fragment: totals_in_range
+-- All totals are read, and for a range below a month the buckets of each, from its place in
+-- the primary key on.
+SELECT
+    signature,
+    CASE
+        WHEN :is_month THEN failures
+        WHEN last_at >= /* use range_start */ THEN (
+            SELECT COALESCE(SUM(b.failures), 0)
+            FROM forge_error_bucket AS b
+            WHERE b.width_s = :width_s
+                AND b.signature = forge_error.signature
+                AND b.queue_name = forge_error.queue_name
+                AND b.kind = forge_error.kind
+                AND b.bucket_start >= /* use range_start */
+        )
+        ELSE 0
+    END AS failures,
+    first_at,
+    last_at
+FROM forge_error
+WHERE /* use error_scope */
 
 -- name: start_of_range
 SELECT /* use range_start */

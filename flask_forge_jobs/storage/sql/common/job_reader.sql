@@ -36,6 +36,21 @@ claims, worker_id,
 ),
 /* use attempts_of_job */
 
+-- fragment: attempts_of_job
+-- The attempts of a job as JSON text, in no order; NULL or an empty list without one.
+CAST(
+    (
+        SELECT JSON_LIST(
+            JSON_ROW(
+                run, attempt, due_at, started_at, ended_at, worker_id, worker_name, host,
+                slot, ending, error, traceback, signature
+            )
+        )
+        FROM forge_attempt
+        WHERE job_id = forge_job.id
+    ) AS TEXT
+)
+
 -- name: get_job_with_attempts
 SELECT
     /* use job_columns */,

@@ -92,6 +92,12 @@ FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id AND start_at IS NOT NULL
     AND COALESCE(status, '') = 'pending'
 
+-- fragment: freed
+-- Starts once its own time has come.
+scheduled_at = GREATEST(start_at, :now),
+deferred = start_at > :now,
+start_at = NULL
+
 -- name: release_links
 -- Lets a job wait for nothing more.
 UPDATE forge_link

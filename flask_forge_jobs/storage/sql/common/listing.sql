@@ -1,7 +1,7 @@
 -- Pages of jobs, and counts. A page continues after (:at, :id).
 
 -- fragment: matches
-(:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+/* use of_queues */
     AND /* use kind_and_age */
     AND (
         :any_status
@@ -36,19 +36,28 @@
     AND (:any_batch OR forge_job.batch_id = :batch_id)
     AND (NOT :only_waiting OR (status = 'pending' AND start_at IS NOT NULL))
 
--- fragment: kind_and_age
+-- fragment: of_queues
+(:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+
+-- fragment: of_kinds
 (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+
+-- fragment: kind_and_age
+/* use of_kinds */
     AND (:any_time OR (enqueued_at >= :from_at AND enqueued_at <= :to_at))
 
 -- fragment: filtered_counts
+/* use counts_of_some */
+    AND /* use of_kinds */
+    AND (:any_state OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
+
+-- fragment: counts_of_some
 -- The queues are looked up, so that SQLite reads no count of others.
 queue_name IN (
-        SELECT v.name FROM /* rows v: name text = :queues */
-        UNION ALL
-        SELECT queue_name FROM forge_job_count WHERE :any_queue
-    )
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    AND (:any_state OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
+    SELECT v.name FROM /* rows v: name text = :queues */
+    UNION ALL
+    SELECT queue_name FROM forge_job_count WHERE :any_queue
+)
 
 -- fragment: filtered_combinations
 -- Queue, kind and status of jobs. Thousands of them cost less here than if they were read
@@ -78,16 +87,19 @@ CASE :sort
     ELSE enqueued_at
 END
 
+-- fragment: next_by_age (both ways)
+enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
 -- name: listed (both ways)
 -- Served by forge_job_list, without other conditions by the index alone: jobs of one
 -- queue, kind and status by age.
 SELECT enqueued_at, id
 FROM forge_job
 WHERE queue_name = :queue_name AND kind = :kind AND status = :status
-    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit
+    AND /* use next_by_age_desc */
 
 -- name: listed_together (both ways)
 -- The same for many combinations at once, without other conditions.
@@ -177,56 +189,32 @@ LIMIT :limit OFFSET :offset
 -- name: listed_key (both ways)
 -- Served by forge_job_key. With the summaries, which saves a round trip; so the next two.
 SELECT enqueued_at, /* use summary_columns */
-FROM forge_job
-WHERE dedupe_key >= :dedupe_key AND dedupe_key < :key_end
-    AND dedupe_key IS NOT NULL
-    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit
+FROM /* use jobs_of_key */
+    AND /* use next_by_age_desc */
 
 -- name: listed_schedule (both ways)
 -- Served by forge_job_schedule.
 SELECT enqueued_at, /* use summary_columns */
-FROM forge_job
-WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
-    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit
+FROM /* use jobs_of_schedule */
+    AND /* use next_by_age_desc */
 
 -- name: listed_signature (both ways)
 -- Served by forge_job_signature.
 SELECT enqueued_at, /* use summary_columns */
-FROM forge_job
-WHERE signature = :signature AND signature IS NOT NULL
-    AND status IN (/* use unsuccessful */)
-    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit
+FROM /* use jobs_of_signature */
+    AND /* use next_by_age_desc */
 
 -- name: listed_batch (both ways)
 -- Served by the primary keys of forge_batch_range and forge_job; sorts all of them.
 SELECT enqueued_at, /* use summary_columns */
-FROM (SELECT first_id, last_id FROM forge_batch_range WHERE batch_id = :batch_id) AS ids
-CROSS JOIN forge_job
-WHERE forge_job.id >= ids.first_id AND forge_job.id <= ids.last_id
-    AND COALESCE(forge_job.batch_id, '') = :batch_id
-    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit
+FROM /* use jobs_of_one_batch */
+    AND /* use next_by_age_desc */
 
 -- name: listed_waiting (both ways)
 -- Served by forge_job_deferred: jobs that wait for others start at the end of time.
 SELECT enqueued_at, /* use summary_columns */
-FROM forge_job
-WHERE /* use has_no_start */
-    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
-    AND /* use matches */
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit
+FROM /* use jobs_that_wait */
+    AND /* use next_by_age_desc */
 
 -- name: listed_few (both ways)
 -- Served by forge_job_list: all jobs of some combinations, in any order. With the
@@ -241,11 +229,7 @@ WITH page AS MATERIALIZED (
     ORDER BY 1 DESC, id DESC
     LIMIT :limit OFFSET :offset
 )
-SELECT page_at, /* use summary_columns */
-FROM page
-CROSS JOIN forge_job
-WHERE forge_job.id = page_id
-ORDER BY page_at DESC, page_id DESC
+/* use jobs_of_page_desc */
 
 -- name: listed_all (both ways)
 -- Scans all jobs: for conditions without an index, within the statement time-out.
@@ -257,11 +241,7 @@ WITH page AS MATERIALIZED (
     ORDER BY 1 DESC, id DESC
     LIMIT :limit OFFSET :offset
 )
-SELECT page_at, /* use summary_columns */
-FROM page
-CROSS JOIN forge_job
-WHERE forge_job.id = page_id
-ORDER BY page_at DESC, page_id DESC
+/* use jobs_of_page_desc */
 
 -- name: count_inside
 -- Served by forge_job_list, a range of each combination, at most :max_rows of each.
@@ -287,18 +267,12 @@ SELECT
             SELECT COUNT(*)
             FROM forge_job
             WHERE deferred AND status = 'pending' AND scheduled_at > :now
-                AND (
-                    :any_queue
-                    OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */)
-                )
+                AND /* use of_queues */
                 AND /* use kind_and_age */
         ) END
         FROM forge_job_count
         WHERE deferred AND status = 'pending'
-            AND (
-                :any_queue
-                OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */)
-            )
+            AND /* use of_queues */
     )
 FROM (
     SELECT job.status
@@ -353,7 +327,7 @@ SELECT
         FROM forge_job
         WHERE deferred AND queue_name = counted.queue_name AND status = 'pending'
             AND scheduled_at <= :now
-            AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+            AND /* use of_kinds */
     ) ELSE 0 END
 FROM (
     SELECT queue_name, status, deferred, SUM(jobs) AS jobs
@@ -365,32 +339,34 @@ FROM (
 -- fragment: jobs_of_key
 forge_job
 WHERE dedupe_key >= :dedupe_key AND dedupe_key < :key_end
-    AND dedupe_key IS NOT NULL AND /* use matches */
+    AND dedupe_key IS NOT NULL
 
 -- name: count_key
 SELECT COUNT(*)
-FROM /* use jobs_of_key */
+FROM /* use jobs_of_key */ AND /* use matches */
 
 -- name: counts_key
 SELECT /* use number_by_status */
-FROM (SELECT status, scheduled_at FROM /* use jobs_of_key */ LIMIT :end) AS matching
+FROM (
+    SELECT status, scheduled_at
+    FROM /* use jobs_of_key */ AND /* use matches */
+    LIMIT :end
+) AS matching
 
 -- fragment: jobs_of_schedule
 forge_job
 WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
-    AND /* use matches */
 
 -- name: count_schedule
 SELECT COUNT(*)
-FROM /* use jobs_of_schedule */
+FROM /* use jobs_of_schedule */ AND /* use matches */
 
 -- name: first_of_schedule
 -- How many jobs a schedule has made, as far as the end. Reads nothing but the index.
 SELECT COUNT(*)
 FROM (
     SELECT 1 AS one
-    FROM forge_job
-    WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
+    FROM /* use jobs_of_schedule */
     ORDER BY enqueued_at, id
     LIMIT :end
 ) AS made
@@ -400,7 +376,7 @@ FROM (
 SELECT /* use number_by_status */
 FROM (
     SELECT status, scheduled_at
-    FROM /* use jobs_of_schedule */
+    FROM /* use jobs_of_schedule */ AND /* use matches */
     ORDER BY enqueued_at, id
     LIMIT :end
 ) AS matching
@@ -414,47 +390,56 @@ WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
 -- fragment: jobs_of_signature
 forge_job
 WHERE signature = :signature AND signature IS NOT NULL
-    AND status IN (/* use unsuccessful */) AND /* use matches */
+    AND status IN (/* use unsuccessful */)
 
 -- name: count_signature
 SELECT COUNT(*)
-FROM /* use jobs_of_signature */
+FROM /* use jobs_of_signature */ AND /* use matches */
 
 -- name: counts_signature
 SELECT /* use number_by_status */
-FROM (SELECT status, scheduled_at FROM /* use jobs_of_signature */ LIMIT :end) AS matching
+FROM (
+    SELECT status, scheduled_at
+    FROM /* use jobs_of_signature */ AND /* use matches */
+    LIMIT :end
+) AS matching
 
 -- fragment: jobs_of_one_batch
 (SELECT first_id, last_id FROM forge_batch_range WHERE batch_id = :batch_id) AS ids
 CROSS JOIN forge_job
 WHERE forge_job.id >= ids.first_id AND forge_job.id <= ids.last_id
-    AND COALESCE(forge_job.batch_id, '') = :batch_id AND /* use matches */
+    AND COALESCE(forge_job.batch_id, '') = :batch_id
 
 -- name: count_batch
 SELECT COUNT(*)
-FROM /* use jobs_of_one_batch */
+FROM /* use jobs_of_one_batch */ AND /* use matches */
 
 -- name: counts_batch
 SELECT /* use number_by_status */
-FROM (SELECT status, scheduled_at FROM /* use jobs_of_one_batch */ LIMIT :end) AS matching
+FROM (
+    SELECT status, scheduled_at
+    FROM /* use jobs_of_one_batch */ AND /* use matches */
+    LIMIT :end
+) AS matching
 
--- fragment: has_no_start
-deferred AND status = 'pending' AND scheduled_at = :end_of_time
+-- fragment: jobs_that_wait
+forge_job
+WHERE deferred AND status = 'pending' AND scheduled_at = :end_of_time
     AND queue_name IN (
         SELECT queue_name FROM forge_job_count WHERE deferred AND status = 'pending'
     )
 
--- fragment: jobs_that_wait
-forge_job
-WHERE /* use has_no_start */ AND /* use matches */
-
 -- name: count_waiting
 SELECT COUNT(*)
-FROM /* use jobs_that_wait */
+FROM /* use jobs_that_wait */ AND /* use matches */
 
 -- name: counts_waiting
 SELECT /* use number_by_status */
-FROM (SELECT status, scheduled_at FROM /* use jobs_that_wait */ LIMIT :end) AS matching
+FROM (
+    SELECT status, scheduled_at
+    FROM /* use jobs_that_wait */ AND /* use matches */
+    LIMIT :end
+) AS matching
 
 -- name: count_few
 SELECT COUNT(*)

@@ -3,6 +3,9 @@ level, queue_name, kind, bucket_start, source,
 enqueued, started, retried, completed, dead, refused, cancelled,
 wait_times, run_times, total_times
 
+-- fragment: metric_rows
+/* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, cancelled bigint, wait_times text, run_times text, total_times text */
+
 -- name: put_metrics
 INSERT INTO forge_metric (/* use metric_columns */)
 SELECT
@@ -10,7 +13,7 @@ SELECT
     v.enqueued, v.started, v.retried, v.completed, v.dead, v.refused,
     v.cancelled,
     v.wait_times, v.run_times, v.total_times
-FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, cancelled bigint, wait_times text, run_times text, total_times text */
+FROM /* use metric_rows */
 WHERE TRUE
 ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     enqueued = excluded.enqueued,
@@ -40,7 +43,7 @@ SET
     wait_times = v.wait_times,
     run_times = v.run_times,
     total_times = v.total_times
-FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, cancelled bigint, wait_times text, run_times text, total_times text */
+FROM /* use metric_rows */
 WHERE forge_metric.level = v.level
     AND forge_metric.queue_name = v.queue_name
     AND forge_metric.kind = v.kind
@@ -50,6 +53,9 @@ RETURNING
     forge_metric.level, forge_metric.bucket_start, forge_metric.queue_name,
     forge_metric.kind
 
+-- fragment: is_named
+queue_name IN (SELECT v.name FROM /* rows v: name text */)
+
 -- name: timeline
 -- Served by the primary key: one range for each name.
 SELECT
@@ -57,7 +63,7 @@ SELECT
     wait_times, run_times, total_times
 FROM forge_metric
 WHERE level = :level AND kind = :kind
-    AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
+    AND /* use is_named */
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: pace
@@ -81,13 +87,15 @@ RECURSIVE queue (name) AS (
     WHERE queue.name IS NOT NULL
 )
 
+-- fragment: timeline_columns
+m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
+m.cancelled, m.wait_times, m.run_times, m.total_times
+
 -- name: timeline_of_kinds
 -- Served by the primary key: one range for each queue and kind. forge_metric_time would
 -- read all kinds of the window.
 WITH /* use queues_with_figures */
-SELECT
-    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
-    m.cancelled, m.wait_times, m.run_times, m.total_times
+SELECT /* use timeline_columns */
 FROM queue
 CROSS JOIN /* rows v: name text */
 CROSS JOIN forge_metric AS m
@@ -98,9 +106,7 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
 -- name: timeline_of_active_kinds
 -- Served by forge_metric_time: all kinds up to the last one that is shown. A range for each
 -- of many kinds in each queue would take longer.
-SELECT
-    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
-    m.cancelled, m.wait_times, m.run_times, m.total_times
+SELECT /* use timeline_columns */
 FROM /* use figures_of_active_kinds */
 
 -- fragment: figures_of_active_kinds
@@ -109,7 +115,7 @@ WHERE /* use is_active_kind */
 
 -- fragment: is_active_kind
 level = :level AND queue_name <> '' AND kind <> '' AND kind <= :last_kind
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND /* use of_queues */
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: active_kinds
@@ -117,7 +123,7 @@ level = :level AND queue_name <> '' AND kind <> '' AND kind <= :last_kind
 SELECT DISTINCT kind
 FROM forge_metric
 WHERE level = :level AND queue_name <> '' AND kind <> ''
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND /* use of_queues */
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: kinds_within
@@ -156,11 +162,7 @@ GROUP BY queue_name, kind
 SELECT queue_name, kind FROM forge_metric WHERE level = :level
 
 -- name: add_names
-INSERT INTO forge_metric (
-    level, queue_name, kind, bucket_start, source,
-    enqueued, started, retried, completed, dead, refused, cancelled,
-    wait_times, run_times, total_times
-)
+INSERT INTO forge_metric (/* use metric_columns */)
 SELECT :level, v.queue_name, v.kind, 0, '', 0, 0, 0, 0, 0, 0, 0, '', '', ''
 FROM /* rows v: queue_name text, kind text */
 WHERE TRUE

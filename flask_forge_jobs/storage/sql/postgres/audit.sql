@@ -1,13 +1,8 @@
 -- fragment: entry_of_change
 -- Stores the entry of a request with its change, unless that has made no rows.
 , entry AS (
-    INSERT INTO forge_audit (
-        at, actor, action, target, address, request_id, status, changed, arguments,
-        requests
-    )
-    SELECT
-        :now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
-        :arguments, :requests
+    INSERT INTO forge_audit (/* use entry_columns */)
+    SELECT /* use entry_values */
     WHERE EXISTS (SELECT 1 FROM made)
         AND (NOT :is_repeated OR NOT EXISTS (/* use equal_entry */))
 )

@@ -21,30 +21,17 @@ CROSS JOIN LATERAL (
     GROUP BY bucket.of_queue, bucket.of_kind
 ) AS trend
 
--- fragment: error_groups
+-- fragment: totals_in_range
 -- All buckets of a range at once: a look-up for each total would take twice as long.
 SELECT
-    signature, SUM(failures) AS failures, MIN(first_at) AS first_at,
-    MAX(last_at) AS last_at
-FROM (
-    SELECT
-        signature, CASE WHEN :is_month THEN failures ELSE 0 END AS failures, first_at,
-        last_at
-    FROM forge_error
-    WHERE /* use error_scope */
-    UNION ALL
-    SELECT signature, SUM(failures)::bigint, NULL, NULL
-    FROM forge_error_bucket
-    WHERE NOT :is_month
-        AND width_s = :width_s AND bucket_start >= /* use range_start */
-        AND /* use error_scope */
-    GROUP BY signature
-    UNION ALL
-    SELECT
-        signature, CASE WHEN at >= /* use range_start */ THEN failures ELSE 0 END, at,
-        at
-    FROM forge_error_change
-    WHERE failures > 0 AND /* use error_scope */
-) AS counted
+    signature, CASE WHEN :is_month THEN failures ELSE 0 END AS failures, first_at,
+    last_at
+FROM forge_error
+WHERE /* use error_scope */
+UNION ALL
+SELECT signature, SUM(failures)::bigint, NULL, NULL
+FROM forge_error_bucket
+WHERE NOT :is_month
+    AND width_s = :width_s AND bucket_start >= /* use range_start */
+    AND /* use error_scope */
 GROUP BY signature
-HAVING SUM(failures) > 0

@@ -48,10 +48,7 @@ released AS (
 )
 /* change */
 UPDATE forge_job
-SET
-    scheduled_at = GREATEST(start_at, :now),
-    deferred = start_at > :now,
-    start_at = NULL
+SET /* use freed */
 FROM job
 WHERE forge_job.id = job.job_id AND start_at IS NOT NULL
 RETURNING

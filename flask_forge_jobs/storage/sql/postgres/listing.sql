@@ -1,8 +1,6 @@
--- fragment: filtered_counts
+-- fragment: counts_of_some
 -- Without an index, a look-up of the queues would only cost more.
-(:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    AND (:any_state OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
+/* use of_queues */
 
 -- fragment: payload_shows
 -- The pattern is cheap, and exact for payloads without escapes. In other payloads each

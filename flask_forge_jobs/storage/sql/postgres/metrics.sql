@@ -6,25 +6,16 @@ SELECT pg_try_advisory_xact_lock(:lock_key)
 -- As above.
 SELECT pg_advisory_xact_lock(:lock_key)
 
--- name: timeline
--- Served by the primary key: one range for each name. Without statistics the planner picks
--- these ranges for an array, but for a join with the names reads all queues and kinds of
--- the window.
-SELECT
-    queue_name, bucket_start, enqueued, started, retried, completed, dead, cancelled,
-    wait_times, run_times, total_times
-FROM forge_metric
-WHERE level = :level AND kind = :kind
-    AND queue_name = ANY (ARRAY(SELECT v.name FROM /* rows v: name text */))
-    AND bucket_start >= :from_at AND bucket_start < :to_at
+-- fragment: is_named
+-- Without statistics the planner picks a range for each element of an array, but for a join
+-- with the names reads all queues and kinds of the window.
+queue_name = ANY (ARRAY(SELECT v.name FROM /* rows v: name text */))
 
 -- name: timeline_of_kinds
 -- As above. OFFSET 0 keeps the planner from merging the subquery into the join, where
 -- without statistics it reads all kinds of the window.
 WITH /* use queues_with_figures */
-SELECT
-    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
-    m.cancelled, m.wait_times, m.run_times, m.total_times
+SELECT /* use timeline_columns */
 FROM queue
 CROSS JOIN LATERAL (
     SELECT *

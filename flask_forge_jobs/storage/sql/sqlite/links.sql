@@ -33,10 +33,7 @@ WHERE ended IS NULL AND parent_id IN (SELECT value FROM json_each(:parents))
 -- name: free_done_children
 -- Frees those that waited for them alone.
 UPDATE forge_job
-SET
-    scheduled_at = GREATEST(start_at, :now),
-    deferred = start_at > :now,
-    start_at = NULL
+SET /* use freed */
 WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
     AND id IN (
         SELECT child_id
@@ -72,10 +69,7 @@ ORDER BY id
 -- name: free_children
 -- Jobs that wait for nothing else any more.
 UPDATE forge_job
-SET
-    scheduled_at = GREATEST(start_at, :now),
-    deferred = start_at > :now,
-    start_at = NULL
+SET /* use freed */
 WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name, deferred
