@@ -18,7 +18,12 @@ from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.misfits import check_jobs, kind_error, options_error
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions, check_id
-from flask_forge_jobs.tasks.other_words import OF_FORGE, teach
+from flask_forge_jobs.tasks.other_words import (
+    OF_FORGE,
+    OPTIONS_OF_FORGE,
+    names_its_options,
+    teach,
+)
 from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
@@ -71,6 +76,7 @@ class ForgeJobs(Declarations, Batching):
             proxy in front: a proxy on the same machine looks like a local client.
     """
 
+    @names_its_options(OPTIONS_OF_FORGE)
     def __init__(
         self,
         app: Flask | None = None,
@@ -99,6 +105,7 @@ class ForgeJobs(Declarations, Batching):
         if app is not None:
             self.init_app(app)
 
+    @names_its_options(OPTIONS_OF_FORGE)
     def init_app(self, app: Flask, *, db: FlaskSQLAlchemy | None = None) -> None:
         """Add jobs to an application.
 
@@ -174,7 +181,7 @@ class ForgeJobs(Declarations, Batching):
         defaults = task.defaults if isinstance(task, Task) else JobOptions()
         connection = options.pop("connection", None)
         try:
-            chosen = defaults.changed(**options)
+            chosen = defaults.as_called(**options)
         except TypeError:
             raise options_error(task, kind, options) from None
         value = {} if payload is None else payload

@@ -338,6 +338,61 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
             "task.options(delay=...).enqueue(...)"
         ),
     ),
+    (
+        "Celery's countdown at the task",
+        lambda its: its.task(countdown=5),
+        (
+            "there is no option 'countdown' of a task; write it where the job is "
+            "enqueued: task.options(delay=...).enqueue(...)"
+        ),
+    ),
+    (
+        "RQ's dependencies",
+        lambda its: its.add.options(depends_on=its.job),
+        "there is no option 'depends_on'; write after=",
+    ),
+    (
+        "Celery's link",
+        lambda its: its.add.options(link=its.look),
+        (
+            "there is no option 'link'; enqueue the next job with after=: "
+            "next_task.options(after=job).enqueue()"
+        ),
+    ),
+    (
+        "an option of the task, by its name elsewhere",
+        lambda its: its.add.options(on_failure=its.look),
+        (
+            "there is no option 'on_failure'; "
+            "write it at the task: @forge.task(on_dead=...)"
+        ),
+    ),
+    (
+        "RQ's retry where a job is enqueued",
+        lambda its: its.add.enqueue(1, retry=3),
+        (
+            "arguments of `add`: there is no `retry`; "
+            "write it at the task: @forge.task(retry=...)"
+        ),
+    ),
+    (
+        "an isolation by name",
+        lambda its: its.forge.enqueue("add", {"a": 1}, isolation="process"),
+        (
+            "there is no option 'isolation'; "
+            "write it at the task: @forge.task(isolation=...)"
+        ),
+    ),
+    (
+        "a list as a queue",
+        lambda its: its.add.options(queue=["mail"]),
+        "queue: a list is not text",
+    ),
+    (
+        "a number as a queue of a task",
+        lambda its: its.task(queue=7),
+        "queue: 7 is not text",
+    ),
     ("retry", lambda its: its.task(retry="fast"), f"retry: 'fast' {NOT_A_DELAY}"),
     (
         "retry with a switch",
@@ -450,7 +505,51 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         lambda its: its.forge.enqueue_many(map(its.add.job, itertools.count())),
         "jobs: more than 10000 at once",
     ),
+    # Keywords and positions of declarations.
+    (
+        "Celery's crontab",
+        lambda its: its.forge.cron(minute=0),
+        (
+            "there is no option 'minute'; "
+            "write an expression, such as @forge.cron('0 3 * * *')"
+        ),
+    ),
+    (
+        "args of a schedule",
+        lambda its: its.forge.cron("@daily", args=(1,)),
+        "there is no option 'args'; write arguments=",
+    ),
+    (
+        "a misspelt time zone",
+        lambda its: its.forge.cron("@daily", timzone="UTC"),
+        "there is no option 'timzone'; did you mean timezone=?",
+    ),
+    (
+        "a rate by position",
+        lambda its: its.forge.rate_limit("crm", 10, 60),
+        "3 by position are more than 1; write capacity=, refill_per_sec=",
+    ),
+    (
+        "jobs of a batch",
+        lambda its: its.forge.batch(jobs=[its.add.job(1)]),
+        "there is no option 'jobs'; add them in its block: batch.add(task.job(...))",
+    ),
+    (
+        "a broker",
+        lambda its: type(its.forge)(broker="redis://"),
+        "there is no option 'broker'; set FORGE_JOBS_DATABASE_URL",
+    ),
+    (
+        "Flask-Migrate's database by position",
+        lambda its: its.forge.init_app(Flask(__name__), object()),
+        "2 by position are more than 1; write db=",
+    ),
     # Words of other queues.
+    (
+        "Celery's chord",
+        lambda its: its.forge.chord([]),
+        "ForgeJobs has no 'chord'; use forge.batch(on_success=task)",
+    ),
     (
         "Celery's delay",
         lambda its: its.add.delay(1),

@@ -15,6 +15,7 @@ from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, JobStatus,
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
 from flask_forge_jobs.tasks.options import check_id, follow_up_of, not_a_job, several
+from flask_forge_jobs.tasks.other_words import OPTIONS_OF_BATCHES, names_its_options
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.links import LinkEnd
@@ -326,6 +327,7 @@ class Batching:
 
     _batch_home: Callable[[], BatchHome]
 
+    @names_its_options(OPTIONS_OF_BATCHES)
     def batch(
         self,
         name: str = "batch",

@@ -28,6 +28,7 @@ from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
 from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
 from flask_forge_jobs.tasks.misfits import task_options_error
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions, follow_up_of
+from flask_forge_jobs.tasks.other_words import OPTIONS_OF_CRON, names_its_options
 from flask_forge_jobs.tasks.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class TaskDecorator:
                 options.pop("retry_on", None),
                 options.pop("dead_on", None),
             ),
-            options=JobOptions().changed(**options),
+            options=JobOptions().as_called(**options),
         )
 
     @overload
@@ -200,6 +201,7 @@ class Declarations:
         decorator = TaskDecorator(self.registry, self._home, options)
         return decorator if function is None else decorator(function)
 
+    @names_its_options(OPTIONS_OF_CRON)
     def cron(
         self,
         cron_expr: str,
@@ -259,6 +261,7 @@ class Declarations:
             make_task=self.task,
         )
 
+    @names_its_options()
     def rate_limit(self, scope: str, *, capacity: int, refill_per_sec: float) -> None:
         """Declare a token bucket that all processes share.
 

@@ -237,7 +237,7 @@ class Task(Generic[P, R]):
             TypeError: There is no such option.
         """
         connection = options.pop("connection", None)
-        return BoundTask(self, self.defaults.changed(**options), connection)
+        return BoundTask(self, self.defaults.as_called(**options), connection)
 
     def job_for(self, arguments: object, options: JobOptions) -> NewJob:
         """Return a job for a JSON object of arguments by name.

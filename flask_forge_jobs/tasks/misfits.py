@@ -9,8 +9,10 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.tasks.options import (
+    OF_TASKS_ONLY,
     EnqueueOptions,
     TaskOptions,
+    no_such_option,
     not_a_job,
     python_name,
     several_jobs,
@@ -19,6 +21,7 @@ from flask_forge_jobs.tasks.other_words import advice_on, option_meant, unknown_
 from flask_forge_jobs.tasks.parameters import Parameters
 
 _OPTIONS = frozenset(EnqueueOptions.__annotations__)
+_OF_TASKS = OF_TASKS_ONLY - {"aliases", "key", "kind"}  # those may be arguments
 
 
 def call_error(
@@ -42,7 +45,7 @@ def call_error(
             rest[name] = value
         elif option is not None and option not in options:
             options[option] = value
-        elif (words := advice_on(name)) is not None:
+        elif (words := advice_on(name, _OF_TASKS)) is not None:
             advice.append(f"there is no `{name}`; {words}")
         else:
             rest[name] = value
@@ -120,17 +123,19 @@ def options_error(task: object, kind: str, options: Mapping[str, object]) -> Typ
                 f"there is no option {name!r}; arguments go into the payload: "
                 f"forge.enqueue({kind!r}, {{{name!r}: ...}})"
             )
-    return TypeError(unknown_option(unknown[0], _OPTIONS))
+    return no_such_option(unknown[0])
 
 
 def task_options_error(name: str) -> TypeError:
     """Return the error for an unknown option of ``@forge.task``."""
-    if name in _OPTIONS:
+    known = TaskOptions.__annotations__
+    option = option_meant(name, _OPTIONS)
+    if option is not None and option not in known:
         return TypeError(
             f"there is no option {name!r} of a task; write it where the job is "
-            f"enqueued: task.options({name}=...).enqueue(...)"
+            f"enqueued: task.options({option}=...).enqueue(...)"
         )
-    return TypeError(unknown_option(name, TaskOptions.__annotations__))
+    return TypeError(unknown_option(name, known))
 
 
 def kind_error(kind: object) -> InvalidInputError:

@@ -13,12 +13,12 @@ from itertools import islice
 from typing import Any, Literal, Protocol, TypedDict, cast
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
+from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, check_queue_name, shown
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, NewJob
 from flask_forge_jobs.model.links import OnParentDead
 from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.payloads import fingerprint
-from flask_forge_jobs.tasks.other_words import unknown_option
+from flask_forge_jobs.tasks.other_words import advice_on, unknown_option
 from flask_forge_jobs.tasks.retries import Errors, Retry
 
 
@@ -214,13 +214,19 @@ class JobOptions:
         A dedupe key overrides ``dedupe_by_args``. An unknown option raises TypeError.
         """
         for name in given.keys() - _NAMES:
-            raise TypeError(unknown_option(name, _NAMES))
+            raise no_such_option(name)
         chosen = {name: value for name, value in given.items() if value is not None}
         if "after" in chosen:
             chosen["after"] = ids_of(chosen["after"])
         if "dedupe_key" in chosen:
             chosen.setdefault("dedupe_by_args", False)
         return replace(self, **chosen) if chosen else self
+
+    def as_called(self, **given: Any) -> JobOptions:
+        """Return the options with those of a call in Python, where it is ``queue=``."""
+        if given.get("queue") is not None:
+            check_queue_name(given["queue"], "queue")
+        return self.changed(**given)
 
     def new_job(self, kind: str, payload: str, router: Callable[[str], str]) -> NewJob:
         """Return a job with these options for a payload of canonical JSON text."""
@@ -254,3 +260,11 @@ class JobOptions:
 
 
 _NAMES = {each.name for each in fields(JobOptions)}
+OF_TASKS_ONLY = TaskOptions.__annotations__.keys() - _NAMES
+
+
+def no_such_option(name: str) -> TypeError:
+    """Return the error for an unknown option of a job."""
+    if (words := advice_on(name, OF_TASKS_ONLY)) is not None:
+        return TypeError(f"there is no option {name!r}; {words}")
+    return TypeError(unknown_option(name, _NAMES))

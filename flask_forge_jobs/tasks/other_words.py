@@ -7,8 +7,14 @@ words cost nothing where they are not used: they are attributes of classes that 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
-from typing import NoReturn
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import NoReturn, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Options that only have another name here.
 RENAMED = {
@@ -20,10 +26,15 @@ RENAMED = {
     "queueing_lock": "dedupe_key", "deduplication_key": "dedupe_key",
     "autoretry_for": "retry_on", "throws": "dead_on", "on_failure": "on_dead",
     "link_error": "on_dead", "name": "kind", "task_name": "kind", "actor_name": "kind",
+    "depends_on": "after", "unique": "dedupe_by_args", "tz": "timezone",
+    "args": "arguments", "kwargs": "arguments", "payload": "arguments",
+    "misfire_grace_time": "catch_up", "coalesce": "catch_up", "max_instances": "dedupe",
+    "on_complete": "on_finished", "callback": "on_success", "limit": "capacity",
+    "rate": "refill_per_sec", "per_second": "refill_per_sec",
 }  # fmt: skip
 _ATTEMPTS = "write max_attempts=, which counts the first run, too"
-_WAITS = "write retry=, such as retry=60 or retry=exponential(30)"
-_NEXT = "let the task enqueue the next job as its last step"
+_WAITS = "write retry= at the task, such as retry=60 or retry=exponential(30)"
+_NEXT = "enqueue the next job with after=: next_task.options(after=job).enqueue()"
 _KEPT = "the queue decides how long a job is kept; see its retention"
 _ADVICE = {
     "max_retries": _ATTEMPTS, "retries": _ATTEMPTS,
@@ -34,7 +45,7 @@ _ADVICE = {
     "task_acks_late": "leave it out: a job always stays stored until its run has ended",
     "bind": "annotate the task's first parameter with TaskContext",
     "context": "annotate the task's first parameter with TaskContext",
-    "link": _NEXT, "on_success": _NEXT, "depends_on": _NEXT, "pipe_target": _NEXT,
+    "link": _NEXT, "on_success": _NEXT, "pipe_target": _NEXT,
     "expires": "there is no expiry; compare times at the start of the task",
     "at_front": "write priority=, where lower numbers run first",
     "ttl": _KEPT, "result_ttl": _KEPT, "failure_ttl": _KEPT, "ignore_result": _KEPT,
@@ -43,9 +54,25 @@ _ADVICE = {
     "serializer": "leave it out: arguments are JSON",
     "args": "give the arguments to enqueue()",
     "kwargs": "give the arguments to enqueue()",
+    "cron": "put the task on a schedule with @forge.cron",
     "schedule": "write delay= or run_at=; @forge.cron puts a task on a schedule",
     "crontab": "put the task on a schedule with @forge.cron",
 }  # fmt: skip
+# Options of one call each; elsewhere a task may have arguments of these names.
+_URL = "set FORGE_JOBS_DATABASE_URL"
+_AT_THE_TASK = "write it at the task: @forge.task({}=...)"
+_CRON = "write an expression, such as @forge.cron('0 3 * * *')"
+OPTIONS_OF_FORGE = {
+    "url": _URL, "uri": _URL, "database_url": _URL, "broker": _URL, "backend": _URL,
+    "broker_url": _URL, "redis_url": _URL, "connection": _URL,
+    "queue": _AT_THE_TASK.format("queue"),
+}  # fmt: skip
+OPTIONS_OF_CRON = {
+    "second": _CRON, "minute": _CRON, "hour": _CRON, "day": _CRON, "month": _CRON,
+    "day_of_week": _CRON, "seconds": _CRON, "minutes": _CRON, "hours": _CRON,
+    "queue": _AT_THE_TASK.format("queue"),
+}  # fmt: skip
+OPTIONS_OF_BATCHES = {"jobs": "add them in its block: batch.add(task.job(...))"}
 
 _LATER = "{name}.options(delay=60).enqueue(...)"
 _ENQUEUE = "{name}.enqueue(...)"
@@ -64,7 +91,7 @@ OF_TASKS = {
     "map": _BATCH, "starmap": _BATCH, "chunks": _BATCH, "batch_defer": _BATCH,
     "name": "{name}.kind", "actor_name": "{name}.kind", "queue_name": "{name}.defaults",
     "request": "the TaskContext that the task's first parameter takes",
-    "AsyncResult": "forge.job(id)", "cron": "@forge.cron",
+    "AsyncResult": "forge.job(id)", "cron": "@forge.cron", "revoke": "forge.cancel(id)",
 }  # fmt: skip
 _WAIT = "job.wait(timeout_s=10) and then job.result"
 OF_JOBS = {
@@ -77,6 +104,7 @@ OF_JOBS = {
     "exception": "job.error", "info": "job.progress, job.result or job.error",
     "meta": "job.progress", "get_meta": "job.progress", "revoke": "job.cancel()",
     "abort": "job.cancel()", "delete": "job.cancel()", "requeue": "job.retry()",
+    "kill": "job.cancel()",
     "get_id": "job.id", "job_id": "job.id", "task_id": "job.id", "message_id": "job.id",
     "func_name": "job.kind", "task_name": "job.kind", "origin": "job.queue_name",
     "queue": "job.queue_name", "forget": "nothing: jobs are deleted after some days",
@@ -95,6 +123,10 @@ OF_FORGE = {
     "get_queue": "task.options(queue=...)", "queue": "task.options(queue=...)",
     "get_worker": "flask forge-jobs worker", "start": "flask forge-jobs worker",
     "worker": "flask forge-jobs worker", "control": "forge.cancel(id)",
+    "run": "flask forge-jobs worker", "revoke": "forge.cancel(id)",
+    "beat": "@forge.cron", "crontab": "@forge.cron", "scheduler": "@forge.cron",
+    "chain": "task.options(after=job).enqueue(...)", "group": "forge.batch(...)",
+    "chord": "forge.batch(on_success=task)",
     "conf": "app.config['FORGE_JOBS_...']",
     "config_from_object": "app.config['FORGE_JOBS_...']",
 }  # fmt: skip
@@ -138,6 +170,34 @@ def teach(owner: type, words: Mapping[str, str]) -> None:
             setattr(owner, name, word)
 
 
+def names_its_options(
+    advice: Mapping[str, str] = MappingProxyType({}),
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let the error for an argument that a method lacks name those that it has."""
+
+    def decorate(method: Callable[P, R]) -> Callable[P, R]:
+        _, *known = inspect.signature(method).parameters.values()
+        names = [each.name for each in known]
+        named_only = [each.name for each in known if each.kind is each.KEYWORD_ONLY]
+        places = len(known) - len(named_only)
+
+        @functools.wraps(method)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs.keys() - set(names):
+                words = advice.get(name) or _instead(name, names)
+                raise TypeError(f"there is no option {name!r}; {words}")
+            if len(args) > 1 + places:
+                raise TypeError(
+                    f"{len(args) - 1} by position are more than {places}; write "
+                    + ", ".join(f"{name}=" for name in named_only)
+                )
+            return method(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
 def unknown_option(name: str, known: Collection[str]) -> str:
     """Return the message for an option that does not exist."""
     return f"there is no option {name!r}; {_instead(name, known)}"
@@ -161,6 +221,9 @@ def option_meant(name: str, known: Collection[str]) -> str | None:
     return renamed if renamed in known else None
 
 
-def advice_on(name: str) -> str | None:
-    """Return our word for an option of another queue, or None."""
+def advice_on(name: str, of_tasks: Collection[str]) -> str | None:
+    """Return our word for an option that a job lacks, or None."""
+    meant = RENAMED.get(name, name)
+    if meant in of_tasks:
+        return _AT_THE_TASK.format(meant)
     return _ADVICE.get(name)

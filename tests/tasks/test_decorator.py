@@ -306,7 +306,7 @@ def test_wrong_arguments_are_refused_in_the_caller(
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"queue": ""}, "queue_name"),
+        ({"queue": ""}, "queue"),
         ({"priority": 2**31}, "priority"),
         ({"max_attempts": 0}, "max_attempts"),
         ({"max_attempts": True}, "max_attempts"),
