@@ -21,7 +21,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.forks import PID
+from flask_forge_jobs.forks import PID, PerProcess, own_pid
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations
@@ -79,7 +79,7 @@ _TRIAL_LIMIT_S = 1.0  # of a question for readiness
 _inherited: list[object] = []
 
 
-class PostgresDatabase:
+class PostgresDatabase(PerProcess):
     """One PostgreSQL database as a Database; ``random`` spreads connections' ages."""
 
     backend = "postgres"
@@ -109,7 +109,7 @@ class PostgresDatabase:
         self._begin_checked = replace(openings.alone, check=check_version)
         self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
         self._surfaced = PostgresFaults(settings.statement_timeout_s, is_retried=False)
-        self._current = self._new_process()
+        self._current, self._pid = self._new_process(), own_pid()
 
     def _make_pool(self, availability: Availability) -> ConnectionPool:
         return ConnectionPool(
@@ -131,17 +131,18 @@ class PostgresDatabase:
             limit_s=self._limit_s,
         )
 
+    def _begin(self) -> None:
+        _inherited.append(self._current)
+        self._current = self._new_process()
+
     @property
     def _state(self) -> PostgresProcess:
-        # No fork hook can do this: uWSGI forks in C, which runs none.
-        if self._current.pid != PID[0]:
-            _inherited.append(self._current)
-            self._current = self._new_process()
+        self.stay_own()
         return self._current
 
     def _opened(self) -> PostgresProcess:
         state = self._current
-        if not state.is_open or state.pid != PID[0]:
+        if not state.is_open or self._pid != PID[0]:
             self.open()
             state = self._current
         return state

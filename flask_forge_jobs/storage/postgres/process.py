@@ -28,7 +28,6 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.forks import own_pid
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle
 from flask_forge_jobs.request_threads import this_thread
@@ -254,7 +253,6 @@ class PostgresProcess:
         known_version: int,
         limit_s: float,
     ) -> None:
-        self.pid = own_pid()
         self.faults = faults
         self.known_version = known_version
         self.limit_s = limit_s

@@ -7,6 +7,7 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -35,12 +36,15 @@ from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import pool as postgres_pool
 from flask_forge_jobs.storage.postgres import process as process_module
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from flask_forge_jobs.storage.postgres.pool import ConnectionPool
+from flask_forge_jobs.storage.postgres.process import Availability, PostgresProcess
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
 from flask_forge_jobs.storage.workers import WorkerRegistry
 from tests.api.mounting import PREFIX, mount
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
 from tests.support.sql import UNDER_TEST, Sql
+from tests.support.threads import run_together
 from tests.support.waiting import wait_until
 
 OURS = f"SELECT pid FROM pg_stat_activity WHERE {UNDER_TEST}"
@@ -631,6 +635,32 @@ def test_a_fork_within_a_write_neither_commits_nor_undoes_it(postgres: Storage) 
 
     names = [queue.name for queue in postgres.queues.all()]
     assert names == ["child", "more", "parents"]
+
+
+def test_the_first_threads_after_a_fork_in_c_share_a_pool(
+    postgres: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, count = database_of(postgres), 4
+    make_pool, pools = database._make_pool, []
+    coming = [threading.Event() for _ in range(count)]
+
+    def slowly(availability: Availability) -> ConnectionPool:
+        for event in coming:
+            assert event.wait(10)
+        pools.append(make_pool(availability))
+        return pools[-1]
+
+    def first_use(number: int) -> PostgresProcess:
+        coming[number].set()
+        return database._state
+
+    monkeypatch.setattr(database, "_make_pool", slowly)
+    database._pid = -1  # as in a child whose parent ran no fork hook
+
+    used = run_together([partial(first_use, number) for number in range(count)])
+
+    assert {id(process.pool) for process in used} == {id(pools[0])}
+    assert len(pools) == 1
 
 
 @pytest.mark.parametrize(
