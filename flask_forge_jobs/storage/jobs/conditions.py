@@ -6,6 +6,7 @@ import string
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from typing import NamedTuple
 
 from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key
 from flask_forge_jobs.model.endings import Ending
@@ -15,6 +16,14 @@ from flask_forge_jobs.model.payloads import escapes_open, payload_expression
 from flask_forge_jobs.storage.database import Parameter, Query, encode_names
 
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+class OwnIndex(NamedTuple):
+    """The statements for a condition whose index leads to the jobs."""
+
+    page: str
+    total: str
+    by_status: str
 
 
 class Conditions:
@@ -58,16 +67,20 @@ class Conditions:
         return bool(self._job_filter.kinds) or self.has_range or not is_plain
 
     @property
-    def has_own_index(self) -> bool:
-        """Whether an index leads to the jobs from a condition alone."""
+    def own_index(self) -> OwnIndex | None:
+        """The statements of the first condition with an index; None without one."""
         job_filter = self._job_filter
-        return not (
-            job_filter.dedupe_key is None
-            and job_filter.schedule_name is None
-            and job_filter.signature is None
-            and job_filter.batch_id is None
-            and not job_filter.is_waiting
-        )
+        if job_filter.dedupe_key is not None:
+            return OwnIndex("listed_key", "count_key", "counts_key")
+        if job_filter.schedule_name is not None:
+            return OwnIndex("listed_schedule", "count_schedule", "counts_schedule")
+        if job_filter.signature is not None:
+            return OwnIndex("listed_signature", "count_signature", "counts_signature")
+        if job_filter.batch_id is not None:
+            return OwnIndex("listed_batch", "count_batch", "counts_batch")
+        if job_filter.is_waiting:
+            return OwnIndex("listed_waiting", "count_waiting", "counts_waiting")
+        return None
 
     @property
     def _asks_for_rows_only(self) -> bool:
@@ -99,24 +112,14 @@ class Conditions:
     @property
     def total_query(self) -> Query | None:
         """The one query that counts all matching jobs; None without one."""
-        job_filter = self._job_filter
         if self.is_plain and not self.has_range:
             return "count_plain", self.of_counts()
         if self.scheduled_only and not self.has_range:
             return "count_all_scheduled", self.of_counts()
-        if job_filter.dedupe_key is not None:
-            return "count_key", self.parameters()
-        if job_filter.schedule_name is not None:
-            return "count_schedule", self.parameters()
         if self.counts_failed_only:
             return "count_failed", self.parameters() | self.of_failed()
-        if job_filter.signature is not None:
-            return "count_signature", self.parameters()
-        if job_filter.batch_id is not None:
-            return "count_batch", self.parameters()
-        if job_filter.is_waiting:
-            return "count_waiting", self.parameters()
-        return None
+        own = self.own_index
+        return None if own is None else (own.total, self.parameters())
 
     def parameters(self) -> dict[str, Parameter]:
         """Return all parameters of the fragment."""

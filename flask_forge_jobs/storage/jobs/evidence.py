@@ -35,17 +35,9 @@ from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.model.steps import StepsOfJob
 from flask_forge_jobs.model.ties import JobTies
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, kinds_from_text
-from flask_forge_jobs.storage.columns import JOB
 from flask_forge_jobs.storage.database import Executor, Parameter, Row, encode_names
-from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
-from flask_forge_jobs.storage.jobs.links import TIES, ties_of
-from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
-from flask_forge_jobs.storage.rows import (
-    facts_from_row,
-    job_from_row,
-    queue_from_row,
-    reader_of,
-)
+from flask_forge_jobs.storage.jobs.reader import with_attempts
+from flask_forge_jobs.storage.rows import facts_from_row, queue_from_row, reader_of
 
 _FACTS = len(fields(JobFacts))
 _COUNTS = len(fields(QueueCounts))
@@ -87,9 +79,8 @@ class EvidenceStore:
         rows = self._database.read_one("job_facts", id=job_id)
         if not rows:
             raise JobNotFoundError(job_id)
-        job, queue = facts_from_row(rows[0][:_FACTS]), rows[0][_FACTS:]
-        is_known = queue[0] is not None
-        return job, queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
+        facts = facts_from_row(rows[0][:_FACTS])
+        return facts, _settings_of(facts, rows[0][_FACTS:])
 
     def job_in_full(
         self, job_id: str
@@ -105,15 +96,9 @@ class EvidenceStore:
         if not rows:
             raise JobNotFoundError(job_id)
         values = iter(rows[0])
-        job = job_from_row(tuple(islice(values, len(JOB))))
-        attempts = attempts_of(job, tuple(islice(values, ATTEMPTS)))
-        steps = steps_of(tuple(islice(values, STEPS)))
-        ties = ties_of(tuple(islice(values, TIES)))
+        whole = with_attempts(values)
         facts = facts_from_row(tuple(islice(values, _FACTS)))
-        queue = tuple(values)
-        is_known = queue[0] is not None
-        settings = queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
-        return job, attempts, steps, ties, facts, settings
+        return *whole, facts, _settings_of(facts, tuple(values))
 
     def queue(self, name: str) -> tuple[QueueSettings, QueueCounts, datetime | None]:
         """Return settings and counts of a queue, and its oldest due job's due time.
@@ -168,6 +153,11 @@ class EvidenceStore:
         for sort, *values in rows:
             sorts[sort].append(tuple(values))
         return _evidence_of(sorts)
+
+
+def _settings_of(job: JobFacts, queue: Row) -> QueueSettings:
+    is_known = queue[0] is not None
+    return queue_from_row(queue) if is_known else QueueSettings(job.queue_name)
 
 
 def _evidence_of(sorts: defaultdict[str, list[Row]]) -> Evidence:

@@ -268,17 +268,9 @@ class Listing:
         return None if name is None else self._streams_of.at_once(name, stretch)
 
     def _streams_by_age(self, stretch: Stretch) -> Streams:
-        job_filter, streams = self._job_filter, self._streams_of
-        if job_filter.dedupe_key is not None:
-            return streams.one_by_one("listed_key", _NO_KEY, stretch)
-        if job_filter.schedule_name is not None:
-            return streams.one_by_one("listed_schedule", _NO_KEY, stretch)
-        if job_filter.signature is not None:
-            return streams.one_by_one("listed_signature", _NO_KEY, stretch)
-        if job_filter.batch_id is not None:
-            return streams.one_by_one("listed_batch", _NO_KEY, stretch)
-        if job_filter.is_waiting:
-            return streams.one_by_one("listed_waiting", _NO_KEY, stretch)
+        own, streams = self._conditions.own_index, self._streams_of
+        if own is not None:
+            return streams.one_by_one(own.page, _NO_KEY, stretch)
         if self._conditions.is_plain:
             return streams.by_age(stretch)
         keys = list(self._counts)

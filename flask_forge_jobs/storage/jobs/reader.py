@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
+from typing import Any
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.attempts import Attempt
@@ -31,7 +32,7 @@ from flask_forge_jobs.storage.database import Query, Row, Transaction, encode_na
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.attempts import ATTEMPTS, attempts_of
 from flask_forge_jobs.storage.jobs.conditions import Conditions
-from flask_forge_jobs.storage.jobs.links import ties_of
+from flask_forge_jobs.storage.jobs.links import TIES, ties_of
 from flask_forge_jobs.storage.jobs.listing import Listing, counts_of
 from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
@@ -56,6 +57,7 @@ class QueueStatistics:
 
 
 _NO_JOBS = QueueStatistics()
+WithAttempts = tuple[Job, tuple[Attempt, ...], StepsOfJob, JobTies]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,7 @@ class JobReader:
             raise JobNotFoundError(job_id)
         return job_from_row(rows[0])
 
-    def with_attempts(
-        self, job_id: str
-    ) -> tuple[Job, tuple[Attempt, ...], StepsOfJob, JobTies]:
+    def with_attempts(self, job_id: str) -> WithAttempts:
         """Return one job, its attempts, the oldest first, its steps and its ties.
 
         Raises:
@@ -102,11 +102,7 @@ class JobReader:
         rows = self._database.read_all("get_job_with_attempts", id=job_id)
         if not rows:
             raise JobNotFoundError(job_id)
-        job = job_from_row(rows[0][: len(JOB)])
-        values = iter(rows[0][len(JOB) :])
-        attempts = attempts_of(job, tuple(islice(values, ATTEMPTS)))
-        steps = steps_of(tuple(islice(values, STEPS)))
-        return job, attempts, steps, ties_of(tuple(values))
+        return with_attempts(iter(rows[0]))
 
     def ids_in(
         self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None
@@ -205,7 +201,7 @@ class JobReader:
         conditions = Conditions(job_filter)
         return self._database.read(
             lambda transaction: StatusListing(transaction, job_filter).counts(max_jobs),
-            apart=conditions.are_maintained or conditions.has_own_index,
+            apart=conditions.are_maintained or conditions.own_index is not None,
         )
 
     def page(
@@ -355,3 +351,11 @@ def _count(counts: Iterable[Row], waiting: Iterable[Row]) -> dict[str, QueueCoun
             queue["pending"] = queue.get("pending", 0) + overdue
             queue["scheduled"] -= overdue
     return {name: QueueCounts(**columns) for name, columns in columns_of.items()}
+
+
+def with_attempts(values: Iterator[Any]) -> WithAttempts:
+    """Return a job, its attempts, its steps and its ties from the start of a row."""
+    job = job_from_row(tuple(islice(values, len(JOB))))
+    attempts = attempts_of(job, tuple(islice(values, ATTEMPTS)))
+    steps = steps_of(tuple(islice(values, STEPS)))
+    return job, attempts, steps, ties_of(tuple(islice(values, TIES)))

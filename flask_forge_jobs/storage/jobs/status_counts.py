@@ -36,7 +36,7 @@ class StatusListing(Listing):
             return self._maintained()
         if conditions.is_plain:
             return self._within_range(max_jobs)
-        if not conditions.has_own_index and not self._counts:
+        if conditions.own_index is None and not self._counts:
             return StatusCounts()
         if max_jobs is not None and self._has_made_more(max_jobs):
             return StatusCounts(bound=max_jobs)
@@ -97,17 +97,9 @@ class StatusListing(Listing):
         return self._counted("count_scheduled", parameters)
 
     def _statement(self) -> tuple[str, dict[str, Parameter]]:
-        job_filter, conditions = self._job_filter, self._conditions
-        if job_filter.dedupe_key is not None:
-            return "counts_key", conditions.parameters()
-        if job_filter.schedule_name is not None:
-            return "counts_schedule", conditions.parameters()
-        if job_filter.signature is not None:
-            return "counts_signature", conditions.parameters()
-        if job_filter.batch_id is not None:
-            return "counts_batch", conditions.parameters()
-        if job_filter.is_waiting:
-            return "counts_waiting", conditions.parameters()
+        conditions = self._conditions
+        if conditions.own_index is not None:
+            return conditions.own_index.by_status, conditions.parameters()
         if self._are_few:
             rows = self._rows(OF_COMBINATION)
             return "counts_few", conditions.of_combinations() | {"rows": rows}

@@ -306,7 +306,7 @@ def reads_once(job_filter: JobFilter, order: JobOrder, depth: int) -> bool:
     conditions = Conditions(job_filter)
     if order.column is SortColumn.ENQUEUED_AT:
         is_short = depth <= MAX_AT_ONCE and conditions.is_plain
-        return is_short or conditions.has_own_index
+        return is_short or conditions.own_index is not None
     name = whole_page(conditions, Stretch(order, (0, ""), depth))
     return (
         name is not None
