@@ -114,6 +114,8 @@ def repaired(value: Any) -> Any:
 def repair_query(query: Document) -> None:
     """Make a query follow the rules between its parameters."""
     _order(query, *_WINDOW, _instant)
+    if "from" not in query:
+        query.pop("to", None)  # it may lie before the default
     # Only an answer gives a cursor that fits the rest.
     query.pop("cursor", None)
     if "bucket_secs" in query and _buckets(query) > _MAX_BUCKETS:

@@ -132,6 +132,24 @@ def test_the_headers_of_a_page_are_described(client: FlaskClient, route: Route) 
     assert ("Link" in answer.headers) is declares_pages
 
 
+def test_a_page_has_as_many_rows_at_most_as_described(client: FlaskClient) -> None:
+    for route in PAGED:
+        request = sample(route)
+        (limit,) = (
+            parameter["schema"]
+            for parameter in operation(route)["parameters"]
+            if parameter["name"] == "limit"
+        )
+        for number, status in (
+            (limit["minimum"], 200),
+            (limit["maximum"], 200),
+            (limit["maximum"] + 1, 400),
+        ):
+            query = {**request.query, "limit": number}
+            answer = replace(request, query=query).send(client)
+            assert answer.status_code == status, (route.endpoint, number, answer.text)
+
+
 def test_every_header_that_is_described_is_one_of_some_answer() -> None:
     named = {
         name

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import post_load
 from marshmallow.fields import List, Nested
 
+from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
     Digits,
@@ -48,7 +49,7 @@ class AuditQuerySchema(V1Schema):
     target = Text(load_default=None)
     start = Instant(data_key="from", load_default=None)
     end = Instant(data_key="to", load_default=None)
-    limit = Digits(load_default=DEFAULT_LIMIT)
+    limit = Digits(load_default=DEFAULT_LIMIT, metadata=bounds.AUDIT_ENTRIES)
     cursor = Text(load_default=None)
 
     @post_load

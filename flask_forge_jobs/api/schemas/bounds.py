@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from flask_forge_jobs.handlers.activity import MAX_EVENTS
+from flask_forge_jobs.handlers.audit import MAX_PAGE_SIZE as MAX_AUDIT_ENTRIES
 from flask_forge_jobs.handlers.bulk import MAX_DAYS
 from flask_forge_jobs.handlers.cron import PREVIEW_RANGE
+from flask_forge_jobs.handlers.cron_history import MAX_PAGE_SIZE as MAX_RUNS
 from flask_forge_jobs.handlers.cursors import MAX_CURSOR_LENGTH
 from flask_forge_jobs.handlers.errors import MAX_ERROR_GROUPS
 from flask_forge_jobs.handlers.filters import (
@@ -149,6 +151,8 @@ LIMIT = whole(1, MAX_PAGE_SIZE)
 ERROR_GROUPS = whole(1, MAX_ERROR_GROUPS)
 EVENTS = whole(1, MAX_EVENTS)
 WORKERS = whole(1, MAX_WORKERS_A_PAGE)
+AUDIT_ENTRIES = whole(1, MAX_AUDIT_ENTRIES)
+SCHEDULE_RUNS = whole(1, MAX_RUNS)
 LINE: Metadata = {"pattern": PLACE_PATTERN, "examples": ["1-99"]}
 OFFSET = whole(0, MAX_OFFSET)
 FILTER_NAME = text(1, MAX_NAME_LENGTH)

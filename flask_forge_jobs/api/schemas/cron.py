@@ -162,7 +162,7 @@ class RunPageSchema(V1Schema):
 class RunsQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron_history.list_runs`."""
 
-    limit = Digits(load_default=DEFAULT_PAGE_SIZE)
+    limit = Digits(load_default=DEFAULT_PAGE_SIZE, metadata=bounds.SCHEDULE_RUNS)
     cursor = Text(load_default=None)
 
 

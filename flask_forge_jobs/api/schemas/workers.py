@@ -100,7 +100,7 @@ class WorkerPageSchema(V1Schema):
 class WorkersQuerySchema(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.workers.list_workers`."""
 
-    queue = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+    queue = Text(load_default=None)
     state = Text(load_default=None, validate=OneOf([str(each) for each in WorkerState]))
     limit = Digits(load_default=DEFAULT_PAGE_SIZE, metadata=bounds.WORKERS)
     cursor = Text(load_default=None)
