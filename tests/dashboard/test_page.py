@@ -10,6 +10,7 @@ from werkzeug.test import EnvironBuilder
 
 from flask_forge_jobs.api.routes import DATA_POLICY, Route
 from flask_forge_jobs.auth.permissions import Permission, Principal
+from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.dashboard.frame import way_to_mount_point
 from flask_forge_jobs.dashboard.page import page
@@ -62,6 +63,21 @@ def test_the_policy_of_a_page_stands_at_its_route(
     assert policies == {
         "/try": own, "/": PAGE_POLICY, "/health": DATA_POLICY,
         "/v1/nothing": DATA_POLICY,
+    }  # fmt: skip
+
+
+def test_pages_with_forms_let_a_browser_name_their_origin() -> None:
+    """Else it sends their forms with ``Origin: null``, as those of another site."""
+    client = mount(UNASKED, BlueprintOptions(tokens=TokenSet([])), testing=False)
+
+    policies = {
+        path: open_page(client, PREFIX + path).headers["Referrer-Policy"]
+        for path in ("/sign-in", "/jobs", "/none", "/v1/job-status/x", "/v1/none")
+    }
+
+    assert policies == {
+        "/sign-in": "same-origin", "/jobs": "same-origin", "/none": "same-origin",
+        "/v1/job-status/x": "no-referrer", "/v1/none": "no-referrer",
     }  # fmt: skip
 
 

@@ -20,7 +20,13 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PHONE_PX, PHONE_HEIGHT_PX = 500, 844
 WIDTH_PX, HEIGHT_PX = 1280, 800
 LIMIT_MS = 60_000
-_FLAGS = ("--disable-gpu", "--disable-quic")
+# A name that is not this machine's to a browser: over HTTP it trusts it less.
+OTHER_HOST = "jobs.example"
+_FLAGS = (
+    "--disable-gpu",
+    "--disable-quic",
+    f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1",
+)
 _COMPLAINTS = ("error", "warning")
 Theme = Literal["light", "dark"]
 expect.set_options(timeout=LIMIT_MS)

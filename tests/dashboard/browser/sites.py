@@ -47,6 +47,7 @@ class Site:
         storage: Its stores.
         headers: Those of a request of each caller.
         examples: A value for each placeholder of a page's path.
+        host: The name that its browsers know it by.
         port: Where it listens.
         asked: The path of each request.
         writes: The status of the answer to each request that is no ``GET``.
@@ -56,6 +57,7 @@ class Site:
     storage: Storage
     headers: Mapping[str, Mapping[str, str]]
     examples: Mapping[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
     port: int = 0
     asked: list[str] = field(default_factory=list)
     writes: list[int] = field(default_factory=list)
@@ -77,7 +79,7 @@ class Site:
 
     def url(self, path: str = "/") -> str:
         """Return the address of a path below the mount point."""
-        return f"http://127.0.0.1:{self.port}{OUTSIDE}{self.filled(path)}"
+        return f"http://{self.host}:{self.port}{OUTSIDE}{self.filled(path)}"
 
 
 def every_page() -> list[str]:

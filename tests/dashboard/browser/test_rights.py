@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +21,7 @@ from tests.dashboard.browser.sites import (
     filled,
     running_site,
 )
-from tests.support.browser import tab
+from tests.support.browser import OTHER_HOST, tab
 from tests.support.wsgi import served
 
 # Every request that changes something, and those of the pages that do so beside them.
@@ -143,6 +144,24 @@ def test_P06_D05_nothing_is_changed_without_a_token_or_from_elsewhere_or_by_a_vi
         token = token_of(page, site)
         assert sent(page, site, forms, body=f"_token={token}") == {403}
     assert counts(site) == before
+
+
+def test_S14_over_plain_http_forms_of_our_pages_work_and_those_of_others_do_not(
+    browser: Browser, guarded: Site
+) -> None:
+    """There, a browser names nothing but the origin of a form's page."""
+    site = replace(guarded, host=OTHER_HOST)
+    with tab(browser, java_script_enabled=False) as page:
+        signed_in(page, site, "operator")
+        page.locator("button[name=theme]").first.click()
+        page.wait_for_url(site.url("/"))
+        assert page.locator("html").get_attribute("data-theme") == "light"
+        token = token_of(page, site)
+        known = page.context.storage_state()
+    with tab(browser, storage_state=known) as page, served(Flask("x")) as port:
+        page.goto(f"http://{OTHER_HOST}:{port}/")
+        body = f"_token={token}&back=x&_back=x"
+        assert sent(page, site, forms_of(site), body=body, mode="no-cors") == {403}
 
 
 def counts(site: Site) -> tuple[object, ...]:
