@@ -91,7 +91,8 @@ class ClaimSchedule:
         self._due_at: float | None = None
         self._due_covers: set[str] = set()
         self._idle_at = 0.0
-        self._promote_at = 0.0
+        # Of each queue: one claim may have no free slot for all that may have work.
+        self._promote_at = dict.fromkeys(queue_names, 0.0)
         self._poll_at = 0.0
 
     def notify(self, name: str | None) -> None:
@@ -110,7 +111,7 @@ class ClaimSchedule:
             self.maybe_ready.update(self.queue_names)
             self._due_at = None
             self._due_covers.clear()
-            self._promote_at = now
+            self._promote_at = dict.fromkeys(self._promote_at, now)
             pause_s = POLL_WITH_PUSH_S if self.is_pushing() else POLL_WITHOUT_PUSH_S
             self._poll_at = now + pause_s
         return self.maybe_ready
@@ -119,11 +120,11 @@ class ClaimSchedule:
         """Record the start of a claim.
 
         Returns:
-            Whether it should look for scheduled jobs that are due.
+            Whether it should look for scheduled jobs of these queues that are due.
         """
         # A wake-up from here on announces jobs that this claim may not see.
         self.maybe_ready.difference_update(demand)
-        return now >= self._promote_at
+        return any(now >= self._promote_at[name] for name in demand)
 
     def fail(self, demand: Iterable[str]) -> None:
         """Record that a claim failed."""
@@ -144,8 +145,8 @@ class ClaimSchedule:
         Returns:
             Whether to look again at once.
         """
-        if promoted and demand:
-            self._promote_at = now + PROMOTE_PERIOD_S
+        if promoted:
+            self._promote_at |= dict.fromkeys(demand, now + PROMOTE_PERIOD_S)
         self._idle_at = now + IDLE_AFTER_S
         for update in written:
             if update.delay_s:

@@ -27,7 +27,7 @@ def quiet(*names: str) -> ClaimSchedule:
     schedule.is_pushing = lambda: True
     schedule.ready(0.0)
     schedule.begin(names, 0.0)
-    exchange(schedule, 0.0, promoted=True)
+    exchange(schedule, 0.0, promoted=names)
     return schedule
 
 
@@ -36,10 +36,11 @@ def exchange(
     now: float,
     written: Sequence[JobUpdate] = (),
     *,
-    promoted: bool = False,
+    promoted: Sequence[str] = (),
 ) -> None:
     """Let an exchange end that asked for more than there was."""
-    schedule.end({"a": 1}, [], written, now, began_at=now, promoted=promoted)
+    demand = dict.fromkeys(promoted or ["a"], 1)
+    schedule.end(demand, [], written, now, began_at=now, promoted=bool(promoted))
 
 
 def test_at_first_any_queue_may_have_work() -> None:
@@ -77,7 +78,7 @@ def test_it_looks_everywhere_when_a_job_is_due() -> None:
     assert asked == {"a"}
     assert look_at == 1.5
     assert schedule.maybe_ready == {"a"}
-    assert schedule.begin([], 1.5)
+    assert schedule.begin(["a"], 1.5)
 
 
 def test_only_who_has_been_idle_asks_and_only_once() -> None:
@@ -132,8 +133,20 @@ def test_a_busy_worker_promotes_at_a_steady_pace() -> None:
 
     exchange(schedule, 0.1)
 
-    assert not schedule.begin([], PROMOTE_PERIOD_S / 2)
-    assert schedule.begin([], PROMOTE_PERIOD_S)
+    assert not schedule.begin(["a"], PROMOTE_PERIOD_S / 2)
+    assert schedule.begin(["a"], PROMOTE_PERIOD_S)
+
+
+def test_a_queue_without_a_free_slot_is_promoted_at_its_next_claim() -> None:
+    schedule = quiet("a", "b")
+    schedule.look_by(1.0)
+    schedule.ready(1.0)
+    schedule.begin(["a"], 1.0)
+    exchange(schedule, 1.0, promoted=["a"])
+
+    assert schedule.maybe_ready == {"b"}
+    assert not schedule.begin(["a"], 1.01)
+    assert schedule.begin(["b"], 1.01)
 
 
 def test_a_claim_that_got_all_it_asked_for_may_have_more() -> None:

@@ -44,7 +44,7 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
-from tests.support.backends import sqlite_first
+from tests.support.backends import each_backend, sqlite_first
 from tests.support.costs import no_hang
 from tests.support.jobs import having, rescue_all
 from tests.support.leaks import assert_leaks_nothing
@@ -322,6 +322,18 @@ def test_a_failed_job_is_tried_again_after_its_delay(storage: Storage) -> None:
 
     assert job.attempts == 2
     assert [entry.message for entry in job.error_history] == ["first"]
+
+
+@each_backend
+def test_a_job_that_becomes_due_starts_whichever_queue_it_is_in(
+    storage: Storage,
+) -> None:
+    """Also behind a queue that is asked first, for all free slots."""
+    options: dict[str, Any] = {"queues": ("a", "b"), "threads": 1}
+    with running(storage, registry_of(QuickTask()), **options):
+        for name in "aabb":
+            job_id = add(storage, "quick", queue=name, delay=0.2)
+            wait_for_status(storage, job_id, JobStatus.DONE)
 
 
 NO_TASKS = (
