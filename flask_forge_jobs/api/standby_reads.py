@@ -16,6 +16,7 @@ from flask import Request, Response, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import RequestState
+from flask_forge_jobs.auth.csrf import is_over_https
 
 if TYPE_CHECKING:
     from flask_forge_jobs.storage.standby import Standby
@@ -52,7 +53,7 @@ class StandbyReads:
             self._on_standby.snapshots.forget()
         response.set_cookie(
             COOKIE, "1", max_age=math.ceil(self._standby.max_lag_s) + 1,
-            secure=state.request.is_secure, httponly=True, samesite="Lax",
+            secure=is_over_https(state.request), httponly=True, samesite="Lax",
         )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from flask_forge_jobs.api.forms import TOKEN_FIELD, first, read_form
 from flask_forge_jobs.api.request import prefers_page
 from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
-from flask_forge_jobs.auth.csrf import check_same_site
+from flask_forge_jobs.auth.csrf import check_same_site, is_over_https
 
 THEMES: Final = ("system", "light", "dark")
 REFRESH_S: Final = (0, 2, 5, 10, 30, 60)
@@ -63,7 +63,7 @@ def preferences(api: Api) -> Response:
     for name, value in chosen.items():
         response.set_cookie(
             _COOKIES[name], value, max_age=_KEPT_S, path=None,
-            secure=request.is_secure, httponly=True, samesite="Lax",
+            secure=is_over_https(request), httponly=True, samesite="Lax",
         )  # fmt: skip
     return response
 

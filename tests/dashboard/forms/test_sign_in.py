@@ -97,6 +97,28 @@ def test_over_https_the_cookies_are_for_https_only() -> None:
     assert "Secure" in site.enter().headers["Set-Cookie"]
 
 
+@pytest.mark.parametrize(
+    ("origin", "is_secure"),
+    [
+        ("https://localhost", True),
+        ("https://jobs.example", True),  # the proxy sends a host of its own
+        ("http://localhost", False),
+        ("null", False),
+    ],
+)
+def test_behind_an_undeclared_proxy_the_session_is_for_https_as_well(
+    origin: str, *, is_secure: bool
+) -> None:
+    """Nothing but the origin of the form says that the browser uses HTTPS."""
+    site = _site()
+    fields = {**values(site.open("sign-in").text), "token": TOKEN}
+
+    answer = site.post("sign-in", fields, Origin=origin)
+
+    assert answer.status_code == 303
+    assert ("Secure" in answer.headers["Set-Cookie"]) == is_secure
+
+
 @on_sqlite
 def test_a_session_opens_reads_and_forms_but_no_json_write(storage: Storage) -> None:
     storage.queues.ensure("mail")
