@@ -66,6 +66,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "tasks/endings": "tasks/test_decorator.py, by what tasks return and raise",
     "tasks/misfits": "test_mistakes.py, by what the messages say",
     "tasks/other_words": "test_mistakes.py, by what the messages say",
+    "cli/other_words": "cli/test_group.py, by what the messages say",
     "tasks/scalars": "tasks/test_conversions.py, with what is made of them",
     "config/option": "config/test_settings.py, as the fields of the settings",
     "model/standby": "storage/test_standby.py, with what uses the positions",

@@ -212,7 +212,10 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
     (
         "a payload that is no object",
         lambda its: its.forge.enqueue("add", [1, 2]),
-        "payload: add takes a JSON object of parameter name to value",
+        (
+            "payload: add takes a JSON object of parameter name to value, "
+            'such as {"a": ...}'
+        ),
     ),
     (
         "a row",

@@ -11,6 +11,7 @@ from flask import current_app
 from flask_forge_jobs.cli.errors import AppCommand
 from flask_forge_jobs.cli.local_api import local_api
 from flask_forge_jobs.cli.times import instant
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import load
 from flask_forge_jobs.state import current
 from flask_forge_jobs.tasks.registry import job_of_kind
@@ -43,7 +44,11 @@ def enqueue_command(
     state = current()
     if not (current_app.testing or state.is_inline()):
         state.database.require_shared()
-    value = load(payload.encode(), "payload")
+    try:
+        value = load(payload.encode(), "payload")
+    except InvalidInputError as error:
+        example = "write the arguments by name, such as '{\"user_id\": 7}'"
+        raise InvalidInputError("payload", f"{error.message}; {example}") from None
     options["run_at"] = None if run_at is None else datetime.fromisoformat(run_at)
     job = job_of_kind(state.registry, state.router, kind, value, **options)
     queue_name = options.pop("queue")

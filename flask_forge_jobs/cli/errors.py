@@ -11,7 +11,7 @@ from flask import current_app
 from flask.cli import NoAppException, with_appcontext
 from werkzeug.exceptions import HTTPException
 
-from flask_forge_jobs.cli.group import clear_output
+from flask_forge_jobs.cli.group import WordyGroup, clear_output
 from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError, NotFoundError
 from flask_forge_jobs.state import state_of
 
@@ -106,7 +106,7 @@ class AppCommand(click.Command):
         )
 
 
-class AppGroup(click.Group):
+class AppGroup(WordyGroup):
     """A group of such commands."""
 
     command_class = AppCommand

@@ -44,46 +44,6 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "worker": ("worker", "worker_command"),
     "workers": ("workers", "workers_command"),
 }
-# Habits from other queues, and slips.
-_WORDS: Mapping[str, str] = {
-    "job": "jobs",
-    "batch": "batches",
-    "queue": "queues",
-    "schedule": "cron",
-    "schedules": "cron",
-    "beat": "cron",
-    "inspect": "jobs show",
-    "purge": "jobs delete",
-    "retry": "jobs retry",
-    "cancel": "jobs cancel",
-    "release": "jobs release",
-    "run": "worker",
-    "info": "status",
-    "check": "doctor",
-    "health": "doctor",
-}
-# Options of other queues, by command; their names by our advice.
-_OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "worker": {
-        "write --queues, such as --queues mail,default": "-Q",
-        "write --queues mail,default, or --quiet": "-q",
-        "write --threads, or --processes": "-c --concurrency -P --pool -w -p -t",
-        "set up logging, or write --quiet": "-l --loglevel --log-level -v --verbose",
-        "write flask --app NAME forge-jobs worker": "-A --app",
-        "write --name": "-n --hostname",
-        "leave it out: every worker runs the schedules": "-B --beat --with-scheduler",
-        "set FORGE_JOBS_DATABASE_URL": "-u --url",
-    },
-    "enqueue": {
-        "write --run-at": "--eta --schedule-at",
-        "write --delay": "--countdown --schedule-in",
-        "write --queue": "-q -Q",
-        "write --timeout": "--time-limit --soft-time-limit",
-        "write --max-attempts, which counts the first run": "--retries --max-retries",
-        "write the arguments as JSON after the kind": "-a --args -k --kwargs",
-        "there is no expiry; compare times in the task": "--expires",
-    },
-}
 
 
 @contextlib.contextmanager
@@ -108,7 +68,23 @@ class ProgramCommand(click.Command):
             return super().make_context(*arguments, **options)
 
 
-class LazyGroup(ProgramCommand, click.Group):
+class WordyGroup(click.Group):
+    """A group that answers the commands of other queues with its own."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; an unknown one is refused with the word that we use."""
+        from flask_forge_jobs.cli.other_words import WORDS
+
+        name = args[0]
+        word = WORDS.get(self.name or "", {}).get(name)
+        if word is not None and self.get_command(ctx, name) is None:
+            ctx.fail(f"No such command {name!r}. Did you mean {word!r}?")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(ProgramCommand, WordyGroup):
     """A group that imports a command when it is called."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -118,7 +94,9 @@ class LazyGroup(ProgramCommand, click.Group):
                 return super().invoke(ctx)
             except click.NoSuchOption as error:
                 name, where = error.option_name, error.ctx
-                advice = _OPTIONS.get(where.info_name or "", {}) if where else {}
+                from flask_forge_jobs.cli.other_words import OPTIONS
+
+                advice = OPTIONS.get(where.info_name or "", {}) if where else {}
                 for text, names in advice.items():
                     if where and name in names.split():
                         where.fail(f"No such option {name!r}; {text}.")
@@ -146,15 +124,6 @@ class LazyGroup(ProgramCommand, click.Group):
             import_module(f"flask_forge_jobs.cli.{module}"), name
         )
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command; an unknown one is refused with the word that we use."""
-        name = args[0]
-        if name in _WORDS and self.get_command(ctx, name) is None:
-            ctx.fail(f"No such command {name!r}. Did you mean {_WORDS[name]!r}?")
-        return super().resolve_command(ctx, args)
 
 
 @click.group("forge-jobs", cls=LazyGroup)

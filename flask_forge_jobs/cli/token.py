@@ -12,6 +12,7 @@ import click
 from flask_forge_jobs.auth.permissions import ROLES
 from flask_forge_jobs.auth.tokens import KEY, TokenSet, new_token, parse_expiry
 from flask_forge_jobs.cli.errors import AppCommand, fails_clearly
+from flask_forge_jobs.cli.group import WordyGroup
 from flask_forge_jobs.state import current
 
 RANDOM_ID_BYTES = 4
@@ -19,7 +20,7 @@ RANDOM_ID_BYTES = 4
 _MAX_BYTES = 4096
 
 
-@click.group("token")
+@click.group("token", cls=WordyGroup)
 def token_group() -> None:
     """Create and check bearer tokens for the API."""
 

@@ -17,6 +17,7 @@ from flask_forge_jobs.cli.ends import leave
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.logs import write_logs
 from flask_forge_jobs.cli.numbers import Number
+from flask_forge_jobs.cli.other_words import OTHER_ACTIONS
 from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
 from flask_forge_jobs.config.variables import CHILD_VARIABLE
 from flask_forge_jobs.errors import ConfigurationError
@@ -103,6 +104,10 @@ def worker_command(*, reloads: bool, **options: Any) -> None:
     """
     context = click.get_current_context()
     if names := context.args:
+        if habit := OTHER_ACTIONS.get(names[0]):
+            raise click.UsageError(
+                f"Got unexpected extra argument {names[0]!r}; {habit}."
+            )
         source = context.get_parameter_source("queues")
         given = options["queues"] if source is ParameterSource.COMMANDLINE else ""
         queues = ",".join(filter(None, [given.rstrip(","), *names]))

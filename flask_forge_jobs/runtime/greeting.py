@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from importlib.metadata import version
 
@@ -35,7 +36,7 @@ def greet(plan: RuntimePlan) -> None:
             "no worker serves these queues: %s; start one with "
             "`flask forge-jobs worker --queues %s`",
             _names(unserved),
-            one_line(",".join(sorted(unserved))),
+            shlex.quote(one_line(",".join(sorted(unserved)))),
         )
     if (file := storage.database.file) is not None:
         from flask_forge_jobs.storage.sqlite.shared_file import engine_hazards

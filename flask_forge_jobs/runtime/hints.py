@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import shlex
 import threading
 from collections.abc import Callable, Collection, Iterable
 
@@ -123,7 +124,7 @@ class Hints:
                 "no worker has ever served queue %s, its jobs wait; start one with "
                 "`flask forge-jobs worker --queues %s`",
                 name,
-                name,
+                shlex.quote(name),
             )
 
     def _was_served(self, queue_name: str) -> bool:

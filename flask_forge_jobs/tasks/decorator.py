@@ -33,7 +33,7 @@ from flask_forge_jobs.tasks.context import (
 )
 from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.endings import of_error, of_value
-from flask_forge_jobs.tasks.misfits import call_error, jobs_of
+from flask_forge_jobs.tasks.misfits import call_error, jobs_of, payload_error
 from flask_forge_jobs.tasks.options import (
     EnqueueOptions,
     FollowUpTask,
@@ -252,9 +252,7 @@ class Task(Generic[P, R]):
     def payload_of(self, arguments: object) -> str:
         """Return the JSON text of such an object; raises as :meth:`job_for`."""
         if type(arguments) is not dict:
-            raise InvalidInputError(
-                "payload", f"{self.kind} takes a JSON object of parameter name to value"
-            )
+            raise payload_error(self.kind, self.parameters)
         try:
             payload = dump(arguments)
             self.parameters.loaded(arguments)

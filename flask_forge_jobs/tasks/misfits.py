@@ -67,6 +67,14 @@ def call_error(
     return InvalidInputError("arguments", "; ".join(advice))
 
 
+def payload_error(kind: str, parameters: Parameters) -> InvalidInputError:
+    """Return the error for a payload that is no JSON object."""
+    example = f', such as {{"{parameters.first}": ...}}' if parameters.first else ""
+    return InvalidInputError(
+        "payload", f"{kind} takes a JSON object of parameter name to value{example}"
+    )
+
+
 def jobs_of(
     task: str,
     first: str | None,

@@ -145,6 +145,7 @@ def test_an_unknown_kind_takes_any_payload(app: Flask, enqueue: Enqueue) -> None
         (["send", '{"user_id": 7, "other": 1}'], "other"),
         (["send", "[7]"], "payload"),
         (["send", "{user_id: 7}"], "is not JSON"),
+        (["send", "user_id=7"], "; write the arguments by name, such as '{"),
         (["send", '{"a": 1, "a": 1}'], "repeats a key"),
         (["send", '{"user_id": 7}', "--run-at", "tomorrow"], "is not a time"),
         (["send", "--run-at", "2199-01-31"], "write 2199-01-31T00:00:00+00:00"),

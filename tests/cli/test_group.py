@@ -10,6 +10,7 @@ from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.cli.group import forge_jobs_group
+from flask_forge_jobs.cli.other_words import WORDS
 from flask_forge_jobs.server import main as server_command
 from tests.support.streams import FullDisk
 
@@ -50,11 +51,44 @@ def test_a_command_is_found_by_its_name() -> None:
     assert forge_jobs_group.get_command(context, "nowhere") is None
 
 
-def test_a_habit_from_another_queue_gets_our_word() -> None:
-    result = CliRunner().invoke(forge_jobs_group, ["purge"])
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["purge"], "jobs delete"),
+        (["list"], "jobs list"),
+        (["jobs", "requeue", "7"], "jobs retry"),
+        (["queues", "purge", "mail"], "jobs delete --queue"),
+        (["cron", "run", "nightly"], "cron trigger"),
+        (["db", "upgrade"], "db migrate"),
+        (["token", "create"], "token new"),
+    ],
+)
+def test_a_habit_from_another_queue_gets_our_word(
+    arguments: list[str], word: str
+) -> None:
+    result = CliRunner().invoke(forge_jobs_group, arguments)
 
     assert result.exit_code == 2
-    assert "Did you mean 'jobs delete'?" in result.output
+    assert f"Did you mean {word!r}?" in result.output
+
+
+@pytest.mark.parametrize(("group", "words"), WORDS.items())
+def test_each_word_is_a_command_and_replaces_none(
+    group: str, words: dict[str, str]
+) -> None:
+    for name, word in words.items():
+        path = [] if group == forge_jobs_group.name else [group]
+        assert command_at([*path, name]) is None
+        assert command_at([part for part in word.split() if part[0] != "-"])
+
+
+def command_at(path: list[str]) -> click.Command | None:
+    """Return the command that words name, or None."""
+    found: click.Command | None = forge_jobs_group
+    for name in path:
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), name)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -69,6 +103,9 @@ def test_a_habit_from_another_queue_gets_our_word() -> None:
         (["-l", "info"], "'-l'; set up logging, or write --quiet."),
         (["-A", "shop"], "'-A'; write flask --app NAME forge-jobs worker."),
         (["mail", "low", "--burst"], "argument 'mail'; write --queues mail,low."),
+        (["--workers", "4"], "'--workers'; write --threads, or --processes."),
+        (["start"], "argument 'start'; leave it out."),
+        (["stop"], "argument 'stop'; Ctrl-C or SIGTERM stops a worker."),
         (["--queues", "mail,", "low"], "argument 'low'; write --queues mail,low."),
     ],
 )

@@ -33,14 +33,14 @@ def test_a_worker_names_what_waits_for_nobody(
 ) -> None:
     add(storage, "other")
     add(storage, "far", queue="mail")
-    storage.queues.ensure("bills")
+    storage.queues.ensure("my bills")
     storage.queues.ensure("served")
     storage.workers.beat("H", None, ["served"], [])
 
     assert said(storage, caplog)[1:] == [
         "queue default has jobs without a task: other",
         (
-            "no worker serves these queues: bills, mail; start one with "
-            "`flask forge-jobs worker --queues bills,mail`"
+            "no worker serves these queues: mail, my bills; start one with "
+            "`flask forge-jobs worker --queues 'mail,my bills'`"
         ),
     ]

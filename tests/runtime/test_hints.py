@@ -110,6 +110,14 @@ def test_a_queue_that_was_never_served_is_told_once_outside_debug_mode(
     assert ("mail", "quick") in given.seen
 
 
+def test_the_command_for_a_queue_can_be_pasted_into_a_shell(
+    storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    hints(storage, named).look_at("my mail", "quick", may_read=True)
+
+    assert caplog.messages[0].endswith("worker --queues 'my mail'`")
+
+
 def test_a_queue_that_a_worker_has_served_is_not_told(
     storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
