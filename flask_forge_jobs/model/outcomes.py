@@ -63,7 +63,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The worker's shutdown stopped the task; the attempt does not count."""
+    """The job goes back to its queue: it never started, or a shutdown stopped it.
+
+    The attempt does not count.
+    """
 
 
 class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not an error
@@ -72,8 +75,8 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
     The attempt does not count.
 
     Args:
-        retry_after_s: Seconds to wait, cut to 0 to 86400; 0 leaves it to the queue's
-            curve.
+        retry_after_s: Seconds to wait, cut to 0 to 86400. A cool-down of the queue
+            lasts as long as its curve at least.
         scope: ``"queue"`` cools the whole queue down; ``"job"`` delays only this job.
         reason: Stored as the job's last error; by default the exception that caused it.
 

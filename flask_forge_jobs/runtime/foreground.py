@@ -241,7 +241,7 @@ def run_in_foreground(
 
     Returns:
         The exit status: 0, 75 if the process should be replaced, or 130 after a second
-        signal, which returns running jobs to their queues at once.
+        signal, which ends the grace: jobs that still run go back to their queues.
     """
     pipe = parent_pipe(environ)
     if pipe is not None:

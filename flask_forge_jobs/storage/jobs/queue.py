@@ -363,8 +363,9 @@ class JobQueue:
 
         A job goes to ``failed`` with its queue's failure delay, or to ``dead`` when its
         attempts are used up, a user asked it to stop, or its worker died under it for
-        the third time (the poison-pill limit). One that cannot be rescued is logged and
-        does not block the rest.
+        the third time (the poison-pill limit). One that may not have started waits
+        again at once, and gets another attempt. One that cannot be rescued is logged
+        and does not block the rest.
 
         Args:
             observed: The jobs as last seen; those that have changed since are left.
