@@ -184,7 +184,10 @@ class Frame:
     @cached_property
     def note(self) -> Note | None:
         """What the form before this page has done; shown once, by a whole page."""
-        return notes.take(self._api, self._state.request) if self.only is None else None
+        caller = self._state.principal
+        if self.only is not None or caller is None:
+            return None
+        return notes.take(self._api, self._state.request, caller.id)
 
     # -- caller --------------------------------------------------------------------
 

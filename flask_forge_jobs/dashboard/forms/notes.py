@@ -1,6 +1,7 @@
 """The note about a change, which a cookie carries over the redirect to its page.
 
-It is shown once, and signed for its browser: nobody else can put words there.
+It is shown once, and signed for its browser and its caller: nobody else can put words
+there, not even a user who sets the cookies of another one from a neighbouring host.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def keep(api: Api, request: Request, response: Response, note: Note) -> None:
     if nonce is None:
         return
     text = json.dumps(astuple(note), separators=(",", ":"))
-    token = api.form_tokens.token(current_app, "", nonce, _USE + text)
+    caller = api.principal.id
+    token = api.form_tokens.token(current_app, caller, nonce, _USE + text)
     value = f"{token}.{urlsafe_b64encode(text.encode()).decode()}"
     response.set_cookie(
         COOKIE, value, max_age=KEPT_S, secure=is_over_https(request), httponly=True,
@@ -62,8 +64,8 @@ def keep(api: Api, request: Request, response: Response, note: Note) -> None:
     )  # fmt: skip
 
 
-def take(api: Api, request: Request) -> Note | None:
-    """Return the note for this page, which no later one shows."""
+def take(api: Api, request: Request, caller: str) -> Note | None:
+    """Return the note for this page of a caller, which no later one shows."""
     value = request.cookies.get(COOKIE)
     if value is None:
         return None
@@ -79,7 +81,7 @@ def take(api: Api, request: Request) -> Note | None:
     try:
         text = urlsafe_b64decode(encoded).decode()
         nonce = nonce_of(request)
-        if not api.form_tokens.matches(current_app, "", nonce, token, _USE + text):
+        if not api.form_tokens.matches(current_app, caller, nonce, token, _USE + text):
             return None
         shown, tone, link, undo = json.loads(text)
     except ValueError:

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.auth.form_tokens import new_nonce
+from flask_forge_jobs.auth.form_tokens import NONCE_COOKIE, new_nonce
 from flask_forge_jobs.dashboard.forms.notes import COOKIE, MAX_LENGTH
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -102,12 +102,12 @@ def test_nobody_else_can_put_words_on_a_page(storage: Storage) -> None:
     client = sender.client
     text = json.dumps(["Call this number.", "good", "", None], separators=(",", ":"))
     encoded = urlsafe_b64encode(text.encode()).decode()
-    good = TOKENS.token(client.application, "", sender.nonce, f"note {text}")
+    good = TOKENS.token(client.application, "ci", sender.nonce, f"note {text}")
     forged = {
         "no token": f".{encoded}",
         "token of a form": f"{sender.token}.{encoded}",
         "another browser": (
-            TOKENS.token(client.application, "", new_nonce(), f"note {text}")
+            TOKENS.token(client.application, "ci", new_nonce(), f"note {text}")
             + f".{encoded}"
         ),
         "no text": f"{good}.",
@@ -121,3 +121,18 @@ def test_nobody_else_can_put_words_on_a_page(storage: Storage) -> None:
         assert client.get_cookie(COOKIE) is None, what
     client.set_cookie(COOKIE, f"{good}.{encoded}")
     assert "Call this number." in _notes(client)
+
+
+@on_sqlite
+def test_the_note_of_another_user_is_not_shown(storage: Storage) -> None:
+    """A neighbouring host can give a browser the cookies of another one."""
+    eve = Sender(client_with_token(storage, "operator", token_id="eve"), "eve")
+    eve.send("post/v1/queues", {"name": "Call this number"})
+    ann = client_with_token(storage, "admin")
+    for name in (NONCE_COOKIE, COOKIE):
+        kept = eve.client.get_cookie(name)
+        assert kept is not None
+        ann.set_cookie(name, kept.value)
+
+    assert _notes(ann) == ""
+    assert "Call this number" in _notes(eve.client)
