@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask_forge_jobs.model.instants import format_instant, from_micros
 
@@ -51,6 +52,14 @@ class ClaimedJob(NamedTuple):
     def run_id(self) -> RunId:
         """Identifies this run among those of all jobs."""
         return RunId(self.id, self.claim)
+
+
+def in_claim_order(rows: Iterable[Sequence[Any]]) -> list[ClaimedJob]:
+    """Return claimed jobs in order; rows that a statement returns have none."""
+    jobs = list(map(ClaimedJob._make, rows))
+    if len(jobs) > 1:
+        jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
+    return jobs
 
 
 def may_be_claimed_ahead(attempts: int, max_attempts: int, crashes: int) -> bool:

@@ -22,6 +22,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.queue import JobQueue
+from flask_forge_jobs.storage.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -141,4 +142,5 @@ def lossy_jobs(
 ) -> JobQueue:
     """Return the job verbs over a database whose answers get lost."""
     clock = SystemClock()
-    return JobQueue(lossy_executor(inner, between), UlidGenerator(clock), clock)
+    executor, ids = lossy_executor(inner, between), UlidGenerator(clock)
+    return JobQueue(executor, ids, clock, None, Recorder(clock))

@@ -92,7 +92,7 @@ class Enqueuer:
         queues: KnownQueues,
         *,
         settlement: Settlement,
-        recorder: Recorder | None = None,
+        recorder: Recorder,
         uncommitted: Uncommitted | None = None,
     ) -> None:
         self._database = database
@@ -136,9 +136,8 @@ class Enqueuer:
                 if rows and (due_us := rows[0][0]) is not None:
                     if (wake := self._database.wake_added) is not None:
                         wake(queue_name)
-                    if (recorder := self._recorder) is not None:
-                        call = self._database.when_stored
-                        call(recorder.enqueued, queue_name, job.kind)
+                    call, enqueued = self._database.when_stored, self._recorder.enqueued
+                    call(enqueued, queue_name, job.kind)
                     # new_result() inlined, as above: every enqueue runs this.
                     return EnqueueResult(
                         job_id, False, queue_name, job.kind, JobStatus.PENDING, due_us
@@ -257,13 +256,12 @@ class Enqueuer:
         return results
 
     def _count(self, results: Sequence[EnqueueResult]) -> None:
-        if self._recorder is not None:
-            new = [
-                (each.queue_name, each.kind)
-                for each in results
-                if not each.is_deduped and not each.is_replayed
-            ]
-            self._database.when_stored(self._recorder.enqueued_many, new)
+        new = [
+            (each.queue_name, each.kind)
+            for each in results
+            if not each.is_deduped and not each.is_replayed
+        ]
+        self._database.when_stored(self._recorder.enqueued_many, new)
 
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
         minted = self._new_ids(len(jobs))

@@ -16,7 +16,7 @@ from operator import attrgetter, countOf
 from types import MappingProxyType
 from typing import Any
 
-from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob
+from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, in_claim_order
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S
@@ -181,14 +181,6 @@ def _in_order_of(demand: Mapping[str, int], rows: Iterable[Row]) -> list[Claimed
         places = {name: place for place, name in enumerate(demand)}
         claimed.sort(key=lambda job: places[job.queue_name])
     return claimed
-
-
-def in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:
-    """Return claimed jobs in order; ``RETURNING`` promises none."""
-    jobs = list(map(ClaimedJob._make, rows))
-    if len(jobs) > 1:
-        jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
-    return jobs
 
 
 def _array(values: Iterable[str | None]) -> str:

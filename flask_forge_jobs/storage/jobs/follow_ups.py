@@ -32,7 +32,7 @@ class FollowUpStore:
         self,
         database: StoreExecutor,
         ids: UlidGenerator,
-        recorder: Recorder | None = None,
+        recorder: Recorder,
         max_queues: int = DEFAULT_MAX_QUEUES,
     ) -> None:
         self._database = database
@@ -144,8 +144,6 @@ class FollowUpStore:
 
     def count(self, made: EnqueuedKinds, cancelled: EnqueuedKinds = ()) -> None:
         """Count jobs that were stored, and waiting ones that a user cancelled."""
-        if self._recorder is None:
-            return
         if made:
             self._database.when_stored(self._recorder.enqueued_many, made)
         if cancelled:

@@ -23,6 +23,7 @@ from flask_forge_jobs.model.claims import (
     HeartbeatReport,
     RunId,
     RunningJob,
+    in_claim_order,
 )
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
@@ -37,7 +38,7 @@ from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.claim_places import ClaimPlaces
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
-from flask_forge_jobs.storage.jobs.exchange import PlainExchange, in_claim_order
+from flask_forge_jobs.storage.jobs.exchange import PlainExchange
 from flask_forge_jobs.storage.jobs.failures import Signatures
 from flask_forge_jobs.storage.jobs.finish import RunFinisher
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
@@ -61,8 +62,8 @@ class JobQueue:
         database: StoreExecutor,
         ids: UlidGenerator,
         clock: Clock,
-        jitter: Callable[[], float] | None = None,
-        recorder: Recorder | None = None,
+        jitter: Callable[[], float] | None,
+        recorder: Recorder,
         *,
         uncommitted: Uncommitted | None = None,
         known_queues: KnownQueues | None = None,

@@ -52,7 +52,7 @@ class Rescuer:
         clock: Clock,
         jitter: Callable[[], float] | None,
         follow_ups: FollowUpStore,
-        recorder: Recorder | None,
+        recorder: Recorder,
         *,
         settlement: Settlement,
     ) -> None:
@@ -111,9 +111,8 @@ class Rescuer:
         rescued, followed = self._database.write(work)
         self._follow_ups.count(followed)
         self._settlement.after_commit(settled)
-        if self._recorder is not None:
-            for queue_name, kind, ending in rescued:
-                self._recorder.rescued(queue_name, kind, ending)
+        for queue_name, kind, ending in rescued:
+            self._recorder.rescued(queue_name, kind, ending)
         return len(rescued)
 
 

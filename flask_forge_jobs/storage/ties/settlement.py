@@ -99,7 +99,7 @@ class Settlement:
         database: StoreExecutor,
         clock: Clock,
         follow_ups: FollowUpJobs,
-        recorder: Recorder | None = None,
+        recorder: Recorder,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -241,8 +241,6 @@ class Settlement:
 
     def after_commit(self, settled: Settled) -> None:
         """Count what was done."""
-        if self._recorder is None:
-            return
         if settled.made:
             self._database.when_stored(self._recorder.enqueued_many, settled.made)
         for queue_name, kind in settled.died:

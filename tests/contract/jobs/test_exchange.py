@@ -65,7 +65,8 @@ def test_a_batch_whose_answer_was_lost_is_not_refused(
     lossy = LossyDatabase(storage.database)
     monkeypatch.setattr(lossy, "write", storage.database.write)
     clock = SystemClock()
-    jobs = JobQueue(StoreExecutor(lossy), UlidGenerator(clock), clock)
+    executor = StoreExecutor(lossy)
+    jobs = JobQueue(executor, UlidGenerator(clock), clock, None, storage.recorder)
 
     exchange = jobs.exchange(OWNER, done, {QUEUE: 2})
 

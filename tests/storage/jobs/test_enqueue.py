@@ -17,6 +17,7 @@ from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.keyed import ROUNDS
 from flask_forge_jobs.storage.jobs.known_queues import KNOWN_QUEUE_S, KnownQueues
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.ties.settlement import Settlement
 from tests.support.clocks import MovingClock
 
@@ -66,8 +67,11 @@ def database() -> ScriptedDatabase:
 def enqueuer(database: ScriptedDatabase, clock: MovingClock) -> Enqueuer:
     executor = StoreExecutor(cast("Database", database))  # as much of it as is used
     ids = UlidGenerator(clock)
-    settlement = Settlement(executor, clock, FollowUpStore(executor, ids))
-    return Enqueuer(executor, ids, KnownQueues(clock), settlement=settlement)
+    recorder = Recorder(clock)
+    follow_ups = FollowUpStore(executor, ids, recorder)
+    settlement = Settlement(executor, clock, follow_ups, recorder)
+    queues = KnownQueues(clock)
+    return Enqueuer(executor, ids, queues, settlement=settlement, recorder=recorder)
 
 
 def test_a_key_that_is_given_back_meanwhile_is_tried_again(

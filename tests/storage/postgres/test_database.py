@@ -39,6 +39,7 @@ from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool
 from flask_forge_jobs.storage.postgres.process import Availability, PostgresProcess
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.workers import WorkerRegistry
 from tests.api.mounting import PREFIX, mount
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
@@ -587,7 +588,8 @@ def test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs(hasty: Storage) -
             database.write(lambda _: None)
         assert database.write(lambda tx: tx.all("all_queues"), urgent=True) == []
         executor = StoreExecutor(database)
-        jobs = JobQueue(executor, UlidGenerator(), SystemClock())
+        clock = SystemClock()
+        jobs = JobQueue(executor, UlidGenerator(), clock, None, Recorder(clock))
         assert jobs.heartbeat("me", {}).owned == set()
         WorkerRegistry(executor).beat("me", None, [], [])
         WorkerRegistry(executor).show("me", None, [])
