@@ -6,9 +6,10 @@ keep are left out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 Row = tuple[Any, ...]
 
@@ -52,29 +53,61 @@ TABLES = (
 )
 
 
-class Side(Protocol):
-    """One of the two databases: a connection of its own, errors as StorageError."""
+class Side(ABC):
+    """One of the two databases: connections of its own, errors as StorageError."""
 
     def columns(self, table: Table) -> Sequence[str]:
         """Return the columns of a table, sorted by name."""
+        return sorted(self._types(table))
 
     def count(self, table: Table) -> int:
         """Return the number of rows."""
+        ((number,),) = self._read(f"SELECT COUNT(*) FROM {table.name}")  # noqa: S608  # our own
+        return int(number)
 
     def last_key(self, table: Table) -> Row | None:
         """Return the greatest key; None for an empty table."""
+        order = ", ".join(f"{column} DESC" for column in self._key(table))
+        rows = self._read(
+            f"SELECT {', '.join(table.key)} FROM {table.name} ORDER BY {order} LIMIT 1"  # noqa: S608  # our own
+        )
+        return rows[0] if rows else None
 
+    def _rows_behind(self, table: Table, after: Row | None, mark: str) -> str:
+        """Return the statement that reads the rows behind a key."""
+        key = ", ".join(self._key(table))
+        marks = ", ".join(mark for _ in table.key)
+        where = "" if after is None else f"WHERE ({key}) > ({marks})"
+        columns = ", ".join(self.columns(table))
+        return f"SELECT {columns} FROM {table.name} {where} ORDER BY {key}"  # noqa: S608  # our own
+
+    def _key(self, table: Table) -> Sequence[str]:
+        """Return the columns of a key, texts in the order of their code points."""
+        return table.key
+
+    @abstractmethod
+    def _read(self, statement: str, *values: object) -> list[Row]: ...
+
+    @abstractmethod
+    def _types(self, table: Table) -> dict[str, str]:
+        """Return the types of the columns by their names."""
+
+    @abstractmethod
     def rows(self, table: Table, after: Row | None) -> Iterator[Row]:
         """Yield the rows behind a key in the order of the keys, texts by code point."""
 
+    @abstractmethod
     def write(self, table: Table, rows: Sequence[Row]) -> None:
         """Store rows in a transaction."""
 
+    @abstractmethod
     def hold_still(self) -> None:
         """Read from the present snapshot from now on."""
 
+    @abstractmethod
     def finish(self) -> None:
         """Let new ids begin after those that were written."""
 
+    @abstractmethod
     def close(self) -> None:
         """Close the connections."""

@@ -11,7 +11,7 @@ from psycopg2.extras import execute_values
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.postgres.connection import connect
-from flask_forge_jobs.storage.sides import TABLES, Row, Table
+from flask_forge_jobs.storage.sides import TABLES, Row, Side, Table
 
 _FETCHED_AT_ONCE = 2000
 _TYPES = """
@@ -26,7 +26,7 @@ SELECT setval(
 """
 
 
-class PostgresSide:
+class PostgresSide(Side):
     """Reads from and writes to a database with our tables."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
@@ -64,25 +64,7 @@ class PostgresSide:
     def _types(self, table: Table) -> dict[str, str]:
         return dict(self._read(_TYPES, table.name))
 
-    def columns(self, table: Table) -> Sequence[str]:
-        """Return the columns of a table, sorted by name."""
-        return sorted(self._types(table))
-
-    def count(self, table: Table) -> int:
-        """Return the number of rows."""
-        ((number,),) = self._read(f"SELECT COUNT(*) FROM {table.name}")  # noqa: S608  # our own
-        return int(number)
-
-    def last_key(self, table: Table) -> Row | None:
-        """Return the greatest key; None for an empty table."""
-        order = ", ".join(f"{column} DESC" for column in self._key(table))
-        rows = self._read(
-            f"SELECT {', '.join(table.key)} FROM {table.name} ORDER BY {order} LIMIT 1"  # noqa: S608  # our own
-        )
-        return rows[0] if rows else None
-
-    def _key(self, table: Table) -> list[str]:
-        """Return the columns of a key, texts in the order of their code points."""
+    def _key(self, table: Table) -> Sequence[str]:
         types = self._types(table)
         return [
             f'{column} COLLATE "C"' if types[column] == "text" else column
@@ -91,13 +73,7 @@ class PostgresSide:
 
     def rows(self, table: Table, after: Row | None) -> Iterator[Row]:
         """Yield the rows behind a key in the order of the keys."""
-        key = ", ".join(self._key(table))
-        marks = ", ".join("%s" for _ in table.key)
-        where = "" if after is None else f"WHERE ({key}) > ({marks})"
-        statement = (
-            f"SELECT {', '.join(self.columns(table))} FROM {table.name} {where} "  # noqa: S608  # our own
-            f"ORDER BY {key}"
-        )
+        statement = self._rows_behind(table, after, "%s")
         with self._clear(), self._reader.cursor(f"copy_{table.name}") as cursor:
             cursor.itersize = _FETCHED_AT_ONCE
             cursor.execute(statement, after)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.storage.sides import Row, Table
+from flask_forge_jobs.storage.sides import Row, Side, Table
 from flask_forge_jobs.storage.sqlite.shared_file import disable_autocheckpoint
 
 
-class SqliteSide:
+class SqliteSide(Side):
     """Reads from and writes to a file with our tables."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
@@ -43,42 +43,19 @@ class SqliteSide:
         self._reader.close()
         self._file.close()
 
-    def columns(self, table: Table) -> Sequence[str]:
-        """Return the columns of a table, sorted by name."""
-        return sorted(self._types(table))
+    def _read(self, statement: str, *values: object) -> list[Row]:
+        with self._clear():
+            return self._reader.execute(statement, values).fetchall()
 
     def _types(self, table: Table) -> dict[str, str]:
-        with self._clear():
-            rows = self._reader.execute(f"PRAGMA table_info({table.name})")
-            return {name: kind for _, name, kind, *_ in rows}
-
-    def count(self, table: Table) -> int:
-        """Return the number of rows."""
-        with self._clear():
-            statement = f"SELECT COUNT(*) FROM {table.name}"  # noqa: S608  # our own
-            return int(self._reader.execute(statement).fetchone()[0])
-
-    def last_key(self, table: Table) -> Row | None:
-        """Return the greatest key; None for an empty table."""
-        order = ", ".join(f"{column} DESC" for column in table.key)
-        statement = (
-            f"SELECT {', '.join(table.key)} FROM {table.name} ORDER BY {order} LIMIT 1"  # noqa: S608  # our own
-        )
-        with self._clear():
-            row: Row | None = self._reader.execute(statement).fetchone()
-            return row
+        rows = self._read(f"PRAGMA table_info({table.name})")
+        return {name: kind for _, name, kind, *_ in rows}
 
     def rows(self, table: Table, after: Row | None) -> Iterator[Row]:
         """Yield the rows behind a key in the order of the keys."""
-        types = self._types(table)
-        names = sorted(types)
-        flags = [i for i, name in enumerate(names) if types[name] == "BOOLEAN"]
-        key = ", ".join(table.key)
-        marks = ", ".join("?" for _ in table.key)
-        where = "" if after is None else f"WHERE ({key}) > ({marks})"
-        statement = (
-            f"SELECT {', '.join(names)} FROM {table.name} {where} ORDER BY {key}"  # noqa: S608  # our own
-        )
+        types = sorted(self._types(table).items())
+        flags = [i for i, (_, kind) in enumerate(types) if kind == "BOOLEAN"]
+        statement = self._rows_behind(table, after, "?")
         with self._clear(), contextlib.closing(self._reader.cursor()) as cursor:
             for row in cursor.execute(statement, after or ()):
                 if not flags:
