@@ -130,13 +130,19 @@ class Case:
         texts = [
             f"job {each.id} ({one_line(each.kind)})"
             + (f" for {self.ago(each.since)}" if each.since else "")
-            for each in known[:NAMED_IN_TEXT]
+            for each in known
         ]
-        if len(known) > NAMED_IN_TEXT:
-            texts.append("more")
-        elif len(known) < len(jobs):
-            texts.append("another job")
-        return listed(texts)
+        return first_of(texts, len(jobs))
+
+
+def first_of(known: Sequence[str], total: int) -> str:
+    """Return the first of some texts, and that there are more or nameless ones."""
+    texts = list(known[:NAMED_IN_TEXT])
+    if len(known) > NAMED_IN_TEXT:
+        texts.append("more")
+    elif len(known) < total:
+        texts.append("another job")
+    return listed(texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flask_forge_jobs.handlers.attention.ties import release_of, retry_of
-from flask_forge_jobs.handlers.explain_case import NAMED_IN_TEXT, JobCase, quoted
+from flask_forge_jobs.handlers.explain_case import JobCase, first_of, quoted
 from flask_forge_jobs.model.evidence import DELETED, KnownParent
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.log_lines import one_line
-from flask_forge_jobs.model.sentences import Action, Sentence, count, listed
+from flask_forge_jobs.model.sentences import Action, Sentence, count
 
 _STATES = {
     JobStatus.PENDING.value: "which has not started",
@@ -120,13 +120,7 @@ def _may_know(case: JobCase, parent: KnownParent) -> bool:
 
 
 def _in_words(case: JobCase, parents: Sequence[KnownParent]) -> str:
-    known = _known(case, parents)
-    texts = [_words(each) for each in known[:NAMED_IN_TEXT]]
-    if len(known) > NAMED_IN_TEXT:
-        texts.append("more")
-    elif len(known) < len(parents):
-        texts.append("another job")
-    return listed(texts)
+    return first_of([_words(each) for each in _known(case, parents)], len(parents))
 
 
 def _words(parent: KnownParent) -> str:

@@ -14,8 +14,9 @@ from flask_forge_jobs.model.bounds import (
     check_text,
     shown,
 )
+from flask_forge_jobs.model.bulk_runs import API_NAMES
 from flask_forge_jobs.model.endings import Ending
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, NOT_IN_YEARS, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.signatures import MAX_SIGNATURE_LENGTH
 
@@ -48,19 +49,11 @@ class FilterNames:
         return name if index is None or not self.has_indexes else f"{name}[{index}]"
 
 
-_SHORTER = {
-    "enqueued_from": "from",
-    "enqueued_to": "to",
-    "error_search": "error",
-    "schedule_name": "cron",
-    "batch_id": "batch",
-    "is_waiting": "waiting",
-}
-IN_BODY = FilterNames(_SHORTER, prefix="filter.", has_indexes=True)
+IN_BODY = FilterNames(API_NAMES, prefix="filter.", has_indexes=True)
 IN_LISTING = replace(IN_BODY, takes_empty_names=True)
 IN_QUERY = FilterNames(
     {
-        **_SHORTER,
+        **API_NAMES,
         "queues": "queue",
         "kinds": "kind",
         "statuses": "status",
@@ -153,8 +146,7 @@ def _check_window(job_filter: JobFilter, names: FilterNames) -> None:
         if instant.utcoffset() is None:
             raise InvalidInputError(names.of(attribute), "has no time zone")
         if not 0 <= to_micros(instant) <= MAX_INSTANT_US:
-            message = "is not within the years 1970 to 9999 (UTC)"
-            raise InvalidInputError(names.of(attribute), message)
+            raise InvalidInputError(names.of(attribute), NOT_IN_YEARS)
     if start is not None and end is not None and start > end:
         name, other = names.of("enqueued_from"), names.of("enqueued_to")
         raise InvalidInputError(name, f"lies after {other}")

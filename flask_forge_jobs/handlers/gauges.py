@@ -86,8 +86,7 @@ def _widened(cut: Window, queues: int) -> Window:
     # One bucket more than fits, since the first one begins before the window.
     fitting = max(MAX_POINTS // queues - 1, 1)
     width_us = -((cut.start_us - cut.end_us) // (fitting * step_us)) * step_us
-    start_us = cut.start_us - cut.start_us % width_us
-    return Window(start_us, width_us, -((start_us - cut.end_us) // width_us))
+    return cut.in_buckets(width_us)
 
 
 def _series(name: str, cut: Window, by_number: Mapping[int, Gauges]) -> GaugeSeries:

@@ -215,8 +215,7 @@ def _widened(cut: Window, names: int) -> Window:
     widths_us = (level * SECOND_US for level in LEVELS)
     in_days_us = -(-least_us // DAY_US) * DAY_US
     width_us = next((each for each in widths_us if each >= least_us), in_days_us)
-    start_us = cut.start_us - cut.start_us % width_us
-    return Window(start_us, width_us, -((start_us - cut.end_us) // width_us))
+    return cut.in_buckets(width_us)
 
 
 class _Whose(NamedTuple):

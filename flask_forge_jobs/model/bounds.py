@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Self
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, NOT_IN_YEARS, to_micros
 
 NAME_LENGTH = 128
 # Size of the caches: a producer of many jobs checks each name only once.
@@ -229,7 +229,7 @@ def check_run_at(run_at: object) -> None:
     if run_at.utcoffset() is None:
         raise InvalidInputError("run_at", "has no time zone; pass an aware datetime")
     if not 0 <= to_micros(run_at) <= MAX_INSTANT_US:
-        raise InvalidInputError("run_at", "is not within the years 1970 to 9999 (UTC)")
+        raise InvalidInputError("run_at", NOT_IN_YEARS)
 
 
 def checked_delay(delay: object, run_at: object) -> timedelta:

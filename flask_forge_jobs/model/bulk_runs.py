@@ -17,7 +17,7 @@ _FIELDS = fields(JobFilter)
 # A part of the filter, and among the states in the API.
 _SCHEDULED = "scheduled"
 # Names of the API that differ from those of the filter's parts.
-_NAMES = {
+API_NAMES = {
     "enqueued_from": "from",
     "enqueued_to": "to",
     "error_search": "error",
@@ -105,7 +105,7 @@ def conditions_of(job_filter: JobFilter) -> dict[str, object]:
             value = str(value)
         # No queues are a condition; an empty list of anything else is none.
         if value or (each.name == "queues" and value is not None):
-            conditions[_NAMES.get(each.name, each.name)] = value
+            conditions[API_NAMES.get(each.name, each.name)] = value
     if conditions.pop(_SCHEDULED, False):
         conditions["statuses"] = [*map(str, job_filter.statuses), _SCHEDULED]
     return conditions
@@ -113,7 +113,7 @@ def conditions_of(job_filter: JobFilter) -> dict[str, object]:
 
 def filter_of(conditions: Mapping[str, object]) -> JobFilter:
     """Return the filter of stored conditions."""
-    attributes = {_NAMES.get(each.name, each.name): each.name for each in _FIELDS}
+    attributes = {API_NAMES.get(each.name, each.name): each.name for each in _FIELDS}
     values = {
         attributes[name]: _value(attributes[name], value)
         for name, value in conditions.items()

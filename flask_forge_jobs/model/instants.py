@@ -17,6 +17,7 @@ DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 9999-12-31T23:59:59.999999Z, the last instant that every reader supports.
 MAX_INSTANT_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // MICROSECOND
+NOT_IN_YEARS = "is not within the years 1970 to 9999 (UTC)"
 # Rows of a list repeat their instants, a list that is polled repeats its rows, and the
 # 2,000 buckets of several series begin at the same instants.
 KNOWN_INSTANTS = 2048

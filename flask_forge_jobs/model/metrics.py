@@ -165,8 +165,12 @@ class Window:
         is_even = not self.count or self.width_us % step_us == 0
         if is_even or self.end_us - self.start_us > step_us * _MAX_SHARED:
             return self
-        start_us = floor_to(self.start_us, level)
-        return Window(start_us, step_us, -((start_us - self.end_us) // step_us))
+        return self.in_buckets(step_us)
+
+    def in_buckets(self, width_us: int) -> Window:
+        """Return the window of the whole buckets of a width that overlap this one."""
+        start_us = self.start_us - self.start_us % width_us
+        return Window(start_us, width_us, -((start_us - self.end_us) // width_us))
 
     def share_out(
         self, stored: Window, tallies: Sequence[Tally], now_us: int

@@ -333,7 +333,8 @@ class Listing:
         if not self._counts:
             return 0
         if conditions.is_plain:
-            return self._total_in_range()
+            # Inside the range or outside it, whichever are fewer.
+            return sum(self._counts_in_range().values())
         parameters = conditions.parameters()
         if self._are_few:
             parameters = conditions.of_combinations()
@@ -343,10 +344,6 @@ class Listing:
 
     def _counted(self, name: str, parameters: Mapping[str, Parameter]) -> int:
         return int(self._transaction.all(name, **parameters)[0][0])
-
-    def _total_in_range(self) -> int:
-        """Count the jobs inside the range or those outside it, whichever are fewer."""
-        return sum(self._counts_in_range().values())
 
     def _counts_in_range(self) -> dict[str, int]:
         max_rows = max(MAX_COUNTED_ROWS // len(self._counts), 20)

@@ -109,11 +109,8 @@ class PostgresListener:
                 self._is_down = True
             finally:
                 self._pushing = False
-            if self._is_stopped(pause_s):
+            if _is_readable(self._stop_reader, pause_s):
                 return
-
-    def _is_stopped(self, timeout_s: float | None) -> bool:
-        return _is_readable(self._stop_reader, timeout_s)
 
     def _listen(self) -> float | None:
         """Serve one connection; return seconds until the next try, None for never."""
