@@ -170,7 +170,8 @@ class Edge:
     def _lost(self, path: str, error: HTTPException) -> Response:
         from flask_forge_jobs.dashboard.page import lost_page, lost_route
 
-        state, route = present_state(), lost_route(path)
+        state = present_state()
+        route = lost_route(path, state.request.environ)
         state.route = route
         with suppress(HTTPException, ForgeJobsError):  # then it is for strangers
             self.guard(state)

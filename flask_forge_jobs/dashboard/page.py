@@ -158,9 +158,16 @@ def _names_a_thing(problem: Problem) -> bool:
     return problem.kind == "not_found" and is_named
 
 
-def lost_route(path: str) -> PageRoute:
-    """Return a route for a path below the mount point that has none."""
-    return page(path, _nothing, permission=None, knows_caller=True)
+def lost_route(path: str, environ: Mapping[str, Any]) -> PageRoute:
+    """Return a route for a path below the mount point that has none.
+
+    To a browser, an escaped slash is part of a name: one taken for a folder would lead
+    the page's links, script and style sheet out of the mount point.
+    """
+    asked = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    escaped = asked.partition("?")[0].lower().count("%2f")
+    known = "%2F".join(path.rsplit("/", escaped))
+    return page(known, _nothing, permission=None, knows_caller=True)
 
 
 def lost_page(api: Api, problem: Problem) -> Response:

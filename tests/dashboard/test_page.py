@@ -155,6 +155,25 @@ def test_what_queues_do_not_explain_does_not_name_them(storage: Storage) -> None
         assert "You see your queues only" not in text, path
 
 
+@pytest.mark.parametrize(
+    ("path", "way"),
+    [
+        ("a/b", "../"), ("a%2fb", "./"), ("jobs/a%2Fb/c%2f..%2fd", "../../"),
+        ("%2f%2f%2f%2f", "./"), ("a?b=%2f%2f", "./"),
+    ],
+)  # fmt: skip
+def test_an_address_of_nothing_leads_nowhere_else(
+    storage: Storage, path: str, way: str
+) -> None:
+    client = client_of_principal(storage, Principal.with_role("dana", "viewer"))
+
+    answer = open_page(client, f"{PREFIX}/{path}")
+
+    assert answer.status_code == 404
+    assert f'data-root="{way}"' in answer.text
+    assert f'src="{way}static/dashboard.js' in answer.text
+
+
 def test_an_address_of_nothing_keeps_the_navigation(storage: Storage) -> None:
     client = client_of_principal(storage, Principal.with_role("dana", "viewer"))
 
