@@ -127,7 +127,8 @@ class Slots:
         free = self.max_runs - self.running - self.waiting
         # If more jobs wait here than can start, they are quick and threads are soon
         # free; a queue with less than its share must not wait for the others.
-        share = max(self.max_runs // max(len(asked), 1), 1) if free < 0 else 0
+        is_full = free < 0
+        share = max(self.max_runs // max(len(asked), 1), 1) if is_full else 0
         demand: dict[str, int] = {}
         for name in asked:
             queue = self.queues[name]
@@ -138,8 +139,12 @@ class Slots:
             if at_once + later > 0:
                 demand[name] = at_once + later
                 queue.prefetch.asked, queue.prefetch.came = at_once + later, 0
-        # The first queue is the last one next time.
-        self._order.append(self._order.pop(0))
+        # The first queue is the last one next time. If no slot was free it keeps its
+        # turn, unless jobs wait here, which take turns as well.
+        first = next(iter(demand), self._order[0] if is_full else None)
+        if first is not None:
+            self._order.remove(first)
+            self._order.append(first)
         return demand
 
     def take(self, execution: Execution, now: float) -> bool:

@@ -182,6 +182,21 @@ def test_demand_shares_the_threads_between_queues_in_turn() -> None:
         assert second == {"b": 2}
 
 
+def test_a_queue_keeps_its_turn_until_a_thread_is_free(held: HeldTask) -> None:
+    """However often a busy worker asks meanwhile."""
+    with rig_of(registry_of(held), threads=1, queues=("a", "b")) as rig:
+        first = rig.handover.demand(QUEUES)
+        rig.feed("job", queue="a")
+        held.wait_for_start()
+        meanwhile = rig.handover.demand(QUEUES)
+        held.release.set()
+        rig.wait_for_ends(1)
+
+        assert first == {"a": 1}
+        assert meanwhile == {}
+        assert rig.handover.demand({"a", "b"})["b"] == 1
+
+
 def test_demand_gives_a_queue_without_work_no_share() -> None:
     """Else the other one would wait for the next poll."""
     with rig_of(TaskRegistry(), threads=2, queues=("a", "b")) as rig:
