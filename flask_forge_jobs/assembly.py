@@ -64,7 +64,9 @@ class Assembly:
         """Add the parts to an application; errors as of :meth:`.ForgeJobs.init_app`."""
         if EXTENSION_NAME in app.extensions:
             raise RuntimeError(
-                "ForgeJobs.init_app was called twice for one application"
+                "ForgeJobs.init_app was called twice for one application; "
+                "ForgeJobs(app) calls it too, and a second database needs a second "
+                "application"
             )
         _warn_of_variables(app.config)
         state = self._state(app, Settings.from_mapping(app.config))
