@@ -98,14 +98,13 @@ class ClaimBatch:
     """The result of one round of the hot path.
 
     ``claimed`` is in claim order, ``refused`` has the ids of dropped outcomes whose job
-    the caller no longer held, ``followed`` the queue and kind of stored follow-ups, and
-    ``noted`` the batches whose counts are still to be folded. If ``look_in_s`` is set,
-    there may be jobs that a claim after so many seconds would find.
+    the caller no longer held, and ``noted`` the batches whose counts are still to be
+    folded. If ``look_in_s`` is set, there may be jobs that a claim after so many
+    seconds would find.
     """
 
     claimed: list[ClaimedJob] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    followed: list[tuple[str, str]] = field(default_factory=list)
     noted: AbstractSet[str] = frozenset()
     look_in_s: float | None = None
 

@@ -7,7 +7,6 @@ run in small transactions, so that writers get through between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Unpack
@@ -44,21 +43,6 @@ FOLD_LOCK = 7_022_013_337_002
 FOLD_ROWS = 500
 
 
-@dataclass(slots=True)
-class _Effects:
-    """Queue and kind of the jobs that one transaction has cancelled or stored."""
-
-    cancelled: list[tuple[str, str]] = field(default_factory=list)
-    followed: list[tuple[str, str]] = field(default_factory=list)
-    settled: Settled = field(default_factory=Settled)
-
-    def clear(self) -> None:
-        """Forget the changes of a transaction that is tried again."""
-        self.cancelled.clear()
-        self.followed.clear()
-        self.settled.clear()
-
-
 class JobAdmin:
     """Changes jobs on behalf of an operator."""
 
@@ -78,7 +62,7 @@ class JobAdmin:
         self._clock = clock
         self._pace = pace
         self._follow_ups = follow_ups
-        self._plain = PlainChanges(database, clock, follow_ups)
+        self._plain = PlainChanges(database, clock, settlement)
 
     # -- one job -------------------------------------------------------------------
 
@@ -99,7 +83,7 @@ class JobAdmin:
             JobNotFoundError: No job has this id.
             JobStateError: The job has ended.
         """
-        effects = _Effects()
+        settled = Settled()
         if reason:
             reason = str(self._masking.text(reason))
         done = self._plain.make(JobAction.CANCEL, [job_id], reason=reason)
@@ -108,39 +92,35 @@ class JobAdmin:
             return asked if done.stop_requested else CancelOutcome.CANCELLED
 
         def work(transaction: Transaction) -> CancelOutcome:
-            effects.clear()
+            settled.clear()
             status = bulk.require(transaction, job_id, JobAction.CANCEL)
             if status is JobStatus.IN_PROGRESS:
                 bulk.request_stop(transaction, [job_id], reason)
                 return CancelOutcome.CANCEL_REQUESTED
             message = cancelled_message(reason)
-            changed = self._cancel_waiting(transaction, [job_id], message, effects)
-            self._settlement.settle(transaction, changed.turns, effects.settled)
+            changed = self._cancel_waiting(transaction, [job_id], message, settled)
+            self._settlement.settle(transaction, changed.turns, settled)
             return CancelOutcome.CANCELLED
 
         outcome = self._database.write(work)
-        self._count(effects)
+        self._settlement.after_commit(settled)
         return outcome
-
-    def _count(self, effects: _Effects) -> None:
-        self._follow_ups.count(effects.followed, effects.cancelled)
-        self._settlement.after_commit(effects.settled)
 
     def _cancel_waiting(
         self,
         transaction: Transaction,
         ids: Sequence[str],
         message: str,
-        effects: _Effects,
+        settled: Settled,
     ) -> bulk.Changed:
         rows = bulk.cancel_waiting(
             transaction, ids, message=message, at_us=self._clock.now_us()
         )
         followed = [job_id for job_id, is_followed, *_ in rows if is_followed]
-        effects.followed += self._follow_ups.store_declared(
+        settled.made += self._follow_ups.store_declared(
             transaction, followed, Ending.CANCELLED
         )
-        effects.cancelled += [(row[2], row[3]) for row in rows]
+        settled.cancelled += [(row[2], row[3]) for row in rows]
         return bulk.Changed([row[0] for row in rows], bulk.cancelled_turns(rows))
 
     def requeue(
@@ -258,22 +238,22 @@ class JobAdmin:
             pieces = self._follow_ups.in_pieces(job_ids)
             if len(pieces) > 1:
                 return sum(map(again, pieces), BulkChange())
-        effects = _Effects()
-        resting = self._change_resting(action, status, run_at, effects, **how)
+        settled = Settled()
+        resting = self._change_resting(action, status, run_at, settled, **how)
 
         def work(tx: Transaction) -> BulkChange:
-            effects.clear()
+            settled.clear()
             if batch_id and not bulk.is_still_asked(tx, action, batch_id):
                 return BulkChange()
             stopped, changed = bulk.stop_or_change(tx, action, job_ids, status, resting)
-            self._settlement.settle(tx, changed.turns, effects.settled)
+            self._settlement.settle(tx, changed.turns, settled)
             return bulk.result(tx, action, job_ids, stopped, changed)
 
         try:
             change = self._database.write_batch(work, _changed, self._pace)
         except DedupeKeyTakenError:
             return bulk.change_halves(again, job_ids)
-        self._count(effects)
+        self._settlement.after_commit(settled)
         return change
 
     def _change_resting(
@@ -281,7 +261,7 @@ class JobAdmin:
         action: JobAction,
         status: JobStatus | None,
         run_at: datetime | None,
-        effects: _Effects,
+        settled: Settled,
         *,
         restart: bool,
         dependents: bool,
@@ -293,7 +273,7 @@ class JobAdmin:
                 return partial(bulk.delete, status=status)
             case JobAction.CANCEL:
                 return partial(
-                    self._cancel_waiting, message=CANCELLED_MESSAGE, effects=effects
+                    self._cancel_waiting, message=CANCELLED_MESSAGE, settled=settled
                 )
             case JobAction.RETRY:
                 return partial(
@@ -359,20 +339,20 @@ class JobAdmin:
         Returns:
             How many jobs ended.
         """
-        effects = _Effects()
+        settled = Settled()
 
         def work(transaction: Transaction) -> int:
-            effects.clear()
+            settled.clear()
             changed = bulk.end_superseded(
                 transaction, at_us=self._clock.now_us(), limit=BATCH
             )
-            self._settlement.settle(transaction, changed.turns, effects.settled)
+            self._settlement.settle(transaction, changed.turns, settled)
             return len(changed.ids)
 
         ended = 0
         while True:
             superseded = self._pace.write(self._database.write, work)
-            self._count(effects)
+            self._settlement.after_commit(settled)
             ended += superseded
             if superseded < BATCH:
                 return ended

@@ -17,7 +17,6 @@ from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKER
 from flask_forge_jobs.storage.columns import new_row, tied_row
 from flask_forge_jobs.storage.database import Transaction, encode_names, encode_rows
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.ties.settlement import EnqueuedKinds
 
 # A batch of large jobs can have hundreds of MB of payloads: more than a server stores
@@ -32,12 +31,10 @@ class FollowUpStore:
         self,
         database: StoreExecutor,
         ids: UlidGenerator,
-        recorder: Recorder,
         max_queues: int = DEFAULT_MAX_QUEUES,
     ) -> None:
         self._database = database
         self._ids = ids
-        self._recorder = recorder
         self._max_queues = max_queues
 
     def declare(self, application: str, declared: Mapping[str, FollowUps]) -> None:
@@ -117,8 +114,8 @@ class FollowUpStore:
     ) -> EnqueuedKinds:
         """Store jobs, whatever their queue's bound, and wake its workers.
 
-        They get new ids unless these are given. Returns queue and kind of each, for
-        :meth:`count` after the commit.
+        They get new ids unless these are given. Returns queue and kind of each, which
+        are counted after the commit.
         """
         if not jobs:
             return ()
@@ -141,10 +138,3 @@ class FollowUpStore:
             rows = (new_row(job, job_id, now_us, now_us) for job, job_id in pairs)
             transaction.copy_rows("append_jobs", rows)
         return [(job.queue, job.kind) for job in jobs]
-
-    def count(self, made: EnqueuedKinds, cancelled: EnqueuedKinds = ()) -> None:
-        """Count jobs that were stored, and waiting ones that a user cancelled."""
-        if made:
-            self._database.when_stored(self._recorder.enqueued_many, made)
-        if cancelled:
-            self._database.when_stored(self._recorder.cancelled_many, cancelled)

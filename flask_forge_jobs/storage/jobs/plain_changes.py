@@ -20,8 +20,8 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.run_end import cancelled_message
 from flask_forge_jobs.storage.database import Parameter, encode_names
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.rows import job_from_row
+from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 
 _STATEMENTS = {
     JobAction.DELETE: "delete_plain",
@@ -43,11 +43,11 @@ class PlainChanges:
     """Makes the changes of an operator that concern plain jobs only."""
 
     def __init__(
-        self, database: StoreExecutor, clock: Clock, follow_ups: FollowUpStore
+        self, database: StoreExecutor, clock: Clock, settlement: Settlement
     ) -> None:
         self._database = database
         self._clock = clock
-        self._follow_ups = follow_ups
+        self._settlement = settlement
         self._has_trips = database.backend == "postgres"
 
     def make(
@@ -90,7 +90,7 @@ class PlainChanges:
         asked = sum(row[0] for row in rows)
         if action is JobAction.CANCEL:
             ended = [row[1:3] for row in rows if not row[0]]
-            self._follow_ups.count((), ended)
+            self._settlement.after_commit(Settled(cancelled=ended))
         elif action is not JobAction.DELETE:
             for queue_name in sorted({row[1] for row in rows}):
                 self._database.wake(queue_name)

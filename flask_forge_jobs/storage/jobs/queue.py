@@ -79,7 +79,7 @@ class JobQueue:
         self.has_one_writer = not self._has_trips
         """Whether an exchange keeps all other writers out."""
         self._plain = PlainExchange(database, self.ends) if self._has_trips else None
-        self.follow_ups = FollowUpStore(database, ids, recorder, max_queues)
+        self.follow_ups = FollowUpStore(database, ids, max_queues)
         self.settlement = Settlement(database, clock, self.follow_ups, recorder)
         self._jitter, self._recorder = jitter, recorder
         self.known_queues = known_queues or KnownQueues(clock, max_queues)
@@ -252,8 +252,6 @@ class JobQueue:
             return self._claim_only(worker_id, *next(iter(demand.items())))
         work = partial(self._exchange, worker_id, updates, demand, promote=promote)
         batch, settled = self._database.write(work)
-        if batch.followed:
-            self.follow_ups.count(batch.followed)
         if settled is not None:
             self.settlement.after_commit(settled)
             noted |= settled.noted
@@ -275,9 +273,8 @@ class JobQueue:
             finisher.has_short_statement = not self._has_trips
             refused = finisher.write(updates)
             batch.refused.extend(refused)
-            batch.followed.extend(finisher.followed)
-            if finisher.turns:
-                settled = Settled()
+            if finisher.turns or finisher.followed:
+                settled = Settled(made=[*finisher.followed])
                 self.settlement.settle(transaction, finisher.turns, settled)
             for answer in self.ends.answers(updates, refused):
                 transaction.wake(answer)

@@ -100,16 +100,16 @@ class Rescuer:
     def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
         settled = Settled()
 
-        def work(transaction: Transaction) -> tuple[list[Rescued], EnqueuedKinds]:
+        def work(transaction: Transaction) -> list[Rescued]:
             settled.clear()
             rescued, made, turns = rescue_jobs(
                 transaction, jobs, self._clock.now_us(), self._jitter, self._follow_ups
             )
+            settled.made += made
             self._settlement.settle(transaction, turns, settled)
-            return rescued, made
+            return rescued
 
-        rescued, followed = self._database.write(work)
-        self._follow_ups.count(followed)
+        rescued = self._database.write(work)
         self._settlement.after_commit(settled)
         for queue_name, kind, ending in rescued:
             self._recorder.rescued(queue_name, kind, ending)

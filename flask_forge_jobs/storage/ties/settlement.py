@@ -65,17 +65,20 @@ class Settled:
 
     Attributes:
         made: Jobs that were stored.
+        cancelled: Waiting jobs that a user cancelled.
         died: Jobs that died with one that they waited for.
         noted: Batches whose changes are still to be folded.
     """
 
     made: list[tuple[str, str]] = field(default_factory=list)
+    cancelled: list[tuple[str, str]] = field(default_factory=list)
     died: list[tuple[str, str]] = field(default_factory=list)
     noted: set[str] = field(default_factory=set)
 
     def clear(self) -> None:
         """Forget a transaction that is tried again."""
         self.made.clear()
+        self.cancelled.clear()
         self.died.clear()
         self.noted.clear()
 
@@ -243,6 +246,8 @@ class Settlement:
         """Count what was done."""
         if settled.made:
             self._database.when_stored(self._recorder.enqueued_many, settled.made)
+        if settled.cancelled:
+            self._database.when_stored(self._recorder.cancelled_many, settled.cancelled)
         for queue_name, kind in settled.died:
             self._database.when_stored(
                 self._recorder.rescued, queue_name, kind, Ending.DEAD

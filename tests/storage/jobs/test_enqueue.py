@@ -68,8 +68,7 @@ def enqueuer(database: ScriptedDatabase, clock: MovingClock) -> Enqueuer:
     executor = StoreExecutor(cast("Database", database))  # as much of it as is used
     ids = UlidGenerator(clock)
     recorder = Recorder(clock)
-    follow_ups = FollowUpStore(executor, ids, recorder)
-    settlement = Settlement(executor, clock, follow_ups, recorder)
+    settlement = Settlement(executor, clock, FollowUpStore(executor, ids), recorder)
     queues = KnownQueues(clock)
     return Enqueuer(executor, ids, queues, settlement=settlement, recorder=recorder)
 

@@ -15,12 +15,8 @@ from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.jobs.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
-from flask_forge_jobs.storage.recorder import Recorder
 
-CLOCK = SystemClock()
-NOBODY = FollowUpStore(
-    cast("StoreExecutor", None), UlidGenerator(CLOCK), Recorder(CLOCK)
-)
+NOBODY = FollowUpStore(cast("StoreExecutor", None), UlidGenerator(SystemClock()))
 SEEN = [RunningJob("job", 2, 5, "owner")]
 DIED = f"{REAPED_MESSAGE}: its worker process died 3 times"
 
