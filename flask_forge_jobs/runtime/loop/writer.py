@@ -47,7 +47,6 @@ class OutcomeWriter:
         self._job_log = job_log
         # Replaced and never changed, so that any thread may read it.
         self._updates: list[JobUpdate] = []
-        self.refused_count = 0
 
     def collect(self) -> list[JobUpdate]:
         """Turn all outcomes into updates; return every update to write."""
@@ -85,7 +84,6 @@ class OutcomeWriter:
         self._updates = []  # new outcomes are not in there yet
         self._note(batch, refused)
         if refused:
-            self.refused_count += len(refused)
             logger.warning(
                 "jobs were lost to other workers; outcomes dropped: %s", refused
             )

@@ -50,7 +50,6 @@ class OutcomeMapper:
         self._jitter = jitter
         self._mask = mask
         self._task_of = task_of
-        self.lost_count = 0
 
     def update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
         """Return the update for an outcome, or None if the job is no longer ours.
@@ -74,7 +73,6 @@ class OutcomeMapper:
             trace = trace_of(error, self._mask)
             logger.error("cannot use the outcome of job %s: %s", job.id, trace)  # noqa: TRY400
             return self._failed(execution, reason, error)
-        self.lost_count += 1
         logger.warning("job %s was lost to another worker; result dropped", job.id)
         return None
 

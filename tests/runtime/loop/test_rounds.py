@@ -574,7 +574,7 @@ def test_no_outcome_is_blamed_when_nothing_can_be_written() -> None:
     assert (update.status, update.result) == (JobStatus.DONE, "7")
 
 
-def test_refused_outcomes_are_counted_and_dropped(
+def test_refused_outcomes_are_logged_and_dropped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     rig = Rig(QuickTask())
@@ -583,7 +583,6 @@ def test_refused_outcomes_are_counted_and_dropped(
 
     rig.round()
 
-    assert rig.writer.refused_count == 1
     assert known(rig) == set()
     assert "jobs were lost to other workers; outcomes dropped: ['a']" in caplog.text
 
