@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import TypeVar
 
+from flask import request
 from werkzeug.http import generate_etag
 
 from flask_forge_jobs.api.response import encode
@@ -13,6 +16,7 @@ from flask_forge_jobs.model.cron import Schedule
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.queues import QueueChanges, QueueSettings
 
+T = TypeVar("T")
 _CHOSEN = ("name", *QueueChanges.__annotations__)
 
 
@@ -34,3 +38,11 @@ def schedule_etag(schedule: Schedule, redactor: Redactor) -> str:
     off_since = None if definition.enabled else to_micros(schedule.updated_at)
     tagged = [{**asdict(definition), "payload": payload}, off_since]
     return generate_etag(encode(tagged))
+
+
+def expected(etag_of: Callable[[T], str]) -> Callable[[T], bool] | None:
+    """Return whether a value has the ``ETag`` of ``If-Match``; None without one."""
+    if "If-Match" not in request.headers:
+        return None
+    if_match = request.if_match
+    return lambda value: if_match.contains(etag_of(value))

@@ -100,8 +100,9 @@ def array_response(items: Sequence[object], total: int | None = None) -> Respons
 
 
 def encoded_array_response(items: Sequence[bytes], total: int) -> Response:
-    """Return a JSON array of items that are already JSON."""
-    return counted(encoded_response(b"[%b]" % b",".join(items)), total)
+    """Return a JSON array of items that are already JSON, marked if it lacks some."""
+    response = counted(encoded_response(b"[%b]" % b",".join(items)), total)
+    return truncated(response, len(items), total)
 
 
 def written_array_response(items: Sequence[str]) -> Response:

@@ -63,45 +63,34 @@ class WorkerSeries:
     buckets: Sequence[ResourceBucket | DbHealthBucket]
 
 
-@dataclass(frozen=True, slots=True)
-class SampleRange:
-    """The samples to read."""
-
-    start: datetime
-    # Exclusive; at or before start there are no buckets.
-    end: datetime
-    # At least 60.
-    bucket_secs: int
-    worker_id: str | None = None
-    # "null" shows buckets without samples as None instead of 0.
-    gaps: str | None = None
-
-
-def resource_series(
-    storage: Storage, asked: SampleRange, *, now: datetime
+def worker_series(
+    storage: Storage,
+    bucket_type: type[B],
+    *,
+    start: datetime,
+    end: datetime,
+    bucket_secs: int,
+    worker_id: str | None = None,
+    gaps: str | None = None,
+    now: datetime,
 ) -> list[WorkerSeries]:
-    """Return CPU, memory and disk use of each worker, by worker id.
+    """Return the buckets of each worker, by worker id; at most 2,000 of each.
 
-    ``now`` decides which samples are still stored. There are at most 2,000 buckets.
+    Args:
+        storage: The stores.
+        bucket_type: :class:`ResourceBucket` or :class:`DbHealthBucket`.
+        start: Start of the first bucket.
+        end: Exclusive; at or before ``start`` there are no buckets.
+        bucket_secs: Seconds of a bucket, at least 60.
+        worker_id: Only this worker; None means all.
+        gaps: ``null`` shows buckets without samples as None instead of 0.
+        now: Decides which samples are still stored.
     """
-    return _series(storage, asked, now, ResourceBucket)
-
-
-def db_series(
-    storage: Storage, asked: SampleRange, *, now: datetime
-) -> list[WorkerSeries]:
-    """Return the database performance of each worker, as :func:`resource_series`."""
-    return _series(storage, asked, now, DbHealthBucket)
-
-
-def _series(
-    storage: Storage, asked: SampleRange, now: datetime, bucket_type: type[B]
-) -> list[WorkerSeries]:
-    cut = window(asked.start, asked.end, asked.bucket_secs, least_secs=LEAST_SERIES_S)
-    has_gaps = asked.gaps is not None
+    cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
+    has_gaps = gaps is not None
     return [
-        WorkerSeries(worker_id, buckets_of(bucket_type, cut, sums, has_gaps=has_gaps))
-        for worker_id, sums in _samples(storage, cut, now, asked.worker_id).items()
+        WorkerSeries(name, buckets_of(bucket_type, cut, sums, has_gaps=has_gaps))
+        for name, sums in _samples(storage, cut, now, worker_id).items()
     ]
 
 

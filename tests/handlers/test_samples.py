@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -38,16 +37,22 @@ def put(storage: Storage, host: str, minute: int, use: ResourceUse) -> None:
     storage.samples.put(host, levels)
 
 
-def asked(**more: Any) -> samples.SampleRange:
-    whole = samples.SampleRange(START, START + timedelta(minutes=3), 60)
-    return replace(whole, **more)
+def series_of(
+    storage: Storage, bucket_type: type[samples.B], **more: Any
+) -> list[samples.WorkerSeries]:
+    asked: dict[str, Any] = {
+        "start": START,
+        "end": START + timedelta(minutes=3),
+        "bucket_secs": 60,
+    }
+    return samples.worker_series(storage, bucket_type, now=NOW, **asked | more)
 
 
 def test_resources_of_each_worker_by_id(storage: Storage) -> None:
     put(storage, "B", 0, ResourceUse(cpu_pct=12.5, rss_bytes=1001, disk_used_pct=41.0))
     put(storage, "A", 2, ResourceUse(disk_read_bytes=5, disk_write_bytes=6))
 
-    a, b = samples.resource_series(storage, asked(), now=NOW)
+    a, b = series_of(storage, samples.ResourceBucket)
 
     assert (a.worker_id, b.worker_id) == ("A", "B")
     assert [bucket.at - START for bucket in a.buckets] == [
@@ -63,7 +68,7 @@ def test_gauges_of_a_wide_bucket_are_averaged(storage: Storage) -> None:
     put(storage, "A", 0, ResourceUse(cpu_pct=10.0, rss_bytes=1000))
     put(storage, "A", 1, ResourceUse(cpu_pct=20.0, rss_bytes=1001))
 
-    [series] = samples.resource_series(storage, asked(bucket_secs=180), now=NOW)
+    [series] = series_of(storage, samples.ResourceBucket, bucket_secs=180)
 
     [bucket] = series.buckets
     assert isinstance(bucket, samples.ResourceBucket)
@@ -73,8 +78,8 @@ def test_gauges_of_a_wide_bucket_are_averaged(storage: Storage) -> None:
 def test_gaps_may_show(storage: Storage) -> None:
     put(storage, "A", 1, ResourceUse(cpu_pct=1.0))
 
-    [resources] = samples.resource_series(storage, asked(gaps="null"), now=NOW)
-    [health] = samples.db_series(storage, asked(gaps="null"), now=NOW)
+    [resources] = series_of(storage, samples.ResourceBucket, gaps="null")
+    [health] = series_of(storage, samples.DbHealthBucket, gaps="null")
 
     first, second, _ = resources.buckets
     assert isinstance(first, samples.ResourceBucket)
@@ -89,7 +94,7 @@ def test_gaps_may_show(storage: Storage) -> None:
 def test_health_of_the_database(storage: Storage) -> None:
     put(storage, "A", 0, ResourceUse())
 
-    [series] = samples.db_series(storage, asked(bucket_secs=90), now=NOW)
+    [series] = series_of(storage, samples.DbHealthBucket, bucket_secs=90)
 
     bucket = series.buckets[0]
     assert isinstance(bucket, samples.DbHealthBucket)
@@ -104,17 +109,17 @@ def test_one_process_may_be_asked_for(storage: Storage) -> None:
     put(storage, "A", 0, ResourceUse())
     put(storage, "B", 0, ResourceUse())
 
-    found = samples.resource_series(storage, asked(worker_id="B"), now=NOW)
+    found = series_of(storage, samples.ResourceBucket, worker_id="B")
 
     assert [series.worker_id for series in found] == ["B"]
-    assert samples.db_series(storage, asked(worker_id="C"), now=NOW) == []
+    assert series_of(storage, samples.DbHealthBucket, worker_id="C") == []
 
 
-@pytest.mark.parametrize("function", [samples.resource_series, samples.db_series])
-def test_an_empty_window_is_empty(storage: Storage, function: Any) -> None:
+@pytest.mark.parametrize("shown", [samples.ResourceBucket, samples.DbHealthBucket])
+def test_an_empty_window_is_empty(storage: Storage, shown: Any) -> None:
     put(storage, "A", 0, ResourceUse())
 
-    assert function(storage, asked(end=START), now=NOW) == []
+    assert series_of(storage, shown, end=START) == []
 
 
 def test_of_many_processes_the_last_started_are_shown(
@@ -124,6 +129,6 @@ def test_of_many_processes_the_last_started_are_shown(
     for host in ("A", "C", "B"):
         put(storage, host, 0, ResourceUse())
 
-    found = samples.resource_series(storage, asked(), now=NOW)
+    found = series_of(storage, samples.ResourceBucket)
 
     assert [series.worker_id for series in found] == ["B", "C"]

@@ -9,12 +9,10 @@ from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
-    dumper,
     empty_response,
-    encode,
     encoded_array_response,
+    encoder,
     enqueued_response,
-    truncated,
 )
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas import cron as schemas
@@ -22,19 +20,14 @@ from flask_forge_jobs.api.schemas.fields import Text
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 
-_DUMP = dumper(schemas.CronScheduleSchema())
+_WRITE_SCHEDULE = encoder(schemas.CronScheduleSchema())
 
 
 def list_schedules(api: Api) -> Response:
     """Return the cron schedules, by name, up to 1,000 or 4 MiB of payloads."""
     listing = cron.list_schedules(api.storage, redactor=api.redactor)
-    schedules = api.composer.compose(listing.schedules, _write)
-    response = encoded_array_response(schedules, listing.total)
-    return truncated(response, len(schedules), listing.total)
-
-
-def _write(schedule: cron.ScheduleDetail) -> bytes:
-    return encode(_DUMP(schedule))
+    schedules = api.composer.compose(listing.schedules, _WRITE_SCHEDULE)
+    return encoded_array_response(schedules, listing.total)
 
 
 def set_enabled(api: Api, name: str) -> Response:

@@ -36,16 +36,18 @@ def metric_series(api: Api) -> Response:
 
 def resource_series(api: Api) -> Response:
     """Return CPU, memory and disk use of each worker over time."""
-    asked = samples.SampleRange(**api.query())
-    buckets = samples.resource_series(api.storage, asked, now=api.now)
-    return api.listing(buckets)
+    return _samples(api, samples.ResourceBucket)
 
 
 def db_series(api: Api) -> Response:
     """Return latency, throughput and size of the database, per worker."""
-    asked = samples.SampleRange(**api.query())
-    buckets = samples.db_series(api.storage, asked, now=api.now)
-    return api.listing(buckets)
+    return _samples(api, samples.DbHealthBucket)
+
+
+def _samples(api: Api, bucket_type: type[samples.B]) -> Response:
+    query = api.query()
+    series = samples.worker_series(api.storage, bucket_type, now=api.now, **query)
+    return api.listing(series)
 
 
 ROUTES = (

@@ -6,15 +6,14 @@ its times change with each firing. A read of a schedule is therefore never a 304
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from flask import Response, request
+from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.etags import schedule_etag
+from flask_forge_jobs.api.etags import expected, schedule_etag
 from flask_forge_jobs.api.response import (
     dumper,
     empty_response,
@@ -23,13 +22,11 @@ from flask_forge_jobs.api.response import (
     encoded_response,
     encoder,
     linked,
-    truncated,
 )
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import cron as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron, cron_history
-from flask_forge_jobs.model.cron import Schedule
 
 _SCHEDULE = schemas.CronScheduleInZoneSchema()
 _DUMP_WINDOW = dumper(schemas.FiringsWindowSchema())
@@ -41,8 +38,7 @@ def list_schedules(api: Api) -> Response:
     """Return the cron schedules with their last runs, up to 1,000 or 4 MiB."""
     listing = cron.list_schedules(api.storage, redactor=api.redactor, with_runs=True)
     schedules = api.composer.compose(listing.schedules, _WRITE_SCHEDULE)
-    response = encoded_array_response(schedules, listing.total)
-    return truncated(response, len(schedules), listing.total)
+    return encoded_array_response(schedules, listing.total)
 
 
 def create(api: Api) -> Response:
@@ -70,7 +66,9 @@ def change(api: Api, name: str) -> Response:
         api.body(),
         registry=api.options.registry,
         kinds=api.kind_limit,
-        is_expected=_expected(api),
+        is_expected=expected(
+            lambda schedule: schedule_etag(schedule, api.masking_redactor)
+        ),
     )
     note_edit(*edit.digests)
     return _answer(api, cron.detail(edit.after, api.redactor))
@@ -110,14 +108,6 @@ def _answer(api: Api, detail: cron.ScheduleDetail) -> Response:
     response = api.answer(detail)
     response.set_etag(schedule_etag(detail.schedule, api.masking_redactor))
     return response
-
-
-def _expected(api: Api) -> Callable[[Schedule], bool] | None:
-    if "If-Match" not in request.headers:
-        return None
-    if_match = request.if_match
-    redactor = api.masking_redactor
-    return lambda schedule: if_match.contains(schedule_etag(schedule, redactor))
 
 
 ROUTES = (

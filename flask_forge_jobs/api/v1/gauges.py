@@ -6,7 +6,7 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import encoded_array_response, encoder, truncated
+from flask_forge_jobs.api.response import encoded_array_response, encoder
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import gauges as schemas
 from flask_forge_jobs.auth.permissions import Permission
@@ -22,8 +22,7 @@ def list_gauges(api: Api) -> Response:
     query["queue_names"] = api.scope.names()
     listing = gauges(api.storage, now=api.now, **query)
     parts = api.composer.compose(listing.series, _WRITE)
-    response = encoded_array_response(parts, listing.total)
-    return truncated(response, len(listing.series), listing.total)
+    return encoded_array_response(parts, listing.total)
 
 
 ROUTES = (

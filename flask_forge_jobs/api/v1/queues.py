@@ -6,7 +6,6 @@ counts change all the time. A read of a queue is therefore never a 304.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 from urllib.parse import quote
 
@@ -14,18 +13,13 @@ from flask import Response, request
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.etags import settings_etag
+from flask_forge_jobs.api.etags import expected, settings_etag
 from flask_forge_jobs.api.response import empty_response, json_response
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import queues as schemas
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
-from flask_forge_jobs.model.queues import (
-    ChangeNote,
-    QueueChanges,
-    QueueOverview,
-    QueueSettings,
-)
+from flask_forge_jobs.model.queues import ChangeNote, QueueChanges, QueueOverview
 
 _QUEUE = schemas.QueueDetailsSchema()
 
@@ -59,7 +53,7 @@ def change(api: Api, name: str) -> Response:
     changes = api.body()
     note = ChangeNote(api.principal.id, changes.pop("reason", None))
     settings = cast("QueueChanges", changes)
-    queue = queues.changed(api.storage, name, settings, _expected(), note)
+    queue = queues.changed(api.storage, name, settings, expected(settings_etag), note)
     return _answer(api, queue)
 
 
@@ -92,13 +86,6 @@ def _answer(api: Api, queue: QueueOverview) -> Response:
     response = api.answer(queue)
     response.set_etag(settings_etag(queue.settings))
     return response
-
-
-def _expected() -> Callable[[QueueSettings], bool] | None:
-    if "If-Match" not in request.headers:
-        return None
-    if_match = request.if_match
-    return lambda settings: if_match.contains(settings_etag(settings))
 
 
 ROUTES = (

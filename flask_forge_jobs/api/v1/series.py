@@ -36,8 +36,7 @@ def list_series(api: Api) -> Response:
     query["queue_names"] = api.scope.names()
     listing = series.series(api.storage, now=api.now, **query)
     parts = api.composer.compose(listing.series, write_series)
-    response = encoded_array_response(parts, listing.total)
-    return truncated(response, len(listing.series), listing.total)
+    return encoded_array_response(parts, listing.total)
 
 
 def list_kinds(api: Api) -> Response:

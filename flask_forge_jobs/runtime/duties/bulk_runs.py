@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.bulk_walk import work_on
@@ -21,7 +21,6 @@ class BulkRunDuty(Duty):
         super().__init__("bulk-runs", PERIOD_S, clock=clock)
         self._storage = storage
         self._holder = holder
-        self._timer = clock or SystemClock()
         self._run_id: str | None = None
 
     def tick(self) -> None:
@@ -32,12 +31,12 @@ class BulkRunDuty(Duty):
             if not lapsed:
                 return
             (run_id,) = lapsed
-        ends_at = self._timer.monotonic() + TURN_S
+        ends_at = self._clock.monotonic() + TURN_S
         goes_on = work_on(
             self._storage,
             run_id,
             self._holder,
-            lambda: self.is_stopping or self._timer.monotonic() >= ends_at,
+            lambda: self.is_stopping or self._clock.monotonic() >= ends_at,
         )
         self._run_id = run_id if goes_on else None
 

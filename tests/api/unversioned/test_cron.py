@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.unversioned import cron as views
+from flask_forge_jobs.api import response
 from flask_forge_jobs.blueprint import BlueprintOptions
 from flask_forge_jobs.errors import QueueFullError
 from flask_forge_jobs.handlers import cron
@@ -62,7 +62,7 @@ def test_the_answer_is_composed_by_one_thread_at_a_time_and_read_by_any(
     composing = Composing(monkeypatch)
     composing.note(storage.cron_history, "first")
     composing.note(cron, "detail")
-    composing.note(views, "encode")
+    composing.note(response, "encode")
     answer = mount(storage).get(f"{PREFIX}/cron")
 
     assert answer.json is not None
