@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.dashboard.job.json_view import fitted
@@ -12,8 +12,8 @@ from flask_forge_jobs.model.masking import REDACTED
 MAX_PLACES = 50
 # Of one value, and of its path.
 MAX_TEXT = 200
-# The path to the container, and the step from there.
-_Path = tuple["_Path | None", str]
+# A key, or the place in a list.
+_Name = str | int
 
 
 @dataclass(slots=True)
@@ -28,57 +28,62 @@ class Places:
 def places_of(text: str, value: object) -> Places:
     """Return where a text is in a JSON value; masked values have none."""
     places, needle = Places(text), text.casefold()
-    for path, key, member in _members(value):
+    within: list[_Name] = []
+    for name, member in _members(value, within):
         shown = _shown(member)
-        in_value = member != REDACTED and needle in shown.casefold()
-        if not in_value and needle not in key.casefold():
+        in_value = needle in shown.casefold() and member != REDACTED
+        if not in_value and not (isinstance(name, str) and needle in name.casefold()):
             continue
         places.total += 1
         if len(places.rows) < MAX_PLACES:
-            places.rows.append((_cut(_words(path)), _cut(shown)))
+            places.rows.append((_cut(_path(within, name)), _cut(shown)))
     return places
 
 
-def _members(value: object) -> Iterator[tuple[_Path, str, object]]:
-    """Yield path, key and value of everything within, without recursion."""
-    levels: list[tuple[_Path | None, Iterator[tuple[str, str, object]]]] = [
-        (None, iter([("$", "", value)]))
-    ]
+def _members(
+    value: object, within: list[_Name]
+) -> Iterator[tuple[_Name | None, object]]:
+    """Yield name and value of everything within, without recursion.
+
+    ``within`` holds the names of the containers around it. A payload may have half a
+    million values, and few have to be named in full.
+    """
+    yield None, value
+    levels = [_named(value)]
     while levels:
-        parent, members = levels[-1]
-        for step, key, member in members:
-            path = (parent, step)
-            yield path, key, member
+        for name, member in levels[-1]:
+            yield name, member
             if isinstance(member, dict | list):
-                levels.append((path, _steps(member)))
+                within.append(name)
+                levels.append(_named(member))
                 break
         else:
             levels.pop()
+            del within[-1:]
 
 
-def _steps(
-    value: dict[str, object] | list[object],
-) -> Iterator[tuple[str, str, object]]:
+def _named(value: object) -> Iterator[tuple[_Name, object]]:
     if isinstance(value, dict):
-        return ((f".{key}", key, member) for key, member in value.items())
-    return ((f"[{index}]", "", member) for index, member in enumerate(value))
+        return iter(value.items())
+    return enumerate(value) if isinstance(value, list) else iter(())
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
         return "{…}" if value else "{}"
     if isinstance(value, list):
         return "[…]" if value else "[]"
-    return value if isinstance(value, str) else json.dumps(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return repr(value)  # a number; in half the time of json.dumps()
 
 
-def _words(path: _Path) -> str:
-    steps: list[str] = []
-    rest: _Path | None = path
-    while rest is not None:
-        rest, step = rest
-        steps.append(step)
-    return "".join(reversed(steps))
+def _path(within: Sequence[_Name], name: _Name | None) -> str:
+    names = [*within, *([] if name is None else [name])]
+    steps = (f"[{each}]" if type(each) is int else f".{each}" for each in names)
+    return "".join(("$", *steps))
 
 
 def _cut(text: str) -> str:

@@ -22,6 +22,18 @@ def test_a_text_is_found_in_keys_and_values() -> None:
     assert places_of("none", value).total == 0
 
 
+def test_each_value_is_shown_as_in_json_with_its_path() -> None:
+    value = {"": [1, True, {"a": 1.5e300, "b": [[], {}, -0.0]}], "x": "[", "y": {}}
+
+    assert places_of("", value).rows == [
+        ("$", "{…}"), ("$.", "[…]"), ("$.[0]", "1"), ("$.[1]", "true"),
+        ("$.[2]", "{…}"), ("$.[2].a", "1.5e+300"), ("$.[2].b", "[…]"),
+        ("$.[2].b[0]", "[]"), ("$.[2].b[1]", "{}"), ("$.[2].b[2]", "-0.0"),
+        ("$.x", "["), ("$.y", "{}"),
+    ]  # fmt: skip
+    assert places_of("7", 17).rows == [("$", "17")]
+
+
 def test_masked_values_have_no_text() -> None:
     places = places_of("redacted", {"token": REDACTED, "redacted": 1})
 
