@@ -90,7 +90,7 @@ class Edge:
                 views[route.endpoint] = as_preferred
             elif route.mutates:
                 views[route.endpoint] = self._auditor.view(route)
-            elif route.may_lag:
+            elif route.may_lag or route.can_reveal:
                 views[route.endpoint] = partial(self._read, route)
         return views
 
@@ -102,7 +102,10 @@ class Edge:
         """Answer a read, on the standby if it may be a little old."""
         if self._readers is not None and route.may_lag:
             return self._readers.answer(route.view, **placeholders)
-        return route.view(self._api, **placeholders)
+        response = route.view(self._api, **placeholders)
+        if route.can_reveal and present_state().reveals:
+            self._auditor.note_reveal(response)
+        return response
 
     def send_form(self, **placeholders: str) -> Response:
         """Answer a form."""

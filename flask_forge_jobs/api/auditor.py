@@ -95,6 +95,18 @@ class Auditor:
         state.is_noted = batches.has_entry
         return response
 
+    def note_reveal(self, response: Response) -> None:
+        """Record that a response shows secrets, which is not sent without its entry.
+
+        Raises:
+            StorageError: The entry could not be stored.
+        """
+        state = present_state()
+        if response.status_code < ERROR:
+            record = replace(self._record(state, response), changed=0)
+            self._api.storage.audit.append(record)
+            state.is_noted = True
+
     def __call__(self, state: RequestState, response: Response) -> Response:
         """Record a request unless its view has; return the response unchanged."""
         is_refused = response.status_code in REFUSED
@@ -116,8 +128,6 @@ class Auditor:
         if not (is_logged or (is_owed and is_kept)):
             return
         record = self._record(state, response)
-        if not state.route.mutates:
-            record = replace(record, changed=0)
         if is_logged:
             what = "refused" if status in REFUSED else "not in the audit trail"
             more = throttle.more(str(status))

@@ -305,6 +305,25 @@ def test_reveal_is_audited_done_or_refused(
     assert "canary" not in record.arguments
 
 
+@pytest.mark.parametrize("path", ["jobs/inspect", "v1/jobs", "jobs"])
+def test_nothing_is_revealed_without_its_entry(
+    storage: Storage, sql: Sql, job_id: str, path: str
+) -> None:
+    client = client_with_token(storage, "admin")
+    url, page = f"{PREFIX}/{path}/{job_id}", {"Accept": "text/html"}
+
+    with sql.full_trail():
+        refused = client.get(f"{url}?reveal=1", headers=page)
+        masked = client.get(url, headers=page)
+
+    assert (refused.status_code, masked.status_code) == (500, 200)
+    assert "canary" not in refused.text
+    assert storage.audit.page(AuditFilter(), 9) == []
+
+    assert "canary" in client.get(f"{url}?reveal=1", headers=page).text
+    assert len(storage.audit.page(AuditFilter(), 9)) == 1
+
+
 def test_hook_shapes_what_is_shown(storage: Storage, job_id: str) -> None:
     client = client_with_token(
         storage, "viewer", redact=lambda job, _payload: f"payload of {job.kind}"
