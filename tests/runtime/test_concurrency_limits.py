@@ -5,22 +5,29 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from flask_forge_jobs import ForgeJobs
-from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import ConcurrencyLimit
-from flask_forge_jobs.model.outcomes import Done, Snooze
+from flask_forge_jobs.model.outcomes import Done, Postponed, Snooze
 from flask_forge_jobs.model.payloads import load_text
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.run.execution import Execution, Runner, TaskEnvironment
+from flask_forge_jobs.runtime.run.outcome import OutcomeMapper
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.backends import each_backend
 from tests.support.clocks import MovingClock
+from tests.support.jobs import finish
 from tests.support.runtimes import (
     NO_RATE_LIMITS,
+    WORKER_ID,
     HeldTask,
     QuickTask,
     add,
@@ -110,6 +117,17 @@ def test_a_task_without_a_limit_asks_for_no_permit(
     assert asked == []
 
 
+def runner_of(registry: TaskRegistry, limits: ConcurrencyLimits) -> Runner:
+    return Runner(
+        registry,
+        environment=TaskEnvironment(
+            WORKER_ID, MovingClock(), cast("Any", None), NO_RATE_LIMITS
+        ),
+        scope=contextlib.nullcontext,
+        concurrency=limits,
+    )
+
+
 class BrokenLimits:
     """Cannot tell whether another job may run."""
 
@@ -121,19 +139,48 @@ class BrokenLimits:
 def test_a_job_waits_when_nobody_knows_whether_there_is_a_permit() -> None:
     """It neither runs beside too many others nor loses an attempt."""
     task = QuickTask(concurrency=ConcurrencyLimit(1))
-    runner = Runner(
-        registry_of(task),
-        environment=TaskEnvironment(
-            "host-1", MovingClock(), cast("Any", None), NO_RATE_LIMITS
-        ),
-        scope=contextlib.nullcontext,
-        concurrency=cast("ConcurrencyLimits", BrokenLimits()),
-    )
+    runner = runner_of(registry_of(task), cast("ConcurrencyLimits", BrokenLimits()))
 
     outcome = runner.run(Execution(claimed(kind="quick"), 0.0))
 
     assert isinstance(outcome, Snooze)
     assert task.job_ids == []
+
+
+class ForgetfulLimits:
+    """Admits a job, and loses the answer."""
+
+    def __init__(
+        self, limits: ConcurrencyLimits, meanwhile: Callable[[], object]
+    ) -> None:
+        self._limits = limits
+        self._meanwhile = meanwhile
+
+    def acquire(self, *given: Any) -> bool:
+        assert self._limits.acquire(*given)
+        self._meanwhile()
+        raise StorageOutcomeUnknownError
+
+
+@each_backend
+def test_a_permit_whose_answer_was_lost_goes_to_the_next_job(storage: Storage) -> None:
+    registry = registry_of(QuickTask(concurrency=ConcurrencyLimit(1)))
+    for _ in range(2):
+        add(storage, "quick")
+    first, second = storage.jobs.claim("default", WORKER_ID, 2)
+
+    def turn_away() -> None:
+        assert not storage.concurrency.acquire(second, WORKER_ID, "quick", 1)
+        assert finish(storage, second, Postponed(60.0), owner=WORKER_ID)
+
+    limits = ForgetfulLimits(storage.concurrency, turn_away)
+    runner = runner_of(registry, cast("ConcurrencyLimits", limits))
+    execution = Execution(first, 0.0)
+    update = OutcomeMapper(QueueSettings, None).update(execution, runner.run(execution))
+    assert update is not None
+    assert storage.jobs.finish(WORKER_ID, [update]) == []
+
+    assert [job.id for job in storage.jobs.claim("default", WORKER_ID)] == [second.id]
 
 
 def test_a_damaged_payload_is_the_task_s_to_refuse(storage: Storage) -> None:

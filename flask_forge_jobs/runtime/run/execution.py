@@ -254,6 +254,7 @@ class Runner:
         except InvalidInputError:
             return None  # the task reports the fault of the payload
         except StorageError as error:
+            execution.concurrency_key = key  # it may have a place, which it gives back
             logger.warning(
                 "job %s waits, because its limit could not be read: %s", job.id, error
             )
