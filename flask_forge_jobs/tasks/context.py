@@ -231,7 +231,8 @@ class TaskContext:
             InvalidInputError: The name is not text of this length, or this run has used
                 it; the result is not JSON or has over 64 KiB; or the job has 1,000
                 steps.
-            StorageError: The result could not be stored.
+            StorageError: The result could not be stored, or that is unknown. The same
+                step, tried again in this run, stores it without calling the function.
         """
         self.check()
         return self._opened_steps().call(name, function, args, kwargs)

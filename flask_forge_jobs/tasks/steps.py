@@ -71,6 +71,8 @@ class StepsOfRun:
         self._lock = threading.Lock()
         self._results: dict[str, str] | None = None
         self._used: set[str] = set()
+        # Results whose answer was lost, or that could not be stored.
+        self._unclear: dict[str, str] = {}
         self._room = MAX_STEPS
         self._checkpoint: str | None = None
         self._has_saved = False
@@ -100,7 +102,8 @@ class StepsOfRun:
     ) -> Any:
         """Return the result that is kept, or call the function and keep its result.
 
-        Of an ``async`` function, the same as a coroutine.
+        Of an ``async`` function, the same as a coroutine. A result that could not be
+        stored may be stored all the same, so the next call of the step stores it again.
         """
         kept = self._begin(name)
         if iscoroutinefunction(function):
@@ -108,7 +111,9 @@ class StepsOfRun:
         if kept is not None:
             return load_text(kept, f"step {name!r}")
         try:
-            return self._end(name, function(*args, **kwargs))
+            if name not in self._unclear:
+                self._note(name, function(*args, **kwargs))
+            return self._end(name)
         except BaseException:
             self._give_up(name)
             raise
@@ -124,7 +129,9 @@ class StepsOfRun:
         if kept is not None:
             return load_text(kept, f"step {name!r}")
         try:
-            return self._end(name, await function(*args, **kwargs))
+            if name not in self._unclear:
+                self._note(name, await function(*args, **kwargs))
+            return self._end(name)
         except BaseException:
             self._give_up(name)
             raise
@@ -150,12 +157,16 @@ class StepsOfRun:
             self._used.add(name)
         return kept
 
-    def _end(self, name: str, value: object) -> Any:
-        field = f"result of step {name!r}"
-        text = dump(value, field, MAX_STEP_BYTES)
+    def _note(self, name: str, value: object) -> None:
+        self._unclear[name] = dump(value, _field(name), MAX_STEP_BYTES)
+
+    def _end(self, name: str) -> Any:
+        """Keep the result of a step; it stays unclear if that raises."""
+        text = self._unclear[name]
         if not self._keeper.keep(self._run, name, text):
             self._stop_lost()
-        return load_text(text, field)
+        del self._unclear[name]
+        return load_text(text, _field(name))
 
     def _give_up(self, name: str) -> None:
         """Free the name of a step without a result, which the run may try again."""
@@ -172,3 +183,7 @@ class StepsOfRun:
             if not self._has_saved:
                 self._checkpoint = kept.checkpoint
         return self._results
+
+
+def _field(name: str) -> str:
+    return f"result of step {name!r}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.errors import InvalidInputError, StorageOutcomeUnknownError
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.model.steps import (
     MAX_STEP_BYTES,
@@ -31,6 +31,7 @@ class Keeper:
     saved: list[str] = field(default_factory=list)
     reads: int = 0
     is_lost: bool = False
+    fails: int = 0
 
     def kept(self, run: Any) -> KeptSteps:
         assert run == "the run"
@@ -41,6 +42,9 @@ class Keeper:
         assert run == "the run"
         if not self.is_lost:
             self.results[name] = result
+        if self.fails:
+            self.fails -= 1
+            raise StorageOutcomeUnknownError
         return not self.is_lost
 
     def save(self, run: Any, text: str) -> None:
@@ -105,6 +109,20 @@ def test_a_step_that_raises_keeps_nothing_and_may_be_tried_again(
             context.step("fetch", flaky)
     assert keeper.results == {}
     assert context.step("fetch", flaky) == 3
+
+
+def test_a_step_whose_answer_was_lost_is_not_called_again(
+    context: TaskContext, keeper: Keeper
+) -> None:
+    """Its result may be recorded, and a second one would replace it."""
+    numbers = iter((1, 2))
+    keeper.fails = 2
+    for _ in range(2):
+        with pytest.raises(StorageOutcomeUnknownError):
+            context.step("draw", next, numbers)
+
+    assert context.step("draw", next, numbers) == 1
+    assert keeper.results == {"draw": "1"}
 
 
 @pytest.mark.parametrize("kept", [{}, {"fetch": "1"}])
@@ -244,6 +262,19 @@ def test_an_async_step_that_raises_may_be_tried_again(
 
     assert asyncio.run(task()) == 6
     assert keeper.results == {"fetch": "6"}
+
+
+def test_an_async_step_whose_answer_was_lost_is_not_called_again(
+    context: TaskContext, keeper: Keeper
+) -> None:
+    keeper.fails = 1
+
+    async def task() -> int:
+        with pytest.raises(StorageOutcomeUnknownError):
+            await context.step("double", double, 2)
+        return await context.step("double", double, 3)
+
+    assert asyncio.run(task()) == 4
 
 
 # -- checkpoints -------------------------------------------------------------------
