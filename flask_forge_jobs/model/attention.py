@@ -133,7 +133,6 @@ class ScheduleFacts:
     queue_name: str | None
     # The instant that it should have fired at.
     due_at: datetime
-    overdue_s: float
     error: str | None
 
 

@@ -32,7 +32,6 @@ class JobFacts:
     max_attempts: int
     enqueued_at: datetime
     scheduled_at: datetime
-    deferred: bool
     started_at: datetime | None
     completed_at: datetime | None
     last_error: str | None

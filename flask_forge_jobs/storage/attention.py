@@ -316,10 +316,8 @@ def _worker(row: Row, rescued: Sequence[Rescued]) -> WorkerFacts:
 
 
 def _schedule(row: Row) -> ScheduleFacts:
-    name, kind, queue_name, due_us, overdue_us, error = row
-    return ScheduleFacts(
-        name, kind, queue_name, from_micros(due_us), int(overdue_us) / SECOND_US, error
-    )
+    name, kind, queue_name, due_us, error = row
+    return ScheduleFacts(name, kind, queue_name, from_micros(due_us), error)
 
 
 def _limit(row: Row, now_us: int) -> LimitFacts:

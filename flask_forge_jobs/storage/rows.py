@@ -156,7 +156,6 @@ job_from_row = _naming_damage(
 facts_from_row = _naming_damage(
     reader_of(
         JobFacts,
-        deferred=bool,
         admitted_at=optional_from_micros,
         start_at=optional_from_micros,
         **{key: each for key, each in _OF_SUMMARY.items() if key in _FACTS_DECODED},

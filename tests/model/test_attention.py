@@ -26,9 +26,9 @@ WHOLE = Facts(
         WorkerFacts("W3", None, ("bank", "bills"), silent_s=61.0),
     ],
     schedules=[
-        ScheduleFacts("a", "send", "bank", AT, 9.0, None),
-        ScheduleFacts("b", "send", None, AT, 9.0, None),
-        ScheduleFacts("c", "send", "mail", AT, 9.0, None),
+        ScheduleFacts("a", "send", "bank", AT, None),
+        ScheduleFacts("b", "send", None, AT, None),
+        ScheduleFacts("c", "send", "mail", AT, None),
     ],
     limits=[LimitFacts("api", 1.0, 99.0, 99)],
     database=DatabaseFacts(
@@ -69,7 +69,7 @@ def test_a_limited_caller_learns_of_its_queues_only() -> None:
         queues=[QueueFacts("mail")],
         kinds=[KindFacts("mail", "send")],
         workers=[WorkerFacts("W2", None, ("mail",))],
-        schedules=[ScheduleFacts("c", "send", "mail", AT, 9.0, None)],
+        schedules=[ScheduleFacts("c", "send", "mail", AT, None)],
         database=DatabaseFacts("old", 1, 2, write_locked_s=70.0),
         held=[],
         is_whole=False,

@@ -50,7 +50,7 @@ FACTS = Facts(
         replace(live("mail"), services=(ServiceAge("cron", 99.0, 5.0),)),
         replace(live("mail"), is_lost=True),
     ],
-    schedules=[ScheduleFacts("nightly", "report", None, AT, 90.0, None)],
+    schedules=[ScheduleFacts("nightly", "report", None, AT, None)],
     limits=[LimitFacts("api", 1.0, 90.0, 90)],
     held=[HELD, replace(HELD, job_id="J2", batch_id=None)],
     open_batches=[OpenBatchFacts("B1", "import", 900.0)],

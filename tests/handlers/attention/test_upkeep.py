@@ -9,7 +9,7 @@ from flask_forge_jobs.model.attention import Facts, LimitFacts, ScheduleFacts
 from flask_forge_jobs.model.sentences import Action
 from tests.support.facts import AT, live, said
 
-NIGHTLY = ScheduleFacts("nightly", "report", None, AT, 90.0, "no queue is free.")
+NIGHTLY = ScheduleFacts("nightly", "report", None, AT, "no queue is free.")
 
 
 def test_a_schedule_that_did_not_fire() -> None:

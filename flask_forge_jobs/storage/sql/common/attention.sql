@@ -189,8 +189,7 @@ SELECT /* prepared */
     (
         SELECT JSON_LIST(
             JSON_ROW(
-                name, kind, queue_name, COALESCE(next_fire_at, updated_at),
-                :now - COALESCE(next_fire_at, updated_at), last_error
+                name, kind, queue_name, COALESCE(next_fire_at, updated_at), last_error
             )
         )
         FROM forge_cron
