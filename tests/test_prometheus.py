@@ -198,7 +198,7 @@ def _jobs_text(found: JobCounters) -> str:
 def _found() -> JobCounters:
     times = QueueTimes()
     for run_ms in (1, 1, 40, 7_200_000):
-        times.run.record(run_ms * 1000)
+        times.run.record_many([run_ms * 1000])
     jobs = {("mail", "send"): Tally(3_000_000, 3, 1, 2, 0, 5, 4), ("a", "b"): Tally(1)}
     return JobCounters(jobs, {"mail": times})
 

@@ -84,15 +84,8 @@ class Histogram:
         """Number of values."""
         return sum(self.counts.values())
 
-    def record(self, value_us: int) -> None:
-        """Add one value; a negative one counts as 0."""
-        counts = self.counts
-        index = _index_of(value_us)
-        counts[index] = counts.get(index, 0) + 1
-        self._sum_us += max(value_us, 0)
-
     def record_many(self, values_us: Iterable[int]) -> None:
-        """Add values as :meth:`record` does, but cheaper: one logarithm per bucket."""
+        """Add values, one logarithm per bucket; a negative one counts as 0."""
         counts = self.counts
         ordered = sorted(values_us)
         position = 0

@@ -87,9 +87,9 @@ def _pattern(source: random.Random, runs: int) -> Tally:
     tally = Tally(runs, runs, 2, runs, 1)
     for _ in range(runs):
         run_us = int(source.lognormvariate(10, 1))
-        tally.wait.record(run_us // 2)
-        tally.run.record(run_us)
-        tally.total.record(2 * run_us)
+        tally.wait.record_many([run_us // 2])
+        tally.run.record_many([run_us])
+        tally.total.record_many([2 * run_us])
     # A histogram that was read is written as it is, thousands of times in no time.
     read = replace(tally, wait=Histogram(), run=Histogram(), total=Histogram())
     read.wait.merge_text(tally.wait.encode())

@@ -49,7 +49,7 @@ def test_the_widest_figures_fit_80_columns(
     name = "payments-of-all-shops"
     enqueue(console.storage, queue_name=name)
     brief = Histogram()
-    brief.record(0)
+    brief.record_many([0])
     rates = QueueRates([1], per_minute=1234.5, run_times=[brief.encode()])
     monkeypatch.setattr(screen, "queue_rates", lambda *_, **__: {name: rates})
 

@@ -45,9 +45,9 @@ def tally(
 ) -> Tally:
     made = Tally(enqueued, started, retried, completed, dead, refused)
     for _ in range(completed):
-        made.wait.record(1000)
-        made.run.record(run_ms * 1000)
-        made.total.record(2 * run_ms * 1000)
+        made.wait.record_many([1000])
+        made.run.record_many([run_ms * 1000])
+        made.total.record_many([2 * run_ms * 1000])
     return made
 
 

@@ -21,7 +21,7 @@ MINUTE = window(NOON, NOON + timedelta(minutes=1), 10)
 def _sums(cpu_pct: float, size: int = 4096) -> SampleSums:
     sums = SampleSums()
     sums.add(ResourceUse(cpu_pct=cpu_pct), DatabaseHealth(db_size_bytes=size))
-    sums.reads.record(1500)
+    sums.reads.record_many([1500])
     return sums
 
 

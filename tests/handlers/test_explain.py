@@ -650,7 +650,7 @@ def _count_started(
 
     times = Histogram()
     if run_us is not None:
-        times.record(run_us)
+        times.record_many([run_us])
     bucket = sql.now_us() // 10_000_000 * 10_000_000 - 600_000_000
     sql.run(
         "INSERT INTO forge_metric "

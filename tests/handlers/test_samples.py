@@ -27,9 +27,9 @@ def put(storage: Storage, host: str, minute: int, use: ResourceUse) -> None:
         pool_active=3, pool_idle=7, pool_max=100, db_size_bytes=4096, wal_bytes=512
     )
     sums.add(use, health)
-    sums.reads.record(2000)
+    sums.reads.record_many([2000])
     for _ in range(3):
-        sums.writes.record(10_000)
+        sums.writes.record_many([10_000])
     at_us = START_US + minute * 60 * SECOND_US
     levels = {
         (level, at_us - at_us % (level * SECOND_US)): sums for level in SAMPLE_LEVELS

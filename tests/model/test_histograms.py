@@ -21,7 +21,7 @@ durations = st.lists(st.integers(-1, MONTH_US), max_size=60)
 def histogram(values: list[int]) -> Histogram:
     made = Histogram()
     for value in values:
-        made.record(value)
+        made.record_many([value])
     return made
 
 
@@ -179,7 +179,7 @@ def test_merged_texts_can_be_merged_and_added_to() -> None:
     one, two = Histogram(), Histogram()
     one.merge_text(histogram([10, 20]).encode())
     two.merge_text(histogram([30]).encode())
-    two.record(40)
+    two.record_many([40])
     two.merge_text(histogram([50]).encode())
 
     one.merge(two)

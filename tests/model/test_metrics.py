@@ -42,8 +42,8 @@ HEALTH = DatabaseHealth(
 def test_tallies_add_up() -> None:
     whole = Tally(enqueued=1, started=2)
     part = Tally(enqueued=4, retried=1, completed=5, dead=6, refused=7)
-    part.run.record(1000)
-    part.wait.record(10)
+    part.run.record_many([1000])
+    part.wait.record_many([10])
 
     whole.merge(part)
     whole.merge(part)
@@ -293,8 +293,8 @@ def test_buckets_merge_into_what_all_their_samples_would_have_made() -> None:
     for part in (one, two):
         part.add(USE, HEALTH)
         both.add(USE, HEALTH)
-        part.reads.record(100)
-        both.reads.record(100)
+        part.reads.record_many([100])
+        both.reads.record_many([100])
 
     one.merge(two)
 

@@ -34,7 +34,7 @@ def _sample(storage: Storage) -> None:
     sums = SampleSums()
     use = ResourceUse(12.5, 83_886_080, 0, 1_048_576, 41.0)
     sums.add(use, DatabaseHealth(0, 0, 0, 5_242_880, 65_536))
-    sums.writes.record(2000)
+    sums.writes.record_many([2000])
     at_us = to_micros(parse_instant(FROM))
     levels = {(level, at_us): sums for level in SAMPLE_LEVELS}
     storage.samples.put("01K5A3Q8ZR7T2M4N6P8S0V2X4Z", levels)

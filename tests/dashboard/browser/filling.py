@@ -124,8 +124,8 @@ def sample(
     sums, health = SampleSums(), DatabaseHealth()
     if has_database:
         health = DatabaseHealth(db_size_bytes=500_000_000, wal_bytes=4_000_000)
-        sums.reads.record(2000)
-        sums.writes.record(5000)
+        sums.reads.record_many([2000])
+        sums.writes.record_many([5000])
     sums.add(ResourceUse(40.0, 100_000_000), health)
     now_us = SystemClock().now_us() - minutes_ago * 60 * SECOND_US
     levels = {

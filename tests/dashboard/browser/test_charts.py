@@ -56,8 +56,8 @@ def _samples(now_us: int) -> Iterator[tuple[tuple[int, int], SampleSums]]:
             sums = SampleSums()
             health = DatabaseHealth(db_size_bytes=500_000_000, wal_bytes=4_000_000)
             sums.add(ResourceUse(cpu_pct=40.0, rss_bytes=300_000_000), health)
-            sums.reads.record(2000)
-            sums.writes.record(5000)
+            sums.reads.record_many([2000])
+            sums.writes.record_many([5000])
             yield (level, floor_to(now_us - minute * MINUTE_US, level)), sums
 
 
