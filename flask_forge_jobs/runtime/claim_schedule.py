@@ -104,7 +104,8 @@ class ClaimSchedule:
     def ready(self, now: float) -> set[str]:
         """Return the queues that may have work.
 
-        These are all of them once it is time to poll or a job is due.
+        These are all of them once it is time to poll or a job is due, and now and then
+        those of a busy worker, which has no time to ask when a job is due.
         """
         is_due = self._due_at is not None and now >= self._due_at
         if is_due or now >= self._poll_at:
@@ -114,6 +115,10 @@ class ClaimSchedule:
             self._promote_at = dict.fromkeys(self._promote_at, now)
             pause_s = POLL_WITH_PUSH_S if self.is_pushing() else POLL_WITHOUT_PUSH_S
             self._poll_at = now + pause_s
+        if now < self._idle_at:
+            for name in self.queue_names - self.maybe_ready - self._due_covers:
+                if now >= self._promote_at[name]:
+                    self.maybe_ready.add(name)
         return self.maybe_ready
 
     def begin(self, demand: Iterable[str], now: float) -> bool:

@@ -137,6 +137,23 @@ def test_a_busy_worker_promotes_at_a_steady_pace() -> None:
     assert schedule.begin(["a"], PROMOTE_PERIOD_S)
 
 
+def test_a_busy_worker_looks_at_queues_that_it_knows_no_due_time_of() -> None:
+    """Outcomes of one queue leave it no time to ask when jobs of another are due."""
+    schedule = quiet("a", "b")
+    schedule.to_ask(IDLE_AFTER_S)
+    schedule.notify("b")
+    schedule.begin(["b"], 0.1)
+    exchange(schedule, 0.1, promoted=["b"])
+
+    looked = []
+    for now in (0.2, 0.1 + PROMOTE_PERIOD_S):
+        exchange(schedule, now)
+        looked.append(set(schedule.ready(now)))
+
+    assert looked == [set(), {"b"}]
+    assert schedule.begin(["b"], 0.1 + PROMOTE_PERIOD_S)
+
+
 def test_a_queue_without_a_free_slot_is_promoted_at_its_next_claim() -> None:
     schedule = quiet("a", "b")
     schedule.look_by(1.0)
