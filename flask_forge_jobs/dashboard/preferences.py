@@ -6,7 +6,6 @@ also behind a proxy that strips a prefix.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from flask import Request, Response, current_app, request
@@ -18,6 +17,7 @@ from flask_forge_jobs.api.request import prefers_page
 from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
 from flask_forge_jobs.auth.csrf import check_same_site, is_over_https
+from flask_forge_jobs.dashboard.forms.way_back import way_back
 
 THEMES: Final = ("system", "light", "dark")
 REFRESH_S: Final = (0, 2, 5, 10, 30, 60)
@@ -35,8 +35,6 @@ _COOKIES = {
 }
 _KNOWN = {"theme": THEMES, "refresh": tuple(map(str, REFRESH_S)), "times": TIMES}
 _DEFAULTS = {"theme": "system", "refresh": str(DEFAULT_REFRESH_S), "times": "ago"}
-# Below the mount point: no host, no scheme, no way up.
-_WAY_BACK = re.compile(r"(?!.*\.\.)[A-Za-z0-9%._~!$&'()*+,;=:@/?-]*")
 
 
 def preferred(request: Request, name: str) -> str:
@@ -53,11 +51,9 @@ def preferences(api: Api) -> Response:
     chosen = {name: first(form, name) for name in _COOKIES if name in form}
     if not chosen or any(value not in _KNOWN[name] for name, value in chosen.items()):
         raise BadRequest("unknown theme, refresh or times")
-    back = first(form, "back")
     if prefers_page(request):
         response = Response(status=303)
-        known = back if _WAY_BACK.fullmatch(back) else ""
-        response.headers["Location"] = f"./{known}"
+        response.headers["Location"] = f"./{way_back(first(form, 'back'))}"
     else:
         response = empty_response(204)
     for name, value in chosen.items():

@@ -104,6 +104,8 @@ def test_no_other_values(client: FlaskClient, form: dict[str, str]) -> None:
         "a/..",
         "x\r\nSet-Cookie: a=b",
         "\\x",
+        "%2e%2e/x",
+        "a/.%2E",
     ],
 )
 def test_the_way_back_stays_below_the_mount_point(
@@ -111,10 +113,7 @@ def test_the_way_back_stays_below_the_mount_point(
 ) -> None:
     answer = post(client, {"theme": "dark", "back": back})
 
-    location = answer.headers["Location"]
-    assert location.startswith("./")
-    assert ".." not in location
-    assert "\\" not in location
+    assert answer.headers["Location"] == "./"
 
 
 def test_another_site_sets_nothing(client: FlaskClient) -> None:
