@@ -100,6 +100,10 @@ ORDER BY enqueued_at DESC, id DESC
 LIMIT 1
 /* on disk */
 
+-- fragment: chosen_start
+-- A negative start counts from now.
+CASE WHEN :run_at > :now THEN :run_at WHEN :run_at < 0 THEN :now - :run_at ELSE :now END
+
 -- name: replace_pending
 -- Served by forge_job_dedupe. Skips a job that has been claimed meanwhile.
 UPDATE forge_job
@@ -108,15 +112,11 @@ SET
     -- Of a job that waits for others, the start once they have ended.
     start_at = CASE
         WHEN start_at IS NULL OR NOT :moves THEN start_at
-        WHEN :run_at > :now THEN :run_at
-        WHEN :run_at < 0 THEN :now - :run_at
-        ELSE :now
+        ELSE /* use chosen_start */
     END,
     scheduled_at = CASE
         WHEN start_at IS NOT NULL OR NOT :moves THEN scheduled_at
-        WHEN :run_at > :now THEN :run_at
-        WHEN :run_at < 0 THEN :now - :run_at
-        ELSE :now
+        ELSE /* use chosen_start */
     END,
     deferred = CASE
         WHEN start_at IS NOT NULL OR NOT :moves THEN deferred

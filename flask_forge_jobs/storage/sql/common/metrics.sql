@@ -126,26 +126,22 @@ WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND /* use of_queues */
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
--- name: kinds_within
--- Served by forge_metric_time: one range for each part of a window. Run times only: the
--- table of kinds shows no others.
-SELECT
-    m.kind, m.started, m.retried, m.completed, m.dead, m.cancelled, m.run_times
+-- fragment: figures_of_parts
+m.started, m.retried, m.completed, m.dead, m.cancelled, m.run_times
 FROM /* rows p: step integer, from_at bigint, to_at bigint = :parts */
 CROSS JOIN forge_metric AS m
-WHERE m.level = p.step AND m.queue_name <> '' AND m.kind <> ''
+WHERE m.level = p.step AND m.queue_name <> ''
     AND (:any_queue OR m.queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND m.bucket_start >= p.from_at AND m.bucket_start < p.to_at
 
+-- name: kinds_within
+-- Served by forge_metric_time: one range for each part of a window. Run times only: the
+-- table of kinds shows no others.
+SELECT m.kind, /* use figures_of_parts */ AND m.kind <> ''
+
 -- name: queues_within
 -- The same of queues.
-SELECT
-    m.queue_name, m.started, m.retried, m.completed, m.dead, m.cancelled, m.run_times
-FROM /* rows p: step integer, from_at bigint, to_at bigint = :parts */
-CROSS JOIN forge_metric AS m
-WHERE m.level = p.step AND m.queue_name <> '' AND m.kind = ''
-    AND (:any_queue OR m.queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND m.bucket_start >= p.from_at AND m.bucket_start < p.to_at
+SELECT m.queue_name, /* use figures_of_parts */ AND m.kind = ''
 
 -- name: counter_totals
 -- Days plus level 0: each event ever counted, once.

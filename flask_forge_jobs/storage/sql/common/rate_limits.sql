@@ -1,7 +1,20 @@
 -- Token buckets.
 
+-- fragment: rate_limit_columns
+scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
+
+-- fragment: refilled
+-- The tokens that a bucket has now.
+LEAST(
+    capacity, tokens + GREATEST(:now - last_refilled_at, 0) * refill_per_sec / 1000000.0
+)
+
+-- fragment: without_bound
+-- Those that it would have without a capacity.
+tokens + (:now - last_refilled_at) * refill_per_sec / 1000000.0
+
 -- name: all_rate_limits
-SELECT scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
+SELECT /* use rate_limit_columns */
 FROM forge_rate_limit
 ORDER BY scope
 LIMIT :limit
@@ -11,7 +24,7 @@ SELECT COUNT(*)
 FROM forge_rate_limit
 
 -- name: get_rate_limit
-SELECT scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
+SELECT /* use rate_limit_columns */
 FROM forge_rate_limit
 WHERE scope = :scope
 
@@ -20,7 +33,7 @@ WHERE scope = :scope
 UPDATE forge_rate_limit
 SET tokens = 0, last_refilled_at = GREATEST(last_refilled_at, :now + :pause_us)
 WHERE scope = :scope
-RETURNING scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
+RETURNING /* use rate_limit_columns */
 /* noted */
 
 -- name: delete_rate_limit
@@ -35,7 +48,7 @@ DELETE FROM forge_rate_limit
 WHERE scope = :scope
     AND (
         tokens >= capacity
-        OR tokens + (:now - last_refilled_at) * refill_per_sec / 1000000.0 >= capacity
+        OR /* use without_bound */ >= capacity
     )
 
 -- name: acquire_tokens
@@ -45,28 +58,18 @@ WHERE scope = :scope
 -- waits, so the line ends.
 UPDATE forge_rate_limit
 SET
-    tokens = LEAST(
-        capacity,
-        tokens
-        + GREATEST(:now - last_refilled_at, 0) * refill_per_sec / 1000000.0
-    ) - :tokens,
+    tokens = /* use refilled */ - :tokens,
     last_refilled_at = GREATEST(last_refilled_at, :now),
     line_ends_at = CASE
-        WHEN
-            tokens + (:now - last_refilled_at) * refill_per_sec / 1000000.0
-            >= capacity + refill_per_sec
+        WHEN /* use without_bound */ >= capacity + refill_per_sec
             THEN LEAST(line_ends_at, :now)
         ELSE line_ends_at
     END
 WHERE scope = :scope
-    AND LEAST(
-        capacity,
-        tokens
-        + GREATEST(:now - last_refilled_at, 0) * refill_per_sec / 1000000.0
-    ) >= :tokens
+    AND /* use refilled */ >= :tokens
     AND (
         :may_pass OR line_ends_at <= :now
-        OR tokens + (:now - last_refilled_at) * refill_per_sec / 1000000.0 >= capacity
+        OR /* use without_bound */ >= capacity
     )
 RETURNING scope
 
@@ -106,5 +109,5 @@ ON CONFLICT (scope) DO UPDATE SET
     declared_as = COALESCE(excluded.declared_as, forge_rate_limit.declared_as)
 WHERE excluded.declared_as IS NULL
     OR COALESCE(forge_rate_limit.declared_as, '') <> excluded.declared_as
-RETURNING scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
+RETURNING /* use rate_limit_columns */
 /* noted */

@@ -10,6 +10,9 @@ WHERE lost_at IS NULL OR lost_at >= :now - :kept_us
 ORDER BY worker_id DESC
 LIMIT :limit
 
+-- fragment: job_of_queues
+(:any_queue OR job.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */))
+
 -- name: burden
 -- Everything about some workers in one round trip: slots by queue, the jobs that run in
 -- them, the jobs that were taken from them, their samples and, if asked for, how many jobs
@@ -63,10 +66,7 @@ FROM (
     INNER JOIN forge_attempt AS a ON a.worker_id = v.worker_id AND a.ending = 'crashed'
     INNER JOIN forge_job AS job ON job.id = a.job_id
     WHERE a.ended_at >= :now - :kept_us
-        AND (
-            :any_queue
-            OR job.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
-        )
+        AND /* use job_of_queues */
     ORDER BY a.ended_at DESC, job.id
     LIMIT :limit
 ) AS rescued
@@ -86,10 +86,7 @@ SELECT
 FROM /* rows v: worker_id text */
 CROSS JOIN forge_job AS job
 WHERE :counts_claimed AND job.worker_id = v.worker_id AND job.status = 'in_progress'
-    AND (
-        :any_queue
-        OR job.queue_name IN (SELECT q.name FROM /* rows q: name text = :queues */)
-    )
+    AND /* use job_of_queues */
 GROUP BY v.worker_id
 
 -- name: longest_runs

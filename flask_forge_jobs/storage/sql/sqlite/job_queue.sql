@@ -11,15 +11,12 @@ CASE
 END
 
 -- name: enqueue
--- A conflict on the id is our own retry, one on the key a duplicate. A negative start
--- counts from now.
+-- A conflict on the id is our own retry, one on the key a duplicate.
 INSERT INTO forge_job (/* use new_job_columns */)
 VALUES (
     /* use id_if_readable */,
     :queue_name, :dedupe_key, :now,
-    CASE
-        WHEN :run_at > :now THEN :run_at WHEN :run_at < 0 THEN :now - :run_at ELSE :now
-    END,
+    /* use chosen_start */,
     COALESCE(:run_at > :now OR :run_at < 0, FALSE),
     /* use copied_parameters */
 )
