@@ -1,13 +1,14 @@
 """Leaves what an application has loaded out of garbage collections.
 
-Objects that are left out are missing in ``gc.get_objects()`` as well, so those that the
-SQLite storage looks for there are remembered.
+The collector does not find objects that are left out, so those that the SQLite storage
+looks for are remembered.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 _remembered: list[Any] = []
@@ -28,10 +29,7 @@ def leave_out_of_collections() -> None:
 
 
 def objects_of(*kinds: type) -> list[Any]:
-    """Return the objects of classes and their subclasses, also those left out.
-
-    No list of all objects is left, which would keep closed connections open.
-    """
+    """Return the objects of classes and their subclasses, also those left out."""
     walked = _walked(kinds)
     # After gc.unfreeze() they are among the others again. To ask for the count of those
     # that are left out takes as long as a walk through them.
@@ -41,5 +39,15 @@ def objects_of(*kinds: type) -> list[Any]:
 
 
 def _walked(kinds: tuple[type, ...]) -> list[Any]:
+    # Each object refers to its class. A list of all objects would hold the tuples that
+    # other threads are just making, which fail with a SystemError then.
+    referrers = gc.get_referrers(*_with_subclasses(kinds))
     # isinstance() would resolve proxies.
-    return [each for each in gc.get_objects() if issubclass(type(each), kinds)]
+    return [each for each in referrers if issubclass(type(each), kinds)]
+
+
+def _with_subclasses(kinds: Iterable[type]) -> list[type]:
+    classes = list(kinds)
+    for kind in classes:  # it grows
+        classes += type.__subclasses__(kind)
+    return classes
