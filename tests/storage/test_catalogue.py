@@ -119,7 +119,7 @@ SERVED_BY = {
     "finish_done": BY_ID,
     "exchange": BY_ID,
     "snapshot": r"forge_job_claim\b[\s\S]*\bforge_job_deferred",
-    "next_due": "forge_job_deferred",
+    "next_due": r"forge_job_claim\b[\s\S]*\bforge_job_deferred",
     "attention": "forge_metric_time",
     "common_errors": "forge_error_kind",
     "take_error_buckets": "forge_error_bucket_time",

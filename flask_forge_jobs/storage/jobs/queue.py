@@ -382,9 +382,11 @@ class JobQueue:
         )  # fmt: skip
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
-        """Return the seconds until a waiting job of these queues is due.
+        """Return the seconds until a claim from one of these queues may find a job.
 
-        0 means that one is due already, None that none waits.
+        For a caller that has just claimed. 0 means that a deferred job is due already,
+        None that none waits in a queue that is not paused. One that was due at the
+        claim already was held by another worker: look again in a quarter of a second.
         """
 
         def work(transaction: Transaction) -> list[int | None]:

@@ -514,10 +514,9 @@ def test_next_due_is_the_wait_of_the_first_deferred_job(
 ) -> None:
     enqueue_in(storage, sql, 500, queue_name="mail")
     enqueue_in(storage, sql, 100, queue_name="reports")
-    enqueue(storage, queue_name="ready")
 
     assert storage.jobs.next_due_in_s([]) is None
-    assert storage.jobs.next_due_in_s(["ready", "unknown"]) is None
+    assert storage.jobs.next_due_in_s(["empty", "unknown"]) is None
     assert storage.jobs.next_due_in_s(["mail"]) == pytest.approx(500, abs=30)
     assert storage.jobs.next_due_in_s(["mail", "reports"]) == pytest.approx(100, abs=30)
 
@@ -529,6 +528,35 @@ def test_next_due_is_zero_when_a_deferred_job_is_due(
     sql.age(101)
 
     assert storage.jobs.next_due_in_s([QUEUE]) == 0
+
+
+def test_next_due_sees_a_job_that_another_worker_was_just_promoting(
+    storage: Storage, sql: Sql
+) -> None:
+    """A claim misses it, and nobody wakes the worker again."""
+    enqueue_in(storage, sql, 500)
+    enqueue(storage)
+
+    assert storage.jobs.next_due_in_s([QUEUE]) == pytest.approx(0.25, abs=0.001)
+
+
+@pytest.mark.parametrize("wait_s", [0, 100])
+def test_next_due_sees_the_end_of_a_cooldown(
+    storage: Storage, sql: Sql, wait_s: int
+) -> None:
+    enqueue_in(storage, sql, wait_s)
+    storage.queues.cool_down([QUEUE], 300)
+
+    assert storage.jobs.next_due_in_s([QUEUE]) == pytest.approx(300, abs=30)
+
+
+def test_nothing_is_due_in_a_paused_queue(storage: Storage, sql: Sql) -> None:
+    """Otherwise its jobs would keep the workers awake."""
+    enqueue_in(storage, sql, 100)
+    enqueue(storage)
+    storage.queues.set_paused_many([QUEUE], paused=True)
+
+    assert storage.jobs.next_due_in_s([QUEUE]) is None
 
 
 def test_next_due_sees_a_job_that_waits_for_its_retry(storage: Storage) -> None:

@@ -332,11 +332,33 @@ AND NOT EXISTS (
 )
 
 -- name: next_due
--- Served by forge_job_deferred: microseconds until the first deferred job is due, or 0;
--- NULL without one.
-SELECT CASE WHEN first_at > :now THEN first_at - :now ELSE first_at - first_at END
+-- Served by forge_job_deferred and forge_job_claim: microseconds until a claim may find a
+-- job, or 0; NULL without one, or while the queue is paused. A claim misses jobs that
+-- another worker is just promoting, so one that waits is looked for once more, after a
+-- pause: it may be locked for long.
+SELECT CASE WHEN next_at > :now THEN next_at - :now ELSE next_at - next_at END
 FROM (
-    SELECT MIN(scheduled_at) AS first_at
-    FROM forge_job
-    WHERE deferred AND queue_name = :queue_name
-) AS waiting
+    SELECT CASE WHEN throttled_until > first_at THEN throttled_until ELSE first_at END
+        AS next_at
+    FROM (
+        SELECT
+            CASE
+                WHEN EXISTS (
+                    SELECT 1
+                    FROM forge_job
+                    WHERE queue_name = :queue_name
+                        AND status IN (/* use waiting */) AND NOT deferred
+                )
+                    THEN :now + 250000
+                ELSE (
+                    SELECT MIN(scheduled_at)
+                    FROM forge_job
+                    WHERE deferred AND queue_name = :queue_name
+                )
+            END AS first_at,
+            (
+                SELECT throttled_until FROM forge_queue WHERE name = :queue_name
+            ) AS throttled_until
+    ) AS waiting
+) AS coming
+WHERE NOT EXISTS (SELECT 1 FROM forge_queue WHERE name = :queue_name AND paused)
