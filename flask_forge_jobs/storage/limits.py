@@ -23,8 +23,6 @@ from flask_forge_jobs.model.limits import (
     Acquired,
     RateLimit,
     RateLimitDefinition,
-    check_rate_limit,
-    check_scope,
 )
 from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
@@ -130,16 +128,9 @@ class RateLimits:
         Raises:
             InvalidInputError: A value is out of bounds.
         """
-        check_scope(scope)
-        check_rate_limit(capacity, refill_per_sec)
-        rows = self._database.sole(
-            "put_rate_limit",
-            scope=scope,
-            capacity=capacity,
-            refill_per_sec=float(refill_per_sec),
-            declared_as=None,
-        )
-        return _only(scope, rows)
+        definition = RateLimitDefinition(scope, capacity, refill_per_sec)
+        definition.check()
+        return _only(scope, self._put(definition, None))
 
     def declare(self, definition: RateLimitDefinition) -> bool:
         """Create a bucket as the code says, or change it if the code has changed.
@@ -151,14 +142,17 @@ class RateLimits:
             InvalidInputError: A value is out of bounds.
         """
         definition.check()
-        rows = self._database.execute(
+        declared = f"{definition.capacity} {float(definition.refill_per_sec)!r}"
+        return bool(self._put(definition, declared))
+
+    def _put(self, bucket: RateLimitDefinition, declared_as: str | None) -> list[Row]:
+        return self._database.sole(
             "put_rate_limit",
-            scope=definition.scope,
-            capacity=definition.capacity,
-            refill_per_sec=float(definition.refill_per_sec),
-            declared_as=f"{definition.capacity} {float(definition.refill_per_sec)!r}",
+            scope=bucket.scope,
+            capacity=bucket.capacity,
+            refill_per_sec=float(bucket.refill_per_sec),
+            declared_as=declared_as,
         )
-        return bool(rows)
 
     def drain(self, scope: str, pause_s: float = 0.0) -> RateLimit:
         """Empty a bucket, as after a refusal by the service it protects.
