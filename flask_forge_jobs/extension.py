@@ -9,6 +9,7 @@ from flask import Flask, current_app
 
 from flask_forge_jobs.alembic import protect_tables
 from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.state import EXTENSION_NAME, current, direct_calls
@@ -28,7 +29,6 @@ from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
 if TYPE_CHECKING:
-    from flask_forge_jobs.config.database import ChosenDatabase
     from flask_forge_jobs.config.paths import QueuePaths
     from flask_forge_jobs.model.bulk import CancelOutcome
     from flask_forge_jobs.model.jobs import NewJob
@@ -92,6 +92,12 @@ class ForgeJobs(Declarations, Batching):
         router = DefaultRouter() if router is None else router
         if not callable(router):
             raise TypeError(f"router= takes a function of a kind, not {shown(router)}")
+        given: object = database
+        if given is not None and not isinstance(given, ChosenDatabase):
+            raise TypeError(
+                f"database= takes a DatabaseConfig, not {type(given).__name__}; "
+                "a URL goes into FORGE_JOBS_DATABASE_URL"
+            )
         self._router = TaskRouter(registry, router)
         self._clock = clock or SystemClock()
         context = direct_calls(self._clock, self._router).context

@@ -449,6 +449,14 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         "app= takes the Flask application, not 'shop'",
     ),
     (
+        "a URL as the database",
+        lambda its: type(its.forge)(database="postgresql://shop:secret@db/shop"),
+        (
+            "database= takes a DatabaseConfig, not str; "
+            "a URL goes into FORGE_JOBS_DATABASE_URL"
+        ),
+    ),
+    (
         "Celery's routes",
         lambda its: type(its.forge)(router={"add": "mail"}),
         "router= takes a function of a kind, not a dict",
