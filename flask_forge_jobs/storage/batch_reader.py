@@ -16,7 +16,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.rows import load_summaries, summary_from_row
+from flask_forge_jobs.storage.rows import first_row, load_summaries, summary_from_row
 from flask_forge_jobs.storage.ties.batch_counts import batch_from_row
 
 # Jobs that one page of a state looks at.
@@ -64,9 +64,7 @@ class BatchReader:
             BatchNotFoundError: No batch has this id.
         """
         rows = self._database.read_all("get_batch", id=batch_id)
-        if not rows:
-            raise BatchNotFoundError(batch_id)
-        return batch_from_row(rows[0])
+        return batch_from_row(first_row(rows, BatchNotFoundError, batch_id))
 
     def page(
         self,

@@ -36,7 +36,7 @@ from flask_forge_jobs.storage.entries import append_batch_entry
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.request_batches import BatchExecutor
-from flask_forge_jobs.storage.rows import reader_of
+from flask_forge_jobs.storage.rows import first_row, reader_of
 
 logger = get_logger(__name__)
 
@@ -107,9 +107,7 @@ class BulkRunStore:
         """
         name, values = run_query(run_id)
         rows = self._database.read_one(name, **values)
-        if not rows:
-            raise BulkRunNotFoundError(run_id)
-        return _run(rows[0])
+        return _run(first_row(rows, BulkRunNotFoundError, run_id))
 
     def newest(self, limit: int) -> list[BulkRun]:
         """Return runs, the newest first, without those that cannot be read."""

@@ -26,6 +26,7 @@ from flask_forge_jobs.model.limits import (
 )
 from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
+from flask_forge_jobs.storage.rows import first_row
 
 MAX_PAUSE_S = DAY_US / SECOND_US
 # A caller that returns a moment too early would wait twice.
@@ -185,9 +186,7 @@ class RateLimits:
 
 
 def _only(scope: str, rows: list[Row]) -> RateLimit:
-    if not rows:
-        raise RateLimitNotFoundError(scope)
-    return RateLimit(*rows[0])
+    return RateLimit(*first_row(rows, RateLimitNotFoundError, scope))
 
 
 class ConcurrencyLimits:

@@ -43,7 +43,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.executor import StoreExecutor
 from flask_forge_jobs.storage.pace import BATCH, Pace
-from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.rows import first_row, queue_from_row
 from flask_forge_jobs.storage.ties.settlement import Settled, Settlement
 from flask_forge_jobs.storage.ties.turns import deleted_turns
 
@@ -105,9 +105,7 @@ class QueueConfig:
             QueueNotFoundError: No queue has this name.
         """
         rows = self._database.read_all("get_queue", name=name)
-        if not rows:
-            raise QueueNotFoundError(name)
-        return queue_from_row(rows[0])
+        return queue_from_row(first_row(rows, QueueNotFoundError, name))
 
     def all(self) -> list[QueueSettings]:
         """Return the settings of every queue, by name."""
@@ -182,9 +180,7 @@ class QueueConfig:
 
         def work(transaction: Transaction) -> QueueSettings:
             rows = transaction.all("lock_queue", name=name)
-            if not rows:
-                raise QueueNotFoundError(name)
-            before = queue_from_row(rows[0])
+            before = queue_from_row(first_row(rows, QueueNotFoundError, name))
             after = replace(before, **changes)
             # Invalid values come first, whatever is expected (RFC 9110, 13.2.1).
             check_settings(after)

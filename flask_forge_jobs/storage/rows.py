@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, make_dataclass
 from typing import Any, TypeVar
 
-from flask_forge_jobs.errors import StorageCorruptError
+from flask_forge_jobs.errors import NotFoundError, StorageCorruptError
 from flask_forge_jobs.model.claims import ErrorEntry
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.dedupe_keys import shown_key
@@ -208,6 +208,15 @@ def schedule_parameters(schedule: Schedule) -> dict[str, Parameter]:
         "created_at": to_micros(schedule.created_at),
         "updated_at": to_micros(schedule.updated_at),
     }
+
+
+def first_row(
+    rows: Sequence[Row], missing: Callable[[str], NotFoundError], name: str
+) -> Row:
+    """Return the first row; without one, raise ``missing`` for the name."""
+    if not rows:
+        raise missing(name)
+    return rows[0]
 
 
 def within_micros(within_s: float | None) -> int:

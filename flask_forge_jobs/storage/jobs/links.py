@@ -14,7 +14,7 @@ from flask_forge_jobs.model.links import MAX_PARENTS, LinkEnd, OnParentDead
 from flask_forge_jobs.model.ties import NO_TIES, Dependent, JobTies, Parent
 from flask_forge_jobs.storage.database import Row, Transaction
 from flask_forge_jobs.storage.executor import StoreExecutor
-from flask_forge_jobs.storage.rows import job_from_row, reader_of
+from flask_forge_jobs.storage.rows import first_row, job_from_row, reader_of
 from flask_forge_jobs.storage.ties.links import free
 
 TIES = 3
@@ -65,11 +65,10 @@ class LinkStore:
 
         def work(transaction: Transaction) -> None:
             rows = transaction.all("lock_job", id=job_id)
-            if not rows:
-                raise JobNotFoundError(job_id)
+            (status,) = first_row(rows, JobNotFoundError, job_id)
             transaction.defer("release_links", id=job_id)
             if not free(transaction, [job_id]):
-                raise JobStateError(job_id, JobStatus(rows[0][0]))
+                raise JobStateError(job_id, JobStatus(status))
 
         self._database.write(work)
         return None

@@ -38,6 +38,7 @@ from flask_forge_jobs.storage.jobs.status_counts import StatusListing
 from flask_forge_jobs.storage.jobs.steps import STEPS, steps_of
 from flask_forge_jobs.storage.jobs.streams import comes_with_total, reads_once
 from flask_forge_jobs.storage.rows import (
+    first_row,
     job_from_row,
     queue_from_row,
     slot_from_row,
@@ -89,9 +90,7 @@ class JobReader:
             JobNotFoundError: No job has this id.
         """
         rows = self._database.read_all("get_job", id=job_id)
-        if not rows:
-            raise JobNotFoundError(job_id)
-        return job_from_row(rows[0])
+        return job_from_row(first_row(rows, JobNotFoundError, job_id))
 
     def with_attempts(self, job_id: str) -> WithAttempts:
         """Return one job, its attempts, the oldest first, its steps and its ties.
@@ -100,9 +99,7 @@ class JobReader:
             JobNotFoundError: No job has this id.
         """
         rows = self._database.read_all("get_job_with_attempts", id=job_id)
-        if not rows:
-            raise JobNotFoundError(job_id)
-        return with_attempts(iter(rows[0]))
+        return with_attempts(iter(first_row(rows, JobNotFoundError, job_id)))
 
     def ids_in(
         self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None
