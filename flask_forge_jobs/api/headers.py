@@ -12,6 +12,7 @@ from flask_forge_jobs.auth.csrf import SAFE_METHODS
 
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
     ("X-Frame-Options", "DENY"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
@@ -37,8 +38,8 @@ def add_headers(
 ) -> Response:
     """Add the request id and headers for browsers and caches.
 
-    A view may set ``Cache-Control``, ``Content-Security-Policy`` and
-    ``Referrer-Policy``, and none of the others.
+    A view may set ``Cache-Control`` and ``Content-Security-Policy`` and none of the
+    others.
     """
     state, headers = state or present_state(), response.headers
     # One look at those there are: each look-up walks over all.
@@ -46,8 +47,6 @@ def add_headers(
     added = [*_HEADERS]
     if "content-security-policy" not in kept:
         added.append(("Content-Security-Policy", policy))
-    if "referrer-policy" not in kept:
-        added.append(("Referrer-Policy", "no-referrer"))
     if "cache-control" not in kept:
         added.append(("Cache-Control", "no-store"))
     if state.request.method not in SAFE_METHODS:

@@ -42,10 +42,6 @@ _TITLES: Mapping[str, str] = {
     "validation": "This address is not right",
 }
 
-# From a page that never refers, browsers send a form with "Origin: null". Over plain
-# HTTP they say nothing else of the form's page; see flask_forge_jobs.auth.csrf.
-_REFERRER_POLICY = "same-origin"
-
 # Of a status link, whose holder knows no other page.
 LINK_GONE = "This link is invalid or has expired, or its job is gone."
 
@@ -221,9 +217,6 @@ def render(
         )
     )
     response = Response(text, status, content_type=PAGE_CONTENT_TYPE)
-    # The address of a status link is its holder's secret, and its page has no form.
-    if state.route.permission is not None or state.route.knows_caller:
-        response.headers["Referrer-Policy"] = _REFERRER_POLICY
     response.vary.update(("Accept", "Cookie"))
     return response
 

@@ -66,19 +66,14 @@ def test_the_policy_of_a_page_stands_at_its_route(
     }  # fmt: skip
 
 
-def test_pages_with_forms_let_a_browser_name_their_origin() -> None:
-    """Else it sends their forms with ``Origin: null``, as those of another site."""
+def test_pages_let_a_browser_name_the_origin_of_their_forms() -> None:
+    """Else it sends them with ``Origin: null``, as those of another site."""
     client = mount(UNASKED, BlueprintOptions(tokens=TokenSet([])), testing=False)
 
-    policies = {
-        path: open_page(client, PREFIX + path).headers["Referrer-Policy"]
-        for path in ("/sign-in", "/jobs", "/none", "/v1/job-status/x", "/v1/none")
-    }
-
-    assert policies == {
-        "/sign-in": "same-origin", "/jobs": "same-origin", "/none": "same-origin",
-        "/v1/job-status/x": "no-referrer", "/v1/none": "no-referrer",
-    }  # fmt: skip
+    for path in ("/sign-in", "/jobs", "/none"):
+        answer = open_page(client, PREFIX + path)
+        assert '<meta name="referrer" content="same-origin">' in answer.text
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
 
 
 def test_sec_S19_settings_of_the_applications_templates_do_not_reach_ours(
