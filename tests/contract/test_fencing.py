@@ -231,6 +231,24 @@ def test_an_outcome_after_an_unclear_commit_is_not_refused(
     assert storage.queues.get(QUEUE).throttle_attempts <= 1
 
 
+@pytest.mark.parametrize("outcome", [Failed("late"), Released()])
+def test_an_outcome_after_an_unclear_commit_is_not_refused_if_the_job_runs_again(
+    storage: Storage, outcome: Outcome
+) -> None:
+    enqueue(storage)
+    job = claim_one(storage)
+    update = update_for(job, outcome, failure_delay_s=0, user_cancelled=False)
+    jobs = lossy_jobs(storage.database, lambda: storage.jobs.claim(QUEUE, OTHER))
+
+    assert jobs.finish(OWNER, [update]) == []
+
+    stored = storage.job_reader.get(job.id)
+    assert (stored.status, stored.attempts) == (
+        JobStatus.IN_PROGRESS,
+        job.attempts + (update.status is JobStatus.FAILED),
+    )
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_an_outcome_that_was_tried_before_is_not_refused_if_it_is_stored(
     storage: Storage, outcome: Outcome

@@ -272,7 +272,9 @@ class RunFinisher:
             rows.append(_stored_row(each, each.status, each.error))
             if each.status not in FINAL:  # or was stored as cancelled
                 rows.append(_stored_row(each, JobStatus.DEAD, CANCELLED_MESSAGE))
-        stored = self._transaction.all("stored_before", rows=encode_rows(rows))
+        stored = self._transaction.all(
+            "stored_before", worker_id=self._worker_id, rows=encode_rows(rows)
+        )
         return set(map(_FIRST, stored))
 
 

@@ -180,16 +180,25 @@ RETURNING forge_job.id, forge_job.batch_id, forge_job.ties
 
 -- name: stored_before
 -- The outcomes that a commit with an unknown result has stored. The error text tells our
--- own failure from that of a process that rescued the job. A reason may follow it.
+-- own failure from that of a process that rescued the job. A reason may follow it. If the
+-- job has been claimed again since, its attempt tells: a rescue stores other ends.
 SELECT forge_job.id
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, new_status text, error text */
     ON forge_job.id = v.job_id
-WHERE forge_job.status = v.new_status AND forge_job.claims = v.run
+WHERE (
+    forge_job.status = v.new_status AND forge_job.claims = v.run
     AND (
         v.error IS NULL
         OR SUBSTR(forge_job.last_error, 1, LENGTH(v.error)) = v.error
     )
+)
+OR EXISTS (
+    SELECT 1
+    FROM forge_attempt AS own
+    WHERE own.job_id = v.job_id AND own.run = v.run AND own.worker_id = :worker_id
+        AND own.ending NOT IN ('crashed', 'cancelled')
+)
 
 -- name: open_cooldown
 -- A longer delay extends an open window; throttle_attempts counts windows, not workers.
