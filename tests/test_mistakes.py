@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from flask import Flask
+from flask import Flask, current_app
 from flask.cli import FlaskGroup
 
 from flask_forge_jobs import (
@@ -23,6 +23,7 @@ from flask_forge_jobs import (
     current_job,
 )
 from flask_forge_jobs.storage.sqlite import process
+from flask_forge_jobs.testing import JobsKit
 
 
 @dataclass
@@ -633,6 +634,42 @@ def test_a_mistake_is_answered(
 
     assert str(caught.value) == message
     assert its.forge.storage.job_reader.statistics() == {}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (
+            lambda kit, task: kit.assert_enqueued(task, kwargs={"a": 1}),
+            "there is no option 'kwargs'; write args=, a dict by name",
+        ),
+        (
+            lambda kit, task: kit.assert_not_enqueued(task, 1),
+            "2 by position are more than 1; write args=, queue=, at=",
+        ),
+        (
+            lambda kit, _: kit.drain(queues=["mail"]),
+            (
+                "there is no option 'queues'; write the names of queues by position, "
+                "such as drain('mail')"
+            ),
+        ),
+        (
+            lambda kit, task: kit.context(task).logger,
+            "TaskContext has no 'logger'; use logging.getLogger(__name__)",
+        ),
+    ],
+)
+def test_a_mistake_in_a_test_or_task_is_answered(
+    its: Stranger, mistake: Callable[[Any, Any], object], message: str
+) -> None:
+    with (
+        JobsKit(current_app) as kit,
+        pytest.raises((TypeError, AttributeError)) as caught,
+    ):
+        mistake(kit, its.add)
+
+    assert str(caught.value) == message
 
 
 def test_a_word_of_another_queue_is_no_attribute(its: Stranger) -> None:

@@ -72,6 +72,13 @@ OPTIONS_OF_CRON = {
     "day_of_week": _CRON, "seconds": _CRON, "minutes": _CRON, "hours": _CRON,
     "queue": _AT_THE_TASK.format("queue"),
 }  # fmt: skip
+OPTIONS_OF_CHECKS = {
+    "kwargs": "write args=, a dict by name", "delay": "write at=, such as timedelta(1)",
+    "run_at": "write at=", "eta": "write at=", "countdown": "write at=",
+    "count": "count forge_jobs.enqueued(task)",
+}  # fmt: skip
+_BY_POSITION = "write the names of queues by position, such as drain('mail')"
+OPTIONS_OF_DRAIN = {"queue": _BY_POSITION, "queues": _BY_POSITION}
 OPTIONS_OF_BATCHES = {"jobs": "add them in its block: batch.add(task.job(...))"}
 
 _LATER = "{name}.options(delay=60).enqueue(...)"
@@ -132,12 +139,16 @@ OF_FORGE = {
 }  # fmt: skip
 OF_CONTEXTS = {
     "request": "the context itself, such as context.job_id",
-    "retry": "raise the exception: the task's retry= decides when it runs again",
+    "retry": "raise: the task's retry= decides when it runs again",
     "update_state": "context.progress(done, total)",
     "save_meta": "context.set_progress(...)", "meta": "context.set_progress(...)",
     "id": "context.job_id", "retries": "context.attempt, from 1",
     "is_aborted": "context.check(), which stops the task",
     "replace": "task.enqueue(...) as the last step of the task",
+    "queue": "context.queue_name", "max_retries": "context.max_attempts",
+    "attempts": "context.attempt", "job": "forge.job(context.job_id)",
+    "log": "logging.getLogger(__name__)", "logger": "logging.getLogger(__name__)",
+    "app": "flask.current_app", "args": "the task's own parameters",
 }  # fmt: skip
 
 
@@ -177,16 +188,19 @@ def names_its_options(
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
         _, *known = inspect.signature(method).parameters.values()
+        takes_more = any(each.kind is each.VAR_POSITIONAL for each in known)
+        known = [each for each in known if each.kind is not each.VAR_POSITIONAL]
         names = [each.name for each in known]
         named_only = [each.name for each in known if each.kind is each.KEYWORD_ONLY]
         places = len(known) - len(named_only)
 
         @functools.wraps(method)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            __tracebackhide__ = True  # a failed check of a test ends where it stands
             for name in kwargs.keys() - set(names):
                 words = advice.get(name) or _instead(name, names)
                 raise TypeError(f"there is no option {name!r}; {words}")
-            if len(args) > 1 + places:
+            if not takes_more and len(args) > 1 + places:
                 raise TypeError(
                     f"{len(args) - 1} by position are more than {places}; write "
                     + ", ".join(f"{name}=" for name in named_only)

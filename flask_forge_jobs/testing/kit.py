@@ -22,6 +22,11 @@ from flask_forge_jobs.tasks.batches import BatchHandle
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.direct_calls import DirectCalls
+from flask_forge_jobs.tasks.other_words import (
+    OPTIONS_OF_CHECKS,
+    OPTIONS_OF_DRAIN,
+    names_its_options,
+)
 from flask_forge_jobs.tasks.registry import attempts_of_kind
 from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unexpected_text
 from flask_forge_jobs.testing.calls import check_queues, check_task, kind_of, named_of
@@ -172,6 +177,7 @@ class JobsKit:
         self.app.wsgi_app = outer  # type: ignore[method-assign]  # as Flask's manual does
         self._stack.callback(setattr, self.app, "wsgi_app", inner)
 
+    @names_its_options(OPTIONS_OF_DRAIN)
     def drain(self, *queues: str, raise_errors: bool | None = None) -> list[RanJob]:
         """Fire due schedules and run due jobs until none is left; return the runs.
 
@@ -305,6 +311,7 @@ class JobsKit:
             ids += [row.id for row in page.rows]
         return [reader.get(job_id) for job_id in ids]
 
+    @names_its_options(OPTIONS_OF_CHECKS)
     def assert_enqueued(
         self,
         task: Task[..., Any] | str,
@@ -334,6 +341,7 @@ class JobsKit:
         others = sorted({job.kind for job in self.enqueued()})
         raise AssertionError(missing_text(match, jobs, others))
 
+    @names_its_options(OPTIONS_OF_CHECKS)
     def assert_not_enqueued(
         self,
         task: Task[..., Any] | str,
