@@ -385,8 +385,9 @@ class JobQueue:
         """Return the seconds until a claim from one of these queues may find a job.
 
         For a caller that has just claimed. 0 means that a deferred job is due already,
-        None that none waits in a queue that is not paused. One that was due at the
-        claim already was held by another worker: look again in a quarter of a second.
+        None that none waits. One that was due at the claim already was held by another
+        worker: look again in a quarter of a second; or a second later in a queue that
+        is paused.
         """
 
         def work(transaction: Transaction) -> list[int | None]:

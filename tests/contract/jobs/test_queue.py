@@ -21,6 +21,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, JobUpdate
+from flask_forge_jobs.runtime.duties.supervisor import SETTINGS_PERIOD_S
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
     OTHER,
@@ -550,13 +551,16 @@ def test_next_due_sees_the_end_of_a_cooldown(
     assert storage.jobs.next_due_in_s([QUEUE]) == pytest.approx(300, abs=30)
 
 
-def test_nothing_is_due_in_a_paused_queue(storage: Storage, sql: Sql) -> None:
-    """Otherwise its jobs would keep the workers awake."""
-    enqueue_in(storage, sql, 100)
-    enqueue(storage)
+@pytest.mark.parametrize("wait_s", [0, 100])
+def test_a_paused_queue_is_looked_at_once_a_worker_knows_of_the_pause(
+    storage: Storage, sql: Sql, wait_s: int
+) -> None:
+    """If it never does, because the pause was short, its jobs wait for nothing else."""
+    enqueue_in(storage, sql, wait_s)
     storage.queues.set_paused_many([QUEUE], paused=True)
 
-    assert storage.jobs.next_due_in_s([QUEUE]) is None
+    expected = pytest.approx(max(wait_s, SETTINGS_PERIOD_S), abs=wait_s / 10)
+    assert storage.jobs.next_due_in_s([QUEUE]) == expected
 
 
 def test_next_due_sees_a_job_that_waits_for_its_retry(storage: Storage) -> None:

@@ -342,13 +342,12 @@ AND NOT EXISTS (
 
 -- name: next_due
 -- Served by forge_job_deferred and forge_job_claim: microseconds until a claim may find a
--- job, or 0; NULL without one, or while the queue is paused. A claim misses jobs that
--- another worker is just promoting, so one that waits is looked for once more, after a
--- pause: it may be locked for long.
+-- job, or 0; NULL without one. A claim misses jobs that another worker is just promoting, so
+-- one that waits is looked for once more, after a moment: it may be locked for long. Of a
+-- paused queue a second later: by then a worker knows of the pause, unless it is over.
 SELECT CASE WHEN next_at > :now THEN next_at - :now ELSE next_at - next_at END
 FROM (
-    SELECT CASE WHEN throttled_until > first_at THEN throttled_until ELSE first_at END
-        AS next_at
+    SELECT CASE WHEN opens_at > first_at THEN opens_at ELSE first_at END AS next_at
     FROM (
         SELECT
             CASE
@@ -366,8 +365,9 @@ FROM (
                 )
             END AS first_at,
             (
-                SELECT throttled_until FROM forge_queue WHERE name = :queue_name
-            ) AS throttled_until
+                SELECT CASE WHEN paused THEN :now + 1000000 ELSE throttled_until END
+                FROM forge_queue
+                WHERE name = :queue_name
+            ) AS opens_at
     ) AS waiting
 ) AS coming
-WHERE NOT EXISTS (SELECT 1 FROM forge_queue WHERE name = :queue_name AND paused)
