@@ -12,6 +12,8 @@ from flask_forge_jobs.model.instants import format_instant, from_micros
 
 REAPED_MESSAGE = "reaped after stale heartbeat"
 MAX_ERROR_HISTORY = 32
+# A worker that nothing wakes reads no later than that when its next job is due.
+LONGEST_SLEEP_S = 5.0
 
 
 class RunId(NamedTuple):

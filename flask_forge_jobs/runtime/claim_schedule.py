@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.claims import LONGEST_SLEEP_S, ClaimedJob
 from flask_forge_jobs.model.run_end import JobUpdate
 from flask_forge_jobs.storage.jobs.claim_places import ClaimPlaces
 
 # Bounds the delay of a job whose wake-up was lost.
 POLL_WITHOUT_PUSH_S = 0.5
-POLL_WITH_PUSH_S = 5.0
+POLL_WITH_PUSH_S = LONGEST_SLEEP_S
 # How often a busy worker looks for jobs whose time has come.
 PROMOTE_PERIOD_S = 0.25
 # A worker that has been idle for this long reads when the next job is due.

@@ -16,7 +16,7 @@ from itertools import compress, filterfalse
 from operator import attrgetter, itemgetter, not_
 from typing import Any
 
-from flask_forge_jobs.model.claims import append_error
+from flask_forge_jobs.model.claims import LONGEST_SLEEP_S, append_error
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import FINAL, JobStatus
 from flask_forge_jobs.model.masking import Mask
@@ -114,8 +114,8 @@ class RunFinisher:
         for each in updates:
             if each.concurrency_key and each.job.id in finished:
                 freed.append(each.concurrency_key)
-            if each.status not in FINAL and not each.delay_s and each.job.queue_name:
-                returning.add(each.job.queue_name)  # any worker may run it at once
+            if each.status not in FINAL and _is_due_soon(each) and each.job.queue_name:
+                returning.add(each.job.queue_name)  # any worker may run it then
             if (each.logged or each.saved) and each.job.id in finished:
                 reporting.append(each)
         if reporting:
@@ -292,6 +292,10 @@ def _turn(tie: str | int | None, update: JobUpdate) -> Turn:
     """Return the turn of a job that has ended, from its batch and ties as one text."""
     batch_id, _, ties = str(tie).rpartition(" ")
     return Turn(update.job.id, batch_id or None, int(ties), _FATES[update.status])
+
+
+def _is_due_soon(update: JobUpdate) -> bool:
+    return not update.delay_s or update.delay_s < LONGEST_SLEEP_S
 
 
 def _to_us(seconds: float) -> int:

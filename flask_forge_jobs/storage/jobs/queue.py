@@ -384,10 +384,9 @@ class JobQueue:
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
         """Return the seconds until a claim from one of these queues may find a job.
 
-        For a caller that has just claimed. 0 means that a deferred job is due already,
-        None that none waits. One that was due at the claim already was held by another
-        worker: look again in a quarter of a second; or a second later in a queue that
-        is paused.
+        For a caller that has just claimed. 0 means that a deferred job is due, None
+        that none waits. If another worker held one at the claim, it says a quarter of a
+        second; in a paused queue, a second.
         """
 
         def work(transaction: Transaction) -> list[int | None]:

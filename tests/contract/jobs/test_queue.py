@@ -18,6 +18,7 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     Outcome,
     Released,
+    Snooze,
     Throttled,
 )
 from flask_forge_jobs.model.run_end import CANCELLED_MESSAGE, JobUpdate
@@ -333,17 +334,22 @@ def test_released_is_due_at_once_with_its_attempt_back(storage: Storage) -> None
 
 
 def test_a_released_job_wakes_the_workers_of_its_queue(storage: Storage) -> None:
-    """Another process may have a slot for it; a retry has to wait anyhow."""
-    for _ in range(2):
-        enqueue(storage, queue_name="mail")
-        enqueue(storage, queue_name="later")
+    """Another process may have a slot for it, for a retry only once it is due.
+
+    Of one that is due soon, a worker that sleeps would learn too late.
+    """
+    for name in ("mail", "soon", "later"):
+        enqueue(storage, queue_name=name)
+    soon = claim_one(storage, queue_name="soon")
     released = claim_one(storage, queue_name="mail")
     failed = claim_one(storage, queue_name="later")
     heard = Heard()
     listener = storage.database.listen(heard)
     try:
         finish(storage, failed, Failed("no"))
+        finish(storage, soon, Snooze(1.0))
         finish(storage, released, Released())
+        assert heard.wait_for("soon")
         assert heard.wait_for("mail")
     finally:
         listener.stop()
