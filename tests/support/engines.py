@@ -1,6 +1,6 @@
 """SQLAlchemy's engines, known without a look at all objects of the process.
 
-The package looks for them once a process, in ``gc.get_objects()``. In a process of
+The package looks for them once a process, with ``gc.get_referrers()``. In a process of
 twenty thousand tests that takes a tenth of a second, for each application of a test.
 """
 
