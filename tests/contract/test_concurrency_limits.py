@@ -197,6 +197,34 @@ def test_a_freed_permit_calls_in_who_came_first(storage: Storage) -> None:
     assert take(storage, called)
 
 
+def pause(storage: Storage) -> None:
+    storage.queues.set_paused_many(["default"], paused=True)
+
+
+def cool_down(storage: Storage) -> None:
+    storage.queues.cool_down(["default"], 300)
+
+
+@pytest.mark.parametrize("close", [pause, cool_down])
+def test_a_freed_permit_is_not_kept_for_a_queue_that_is_closed(
+    storage: Storage, close: Callable[[Storage], None]
+) -> None:
+    first, second = claim(storage, 2)
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+    (third,) = storage.jobs.claim("mail", OWNER)
+    take(storage, first)
+    turn_away(storage, second)
+    turn_away(storage, third)
+    close(storage)
+
+    finish(storage, first, Done(), key="send")
+
+    assert [each.id for each in storage.jobs.claim("mail", OWNER, 9)] == [third.id]
+    storage.queues.set_paused_many(None, paused=False)
+    storage.queues.clear_cooldowns(None)
+    assert [each.id for each in storage.jobs.claim("default", OWNER)] == [second.id]
+
+
 def test_permits_that_are_freed_together_call_in_as_many(storage: Storage) -> None:
     jobs = claim(storage, 6)
     for job in jobs[:2]:
