@@ -8,7 +8,7 @@ not tell apart. What is meant to be invalid is sent as it is, but for a made-up 
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.cron_history import MAX_WINDOW
 from flask_forge_jobs.model.bounds import check_kind, check_queue_name
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.cron_expression import CronExpression
@@ -26,6 +27,8 @@ from flask_forge_jobs.model.cron_times import check_time_zone
 _FREE = frozenset({"payload"})
 # The second of each pair must not be smaller than the first.
 _WINDOW = ("from", "to")
+# A window of firings has a longest length, and a missing end its default.
+_FIRINGS = "/cron/firings"
 _CURVES = (
     ("base_seconds", "max_seconds"),
     ("backoff_base_seconds", "backoff_max_seconds"),
@@ -84,6 +87,8 @@ def before_call(
         case.body = repaired(case.body)
     if isinstance(case.query, dict):
         repair_query(case.query)
+        if case.path.endswith(_FIRINGS):
+            repair_window(case.query)
     for place in (case.query, case.path_parameters):
         if isinstance(place, dict):
             _replace_unreadable(place)
@@ -114,12 +119,22 @@ def repaired(value: Any) -> Any:
 def repair_query(query: Document) -> None:
     """Make a query follow the rules between its parameters."""
     _order(query, *_WINDOW, _instant)
-    if "from" not in query:
-        query.pop("to", None)  # it may lie before the default
     # Only an answer gives a cursor that fits the rest.
     query.pop("cursor", None)
     if "bucket_secs" in query and _buckets(query) > _MAX_BUCKETS:
         query["bucket_secs"] = _WIDEST
+
+
+def repair_window(query: Document) -> None:
+    """Leave out a window of firings that is not whole, in order and short enough."""
+    try:
+        start, end = (_instant(query[key]) for key in _WINDOW)
+        is_right = timedelta() < end - start <= MAX_WINDOW
+    except (KeyError, TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        for key in _WINDOW:
+            query.pop(key, None)
 
 
 def _repair(document: Document) -> None:

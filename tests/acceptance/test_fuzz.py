@@ -9,7 +9,7 @@ import pytest
 
 from flask_forge_jobs.api.table import all_routes
 from tests.acceptance.fuzz import CALLERS, fuzz, serving_target
-from tests.acceptance.fuzz_hooks import repair_query, repaired
+from tests.acceptance.fuzz_hooks import repair_query, repair_window, repaired
 
 EXAMPLES = int(os.environ.get("FORGE_JOBS_FUZZ_EXAMPLES", "50"))
 # One seed for the gate, so that it does not depend on chance; by hand take others.
@@ -101,7 +101,6 @@ def test_what_a_schema_cannot_say_is_repaired(
             {"from": "2031-01-01T00:00:00Z", "to": "2030-12-31T23:00:00-05:00"},
             {"from": "2031-01-01T00:00:00Z", "to": "2030-12-31T23:00:00-05:00"},
         ),
-        ({"to": "2031-01-01T00:00:00Z", "limit": 5}, {"limit": 5}),
         (
             {
                 "from": "2030-01-01T00:00:00Z",
@@ -122,3 +121,24 @@ def test_a_query_is_repaired(
     repair_query(generated)
 
     assert generated == sent
+
+
+@pytest.mark.parametrize(
+    ("window", "is_kept"),
+    [
+        ({}, True),
+        ({"from": "2031-01-01T00:00:00Z", "to": "2031-02-01T00:00:00Z"}, True),
+        ({"from": "2031-01-01T00:00:00Z", "to": "2031-02-01T00:00:01Z"}, False),
+        ({"from": "2031-01-01T00:00:00Z", "to": "2031-01-01T00:00:00Z"}, False),
+        ({"from": "2031-01-01T00:00:00Z"}, False),
+        ({"to": "2031-01-01T00:00:00Z"}, False),
+    ],
+)
+def test_a_window_of_firings_is_repaired(
+    window: dict[str, object], is_kept: bool
+) -> None:
+    sent = dict(window)
+
+    repair_window(sent)
+
+    assert sent == (window if is_kept else {})
