@@ -42,7 +42,7 @@ class Paused(type):
 
 
 class Looked(metaclass=Paused):
-    """What is looked for."""
+    """The class whose objects the test asks for."""
 
 
 def test_a_look_harms_no_tuple_that_another_thread_is_making() -> None:
