@@ -95,10 +95,10 @@ class BatchNotFoundError(NotFoundError):
 
 
 class RateLimitNotFoundError(NotFoundError):
-    """No rate limit has the scope ``scope``."""
+    """No rate limit has the scope ``scope``; ``advice`` says how to get one."""
 
-    def __init__(self, scope: str) -> None:
-        super().__init__(f"no rate limit has the scope {scope!r}")
+    def __init__(self, scope: str, advice: str = "") -> None:
+        super().__init__(f"no rate limit has the scope {scope!r}{advice}")
         self.scope = scope
 
 

@@ -163,13 +163,20 @@ _fields = options(
 
 
 @cron_group.command(
-    "create", example="cron create nightly --kind report --cron '0 3 * * *'"
+    "create",
+    context_settings={"allow_extra_args": True},
+    example="cron create nightly --kind report --cron '0 3 * * *'",
 )
 @click.argument("name", metavar="SCHEDULE", shell_complete=schedule_names)
 @json_option("the schedule")
 @_fields
 def create_command(*, name: str, as_json: bool, **fields: Any) -> None:
     """Create a schedule."""
+    if extra := click.get_current_context().args:
+        raise click.UsageError(
+            f"Got unexpected extra argument {extra[0]!r}; kind and expression are "
+            "options: --kind KIND --cron EXPRESSION."
+        )
     for required in ("kind", "cron_expr"):
         if fields[required] is None:
             raise click.UsageError(f"--{required.removesuffix('_expr')} is required")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
+from flask_forge_jobs.errors import RateLimitNotFoundError
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.limits import waits_for_rate_limit
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
@@ -290,9 +291,13 @@ class TaskContext:
             InvalidInputError: The bucket can never hold that many.
             StorageError: The database could not be used.
         """
-        taken = self.rate_limits.take_turn(
-            scope, tokens, has_waited=self.throttle_attempts > 0
-        )
+        try:
+            taken = self.rate_limits.take_turn(
+                scope, tokens, has_waited=self.throttle_attempts > 0
+            )
+        except RateLimitNotFoundError:
+            advice = "; declare it with forge.rate_limit() and restart the worker"
+            raise RateLimitNotFoundError(scope, advice) from None
         if not taken.is_granted:
             raise Snooze(taken.retry_after_s, waits_for_rate_limit(scope))
 

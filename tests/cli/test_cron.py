@@ -76,6 +76,9 @@ def test_command_lines_that_are_wrong(console: Console) -> None:
         "cron", "create", "x", "--cron", "* * * * *"
     )
     assert "--cron is required" in console.refusal("cron", "create", "x", "--kind", "k")
+    assert "--kind KIND --cron EXPRESSION" in console.refusal(
+        "cron", "create", "x", "0 3 * * *", "report"
+    )
     assert "is not JSON" in console.refusal(*CREATE, "--payload", "{")
     assert "cron_expr" in console.refusal("cron", "next", "61 * * * *")
     assert len(console.text("cron", "next", "@daily").splitlines()) == 6

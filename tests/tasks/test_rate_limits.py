@@ -87,5 +87,6 @@ def test_a_decorated_task_ends_put_off(
     assert post.run(context, '{"scope":"slack"}') == Done()
     assert isinstance(post.run(context, '{"scope":"slack"}'), Snooze)
     assert post.run(context, '{"scope":"none"}') == Failed(
-        "RateLimitNotFoundError: no rate limit has the scope 'none'"
+        "RateLimitNotFoundError: no rate limit has the scope 'none'; "
+        "declare it with forge.rate_limit() and restart the worker"
     )
