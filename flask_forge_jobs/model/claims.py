@@ -27,9 +27,9 @@ class ClaimedJob(NamedTuple):
     """A claimed job for its worker, made from a row of the claim.
 
     ``payload``, ``error_history`` and ``carried`` are stored JSON texts. All instants
-    are of one clock, on PostgreSQL the database's. ``claim`` numbers the job's claims,
-    ``has_key`` tells whether it has a dedupe key, and ``crashes`` counts the workers
-    that died while they held it.
+    are of one clock, on PostgreSQL the database's. ``claimed_at_us`` is the column
+    ``started_at``, ``claim`` numbers the job's claims, ``has_key`` tells whether it has
+    a dedupe key, and ``crashes`` counts the workers that died while they held it.
     """
 
     id: str
