@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from flask import Flask, current_app
 from flask.cli import FlaskGroup
 
+import flask_forge_jobs
 from flask_forge_jobs import (
     ForgeJobs,
     InvalidInputError,
@@ -24,6 +25,8 @@ from flask_forge_jobs import (
 )
 from flask_forge_jobs.storage.sqlite import process
 from flask_forge_jobs.testing import JobsKit
+
+PUBLIC: Any = flask_forge_jobs  # untyped, as in an application without mypy
 
 
 @dataclass
@@ -555,6 +558,64 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         "Flask-Migrate's database by position",
         lambda its: its.forge.init_app(Flask(__name__), object()),
         "2 by position are more than 1; write db=",
+    ),
+    (
+        "a pause by the name of the HTTP header",
+        lambda _: PUBLIC.Throttled(retry_after=3),
+        "there is no option 'retry_after'; write retry_after_s=",
+    ),
+    (
+        "a pause by the name of another option",
+        lambda _: PUBLIC.Snooze(delay=3),
+        "there is no option 'delay'; write retry_after_s=",
+    ),
+    (
+        "the reason of an end",
+        lambda _: PUBLIC.Dead(reason="gone"),
+        "there is no option 'reason'; write message=",
+    ),
+    (
+        "the base of delays",
+        lambda _: PUBLIC.exponential(base=3),
+        "there is no option 'base'; write first_s=, and factor= for the growth",
+    ),
+    (
+        "a time-out of waiting",
+        lambda its: its.job.wait(timeout=5),
+        "there is no option 'timeout'; write timeout_s=",
+    ),
+    (
+        "a time-out of waiting for a batch",
+        lambda its: its.forge.batch_of(its.job.id).wait(timeout=5),
+        "there is no option 'timeout'; write timeout_s=",
+    ),
+    (
+        "Celery's terminate",
+        lambda its: its.forge.cancel(its.job.id, terminate=True),
+        (
+            "there is no option 'terminate'; "
+            "leave it out: a running job is asked to stop"
+        ),
+    ),
+    (
+        "the delay of a retry by hand",
+        lambda its: its.job.retry(countdown=5),
+        "there is no option 'countdown'; leave it out: the job runs again now",
+    ),
+    (
+        "the queue of many",
+        lambda its: its.add.enqueue_many([(1,)], queue="mail"),
+        ("there is no option 'queue'; write task.options(queue=...).enqueue_many(...)"),
+    ),
+    (
+        "the delay of many jobs",
+        lambda its: its.forge.enqueue_many([its.add.job(1)], countdown=5),
+        "there is no option 'countdown'; write task.options(delay=...).job(...)",
+    ),
+    (
+        "an option where there is one",
+        lambda its: its.job.cancel(why="late"),
+        "there is no option 'why'; there is reason",
     ),
     # Words of other queues.
     (

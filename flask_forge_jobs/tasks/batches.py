@@ -15,7 +15,12 @@ from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, JobStatus,
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
 from flask_forge_jobs.tasks.options import check_id, follow_up_of, not_a_job, several
-from flask_forge_jobs.tasks.other_words import OPTIONS_OF_BATCHES, names_its_options
+from flask_forge_jobs.tasks.other_words import (
+    OF_BATCHES,
+    OPTIONS_OF_BATCHES,
+    names_its_options,
+    teach,
+)
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.links import LinkEnd
@@ -214,6 +219,9 @@ class BatchHandle:
         not stored a second time.
         """
         return self._home.storage.batches.retry(self.id)
+
+
+teach(BatchHandle, OF_BATCHES)
 
 
 class BatchBlock:

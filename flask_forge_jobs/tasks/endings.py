@@ -15,6 +15,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    Snooze,
     Throttled,
     clip,
 )
@@ -25,12 +26,16 @@ from flask_forge_jobs.tasks.failures import (
     trace_of,
     traceback_of,
 )
+from flask_forge_jobs.tasks.other_words import OF_DEAD, OF_PAUSES, teach
 
 if TYPE_CHECKING:
     from flask_forge_jobs.tasks.context import TaskContext
     from flask_forge_jobs.tasks.retries import RetryPolicy
 
 logger = get_logger(__name__)
+teach(Dead, OF_DEAD)
+teach(Throttled, OF_PAUSES)
+teach(Snooze, OF_PAUSES)
 
 _DONE = Done()  # frozen, so that all runs can share it
 _NOT_RUN = (

@@ -81,11 +81,34 @@ _BY_POSITION = "write the names of queues by position, such as drain('mail')"
 OPTIONS_OF_DRAIN = {"queue": _BY_POSITION, "queues": _BY_POSITION}
 OPTIONS_OF_BATCHES = {"jobs": "add them in its block: batch.add(task.job(...))"}
 
+# Words of a class: attributes that it lacks, and options that its methods lack.
+Words = Mapping[str, str | Mapping[str, str]]
+_PAUSE = ("retry_after", "delay", "countdown", "seconds", "eta")
+OF_PAUSES: Words = {"__init__": dict.fromkeys(_PAUSE, "write retry_after_s=")}
+OF_DEAD: Words = {"__init__": {"reason": "write message="}}
+_FIRST = "write first_s="
+_LONGEST = "write max_s="
+OF_DELAYS: Words = {"__init__": {
+    "base": f"{_FIRST}, and factor= for the growth", "initial": _FIRST, "min": _FIRST,
+    "min_backoff": _FIRST, "multiplier": "write factor=", "exp_base": "write factor=",
+    "max": _LONGEST, "max_backoff": _LONGEST, "max_delay": _LONGEST,
+}}  # fmt: skip
+OF_BATCHES: Words = {"wait": {}}
+_STOPS = "leave it out: a running job is asked to stop"
+_CANCEL = dict.fromkeys(("terminate", "signal"), _STOPS)
+_NOW = "leave it out: the job runs again now"
+_RETRY = dict.fromkeys(("delay", "countdown", "eta", "run_at"), _NOW)
+_OF_EACH = ("queue", "delay", "countdown", "run_at", "eta", "priority", "connection")
+_OPTIONS = {each: f"task.options({RENAMED.get(each, each)}=...)" for each in _OF_EACH}
+_MANY = {each: f"write {words}.enqueue_many(...)" for each, words in _OPTIONS.items()}
+_MANY_JOBS = {each: f"write {words}.job(...)" for each, words in _OPTIONS.items()}
+
 _LATER = "{name}.options(delay=60).enqueue(...)"
 _ENQUEUE = "{name}.enqueue(...)"
 _WITH_OPTIONS = f"{_ENQUEUE}, with options {_LATER}"
 _BATCH = "{name}.enqueue_many([...])"
-OF_TASKS = {
+OF_TASKS: Words = {
+    "enqueue_many": _MANY,
     "delay": _ENQUEUE, "send": _ENQUEUE, "defer": _ENQUEUE, "queue": _ENQUEUE,
     "submit": _ENQUEUE, "perform_async": _ENQUEUE, "enqueue_call": _ENQUEUE,
     "apply_async": _WITH_OPTIONS, "send_with_options": _WITH_OPTIONS,
@@ -101,7 +124,8 @@ OF_TASKS = {
     "AsyncResult": "forge.job(id)", "cron": "@forge.cron", "revoke": "forge.cancel(id)",
 }  # fmt: skip
 _WAIT = "job.wait(timeout_s=10) and then job.result"
-OF_JOBS = {
+OF_JOBS: Words = {
+    "wait": {}, "cancel": _CANCEL, "retry": _RETRY,
     "get": _WAIT, "get_result": _WAIT, "join": _WAIT, "collect": _WAIT,
     "return_value": "job.result", "latest_result": "job.result", "value": "job.result",
     "get_status": "job.status", "state": "job.status", "get_state": "job.status",
@@ -117,7 +141,8 @@ OF_JOBS = {
     "queue": "job.queue_name", "forget": "nothing: jobs are deleted after some days",
     "reset": "nothing: jobs are deleted after some days",
 }  # fmt: skip
-OF_FORGE = {
+OF_FORGE: Words = {
+    "cancel": _CANCEL, "enqueue_many": _MANY_JOBS,
     "AsyncResult": "forge.job(id)", "fetch_job": "forge.job(id)",
     "get_job": "forge.job(id)", "result": "forge.job(id)",
     "send_task": "forge.enqueue(kind, {{...}})", "send": "forge.enqueue(kind, {{...}})",
@@ -172,10 +197,12 @@ class OtherWord:
         )
 
 
-def teach(owner: type, words: Mapping[str, str]) -> None:
+def teach(owner: type, words: Words) -> None:
     """Let a class answer the words of other queues, except those that it has itself."""
     for name, advice in words.items():
-        if not hasattr(owner, name):
+        if not isinstance(advice, str):
+            setattr(owner, name, names_its_options(advice)(getattr(owner, name)))
+        elif not hasattr(owner, name):
             word = OtherWord(advice)
             word.__set_name__(owner, name)
             setattr(owner, name, word)
@@ -200,7 +227,7 @@ def names_its_options(
             for name in kwargs.keys() - set(names):
                 words = advice.get(name) or _instead(name, names)
                 raise TypeError(f"there is no option {name!r}; {words}")
-            if not takes_more and len(args) > 1 + places:
+            if named_only and not takes_more and len(args) > 1 + places:
                 raise TypeError(
                     f"{len(args) - 1} by position are more than {places}; write "
                     + ", ".join(f"{name}=" for name in named_only)
@@ -226,7 +253,7 @@ def _instead(name: str, known: Collection[str]) -> str:
     similar = difflib.get_close_matches(name, known, 1)
     if similar:
         return f"did you mean {similar[0]}=?"
-    return f"there are {', '.join(sorted(known))}"
+    return f"there {'is' if len(known) == 1 else 'are'} {', '.join(sorted(known))}"
 
 
 def option_meant(name: str, known: Collection[str]) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_seconds, shown
+from flask_forge_jobs.tasks.other_words import OF_DELAYS, teach
 
 MAX_DELAY_S = 86_400.0 * 365
 
@@ -65,6 +66,7 @@ class exponential:  # noqa: N801  # reads well as retry=exponential(30)
         return delay_s * (1 + self.jitter * (2 * spread() - 1))
 
 
+teach(exponential, OF_DELAYS)
 Retry = float | timedelta | Sequence[float | timedelta] | exponential | ChooseDelay
 
 
