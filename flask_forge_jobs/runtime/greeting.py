@@ -15,7 +15,7 @@ from flask_forge_jobs.runtime.plan import RuntimePlan
 logger = get_logger(__name__)
 
 
-def greet(plan: RuntimePlan) -> None:
+def greet(plan: RuntimePlan, new_queues: Iterable[str] = ()) -> None:
     """Log the version and the tasks; warn of unserved queues and of unsafe settings."""
     storage, known = plan.storage, plan.registry.kinds()
     logger.info(
@@ -23,6 +23,13 @@ def greet(plan: RuntimePlan) -> None:
         version("flask-forge-jobs"),
         _names(known) or "none",
     )
+    for name in new_queues:
+        if " " in name:  # a name may have spaces, but other packages separate by them
+            logger.warning(
+                "made the queue %s; to serve several, separate them by commas: %s",
+                one_line(name),
+                one_line(",".join(name.split())),
+            )
     served = plan.worker.queue_names
     for name in served:
         if missing := set(storage.job_reader.kinds(name, WAITING)).difference(known):

@@ -160,9 +160,7 @@ class QueueRuntime:
         self._has_started = True
         try:
             self.plan.storage.open()
-            for name in self.plan.worker.queue_names:
-                self.ensure_queue(name)
-            greet(self.plan)
+            greet(self.plan, [*filter(self.ensure_queue, self.plan.worker.queue_names)])
             self.declare()
             handle = RuntimeHandle(self.plan)
             handle.start()

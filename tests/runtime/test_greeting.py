@@ -44,3 +44,21 @@ def test_a_worker_names_what_waits_for_nobody(
             "`flask forge-jobs worker --queues 'mail,my bills'`"
         ),
     ]
+
+
+def test_a_worker_doubts_a_new_queue_that_may_be_several(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RQ takes ``mail default`` as two queues."""
+    for names in (["mail default", "bulk"], ["mail default"]):
+        runtime = QueueRuntime(storage, registry_of(QuickTask())).with_queues(names)
+        runtime.start().shutdown_graceful(0.0)
+
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warnings[0] == (
+        "made the queue mail default; to serve several, separate them by commas: "
+        "mail,default"
+    )
+    assert [line.partition(";")[0] for line in warnings[1:]] == [
+        "no worker serves these queues: bulk"
+    ]
