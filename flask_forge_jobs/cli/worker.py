@@ -19,7 +19,7 @@ from flask_forge_jobs.cli.logs import write_logs
 from flask_forge_jobs.cli.numbers import Number
 from flask_forge_jobs.cli.other_words import OTHER_ACTIONS
 from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
-from flask_forge_jobs.config.variables import CHILD_VARIABLE
+from flask_forge_jobs.config.variables import CHANNEL_VARIABLE, CHILD_VARIABLE
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.loaded import leave_out_of_collections
 from flask_forge_jobs.model.bounds import DEFAULT_QUEUE
@@ -31,6 +31,7 @@ from flask_forge_jobs.server_detection import green_threads
 from flask_forge_jobs.sharing import warn_of_old_alembic
 from flask_forge_jobs.state import ApplicationState, current
 from flask_forge_jobs.storage.database import logger as database_logger
+from flask_forge_jobs.tasks.process_groups import ignore_stop_signals
 from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
 
 NAME_VARIABLE = "FORGE_WORKER_NAME"
@@ -102,6 +103,8 @@ def worker_command(*, reloads: bool, **options: Any) -> None:
     Press Ctrl-C twice to stop without waiting; running jobs go back to the queue. A
     third Ctrl-C kills the worker.
     """
+    if CHANNEL_VARIABLE in os.environ:  # before the application loads
+        ignore_stop_signals()
     context = click.get_current_context()
     if names := context.args:
         if habit := OTHER_ACTIONS.get(names[0]):

@@ -17,8 +17,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from flask_forge_jobs.forks import private_pipe
 from flask_forge_jobs.logs import get_logger
@@ -26,6 +27,8 @@ from flask_forge_jobs.logs import get_logger
 logger = get_logger(__name__)
 
 KILL_LIMIT_S = 5.0  # a process that survives SIGKILL for longer hangs in the kernel
+# A service manager may send them to every process of a worker.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def check_platform() -> None:
@@ -150,6 +153,34 @@ def end_with_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, name="forge-jobs-parent", daemon=True).start()
+
+
+@contextlib.contextmanager
+def holding_stop_signals() -> Iterator[None]:
+    """Let programs that this thread starts get no stop signal while they load.
+
+    They get it once they call :func:`ignore_stop_signals`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_stop_signals() -> None:
+    """Ignore stop signals that have no handler yet, and no longer hold them back.
+
+    Unlike SIG_IGN, this does not pass to programs that the process starts.
+    """
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _ignore)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    del number, frame
 
 
 def describe_status(status: int) -> str:

@@ -27,6 +27,7 @@ from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.tasks.cancellation import CancelledError
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
+from flask_forge_jobs.tasks.process_groups import ignore_stop_signals
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.support.commands import ROOT
@@ -217,6 +218,7 @@ def _no_store_many(jobs: object, *, connection: object = None) -> Never:
 
 def main() -> int:
     """Serve the worker that started this process."""
+    ignore_stop_signals()
     channel = take_channel(os.environ)
     assert channel is not None
     settings = DatabaseSettings.from_url(sys.argv[1])

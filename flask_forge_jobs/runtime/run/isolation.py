@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from flask_forge_jobs.tasks.process_groups import (
     ProcessGroup,
     check_platform,
     describe_status,
+    holding_stop_signals,
 )
 from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
 from flask_forge_jobs.tasks.supervision import LineReader, LineTooLongError, Supervision
@@ -34,7 +34,6 @@ from flask_forge_jobs.tasks.supervision import LineReader, LineTooLongError, Sup
 logger = get_logger(__name__)
 
 START_LIMIT_S = 60.0  # to load the application
-MAX_STARTS = 2  # for one run, if a process gets a signal to end while it loads
 KILL_SLACK_S = 5.0  # beyond the grace, to reap a killed process
 FAREWELL_S = 1.0  # for the last writes of an idle process when the worker stops
 
@@ -46,11 +45,13 @@ class TaskProcess:
         self._socket, theirs = socket.socketpair()
         try:
             number = theirs.fileno()
-            self.group = ProcessGroup(
-                command,
-                environ=dict(environ) | {CHANNEL_VARIABLE: str(number)},
-                pass_fds=(number,),
-            )
+            # The worker decides whether a job may finish.
+            with holding_stop_signals():
+                self.group = ProcessGroup(
+                    command,
+                    environ=dict(environ) | {CHANNEL_VARIABLE: str(number)},
+                    pass_fds=(number,),
+                )
         except BaseException:
             self._socket.close()
             raise
@@ -183,24 +184,18 @@ class TaskProcesses:
 
     def _take_ready(self, context: TaskContext) -> TaskProcess | Failed:
         """Return a process that has loaded the application, or why there is none."""
-        status = 0
-        for _ in range(MAX_STARTS):
-            try:
-                process = self._take()
-            except OSError as error:
-                return Failed(clip(f"cannot start a process for the task: {error}"))
-            if process.wait_until_ready(context):
-                return process
-            if not process.is_late and not has_ended(process):
-                self._keep(process)  # for the next attempt
-                return Failed("stopped before its process was ready")
-            status = self._discard(process)
-            if process.is_late:
-                return Failed(f"its process was not ready within {START_LIMIT_S:g} s")
-            # SIGTERM may be a service manager's, for every process of the service, and
-            # the worker decides whether the job may finish.
-            if status != -signal.SIGTERM:
-                break
+        try:
+            process = self._take()
+        except OSError as error:
+            return Failed(clip(f"cannot start a process for the task: {error}"))
+        if process.wait_until_ready(context):
+            return process
+        if not process.is_late and not has_ended(process):
+            self._keep(process)  # for the next attempt
+            return Failed("stopped before its process was ready")
+        status = self._discard(process)
+        if process.is_late:
+            return Failed(f"its process was not ready within {START_LIMIT_S:g} s")
         return Failed(f"its process {describe_status(status)} before it was ready")
 
     def close(self, farewell_s: float = FAREWELL_S) -> None:

@@ -81,9 +81,10 @@ class _TaskServer:
             self._serve()
 
     def _serve(self) -> None:
-        # A service manager may send SIGTERM to this process, too, but the worker
-        # decides whether it may finish.
-        signal.signal(signal.SIGTERM, self._interrupt)
+        # Instead of those that the application may have installed. A service manager
+        # may signal this process, too, but the worker decides whether it may finish.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._interrupt)
         end_with_parent()
         listener = threading.Thread(
             target=self._listen, name="forge-jobs-channel", daemon=True
