@@ -271,6 +271,7 @@ class SqliteDatabase(PerProcess):
         if joined.in_transaction:
             schema = SqliteSchema(plain_cursor(joined), self._clock.now_us())
             may = self._may_migrate
+            schema.take_lock(may_make=may)
             is_new = apply_migrations(schema, self._steps, may_change=may)
             if is_new or not schema.has_write_ahead_log():
                 return

@@ -29,6 +29,11 @@ _NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # It has no code of its own.
 _LACKS = ("no such column", "no such table", "table forge_")
 _WRITABLE = "; the database needs a folder that this user can write to"
+# In a caller's transaction, which we cannot repeat.
+_LATE = (
+    ", or has changed since this transaction first read; begin a transaction with "
+    "BEGIN IMMEDIATE if it reads before it writes"
+)
 _REMOVED = (
     "; the file is shorter than its log, as after it was removed or replaced: end all "
     "processes that have it open, then put it back, or remove its -wal and -shm as well"
@@ -52,7 +57,8 @@ class SqliteFaults(Faults):
         code = getattr(error, "sqlite_errorcode", None) or 0
         primary = code & 0xFF
         if primary in (BUSY, _LOCKED, _CROWDED):
-            busy = StorageBusyError(f"{self.where} is locked by another writer")
+            advice = "" if self.is_retried else _LATE
+            busy = StorageBusyError(f"{self.where} is locked by another writer{advice}")
             return TransientError(busy) if code in _RETRIED_CODES else busy
         if primary in (_CORRUPT, _NOT_A_DATABASE):
             return self._unsound(error)

@@ -22,7 +22,7 @@ from flask_forge_jobs.storage.caller_transaction import (
 )
 from flask_forge_jobs.storage.sqlite.files import is_same_file
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
-from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
+from flask_forge_jobs.storage.sqlite.transaction import TAKE_LOCK, SqliteTransaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -102,14 +102,15 @@ def run_joined(
     try:
         cursor.execute(f"SAVEPOINT {SAVEPOINT}")
         with _text_as_text(connection):
+            if is_begun:
+                cursor.execute(TAKE_LOCK)
             transaction.check_version()
             result = work(transaction)
             if state.checkpoints.must_mend:
-                cursor.execute("DELETE FROM forge_schema WHERE FALSE")  # takes the lock
                 state.checkpoints.mend_locked()
             if transaction.has_met:
                 state.sync_log()
-            state.check_joined(cursor)
+            state.check_joined()
         # Fails if an error that ``work`` swallowed has ended the transaction.
         cursor.execute(f"RELEASE {SAVEPOINT}")
     except BaseException:

@@ -165,11 +165,12 @@ class SqliteProcess:
             "open; restart the process"
         )
 
-    def check_joined(self, joined: sqlite3.Cursor) -> None:
+    def check_joined(self) -> None:
         """Check that a caller's transaction is in the file that is open here.
 
         Its connection tells a path, which may have led to another file when it was
-        opened. Two connections to one file cannot both have the write lock.
+        opened. It has the write lock, which two connections to one file cannot both
+        have.
 
         Raises:
             StorageMovedError: It is not; writes would be lost.
@@ -182,7 +183,6 @@ class SqliteProcess:
             )
         if not self._has_others:
             return
-        joined.execute("DELETE FROM forge_schema WHERE FALSE")  # takes the lock
         with self.borrowed() as connection:
             connection.let_sqlite_wait(0)
             try:

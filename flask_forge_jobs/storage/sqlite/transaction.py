@@ -27,6 +27,10 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
 from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
+# Changes nothing. Before a transaction has read, SQLite waits for the lock of writers;
+# afterwards it fails at once if another connection writes, or has written since.
+TAKE_LOCK = "DELETE FROM forge_schema WHERE FALSE"
+
 
 class SqliteTransaction:
     """An open transaction; implements :class:`.Transaction`.
@@ -211,6 +215,20 @@ class SqliteSchema:
             return []
         rows = self._connection.execute(self._statements["applied_versions"].sql)
         return [(version, oldest_reader) for version, oldest_reader, _ in rows]
+
+    def take_lock(self, *, may_make: bool) -> None:
+        """Take the write lock of a caller's transaction before anything is read.
+
+        Args:
+            may_make: Whether to make the table of the schema if it is missing.
+        """
+        try:
+            self._connection.execute(TAKE_LOCK)
+        except sqlite3.OperationalError as error:
+            if not str(error).startswith("no such table"):
+                raise
+            if may_make:
+                self._connection.execute(self._statements["create_schema_table"].sql)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -206,11 +206,43 @@ def test_a_snapshot_that_has_grown_old_is_busy(
     connection.execute(JOBS).fetchall()
     sqlite.jobs.enqueue(NewJob("noop"))
 
-    with pytest.raises(StorageBusyError):
+    with pytest.raises(StorageBusyError, match="with BEGIN IMMEDIATE"):
         sqlite.jobs.enqueue(NewJob("noop"), connection=connection)
     connection.rollback()
 
     assert count(path) == 1
+
+
+def test_a_deferred_transaction_takes_the_lock_before_it_reads(
+    sqlite_settings: DatabaseSettings,
+) -> None:
+    """Its first write failed at once if another connection wrote or had the lock."""
+    path = sqlite_settings.path
+    assert path is not None
+    with (
+        contextlib.closing(sqlite3.connect(path, timeout=0)) as beside,
+        contextlib.closing(sqlite3.connect(path, timeout=0)) as caller,
+        contextlib.closing(open_storage(sqlite_settings)) as storage,
+    ):
+        beside.executescript(f"PRAGMA journal_mode = WAL; {TABLE}")
+        refused = []
+
+        def write_beside(_: str) -> None:
+            try:
+                with beside:
+                    sign_up(beside, "bob")
+            except sqlite3.OperationalError as error:
+                refused.append(error)
+
+        for _ in range(3):  # the first makes the tables, the second opens the file
+            caller.execute("BEGIN")
+            caller.set_trace_callback(write_beside)
+            storage.jobs.enqueue(NewJob("noop"), connection=caller)
+            caller.set_trace_callback(None)
+            caller.commit()
+
+    assert refused
+    assert count(path) == 3
 
 
 def test_a_transaction_that_an_error_ended_is_noticed(
