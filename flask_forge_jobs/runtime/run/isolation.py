@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.variables import CHANNEL_VARIABLE
@@ -172,10 +172,17 @@ class TaskProcesses:
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run a job in a process; never raise for a failure there."""
+        try:
+            return self._run(context, payload)
+        except OSError as error:  # no free descriptor, no memory
+            return Failed(clip(f"cannot start a process for the task: {error}"))
+
+    def _run(self, context: TaskContext, payload: str) -> Outcome:
         process = self._take_ready(context)
         if isinstance(process, Failed):
             return process
-        outcome = process.run(context, payload, self.grace_s)
+        with self._discarding_at_error(process):
+            outcome = process.run(context, payload, self.grace_s)
         if outcome is not None and not context.cancel.is_cancelled:
             self._keep(process)
             return outcome
@@ -184,12 +191,10 @@ class TaskProcesses:
 
     def _take_ready(self, context: TaskContext) -> TaskProcess | Failed:
         """Return a process that has loaded the application, or why there is none."""
-        try:
-            process = self._take()
-        except OSError as error:
-            return Failed(clip(f"cannot start a process for the task: {error}"))
-        if process.wait_until_ready(context):
-            return process
+        process = self._take()
+        with self._discarding_at_error(process):
+            if process.wait_until_ready(context):
+                return process
         if not process.is_late and not has_ended(process):
             self._keep(process)  # for the next attempt
             return Failed("stopped before its process was ready")
@@ -246,6 +251,14 @@ class TaskProcesses:
                 self._idle.append(process)
                 return
         self._discard(process)
+
+    @contextlib.contextmanager
+    def _discarding_at_error(self, process: TaskProcess) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._discard(process)
+            raise
 
     def _discard(self, process: TaskProcess) -> int:
         with self._lock:

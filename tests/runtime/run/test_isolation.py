@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import json
 import os
 import signal
@@ -36,6 +38,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.supervision import Supervision
 from tests.support.backends import postgres_first, sqlite_first
 from tests.support.clocks import MovingClock
 from tests.support.costs import no_hang
@@ -55,6 +58,13 @@ from tests.support.waiting import wait_until
 # None of these tests touches the database from the process of a task.
 NO_DATABASE = "sqlite:////nowhere/queue.sqlite"
 CLOCK = SystemClock()
+# A process that is ready at once and then deaf.
+READY = """
+import os, socket, time
+worker = socket.socket(fileno=int(os.environ["FORGE_JOBS_TASK_CHANNEL"]))
+worker.sendall(b'{"ready":true}\\n')
+time.sleep(600)
+"""
 MANY = 200
 
 
@@ -461,6 +471,29 @@ def test_a_program_that_is_not_there_fails_the_job(tmp_path: Path) -> None:
 
     assert isinstance(outcome, Failed)
     assert outcome.message.startswith("cannot start a process for the task: ")
+
+
+@pytest.mark.parametrize("good_waits", [0, 1])
+def test_a_worker_without_a_free_descriptor_keeps_no_process(
+    good_waits: int, monkeypatch: pytest.MonkeyPatch, others: set[psutil.Process]
+) -> None:
+    """Neither one that loads nor one that is ready: nobody would use or end it."""
+    waits = itertools.count()
+
+    def supervise(*arguments: Any, **options: Any) -> Supervision:
+        if next(waits) == good_waits:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return Supervision(*arguments, **options)
+
+    monkeypatch.setattr(isolation, "Supervision", supervise)
+    with started([sys.executable, "-S", "-c", READY]) as processes:
+        outcome = Run("describe").of(processes, text="")
+        children = set(psutil.Process().children())
+
+    assert outcome == Failed(
+        "cannot start a process for the task: [Errno 24] Too many open files"
+    )
+    assert children <= others
 
 
 @pytest.mark.parametrize(
