@@ -93,16 +93,26 @@ class TaskProcess:
     def run(self, context: TaskContext, payload: str, grace_s: float) -> Outcome | None:
         """Run a job in a ready process; return None if that dies."""
         self._outcome = None
+        is_sent = False
+
+        def ask() -> None:
+            if is_sent:
+                self._tell(messages.cancel_message(context.cancel.reason))
+            else:  # within the line; the task has not started, so nobody misses it
+                self.group.end()
+
         with Supervision(
             self.group,
             context.cancel,
             clock=context.clock,
             deadline=context.deadline,
             grace_s=grace_s,
-            ask=lambda: self._tell(messages.cancel_message(context.cancel.reason)),
+            ask=ask,
         ) as watch:
 
             def listen() -> None:
+                nonlocal is_sent
+                is_sent = True
                 watch.read(self._descriptor, lambda: self._listen(context))
 
             line = messages.encode(messages.run_message(context, payload))

@@ -294,6 +294,19 @@ def test_a_deaf_task_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
         wait_until(lambda: not any(map(is_alive, pids)), "nobody is left")
 
 
+def test_a_job_that_is_cancelled_before_it_is_sent_does_not_start() -> None:
+    """The cancel would be lost, or land within the payload."""
+    with started([sys.executable, "-S", "-c", READY], grace_s=600.0) as processes:
+        run = Run("describe")
+        run.begin(processes, text="x" * 1_000_000)  # more than a socket takes
+        wait_until(lambda: any(p.is_ready for p in [*processes._busy]), "it is ready")
+
+        run.token.cancel(CancelReason.USER)
+        outcome = run.end()
+
+    assert outcome == Failed("its process was killed by signal 9 (SIGKILL)")
+
+
 def test_a_task_that_is_done_when_it_is_stopped_is_done(
     processes: TaskProcesses, tmp_path: Path
 ) -> None:
