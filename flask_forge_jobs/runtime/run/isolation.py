@@ -232,14 +232,16 @@ class TaskProcesses:
             process.close()
 
     def _take(self) -> TaskProcess:
-        """Return the most recently used idle process, or a new one."""
+        """Return the idle process used last, at best a ready one, or a new one."""
         while True:
             with self._lock:
                 if self._is_closed:
                     raise OSError("the worker is stopping")
                 if not self._idle:
                     break
-                process = self._idle.pop()
+                ready = [process for process in self._idle if process.is_ready]
+                process = (ready or self._idle)[-1]
+                self._idle.remove(process)
                 self._busy.add(process)
             if not has_ended(process):
                 return process

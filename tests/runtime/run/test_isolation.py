@@ -437,6 +437,21 @@ def test_an_application_that_hangs_is_ended_whatever_the_limits_of_its_jobs(
     assert children <= others
 
 
+def test_a_ready_process_is_used_before_one_that_loads() -> None:
+    """Else a job may wait for the application although another process is idle."""
+    with started([sys.executable, "-S", "-c", READY]) as processes:
+        ready, loading = processes._take(), processes._take()
+        ready.is_ready = True
+        processes._keep(ready)
+        processes._keep(loading)
+
+        taken = [processes._take(), processes._take()]
+
+        assert taken == [ready, loading]
+        for process in taken:
+            processes._keep(process)
+
+
 def test_a_process_that_was_ready_in_time_is_used_however_late(tmp_path: Path) -> None:
     script = r"""
 import json, os, pathlib, socket, sys
