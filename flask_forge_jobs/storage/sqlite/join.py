@@ -167,10 +167,13 @@ class CommitWakes:
         """Wake the workers of these queues when the connection commits."""
         waiting = self._queues.get(connection)
         if waiting is None:
-            from sqlalchemy import event
+            from sqlalchemy import event, exc
 
             self._queues[connection] = waiting = set()
-            event.listen(connection, "commit", self._committing)
+            # In SQLAlchemy 2.0.37 and older, connections of an engine with execution
+            # options have no events; workers poll.
+            with contextlib.suppress(exc.InvalidRequestError):
+                event.listen(connection, "commit", self._committing)
         waiting.update(queue_names)
 
     def _committing(self, connection: Connection) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import sqlalchemy
@@ -315,6 +316,17 @@ def test_a_commit_wakes_each_queue_once(engine: sqlalchemy.Engine) -> None:
         connection.commit()
 
     assert sorted(woken) == ["a", "b"]
+
+
+def test_a_connection_without_events_is_joined(
+    engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an engine with execution options, in older versions of SQLAlchemy."""
+    error = sqlalchemy.exc.InvalidRequestError("No such event 'commit'")
+    monkeypatch.setattr(sqlalchemy.event, "listen", Mock(side_effect=error))
+
+    with engine.connect() as connection:
+        CommitWakes(lambda _: None).add(connection, ["a"])
 
 
 def test_a_connection_is_not_kept_for_its_wake_ups(engine: sqlalchemy.Engine) -> None:
