@@ -27,7 +27,7 @@ from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.tasks.cancellation import CancelledError
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task, TaskHome
-from flask_forge_jobs.tasks.process_groups import ignore_stop_signals
+from flask_forge_jobs.tasks.process_groups import STOP_SIGNALS
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.support.commands import ROOT
@@ -65,6 +65,9 @@ def end_as(how: str) -> str:
         sys.exit("enough")
     if how == "dead":
         raise Dead("never")
+    if how == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     if how == "throttled":
         raise Throttled(7.5, scope="job")
     return how
@@ -218,7 +221,6 @@ def _no_store_many(jobs: object, *, connection: object = None) -> Never:
 
 def main() -> int:
     """Serve the worker that started this process."""
-    ignore_stop_signals()
     channel = take_channel(os.environ)
     assert channel is not None
     settings = DatabaseSettings.from_url(sys.argv[1])

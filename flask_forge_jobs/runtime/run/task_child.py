@@ -28,7 +28,7 @@ from flask_forge_jobs.runtime.run.log_capture import capturing
 from flask_forge_jobs.runtime.run.run_log import ReportingRun
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.tasks.cancellation import CancelledError, CancelToken
-from flask_forge_jobs.tasks.process_groups import end_with_parent
+from flask_forge_jobs.tasks.process_groups import end_with_parent, ignore_stop_signals
 
 LINES_PERIOD_S = 0.5  # the worker writes them within another second
 
@@ -81,10 +81,7 @@ class _TaskServer:
             self._serve()
 
     def _serve(self) -> None:
-        # Instead of those that the application may have installed. A service manager
-        # may signal this process, too, but the worker decides whether it may finish.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._interrupt)
+        self._handle_signals()
         end_with_parent()
         listener = threading.Thread(
             target=self._listen, name="forge-jobs-channel", daemon=True
@@ -97,6 +94,7 @@ class _TaskServer:
         self._send(messages.READY)
         while (run := self._runs.get()) is not None:
             outcome = self._run(run)
+            self._handle_signals()  # else a task could make the next one deaf
             self._send_last_lines()
             self._send(messages.outcome_message(run.job.id, outcome))
 
@@ -181,6 +179,16 @@ class _TaskServer:
             yield
         finally:
             self._may_interrupt = False
+
+    def _handle_signals(self) -> None:
+        """Handle signals, whatever the application or a task has chosen.
+
+        A service manager may signal this process, too, but the worker decides whether
+        it may finish.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._interrupt)
+        ignore_stop_signals()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del number, frame

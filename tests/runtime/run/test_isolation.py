@@ -249,8 +249,11 @@ def test_the_largest_payload_and_result_pass(processes: TaskProcesses) -> None:
 def test_a_time_limit_stops_a_task_that_sleeps(
     processes: TaskProcesses, tmp_path: Path
 ) -> None:
-    """B9: at once, not when the sleep is over, and the task may clean up."""
-    Run("describe").of(processes, text="")  # loads the application
+    """B9: at once, not when the sleep is over, and the task may clean up.
+
+    Whatever handlers the task before it has left.
+    """
+    Run("end_as").of(processes, how="deaf")  # and loads the application
     run = Run("hold", timeout_s=2.0)
     began_at = time.monotonic()
 
@@ -449,7 +452,7 @@ def test_a_ready_process_is_used_before_one_that_loads() -> None:
 
         assert taken == [ready, loading]
         for process in taken:
-            processes._keep(process)
+            processes._discard(process)
 
 
 def test_a_process_that_was_ready_in_time_is_used_however_late(tmp_path: Path) -> None:
