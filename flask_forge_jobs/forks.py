@@ -12,6 +12,7 @@ import contextlib
 import logging  # noqa: F401  # registers its fork hooks first, so ours run before them
 import mmap
 import os
+import signal
 import stat
 import sys
 import threading
@@ -21,6 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, Protocol
 
 # How long a fork waits for the database work of other threads.
@@ -112,12 +114,16 @@ class Forkable(Protocol):
         """Allow opening again; may be called without :meth:`before_fork`."""
 
 
+SignalHandler = Callable[[int, FrameType | None], None]
+
+
 class _Forks:
     """Closes every watched item around each fork of this process."""
 
     def __init__(self) -> None:
         self._watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
         self._private: weakref.WeakSet[FileIO] = weakref.WeakSet()
+        self.on_sigterm: SignalHandler | None = None
         self.inherited: frozenset[tuple[int, int]] = frozenset()
         self._begin()
 
@@ -126,6 +132,7 @@ class _Forks:
         self._lock = threading.RLock()
         self._depth = 0
         self._forker: int | None = None
+        self._signal_mask: set[int] | None = None
 
     def watch(self, item: Forkable) -> None:
         """Close the item around each fork for as long as it lives."""
@@ -153,6 +160,10 @@ class _Forks:
         self._forker = threading.get_ident()
         self._depth += 1
         if self._depth == 1:
+            if self.on_sigterm is not None:
+                self._signal_mask = signal.pthread_sigmask(
+                    signal.SIG_BLOCK, [signal.SIGTERM]
+                )
             ends_at = time.monotonic() + LONGEST_WAIT_S
             for item in list(self._watched):
                 item.before_fork(max(ends_at, time.monotonic() + _LEAST_WAIT_S))
@@ -162,15 +173,24 @@ class _Forks:
         if self._forker != threading.get_ident():
             return  # a signal interrupted before()
         self._depth -= 1
+        mask = None
         if not self._depth:
             self._forker = None
             for item in list(self._watched):
                 item.after_fork_in_parent()
+            mask, self._signal_mask = self._signal_mask, None
         self._lock.release()
+        if mask is not None:  # last, because a handler may raise
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def after_in_child(self) -> None:
         """Start with new locks, and remember which files the parent had open."""
         own_pid()
+        on_sigterm = signal.getsignal(signal.SIGTERM)
+        if on_sigterm is not None and on_sigterm == self.on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self._signal_mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
         for end in list(self._private):
             end.close()
         self._begin()
@@ -206,6 +226,18 @@ os.register_at_fork(
 
 watch = _forks.watch
 private_pipe = _forks.private_pipe
+
+
+def handle_sigterm(handler: SignalHandler) -> object:
+    """Handle SIGTERM in this process; it ends a child that is forked from now on.
+
+    A pool of multiprocessing ends its processes with it and waits for them for ever.
+
+    Returns:
+        The former handler, as :func:`signal.signal` does.
+    """
+    _forks.on_sigterm = handler
+    return signal.signal(signal.SIGTERM, handler)
 
 
 def end_child(job_id: str) -> NoReturn:

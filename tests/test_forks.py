@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -255,6 +256,29 @@ def test_files_that_were_open_are_known_to_a_child(tmp_path: Path) -> None:
     with database.open("rb") as file, text.open():
         assert in_child(look) == 0
     assert not forks.was_inherited(database)
+
+
+def test_sigterm_ends_a_child_of_a_process_that_handles_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also one that comes as early as can be, within the fork."""
+    heard: list[int] = []
+
+    def own_pid_and_signal() -> int:  # the child calls it first
+        os.kill(os.getpid(), signal.SIGTERM)
+        return own_pid()
+
+    monkeypatch.setattr(forks._forks, "on_sigterm", None)
+    monkeypatch.setattr(forks, "own_pid", own_pid_and_signal)
+    before = forks.handle_sigterm(lambda number, _: heard.append(number))
+    try:
+        status = in_child(lambda: None)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)  # type: ignore[arg-type]  # its own
+
+    assert status == -signal.SIGTERM
+    assert heard == [signal.SIGTERM]
 
 
 def test_a_child_keeps_no_private_pipe_open() -> None:

@@ -31,6 +31,7 @@ from typing import Self
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.variables import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.forks import handle_sigterm
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.worker import RuntimeHandle
@@ -128,6 +129,7 @@ class StopSignals:
             number: signal.signal(number, handler)
             for number, handler in self._handlers.items()
         }
+        handle_sigterm(self._stop)
         return self
 
     def __exit__(self, *_: object) -> None:

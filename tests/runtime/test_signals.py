@@ -18,6 +18,7 @@ from flask_forge_jobs.runtime.foreground import (
 from tests.support.clocks import MovingClock
 from tests.support.commands import ROOT
 from tests.support.leaks import assert_leaks_nothing
+from tests.support.processes import in_child
 
 LIMIT_S = 30.0
 
@@ -43,6 +44,14 @@ def test_a_signal_is_a_request_to_stop(number: signal.Signals) -> None:
 
         assert not before
         assert signals.is_stopping
+
+
+def test_a_child_that_a_task_forks_is_ended_by_sigterm() -> None:
+    with StopSignals() as signals:
+        status = in_child(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+        assert status == -signal.SIGTERM
+        assert not signals.is_stopping
 
 
 def test_a_signal_before_the_wait_ends_it_at_once() -> None:

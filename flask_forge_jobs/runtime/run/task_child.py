@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 from flask_forge_jobs.config.variables import CHANNEL_VARIABLE
+from flask_forge_jobs.forks import handle_sigterm
 from flask_forge_jobs.model.outcomes import Failed, Outcome
 from flask_forge_jobs.model.run_end import CancelReason
 from flask_forge_jobs.model.steps import Checkpoint
@@ -186,8 +187,8 @@ class _TaskServer:
         A service manager may signal this process, too, but the worker decides whether
         it may finish.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._interrupt)
+        handle_sigterm(self._interrupt)
+        signal.signal(signal.SIGINT, self._interrupt)
         ignore_stop_signals()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:

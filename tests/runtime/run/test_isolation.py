@@ -372,6 +372,7 @@ def test_a_forked_child_that_comes_back_gives_no_answer(
         outcome = Run("fork").of(processes, how=how)
 
     assert outcome == Done("1")
+    assert Run("fork").of(processes, how="terminate") == Done("-15")
     assert Run("end_as").of(processes, how="raise") == Failed("ValueError: no good")
 
 
