@@ -142,7 +142,9 @@ def jobs(storage: Storage) -> list[Job]:
     """A finished, a failed, a dead and a waiting job of the other queue."""
     storage.queues.ensure("mail")
     for outcome in OUTCOMES:
-        storage.jobs.enqueue(NewJob(OTHER, f'["{OTHER}"]', queue_name=OTHER))
+        new = NewJob(OTHER, f'["{OTHER}"]', queue_name=OTHER)
+        parent = storage.jobs.enqueue(new).id
+        storage.jobs.enqueue(NewJob("own", queue_name="mail", after=(parent,)))
         run(storage, outcome, queue_name=OTHER)
     storage.jobs.enqueue(NewJob(OTHER, f'["{OTHER}"]', queue_name=OTHER))
     storage.workers.beat(
@@ -209,6 +211,8 @@ def _assert_unmentioned(client: FlaskClient, jobs: list[Job], route: Route) -> N
             answer = client.get(f"{path}?{query}")
 
             assert OTHER not in answer.text, (path, query)
+            for job in jobs:
+                assert job.id in path or job.id not in answer.text, (path, query)
             assert answer.status_code in {200, 400, 403, 404}, (path, query)
             if OTHER in query and answer.status_code == 200:
                 assert answer.get_json() is not None

@@ -472,6 +472,20 @@ def test_a_job_may_wait_for_a_batch(storage: Storage, policy: str) -> None:
         assert json.loads(str(parent.result))["done"] == 2
 
 
+def test_a_dead_batch_is_named_to_the_jobs_of_its_only_queue(storage: Storage) -> None:
+    batch_id = create(storage, 1, follow_ups={})
+    children = [
+        storage.jobs.enqueue(NewJob("next", queue_name=name, after=[batch_id])).id
+        for name in ("default", "next")
+    ]
+
+    end(storage, Dead("no"))
+    storage.batches.tend()
+
+    errors = [storage.job_reader.get(child).last_error for child in children]
+    assert errors == [f"parent {batch_id} is dead", "a parent is dead"]
+
+
 def test_a_batch_that_has_ended_is_no_wait(storage: Storage) -> None:
     batch_id = create(storage, 1)
     end(storage, Done())

@@ -31,7 +31,7 @@ _DONE = LinkEnding(LinkEnd.DONE)
 
 
 class Child(NamedTuple):
-    """A row of ``waiting_children``."""
+    """A row of ``waiting_children``; ``parent_queue`` is of the dead parent."""
 
     id: str
     queue_name: str
@@ -42,6 +42,7 @@ class Child(NamedTuple):
     error_history: str | None
     is_open: bool
     dead_parent: str | None
+    parent_queue: str | None
 
 
 def release(
@@ -101,7 +102,9 @@ def _end(
     rows = []
     for each in children:
         fate = "was deleted" if each.dead_parent in deleted else "is dead"
-        message = f"parent {each.dead_parent} {fate}"
+        # Who reads this may be limited to the queue of the child.
+        is_own = each.parent_queue == each.queue_name
+        message = f"parent {each.dead_parent} {fate}" if is_own else f"a parent {fate}"
         history = append_entry(
             each.error_history, at_us=at_us, attempt=each.attempts, message=message
         )

@@ -26,8 +26,13 @@ FROM
     ) AS queue (name)
 
 -- name: waiting_children
-SELECT *
-FROM forge_waiting_children(:rows)
+SELECT
+    child.*,
+    COALESCE(
+        (SELECT queue_name FROM forge_job WHERE id = dead_parent),
+        (SELECT trim(queues, '"') FROM forge_batch WHERE id = dead_parent)
+    )
+FROM forge_waiting_children(:rows) AS child
 
 -- name: free_children
 SELECT *

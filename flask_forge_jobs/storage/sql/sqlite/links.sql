@@ -47,23 +47,34 @@ RETURNING queue_name
 
 -- name: waiting_children
 -- The jobs that wait for the given parents among others: whether a parent is unfinished,
--- and the first one because of which the job dies.
+-- the first one because of which the job dies, and its queue; NULL if it was deleted.
+WITH child AS (
+    SELECT
+        id, queue_name, kind, batch_id, ties, attempts, error_history,
+        EXISTS (
+            SELECT 1 FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL
+        ),
+        (
+            SELECT MIN(parent_id)
+            FROM forge_link
+            WHERE child_id = forge_job.id AND ended IN ('dead', 'deleted')
+                AND on_dead = 'cancel'
+        ) AS dead_parent
+    FROM forge_job
+    WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
+        AND id IN (
+            SELECT child_id
+            FROM forge_link
+            WHERE parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
+        )
+)
 SELECT
-    id, queue_name, kind, batch_id, ties, attempts, error_history,
-    EXISTS (SELECT 1 FROM forge_link WHERE child_id = forge_job.id AND ended IS NULL),
-    (
-        SELECT MIN(parent_id)
-        FROM forge_link
-        WHERE child_id = forge_job.id AND ended IN ('dead', 'deleted')
-            AND on_dead = 'cancel'
+    child.*,
+    COALESCE(
+        (SELECT queue_name FROM forge_job WHERE id = dead_parent),
+        (SELECT trim(queues, '"') FROM forge_batch WHERE id = dead_parent)
     )
-FROM forge_job
-WHERE start_at IS NOT NULL AND COALESCE(status, '') = 'pending'
-    AND id IN (
-        SELECT child_id
-        FROM forge_link
-        WHERE parent_id IN (SELECT v.parent_id FROM /* rows v: parent_id text */)
-    )
+FROM child
 ORDER BY id
 
 -- name: free_children
