@@ -8,7 +8,7 @@ their addresses from here; a test compares the table with them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import NamedTuple
@@ -214,7 +214,8 @@ _FORMLESS = {"v1_jobs_list", "v1_cron_preview", "v1_jobs_requeue",
              "v1_jobs_enqueue_demo"}  # fmt: skip
 
 
-def api_addresses(*, enable_demo: bool) -> list[ApiAddress]:
+@cache
+def api_addresses(*, enable_demo: bool) -> Sequence[ApiAddress]:
     """Return the address of every route of the API, in the order of the routes."""
     known = [*_read(_UNVERSIONED), *(_read(_DEMO) if enable_demo else ())]
     ours = list(_read(_V1))
@@ -223,7 +224,7 @@ def api_addresses(*, enable_demo: bool) -> list[ApiAddress]:
     below = [
         each for each in same if (each.address.method, each.address.path) not in taken
     ]
-    return [*known, *below, *ours]
+    return (*known, *below, *ours)
 
 
 def address_of(view: Callable[..., object]) -> Address:

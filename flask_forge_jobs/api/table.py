@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.unversioned import bulk, cron, jobs, queues, series, system
 from flask_forge_jobs.api.v1 import (
@@ -41,6 +43,7 @@ UNVERSIONED: tuple[Route, ...] = tuple(
 V1: tuple[Route, ...] = tuple(route for each in _V1_MODULES for route in each.ROUTES)
 
 
+@cache
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:
     """Return every route: the reference's, the same below ``/v1``, and ours.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from werkzeug.routing import BaseConverter
 
@@ -22,13 +23,16 @@ def form_converter(
     paths: Iterable[str], known: Mapping[str, type[BaseConverter]]
 ) -> type[BaseConverter]:
     """Return the converter of the rule, to which other addresses are unknown."""
-    either = "|".join(form_pattern(path, known) for path in in_order(paths))
+    return _matching("|".join(form_pattern(path, known) for path in in_order(paths)))
 
+
+@cache
+def _matching(pattern: str) -> type[BaseConverter]:
     class Converter(BaseConverter):
         """The method and the path of a change."""
 
         # Werkzeug names a group of its own.
-        regex = re.sub(r"\?P<[a-z_]+>", "?:", either)
+        regex = re.sub(r"\?P<[a-z_]+>", "?:", pattern)
         part_isolating = False
 
     return Converter
