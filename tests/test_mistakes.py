@@ -617,6 +617,16 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         lambda its: its.job.cancel(why="late"),
         "there is no option 'why'; there is reason",
     ),
+    (
+        "exponential without its brackets",
+        lambda its: its.task(retry=PUBLIC.exponential),
+        f"retry: a type {NOT_A_DELAY}",
+    ),
+    (
+        "a retry function of the attempt alone",
+        lambda its: its.task(retry=lambda attempt: attempt),
+        "retry: must take an attempt and an exception",
+    ),
     # Words of other queues.
     (
         "Celery's chord",

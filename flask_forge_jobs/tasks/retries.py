@@ -6,6 +6,7 @@ If an operator has enabled the back-off of the job's queue, that decides the del
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -87,7 +88,10 @@ class RetryPolicy:
         dead_on: Errors | None = None,
     ) -> RetryPolicy:
         """Return the policy for the options of a task."""
-        is_function = callable(retry)
+        # A class that is no function of both is most likely ``exponential`` itself.
+        is_function = callable(retry) and not isinstance(retry, type)
+        if is_function:
+            _check_function(retry)
         return cls(
             exponential() if retry is None or is_function else _delays(retry),
             retry if is_function else None,  # type: ignore[arg-type]  # just asked
@@ -112,6 +116,17 @@ class RetryPolicy:
         if self.choose is None:
             return None
         return _seconds("retry", self.choose(attempt, error))
+
+
+def _check_function(choose: Any) -> None:
+    try:
+        inspect.signature(choose).bind(1, ValueError())
+    except TypeError:
+        raise InvalidInputError(
+            "retry", "must take an attempt and an exception"
+        ) from None
+    except ValueError:
+        pass  # of a built-in function nothing is known
 
 
 def _delays(retry: Any) -> exponential | tuple[float, ...]:
