@@ -618,6 +618,32 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         "there is no option 'why'; there is reason",
     ),
     (
+        "Celery's group",
+        lambda its: its.forge.batch(its.add.job(1), its.add.job(2)),
+        (
+            "2 by position are more than 1; add them in its block: "
+            "batch.add(task.job(...))"
+        ),
+    ),
+    (
+        "a list of jobs as a batch",
+        lambda its: its.forge.batch([its.add.job(1)]),
+        "name: a list is not text; add them in its block: batch.add(task.job(...))",
+    ),
+    (
+        "Celery's chain, whose results are arguments",
+        lambda its: its.add.options(after=its.job).enqueue(),
+        (
+            "arguments of `add`: `a` is missing; it takes `a`, `b` (optional); "
+            "results of the jobs before it are in context.parents"
+        ),
+    ),
+    (
+        "a job that is not stored before another",
+        lambda its: its.add.options(after=[its.job, its.add.job(1)]),
+        "after: a NewJob is not stored; pass what enqueue() or batch.add() returns",
+    ),
+    (
         "exponential without its brackets",
         lambda its: its.task(retry=PUBLIC.exponential),
         f"retry: a type {NOT_A_DELAY}",
@@ -626,6 +652,14 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         "a retry function of the attempt alone",
         lambda its: its.task(retry=lambda attempt: attempt),
         "retry: must take an attempt and an exception",
+    ),
+    (
+        "cron without its brackets",
+        lambda its: its.forge.cron(plain),
+        (
+            "cron_expr: a function is not text; write an expression, such as "
+            "@forge.cron('0 3 * * *')"
+        ),
     ),
     # Words of other queues.
     (

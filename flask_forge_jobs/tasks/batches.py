@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import lifted
 from flask_forge_jobs.model.batches import Batch, BatchEvent, BatchState, NewBatch
-from flask_forge_jobs.model.bounds import check_seconds
+from flask_forge_jobs.model.bounds import check_seconds, shown
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.handles import HandleStorage, JobHandle
@@ -381,6 +381,10 @@ class Batching:
             BatchEvent.SUCCESS: on_success,
         }
         outer: Any = within
+        given: object = name
+        if not isinstance(given, str):
+            advice = OPTIONS_OF_BATCHES["jobs"]
+            raise InvalidInputError("name", f"{shown(given)} is not text; {advice}")
         new = NewBatch(
             name,
             dump(data, "data"),

@@ -240,6 +240,12 @@ class Declarations:
             InvalidInputError: A value is out of bounds, the arguments do not fit the
                 function, or another schedule has the name.
         """
+        expression: object = cron_expr
+        if not isinstance(expression, str):
+            advice = OPTIONS_OF_CRON["minute"]
+            raise InvalidInputError(
+                "cron_expr", f"{shown(expression)} is not text; {advice}"
+            )
         # Imported with the first schedule: many programs have none.
         from flask_forge_jobs.model.cron import ScheduleDefinition
 

@@ -63,6 +63,7 @@ class Isolation(StrEnum):
     PROCESS = "process"
 
 
+_FROM_PARENTS = "; results of the jobs before it are in context.parents"
 _NOBODY: Mapping[Ending, FollowUpTask] = MappingProxyType({})
 
 
@@ -271,7 +272,7 @@ class Task(Generic[P, R]):
             if not args and self.parameters.are_ready(kwargs):
                 arguments = kwargs
             else:
-                arguments = self._bound(args, kwargs)
+                arguments = self._bound(args, kwargs, options.after)
             if options is not self.defaults or options.dedupe_by_args:
                 return options.new_job(self.kind, dump(arguments), self.home.router)
             queue_name = options.queue or self.home.router(self.kind)
@@ -287,12 +288,13 @@ class Task(Generic[P, R]):
             raise error.in_task(self.kind) from None
         return template.with_checked(payload=payload)
 
-    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _bound(self, args: Any, kwargs: Any, after: object) -> dict[str, Any]:
         try:
             return self.parameters.bind(args, kwargs)
         except TypeError as error:
+            why = f"{error}{_FROM_PARENTS if after else ''}"
             raise call_error(
-                self.python_name, self.parameters, args, kwargs, str(error)
+                self.python_name, self.parameters, args, kwargs, why
             ) from None
 
     def run(self, context: TaskContext, payload: str) -> Outcome:

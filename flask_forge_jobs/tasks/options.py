@@ -86,11 +86,19 @@ class HasId(Protocol):
 
 def ids_of(after: object) -> tuple[str, ...]:
     """Return the ids of jobs and batches, given as handles, ids or several of them."""
-    if isinstance(after, str) or hasattr(after, "id"):
+    is_one = isinstance(after, str) or hasattr(after, "id")
+    if is_one or not isinstance(after, Iterable):
         after = (after,)
-    if not isinstance(after, Iterable):
-        raise InvalidInputError("after", f"{shown(after)} is no job and no batch")
-    return tuple(str(getattr(each, "id", each)) for each in after)
+    ids: list[str] = []
+    for each in after:
+        parent_id = getattr(each, "id", each)
+        if not isinstance(parent_id, str):
+            fault = "is no job and no batch"
+            if isinstance(each, NewJob):
+                fault = "is not stored; pass what enqueue() or batch.add() returns"
+            raise InvalidInputError("after", f"{shown(each)} {fault}")
+        ids.append(parent_id)
+    return tuple(ids)
 
 
 class StoredOptions(TypedDict, total=False):

@@ -79,7 +79,8 @@ OPTIONS_OF_CHECKS = {
 }  # fmt: skip
 _BY_POSITION = "write the names of queues by position, such as drain('mail')"
 OPTIONS_OF_DRAIN = {"queue": _BY_POSITION, "queues": _BY_POSITION}
-OPTIONS_OF_BATCHES = {"jobs": "add them in its block: batch.add(task.job(...))"}
+_IN_BLOCK = "add them in its block: batch.add(task.job(...))"
+OPTIONS_OF_BATCHES = {"jobs": _IN_BLOCK, "*": _IN_BLOCK}
 
 # Words of a class: attributes that it lacks, and options that its methods lack.
 Words = Mapping[str, str | Mapping[str, str]]
@@ -156,6 +157,9 @@ OF_FORGE: Words = {
     "get_worker": "flask forge-jobs worker", "start": "flask forge-jobs worker",
     "worker": "flask forge-jobs worker", "control": "forge.cancel(id)",
     "run": "flask forge-jobs worker", "revoke": "forge.cancel(id)",
+    "retry": "forge.job(id).retry()", "requeue": "forge.job(id).retry()",
+    "wait": "forge.job(id).wait(timeout_s=10)", "add_job": "task.enqueue(...)",
+    "current_job": "flask_forge_jobs.current_job",
     "beat": "@forge.cron", "crontab": "@forge.cron", "scheduler": "@forge.cron",
     "chain": "task.options(after=job).enqueue(...)", "group": "forge.batch(...)",
     "chord": "forge.batch(on_success=task)",
@@ -172,6 +176,9 @@ OF_CONTEXTS = {
     "replace": "task.enqueue(...) as the last step of the task",
     "queue": "context.queue_name", "max_retries": "context.max_attempts",
     "attempts": "context.attempt", "job": "forge.job(context.job_id)",
+    "get_id": "context.job_id", "parent": "context.parents",
+    "update_progress": "context.progress(done, total)",
+    "snooze": "raise Snooze(seconds)", "fail": "raise Dead(message)",
     "log": "logging.getLogger(__name__)", "logger": "logging.getLogger(__name__)",
     "app": "flask.current_app", "args": "the task's own parameters",
 }  # fmt: skip
@@ -211,7 +218,10 @@ def teach(owner: type, words: Words) -> None:
 def names_its_options(
     advice: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let the error for an argument that a method lacks name those that it has."""
+    """Let the error for an argument that a method lacks name those that it has.
+
+    ``*`` is the advice on too many by position.
+    """
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
         _, *known = inspect.signature(method).parameters.values()
@@ -228,9 +238,10 @@ def names_its_options(
                 words = advice.get(name) or _instead(name, names)
                 raise TypeError(f"there is no option {name!r}; {words}")
             if named_only and not takes_more and len(args) > 1 + places:
+                named = ", ".join(f"{name}=" for name in named_only)
                 raise TypeError(
-                    f"{len(args) - 1} by position are more than {places}; write "
-                    + ", ".join(f"{name}=" for name in named_only)
+                    f"{len(args) - 1} by position are more than {places}; "
+                    + advice.get("*", f"write {named}")
                 )
             return method(*args, **kwargs)
 
