@@ -131,7 +131,17 @@ def come_back(how: str) -> int:
     return -1
 
 
-def hold(folder: str, *, deaf: bool = False, helper: bool = False) -> None:
+class SleepsAtItsEnd:
+    """What is raised in its finalizer is dropped."""
+
+    def __del__(self) -> None:
+        """Sleep."""
+        time.sleep(FOREVER_S)
+
+
+def hold(
+    folder: str, *, deaf: bool = False, helper: bool = False, finalizes: bool = False
+) -> None:
     """Hang, with or without an ear for the stop; then say that it is over."""
     place = Path(folder)
     if helper:
@@ -144,6 +154,8 @@ def hold(folder: str, *, deaf: bool = False, helper: bool = False) -> None:
             if not has_started:  # whoever reads it may stop the task at once
                 has_started = True
                 note(place / "started", os.getpid())
+                if finalizes:
+                    SleepsAtItsEnd()
             time.sleep(FOREVER_S)
         except CancelledError as error:
             note(place / "heard", str(error.reason))

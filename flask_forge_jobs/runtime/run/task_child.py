@@ -12,9 +12,11 @@ import os
 import signal
 import socket
 import stat
+import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from types import FrameType
 
@@ -31,6 +33,7 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.tasks.cancellation import CancelledError, CancelToken
 from flask_forge_jobs.tasks.process_groups import end_with_parent, ignore_stop_signals
 
+AGAIN_S = 0.01  # until the finalizer or the fork is over
 LINES_PERIOD_S = 0.5  # the worker writes them within another second
 
 
@@ -83,6 +86,7 @@ class _TaskServer:
 
     def _serve(self) -> None:
         self._handle_signals()
+        sys.unraisablehook = partial(self._raise_again, sys.unraisablehook)
         end_with_parent()
         listener = threading.Thread(
             target=self._listen, name="forge-jobs-channel", daemon=True
@@ -201,6 +205,18 @@ class _TaskServer:
             self._may_interrupt = False
             raise CancelledError(self._token.reason)
 
+    def _raise_again(
+        self,
+        otherwise: Callable[[sys.UnraisableHookArgs], object],
+        lost: sys.UnraisableHookArgs,
+    ) -> None:
+        """Interrupt the task again, because a finalizer or a fork has dropped it."""
+        if isinstance(lost.exc_value, CancelledError) and self._is_running.is_set():
+            self._may_interrupt = True
+            threading.Timer(AGAIN_S, _signal_main_thread).start()
+        else:
+            otherwise(lost)
+
     # -- the other thread ------------------------------------------------------------
 
     def _listen(self) -> None:
@@ -218,8 +234,12 @@ class _TaskServer:
             self._runs.put(messages.run_of(message))
         elif "cancel" in message:
             self._token.cancel(CancelReason(str(message["cancel"])))
-            ident = threading.main_thread().ident
-            assert ident is not None  # noqa: S101  # for the type checker
-            signal.pthread_kill(ident, signal.SIGTERM)
+            _signal_main_thread()
         else:
             self._runs.put(None)
+
+
+def _signal_main_thread() -> None:
+    ident = threading.main_thread().ident
+    assert ident is not None  # noqa: S101  # for the type checker
+    signal.pthread_kill(ident, signal.SIGTERM)

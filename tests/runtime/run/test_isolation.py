@@ -268,12 +268,15 @@ def test_a_time_limit_stops_a_task_that_sleeps(
     assert not is_alive(pid_in(tmp_path / "started"))
 
 
-@pytest.mark.parametrize("reason", [CancelReason.USER, CancelReason.LOST])
+@pytest.mark.parametrize(
+    ("reason", "finalizes"), [(CancelReason.USER, False), (CancelReason.LOST, True)]
+)
 def test_a_cancelled_task_learns_why(
-    processes: TaskProcesses, tmp_path: Path, reason: CancelReason
+    processes: TaskProcesses, tmp_path: Path, reason: CancelReason, *, finalizes: bool
 ) -> None:
+    """Also if Python drops the first interrupt, as it does in a finalizer."""
     run = Run("hold")
-    run.begin(processes, folder=str(tmp_path))
+    run.begin(processes, folder=str(tmp_path), finalizes=finalizes)
     pid = pid_in(tmp_path / "started")
 
     run.token.cancel(reason)
