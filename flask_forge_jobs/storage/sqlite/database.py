@@ -45,7 +45,7 @@ from flask_forge_jobs.storage.sqlite.files import log_bytes, real, warn_of_place
 from flask_forge_jobs.storage.sqlite.group import GroupCommit
 from flask_forge_jobs.storage.sqlite.join import (
     CommitWakes,
-    plain_cursor,
+    migrate_joined,
     require_same_file,
     run_joined,
 )
@@ -268,14 +268,12 @@ class SqliteDatabase(PerProcess):
 
     def _open_beside(self, joined: sqlite3.Connection) -> None:
         """Open, or just migrate if the caller's transaction may hold the write lock."""
-        if joined.in_transaction:
-            schema = SqliteSchema(plain_cursor(joined), self._clock.now_us())
-            may = self._may_migrate
-            schema.take_lock(may_make=may)
-            is_new = apply_migrations(schema, self._steps, may_change=may)
-            if is_new or not schema.has_write_ahead_log():
-                return
-        self.open()
+        may, now_us = self._may_migrate, self._clock.now_us()
+        if not joined.in_transaction:
+            self.open()
+        elif migrate_joined(joined, now_us, self._steps, may_change=may):
+            # A thread that has the turn may wait for that lock.
+            self._state.turn.run_if_free(self.open)
 
     def read(self, work: Work[T], *, apart: Apart = False) -> T:
         """Run reads against one snapshot, or each against its own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,9 +20,15 @@ from flask_forge_jobs.storage.caller_transaction import (
     not_a,
     refuse,
 )
+from flask_forge_jobs.storage.catalogue import Migration, load_statements
+from flask_forge_jobs.storage.migrate import apply_migrations
 from flask_forge_jobs.storage.sqlite.files import is_same_file
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
-from flask_forge_jobs.storage.sqlite.transaction import TAKE_LOCK, SqliteTransaction
+from flask_forge_jobs.storage.sqlite.transaction import (
+    TAKE_LOCK,
+    SqliteSchema,
+    SqliteTransaction,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -72,6 +78,31 @@ def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
     cursor = connection.cursor(sqlite3.Cursor)
     cursor.row_factory = None
     return cursor
+
+
+def migrate_joined(
+    connection: sqlite3.Connection,
+    now_us: int,
+    steps: Sequence[Migration],
+    *,
+    may_change: bool,
+) -> bool:
+    """Bring the schema up to date in the caller's transaction, which takes the lock.
+
+    Returns:
+        Whether other connections see the schema and need no lock to open the file.
+    """
+    cursor = plain_cursor(connection)
+    try:
+        cursor.execute(TAKE_LOCK)
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("no such table"):
+            raise
+        if may_change:
+            cursor.execute(load_statements("sqlite")["create_schema_table"].sql)
+    schema = SqliteSchema(cursor, now_us)
+    is_new = apply_migrations(schema, steps, may_change=may_change)
+    return not is_new and schema.has_write_ahead_log()
 
 
 def run_joined(

@@ -216,20 +216,6 @@ class SqliteSchema:
         rows = self._connection.execute(self._statements["applied_versions"].sql)
         return [(version, oldest_reader) for version, oldest_reader, _ in rows]
 
-    def take_lock(self, *, may_make: bool) -> None:
-        """Take the write lock of a caller's transaction before anything is read.
-
-        Args:
-            may_make: Whether to make the table of the schema if it is missing.
-        """
-        try:
-            self._connection.execute(TAKE_LOCK)
-        except sqlite3.OperationalError as error:
-            if not str(error).startswith("no such table"):
-                raise
-            if may_make:
-                self._connection.execute(self._statements["create_schema_table"].sql)
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the write lock for a block; within a caller's transaction, longer."""

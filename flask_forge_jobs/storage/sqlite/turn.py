@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from flask_forge_jobs.errors import StorageBusyError
 from flask_forge_jobs.storage.database import Parameter, Row
@@ -57,6 +58,14 @@ class CountingLock:
         """Release the lock."""
         self.depth -= 1
         self._lock.release()
+
+    def run_if_free(self, work: Callable[[], object]) -> None:
+        """Call ``work`` with the lock, or not at all if another thread has it."""
+        if self.acquire(0):
+            try:
+                work()
+            finally:
+                self.release()
 
     def let_go(self) -> None:
         """Release the lock as often as the calling thread has it, noted or not."""

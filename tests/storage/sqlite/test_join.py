@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from flask_forge_jobs.storage.sqlite.join import CommitWakes
 from tests.support.callers import TABLE, sign_up
 from tests.support.clocks import MovingClock
@@ -121,6 +123,27 @@ def test_nothing_waits_for_the_lock_that_the_caller_holds(
         with no_hang():
             fresh.jobs.enqueue(NewJob("noop", queue_name="new"), connection=connection)
         connection.commit()
+
+    assert count(path) == 1
+
+
+def test_nothing_waits_for_a_thread_that_waits_for_the_caller(
+    path: Path, sqlite_settings: DatabaseSettings, connection: sqlite3.Connection
+) -> None:
+    """The first call of one thread waited for the first write of another."""
+    sign_up(connection, "ann")
+
+    with (
+        contextlib.closing(open_storage(patient(sqlite_settings))) as fresh,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert isinstance(fresh.database, SqliteDatabase)
+        turn = fresh.database._state.turn
+        pool.submit(turn.acquire).result()
+        with no_hang():
+            fresh.jobs.enqueue(NewJob("noop"), connection=connection)
+        connection.commit()
+        pool.submit(turn.release).result()
 
     assert count(path) == 1
 
@@ -290,8 +313,6 @@ def test_an_attached_file_is_not_joined(
 def test_another_thread_may_not_use_it(
     sqlite: Storage, connection: sqlite3.Connection
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(
             lambda: sqlite.jobs.enqueue(NewJob("noop"), connection=connection)
