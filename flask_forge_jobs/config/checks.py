@@ -36,6 +36,7 @@ class Check(NamedTuple):
 
 # A longer name is no slip of the pen, and comparing it takes long.
 _LONGEST_TYPO = 64
+_CLOSE = 0.7
 # A prefix becomes part of URLs and routes; other characters would change their meaning.
 _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 # As browsers write it, because an origin is compared as text.
@@ -119,12 +120,16 @@ def or_none(check: Check) -> Check:
     return Check(read, f"{check.words}, or None")
 
 
-def near_match(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean …`` with the closest known name, or an empty text."""
+def near_match(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return ``; did you mean …`` with the closest known name, or an empty text.
+
+    A prefix of all would make each of them a near one.
+    """
     if len(name) > _LONGEST_TYPO:
         return ""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}" if close else ""
+    words = [each.removeprefix(prefix) for each in known]
+    close = difflib.get_close_matches(name.removeprefix(prefix), words, 1, _CLOSE)
+    return f"; did you mean {prefix + close[0]!r}" if close else ""
 
 
 def one_of(*known: str) -> Check:

@@ -357,7 +357,7 @@ class Settings:
                 continue
             if key not in names:
                 raise ConfigurationError(
-                    key, f"unknown setting{near_match(key, names)}"
+                    key, f"unknown setting{near_match(key, names, PREFIX)}"
                 )
             column = names[key]
             try:

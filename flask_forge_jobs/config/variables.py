@@ -49,7 +49,7 @@ def ignored_variables(
         advice = "call app.config.from_prefixed_env() before ForgeJobs"
         if name == variable:
             advice += f" and name it {FLASK_PREFIX}{variable}"
-        hint = "" if key in known else near_match(key, known)
+        hint = "" if key in known else near_match(key, known, PREFIX)
         missing = "not in app.config" if name == key else f"app.config has no {key}"
         state = f"is set in the environment, but {missing}"
         yield name, f"{name} {state}, so it has no effect; {advice}{hint}"

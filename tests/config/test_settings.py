@@ -254,7 +254,8 @@ def test_no_setting_looks_like_what_kubernetes_sets() -> None:
     [
         ("FORGE_JOBS_DATABSE_URL", "; did you mean 'FORGE_JOBS_DATABASE_URL'"),
         ("FORGE_JOBS_LEASE", "; did you mean 'FORGE_JOBS_LEASE_S'"),
-        ("FORGE_JOBS_COMPAT_CLAMP", ""),
+        ("FORGE_JOBS_TASK_ALWAYS_EAGER", ""),
+        ("FORGE_JOBS_REDIS_URL", ""),
     ],
 )
 def test_from_mapping_refuses_an_unknown_key(key: str, hint: str) -> None:
@@ -262,9 +263,7 @@ def test_from_mapping_refuses_an_unknown_key(key: str, hint: str) -> None:
         Settings.from_mapping({key: SECRET})
 
     assert raised.value.key == key
-    assert str(raised.value).startswith(f"{key}: unknown setting")
-    assert hint in str(raised.value)
-    assert SECRET not in str(raised.value)
+    assert str(raised.value) == f"{key}: unknown setting{hint}"
 
 
 # Empty, wrong type, wrong unit, negative, out of range: one row each (Q12).
