@@ -13,13 +13,14 @@ from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.state import EXTENSION_NAME, current, direct_calls
-from flask_forge_jobs.tasks.batches import Batching
+from flask_forge_jobs.tasks.batches import BatchBlock, Batching
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.misfits import check_jobs, kind_error, options_error
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions, check_id
 from flask_forge_jobs.tasks.other_words import (
+    OF_BLOCKS,
     OF_FORGE,
     OPTIONS_OF_FORGE,
     names_its_options,
@@ -276,3 +277,4 @@ def _store_many(
 
 
 teach(ForgeJobs, OF_FORGE)
+teach(BatchBlock, OF_BLOCKS)

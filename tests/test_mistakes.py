@@ -51,6 +51,9 @@ class Stranger:
         def tag(items: list[object]) -> None: ...
 
         @forge.task
+        def bound(self, a): ...  # type: ignore[no-untyped-def]
+
+        @forge.task
         def look(context: TaskContext) -> str:
             return context.job_id
 
@@ -62,6 +65,7 @@ class Stranger:
         self.greet: Any = greet
         self.tag: Any = tag
         self.look: Any = look
+        self.bound: Any = bound
 
     @property
     def job(self) -> Any:
@@ -639,6 +643,14 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         ),
     ),
     (
+        "Celery's self",
+        lambda its: its.bound.enqueue(1),
+        (
+            "arguments of `bound`: `a` is missing; it takes `self`, `a`; "
+            "annotate `self` with TaskContext if it is the context"
+        ),
+    ),
+    (
         "a job that is not stored before another",
         lambda its: its.add.options(after=[its.job, its.add.job(1)]),
         "after: a NewJob is not stored; pass what enqueue() or batch.add() returns",
@@ -694,6 +706,11 @@ TABLE: list[tuple[str, Callable[[Stranger], object], str]] = [
         "AsyncResult",
         lambda its: its.forge.AsyncResult("x"),
         "ForgeJobs has no 'AsyncResult'; use forge.job(id)",
+    ),
+    (
+        "the results of a block",
+        lambda its: its.forge.batch().results(),
+        "BatchBlock has no 'results'; use forge.batch_of(batch.id), after its block",
     ),
     (
         "send_task",

@@ -57,7 +57,7 @@ def call_error(
             f"{task}.options({_written((), options)}).enqueue({_written(args, rest)})",
         )
     if not advice:
-        return InvalidInputError("arguments", why)
+        return InvalidInputError("arguments", why + _on_context(parameters))
     try:
         parameters.bind(tuple(args), rest)
     except TypeError as error:
@@ -65,6 +65,13 @@ def call_error(
     except InvalidInputError:
         pass  # is reported once the options are where they belong
     return InvalidInputError("arguments", "; ".join(advice))
+
+
+def _on_context(parameters: Parameters) -> str:
+    first = parameters.first
+    if first in {"self", "context", "ctx"} and parameters.context_name is None:
+        return f"; annotate `{first}` with TaskContext if it is the context"
+    return ""
 
 
 def payload_error(kind: str, parameters: Parameters) -> InvalidInputError:

@@ -95,6 +95,8 @@ OF_DELAYS: Words = {"__init__": {
     "max": _LONGEST, "max_backoff": _LONGEST, "max_delay": _LONGEST,
 }}  # fmt: skip
 OF_BATCHES: Words = {"wait": {}}
+_STORED = ("wait", "results", "state", "jobs", "cancel", "retry", "get", "join")
+OF_BLOCKS: Words = dict.fromkeys(_STORED, "forge.batch_of(batch.id), after its block")
 _STOPS = "leave it out: a running job is asked to stop"
 _CANCEL = dict.fromkeys(("terminate", "signal"), _STOPS)
 _NOW = "leave it out: the job runs again now"
