@@ -38,12 +38,25 @@ def leave(status: int) -> NoReturn:
                 os._exit(status)
 
     try:
-        _call_in(EXIT_LIMIT_S, lambda: os._exit(status))
+        _call_in(EXIT_LIMIT_S, lambda: _end_at_once(status))
         _call_in(THREADS_LIMIT_S, clean_up)
         # Neither has a public name; multiprocessing ends its children with both.
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
     finally:
         clean_up()
+        os._exit(status)
+
+
+def _end_at_once(status: int) -> NoReturn:
+    """Exit, and end the processes of multiprocessing, which nobody else would end.
+
+    A pool may still work for a job that this worker has given back.
+    """
+    try:
+        if module := sys.modules.get("multiprocessing.process"):
+            for child in module.active_children():
+                child.terminate()
+    finally:
         os._exit(status)
 
 

@@ -47,6 +47,12 @@ async def executor() -> None:
     import asyncio
     await asyncio.to_thread(stubborn)
 """
+HAS_A_CHILD = """
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=time.sleep, args=[600])
+child.start()
+say("CHILD", child.pid)
+"""
 HANGS = """
 from flask_forge_jobs.cli import worker
 worker.EXIT_LIMIT_S = {limit_s}
@@ -202,11 +208,13 @@ def test_a_thread_of_the_program_hinders_no_parent(shop: Application) -> None:
 
 
 def test_a_clean_up_that_hangs_is_left_alone(shop: Application) -> None:
-    extend(shop, HANGS.format(limit_s=2))
+    extend(shop, HAS_A_CHILD + HANGS.format(limit_s=2))
     with shop.start("worker", "--burst") as worker:
         status = worker.wait()
 
     assert (status, len(worker.lines_with("HANGS"))) == (0, 1)
+    (line,) = worker.lines_with("CHILD")
+    wait_until(lambda: not is_alive(int(line.split()[1])), "its child has ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, long(signal.SIGINT)])
