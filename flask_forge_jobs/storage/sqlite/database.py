@@ -149,11 +149,11 @@ class SqliteDatabase(PerProcess):
         self._current = SqliteProcess(None, self._settings)
         return self._current
 
-    def _open_first(self, state: SqliteProcess) -> None:
+    def _open_first(self, state: SqliteProcess, *, is_needed: bool = True) -> None:
         self._choice.log_once()
         refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
-        with state.turn as ends_at:
-            if not state.is_open:
+        with state.turn.unless(lambda: state.is_open or not is_needed) as ends_at:
+            if ends_at and not state.is_open:
                 run_with_retries(lambda _: self._open(state, ends_at), self._wait)
 
     def _open(self, state: SqliteProcess, ends_at: float) -> None:
@@ -273,7 +273,7 @@ class SqliteDatabase(PerProcess):
             self.open()
         elif migrate_joined(joined, now_us, self._steps, may_change=may):
             # A thread that has the turn may wait for that lock.
-            self._state.turn.run_if_free(self.open)
+            self._open_first(self._state, is_needed=False)
 
     def read(self, work: Work[T], *, apart: Apart = False) -> T:
         """Run reads against one snapshot, or each against its own."""

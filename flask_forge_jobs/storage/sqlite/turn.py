@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from flask_forge_jobs.errors import StorageBusyError
 from flask_forge_jobs.storage.database import Parameter, Row
@@ -58,14 +58,6 @@ class CountingLock:
         """Release the lock."""
         self.depth -= 1
         self._lock.release()
-
-    def run_if_free(self, work: Callable[[], object]) -> None:
-        """Call ``work`` with the lock, or not at all if another thread has it."""
-        if self.acquire(0):
-            try:
-                work()
-            finally:
-                self.release()
 
     def let_go(self) -> None:
         """Release the lock as often as the calling thread has it, noted or not."""
@@ -240,9 +232,32 @@ class WriterLock(CountingLock):
         if waiting.is_stored:
             self.__exit__(None, None, None)
             return 0.0
+        return self._shortened(ends_at)
+
+    @contextlib.contextmanager
+    def unless(self, is_done: Callable[[], bool]) -> Iterator[float]:
+        """Take a turn for a block as ``with`` does, or none and yield 0 once done.
+
+        The thread that has the turn may wait for a lock of the calling one.
+
+        Raises:
+            StorageBusyError: Another thread has kept the turn for too long.
+        """
+        ends_at = time.monotonic() + left_s(self._limit_s)
+        while not self.acquire(_LOOK_AGAIN_S):
+            if is_done():
+                yield 0.0
+                return
+            if time.monotonic() >= ends_at:
+                raise _too_long()
+        with contextlib.ExitStack() as turn:
+            turn.push(self.__exit__)
+            yield self._shortened(ends_at)
+
+    def _shortened(self, ends_at: float) -> float:
         now = time.monotonic()
         if now - self._gave_up_at < _HOPELESS_FOR_S:
-            ends_at = min(ends_at, now + _SHORT_LIMIT_S)
+            return min(ends_at, now + _SHORT_LIMIT_S)
         return ends_at
 
     def _leave(self, waiting: Waiting) -> bool:

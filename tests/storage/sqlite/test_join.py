@@ -138,12 +138,14 @@ def test_nothing_waits_for_a_thread_that_waits_for_the_caller(
         ThreadPoolExecutor(1) as pool,
     ):
         assert isinstance(fresh.database, SqliteDatabase)
-        turn = fresh.database._state.turn
-        pool.submit(turn.acquire).result()
+        state = fresh.database._state
+        pool.submit(state.turn.acquire).result()
         with no_hang():
             fresh.jobs.enqueue(NewJob("noop"), connection=connection)
+            state.is_open = True  # as if the other thread had opened it meanwhile
+            fresh.database._open_first(state)
         connection.commit()
-        pool.submit(turn.release).result()
+        pool.submit(state.turn.release).result()
 
     assert count(path) == 1
 

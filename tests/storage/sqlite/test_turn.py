@@ -134,6 +134,22 @@ def test_a_turn_that_does_not_come_is_a_busy_database(clock: Clock) -> None:
             waiting.result()
 
 
+def test_a_thread_waits_for_no_turn_that_it_no_longer_needs() -> None:
+    turn = WriterLock(LIMIT_S)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(turn.acquire).result()
+        with turn.unless(lambda: True) as ends_at:
+            assert ends_at == 0.0
+        pool.submit(turn.release).result()
+
+    with turn.unless(lambda: True) as ends_at:
+        assert ends_at > time.monotonic()
+    with pytest.raises(StorageBusyError), turn.unless(lambda: False):
+        raise StorageBusyError("the file is locked")
+    with turn as ends_at:
+        assert ends_at <= time.monotonic() + _SHORT_LIMIT_S
+
+
 def test_a_fork_gets_the_turn_before_the_thread_that_has_just_had_it() -> None:
     """It waits for a few seconds only, and each moment between two jobs is short."""
     turn = WriterLock(LIMIT_S)
