@@ -10,6 +10,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "job": "jobs", "batch": "batches", "queue": "queues", "list": "jobs list",
         "schedule": "cron", "schedules": "cron", "beat": "cron", "ls": "jobs list",
         "inspect": "jobs show", "show": "jobs show", "purge": "jobs delete",
+        "empty": "jobs delete", "revoke": "jobs cancel", "result": "jobs show",
+        "call": "enqueue", "send": "enqueue", "add": "enqueue",
         "flush": "jobs delete", "retry": "jobs retry", "requeue": "jobs retry",
         "cancel": "jobs cancel", "release": "jobs release", "run": "worker",
         "start": "worker", "work": "worker", "info": "status", "stats": "status",
