@@ -70,8 +70,9 @@ class ForgeJobs(Declarations, Batching):
             the application's instance folder for both.
         database: The database; by default the application's settings and
             ``queue_database.toml`` choose it.
-        db: The ``SQLAlchemy`` object of Flask-SQLAlchemy, initialised or not, if the
-            jobs are to live in its default database; see :doc:`/howto/transactions`.
+        db: The ``SQLAlchemy`` object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite,
+            initialised or not, if the jobs are to live in its default database; see
+            :doc:`/howto/transactions`.
         open_to_loopback: Let clients on this machine in without authentication, also
             outside debug mode. Only for a server that listens on loopback and has no
             proxy in front: a proxy on the same machine looks like a local client.
@@ -129,8 +130,8 @@ class ForgeJobs(Declarations, Batching):
             ConfigurationError: A setting is unknown or its value is wrong, the jobs
                 cannot use the database of ``db``, or a setting names another one.
             RuntimeError: The application has been initialised already.
-            TypeError: ``app`` is no application, or ``db`` is not of Flask-SQLAlchemy
-                or came with ``database``.
+            TypeError: ``app`` is no application, or ``db`` is of another extension or
+                came with ``database``.
         """
         if not isinstance(app, Flask):
             raise TypeError(f"app= takes the Flask application, not {shown(app)}")

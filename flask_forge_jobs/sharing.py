@@ -35,15 +35,20 @@ logger = get_logger(__name__)
 SOURCE = "SQLALCHEMY_DATABASE_URI"
 OPTIONS_KEY = "SQLALCHEMY_ENGINE_OPTIONS"
 BINDS_KEY = "SQLALCHEMY_BINDS"
+# Of Flask-SQLAlchemy-Lite, in place of the three.
+ENGINES_KEY = "SQLALCHEMY_ENGINES"
 ALEMBIC_TABLE = "alembic_version"
 
 
 class FlaskSQLAlchemy(Protocol):
-    """``db``, the database of Flask-SQLAlchemy 3."""
+    """``db``, the database of Flask-SQLAlchemy 3 or Flask-SQLAlchemy-Lite."""
 
     @property
     def engines(self) -> Mapping[Any, Any]:
-        """The engines of the current application; None is the key of the default."""
+        """The engines of the current application by name.
+
+        The key of the default is None, and ``default`` in Flask-SQLAlchemy-Lite.
+        """
 
 
 def share(
@@ -75,8 +80,8 @@ def share(
         return database
     if not hasattr(type(db), "engines"):  # its value needs an application context
         raise TypeError(
-            "db= takes the SQLAlchemy object of Flask-SQLAlchemy 3, not "
-            f"{type(db).__name__}"
+            "db= takes the SQLAlchemy object of Flask-SQLAlchemy 3 or "
+            f"Flask-SQLAlchemy-Lite, not {type(db).__name__}"
         )
     with app.app_context():
         database = _choose(app, settings, db, chosen)
@@ -139,29 +144,34 @@ class _Databases:
     def __init__(self, app: Flask, settings: Settings, db: FlaskSQLAlchemy) -> None:
         self._app = app
         self._tuning = Tuning.from_settings(settings)
-        self._options = _engine_options(app, db)
-        self._engines = _engines(db) or {}
+        self._is_lite = _is_lite(db)
+        self._source = ENGINES_KEY if self._is_lite else SOURCE
+        self._options = (_lite_options if self._is_lite else _engine_options)(app, db)
+        engines = _engines(db) or {}
+        self._engines = _by_key(engines) if self._is_lite else engines
 
     def default(self) -> ChosenDatabase:
         """Return the default database, which must suit the jobs."""
         options = self._options.get(None, {})
         if None not in self._engines and "url" not in options:
+            lacks = "has no default" if self._is_lite else "is not set"
             raise ConfigurationError(
-                SOURCE, "is not set, but db= takes it; set it before ForgeJobs.init_app"
+                self._source,
+                f"{lacks}, but db= takes it; set it before ForgeJobs.init_app",
             )
         if "creator" in options:
             raise ConfigurationError(
-                OPTIONS_KEY,
+                ENGINES_KEY if self._is_lite else OPTIONS_KEY,
                 "has a creator, which only SQLAlchemy can call; name the same database "
                 f"by {URL_KEY}",
             )
         try:
             settings = self._settings(None)
         except InvalidInputError as error:
-            raise ConfigurationError(SOURCE, error.message) from None
+            raise ConfigurationError(self._source, error.message) from None
         if settings.is_memory and not self._app.testing:
             raise ConfigurationError(
-                SOURCE,
+                self._source,
                 "is a database in memory, which no connection of the jobs can see; "
                 "name a file, or set TESTING before ForgeJobs.init_app in tests",
             )
@@ -174,24 +184,25 @@ class _Databases:
                 yield self._settings(key)
 
     def _settings(self, key: str | None) -> DatabaseSettings:
-        from sqlalchemy.engine import make_url
+        from sqlalchemy.engine import URL, make_url
         from sqlalchemy.exc import ArgumentError
 
         options = self._options.get(key, {})
         engine = self._engines.get(key)
         try:
-            url = make_url(options["url"]) if engine is None else engine.url
-        except ArgumentError:
+            given = options["url"] if engine is None else engine.url
+            url = URL.create(**given) if isinstance(given, dict) else make_url(given)
+        except (ArgumentError, TypeError, ValueError):
             raise InvalidInputError("url", "is not a URL of SQLAlchemy") from None
         location = engine_location(
             url, options.get("connect_args") or {}, Path(self._app.instance_path)
         )
-        return DatabaseSettings.from_location(location, self._tuning, SOURCE)
+        return DatabaseSettings.from_location(location, self._tuning, self._source)
 
 
 def _engine_options(
     app: Flask, db: FlaskSQLAlchemy
-) -> dict[str | None, Mapping[str, Any]]:
+) -> Mapping[str | None, Mapping[str, Any]]:
     """Return the arguments that Flask-SQLAlchemy passes to ``create_engine``."""
     common: Mapping[str, Any] = getattr(db, "_engine_options", {})
     options: dict[str | None, dict[str, Any]] = {}
@@ -203,6 +214,27 @@ def _engine_options(
     if "url" in default:
         options[None] = {**options.get(None, {}), **default}
     return {key: each for key, each in options.items() if "url" in each}
+
+
+def _is_lite(db: FlaskSQLAlchemy) -> bool:
+    return hasattr(type(db), "async_engines")
+
+
+def _lite_options(
+    app: Flask, db: FlaskSQLAlchemy
+) -> Mapping[str | None, Mapping[str, Any]]:
+    """Return the arguments that Flask-SQLAlchemy-Lite passes to ``create_engine``."""
+    common: Mapping[str, Any] = getattr(db, "_engine_options", {})
+    options = {
+        name: {**common, **(each if isinstance(each, dict) else {"url": each})}
+        for name, each in (app.config.get(ENGINES_KEY) or {}).items()
+    }
+    return _by_key({name: each for name, each in options.items() if "url" in each})
+
+
+def _by_key(named: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return engines or options by the keys of Flask-SQLAlchemy."""
+    return {None if name == "default" else name: each for name, each in named.items()}
 
 
 def _is_same(first: DatabaseSettings, second: DatabaseSettings) -> bool:

@@ -23,7 +23,10 @@ from flask_forge_jobs.storage.base import Storage
 
 logger = get_logger(__name__)
 # Keeps the jobs of tests in memory, like a URL of None.
-_IN_MEMORY = {"SQLALCHEMY_DATABASE_URI": "SQLALCHEMY_DATABASE_URI = 'sqlite://'"}
+_IN_MEMORY = {
+    "SQLALCHEMY_DATABASE_URI": "SQLALCHEMY_DATABASE_URI = 'sqlite://'",
+    "SQLALCHEMY_ENGINES": "SQLALCHEMY_ENGINES = {'default': 'sqlite://'}",
+}
 MAX_SEEN = 1000  # callers may invent kinds
 
 
