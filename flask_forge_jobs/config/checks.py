@@ -36,7 +36,7 @@ class Check(NamedTuple):
 
 # A longer name is no slip of the pen, and comparing it takes long.
 _LONGEST_TYPO = 64
-_CLOSE = 0.7
+_CLOSE, _CLOSER = 0.6, 0.7
 # A prefix becomes part of URLs and routes; other characters would change their meaning.
 _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 # As browsers write it, because an origin is compared as text.
@@ -123,12 +123,14 @@ def or_none(check: Check) -> Check:
 def near_match(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Return ``; did you mean …`` with the closest known name, or an empty text.
 
-    A prefix of all would make each of them a near one.
+    A prefix of all would make each of them a near one; the words behind it, such as
+    ``URL``, are often the same.
     """
     if len(name) > _LONGEST_TYPO:
         return ""
     words = [each.removeprefix(prefix) for each in known]
-    close = difflib.get_close_matches(name.removeprefix(prefix), words, 1, _CLOSE)
+    cutoff = _CLOSER if prefix else _CLOSE
+    close = difflib.get_close_matches(name.removeprefix(prefix), words, 1, cutoff)
     return f"; did you mean {prefix + close[0]!r}" if close else ""
 
 
