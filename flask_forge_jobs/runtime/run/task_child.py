@@ -74,14 +74,14 @@ class _TaskServer:
         self._runs: SimpleQueue[messages.TaskRun | None] = SimpleQueue()
         self._token = CancelToken()
         self._may_interrupt = False
-        self._log_settings = runtime.plan.log_settings
+        self._is_deaf = False
         self._execution: Execution | None = None
         self._is_running = threading.Event()
         self._pause = threading.Event()
 
     def serve(self) -> None:
         """Run jobs until the worker sends no more."""
-        with capturing(self._log_settings):
+        with capturing(self._plan.log_settings):
             self._serve()
 
     def _serve(self) -> None:
@@ -92,7 +92,7 @@ class _TaskServer:
             target=self._listen, name="forge-jobs-channel", daemon=True
         )
         listener.start()
-        if self._log_settings is not None:
+        if self._plan.log_settings is not None:
             threading.Thread(
                 target=self._send_logs, name="forge-jobs-lines", daemon=True
             ).start()
@@ -115,7 +115,7 @@ class _TaskServer:
             concurrency=None,
             report=self._report,
             save_checkpoint=self._save,
-            log_settings=self._log_settings,
+            log_settings=self._plan.log_settings,
         )
         self._execution = execution
         self._is_running.set()
@@ -201,7 +201,7 @@ class _TaskServer:
 
     def _raise_if_due(self) -> None:
         """Raise in the task, once, if the worker has cancelled it."""
-        if self._may_interrupt and self._token.is_cancelled:
+        if self._may_interrupt and self._token.is_cancelled and not self._is_deaf:
             self._may_interrupt = False
             raise CancelledError(self._token.reason)
 
@@ -211,11 +211,23 @@ class _TaskServer:
         lost: sys.UnraisableHookArgs,
     ) -> None:
         """Interrupt the task again, because a finalizer or a fork has dropped it."""
-        if isinstance(lost.exc_value, CancelledError) and self._is_running.is_set():
-            self._may_interrupt = True
-            threading.Timer(AGAIN_S, _signal_main_thread).start()
-        else:
+        if not isinstance(lost.exc_value, CancelledError):
             otherwise(lost)
+        elif self._is_running.is_set():
+            self._is_deaf = self._may_interrupt = True  # Python drops an error in here
+            try:
+                args = (self._token,)
+                threading.Thread(target=self._remind, args=args, daemon=True).start()
+            finally:
+                self._is_deaf = False
+
+    def _remind(self, token: CancelToken) -> None:
+        """Signal until the task is interrupted or over."""
+        while self._may_interrupt and self._token is token:
+            if not self._is_running.is_set():
+                return
+            self._pause.wait(AGAIN_S)
+            _signal_main_thread()
 
     # -- the other thread ------------------------------------------------------------
 
