@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_a_proxy_freezes_the_connections_that_there_are(database_url: str) -> No
 
         assert (frozen, proxy.accepted) == (1, 2)
         assert proxy.cut() >= 1
+
+
+def test_a_cut_loses_the_data_that_a_silence_held() -> None:
+    ours, server = socket.socketpair()
+    proxy = Proxy(lambda: ours)
+    with (
+        contextlib.closing(proxy),
+        server,
+        socket.create_connection(("127.0.0.1", proxy.port)) as client,
+    ):
+        client.sendall(b"before")
+        assert server.recv(100) == b"before"
+
+        proxy.weather.is_silent = True
+        client.sendall(b"held")
+        proxy.cut()
+
+        assert server.recv(100) == b""
 
 
 def test_a_missing_pooler_is_told_with_the_way_to_install_it(

@@ -242,8 +242,11 @@ class _Link:
             data = source.recv(_CHUNK)
             if not data:
                 return False
-            # The silence may have begun since the look; what has come is kept.
+            # The silence may have begun since the look; what has come is kept, and lost
+            # by a cut: it would reach the server when its sender has given up.
             self._wait_for_sound()
+            if self._is_cut.is_set():
+                return False
             if self._weather.delay_s:
                 time.sleep(self._weather.delay_s)
             sends = self._send_down if source is self._server else self._send_up
