@@ -73,7 +73,7 @@ from flask_forge_jobs.runtime.worker import RuntimeHandle as RuntimeHandle
 from flask_forge_jobs.storage.base import DatabaseConfig as DatabaseConfig
 from flask_forge_jobs.storage.base import Storage as Storage
 from flask_forge_jobs.storage.base import open_storage as open_storage
-from flask_forge_jobs.tasks.batches import BatchBlock as BatchBlock
+from flask_forge_jobs.tasks.batch_blocks import BatchBlock as BatchBlock
 from flask_forge_jobs.tasks.batches import BatchHandle as BatchHandle
 from flask_forge_jobs.tasks.batches import ParentJob as ParentJob
 from flask_forge_jobs.tasks.bundled.child_pool import ChildPool as ChildPool

@@ -13,7 +13,7 @@ from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.state import EXTENSION_NAME, current, direct_calls
-from flask_forge_jobs.tasks.batches import BatchBlock, Batching
+from flask_forge_jobs.tasks.batch_blocks import BatchBlock, Batching
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task, TaskHome
 from flask_forge_jobs.tasks.handles import JobHandle

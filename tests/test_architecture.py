@@ -99,6 +99,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "storage/ties/links": "contract/jobs/test_links.py, on both backends",
     "storage/ties/settlement": "contract/test_turns.py and the tests that it names",
     "storage/ties/turns": "contract/test_turns.py and the tests that it names",
+    "tasks/batch_blocks": "tasks/test_batches.py, with the handle",
     "model/batches": "contract/test_batches.py, as they are stored",
     "model/links": "contract/jobs/test_links.py, as they are stored",
     "model/ties": "contract/jobs/test_links.py, as they are read",

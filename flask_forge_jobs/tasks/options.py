@@ -6,7 +6,7 @@ The typed dicts are the keyword arguments of ``@forge.task``, ``task.options()``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -69,6 +69,20 @@ def not_a_job(field: str, given: object, advice: str = "") -> InvalidInputError:
     name = python_name(getattr(given, "python_name", ""))
     text = f"{shown(given)} is not a job; make one with {name}.job(...)"
     return InvalidInputError(field, text + advice.format(name))
+
+
+def batch_jobs(jobs: object) -> Iterator[NewJob]:
+    """Yield the jobs of a batch; an error names the place of anything else."""
+    given = several("jobs", jobs, "batch.add_many([task.job(...), ...])")
+    for number, job in enumerate(given):
+        yield batch_job(job, f"jobs[{number}]")
+
+
+def batch_job(job: object, field: str = "job") -> NewJob:
+    """Return a job of a batch; raise InvalidInputError for anything else."""
+    if not isinstance(job, NewJob):
+        raise not_a_job(field, job)
+    return job
 
 
 def python_name(text: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from flask import Flask
 
 from flask_forge_jobs import (
     BatchEndedError,
+    BatchNotFoundError,
     EndedBatch,
     ForgeJobs,
     InvalidInputError,
@@ -18,16 +21,17 @@ from flask_forge_jobs import (
     TaskContext,
 )
 from flask_forge_jobs.model.batches import BatchState
-from flask_forge_jobs.tasks import batches as module
-from flask_forge_jobs.tasks.batches import BatchBlock
+from flask_forge_jobs.tasks import batch_blocks as module
+from flask_forge_jobs.tasks.batch_blocks import BatchBlock
 from flask_forge_jobs.testing.kit import JobsKit
 
 
 class Report:
     """An application that renders reports, and what it has heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, **config: object) -> None:
         self.app = Flask("report")
+        self.app.config.from_mapping(config)
         self.forge = forge = ForgeJobs(self.app)
         self.heard: list[tuple[str, EndedBatch]] = []
         self.joined: list[object] = []
@@ -147,14 +151,65 @@ def test_a_job_adds_to_its_batch(report: Report, kit: JobsKit) -> None:
 
 
 def test_a_batch_within_another(report: Report, kit: JobsKit) -> None:
-    with report.forge.batch("year", on_success=report.done) as outer:
-        first = outer.add(report.render.job(part=2))
-        assert first.id > outer.id
-        # It is stored first, so that the inner one has something to be within.
+    with report.forge.batch("year", on_success=report.done) as year:
+        first = year.add(report.render.job(part=2))
+        assert first.id > year.id
+        with report.forge.batch("spring", within=year) as spring:
+            with report.forge.batch("May", within=spring) as may:
+                may.add(report.render.options(after=first).job(part=4))
+            spring.add(report.render.options(after=may).job(part=3))
+        kit.drain()
+        assert spring.counts.done == 2
+        assert report.told == []
+        year.add(report.render.options(after=spring).job(part=1))
     kit.drain()
+
     assert report.told == ["done"]
-    with pytest.raises(BatchEndedError), report.forge.batch(within=outer):
+    assert year.counts.total == 3
+    with pytest.raises(BatchEndedError), report.forge.batch(within=year):
         pass
+
+
+def test_a_block_that_raises_cancels_the_batches_within_its_own(
+    report: Report, queued: JobsKit
+) -> None:
+    with contextlib.suppress(ZeroDivisionError), report.forge.batch() as outer:
+        with report.forge.batch(within=outer) as inner:
+            inner.add(report.render.job(part=1))
+        raise ZeroDivisionError
+    assert inner.counts.dead == outer.counts.dead == 1
+    assert queued.drain() == []
+
+    unstored = report.forge.batch()
+    inner = report.forge.batch(within=unstored)
+    with contextlib.suppress(ZeroDivisionError), unstored, inner:
+        raise ZeroDivisionError
+    with pytest.raises(BatchNotFoundError):
+        report.forge.batch_of(unstored.id).cancel()
+
+
+def test_a_batch_in_a_transaction_takes_one_within_it_after_its_block(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "jobs.db"
+    report = Report(FORGE_JOBS_DATABASE_URL=f"sqlite:///{file}")
+    with (
+        JobsKit(report.app) as queued,
+        report.app.app_context(),
+        contextlib.closing(sqlite3.connect(file)) as connection,
+    ):
+        with report.forge.batch(connection=connection, on_success=report.done) as outer:
+            outer.add(report.render.job(part=1))
+            inner = report.forge.batch(within=outer, connection=connection)
+            with pytest.raises(InvalidInputError, match="after that"), inner:
+                inner.add(report.render.job(part=1))
+        with inner:
+            inner.add(report.render.job(part=2))
+        connection.commit()
+        queued.drain()
+
+        assert outer.counts.done == 2
+        assert report.told == ["done"]
 
 
 def test_nothing_is_stored_of_a_block_that_raises(report: Report, kit: JobsKit) -> None:
