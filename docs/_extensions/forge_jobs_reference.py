@@ -23,8 +23,7 @@ from flask_forge_jobs.api.openapi.document import (
 )
 from flask_forge_jobs.api.openapi.headers import given, is_compared
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.table import UNVERSIONED, all_routes
-from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
+from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.environment import VARIABLES
 from flask_forge_jobs.config.option import Option
@@ -115,7 +114,8 @@ def route_lines(*tags: str) -> Lines:
     """Yield the routes with these tags, from what the OpenAPI document is made of."""
     routes = list(all_routes(enable_demo=True))
     served = document(routes)["paths"]
-    twins = {each.under_v1().template for each in (*UNVERSIONED, DEMO_ROUTE)}
+    known = {each.template for each in routes}
+    twins = {f"/v1{path}" for path in known} & known
     if unknown := set(tags) - {tag_of(route) for route in routes}:
         raise LookupError(f"no route has the tag {', '.join(sorted(unknown))}")
     routes.sort(

@@ -2,7 +2,7 @@
 
 The views, schemas and pages behind the addresses are imported with the first request
 for one of them, because workers and commands never need any. The routes of the API have
-their addresses from here; a test compares the table with them.
+their addresses and their order from here.
 """
 
 from __future__ import annotations
@@ -131,17 +131,6 @@ _V1: _Rows = {
     ),
     "v1.attention": (("GET", "/v1/attention", "v1_attention", "show"),),
     "v1.audit": (("GET", "/v1/audit", "v1_audit", "list_audit"),),
-    "v1.batches": (
-        ("POST", "/v1/batches", "v1_batch_create", "create"),
-        ("GET", "/v1/batches", "v1_batches", "list_all"),
-        ("GET", "/v1/batches/<batch_id>", "v1_batch", "read"),
-        ("GET", "/v1/batches/<batch_id>/jobs", "v1_batch_jobs", "read_jobs"),
-        ("POST", "/v1/batches/<batch_id>/jobs", "v1_batch_add", "add"),
-        ("POST", "/v1/batches/<batch_id>/seal", "v1_batch_seal", "seal"),
-        ("POST", "/v1/batches/<batch_id>/cancel", "v1_batch_cancel", "cancel"),
-        ("POST", "/v1/batches/<batch_id>/retry", "v1_batch_retry", "retry"),
-        ("DELETE", "/v1/batches/<batch_id>", "v1_batch_delete", "delete"),
-    ),
     "v1.description": (("GET", "/v1/openapi.json", "v1_openapi", "openapi"),),
     "v1.jobs": (
         ("GET", "/v1/jobs", "v1_jobs_find", "find_jobs"),
@@ -161,6 +150,17 @@ _V1: _Rows = {
         ("GET", "/v1/bulk-runs", "v1_bulk_runs", "list_all"),
         ("GET", "/v1/bulk-runs/<run_id>", "v1_bulk_run", "get"),
         ("POST", "/v1/bulk-runs/<run_id>/stop", "v1_bulk_run_stop", "stop"),
+    ),
+    "v1.batches": (
+        ("POST", "/v1/batches", "v1_batch_create", "create"),
+        ("GET", "/v1/batches", "v1_batches", "list_all"),
+        ("GET", "/v1/batches/<batch_id>", "v1_batch", "read"),
+        ("GET", "/v1/batches/<batch_id>/jobs", "v1_batch_jobs", "read_jobs"),
+        ("POST", "/v1/batches/<batch_id>/jobs", "v1_batch_add", "add"),
+        ("POST", "/v1/batches/<batch_id>/seal", "v1_batch_seal", "seal"),
+        ("POST", "/v1/batches/<batch_id>/cancel", "v1_batch_cancel", "cancel"),
+        ("POST", "/v1/batches/<batch_id>/retry", "v1_batch_retry", "retry"),
+        ("DELETE", "/v1/batches/<batch_id>", "v1_batch_delete", "delete"),
     ),
     "v1.series": (
         ("GET", "/v1/series", "v1_series", "list_series"),

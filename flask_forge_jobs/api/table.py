@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 
+from flask_forge_jobs.api.addresses import ApiAddress, api_addresses
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.unversioned import bulk, cron, jobs, queues, series, system
-from flask_forge_jobs.api.v1 import (
-    activity,
-    attention,
-    audit,
-    batches,
-    concurrency,
-    description,
-    enqueue,
-    errors,
-    explain,
-    gauges,
-    health,
-    me,
-    rate_limits,
-    workers,
-)
-from flask_forge_jobs.api.v1 import bulk as v1_bulk
-from flask_forge_jobs.api.v1 import bulk_runs as v1_bulk_runs
-from flask_forge_jobs.api.v1 import cron as v1_cron
-from flask_forge_jobs.api.v1 import jobs as v1_jobs
-from flask_forge_jobs.api.v1 import queues as v1_queues
-from flask_forge_jobs.api.v1 import series as v1_series
-
-_UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
-_V1_MODULES = (
-    activity, attention, audit, description, v1_jobs, v1_bulk, v1_bulk_runs, batches,
-    v1_series, v1_cron, v1_queues, enqueue, errors, explain, gauges, health, me,
-    rate_limits, concurrency, workers,
-)  # fmt: skip
-# The reference's routes, at its paths.
-UNVERSIONED: tuple[Route, ...] = tuple(
-    route for each in _UNVERSIONED_MODULES for route in each.ROUTES
-)
-# Ours, below /v1.
-V1: tuple[Route, ...] = tuple(route for each in _V1_MODULES for route in each.ROUTES)
 
 
 @cache
@@ -49,8 +16,15 @@ def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:
 
     A route of ours replaces the same one below ``/v1`` if it shows more.
     """
-    known = (*UNVERSIONED, jobs.DEMO_ROUTE) if enable_demo else UNVERSIONED
-    ours = {(route.method, route.path) for route in V1}
-    same = [route.under_v1() for route in known]
-    same = [route for route in same if (route.method, route.path) not in ours]
-    return (*known, *same, *V1)
+    return tuple(map(_route_at, api_addresses(enable_demo=enable_demo)))
+
+
+def _route_at(known: ApiAddress) -> Route:
+    route = _routes_in(known.module)[known.name]
+    return route if route.address == known.address else route.under_v1()
+
+
+@cache
+def _routes_in(module: str) -> Mapping[str, Route]:
+    """Return the routes of a module by the names of their views."""
+    return {route.view.__name__: route for route in import_module(module).ROUTES}

@@ -113,9 +113,9 @@ ROUTES = (
         view=run_now, permission=Permission.JOBS_RETRY, reach=Reach.JOB, answer=Flag(),
         errors=(404,), tag="job_actions",
     ),
-)  # fmt: skip
-DEMO_ROUTE = Route(
-    view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
-    body=schemas.EnqueueDemoRequestSchema(), answer=Text(), gives=ENQUEUE_HEADERS,
-    is_deprecated=True, tag="enqueue",
+    Route(
+        view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        body=schemas.EnqueueDemoRequestSchema(), answer=Text(), gives=ENQUEUE_HEADERS,
+        is_deprecated=True, tag="enqueue",
+    ),
 )  # fmt: skip

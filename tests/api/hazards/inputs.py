@@ -15,13 +15,13 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.api.addresses import V1_PREFIX
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import V1Schema
-from flask_forge_jobs.api.table import UNVERSIONED, V1, all_routes
-from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
+from flask_forge_jobs.api.table import all_routes
 from tests.conformance.requests import described, sample
 
 CORPORA = Path(__file__).with_name("corpora")
 # The twins below /v1 are the same views; tests/conformance asks them too.
-ROUTES = (*UNVERSIONED, DEMO_ROUTE, *V1)
+_BY_VIEW = {route.view: route for route in reversed(all_routes(enable_demo=True))}
+ROUTES = tuple(reversed(_BY_VIEW.values()))
 BODY_ROUTES = tuple(route for route in ROUTES if route.body is not None)
 QUERY_ROUTES = tuple(route for route in ROUTES if route.query is not None)
 # Whatever changes something, and the reads that the reference does not have.
