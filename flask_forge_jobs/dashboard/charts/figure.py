@@ -22,11 +22,12 @@ from flask_forge_jobs.dashboard.charts.instants import (
 from flask_forge_jobs.dashboard.charts.ticks import (
     LARGEST,
     Axis,
+    Unit,
     cleaned,
     durations,
     linear,
+    text,
 )
-from flask_forge_jobs.dashboard.charts.units import Unit, text
 
 HEIGHT = 168
 STRIP_HEIGHT = 40
@@ -133,7 +134,6 @@ class Figure:
         toggled: Of the address: ``<chart>:<series>`` of each that is not as usual.
         is_band: Whether the lines bound a band.
         least: The axis ends at or above this value.
-        note: Stands beside the heading.
         no_rates: What to say of rates that are all zero; None of other values.
     """
 
@@ -146,7 +146,6 @@ class Figure:
     toggled: Sequence[str] = ()
     is_band: bool = False
     least: float = 0
-    note: str | None = None
     no_rates: str | None = None
     height: int = field(default=HEIGHT)
 
@@ -281,13 +280,10 @@ class Figure:
         has_bars = any(value for bar in self.bars for value in bar.values)
         return text(self.bars_axis.high, self.unit) if has_bars else ""
 
-    def without(self, tables: Sequence[str]) -> list[str]:
-        """Return the names of charts that show their table, without this one."""
-        return [name for name in tables if name != self.name]
-
-    def with_table(self, tables: Sequence[str]) -> list[str]:
-        """Return the names of charts that show their table, and this one."""
-        return [*self.without(tables), self.name]
+    def tables_toggled(self, tables: Sequence[str]) -> list[str]:
+        """Return the charts that show their table after a click on that of this."""
+        others = [name for name in tables if name != self.name]
+        return others if self.name in tables else [*others, self.name]
 
     @property
     def x(self) -> str:

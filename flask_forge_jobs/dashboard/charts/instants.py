@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -110,6 +109,3 @@ def _anchor(share: float, name: str) -> str:
 def names_days(start: datetime, end: datetime) -> bool:
     """Return whether the buckets of a range need the names of their days."""
     return (end - start) > timedelta(days=1) or start.date() != end.date()
-
-
-__all__: Sequence[str] = ("TimeLabel", "bucket_text", "names_days", "time_labels")

@@ -11,7 +11,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.dashboard.charts.figure import Figure, Line, percentiles
 from flask_forge_jobs.dashboard.charts.ranges import DEFAULT, Range
 from flask_forge_jobs.dashboard.charts.ranges import chosen as chosen_range
-from flask_forge_jobs.dashboard.charts.units import Unit
+from flask_forge_jobs.dashboard.charts.ticks import Unit
 from flask_forge_jobs.dashboard.parameters import chosen
 from flask_forge_jobs.dashboard.reads import Part, Reads
 from flask_forge_jobs.handlers.series import Bucket, timeline
@@ -122,7 +122,10 @@ def run_time(
         (each.run_p50_ms, each.run_p95_ms, each.run_p99_ms) if each.completed else None
         for each in buckets
     ]
-    return _band("run_time", "Run time", shown, times, toggled)
+    return Figure(
+        "run_time", "Run time", Unit.MILLISECONDS, shown.span, percentiles(times),
+        toggled=toggled, is_band=True,
+    )  # fmt: skip
 
 
 def wait_time(
@@ -133,22 +136,7 @@ def wait_time(
         (each.wait_p50_ms, each.wait_p95_ms, each.wait_p99_ms) if each.started else None
         for each in buckets
     ]
-    return _band("wait_time", "Wait for a slot", shown, times, toggled)
-
-
-def _band(
-    name: str,
-    title: str,
-    shown: Range,
-    times: Sequence[tuple[int, int, int] | None],
-    toggled: Sequence[str],
-) -> Figure:
     return Figure(
-        name,
-        title,
-        Unit.MILLISECONDS,
-        shown.span,
-        percentiles(times),
-        toggled=toggled,
-        is_band=True,
-    )
+        "wait_time", "Wait for a slot", Unit.MILLISECONDS, shown.span,
+        percentiles(times), toggled=toggled, is_band=True,
+    )  # fmt: skip

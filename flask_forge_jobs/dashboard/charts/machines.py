@@ -15,7 +15,7 @@ from flask_forge_jobs.dashboard.charts.figure import (
     Values,
     percentiles,
 )
-from flask_forge_jobs.dashboard.charts.units import Unit
+from flask_forge_jobs.dashboard.charts.ticks import Unit
 from flask_forge_jobs.handlers.machines import Machines
 from flask_forge_jobs.handlers.samples import DbHealthBucket, ResourceBucket
 

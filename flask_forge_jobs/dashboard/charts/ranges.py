@@ -5,28 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from flask_forge_jobs.dashboard.charts.figure import Span
 
-# Name and seconds of each.
-PRESETS: Mapping[str, int] = {
-    "15m": 900,
-    "1h": 3600,
-    "6h": 21_600,
-    "24h": 86_400,
-    "7d": 604_800,
-    "30d": 2_592_000,
+# Name, seconds and words of each.
+PRESETS: Mapping[str, tuple[int, str]] = {
+    "15m": (900, "Last 15 minutes"),
+    "1h": (3600, "Last hour"),
+    "6h": (21_600, "Last 6 hours"),
+    "24h": (86_400, "Last 24 hours"),
+    "7d": (604_800, "Last 7 days"),
+    "30d": (2_592_000, "Last 30 days"),
 }
 DEFAULT = "1h"
-WORDS: Mapping[str, str] = {
-    "15m": "Last 15 minutes",
-    "1h": "Last hour",
-    "6h": "Last 6 hours",
-    "24h": "Last 24 hours",
-    "7d": "Last 7 days",
-    "30d": "Last 30 days",
-}
 # The smallest that is not finer than the stored figures; spec section 6 has the others.
 _WIDTHS = (15, 30, 60, 300, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)
 MAX_BUCKETS = 100
@@ -42,13 +33,6 @@ _FORMATS = (
     "%Y-%m-%dT%H:%MZ",
     "%Y-%m-%dT%H:%M",
 )
-
-
-class Query(Protocol):
-    """The parameters of an address."""
-
-    def get(self, key: str) -> str | None:
-        """Return the first value of a parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +80,7 @@ class Range:
     def words(self) -> str:
         """The range in words."""
         if not self.is_custom:
-            return WORDS[self.preset]
+            return PRESETS[self.preset][1]
         start, end = self.start, self.end
         if start.date() == end.date():
             return f"{start:%Y-%m-%d %H:%M} to {end:%H:%M} UTC"
@@ -147,11 +131,11 @@ class Range:
                 words,
                 not self.is_custom and name == self.preset,
             )
-            for name, words in WORDS.items()
+            for name, (_, words) in PRESETS.items()
         ]
 
 
-def chosen(query: Query, now: datetime, default: str = DEFAULT) -> Range:
+def chosen(query: Mapping[str, str], now: datetime, default: str = DEFAULT) -> Range:
     """Return the range of an address.
 
     Args:
@@ -167,7 +151,7 @@ def chosen(query: Query, now: datetime, default: str = DEFAULT) -> Range:
         start, end = ends
         width_s = bucket_width((end - start).total_seconds())
         return Range(preset, start, end, width_s, True, now, default)
-    seconds = PRESETS[preset]
+    seconds, _ = PRESETS[preset]
     width_s = bucket_width(seconds)
     last = -(-now.timestamp() // width_s) * width_s
     end = datetime.fromtimestamp(last, UTC)
@@ -176,11 +160,8 @@ def chosen(query: Query, now: datetime, default: str = DEFAULT) -> Range:
 
 
 def bucket_width(seconds: float) -> int:
-    """Return the width of the buckets of a range: at most 100 of them."""
-    for width in _WIDTHS:
-        if seconds // width <= MAX_BUCKETS:
-            return width
-    return -int(-seconds // (_WIDTHS[-1] * MAX_BUCKETS)) * _WIDTHS[-1]
+    """Return the width of at most 100 buckets of a range, of at most 60 days."""
+    return next(width for width in _WIDTHS if seconds // width <= MAX_BUCKETS)
 
 
 def written(instant: datetime) -> str:
@@ -189,7 +170,7 @@ def written(instant: datetime) -> str:
     return text.replace(":00Z", "Z")
 
 
-def _ends(query: Query, now: datetime) -> tuple[datetime, datetime] | None:
+def _ends(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime] | None:
     start, end = _instant(query.get("from")), _instant(query.get("to"))
     if start is None or end is None or start >= now or end < _FIRST:
         return None

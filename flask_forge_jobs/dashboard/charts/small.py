@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask_forge_jobs.dashboard.charts import paths
-from flask_forge_jobs.dashboard.charts.ticks import Axis, cleaned
-from flask_forge_jobs.dashboard.charts.units import text
+from flask_forge_jobs.dashboard.charts.ticks import Axis, cleaned, text
 
 SPARK_HEIGHT = 24
 # Room above the highest value and below the lowest, for the stroke.

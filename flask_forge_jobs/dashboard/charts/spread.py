@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from flask_forge_jobs.dashboard.charts.small import Spark, spark_bars
-from flask_forge_jobs.dashboard.charts.ticks import Axis, logarithmic
-from flask_forge_jobs.dashboard.charts.units import text
+from flask_forge_jobs.dashboard.charts.ticks import Axis, logarithmic, text
 from flask_forge_jobs.model.histograms import CHARTED, Histogram
 from flask_forge_jobs.model.sentences import count
 

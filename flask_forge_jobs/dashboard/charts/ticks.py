@@ -1,12 +1,13 @@
-"""Axes of values: their ends, and ticks that are round in their unit."""
+"""Units of values, their words, and axes with ticks that are round in their unit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from flask_forge_jobs.dashboard.charts.units import Unit, text
+from flask_forge_jobs.dashboard import words
 
 _STEPS = 5
 _S, _MIN, _H, _D = 1000, 60_000, 3_600_000, 86_400_000
@@ -23,6 +24,29 @@ _DECADES = (1, 10, 100, _S, 10 * _S, _MIN, 10 * _MIN, _H, _D)
 _DECADES_APART = 50.0
 # Beyond it a float may not tell one tick from the next.
 LARGEST = 1e15
+
+
+class Unit(StrEnum):
+    """The unit of the values of a chart."""
+
+    COUNT = "n"
+    MILLISECONDS = "ms"
+    BYTES = "b"
+    PERCENT = "pct"
+
+
+def text(value: float | None, unit: Unit) -> str:
+    """Return a value in words: ``1,158``, ``3.4s``, ``2.1 GiB``, ``4.7%``.
+
+    A missing one, or one that is no number, is a dash.
+    """
+    if value is None or not math.isfinite(value):
+        return words.NOTHING
+    if unit is Unit.MILLISECONDS:
+        return words.span(value / 1000)
+    if unit is Unit.BYTES:
+        return words.size(value)
+    return words.number(value, 1) + ("%" if unit is Unit.PERCENT else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from statistics import median
 from typing import NamedTuple, TypeVar
 
 from flask_forge_jobs.dashboard import words
-from flask_forge_jobs.dashboard.charts.ranges import WORDS, Range
+from flask_forge_jobs.dashboard.charts.ranges import Range
 from flask_forge_jobs.dashboard.charts.small import Spark, spark
 from flask_forge_jobs.dashboard.queue_rows import QueueRow, QueueState, ahead
 from flask_forge_jobs.handlers.gauges import GaugeSeries
@@ -157,7 +157,7 @@ def _compared(ratio: float) -> str:
 
 
 def _window(shown: Range) -> str:
-    return "this range" if shown.is_custom else WORDS[shown.preset].lower()
+    return "this range" if shown.is_custom else shown.words.lower()
 
 
 def _failures(shown: Range, buckets: Sequence[Bucket]) -> Tile:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flask_forge_jobs.dashboard import words
 from flask_forge_jobs.dashboard.charts.figure import Figure, Line, Span, percentiles
-from flask_forge_jobs.dashboard.charts.units import Unit
+from flask_forge_jobs.dashboard.charts.ticks import Unit
 from tests.dashboard.charts.test_paths import points
 
 START = datetime(2026, 11, 30, 13, 34, tzinfo=UTC)

@@ -30,7 +30,7 @@ def test_a_preset_ends_now_in_whole_buckets(preset: str, width_s: int) -> None:
     found = chosen(MultiDict({"range": preset}), NOW)
 
     assert found.width_s == width_s
-    assert found.end - found.start == timedelta(seconds=PRESETS[preset])
+    assert found.end - found.start == timedelta(seconds=PRESETS[preset][0])
     assert found.end - timedelta(seconds=width_s) < NOW <= found.end
     assert found.span.end == found.end
     assert found.span.is_open
