@@ -35,7 +35,7 @@ from werkzeug.wsgi import LimitedStream, get_input_stream
 from flask_forge_jobs.api.loading import loaded
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import UNKNOWN_MESSAGE, V1Schema
-from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.config.checks import near_match
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import MAX_DEPTH, load
@@ -109,6 +109,10 @@ class RequestState:
     def request(self) -> Request:
         """The request, which has not ended."""
         return cast("Request", self.find_request())
+
+    def may(self, permission: Permission) -> bool:
+        """Return whether the caller, who may be unknown, has a permission."""
+        return self.principal is not None and self.principal.may(permission)
 
 
 def present_state() -> RequestState:

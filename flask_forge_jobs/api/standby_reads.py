@@ -16,7 +16,7 @@ from flask import Request, Response, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import RequestState
-from flask_forge_jobs.auth.csrf import is_over_https
+from flask_forge_jobs.auth.csrf import keep_cookie
 
 if TYPE_CHECKING:
     from flask_forge_jobs.storage.standby import Standby
@@ -51,10 +51,8 @@ class StandbyReads:
             return
         if state.route.is_form:
             self._on_standby.snapshots.forget()
-        response.set_cookie(
-            COOKIE, "1", max_age=math.ceil(self._standby.max_lag_s) + 1,
-            secure=is_over_https(state.request), httponly=True, samesite="Lax",
-        )  # fmt: skip
+        kept_s = math.ceil(self._standby.max_lag_s) + 1
+        keep_cookie(state.request, response, COOKIE, "1", max_age=kept_s)
 
 
 def _must_be_current(request: Request) -> bool:

@@ -13,10 +13,11 @@ authenticator may have looked at a cookie only.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import urlsplit
 
 from werkzeug.exceptions import Forbidden
-from werkzeug.wrappers import Request
+from werkzeug.wrappers import Request, Response
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PROGRAM_HEADER = "X-Forge-Jobs"
@@ -68,14 +69,19 @@ def is_read_from_elsewhere(request: Request, allowed: Collection[str]) -> bool:
     return origin is not None and not _is_own_origin(origin, request)
 
 
-def is_over_https(request: Request) -> bool:
-    """Return whether the browser uses HTTPS, for a request from our own page.
+def keep_cookie(
+    request: Request, response: Response, name: str, value: str, **more: Any
+) -> None:
+    """Let the browser of a request from our own page keep a cookie, for no script.
 
     Behind a proxy that ends TLS and that nobody has declared, https arrives as http;
     only the ``Origin`` of a form shows it.
     """
     origin = request.headers.get("Origin", "")
-    return request.is_secure or origin.startswith("https://")
+    is_over_https = request.is_secure or origin.startswith("https://")
+    response.set_cookie(
+        name, value, secure=is_over_https, httponly=True, samesite="Lax", **more
+    )
 
 
 def has_body(request: Request) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from flask import Flask, Request, Response
 from flask.sessions import SessionInterface
 
+from flask_forge_jobs.auth.csrf import keep_cookie
 from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.signing import Signer
 from flask_forge_jobs.auth.tokens import TokenSet
@@ -75,15 +76,13 @@ class Sessions:
         return self._clock.now_us() // SECOND_US
 
 
-def set_cookie(response: Response, value: str, *, secure: bool) -> None:
+def set_cookie(request: Request, response: Response, value: str) -> None:
     """Let a browser keep a session until it is closed.
 
     Without a path: the browser keeps it for the folder of the page, which is the mount
     point as the browser sees it, also behind a proxy that strips a prefix.
     """
-    response.set_cookie(
-        COOKIE, value, path=None, secure=secure, httponly=True, samesite="Lax"
-    )
+    keep_cookie(request, response, COOKIE, value, path=None)
 
 
 def delete_cookie(response: Response) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.auth.access import USER_PREFIX
-from flask_forge_jobs.auth.permissions import HOST, LOCAL, ROLES, Principal
+from flask_forge_jobs.auth.permissions import HOST, LOCAL, ROLES
 from flask_forge_jobs.model.log_lines import one_line
 
 _MAY: Mapping[str, str] = {
@@ -49,19 +50,18 @@ class Caller:
     has_session: bool
 
 
-def caller_of(
-    principal: Principal | None, *, has_token: bool, has_session: bool = False
-) -> Caller | None:
+def caller_of(state: RequestState) -> Caller | None:
     """Return the caller of a request; None for a stranger."""
+    principal = state.principal
     if principal is None:
         return None
     role = next(
         (name for name, may in ROLES.items() if may == principal.permissions), ""
     )
     name, how = principal.id.removeprefix(USER_PREFIX), _BY_LOGIN
-    if has_token:
+    if state.has_token:
         how = "This request carries a token."
-    elif has_session:
+    elif state.has_session:
         how = _BY_SESSION
     elif principal is LOCAL:
         name, how = "this machine", "It needs no token here."
@@ -75,4 +75,4 @@ def caller_of(
         more = len(names) - MAX_NAMED
         queues = one_line(", ".join(names[:MAX_NAMED]), LONGEST_NAMES) or "none"
         queues += f" and {more:,} more" if more > 0 else ""
-    return Caller(name, role, how, may, queues, has_token, has_session)
+    return Caller(name, role, how, may, queues, state.has_token, state.has_session)

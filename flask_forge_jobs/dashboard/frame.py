@@ -194,19 +194,12 @@ class Frame:
     @cached_property
     def caller(self) -> Caller | None:
         """The signed-in caller."""
-        state = self._state
-        return caller_of(
-            state.principal,
-            has_token=state.has_token,
-            has_session=state.has_session,
-        )
+        return caller_of(self._state)
 
     def may(self, permission: Permission) -> bool:
         """Return whether the caller has a permission and may use it now."""
-        principal = self._state.principal
-        if principal is None or not principal.may(permission):
-            return False
-        return permission in _READS or not self.is_read_only
+        is_allowed = permission in _READS or not self.is_read_only
+        return is_allowed and self._state.may(permission)
 
     # -- preferences ---------------------------------------------------------------
 
@@ -240,15 +233,13 @@ class Frame:
     @property
     def is_away(self) -> bool:
         """Whether the caller may read the report, and it cannot be read."""
-        principal = self._state.principal
-        may_read = principal is not None and principal.may(Permission.READ)
+        may_read = self._state.may(Permission.READ)
         return self.reads and may_read and self.report is None
 
     @cached_property
     def report(self) -> Report | None:
         """The attention report; None if the caller may not read it, or it fails."""
-        principal = self._state.principal
-        if not self.reads or principal is None or not principal.may(Permission.READ):
+        if not self.reads or not self._state.may(Permission.READ):
             return None
         try:
             return report_of(self._api)

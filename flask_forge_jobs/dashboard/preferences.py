@@ -16,7 +16,7 @@ from flask_forge_jobs.api.forms import TOKEN_FIELD, first, read_form
 from flask_forge_jobs.api.request import prefers_page
 from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
-from flask_forge_jobs.auth.csrf import check_same_site, is_over_https
+from flask_forge_jobs.auth.csrf import check_same_site, keep_cookie
 from flask_forge_jobs.dashboard.forms.way_back import way_back
 
 THEMES: Final = ("system", "light", "dark")
@@ -57,10 +57,8 @@ def preferences(api: Api) -> Response:
     else:
         response = empty_response(204)
     for name, value in chosen.items():
-        response.set_cookie(
-            _COOKIES[name], value, max_age=_KEPT_S, path=None,
-            secure=is_over_https(request), httponly=True, samesite="Lax",
-        )  # fmt: skip
+        cookie = _COOKIES[name]
+        keep_cookie(request, response, cookie, value, max_age=_KEPT_S, path=None)
     return response
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.auth.permissions import HOST, LOCAL, Permission, Principal
 from flask_forge_jobs.dashboard.callers import caller_of
+
+
+def state(principal: Principal | None, **way: Any) -> RequestState:
+    return RequestState(lambda: None, "request-1", principal=principal, **way)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +27,7 @@ from flask_forge_jobs.dashboard.callers import caller_of
 def test_a_caller_has_a_name_and_a_role(
     principal: Principal, name: str, role: str
 ) -> None:
-    caller = caller_of(principal, has_token=False)
+    caller = caller_of(state(principal))
 
     assert caller is not None
     assert (caller.name, caller.role, caller.queues) == (name, role, None)
@@ -28,21 +35,21 @@ def test_a_caller_has_a_name_and_a_role(
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_an_admin_may_see_the_audit_trail(role: str) -> None:
-    caller = caller_of(Principal.with_role("ann", role), has_token=False)
+    caller = caller_of(state(Principal.with_role("ann", role)))
 
     assert caller is not None
     assert caller.may.startswith("See all but secrets and the audit trail")
 
 
 def test_a_stranger_is_none() -> None:
-    assert caller_of(None, has_token=False) is None
+    assert caller_of(state(None)) is None
 
 
 def test_a_caller_reads_how_the_way_in_was() -> None:
     ann = Principal.with_role("ann", "viewer")
 
     ways = [
-        caller_of(ann, has_token=has_token, has_session=has_session)
+        caller_of(state(ann, has_token=has_token, has_session=has_session))
         for has_token, has_session in ((True, False), (False, True), (False, False))
     ]
 
@@ -56,7 +63,7 @@ def test_a_caller_reads_how_the_way_in_was() -> None:
 def test_a_limited_caller_reads_its_queues() -> None:
     def queues(*names: str) -> str | None:
         ann = Principal.with_role("ann", "viewer", queues=names)
-        caller = caller_of(ann, has_token=False)
+        caller = caller_of(state(ann))
         assert caller is not None
         return caller.queues
 

@@ -22,7 +22,7 @@ from flask_forge_jobs.api.forms import BACK_FIELD, BODY_FIELD, TAG_FIELD, TOKEN_
 from flask_forge_jobs.api.request import RequestState
 from flask_forge_jobs.api.response import encode
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.auth.csrf import is_over_https
+from flask_forge_jobs.auth.csrf import keep_cookie
 from flask_forge_jobs.auth.form_tokens import NONCE_COOKIE, new_nonce, nonce_of
 from flask_forge_jobs.model.sentences import Action
 
@@ -129,10 +129,7 @@ class Forms:
 
         @after_this_request
         def remember(response: Response) -> Response:
-            response.set_cookie(
-                NONCE_COOKIE, nonce, secure=is_over_https(state.request), httponly=True,
-                samesite="Lax",
-            )  # fmt: skip
+            keep_cookie(state.request, response, NONCE_COOKIE, nonce)
             return response
 
         return nonce

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, replace
 from flask import Request, Response, after_this_request, current_app
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.auth.csrf import is_over_https
+from flask_forge_jobs.auth.csrf import keep_cookie
 from flask_forge_jobs.auth.form_tokens import nonce_of
 from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.sentences import Action
@@ -58,10 +58,7 @@ def keep(api: Api, request: Request, response: Response, note: Note) -> None:
     caller = api.principal.id
     token = api.form_tokens.token(current_app, caller, nonce, _USE + text)
     value = f"{token}.{urlsafe_b64encode(text.encode()).decode()}"
-    response.set_cookie(
-        COOKIE, value, max_age=KEPT_S, secure=is_over_https(request), httponly=True,
-        samesite="Lax",
-    )  # fmt: skip
+    keep_cookie(request, response, COOKIE, value, max_age=KEPT_S)
 
 
 def take(api: Api, request: Request, caller: str) -> Note | None:

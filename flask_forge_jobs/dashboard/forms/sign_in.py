@@ -13,7 +13,7 @@ from flask_forge_jobs.api.forms import TOKEN_FIELD, Form, first, read_form
 from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import empty_response
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
-from flask_forge_jobs.auth.csrf import check_same_site, is_over_https
+from flask_forge_jobs.auth.csrf import check_same_site
 from flask_forge_jobs.auth.form_tokens import MESSAGE, nonce_of
 from flask_forge_jobs.auth.limits import PER_ADDRESS
 from flask_forge_jobs.auth.sessions import delete_cookie, set_cookie
@@ -98,7 +98,7 @@ def enter(api: Api) -> Response:
     if session is None:
         return _refused(api, back)
     response = _to(back)
-    set_cookie(response, session, secure=is_over_https(request))
+    set_cookie(request, response, session)
     return response
 
 

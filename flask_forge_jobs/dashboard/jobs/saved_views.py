@@ -19,7 +19,7 @@ from werkzeug.exceptions import BadRequest
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.forms import TOKEN_FIELD, first, read_form
 from flask_forge_jobs.api.routes import PAGE_CONTENT_TYPE, Route
-from flask_forge_jobs.auth.csrf import check_same_site, is_over_https
+from flask_forge_jobs.auth.csrf import check_same_site, keep_cookie
 from flask_forge_jobs.dashboard.jobs.listings import LISTINGS
 from flask_forge_jobs.dashboard.jobs.query import query_of
 
@@ -113,10 +113,7 @@ def save_view(api: Api) -> Response:
     response = Response(status=303)
     response.headers["Location"] = f"./{back[0].address if back else 'jobs'}"
     # Without a path: the browser keeps it for the mount point as it sees it.
-    response.set_cookie(
-        COOKIE, cookie, max_age=_KEPT_S, path=None, secure=is_over_https(request),
-        httponly=True, samesite="Lax",
-    )  # fmt: skip
+    keep_cookie(request, response, COOKIE, cookie, max_age=_KEPT_S, path=None)
     return response
 
 

@@ -84,9 +84,7 @@ def index(api: Api) -> Mapping[str, object] | Response:
     """Show the health of the service, its caller and links; programs get links."""
     if not prefers_page(request):
         return links_for_programs(api)
-    state = present_state()
-    principal = state.principal
-    may_read = principal is not None and principal.may(Permission.READ)
+    may_read = present_state().may(Permission.READ)
     if may_read and (shown := _overview(api)) is not None:
         values = {"shown": shown, "query": shown.query, "counted": shown.counted}
         return render(api, "overview", values)
@@ -99,8 +97,7 @@ def index(api: Api) -> Mapping[str, object] | Response:
 def about(api: Api) -> Response:
     """Show the health of the service, the caller and its rights, and its links."""
     state = present_state()
-    principal = state.principal
-    may_read = principal is not None and principal.may(Permission.READ)
+    may_read = state.may(Permission.READ)
     health = None
     # A refresh asks for blocks of the frame.
     is_read = may_read and "only" not in request.args
@@ -113,9 +110,7 @@ def about(api: Api) -> Response:
         "health": health,
         "counts": _counts(api) if is_read and not is_away else (),
         "version": version(NAME) if may_read else None,
-        "signed_in": caller_of(
-            principal, has_token=state.has_token, has_session=state.has_session
-        ),
+        "signed_in": caller_of(state),
         "links": _links(api),
         "door": _door(api.options),
         "api": _here(),
