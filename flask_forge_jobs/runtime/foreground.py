@@ -339,6 +339,9 @@ def reason_to_stop(handle: RuntimeHandle) -> str | None:
 
 def _is_done(handle: RuntimeHandle) -> bool:
     try:
-        return not handle.has_work()
+        if handle.has_work():
+            return False
+        # The end of a batch stores jobs. Others may be at it, or have left it.
+        return not handle.storage.batches.fold_changed() and not handle.has_work()
     except StorageError:  # the dispatcher logs it and keeps trying
         return False

@@ -230,7 +230,12 @@ def test_a_burst_ends_when_nothing_is_due_and_nothing_runs(storage: Storage) -> 
 def test_a_burst_waits_for_a_database_that_is_away(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: list[bool | Exception] = [StorageUnavailableError("away"), True, False]
+    answers: list[bool | Exception] = [
+        StorageUnavailableError("away"),
+        True,
+        False,
+        False,
+    ]
 
     def has_work(*_: object) -> bool:
         answer = answers.pop(0)

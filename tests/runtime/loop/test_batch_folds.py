@@ -10,7 +10,9 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.batches import BatchEvent, NewBatch
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import FollowUp
+from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.loop.batch_folds import PERIOD_S, BatchFolds
+from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import TaskContext
 from tests.support.runtimes import QuickTask, registry_of, running
@@ -108,3 +110,15 @@ def test_the_upkeep_of_a_worker_finds_what_others_have_left(storage: Storage) ->
 
     with running(storage, registry_of(told)):
         wait_until(lambda: told.job_ids, "the end of the batch is told of")
+
+
+def test_a_burst_ends_after_the_ends_of_batches(storage: Storage) -> None:
+    """The upkeep's first look may come after it."""
+    told = QuickTask("told")
+    follow_ups = {BatchEvent.FINISHED: TOLD}
+    storage.batches.create(NewBatch("empty", None, follow_ups))
+    runtime = QueueRuntime(storage, registry_of(told)).with_queues(["default"])
+
+    assert run_in_foreground(runtime, grace_s=0.0, burst=True) == 0
+
+    assert len(told.job_ids) == 1
