@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ class Check(NamedTuple):
             raise InvalidInputError(field, str(error)) from None
 
 
+_NEAR_PREFIX = re.compile("FORGE_?JOBS?_?")
 # A longer name is no slip of the pen, and comparing it takes long.
 _LONGEST_TYPO = 64
 _CLOSE, _CLOSER = 0.6, 0.7
@@ -132,6 +133,13 @@ def near_match(name: str, known: Iterable[str], prefix: str = "") -> str:
     cutoff = _CLOSER if prefix else _CLOSE
     close = difflib.get_close_matches(name.removeprefix(prefix), words, 1, cutoff)
     return f"; did you mean {prefix + close[0]!r}" if close else ""
+
+
+def with_prefix(prefix: str, name: str, known: Container[str]) -> str | None:
+    """Return the known name that a name with a misspelt prefix means, or None."""
+    match = _NEAR_PREFIX.match(name)
+    meant = prefix + name[match.end() :] if match else name
+    return meant if meant != name and meant in known else None
 
 
 def one_of(*known: str) -> Check:

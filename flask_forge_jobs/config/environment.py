@@ -17,6 +17,7 @@ from flask_forge_jobs.config.checks import (
     is_service_link,
     near_match,
     one_of,
+    with_prefix,
 )
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, ChosenDatabase
 from flask_forge_jobs.config.database import URL_KEY as DATABASE_URL_KEY
@@ -233,6 +234,8 @@ def _check_names(environ: Mapping[str, str]) -> None:
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
             raise ConfigurationError(name, f"unknown setting{near_match(name, known)}")
+        if meant := with_prefix(PREFIX, name, known):
+            raise ConfigurationError(name, f"unknown setting; did you mean {meant!r}")
 
 
 def _settings(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:

@@ -10,13 +10,13 @@ silently have no effect.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from flask_forge_jobs.config import checks
-from flask_forge_jobs.config.checks import is_service_link, near_match
+from flask_forge_jobs.config.checks import is_service_link, near_match, with_prefix
 from flask_forge_jobs.config.option import Option, option
 from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
@@ -347,13 +347,16 @@ class Settings:
         """Read the settings of an application, ignoring keys without our prefix.
 
         Raises:
-            ConfigurationError: A setting is unknown or its value invalid. The message
-                never repeats a value.
+            ConfigurationError: A setting is unknown, its prefix misspelt or its value
+                invalid. The message never repeats a value.
         """
         names = {f"{PREFIX}{each.name.upper()}": each for each in fields(cls)}
         values: dict[str, Any] = {}
         for key in config:
-            if not key.startswith(PREFIX) or is_service_link(key, config[key]):
+            if not key.startswith(PREFIX):
+                _check_prefix(key, names)
+                continue
+            if is_service_link(key, config[key]):
                 continue
             if key not in names:
                 raise ConfigurationError(
@@ -382,3 +385,10 @@ def options() -> Iterator[Option]:
         row = {name: value for name, value in each.metadata.items() if name != "check"}
         key = f"{PREFIX}{each.name.upper()}"
         yield Option(key=key, default=getattr(default, each.name), **row)
+
+
+def _check_prefix(key: str, names: Container[str]) -> None:
+    if key == PREFIX.rstrip("_"):
+        raise ConfigurationError(key, f"write a key for each, as {PREFIX}DATABASE_URL")
+    if meant := with_prefix(PREFIX, key, names):
+        raise ConfigurationError(key, f"unknown setting; did you mean {meant!r}")

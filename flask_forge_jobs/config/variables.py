@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from flask_forge_jobs.config.checks import is_service_link, near_match
+from flask_forge_jobs.config.checks import is_service_link, near_match, with_prefix
 from flask_forge_jobs.config.settings import PREFIX, options
 from flask_forge_jobs.logs import get_logger
 
@@ -39,12 +39,14 @@ def ignored_variables(
     for name, value in environ.items():
         variable = name.removeprefix(FLASK_PREFIX)
         key = variable.partition("__")[0]  # how from_prefixed_env() nests
-        if (
-            not key.startswith(PREFIX)
-            or key in config
-            or key in _NOT_OF_APPLICATIONS
-            or is_service_link(key, value)
-        ):
+        if not key.startswith(PREFIX):
+            if meant := with_prefix(PREFIX, key, known):
+                yield (
+                    name,
+                    f"{name} has no effect; did you mean {FLASK_PREFIX + meant!r}",
+                )
+            continue
+        if key in config or key in _NOT_OF_APPLICATIONS or is_service_link(key, value):
             continue
         advice = "call app.config.from_prefixed_env() before ForgeJobs"
         if name == variable:

@@ -219,6 +219,7 @@ def test_environment_hints_at_a_near_match() -> None:
     [
         ("FORGE_JOBS_TOKEN", "FORGE_JOBS_TOKENS"),
         ("FORGE_JOBS_LOGLEVEL", "FORGE_JOBS_LOG_LEVEL"),
+        ("FORGE_JOB_TOKENS", "FORGE_JOBS_TOKENS"),
     ],
 )
 def test_environment_hints_at_the_key_that_was_meant(name: str, meant: str) -> None:

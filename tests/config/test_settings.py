@@ -256,6 +256,8 @@ def test_no_setting_looks_like_what_kubernetes_sets() -> None:
         ("FORGE_JOBS_LEASE", "; did you mean 'FORGE_JOBS_LEASE_S'"),
         ("FORGE_JOBS_TASK_ALWAYS_EAGER", ""),
         ("FORGE_JOBS_REDIS_URL", ""),
+        ("FORGE_JOB_DATABASE_URL", "; did you mean 'FORGE_JOBS_DATABASE_URL'"),
+        ("FORGEJOBS_POOL_SIZE", "; did you mean 'FORGE_JOBS_POOL_SIZE'"),
     ],
 )
 def test_from_mapping_refuses_an_unknown_key(key: str, hint: str) -> None:
@@ -264,6 +266,11 @@ def test_from_mapping_refuses_an_unknown_key(key: str, hint: str) -> None:
 
     assert raised.value.key == key
     assert str(raised.value) == f"{key}: unknown setting{hint}"
+
+
+def test_from_mapping_takes_no_mapping_of_all_settings() -> None:
+    with pytest.raises(ConfigurationError, match=r"^FORGE_JOBS: write a key for each"):
+        Settings.from_mapping({"FORGE_JOBS": {"POOL_SIZE": 7}})
 
 
 # Empty, wrong type, wrong unit, negative, out of range: one row each (Q12).

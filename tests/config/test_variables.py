@@ -22,6 +22,7 @@ from flask_forge_jobs.config.variables import ignored_variables
             "FLASK_FORGE_JOBS_POOL_SIZE",
             ["but app.config has no FORGE_JOBS_POOL_SIZE", "before ForgeJobs"],
         ),
+        ("FORGE_JOB_LEASE_S", ["no effect; did you mean 'FLASK_FORGE_JOBS_LEASE_S'"]),
         ("FORGE_JOBS_POOLSIZE", ["did you mean 'FORGE_JOBS_POOL_SIZE'"]),
         (
             "FORGE_JOBS_RATE_LIMITS__write",
