@@ -41,10 +41,8 @@ def ignored_variables(
         key = variable.partition("__")[0]  # how from_prefixed_env() nests
         if not key.startswith(PREFIX):
             if meant := with_prefix(PREFIX, key, known):
-                yield (
-                    name,
-                    f"{name} has no effect; did you mean {FLASK_PREFIX + meant!r}",
-                )
+                hint = f"did you mean {FLASK_PREFIX + meant!r}"
+                yield name, f"{name} has no effect; {hint}"
             continue
         if key in config or key in _NOT_OF_APPLICATIONS or is_service_link(key, value):
             continue
